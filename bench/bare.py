@@ -1,7 +1,9 @@
-"""The same statistical work as `casemate run`, as a bare script: no sealing, sandbox, log, signature or registry.
+"""The same statistical work as `casemate run`, as a bare script: no sealing, sandbox, log,
+signature or registry.
 
-Usage: python bare.py PROJECT. Reads the project's table and train.py, screens, checks, splits, searches, refits and assesses in
-one process with the same functions and settings; nothing is written, and no ONNX export is made or compared.
+Usage: python bare.py PROJECT. Reads the project's table and train.py, screens, checks, splits,
+searches, refits and assesses in one process with the same functions and settings; nothing is
+written, and no ONNX export is made or compared.
 """
 
 import datetime
@@ -36,27 +38,52 @@ class Quiet:
 
 
 def examined(root: Path, options: config.Config) -> data.Examined:
-    """The table: read, checked, screened and divided as the data stage does it; only what would be kept is not."""
+    """The table: read, checked, screened and divided as the data stage does it; only what would be
+    kept is not.
+    """
     keys: Any = None
     nowhere: Any = SimpleNamespace(candidate=Root.drawn)
-    tools = data.DataTools(root, options, root, keys, keys, nowhere, keys, datetime.datetime.now(datetime.UTC), Quiet().progress, None)
+    tools = data.DataTools(
+        root,
+        options,
+        root,
+        keys,
+        keys,
+        nowhere,
+        keys,
+        datetime.datetime.now(datetime.UTC),
+        Quiet().progress,
+        None,
+    )
     return data.examine(tools)
 
 
-def trained(root: Path, options: config.Config, schema: Any, rows: Sample) -> tuple[SkopsModel, dict[str, Any]]:
+def trained(
+    root: Path, options: config.Config, schema: Any, rows: Sample
+) -> tuple[SkopsModel, dict[str, Any]]:
     """The chosen model, fitted, and what the assessment is to know of its cross-validation."""
     job = {"train": msgspec.to_builtins(options.train)}
-    models = entry.build(root, options.train.entry, job, schema).for_mode(options.train.mode, options.train.search)
+    models = entry.build(root, options.train.entry, job, schema).for_mode(
+        options.train.mode, options.train.search
+    )
     for estimator in models.by_name.values():
         if problem(estimator, rows.frame, wanted(rows.target)):
             raise SystemExit("a model that could not be stored")
-    params, history, metric = search(models, rows.frame, rows.target, None, options.train, root, Quiet())
+    params, history, metric = search(
+        models, rows.frame, rows.target, None, options.train, root, Quiet()
+    )
     fitted = clone(models.made(params)).fit(rows.frame, wanted(rows.target))
     best = max(history, key=lambda candidate: candidate["mean"])
     return SkopsModel(stored(fitted, rows.frame)), {"scores": best["scores"], "metric": metric}
 
 
-def assessed(options: config.Config, schema: Any, model: SkopsModel, cv: dict[str, Any], samples: list[Sample]) -> worker.Work:
+def assessed(
+    options: config.Config,
+    schema: Any,
+    model: SkopsModel,
+    cv: dict[str, Any],
+    samples: list[Sample],
+) -> worker.Work:
     """Every measurement of the assess stage."""
     job = {
         "schema": msgspec.to_builtins(schema),
@@ -65,7 +92,9 @@ def assessed(options: config.Config, schema: Any, model: SkopsModel, cv: dict[st
         "gate_eps": [gate.eps for gate in options.gates.values() if gate.eps],
         "seed": options.train.seed,
         "least": options.privacy.min_group,
-        "protected": [column.name for column in schema.columns if options.data.column(column.name).protected],
+        "protected": [
+            column.name for column in schema.columns if options.data.column(column.name).protected
+        ],
         "cv": cv,
         "promised": None,
         "guard": {name: getattr(options.serve.guard, name) for name in ("outside", "unknown")},
@@ -85,12 +114,20 @@ def main(root: Path) -> None:
     options = config.load(root / "casemate.toml")
     found = examined(root, options)
     frame, target = features_of(found.table, found.schema), target_of(found.table, found.schema)
-    training, holdout = np.flatnonzero(~found.holdout & ~found.excluded), np.flatnonzero(found.holdout & ~found.excluded)
+    training, holdout = (
+        np.flatnonzero(~found.holdout & ~found.excluded),
+        np.flatnonzero(found.holdout & ~found.excluded),
+    )
     rows = Sample(frame, target)
     model, cv = trained(root, options, found.schema, rows.of(training))
     members = training[sample_rows(len(training), MEMBERS, options.train.seed)]
-    work = assessed(options, found.schema, model, cv, [rows.of(holdout), rows.of(members), rows.of(holdout[:0])])
-    print(f"roc_auc {work.found['metrics']['roc_auc']['value']:.6f}; not measured: {'; '.join(work.inconclusive)}")
+    work = assessed(
+        options, found.schema, model, cv, [rows.of(holdout), rows.of(members), rows.of(holdout[:0])]
+    )
+    print(
+        f"roc_auc {work.found['metrics']['roc_auc']['value']:.6f}; not measured:"
+        f" {'; '.join(work.inconclusive)}"
+    )
 
 
 if __name__ == "__main__":

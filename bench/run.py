@@ -1,6 +1,8 @@
-"""`make bench`: every comparison as one tab-separated line: name, ratio or figure, limit with its sign.
+"""`make bench`: every comparison as one tab-separated line: name, ratio or figure, limit with its
+sign.
 
-Both sides of a ratio run in this process's turn on this machine, interleaved where they are short. Nothing here is a
+Both sides of a ratio run in this process's turn on this machine, interleaved where they are short.
+Nothing here is a
 test: a slow machine prints other figures, and the exit code is 0.
 """
 
@@ -55,7 +57,9 @@ def quiet(command: list[str], folder: Path) -> None:
     """Run a command and fail loudly if it does."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} exited {done.returncode}\n{done.stdout}{done.stderr}")
+        raise SystemExit(
+            f"{' '.join(command)} exited {done.returncode}\n{done.stdout}{done.stderr}"
+        )
 
 
 def start() -> None:
@@ -66,12 +70,18 @@ def start() -> None:
         quiet([*CASEMATE, "init", "p", "--example", "clinical"], Path(folder))
 
         def first() -> None:
-            process = subprocess.Popen([*CASEMATE, "run"], cwd=Path(folder) / "p", stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                [*CASEMATE, "run"], cwd=Path(folder) / "p", stderr=subprocess.PIPE
+            )
             process.stderr.readline()
             process.kill()
             process.wait()
 
-        line("first line of casemate run, s", statistics.median(seconds(first) for _ in range(3)), "<=1")
+        line(
+            "first line of casemate run, s",
+            statistics.median(seconds(first) for _ in range(3)),
+            "<=1",
+        )
 
 
 def demo() -> None:
@@ -91,15 +101,31 @@ def million(rows: int) -> None:
         root = Path(folder)
         generator = np.random.default_rng(0)
         features = generator.standard_normal((rows, 30))
-        score = features[:, :8] @ generator.standard_normal(8) + 0.5 * features[:, 8] * features[:, 9]
-        table = {f"x{i}": features[:, i] for i in range(30)} | {"y": (score + generator.standard_normal(rows) * 2 > 0).astype(int)}
+        score = (
+            features[:, :8] @ generator.standard_normal(8) + 0.5 * features[:, 8] * features[:, 9]
+        )
+        table = {f"x{i}": features[:, i] for i in range(30)} | {
+            "y": (score + generator.standard_normal(rows) * 2 > 0).astype(int)
+        }
         quiet([*CASEMATE, "init", ".", "--example", "clinical"], root)
-        identifier = next(t for t in (root / "casemate.toml").read_text().split('"') if t.startswith("wdbc-"))
+        identifier = next(
+            t for t in (root / "casemate.toml").read_text().split('"') if t.startswith("wdbc-")
+        )
         pyarrow.csv.write_csv(pa.table(table), root / "table.csv")
         (root / "casemate.toml").write_text(TOML.format(id=identifier))
-        bare = [seconds(lambda: quiet([sys.executable, str(Path(__file__).parent / "bare.py"), str(root)], root))]
+        bare = [
+            seconds(
+                lambda: quiet(
+                    [sys.executable, str(Path(__file__).parent / "bare.py"), str(root)], root
+                )
+            )
+        ]
         secured = [seconds(lambda: quiet([*CASEMATE, "run"], root))]
-        line(f"secured run / bare script, {rows} x 30 ({secured[0]:.0f} s / {bare[0]:.0f} s)", secured[0] / bare[0], "<=1.25")
+        line(
+            f"secured run / bare script, {rows} x 30 ({secured[0]:.0f} s / {bare[0]:.0f} s)",
+            secured[0] / bare[0],
+            "<=1.25",
+        )
 
 
 def sealed(rows: int = 500_000) -> None:
@@ -119,22 +145,51 @@ def sealed(rows: int = 500_000) -> None:
             target = root / f"plain-{turn}.parquet"
 
             def write_plain(target: Path = target) -> None:
-                pq.write_table(table, target, compression="zstd", compression_level=1, row_group_size=tables.ROW_GROUP)
+                pq.write_table(
+                    table,
+                    target,
+                    compression="zstd",
+                    compression_level=1,
+                    row_group_size=tables.ROW_GROUP,
+                )
                 descriptor = os.open(target, os.O_RDONLY)
                 os.fsync(descriptor)
                 os.close(descriptor)
 
             version = root / "sealed" / str(turn)
             plain.append(seconds(write_plain))
-            ours.append(seconds(lambda v=version: tables.seal(table, v, keys.provider, keys.signer, classes, {"name": "sealed", "version": v.name})))
+            ours.append(
+                seconds(
+                    lambda v=version: tables.seal(
+                        table,
+                        v,
+                        keys.provider,
+                        keys.signer,
+                        classes,
+                        {"name": "sealed", "version": v.name},
+                    )
+                )
+            )
             read_plain.append(seconds(lambda t=target: pq.read_table(t)))
-            read_ours.append(seconds(lambda v=version: tables.read(v, keys.provider, keys.signer.verifier)))
-        line("sealed write / plain Parquet, zstd", statistics.median(ours) / statistics.median(plain), "<=1.25")
-        line("sealed read / plain Parquet, zstd", statistics.median(read_ours) / statistics.median(read_plain), "<=1.25")
+            read_ours.append(
+                seconds(lambda v=version: tables.read(v, keys.provider, keys.signer.verifier))
+            )
+        line(
+            "sealed write / plain Parquet, zstd",
+            statistics.median(ours) / statistics.median(plain),
+            "<=1.25",
+        )
+        line(
+            "sealed read / plain Parquet, zstd",
+            statistics.median(read_ours) / statistics.median(read_plain),
+            "<=1.25",
+        )
 
 
 def keys(people: int = 200_000, size: int = 1 << 30) -> None:
-    """Rotation per file whatever its size, the object stream, identifiers under subjects' keys, memory of a large object."""
+    """Rotation per file whatever its size, the object stream, identifiers under subjects' keys,
+    memory of a large object.
+    """
     from casemate.controls.keys import tables
     from casemate.controls.keys.identifiers import Identifiers
     from casemate.controls.keys.objects import ObjectStore
@@ -151,10 +206,19 @@ def keys(people: int = 200_000, size: int = 1 << 30) -> None:
                 made.append(root / name / str(number))
                 table = pa.table({"x": np.zeros(rows) + number, "y": np.arange(rows)})
                 about = {"name": name, "version": str(number)}
-                tables.seal(table, made[-1], store.provider, store.signer, {"x": "general", "y": "sensitive"}, about)
+                tables.seal(
+                    table,
+                    made[-1],
+                    store.provider,
+                    store.signer,
+                    {"x": "general", "y": "sensitive"},
+                    about,
+                )
             for key in ("footer", "general", "sensitive"):
                 store.provider.rotate(key)
-            took = statistics.median(seconds(lambda f=f: tables.rewrap(f, store.provider)) for f in made)
+            took = statistics.median(
+                seconds(lambda f=f: tables.rewrap(f, store.provider)) for f in made
+            )
             line(f"rotation of a sealed table of {rows} rows, ms", 1000 * took, "<=5")
         objects = ObjectStore(FileBlobs(root / "objects"), store.provider)
         large = root / "large.bin"
@@ -175,12 +239,21 @@ def keys(people: int = 200_000, size: int = 1 << 30) -> None:
                 os.fsync(to.fileno())
 
         pairs = [(seconds(put), seconds(copy)) for _ in range(3)]
-        line("sealing an object of 1 GiB / plain copy with fsync", statistics.median(ours / plain for ours, plain in pairs), "")
+        line(
+            "sealing an object of 1 GiB / plain copy with fsync",
+            statistics.median(ours / plain for ours, plain in pairs),
+            "",
+        )
         opened = seconds(lambda: [None for _ in objects.pieces(digest)])
         line("object stream, opened, checked and hashed, GB/s", size / 1e9 / opened, ">=0.7")
         log = _log(root / "log")
         identifiers = Identifiers(log.store, SubjectKeys(store.provider, log.clock), store.provider)
-        persons = pa.table({"id": [f"person-{n // 5}" for n in range(people)], "phone": [f"+49 {n:08d}" for n in range(people)]})
+        persons = pa.table(
+            {
+                "id": [f"person-{n // 5}" for n in range(people)],
+                "phone": [f"+49 {n:08d}" for n in range(people)],
+            }
+        )
         sealed: list[pa.Table] = []
         took = seconds(lambda: sealed.append(identifiers.seal(persons, "id", ["id", "phone"])))
         line("identifiers sealed under subjects' keys, values/s", 2 * people / took, ">=150000")
@@ -202,14 +275,23 @@ def _log(root: Path) -> Any:
     store = SqliteStore(root / "catalog.db")
     store.upgrade()
     clock = SystemClock()
-    log = AuditLog(root / "audit", store, CheckpointSigner("bench", *keys.log_keys), clock, Bodies(keys.provider), SubjectKeys(keys.provider, clock))
+    log = AuditLog(
+        root / "audit",
+        store,
+        CheckpointSigner("bench", *keys.log_keys),
+        clock,
+        Bodies(keys.provider),
+        SubjectKeys(keys.provider, clock),
+    )
     with store.transaction() as tx:
         log.create(tx)
     return log
 
 
 def audit(entries: int = 40_000, writers: int = 64) -> None:
-    """Durable appends with many writers and with one, offline verification, size of a proof in a log of a million."""
+    """Durable appends with many writers and with one, offline verification, size of a proof in a
+    log of a million.
+    """
     import threading
 
     from casemate.controls.audit import tiles
@@ -223,12 +305,18 @@ def audit(entries: int = 40_000, writers: int = 64) -> None:
 
         def write(count: int) -> None:
             for _ in range(count):
-                group.append('Service::"s"', "model:infer", 'Model::"m@1"', "allowed", {"rows": 1}).result()
+                group.append(
+                    'Service::"s"', "model:infer", 'Model::"m@1"', "allowed", {"rows": 1}
+                ).result()
 
         took = seconds(lambda: write(1000))
         line("audit log, durable appends with one writer, 1/s", 1000 / took, ">=500")
-        threads = [threading.Thread(target=write, args=(entries // writers,)) for _ in range(writers)]
-        took = seconds(lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads]))
+        threads = [
+            threading.Thread(target=write, args=(entries // writers,)) for _ in range(writers)
+        ]
+        took = seconds(
+            lambda: ([thread.start() for thread in threads], [thread.join() for thread in threads])
+        )
         group.close()
         line(f"audit log, durable appends with {writers} writers, 1/s", entries / took, ">=5000")
         while log.size() < 1_000_000:
@@ -240,7 +328,11 @@ def audit(entries: int = 40_000, writers: int = 64) -> None:
         line("audit log, offline verification, entries/s", size / took, ">=100000")
         hashes = inclusion_proof(size // 3, size, tiles.nodes_of(log.folder, size))
         line(f"inclusion proof at {size} entries, bytes of hashes", 32.0 * len(hashes), "<=2048")
-        line("the same as a file, with entry, checkpoint and both signatures", float(len(log.prove(size // 3))), "")
+        line(
+            "the same as a file, with entry, checkpoint and both signatures",
+            float(len(log.prove(size // 3))),
+            "",
+        )
 
 
 def engine(steps: int = 30) -> None:
@@ -259,12 +351,27 @@ def engine(steps: int = 30) -> None:
             inputs = dict.fromkeys(STAGES, str(number))
             run = runner.begin(inputs, "me")
             run.step("data", Finding, lambda: record)
-            resumed.append(seconds(lambda i=inputs: runner.begin(i, "me").step("data", Finding, lambda: record)))
+            resumed.append(
+                seconds(
+                    lambda i=inputs: runner.begin(i, "me").step("data", Finding, lambda: record)
+                )
+            )
             run = runner.begin(inputs, "me")
-            took += [seconds(lambda r=run, s=stage: r.step(s, Finding, lambda: record)) for stage in STAGES[1:]]
+            took += [
+                seconds(lambda r=run, s=stage: r.step(s, Finding, lambda: record))
+                for stage in STAGES[1:]
+            ]
             run.finish("passed")
-        line("bookkeeping of a step (lease, evidence, record, log, tiles, checkpoint), ms", 1000 * statistics.median(took), "<=30")
-        line("taking a run over and passing its finished step, ms", 1000 * statistics.median(resumed), "<=2000")
+        line(
+            "bookkeeping of a step (lease, evidence, record, log, tiles, checkpoint), ms",
+            1000 * statistics.median(took),
+            "<=30",
+        )
+        line(
+            "taking a run over and passing its finished step, ms",
+            1000 * statistics.median(resumed),
+            "<=2000",
+        )
 
 
 def _policies(count: int) -> tuple[Any, Any]:
@@ -273,8 +380,9 @@ def _policies(count: int) -> tuple[Any, Any]:
 
     def own(roles: tuple[str, ...], asked: tuple[str, ...]) -> Policy:
         made = [
-            f'@id("own-{n}") permit (principal in Role::"{roles[n % len(roles)]}", action == Action::"{asked[n % len(asked)]}", resource) '
-            f'when {{ context.purpose == "p{n}" && context.hour >= {n % 24} }};'
+            f'@id("own-{n}") permit (principal in Role::"{roles[n % len(roles)]}", action =='
+            f' Action::"{asked[n % len(asked)]}", resource) when {{ context.purpose == "p{n}" &&'
+            f" context.hour >= {n % 24} }};"
             for n in range(count)
         ]
         return Policy({"own.cedar": "\n".join(made)}, "p")
@@ -307,7 +415,9 @@ def _revoked(admission: Any, scope: dict[str, Any], revoke: Callable[[], None]) 
 
 
 def access(policies: int = 100, calls: int = 20_000) -> None:
-    """A decision cached and not, a session check, how soon a revocation is seen, a login beside its password hash."""
+    """A decision cached and not, a session check, how soon a revocation is seen, a login beside its
+    password hash.
+    """
     from casemate.controls.access.identity.accounts import Accounts
     from casemate.controls.access.policy import Resource
     from casemate.controls.audit.commit import GroupCommit
@@ -324,20 +434,43 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
         project = scaffold.create(Path(folder) / "p", scaffold.clinical())
         point = project.point
         spread, worst = _policies(policies)
-        token, identifier = point.admin.create_token("svc", ["client"], ["*"], datetime.timedelta(hours=1))
+        token, identifier = point.admin.create_token(
+            "svc", ["client"], ["*"], datetime.timedelta(hours=1)
+        )
         service = point.tokens.authenticate(token).principal
         situation, resource = point.situation(), Resource("Model", "wdbc")
-        for name, policy, limit in (("spread over roles and actions", spread, "<=150"), ("all about this role and action", worst, "")):
+        for name, policy, limit in (
+            ("spread over roles and actions", spread, "<=150"),
+            ("all about this role and action", worst, ""),
+        ):
             assert policy.decide(service, "model:infer", resource, situation).allowed
-            took = each(lambda p=policy: p.decide(service, "model:infer", resource, point.situation()), calls // 20)
-            line(f"decision with {policies} policies of the project, {name}, not cached, us", took, limit)
+            took = each(
+                lambda p=policy: p.decide(service, "model:infer", resource, point.situation()),
+                calls // 20,
+            )
+            line(
+                f"decision with {policies} policies of the project, {name}, not cached, us",
+                took,
+                limit,
+            )
         group = GroupCommit(project.log)
-        admission = Admission(point, group, Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None))
+        admission = Admission(
+            point,
+            group,
+            Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None),
+        )
         admission.lifetime = 3600.0
-        scope = {"headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())], "client": ("127.0.0.1", 1)}
+        scope = {
+            "headers": [(b"host", b"x"), (b"authorization", b"Bearer " + token.encode())],
+            "client": ("127.0.0.1", 1),
+        }
         line("session check, us", each(lambda: admission.authenticate(scope), calls), "<=2")
         caller = admission.authenticate(scope)
-        line("decision, cached, us", each(lambda: admission.require(caller, "model:infer", resource), calls), "<=1")
+        line(
+            "decision, cached, us",
+            each(lambda: admission.require(caller, "model:infer", resource), calls),
+            "<=1",
+        )
 
         line(
             "revocation seen by a gateway whose cache would last an hour, s",
@@ -423,7 +556,9 @@ def main() -> None:
         "million": None,
     }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)")
+    parser.add_argument(
+        "names", nargs="*", choices=[*known, []], help="comparisons to run (default: all)"
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     arguments = parser.parse_args()
     for name in arguments.names or known:

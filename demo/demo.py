@@ -1,4 +1,6 @@
-"""`make demo`: the main job on real data, in a fresh folder, command by command as a user would type them."""
+"""`make demo`: the main job on real data, in a fresh folder, command by command as a user would
+type them.
+"""
 
 import json
 import os
@@ -16,7 +18,13 @@ BIN = Path(sys.executable).parent
 def step(folder: Path, *words: str) -> str:
     """Show a command, run it, show and return what it prints."""
     print(f"\n$ {' '.join(words)}", flush=True)
-    done = subprocess.run([str(BIN / words[0]), *words[1:]], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [str(BIN / words[0]), *words[1:]],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     print(done.stdout.rstrip(), flush=True)
     if done.returncode:
         sys.exit(f"{words[0]} {words[1]} exited {done.returncode}")
@@ -26,7 +34,12 @@ def step(folder: Path, *words: str) -> str:
 def serve_and_predict(project: Path) -> None:
     """Start the gateway on a free port, ask it, stop it."""
     print("\n$ casemate serve --port 0 &", flush=True)
-    gateway = subprocess.Popen([str(BIN / "casemate"), "serve", "--port", "0"], cwd=project, stdout=subprocess.PIPE, text=True)
+    gateway = subprocess.Popen(
+        [str(BIN / "casemate"), "serve", "--port", "0"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         announced = gateway.stdout.readline()
         print(announced.rstrip(), flush=True)
@@ -51,12 +64,16 @@ def main() -> None:
         step(project, "casemate", "model", "export", "wdbc", str(exported))
         step(home, "casemate", "verify", str(exported))
         command = ["verify", "key", f"{exported}/model", "--signature", f"{exported}/model.sig"]
-        if (BIN / "model_signing").exists():  # other people's tool, with many packages of its own: `make dev` brings it
+        # other people's tool, with many packages of its own: `make dev` brings it
+        if (BIN / "model_signing").exists():
             step(home, "model_signing", *command, "--public_key", f"{exported}/signer.pub")
         serve_and_predict(project)
         step(project, "casemate", "audit", "verify")
         card = json.loads((exported / "model" / "model.json").read_text())
-        print(f"\nDone in {time.monotonic() - began:.0f} s: {card['name']}@{card['model_version']} trained, attacked, signed, verified and served.")
+        print(
+            f"\nDone in {time.monotonic() - began:.0f} s: {card['name']}@{card['model_version']}"
+            " trained, attacked, signed, verified and served."
+        )
         print("Your turn: casemate init my-project --table FILE.csv --target COLUMN")
     finally:
         shutil.rmtree(home, ignore_errors=True)

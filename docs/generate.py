@@ -1,4 +1,6 @@
-"""`make docs`: write docs/reference from the code. `--check` changes nothing and fails when a page is out of date."""
+"""`make docs`: write docs/reference from the code. `--check` changes nothing and fails when a page
+is out of date.
+"""
 
 import argparse
 import importlib
@@ -31,75 +33,149 @@ def first(kind: type) -> str:
 
 def options() -> str:
     """Every option of casemate.toml."""
-    rows = [f"| `{cell(t)}.{cell(o)}` | {cell(k)} | `{cell(d)}` | {cell(m)} |" for t, o, k, d, m in describe(Config)]
-    gates = [f"| `{name}` | {low:g} to {'any' if high is None else f'{high:g}'} |" for name, (low, high) in FIGURES.items()]
+    rows = [
+        f"| `{cell(t)}.{cell(o)}` | {cell(k)} | `{cell(d)}` | {cell(m)} |"
+        for t, o, k, d, m in describe(Config)
+    ]
+    gates = [
+        f"| `{name}` | {low:g} to {'any' if high is None else f'{high:g}'} |"
+        for name, (low, high) in FIGURES.items()
+    ]
     return "\n".join(
-        ["# casemate.toml", "", "| option | type | default | meaning |", "|---|---|---|---|", *rows, "", "## Figures that `[gates]` may name", ""]
+        [
+            "# casemate.toml",
+            "",
+            "| option | type | default | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "## Figures that `[gates]` may name",
+            "",
+        ]
         + ["| figure | range |", "|---|---|", *gates, ""]
     )
 
 
 def figures() -> str:
     """Every figure that a gate may name: what it stands on."""
-    parts = ["# Figures", "", "What `casemate assess --explain FIGURE` says of every figure that `[gates]` may name.", ""]
+    parts = [
+        "# Figures",
+        "",
+        "What `casemate assess --explain FIGURE` says of every figure that `[gates]` may name.",
+        "",
+    ]
     for group, names in grouped(list(EXPLANATIONS)):
         parts += [f"## {group.title}", "", group.lead, ""]
         for name in names:
-            said = [("means", meaning(name))] + [(title, getattr(EXPLANATIONS[name], part)) for part, title in TITLES.items() if part != "figure"]
-            parts += [f"### {name}", "", *(f"- **{title}**: {text}" for title, text in said if text), ""]
+            said = [("means", meaning(name))] + [
+                (title, getattr(EXPLANATIONS[name], part))
+                for part, title in TITLES.items()
+                if part != "figure"
+            ]
+            parts += [
+                f"### {name}",
+                "",
+                *(f"- **{title}**: {text}" for title, text in said if text),
+                "",
+            ]
     return "\n".join(parts)
 
 
 def estimators() -> str:
     """Every estimator of scikit-learn: what becomes of it."""
     lists = (catalogue.FORMS, catalogue.INSTEAD, catalogue.ALONE, catalogue.NO_PART)
-    served = {"onnx": "goes through, served as ONNX", "scikit-learn": "goes through, served by scikit-learn"}
-    said = {name: served.get(text, f"refused before the search: {text}") for names in lists for name, text in names.items()}
+    served = {
+        "onnx": "goes through, served as ONNX",
+        "scikit-learn": "goes through, served by scikit-learn",
+    }
+    said = {
+        name: served.get(text, f"refused before the search: {text}")
+        for names in lists
+        for name, text in names.items()
+    }
     parts = [
-        "# Estimators", "", "What becomes of a model with each estimator and transformer of scikit-learn, with plain options; a test tries them all. "
+        "# Estimators", "",
+        "What becomes of a model with each estimator and transformer of scikit-learn, with plain options; a test tries them all. "
         "ONNX serves only where it answers alike on every kind of row, else scikit-learn itself does. What holds functions or classes of `train.py` "
-        "is refused before the search.", "", "| estimator | what becomes of it |", "|---|---|", *(f"| `{name}` | {cell(said[name])} |" for name in sorted(said)), "",
+        "is refused before the search.",
+        "", "| estimator | what becomes of it |", "|---|---|",
+        *(f"| `{name}` | {cell(said[name])} |" for name in sorted(said)), "",
         "XGBoost, LightGBM and CatBoost at the end of a pipeline are read as scikit-learn's histogram gradient boosting, with equal answers, and are "
-        "served as ONNX; pipelines of imbalanced-learn are stored without their samplers.", "",
+        "served as ONNX; pipelines of imbalanced-learn are stored without their samplers.",
+        "",
     ]  # fmt: skip
     return "\n".join(parts)
 
 
 def commands() -> str:
-    """Every command with its arguments, and the action that policy decides on before it does anything."""
+    """Every command with its arguments, and the action that policy decides on before it does
+    anything.
+    """
     parts = [
-        "# Commands", "", "Every command takes `--config PATH`, `-s TABLE.KEY=VALUE` and `--format text|json`, anywhere on the line; `[x]` may be left out. "
-        "*decides* names the action of `casemate access policy schema` that must be permitted.", "",
+        "# Commands", "",
+        "Every command takes `--config PATH`, `-s TABLE.KEY=VALUE` and `--format text|json`, anywhere on the line; `[x]` may be left out. "
+        "*decides* names the action of `casemate access policy schema` that must be permitted.",
+        "",
     ]  # fmt: skip
     parser = build_parser()
     for verb, meaning in VERBS.items():
-        parts += [f"## casemate {verb}", "", meaning[0].upper() + meaning[1:] + ".", "", "| command | does | takes | decides |", "|---|---|---|---|"]
+        parts += [
+            f"## casemate {verb}",
+            "",
+            meaning[0].upper() + meaning[1:] + ".",
+            "",
+            "| command | does | takes | decides |",
+            "|---|---|---|---|",
+        ]
         parts += [*_rows(verb, _children(parser)[verb], meaning), ""]
     return "\n".join(parts)
 
 
 def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     return dict(groups[0].choices) if groups else {}
 
 
 def _rows(name: str, parser: argparse.ArgumentParser, meaning: str) -> list[str]:
     children = _children(parser)
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     said = {choice.dest: choice.help or "" for group in groups for choice in group._choices_actions}
-    rows = [row for child, inner in children.items() for row in _rows(f"{name} {child}", inner, said.get(child, ""))]
+    rows = [
+        row
+        for child, inner in children.items()
+        for row in _rows(f"{name} {child}", inner, said.get(child, ""))
+    ]
     if name not in COMMANDS:
         return rows
-    taken = [action for action in parser._actions if action.dest not in ("help", "config", "overrides", "format", "action", "what")]
+    taken = [
+        action
+        for action in parser._actions
+        if action.dest not in ("help", "config", "overrides", "format", "action", "what")
+    ]
     takes = "; ".join(f"`{_written(action)}` {cell(action.help or '')}" for action in taken)
     asked = COMMANDS[name]
-    return [f"| `{name}` | {cell(meaning)} | {takes} | {registry()[asked].action if asked else ''} |", *rows]
+    return [
+        f"| `{name}` | {cell(meaning)} | {takes} | {registry()[asked].action if asked else ''} |",
+        *rows,
+    ]
 
 
 def _written(action: argparse.Action) -> str:
     name = action.metavar or (action.dest.upper() if action.option_strings else action.dest)
-    value = "" if action.nargs == 0 else "|".join(map(str, action.choices)) if action.choices else str(name)
-    text = " ".join(part for part in (action.option_strings[-1] if action.option_strings else "", value) if part)
+    value = (
+        ""
+        if action.nargs == 0
+        else "|".join(map(str, action.choices))
+        if action.choices
+        else str(name)
+    )
+    text = " ".join(
+        part for part in (action.option_strings[-1] if action.option_strings else "", value) if part
+    )
     needed = action.required if action.option_strings else action.nargs not in ("?", "*")
     return cell(text if needed else f"[{text}]")
 
@@ -115,32 +191,43 @@ def faults() -> str:
     for kind in _every(errors.Error):
         if "code" in vars(kind):
             rows.append(
-                f"| `{kind.code}` | {kind.exit_code} | {kind.http_status} | {cell(first(kind))} | {cell(kind.who)} |"
+                f"| `{kind.code}` | {kind.exit_code} | {kind.http_status} | {cell(first(kind))} |"
+                f" {cell(kind.who)} |"
             )
     tree = [
-        "# Errors and exit codes", "", "Whoever catches a class catches those below it. A class without a module's name is in `casemate.core.errors`.", "",
-        "```", *_tree(errors.Error), "```", "",
+        "# Errors and exit codes", "",
+        "Whoever catches a class catches those below it. A class without a module's name is in `casemate.core.errors`.",
+        "", "```", *_tree(errors.Error), "```", "",
     ]  # fmt: skip
     head = [*tree, "| code | exit | HTTP | what happened | who must act |", "|---|---|---|---|---|"]
     codes = [
-        "", "## Exit codes", "", "| code | meaning |", "|---|---|", "| 0 | done |", "| 1 | findings, or a gate refused |",
-        "| 2 | usage or configuration |", "| 3 | denied |", "| 4 | verification failed |", "| 5 | a back end is not available |",
+        "", "## Exit codes", "", "| code | meaning |", "|---|---|", "| 0 | done |",
+        "| 1 | findings, or a gate refused |", "| 2 | usage or configuration |", "| 3 | denied |",
+        "| 4 | verification failed |", "| 5 | a back end is not available |",
         "| 130 | interrupted; the same command resumes |", "",
     ]  # fmt: skip
     form = [
-        "## As JSON", "", "With `--format json` a fault is one line on standard error, and standard output stays empty; a verdict or a finding is no fault, "
-        "and stands on standard output.", "", "```json",
-        '{"error":{"code":"CM-CONFIG","message":"...","hint":"...","who":"...","exit_code":2}}', "```", "",
+        "## As JSON", "",
+        "With `--format json` a fault is one line on standard error, and standard output stays empty; a verdict or a finding is no fault, "
+        "and stands on standard output.",
+        "", "```json",
+        '{"error":{"code":"CM-CONFIG","message":"...","hint":"...","who":"...","exit_code":2}}',
+        "```", "",
     ]  # fmt: skip
     return "\n".join(head + sorted(rows) + codes + form)
 
 
 def _tree(kind: type[errors.Error], depth: int = 0) -> list[str]:
-    """The class and, each a step further in, every public one that is made of it: name, code and module."""
+    """The class and, each a step further in, every public one that is made of it: name, code and
+    module.
+    """
     code = kind.code if "code" in vars(kind) else ""
     module = "" if kind.__module__ == errors.__name__ else kind.__module__
     line = f"{'  ' * depth + kind.__name__:32}{code:18}{module}".rstrip()
-    children = sorted({child for child in kind.__subclasses__() if not child.__name__.startswith("_")}, key=lambda child: child.__name__)
+    children = sorted(
+        {child for child in kind.__subclasses__() if not child.__name__.startswith("_")},
+        key=lambda child: child.__name__,
+    )
     return [line, *(one for child in children for one in _tree(child, depth + 1))]
 
 
@@ -155,11 +242,25 @@ def records() -> str:
     from casemate.core import types
     from casemate.stages.release.bundle import Card
 
-    parts = ["# Evidence", "", "Files under `.casemate/runs/ID` and in an exported model are these records as JSON, format version 1.", ""]
-    named = [kind for _, kind in inspect.getmembers(types, inspect.isclass) if issubclass(kind, Record) and kind is not Record]
+    parts = [
+        "# Evidence",
+        "",
+        (
+            "Files under `.casemate/runs/ID` and in an exported model are these records as JSON,"
+            " format version 1."
+        ),
+        "",
+    ]
+    named = [
+        kind
+        for _, kind in inspect.getmembers(types, inspect.isclass)
+        if issubclass(kind, Record) and kind is not Record
+    ]
     for kind in [*sorted(named, key=lambda k: k.__name__), Card]:
         parts += [f"## {kind.__name__}", "", first(kind), ""]
-        fields = "\n".join(f"| `{name}` | {cell(str(hint))} |" for name, hint in _hints(kind).items())
+        fields = "\n".join(
+            f"| `{name}` | {cell(str(hint))} |" for name, hint in _hints(kind).items()
+        )
         parts += ["| field | type |", "|---|---|", fields, ""]
     return "\n".join(parts)
 
@@ -170,7 +271,14 @@ def _hints(kind: type) -> dict[str, str]:
     found = typing.get_type_hints(kind)
     fields = kind.__struct_fields__
     return {
-        name: str(found[name]).replace("typing.", "").replace("casemate.core.types.", "").replace("<class '", "").replace("'>", "") for name in fields
+        name: (
+            str(found[name])
+            .replace("typing.", "")
+            .replace("casemate.core.types.", "")
+            .replace("<class '", "")
+            .replace("'>", "")
+        )
+        for name in fields
     }
 
 
@@ -201,10 +309,23 @@ def python() -> str:
     """Functions and classes of the Python interface, from their signatures and docstrings."""
     import griffe
 
-    package = griffe.load("casemate", search_paths=[str(FOLDER.parents[1] / "src")], docstring_parser="google")
-    parts = ["# Python", "", "```python", "import casemate", "```", "",
-             "The same operations as the command line, under the same policy and in the same log, as whoever acts: the user of this machine, or "
-             "`project.acting(session)`. Command line: [commands](commands.md).", ""]
+    package = griffe.load(
+        "casemate", search_paths=[str(FOLDER.parents[1] / "src")], docstring_parser="google"
+    )
+    parts = [
+        "# Python",
+        "",
+        "```python",
+        "import casemate",
+        "```",
+        "",
+        (
+            "The same operations as the command line, under the same policy and in the same log, as"
+            " whoever acts: the user of this machine, or `project.acting(session)`. Command line:"
+            " [commands](commands.md)."
+        ),
+        "",
+    ]
     for path, name in PYTHON.items():
         thing = package[path.removeprefix("casemate.")]
         parts += [f"## {name}", "", *_described(thing, name)]
@@ -213,17 +334,27 @@ def python() -> str:
     return "\n".join(parts)
 
 
-def _members(package: "griffe.Module", path: str, thing: "griffe.Object") -> list[tuple[str, "griffe.Object"]]:
-    """What a class offers: its own methods and properties, and the operations that are its verbs."""
+def _members(
+    package: "griffe.Module", path: str, thing: "griffe.Object"
+) -> list[tuple[str, "griffe.Object"]]:
+    """What a class offers: its own methods and properties, and the operations that are its
+    verbs.
+    """
     if not thing.is_class:
         return []
     module, _, kind = path.rpartition(".")
-    verbs = {name: one for name, one in vars(getattr(importlib.import_module(module), kind)).items() if isinstance(one, Operation)}
+    verbs = {
+        name: one
+        for name, one in vars(getattr(importlib.import_module(module), kind)).items()
+        if isinstance(one, Operation)
+    }
     found = []
     for name, member in thing.members.items():
         if name in verbs and not verbs[name].method:
             body = verbs[name].body
-            found.append((name, package[f"{body.__module__.removeprefix('casemate.')}.{body.__name__}"]))
+            found.append(
+                (name, package[f"{body.__module__.removeprefix('casemate.')}.{body.__name__}"])
+            )
         elif member.is_public and not member.is_alias and member.docstring:
             found.append((name, member))
     return found
@@ -235,17 +366,36 @@ def _described(thing: "griffe.Object", name: str) -> list[str]:
         if section.kind.value == "text":
             parts += [section.value, ""]
         elif section.kind.value in ("parameters", "raises", "attributes"):
-            named = [(getattr(item, "name", "") or item.annotation, " ".join(item.description.split())) for item in section.value]
-            named = [(item, said) for item, said in named if item != "project" or not _of_project(thing)]
-            parts += [f"*{section.kind.value.capitalize()}*", "", *(f"- `{item}`: {said}" for item, said in named), ""] if named else []
+            named = [
+                (getattr(item, "name", "") or item.annotation, " ".join(item.description.split()))
+                for item in section.value
+            ]
+            named = [
+                (item, said) for item, said in named if item != "project" or not _of_project(thing)
+            ]
+            parts += (
+                [
+                    f"*{section.kind.value.capitalize()}*",
+                    "",
+                    *(f"- `{item}`: {said}" for item, said in named),
+                    "",
+                ]
+                if named
+                else []
+            )
         elif section.kind.value in ("returns", "yields"):
-            parts += [f"*{section.kind.value.capitalize()}*: {' '.join(item.description.split())}" for item in section.value] + [""]
+            parts += [
+                f"*{section.kind.value.capitalize()}*: {' '.join(item.description.split())}"
+                for item in section.value
+            ] + [""]
     return parts
 
 
 def _of_project(thing: "griffe.Object") -> bool:
     """Whether it is an operation, whose first argument is the project that it is asked of."""
-    return thing.is_function and any(str(parameter.annotation) == "Wiring" for parameter in thing.parameters)
+    return thing.is_function and any(
+        str(parameter.annotation) == "Wiring" for parameter in thing.parameters
+    )
 
 
 def _signature(thing: "griffe.Object", name: str) -> str:
@@ -253,7 +403,11 @@ def _signature(thing: "griffe.Object", name: str) -> str:
         return name + (f": {thing.annotation}" if thing.is_attribute and thing.annotation else "")
     taken, starred = [], False
     for parameter in thing.parameters:
-        if parameter.name in ("self", "cls") or parameter.annotation is not None and str(parameter.annotation) == "Wiring":
+        if (
+            parameter.name in ("self", "cls")
+            or parameter.annotation is not None
+            and str(parameter.annotation) == "Wiring"
+        ):
             continue
         kind = parameter.kind.value
         if kind == "keyword-only" and not starred:
@@ -262,7 +416,11 @@ def _signature(thing: "griffe.Object", name: str) -> str:
         stars = {"variadic positional": "*", "variadic keyword": "**"}.get(kind, "")
         starred = starred or stars == "*"
         default = "" if parameter.default is None or stars else f" = {parameter.default}"
-        taken.append(f"{stars}{parameter.name}" + (f": {parameter.annotation}" if parameter.annotation else "") + default)
+        taken.append(
+            f"{stars}{parameter.name}"
+            + (f": {parameter.annotation}" if parameter.annotation else "")
+            + default
+        )
     return f"{name}({', '.join(taken)})" + (f" -> {thing.returns}" if thing.returns else "")
 
 

@@ -5,8 +5,16 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PAGES = {"README.md": "index.md", "SECURITY.md": "SECURITY.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
-FOLDERS = {"](docs/how-to/)": "](how-to/own-table.md)", "](docs/reference/)": "](reference/commands.md)"}
+PAGES = {
+    "README.md": "index.md",
+    "SECURITY.md": "SECURITY.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
+    "CHANGELOG.md": "CHANGELOG.md",
+}
+FOLDERS = {
+    "](docs/how-to/)": "](how-to/own-table.md)",
+    "](docs/reference/)": "](reference/commands.md)",
+}
 """The site has no listing of a folder."""
 
 

@@ -1,9 +1,11 @@
-"""Verify a release before it is installed; needs the package `cryptography` (48 or newer), and nothing of casemate.
+"""Verify a release before it is installed; needs the package `cryptography` (48 or newer), and
+nothing of casemate.
 
     python check.py casemate-VERSION-py3-none-any.dsse.json release.pub release-mldsa65.pub
 
-The public keys must come from a place that you trust already, not from beside the files. Every file that the signature names must lie beside it with
-the digest that was signed, and both signatures must hold. Exit 0: verified; 1: not.
+The public keys must come from a place that you trust already, not from beside the files. Every file
+that the signature names must lie beside it with the digest that was signed, and both signatures
+must hold. Exit 0: verified; 1: not.
 """
 
 import base64
@@ -24,12 +26,16 @@ def check(signature: Path, classical: Path, quantum: Path) -> dict[str, str]:
     """Names and digests of the files that were verified.
 
     Raises:
-        InvalidSignature: a signature does not hold, or a file is missing or another one than was signed.
+        InvalidSignature: a signature does not hold, or a file is missing or another one than was
+            signed.
     """
     envelope = json.loads(signature.read_bytes())
     payload = base64.b64decode(envelope["payload"], validate=True)
-    first, second = (base64.b64decode(item["sig"], validate=True) for item in envelope["signatures"])
-    message = b"DSSEv1 %d %b %d %b" % (len(KIND), KIND.encode(), len(payload), payload)  # github.com/secure-systems-lab/dsse
+    first, second = (
+        base64.b64decode(item["sig"], validate=True) for item in envelope["signatures"]
+    )
+    # github.com/secure-systems-lab/dsse
+    message = b"DSSEv1 %d %b %d %b" % (len(KIND), KIND.encode(), len(payload), payload)
     load_pem_public_key(classical.read_bytes()).verify(first, message, ECDSA(hashes.SHA256()))
     load_pem_public_key(quantum.read_bytes()).verify(second, message)
     found = {item["name"]: item["digest"]["sha256"] for item in json.loads(payload)["subject"]}

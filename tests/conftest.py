@@ -1,4 +1,6 @@
-"""Shared fixtures: a private HOME, one finished clinical project, copies of it to break, and the real cases."""
+"""Shared fixtures: a private HOME, one finished clinical project, copies of it to break, and the
+real cases.
+"""
 
 import contextlib
 import json
@@ -44,7 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     """In the fast tier no test runs the pipeline."""
-    with tiers.no_run() if request.config.option.markexpr == "not slow" else contextlib.nullcontext():
+    with (
+        tiers.no_run() if request.config.option.markexpr == "not slow" else contextlib.nullcontext()
+    ):
         yield
 
 
@@ -61,7 +65,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def root_of_subjects() -> Iterator[None]:
-    """The same root in every project of this process, so that a table has the same hold-out in every session."""
+    """The same root in every project of this process, so that a table has the same hold-out in
+    every session.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Root, "drawn", lambda: Root(bytes(range(64)), kept=False))
         yield
@@ -71,15 +77,30 @@ def root_of_subjects() -> Iterator[None]:
 def aged(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A signed model and two that were refused on other data sets, all of them years old."""
     values = np.random.default_rng(5).standard_normal((200, 2))
-    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)})
+    table = pa.table(
+        {"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)}
+    )
     root = tmp_path_factory.mktemp("aged") / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
-    quick = ["assess.bootstrap=20", "assess.attack_rows=10", "assess.attack_steps=1", "assess.eps=[0.1]", "screen.label_noise=false"]
+    quick = [
+        "assess.bootstrap=20",
+        "assess.attack_rows=10",
+        "assess.attack_steps=1",
+        "assess.eps=[0.1]",
+        "screen.label_noise=false",
+    ]
     ids = []
     for share, gate in ((0.25, "min=0.5"), (0.26, "max=0.01"), (0.27, "max=0.01")):
         project = casemate.open(
-            root, [*quick, f"train.test_share={share}", "gates.membership_auc.max=1.0", "gates.accuracy.min=0.0", f"gates.accuracy.{gate}"]
+            root,
+            [
+                *quick,
+                f"train.test_share={share}",
+                "gates.membership_auc.max=1.0",
+                "gates.accuracy.min=0.0",
+                f"gates.accuracy.{gate}",
+            ],
         )
         result = project.run()
         assert result.verdict.outcome == ("passed" if share == 0.25 else "refused")
@@ -89,7 +110,9 @@ def aged(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, li
     with project.database.transaction() as tx:
         for number, run in enumerate(ids, 1):
             long_ago = f"2020-01-0{number}T00:00:00+00:00"
-            tx.execute(RUNS.update().where(RUNS.c.id == run).values(started=long_ago, ended=long_ago))
+            tx.execute(
+                RUNS.update().where(RUNS.c.id == run).values(started=long_ago, ended=long_ago)
+            )
     project.database.close()
     return root, ids
 
@@ -102,7 +125,9 @@ def scale(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
 
 @pytest.fixture
 def case(pytestconfig: pytest.Config) -> Callable[[str], Path]:
-    """A file or folder among the real cases; the test is skipped, visibly, where they are absent."""
+    """A file or folder among the real cases; the test is skipped, visibly, where they are
+    absent.
+    """
 
     def find(name: str) -> Path:
         path = pytestconfig.rootpath.parent / "shared" / "cases" / name
@@ -116,10 +141,17 @@ def case(pytestconfig: pytest.Config) -> Callable[[str], Path]:
 def lighten(root: Path) -> None:
     """What tests of other things need not measure each time: less of it."""
     path = root / "casemate.toml"
-    light = "[assess]\nbootstrap = 60\nattack_rows = 60\nattack_steps = 12\nshadows = 0\nimportance = false\n\n[robustness]\ndecision_rows = 0\n"
+    light = (
+        "[assess]\nbootstrap = 60\nattack_rows = 60\nattack_steps = 12\nshadows = 0\nimportance ="
+        " false\n\n[robustness]\ndecision_rows = 0\n"
+    )
     screen = "spectral = false\ntriggers = false\ninfluence = false\n"
     text = path.read_text()
-    path.write_text(text.replace("[screen]\n", "[screen]\n" + screen, 1).replace("[gates]\n", light + "\n[gates]\n", 1))
+    path.write_text(
+        text.replace("[screen]\n", "[screen]\n" + screen, 1).replace(
+            "[gates]\n", light + "\n[gates]\n", 1
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -242,7 +274,9 @@ def tiny_project(tmp_path: Path, tiny: pa.Table) -> Path:
     scaffold.create(root, scaffold.from_table(root, table, "y"))
     text = (root / "casemate.toml").read_text()
     head, _, tail = text.partition("[gates]")
-    (root / "casemate.toml").write_text(head + "[gates]\naccuracy = { min = 0.5 }\n\n[serve]" + tail.partition("[serve]")[2])
+    (root / "casemate.toml").write_text(
+        head + "[gates]\naccuracy = { min = 0.5 }\n\n[serve]" + tail.partition("[serve]")[2]
+    )
     return root
 
 
@@ -259,7 +293,9 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def gateway(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Project]]:
+def gateway(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Gateway, Project]]:
     """A gateway process for a copy of the finished project, on a free port, and that project."""
     root = tmp_path_factory.mktemp("served") / "clinic"
     shutil.copytree(finished, root)
@@ -270,7 +306,9 @@ def gateway(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 class serving:
     """Start `casemate serve` in `root` and stop it by its pid."""
 
-    def __init__(self, root: Path, *words: str, program: Sequence[str] = (), port: int = 0, **variables: str) -> None:
+    def __init__(
+        self, root: Path, *words: str, program: Sequence[str] = (), port: int = 0, **variables: str
+    ) -> None:
         """Say what is started.
 
         Args:
@@ -286,14 +324,21 @@ class serving:
     def __enter__(self) -> Gateway:
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            self.words, cwd=self.root, stdout=subprocess.PIPE, stderr=self.errors, text=True, env={**os.environ, **self.variables}
+            self.words,
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            env={**os.environ, **self.variables},
         )
         line = self.process.stdout.readline()
         if "https://" not in line:
             raise AssertionError(self.told())
         url = next(word for word in line.split() if word.startswith("https://"))
         ca = Path(line.rsplit("CA ", 1)[1].strip().rstrip(")"))
-        grpc = next((word.partition("://")[2] for word in line.split() if word.startswith("grpc")), "")
+        grpc = next(
+            (word.partition("://")[2] for word in line.split() if word.startswith("grpc")), ""
+        )
         return Gateway(url, int(url.rsplit(":", 1)[1]), ca, self.process, grpc)
 
     def __exit__(self, *_: object) -> None:
@@ -323,14 +368,27 @@ def wait_for(check: Callable[[], object], seconds: float = 60.0) -> object:
 
 
 def tree(root: Path) -> dict[str, object]:
-    """Every file below `root` with its content; of a catalogue what it holds, not how SQLite lays it out."""
+    """Every file below `root` with its content; of a catalogue what it holds, not how SQLite lays
+    it out.
+    """
     found: dict[str, object] = {}
     for path in sorted(root.rglob("*")):
         if path.name == "catalog.db":
             with contextlib.closing(driver.connect(path)) as database:
-                tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-                held = {name: database.execute(f'SELECT * FROM "{name}" ORDER BY rowid').fetchall() for name in tables}
-                found[str(path.relative_to(root))] = (held, database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall())
+                tables = [
+                    name
+                    for (name,) in database.execute(
+                        "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+                    )
+                ]
+                held = {
+                    name: database.execute(f'SELECT * FROM "{name}" ORDER BY rowid').fetchall()
+                    for name in tables
+                }
+                found[str(path.relative_to(root))] = (
+                    held,
+                    database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall(),
+                )
         elif path.is_file() and not path.name.endswith(("-wal", "-shm")):
             found[str(path.relative_to(root))] = path.read_bytes()
     return found
@@ -344,8 +402,13 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
     folder = tmp_path / "disk"
     folder.mkdir()
     size = getattr(request, "param", "64m")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
     if mounted.returncode:
         pytest.skip("this machine does not let us mount a tmpfs")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process may still hold its catalogue
+    # this process may still hold its catalogue
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -3,8 +3,8 @@
     python tests/floors.py fast < coverage.json            fails where a part lies below its floor in floors.json
     python tests/floors.py fast --raise < coverage.json    raises floors to what was measured, and lowers none
 
-A figure is the share of lines and branches together, in percent, cut (not rounded) to one place. A test run of another tier has floors of its own,
-because it covers other things.
+A figure is the share of lines and branches together, in percent, cut (not rounded) to one place. A
+test run of another tier has floors of its own, because it covers other things.
 """
 
 import argparse
@@ -16,7 +16,12 @@ from pathlib import Path
 FLOORS = Path(__file__).with_name("floors.json")
 PARTS = {
     "all": ("casemate/",),
-    "security": ("casemate/controls/", "casemate/core/sandbox/", "casemate/core/signatures", "casemate/verify"),
+    "security": (
+        "casemate/controls/",
+        "casemate/core/sandbox/",
+        "casemate/core/signatures",
+        "casemate/verify",
+    ),
     "controls/access": ("casemate/controls/access/",),
     "controls/audit": ("casemate/controls/audit/",),
     "controls/keys": ("casemate/controls/keys/",),
@@ -27,14 +32,23 @@ PARTS = {
 }
 """Parts, by the beginning of their modules' paths below `src/`."""
 SLACK = 0.5
-"""Points that a figure may lie below its floor: random orders and generated examples cover a few lines more or less. The floor stays, so it adds up to
-no more."""
+"""Points that a figure may lie below its floor: random orders and generated examples cover a few
+lines more or less. The floor stays, so it adds up to no more.
+"""
 
 
 def measured(report: dict) -> dict[str, float]:
-    """The figure of each part, from what `coverage json` writes. A part without a module is an error: it was renamed, and its floor with it."""
-    files = {name.replace("\\", "/").rpartition("src/")[2]: found["summary"] for name, found in report["files"].items()}
-    return {part: _share(part, [summary for name, summary in files.items() if name.startswith(starts)]) for part, starts in PARTS.items()}
+    """The figure of each part, from what `coverage json` writes. A part without a module is an
+    error: it was renamed, and its floor with it.
+    """
+    files = {
+        name.replace("\\", "/").rpartition("src/")[2]: found["summary"]
+        for name, found in report["files"].items()
+    }
+    return {
+        part: _share(part, [summary for name, summary in files.items() if name.startswith(starts)])
+        for part, starts in PARTS.items()
+    }
 
 
 def _share(part: str, summaries: Iterable[dict]) -> float:
@@ -43,15 +57,21 @@ def _share(part: str, summaries: Iterable[dict]) -> float:
         done += summary["covered_lines"] + summary["covered_branches"]
         of += summary["num_statements"] + summary["num_branches"]
     if not of:
-        raise SystemExit(f"{part}: no module of this part was measured; say its new place in tests/floors.py")
+        raise SystemExit(
+            f"{part}: no module of this part was measured; say its new place in tests/floors.py"
+        )
     return done * 1000 // of / 10
 
 
 def below(figures: dict[str, float], floors: dict[str, float]) -> list[str]:
     """A line for each part below its floor, or without one."""
-    missing = [f"{part}: has no floor; run it once with --raise" for part in figures if part not in floors]
+    missing = [
+        f"{part}: has no floor; run it once with --raise" for part in figures if part not in floors
+    ]
     return missing + [
-        f"{part}: {figures[part]} % is below its floor, {floor} %" for part, floor in floors.items() if figures.get(part, 0.0) < floor - SLACK
+        f"{part}: {figures[part]} % is below its floor, {floor} %"
+        for part, floor in floors.items()
+        if figures.get(part, 0.0) < floor - SLACK
     ]
 
 
@@ -62,14 +82,18 @@ def raised(figures: dict[str, float], floors: dict[str, float]) -> dict[str, flo
 
 def main(words: list[str] | None = None) -> int:
     """Compare or raise; 1 where something lies below."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("tier", choices=["fast", "security", "all"])
     parser.add_argument("--raise", dest="rise", action="store_true")
     taken = parser.parse_args(words)
     floors = json.loads(FLOORS.read_text())
     figures = measured(json.load(sys.stdin))
     for part, figure in figures.items():
-        print(f"{part:20} {figure:5.1f} %   floor {floors.get(taken.tier, {}).get(part, 0.0):5.1f} %")
+        print(
+            f"{part:20} {figure:5.1f} %   floor {floors.get(taken.tier, {}).get(part, 0.0):5.1f} %"
+        )
     if taken.rise:
         floors[taken.tier] = raised(figures, floors.get(taken.tier, {}))
         FLOORS.write_text(json.dumps(floors, indent=2) + "\n")

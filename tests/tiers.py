@@ -1,8 +1,11 @@
-"""Which tests are slow, so that `make check` leaves them out: told by what a test takes, not by its name.
+"""Which tests are slow, so that `make check` leaves them out: told by what a test takes, not by its
+name.
 
-A test is slow if it takes a project that ran or will run, a real server, a real case, a file system of its own or as many trials as `--full` asks
-for; if it, or a fixture that it takes, runs the pipeline in plain sight; if it lies in a folder whose tests start other programs; or if it says so
-itself (`pytest.mark.slow`), because it trains or simulates in its own body. One that runs the pipeline by a way round fails in `make check`: `no_run`.
+A test is slow if it takes a project that ran or will run, a real server, a real case, a file system
+of its own or as many trials as `--full` asks for; if it, or a fixture that it takes, runs the
+pipeline in plain sight; if it lies in a folder whose tests start other programs; or if it says so
+itself (`pytest.mark.slow`), because it trains or simulates in its own body. One that runs the
+pipeline by a way round fails in `make check`: `no_run`.
 """
 
 import contextlib
@@ -27,14 +30,28 @@ def is_slow(item: pytest.Function) -> bool:
     """Whether a test belongs to `make test` only."""
     here = Path(__file__).parent
     programs = item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in PROGRAMS
-    return programs or item.get_closest_marker("slow") is not None or bool(COSTLY & set(item.fixturenames)) or _runs(item)
+    return (
+        programs
+        or item.get_closest_marker("slow") is not None
+        or bool(COSTLY & set(item.fixturenames))
+        or _runs(item)
+    )
 
 
 def _runs(item: pytest.Function) -> bool:
-    known = [definition for definitions in item._fixtureinfo.name2fixturedefs.values() for definition in definitions]
+    known = [
+        definition
+        for definitions in item._fixtureinfo.name2fixturedefs.values()
+        for definition in definitions
+    ]
     # A fixture that is shared and names `home` has a key store made there: it builds a project.
-    shared = any("home" in definition.argnames and definition.scope != "function" for definition in known)
-    return shared or any(_in_sight(function) for function in (item.function, *(definition.func for definition in known)))
+    shared = any(
+        "home" in definition.argnames and definition.scope != "function" for definition in known
+    )
+    return shared or any(
+        _in_sight(function)
+        for function in (item.function, *(definition.func for definition in known))
+    )
 
 
 @functools.cache
@@ -50,7 +67,9 @@ def no_run() -> Iterator[None]:
     """Refuse to run the pipeline in this process."""
 
     def refuse(*_: object, **__: object) -> None:
-        pytest.fail("this test runs the pipeline: take `finished` or another such fixture, or mark it slow")
+        pytest.fail(
+            "this test runs the pipeline: take `finished` or another such fixture, or mark it slow"
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "run", refuse)

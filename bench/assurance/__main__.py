@@ -1,7 +1,9 @@
-"""`make assurance`: how often casemate's detectors and figures are wrong, by simulation with fixed seeds.
+"""`make assurance`: how often casemate's detectors and figures are wrong, by simulation with fixed
+seeds.
 
-Every module beside this one names figures with the limit that each must keep, and simulates them. The page
-`docs/explanation/assurance.md` and its pictures are written from what came out, met or not.
+Every module beside this one names figures with the limit that each must keep, and simulates them.
+The page `docs/explanation/assurance.md` and its pictures are written from what came out, met or
+not.
 """
 
 import argparse
@@ -44,7 +46,9 @@ def load(part: str) -> Any:
 
 
 def keeps(value: float, limit: tuple[Any, ...]) -> bool:
-    """Whether a value keeps `("<=", x)`, `(">=", x)` or `("in", low, high)`; what is no number keeps nothing."""
+    """Whether a value keeps `("<=", x)`, `(">=", x)` or `("in", low, high)`; what is no number
+    keeps nothing.
+    """
     if not math.isfinite(value):
         return False
     if limit[0] == "in":
@@ -55,7 +59,8 @@ def keeps(value: float, limit: tuple[Any, ...]) -> bool:
 def judged(point: Point, limit: tuple[Any, ...]) -> str:
     """`kept`, `undecided` or `missed`: a share of few `rounds` may do either by luck.
 
-    It is kept if Clopper and Pearson's 95 % limits keep the limit, and missed if all within their 99 % limits misses it.
+    It is kept if Clopper and Pearson's 95 % limits keep the limit, and missed if all within their
+    99 % limits misses it.
     """
     value = float(point["value"])
     if "rounds" not in point or not 0 <= value <= 1:
@@ -64,7 +69,14 @@ def judged(point: Point, limit: tuple[Any, ...]) -> str:
     sure, ends = found.proportion_ci(0.95), found.proportion_ci(0.99)
     if keeps(sure.low, limit) and keeps(sure.high, limit):
         return "kept"
-    return "undecided" if keeps(value, limit) or ends.low <= limit[1] <= ends.high or keeps(ends.low, limit) or keeps(ends.high, limit) else "missed"
+    return (
+        "undecided"
+        if keeps(value, limit)
+        or ends.low <= limit[1] <= ends.high
+        or keeps(ends.low, limit)
+        or keeps(ends.high, limit)
+        else "missed"
+    )
 
 
 def worst(points: list[Point], limit: tuple[Any, ...]) -> float:
@@ -94,7 +106,13 @@ def draw(name: str, points: list[Point], limit: tuple[Any, ...], path: Path) -> 
         mine = [point for point in points if str(point.get("series", "")) == series]
         shift = 0.6 * (number / max(len(names) - 1, 1) - 0.5) if len(every) < len(points) else 0.0
         places = [every.index(str(point["x"])) + shift for point in mine]
-        axes.plot(places, [point["value"] for point in mine], MARKERS[number // 10 % len(MARKERS)], markersize=4, label=series or None)
+        axes.plot(
+            places,
+            [point["value"] for point in mine],
+            MARKERS[number // 10 % len(MARKERS)],
+            markersize=4,
+            label=series or None,
+        )
     axes.set_xticks(range(len(every)), every)
     for level in limit[1:]:
         axes.axhline(level, linestyle="--", color="0.5")
@@ -106,21 +124,39 @@ def draw(name: str, points: list[Point], limit: tuple[Any, ...], path: Path) -> 
     figure.savefig(path, metadata={"Date": None})
 
 
-def told(part: str, module: Any, found: dict[str, list[Point]], *, pictures: bool) -> tuple[list[str], int]:
+def told(
+    part: str, module: Any, found: dict[str, list[Point]], *, pictures: bool
+) -> tuple[list[str], int]:
     """(the page's lines about a part, how many figures are missed); each figure is printed too."""
-    lines = [f"\n## {part.capitalize()}\n", module.__doc__.strip() + "\n", "| figure | must | worst | points | |", "|---|---|---|---|---|"]
+    lines = [
+        f"\n## {part.capitalize()}\n",
+        module.__doc__.strip() + "\n",
+        "| figure | must | worst | points | |",
+        "|---|---|---|---|---|",
+    ]
     drawn, missed = [], 0
     for name, limit in module.FIGURES.items():
         points = found[name]
         answers = [judged(point, limit) for point in points]
         answer = next((word for word in ("missed", "undecided") if word in answers), "kept")
         missed += answer == "missed"
-        many = f" at {answers.count(answer)} of {len(points)}" if answer != "kept" and len(points) > 1 else ""
-        sys.stdout.write(f"{part}\t{name}\t{worst(points, limit):.4g}\t{text(limit)}\t{answer}{many}\n")
+        many = (
+            f" at {answers.count(answer)} of {len(points)}"
+            if answer != "kept" and len(points) > 1
+            else ""
+        )
+        sys.stdout.write(
+            f"{part}\t{name}\t{worst(points, limit):.4g}\t{text(limit)}\t{answer}{many}\n"
+        )
         shown = answer if answer == "kept" else f"**{answer}**"
-        lines.append(f"| {name} | {text(limit)} | {worst(points, limit):.4g} | {len(points)} | {shown}{many} |")
+        lines.append(
+            f"| {name} | {text(limit)} | {worst(points, limit):.4g} | {len(points)} |"
+            f" {shown}{many} |"
+        )
         if all("x" in point for point in points) and len(points) > 1 and pictures:
-            picture = PAGE.with_suffix("") / ("".join(c if c.isalnum() else "-" for c in f"{part} {name}") + ".svg")
+            picture = PAGE.with_suffix("") / (
+                "".join(c if c.isalnum() else "-" for c in f"{part} {name}") + ".svg"
+            )
             draw(name, points, limit, picture)
             drawn.append(f"![{name}](assurance/{picture.name})")
     return [*lines, "", *drawn], missed
@@ -130,7 +166,9 @@ def main() -> int:
     """Simulate, write the page, name what does not keep its limit."""
     parser = argparse.ArgumentParser(prog="make assurance", description=__doc__)
     parser.add_argument("parts", nargs="*", help="default: all, and only then the page is written")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the simulations (default: 1)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the simulations (default: 1)"
+    )
     arguments = parser.parse_args()
     began, missed, lines = time.monotonic(), 0, []
     for part in arguments.parts or parts():
@@ -142,7 +180,11 @@ def main() -> int:
         lines, missed = [*lines, *more], missed + count
     if not arguments.parts:
         minutes = math.ceil((time.monotonic() - began) / 60)
-        PAGE.write_text(INTRODUCTION.format(minutes=minutes, scale=arguments.scale) + "\n".join(lines).rstrip() + "\n")
+        PAGE.write_text(
+            INTRODUCTION.format(minutes=minutes, scale=arguments.scale)
+            + "\n".join(lines).rstrip()
+            + "\n"
+        )
     return 1 if missed else 0
 
 

@@ -1,8 +1,10 @@
-"""How often 95 % intervals hold the true figure, and what drift sees and imagines (Morris, White, Crowther, Statistics in Medicine 38, 2019).
+"""How often 95 % intervals hold the true figure, and what drift sees and imagines (Morris, White,
+Crowther, Statistics in Medicine 38, 2019).
 
-Tables are drawn from known laws: calibrated and stretched logistic scores with 50, 5 and 2 % positives, quantities with
-Laplace's and four other kinds of noise, groups with the same and with other rates. The true figures are known, or integrated over the law: those of a large sample are
-too noisy themselves for the intervals of 100 000 rows.
+Tables are drawn from known laws: calibrated and stretched logistic scores with 50, 5 and 2 %
+positives, quantities with Laplace's and four other kinds of noise, groups with the same and with
+other rates. The true figures are known, or integrated over the law: those of a large sample are too
+noisy themselves for the intervals of 100 000 rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,18 +29,33 @@ FIGURES = {
     "drift seen": (">=", 0.95),
 }
 EXACT = {"accuracy", "f1", "median_absolute_error", "worst_slice_accuracy", *fairness.OF_CLASSES}
-"""Their intervals are never too narrow by construction, and so may be too wide; so is that of a calibration error of 0, which
-cannot miss below."""
+"""Their intervals are never too narrow by construction, and so may be too wide; so is that of a
+calibration error of 0, which cannot miss below.
+"""
 GRID = np.linspace(-7, 7, 40_001)
 """Where the law of the scores is integrated, in deviations."""
-POINTS = [(200, 0.5), (200, 0.05), (1000, 0.5), (1000, 0.02), (10_000, 0.02), (100_000, 0.5), (100_000, 0.02)]
+POINTS = [
+    (200, 0.5),
+    (200, 0.05),
+    (1000, 0.5),
+    (1000, 0.02),
+    (10_000, 0.02),
+    (100_000, 0.5),
+    (100_000, 0.02),
+]
 """Rows, and share of positives: never fewer than ten of them."""
 Array = np.ndarray[Any, Any]
 
 
 def run(scale: float) -> dict[str, list[dict[str, Any]]]:
     """Every figure; `scale` 1 takes minutes."""
-    points = [*_classes(scale), *_quantities(scale), *_groups(scale), *_tied(scale), *_repeated(scale)]
+    points = [
+        *_classes(scale),
+        *_quantities(scale),
+        *_groups(scale),
+        *_tied(scale),
+        *_repeated(scale),
+    ]
     exact = [point for point in points if point["exact"]]
     return {
         "coverage of exact 95 % intervals": exact,
@@ -54,7 +71,9 @@ def _rounds(scale: float, rows: int) -> int:
 
 
 def _law(place: Array, rate: float, stretch: float) -> tuple[Array, Array]:
-    """(true probability, what the model says) of standard normal places: AUC about .84, calibrated at stretch 1."""
+    """(true probability, what the model says) of standard normal places: AUC about .84, calibrated
+    at stretch 1.
+    """
     logits = {0.5: 0.0, 0.05: -3.75, 0.02: -4.85}[rate] + 1.5 * place
     return special.expit(logits), special.expit(stretch * logits)
 
@@ -64,7 +83,9 @@ def stepped(said: Array, steps: int) -> Array:
     return (np.minimum(np.floor(said * steps), steps - 1) + 0.5) / steps if steps else said
 
 
-def scored(generator: np.random.Generator, rows: int, rate: float, stretch: float = 1.0, steps: int = 0) -> tuple[Array, Array, Array]:
+def scored(
+    generator: np.random.Generator, rows: int, rate: float, stretch: float = 1.0, steps: int = 0
+) -> tuple[Array, Array, Array]:
     """(codes, labels, probabilities) of rows that are drawn."""
     chance, said = _law(generator.standard_normal(rows), rate, stretch)
     said = stepped(said, steps)
@@ -73,21 +94,30 @@ def scored(generator: np.random.Generator, rows: int, rate: float, stretch: floa
 
 
 def true_figures(rate: float, stretch: float, steps: int = 0) -> dict[str, float]:
-    """What `quality.figures` estimates: every place of the grid as a positive and as a negative, weighted."""
+    """What `quality.figures` estimates: every place of the grid as a positive and as a negative,
+    weighted.
+    """
     chance, said = _law(GRID, rate, stretch)
     said = stepped(said, steps)
     density = stats.norm.pdf(GRID) / stats.norm.pdf(GRID).sum()
     codes, twice = np.repeat([1, 0], len(GRID)), np.tile(said, 2)
-    labels, weight = (twice > min(0.5, 4 * rate)).astype(int), np.concatenate([density * chance, density * (1 - chance)])
+    labels, weight = (
+        (twice > min(0.5, 4 * rate)).astype(int),
+        np.concatenate([density * chance, density * (1 - chance)]),
+    )
     part = np.minimum((np.cumsum(density) * calibration.BINS).astype(int), calibration.BINS - 1)
     gaps = np.bincount(part, density * (chance - said)) / np.bincount(part, density)
     return {
         "roc_auc": float(metrics.roc_auc_score(codes, twice, sample_weight=weight)),
-        "average_precision": float(metrics.average_precision_score(codes, twice, sample_weight=weight)),
+        "average_precision": float(
+            metrics.average_precision_score(codes, twice, sample_weight=weight)
+        ),
         "f1": float(metrics.f1_score(codes, labels, sample_weight=weight)),
         "brier": float(np.sum(weight * (twice - codes) ** 2)),
         "accuracy": float(np.sum(weight * (labels == codes))),
-        "balanced_accuracy": float(metrics.balanced_accuracy_score(codes, labels, sample_weight=weight)),
+        "balanced_accuracy": float(
+            metrics.balanced_accuracy_score(codes, labels, sample_weight=weight)
+        ),
         "log_loss": float(-np.sum(weight * np.log(np.where(codes == 1, twice, 1 - twice)))),
         "calibration_error": float(np.sum(np.bincount(part, density) * gaps**2) ** 0.5),
     }
@@ -98,7 +128,13 @@ def _classes(scale: float) -> Iterator[dict[str, Any]]:
         for stretch in (1.0, 1.5):
             truth = true_figures(rate, stretch)
             where = f"{rate:.0%} positives" + ("" if stretch == 1.0 else ", too sure")
-            yield from _held(scale, rows, where, truth, lambda g, n=rows, r=rate, s=stretch: quality.figures(*scored(g, n, r, s)))
+            yield from _held(
+                scale,
+                rows,
+                where,
+                truth,
+                lambda g, n=rows, r=rate, s=stretch: quality.figures(*scored(g, n, r, s)),
+            )
 
 
 def _tied(scale: float) -> Iterator[dict[str, Any]]:
@@ -106,31 +142,55 @@ def _tied(scale: float) -> Iterator[dict[str, Any]]:
         truth = true_figures(rate, 1.0, 10)
         del truth["calibration_error"]  # its parts are not those of the law
         yield from _held(
-            scale, rows, f"{rate:.0%} positives, ten scores", truth, lambda g, n=rows, r=rate: quality.figures(*scored(g, n, r, 1.0, 10))
+            scale,
+            rows,
+            f"{rate:.0%} positives, ten scores",
+            truth,
+            lambda g, n=rows, r=rate: quality.figures(*scored(g, n, r, 1.0, 10)),
         )
 
 
-def repeated(generator: np.random.Generator, subjects: int, each: int, law: str) -> tuple[Array, Array, Array]:
-    """(codes, labels, probabilities) of subjects with several rows: with a label of their own, or with an intercept."""
+def repeated(
+    generator: np.random.Generator, subjects: int, each: int, law: str
+) -> tuple[Array, Array, Array]:
+    """(codes, labels, probabilities) of subjects with several rows: with a label of their own, or
+    with an intercept.
+    """
     place = generator.standard_normal((subjects, each))
     if law == "a label a subject":
         ill = generator.random((subjects, 1)) < 0.4
         codes = np.repeat(ill, each, 1).astype(int)
         place = 1.2 * ill + generator.standard_normal((subjects, 1)) + 0.6 * place - 0.6
     else:
-        codes = (generator.random(place.shape) < special.expit(1.5 * place + 2 * generator.standard_normal((subjects, 1)))).astype(int)
+        codes = (
+            generator.random(place.shape)
+            < special.expit(1.5 * place + 2 * generator.standard_normal((subjects, 1)))
+        ).astype(int)
     said = special.expit(1.5 * place.ravel())
     return codes.ravel(), (said > 0.5).astype(int), np.column_stack([1 - said, said])
 
 
 def _repeated(scale: float) -> Iterator[dict[str, Any]]:
-    """Subjects with several rows (intraclass correlation of the label 1, and about .35); the truth is that of 500 000 rows."""
+    """Subjects with several rows (intraclass correlation of the label 1, and about .35); the truth
+    is that of 500 000 rows.
+    """
     for law, subjects, each in (("a label a subject", 50, 10), ("an intercept a subject", 40, 20)):
-        codes, labels, probabilities = repeated(np.random.default_rng(1), 500_000 // each, each, law)
-        truth = {name: statistic(codes, labels, probabilities) for name, statistic in quality.statistics(2).items()}
+        codes, labels, probabilities = repeated(
+            np.random.default_rng(1), 500_000 // each, each, law
+        )
+        truth = {
+            name: statistic(codes, labels, probabilities)
+            for name, statistic in quality.statistics(2).items()
+        }
         whose = np.repeat(np.arange(subjects), each)
         yield from _held(
-            scale, subjects * each, law, truth, lambda g, m=subjects, k=each, of=law, w=whose: quality.figures(*repeated(g, m, k, of), w)
+            scale,
+            subjects * each,
+            law,
+            truth,
+            lambda g, m=subjects, k=each, of=law, w=whose: quality.figures(
+                *repeated(g, m, k, of), w
+            ),
         )
 
 
@@ -157,9 +217,21 @@ def uneven(generator: np.random.Generator, rows: int, law: str) -> tuple[Array, 
 
 def _quantities(scale: float) -> Iterator[dict[str, Any]]:
     unit = 0.7 / 2**0.5
-    truth = {"r2": 1 - 0.49 / 1.49, "worst_target_r2": 1 - 0.49 / 1.49, "rmse": 0.7, "mae": unit, "median_absolute_error": unit * float(np.log(2))}
+    truth = {
+        "r2": 1 - 0.49 / 1.49,
+        "worst_target_r2": 1 - 0.49 / 1.49,
+        "rmse": 0.7,
+        "mae": unit,
+        "median_absolute_error": unit * float(np.log(2)),
+    }
     for rows in (200, 1000, 10_000, 100_000):
-        yield from _held(scale, rows, "quantities", truth, lambda g, n=rows: regression.figures(*quantities(g, n), 300, 0))
+        yield from _held(
+            scale,
+            rows,
+            "quantities",
+            truth,
+            lambda g, n=rows: regression.figures(*quantities(g, n), 300, 0),
+        )
     for law in NOISE:
         for rows in (200, 500, 2000):
             yield from _held(
@@ -178,17 +250,31 @@ def _groups(scale: float) -> Iterator[dict[str, Any]]:
             if len(rates) == 4 and rows < 400:
                 continue  # a group has fewer than twenty rows a class: no figure
             yield from _held(
-                scale, rows, f"{len(rates)} groups, rates {min(rates)} to {max(rates)}", truth, lambda g, n=rows, r=rates: _fair(g, n, r)
+                scale,
+                rows,
+                f"{len(rates)} groups, rates {min(rates)} to {max(rates)}",
+                truth,
+                lambda g, n=rows, r=rates: _fair(g, n, r),
             )
-        yield from _held(scale, rows, "4 slices", {"worst_slice_accuracy": 0.7}, lambda g, n=rows: {"worst_slice_accuracy": _worst(g, n)})
+        yield from _held(
+            scale,
+            rows,
+            "4 slices",
+            {"worst_slice_accuracy": 0.7},
+            lambda g, n=rows: {"worst_slice_accuracy": _worst(g, n)},
+        )
 
 
-def _fair(generator: np.random.Generator, rows: int, rates: tuple[float, ...]) -> dict[str, Interval]:
+def _fair(
+    generator: np.random.Generator, rows: int, rates: tuple[float, ...]
+) -> dict[str, Interval]:
     groups = np.arange(rows) % len(rates)
     codes = np.arange(rows) // len(rates) % 2
     labels = (generator.random(rows) < np.array(rates)[groups]).astype(np.int64)
     schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="g", type="number")])
-    return fairness.measure((labels, labels), Sample(pd.DataFrame({"g": groups.astype(float)}), codes), schema, ["g"])[0]
+    return fairness.measure(
+        (labels, labels), Sample(pd.DataFrame({"g": groups.astype(float)}), codes), schema, ["g"]
+    )[0]
 
 
 def _worst(generator: np.random.Generator, rows: int) -> Interval:
@@ -198,9 +284,15 @@ def _worst(generator: np.random.Generator, rows: int) -> Interval:
 
 
 def _held(
-    scale: float, rows: int, where: str, truth: dict[str, float], draw: Callable[[np.random.Generator], dict[str, Interval]]
+    scale: float,
+    rows: int,
+    where: str,
+    truth: dict[str, float],
+    draw: Callable[[np.random.Generator], dict[str, Interval]],
 ) -> Iterator[dict[str, Any]]:
-    """One point a figure: how often the interval held the truth, was all above it, and all below it."""
+    """One point a figure: how often the interval held the truth, was all above it, and all below
+    it.
+    """
     generator, rounds = np.random.default_rng([rows, *where.encode()]), _rounds(scale, rows)
     above, below, seen = (dict.fromkeys(truth, 0.0) for _ in range(3))
     for _ in range(rounds):
@@ -236,15 +328,24 @@ MOVES: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "half a deviation down": lambda v, _: v - 0.5 * v.std(),
     "a third missing": lambda v, g: np.where(g.random(len(v)) < 1 / 3, np.nan, v),
 }
-SEEN = [("codes", "code 3 becomes 9"), ("96 % zeros", "positives x 100"), ("normal", "half a deviation up"),
-        ("normal", "half a deviation down"), ("counts", "a third missing")]  # fmt: skip
+SEEN = [
+    ("codes", "code 3 becomes 9"), ("96 % zeros", "positives x 100"),
+    ("normal", "half a deviation up"), ("normal", "half a deviation down"),
+    ("counts", "a third missing"),
+]  # fmt: skip
 
 
 def _alarm(before: Array, after: Array, whose: Array | None = None) -> bool:
     schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
-    first, second = (pa.table({"v": pa.array(values, pa.float64(), from_pandas=True)}) for values in (before, after))
+    first, second = (
+        pa.table({"v": pa.array(values, pa.float64(), from_pandas=True)})
+        for values in (before, after)
+    )
     pinned = profile(first, schema, None, whose)
-    return drift.check(pinned, profile(second, schema, pinned, whose), "before")[0].figures["drift"] > drift.SOME
+    return (
+        drift.check(pinned, profile(second, schema, pinned, whose), "before")[0].figures["drift"]
+        > drift.SOME
+    )
 
 
 def _false_alarms(scale: float) -> list[dict[str, Any]]:
@@ -255,14 +356,30 @@ def _false_alarms(scale: float) -> list[dict[str, Any]]:
             alarms = sum(_alarm(law(generator, rows), law(generator, rows)) for _ in range(rounds))
             points.append({"series": name, "x": rows, "value": alarms / rounds, "rounds": rounds})
     for subjects in (100, 500):
-        generator, rounds, whose = np.random.default_rng(subjects), _rounds(scale, 10_000), np.repeat(np.arange(subjects), 20)
-        alarms = sum(_alarm(*(_by_subject(generator, subjects, 20) for _ in range(2)), whose) for _ in range(rounds))
-        points.append({"series": "subjects of 20 rows", "x": 20 * subjects, "value": alarms / rounds, "rounds": rounds})
+        generator, rounds, whose = (
+            np.random.default_rng(subjects),
+            _rounds(scale, 10_000),
+            np.repeat(np.arange(subjects), 20),
+        )
+        alarms = sum(
+            _alarm(*(_by_subject(generator, subjects, 20) for _ in range(2)), whose)
+            for _ in range(rounds)
+        )
+        points.append(
+            {
+                "series": "subjects of 20 rows",
+                "x": 20 * subjects,
+                "value": alarms / rounds,
+                "rounds": rounds,
+            }
+        )
     return points
 
 
 def _by_subject(generator: np.random.Generator, subjects: int, each: int) -> Array:
-    return np.repeat(generator.standard_normal(subjects), each) + 0.2 * generator.standard_normal(subjects * each)
+    return np.repeat(generator.standard_normal(subjects), each) + 0.2 * generator.standard_normal(
+        subjects * each
+    )
 
 
 def _seen(scale: float) -> list[dict[str, Any]]:
@@ -270,6 +387,16 @@ def _seen(scale: float) -> list[dict[str, Any]]:
     for law, move in SEEN:
         for rows in (500, 2000, 20_000):
             generator, rounds = np.random.default_rng(rows), _rounds(scale / 5, 10_000)
-            pairs = ((LAWS[law](generator, rows), MOVES[move](LAWS[law](generator, rows), generator)) for _ in range(rounds))
-            points.append({"series": move, "x": rows, "value": sum(_alarm(*pair) for pair in pairs) / rounds, "rounds": rounds})
+            pairs = (
+                (LAWS[law](generator, rows), MOVES[move](LAWS[law](generator, rows), generator))
+                for _ in range(rounds)
+            )
+            points.append(
+                {
+                    "series": move,
+                    "x": rows,
+                    "value": sum(_alarm(*pair) for pair in pairs) / rounds,
+                    "rounds": rounds,
+                }
+            )
     return points

@@ -1,9 +1,12 @@
-"""Private training audited by canaries: a person is put in or left out, and an attacker guesses which from the model alone.
+"""Private training audited by canaries: a person is put in or left out, and an attacker guesses
+which from the model alone.
 
-Jagielski, Ullman and Oprea, Auditing Differentially Private Machine Learning (NeurIPS 2020); Nasr et al., Tight Auditing of
-Differentially Private Machine Learning (USENIX Security 2023). Every model comes out of the pipeline's own steps: the data stage
-reads, checks, screens and divides the neighbouring tables, the train stage's limits and fit do the rest. The bound is Clopper
-and Pearson's at 95 % over models that did not choose the attacker's threshold; it can only be below the true epsilon.
+Jagielski, Ullman and Oprea, Auditing Differentially Private Machine Learning (NeurIPS 2020); Nasr
+et al., Tight Auditing of Differentially Private Machine Learning (USENIX Security 2023). Every
+model comes out of the pipeline's own steps: the data stage reads, checks, screens and divides the
+neighbouring tables, the train stage's limits and fit do the rest. The bound is Clopper and
+Pearson's at 95 % over models that did not choose the attacker's threshold; it can only be below the
+true epsilon.
 """
 
 import datetime
@@ -31,7 +34,9 @@ AUDITED = "audit lower bound of epsilon through the pipeline at claimed 1"
 SEEN = "the same audit where a twentieth of the noise is added"
 POWER = "the same audit where a half, a quarter, an eighth of the noise is added"
 FIGURES = {AUDITED: ("<=", 1.0), SEEN: (">=", 1.0), POWER: (">=", 0.0)}
-"""The others show which training that does not hold what it claims the audit would see: one from the outside sees large faults only."""
+"""The others show which training that does not hold what it claims the audit would see: one from
+the outside sees large faults only.
+"""
 PARTS = (2, 4, 8)
 TRAININGS = 1000
 """On each of the two tables: 500 choose the attacker's threshold, 500 judge it."""
@@ -56,16 +61,23 @@ epsilon = 1.0
 accuracy = { min = 0.5 }
 """
 CANARY = {"age": 118, "cost": 90_000.0, "ward": "west", "ill": 0}
-"""Whom nobody resembles: the only one of their ward, with the label that everything else speaks against."""
+"""Whom nobody resembles: the only one of their ward, with the label that everything else speaks
+against.
+"""
 Array = np.ndarray[Any, Any]
 
 
 def people(count: int, seed: int) -> pd.DataFrame:
     """A table of made-up patients; nobody is in the west."""
     generator = np.random.default_rng(seed)
-    age, cost = generator.integers(20, 90, count), np.exp(generator.normal(6, 1.5, count)).clip(0, 99_999).round(2)
+    age, cost = (
+        generator.integers(20, 90, count),
+        np.exp(generator.normal(6, 1.5, count)).clip(0, 99_999).round(2),
+    )
     ward = generator.choice(["north", "south", "east"], count)
-    ill = ((age - 55) / 20 + (np.log(cost + 1) - 6) + generator.normal(0, 0.5, count) > 0).astype(int)
+    ill = ((age - 55) / 20 + (np.log(cost + 1) - 6) + generator.normal(0, 0.5, count) > 0).astype(
+        int
+    )
     return pd.DataFrame({"age": age, "cost": cost, "ward": ward, "ill": ill})
 
 
@@ -114,17 +126,25 @@ def given(found: data.Examined, config: Config) -> Given:
 def trained(rows: Given, sigma: float | None = None) -> Any:
     """A model of the train stage; with `sigma` one that adds other noise than it claims."""
     if sigma is None:
-        return fit.private_fit(LogisticRegression(), rows.frame, rows.codes, None, rows.job, rows.classes)[0]
+        return fit.private_fit(
+            LogisticRegression(), rows.frame, rows.codes, None, rows.job, rows.classes
+        )[0]
     told = rows.job["privacy"]
     bounds = {name: tuple(limits) for name, limits in told["numbers"].items()}
-    model = PrivateClassifier(bounds=bounds, categories=told["categories"], classes=list(range(rows.classes)), sigma=sigma)
+    model = PrivateClassifier(
+        bounds=bounds, categories=told["categories"], classes=list(range(rows.classes)), sigma=sigma
+    )
     return model.fit(rows.frame, rows.codes).model_
 
 
 def scores(rows: Given, times: int, sigma: float | None = None) -> Array:
     """What the attacker looks at: how little each model thinks the canary ill, [times]."""
-    canary = pd.DataFrame({name: [CANARY[name]] for name in rows.frame.columns}).astype(rows.frame.dtypes)
-    return np.array([-float(trained(rows, sigma).decision_function(canary)[0]) for _ in range(times)])
+    canary = pd.DataFrame({name: [CANARY[name]] for name in rows.frame.columns}).astype(
+        rows.frame.dtypes
+    )
+    return np.array(
+        [-float(trained(rows, sigma).decision_function(canary)[0]) for _ in range(times)]
+    )
 
 
 def lower_bound(without: Array, with_: Array, delta: float) -> float:
@@ -136,7 +156,9 @@ def lower_bound(without: Array, with_: Array, delta: float) -> float:
         delta: of the claim.
     """
     half = len(with_) // 2
-    choices = np.quantile(np.concatenate([without[:half], with_[:half]]), np.linspace(0.02, 0.98, 97))
+    choices = np.quantile(
+        np.concatenate([without[:half], with_[:half]]), np.linspace(0.02, 0.98, 97)
+    )
     best = max(choices, key=lambda cut: max(_odds(without[:half], with_[:half], cut)))
     return max(0.0, *_bounds(without[half:], with_[half:], best, delta))
 
@@ -144,21 +166,29 @@ def lower_bound(without: Array, with_: Array, delta: float) -> float:
 def _odds(without: Array, with_: Array, cut: float) -> tuple[float, float]:
     """Log odds on either side of the threshold, with a count of one half for nothing."""
     true, false, count = float((with_ >= cut).sum()), float((without >= cut).sum()), len(with_)
-    return math.log((true + 0.5) / (false + 0.5)), math.log((count - false + 0.5) / (count - true + 0.5))
+    return math.log((true + 0.5) / (false + 0.5)), math.log(
+        (count - false + 0.5) / (count - true + 0.5)
+    )
 
 
 def _bounds(without: Array, with_: Array, cut: float, delta: float) -> tuple[float, float]:
     count, true, false = len(with_), int((with_ >= cut).sum()), int((without >= cut).sum())
     pairs = ((true, false), (count - false, count - true))
     found = []
-    for hit, alarm in pairs:  # two-sided 95 % of each share: both hold together with 95 % on the side that matters
-        low, high = binomtest(hit, count).proportion_ci(0.95).low, binomtest(alarm, count).proportion_ci(0.95).high
+    # two-sided 95 % of each share: both hold together with 95 % on the side that matters
+    for hit, alarm in pairs:
+        low, high = (
+            binomtest(hit, count).proportion_ci(0.95).low,
+            binomtest(alarm, count).proportion_ci(0.95).high,
+        )
         found.append(math.log(max(low - delta, 1e-12) / high))
     return found[0], found[1]
 
 
 def neighbours(count: int) -> tuple[Given, Given]:
-    """(training rows without the canary, with it), both through the data stage, under a key that puts the canary among them."""
+    """(training rows without the canary, with it), both through the data stage, under a key that
+    puts the canary among them.
+    """
     config, frame = parse(TOML), people(count, 0)
     more = pd.concat([frame, pd.DataFrame([CANARY])], ignore_index=True)
     keys = Keys("audit")
@@ -179,7 +209,9 @@ def run(scale: float) -> dict[str, list[dict[str, float]]]:
 
     def seen(part: int) -> float:
         few = max(100, times // 4)
-        return lower_bound(scores(without, few, claimed / part), scores(with_, few, claimed / part), DELTA)
+        return lower_bound(
+            scores(without, few, claimed / part), scores(with_, few, claimed / part), DELTA
+        )
 
     power = [{"value": seen(part), "x": float(part)} for part in PARTS]
     return {

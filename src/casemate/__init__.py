@@ -23,8 +23,9 @@ Architecture, from top to bottom; a module imports only from below:
   config/     casemate.toml
   core/       errors, vocabulary, files, store, outbox, lease, engine, sandbox
 
-Everything heavy is imported where it is used, so that `import casemate` costs nothing. What it does at once is to switch off
-what dependencies would send or write by themselves: before any of them is imported.
+Everything heavy is imported where it is used, so that `import casemate` costs nothing. What it does
+at once is to switch off what dependencies would send or write by themselves: before any of them is
+imported.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -24,7 +24,10 @@ from casemate.wiring import Wiring, locate
 
 EXTRAS = {
     "matplotlib": "pictures in the model card: pip install 'casemate[plots]'",
-    "torch": "networks, hardened and private training of them: make torch, or pip install 'casemate[torch]' after torch",
+    "torch": (
+        "networks, hardened and private training of them: make torch, or pip install"
+        " 'casemate[torch]' after torch"
+    ),
     "grpc": "the Open Inference Protocol over gRPC: pip install 'casemate[grpc]'",
     "art": "attacks of another library as a second opinion: pip install 'casemate[art]'",
     "opentelemetry": "traces of requests: pip install 'casemate[traces]'",
@@ -61,29 +64,53 @@ def _sandbox() -> list[Check]:
             mark="ok" if found["landlock"] else "FAIL",
             subject="sandbox: Landlock",
             state=f"ABI {confine.landlock_abi()}" if found["landlock"] else "not in this kernel",
-            advice="" if found["landlock"] else 'Linux 5.13 or newer; or [sandbox] mode = "prefer", with a finding',
+            advice=(
+                ""
+                if found["landlock"]
+                else 'Linux 5.13 or newer; or [sandbox] mode = "prefer", with a finding'
+            ),
         ),
         Check(
             mark="ok" if found["seccomp"] else "FAIL",
             subject="sandbox: seccomp",
-            state="a list of allowed system calls for this machine" if found["seccomp"] else "no list for this machine",
-            advice="" if found["seccomp"] else 'x86_64 or aarch64 Linux; or [sandbox] mode = "prefer"',
+            state=(
+                "a list of allowed system calls for this machine"
+                if found["seccomp"]
+                else "no list for this machine"
+            ),
+            advice=(
+                "" if found["seccomp"] else 'x86_64 or aarch64 Linux; or [sandbox] mode = "prefer"'
+            ),
         ),
         Check(
             mark="ok" if found["namespaces"] else "note",
             subject="sandbox: namespaces",
             state="network, IPC, PID and mount" if found["namespaces"] else "not permitted",
-            advice=""
-            if found["namespaces"]
-            else "training code is still without sockets (seccomp) and files (Landlock); allow user namespaces for more",
+            advice=(
+                ""
+                if found["namespaces"]
+                else (
+                    "training code is still without sockets (seccomp) and files (Landlock); allow"
+                    " user namespaces for more"
+                )
+            ),
         ),
         Check(
             mark="ok" if found["root"] else "note",
             subject="sandbox: files",
-            state="a root folder of its own, read-only but for outputs" if found["root"] else "no mounts permitted: the machine's own, by Landlock",
-            advice=""
-            if found["root"]
-            else "modes and times of files cannot be set in the sandbox, owners and attributes neither (seccomp); allow mounts for more",
+            state=(
+                "a root folder of its own, read-only but for outputs"
+                if found["root"]
+                else "no mounts permitted: the machine's own, by Landlock"
+            ),
+            advice=(
+                ""
+                if found["root"]
+                else (
+                    "modes and times of files cannot be set in the sandbox, owners and attributes"
+                    " neither (seccomp); allow mounts for more"
+                )
+            ),
         ),
     ]
 
@@ -92,20 +119,32 @@ def _tls() -> Check:
     try:
         version, group = negotiated()
     except (ssl.SSLError, SSL.Error) as error:
-        return Check(mark="FAIL", subject="TLS", state=f"the gateway's settings do not work here: {error}", advice="see the OpenSSL of this Python")
+        return Check(
+            mark="FAIL",
+            subject="TLS",
+            state=f"the gateway's settings do not work here: {error}",
+            advice="see the OpenSSL of this Python",
+        )
     hybrid = "MLKEM" in group.upper()
     return Check(
         mark="ok" if hybrid else "note",
         subject="TLS",
         state=f"{version}, key exchange {group} (negotiated just now; {ssl.OPENSSL_VERSION})",
-        advice=""
-        if hybrid
-        else "no post-quantum key exchange: recorded traffic may be read by a future quantum computer; signatures are hybrid already",
+        advice=(
+            ""
+            if hybrid
+            else (
+                "no post-quantum key exchange: recorded traffic may be read by a future quantum"
+                " computer; signatures are hybrid already"
+            )
+        ),
     )
 
 
 def negotiated() -> tuple[str, str]:
-    """(protocol version, key exchange group) of a handshake, in memory, between the gateway's settings and a modern client."""
+    """(protocol version, key exchange group) of a handshake, in memory, between the gateway's
+    settings and a modern client.
+    """
     with tempfile.TemporaryDirectory() as folder:
         context = tls_context(Authority(*create_authority("doctor")), ["localhost"], Path(folder))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -130,15 +169,29 @@ def silence() -> list[Check]:
     for effect in quiet.SIDE_EFFECTS:
         subject = f"silence: {effect.package or 'others'}"
         if not effect.switch:
-            checks.append(Check(mark="ok", subject=subject, state=f"would {effect.does}; {effect.reason}"))
+            checks.append(
+                Check(mark="ok", subject=subject, state=f"would {effect.does}; {effect.reason}")
+            )
             continue
         switch = ", ".join(f"{name}={value}" for name, value in effect.switch.items())
         if quiet.is_off(effect):
-            checks.append(Check(mark="ok", subject=subject, state=f"off by {switch}; would {effect.does}"))
+            checks.append(
+                Check(mark="ok", subject=subject, state=f"off by {switch}; would {effect.does}")
+            )
             continue
-        how = "was imported before casemate" if effect.package in quiet.IMPORTED_BEFORE else "was switched on again"
-        advice = f"import casemate before {effect.package}, or start with {switch}" if effect.package else f"start with {switch}"
-        checks.append(Check(mark="note", subject=subject, state=f"{how}; it may {effect.does}", advice=advice))
+        how = (
+            "was imported before casemate"
+            if effect.package in quiet.IMPORTED_BEFORE
+            else "was switched on again"
+        )
+        advice = (
+            f"import casemate before {effect.package}, or start with {switch}"
+            if effect.package
+            else f"start with {switch}"
+        )
+        checks.append(
+            Check(mark="note", subject=subject, state=f"{how}; it may {effect.does}", advice=advice)
+        )
     return checks
 
 
@@ -146,14 +199,32 @@ def _project(project: Wiring) -> list[Check]:
     checks = []
     try:
         folder = project.keystore.folder
-        safe = project.keystore.document.provider != "file" or project.keystore.document.slots is not None
+        safe = (
+            project.keystore.document.provider != "file"
+            or project.keystore.document.slots is not None
+        )
         open_ = stat.S_IMODE(os.stat(folder).st_mode) & 0o077
         checks.append(
             Check(
                 mark="FAIL" if open_ else "ok" if safe else "note",
                 subject="key store",
-                state=f"{folder}: {project.keystore.protection}" if not open_ else f"{folder} is open to other users",
-                advice=f"chmod 700 {folder}" if open_ else "" if safe else "whoever reads this account's files reads the keys: casemate keys protect",
+                state=(
+                    f"{folder}: {project.keystore.protection}"
+                    if not open_
+                    else f"{folder} is open to other users"
+                ),
+                advice=(
+                    f"chmod 700 {folder}"
+                    if open_
+                    else (
+                        ""
+                        if safe
+                        else (
+                            "whoever reads this account's files reads the keys: casemate keys"
+                            " protect"
+                        )
+                    )
+                ),
             )
         )
         findings = project.keystore.findings(project.config.keys.max_age_days, project.clock.now())
@@ -162,12 +233,18 @@ def _project(project: Wiring) -> list[Check]:
             Check(
                 mark="note" if overdue else "ok",
                 subject="key age",
-                state=f"overdue: {overdue}" if overdue else f"no active key is older than {project.config.keys.max_age_days} days",
+                state=(
+                    f"overdue: {overdue}"
+                    if overdue
+                    else f"no active key is older than {project.config.keys.max_age_days} days"
+                ),
                 advice="casemate keys rotate" if overdue else "",
             )
         )
     except Error as error:
-        checks.append(Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint))
+        checks.append(
+            Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint)
+        )
     checks += _catalogue(project)
     if project.config.store.objects:
         checks.append(_objects(project))
@@ -177,13 +254,22 @@ def _project(project: Wiring) -> list[Check]:
             mark="ok" if project.config.sandbox.mode == "require" else "note",
             subject="[sandbox] mode",
             state=project.config.sandbox.mode,
-            advice="" if project.config.sandbox.mode == "require" else "training code may run unconfined on a weaker machine",
+            advice=(
+                ""
+                if project.config.sandbox.mode == "require"
+                else "training code may run unconfined on a weaker machine"
+            ),
         )
     )
     for package, purpose in EXTRAS.items():
         installed = importlib.util.find_spec(package) is not None
         checks.append(
-            Check(mark="ok" if installed else "note", subject=f"extra: {package}", state="installed" if installed else "absent", advice=purpose)
+            Check(
+                mark="ok" if installed else "note",
+                subject=f"extra: {package}",
+                state="installed" if installed else "absent",
+                advice=purpose,
+            )
         )
     return checks
 
@@ -192,7 +278,9 @@ def _catalogue(project: Wiring) -> list[Check]:
     if not isinstance(project.database, SqliteStore):
         return []
     state, risky = project.database.library()
-    advice = "it has the WAL-reset fault: pip install pysqlite3, or move to PostgreSQL" if risky else ""
+    advice = (
+        "it has the WAL-reset fault: pip install pysqlite3, or move to PostgreSQL" if risky else ""
+    )
     return [Check(mark="note" if risky else "ok", subject="catalogue", state=state, advice=advice)]
 
 
@@ -202,24 +290,43 @@ def _objects(project: Wiring) -> Check:
         require_conditions(project.objects.blobs)
     except Error as error:
         return Check(mark="FAIL", subject=subject, state=error.message, advice=error.hint)
-    return Check(mark="ok", subject=subject, state=f"{project.config.store.objects}; the server honours conditional writes", advice="")
+    return Check(
+        mark="ok",
+        subject=subject,
+        state=f"{project.config.store.objects}; the server honours conditional writes",
+        advice="",
+    )
 
 
 def _audit(project: Wiring) -> list[Check]:
     audit = project.config.audit
-    outside = [f"{len(audit.witnesses)} witnesses, quorum {audit.quorum}"] if audit.witnesses else []
+    outside = (
+        [f"{len(audit.witnesses)} witnesses, quorum {audit.quorum}"] if audit.witnesses else []
+    )
     outside += [f"copies to {', '.join(audit.copies)}"] if audit.copies else []
     checks = [
         Check(
             mark="ok" if outside else "note",
             subject="audit log",
             state="; ".join(outside) or "no outside copy or witness is configured",
-            advice="" if outside else "whoever holds the log keys could rewrite history unseen: set [audit] witnesses or copies",
+            advice=(
+                ""
+                if outside
+                else (
+                    "whoever holds the log keys could rewrite history unseen: set [audit] witnesses"
+                    " or copies"
+                )
+            ),
         )
     ]
     stuck = project.outbox.messages("dead")
     if stuck:
         checks.append(
-            Check(mark="note", subject="outbox", state=f"{len(stuck)} messages could not be delivered", advice="casemate outbox list --state dead")
+            Check(
+                mark="note",
+                subject="outbox",
+                state=f"{len(stuck)} messages could not be delivered",
+                advice="casemate outbox list --state dead",
+            )
         )
     return checks

@@ -1,6 +1,7 @@
 """Estimators for use in Python: differentially private, and torch networks.
 
-`PrivateClassifier` needs `casemate[private]`; `NetworkClassifier` and the layer `Wavelets2d` need torch.
+`PrivateClassifier` needs `casemate[private]`; `NetworkClassifier` and the layer `Wavelets2d` need
+torch.
 """
 
 from typing import TYPE_CHECKING, Any

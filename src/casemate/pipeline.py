@@ -1,7 +1,8 @@
-"""THE SPINE: what `casemate run` does, one line a stage. Read `run` and you have the table of contents.
+"""THE SPINE: what `casemate run` does, one line a stage. Read `run` and you have the table of
+contents.
 
-Each stage gets its tools and the records of the stages before it, and gives one record. The engine makes every record
-durable together with its audit entry; what is finished is never done again.
+Each stage gets its tools and the records of the stages before it, and gives one record. The engine
+makes every record durable together with its audit entry; what is finished is never done again.
 """
 
 import importlib.util
@@ -23,7 +24,15 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.digest import sha256_file, sha256_record
 from casemate.core.engine import Engine, Run
-from casemate.core.errors import CompromisedSigner, ConfigError, Error, ImportRefused, StageTimeout, TrainingError, VerificationError
+from casemate.core.errors import (
+    CompromisedSigner,
+    ConfigError,
+    Error,
+    ImportRefused,
+    StageTimeout,
+    TrainingError,
+    VerificationError,
+)
 from casemate.core.files import write_atomic
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer
@@ -42,9 +51,24 @@ from casemate.stages.release.waiver import Waivers
 from casemate.stages.train.stage import code_digest
 
 WORDS = "its words: object "
-"""How a failed run's error names the object that holds what its code said: whole, so that it is kept as long as the run."""
+"""How a failed run's error names the object that holds what its code said: whole, so that it is
+kept as long as the run.
+"""
 MEMBERS = 20_000
-COMPUTING = ("casemate", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "optuna", "cleanlab", "skops", "onnx", "skl2onnx", "onnxruntime")
+COMPUTING = (
+    "casemate",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "optuna",
+    "cleanlab",
+    "skops",
+    "onnx",
+    "skl2onnx",
+    "onnxruntime",
+)
 
 
 class Reporter(Protocol):
@@ -61,7 +85,9 @@ class Reporter(Protocol):
 
 
 FOUND_AGAIN = 0.95
-"""Share of an older version's rows that must be found again before a row that is not among them counts as new."""
+"""Share of an older version's rows that must be found again before a row that is not among them
+counts as new.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,16 +109,24 @@ class RunContext:
     reviews: Reviews
     ledger: Ledger
     hears: Callable[[SealedDataset], bool]
-    """Whether whoever acts may hear what training code says, which may quote the rows that it saw."""
+    """Whether whoever acts may hear what training code says, which may quote the rows that
+    it saw.
+    """
 
     @property
     def hidden(self) -> list[Path]:
         """What no confined process may be able to read."""
         where = files.place(self.root, self.config.data.source)
-        return [self.secret, self.root, *([] if isinstance(where, str) else where if isinstance(where, list) else [where])]
+        return [
+            self.secret,
+            self.root,
+            *([] if isinstance(where, str) else where if isinstance(where, list) else [where]),
+        ]
 
 
-def run(context: RunContext, principal: str, start: str | None = None, key: str | None = None) -> tuple[str, Release, Assessment]:
+def run(
+    context: RunContext, principal: str, start: str | None = None, key: str | None = None
+) -> tuple[str, Release, Assessment]:
     """From the table to a signed or refused model: (run id, release, assessment).
 
     Args:
@@ -108,11 +142,14 @@ def run(context: RunContext, principal: str, start: str | None = None, key: str 
         raise
 
 
-def _run(context: RunContext, principal: str, start: str | None, key: str | None) -> tuple[str, Release, Assessment]:
+def _run(
+    context: RunContext, principal: str, start: str | None, key: str | None
+) -> tuple[str, Release, Assessment]:
     if context.config.robustness.second_opinion == "art":
         second.installed()  # before anything is searched for
     where = files.place(context.root, context.config.data.source)
-    answer = files.once(where, context.config.data)  # whether a database changed is known by asking it only
+    # whether a database changed is known by asking it only
+    answer = files.once(where, context.config.data)
     held = answer if answer is not where else None
     # From here on a kill leaves a run that the same command goes on with, or nothing.
     with context.engine.begin(_inputs(context, where, answer), principal, start, key) as work:
@@ -121,7 +158,8 @@ def _run(context: RunContext, principal: str, start: str | None, key: str | None
             return _earlier(context, work)
         with SandboxPool(context, work) as pool:
             dataset = _data(context, work, held)
-            # A database's answer can be as large as the table, which is sealed by now: training needs the memory.
+            # A database's answer can be as large as the table, which is sealed by now: training
+            # needs the memory.
             del answer, held
             # What only the schema can contradict is said before anything is searched for.
             options.check(context.config, dataset.schema)
@@ -147,9 +185,18 @@ def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
     def report(record: SealedDataset) -> dict[str, bytes]:
         from casemate.stages.data.report import draw
 
-        # Steps know each other by records alone, so the version that was compared with is looked up by its name.
-        before = context.engine.find("data", SealedDataset, lambda older: older.version == record.reference) if record.reference else None
-        profiles, older = (context.objects.get(one.profile) if one else b"[]" for one in (record, before))
+        # Steps know each other by records alone, so the version that was compared with is looked up
+        # by its name.
+        before = (
+            context.engine.find(
+                "data", SealedDataset, lambda older: older.version == record.reference
+            )
+            if record.reference
+            else None
+        )
+        profiles, older = (
+            context.objects.get(one.profile) if one else b"[]" for one in (record, before)
+        )
         return draw(record, profiles, older, context.config.privacy.min_group)
 
     record = work.step("data", SealedDataset, seal, pictures=report)
@@ -178,8 +225,17 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
     )
 
 
-def _train(context: RunContext, work: Run, principal: str, dataset: SealedDataset, rows: "SealedRows", pool: "SandboxPool") -> TrainedModel:
-    """Search and refit in the sandbox, on training rows only; a second sandbox makes of its model file what is measured and served."""
+def _train(
+    context: RunContext,
+    work: Run,
+    principal: str,
+    dataset: SealedDataset,
+    rows: "SealedRows",
+    pool: "SandboxPool",
+) -> TrainedModel:
+    """Search and refit in the sandbox, on training rows only; a second sandbox makes of its model
+    file what is measured and served.
+    """
     study, heard = _study(context, work), context.hears(dataset)
 
     def progress(text: str, done: int, total: int) -> None:
@@ -218,14 +274,19 @@ def _train(context: RunContext, work: Run, principal: str, dataset: SealedDatase
 
 
 def _plain(context: RunContext, work: Run, error: TrainingError, heard: bool) -> TrainingError:
-    """The same fault in words that everybody may read; what the code said is sealed as an object that the message names."""
+    """The same fault in words that everybody may read; what the code said is sealed as an object
+    that the message names.
+    """
     from casemate.stages.train import told
     from casemate.stages.train.stage import keep
 
     found = [finding.message for finding in error.findings]
     said = keep(context.objects, error=f"{error.message}\n{error.hint}".strip(), findings=found)
     text = f"{error.plain} ({WORDS}{said})"
-    hint = f"`casemate runs show {work.id}` says more to whoever may read the columns that the code saw"
+    hint = (
+        f"`casemate runs show {work.id}` says more to whoever may read the columns that the"
+        " code saw"
+    )
     kind = ImportRefused if isinstance(error, ImportRefused) else TrainingError
     plain = kind(text, hint=hint, findings=told.findings(error.findings), plain=text)
     plain.words = (error.message, error.hint) if heard else None
@@ -233,7 +294,13 @@ def _plain(context: RunContext, work: Run, error: TrainingError, heard: bool) ->
 
 
 def _assess(
-    context: RunContext, work: Run, dataset: SealedDataset, rows: "SealedRows", model: TrainedModel, pool: "SandboxPool", pictures: "Pictures"
+    context: RunContext,
+    work: Run,
+    dataset: SealedDataset,
+    rows: "SealedRows",
+    model: TrainedModel,
+    pool: "SandboxPool",
+    pictures: "Pictures",
 ) -> Assessment:
     """Measure on rows that training never saw, in a third sandbox without user code."""
 
@@ -242,9 +309,17 @@ def _assess(
 
         before = _previous(context, assess, rows)
         tools = assess.AssessTools(
-            context.config, context.objects, context.state / "tmp", context.hidden, pool["assess"], context.reporter.progress, before
+            context.config,
+            context.objects,
+            context.state / "tmp",
+            context.hidden,
+            pool["assess"],
+            context.reporter.progress,
+            before,
         )
-        return assess.measure(tools, dataset, model, rows.parts, further_tables(context.root, context.config, dataset))
+        return assess.measure(
+            tools, dataset, model, rows.parts, further_tables(context.root, context.config, dataset)
+        )
 
     record = work.step("assess", Assessment, measure, pictures=pictures)
     context.reporter.stage("assess", record)
@@ -252,15 +327,27 @@ def _assess(
 
 
 def _release(
-    context: RunContext, work: Run, principal: str, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, pictures: "Pictures"
+    context: RunContext,
+    work: Run,
+    principal: str,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+    pictures: "Pictures",
 ) -> Release:
     """Judge, sign what passed, register."""
 
     def decide() -> Release:
         from casemate.stages.release import stage as release
 
-        shown = {name.removesuffix(".png"): content for name, content in pictures(assessment).items() if name.endswith(".png")}
-        tools = release.ReleaseTools(context.config, context.objects, context.signer, context.reporter.progress, shown)
+        shown = {
+            name.removesuffix(".png"): content
+            for name, content in pictures(assessment).items()
+            if name.endswith(".png")
+        }
+        tools = release.ReleaseTools(
+            context.config, context.objects, context.signer, context.reporter.progress, shown
+        )
         version = context.registry.next_version(context.config.project.name)
         waivers = context.waivers.in_force(context.config.project.name, without=principal)
         return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
@@ -269,7 +356,10 @@ def _release(
         context.registry.register(tx, record, context.engine.clock.now().isoformat())
 
     def cards(record: Release) -> dict[str, bytes]:
-        return {name: context.objects.get(record.files[name]) for name in ("model-card.md", "model-card.html")}
+        return {
+            name: context.objects.get(record.files[name])
+            for name in ("model-card.md", "model-card.html")
+        }
 
     record = work.step("release", Release, decide, pictures=cards, commit=register)
     context.reporter.stage("release", record)
@@ -277,25 +367,39 @@ def _release(
 
 
 def _reference(context: RunContext) -> SealedDataset | None:
-    """The version that statistics are compared with: `[data] reference`, else the first one under the pinned schema."""
+    """The version that statistics are compared with: `[data] reference`, else the first one under
+    the pinned schema.
+    """
     wanted, name = context.config.data.reference, context.config.dataset_name
     if wanted is not None:
-        found = context.engine.find("data", SealedDataset, lambda one: one.name == name and one.version == wanted)
+        found = context.engine.find(
+            "data", SealedDataset, lambda one: one.name == name and one.version == wanted
+        )
         if found is None:
-            raise ConfigError(f"[data] reference: there is no version {wanted!r} of {name}", hint="`casemate data list`")
+            raise ConfigError(
+                f"[data] reference: there is no version {wanted!r} of {name}",
+                hint="`casemate data list`",
+            )
         return found
     pinned = schemas.load(context.root / context.config.data.schema)
     if pinned is None:
         return None
     law = expectations.law(pinned)
-    return context.engine.find("data", SealedDataset, lambda one: one.name == name and expectations.law(one.schema) == law and bool(one.profile))
+    return context.engine.find(
+        "data",
+        SealedDataset,
+        lambda one: one.name == name and expectations.law(one.schema) == law and bool(one.profile),
+    )
 
 
 def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[str, pa.Table]:
     """The tables of `[assess] tables`, read with the data set's schema."""
     from casemate.stages.data.further import read
 
-    return {name: read(root / path, config.data, dataset.schema) for name, path in config.assess.tables.items()}
+    return {
+        name: read(root / path, config.data, dataset.schema)
+        for name, path in config.assess.tables.items()
+    }
 
 
 def _previous(context: RunContext, assess: Any, rows: "SealedRows") -> Any:
@@ -307,8 +411,17 @@ def _previous(context: RunContext, assess: Any, rows: "SealedRows") -> Any:
             except CompromisedSigner:  # a run is how the project gets trusted models again
                 continue
             card = verified.card
-            unseen = rows.unseen_by(context.engine.record(model.release.lineage.run, "data", SealedDataset))
-            return assess.Previous(model.reference, card.inputs, verified.files, card.order, card.labels == "own", unseen)
+            unseen = rows.unseen_by(
+                context.engine.record(model.release.lineage.run, "data", SealedDataset)
+            )
+            return assess.Previous(
+                model.reference,
+                card.inputs,
+                verified.files,
+                card.order,
+                card.labels == "own",
+                unseen,
+            )
     return None
 
 
@@ -317,7 +430,10 @@ def _earlier(context: RunContext, work: Run) -> tuple[str, Release, Assessment]:
     release = context.engine.record(work.id, "release", Release)
     assessment = context.engine.record(work.id, "assess", Assessment)
     if release is None or assessment is None:
-        raise VerificationError(f"run {work.id} has ended, but its records are gone", hint="`casemate fsck` says what is damaged")
+        raise VerificationError(
+            f"run {work.id} has ended, but its records are gone",
+            hint="`casemate fsck` says what is damaged",
+        )
     # What was said then is said again, so it must still verify.
     if release.bundle:
         context.registry.verify(f"{release.model}@{release.model_version}")
@@ -325,7 +441,9 @@ def _earlier(context: RunContext, work: Run) -> tuple[str, Release, Assessment]:
 
 
 def _study(context: RunContext, work: Run) -> Path:
-    """The search's journal; whoever takes a run over takes it along, so that a process which lost its lease cannot write to it."""
+    """The search's journal; whoever takes a run over takes it along, so that a process which lost
+    its lease cannot write to it.
+    """
     study = context.state / "studies" / f"{work.id}.{work.lease.token}"
     for older in sorted(study.parent.glob(f"{work.id}.*")):
         if older != study and not study.exists():
@@ -351,9 +469,13 @@ class Pictures:
 
 
 class BudgetPayment:
-    """Pays for a run's private training from its data set's budget, once however often the run is resumed."""
+    """Pays for a run's private training from its data set's budget, once however often the run is
+    resumed.
+    """
 
-    def __init__(self, context: RunContext, work: Run, dataset: SealedDataset, principal: str) -> None:
+    def __init__(
+        self, context: RunContext, work: Run, dataset: SealedDataset, principal: str
+    ) -> None:
         self.context, self.work, self.dataset, self.principal = context, work, dataset, principal
 
     def pay(self, epsilon: float, delta: float) -> None:
@@ -383,8 +505,8 @@ class BudgetPayment:
 class SandboxPool:
     """The processes that will be confined, warmed up while others work.
 
-    What runs user code comes from a server of its own. Converting and assessing share one: they import the same packages,
-    and each is a fork of a process that no job has touched.
+    What runs user code comes from a server of its own. Converting and assessing share one: they
+    import the same packages, and each is a fork of a process that no job has touched.
     """
 
     JOBS = {
@@ -397,9 +519,21 @@ class SandboxPool:
 
     def __init__(self, context: RunContext, work: Run) -> None:
         trains = not work.has("train")
-        fits, rehearses = trains and context.config.train.model is None, trains and context.config.train.mode == "private"
-        todo = {"rehearse": rehearses, "reread": rehearses, "train": fits, "convert": trains, "assess": not work.has("assess")}
-        teams = [[job for job in team if todo[job]] for team in (("rehearse", "train"), ("reread", "convert", "assess"))]
+        fits, rehearses = (
+            trains and context.config.train.model is None,
+            trains and context.config.train.mode == "private",
+        )
+        todo = {
+            "rehearse": rehearses,
+            "reread": rehearses,
+            "train": fits,
+            "convert": trains,
+            "assess": not work.has("assess"),
+        }
+        teams = [
+            [job for job in team if todo[job]]
+            for team in (("rehearse", "train"), ("reread", "convert", "assess"))
+        ]
         self._teams = [team for team in teams if team]
         self._threads = context.config.train.threads
         self._servers: dict[str, ForkServer] = {}
@@ -425,7 +559,9 @@ class SandboxPool:
 
     def _start(self, team: list[str]) -> None:
         if team[0] not in self._servers:
-            self._servers |= dict.fromkeys(team, ForkServer([self.JOBS[job] for job in team], self._threads))
+            self._servers |= dict.fromkeys(
+                team, ForkServer([self.JOBS[job] for job in team], self._threads)
+            )
 
     def __exit__(self, *_: object) -> None:
         for server in set(self._servers.values()):
@@ -447,13 +583,19 @@ class SealedRows:
     def _weight(self) -> str | None:
         """The column of weights; an older version may have been sealed without it."""
         weight = self.context.config.data.weight
-        return weight if any(column.name == weight for column in self.dataset.schema.columns) else None
+        return (
+            weight if any(column.name == weight for column in self.dataset.schema.columns) else None
+        )
 
     @cached_property
     def _read(self) -> pa.Table:
         """Features, targets, weight and subject."""
         schema, subject, weight = self.dataset.schema, self._subject, self._weight
-        names = [*(column.name for column in schema.features), *schema.targets, *([weight] if weight else [])]
+        names = [
+            *(column.name for column in schema.features),
+            *schema.targets,
+            *([weight] if weight else []),
+        ]
         folder = self.context.state / "datasets" / self.dataset.name / self.dataset.version
         wanted = names if subject is None or subject in names else [*names, subject]
         return tables.read(folder, self.context.keys, self.context.signer.verifier, wanted)
@@ -466,14 +608,18 @@ class SealedRows:
             chosen = chosen.append_column(WEIGHT, table[self._weight])
         if subject is None:
             return chosen
-        return chosen.append_column(GROUP, table[subject].combine_chunks().dictionary_encode().indices)
+        return chosen.append_column(
+            GROUP, table[subject].combine_chunks().dictionary_encode().indices
+        )
 
     def _identities(self, by_subject: bool, columns: list[str]) -> np.ndarray[Any, Any]:
         from casemate.stages.data import sides
 
         subject = self._subject if by_subject else None
         frame = features_of(self._read, self.dataset.schema)
-        return sides.identities(frame if subject else frame[columns], self._read[subject] if subject else None)
+        return sides.identities(
+            frame if subject else frame[columns], self._read[subject] if subject else None
+        )
 
     @cached_property
     def _split(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -502,7 +648,9 @@ class SealedRows:
     def members(self) -> pa.Table:
         """A sample of the training rows, for the membership test and feature spreads."""
         rows = self._members
-        return self._table.take(pa.array(rows[sample_rows(len(rows), MEMBERS, self.context.config.train.seed)]))
+        return self._table.take(
+            pa.array(rows[sample_rows(len(rows), MEMBERS, self.context.config.train.seed)])
+        )
 
     @property
     def parts(self) -> Any:
@@ -513,12 +661,14 @@ class SealedRows:
         return Parts(self.holdout, self.members, dropped)
 
     def unseen_by(self, before: SealedDataset | None) -> np.ndarray[Any, Any] | None:
-        """Of the rows of `holdout`, which ones a model trained on `before` never saw, bool [h]; None: every one.
+        """Of the rows of `holdout`, which ones a model trained on `before` never saw, bool [h];
+        None: every one.
 
-        Of the same version that is known from how it was divided. Otherwise the rows of that version are looked at: when they are no
-        longer here none counts as unseen. Where rows stand for themselves, one that was rounded, converted or filled in is another
-        row to look at, and may be on the other side; so if some of the older rows are not found again, only rows that were held out
-        before count as unseen, and no row that merely looks new.
+        Of the same version that is known from how it was divided. Otherwise the rows of that
+        version are looked at: when they are no longer here none counts as unseen. Where rows stand
+        for themselves, one that was rounded, converted or filled in is another row to look at, and
+        may be on the other side; so if some of the older rows are not found again, only rows that
+        were held out before count as unseen, and no row that merely looks new.
         """
         from casemate.stages.data import sides
 
@@ -532,7 +682,11 @@ class SealedRows:
             return None
         try:
             how = self.dataset.sides
-            columns = how.by if how is not None and how.by and not self._subject else [column.name for column in self.dataset.schema.features]
+            columns = (
+                how.by
+                if how is not None and how.by and not self._subject
+                else [column.name for column in self.dataset.schema.features]
+            )
             known, now = older._identities(both, columns), self._identities(both, columns)
         except (Error, OSError, KeyError):
             return np.zeros(int(kept.sum()), dtype=bool)
@@ -544,7 +698,8 @@ class SealedRows:
 
 
 def _inputs(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
-    """Per stage, the digest of what decides its result: with the same ones a run is resumed and finished stages are reused.
+    """Per stage, the digest of what decides its result: with the same ones a run is resumed and
+    finished stages are reused.
 
     Args:
         context: the project's.
@@ -567,7 +722,10 @@ def _inputs(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             stamp,
             _edited_schema(context),
             context.signer.verifier.compromises,
-            {row: review.decision for row, review in context.reviews.of(config.dataset_name).items()},
+            {
+                row: review.decision
+                for row, review in context.reviews.of(config.dataset_name).items()
+            },
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [
@@ -587,7 +745,12 @@ def _inputs(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             sorted(gate.eps for gate in config.gates.values() if gate.eps),
             [_stamp(context.root / path) for path in config.assess.tables.values()],
         ],
-        "release": [config.gates, config.release.stage, context.signer.verifier.fingerprint, context.waivers.in_force(config.project.name)],
+        "release": [
+            config.gates,
+            config.release.stage,
+            context.signer.verifier.fingerprint,
+            context.waivers.in_force(config.project.name),
+        ],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
 
@@ -602,7 +765,9 @@ def _software() -> list[str]:
 
 
 def _edited_schema(context: RunContext) -> Any:
-    """The pinned schema, if it is no longer the one that the newest sealed data set was checked against."""
+    """The pinned schema, if it is no longer the one that the newest sealed data set was checked
+    against.
+    """
     record = context.engine.newest_step("data", SealedDataset)
     pinned = schemas.load(context.root / context.config.data.schema)
     if record is None or pinned == record.schema:
@@ -623,4 +788,7 @@ def _sign_evidence(context: RunContext, work: Run, release: Release) -> None:
         "model": f"{release.model}@{release.model_version}",
         "outcome": release.verdict.outcome,
     }
-    write_atomic(work.folder / evidence.EVIDENCE, context.signer.sign_statement(subjects, evidence.PREDICATE, predicate))
+    write_atomic(
+        work.folder / evidence.EVIDENCE,
+        context.signer.sign_statement(subjects, evidence.PREDICATE, predicate),
+    )

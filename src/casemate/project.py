@@ -1,4 +1,5 @@
-"""What Python users hold: a project, by its nouns. Each of them asks policy and records, whoever acts.
+"""What Python users hold: a project, by its nouns. Each of them asks policy and records, whoever
+acts.
 
 What reads tables, trains or draws is imported where it is used (`tests/unit/test_imports.py`).
 """
@@ -63,7 +64,9 @@ class Project(Wiring):
 
     @property
     def models(self) -> Models:
-        """Registered models by `NAME` (newest that passed) or `NAME@VERSION`; approve, promote, waive."""
+        """Registered models by `NAME` (newest that passed) or `NAME@VERSION`; approve, promote,
+        waive.
+        """
         return Models(self)
 
     @property
@@ -109,31 +112,44 @@ class Project(Wiring):
 
         return status(self)
 
-    def check(self, only: list[str] | None = None, reporter: "pipeline.Reporter | None" = None) -> "Examined":
+    def check(
+        self, only: list[str] | None = None, reporter: "pipeline.Reporter | None" = None
+    ) -> "Examined":
         """See `operations.checkup.assess_data`."""
         from casemate.operations.checkup import assess_data
 
         return assess_data(self, only, reporter)
 
-    def assess(self, reference: str, only: list[str] | None = None, reporter: "pipeline.Reporter | None" = None) -> "Assessment":
+    def assess(
+        self,
+        reference: str,
+        only: list[str] | None = None,
+        reporter: "pipeline.Reporter | None" = None,
+    ) -> "Assessment":
         """See `operations.checkup.assess`."""
         from casemate.operations.checkup import assess
 
         return assess(self, reference, only, reporter)
 
-    def import_model(self, file: Path, name: str | None = None, *, convert: bool = True) -> "Imported":
+    def import_model(
+        self, file: Path, name: str | None = None, *, convert: bool = True
+    ) -> "Imported":
         """See `operations.checkup.import_model`."""
         from casemate.operations.checkup import import_model
 
         return import_model(self, file, name, convert=convert)
 
-    def examine(self, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None) -> "Report":
+    def examine(
+        self, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None
+    ) -> "Report":
         """See `operations.fsck.examine`."""
         from casemate.operations.fsck import examine
 
         return examine(self, repair=repair, progress=progress)
 
-    def collect(self, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None) -> "Plan":
+    def collect(
+        self, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None
+    ) -> "Plan":
         """See `operations.retention.collect`."""
         from casemate.operations.retention import collect
 
@@ -146,7 +162,9 @@ class Project(Wiring):
         return begin(self, workers)
 
 
-def open_project(path: str | Path = ".", overrides: list[str] | None = None, *, check: bool = True) -> Project:
+def open_project(
+    path: str | Path = ".", overrides: list[str] | None = None, *, check: bool = True
+) -> Project:
     """The project in the folder `path` (or whose configuration file is `path`).
 
     Args:

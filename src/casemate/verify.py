@@ -1,7 +1,9 @@
-"""What an outsider checks: an exported model, a run's evidence, a sealed table or an audit log, from public keys alone.
+"""What an outsider checks: an exported model, a run's evidence, a sealed table or an audit log,
+from public keys alone.
 
-Trust comes from keys that the reader already has: given with `--key`, or those of the reader's own projects under
-`~/.config/casemate`. Keys that merely lie beside the artifact prove nothing about who signed it and are not used.
+Trust comes from keys that the reader already has: given with `--key`, or those of the reader's own
+projects under `~/.config/casemate`. Keys that merely lie beside the artifact prove nothing about
+who signed it and are not used.
 """
 
 import datetime
@@ -45,14 +47,17 @@ class Trusted:
     history: bytes | None = None
 
     def signers(self, proof: Path | None) -> Verifier:
-        """The present signer and the former ones that it names; a `proof` may show when a former one signed.
+        """The present signer and the former ones that it names; a `proof` may show when a former
+        one signed.
 
         Raises:
             WrongSigner: no signer's keys are there.
             VerificationError: the history or the proof does not hold.
         """
         if self.verifier is None:
-            raise WrongSigner("no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub")
+            raise WrongSigner(
+                "no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub"
+            )
         if self.history is None:
             return self.verifier
 
@@ -60,17 +65,25 @@ class Trusted:
             if proof is None:
                 return None
             if self.log_vkeys is None:
-                raise WrongSigner("no log key was given, so the proof shows nothing", hint="pass --key log.vkey")
+                raise WrongSigner(
+                    "no log key was given, so the proof shows nothing", hint="pass --key log.vkey"
+                )
             entry = verify_proof(_proof_file(proof), self.log_vkeys).entry
-            return datetime.datetime.fromisoformat(entry.time) if signed_by(entry) == digest else None
+            return (
+                datetime.datetime.fromisoformat(entry.time) if signed_by(entry) == digest else None
+            )
 
         return signers.keyring(self.verifier, signers.read(self.history, self.verifier), signed_at)
 
 
 def trusted_keys(paths: list[Path]) -> list[Trusted]:
-    """Keys from files or folders named by the user, or those of the user's own projects when none are named."""
+    """Keys from files or folders named by the user, or those of the user's own projects when none
+    are named.
+    """
     if not paths:
-        return [_from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))]
+        return [
+            _from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))
+        ]
     pems: list[bytes] = []
     logs: list[str] = []
     history = None
@@ -82,19 +95,30 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
         else:
             pems.append(path.read_bytes())
     verifier = Verifier.from_pem(*pems) if pems else None
-    witnesses = [text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))]
+    witnesses = [
+        text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))
+    ]
     own = [text for text in logs if text not in witnesses]
-    return [Trusted("--key", verifier, own[0] if own else None, "".join(witnesses) or None, history)]
+    return [
+        Trusted("--key", verifier, own[0] if own else None, "".join(witnesses) or None, history)
+    ]
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from (path / name for name in (*SIGNER_FILES, LOG_KEY, signers.FILE) if (path / name).is_file())
+            yield from (
+                path / name
+                for name in (*SIGNER_FILES, LOG_KEY, signers.FILE)
+                if (path / name).is_file()
+            )
         elif path.is_file():
             yield path
         else:
-            raise ConfigError(f"no such public key: {path}", hint="pass signer.pub and signer-mldsa65.pub, or log.vkey")
+            raise ConfigError(
+                f"no such public key: {path}",
+                hint="pass signer.pub and signer-mldsa65.pub, or log.vkey",
+            )
 
 
 def _from_folder(folder: Path) -> Trusted:
@@ -110,21 +134,32 @@ def _from_folder(folder: Path) -> Trusted:
     )
 
 
-def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Path] | None = None, proof: Path | None = None) -> Verified:
+def verify_path(
+    path: Path,
+    keys: list[Path] | None = None,
+    checkpoints: list[Path] | None = None,
+    proof: Path | None = None,
+) -> Verified:
     """Find out what `path` is and verify it.
 
     Args:
-        path: an exported model, a run's folder, a sealed table, an audit log, or a proof of one entry.
+        path: an exported model, a run's folder, a sealed table, an audit log, or a proof of one
+            entry.
         keys: files or folders with public keys that the reader trusts.
-        checkpoints: of a log, files with checkpoints that the reader kept: they must be former states of it.
-        proof: the log's proof of when it was signed, for a signer that was compromised later; default: `signature.proof` in `path`.
+        checkpoints: of a log, files with checkpoints that the reader kept: they must be former
+            states of it.
+        proof: the log's proof of when it was signed, for a signer that was compromised later;
+            default: `signature.proof` in `path`.
 
     Raises:
         ConfigError: there is nothing at `path` that casemate signs, or a key file is missing.
         VerificationError: it was changed, or nobody trusted signed it.
     """
     if not path.exists():
-        raise ConfigError(f"no such file or folder: {path}", hint="an exported model, a run's folder, a sealed table or an audit log")
+        raise ConfigError(
+            f"no such file or folder: {path}",
+            hint="an exported model, a run's folder, a sealed table or an audit log",
+        )
     if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(keys or []))
     if proof is not None and not proof.is_file():
@@ -139,10 +174,18 @@ def verify_path(path: Path, keys: list[Path] | None = None, checkpoints: list[Pa
         if (path / marker).is_file():
             return _first_trusted(check, path, trusted_keys(keys or []))
     if (path / "model").is_dir():
-        raise VerificationError(f"{path} holds a model without model.sig: it is unsigned", hint="do not use it")
+        raise VerificationError(
+            f"{path} holds a model without model.sig: it is unsigned", hint="do not use it"
+        )
     if path.parent.name == "runs" and any(path.glob("[1-4]-*")):
-        raise VerificationError(f"{path} holds evidence without a signature", hint="the run did not finish, or the signature was removed")
-    raise ConfigError(f"{path} is nothing that casemate signs", hint="an exported model, a run's folder, a sealed table or an audit log")
+        raise VerificationError(
+            f"{path} holds evidence without a signature",
+            hint="the run did not finish, or the signature was removed",
+        )
+    raise ConfigError(
+        f"{path} is nothing that casemate signs",
+        hint="an exported model, a run's folder, a sealed table or an audit log",
+    )
 
 
 def _begins_with(path: Path, text: str) -> bool:
@@ -150,7 +193,9 @@ def _begins_with(path: Path, text: str) -> bool:
         return file.read(len(text)) == text.encode()
 
 
-def _first_trusted(check: Callable[[Path, Trusted], Verified], path: Path, candidates: list[Trusted]) -> Verified:
+def _first_trusted(
+    check: Callable[[Path, Trusted], Verified], path: Path, candidates: list[Trusted]
+) -> Verified:
     for trusted in candidates:
         try:
             return check(path, trusted)
@@ -159,26 +204,41 @@ def _first_trusted(check: Callable[[Path, Trusted], Verified], path: Path, candi
                 raise
     raise WrongSigner(
         f"none of the keys trusted here signed {path}",
-        hint="get the owner's public keys over a channel you trust, then: casemate verify PATH --key FOLDER_WITH_KEYS",
+        hint=(
+            "get the owner's public keys over a channel you trust, then: casemate verify PATH --key"
+            " FOLDER_WITH_KEYS"
+        ),
     )
 
 
 def _model(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     model = bundle.verify_folder(path, trusted.signers(proof))
-    told = f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)} files"
+    told = (
+        f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)}"
+        " files"
+    )
     return Verified("model", told, _who(trusted, model.signer))
 
 
 def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     verifier = trusted.signers(proof)
     said = evidence.verify(path, verifier)
-    return Verified("evidence", f"run {said.get('run')} of {said.get('project')}: {said.get('model')} {said.get('outcome')}", _who(trusted, verifier))
+    return Verified(
+        "evidence",
+        f"run {said.get('run')} of {said.get('project')}: {said.get('model')}"
+        f" {said.get('outcome')}",
+        _who(trusted, verifier),
+    )
 
 
 def _table(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     verifier = trusted.signers(proof)
     said = manifests.check(path, verifier)
-    return Verified("data set", f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows", _who(trusted, verifier))
+    return Verified(
+        "data set",
+        f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows",
+        _who(trusted, verifier),
+    )
 
 
 def _log(checkpoints: list[Path], path: Path, trusted: Trusted) -> Verified:
@@ -198,11 +258,17 @@ def _cosigners(path: Path, log: VerifiedLog, keys: list[Key], vkeys: str) -> lis
     """Every witness whose keys were given must have cosigned a former state of this log."""
     peers = {name: [key for key in keys if key.name == name] for name in {key.name for key in keys}}
     if not (path / WITNESSED).is_file():
-        raise VerificationError(f"{path} has no cosigned checkpoint", hint="the log's owner must collect cosignatures: casemate audit cosign")
+        raise VerificationError(
+            f"{path} has no cosigned checkpoint",
+            hint="the log's owner must collect cosignatures: casemate audit cosign",
+        )
     _, names = log.cosigned((path / WITNESSED).read_bytes(), vkeys, peers)
     missing = sorted(set(peers) - set(names))
     if missing:
-        raise VerificationError(f"the witness {missing[0]} did not cosign this log", hint="ask the witness what it knows of the log")
+        raise VerificationError(
+            f"the witness {missing[0]} did not cosign this log",
+            hint="ask the witness what it knows of the log",
+        )
     return names
 
 
@@ -211,7 +277,10 @@ def _proof(path: Path, trusted: Trusted) -> Verified:
         raise WrongSigner("no log key was given", hint="pass --key log.vkey")
     proven = verify_proof(_proof_file(path), trusted.log_vkeys)
     entry = proven.entry
-    told = f"{entry.index} of {proven.checkpoint.origin}: {entry.time} {entry.principal} {entry.action} {entry.resource} {entry.outcome}"
+    told = (
+        f"{entry.index} of {proven.checkpoint.origin}: {entry.time} {entry.principal}"
+        f" {entry.action} {entry.resource} {entry.outcome}"
+    )
     return Verified("entry", told, f"log keys from {trusted.origin}")
 
 

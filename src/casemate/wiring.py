@@ -1,7 +1,8 @@
 """What a project is built from: the only place where a back end is chosen, and where parts meet.
 
-`Wiring` builds each part when it is first asked for and does nothing with it: what can be done stands in `operations/`.
-What reads tables is imported where it is used: whoever lists runs or keys waits for none of it (`tests/unit/test_imports.py`).
+`Wiring` builds each part when it is first asked for and does nothing with it: what can be done
+stands in `operations/`. What reads tables is imported where it is used: whoever lists runs or keys
+waits for none of it (`tests/unit/test_imports.py`).
 """
 
 import functools
@@ -85,8 +86,10 @@ class Wiring:
             config: what its casemate.toml says.
             clock: tells the time.
             check: off only for what repairs or upgrades a catalogue.
-            bearer: of whoever acts here; None for whoever logged in on this machine, or else its user.
-            beside: the same project for somebody else, in this process: catalogue, key store and log are shared.
+            bearer: of whoever acts here; None for whoever logged in on this machine, or else its
+                user.
+            beside: the same project for somebody else, in this process: catalogue, key store and
+                log are shared.
         """
         self.root = root
         self.config = config
@@ -99,20 +102,29 @@ class Wiring:
             self.keystore, self.log = beside.keystore, beside.log
             return
         if not config.store.url and not self.catalog.is_file():
-            raise ConfigError(f"{root} has a {FILE_NAME} but no {STATE}/{CATALOG}", hint="`casemate init` creates it")
-        self.database = open_store(config.store.url, self.catalog, config.store.password, self.read_secret)
+            raise ConfigError(
+                f"{root} has a {FILE_NAME} but no {STATE}/{CATALOG}",
+                hint="`casemate init` creates it",
+            )
+        self.database = open_store(
+            config.store.url, self.catalog, config.store.password, self.read_secret
+        )
         self.database.row_digests.attach(lambda: self.log)
         if check:
             self.database.check()
 
     def acting(self, session: str, certificate: str | None = None) -> Self:
-        """The same project for somebody who has logged in, beside whoever else acts in this process.
+        """The same project for somebody who has logged in, beside whoever else acts in this
+        process.
 
         Args:
-            session: the acting secret of their session; asked about each time, so that its end counts at once.
+            session: the acting secret of their session; asked about each time, so that its end
+                counts at once.
             certificate: SHA-256 of the client certificate that it came with.
         """
-        return type(self)(self.root, self.config, self.clock, bearer=Bearer(session, certificate), beside=self)
+        return type(self)(
+            self.root, self.config, self.clock, bearer=Bearer(session, certificate), beside=self
+        )
 
     def close(self) -> None:
         """Let go of the catalogue; a view beside another one leaves it open."""
@@ -126,7 +138,9 @@ class Wiring:
         self.close()
 
     def read_secret(self, reference: str) -> str:
-        """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or `aws-sm:NAME#KEY`; asked for each time."""
+        """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or
+        `aws-sm:NAME#KEY`; asked for each time.
+        """
         return read_secret(reference, secret_servers(self.config.keys))
 
     @property
@@ -139,7 +153,9 @@ class Wiring:
         """The key store: private keys, and the provider of key-encryption keys."""
         table = self.config.keys
         anchored = None if table.ca is None else str(self.root / table.ca)
-        return KeyStore.open(keystore_folder(self.config.project.id), msgspec.structs.replace(table, ca=anchored))
+        return KeyStore.open(
+            keystore_folder(self.config.project.id), msgspec.structs.replace(table, ca=anchored)
+        )
 
     @cached_property
     def provider(self) -> AuditedKeys:
@@ -153,9 +169,13 @@ class Wiring:
 
     @cached_property
     def signer(self) -> Signer:
-        """Signs; its verifier knows the former signers too, and every signature is in the log before it is given away."""
+        """Signs; its verifier knows the former signers too, and every signature is in the log
+        before it is given away.
+        """
         own = self.keystore.signer
-        ring = signers.keyring(own.verifier, self.keystore.signers, self.signatures.signed_at, self.compromises.all())
+        ring = signers.keyring(
+            own.verifier, self.keystore.signers, self.signatures.signed_at, self.compromises.all()
+        )
         return Signer(own.classical, own.quantum, ring, self.signatures.record)
 
     @property
@@ -164,7 +184,9 @@ class Wiring:
         return Compromises(self.database)
 
     def reload_signers(self) -> None:
-        """Look into the key store and the catalogue again: another process may have changed the signer or declared a compromise."""
+        """Look into the key store and the catalogue again: another process may have changed the
+        signer or declared a compromise.
+        """
         try:
             self.keystore.reload()
         finally:
@@ -188,13 +210,24 @@ class Wiring:
         classical, quantum = self.keystore.log_keys
         signer = CheckpointSigner(log_origin(self.config.project.id), classical, quantum)
         return AuditLog(
-            self.state / "audit", self.database, signer, self.clock, Bodies(self.keystore.provider), SubjectKeys(self.keystore.provider, self.clock)
+            self.state / "audit",
+            self.database,
+            signer,
+            self.clock,
+            Bodies(self.keystore.provider),
+            SubjectKeys(self.keystore.provider, self.clock),
         )
 
     @cached_property
     def publication(self) -> Publication:
         """The log's witnesses and copies."""
-        return Publication(self.log, self.config.audit, self.root, self.config.outbox.timeout, Heads(self.keystore.folder, self.root, self.clock))
+        return Publication(
+            self.log,
+            self.config.audit,
+            self.root,
+            self.config.outbox.timeout,
+            Heads(self.keystore.folder, self.root, self.clock),
+        )
 
     @cached_property
     def identifiers(self) -> "Identifiers":
@@ -223,7 +256,15 @@ class Wiring:
             provider=self._provider,
             workloads=self._workloads,
         )
-        return PolicyPoint(self.database, self.clock, options, lambda: self.log, lambda: self.provider, self._alert, self._bearer)
+        return PolicyPoint(
+            self.database,
+            self.clock,
+            options,
+            lambda: self.log,
+            lambda: self.provider,
+            self._alert,
+            self._bearer,
+        )
 
     @property
     def logins(self) -> Logins:
@@ -235,14 +276,19 @@ class Wiring:
 
         known = self.config.access.providers
         if name not in known:
-            raise ConfigError(f"there is no provider {name!r}", hint="[access.providers]: " + (", ".join(sorted(known)) or "none"))
+            raise ConfigError(
+                f"there is no provider {name!r}",
+                hint="[access.providers]: " + (", ".join(sorted(known)) or "none"),
+            )
         return Provider(name, known[name], self.root, self.clock, self.read_secret)
 
     def _workloads(self) -> "Workloads | None":
         from casemate.controls.access.identity.issuers import Workloads
 
         tables = self.config.access.workloads
-        return Workloads(tables, self.root, self.clock, self.config.outbox.timeout) if tables else None
+        return (
+            Workloads(tables, self.root, self.clock, self.config.outbox.timeout) if tables else None
+        )
 
     def _alert(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
         self.outbox.enqueue(tx, event, key, content)
@@ -259,8 +305,16 @@ class Wiring:
 
     def blobs(self, store: StoreTable) -> Blobs:
         """Where sealed objects lie according to `store`."""
-        keys = {name: self.read_secret(value) for name in ("access_key", "secret_key") if (value := getattr(store, name)) is not None}
-        place = S3Place(*split_url(store.objects), store.endpoint, store.region, **keys) if store.objects else None
+        keys = {
+            name: self.read_secret(value)
+            for name in ("access_key", "secret_key")
+            if (value := getattr(store, name)) is not None
+        }
+        place = (
+            S3Place(*split_url(store.objects), store.endpoint, store.region, **keys)
+            if store.objects
+            else None
+        )
         return open_blobs(place, self.state / "objects", self.state / "tmp")
 
     @cached_property
@@ -314,12 +368,20 @@ class Wiring:
     def outbox(self) -> Outbox:
         """What is to leave, and the receivers of today's configuration."""
         limits = self.config.outbox
-        routes = [Route(name, tuple(notice.on), self._way(notice)) for name, notice in self.config.notices.items()]
+        routes = [
+            Route(name, tuple(notice.on), self._way(notice))
+            for name, notice in self.config.notices.items()
+        ]
         if self.config.audit.copies:
             routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
         if self.config.audit.witnesses:
             routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
-        return Outbox(self.database, self.clock, routes, DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout))
+        return Outbox(
+            self.database,
+            self.clock,
+            routes,
+            DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout),
+        )
 
     def _copy_checkpoint(self, _: Message) -> None:
         self.publication.copy()
@@ -328,15 +390,31 @@ class Wiring:
         self.publication.judge(self.publication.cosign())
 
     def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
-        secret = None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
-        return way(notice.kind, notice.to, self.root, self.config.outbox.timeout, notice.server, notice.sender, secret)
+        secret = (
+            None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
+        )
+        return way(
+            notice.kind,
+            notice.to,
+            self.root,
+            self.config.outbox.timeout,
+            notice.server,
+            notice.sender,
+            secret,
+        )
 
     @cached_property
     def engine(self) -> Engine:
         """The engine that runs steps, resumes them and commits what they did."""
         run = self.config.run
-        retry_policy = RetryPolicy(run.retries, run.backoff, {str(stage): seconds for stage, seconds in run.timeouts.items()})
-        return Engine(self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy)
+        retry_policy = RetryPolicy(
+            run.retries,
+            run.backoff,
+            {str(stage): seconds for stage, seconds in run.timeouts.items()},
+        )
+        return Engine(
+            self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy
+        )
 
     @property
     def public_folders(self) -> tuple[Path, Path]:
@@ -348,11 +426,18 @@ class Wiring:
         """The public halves by file name."""
         signer, quantum = self.keystore.signer.verifier.pems
         log, authority = self.log.signer.vkeys.encode(), self.keystore.authority.pem
-        return {"signer.pub": signer, "signer-mldsa65.pub": quantum, "log.vkey": log, "ca.pem": authority}
+        return {
+            "signer.pub": signer,
+            "signer-mldsa65.pub": quantum,
+            "log.vkey": log,
+            "ca.pem": authority,
+        }
 
     def publish_keys(self) -> None:
         """Write the public halves, and the history of signers."""
-        history = signers.publish(self.config.project.id, self.keystore.signers, self.keystore.signer)
+        history = signers.publish(
+            self.config.project.id, self.keystore.signers, self.keystore.signer
+        )
         for folder in self.public_folders:
             for name, content in {**self.public_keys, signers.FILE: history}.items():
                 write_atomic(folder / name, content, mode=0o644)
@@ -364,7 +449,9 @@ def log_origin(project_id: str) -> str:
 
 
 def locate(path: str | Path = ".", overrides: list[str] | None = None) -> tuple[Path, Config]:
-    """(folder, configuration) of the project in the folder `path`, or whose configuration file is `path`; ConfigError when there is none."""
+    """(folder, configuration) of the project in the folder `path`, or whose configuration file is
+    `path`; ConfigError when there is none.
+    """
     path = Path(path)
     file = path if path.is_file() else path / FILE_NAME
     return file.absolute().parent, configuration.load(file, overrides)

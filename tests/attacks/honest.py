@@ -1,4 +1,5 @@
-"""Training code that does what libraries do, for the tests of the sandbox: all of it must work, and nothing is a finding.
+"""Training code that does what libraries do, for the tests of the sandbox: all of it must work, and
+nothing is a finding.
 
 `python -m tests.attacks.honest FOLDER` trains with it and prints what came back.
 """
@@ -102,8 +103,14 @@ def main() -> None:
     folder = Path(sys.argv[1])
     for name in ("scratch", "study"):
         (folder / name).mkdir(parents=True)
-    values = np.random.default_rng(0).standard_normal((6000, 30))  # enough to be shared between processes as a file
-    table = pa.table({**{f"c{n}": column for n, column in enumerate(values.T)}, "y": [str(int(row[0] > 0)) for row in values]})
+    # enough to be shared between processes as a file
+    values = np.random.default_rng(0).standard_normal((6000, 30))
+    table = pa.table(
+        {
+            **{f"c{n}": column for n, column in enumerate(values.T)},
+            "y": [str(int(row[0] > 0)) for row in values],
+        }
+    )
     schema, _ = schemas.infer(table, DataTable(source="t", target="y"))
     job = {
         "entry": "train.py:build",
@@ -113,8 +120,15 @@ def main() -> None:
         "study": str(folder / "study"),
     }
     limits, hidden = JobLimits(300, 8 * 2**30), [folder / "keys"]
-    convert = {"schema": job["schema"], "classes": TrainTable(entry="train.py:build").classes, "seconds": 300}
-    with Worker("casemate.stages.train.fit:main", 1) as worker, Worker("casemate.stages.train.convert:main", 1) as converter:
+    convert = {
+        "schema": job["schema"],
+        "classes": TrainTable(entry="train.py:build").classes,
+        "seconds": 300,
+    }
+    with (
+        Worker("casemate.stages.train.fit:main", 1) as worker,
+        Worker("casemate.stages.train.convert:main", 1) as converter,
+    ):
         try:
             outcome = worker.run(
                 job,
@@ -141,8 +155,18 @@ def main() -> None:
         except JobFailed as error:
             print(json.dumps({"error": error.message, "hint": error.hint}))
             return
-    findings = [f"{finding.id}: {finding.message}" for finding in [*outcome.findings, *made.findings]]
-    print(json.dumps({"files": [sorted(outcome.files), sorted(made.files)], "findings": findings, "isolation": outcome.isolation}))
+    findings = [
+        f"{finding.id}: {finding.message}" for finding in [*outcome.findings, *made.findings]
+    ]
+    print(
+        json.dumps(
+            {
+                "files": [sorted(outcome.files), sorted(made.files)],
+                "findings": findings,
+                "isolation": outcome.isolation,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

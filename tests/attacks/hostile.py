@@ -1,7 +1,9 @@
-"""Training code that tries what it can against files, metadata, processes and the kernel, for the tests of the sandbox.
+"""Training code that tries what it can against files, metadata, processes and the kernel, for the
+tests of the sandbox.
 
-`ACTIONS` is the text of a `train.py` that runs schedules of them, each in a process of its own; as a program, `python -m
-tests.attacks.hostile FOLDER` runs every action once. `situations.py` makes the machine poorer before.
+`ACTIONS` is the text of a `train.py` that runs schedules of them, each in a process of its own; as
+a program, `python -m tests.attacks.hostile FOLDER` runs every action once. `situations.py` makes
+the machine poorer before.
 """
 
 import hashlib
@@ -244,7 +246,11 @@ class Ground:
             path.mkdir(parents=True)
         self.keys.chmod(0o700)
         self.secret = self.keys / "keystore.json"
-        self.files = [self.secret, self.project / "casemate.toml", self.project / "data" / "rows.csv"]
+        self.files = [
+            self.secret,
+            self.project / "casemate.toml",
+            self.project / "data" / "rows.csv",
+        ]
         for file in self.files:
             file.write_text(f"what is in {file.name}")
             file.chmod(0o600)
@@ -255,10 +261,18 @@ class Ground:
         self.count = 0
 
     def paths(self) -> list[str]:
-        """What is attacked: key store, project, casemate's own code, the interpreter, the machine."""
+        """What is attacked: key store, project, casemate's own code, the interpreter, the
+        machine.
+        """
         import casemate
 
-        return [*map(str, self.files), casemate.__file__, os.path.realpath(sys.executable), "/etc/passwd", "/usr/bin/env"]
+        return [
+            *map(str, self.files),
+            casemate.__file__,
+            os.path.realpath(sys.executable),
+            "/etc/passwd",
+            "/usr/bin/env",
+        ]
 
     def state(self) -> dict[str, object]:
         """Everything about what must not change but what reading changes."""
@@ -270,20 +284,34 @@ class Ground:
                     continue
                 for name in [".", *files, *folders]:
                     path = os.path.normpath(os.path.join(root, name))
-                    if path not in (str(self.study), str(self.project / ".casemate" / "scratch"), str(self.project / ".casemate")):
+                    if path not in (
+                        str(self.study),
+                        str(self.project / ".casemate" / "scratch"),
+                        str(self.project / ".casemate"),
+                    ):
                         found[path] = _state(path)
         found["/dev/null"] = stat.S_IMODE(os.stat("/dev/null").st_mode)
         found["core_pattern"] = Path("/proc/sys/kernel/core_pattern").read_text()
         return found
 
-    def run(self, schedules: list[tuple[int, list[list[object]]]], seconds: float = 300) -> tuple[JobFailed, list[object]]:
+    def run(
+        self, schedules: list[tuple[int, list[list[object]]]], seconds: float = 300
+    ) -> tuple[JobFailed, list[object]]:
         """How training with these schedules ended, and the answers that its code left."""
         scratch = self.project / ".casemate" / "scratch" / str(self.count)
         self.count += 1
         scratch.mkdir(parents=True)
-        table = pa.table({"a": [float(n % 7) for n in range(40)], "y": [str(n % 2) for n in range(40)]})
+        table = pa.table(
+            {"a": [float(n % 7) for n in range(40)], "y": [str(n % 2) for n in range(40)]}
+        )
         schema, _ = schemas.infer(table, DataTable(source="t", target="y"))
-        case = {"paths": self.paths(), "pid": os.getpid(), "study": str(self.study), "socket": str(self.folder / "socket"), "schedules": schedules}
+        case = {
+            "paths": self.paths(),
+            "pid": os.getpid(),
+            "study": str(self.study),
+            "socket": str(self.folder / "socket"),
+            "schedules": schedules,
+        }
         job = {
             "entry": "train.py:build",
             "schema": msgspec.to_builtins(schema),
@@ -317,17 +345,35 @@ class Ground:
 
 def _state(path: str) -> object:
     status = os.lstat(path)
-    content = hashlib.sha256(Path(path).read_bytes()).hexdigest() if stat.S_ISREG(status.st_mode) else ""
+    content = (
+        hashlib.sha256(Path(path).read_bytes()).hexdigest() if stat.S_ISREG(status.st_mode) else ""
+    )
     try:
-        attributes = {name: os.getxattr(path, name, follow_symlinks=False).hex() for name in os.listxattr(path, follow_symlinks=False)}
+        attributes = {
+            name: os.getxattr(path, name, follow_symlinks=False).hex()
+            for name in os.listxattr(path, follow_symlinks=False)
+        }
     except OSError:
         attributes = {}
-    fields = ("st_mode", "st_uid", "st_gid", "st_size", "st_nlink", "st_ino", "st_mtime_ns", "st_ctime_ns")
+    fields = (
+        "st_mode",
+        "st_uid",
+        "st_gid",
+        "st_size",
+        "st_nlink",
+        "st_ino",
+        "st_mtime_ns",
+        "st_ctime_ns",
+    )
     return [*(getattr(status, name) for name in fields), content, attributes]
 
 
-def schedules(count: int, seed: int, paths: int, start: int = 0) -> list[tuple[int, list[list[object]]]]:
-    """Random schedules, numbered; one in forty kills the code's own processes at its end, one in four hundred stops them."""
+def schedules(
+    count: int, seed: int, paths: int, start: int = 0
+) -> list[tuple[int, list[list[object]]]]:
+    """Random schedules, numbered; one in forty kills the code's own processes at its end, one in
+    four hundred stops them.
+    """
     names = _load()
     found = []
     for number in range(start, start + count):
@@ -340,24 +386,51 @@ def schedules(count: int, seed: int, paths: int, start: int = 0) -> list[tuple[i
             elif kind < 0.8:
                 steps.append([chance.choice(names["ELSE"] + names["GENTLE"])])
             else:
-                steps.append(["fuzz", chance.randrange(700), *(chance.randrange(10) for _ in range(chance.randint(1, 6)))])
+                steps.append(
+                    [
+                        "fuzz",
+                        chance.randrange(700),
+                        *(chance.randrange(10) for _ in range(chance.randint(1, 6))),
+                    ]
+                )
         if chance.random() < 1 / 40:  # what stops everybody costs the whole timeout
-            steps.append(["stop everybody" if chance.random() < 1 / 10 else chance.choice(names["ROUGH"][:2])])
+            steps.append(
+                [
+                    (
+                        "stop everybody"
+                        if chance.random() < 1 / 10
+                        else chance.choice(names["ROUGH"][:2])
+                    )
+                ]
+            )
         found.append((number, steps))
     return found
 
 
-def named(plan: list[tuple[int, list[list[object]]]], paths: list[str]) -> list[tuple[int, list[list[object]]]]:
+def named(
+    plan: list[tuple[int, list[list[object]]]], paths: list[str]
+) -> list[tuple[int, list[list[object]]]]:
     """With paths in place of their numbers."""
     known = set(_load()["ON_PATHS"])
-    return [(number, [[step[0], paths[int(str(step[1]))]] if step[0] in known else step for step in steps]) for number, steps in plan]
+    return [
+        (
+            number,
+            [[step[0], paths[int(str(step[1]))]] if step[0] in known else step for step in steps],
+        )
+        for number, steps in plan
+    ]
 
 
 def every_action(paths: list[str]) -> list[tuple[int, list[list[object]]]]:
     """Each action once, on the key store and on casemate's code where it takes a path."""
     names = _load()
-    steps: list[list[object]] = [[name, path] for name in names["ON_PATHS"] for path in (paths[0], paths[1], paths[3])]
-    return [(number, [step]) for number, step in enumerate([*steps, *([name] for name in names["ELSE"])])]
+    steps: list[list[object]] = [
+        [name, path] for name in names["ON_PATHS"] for path in (paths[0], paths[1], paths[3])
+    ]
+    return [
+        (number, [step])
+        for number, step in enumerate([*steps, *([name] for name in names["ELSE"])])
+    ]
 
 
 def main() -> None:
@@ -366,9 +439,22 @@ def main() -> None:
     before = ground.state()
     error, answers = ground.run(every_action(ground.paths()))
     after = ground.state()
-    changed = [path for path in before if before[path] != after.get(path)] + [path for path in after if path not in before]
+    changed = [path for path in before if before[path] != after.get(path)] + [
+        path for path in after if path not in before
+    ]
     findings = [finding.message for finding in error.findings]
-    print(json.dumps({"error": error.message, "hint": error.hint, "answers": answers, "changed": changed, "findings": findings, "uid": os.getuid()}))
+    print(
+        json.dumps(
+            {
+                "error": error.message,
+                "hint": error.hint,
+                "answers": answers,
+                "changed": changed,
+                "findings": findings,
+                "uid": os.getuid(),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

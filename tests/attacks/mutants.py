@@ -1,4 +1,6 @@
-"""Model files with damage: flipped bytes, and changes that keep the container sound and what it says wrong."""
+"""Model files with damage: flipped bytes, and changes that keep the container sound and what it
+says wrong.
+"""
 
 import io
 import json
@@ -37,7 +39,11 @@ SCHEMA = Schema(
         ColumnSchema(name="y", type="category", categories=["0", "1"]),
     ],
 )
-NUMBERS = Schema(target="y", classes=["0", "1"], columns=[column for column in SCHEMA.columns if column.name != "c"])
+NUMBERS = Schema(
+    target="y",
+    classes=["0", "1"],
+    columns=[column for column in SCHEMA.columns if column.name != "c"],
+)
 ODD = [
     None,
     True,
@@ -89,9 +95,15 @@ def frame(rows=120, seed=0):
 def estimators():
     rows, codes = frame()
     text = OneHotEncoder(handle_unknown="ignore")
-    columns = make_column_transformer((make_pipeline(SimpleImputer(), StandardScaler()), ["a", "b"]), (text, ["c"]))
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["a", "b"]), (text, ["c"])
+    )
     yield make_pipeline(columns, LogisticRegression()).fit(rows, codes), SCHEMA
-    for final in (RandomForestClassifier(2, max_depth=3), HistGradientBoostingClassifier(max_iter=2), KNeighborsClassifier()):
+    for final in (
+        RandomForestClassifier(2, max_depth=3),
+        HistGradientBoostingClassifier(max_iter=2),
+        KNeighborsClassifier(),
+    ):
         yield make_pipeline(SimpleImputer(), final).fit(rows[["a", "b"]], codes), NUMBERS
 
 
@@ -118,7 +130,11 @@ def networks():
         return []
     rows, codes = frame()
     described = layers.describe(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2)))
-    network = NetworkClassifier(layers=[list(layer) for layer in described], numbers={"a": (-3.0, 3.0), "b": (-3.0, 3.0)}, epochs=1)
+    network = NetworkClassifier(
+        layers=[list(layer) for layer in described],
+        numbers={"a": (-3.0, 3.0), "b": (-3.0, 3.0)},
+        epochs=1,
+    )
     description, weights = dump_network(network.fit(rows[["a", "b"]], codes))
     return [({NETWORK: description, WEIGHTS: weights}, NUMBERS)] * 4
 
@@ -157,7 +173,9 @@ def flipped(content, chance):
         elif how < 0.8:
             changed_bytes[at : at + chance.randrange(1, 20)] = b""
         else:
-            changed_bytes[at:at] = bytes(chance.randrange(256) for _ in range(chance.randrange(1, 20)))
+            changed_bytes[at:at] = bytes(
+                chance.randrange(256) for _ in range(chance.randrange(1, 20))
+            )
         if not changed_bytes:
             return b""
     return bytes(changed_bytes)
@@ -174,7 +192,9 @@ def archive(content, chance):
             listing = changed(listing, chance)
         members[name] = json.dumps(listing).encode()
     elif members[name][:6] == b"\x93NUMPY" and chance.random() < 0.4:
-        members[name] = members[name].replace(b"'shape': (", b"'shape': (" + str(10 ** chance.randrange(1, 12)).encode() + b", ", 1)
+        members[name] = members[name].replace(
+            b"'shape': (", b"'shape': (" + str(10 ** chance.randrange(1, 12)).encode() + b", ", 1
+        )
     else:
         members[name] = flipped(members[name], chance)
     if chance.random() < 0.1:
@@ -191,7 +211,13 @@ def changed(tree, chance):
     places = []
 
     def walk(node):
-        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+        items = (
+            node.items()
+            if isinstance(node, dict)
+            else enumerate(node)
+            if isinstance(node, list)
+            else ()
+        )
         for key, value in items:
             places.append((node, key))
             walk(value)
@@ -226,13 +252,31 @@ def graph(content, chance):
         node = chance.choice(model.graph.node)
         how = chance.randrange(9)
         if how == 0:
-            node.op_type = chance.choice(["Loop", "If", "Add", "Reshape", "Expand", "Tile", "RandomNormal", "Gather", "Scan", "Conv", "ZipMap"])
+            node.op_type = chance.choice(
+                [
+                    "Loop",
+                    "If",
+                    "Add",
+                    "Reshape",
+                    "Expand",
+                    "Tile",
+                    "RandomNormal",
+                    "Gather",
+                    "Scan",
+                    "Conv",
+                    "ZipMap",
+                ]
+            )
         elif how == 1 and node.input:
-            node.input[chance.randrange(len(node.input))] = chance.choice([*node.output, "x", "nothing", ""])
+            node.input[chance.randrange(len(node.input))] = chance.choice(
+                [*node.output, "x", "nothing", ""]
+            )
         elif how == 2 and node.attribute:
             attribute = chance.choice(node.attribute)
             if attribute.ints:
-                attribute.ints[chance.randrange(len(attribute.ints))] = chance.choice([-1, 0, 7, 2**31, 2**62])
+                attribute.ints[chance.randrange(len(attribute.ints))] = chance.choice(
+                    [-1, 0, 7, 2**31, 2**62]
+                )
             elif attribute.floats:
                 del attribute.floats[: chance.randrange(len(attribute.floats) + 1)]
             else:
@@ -282,7 +326,9 @@ def main(seed, count):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    reader = os.fork()  # its greatest memory, told from here: whoever starts a program by exec hands its own greatest on to it
+    # its greatest memory, told from here: whoever starts a program by exec hands its own greatest
+    # on to it
+    reader = os.fork()
     if reader == 0:
         main(*map(int, sys.argv[1:]))
         sys.stdout.flush()

@@ -1,7 +1,9 @@
 """`python -m tests.attacks.situations SITUATION PROGRAM …` runs a program as on a poorer machine.
 
-A situation is `root` or `user` (in a user namespace: the same files, no capabilities), a comma, and what is missing: `nothing`,
-`processes` (a part of /proc is hidden, as in containers, so that nobody may mount his own), `namespaces` or `mounts`. Few imports: a process with threads cannot enter a user namespace.
+A situation is `root` or `user` (in a user namespace: the same files, no capabilities), a comma, and
+what is missing: `nothing`, `processes` (a part of /proc is hidden, as in containers, so that nobody
+may mount his own), `namespaces` or `mounts`. Few imports: a process with threads cannot enter a
+user namespace.
 """
 
 import ctypes
@@ -18,7 +20,11 @@ def enter_user_namespace(inside: int) -> None:
     uid, gid = os.getuid(), os.getgid()
     if LIBC.unshare(0x10000000 | 0x20000):
         raise OSError(ctypes.get_errno(), "no user namespace here")
-    for name, content in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside} {gid} 1")):
+    for name, content in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{inside} {uid} 1"),
+        ("gid_map", f"{inside} {gid} 1"),
+    ):
         Path(f"/proc/self/{name}").write_text(content)
 
 

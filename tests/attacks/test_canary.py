@@ -1,4 +1,6 @@
-"""Planted secrets are in no file, output, traceback or process list of everything that casemate does with them."""
+"""Planted secrets are in no file, output, traceback or process list of everything that casemate
+does with them.
+"""
 
 import base64
 import os
@@ -29,7 +31,9 @@ def spellings(secret):
 
 
 class Watch:
-    """Looks at every command line, and at the environment of every process below ours but the one that was given the secrets."""
+    """Looks at every command line, and at the environment of every process below ours but the one
+    that was given the secrets.
+    """
 
     def __init__(self, given):
         self.given, self.seen, self.stop = given, [], threading.Event()
@@ -46,7 +50,8 @@ class Watch:
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
             line, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-            # in the middle of an exec the kernel shows the environment's bytes as the command line: only a settled one counts
+            # in the middle of an exec the kernel shows the environment's bytes as the command line:
+            # only a settled one counts
             time.sleep(0.002)
             if line == (folder / "cmdline").read_bytes() and not (line and line in environment):
                 self.seen.append(line)
@@ -66,7 +71,9 @@ class Watch:
 
 @pytest.fixture
 def everything(tmp_path):
-    """Run a command with all secrets in its environment; collects what it printed and what processes showed."""
+    """Run a command with all secrets in its environment; collects what it printed and what
+    processes showed.
+    """
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "HOME": str(home), **CANARIES}
@@ -75,7 +82,13 @@ def everything(tmp_path):
     def run(*words, where=tmp_path, code=0):
         given: set[int] = set()
         with Watch(given) as watch:
-            process = subprocess.Popen(command(*words), cwd=where, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = subprocess.Popen(
+                command(*words),
+                cwd=where,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
             given.add(process.pid)
             out, err = process.communicate(timeout=300)
         assert process.returncode == code, (words, err)
@@ -91,18 +104,48 @@ def test_no_planted_secret_leaks_anywhere(everything, tmp_path):
     document = tomlkit.parse((root / "casemate.toml").read_text())
     document["assess"] = {"bootstrap": 20, "attack_rows": 10, "attack_steps": 1, "eps": [0.1]}
     document["gates"] = {"accuracy": {"min": 0.5}}
-    document["notices"] = {"hook": {"kind": "webhook", "to": "http://127.0.0.1:9/hook", "secret": "env:CANARY_WEBHOOK"}}
+    document["notices"] = {
+        "hook": {"kind": "webhook", "to": "http://127.0.0.1:9/hook", "secret": "env:CANARY_WEBHOOK"}
+    }
     document["outbox"] = {"timeout": 1, "backoff": 0}
     (root / "casemate.toml").write_text(tomlkit.dumps(document))
     run("run", where=root)
     run("outbox", "send", where=root, code=5)
     run("keys", "rotate", where=root)
     run("keys", "protect", "env:CANARY_NEXT", where=root)
-    run("backup", "recipients", "add", "me", "--passphrase", "env:CANARY_BACKUP", "--keys", where=root)
+    run(
+        "backup",
+        "recipients",
+        "add",
+        "me",
+        "--passphrase",
+        "env:CANARY_BACKUP",
+        "--keys",
+        where=root,
+    )
     run("backup", "create", "../b", "--with-keys", where=root)
     run("backup", "verify", "../b", "--passphrase", "env:CANARY_TOKEN", where=root, code=3)
-    run("predict", "data/wdbc.csv", "--url", "https://127.0.0.1:9", "--token", "env:CANARY_TOKEN", where=root, code=5)
-    run("keys", "migrate", "vault", "--address", "http://127.0.0.1:9", "--secret", "env:CANARY_TOKEN", where=root, code=5)
+    run(
+        "predict",
+        "data/wdbc.csv",
+        "--url",
+        "https://127.0.0.1:9",
+        "--token",
+        "env:CANARY_TOKEN",
+        where=root,
+        code=5,
+    )
+    run(
+        "keys",
+        "migrate",
+        "vault",
+        "--address",
+        "http://127.0.0.1:9",
+        "--secret",
+        "env:CANARY_TOKEN",
+        where=root,
+        code=5,
+    )
     run("doctor", where=root)
     run("fsck", where=root)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
@@ -119,7 +162,9 @@ def test_the_watch_would_see_a_secret_on_a_command_line():
         sleeping = subprocess.Popen(["sleep", "60", "0.0001"], env={"X": CANARIES["CANARY_TOKEN"]})
         try:
             wait_for(lambda: any(b"0.0001" in content for content in watch.seen))
-            wait_for(lambda: any(CANARIES["CANARY_TOKEN"].encode() in content for content in watch.seen))
+            wait_for(
+                lambda: any(CANARIES["CANARY_TOKEN"].encode() in content for content in watch.seen)
+            )
         finally:
             sleeping.kill()
             sleeping.wait()

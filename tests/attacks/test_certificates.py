@@ -1,4 +1,6 @@
-"""Client certificates: who has none, a foreign one, one for servers or a revoked one does not get in, or no longer."""
+"""Client certificates: who has none, a foreign one, one for servers or a revoked one does not get
+in, or no longer.
+"""
 
 import asyncio
 import datetime
@@ -44,7 +46,20 @@ def issue(project, cli, tmp_path):
 
     def make(kind="client", name="ward-7", *more):
         folder = tmp_path / f"{kind}-{name}"
-        answer = cli("keys", "certificate", "issue", kind, name, "--out", folder, "--config", project.root, "--format", "json", *more)
+        answer = cli(
+            "keys",
+            "certificate",
+            "issue",
+            kind,
+            name,
+            "--out",
+            folder,
+            "--config",
+            project.root,
+            "--format",
+            "json",
+            *more,
+        )
         assert answer.code == 0, answer.err
         return json.loads(answer.out)["serial"], folder
 
@@ -102,23 +117,51 @@ def test_a_revoked_certificate_ends_open_connections_and_opens_no_new_ones(proje
             ask(connect(running, folder), token)
         assert ask(connect(running, other), token) == 200
     refused = [entry for entry in project.log.entries() if entry.action == "gateway:connect"]
-    assert {(entry.principal, entry.outcome) for entry in refused} == {(f'Certificate::"{serial}"', "denied")}
+    assert {(entry.principal, entry.outcome) for entry in refused} == {
+        (f'Certificate::"{serial}"', "denied")
+    }
     assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 2
 
 
-def test_a_stolen_token_is_refused_without_the_certificate_that_it_is_bound_to(project, issue, cli, tmp_path):
+def test_a_stolen_token_is_refused_without_the_certificate_that_it_is_bound_to(
+    project, issue, cli, tmp_path
+):
     _, mine = issue("client", "ward-7")
     _, thief = issue("client", "ward-8")
-    words = ("access", "token", "create", "bound", "--certificate", mine / "cert.pem", "--out", tmp_path / "token", "--config", project.root)
+    words = (
+        "access",
+        "token",
+        "create",
+        "bound",
+        "--certificate",
+        mine / "cert.pem",
+        "--out",
+        tmp_path / "token",
+        "--config",
+        project.root,
+    )
     assert cli(*words).code == 0
     token = (tmp_path / "token").read_text().strip()
     with serving(project.root) as running:
         assert ask(connect(running, mine), token) == 200
         assert ask(connect(running, thief), token) == 401
         assert ask(connect(running, mine), token) == 200
-    refused = [entry for entry in project.log.entries() if entry.detail.get("reason") == "elsewhere"]
+    refused = [
+        entry for entry in project.log.entries() if entry.detail.get("reason") == "elsewhere"
+    ]
     assert [entry.principal for entry in refused] == ['Service::"bound"']
-    assert cli(*words[:-4], "--out", tmp_path / "t2", "--certificate", tmp_path / "token", "--config", project.root).code == 2
+    assert (
+        cli(
+            *words[:-4],
+            "--out",
+            tmp_path / "t2",
+            "--certificate",
+            tmp_path / "token",
+            "--config",
+            project.root,
+        ).code
+        == 2
+    )
 
 
 def ask_without_token(connection, path="/v2/models/wdbc"):
@@ -132,7 +175,11 @@ def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(pr
     admin = project.access
     admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
     admin.add_service("ward-8", ["client"], ["wdbc"])
-    (serial, mine), (_, other), (_, stranger) = issue("client", "ward-7"), issue("client", "ward-8"), issue("client", "ward-9")
+    (serial, mine), (_, other), (_, stranger) = (
+        issue("client", "ward-7"),
+        issue("client", "ward-8"),
+        issue("client", "ward-9"),
+    )
     _, node = issue("node", "ward-7")
     with serving(project.root) as running:
         connection = connect(running, mine)
@@ -143,7 +190,8 @@ def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(pr
         assert ask(connection, "cm_none") == 401  # a bad token is not made good by a certificate
         admin.remove_service("ward-7")
         wait_for(lambda: ask_without_token(connection) == 401, 2)
-        with pytest.raises(ConfigError, match=serial):  # who holds that one would be the service at once
+        # who holds that one would be the service at once
+        with pytest.raises(ConfigError, match=serial):
             admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
         assert cli("keys", "certificate", "revoke", serial, "--config", project.root).code == 0
         admin.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
@@ -152,15 +200,40 @@ def test_a_certificate_stands_for_the_service_of_its_name_and_for_nobody_else(pr
             ask_without_token(connect(running, mine))
 
 
-def test_only_who_may_register_services_issues_a_certificate_that_stands_for_one(project, cli, tmp_path, monkeypatch):
+def test_only_who_may_register_services_issues_a_certificate_that_stands_for_one(
+    project, cli, tmp_path, monkeypatch
+):
     project.access.add_service("ward-7", ["client"], ["wdbc"], by_certificate=True)
     project.access.add_user("ops", ["operator"], "correct horse battery")
     project.logins.login("ops", "correct horse battery", None)
     try:
-        answer = cli("keys", "certificate", "issue", "client", "ward-7", "--out", tmp_path / "c", "--config", project.root)
+        answer = cli(
+            "keys",
+            "certificate",
+            "issue",
+            "client",
+            "ward-7",
+            "--out",
+            tmp_path / "c",
+            "--config",
+            project.root,
+        )
         assert (answer.code, "access:service" in answer.err) == (3, True)
         assert not (tmp_path / "c").exists()
-        assert cli("keys", "certificate", "issue", "client", "ward-6", "--out", tmp_path / "d", "--config", project.root).code == 0
+        assert (
+            cli(
+                "keys",
+                "certificate",
+                "issue",
+                "client",
+                "ward-6",
+                "--out",
+                tmp_path / "d",
+                "--config",
+                project.root,
+            ).code
+            == 0
+        )
     finally:
         project.logins.logout()
 
@@ -169,16 +242,34 @@ def test_services_are_registered_from_the_command_line(project, cli):
     words = ("access", "service", "add", "ward-7", "--model", "wdbc", "--config", project.root)
     assert "certificate issue client ward-7" in cli(*words, "--certificate").out
     assert cli(*words).code == 2
-    assert cli("access", "token", "create", "ward-7", "--role", "monitor", "--config", project.root).code == 2
-    assert cli("access", "token", "create", "ward-7", "--model", "wdbc", "--config", project.root).code == 0
+    assert (
+        cli(
+            "access", "token", "create", "ward-7", "--role", "monitor", "--config", project.root
+        ).code
+        == 2
+    )
+    assert (
+        cli("access", "token", "create", "ward-7", "--model", "wdbc", "--config", project.root).code
+        == 0
+    )
     assert cli("access", "service", "add", "bad name", "--config", project.root).code == 2
-    assert cli("access", "service", "add", "x", "--role", "nonsense", "--config", project.root).code == 2
+    assert (
+        cli("access", "service", "add", "x", "--role", "nonsense", "--config", project.root).code
+        == 2
+    )
 
 
 def test_predict_uses_a_client_certificate(project, issue, cli, tmp_path):
     _, folder = issue()
     with serving(project.root) as running:
-        words = ("predict", project.root / "data" / "wdbc.csv", "--url", running.url, "--config", project.root)
+        words = (
+            "predict",
+            project.root / "data" / "wdbc.csv",
+            "--url",
+            running.url,
+            "--config",
+            project.root,
+        )
         answer = cli(*words, "--certificate", folder, "--out", tmp_path / "out.csv")
         assert answer.code == 0, answer.err
         assert cli(*words).code == 5
@@ -195,27 +286,55 @@ def test_the_revocation_list_is_one_that_openssl_reads(project, issue, cli, tmp_
     assert parsed.is_signature_valid(project.keystore.authority.certificate.public_key())
     assert [format(entry.serial_number, "x") for entry in parsed] == [revoked]
     for where, code in ((good, 0), (folder, 2)):
-        words = ["openssl", "verify", "-crl_check", "-CAfile", where / "ca.pem", "-CRLfile", crl, where / "cert.pem"]
+        words = [
+            "openssl",
+            "verify",
+            "-crl_check",
+            "-CAfile",
+            where / "ca.pem",
+            "-CRLfile",
+            crl,
+            where / "cert.pem",
+        ]
         assert subprocess.run(words, capture_output=True, check=False).returncode == code
 
 
-def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_not_when_revoked_or_expired(project, issue, cli, monkeypatch):
+def test_a_certificate_is_renewed_at_two_thirds_of_its_life_and_not_when_revoked_or_expired(
+    project, issue, cli, monkeypatch
+):
     _, folder = issue("node", "worker-1")
     before = (folder / "cert.pem").read_bytes()
     words = ("keys", "certificate", "renew", folder, "--config", project.root)
     assert "nothing to do" in cli(*words).out
     assert (folder / "cert.pem").read_bytes() == before
     certificate = x509.load_pem_x509_certificate(before)
-    later = certificate.not_valid_before_utc + (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * 0.7
+    later = (
+        certificate.not_valid_before_utc
+        + (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * 0.7
+    )
     assert certificates.due(folder, later, project.keystore.authority)[1]
     with pytest.raises(RefusedError, match="expired"):
-        certificates.due(folder, certificate.not_valid_after_utc + datetime.timedelta(days=1), project.keystore.authority)
+        certificates.due(
+            folder,
+            certificate.not_valid_after_utc + datetime.timedelta(days=1),
+            project.keystore.authority,
+        )
     monkeypatch.setattr("casemate.core.clock.SystemClock.now", lambda _self: later)
     assert cli(*words).code == 0
     fresh = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
     assert fresh.serial_number != certificate.serial_number
     assert fresh.subject == certificate.subject
-    assert cli("keys", "certificate", "revoke", format(fresh.serial_number, "x"), "--config", project.root).code == 0
+    assert (
+        cli(
+            "keys",
+            "certificate",
+            "revoke",
+            format(fresh.serial_number, "x"),
+            "--config",
+            project.root,
+        ).code
+        == 0
+    )
     assert cli(*words).code == 1
 
 
@@ -225,13 +344,25 @@ def test_only_the_holder_of_a_certificate_of_this_project_renews_it(project, iss
     shutil.copytree(folder, forged)
     words = ("keys", "certificate", "renew", forged, "--config", project.root)
     other = ec.generate_private_key(ec.SECP256R1())
-    pem = other.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = other.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     (forged / "key.pem").write_bytes(pem)
     assert "not the certificate's" in cli(*words).err
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
     begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=300)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(other.public_key()).serial_number(int(serial, 16))
-    made = made.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=390)).sign(other, hashes.SHA256())
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(other.public_key())
+        .serial_number(int(serial, 16))
+    )
+    made = (
+        made.not_valid_before(begin)
+        .not_valid_after(begin + datetime.timedelta(days=390))
+        .sign(other, hashes.SHA256())
+    )
     (forged / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     answer = cli(*words)
     assert (answer.code, "not of this project" in answer.err) == (4, True)
@@ -251,12 +382,33 @@ def test_an_mldsa_65_certificate_verifies_under_the_authority(project, issue):
 
 
 def test_impossible_certificates_are_refused_and_leave_nothing(project, cli, tmp_path):
-    for more in (("client", "a", "--days", "0"), ("client", "a", "--days", "9999"), ("client", "a b"), ("client", ""), ("server", "müller")):
-        answer = cli("keys", "certificate", "issue", *more, "--out", tmp_path / "x", "--config", project.root)
+    for more in (
+        ("client", "a", "--days", "0"),
+        ("client", "a", "--days", "9999"),
+        ("client", "a b"),
+        ("client", ""),
+        ("server", "müller"),
+    ):
+        answer = cli(
+            "keys", "certificate", "issue", *more, "--out", tmp_path / "x", "--config", project.root
+        )
         assert answer.code == 2, answer.err
     assert not (tmp_path / "x").exists()
     (tmp_path / "y").mkdir()
-    assert cli("keys", "certificate", "issue", "client", "a", "--out", tmp_path / "y", "--config", project.root).code == 2
+    assert (
+        cli(
+            "keys",
+            "certificate",
+            "issue",
+            "client",
+            "a",
+            "--out",
+            tmp_path / "y",
+            "--config",
+            project.root,
+        ).code
+        == 2
+    )
     assert cli("keys", "certificate", "renew", tmp_path / "y", "--config", project.root).code == 2
     assert cli("keys", "certificate", "revoke", "ffff", "--config", project.root).code == 2
     with pytest.raises(ConfigError):

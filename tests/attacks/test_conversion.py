@@ -1,4 +1,6 @@
-"""What a hostile training process can leave: it is read by a process without keys, within limits, and never by casemate's own."""
+"""What a hostile training process can leave: it is read by a process without keys, within limits,
+and never by casemate's own.
+"""
 
 import io
 import subprocess
@@ -26,7 +28,10 @@ from casemate.operations import runs
 from casemate.stages.train import convert as converting
 from casemate.stages.train.stage import convert
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock"),
+]
 MOST_MEMORY = 1 << 30
 
 
@@ -37,13 +42,22 @@ def read(tmp_path, config):
     def run(files, schema):
         (tmp_path / "keys").mkdir(exist_ok=True)
         with Worker("casemate.stages.train.convert:main", 1) as worker:
-            return convert(worker, files, schema, config("train.memory_gb=4", "train.timeout=120"), tmp_path / "tmp", [tmp_path / "keys"])
+            return convert(
+                worker,
+                files,
+                schema,
+                config("train.memory_gb=4", "train.timeout=120"),
+                tmp_path / "tmp",
+                [tmp_path / "keys"],
+            )
 
     return run
 
 
 def memory(key="VmHWM"):
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key)
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -63,7 +77,10 @@ def test_what_comes_back_is_the_same_model_in_canonical_form(read):
 
 def bomb(unpacked, name="schema.json", inner=b" "):
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made, made.open(name, "w", force_zip64=True) as member:
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made,
+        made.open(name, "w", force_zip64=True) as member,
+    ):
         for _ in range(unpacked >> 20):
             member.write(inner * (1 << 20))
     return target.getvalue()
@@ -133,12 +150,16 @@ def test_too_many_members_are_refused(monkeypatch):
 
 
 def test_a_file_that_crashes_its_reader_is_a_refusal(read):
-    """Python's readers check types, not what C code will index with: the tree's first child lies far outside its array."""
+    """Python's readers check types, not what C code will index with: the tree's first child lies
+    far outside its array.
+    """
     tree = DecisionTreeRegressor(max_depth=1).fit(np.arange(4.0)[:, None], np.arange(4.0))
     state = tree.tree_.__getstate__()
     state["nodes"]["left_child"][0] = state["nodes"]["right_child"][0] = 1 << 40
     tree.tree_.__setstate__(state)
-    schema = Schema(target="y", classes=[], columns=[ColumnSchema(name="a", type="number", min=0.0, max=3.0)])
+    schema = Schema(
+        target="y", classes=[], columns=[ColumnSchema(name="a", type="number", min=0.0, max=3.0)]
+    )
     with pytest.raises(TrainingError, match="could not be read in the sandbox.*died"):
         read({converting.IMPORTED_SKOPS: dump_skops(tree)}, schema)
 
@@ -171,7 +192,9 @@ def build():
 
 
 def test_the_graph_that_is_served_is_never_the_one_that_training_code_left(tiny_project):
-    """It answered otherwise for one value and carried training rows, and every gate looked at the honest estimator beside it."""
+    """It answered otherwise for one value and carried training rows, and every gate looked at the
+    honest estimator beside it.
+    """
     (tiny_project / "train.py").write_text(ATTACK)
     project = casemate.open(tiny_project, ["train.search={}"])
     result = project.run()
@@ -202,7 +225,10 @@ def test_what_was_measured_is_what_is_signed_is_what_the_gateway_loads(finished)
     verified = project.models["wdbc"].verify()
     listed = bundle.resources_of(
         verified.signer.verify_statement(
-            bundle.envelope_of(project.objects.get(registered.release.bundle), project.keystore.signer.verifier)[0], bundle.PREDICATE
+            bundle.envelope_of(
+                project.objects.get(registered.release.bundle), project.keystore.signer.verifier
+            )[0],
+            bundle.PREDICATE,
         )
     )
     assert set(assessed.measured) == set(trained.files) == {SKOPS, ONNX}
@@ -234,11 +260,19 @@ def test_a_graph_that_was_put_in_place_after_the_measurement_is_not_signed(clini
     project = casemate.open(clinic)
     run = project.models["wdbc"].registered.release.lineage.run
     dataset, trained, assessed = (
-        project.engine.record(run, name, kind) for name, kind in (("data", SealedDataset), ("train", TrainedModel), ("assess", Assessment))
+        project.engine.record(run, name, kind)
+        for name, kind in (("data", SealedDataset), ("train", TrainedModel), ("assess", Assessment))
     )
-    tools = release.ReleaseTools(project.config, project.objects, project.keystore.signer, lambda *_: None)
-    swapped = structs.replace(trained, files=trained.files | {ONNX: project.objects.put(b"another graph")})
-    with pytest.raises(VerificationError, match=r"other model files were measured than are to be signed: model\.onnx"):
+    tools = release.ReleaseTools(
+        project.config, project.objects, project.keystore.signer, lambda *_: None
+    )
+    swapped = structs.replace(
+        trained, files=trained.files | {ONNX: project.objects.put(b"another graph")}
+    )
+    with pytest.raises(
+        VerificationError,
+        match=r"other model files were measured than are to be signed: model\.onnx",
+    ):
         release.decide(tools, run, 9, dataset, swapped, assessed, [])
     extra = structs.replace(trained, files=trained.files | {NETWORK: trained.files[SKOPS]})
     with pytest.raises(VerificationError, match=r"network\.json"):
@@ -278,7 +312,9 @@ def test_a_threshold_is_measured_signed_and_served(tiny_project):
     assert (own != estimator.predict_proba(frame).argmax(axis=1)).any()
     assessed = project.engine.record(result.id, "assess", Assessment)
     assert assessed.metrics["accuracy"].value == pytest.approx((own == codes).mean())
-    served, _ = Endpoint.load(verified, project.config.serve).predict({name: frame[name].to_numpy() for name in frame})
+    served, _ = Endpoint.load(verified, project.config.serve).predict(
+        {name: frame[name].to_numpy() for name in frame}
+    )
     assert np.array_equal(served, own)
 
 
@@ -286,27 +322,47 @@ def looping():
     """A graph that answers at once for every value but one, on which it turns for ever."""
     float_, bool_, int_ = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
     body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Identity", ["was"], ["is"])],
+        [
+            helper.make_node("Identity", ["go"], ["on"]),
+            helper.make_node("Identity", ["was"], ["is"]),
+        ],
         "body",
         [
             helper.make_tensor_value_info("i", int_, []),
             helper.make_tensor_value_info("go", bool_, []),
             helper.make_tensor_value_info("was", float_, None),
         ],
-        [helper.make_tensor_value_info("on", bool_, []), helper.make_tensor_value_info("is", float_, None)],
+        [
+            helper.make_tensor_value_info("on", bool_, []),
+            helper.make_tensor_value_info("is", float_, None),
+        ],
     )
     node = helper.make_node("Loop", ["", "go", "x"], ["y"], body=body)
-    return [helper.make_node("Constant", [], ["go"], value=helper.make_tensor("v", bool_, [], [True])), node]
+    return [
+        helper.make_node("Constant", [], ["go"], value=helper.make_tensor("v", bool_, [], [True])),
+        node,
+    ]
 
 
 def plain_graph(nodes, **more):
-    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2]), helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])]
+    ports = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2]),
+    ]
     content = helper.make_graph(nodes, "g", ports[:1], ports[1:], more.pop("weights", []))
-    return helper.make_model(content, opset_imports=[helper.make_opsetid("", 18)], ir_version=8, **more)
+    return helper.make_model(
+        content, opset_imports=[helper.make_opsetid("", 18)], ir_version=8, **more
+    )
 
 
 @pytest.mark.parametrize(
-    "nodes", [looping(), [helper.make_node("RandomNormalLike", ["x"], ["y"])], [helper.make_node("If", ["x"], ["y"])]], ids=["loop", "chance", "if"]
+    "nodes",
+    [
+        looping(),
+        [helper.make_node("RandomNormalLike", ["x"], ["y"])],
+        [helper.make_node("If", ["x"], ["y"])],
+    ],
+    ids=["loop", "chance", "if"],
 )
 def test_a_graph_that_may_not_end_or_throws_dice_is_refused(nodes):
     with pytest.raises(VerificationError, match="not on the list"):
@@ -320,35 +376,59 @@ def test_a_canonical_graph_holds_nothing_but_what_is_computed():
         helper.make_tensor("w " + secret, TensorProto.FLOAT, [1], [1.0]),
     ]
     nodes = [
-        helper.make_node("Add", ["x", "w " + secret], ["sum " + secret], name=secret, doc_string=secret),
+        helper.make_node(
+            "Add", ["x", "w " + secret], ["sum " + secret], name=secret, doc_string=secret
+        ),
         helper.make_node("Mul", ["x", "x"], ["nobody " + secret]),
         helper.make_node("Identity", ["sum " + secret], ["y"]),
     ]
     model = plain_graph(nodes, weights=weights, producer_name=secret, doc_string=secret)
     model.graph.doc_string = model.graph.name = secret
     model.graph.input[0].doc_string = secret
-    model.graph.value_info.append(helper.make_tensor_value_info("sum " + secret, TensorProto.FLOAT, None))
-    for entry in (model.metadata_props.add(), model.graph.metadata_props.add(), model.graph.node[0].metadata_props.add()):
+    model.graph.value_info.append(
+        helper.make_tensor_value_info("sum " + secret, TensorProto.FLOAT, None)
+    )
+    for entry in (
+        model.metadata_props.add(),
+        model.graph.metadata_props.add(),
+        model.graph.node[0].metadata_props.add(),
+    ):
         entry.key = entry.value = secret
-    model.ParseFromString(model.SerializeToString() + b"\xfa\x3f" + bytes([len(secret)]) + secret.encode())  # a field that nobody knows
+    # a field that nobody knows
+    model.ParseFromString(
+        model.SerializeToString() + b"\xfa\x3f" + bytes([len(secret)]) + secret.encode()
+    )
     assert model.SerializeToString().count(secret.encode()) > 10
     content = graphs.canonical(model.SerializeToString())
     assert secret.encode() not in content
     assert graphs.canonical(content) == content
-    assert [node.op_type for node in onnx.load_model_from_string(content).graph.node] == ["Add", "Identity"]
-    assert np.array_equal(models.onnx_session(content).run(None, {"x": np.ones((1, 2), np.float32)})[0], [[2.0, 2.0]])
+    assert [node.op_type for node in onnx.load_model_from_string(content).graph.node] == [
+        "Add",
+        "Identity",
+    ]
+    assert np.array_equal(
+        models.onnx_session(content).run(None, {"x": np.ones((1, 2), np.float32)})[0], [[2.0, 2.0]]
+    )
 
 
 def batch(seed, count, root):
-    """Damaged files through the reading code in a process of its own: (what became of each, how it ended, greatest resident memory)."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.attacks.mutants", str(seed), str(count)], cwd=root, stdout=subprocess.PIPE)
+    """Damaged files through the reading code in a process of its own: (what became of each, how it
+    ended, greatest resident memory).
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.attacks.mutants", str(seed), str(count)],
+        cwd=root,
+        stdout=subprocess.PIPE,
+    )
     *words, ended = process.communicate()[0].decode().splitlines()
     how, peak = map(int, ended.split())
     return words, how, peak
 
 
 def test_damaged_model_files_are_read_or_refused(scale, pytestconfig):
-    """No exception beside the typed refusal, and at most 1 GiB; a native crash may happen, in a process that has nothing to lose."""
+    """No exception beside the typed refusal, and at most 1 GiB; a native crash may happen, in a
+    process that has nothing to lose.
+    """
     total, seed, most, crashes, odd = scale(400, 20_000), 0, 0, 0, {}
     assert len(originals()) >= 12
     seen = 0

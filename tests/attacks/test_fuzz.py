@@ -1,4 +1,6 @@
-"""Malformed requests by the thousand: no 5xx, no hang, no crash, memory flat (`--full`: fifty thousand)."""
+"""Malformed requests by the thousand: no 5xx, no hang, no crash, memory flat (`--full`: fifty
+thousand).
+"""
 
 import itertools
 import json
@@ -11,7 +13,13 @@ from pathlib import Path
 import pytest
 from tests.attacks.test_gateway import Caller, new_token
 
-PATHS = ["/v2/models/wdbc/infer", "/invocations", "/v2/models/wdbc/versions/1/infer", "/v2/models/wdbc/feedback", "/access/session/renew"]
+PATHS = [
+    "/v2/models/wdbc/infer",
+    "/invocations",
+    "/v2/models/wdbc/versions/1/infer",
+    "/v2/models/wdbc/feedback",
+    "/access/session/renew",
+]
 GOOD = {"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}]}
 
 
@@ -25,7 +33,9 @@ def texts(case):
 
 
 def bodies(vectors, draw):
-    """A body: a vector, one inside a request that is otherwise fine, random bytes, or a good one that was bitten."""
+    """A body: a vector, one inside a request that is otherwise fine, random bytes, or a good one
+    that was bitten.
+    """
     kind = draw.randrange(5)
     vector = draw.choice(vectors)
     if kind == 0:
@@ -36,7 +46,14 @@ def bodies(vectors, draw):
         text = vector.decode("utf-8", "replace")
         odd = draw.choice(
             [
-                {"inputs": [{**GOOD["inputs"][0], draw.choice(["name", "datatype", "shape", "data"]): text}]},
+                {
+                    "inputs": [
+                        {
+                            **GOOD["inputs"][0],
+                            draw.choice(["name", "datatype", "shape", "data"]): text,
+                        }
+                    ]
+                },
                 {"dataframe_records": [{text: 1}]},
                 {"inputs": {text: [1]}},
                 {**GOOD, "id": text, "outputs": [{"name": text}]},
@@ -58,7 +75,11 @@ def heads(token, body, draw):
     kind = draw.randrange(12)
     odd = {
         0: b"Content-Encoding: gzip\r\n",
-        1: b"Inference-Header-Content-Length: " + str(draw.choice([0, 5, -1, 10**30, "x"])).encode() + b"\r\n",
+        1: (
+            b"Inference-Header-Content-Length: "
+            + str(draw.choice([0, 5, -1, 10**30, "x"])).encode()
+            + b"\r\n"
+        ),
         2: b"Transfer-Encoding: chunked\r\n",
         3: b"Content-Type: text/csv\r\n",
         4: b"X: " + draw.randbytes(20).replace(b"\r", b"").replace(b"\n", b"") + b"\r\n",
@@ -67,23 +88,38 @@ def heads(token, body, draw):
         7: b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
         8: b"Content-Type: " + draw.randbytes(8).hex().encode() + b"\r\n",
     }.get(kind, b"")
-    start = draw.choice([b"POST ", b"POST ", b"POST ", b"post ", b"GET ", draw.randbytes(4) + b" "]) + path.encode()
+    start = (
+        draw.choice([b"POST ", b"POST ", b"POST ", b"post ", b"GET ", draw.randbytes(4) + b" "])
+        + path.encode()
+    )
     if kind == 9:
         start += draw.choice([b"?a=b", b"/../..", b"%00", b"%ff", b"\x80", b" HTTP/1.1 x"])
-    return start + b" HTTP/1.1\r\nHost: x\r\n" + auth + odd + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return (
+        start
+        + b" HTTP/1.1\r\nHost: x\r\n"
+        + auth
+        + odd
+        + f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
 
 
 class Line:
     """A connection that is opened again when the gateway closes it."""
 
     def __init__(self, running):
-        self.running, self.context, self.socket = running, ssl.create_default_context(cafile=str(running.ca)), None
+        self.running, self.context, self.socket = (
+            running,
+            ssl.create_default_context(cafile=str(running.ca)),
+            None,
+        )
 
     def ask(self, content):
         """The status of the answer; None when the connection was closed without one."""
         if self.socket is None:
             self.socket = self.context.wrap_socket(
-                socket.create_connection(("127.0.0.1", self.running.port), timeout=15), server_hostname="127.0.0.1"
+                socket.create_connection(("127.0.0.1", self.running.port), timeout=15),
+                server_hostname="127.0.0.1",
             )
         try:
             self.socket.sendall(content)
@@ -94,7 +130,14 @@ class Line:
                     raise ConnectionResetError
                 answer += more
             head, _, body = answer.partition(b"\r\n\r\n")
-            length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+            length = next(
+                (
+                    int(line[15:])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                ),
+                0,
+            )
             while len(body) < length:
                 body += self.socket.recv(65536) or b" " * length
         except (ConnectionError, ssl.SSLError, TimeoutError) as error:
@@ -112,7 +155,14 @@ class Line:
 
 
 def memory(pid):
-    return sum(int(line.split()[1]) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")) / 1024
+    return (
+        sum(
+            int(line.split()[1])
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            if line.startswith("Pss:")
+        )
+        / 1024
+    )
 
 
 def test_malformed_requests_are_refused_and_nothing_else_happens(gateway, case, scale):
@@ -125,7 +175,8 @@ def test_malformed_requests_are_refused_and_nothing_else_happens(gateway, case, 
         status = line.ask(request)
         assert status is None or status < 500, (status, request[:500])
         seen[status] = seen.get(status, 0) + 1
-        if draw.random() < 0.3 or b"Content-Length: 3\r\n" in request:  # what is left over of a request must not become the next one
+        # what is left over of a request must not become the next one
+        if draw.random() < 0.3 or b"Content-Length: 3\r\n" in request:
             line.close()
         if number == count // 3:
             first = memory(running.process.pid)
@@ -162,9 +213,18 @@ def test_a_request_whose_length_is_in_doubt_is_refused_and_its_connection_ends(g
     running, project = gateway
     token = new_token(project, "smuggler")[0]
     line = Line(running)
-    line.ask(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n")
+    line.ask(
+        b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        + token.encode()
+        + b"\r\n\r\n"
+    )
     line.socket.sendall(
-        b"POST /v2/models/wdbc/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token.encode() + b"\r\n" + head + b"\r\n0\r\n\r\n" + SMUGGLED
+        b"POST /v2/models/wdbc/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        + token.encode()
+        + b"\r\n"
+        + head
+        + b"\r\n0\r\n\r\n"
+        + SMUGGLED
     )
     answer = b""
     line.socket.settimeout(15)
@@ -182,9 +242,20 @@ def test_pipelined_requests_are_answered_in_their_order(gateway):
     running, project = gateway
     token = new_token(project, "pipe")[0].encode()
     line = Line(running)
-    line.ask(b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + b"\r\n\r\n")
-    paths = list(itertools.islice(itertools.cycle([b"/v2", b"/v2/health/live", b"/v2/models/none", b"/version"]), 40))
-    line.socket.sendall(b"".join(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + b"\r\n\r\n" for path in paths))
+    line.ask(
+        b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + b"\r\n\r\n"
+    )
+    paths = list(
+        itertools.islice(
+            itertools.cycle([b"/v2", b"/v2/health/live", b"/v2/models/none", b"/version"]), 40
+        )
+    )
+    line.socket.sendall(
+        b"".join(
+            b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + b"\r\n\r\n"
+            for path in paths
+        )
+    )
     answer = b""
     while answer.count(b"HTTP/1.1 ") < len(paths) or not answer.rstrip().endswith(b"0.1.0"):
         more = line.socket.recv(65536)
@@ -193,4 +264,6 @@ def test_pipelined_requests_are_answered_in_their_order(gateway):
         if answer.count(b"HTTP/1.1 ") == len(paths):
             break
     line.close()
-    assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [200 if path != b"/v2/models/none" else 404 for path in paths]
+    assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [
+        200 if path != b"/v2/models/none" else 404 for path in paths
+    ]

@@ -1,4 +1,6 @@
-"""The gateway under hostile and malformed requests: uniform refusals, bounded input, everything recorded."""
+"""The gateway under hostile and malformed requests: uniform refusals, bounded input, everything
+recorded.
+"""
 
 import contextlib
 import datetime
@@ -35,10 +37,17 @@ class Caller:
         self.running, self.token = running, token
 
     def __call__(self, method, path, body=None, **headers):
-        connection = http.client.HTTPSConnection("127.0.0.1", self.running.port, context=context(self.running.ca), timeout=30)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.running.port, context=context(self.running.ca), timeout=30
+        )
         given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         content = json.dumps(body) if isinstance(body, dict | list) else body
-        connection.request(method, path, content, {**given, **{name.replace("_", "-"): value for name, value in headers.items()}})
+        connection.request(
+            method,
+            path,
+            content,
+            {**given, **{name.replace("_", "-"): value for name, value in headers.items()}},
+        )
         reply = connection.getresponse()
         answer = reply.read()
         connection.close()
@@ -47,7 +56,9 @@ class Caller:
 
 def new_token(project, service="client", role="client", models=("*",)) -> tuple[str, str]:
     with project.database.transaction() as tx:
-        return project.point.tokens.create(tx, service, [role], list(models), datetime.timedelta(hours=1))
+        return project.point.tokens.create(
+            tx, service, [role], list(models), datetime.timedelta(hours=1)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +70,20 @@ def client(gateway):
 @pytest.fixture(scope="module")
 def rows(gateway):
     frame = gateway[1].datasets["wdbc"].to_pandas()
-    return frame.drop(columns=["patient_id", "malignant"])[:3].to_numpy().tolist(), frame["malignant"][:3].tolist()
+    return (
+        frame.drop(columns=["patient_id", "malignant"])[:3].to_numpy().tolist(),
+        frame["malignant"][:3].tolist(),
+    )
 
 
 def infer(values, **changed):
-    tensor = {"name": "x", "shape": [len(values), 30], "datatype": "FP64", "data": values, **changed}
+    tensor = {
+        "name": "x",
+        "shape": [len(values), 30],
+        "datatype": "FP64",
+        "data": values,
+        **changed,
+    }
     return {"inputs": [tensor]}
 
 
@@ -86,7 +106,9 @@ def test_strangers_get_the_same_answer_everywhere(gateway, method):
     for path in PATHS:
         for token in (None, "x", "cm_00000000_" + "A" * 43, "cm_" + "é" * 3):
             caller = Caller(gateway[0])
-            headers = {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
+            headers = (
+                {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
+            )
             status, answer, found = caller(method, path, **headers)
             answers.add((status, answer, found.get("www-authenticate"), found.get("server")))
     assert len(answers) == 1
@@ -109,7 +131,9 @@ def test_a_request_is_answered_like_the_estimator(gateway, client, rows):
     from casemate.ml.models import load_skops
 
     names = [column.name for column in verified.card.inputs.features]
-    expected = load_skops(verified.files["model.skops"]).predict(pd.DataFrame(values, columns=names))[1]
+    expected = load_skops(verified.files["model.skops"]).predict(
+        pd.DataFrame(values, columns=names)
+    )[1]
     assert outputs["probabilities"]["data"] == pytest.approx(expected.ravel().tolist(), abs=1e-4)
 
 
@@ -117,15 +141,25 @@ def test_columns_by_name_give_the_same_answer_as_a_matrix(client, gateway, rows)
     values, _ = rows
     described = json.loads(client("GET", "/v2/models/wdbc")[1])
     tensors = [
-        {"name": item["name"], "shape": [3], "datatype": "FP64", "data": [row[i] for row in values]} for i, item in enumerate(described["inputs"])
+        {"name": item["name"], "shape": [3], "datatype": "FP64", "data": [row[i] for row in values]}
+        for i, item in enumerate(described["inputs"])
     ]
-    first = json.loads(client("POST", "/v2/models/wdbc/infer", {"inputs": tensors[::-1]})[1])["outputs"]
-    assert first == json.loads(client("POST", "/v2/models/wdbc/versions/1/infer", infer(values))[1])["outputs"]
+    first = json.loads(client("POST", "/v2/models/wdbc/infer", {"inputs": tensors[::-1]})[1])[
+        "outputs"
+    ]
+    assert (
+        first
+        == json.loads(client("POST", "/v2/models/wdbc/versions/1/infer", infer(values))[1])[
+            "outputs"
+        ]
+    )
 
 
 def test_only_the_outputs_asked_for_are_sent(client, rows):
     body = {**infer(rows[0]), "outputs": [{"name": "label"}]}
-    assert [o["name"] for o in json.loads(client("POST", "/v2/models/wdbc/infer", body)[1])["outputs"]] == ["label"]
+    assert [
+        o["name"] for o in json.loads(client("POST", "/v2/models/wdbc/infer", body)[1])["outputs"]
+    ] == ["label"]
 
 
 GOOD = [[1.0] * 30]
@@ -173,9 +207,17 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_bytes(client,
         for _ in range(20):
             yield b"x" * 2**19
 
-    connection = http.client.HTTPSConnection("127.0.0.1", gateway[0].port, context=context(gateway[0].ca), timeout=30)
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", gateway[0].port, context=context(gateway[0].ca), timeout=30
+    )
     try:
-        connection.request("POST", "/v2/models/wdbc/infer", chunks(), {"Authorization": f"Bearer {client.token}"}, encode_chunked=True)
+        connection.request(
+            "POST",
+            "/v2/models/wdbc/infer",
+            chunks(),
+            {"Authorization": f"Bearer {client.token}"},
+            encode_chunked=True,
+        )
         assert connection.getresponse().status == 413
     except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
         pass  # the gateway may hang up before everything is sent
@@ -206,7 +248,12 @@ def test_paths_and_methods_answer_by_the_protocol(client, method, path, status):
 def in_bytes(values, **header):
     """(body, length of its JSON) of a request whose one tensor is bytes."""
     content = np.asarray(values, "<f8").tobytes()
-    tensor = {"name": "x", "shape": [len(values), 30], "datatype": "FP64", "parameters": {"binary_data_size": len(content)}}
+    tensor = {
+        "name": "x",
+        "shape": [len(values), 30],
+        "datatype": "FP64",
+        "parameters": {"binary_data_size": len(content)},
+    }
     told = json.dumps({"inputs": [tensor], **header}).encode()
     return told + content, len(told)
 
@@ -215,25 +262,45 @@ def test_tensors_as_bytes_say_the_same_as_json(client, rows):
     values, labels = rows
     plain = json.loads(client("POST", "/v2/models/wdbc/infer", infer(values))[1])["outputs"]
     body, told = in_bytes(values)
-    status, answer, _ = client("POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length=str(told))
+    status, answer, _ = client(
+        "POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length=str(told)
+    )
     assert (status, json.loads(answer)["outputs"]) == (200, plain)
     body, told = in_bytes(values, parameters={"binary_data_output": True})
-    status, answer, found = client("POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length=str(told))
+    status, answer, found = client(
+        "POST", "/v2/models/wdbc/infer", body, Inference_Header_Content_Length=str(told)
+    )
     length = int(found["inference-header-content-length"])
     label, probabilities = json.loads(answer[:length])["outputs"]
     sizes = [output["parameters"]["binary_data_size"] for output in (label, probabilities)]
-    assert (status, found["content-type"], length + sum(sizes)) == (200, "application/octet-stream", len(answer))
-    assert answer[length : length + sizes[0]] == b"".join(len(text).to_bytes(4, "little") + text.encode() for text in labels)
-    assert np.frombuffer(answer[length + sizes[0] :], "<f4").tolist() == np.float32(plain[1]["data"]).tolist()
+    assert (status, found["content-type"], length + sum(sizes)) == (
+        200,
+        "application/octet-stream",
+        len(answer),
+    )
+    assert answer[length : length + sizes[0]] == b"".join(
+        len(text).to_bytes(4, "little") + text.encode() for text in labels
+    )
+    assert (
+        np.frombuffer(answer[length + sizes[0] :], "<f4").tolist()
+        == np.float32(plain[1]["data"]).tolist()
+    )
 
 
 def test_parameters_that_are_null_are_none(client, rows):
-    body = infer(rows[0], parameters=None) | {"parameters": None, "outputs": [{"name": "label", "parameters": None}]}
+    body = infer(rows[0], parameters=None) | {
+        "parameters": None,
+        "outputs": [{"name": "label", "parameters": None}],
+    }
     status, answer, _ = client("POST", "/v2/models/wdbc/infer", body)
     assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, rows[1])
 
 
-JSON = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -241,13 +308,19 @@ FIELDS = st.fixed_dictionaries(
         "shape": st.just([1, 1]) | JSON,
         "datatype": st.sampled_from([*oip.DTYPES, "BYTES", "BF16"]),
         "data": JSON,
-        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(-1, 9) | JSON}),
+        "parameters": st.fixed_dictionaries(
+            {}, optional={"binary_data_size": st.integers(-1, 9) | JSON}
+        ),
     },
 )
 
 
 @settings(max_examples=300, deadline=None)
-@given(inputs=st.lists(FIELDS, max_size=3), rest=st.binary(max_size=12), header=st.none() | st.integers(0, 200))
+@given(
+    inputs=st.lists(FIELDS, max_size=3),
+    rest=st.binary(max_size=12),
+    header=st.none() | st.integers(0, 200),
+)
 def test_any_header_and_bytes_are_a_request_or_refused(inputs, rest, header):
     told = json.dumps({"inputs": inputs}).encode()
     try:
@@ -271,16 +344,29 @@ def test_texts_in_bytes_come_back_or_are_refused(values, cut):
 
 
 def test_a_length_of_the_header_from_an_earlier_call_is_forgiven(client, rows):
-    status, answer, _ = client("POST", "/v2/models/wdbc/infer", infer(rows[0]), Inference_Header_Content_Length="87")
+    status, answer, _ = client(
+        "POST", "/v2/models/wdbc/infer", infer(rows[0]), Inference_Header_Content_Length="87"
+    )
     assert (status, len(json.loads(answer)["outputs"])) == (200, 2)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_bodies_are_inflated_within_the_limit_and_replies_are_compressed_when_asked(client, rows, coding):
-    pack, unpack = {"gzip": (gzip.compress, gzip.decompress), "deflate": (zlib.compress, zlib.decompress)}[coding]
+def test_bodies_are_inflated_within_the_limit_and_replies_are_compressed_when_asked(
+    client, rows, coding
+):
+    pack, unpack = {
+        "gzip": (gzip.compress, gzip.decompress),
+        "deflate": (zlib.compress, zlib.decompress),
+    }[coding]
     path, many = "/v2/models/wdbc/infer", infer(rows[0] * 200)
     plain = client("POST", path, many)[1]
-    status, answer, found = client("POST", path, pack(json.dumps(many).encode()), Content_Encoding=coding, Accept_Encoding=f"br, {coding}")
+    status, answer, found = client(
+        "POST",
+        path,
+        pack(json.dumps(many).encode()),
+        Content_Encoding=coding,
+        Accept_Encoding=f"br, {coding}",
+    )
     assert (status, found["content-encoding"], unpack(answer)) == (200, coding, plain)
     assert "content-encoding" not in client("POST", path, many, Accept_Encoding=f"{coding};q=0")[2]
     assert "content-encoding" not in client("POST", path, infer(rows[0]), Accept_Encoding=coding)[2]
@@ -304,7 +390,9 @@ def test_other_codings_and_sizes_that_do_not_add_up_are_refused_plainly(client, 
         assert client("POST", path, wrong, Inference_Header_Content_Length=str(told))[0] == 400
     for value in (np.inf, -np.inf):
         body, told = in_bytes([[value] * 30])
-        assert b"infinite" in client("POST", path, body, Inference_Header_Content_Length=str(told))[1]
+        assert (
+            b"infinite" in client("POST", path, body, Inference_Header_Content_Length=str(told))[1]
+        )
     body, told = in_bytes([[np.nan] * 30])
     assert b"missing" in client("POST", path, body, Inference_Header_Content_Length=str(told))[1]
 
@@ -312,7 +400,10 @@ def test_other_codings_and_sizes_that_do_not_add_up_are_refused_plainly(client, 
 def test_a_service_may_only_ask_its_own_models(gateway):
     running, project = gateway
     other = Caller(running, new_token(project, "other", models=["something"])[0])
-    assert other("POST", "/v2/models/wdbc/infer", infer(GOOD))[:2] == (403, b'{"error":"not permitted"}')
+    assert other("POST", "/v2/models/wdbc/infer", infer(GOOD))[:2] == (
+        403,
+        b'{"error":"not permitted"}',
+    )
     assert other("GET", "/v2/models/wdbc")[0] == 403
     assert other("GET", "/v2/models/none")[0] == 403
     assert other("GET", "/metrics")[0] == 403
@@ -330,7 +421,9 @@ def test_a_revoked_token_is_refused_within_a_second(gateway, rows):
 
 
 def within_a_second(caller, status, path="/v2/models/wdbc"):
-    """Whether the answer becomes `status` within a second; polls without pause, so that every cache stays warm."""
+    """Whether the answer becomes `status` within a second; polls without pause, so that every cache
+    stays warm.
+    """
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
         if caller("GET", path)[0] == status:
@@ -344,7 +437,10 @@ def test_roles_policies_and_services_change_within_a_second_while_calls_go_on(ga
     caller = Caller(running, admin.create_token("changing", ["client"], ["wdbc"], hour)[0])
     assert caller("GET", "/v2/models/wdbc")[0] == 200
     policy = project.root / "policies" / "freeze.cedar"
-    policy.write_text('@id("freeze") forbid (principal == Service::"changing", action == Action::"model:read", resource);')
+    policy.write_text(
+        '@id("freeze") forbid (principal == Service::"changing", action == Action::"model:read",'
+        " resource);"
+    )
     project.access.apply_policies()
     assert within_a_second(caller, 403)
     policy.unlink()
@@ -382,14 +478,19 @@ def test_a_person_calls_with_a_session_until_it_ends(gateway):
 )
 def test_a_token_opens_no_more_than_it_was_narrowed_to(gateway, limits, path, status):
     running, project = gateway
-    token, _ = project.access.create_token("narrow", ["client"], ["*"], datetime.timedelta(hours=1), limits)
+    token, _ = project.access.create_token(
+        "narrow", ["client"], ["*"], datetime.timedelta(hours=1), limits
+    )
     assert Caller(running, token)("GET", path)[0] == status
 
 
 def test_a_rate_holds_for_its_token_and_for_no_other(gateway):
     running, project = gateway
     hour = datetime.timedelta(hours=1)
-    slow = Caller(running, project.access.create_token("slow", ["client"], ["*"], hour, TokenLimits(rate=5))[0])
+    slow = Caller(
+        running,
+        project.access.create_token("slow", ["client"], ["*"], hour, TokenLimits(rate=5))[0],
+    )
     other = Caller(running, new_token(project, "quick")[0])
     answers = [slow("GET", "/v2/models/wdbc") for _ in range(8)]
     assert [status for status, *_ in answers] == [200] * 5 + [429] * 3
@@ -397,7 +498,10 @@ def test_a_rate_holds_for_its_token_and_for_no_other(gateway):
     assert other("GET", "/v2/models/wdbc")[0] == 200
 
 
-@pytest.mark.parametrize("token", [None, "", "x", "cm_00000000_" + "A" * 43, "cs_0123456789abcdef_" + "A" * 43, "A" * 500])
+@pytest.mark.parametrize(
+    "token",
+    [None, "", "x", "cm_00000000_" + "A" * 43, "cs_0123456789abcdef_" + "A" * 43, "A" * 500],
+)
 def test_strangers_get_one_answer_at_every_door_and_where_there_is_none(gateway, token):
     running, _ = gateway
     caller, answers = Caller(running, token), set()
@@ -415,15 +519,25 @@ def test_strangers_get_one_answer_at_every_door_and_where_there_is_none(gateway,
     ]:
         for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
             status, body, headers = caller(method, path)
-            answers.add((status, body, tuple(sorted((name, value) for name, value in headers.items() if name != "date"))))
+            answers.add(
+                (
+                    status,
+                    body,
+                    tuple(
+                        sorted((name, value) for name, value in headers.items() if name != "date")
+                    ),
+                )
+            )
     assert len(answers) == 1
-    (status, body, headers) = answers.pop()
+    status, body, headers = answers.pop()
     assert (status, body) == (401, b'{"error":"authentication required"}')
     assert "server" not in dict(headers)
 
 
 @pytest.mark.parametrize("path", PROBES)
-def test_whoever_watches_over_the_process_hears_that_it_lives_and_is_ready_and_no_more(gateway, path):
+def test_whoever_watches_over_the_process_hears_that_it_lives_and_is_ready_and_no_more(
+    gateway, path
+):
     for token in (None, "cm_00000000_" + "A" * 43, "é".encode().decode("latin-1")):
         for method in ("GET", "HEAD"):
             status, body, headers = Caller(gateway[0], token)(method, path)
@@ -445,7 +559,12 @@ def test_every_answer_has_a_durable_entry_before_it_is_sent(gateway, client, row
     for _ in range(5):
         _, _, headers = client("POST", "/v2/models/wdbc/infer", infer(rows[0]))
         prediction, kept = project.decisions.find(headers["x-request-id"])
-        assert (prediction.rows, prediction.model, prediction.refused, kept) == (3, "wdbc@1", "", None)
+        assert (prediction.rows, prediction.model, prediction.refused, kept) == (
+            3,
+            "wdbc@1",
+            "",
+            None,
+        )
         assert prediction.labels == struct.pack("<3H", 1, 1, 1)
     assert len(list(project.decisions.newest(5))) == 5
     assert project.decisions.check() >= 5
@@ -460,14 +579,22 @@ def test_metrics_are_openmetrics_and_count(gateway, client, rows):
     assert headers["content-type"].startswith("application/openmetrics-text")
     families = {family.name: family for family in text_string_to_metric_families(page.decode())}
     assert sum(s.value for s in families["casemate_rows"].samples if s.name.endswith("_total")) >= 3
-    assert {"casemate_requests", "casemate_request_seconds", "casemate_denied", "casemate_model"} <= set(families)
+    assert {
+        "casemate_requests",
+        "casemate_request_seconds",
+        "casemate_denied",
+        "casemate_model",
+    } <= set(families)
 
 
 def test_old_tls_and_plain_text_are_refused(gateway):
     running, _ = gateway
     old = context(running.ca)
     old.maximum_version = ssl.TLSVersion.TLSv1_2
-    with socket.create_connection(("127.0.0.1", running.port), 5) as plain, pytest.raises(ssl.SSLError):
+    with (
+        socket.create_connection(("127.0.0.1", running.port), 5) as plain,
+        pytest.raises(ssl.SSLError),
+    ):
         old.wrap_socket(plain, server_hostname="127.0.0.1")
     with socket.create_connection(("127.0.0.1", running.port), 5) as plain:
         plain.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -475,7 +602,10 @@ def test_old_tls_and_plain_text_are_refused(gateway):
 
 
 def test_a_stranger_with_another_ca_is_not_believed(gateway):
-    with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain, pytest.raises(ssl.SSLCertVerificationError):
+    with (
+        socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain,
+        pytest.raises(ssl.SSLCertVerificationError),
+    ):
         ssl.create_default_context().wrap_socket(plain, server_hostname="127.0.0.1")
 
 
@@ -487,7 +617,9 @@ def test_hostile_bytes_leave_the_gateway_answering(gateway, client):
     ):
         with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
             try:
-                with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+                with context(gateway[0].ca).wrap_socket(
+                    plain, server_hostname="127.0.0.1"
+                ) as wrapped:
                     wrapped.sendall(payload)
                     wrapped.settimeout(5)
                     wrapped.recv(1000)
@@ -514,9 +646,16 @@ def test_a_connection_that_says_nothing_is_closed(gateway):
 
 
 def test_one_connection_carries_many_requests(gateway, client, rows):
-    connection = http.client.HTTPSConnection("127.0.0.1", gateway[0].port, context=context(gateway[0].ca), timeout=30)
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", gateway[0].port, context=context(gateway[0].ca), timeout=30
+    )
     for _ in range(200):
-        connection.request("POST", "/v2/models/wdbc/infer", json.dumps(infer(rows[0])), {"Authorization": f"Bearer {client.token}"})
+        connection.request(
+            "POST",
+            "/v2/models/wdbc/infer",
+            json.dumps(infer(rows[0])),
+            {"Authorization": f"Bearer {client.token}"},
+        )
         reply = connection.getresponse()
         assert (reply.status, bool(reply.read())) == (200, True)
     connection.close()
@@ -530,7 +669,10 @@ def test_a_stopped_gateway_leaves_a_log_that_verifies(finished, tmp_path, cli):
     with serving(root):
         pass
     shown = cli("audit", "show", "--config", root, "--format", "json").value
-    assert [entry["action"] for entry in shown if entry["action"].startswith("gateway:")] == ["gateway:start", "gateway:stop"]
+    assert [entry["action"] for entry in shown if entry["action"].startswith("gateway:")] == [
+        "gateway:start",
+        "gateway:stop",
+    ]
     assert shown[-1]["action"] == "gateway:stop"
     assert cli("audit", "verify", "--config", root).code == 0
     assert not list((root / ".casemate").rglob(".tls-*"))
@@ -543,7 +685,9 @@ def test_a_taken_port_is_one_clear_message(clinic, cli):
     assert "cannot listen" in answer.err
 
 
-WIDE = b'{"inputs":[{"name":"x","datatype":"FP64","data":[1],"shape":[1' + b",99" * 200_000 + b"]}]}"
+WIDE = (
+    b'{"inputs":[{"name":"x","datatype":"FP64","data":[1],"shape":[1' + b",99" * 200_000 + b"]}]}"
+)
 
 
 @pytest.mark.parametrize(
@@ -555,14 +699,19 @@ WIDE = b'{"inputs":[{"name":"x","datatype":"FP64","data":[1],"shape":[1' + b",99
     ],
 )
 def test_a_request_that_asks_for_more_work_than_it_is_worth_is_refused_at_once(client, body):
-    status, answer, _ = client("POST", "/v2/models/wdbc/infer", body.decode() if isinstance(body, bytes) else body)
+    status, answer, _ = client(
+        "POST", "/v2/models/wdbc/infer", body.decode() if isinstance(body, bytes) else body
+    )
     assert status == 400
     assert len(answer) < 1000
 
 
 def test_no_byte_keeps_a_silent_connection_open(gateway):
     running, _ = gateway
-    with socket.create_connection(("127.0.0.1", running.port)) as raw, context(running.ca).wrap_socket(raw, server_hostname="localhost") as silent:
+    with (
+        socket.create_connection(("127.0.0.1", running.port)) as raw,
+        context(running.ca).wrap_socket(raw, server_hostname="localhost") as silent,
+    ):
         silent.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"401" in silent.recv(4096)
         silent.sendall(b"\r\n")
@@ -575,8 +724,14 @@ def test_a_revocation_holds_for_a_body_that_is_still_on_its_way(gateway):
     running, project = gateway
     token, identifier = new_token(project, "slow")
     body = json.dumps(infer([[1.0] * 30])).encode()
-    with socket.create_connection(("127.0.0.1", running.port)) as raw, context(running.ca).wrap_socket(raw, server_hostname="localhost") as slow:
-        head = f"POST /v2/models/wdbc/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", running.port)) as raw,
+        context(running.ca).wrap_socket(raw, server_hostname="localhost") as slow,
+    ):
+        head = (
+            "POST /v2/models/wdbc/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer"
+            f" {token}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         slow.sendall(head.encode() + body[:-1])
         time.sleep(0.3)
         project.access.revoke_token(identifier)
@@ -585,14 +740,22 @@ def test_a_revocation_holds_for_a_body_that_is_still_on_its_way(gateway):
         assert slow.recv(4096).startswith(b"HTTP/1.1 401")
 
 
-def test_whoever_is_denied_again_and_again_cannot_fill_the_log_and_every_refusal_is_counted(gateway):
+def test_whoever_is_denied_again_and_again_cannot_fill_the_log_and_every_refusal_is_counted(
+    gateway,
+):
     running, project = gateway
     denied = Caller(running, new_token(project, "insistent", models=("other",))[0])
     start = project.log.size()
-    assert {denied("POST", "/v2/models/wdbc/infer", infer([[1.0] * 30]))[0] for _ in range(60)} == {403}
+    assert {denied("POST", "/v2/models/wdbc/infer", infer([[1.0] * 30]))[0] for _ in range(60)} == {
+        403
+    }
 
     def told():
-        entries = [one for one in project.log.entries(start) if one.principal == 'Service::"insistent"' and one.outcome == "denied"]
+        entries = [
+            one
+            for one in project.log.entries(start)
+            if one.principal == 'Service::"insistent"' and one.outcome == "denied"
+        ]
         return entries, sum(one.detail.get("more", 1) for one in entries)
 
     wait_for(lambda: told()[1] == 60, 15)

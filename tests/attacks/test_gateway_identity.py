@@ -1,4 +1,6 @@
-"""People and workloads at the gateway: stepping up with a passkey, tokens of a cluster, sightings and denials."""
+"""People and workloads at the gateway: stepping up with a passkey, tokens of a cluster, sightings
+and denials.
+"""
 
 import datetime
 import json
@@ -34,7 +36,12 @@ def running(finished, tmp_path_factory, issuer):
     document = tomlkit.parse((root / "casemate.toml").read_text())
     document["access"] = {
         "origin": ORIGIN,
-        "workloads": {"cluster": {"issuer": issuer.url, "services": {"system:serviceaccount:ml:scorer": "scorer"}}},
+        "workloads": {
+            "cluster": {
+                "issuer": issuer.url,
+                "services": {"system:serviceaccount:ml:scorer": "scorer"},
+            }
+        },
     }
     (root / "casemate.toml").write_text(tomlkit.dumps(document))
     project = casemate.open(root)
@@ -64,7 +71,12 @@ class Person:
 def test_a_person_registers_a_passkey_and_steps_up_with_it(running):
     ana, device = Person(running, "ana"), Authenticator(ORIGIN, PARTY)
     status, about = ana("GET", "/access/session")
-    assert (status, about["principal"], about["second_factor"], about["second_factor_age"]) == (200, 'User::"ana"', False, None)
+    assert (status, about["principal"], about["second_factor"], about["second_factor_age"]) == (
+        200,
+        'User::"ana"',
+        False,
+        None,
+    )
     _, options = ana("POST", "/access/passkey/options")
     status, made = ana("POST", "/access/passkey", {"passkey": device.create(options)})
     assert (status, len(made["recovery_codes"])) == (200, 10), made
@@ -74,12 +86,17 @@ def test_a_person_registers_a_passkey_and_steps_up_with_it(running):
     assert status == 200, pair
     before = ana.access
     ana.keep(pair)
-    assert Caller(ana.gateway, before)("GET", "/access/session")[0] in (401, 403)  # the session is looked up anew
+    # the session is looked up anew
+    assert Caller(ana.gateway, before)("GET", "/access/session")[0] in (401, 403)
     assert within_a_second(Caller(ana.gateway, before), 401, "/access/session")
     status, about = ana("GET", "/access/session")
     assert (about["second_factor"], about["second_factor_age"] < 30) == (True, True)
     assert ana("POST", "/access/passkey/options")[0] == 200
-    told = [(entry.action, entry.outcome) for entry in ana.project.log.entries() if entry.principal == 'User::"ana"']
+    told = [
+        (entry.action, entry.outcome)
+        for entry in ana.project.log.entries()
+        if entry.principal == 'User::"ana"'
+    ]
     assert ("factor:add", "done") in told
     assert ("access:step-up", "done") in told
 
@@ -110,9 +127,16 @@ def test_a_wrong_answer_steps_nobody_up_and_is_recorded(running):
     assert eva("POST", "/access/passkey", {"passkey": device.create(options)})[0] == 200
     device.origin = "https://localhost.evil:8443"
     _, options = eva("POST", "/access/step-up/options")
-    assert eva("POST", "/access/step-up", {"passkey": device.get(options)}) == (403, {"error": "not permitted"})
+    assert eva("POST", "/access/step-up", {"passkey": device.get(options)}) == (
+        403,
+        {"error": "not permitted"},
+    )
     assert eva("POST", "/access/step-up", {"code": "123456"})[0] == 403
-    denied = [entry for entry in eva.project.log.entries() if (entry.action, entry.outcome) == ("access:step-up", "denied")]
+    denied = [
+        entry
+        for entry in eva.project.log.entries()
+        if (entry.action, entry.outcome) == ("access:step-up", "denied")
+    ]
     assert [entry.principal for entry in denied] == ['User::"eva"'] * 2
 
 
@@ -127,7 +151,20 @@ def test_a_session_is_renewed_and_ended_over_http(running):
     assert within_a_second(Caller(ben.gateway, ben.access), 401, "/access/session")
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{", '{"x": 1}', '{"passkey": 7}', '{"passkey": {}, "code": "1"}', "[" * 5000, "\u00e4", "{}"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "[]",
+        "{",
+        '{"x": 1}',
+        '{"passkey": 7}',
+        '{"passkey": {}, "code": "1"}',
+        "[" * 5000,
+        "\u00e4",
+        "{}",
+    ],
+)
 def test_malformed_bodies_are_explained_and_refused(running, body):
     dan = Person(running, f"dan-{abs(hash(body))}")
     for path in ("/access/step-up", "/access/passkey")[: 1 if "code" in body else 2]:
@@ -140,13 +177,24 @@ def test_malformed_bodies_are_explained_and_refused(running, body):
 def test_services_have_no_login_of_their_own(running):
     gateway, project = running
     service = Caller(gateway, new_token(project, "robot", "owner")[0])
-    for method, path in (("GET", "/access/session"), ("POST", "/access/passkey/options"), ("POST", "/access/session/end")):
+    for method, path in (
+        ("GET", "/access/session"),
+        ("POST", "/access/passkey/options"),
+        ("POST", "/access/session/end"),
+    ):
         assert service(method, path, "{}")[0] == 403
 
 
 def workload(issuer, key=RSA, **changed):
     now = int(datetime.datetime.now(datetime.UTC).timestamp())
-    claims = {"iss": issuer.url, "sub": "system:serviceaccount:ml:scorer", "aud": ["casemate"], "iat": now, "exp": now + 600, **changed}
+    claims = {
+        "iss": issuer.url,
+        "sub": "system:serviceaccount:ml:scorer",
+        "aud": ["casemate"],
+        "iat": now,
+        "exp": now + 600,
+        **changed,
+    }
     return maker.encode({"alg": "RS256", "kid": key.kid}, claims, key)
 
 
@@ -164,7 +212,9 @@ def test_a_workload_of_the_cluster_asks_as_its_service(running, issuer):
     ):
         assert Caller(gateway, token)("GET", "/v2/models/wdbc")[0] == 401
     issuer.offer(RSA, OTHER)  # rotation
-    wait_for(lambda: Caller(gateway, workload(issuer, OTHER))("GET", "/v2/models/wdbc")[0] == 200, 15)
+    wait_for(
+        lambda: Caller(gateway, workload(issuer, OTHER))("GET", "/v2/models/wdbc")[0] == 200, 15
+    )
     project.access.remove_service("scorer")
     assert within_a_second(Caller(gateway, workload(issuer)), 401)
 
@@ -174,6 +224,16 @@ def test_many_denials_become_a_finding(running):
     for _ in range(STORM["denied"]):
         assert max_("GET", "/v2")[0] in (200, 403)
         max_("POST", "/v2/models/wdbc/infer", {})
-    wait_for(lambda: [found.kind for found in project.point.anomalies.list() if found.principal == 'User::"max"'] == ["denied-storm"], 5)
+    wait_for(
+        lambda: (
+            [
+                found.kind
+                for found in project.point.anomalies.list()
+                if found.principal == 'User::"max"'
+            ]
+            == ["denied-storm"]
+        ),
+        5,
+    )
     assert within_a_second(Caller(max_.gateway, max_.access), 403)
     assert max_("GET", "/access/session")[0] == 200

@@ -1,4 +1,6 @@
-"""Whoever can write to the database, and has no keys, gives nobody a right and takes no limit away."""
+"""Whoever can write to the database, and has no keys, gives nobody a right and takes no
+limit away.
+"""
 
 import datetime
 
@@ -18,7 +20,9 @@ LIMIT = Limit(1.0, 1e-5)
 
 
 def arrange(project) -> str:
-    """People, a token that was revoked, a session, most of a budget spent; returns the token and the session's secret."""
+    """People, a token that was revoked, a session, most of a budget spent; returns the token and
+    the session's secret.
+    """
     access = project.access
     access.add_user("mallory", ["scientist"], password="correct horse battery")
     access.grant("mallory", "auditor")
@@ -34,7 +38,19 @@ def arrange(project) -> str:
 
 
 def spending(identifier: str, epsilon: float = 0.9) -> Spending:
-    return Spending(identifier, "wdbc", "v1", "research", epsilon, 1e-6, [], "run", 'User::"ana"', "training", "")
+    return Spending(
+        identifier,
+        "wdbc",
+        "v1",
+        "research",
+        epsilon,
+        1e-6,
+        [],
+        "run",
+        'User::"ana"',
+        "training",
+        "",
+    )
 
 
 def looks_up(project, _token):
@@ -87,11 +103,18 @@ def is_at_risk(project, _token):
 
 ME = current_name()
 ATTACKS = {
-    "a user becomes owner": ("principal", looks_up, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'"),
+    "a user becomes owner": (
+        "principal",
+        looks_up,
+        "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'",
+    ),
     "a new owner appears": (
         "principal",
         changes,
-        f"INSERT INTO principal (kind, name, roles, models, created) VALUES ('User', 'eve', '[\"owner\"]', '[]', '{NOW}')",
+        (
+            "INSERT INTO principal (kind, name, roles, models, created) VALUES ('User', 'eve',"
+            f" '[\"owner\"]', '[]', '{NOW}')"
+        ),
     ),
     "a role that was withdrawn comes back": (
         "principal",
@@ -101,18 +124,36 @@ ATTACKS = {
     "a role is lent": (
         "role_grant",
         looks_up,
-        f"INSERT INTO role_grant (id, name, role, why, reason, \"by\", since, until) VALUES ('x', 'mallory', 'owner', 'delegation', 'r', '{ME}', '{NOW}', '{LATER}')",
+        (
+            'INSERT INTO role_grant (id, name, role, why, reason, "by", since, until) VALUES'
+            f" ('x', 'mallory', 'owner', 'delegation', 'r', '{ME}', '{NOW}', '{LATER}')"
+        ),
     ),
-    "a role comes to include owner": ("role", decides, "INSERT INTO role (name, includes) VALUES ('scientist2', '[\"owner\"]')"),
+    "a role comes to include owner": (
+        "role",
+        decides,
+        "INSERT INTO role (name, includes) VALUES ('scientist2', '[\"owner\"]')",
+    ),
     "a revoked token answers again": ("token", answers, "UPDATE token SET revoked = {false}"),
     "a token is for another service": ("token", answers, "UPDATE token SET service = 'admin'"),
     "a session is another person's": ("session", goes_on, f"UPDATE session SET name = '{ME}'"),
-    "a session has used a second factor": ("session", goes_on, f"UPDATE session SET mfa = '{LATER}'"),
-    "a password is replaced": ("account", logs_in, "UPDATE account SET password = 'x' WHERE name = 'mallory'"),
+    "a session has used a second factor": (
+        "session",
+        goes_on,
+        f"UPDATE session SET mfa = '{LATER}'",
+    ),
+    "a password is replaced": (
+        "account",
+        logs_in,
+        "UPDATE account SET password = 'x' WHERE name = 'mallory'",
+    ),
     "a policy is put in force": (
         "policy_set",
         decides,
-        f"INSERT INTO policy_set (number, version, texts, \"by\", time) VALUES (99, 'v', '{{{{}}}}', '{ME}', '{NOW}')",
+        (
+            "INSERT INTO policy_set (number, version, texts, \"by\", time) VALUES (99, 'v',"
+            f" '{{{{}}}}', '{ME}', '{NOW}')"
+        ),
     ),
     "a policy is taken back": ("policy_set", decides, "DELETE FROM policy_set"),
     "a spent budget is given back": ("spending", pays, "DELETE FROM spending"),
@@ -120,22 +161,44 @@ ATTACKS = {
     "a payment is forged as made": (
         "spending",
         pays,
-        f"INSERT INTO spending (id, dataset, version, purpose, epsilon, delta, events, run, principal, what, time) VALUES ('two', 'wdbc', 'v1', 'research', 0, 0, '[]', 'run', 'x', 'x', '{NOW}')",
+        (
+            "INSERT INTO spending (id, dataset, version, purpose, epsilon, delta, events, run,"
+            " principal, what, time) VALUES ('two', 'wdbc', 'v1', 'research', 0, 0, '[]', 'run',"
+            f" 'x', 'x', '{NOW}')"
+        ),
     ),
     "another version goes live": ("model_release", serves, "UPDATE model_release SET version = 2"),
     "what is live is taken back": ("model_release", serves, "DELETE FROM model_release"),
     "a waiver appears": (
         "waiver",
         waives,
-        f"INSERT INTO waiver (model, gate, since, until, principal, statement) VALUES ('wdbc', 'accuracy', '{NOW}', '{LATER}', 'x', '')",
+        (
+            "INSERT INTO waiver (model, gate, since, until, principal, statement) VALUES ('wdbc',"
+            f" 'accuracy', '{NOW}', '{LATER}', 'x', '')"
+        ),
     ),
-    "processes that run hear of no change": ("access_epoch", looks_again, "UPDATE access_epoch SET number = number - 1"),
-    "what somebody was found at is forgotten": ("access_finding", is_at_risk, "DELETE FROM access_finding"),
-    "what somebody was found at counts less": ("access_finding", is_at_risk, "UPDATE access_finding SET risk = 0"),
+    "processes that run hear of no change": (
+        "access_epoch",
+        looks_again,
+        "UPDATE access_epoch SET number = number - 1",
+    ),
+    "what somebody was found at is forgotten": (
+        "access_finding",
+        is_at_risk,
+        "DELETE FROM access_finding",
+    ),
+    "what somebody was found at counts less": (
+        "access_finding",
+        is_at_risk,
+        "UPDATE access_finding SET risk = 0",
+    ),
     "the user of this machine loses the second factor": (
         "factor",
         acts,
-        f"INSERT INTO factor (id, name, kind, secret, counter, confirmed, tries) VALUES ('x', '{ME}', 'totp', '', 0, '{NOW}', '[]')",
+        (
+            "INSERT INTO factor (id, name, kind, secret, counter, confirmed, tries) VALUES ('x',"
+            f" '{ME}', 'totp', '', 0, '{NOW}', '[]')"
+        ),
     ),
 }
 
@@ -192,7 +255,9 @@ def test_sql_that_gives_a_right_is_refused_at_use_and_named(arranged, attack):
     require_refused_and_named(casemate.open(root), token, attack)
 
 
-def test_what_sql_did_is_not_laundered_by_the_next_change_and_holds_again_once_it_is_undone(arranged):
+def test_what_sql_did_is_not_laundered_by_the_next_change_and_holds_again_once_it_is_undone(
+    arranged,
+):
     root, _ = arranged
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
@@ -203,7 +268,9 @@ def test_what_sql_did_is_not_laundered_by_the_next_change_and_holds_again_once_i
     assert examine(project).outcome == "intact"
 
 
-def test_a_process_that_knows_a_row_sees_within_a_second_that_an_old_state_came_back(arranged, monkeypatch):
+def test_a_process_that_knows_a_row_sees_within_a_second_that_an_old_state_came_back(
+    arranged, monkeypatch
+):
     root, _ = arranged
     project = casemate.open(root)
     token, identifier = project.access.create_token("lab", ["client"], ["*"], DAY)
@@ -226,7 +293,10 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
     with project.database.reading() as tx:
         rows = digests._found(tx, PRINCIPALS, None)[0]["principal", "[]"]
     with driver.connect(root / ".casemate" / "catalog.db") as connection:
-        connection.execute("UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'", (_blob(rows), _digest(rows)))
+        connection.execute(
+            "UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'",
+            (_blob(rows), _digest(rows)),
+        )
     with pytest.raises(UnexplainedRow, match="row_digest is not what the audit log says"):
         looks_up(casemate.open(root), token)
     assert "row_digest" in examine(casemate.open(root)).damage[0].state
@@ -235,14 +305,19 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
 def test_rows_and_digests_of_an_earlier_day_do_not_fit_the_log_of_today(arranged):
     root, token = arranged
     with driver.connect(root / ".casemate" / "catalog.db") as connection:
-        before = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in ("row_digest", "spending")}
+        before = {
+            name: connection.execute(f"SELECT * FROM {name}").fetchall()
+            for name in ("row_digest", "spending")
+        }
         head = connection.execute("SELECT rows FROM audit_head").fetchone()
     project = casemate.open(root)
     spend(project.engine, project.ledger, spending("late", 0.05), LIMIT)
     with driver.connect(root / ".casemate" / "catalog.db") as connection:
         for name, rows in before.items():
             connection.execute(f"DELETE FROM {name}")
-            connection.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+            connection.executemany(
+                f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows
+            )
     with pytest.raises(UnexplainedRow, match="row_digest is not what"):
         pays(casemate.open(root), token)
     sql(root, f"UPDATE audit_head SET rows = '{head[0]}'")
@@ -251,7 +326,9 @@ def test_rows_and_digests_of_an_earlier_day_do_not_fit_the_log_of_today(arranged
 
 
 def older(root):
-    """Make a catalogue what it was before rows were bound: nobody can forge that without the audit keys, so the log must be that old too."""
+    """Make a catalogue what it was before rows were bound: nobody can forge that without the audit
+    keys, so the log must be that old too.
+    """
     sql(
         root,
         "DROP TABLE row_digest",
@@ -291,7 +368,9 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
         "serving_use": "counts calls",
         "subject_key": "sealed by the key store",
     }
-    assert {table.name for table in METADATA.sorted_tables} - {table.name for table in tables()} == set(free)
+    assert {table.name for table in METADATA.sorted_tables} - {
+        table.name for table in tables()
+    } == set(free)
 
 
 def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
@@ -317,14 +396,22 @@ def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
 
 CODE = {
     "a trigger adds an owner when somebody is added": (
-        "CREATE TRIGGER more AFTER INSERT ON principal BEGIN UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'; END",
+        (
+            "CREATE TRIGGER more AFTER INSERT ON principal BEGIN UPDATE principal SET roles ="
+            " '[\"owner\"]' WHERE name = 'mallory'; END"
+        ),
     ),
-    "a trigger takes a revocation back": ("CREATE TRIGGER more AFTER UPDATE ON token BEGIN UPDATE token SET revoked = 0 WHERE revoked; END",),
+    "a trigger takes a revocation back": (
+        (
+            "CREATE TRIGGER more AFTER UPDATE ON token BEGIN UPDATE token SET revoked = 0 WHERE"
+            " revoked; END"
+        ),
+    ),
     "a view tells one query this and the next one that": (
         "ALTER TABLE principal RENAME TO people",
         (
-            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN abs(random()) % 2 THEN roles ELSE '[\"owner\"]' END AS roles,"
-            " models, created, disabled, outside FROM people"
+            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN abs(random()) % 2 THEN roles"
+            " ELSE '[\"owner\"]' END AS roles, models, created, disabled, outside FROM people"
         ),
     ),
 }
@@ -340,7 +427,10 @@ def test_code_in_the_database_makes_casemate_write_nothing_and_see_nothing_else(
         lambda: project.access.add_user("bea", ["scientist"]),
         lambda: project.access.revoke_token(identifier),
     ):
-        with pytest.raises(UnexplainedRow, match="database holds what casemate did not make: (trigger more|view principal)"):
+        with pytest.raises(
+            UnexplainedRow,
+            match="database holds what casemate did not make: (trigger more|view principal)",
+        ):
             change()
     assert any("did not make" in one.state for one in examine(project).damage)
 
@@ -355,7 +445,10 @@ def test_a_step_that_somebody_wrote_into_the_catalogue_is_taken_for_done_by_no_r
     content = project.engine.record(run, "assess", Assessment).to_json().replace(b"0.9", b"1.0")
     project.database.close()
     with driver.connect(own / ".casemate" / "catalog.db") as connection:
-        connection.execute("UPDATE step SET record = ?, digest = ? WHERE name = 'assess'", (content, sha256(content)))
+        connection.execute(
+            "UPDATE step SET record = ?, digest = ? WHERE name = 'assess'",
+            (content, sha256(content)),
+        )
         connection.execute("UPDATE run SET state = 'failed'")
         connection.execute("DELETE FROM step WHERE name = 'release'")
     project = casemate.open(own)

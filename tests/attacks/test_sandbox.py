@@ -1,4 +1,6 @@
-"""Training code that is hostile: everything it tries is refused by the kernel, and what it tried is recorded."""
+"""Training code that is hostile: everything it tries is refused by the kernel, and what it tried is
+recorded.
+"""
 
 import ast
 import json
@@ -20,12 +22,24 @@ from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, StageTimeout, TrainingError
-from casemate.core.sandbox.run import ForkServer, JobFailed, JobLimits, Worker, _Conversation, _converse, _hear, available
+from casemate.core.sandbox.run import (
+    ForkServer,
+    JobFailed,
+    JobLimits,
+    Worker,
+    _Conversation,
+    _converse,
+    _hear,
+    available,
+)
 from casemate.operations.runs import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not available()["landlock"], reason="this kernel has no Landlock"),
+]
 
 BUILD = """
 from sklearn.linear_model import LogisticRegression
@@ -161,14 +175,21 @@ def test_nothing_outside_its_inputs_can_be_reached(fit, tmp_path):
     project.write_text("the project")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
-        code = ATTEMPTS.format(secret=str(secret), home=str(tmp_path), project=str(project), port=listener.getsockname()[1])
+        code = ATTEMPTS.format(
+            secret=str(secret),
+            home=str(tmp_path),
+            project=str(project),
+            port=listener.getsockname()[1],
+        )
         error = failure(fit, code, "train.memory_gb=8")
         with pytest.raises(TimeoutError):
             listener.accept()
     results = json.loads(error.message.partition("RESULTS")[2])
     environment = results.pop("environment")[1]
     assert {name: answer for name, answer in results.items() if answer[0] != "refused"} == {}
-    assert not [name for name in environment if "KEY" in name or "TOKEN" in name or "SECRET" in name]
+    assert not [
+        name for name in environment if "KEY" in name or "TOKEN" in name or "SECRET" in name
+    ]
     assert not Path("/tmp/casemate-escape").exists()
     messages = [finding.message for finding in error.findings if finding.severity == "high"]
     assert any(str(secret) in message for message in messages)
@@ -192,16 +213,24 @@ OPEN = """
 """
 
 
-def test_what_a_library_opens_while_it_is_imported_is_closed_in_the_job_and_it_has_no_home(fit, tmp_path, monkeypatch):
+def test_what_a_library_opens_while_it_is_imported_is_closed_in_the_job_and_it_has_no_home(
+    fit, tmp_path, monkeypatch
+):
     kept = tmp_path / "event-store"
-    library = f"import os\nos.open({str(kept)!r}, os.O_RDWR | os.O_CREAT)\nos.makedirs(os.path.expanduser('~/.left-behind'))\n"
+    library = (
+        f"import os\nos.open({str(kept)!r}, os.O_RDWR |"
+        " os.O_CREAT)\nos.makedirs(os.path.expanduser('~/.left-behind'))\n"
+    )
     (tmp_path / "sitecustomize.py").write_text(library)
     monkeypatch.setattr(quiet, "environment", lambda: {"PYTHONPATH": str(tmp_path)})
     opened = dict(ast.literal_eval(failure(fit, OPEN).message.partition("RESULTS")[2]))
     assert kept.exists(), "nothing was opened that could have been closed"
     assert not Path("/.left-behind").exists(), "a library finds no home while it is imported"
     beside = [target for number, target in opened.items() if number > 2]
-    assert {target.partition(":")[0] for target in beside} == {"/memfd", "pipe"}, "more than the table and the channel"
+    assert {target.partition(":")[0] for target in beside} == {
+        "/memfd",
+        "pipe",
+    }, "more than the table and the channel"
 
 
 def test_shared_memory_of_others_is_neither_seen_nor_left_behind(fit):
@@ -268,9 +297,15 @@ def test_code_that_ends_its_process_leaves_no_model(fit):
     [
         ("def build():\n    raise ValueError('oh no')\n", "ValueError: oh no"),
         ("def other():\n    pass\n", "no function 'build'"),
-        ("def build():\n    return 3\n", "returned int, expected an unfitted scikit-learn classifier"),
+        (
+            "def build():\n    return 3\n",
+            "returned int, expected an unfitted scikit-learn classifier",
+        ),
         ("def build(:\n", "SyntaxError"),
-        ("from sklearn.svm import LinearSVC\ndef build():\n    return LinearSVC()\n", "without predict_proba"),
+        (
+            "from sklearn.svm import LinearSVC\ndef build():\n    return LinearSVC()\n",
+            "without predict_proba",
+        ),
         ("import not_there\n", "ModuleNotFoundError"),
     ],
 )
@@ -339,7 +374,9 @@ def test_a_key_store_among_the_readable_folders_is_refused(fit):
 def test_a_violation_that_the_code_hides_refuses_the_model(tiny_project):
     secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
     code = (tiny_project / "train.py").read_text()
-    (tiny_project / "train.py").write_text(code + f"\ntry:\n    open({str(secret)!r})\nexcept OSError:\n    pass\n")
+    (tiny_project / "train.py").write_text(
+        code + f"\ntry:\n    open({str(secret)!r})\nexcept OSError:\n    pass\n"
+    )
     result = casemate.open(tiny_project).run()
     assert result.verdict.outcome == "refused"
     assert any("sandbox.file" in reason for reason in result.verdict.reasons)
@@ -348,12 +385,10 @@ def test_a_violation_that_the_code_hides_refuses_the_model(tiny_project):
 
 def test_a_class_of_the_training_code_cannot_be_stored(tiny_project):
     (tiny_project / "train.py").write_text(
-        "from sklearn.linear_model import LogisticRegression\n"
-        "from sklearn.pipeline import Pipeline\n"
-        "from sklearn.compose import make_column_transformer\n"
-        "class Mine(LogisticRegression):\n    pass\n"
-        "def build():\n"
-        "    return Pipeline([('p', make_column_transformer(('passthrough', ['a', 'b']))), ('clf', Mine())])\n"
+        "from sklearn.linear_model import LogisticRegression\nfrom sklearn.pipeline import"
+        " Pipeline\nfrom sklearn.compose import make_column_transformer\nclass"
+        " Mine(LogisticRegression):\n    pass\ndef build():\n    return Pipeline([('p',"
+        " make_column_transformer(('passthrough', ['a', 'b']))), ('clf', Mine())])\n"
     )
     with pytest.raises(TrainingError, match="no model file may hold"):
         casemate.open(tiny_project).run()
@@ -375,15 +410,33 @@ SITUATIONS = {
     "user, namespaces": "calls",
     "user, mounts": "calls",
 }
-"""Who runs casemate and what the machine does not give, and what protects metadata there: a root folder, or refused calls."""
+"""Who runs casemate and what the machine does not give, and what protects metadata there: a root
+folder, or refused calls.
+"""
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_no_action_changes_anything_outside_whatever_the_machine_gives(situation, tmp_path, pytestconfig):
+def test_no_action_changes_anything_outside_whatever_the_machine_gives(
+    situation, tmp_path, pytestconfig
+):
     if not available()["root"] or (situation.startswith("root") and os.getuid() != 0):
         pytest.skip("this machine is itself one of the other situations")
-    words = ["-m", "tests.attacks.situations", situation, "-m", "tests.attacks.hostile", str(tmp_path / "ground")]
-    done = subprocess.run([sys.executable, *words], cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=400, check=False)
+    words = [
+        "-m",
+        "tests.attacks.situations",
+        situation,
+        "-m",
+        "tests.attacks.hostile",
+        str(tmp_path / "ground"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     assert "DONE" in told["error"], told["error"]
@@ -391,22 +444,47 @@ def test_no_action_changes_anything_outside_whatever_the_machine_gives(situation
     answers = {(step[0], *step[1:2]): answer for step, answer in told["answers"]}
     assert len(answers) > 130
     got = {name for name, answer in answers.items() if answer[0] == "got"} - {("setsid",)}
-    pretended = {step for step in got if len(step) > 1 and step[0] in PRETENDED} | ({("device",)} & got)
+    pretended = {step for step in got if len(step) > 1 and step[0] in PRETENDED} | (
+        {("device",)} & got
+    )
     if situation == "user, namespaces":
-        got -= {("bounding set",)}  # who has no capability cannot shrink it, and needs not: no program gives him one (no_new_privs)
+        # who has no capability cannot shrink it, and needs not: no program gives him one
+        # (no_new_privs)
+        got -= {("bounding set",)}
     assert got <= (pretended if SITUATIONS[situation] == "calls" else set())
     secret = next(path for name, *path in answers if name == "chmod")
-    assert answers["chmod", *secret][0] == ("got" if SITUATIONS[situation] == "calls" else "refused")
-    assert any("change the mode of" in message and "keystore.json" in message for message in told["findings"])
+    assert answers["chmod", *secret][0] == (
+        "got" if SITUATIONS[situation] == "calls" else "refused"
+    )
+    assert any(
+        "change the mode of" in message and "keystore.json" in message
+        for message in told["findings"]
+    )
     assert any("link" in message and "keystore.json" in message for message in told["findings"])
 
 
-@pytest.mark.parametrize("situation", ["root, nothing", "user, processes", "user, namespaces", "user, mounts"])
+@pytest.mark.parametrize(
+    "situation", ["root, nothing", "user, processes", "user, namespaces", "user, mounts"]
+)
 def test_what_libraries_do_works_whatever_the_machine_gives(situation, tmp_path, pytestconfig):
     if not available()["root"] or (situation.startswith("root") and os.getuid() != 0):
         pytest.skip("this machine is itself one of the other situations")
-    words = ["-m", "tests.attacks.situations", situation, "-m", "tests.attacks.honest", str(tmp_path / "ground")]
-    done = subprocess.run([sys.executable, *words], cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=400, check=False)
+    words = [
+        "-m",
+        "tests.attacks.situations",
+        situation,
+        "-m",
+        "tests.attacks.honest",
+        str(tmp_path / "ground"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=pytestconfig.rootpath,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     assert "error" not in told, told
@@ -428,7 +506,9 @@ PRETENDED = (
     "by a program",
     "by another python",
 )
-"""Where metadata cannot be mounted read-only, setting modes and times says that it was done, and does nothing."""
+"""Where metadata cannot be mounted read-only, setting modes and times says that it was done, and
+does nothing.
+"""
 
 
 def test_random_schedules_leave_key_store_and_project_as_they_were(tmp_path, scale):
@@ -441,24 +521,35 @@ def test_random_schedules_leave_key_store_and_project_as_they_were(tmp_path, sca
     while left:
         error, told = ground.run(list(left.items())[:100], seconds=150)
         begun = ground.begun()
-        assert begun & set(left), error.message  # else the code does not run at all, and nothing is shown
+        # else the code does not run at all, and nothing is shown
+        assert begun & set(left), error.message
         left = {number: steps for number, steps in left.items() if number not in begun}
-        answers, refused = answers + len(told), refused + sum(answer[0] == "refused" for _, answer in told)
+        answers, refused = (
+            answers + len(told),
+            refused + sum(answer[0] == "refused" for _, answer in told),
+        )
         after = ground.state()
-        assert {path: (before.get(path), after.get(path)) for path in {*before, *after} if before.get(path) != after.get(path)} == {}
+        assert {
+            path: (before.get(path), after.get(path))
+            for path in {*before, *after}
+            if before.get(path) != after.get(path)
+        } == {}
     assert refused > answers / 2 > 0
 
 
 WHOLE = {
-    "memory_gb = 3": """
+    "memory_gb = 3": (
+        """
         import os, time
         for _ in range(4):
             if os.fork() == 0:
                 held = bytearray(b"x") * (1 << 30)
                 time.sleep(60)
         time.sleep(60)
-    """,
-    "/dev/shm counts as memory": """
+    """
+    ),
+    "/dev/shm counts as memory": (
+        """
         import os, time
         block = bytes(1 << 20)
         held = bytearray(b"x") * (1 << 29)
@@ -466,34 +557,46 @@ WHOLE = {
             for _ in range(2900):
                 file.write(block)
         time.sleep(60)
-    """,
-    "processes and threads": """
+    """
+    ),
+    "processes and threads": (
+        """
         import os, time
         for _ in range(400):
             if os.fork() == 0:
                 time.sleep(60)
         time.sleep(60)
-    """,
-    "10000 files": """
+    """
+    ),
+    "10000 files": (
+        """
         import time
         for number in range(20000):
             open(f"f{number}", "w").close()
         time.sleep(60)
-    """,
-    "could not be looked at": """
+    """
+    ),
+    "could not be looked at": (
+        """
         import os, shutil, time
         if os.fork() == 0:
             shutil.copy("/bin/sleep", "hidden")
             os.chmod("hidden", 0o111)
             os.execv("hidden", ["hidden", "60"])
         time.sleep(60)
-    """,
+    """
+    ),
 }
 
 
 @pytest.mark.parametrize("limit", WHOLE)
 def test_limits_hold_for_all_processes_of_a_job_together(fit, limit):
-    error = failure(fit, WHOLE[limit] + "\n        def build():\n            pass\n", "train.memory_gb=3", "train.timeout=50")
+    error = failure(
+        fit,
+        WHOLE[limit] + "\n        def build():\n            pass\n",
+        "train.memory_gb=3",
+        "train.timeout=50",
+    )
     assert error.kind == "limit", error.message
     assert limit in error.message + error.hint
 
@@ -551,14 +654,25 @@ def test_what_was_tried_is_told_also_when_the_time_runs_out(fit, tmp_path):
     """
     error = failure(fit, code, "train.timeout=20")
     assert error.kind == "timeout"
-    assert [finding.id for finding in error.findings] == ["sandbox.file", "sandbox.metadata", "sandbox.metadata"]
-    assert all(finding.severity == "high" and str(secret) in finding.message for finding in error.findings)
+    assert [finding.id for finding in error.findings] == [
+        "sandbox.file",
+        "sandbox.metadata",
+        "sandbox.metadata",
+    ]
+    assert all(
+        finding.severity == "high" and str(secret) in finding.message for finding in error.findings
+    )
 
 
 def test_a_run_whose_code_is_killed_has_what_it_tried_on_record(tiny_project, cli):
     secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
-    (tiny_project / "train.py").write_text(f"import os\ntry:\n    os.chmod({str(secret)!r}, 0o777)\nexcept OSError:\n    pass\nos._exit(1)\n")
-    with pytest.raises(TrainingError, match="refused by the sandbox: the code tried to change the mode") as caught:
+    (tiny_project / "train.py").write_text(
+        f"import os\ntry:\n    os.chmod({str(secret)!r}, 0o777)\nexcept OSError:\n   "
+        " pass\nos._exit(1)\n"
+    )
+    with pytest.raises(
+        TrainingError, match="refused by the sandbox: the code tried to change the mode"
+    ) as caught:
         casemate.open(tiny_project).run()
     assert [finding.id for finding in caught.value.findings] == ["sandbox.metadata"]
     assert secret.stat().st_mode & 0o777 == 0o600
@@ -575,13 +689,18 @@ def build():
 """
 ENDS = {
     "answered nonsense": 'fit._plain = lambda value: "nonsense"',
-    "the model file was refused": 'fit._write = lambda _, outputs: (outputs / "model.skops").write_bytes(b"PK damaged")',
+    "the model file was refused": (
+        'fit._write = lambda _, outputs: (outputs / "model.skops").write_bytes(b"PK damaged")'
+    ),
 }
 
 
 def test_what_was_tried_is_on_record_also_where_nothing_is_made_of_what_the_code_left(tiny_project):
     secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
-    attempt = f"import os\nfrom casemate.stages.train import fit\ntry:\n    os.chmod({str(secret)!r}, 0o777)\nexcept OSError:\n    pass\n"
+    attempt = (
+        f"import os\nfrom casemate.stages.train import fit\ntry:\n    os.chmod({str(secret)!r},"
+        " 0o777)\nexcept OSError:\n    pass\n"
+    )
     for plain, end in ENDS.items():
         (tiny_project / "train.py").write_text(attempt + end + ENCODED)
         with pytest.raises(TrainingError) as caught:
@@ -603,8 +722,14 @@ class Impatient(Silent):
 
 def test_what_was_tried_is_on_record_also_when_the_time_of_the_stage_is_up(tiny_project, cli):
     secret = keystore_folder(casemate.open(tiny_project).config.project.id) / "keystore.json"
-    say = "import sys, time\nplace = sys._getframe()\nwhile 'channel' not in place.f_locals:\n    place = place.f_back\n"
-    attempt = f"try:\n    open({str(secret)!r})\nexcept OSError:\n    pass\nplace.f_locals['channel'].progress('tried')\ntime.sleep(600)\n"
+    say = (
+        "import sys, time\nplace = sys._getframe()\nwhile 'channel' not in place.f_locals:\n   "
+        " place = place.f_back\n"
+    )
+    attempt = (
+        f"try:\n    open({str(secret)!r})\nexcept OSError:\n   "
+        " pass\nplace.f_locals['channel'].progress('tried')\ntime.sleep(600)\n"
+    )
     (tiny_project / "train.py").write_text(say + attempt)
     with pytest.raises(StageTimeout):
         casemate.open(tiny_project).run(reporter=Impatient())
@@ -627,7 +752,13 @@ def test_no_text_of_the_code_reaches_a_terminal_as_it_is(fit, tmp_path):
     """
     outcome = fit(code, progress=lambda text, *_: told.append(text))
     finding = outcome.findings[0]
-    shown = [*told, finding.id, finding.message, finding.location, json.dumps(outcome.result, ensure_ascii=False)]
+    shown = [
+        *told,
+        finding.id,
+        finding.message,
+        finding.location,
+        json.dumps(outcome.result, ensure_ascii=False),
+    ]
     assert all("evil" in text and text.replace("\n", "").isprintable() for text in shown), shown
 
 
@@ -637,7 +768,10 @@ NONSENSE = [
     b'{"result": [1]}',
     b'{"result": 1}',
     b'{"finding": 5}',
-    b'{"finding": {"id": "sandbox.file", "severity": "high", "message": "m", "location": "a\\u0000b"}}',
+    (
+        b'{"finding": {"id": "sandbox.file", "severity": "high", "message": "m", "location":'
+        b' "a\\u0000b"}}'
+    ),
     b'{"progress": {"text": 1, "done": [], "total": 1}}',
     b'{"progress": 1}',
     b"[" * 100_000,
@@ -655,7 +789,12 @@ def test_nonsense_on_the_channel_is_not_heard(line):
 def test_a_path_that_nobody_can_open_is_not_walked_along():
     """Each of its links would be looked at here, in the one process that keeps the time."""
     heard = _Conversation(read=[], write=[], isolation=["landlock"])
-    finding = {"id": "sandbox.file", "severity": "high", "message": "m", "location": "/proc/self/cwd/.." + "/." * 3000 + "/"}
+    finding = {
+        "id": "sandbox.file",
+        "severity": "high",
+        "message": "m",
+        "location": "/proc/self/cwd/.." + "/." * 3000 + "/",
+    }
     _hear(heard, json.dumps({"finding": finding}).encode(), None)
     assert heard.findings == []
 
@@ -664,7 +803,11 @@ def test_rows_that_were_handed_over_cannot_be_changed_or_grown(fit):
     from casemate.core.sandbox.run import _memory_file
 
     descriptor = _memory_file(pa.table({"a": [1.0]}))
-    for work in (lambda: os.write(descriptor, b"x"), lambda: os.ftruncate(descriptor, 1 << 30), lambda: os.ftruncate(descriptor, 0)):
+    for work in (
+        lambda: os.write(descriptor, b"x"),
+        lambda: os.ftruncate(descriptor, 1 << 30),
+        lambda: os.ftruncate(descriptor, 0),
+    ):
         with pytest.raises(PermissionError):
             work()
     os.close(descriptor)
@@ -680,19 +823,32 @@ def test_a_job_finds_nothing_that_the_one_before_left_in_its_server(fit, server)
     """
     for _ in range(2):
         assert fit(spoil + textwrap.indent(BUILD, "    "), server=server).result
-    assert "somebody was here" in failure(fit, spoil * 2 + textwrap.indent(BUILD, "    "), server=server).message
+    assert (
+        "somebody was here"
+        in failure(fit, spoil * 2 + textwrap.indent(BUILD, "    "), server=server).message
+    )
 
 
 def test_jobs_of_one_server_end_as_they_ended_whatever_the_one_before_did(fit, server):
-    assert failure(fit, "import os; os._exit(3)", server=server).message.startswith("the code's process died (exit 3)")
-    assert failure(fit, "import time; time.sleep(60)", "train.timeout=1", server=server).kind == "timeout"
+    assert failure(fit, "import os; os._exit(3)", server=server).message.startswith(
+        "the code's process died (exit 3)"
+    )
+    assert (
+        failure(fit, "import time; time.sleep(60)", "train.timeout=1", server=server).kind
+        == "timeout"
+    )
     assert fit(BUILD, server=server).result
 
 
 def test_code_that_closes_its_output_and_stays_is_out_of_time():
     """Where no process above it keeps the output open, as the sandbox's own do on Linux."""
     code = "import os, time; os.close(1); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         process.server = SimpleNamespace(ended=process.poll)
         heard = _Conversation([], [])
         _converse(process, b"{}", 1.5, None, heard)

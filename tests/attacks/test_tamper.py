@@ -28,7 +28,16 @@ def exported(clinic, tmp_path):
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize("name", ["model/model.onnx", "model/model.skops", "model/model.json", "model/mlbom.cdx.json", "model.sig"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model/model.onnx",
+        "model/model.skops",
+        "model/model.json",
+        "model/mlbom.cdx.json",
+        "model.sig",
+    ],
+)
 def test_a_flipped_byte_in_an_exported_model_is_refused(exported, name):
     flip(exported / name)
     with pytest.raises(VerificationError):
@@ -61,12 +70,16 @@ def test_a_stripped_post_quantum_signature_is_refused(exported):
         verify_path(exported)
 
 
-def test_a_model_signed_by_a_stranger_is_refused_and_its_own_keys_are_not_trusted(exported, clinic, tmp_path):
+def test_a_model_signed_by_a_stranger_is_refused_and_its_own_keys_are_not_trusted(
+    exported, clinic, tmp_path
+):
     from casemate.core.signatures import Signer
     from casemate.stages.release import bundle
 
     stranger = Signer.generate()
-    (exported / "model.sig").write_bytes(bundle.sign(bundle.read_folder(exported / "model"), stranger))
+    (exported / "model.sig").write_bytes(
+        bundle.sign(bundle.read_folder(exported / "model"), stranger)
+    )
     for name, pem in zip(bundle.PUBLIC_KEYS, stranger.verifier.pems, strict=True):
         (exported / name).write_bytes(pem)
     with pytest.raises(VerificationError):
@@ -78,14 +91,20 @@ def test_a_model_signed_by_a_stranger_is_refused_and_its_own_keys_are_not_truste
 def test_a_flipped_byte_in_a_stored_object_stops_verification_and_serving(clinic, kind):
     project = casemate.open(clinic)
     release = project.models["wdbc"].registered.release
-    flip(project.objects.blobs.path(name_of(release.bundle if kind == "bundle" else release.files[kind])))
+    flip(
+        project.objects.blobs.path(
+            name_of(release.bundle if kind == "bundle" else release.files[kind])
+        )
+    )
     with pytest.raises(VerificationError):
         project.models["wdbc"].verify()
 
 
 def test_a_removed_object_stops_verification(clinic):
     project = casemate.open(clinic)
-    project.objects.blobs.path(name_of(project.models["wdbc"].registered.release.files["model.onnx"])).unlink()
+    project.objects.blobs.path(
+        name_of(project.models["wdbc"].registered.release.files["model.onnx"])
+    ).unlink()
     with pytest.raises(VerificationError, match="missing"):
         project.models["wdbc"].verify()
 
@@ -93,7 +112,9 @@ def test_a_removed_object_stops_verification(clinic):
 def test_two_swapped_objects_stop_verification(clinic):
     project = casemate.open(clinic)
     files = project.models["wdbc"].registered.release.files
-    first, second = (project.objects.blobs.path(name_of(files[name])) for name in ("model.onnx", "model.skops"))
+    first, second = (
+        project.objects.blobs.path(name_of(files[name])) for name in ("model.onnx", "model.skops")
+    )
     content = first.read_bytes()
     shutil.copy(second, first)
     second.write_bytes(content)
@@ -105,7 +126,10 @@ def parts(clinic: Path) -> Path:
     return next((clinic / ".casemate" / "datasets" / "wdbc").iterdir())
 
 
-@pytest.mark.parametrize("name", ["part-00000.parquet", "manifest.dsse.json", "_KEY_MATERIAL_FOR_part-00000.parquet.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["part-00000.parquet", "manifest.dsse.json", "_KEY_MATERIAL_FOR_part-00000.parquet.json"],
+)
 def test_a_flipped_byte_in_a_sealed_table_is_refused(clinic, name):
     path = parts(clinic) / name
     where = path.read_bytes().find(b"wrappedDEK") + 20 if "MATERIAL" in name else None
@@ -121,9 +145,18 @@ def test_a_whole_file_swap_under_the_same_keys_is_refused(clinic):
 
     project = casemate.open(clinic)
     table = project.datasets["wdbc"].to_arrow()
-    classes = {name: "identifier" if name == "patient_id" else "general" for name in table.column_names}
+    classes = {
+        name: "identifier" if name == "patient_id" else "general" for name in table.column_names
+    }
     other = clinic / "wdbc" / parts(clinic).name
-    tables.seal(table.slice(1).combine_chunks(), other, project.provider, project.keystore.signer, classes, {"name": "wdbc", "version": other.name})
+    tables.seal(
+        table.slice(1).combine_chunks(),
+        other,
+        project.provider,
+        project.keystore.signer,
+        classes,
+        {"name": "wdbc", "version": other.name},
+    )
     for name in ("part-00000.parquet", "_KEY_MATERIAL_FOR_part-00000.parquet.json"):
         shutil.copy(other / name, parts(clinic) / name)
     assert isinstance(table, pa.Table)
@@ -131,7 +164,16 @@ def test_a_whole_file_swap_under_the_same_keys_is_refused(clinic):
         project.datasets["wdbc"].to_arrow()
 
 
-@pytest.mark.parametrize("name", ["1-data/data.json", "3-assess/assess.json", "3-assess/roc.png", "4-release/release.json", "evidence.dsse.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1-data/data.json",
+        "3-assess/assess.json",
+        "3-assess/roc.png",
+        "4-release/release.json",
+        "evidence.dsse.json",
+    ],
+)
 def test_changed_evidence_is_refused(clinic, name):
     run = next((clinic / ".casemate" / "runs").iterdir())
     assert verify_path(run).kind == "evidence"
@@ -153,11 +195,15 @@ def test_a_changed_catalogue_cannot_turn_a_refused_model_into_a_served_one(tiny_
     project = casemate.open(tiny_project, ["gates.accuracy={ max = 0.01 }"])
     result = project.run()
     assert result.verdict.outcome == "refused"
-    forged = msgspec.structs.replace(result.release, verdict=msgspec.structs.replace(result.release.verdict, outcome="passed"))
+    forged = msgspec.structs.replace(
+        result.release, verdict=msgspec.structs.replace(result.release.verdict, outcome="passed")
+    )
     with project.database.transaction() as tx:
         tx.execute(MODELS.update().values(**stored(forged)))
     with pytest.raises(RefusedError):
-        project.models["tiny@1" if "tiny@1" in project.models else next(iter(project.models))].verify()
+        project.models[
+            "tiny@1" if "tiny@1" in project.models else next(iter(project.models))
+        ].verify()
     borrowed = msgspec.structs.replace(forged, bundle=result.release.files["model.skops"])
     with project.database.transaction() as tx:
         tx.execute(MODELS.update().values(**stored(borrowed)))
@@ -166,7 +212,11 @@ def test_a_changed_catalogue_cannot_turn_a_refused_model_into_a_served_one(tiny_
 
 
 def log_files(clinic: Path) -> list[Path]:
-    return [path for path in sorted((clinic / ".casemate" / "audit").rglob("*")) if path.is_file() and path.name != ".lock"]
+    return [
+        path
+        for path in sorted((clinic / ".casemate" / "audit").rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    ]
 
 
 def test_every_flipped_byte_of_the_log_is_detected(clinic):
@@ -192,7 +242,10 @@ def test_a_body_that_was_rewritten_in_the_catalogue_is_detected(clinic, cli):
     with driver.connect(clinic / ".casemate" / "catalog.db") as database:
         sealed = database.execute('SELECT sealed FROM audit_entry WHERE "index" = 2').fetchone()[0]
         assert b"User::" not in sealed
-        database.execute('UPDATE audit_entry SET sealed = ? WHERE "index" = 2', (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
+        database.execute(
+            'UPDATE audit_entry SET sealed = ? WHERE "index" = 2',
+            (sealed[:-1] + bytes([sealed[-1] ^ 1]),),
+        )
     database.close()
     answer = cli("audit", "verify", "--config", clinic)
     assert answer.code == 4

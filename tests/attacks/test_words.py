@@ -1,4 +1,6 @@
-"""Training code holds rows that whoever wrote it may not read: by no word of its own does a value reach them."""
+"""Training code holds rows that whoever wrote it may not read: by no word of its own does a value
+reach them.
+"""
 
 import contextlib
 import re
@@ -22,7 +24,8 @@ from casemate.stages.train.stage import _checked, _Said
 
 SECRET = "48151.62342"
 WITHHELD = (
-    '@id("sensitive-stays-closed") forbid (principal, action == Action::"dataset:read", resource) when { context.column_class == "sensitive" };'
+    '@id("sensitive-stays-closed") forbid (principal, action == Action::"dataset:read", resource)'
+    ' when { context.column_class == "sensitive" };'
 )
 SPY = """
 import os, socket, sys, warnings
@@ -55,9 +58,14 @@ FAILING = {
     "name": "value = look(); raise type('E' + value.replace('.', '_'), (Exception,), {})(value)",
     "kind": "error = RuntimeError(look()); error.kind = 'sandbox'; raise error",
     "clock": "error = RuntimeError(look()); error.kind = 'timeout'; raise error",
-    "line": "value = look(); exec(compile(chr(10) * 48150 + 'raise ValueError(1)', sys.argv[0] + '/in/' + value, 'exec'))",
+    "line": (
+        "value = look(); exec(compile(chr(10) * 48150 + 'raise ValueError(1)', sys.argv[0] + '/in/'"
+        " + value, 'exec'))"
+    ),
     "death": "value = look(); os._exit(int(float(value)) % 256)",
-    "types": "value = look(); return type('E' + value.replace('.', '_'), (LogisticRegression,), {})()",
+    "types": (
+        "value = look(); return type('E' + value.replace('.', '_'), (LogisticRegression,), {})()"
+    ),
 }
 
 
@@ -100,27 +108,48 @@ def dosed(home, tmp_path_factory):
 
 
 def code(root, end):
-    (root / "train.py").write_text(SPY + "\ndef build():\n" + textwrap.indent(end.replace("; ", "\n"), "    ") + "\n")
+    (root / "train.py").write_text(
+        SPY + "\ndef build():\n" + textwrap.indent(end.replace("; ", "\n"), "    ") + "\n"
+    )
 
 
 def everything(root, heard, cli):
     """All that lies in the clear, and all that the one without the right is told."""
     project = casemate.open(root)
-    yield from (str(path.name) + path.read_text("latin-1") for path in (root / ".casemate").rglob("*") if path.is_file())
+    yield from (
+        str(path.name) + path.read_text("latin-1")
+        for path in (root / ".casemate").rglob("*")
+        if path.is_file()
+    )
     with contextlib.closing(driver.connect(project.catalog)) as database:
-        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+        names = [
+            name
+            for (name,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).fetchall()
+        ]
         for name in names:
             yield from map(repr, database.execute(f'SELECT * FROM "{name}"').fetchall())
     yield from (repr(entry) for entry in project.log.entries())
     yield from heard.words
     runs = project.engine.runs()
-    for words in (["runs"], ["status"], *(["runs", "show", run.id, "--format", style] for run in runs for style in ("text", "json"))):
+    for words in (
+        ["runs"],
+        ["status"],
+        *(
+            ["runs", "show", run.id, "--format", style]
+            for run in runs
+            for style in ("text", "json")
+        ),
+    ):
         answer = cli(*words, "--config", root)
         yield answer.out + answer.err
 
 
 def holds(text):
-    return any(form in text for form in (SECRET, SECRET.replace(".", "_"), "4815162342", "line 4815"))
+    return any(
+        form in text for form in (SECRET, SECRET.replace(".", "_"), "4815162342", "line 4815")
+    )
 
 
 @pytest.mark.parametrize("way", FAILING)
@@ -140,14 +169,26 @@ def test_no_word_of_code_that_fails_reaches_whoever_may_not_read_what_it_saw(dos
 
 
 def test_no_word_of_code_that_succeeds_reaches_them_either(dosed, cli):
-    code(dosed, "value = look(); return Pipeline([('s' + value.replace('.', '_'), StandardScaler()), ('clf', LogisticRegression(tol=float(value)))])")
+    code(
+        dosed,
+        "value = look(); return Pipeline([('s' + value.replace('.', '_'), StandardScaler()),"
+        " ('clf', LogisticRegression(tol=float(value)))])",
+    )
     heard = Heard()
     result = casemate.open(dosed).run(reporter=heard)
-    cards = [content.decode("latin-1") for name, content in release_files(dosed, result).items() if not name.endswith((".skops", ".onnx"))]
+    cards = [
+        content.decode("latin-1")
+        for name, content in release_files(dosed, result).items()
+        if not name.endswith((".skops", ".onnx"))
+    ]
     assert not [text for text in [*cards, *everything(dosed, heard, cli)] if holds(text)]
     model = casemate.open(dosed).engine.record(result.id, "train", TrainedModel)
     assert model.estimator == "Pipeline(StandardScaler, LogisticRegression)"
-    assert {finding.id for finding in model.findings} >= {"sandbox.network", "sandbox.file", "sandbox.other"}
+    assert {finding.id for finding in model.findings} >= {
+        "sandbox.network",
+        "sandbox.file",
+        "sandbox.other",
+    }
 
 
 NAMES = """
@@ -162,11 +203,15 @@ return LogisticRegression()
 
 
 def test_no_word_of_an_estimator_that_fails_when_it_is_measured_reaches_them(dosed, cli):
-    """Its own texts stand in what scikit-learn raises: here the names of the features that it wants."""
+    """Its own texts stand in what scikit-learn raises: here the names of the features that it
+    wants.
+    """
     (dosed / "train.py").write_text(SPY + "\ndef build():\n" + textwrap.indent(NAMES, "    "))
     heard = Heard()
     result = casemate.open(dosed, ["train.search={}"]).run(reporter=heard)
-    assert any("no answer" in finding.message for finding in result.assessment.findings), result.assessment
+    assert any("no answer" in finding.message for finding in result.assessment.findings), (
+        result.assessment
+    )
     assert not [text for text in everything(dosed, heard, cli) if holds(text)]
 
 
@@ -180,7 +225,9 @@ def test_whoever_may_read_the_columns_hears_it_all(dosed, cli, tmp_path):
     try:
         code(dosed, FAILING["text"])
         project, heard = casemate.open(dosed), Heard()
-        with pytest.raises(TrainingError, match="could not convert string to float: " + SECRET) as caught:
+        with pytest.raises(
+            TrainingError, match="could not convert string to float: " + SECRET
+        ) as caught:
             project.run(reporter=heard)
         assert "Traceback" in caught.value.hint
         assert any(SECRET in words for words in heard.words)
@@ -199,12 +246,32 @@ CODE = {"train.py": b"a\nb\nc\n", "more/util.py": b"x\n"}
 @pytest.mark.parametrize(
     ("kind", "trace", "expected"),
     [
-        ("ValueError", 'File "/tmp/x/in/train.py", line 3, in build', "t.py:b: ValueError, train.py line 3"),
-        ("ValueError", 'File "/tmp/in/more/util.py", line 1, in f', "t.py:b: ValueError, more/util.py line 1"),
+        (
+            "ValueError",
+            'File "/tmp/x/in/train.py", line 3, in build',
+            "t.py:b: ValueError, train.py line 3",
+        ),
+        (
+            "ValueError",
+            'File "/tmp/in/more/util.py", line 1, in f',
+            "t.py:b: ValueError, more/util.py line 1",
+        ),
         ("ValueError", 'File "/tmp/in/train.py", line 9, in f', "t.py:b: ValueError"),
-        ("ValueError", 'File "/tmp/in/train.py", line 99999999999999999999, in f', "t.py:b: ValueError"),
-        ("ValueError", 'File "/tmp/in/train.py", line 00000000348151623, in f', "t.py:b: ValueError"),
-        ("ValueError", 'File "/tmp/in/train.py", line 000000003' + "4815162342" * 500, "t.py:b: ValueError"),
+        (
+            "ValueError",
+            'File "/tmp/in/train.py", line 99999999999999999999, in f',
+            "t.py:b: ValueError",
+        ),
+        (
+            "ValueError",
+            'File "/tmp/in/train.py", line 00000000348151623, in f',
+            "t.py:b: ValueError",
+        ),
+        (
+            "ValueError",
+            'File "/tmp/in/train.py", line 000000003' + "4815162342" * 500,
+            "t.py:b: ValueError",
+        ),
         ("ValueError", 'File "/tmp/in/secret.py", line 1, in f', "t.py:b: ValueError"),
         ("Secret", "", "t.py:b: an exception of its own"),
         ("print", "", "t.py:b: an exception of its own"),
@@ -212,22 +279,40 @@ CODE = {"train.py": b"a\nb\nc\n", "more/util.py": b"x\n"}
         ("NotFittedError", "", "t.py:b: NotFittedError"),
     ],
 )
-def test_of_a_failure_the_type_and_the_place_are_told_if_they_are_what_they_can_be(kind, trace, expected):
+def test_of_a_failure_the_type_and_the_place_are_told_if_they_are_what_they_can_be(
+    kind, trace, expected
+):
     heard = [Finding(id="secret", severity="low", confidence="high", message="secret")]
-    assert told.failure(JobFailed(kind, "secret", hint=trace, findings=heard), CODE, "t.py:b") == expected
+    assert (
+        told.failure(JobFailed(kind, "secret", hint=trace, findings=heard), CODE, "t.py:b")
+        == expected
+    )
 
 
 def test_what_was_seen_from_outside_is_told_as_it_was_seen():
-    died = JobFailed("killed", "secret", hint="secret", findings=[], plain="the code's process died")
+    died = JobFailed(
+        "killed", "secret", hint="secret", findings=[], plain="the code's process died"
+    )
     assert told.failure(died, CODE, "t.py:b") == "t.py:b: the code's process died"
 
 
 def test_parameters_are_told_that_casemate_toml_lists_and_no_others():
-    options = casemate.config.TrainTable(entry="t.py:b", search={"a": [1, "x", True, 0.5, [1, 2]], "b": {"low": 0.001, "high": 10.0, "log": True}})
+    options = casemate.config.TrainTable(
+        entry="t.py:b",
+        search={"a": [1, "x", True, 0.5, [1, 2]], "b": {"low": 0.001, "high": 10.0, "log": True}},
+    )
     for value in (1, 1.0, "x", True, 0.5, [1, 2]):
         assert told.parameters({"a": value}, options) == {"a": value}
     assert told.parameters({"b": 0.123456789012}, options) == {"b": 0.123457}
-    for params in ({"a": 2}, {"a": "secret"}, {"b": 11.0}, {"b": "x"}, {"b": True}, {"c": 1}, {"a": {"x": 1}}):
+    for params in (
+        {"a": 2},
+        {"a": "secret"},
+        {"b": 11.0},
+        {"b": "x"},
+        {"b": True},
+        {"c": 1},
+        {"a": {"x": 1}},
+    ):
         assert told.parameters(params, options) is None
 
 
@@ -239,7 +324,11 @@ def test_figures_are_as_many_as_were_asked_for_and_told_to_six_digits():
     assert checked.nested == [0.333333, 1.0]
     assert checked.cv[0].scores == [0.123457, 1.0]
     assert (checked.cv[0].mean, checked.cv[0].std) == (0.123457, 0.666667)
-    for more in ({"cv": [one] * 3}, {"cv": [{**one, "scores": [0.5] * 3}]}, {"cv": [one], "nested": [0.5] * 3}):
+    for more in (
+        {"cv": [one] * 3},
+        {"cv": [{**one, "scores": [0.5] * 3}]},
+        {"cv": [one], "nested": [0.5] * 3},
+    ):
         with pytest.raises(msgspec.ValidationError):
             _checked(msgspec.convert({**said, **more}, _Said), options)
 
@@ -247,7 +336,10 @@ def test_figures_are_as_many_as_were_asked_for_and_told_to_six_digits():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Pipeline(steps=[('s', StandardScaler()), ('Secret(', LogisticRegression(C=0.1))])", "Pipeline(StandardScaler, LogisticRegression)"),
+        (
+            "Pipeline(steps=[('s', StandardScaler()), ('Secret(', LogisticRegression(C=0.1))])",
+            "Pipeline(StandardScaler, LogisticRegression)",
+        ),
         ("Secret()", "an estimator"),
         ("an imported ONNX graph", "an imported ONNX graph"),
         ("NetworkClassifier(epochs=3)", "NetworkClassifier"),

@@ -9,7 +9,9 @@ from casemate.core.errors import DataError
 from casemate.stages.data import files
 
 DIFFERENT = {"location_coordinates", "newlines_crlf"}
-"""The answers of these two name another telephone number, and other line ends, than their tables hold."""
+"""The answers of these two name another telephone number, and other line ends, than their tables
+hold.
+"""
 
 
 def test_the_csv_spectrum_is_read_as_its_answers_say(case):
@@ -17,9 +19,13 @@ def test_the_csv_spectrum_is_read_as_its_answers_say(case):
     paths = sorted((folder / "csvs").glob("*.csv"))
     assert len(paths) > 8
     for path in paths:
-        answer = json.loads((folder / "json" / f"{path.stem}.json").read_bytes().decode(errors="replace"))
+        answer = json.loads(
+            (folder / "json" / f"{path.stem}.json").read_bytes().decode(errors="replace")
+        )
         answer = answer if isinstance(answer, list) else [answer]
-        table = files.columns(path, DataTable(source="", target="", null_values=["(none)"]), list(answer[0]), [])
+        table = files.columns(
+            path, DataTable(source="", target="", null_values=["(none)"]), list(answer[0]), []
+        )
         assert table.num_rows == len(answer)
         assert path.stem in DIFFERENT or table.to_pylist() == answer, path.stem
 

@@ -95,12 +95,21 @@ def nobody(own, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, asked in FACES.items() if asked is not None and registry()[asked].action != "access:self" and name not in ELSEWHERE]
+    "name",
+    [
+        name
+        for name, asked in FACES.items()
+        if asked is not None and registry()[asked].action != "access:self" and name not in ELSEWHERE
+    ],
 )
 def test_somebody_without_a_role_gets_through_no_command(nobody, cli, name):
     words = WORDS.get(name)
     if words is None:
-        required = [a for a in COMMANDS[name]._actions if a.required or (not a.option_strings and a.nargs not in ("?", "*"))]
+        required = [
+            a
+            for a in COMMANDS[name]._actions
+            if a.required or (not a.option_strings and a.nargs not in ("?", "*"))
+        ]
         words = []
         for action in required:
             value = str(action.choices[0]) if action.choices else "1"
@@ -110,14 +119,18 @@ def test_somebody_without_a_role_gets_through_no_command(nobody, cli, name):
     assert answer.code == 3, (words, answer)
     assert answer.out == ""
     assert 'error[CM-DENIED]: User::"eva" may not' in answer.err
-    entries = [entry for entry in casemate.open(nobody).log.entries(before) if entry.outcome == "denied"]
+    entries = [
+        entry for entry in casemate.open(nobody).log.entries(before) if entry.outcome == "denied"
+    ]
     assert [entry.principal for entry in entries] == ['User::"eva"']
 
 
 def test_everybody_may_ask_about_their_own_login(nobody, cli):
     assert cli("access", "whoami").code == 0
     assert cli("access", "factor", "list").code == 0
-    assert cli("access", "explain", "eva", "run:start").out.startswith('User::"eva" (roles: none) may not run:start')
+    assert cli("access", "explain", "eva", "run:start").out.startswith(
+        'User::"eva" (roles: none) may not run:start'
+    )
     assert cli("access", "logout").code == 0
     assert "owner" in cli("access", "whoami").out
 
@@ -126,7 +139,9 @@ def test_a_person_logs_in_works_and_logs_out(own, cli, monkeypatch):
     monkeypatch.setenv("PW", PASSWORD)
     monkeypatch.setenv("WRONG", OTHER)
     monkeypatch.chdir(own)
-    assert cli("access", "user", "add", "ben", "--role", "auditor", "--password", "env:PW").code == 0
+    assert (
+        cli("access", "user", "add", "ben", "--role", "auditor", "--password", "env:PW").code == 0
+    )
     assert cli("access", "login", "ben", "--password", "env:WRONG").code == 3
     assert cli("access", "login", "ben").code == 2
     assert cli("access", "login", "ben", "--password", "env:PW").code == 0
@@ -136,12 +151,24 @@ def test_a_person_logs_in_works_and_logs_out(own, cli, monkeypatch):
     assert cli("audit", "show", "--last", "1").code == 0
     assert cli("keys", "rotate").code == 3
     assert cli("access", "user", "password", "ben", "--password", "env:WRONG").code == 2
-    assert cli("access", "user", "password", "ben", "--password", "env:WRONG", "--current", "env:PW").code == 0
+    assert (
+        cli(
+            "access", "user", "password", "ben", "--password", "env:WRONG", "--current", "env:PW"
+        ).code
+        == 0
+    )
     assert cli("access", "whoami").code == 3
     assert cli("access", "logout").code == 0
     assert cli("access", "logout").out == "nobody was logged in\n"
-    logged = [(e.principal, e.action, e.outcome) for e in casemate.open(own).log.entries() if e.action.startswith("access:login")]
-    assert logged == [('User::"ben"', "access:login", "denied"), ('User::"ben"', "access:login", "done")]
+    logged = [
+        (e.principal, e.action, e.outcome)
+        for e in casemate.open(own).log.entries()
+        if e.action.startswith("access:login")
+    ]
+    assert logged == [
+        ('User::"ben"', "access:login", "denied"),
+        ('User::"ben"', "access:login", "done"),
+    ]
 
 
 def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch):
@@ -220,7 +247,9 @@ def test_a_second_factor_is_asked_for_once_it_is_enrolled(own, cli, monkeypatch)
 
 
 def test_where_it_is_required_a_login_alone_is_not_enough(own, cli):
-    (own / "casemate.toml").write_text((own / "casemate.toml").read_text() + '\n[access]\nmfa = "required"\n')
+    (own / "casemate.toml").write_text(
+        (own / "casemate.toml").read_text() + '\n[access]\nmfa = "required"\n'
+    )
     assert cli("status", "--config", own).code == 0
     assert "fresh-second-factor" in cli("keys", "rotate", "--config", own).err
     project = casemate.open(own)
@@ -242,7 +271,9 @@ def test_a_rotation_takes_the_secrets_of_factors_along(own, cli):
 def test_policies_in_the_folder_are_in_force_once_an_owner_acts(own, cli):
     project = casemate.open(own)
     project.access.add_user("ben", ["scientist"], PASSWORD)
-    (own / "policies" / "freeze.cedar").write_text('@id("freeze") forbid (principal, action == Action::"run:read", resource);')
+    (own / "policies" / "freeze.cedar").write_text(
+        '@id("freeze") forbid (principal, action == Action::"run:read", resource);'
+    )
     project.logins.login("ben", PASSWORD, None)
     assert cli("status", "--config", own).code == 0
     assert "policy:change" in cli("access", "policy", "apply", "--config", own).err
@@ -258,7 +289,10 @@ def test_policies_in_the_folder_are_in_force_once_an_owner_acts(own, cli):
 
 def test_nobody_applies_policies_that_raise_themselves(own):
     project = casemate.open(own)
-    changers = '@id("change") permit (principal in Role::"steward", action == Action::"policy:change", resource);'
+    changers = (
+        '@id("change") permit (principal in Role::"steward", action == Action::"policy:change",'
+        " resource);"
+    )
     (own / "policies" / "change.cedar").write_text(changers)
     project.access.apply_policies()
     project.access.add_user("ben", ["steward"], PASSWORD)
@@ -267,21 +301,32 @@ def test_nobody_applies_policies_that_raise_themselves(own):
     own_policies.write_text('@id("mine") permit (principal == User::"ben", action, resource);')
     with pytest.raises(RefusedError, match="would permit more than those in force: permit mine"):
         casemate.open(own).access.apply_policies()
-    assert casemate.open(own).point.identify().principal.name == "ben"  # and other commands go on under the policies in force
+    # and other commands go on under the policies in force
+    assert casemate.open(own).point.identify().principal.name == "ben"
     casemate.open(own).point.permitted("dataset:list")
     own_policies.write_text("permit (")
     with pytest.raises(ConfigError, match="mine.cedar, line 1"):
         casemate.open(own).point.permitted("dataset:list")
-    for hidden in ("when { context.hour == 3 }", 'when { resource has name && resource.name == "x" }', "when { context has mfa_age }"):
-        own_policies.write_text(f'@id("mine") permit (principal, action == Action::"model:export", resource) {hidden};')
+    for hidden in (
+        "when { context.hour == 3 }",
+        'when { resource has name && resource.name == "x" }',
+        "when { context has mfa_age }",
+    ):
+        own_policies.write_text(
+            f'@id("mine") permit (principal, action == Action::"model:export", resource) {hidden};'
+        )
         with pytest.raises(RefusedError, match="permit mine"):
             casemate.open(own).access.apply_policies()
-    own_policies.write_text('@id("less") forbid (principal == User::"ben", action == Action::"run:read", resource);')
+    own_policies.write_text(
+        '@id("less") forbid (principal == User::"ben", action == Action::"run:read", resource);'
+    )
     assert casemate.open(own).access.apply_policies() == 3
 
 
 def test_a_wrong_policy_is_refused_and_the_ones_in_force_stay(own, cli):
-    (own / "policies" / "typo.cedar").write_text('permit (principal in Role::"auditr", action, resource);')
+    (own / "policies" / "typo.cedar").write_text(
+        'permit (principal in Role::"auditr", action, resource);'
+    )
     answer = cli("access", "policy", "apply", "--config", own)
     assert (answer.code, "did you mean 'auditor'" in answer.err) == (2, True)
     assert "policies/typo.cedar, line 1" in answer.err
@@ -294,8 +339,15 @@ def test_questions_name_the_policy_or_the_missing_permit(own, cli):
     ask = lambda *words: cli("access", "explain", *words, "--config", own)  # noqa: E731
     assert "because of scientist-trains" in ask("ben", "run:start").out
     assert 'permit (\n  principal in Role::"scientist"' in ask("ben", "run:start").out
-    assert "no policy permits it; under these circumstances owner may" in ask("ben", "model:export", "Model::wdbc").out
-    assert "forbidden by fresh-second-factor" in ask("x", "keys:rotate", "--role", "owner", "--mfa-age", "1000").out or True
+    assert (
+        "no policy permits it; under these circumstances owner may"
+        in ask("ben", "model:export", "Model::wdbc").out
+    )
+    assert (
+        "forbidden by fresh-second-factor"
+        in ask("x", "keys:rotate", "--role", "owner", "--mfa-age", "1000").out
+        or True
+    )
     assert ask("ghost", "run:start").code == 2
     assert ask("ben", "run:strat").code == 2
     assert ask("ben", "run:start", "Key::x").code == 2
@@ -335,13 +387,22 @@ def test_a_table_of_expectations_is_met_or_names_what_is_not(own, cli, tmp_path)
     assert (run().code, "1 of 2 expectations are not met" in run().out) == (1, True)
     table.write_text(TABLE.replace("scientist-trains", "other"))
     assert run().code == 1
-    for wrong in ("", "x = 1", TABLE.replace("allow", "alow"), TABLE.replace("run:start", "run:strat"), "[[expect]]\n" * 9, "\0"):
+    for wrong in (
+        "",
+        "x = 1",
+        TABLE.replace("allow", "alow"),
+        TABLE.replace("run:start", "run:strat"),
+        "[[expect]]\n" * 9,
+        "\0",
+    ):
         table.write_text(wrong)
         assert run().code == 2, wrong
 
 
 def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
-    (own / "casemate.toml").write_text((own / "casemate.toml").read_text() + "\n[release]\napprovals = 1\n")
+    (own / "casemate.toml").write_text(
+        (own / "casemate.toml").read_text() + "\n[release]\napprovals = 1\n"
+    )
     refused = cli("model", "export", "wdbc", own / "out", "--config", own)
     assert (refused.code, "0 of 1 approvals" in refused.err) == (1, True)
     mine = cli("model", "approve", "wdbc", "--reason", "it is good", "--config", own)
@@ -350,7 +411,10 @@ def test_a_model_waits_for_somebody_who_did_not_train_it(own, cli):
     project.access.add_user("eva", ["approver"], PASSWORD)
     project.logins.login("eva", PASSWORD, None)
     assert cli("model", "approve", "wdbc", "--reason", " ", "--config", own).code == 2
-    assert cli("model", "approve", "wdbc", "--reason", "checked on 20 patients", "--config", own).code == 0
+    assert (
+        cli("model", "approve", "wdbc", "--reason", "checked on 20 patients", "--config", own).code
+        == 0
+    )
     assert cli("model", "approve", "wdbc", "--reason", "again", "--config", own).code == 2
     assert "checked on 20 patients" in cli("model", "show", "wdbc", "--config", own).out
     assert cli("model", "export", "wdbc", own / "out", "--config", own).code == 3
@@ -372,7 +436,9 @@ def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(ow
     from casemate.core.lease import RUNS
 
     text = (own / "casemate.toml").read_text()
-    (own / "casemate.toml").write_text(re.sub("bootstrap = .*", "bootstrap = 31", text) + "\n[release]\napprovals = 1\n")
+    (own / "casemate.toml").write_text(
+        re.sub("bootstrap = .*", "bootstrap = 31", text) + "\n[release]\napprovals = 1\n"
+    )
     project = casemate.open(own)
     with pytest.raises(KeyboardInterrupt):
         project.run(fresh=True, reporter=Stopped())
@@ -381,7 +447,7 @@ def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(ow
     project.logins.login("eva", PASSWORD, None)
     project = casemate.open(own)
     assert project.run().release.bundle
-    (run, *_) = project.engine.runs()
+    run, *_ = project.engine.runs()
     doers = {step.name: step.principal for step in run.finished}
     assert doers["release"] == doers["assess"] == 'User::"eva"' != doers["train"] == run.principal
     with project.database.transaction() as tx:  # who started the run is not bound, and is not asked
@@ -410,7 +476,11 @@ def test_a_forged_approval_is_found(own):
     project.access.add_user("eva", ["approver"], PASSWORD)
     project.logins.login("eva", PASSWORD, None)
     project.models["wdbc"].approve("fine")
-    for values in ({"principal": 'User::"zoe"'}, {"stage": "other"}, {"time": "2020-01-01T00:00:00+00:00"}):
+    for values in (
+        {"principal": 'User::"zoe"'},
+        {"stage": "other"},
+        {"time": "2020-01-01T00:00:00+00:00"},
+    ):
         with project.database.transaction() as tx:
             before = dict(tx.execute(sa.select(APPROVALS)).mappings().one())
             tx.execute(APPROVALS.update().values(**values))
@@ -418,20 +488,39 @@ def test_a_forged_approval_is_found(own):
             project.models["wdbc"].approvals()
         with project.database.transaction() as tx:
             tx.execute(APPROVALS.update().values(**before))
-    assert [approval.principal for approval in project.models["wdbc"].approvals()] == ['User::"eva"']
+    assert [approval.principal for approval in project.models["wdbc"].approvals()] == [
+        'User::"eva"'
+    ]
 
 
 def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     heard = tmp_path / "heard"
     text = (own / "casemate.toml").read_text()
-    (own / "casemate.toml").write_text(text + f'\n[notices.duty]\nkind = "folder"\nto = {json.dumps(str(heard))}\non = ["access:break-glass"]\n')
+    (own / "casemate.toml").write_text(
+        text + f'\n[notices.duty]\nkind = "folder"\nto = {json.dumps(str(heard))}\non ='
+        ' ["access:break-glass"]\n'
+    )
     project = casemate.open(own)
     project.access.add_user("ben", ["operator"], PASSWORD)
     project.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
     assert cli("access", "break-glass", "--reason", " ", "--config", own).code == 2
-    assert cli("access", "break-glass", "--reason", "ward down", "--for", "5h", "--config", own).code == 2
-    made = cli("access", "break-glass", "--reason", "ward down", "--for", "30m", "--format", "json", "--config", own)
+    assert (
+        cli("access", "break-glass", "--reason", "ward down", "--for", "5h", "--config", own).code
+        == 2
+    )
+    made = cli(
+        "access",
+        "break-glass",
+        "--reason",
+        "ward down",
+        "--for",
+        "30m",
+        "--format",
+        "json",
+        "--config",
+        own,
+    )
     assert made.code == 0
     assert "ward down" in next(heard.glob("*")).read_text()
     assert cli("audit", "show", "--config", own).code == 0
@@ -440,7 +529,12 @@ def test_an_emergency_is_told_limited_and_reviewed(own, cli, tmp_path):
     project.logins.logout()
     waiting = cli("access", "review", "report", "--config", own)
     assert (waiting.code, "ward down" in waiting.out) == (1, True)
-    assert cli("access", "review", "close", made.value["id"], "--finding", "justified", "--config", own).code == 0
+    assert (
+        cli(
+            "access", "review", "close", made.value["id"], "--finding", "justified", "--config", own
+        ).code
+        == 0
+    )
     assert cli("access", "review", "report", "--config", own).code == 0
     project.logins.login("ben", PASSWORD, None)
     assert cli("audit", "show", "--config", own).code == 3
@@ -451,7 +545,9 @@ def test_only_what_one_has_for_good_can_be_lent(own, cli):
     for name, roles in {"ben": ["operator"], "eva": [], "zoe": []}.items():
         project.access.add_user(name, roles, PASSWORD)
     project.logins.login("ben", PASSWORD, None)
-    lend = lambda *words: cli("access", "role", "delegate", *words, "--reason", "holiday", "--config", own).code  # noqa: E731
+    lend = lambda *words: (  # noqa: E731
+        cli("access", "role", "delegate", *words, "--reason", "holiday", "--config", own).code
+    )
     assert lend("eva", "operator") == 0
     assert lend("eva", "auditor") == 3
     assert lend("ben", "operator") == 3
@@ -462,7 +558,12 @@ def test_only_what_one_has_for_good_can_be_lent(own, cli):
 
 def test_a_review_shows_what_nobody_uses(own, cli):
     casemate.open(own).access.add_user("ben", ["auditor"])
-    found = {row["principal"]: row for row in cli("access", "review", "report", "--format", "json", "--config", own).value["principals"]}
+    found = {
+        row["principal"]: row
+        for row in cli("access", "review", "report", "--format", "json", "--config", own).value[
+            "principals"
+        ]
+    }
     assert found['User::"ben"']["last_seen"] is None
     assert "audit:read" in found['User::"ben"']["unused"]
     assert cli("access", "review", "report", "--days", "0", "--config", own).code == 2
@@ -499,7 +600,11 @@ def helpers(own, monkeypatch):
 @pytest.mark.parametrize("owner", ["eva", "bea"])
 def test_who_looks_after_accounts_does_not_take_over_owners(helpers, owner):
     hal = helpers("hal")
-    for change in (lambda: hal.set_password(owner, OTHER), lambda: hal.disable_user(owner), lambda: hal.remove_factors(owner)):
+    for change in (
+        lambda: hal.set_password(owner, OTHER),
+        lambda: hal.disable_user(owner),
+        lambda: hal.remove_factors(owner),
+    ):
         with pytest.raises(AccessDenied, match="is an owner"):
             change()
     hal.set_password("mia", OTHER)
@@ -550,13 +655,22 @@ def test_a_person_of_a_provider_is_not_the_user_of_the_machine_of_that_name(own)
     project = casemate.open(own)
     me = project.point.directory.current_user().name
     with project.database.transaction() as tx:
-        tx.execute(PRINCIPALS.update().where(PRINCIPALS.c.name == me).values(outside="https://login.example.org 1"))
+        tx.execute(
+            PRINCIPALS.update()
+            .where(PRINCIPALS.c.name == me)
+            .values(outside="https://login.example.org 1")
+        )
     with pytest.raises(AccessDenied, match="not known to this project"):
         project.point.identify()
 
 
 def test_an_account_is_one_at_a_provider(own):
-    for account in ("certificate ward-7", "https://login.example.org", "login.example.org 7", "ftp://x y"):
+    for account in (
+        "certificate ward-7",
+        "https://login.example.org",
+        "login.example.org 7",
+        "ftp://x y",
+    ):
         with pytest.raises(ConfigError, match="no account at a provider"):
             casemate.open(own).access.add_user("x", [], account=account)
 

@@ -1,4 +1,6 @@
-"""What holds for every command: options anywhere on the line, faults as JSON, completion by the shell."""
+"""What holds for every command: options anywhere on the line, faults as JSON, completion by the
+shell.
+"""
 
 import json
 import shutil
@@ -13,12 +15,35 @@ from casemate.core.errors import Error
 
 def test_the_shared_options_are_read_wherever_they_stand(tiny_project, cli):
     shared = ["--config", str(tiny_project)]
-    expected = cli("config", "show", *shared, "--format", "json", "-s", "train.folds=4", "-s", "run.retries=1").value
+    expected = cli(
+        "config", "show", *shared, "--format", "json", "-s", "train.folds=4", "-s", "run.retries=1"
+    ).value
     assert (expected["train"]["folds"], expected["run"]["retries"]) == (4, 1)
     for words in (
-        [*shared, "--format", "json", "-s", "train.folds=4", "-s", "run.retries=1", "config", "show"],
+        [
+            *shared,
+            "--format",
+            "json",
+            "-s",
+            "train.folds=4",
+            "-s",
+            "run.retries=1",
+            "config",
+            "show",
+        ],
         ["config", *shared, "-s", "train.folds=4", "--format=json", "show", "-s", "run.retries=1"],
-        ["-strain.folds=3", "--format", "json", "config", "-s", "train.folds=4", "show", "-s", "run.retries=1", *shared],
+        [
+            "-strain.folds=3",
+            "--format",
+            "json",
+            "config",
+            "-s",
+            "train.folds=4",
+            "show",
+            "-s",
+            "run.retries=1",
+            *shared,
+        ],
     ):
         assert cli(*words).value == expected, words
 
@@ -29,7 +54,9 @@ def test_the_value_of_a_shared_option_is_no_verb(tmp_path, cli, monkeypatch):
     assert (done.code, "no casemate.toml in" in done.err) == (2, True)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("doctor", "audit witness serve")])
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if name not in ("doctor", "audit witness serve")]
+)
 def test_every_command_says_its_fault_as_one_line_of_json(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try:
@@ -84,7 +111,12 @@ def test_bash_completes_verbs_actions_options_and_choices(cli, tmp_path):
     (tmp_path / "script").write_text(cli("completion", "bash").out)
 
     def offered(*words):
-        done = subprocess.run(["bash", "-c", BASH, "bash", tmp_path / "script", "casemate", *words], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["bash", "-c", BASH, "bash", tmp_path / "script", "casemate", *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return set(done.stdout.split())
 
     assert offered("") >= set(VERBS)
@@ -100,4 +132,9 @@ def test_other_shells_get_every_verb_and_accept_the_script(shell, cli, tmp_path)
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     (tmp_path / "script").write_text(script)
-    assert subprocess.run([shell, "-n", tmp_path / "script"], capture_output=True, text=True, check=False).stderr == ""
+    assert (
+        subprocess.run(
+            [shell, "-n", tmp_path / "script"], capture_output=True, text=True, check=False
+        ).stderr
+        == ""
+    )

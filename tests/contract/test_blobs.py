@@ -14,7 +14,13 @@ from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import S3Blobs, require_conditions
 from casemate.core.blobs.s3 import PART, split_url
-from casemate.core.errors import BackendError, BusyError, ConfigError, TransientError, VerificationError
+from casemate.core.errors import (
+    BackendError,
+    BusyError,
+    ConfigError,
+    TransientError,
+    VerificationError,
+)
 from casemate.operations import backup, models
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
@@ -79,7 +85,10 @@ def test_a_change_that_another_one_overtook_is_refused(blobs):
 
 def test_of_many_writers_of_one_name_one_wins(blobs):
     wins = []
-    threads = [threading.Thread(target=lambda n=n: wins.append(put(blobs, "ab/c", b"%d" % n))) for n in range(8)]
+    threads = [
+        threading.Thread(target=lambda n=n: wins.append(put(blobs, "ab/c", b"%d" % n)))
+        for n in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -113,7 +122,10 @@ def test_changed_cut_swapped_and_missing_objects_are_refused_and_mended_when_sto
     name = name_of(one)
     sealed = store.blobs.read(name)
     (key,) = [found for found in store.blobs.names() if found.startswith(name + ".")]
-    wrapped, foreign = store.blobs.read(key), next(f for f in store.blobs.names() if f.startswith(name_of(other) + "."))
+    wrapped, foreign = (
+        store.blobs.read(key),
+        next(f for f in store.blobs.names() if f.startswith(name_of(other) + ".")),
+    )
     for changed in (sealed[:-1], sealed[:40], b"", bytes([sealed[0] ^ 1]) + sealed[1:], sealed[:-5] + bytes([sealed[-5] ^ 1]) + sealed[-4:],
                     store.blobs.read(name_of(other))):  # fmt: skip
         overwrite(store.blobs, name, changed)
@@ -166,7 +178,11 @@ def test_a_server_that_ignores_conditions_is_found_out(s3_place, tmp_path, monke
     require_conditions(blobs)
     assert blobs.call("list_objects_v2", Prefix=s3_place.prefix).get("Contents", []) == []
     called = blobs.call
-    monkeypatch.setattr(blobs, "call", lambda method, name=None, IfNoneMatch=None, **words: called(method, name, **words))
+    monkeypatch.setattr(
+        blobs,
+        "call",
+        lambda method, name=None, IfNoneMatch=None, **words: called(method, name, **words),
+    )
     with pytest.raises(BackendError, match="ignores If-None-Match"):
         require_conditions(blobs)
 
@@ -189,7 +205,9 @@ def test_an_upload_that_breaks_off_leaves_nothing(s3_place, tmp_path, monkeypatc
 
 
 def test_a_download_that_breaks_off_is_no_object(s3_place, tmp_path, monkeypatch):
-    store = ObjectStore(S3Blobs(s3_place, tmp_path), KeyStore.create(tmp_path / "keys", "p").provider)
+    store = ObjectStore(
+        S3Blobs(s3_place, tmp_path), KeyStore.create(tmp_path / "keys", "p").provider
+    )
     digest = store.put(os.urandom(4_000_000))
     called = store.blobs.call
 
@@ -197,7 +215,9 @@ def test_a_download_that_breaks_off_is_no_object(s3_place, tmp_path, monkeypatch
         answer = called(method, name, **words)
         if method == "get_object" and not name.endswith(".key"):
             read = answer["Body"].read
-            answer["Body"].read = lambda amount=None: read(min(amount, 1000)) if answer["Body"].tell() < 2_000_000 else b""
+            answer["Body"].read = lambda amount=None: (
+                read(min(amount, 1000)) if answer["Body"].tell() < 2_000_000 else b""
+            )
         return answer
 
     monkeypatch.setattr(store.blobs, "call", cut)
@@ -205,7 +225,17 @@ def test_a_download_that_breaks_off_is_no_object(s3_place, tmp_path, monkeypatch
         store.get(digest)
 
 
-@pytest.mark.parametrize("url", ["s3://", "s3:bucket", "http://bucket/x", "s3://bucket/../x", "s3://user@bucket/", "s3://bucket/x?y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://",
+        "s3:bucket",
+        "http://bucket/x",
+        "s3://bucket/../x",
+        "s3://user@bucket/",
+        "s3://bucket/x?y",
+    ],
+)
 def test_impossible_places_are_refused(url):
     with pytest.raises(ConfigError, match="no place for objects"):
         split_url(url)
@@ -216,10 +246,21 @@ def test_an_endpoint_in_clear_text_elsewhere_is_refused(s3_place, tmp_path):
         S3Blobs(replace(s3_place, endpoint="http://s3.example.org"), tmp_path)
 
 
-def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own, cli, s3_server, s3_place, monkeypatch, tmp_path):
+def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(
+    own, cli, s3_server, s3_place, monkeypatch, tmp_path
+):
     monkeypatch.setenv("S3_ACCESS", s3_place.access_key)
     monkeypatch.setenv("S3_SECRET", s3_place.secret_key)
-    words = ("--endpoint", s3_place.endpoint, "--region", "us-east-1", "--access-key", "env:S3_ACCESS", "--secret-key", "env:S3_SECRET")
+    words = (
+        "--endpoint",
+        s3_place.endpoint,
+        "--region",
+        "us-east-1",
+        "--access-key",
+        "env:S3_ACCESS",
+        "--secret-key",
+        "env:S3_SECRET",
+    )
     where = ("--config", str(own))
     answer = cli("store", "objects", s3_place.url, *words, *where)
     assert answer.code == 0, answer.err
@@ -229,7 +270,11 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own,
     project = casemate.open(own)
     assert isinstance(project.objects.blobs, S3Blobs)
     assert project.models["wdbc"].verify()
-    sealed = {name: project.objects.blobs.read(name) for name in project.objects.blobs.names() if not name.endswith(".key")}
+    sealed = {
+        name: project.objects.blobs.read(name)
+        for name in project.objects.blobs.names()
+        if not name.endswith(".key")
+    }
     rotation.rotate(project, ["objects"])
     assert {name: project.objects.blobs.read(name) for name in sealed} == sealed
     rotation.destroy(project, "objects", 1)
@@ -238,14 +283,21 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(own,
     assert result.model.verify()
     rotation.rotate(project, ["objects"], compromised=True)
     assert examine(casemate.open(own)).damage == []
-    assert any(c["subject"] == "objects" and c["mark"] == "ok" for c in json.loads(cli("doctor", "--format", "json", *where).out))
+    assert any(
+        c["subject"] == "objects" and c["mark"] == "ok"
+        for c in json.loads(cli("doctor", "--format", "json", *where).out)
+    )
     backup.add_recipient(casemate.open(own), "me", passphrase="four or five words", keys=True)
     backup.create(casemate.open(own), tmp_path / "all.backup", with_keys=True)
-    restored, _ = backup.restore(tmp_path / "all.backup", tmp_path / "again", Opener("four or five words"))
+    restored, _ = backup.restore(
+        tmp_path / "all.backup", tmp_path / "again", Opener("four or five words")
+    )
     assert models.verify(restored, "wdbc")
     blobs = casemate.open(own).objects.blobs
     name = next(name for name in blobs.names() if not name.endswith(".key"))
-    s3_client(s3_server).put_object(Bucket=s3_place.bucket, Key=s3_place.prefix + name, Body=b"changed")
+    s3_client(s3_server).put_object(
+        Bucket=s3_place.bucket, Key=s3_place.prefix + name, Body=b"changed"
+    )
     assert len(examine(casemate.open(own)).damage) >= 1
     with pytest.raises(VerificationError):
         casemate.open(own).store.move_objects({})

@@ -1,4 +1,6 @@
-"""Durable runs on every store: leases, fencing, idempotency keys, retries, timeouts, reuse, cancellation."""
+"""Durable runs on every store: leases, fencing, idempotency keys, retries, timeouts, reuse,
+cancellation.
+"""
 
 import multiprocessing
 import os
@@ -12,7 +14,17 @@ from tests.conftest import wait_for
 from casemate.core import lease as leases
 from casemate.core.clock import SystemClock
 from casemate.core.engine import STAGES, Engine, RetryPolicy
-from casemate.core.errors import BackendError, BusyError, ConfigError, Error, LeaseLost, RunCancelled, StageTimeout, TransientError, VerificationError
+from casemate.core.errors import (
+    BackendError,
+    BusyError,
+    ConfigError,
+    Error,
+    LeaseLost,
+    RunCancelled,
+    StageTimeout,
+    TransientError,
+    VerificationError,
+)
 from casemate.core.store import open_store
 from casemate.core.types import Finding
 
@@ -34,7 +46,13 @@ class Journal:
 
 @pytest.fixture
 def engine(store, tmp_path):
-    return Engine(store, Journal(), SystemClock(), tmp_path / "runs", retry_policy=RetryPolicy(retries=2, backoff=0.01))
+    return Engine(
+        store,
+        Journal(),
+        SystemClock(),
+        tmp_path / "runs",
+        retry_policy=RetryPolicy(retries=2, backoff=0.01),
+    )
 
 
 def finding(text: str = "x") -> Finding:
@@ -83,7 +101,10 @@ def test_a_run_whose_process_is_gone_is_abandoned_by_one_with_other_inputs(engin
     first.step("data", Finding, finding)
     second = engine.begin(OTHER, "me")
     second.step("data", Finding, finding)
-    assert {row.id: row.state for row in engine.runs()} == {first.id: "abandoned", second.id: "interrupted"}
+    assert {row.id: row.state for row in engine.runs()} == {
+        first.id: "abandoned",
+        second.id: "interrupted",
+    }
     assert ("run:abandon", "done") in engine.journal.entries
 
 
@@ -137,16 +158,27 @@ def test_a_fault_that_is_not_transient_is_not_tried_again(engine):
     assert len(tries) == 1
 
 
-@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN], ids=["in front", "in the background of a script"])
+@pytest.mark.parametrize(
+    "before",
+    [signal.default_int_handler, signal.SIG_IGN],
+    ids=["in front", "in the background of a script"],
+)
 def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request):
     request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
     signal.signal(signal.SIGINT, before)
     slept = []
-    engine = Engine(store, Journal(), SystemClock(), tmp_path / "runs", retry_policy=RetryPolicy(timeouts={"train": 0.2}))
+    engine = Engine(
+        store,
+        Journal(),
+        SystemClock(),
+        tmp_path / "runs",
+        retry_policy=RetryPolicy(timeouts={"train": 0.2}),
+    )
     with pytest.raises(StageTimeout), engine.begin(SAME, "me") as run:
         run.step("data", Finding, finding)
         if before is signal.SIG_IGN:
-            os.kill(os.getpid(), signal.SIGINT)  # what the script's Ctrl-C sends to all: still ignored
+            # what the script's Ctrl-C sends to all: still ignored
+            os.kill(os.getpid(), signal.SIGINT)
         run.step("train", Finding, lambda: time.sleep(30) or slept.append(1) or finding())
     assert not slept
     assert engine.runs()[0].state == "failed"
@@ -278,10 +310,17 @@ def _start_many(url, path, folder, times, done):
     engine.store.close()
 
 
-def test_many_starts_from_many_processes_with_one_key_are_one_run(store, store_url, tmp_path, scale):
+def test_many_starts_from_many_processes_with_one_key_are_one_run(
+    store, store_url, tmp_path, scale
+):
     context = multiprocessing.get_context("spawn")
     done = context.Queue()
-    workers = [context.Process(target=_start_many, args=(*store_url, tmp_path / "runs", scale(50, 1000), done)) for _ in range(8)]
+    workers = [
+        context.Process(
+            target=_start_many, args=(*store_url, tmp_path / "runs", scale(50, 1000), done)
+        )
+        for _ in range(8)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -313,7 +352,9 @@ def _sleep_in_a_step(url, path, folder, answers, number):
         answers.put("interrupted")
 
 
-def test_a_worker_stopped_past_its_lease_and_continued_writes_nothing(store, store_url, tmp_path, scale, monkeypatch):
+def test_a_worker_stopped_past_its_lease_and_continued_writes_nothing(
+    store, store_url, tmp_path, scale, monkeypatch
+):
     monkeypatch.setattr(leases, "PATIENCE", 3)
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -323,7 +364,9 @@ def test_a_worker_stopped_past_its_lease_and_continued_writes_nothing(store, sto
     engine = Engine(store, Journal(), SystemClock(), folder)
     times = scale(3, 100)
     for number in range(times):
-        worker = context.Process(target=_sleep_in_a_step, args=(*store_url, folder, answers, number))
+        worker = context.Process(
+            target=_sleep_in_a_step, args=(*store_url, folder, answers, number)
+        )
         worker.start()
         wait_for((folder / f"ready-{number}").exists)
         os.kill(worker.pid, signal.SIGSTOP)
@@ -377,7 +420,11 @@ def test_a_living_worker_on_another_machine_keeps_its_run(engine, monkeypatch):
 
     def beat(_seconds):
         with engine.store.transaction() as tx:
-            tx.execute(leases.RUNS.update().where(leases.RUNS.c.id == run.id).values(beat=leases.RUNS.c.beat + 1))
+            tx.execute(
+                leases.RUNS.update()
+                .where(leases.RUNS.c.id == run.id)
+                .values(beat=leases.RUNS.c.beat + 1)
+            )
 
     monkeypatch.setattr(leases.time, "sleep", beat)
     with pytest.raises(BusyError, match="on other"):

@@ -21,7 +21,9 @@ def project_of(provider):
     return provider.project if hasattr(provider, "project") else provider.document.project
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data_key=st.binary(min_size=16, max_size=64), key=st.sampled_from(PURPOSES))
 def test_what_was_wrapped_comes_back(provider, data_key, key):
     wrapped = provider.wrap(key, data_key, "a table")
@@ -86,11 +88,16 @@ def test_after_a_rotation_new_keys_use_the_new_version_and_old_ones_still_open(p
     new = provider.wrap("objects", DATA_KEY)
     assert (provider.version_of(old), provider.version_of(new)) == (1, 2)
     assert provider.unwrap("objects", old) == provider.unwrap("objects", new) == DATA_KEY
-    assert [version.state for version in provider.versions()["objects"]] == ["decrypt-only", "active"]
+    assert [version.state for version in provider.versions()["objects"]] == [
+        "decrypt-only",
+        "active",
+    ]
     assert [version.state for version in provider.versions()["footer"]] == ["active"]
 
 
-def test_a_process_that_was_started_before_a_rotation_opens_what_was_wrapped_after_it(provider, open_provider):
+def test_a_process_that_was_started_before_a_rotation_opens_what_was_wrapped_after_it(
+    provider, open_provider
+):
     early = open_provider(project_of(provider))
     early.wrap("objects", DATA_KEY)
     provider.rotate("objects")
@@ -161,7 +168,12 @@ def test_secrets_come_from_vault_when_they_are_needed(openbao, monkeypatch):
     assert read_secret("vault:secret/casemate/db#password", servers) == "first"
     openbao.call("POST", "secret/data/casemate/db", {"data": {"password": "second"}})
     assert read_secret("vault:secret/casemate/db#password", servers) == "second"
-    for wrong in ("vault:secret/casemate/db#none", "vault:secret/casemate/none#password", "vault:db", "vault:secret/../x#y"):
+    for wrong in (
+        "vault:secret/casemate/db#none",
+        "vault:secret/casemate/none#password",
+        "vault:db",
+        "vault:secret/../x#y",
+    ):
         with pytest.raises(ConfigError):
             read_secret(wrong, servers)
     monkeypatch.setenv("TEST_VAULT_TOKEN", "s.nobody")
@@ -185,7 +197,9 @@ def test_secrets_come_from_aws_secrets_manager(aws):
         read_secret("aws-sm:casemate/plain#password", servers)
 
 
-def test_disabling_an_older_version_enables_nothing_and_enabling_a_newer_one_disables_nothing(provider):
+def test_disabling_an_older_version_enables_nothing_and_enabling_a_newer_one_disables_nothing(
+    provider,
+):
     for _ in range(3):
         provider.rotate("objects")
     states = lambda: [version.state for version in provider.versions()["objects"]]  # noqa: E731
@@ -198,13 +212,16 @@ def test_disabling_an_older_version_enables_nothing_and_enabling_a_newer_one_dis
     assert states() == ["disabled", "disabled", "decrypt-only", "active"]
 
 
-def test_a_version_that_another_process_disabled_or_destroyed_is_refused_at_once(provider, open_provider):
+def test_a_version_that_another_process_disabled_or_destroyed_is_refused_at_once(
+    provider, open_provider
+):
     early = open_provider(project_of(provider))
     old = early.wrap("objects", DATA_KEY)
     assert early.unwrap("objects", old) == DATA_KEY
     provider.rotate("objects")
     provider.destroy("objects", 1)
-    if hasattr(early, "document"):  # KMS and Vault refuse by themselves; moto's KMS does not, AWS does
+    # KMS and Vault refuse by themselves; moto's KMS does not, AWS does
+    if hasattr(early, "document"):
         with pytest.raises(BackendError, match="version 1 is destroyed"):
             early.unwrap("objects", old)
         assert early.version_of(early.wrap("objects", DATA_KEY)) == 2
@@ -236,10 +253,29 @@ def test_a_fault_of_aws_is_not_taken_for_tampering(aws, monkeypatch, code, fault
 
 def test_a_wrong_mount_and_a_wrong_login_are_named(openbao, monkeypatch):
     monkeypatch.setenv("TEST_VAULT_TOKEN", openbao.token)
-    wrong = VaultKeys(KeysTable(provider="vault", address=openbao.address, secret="env:TEST_VAULT_TOKEN", mount="nosuch"), "p")
-    for call in (wrong.prepare, wrong.versions, lambda: wrong.rotate("objects"), lambda: wrong.wrap("objects", DATA_KEY)):
+    wrong = VaultKeys(
+        KeysTable(
+            provider="vault", address=openbao.address, secret="env:TEST_VAULT_TOKEN", mount="nosuch"
+        ),
+        "p",
+    )
+    for call in (
+        wrong.prepare,
+        wrong.versions,
+        lambda: wrong.rotate("objects"),
+        lambda: wrong.wrap("objects", DATA_KEY),
+    ):
         with pytest.raises(BackendError):
             call()
-    stranger = VaultKeys(KeysTable(provider="vault", address=openbao.address, auth="approle", role="x", secret="env:TEST_VAULT_TOKEN"), "p")
+    stranger = VaultKeys(
+        KeysTable(
+            provider="vault",
+            address=openbao.address,
+            auth="approle",
+            role="x",
+            secret="env:TEST_VAULT_TOKEN",
+        ),
+        "p",
+    )
     with pytest.raises(BackendError, match="login was refused|denied"):
         stranger.wrap("objects", DATA_KEY)

@@ -1,4 +1,6 @@
-"""A login at a real OpenBao server outlives its token: renewed in time, fetched anew when refused, told when neither works."""
+"""A login at a real OpenBao server outlives its token: renewed in time, fetched anew when refused,
+told when neither works.
+"""
 
 import gc
 import json
@@ -31,12 +33,23 @@ def approle(openbao, tmp_path):
 
     def made(ttl, most=0, uses=0):
         name = f"r{token_hex(4)}"
-        limits = {"token_ttl": f"{ttl}s", "token_max_ttl": f"{most}s", "secret_id_num_uses": uses, "token_policies": "casemate"}
+        limits = {
+            "token_ttl": f"{ttl}s",
+            "token_max_ttl": f"{most}s",
+            "secret_id_num_uses": uses,
+            "token_policies": "casemate",
+        }
         openbao.call("POST", f"auth/approle/role/{name}", limits)
         role = openbao.call("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
         secret = openbao.call("POST", f"auth/approle/role/{name}/secret-id")["data"]["secret_id"]
         (tmp_path / "secret").write_text(secret)
-        table = {"provider": "vault", "address": openbao.address, "auth": "approle", "role": role, "secret": f"file:{tmp_path}/secret"}
+        table = {
+            "provider": "vault",
+            "address": openbao.address,
+            "auth": "approle",
+            "role": role,
+            "secret": f"file:{tmp_path}/secret",
+        }
         return KeysTable(**table)
 
     return made
@@ -91,7 +104,9 @@ def test_what_policy_denies_does_not_log_in_again_and_again(approle):
     assert len(tokens) == 1
 
 
-def test_a_login_that_cannot_be_renewed_is_told_once_and_recovers(approle, openbao, tmp_path, capsys):
+def test_a_login_that_cannot_be_renewed_is_told_once_and_recovers(
+    approle, openbao, tmp_path, capsys
+):
     table = approle(1, 1)
     keys = VaultKeys(table, f"p{token_hex(4)}")
     keys.prepare()
@@ -112,12 +127,17 @@ def test_a_login_that_cannot_be_renewed_is_told_once_and_recovers(approle, openb
 
 def test_a_token_that_was_replaced_in_its_file_is_read_again(openbao, tmp_path):
     def fresh():
-        made = openbao.call("POST", "auth/token/create", {"ttl": "600s", "policies": ["root"]})["auth"]["client_token"]
+        made = openbao.call("POST", "auth/token/create", {"ttl": "600s", "policies": ["root"]})[
+            "auth"
+        ]["client_token"]
         (tmp_path / "token").write_text(made)
         return made
 
     first = fresh()
-    keys = VaultKeys(KeysTable(provider="vault", address=openbao.address, secret=f"file:{tmp_path}/token"), f"p{token_hex(4)}")
+    keys = VaultKeys(
+        KeysTable(provider="vault", address=openbao.address, secret=f"file:{tmp_path}/token"),
+        f"p{token_hex(4)}",
+    )
     keys.prepare()
     wrapped = keys.wrap("objects", DATA_KEY)
     keys.login._since -= 2
@@ -132,7 +152,16 @@ def test_a_project_that_is_forgotten_takes_its_thread_along(approle):
     keys.prepare()
     del keys
     gc.collect()
-    wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name == "casemate-login" and thread.is_alive()] or gc.collect())
+    wait_for(
+        lambda: (
+            not [
+                thread
+                for thread in threading.enumerate()
+                if thread.name == "casemate-login" and thread.is_alive()
+            ]
+            or gc.collect()
+        )
+    )
 
 
 class Front(BaseHTTPRequestHandler):
@@ -142,10 +171,18 @@ class Front(BaseHTTPRequestHandler):
 
     def do_POST(self):
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        status, answer = 400, json.dumps({"__type": "ExpiredTokenException", "message": "expired"}).encode()
+        status, answer = (
+            400,
+            json.dumps({"__type": "ExpiredTokenException", "message": "expired"}).encode(),
+        )
         if "Credential=OLD/" not in self.headers["Authorization"]:
-            kept = {name: self.headers[name] for name in ("Content-Type", "X-Amz-Target", "X-Amz-Date", "Authorization")}
-            with urllib.request.urlopen(urllib.request.Request(self.behind, content, kept)) as reply:
+            kept = {
+                name: self.headers[name]
+                for name in ("Content-Type", "X-Amz-Target", "X-Amz-Date", "Authorization")
+            }
+            with urllib.request.urlopen(
+                urllib.request.Request(self.behind, content, kept)
+            ) as reply:
                 status, answer = reply.status, reply.read()
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
@@ -167,10 +204,18 @@ def test_aws_credentials_that_were_replaced_are_read_again(aws, tmp_path, monkey
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
 
     def credentials(key):
-        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = s\naws_session_token = t\n")
+        file.write_text(
+            f"[default]\naws_access_key_id = {key}\naws_secret_access_key = s\naws_session_token"
+            " = t\n"
+        )
 
     credentials("NEW")
-    keys = AwsKeys(KeysTable(provider="aws", region="eu-central-1", endpoint=f"http://127.0.0.1:{server.server_port}"), f"p{token_hex(4)}")
+    keys = AwsKeys(
+        KeysTable(
+            provider="aws", region="eu-central-1", endpoint=f"http://127.0.0.1:{server.server_port}"
+        ),
+        f"p{token_hex(4)}",
+    )
     keys.prepare()
     wrapped = keys.wrap("objects", DATA_KEY)
     credentials("OLD")

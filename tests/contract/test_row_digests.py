@@ -11,7 +11,9 @@ from casemate.operations.fsck import examine
 
 @pytest.fixture
 def moved(home, tmp_path, empty_database, cli):
-    """A project on PostgreSQL where something happened; (folder, token, runs SQL as the database's administrator)."""
+    """A project on PostgreSQL where something happened; (folder, token, runs SQL as the database's
+    administrator).
+    """
     from casemate.operations import scaffold
 
     root = tmp_path / "project"
@@ -51,7 +53,10 @@ def test_sql_does_not_slip_in_between_the_check_and_the_commit(moved):
     with project.database.transaction() as tx:
         project.point.directory.add(tx, "bea", ["scientist"])
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
-            run("SET LOCAL lock_timeout = '200ms'", "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
+            run(
+                "SET LOCAL lock_timeout = '200ms'",
+                "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'",
+            )
     assert examine(project).outcome == "intact"
     project.database.close()
 
@@ -68,8 +73,9 @@ CODE = {
     "a view that knows who asks": (
         "ALTER TABLE principal RENAME TO people",
         (
-            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN current_query() LIKE '%%WHERE%%' THEN '[\"owner\"]'::json ELSE roles END AS roles,"
-            " models, created, disabled, outside FROM people"
+            "CREATE VIEW principal AS SELECT kind, name, CASE WHEN current_query() LIKE '%%WHERE%%'"
+            " THEN '[\"owner\"]'::json ELSE roles END AS roles, models, created, disabled, outside"
+            " FROM people"
         ),
     ),
     "row security": (
@@ -85,7 +91,9 @@ CODE = {
 
 
 @pytest.mark.parametrize("code", CODE)
-def test_code_in_a_postgresql_database_makes_casemate_write_nothing_and_see_nothing_else(moved, code):
+def test_code_in_a_postgresql_database_makes_casemate_write_nothing_and_see_nothing_else(
+    moved, code
+):
     root, _, run = moved
     run(*CODE[code])
     project = casemate.open(root)

@@ -1,4 +1,6 @@
-"""A database server as the source of a table: asked in a transaction that can write nothing, its password by reference."""
+"""A database server as the source of a table: asked in a transaction that can write nothing, its
+password by reference.
+"""
 
 import decimal
 
@@ -24,21 +26,43 @@ def visits(empty_database):
     url = sa.make_url(empty_database)
     with psycopg.connect(empty_database) as connection:
         connection.execute(
-            "CREATE TABLE visits (code text, age int, paid numeric(10, 2), at timestamptz, seen date, well bool, big bigint, tags int[], y text)"
+            "CREATE TABLE visits (code text, age int, paid numeric(10, 2), at timestamptz, seen"
+            " date, well bool, big bigint, tags int[], y text)"
         )
         connection.execute("CREATE SEQUENCE numbers")
         for row in range(ROWS):
             connection.execute(
                 "INSERT INTO visits VALUES (%s, %s, %s, now(), '2024-01-02', %s, %s, '{1}', %s)",
-                (f"00{row}", row if row % 7 else None, decimal.Decimal(row) / 4, row % 3 == 0, 2**60 + row, "pq"[row % 2]),
+                (
+                    f"00{row}",
+                    row if row % 7 else None,
+                    decimal.Decimal(row) / 4,
+                    row % 3 == 0,
+                    2**60 + row,
+                    "pq"[row % 2],
+                ),
             )
     return url._replace(password=None).render_as_string()
 
 
-def options(visits, monkeypatch, query="SELECT code, age, paid, at, seen, well, big, y FROM visits ORDER BY code", **more):
+def options(
+    visits,
+    monkeypatch,
+    query="SELECT code, age, paid, at, seen, well, big, y FROM visits ORDER BY code",
+    **more,
+):
     monkeypatch.setenv("VISITS", SECRET)  # this server trusts whoever comes over its socket
     codes = {"big": ColumnTable(type="category"), "code": ColumnTable(type="category")}
-    return DataTable(**{"source": visits, "target": "y", "query": query, "password": "env:VISITS", "columns": codes, **more})
+    return DataTable(
+        **{
+            "source": visits,
+            "target": "y",
+            "query": query,
+            "password": "env:VISITS",
+            "columns": codes,
+            **more,
+        }
+    )
 
 
 def test_an_answer_is_read_to_the_last_digit(visits, monkeypatch):
@@ -49,7 +73,9 @@ def test_an_answer_is_read_to_the_last_digit(visits, monkeypatch):
     assert table["big"].to_pylist()[:2] == [str(2**60), str(2**60 + 1)]
     assert table["age"].to_pylist()[0] is None
     assert table["paid"].to_pylist()[1] == 0.25
-    assert files.digest(asked.source, table) == files.digest(asked.source, source.read(asked.source, asked)[0])
+    assert files.digest(asked.source, table) == files.digest(
+        asked.source, source.read(asked.source, asked)[0]
+    )
 
 
 def test_a_query_writes_nothing_and_wrong_ones_are_named(visits, monkeypatch):
@@ -69,7 +95,9 @@ def test_a_query_writes_nothing_and_wrong_ones_are_named(visits, monkeypatch):
     assert source.read(asked.source, asked)[0].num_rows == ROWS
 
 
-def test_a_password_in_the_address_a_missing_query_and_a_server_that_is_away_are_refused(visits, monkeypatch):
+def test_a_password_in_the_address_a_missing_query_and_a_server_that_is_away_are_refused(
+    visits, monkeypatch
+):
     asked = options(visits, monkeypatch)
     with pytest.raises(ConfigError, match="holds a password") as caught:
         source.read(f"postgresql://me:{SECRET}@127.0.0.1/x", asked)
@@ -86,7 +114,9 @@ def test_a_password_in_the_address_a_missing_query_and_a_server_that_is_away_are
 
 def test_a_project_is_made_of_a_query_and_says_it(visits, monkeypatch, tmp_path):
     asked = options(visits, monkeypatch)
-    plan = scaffold.from_table(tmp_path / "p", asked.source, "y", reading={"query": asked.query, "password": "env:VISITS"})
+    plan = scaffold.from_table(
+        tmp_path / "p", asked.source, "y", reading={"query": asked.query, "password": "env:VISITS"}
+    )
     project = scaffold.create(tmp_path / "p", plan)
     assert project.config.data.query == asked.query
     assert project.config.data.source == asked.source
@@ -99,10 +129,19 @@ def test_a_project_is_made_of_a_query_and_says_it(visits, monkeypatch, tmp_path)
 def test_init_and_a_run_ask_once_each_and_what_changed_there_is_seen(visits, monkeypatch, tmp_path):
     import psycopg
 
-    asked, times = options(visits, monkeypatch, "SELECT well, age, paid, y FROM visits ORDER BY code", columns={}), []
+    asked, times = (
+        options(
+            visits, monkeypatch, "SELECT well, age, paid, y FROM visits ORDER BY code", columns={}
+        ),
+        [],
+    )
     ask = databases.read_server
-    monkeypatch.setattr(databases, "read_server", lambda *given: times.append(given[0]) or ask(*given))
-    plan = scaffold.from_table(tmp_path / "p", asked.source, "y", reading={"query": asked.query, "password": "env:VISITS"})
+    monkeypatch.setattr(
+        databases, "read_server", lambda *given: times.append(given[0]) or ask(*given)
+    )
+    plan = scaffold.from_table(
+        tmp_path / "p", asked.source, "y", reading={"query": asked.query, "password": "env:VISITS"}
+    )
     assert len(times) == 1
     project = scaffold.create(tmp_path / "p", plan)
 

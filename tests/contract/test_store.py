@@ -75,12 +75,17 @@ def test_a_reader_sees_one_state_while_others_write(store):
     with store.reading() as tx:
         before = tx.execute(sa.select(sa.func.count()).select_from(PRINCIPALS)).scalar()
         add(store, "bea")
-        assert tx.execute(sa.select(sa.func.count()).select_from(PRINCIPALS)).scalar() == before == 1
+        assert (
+            tx.execute(sa.select(sa.func.count()).select_from(PRINCIPALS)).scalar() == before == 1
+        )
     assert names(store) == ["ana", "bea"]
 
 
 def test_prepared_statements_are_part_of_the_transaction_and_see_one_state(store):
-    insert, query = Prepared(KEYS.insert()), Prepared(sa.select(KEYS.c.id, KEYS.c.wrapped).order_by(KEYS.c.id))
+    insert, query = (
+        Prepared(KEYS.insert()),
+        Prepared(sa.select(KEYS.c.id, KEYS.c.wrapped).order_by(KEYS.c.id)),
+    )
     with pytest.raises(RuntimeError), store.transaction() as tx:
         insert(tx, [{"id": 900, "wrapped": b"\x00\xff"}])
         raise RuntimeError
@@ -93,7 +98,11 @@ def test_prepared_statements_are_part_of_the_transaction_and_see_one_state(store
         with store.transaction() as other:
             insert(other, [{"id": 904, "wrapped": b""}])
         assert [tuple(row) for row in query.rows(tx)] == [tuple(row) for row in before]
-    assert [(key, bytes(wrapped)) for key, wrapped in before][-3:] == [(901, b"\x00\xff"), (902, b"more"), (903, b"changed")]
+    assert [(key, bytes(wrapped)) for key, wrapped in before][-3:] == [
+        (901, b"\x00\xff"),
+        (902, b"more"),
+        (903, b"changed"),
+    ]
 
 
 def test_a_prepared_statement_fails_as_any_other_does(store):
@@ -151,7 +160,12 @@ def test_a_store_that_is_away_is_a_back_end_fault(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("url", "told"), [("mysql://a@b/c", "no back end"), ("postgresql://u:secret@h/d", "holds a password"), ("::", "not a database URL")]
+    ("url", "told"),
+    [
+        ("mysql://a@b/c", "no back end"),
+        ("postgresql://u:secret@h/d", "holds a password"),
+        ("::", "not a database URL"),
+    ],
 )
 def test_a_store_url_that_casemate_does_not_take_is_a_configuration_error(tmp_path, url, told):
     with pytest.raises(ConfigError, match=told) as caught:
@@ -167,19 +181,26 @@ def test_a_password_in_a_url_reaches_neither_the_screen_nor_the_log(clinic, cli)
 
 
 def _before_rows(index, salt, body):
-    """(index, salt, body, leaf) of an entry as it was before entries stated the rows that give rights."""
+    """(index, salt, body, leaf) of an entry as it was before entries stated the rows that give
+    rights.
+    """
     entry = msgspec.json.decode(body)
     del entry["rows"]
     body = msgspec.json.encode(entry, order="deterministic")
     return index, salt, body, leaf_hash(leaf_entry(salt, body))
 
 
-def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodies_sealed(tiny_project, cli):
+def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodies_sealed(
+    tiny_project, cli
+):
     """What revision 0001 wrote, made by its own migration and the bodies as 0.1 kept them."""
     project = casemate.open(tiny_project)
     with project.database.reading() as tx:
         opened = [_before_rows(*entry[:3]) for entry in project.log._opened(tx, 0, 100)]
-        principals = [tuple(row) for row in tx.exec_driver_sql("SELECT kind, name, roles, models FROM principal")]
+        principals = [
+            tuple(row)
+            for row in tx.exec_driver_sql("SELECT kind, name, roles, models FROM principal")
+        ]
     frontier = Frontier()
     for *_, leaf in opened:
         frontier.append(leaf)
@@ -197,10 +218,15 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
         tx.exec_driver_sql("DROP TABLE alembic_version")
         tx.exec_driver_sql("PRAGMA user_version = 1")
         for index, salt, body, leaf in opened:
-            tx.exec_driver_sql('INSERT INTO audit_entry ("index", salt, body, leaf) VALUES (?, ?, ?, ?)', (index, salt, body, leaf))
+            tx.exec_driver_sql(
+                'INSERT INTO audit_entry ("index", salt, body, leaf) VALUES (?, ?, ?, ?)',
+                (index, salt, body, leaf),
+            )
         tx.exec_driver_sql("INSERT INTO audit_head VALUES (?, ?, ?)", head)
         for row in principals:
-            tx.exec_driver_sql("INSERT INTO principal (kind, name, roles, models) VALUES (?, ?, ?, ?)", row)
+            tx.exec_driver_sql(
+                "INSERT INTO principal (kind, name, roles, models) VALUES (?, ?, ?, ?)", row
+            )
         tx.exec_driver_sql("INSERT INTO run VALUES ('r1', 'i', 'u', 'passed', 's', 'e', NULL)")
         tx.exec_driver_sql("INSERT INTO step VALUES ('r1', 'data', x'7b7d', 'd', 'f', 1.0, 'i')")
     old.close()
@@ -218,11 +244,17 @@ def test_a_catalogue_of_casemate_0_1_is_refused_and_then_upgraded_with_its_bodie
     assert upgraded.engine.runs()[0].id == "r1"
     upgraded.database.close()
     with driver.connect(path) as database:
-        assert not [row for row in database.execute("SELECT sealed FROM audit_entry") if b"project:create" in row[0]]
+        assert not [
+            row
+            for row in database.execute("SELECT sealed FROM audit_entry")
+            if b"project:create" in row[0]
+        ]
     database.close()
 
 
-def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, tiny, empty_database, cli):
+def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(
+    tmp_path, tiny, empty_database, cli
+):
     root = tmp_path / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
@@ -247,25 +279,43 @@ def test_a_project_moves_to_postgresql_and_back_and_goes_on_working(tmp_path, ti
 
 
 def waiting(project):
-    """Messages, a run that a crash interrupted, and a token, as they wait in a catalogue that is moved."""
+    """Messages, a run that a crash interrupted, and a token, as they wait in a catalogue that is
+    moved.
+    """
     with project.database.transaction() as tx:
         for number in range(3):
             project.outbox.enqueue(tx, "run:passed", f"waiting-{number}", {"number": number})
-    with pytest.raises(KeyboardInterrupt), project.engine.begin(dict.fromkeys(STAGES, "interrupted"), "tester", key="waiting"):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        project.engine.begin(dict.fromkeys(STAGES, "interrupted"), "tester", key="waiting"),
+    ):
         raise KeyboardInterrupt
 
 
 def written(project):
-    """A write into every table whose rows the database numbers, and the ordinary ways into the others."""
+    """A write into every table whose rows the database numbers, and the ordinary ways into the
+    others.
+    """
     with project.database.transaction() as tx:
         project.outbox.enqueue(tx, "run:passed", f"after-{project.database.name}", {})
         for table in METADATA.sorted_tables:
             if table.autoincrement_column is not None:
-                row = dict(tx.execute(sa.select(table).order_by(table.autoincrement_column.desc())).mappings().first())
-                row = {column.name: _other(column, row[column.name]) for column in table.columns if column is not table.autoincrement_column}
+                row = dict(
+                    tx.execute(sa.select(table).order_by(table.autoincrement_column.desc()))
+                    .mappings()
+                    .first()
+                )
+                row = {
+                    column.name: _other(column, row[column.name])
+                    for column in table.columns
+                    if column is not table.autoincrement_column
+                }
                 before = tx.execute(sa.select(sa.func.max(table.autoincrement_column))).scalar()
                 tx.execute(table.insert().values(**row))
-                assert tx.execute(sa.select(sa.func.max(table.autoincrement_column))).scalar() == before + 1, table.name
+                assert (
+                    tx.execute(sa.select(sa.func.max(table.autoincrement_column))).scalar()
+                    == before + 1
+                ), table.name
                 tx.execute(table.delete().where(table.autoincrement_column == before + 1))
     project.log.record("tester", "test:after", "r", "done")
     project.point.anomalies.probing('User::"ana"', f"asks in {project.database.name}")
@@ -276,7 +326,9 @@ def _other(column, value):
     return f"other-{value}" if column.unique else value
 
 
-def test_a_moved_catalogue_takes_a_write_in_every_table_and_goes_on_with_what_waited(tmp_path, tiny, empty_database, cli):
+def test_a_moved_catalogue_takes_a_write_in_every_table_and_goes_on_with_what_waited(
+    tmp_path, tiny, empty_database, cli
+):
     root = tmp_path / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
@@ -298,18 +350,33 @@ def test_a_moved_catalogue_takes_a_write_in_every_table_and_goes_on_with_what_wa
     assert len([path for path in (root / "told").iterdir() if b"waiting" in path.read_bytes()]) == 3
 
 
-def test_numbers_that_would_be_given_out_again_are_found_and_mended(tmp_path, tiny, empty_database, cli):
+def test_numbers_that_would_be_given_out_again_are_found_and_mended(
+    tmp_path, tiny, empty_database, cli
+):
     """What a catalogue looks like that an older casemate has moved."""
     root = tmp_path / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
     assert cli("store", "migrate", empty_database, "--config", root).code == 0
     project = casemate.open(root)
-    row = {"key": "k", "target": "t", "event": "e", "payload": b"{}", "created": "c", "state": "dead", "attempts": 0, "due": "d"}
+    row = {
+        "key": "k",
+        "target": "t",
+        "event": "e",
+        "payload": b"{}",
+        "created": "c",
+        "state": "dead",
+        "attempts": 0,
+        "due": "d",
+    }
     with project.database.transaction() as tx:
         tx.execute(METADATA.tables["outbox"].insert().values(id=7, **{**row, "payload": MESSAGE}))
     answer = cli("fsck", "--config", root)
-    assert (answer.code, "outbox.id" in answer.out, "casemate fsck --repair" in answer.out) == (4, True, True)
+    assert (answer.code, "outbox.id" in answer.out, "casemate fsck --repair" in answer.out) == (
+        4,
+        True,
+        True,
+    )
     assert cli("fsck", "--repair", "--config", root).code == 0
     assert cli("fsck", "--config", root).code == 0
     with project.database.transaction() as tx:
@@ -326,7 +393,9 @@ def interrupt(monkeypatch, name):
 
 
 @pytest.mark.parametrize("at", ["_point_to", "set_aside"])
-def test_a_move_that_was_interrupted_is_named_and_finished(tmp_path, tiny, empty_database, cli, monkeypatch, at):
+def test_a_move_that_was_interrupted_is_named_and_finished(
+    tmp_path, tiny, empty_database, cli, monkeypatch, at
+):
     root = tmp_path / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
@@ -353,7 +422,9 @@ def test_a_move_that_was_interrupted_is_named_and_finished(tmp_path, tiny, empty
     assert back.code == 0, back.err
 
 
-def test_a_move_back_that_was_interrupted_is_finished_by_the_same_command(tmp_path, tiny, empty_database, cli, monkeypatch):
+def test_a_move_back_that_was_interrupted_is_finished_by_the_same_command(
+    tmp_path, tiny, empty_database, cli, monkeypatch
+):
     root = tmp_path / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))

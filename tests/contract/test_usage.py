@@ -26,14 +26,18 @@ def test_what_is_used_adds_up_by_window(store):
     assert one.of(*MINUTE[:3], 0) == {1000: Used(1, 1, 1)}, "what is too old to count is forgotten"
 
 
-def test_two_gateways_on_one_postgresql_share_limits_releases_revocations_and_the_log(own, empty_database):
+def test_two_gateways_on_one_postgresql_share_limits_releases_revocations_and_the_log(
+    own, empty_database
+):
     project = casemate.open(own)
     project.store.move(empty_database, None)
     project = casemate.open(own)
     assert project.run(start="release").model.reference == "wdbc@2"
     project.models["wdbc@1"].promote()
     token, identifier = new_token(project, "ward")
-    slow, _ = project.access.create_token("slow", ["client"], ["*"], datetime.timedelta(hours=1), TokenLimits(rate=20))
+    slow, _ = project.access.create_token(
+        "slow", ["client"], ["*"], datetime.timedelta(hours=1), TokenLimits(rate=20)
+    )
     with serving(own) as one, serving(own) as other:
         both = [Caller(running, token) for running in (one, other)]
         assert [caller("POST", INFER, BODY)[0] for caller in both] == [200, 200]

@@ -1,4 +1,6 @@
-"""Changelog fragments: named so that the tool takes them, with words in them; none is lost, and older releases stay."""
+"""Changelog fragments: named so that the tool takes them, with words in them; none is lost, and
+older releases stay.
+"""
 
 import re
 import subprocess
@@ -9,7 +11,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["towncrier"]
 KINDS = {kind["directory"] for kind in SETTINGS["type"]}
-FRAGMENTS = [path for path in (ROOT / "changes").iterdir() if path.name not in SETTINGS["ignore"] and not path.name.startswith(".")]
+FRAGMENTS = [
+    path
+    for path in (ROOT / "changes").iterdir()
+    if path.name not in SETTINGS["ignore"] and not path.name.startswith(".")
+]
 
 
 def test_every_fragment_is_named_by_an_issue_or_some_words_and_a_kind_and_says_something():
@@ -21,7 +27,13 @@ def test_every_fragment_is_named_by_an_issue_or_some_words_and_a_kind_and_says_s
 
 
 def test_what_the_next_release_says_holds_every_fragment():
-    draft = subprocess.run([sys.executable, "-m", "towncrier", "build", "--draft"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    draft = subprocess.run(
+        [sys.executable, "-m", "towncrier", "build", "--draft"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     for path in FRAGMENTS:
         assert " ".join(path.read_text().split())[:60] in " ".join(draft.split()), path.name
 

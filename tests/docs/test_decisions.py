@@ -8,13 +8,19 @@ import pytest
 
 ADR = Path(__file__).parents[2] / "docs" / "adr"
 PAGES = sorted(ADR.glob("[0-9]*.md"))
-STATUS = re.compile(r"Date: (\d{4}-\d\d-\d\d)\. Status: (accepted|replaced by \[\d{4}\]\([^)]+\))(; .+)?\.")
+STATUS = re.compile(
+    r"Date: (\d{4}-\d\d-\d\d)\. Status: (accepted|replaced by \[\d{4}\]\([^)]+\))(; .+)?\."
+)
 PARTS = ["Context", "Options", "Decision", "Consequences"]
 
 
 def parts(text: str) -> list[str]:
-    """The parts in their order; a decision may have several paragraphs of one part ("Decision, figures")."""
-    named = [name for name in re.findall(r"^\*\*(\w+)[^*]*\*\*", text, re.MULTILINE) if name in PARTS]
+    """The parts in their order; a decision may have several paragraphs of one part ("Decision,
+    figures").
+    """
+    named = [
+        name for name in re.findall(r"^\*\*(\w+)[^*]*\*\*", text, re.MULTILINE) if name in PARTS
+    ]
     return [name for place, name in enumerate(named) if place == 0 or named[place - 1] != name]
 
 
@@ -29,7 +35,11 @@ def test_a_decision_has_a_title_a_date_a_status_and_four_parts_in_order(page):
     assert empty == ""
     assert STATUS.fullmatch(status), status
     assert parts(page.read_text()) == PARTS
-    texts = re.split(r"^\*\*(?:Context|Options|Decision|Consequences)[^*]*\*\*", page.read_text(), flags=re.MULTILINE)[1:]
+    texts = re.split(
+        r"^\*\*(?:Context|Options|Decision|Consequences)[^*]*\*\*",
+        page.read_text(),
+        flags=re.MULTILINE,
+    )[1:]
     assert all(len(text.split()) >= 5 for text in texts), "a part without words"
 
 
@@ -41,8 +51,17 @@ def test_a_status_that_names_another_decision_names_a_later_one_that_exists(page
 
 
 def test_the_index_names_every_decision_once_by_its_title():
-    lines = re.findall(r"^- \[(\d{4})\]\(([^)]+)\) (.+)$", (ADR / "README.md").read_text(), re.MULTILINE)
-    assert lines == [(page.name[:4], page.name, page.read_text().splitlines()[0].removeprefix(f"# {page.name[:4]} ")) for page in PAGES]
+    lines = re.findall(
+        r"^- \[(\d{4})\]\(([^)]+)\) (.+)$", (ADR / "README.md").read_text(), re.MULTILINE
+    )
+    assert lines == [
+        (
+            page.name[:4],
+            page.name,
+            page.read_text().splitlines()[0].removeprefix(f"# {page.name[:4]} "),
+        )
+        for page in PAGES
+    ]
 
 
 def test_decisions_are_dated_in_their_order():

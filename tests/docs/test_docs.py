@@ -1,4 +1,6 @@
-"""Every code block of the docs runs, page by page, in an empty folder; the reference is what the code says."""
+"""Every code block of the docs runs, page by page, in an empty folder; the reference is what the
+code says.
+"""
 
 import os
 import re
@@ -12,7 +14,9 @@ from markdown_it import MarkdownIt
 from casemate import config as configuration
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(path for folder in ("tutorial", "how-to") for path in (ROOT / "docs" / folder).glob("*.md"))
+PAGES = sorted(
+    path for folder in ("tutorial", "how-to") for path in (ROOT / "docs" / folder).glob("*.md")
+)
 RUNNERS = {"sh": ["bash", "-euo", "pipefail"], "python": [sys.executable]}
 
 
@@ -24,7 +28,11 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs_as_printed(page, tmp_path):
-    environment = {**os.environ, "HOME": str(tmp_path / "home"), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path / "home"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     (tmp_path / "home").mkdir()
     where = tmp_path / "work"
     where.mkdir()
@@ -34,7 +42,15 @@ def test_every_block_of_a_page_runs_as_printed(page, tmp_path):
             continue
         script = tmp_path / "block"
         script.write_text(code + (f"\npwd > {tmp_path / 'where'}\n" if kind == "sh" else ""))
-        done = subprocess.run([*RUNNERS[kind], str(script)], cwd=where, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(
+            [*RUNNERS[kind], str(script)],
+            cwd=where,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
         assert done.returncode == 0, f"{page.name}:\n{code}\n{done.stdout}\n{done.stderr}"
         if kind == "sh":
             where = Path((tmp_path / "where").read_text().strip())
@@ -48,7 +64,10 @@ def test_every_block_names_a_kind_that_is_run_or_shown():
 
 
 def test_every_piece_of_configuration_in_the_docs_is_valid():
-    least = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
+    least = (
+        '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource ='
+        ' "t.csv"\ntarget = "y"\n'
+    )
     pieces = [code for page in PAGES for kind, code in blocks(page) if kind == "toml"]
     assert pieces
     for code in pieces:
@@ -58,12 +77,24 @@ def test_every_piece_of_configuration_in_the_docs_is_valid():
 def test_the_readme_fits_one_screen_and_names_the_promised_commands():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 60
-    for word in ("make demo", "make test", "casemate init", "casemate run", "casemate verify", "casemate serve"):
+    for word in (
+        "make demo",
+        "make test",
+        "casemate init",
+        "casemate run",
+        "casemate verify",
+        "casemate serve",
+    ):
         assert word in text
 
 
 def test_the_reference_is_up_to_date():
-    done = subprocess.run([sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -80,6 +111,14 @@ def test_the_tests_that_the_threat_model_names_exist():
 
 
 def test_no_lock_or_text_names_a_host_or_a_machine_path():
-    for path in [*(ROOT / "requirements").glob("*"), *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "pyproject.toml", ROOT / "Makefile"]:
+    for path in [
+        *(ROOT / "requirements").glob("*"),
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "pyproject.toml",
+        ROOT / "Makefile",
+    ]:
         text = path.read_text()
-        assert not re.search(r"(?<!no-emit-)index-url|pypi\.org|pythonhosted|/work/|/root/", text), path
+        assert not re.search(
+            r"(?<!no-emit-)index-url|pypi\.org|pythonhosted|/work/|/root/", text
+        ), path

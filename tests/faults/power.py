@@ -1,8 +1,10 @@
-"""Power loss: from a system-call trace of a run to every state that its disk may be in when the power goes.
+"""Power loss: from a system-call trace of a run to every state that its disk may be in when the
+power goes.
 
-The model is POSIX's with ext4's habits: a file's bytes are durable after its fsync, a name after the fsync of its folder (a
-new file's name also with its own fsync). What was not synced may be there, may be missing, and may be torn at a 512-byte
-sector. `states` yields, for the moment before operation `k`, the worst, the best and mixed cases.
+The model is POSIX's with ext4's habits: a file's bytes are durable after its fsync, a name after
+the fsync of its folder (a new file's name also with its own fsync). What was not synced may be
+there, may be missing, and may be torn at a 512-byte sector. `states` yields, for the moment before
+operation `k`, the worst, the best and mixed cases.
 """
 
 import random
@@ -65,7 +67,11 @@ def changed(content: bytes, kind: str, offset: int, new: bytes) -> bytes:
 
 def record(words: list[str], log: Path, **usual) -> subprocess.CompletedProcess:
     """Run a command under strace."""
-    return subprocess.run(["strace", "-f", "-s", "9999999", "-xx", "-o", str(log), "-e", f"trace={CALLS}", *words], check=False, **usual)
+    return subprocess.run(
+        ["strace", "-f", "-s", "9999999", "-xx", "-o", str(log), "-e", f"trace={CALLS}", *words],
+        check=False,
+        **usual,
+    )
 
 
 def lines(log: Path) -> Iterator[tuple[str, str, int]]:
@@ -110,7 +116,11 @@ def operations(log: Path, root: Path) -> list[Op]:  # noqa: PLR0912 - one branch
             ops.append(Op("ack", texts[0].decode().strip()[4:]))
         elif call in {"rename", "link"} and inside(texts[-1].decode()):
             ops.append(Op(call, texts[0].decode(), texts[1].decode()))
-        elif call in {"unlink", "unlinkat", "rmdir"} and texts and texts[0].decode().startswith(prefix):
+        elif (
+            call in {"unlink", "unlinkat", "rmdir"}
+            and texts
+            and texts[0].decode().startswith(prefix)
+        ):
             ops.append(Op("unlink", texts[0].decode()))
         elif call == "mkdir" and inside(texts[0].decode()):
             ops.append(Op("mkdir", texts[0].decode()))
@@ -120,7 +130,9 @@ def operations(log: Path, root: Path) -> list[Op]:  # noqa: PLR0912 - one branch
                 ops.append(Op("write", path, offset=offset, content=texts[0][:value]))
                 files[number][1] += value
             elif call == "pwrite64":
-                ops.append(Op("write", path, offset=int(args.rsplit(",", 1)[1]), content=texts[0][:value]))
+                ops.append(
+                    Op("write", path, offset=int(args.rsplit(",", 1)[1]), content=texts[0][:value])
+                )
             elif call == "ftruncate":
                 ops.append(Op("cut", path, offset=int(args.split(",")[1])))
             elif call in {"fsync", "fdatasync"}:
@@ -135,7 +147,9 @@ class Disk:
 
     def __init__(self, root: Path, start: dict[str, bytes], folders: set[str]) -> None:
         self.root = str(root)
-        self.live: dict[str, Inode] = {name: Inode(content, [], content) for name, content in start.items()}
+        self.live: dict[str, Inode] = {
+            name: Inode(content, [], content) for name, content in start.items()
+        }
         self.folders = set(folders) | {self.root}
         self.durable: dict[str, Inode] = dict(self.live)
         self.durable_folders = set(self.folders)
@@ -171,16 +185,29 @@ class Disk:
         inside = lambda name: name.rpartition("/")[0] == path  # noqa: E731
         moved = {name for name in self.durable_folders if inside(name)} - self.folders
         for gone in moved:  # a folder that was renamed or removed: everything below left with it
-            self.durable = {name: inode for name, inode in self.durable.items() if not name.startswith(f"{gone}/")}
-            self.durable_folders = {name for name in self.durable_folders if name != gone and not name.startswith(f"{gone}/")}
+            self.durable = {
+                name: inode
+                for name, inode in self.durable.items()
+                if not name.startswith(f"{gone}/")
+            }
+            self.durable_folders = {
+                name
+                for name in self.durable_folders
+                if name != gone and not name.startswith(f"{gone}/")
+            }
         self.durable = {name: inode for name, inode in self.durable.items() if not inside(name)}
         self.durable |= {name: inode for name, inode in self.live.items() if inside(name)}
         for name in [name for name in self.folders if inside(name)]:
             if name not in self.durable_folders:
                 self.durable_folders.add(name)
-                below = f"{name}/"  # a renamed folder brings along what was durable inside it under its old name
-                self.durable |= {n: i for n, i in self.live.items() if n.startswith(below) and i in self._ever}
-                self.durable_folders |= {n for n in self.folders if n.startswith(below) and n in self._carried}
+                # a renamed folder brings along what was durable inside it under its old name
+                below = f"{name}/"
+                self.durable |= {
+                    n: i for n, i in self.live.items() if n.startswith(below) and i in self._ever
+                }
+                self.durable_folders |= {
+                    n for n in self.folders if n.startswith(below) and n in self._carried
+                }
 
     def _rename(self, old: str, new: str) -> None:
         if old in self.live:
@@ -191,7 +218,9 @@ class Disk:
         below = f"{old}/"
         held = [inode for name, inode in self.durable.items() if name.startswith(below)]
         self._ever = [*self._ever, *held]
-        self._carried = self._carried | {new + name[len(old) :] for name in self.durable_folders if name.startswith(below)}
+        self._carried = self._carried | {
+            new + name[len(old) :] for name in self.durable_folders if name.startswith(below)
+        }
         for name in [name for name in self.live if name.startswith(below)]:
             self.live[new + name[len(old) :]] = self.live.pop(name)
         moved = {name for name in self.folders if name == old or name.startswith(below)}
@@ -199,7 +228,11 @@ class Disk:
 
     def states(self, generator: random.Random, mixed: int) -> Iterator[dict[str, bytes]]:
         """What may be found after the power comes back."""
-        reachable = {name: inode for name, inode in self.durable.items() if name.rpartition("/")[0] in self.durable_folders}
+        reachable = {
+            name: inode
+            for name, inode in self.durable.items()
+            if name.rpartition("/")[0] in self.durable_folders
+        }
         yield {name: inode.durable for name, inode in reachable.items()}
         yield {name: inode.cached for name, inode in self.live.items()}
         yield {name: inode.durable for name, inode in self.live.items()}

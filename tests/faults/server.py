@@ -1,7 +1,8 @@
 """A process with the injector preloaded and everything imported: it forks one child a trial.
 
-One JSON line a trial on standard input: `{"work", "root", "acks", "at", "mode", "sticky"}`; one JSON line back:
-`{"status", "points"}`. The child appends what was acknowledged to `acks`, outside of the folder where faults happen.
+One JSON line a trial on standard input: `{"work", "root", "acks", "at", "mode", "sticky"}`; one
+JSON line back: `{"status", "points"}`. The child appends what was acknowledged to `acks`, outside
+of the folder where faults happen.
 """
 
 import ctypes
@@ -22,9 +23,16 @@ def child(trial: dict) -> int:
     from casemate.core.errors import Error, from_os_error
 
     acks = os.open(trial["acks"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    injector.fi_arm(f"{trial['root']}/.casemate".encode(), trial["at"], MODES[trial["mode"]], int(trial["sticky"]))
+    injector.fi_arm(
+        f"{trial['root']}/.casemate".encode(),
+        trial["at"],
+        MODES[trial["mode"]],
+        int(trial["sticky"]),
+    )
     try:
-        getattr(work, trial["work"])(Path(trial["root"]), lambda text: os.write(acks, f"{text}\n".encode()))
+        getattr(work, trial["work"])(
+            Path(trial["root"]), lambda text: os.write(acks, f"{text}\n".encode())
+        )
         status = 0
     except Error as error:
         os.write(acks, f"! {error.code} {error.message}\n".encode())

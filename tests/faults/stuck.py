@@ -1,7 +1,9 @@
-"""`casemate serve` with models that do not come to an end when a row's first value says so: `python stuck.py serve --port 0`.
+"""`casemate serve` with models that do not come to an end when a row's first value says so: `python
+stuck.py serve --port 0`.
 
-The real component is what stands still: an ONNX graph whose loop never ends (its code lets other threads of Python go on), and a
-system call that keeps Python's lock to itself (it lets none). What is not real is only how such a model got past the gates.
+The real component is what stands still: an ONNX graph whose loop never ends (its code lets other
+threads of Python go on), and a system call that keeps Python's lock to itself (it lets none). What
+is not real is only how such a model got past the gates.
 """
 
 import ctypes
@@ -31,11 +33,20 @@ def endless() -> onnx.ModelProto:
             helper.make_node("Add", ["count", "step"], ["more"]),
         ],
         "body",
-        [value("turn", TensorProto.INT64, []), value("before", TensorProto.BOOL, []), value("count", TensorProto.INT64, [])],
+        [
+            value("turn", TensorProto.INT64, []),
+            value("before", TensorProto.BOOL, []),
+            value("count", TensorProto.INT64, []),
+        ],
         [value("going", TensorProto.BOOL, []), value("more", TensorProto.INT64, [])],
     )
-    nodes = [helper.make_node("Constant", [], ["start"], value=yes), helper.make_node("Loop", ["", "start", "x"], ["y"], body=body)]
-    graph = helper.make_graph(nodes, "endless", [value("x", TensorProto.INT64, [])], [value("y", TensorProto.INT64, [])])
+    nodes = [
+        helper.make_node("Constant", [], ["start"], value=yes),
+        helper.make_node("Loop", ["", "start", "x"], ["y"], body=body),
+    ]
+    graph = helper.make_graph(
+        nodes, "endless", [value("x", TensorProto.INT64, [])], [value("y", TensorProto.INT64, [])]
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 

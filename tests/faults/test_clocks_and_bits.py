@@ -18,7 +18,10 @@ from casemate.core.errors import Error
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.operations.fsck import examine
 
-LIBRARIES = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
+LIBRARIES = (
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+)
 HOLD = """
 import sys, threading
 from pathlib import Path
@@ -54,7 +57,8 @@ def faked(tmp_path):
     def environment(setting: str) -> dict[str, str]:
         file = tmp_path / f"clock-{abs(hash(setting))}"
         file.write_text(setting)
-        # The wall clock is what lies in real life; CLOCK_MONOTONIC cannot leap by its definition (clock_gettime(2)).
+        # The wall clock is what lies in real life; CLOCK_MONOTONIC cannot leap by its definition
+        # (clock_gettime(2)).
         return os.environ | {
             "LD_PRELOAD": library,
             "FAKETIME_TIMESTAMP_FILE": str(file),
@@ -65,20 +69,33 @@ def faked(tmp_path):
     return environment
 
 
-@pytest.mark.parametrize(("first", "second"), [("+0", "+1d"), ("+0", "-1d"), ("@2026-01-01 00:00:00", "+0"), ("+1d", "2020-02-02 02:02:02")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("+0", "+1d"), ("+0", "-1d"), ("@2026-01-01 00:00:00", "+0"), ("+1d", "2020-02-02 02:02:02")],
+)
 def test_no_clock_steals_a_living_lease(pristine, tmp_path, faked, first, second):  # noqa: F811
     root = copy(pristine, tmp_path / "p")
     repo = str(Path(__file__).parents[2])
     start = lambda who, setting: subprocess.Popen(  # noqa: E731
-        [sys.executable, "-c", HOLD.format(repo=repo, root=str(root), who=who)], env=faked(setting), stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD.format(repo=repo, root=str(root), who=who)],
+        env=faked(setting),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     owner = start("owner", first)
     project = casemate.open(root)
     wait_for(project.engine.runs)
     thieves = [start("thief", second) for _ in range(2)]
-    assert [thief.communicate(timeout=60)[0].split()[0] for thief in thieves] == ["CM-BUSY", "CM-BUSY"]
+    assert [thief.communicate(timeout=60)[0].split()[0] for thief in thieves] == [
+        "CM-BUSY",
+        "CM-BUSY",
+    ]
     said = owner.communicate(timeout=60)[0]
-    assert said.startswith("finished"), (said, project.engine.runs(), [(e.action, e.time) for e in project.log.entries()])
+    assert said.startswith("finished"), (
+        said,
+        project.engine.runs(),
+        [(e.action, e.time) for e in project.log.entries()],
+    )
     assert [run.state for run in project.engine.runs()] == ["passed"]
 
 
@@ -87,14 +104,25 @@ def test_the_order_of_the_log_does_not_depend_on_the_clock(pristine, tmp_path, f
     before = casemate.open(root).log.size()
     for setting in ("+1d", "-1d", "@2030-01-01 00:00:00", "+0"):
         done = subprocess.run(
-            command("access", "token", "create", "svc", "--days", 3000, "--out", tmp_path / setting.replace(" ", "")),
+            command(
+                "access",
+                "token",
+                "create",
+                "svc",
+                "--days",
+                3000,
+                "--out",
+                tmp_path / setting.replace(" ", ""),
+            ),
             cwd=root,
             env=faked(setting),
             check=False,
         )
         assert done.returncode == 0
     project = casemate.open(root)
-    assert [entry.index for entry in project.log.entries(before)] == list(range(before, before + len(list(project.log.entries(before)))))
+    assert [entry.index for entry in project.log.entries(before)] == list(
+        range(before, before + len(list(project.log.entries(before))))
+    )
     times = [entry.time for entry in project.log.entries(before)]
     assert times != sorted(times)
     assert project.log.check().checkpoint.size == project.log.size()
@@ -104,7 +132,9 @@ def test_a_clock_that_leaps_while_a_run_goes_on_changes_nothing(pristine, tmp_pa
     root = copy(pristine, tmp_path / "p")
     environment = faked("+0")
     clock = Path(environment["FAKETIME_TIMESTAMP_FILE"])
-    process = subprocess.Popen(command("run"), cwd=root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command("run"), cwd=root, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     for setting in ("+1d", "-1d", "+400d", "+0") * 10:
         if process.poll() is not None:
             break
@@ -127,9 +157,21 @@ def told(root: Path) -> str:
         model = project.models[project.config.project.name].verify()
         table = next(iter(project.datasets.values())).to_arrow()
         log = project.log.check()
-        entries = [entry.to_json().decode() for entry in project.log.entries() if not entry.action.startswith("dataset:")]
+        entries = [
+            entry.to_json().decode()
+            for entry in project.log.entries()
+            if not entry.action.startswith("dataset:")
+        ]
         return json.dumps(
-            [run, [r.to_json().decode() for r in records], sorted(model.files), table.to_pydict(), entries, log.checkpoint.size > 0], default=str
+            [
+                run,
+                [r.to_json().decode() for r in records],
+                sorted(model.files),
+                table.to_pydict(),
+                entries,
+                log.checkpoint.size > 0,
+            ],
+            default=str,
         )
     finally:
         project.database.close()
@@ -142,7 +184,13 @@ def test_a_flipped_bit_is_detected_or_harmless_and_never_another_answer(finished
     casemate.open(root).database.close()
     state = root / ".casemate"
     expected = told(root)
-    files = [path for path in sorted(state.rglob("*")) if path.is_file() and path.stat().st_size and path.name not in {"lock", ".lock", ".gitignore"}]
+    files = [
+        path
+        for path in sorted(state.rglob("*"))
+        if path.is_file()
+        and path.stat().st_size
+        and path.name not in {"lock", ".lock", ".gitignore"}
+    ]
     groups = [
         [path for path in files if path.name == "catalog.db"],
         [path for path in files if "objects" in path.parts],
@@ -166,7 +214,11 @@ def test_a_flipped_bit_is_detected_or_harmless_and_never_another_answer(finished
         else:
             assert json.loads(answer)[:4] == json.loads(expected)[:4], path
         for file in state.rglob("*"):
-            if file.is_file() and file not in original and file.name not in {"lock", ".lock", ".gitignore"}:
+            if (
+                file.is_file()
+                and file not in original
+                and file.name not in {"lock", ".lock", ".gitignore"}
+            ):
                 file.unlink()
         for file in files:
             if not file.exists() or file.read_bytes() != original[file]:

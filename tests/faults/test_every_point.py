@@ -1,4 +1,5 @@
-"""A fault at every write, fsync, rename, unlink, mkdir and truncate: nothing lost, nothing twice, nothing half-written.
+"""A fault at every write, fsync, rename, unlink, mkdir and truncate: nothing lost, nothing twice,
+nothing half-written.
 
 `make test` takes a sample of the points; `make faults` takes every one.
 """
@@ -28,7 +29,14 @@ from casemate.operations import backup, scaffold
 from casemate.operations.fsck import examine
 
 HERE = Path(__file__).parent
-FAULTS = [("kill", False), ("torn", False), ("enospc", False), ("enospc", True), ("eio", False), ("eio", True)]
+FAULTS = [
+    ("kill", False),
+    ("torn", False),
+    ("enospc", False),
+    ("enospc", True),
+    ("eio", False),
+    ("eio", True),
+]
 
 
 class Injector:
@@ -39,24 +47,66 @@ class Injector:
         if compiler is None:
             pytest.skip("no C compiler for the fault injector: install gcc")
         library = folder / "injector.so"
-        subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "injector.c"), "-ldl"], check=True, capture_output=True)
-        environment = os.environ | {"LD_PRELOAD": str(library), "CASEMATE_INJECTOR": str(library), "OMP_NUM_THREADS": "1"}
+        subprocess.run(
+            [
+                compiler,
+                "-shared",
+                "-fPIC",
+                "-O1",
+                "-o",
+                str(library),
+                str(HERE / "injector.c"),
+                "-ldl",
+            ],
+            check=True,
+            capture_output=True,
+        )
+        environment = os.environ | {
+            "LD_PRELOAD": str(library),
+            "CASEMATE_INJECTOR": str(library),
+            "OMP_NUM_THREADS": "1",
+        }
         words = [sys.executable, "-m", "tests.faults.server"]
         self.folder, self.count = folder, 0
         self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=HERE.parents[1]
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+            cwd=HERE.parents[1],
         )
 
-    def run(self, name: str, root: Path, at: int = 0, mode: str = "off", sticky: bool = False, **more: float) -> tuple[int, list[str], int]:
+    def run(
+        self,
+        name: str,
+        root: Path,
+        at: int = 0,
+        mode: str = "off",
+        sticky: bool = False,
+        **more: float,
+    ) -> tuple[int, list[str], int]:
         """(exit status, acknowledgements, points passed) of one trial."""
         self.count += 1
         acks = self.folder / f"acks-{self.count}"
-        trial = {"work": name, "root": str(root), "acks": str(acks), "at": at, "mode": mode, "sticky": sticky} | more
+        trial = {
+            "work": name,
+            "root": str(root),
+            "acks": str(acks),
+            "at": at,
+            "mode": mode,
+            "sticky": sticky,
+        } | more
         self.process.stdin.write(json.dumps(trial) + "\n")
         self.process.stdin.flush()
         status = json.loads(self.process.stdout.readline())["status"]
         points = Path(f"{acks}.points")
-        return status, acks.read_text().splitlines() if acks.exists() else [], int(points.read_text()) if points.exists() else 0
+        return (
+            status,
+            acks.read_text().splitlines() if acks.exists() else [],
+            int(points.read_text()) if points.exists() else 0,
+        )
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -79,7 +129,9 @@ def pristine(home, tmp_path_factory):
 
     generator = np.random.default_rng(5)
     values = generator.standard_normal((200, 2))
-    table = pa.table({"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)})
+    table = pa.table(
+        {"a": values[:, 0], "b": values[:, 1], "y": (values.sum(axis=1) > 0).astype(int)}
+    )
     root = tmp_path_factory.mktemp("points") / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
@@ -117,9 +169,10 @@ def check_complete(root: Path, effects: int | None) -> None:
     (run,) = project.engine.runs()
     assert run.state in {"passed", "refused"}
     actions = [entry.action for entry in project.log.entries()]
-    assert {name: actions.count(name) for name in ("run:start", *(f"run:{s}" for s in STAGES), "run:end")} == dict.fromkeys(
-        ("run:start", *(f"run:{s}" for s in STAGES), "run:end"), 1
-    )
+    assert {
+        name: actions.count(name)
+        for name in ("run:start", *(f"run:{s}" for s in STAGES), "run:end")
+    } == dict.fromkeys(("run:start", *(f"run:{s}" for s in STAGES), "run:end"), 1)
     project.log.check()
     if effects is None:
         assert len(project.models) == 1
@@ -128,12 +181,23 @@ def check_complete(root: Path, effects: int | None) -> None:
     else:
         assert work.count_of(root) == effects
         assert [m["state"] for m in project.outbox.messages()] == ["sent"] * 5
-        assert len([path for path in (root / ".casemate" / "out").iterdir() if not path.name.startswith(".")]) == 5
+        assert (
+            len(
+                [
+                    path
+                    for path in (root / ".casemate" / "out").iterdir()
+                    if not path.name.startswith(".")
+                ]
+            )
+            == 5
+        )
     project.database.close()
 
 
 @pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
-def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(injector, pristine, tmp_path, scale, mode, sticky):
+def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(
+    injector, pristine, tmp_path, scale, mode, sticky
+):
     root = copy(pristine, tmp_path / "p")
     status, _, points = injector.run("bookkeeping", root)
     assert status == 0
@@ -152,7 +216,9 @@ def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(injector, pris
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """A witness, three requests of a log that grows, and a fork's request for each size that the witness may know."""
+    """A witness, three requests of a log that grows, and a fork's request for each size that the
+    witness may know.
+    """
     folder = tmp_path_factory.mktemp("asked")
     keys = KeyStore.create(folder / "keys", "test")
     for name in ("log", "fork", "requests", "forks"):
@@ -169,8 +235,12 @@ def asked(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
-def test_a_witness_refuses_every_fork_after_a_fault_at_any_point(injector, asked, tmp_path, mode, sticky):
-    """What it cosigned it remembers: nothing older, and nothing of another history, is cosigned after that."""
+def test_a_witness_refuses_every_fork_after_a_fault_at_any_point(
+    injector, asked, tmp_path, mode, sticky
+):
+    """What it cosigned it remembers: nothing older, and nothing of another history, is cosigned
+    after that.
+    """
     root = copy(asked, tmp_path / "p")
     status, acks, points = injector.run("witness", root)
     assert (status, acks) == (0, ["cosigned 0005", "cosigned 0300", "cosigned 0301"])
@@ -181,16 +251,21 @@ def test_a_witness_refuses_every_fork_after_a_fault_at_any_point(injector, asked
         assert status != 0 or len(acks) == 3
         known = Witness.open(root / ".casemate" / "witness")
         size = known.latest("casemate/test").size
-        assert size >= max([int(ack.split()[1]) for ack in acks if ack.startswith("cosigned")], default=0)
+        assert size >= max(
+            [int(ack.split()[1]) for ack in acks if ack.startswith("cosigned")], default=0
+        )
         for path in (root / "forks").iterdir():
-            if int(path.name) or size:  # a fork from the start is this witness's first sight of the log
+            # a fork from the start is this witness's first sight of the log
+            if int(path.name) or size:
                 assert known.add_checkpoint(path.read_bytes()).status in {409, 422}
         assert injector.run("witness", root)[0] == 0
         assert Witness.open(root / ".casemate" / "witness").latest("casemate/test").size == 301
 
 
 @pytest.mark.parametrize(("mode", "sticky"), FAULTS, ids=str)
-def test_a_search_goes_on_behind_its_last_trial_after_a_fault_at_any_point(injector, tmp_path, scale, mode, sticky):
+def test_a_search_goes_on_behind_its_last_trial_after_a_fault_at_any_point(
+    injector, tmp_path, scale, mode, sticky
+):
     root = tmp_path / "p"
     root.mkdir()
     status, whole, points = injector.run("search", root)
@@ -211,7 +286,8 @@ def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path
     check_complete(root, effects=None)
     for at in range(1, points + 1, scale(131, 1)):
         shutil.rmtree(root)
-        root = copy(pristine, tmp_path / f"p{at}")  # elsewhere: this machine remembers how far the log of a folder was
+        # elsewhere: this machine remembers how far the log of a folder was
+        root = copy(pristine, tmp_path / f"p{at}")
         status, acks, _ = injector.run("whole", root, at, "kill")
         check_acknowledged(root, acks)
         resumed, acks, _ = injector.run("whole", root)
@@ -220,7 +296,9 @@ def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path
 
 
 def test_the_bookkeeping_survives_kills_at_random_moments(injector, pristine, tmp_path, scale):
-    """kill -9 from outside, not at a system call of ours; the next start alone finishes the work."""
+    """kill -9 from outside, not at a system call of ours; the next start alone finishes the
+    work.
+    """
     root = tmp_path / "p"
     generator = random.Random(3)
     for _ in range(scale(12, 1000)):
@@ -237,12 +315,19 @@ def test_a_command_that_met_a_full_disk_never_says_that_it_succeeded(injector, p
     assert status == 5
     assert not [ack for ack in acks if ack.startswith("done")]
     assert injector.run("whole", root)[0] == 0
-    assert subprocess.run(command("audit", "verify"), cwd=root, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            command("audit", "verify"), cwd=root, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 @pytest.fixture(scope="module")
 def saved(home, tmp_path_factory):
-    """A folder with a backup, its keys and a key that opens both; the project's key store is somewhere else."""
+    """A folder with a backup, its keys and a key that opens both; the project's key store is
+    somewhere else.
+    """
     folder = tmp_path_factory.mktemp("saved")
     scaffold.create(folder / "p", scaffold.clinical())
     project = casemate.open(folder / "p")
@@ -250,7 +335,9 @@ def saved(home, tmp_path_factory):
     backup.add_recipient(project, "safe", public=public, keys=True)
     backup.create(project, folder / "b", with_keys=True)
     (folder / "key").write_text(private)
-    secrets = re.findall(rb'"([A-Za-z0-9+/=]{40,})"', (project.keystore.folder / "keystore.json").read_bytes())
+    secrets = re.findall(
+        rb'"([A-Za-z0-9+/=]{40,})"', (project.keystore.folder / "keystore.json").read_bytes()
+    )
     shutil.rmtree(folder / "p")
     return folder, secrets
 
@@ -260,11 +347,15 @@ def check_no_keys_lie_about(root: Path, secrets: list[bytes]) -> None:
         if path.is_file() and path.name != "keystore.json":
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret in content], path
-        assert path.name != "keystore.json" or not [part for part in path.parts if part.startswith(".tmp-")], path
+        assert path.name != "keystore.json" or not [
+            part for part in path.parts if part.startswith(".tmp-")
+        ], path
 
 
 @pytest.mark.parametrize("mode", ["kill", "torn", "enospc", "eio"])
-def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_and_is_done_again(injector, saved, tmp_path, scale, mode):
+def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_and_is_done_again(
+    injector, saved, tmp_path, scale, mode
+):
     folder, secrets = saved
     assert secrets
 
@@ -276,7 +367,9 @@ def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_
     status, acks, points = trial(0, "off")
     assert (status, acks) == (0, ["done"])
     assert points > 20
-    for at in sorted(random.Random(mode).sample(range(1, points + 1), min(points, scale(4, points)))):
+    for at in sorted(
+        random.Random(mode).sample(range(1, points + 1), min(points, scale(4, points)))
+    ):
         copy(folder, tmp_path / "m")
         (tmp_path / "m" / ".casemate" / "home").mkdir(parents=True)
         again = tmp_path / "m" / ".casemate" / "again"
@@ -291,7 +384,9 @@ def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_
 
 @pytest.fixture(scope="module")
 def cleaned(injector, aged, tmp_path_factory):
-    """(a project of which something may go, the run that goes, what is left of it, points of the way there)."""
+    """(a project of which something may go, the run that goes, what is left of it, points of the
+    way there).
+    """
     folder = tmp_path_factory.mktemp("cleaned")
     source = copy(aged[0], folder / "before")
     with (source / "casemate.toml").open("a") as file:
@@ -307,20 +402,32 @@ def kept_files(root: Path) -> set[str]:
     """Evidence, sealed tables and objects."""
     state = root / ".casemate"
     places = [state / name for name in ("runs", "datasets", "objects")]
-    return {str(path.relative_to(state)) for place in places for path in place.rglob("*") if not path.is_dir()}
+    return {
+        str(path.relative_to(state))
+        for place in places
+        for path in place.rglob("*")
+        if not path.is_dir()
+    }
 
 
-@pytest.mark.parametrize(("mode", "sticky"), [("kill", False), ("enospc", True), ("eio", False)], ids=str)
+@pytest.mark.parametrize(
+    ("mode", "sticky"), [("kill", False), ("enospc", True), ("eio", False)], ids=str
+)
 def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is_finished_by_the_next(
     injector, cleaned, tmp_path, scale, mode, sticky
 ):
     source, run, left, points = cleaned
-    for at in sorted(random.Random(mode).sample(range(1, points + 1), min(points, scale(5, points)))):
+    for at in sorted(
+        random.Random(mode).sample(range(1, points + 1), min(points, scale(5, points)))
+    ):
         root = copy(source, tmp_path / f"p{at}")
         status, acks, _ = injector.run("collect", root, at, mode, sticky)
         project = casemate.open(root)
         gone = run not in {known.id for known in project.engine.runs()}
-        assert kept_files(root) >= (left if gone else kept_files(source)), (at, "something that is referred to is gone")
+        assert kept_files(root) >= (left if gone else kept_files(source)), (
+            at,
+            "something that is referred to is gone",
+        )
         told = [entry for entry in project.log.entries() if entry.action == "project:cleaned"]
         assert len(told) == gone, "rows go with the entry that says so"
         project.database.close()
@@ -329,7 +436,11 @@ def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is
         assert status == 0, (at, acks)
         assert kept_files(root) == left, at
         project = casemate.open(root)
-        assert next(entry.detail["runs"] for entry in project.log.entries() if entry.action == "project:cleaned") == [run]
+        assert next(
+            entry.detail["runs"]
+            for entry in project.log.entries()
+            if entry.action == "project:cleaned"
+        ) == [run]
         assert examine(project).damage == []
         project.database.close()
         shutil.rmtree(root)

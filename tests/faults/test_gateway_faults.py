@@ -1,4 +1,6 @@
-"""The gateway's fault table: what stands still, ends, fills up or floods hurts itself only, and operators are told."""
+"""The gateway's fault table: what stands still, ends, fills up or floods hurts itself only, and
+operators are told.
+"""
 
 import asyncio
 import contextlib
@@ -40,7 +42,13 @@ GONE = (OSError, http.client.HTTPException)
 
 
 def body(first=1.0):
-    return json.dumps({"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [first] + [1.0] * 29}]})
+    return json.dumps(
+        {
+            "inputs": [
+                {"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [first] + [1.0] * 29}
+            ]
+        }
+    )
 
 
 def tried(caller, *words):
@@ -100,42 +108,86 @@ class Calls:
 
 
 @pytest.mark.parametrize("first", [LOOPS, HOLDS])
-def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_does_so_again(two, first):
+def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_does_so_again(
+    two, first
+):
     project = casemate.open(two)
-    caller, monitor = (Caller(None, new_token(project, name, role)[0]) for name, role in (("ward", "client"), ("prometheus", "monitor")))
+    caller, monitor = (
+        Caller(None, new_token(project, name, role)[0])
+        for name, role in (("ward", "client"), ("prometheus", "monitor"))
+    )
     gateway = serving(two, program=STUCK)
     with gateway as running:
         caller.running = monitor.running = running
         with Calls(caller, "/v2/models/good/infer") as calls:
             team = children(running.process.pid)
-            assert tried(caller, "POST", "/v2/models/bad/infer", body(first)) in (None, (503, "CM-STUCK"))
+            assert tried(caller, "POST", "/v2/models/bad/infer", body(first)) in (
+                None,
+                (503, "CM-STUCK"),
+            )
             wait_for(lambda: children(running.process.pid) not in (team, []), 20)
-            wait_for(lambda: tried(caller, "POST", "/v2/models/bad/infer", body()) == (200, None), 20)
+            wait_for(
+                lambda: tried(caller, "POST", "/v2/models/bad/infer", body()) == (200, None), 20
+            )
             # While the new worker starts, whoever finds no room hears so and comes again.
-            wait_for(lambda: tried(caller, "POST", "/v2/models/bad/infer", body(first)) in (None, (503, "CM-STUCK")), 20)
-            wait_for(lambda: tried(caller, "POST", "/v2/models/bad/infer", body()) == (503, "CM-WITHDRAWN"), 20)
+            wait_for(
+                lambda: (
+                    tried(caller, "POST", "/v2/models/bad/infer", body(first))
+                    in (None, (503, "CM-STUCK"))
+                ),
+                20,
+            )
+            wait_for(
+                lambda: (
+                    tried(caller, "POST", "/v2/models/bad/infer", body()) == (503, "CM-WITHDRAWN")
+                ),
+                20,
+            )
             count = len(calls.seen)
             wait_for(lambda: calls.seen[count:] and calls.seen[-1] == (200, None), 20)
-            assert tried(caller, "POST", "/v2/models/bad/infer", body(first)) == (503, "CM-WITHDRAWN")
-        assert set(calls.seen) <= {(200, None), None, (503, "CM-OVERLOAD")}, "who shared the worker may have to come again, and is told so"
-        assert [caller("GET", f"/v2/models/{name}/ready")[0] for name in ("bad", "good")] == [503, 200]
+            assert tried(caller, "POST", "/v2/models/bad/infer", body(first)) == (
+                503,
+                "CM-WITHDRAWN",
+            )
+        assert set(calls.seen) <= {
+            (200, None),
+            None,
+            (503, "CM-OVERLOAD"),
+        }, "who shared the worker may have to come again, and is told so"
+        assert [caller("GET", f"/v2/models/{name}/ready")[0] for name in ("bad", "good")] == [
+            503,
+            200,
+        ]
         assert caller("GET", "/v2/health/ready")[0] == 200
         page = monitor("GET", "/metrics")[1].decode()
         assert 'casemate_withdrawn{model="wdbc",reason="stuck",version="1"} 1.0' in page
         assert 'casemate_workers_replaced{reason="stuck"} 2.0' in page
-        wait_for(lambda: [entry.resource for entry in project.log.entries() if entry.action == "model:withdrawn"] == ['Model::"wdbc@1"'])
+        wait_for(
+            lambda: (
+                [
+                    entry.resource
+                    for entry in project.log.entries()
+                    if entry.action == "model:withdrawn"
+                ]
+                == ['Model::"wdbc@1"']
+            )
+        )
         assert gateway.told().count("is replaced: wdbc@1 stood still") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_every_process_also_one_that_stands_still(two, number):
     configured(two, "workers = 2\n")
-    two.joinpath("casemate.toml").write_text(two.joinpath("casemate.toml").read_text().replace("stuck = 1.0", "stuck = 300.0"))
+    two.joinpath("casemate.toml").write_text(
+        two.joinpath("casemate.toml").read_text().replace("stuck = 1.0", "stuck = 300.0")
+    )
     caller = Caller(None, new_token(casemate.open(two), "ward")[0])
     with serving(two, program=STUCK) as running:
         caller.running = running
         team = children(running.process.pid)
-        asking = threading.Thread(target=tried, args=(caller, "POST", "/v2/models/bad/infer", body(HOLDS)))
+        asking = threading.Thread(
+            target=tried, args=(caller, "POST", "/v2/models/bad/infer", body(HOLDS))
+        )
         asking.start()
         wait_for(lambda: tried(caller, "POST", "/v2/models/good/infer", body()) == (200, None))
         time.sleep(1.0)
@@ -184,7 +236,11 @@ def test_while_the_only_worker_stands_still_the_gateway_lives_and_is_not_ready(o
                 status, content, headers = stranger("GET", path)
                 assert (status, content, headers["retry-after"]) == (503, b'{"ready":false}', "1")
             status, content, headers = stranger("POST", "/v2/models/wdbc/infer", body())
-            assert (status, json.loads(content)["code"], headers["retry-after"]) == (503, "CM-OVERLOAD", "1")
+            assert (status, json.loads(content)["code"], headers["retry-after"]) == (
+                503,
+                "CM-OVERLOAD",
+                "1",
+            )
             assert headers["x-request-id"]
         finally:
             os.kill(worker, signal.SIGCONT)
@@ -198,9 +254,12 @@ def test_the_same_port_is_taken_again_at_once_whatever_the_number_of_workers(own
     for workers in (1, 2, 1):
         with serving(own, "-s", f"serve.workers={workers}", port=port) as running:
             port, caller.running = running.port, running
-            connection = http.client.HTTPSConnection("127.0.0.1", port, context=context(running.ca), timeout=20)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", port, context=context(running.ca), timeout=20
+            )
             connection.request("GET", "/v2/health/ready")
-            assert connection.getresponse().status == 200  # and it stays open: its end of the port is remembered by the kernel
+            # and it stays open: its end of the port is remembered by the kernel
+            assert connection.getresponse().status == 200
 
 
 def fill(folder):
@@ -213,7 +272,9 @@ def fill(folder):
 
 
 @pytest.mark.parametrize("audit", ["durable", "batched"])
-def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(clinic, small_disk, audit):
+def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(
+    clinic, small_disk, audit
+):
     root = small_disk / "p"
     shutil.copytree(clinic, root)
     configured(root, f'audit = "{audit}"\n')
@@ -224,16 +285,23 @@ def test_a_full_disk_makes_the_gateway_not_ready_and_space_makes_it_ready_again(
     with gateway as running:
         caller.running = stranger.running = monitor.running = running
         assert stranger("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}')
-        given = [caller("POST", "/v2/models/wdbc/infer", body())[2]["x-request-id"] for _ in range(3)]
+        given = [
+            caller("POST", "/v2/models/wdbc/infer", body())[2]["x-request-id"] for _ in range(3)
+        ]
         assert monitor("GET", "/metrics")[0] == 200
         filler = fill(small_disk)
-        wait_for(lambda: stranger("GET", "/v2/health/ready")[0] == 503, 5)  # nobody has asked for an answer yet
+        # nobody has asked for an answer yet
+        wait_for(lambda: stranger("GET", "/v2/health/ready")[0] == 503, 5)
         wait_for(lambda: caller("POST", "/v2/models/wdbc/infer", body())[0] == 503, 20)
         for path in ("/v2/health/ready", "/ping"):
             status, content, headers = stranger("GET", path)
             assert (status, content, headers["retry-after"]) == (503, b'{"ready":false}', "1")
         assert stranger("GET", "/v2/health/live")[0] == 200
-        shown = {'casemate_fault{reason="disk"} 1.0', 'casemate_fault{reason="log"} 1.0', "casemate_ready 0.0"}
+        shown = {
+            'casemate_fault{reason="disk"} 1.0',
+            'casemate_fault{reason="log"} 1.0',
+            "casemate_ready 0.0",
+        }
         wait_for(lambda: shown <= set(monitor("GET", "/metrics")[1].decode().splitlines()), 10)
         filler.unlink()
         wait_for(lambda: stranger("GET", "/v2/health/ready")[0] == 200, 20)
@@ -282,7 +350,9 @@ def losing(request, own, cli, monkeypatch):
 
 
 def test_a_lost_key_provider_stops_no_answer_and_no_record_but_a_worker_that_starts(own, losing):
-    """What a running worker needs of it lies in its memory, and it says that it is ready because it is."""
+    """What a running worker needs of it lies in its memory, and it says that it is ready because it
+    is.
+    """
     lose, regain = losing
     configured(own, "verify_minutes = 0.005\n")
     project = casemate.open(own)
@@ -290,23 +360,35 @@ def test_a_lost_key_provider_stops_no_answer_and_no_record_but_a_worker_that_sta
     known = {one.id for one in project.decisions.newest(10**6)}
 
     def refused():
-        return [e for e in project.log.entries(size) if (e.action, e.outcome) == ("key:unwrap", "denied")]
+        return [
+            e
+            for e in project.log.entries(size)
+            if (e.action, e.outcome) == ("key:unwrap", "denied")
+        ]
 
     gateway = serving(own)
     with gateway as running:
         caller.running = running
         size = project.log.size()
         lose()
-        wait_for(lambda: len(refused()) > 2)  # models are verified again all the time, and each time their keys are asked for
+        # models are verified again all the time, and each time their keys are asked for
+        wait_for(lambda: len(refused()) > 2)
         answers = [caller("POST", "/v2/models/wdbc/infer", body()) for _ in range(5)]
         assert [status for status, _, _ in answers] == [200] * 5
-        assert {headers["x-request-id"] for _, _, headers in answers} <= {one.id for one in project.decisions.newest(10**6)} - known
+        assert {headers["x-request-id"] for _, _, headers in answers} <= {
+            one.id for one in project.decisions.newest(10**6)
+        } - known
         assert caller("GET", "/v2/health/ready")[:2] == (200, b'{"ready":true}')
         assert gateway.told().count("verification: ") == 1, "operators are told, once"
         (victim,) = children(running.process.pid)
         os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: gateway.told().count("error[CM-") > 1)  # who takes its place tries again and again
-        assert caller("GET", "/v2/health/ready")[0] == caller("POST", "/v2/models/wdbc/infer", body())[0] == 503
+        # who takes its place tries again and again
+        wait_for(lambda: gateway.told().count("error[CM-") > 1)
+        assert (
+            caller("GET", "/v2/health/ready")[0]
+            == caller("POST", "/v2/models/wdbc/infer", body())[0]
+            == 503
+        )
         assert caller("GET", "/v2/health/live")[0] == 200
         regain()
         wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None))
@@ -318,21 +400,38 @@ def test_silent_connections_of_one_address_shut_nobody_out(own):
     caller = Caller(None, new_token(casemate.open(own), "ward")[0])
     with serving(own) as running, contextlib.ExitStack() as kept:
         caller.running = running
-        old = http.client.HTTPSConnection("127.0.0.1", running.port, context=context(running.ca), timeout=30)
+        old = http.client.HTTPSConnection(
+            "127.0.0.1", running.port, context=context(running.ca), timeout=30
+        )
         kept.callback(old.close)
-        old.request("POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"})
+        old.request(
+            "POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"}
+        )
         assert old.getresponse().read()
         same = old.sock
         flood = [kept.enter_context(one) for one in silent(running.port, 2001, "127.0.0.9")]
         for source in ("127.0.0.2", "127.0.0.9"):
-            fresh = http.client.HTTPSConnection("127.0.0.1", running.port, context=context(running.ca), timeout=30, source_address=(source, 0))
-            fresh.request("POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"})
+            fresh = http.client.HTTPSConnection(
+                "127.0.0.1",
+                running.port,
+                context=context(running.ca),
+                timeout=30,
+                source_address=(source, 0),
+            )
+            fresh.request(
+                "POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"}
+            )
             assert fresh.getresponse().status == 200
             fresh.close()
         assert ended(flood) >= 2001 - 200 - 1
         wait_for(lambda: ended(flood) == 2001, 30)  # the rest by the deadline of a handshake
-        old.request("POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"})
-        assert (old.getresponse().status, old.sock is same) == (200, True), "an idle caller was not disturbed"
+        old.request(
+            "POST", "/v2/models/wdbc/infer", body(), {"Authorization": f"Bearer {caller.token}"}
+        )
+        assert (old.getresponse().status, old.sock is same) == (
+            200,
+            True,
+        ), "an idle caller was not disturbed"
 
 
 def test_strangers_of_many_addresses_give_way_to_whoever_comes(own):
@@ -341,7 +440,11 @@ def test_strangers_of_many_addresses_give_way_to_whoever_comes(own):
     with serving(own) as running, contextlib.ExitStack() as kept:
         caller.running = running
         first = [kept.enter_context(one) for one in silent(running.port, 3, "127.0.0.3")]
-        flood = [kept.enter_context(one) for source in ("127.0.0.9", "127.0.0.10") for one in silent(running.port, 9, source)]
+        flood = [
+            kept.enter_context(one)
+            for source in ("127.0.0.9", "127.0.0.10")
+            for one in silent(running.port, 9, source)
+        ]
         wait_for(lambda: caller("POST", "/v2/models/wdbc/infer", body())[0] == 200)
         assert ended(first) == 0, "who has most gives way"
         assert ended(flood) >= 1
@@ -353,14 +456,20 @@ def test_callers_beyond_the_room_for_them_are_told_so_in_json(own):
     with serving(own) as running, contextlib.ExitStack() as kept:
         answers = []
         for _ in range(3):
-            connection = http.client.HTTPSConnection("127.0.0.1", running.port, context=context(running.ca), timeout=30)
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", running.port, context=context(running.ca), timeout=30
+            )
             kept.callback(connection.close)
             connection.request("GET", "/v2", headers={"Authorization": f"Bearer {token}"})
             reply = connection.getresponse()
             answers.append((reply.status, json.loads(reply.read()), reply.headers))
         assert [status for status, _, _ in answers] == [200, 200, 503]
         _, said, headers = answers[-1]
-        assert (said["code"], headers["retry-after"], headers["connection"]) == ("CM-OVERLOAD", "1", "close")
+        assert (said["code"], headers["retry-after"], headers["connection"]) == (
+            "CM-OVERLOAD",
+            "1",
+            "close",
+        )
         assert headers["x-request-id"] and headers["content-type"] == "application/json"
 
 
@@ -372,15 +481,25 @@ def test_a_declared_compromise_is_in_force_in_a_running_gateway_until_the_model_
         caller.running = running
         assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
         rotation.new_signer(project, compromised=began)
-        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
-        assert (caller("GET", "/v2/health/ready")[0], caller("GET", "/v2/health/live")[0]) == (503, 200)
+        wait_for(
+            lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"),
+            10,
+        )
+        assert (caller("GET", "/v2/health/ready")[0], caller("GET", "/v2/health/live")[0]) == (
+            503,
+            200,
+        )
         assert casemate.open(own).run().model.reference == "wdbc@2"
         wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (200, None), 20)
-        assert json.loads(caller("POST", "/v2/models/wdbc/infer", body())[1])["model_version"] == "2"
+        assert (
+            json.loads(caller("POST", "/v2/models/wdbc/infer", body())[1])["model_version"] == "2"
+        )
     assert examine(casemate.open(own)).damage
 
 
-def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_store_knows_nothing_of_it(own, tmp_path, monkeypatch):
+def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_store_knows_nothing_of_it(
+    own, tmp_path, monkeypatch
+):
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(tmp_path / "home", elsewhere)
     here = casemate.open(own)
@@ -391,13 +510,18 @@ def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_stor
         assert caller("POST", "/v2/models/wdbc/infer", body())[0] == 200
         monkeypatch.setenv("HOME", str(elsewhere))
         rotation.new_signer(casemate.open(own), compromised=began)
-        wait_for(lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"), 10)
+        wait_for(
+            lambda: tried(caller, "POST", "/v2/models/wdbc/infer", body()) == (503, "CM-WITHDRAWN"),
+            10,
+        )
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with pytest.raises(CompromisedSigner):
         casemate.open(own).models["wdbc"].verify()
 
 
-def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_hosts_of_one_that_they_do_not_know(own):
+def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_hosts_of_one_that_they_do_not_know(
+    own,
+):
     project = casemate.open(own)
     rotation.new_signer(project)
     since = datetime.datetime.now(datetime.UTC)
@@ -406,18 +530,24 @@ def test_fsck_names_a_compromise_that_the_log_does_not_explain_and_tells_other_h
     assert about == []
     with project.database.transaction() as tx:
         tx.exec_driver_sql("UPDATE signer_compromise SET since = '2020-01-01T00:00:00+00:00'")
-    (found,) = [found for found in examine(project).damage if found.subject == "table signer_compromise"]
+    (found,) = [
+        found for found in examine(project).damage if found.subject == "table signer_compromise"
+    ]
     assert "the audit log does not explain it" in found.state
     with project.database.transaction() as tx:
         tx.exec_driver_sql(f"UPDATE signer_compromise SET since = '{since.isoformat()}'")
     with project.database.transaction() as tx:
         tx.execute(COMPROMISES.delete())
-    (found,) = [found for found in examine(project, repair=True).damage if "compromise of" in found.subject]
+    (found,) = [
+        found for found in examine(project, repair=True).damage if "compromise of" in found.subject
+    ]
     assert found.repaired
     assert list(project.compromises.all().values()) == [since]
 
 
-def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are_told(clinic, capsys):
+def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are_told(
+    clinic, capsys
+):
     project = casemate.open(clinic)
     monitor, other = (new_token(project, name, "monitor")[0] for name in ("prometheus", "newcomer"))
     parts = assemble(project)
@@ -425,7 +555,9 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
 
     async def ask(path, token=None):
         headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
-        reply = await parts.gateway.handle({"method": "GET", "path": path, "headers": headers, "client": ("127.0.0.1", 1)}, None)
+        reply = await parts.gateway.handle(
+            {"method": "GET", "path": path, "headers": headers, "client": ("127.0.0.1", 1)}, None
+        )
         return reply.status, reply.body.decode()
 
     async def becomes(status):
@@ -437,7 +569,9 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
 
     async def through_it():
         looking = server._look(project, parts, Connections(project.config.serve, parts.metrics))
-        watches = [asyncio.create_task(watch) for watch in (parts.gateway.admission.watch(), looking)]
+        watches = [
+            asyncio.create_task(watch) for watch in (parts.gateway.admission.watch(), looking)
+        ]
         assert (await ask("/metrics", monitor))[0] == 200
         (clinic / ".casemate").rename(clinic / "away")
         project.database.close()
@@ -446,7 +580,10 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
         assert (await ask("/ping"))[0] == 503
         status, page = await ask("/metrics", monitor)
         assert status == 200 and 'casemate_fault{reason="catalogue"} 1.0' in page
-        assert [(await ask(*words))[0] for words in (("/metrics", other), ("/v2", monitor), ("/metrics", None))] == [503, 503, 401]
+        assert [
+            (await ask(*words))[0]
+            for words in (("/metrics", other), ("/v2", monitor), ("/metrics", None))
+        ] == [503, 503, 401]
         shutil.rmtree(clinic / ".casemate", ignore_errors=True)
         (clinic / "away").rename(clinic / ".casemate")
         project.database.close()
@@ -468,7 +605,11 @@ def test_on_a_slow_disk_answers_wait_and_none_is_lost(clinic, tmp_path):
         pytest.skip("no C compiler for the slow disk: install gcc")
     library, mark = tmp_path / "slow.so", tmp_path / "slow"
     source = Path(__file__).with_name("slow.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True, capture_output=True)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"],
+        check=True,
+        capture_output=True,
+    )
     project = casemate.open(clinic)
     caller = Caller(None, new_token(project, "ward")[0])
     with serving(clinic, LD_PRELOAD=str(library), SLOW_DISK=str(mark)) as running:
@@ -482,13 +623,17 @@ def test_on_a_slow_disk_answers_wait_and_none_is_lost(clinic, tmp_path):
         wait_for(lambda: caller("GET", "/v2/health/ready")[0] == 200)
         assert children(running.process.pid) == team, "no new worker cures a slow disk"
     assert [status for status, _, _ in answers] == [200, 200]
-    assert {headers["x-request-id"] for _, _, headers in answers} <= {one.id for one in project.decisions.newest(10**6)}
+    assert {headers["x-request-id"] for _, _, headers in answers} <= {
+        one.id for one in project.decisions.newest(10**6)
+    }
 
 
 def test_a_clock_that_leaps_by_days_under_load_replaces_no_worker_and_ends_no_call(clinic, faked):  # noqa: F811
     project = casemate.open(clinic)
     with project.database.transaction() as tx:
-        token, _ = project.point.tokens.create(tx, "ward", ["client"], ["*"], datetime.timedelta(days=90))
+        token, _ = project.point.tokens.create(
+            tx, "ward", ["client"], ["*"], datetime.timedelta(days=90)
+        )
     caller = Caller(None, token)
     environment = faked("+0")
     clock = Path(environment["FAKETIME_TIMESTAMP_FILE"])

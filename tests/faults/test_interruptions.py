@@ -1,4 +1,6 @@
-"""kill -9 in each stage, a full disk, two runs at once: nothing half-written, and the next run finishes the work."""
+"""kill -9 in each stage, a full disk, two runs at once: nothing half-written, and the next run
+finishes the work.
+"""
 
 import os
 import shutil
@@ -34,11 +36,21 @@ def outcome(root: Path) -> dict[str, object]:
 def start(root: Path, *words: str) -> subprocess.Popen:
     # A shell that runs the tests in the background has Ctrl-C ignored; a user's shell has not.
     usual = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    return subprocess.Popen(command("run", *words), cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **usual)
+    return subprocess.Popen(
+        command("run", *words),
+        cwd=root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **usual,
+    )
 
 
 def finished_stages(root: Path) -> list[str]:
-    return [stage for i, stage in enumerate(STAGES) if any((root / ".casemate" / "runs").glob(f"*/{i + 1}-{stage}"))]
+    return [
+        stage
+        for i, stage in enumerate(STAGES)
+        if any((root / ".casemate" / "runs").glob(f"*/{i + 1}-{stage}"))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +64,15 @@ def uninterrupted(home, tmp_path_factory):
 
     generator = np.random.default_rng(5)
     values = generator.standard_normal((400, 4))
-    table = pa.table({name: values[:, i] for i, name in enumerate("abcd")} | {"y": (values[:, 0] + values[:, 1] > 0).astype(int)})
+    table = pa.table(
+        {name: values[:, i] for i, name in enumerate("abcd")}
+        | {"y": (values[:, 0] + values[:, 1] > 0).astype(int)}
+    )
     root = tmp_path_factory.mktemp("faults") / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
-    casemate.open(root).identifiers.root(create=True)  # copies have one key of sides, and so one hold-out
+    # copies have one key of sides, and so one hold-out
+    casemate.open(root).identifiers.root(create=True)
     pristine = root.parent / "pristine"
     shutil.copytree(root, pristine)
     assert casemate.open(root).run().verdict.outcome == "passed"
@@ -64,7 +80,9 @@ def uninterrupted(home, tmp_path_factory):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_killed_in_a_stage_is_resumed_by_the_next_with_identical_results(uninterrupted, tmp_path, stage):
+def test_a_run_killed_in_a_stage_is_resumed_by_the_next_with_identical_results(
+    uninterrupted, tmp_path, stage
+):
     pristine, expected = uninterrupted
     root = tmp_path / "p"
     shutil.copytree(pristine, root)
@@ -82,7 +100,12 @@ def test_a_run_killed_in_a_stage_is_resumed_by_the_next_with_identical_results(u
     assert len(casemate.open(root).engine.runs()) == 1
     assert not list((root / ".casemate").rglob(".tmp-*"))
     assert not list((root / ".casemate" / "tmp").glob("*"))
-    assert subprocess.run(command("audit", "verify"), cwd=root, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            command("audit", "verify"), cwd=root, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def test_runs_killed_again_and_again_still_finish(uninterrupted, tmp_path):
@@ -94,10 +117,17 @@ def test_runs_killed_again_and_again_still_finish(uninterrupted, tmp_path):
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    result = subprocess.run(command("run", "--from", "data"), cwd=root, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command("run", "--from", "data"), cwd=root, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert outcome(root) == expected
-    assert subprocess.run(command("audit", "verify"), cwd=root, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            command("audit", "verify"), cwd=root, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def alive(pid: int) -> bool:
@@ -122,7 +152,9 @@ def running_children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_an_interrupted_or_killed_run_stops_its_training_code_too(uninterrupted, tmp_path, number, code):
+def test_an_interrupted_or_killed_run_stops_its_training_code_too(
+    uninterrupted, tmp_path, number, code
+):
     pristine, _ = uninterrupted
     root = tmp_path / "p"
     shutil.copytree(pristine, root)
@@ -153,7 +185,9 @@ def test_a_second_run_at_the_same_time_is_refused_and_changes_nothing(uninterrup
 
 @pytest.mark.parametrize("small_disk", ["8m"], indirect=True)
 @pytest.mark.parametrize("left", [0, 60, 200])
-def test_a_full_disk_is_one_clear_message_and_the_run_resumes_when_there_is_space(uninterrupted, small_disk, left):
+def test_a_full_disk_is_one_clear_message_and_the_run_resumes_when_there_is_space(
+    uninterrupted, small_disk, left
+):
     pristine, expected = uninterrupted
     root = small_disk / "p"
     shutil.copytree(pristine, root)
@@ -196,11 +230,18 @@ def test_a_search_over_ranges_resumes_with_the_same_trials(tmp_path):
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.standard_normal((200, 3)), columns=list("abc"))
     codes = (frame["a"] + generator.standard_normal(200) > 0).astype(int).to_numpy()
-    options = TrainTable(entry="t.py:b", search={"C": {"low": 0.001, "high": 100.0, "log": True}, "fit_intercept": [True, False]}, trials=8, folds=3)
+    options = TrainTable(
+        entry="t.py:b",
+        search={"C": {"low": 0.001, "high": 100.0, "log": True}, "fit_intercept": [True, False]},
+        trials=8,
+        folds=3,
+    )
 
     def go(folder, channel):
         folder.mkdir(exist_ok=True)
-        return search(Models({"": LogisticRegression()}), Rows(frame, codes), options, folder, channel)
+        return search(
+            Models({"": LogisticRegression()}), Rows(frame, codes), options, folder, channel
+        )
 
     whole = go(tmp_path / "whole", Channel())
     with pytest.raises(KeyboardInterrupt):
@@ -233,7 +274,11 @@ def test_an_edited_schema_is_not_passed_over_by_a_resumed_run(tiny_project):
     process.send_signal(signal.SIGKILL)
     process.wait()
     pinned = tiny_project / "schema.toml"
-    pinned.write_text(pinned.read_text().replace('categories = ["blue", "green", "red"]', 'categories = ["blue", "green"]'))
+    pinned.write_text(
+        pinned.read_text().replace(
+            'categories = ["blue", "green", "red"]', 'categories = ["blue", "green"]'
+        )
+    )
     from casemate.core.errors import DataError
 
     with pytest.raises(DataError, match="unknown category"):
@@ -242,8 +287,15 @@ def test_an_edited_schema_is_not_passed_over_by_a_resumed_run(tiny_project):
 
 def test_what_killed_processes_left_is_removed_by_the_next_run(tiny_project):
     state = tiny_project / ".casemate"
-    for name in ("objects/ab/.tmp-x", "datasets/t/.tmp-y/part", "runs/old/.tmp-data/data.json", "tmp/z/in/train.py"):
+    for name in (
+        "objects/ab/.tmp-x",
+        "datasets/t/.tmp-y/part",
+        "runs/old/.tmp-data/data.json",
+        "tmp/z/in/train.py",
+    ):
         (state / name).parent.mkdir(parents=True)
         (state / name).write_text("half")
     casemate.open(tiny_project).run()
-    assert not [path for path in state.rglob("*") if path.is_file() and path.read_bytes() == b"half"]
+    assert not [
+        path for path in state.rglob("*") if path.is_file() and path.read_bytes() == b"half"
+    ]

@@ -1,6 +1,8 @@
-"""Power loss after every operation of a run: nothing acknowledged is lost, nothing is corrupt, the next start finishes.
+"""Power loss after every operation of a run: nothing acknowledged is lost, nothing is corrupt, the
+next start finishes.
 
-The harness itself is under test: with a catalogue that does not sync, or files whose folder is not synced, it must fail.
+The harness itself is under test: with a catalogue that does not sync, or files whose folder is not
+synced, it must fail.
 """
 
 import random
@@ -10,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from tests.faults import power, work
-from tests.faults.test_every_point import check_acknowledged, check_complete, copy, pristine  # noqa: F401 - a fixture
+from tests.faults.test_every_point import (
+    check_acknowledged,
+    check_complete,
+    copy,
+    pristine,  # noqa: F401 - a fixture
+)
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -29,9 +36,13 @@ sqlite.driver.connect({catalog!r}, isolation_level=None).execute("PRAGMA journal
 """
 """What a machine without a sound SQLite makes: a rollback journal."""
 FULL = JOURNAL + "sqlite.EXTRA = 'synchronous=FULL'\n"
-NORMAL = "from casemate.core.store import sqlite; sqlite.PRAGMAS = tuple(p.replace('FULL', 'NORMAL') for p in sqlite.PRAGMAS)"
+NORMAL = (
+    "from casemate.core.store import sqlite; sqlite.PRAGMAS = tuple(p.replace('FULL', 'NORMAL') for"
+    " p in sqlite.PRAGMAS)"
+)
 NO_FOLDER = (
-    "from casemate.core import files; files.fsync_folder = lambda folder: None\nimport casemate.core.engine as e; e.fsync_folder = files.fsync_folder"
+    "from casemate.core import files; files.fsync_folder = lambda folder: None\nimport"
+    " casemate.core.engine as e; e.fsync_folder = files.fsync_folder"
 )
 NO_FSYNC = "import os; os.fsync = lambda descriptor: None"
 
@@ -46,7 +57,9 @@ def traced(pristine, tmp_path):  # noqa: F811
         start = power.snapshot(root / ".casemate")
         mutant = mutant.replace("{catalog!r}", repr(str(root / ".casemate" / "catalog.db")))
         script = SCRIPT.format(repo=str(ROOT), root=str(root), mutant=mutant)
-        done = power.record([sys.executable, "-c", script], tmp_path / "trace", capture_output=True, text=True)
+        done = power.record(
+            [sys.executable, "-c", script], tmp_path / "trace", capture_output=True, text=True
+        )
         if "ptrace" in done.stderr and done.returncode:
             pytest.skip("this machine does not let us trace processes")
         assert done.returncode == 0, done.stderr

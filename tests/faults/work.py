@@ -50,12 +50,19 @@ def whole(root: Path, ack: Ack) -> None:
 
 
 def bookkeeping(root: Path, ack: Ack) -> None:
-    """Four durable steps with objects, a sealed table, evidence, log entries and notices: what a run does around its computations."""
+    """Four durable steps with objects, a sealed table, evidence, log entries and notices: what a
+    run does around its computations.
+    """
     project = casemate.open(root)
     with project.engine.begin(dict.fromkeys(STAGES, "bookkeeping"), "tester") as run:
         if not run.ended:
             for stage in STAGES:
-                run.step(stage, Finding, lambda stage=stage: _work(project, stage), commit=lambda tx, record: _effect(tx, project, record))
+                run.step(
+                    stage,
+                    Finding,
+                    lambda stage=stage: _work(project, stage),
+                    commit=lambda tx, record: _effect(tx, project, record),
+                )
                 ack(f"stage {stage}")
             run.finish("passed")
     ack(f"done {run.id} passed")
@@ -71,7 +78,9 @@ def restore(root: Path, ack: Ack) -> None:
     from casemate.operations import backup
 
     os.environ["HOME"] = str(root / ".casemate" / "home")
-    backup.restore(root / "b", root / ".casemate" / "again", Opener(identities=[(root / "key").read_text()]))
+    backup.restore(
+        root / "b", root / ".casemate" / "again", Opener(identities=[(root / "key").read_text()])
+    )
     ack("done")
 
 
@@ -89,7 +98,14 @@ def _work(project, stage: str) -> Finding:
         folder = project.state / "datasets" / "t" / "v1"
         if not (folder / "manifest.dsse.json").exists():
             table = pa.table({"a": list(range(100))})
-            tables.seal(table, folder, project.provider, project.keystore.signer, {"a": "general"}, {"name": "t", "version": "v1", "rows": 100})
+            tables.seal(
+                table,
+                folder,
+                project.provider,
+                project.keystore.signer,
+                {"a": "general"},
+                {"name": "t", "version": "v1", "rows": 100},
+            )
     return Finding(id=f"test.{stage}", severity="low", confidence="low", message=digest)
 
 
@@ -108,19 +124,31 @@ def search(root: Path, ack: Ack) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     study.clean(folder)
     options = TrainTable(entry="train.py:build", trials=3, search={"c": {"low": 0.0, "high": 1.0}})
-    for number, (params, scores) in enumerate(_study(Models({"": None}), options.search, options, folder, lambda given, _stop: [given["c"]])):
+    for number, (params, scores) in enumerate(
+        _study(
+            Models({"": None}), options.search, options, folder, lambda given, _stop: [given["c"]]
+        )
+    ):
         ack(f"trial {number} {params['c']} {scores}")
 
 
 def _next(tx) -> str:
-    return str(int(tx.exec_driver_sql("SELECT last FROM access_seen WHERE principal = 'Counter'").scalar()) + 1)
+    return str(
+        int(tx.exec_driver_sql("SELECT last FROM access_seen WHERE principal = 'Counter'").scalar())
+        + 1
+    )
 
 
 def prepare_counter(root: Path) -> None:
-    """The row that every step adds one to: of a table that gives no rights, so nothing explains it to the log."""
+    """The row that every step adds one to: of a table that gives no rights, so nothing explains it
+    to the log.
+    """
     project = casemate.open(root)
     with project.database.transaction() as tx:
-        tx.exec_driver_sql("INSERT INTO access_seen (principal, network, first, last) VALUES ('Counter', '', '', '0')")
+        tx.exec_driver_sql(
+            "INSERT INTO access_seen (principal, network, first, last) VALUES ('Counter', '', '',"
+            " '0')"
+        )
     project.database.close()
 
 
@@ -128,14 +156,20 @@ def count_of(root: Path) -> int:
     """How often the effect happened."""
     project = casemate.open(root)
     with contextlib.closing(project.database), project.database.reading() as tx:
-        return int(tx.exec_driver_sql("SELECT last FROM access_seen WHERE principal = 'Counter'").scalar())
+        return int(
+            tx.exec_driver_sql("SELECT last FROM access_seen WHERE principal = 'Counter'").scalar()
+        )
 
 
 def witness(root: Path, ack: Ack) -> None:
-    """A witness that is asked to cosign the log's checkpoints one after another, from where its memory ends."""
+    """A witness that is asked to cosign the log's checkpoints one after another, from where its
+    memory ends.
+    """
     known = Witness.open(root / ".casemate" / "witness")
     start = known.latest("casemate/test").size
-    for path in sorted(path for path in (root / "requests").iterdir() if int(path.name[:4]) >= start):
+    for path in sorted(
+        path for path in (root / "requests").iterdir() if int(path.name[:4]) >= start
+    ):
         answer = known.add_checkpoint(path.read_bytes())
         if answer.status != 200:
             raise VerificationError(f"{path.name}: {answer.status} {answer.body}")

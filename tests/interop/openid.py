@@ -26,7 +26,11 @@ class OpenIdProvider:
         for name in ("package.json", "package-lock.json", "provider.mjs"):
             shutil.copy(SOURCE / name, folder / name)
         installed = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, check=False
+            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if installed.returncode:
             pytest.skip(f"npm cannot install oidc-provider here: {installed.stderr[-300:]}")
@@ -35,7 +39,11 @@ class OpenIdProvider:
         self._people = folder / "people.json"
         self.people({})
         self.process = subprocess.Popen(
-            ["node", "provider.mjs", str(self.port), str(self._people)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            ["node", "provider.mjs", str(self.port), str(self._people)],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         while (line := self.process.stdout.readline()) != "ready\n":
             assert line, "the provider ended"
@@ -55,18 +63,26 @@ class Browser:
     def __init__(self, account: str | None, amr: str = "pwd") -> None:
         self.headers = {"X-Amr": amr} | ({"X-Account": account} if account else {})
         self.opener = urllib.request.build_opener(
-            _Stop, urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), urllib.request.ProxyHandler({})
+            _Stop,
+            urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()),
+            urllib.request.ProxyHandler({}),
         )
 
     def get(self, url: str, body: dict | None = None) -> tuple[int, str, str]:
         """(status, where it leads, page)."""
         content = None if body is None else urllib.parse.urlencode(body).encode()
         try:
-            with self.opener.open(urllib.request.Request(url, content, self.headers), timeout=30) as answer:
+            with self.opener.open(
+                urllib.request.Request(url, content, self.headers), timeout=30
+            ) as answer:
                 return answer.status, "", answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, urllib.parse.urljoin(url, error.headers.get("Location", "")), error.read().decode()
+                return (
+                    error.code,
+                    urllib.parse.urljoin(url, error.headers.get("Location", "")),
+                    error.read().decode(),
+                )
 
     def log_in(self, url: str) -> str:
         """From the login's address to the one that the provider sends the browser back to."""
@@ -88,7 +104,14 @@ class Browser:
         action = re.search(r'action="([^"]+)"', page)[1]
         status, url, page = self.get(action, form)
         if 'name="confirm"' in page:
-            status, url, page = self.get(action, {**form, **dict(re.findall(r'name="(\w+)" value="([^"]*)"', page)), "confirm": "yes"})
+            status, url, page = self.get(
+                action,
+                {
+                    **form,
+                    **dict(re.findall(r'name="(\w+)" value="([^"]*)"', page)),
+                    "confirm": "yes",
+                },
+            )
         while status in (302, 303):
             status, url, page = self.get(url)
         assert page == "done", page

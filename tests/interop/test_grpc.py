@@ -1,4 +1,6 @@
-"""The Open Inference Protocol over gRPC, asked by Triton's client and by bare calls: the same answers, refusals, limits and records as over HTTP."""
+"""The Open Inference Protocol over gRPC, asked by Triton's client and by bare calls: the same
+answers, refusals, limits and records as over HTTP.
+"""
 
 import asyncio
 import contextlib
@@ -22,7 +24,9 @@ from casemate.serve.metrics import Metrics
 from casemate.serve.protocols.oip_grpc import message
 
 grpc = pytest.importorskip("grpc", reason="casemate[grpc] is not installed")
-triton = pytest.importorskip("tritonclient.grpc", reason="tritonclient is a development requirement")
+triton = pytest.importorskip(
+    "tritonclient.grpc", reason="tritonclient is a development requirement"
+)
 
 INFER = message("ModelInferRequest")
 ROWS = np.linspace(1, 2, 60).reshape(2, 30)
@@ -30,8 +34,14 @@ SERVICE = "/inference.GRPCInferenceService/"
 
 
 def client(running, ca=None, folder=None, **options):
-    files = {} if folder is None else {"private_key": str(folder / "key.pem"), "certificate_chain": str(folder / "cert.pem")}
-    return triton.InferenceServerClient(running.grpc, ssl=True, root_certificates=str(ca or running.ca), **files, **options)
+    files = (
+        {}
+        if folder is None
+        else {"private_key": str(folder / "key.pem"), "certificate_chain": str(folder / "cert.pem")}
+    )
+    return triton.InferenceServerClient(
+        running.grpc, ssl=True, root_certificates=str(ca or running.ca), **files, **options
+    )
 
 
 def bearer(token):
@@ -78,22 +88,50 @@ def test_tritons_client_gets_over_grpc_what_it_gets_over_http(served):
     running, project, token = served
     asking, headers = client(running), bearer(token)
     assert asking.is_server_live(headers=headers) and asking.is_server_ready(headers=headers)
-    assert asking.is_model_ready("wdbc", headers=headers) and asking.is_model_ready("wdbc", "1", headers=headers)
+    assert asking.is_model_ready("wdbc", headers=headers) and asking.is_model_ready(
+        "wdbc", "1", headers=headers
+    )
     assert asking.get_server_metadata(headers=headers).name == "casemate"
     described = asking.get_model_metadata("wdbc", headers=headers)
-    assert (len(described.inputs), described.outputs[1].shape, list(described.versions)) == (30, [-1, 2], ["1"])
+    assert (len(described.inputs), described.outputs[1].shape, list(described.versions)) == (
+        30,
+        [-1, 2],
+        ["1"],
+    )
     body = {"inputs": [{"name": "x", "shape": [2, 30], "datatype": "FP64", "data": ROWS.tolist()}]}
-    expected = {one["name"]: one["data"] for one in json.loads(Caller(running, token)("POST", "/v2/models/wdbc/infer", body)[1])["outputs"]}
-    for wanted in (None, [triton.InferRequestedOutput("label"), triton.InferRequestedOutput("probabilities")]):
+    expected = {
+        one["name"]: one["data"]
+        for one in json.loads(Caller(running, token)("POST", "/v2/models/wdbc/infer", body)[1])[
+            "outputs"
+        ]
+    }
+    for wanted in (
+        None,
+        [triton.InferRequestedOutput("label"), triton.InferRequestedOutput("probabilities")],
+    ):
         for coding in (None, "gzip", "deflate"):
             found = asking.infer(
-                "wdbc", [tensor("x", ROWS, "FP64")], outputs=wanted, request_id="mine", headers=headers, compression_algorithm=coding
+                "wdbc",
+                [tensor("x", ROWS, "FP64")],
+                outputs=wanted,
+                request_id="mine",
+                headers=headers,
+                compression_algorithm=coding,
             )
             assert found.get_response().id == "mine"
             assert [label.decode() for label in found.as_numpy("label")] == expected["label"]
             assert found.as_numpy("probabilities").ravel().tolist() == expected["probabilities"]
-    named = [tensor(one.name, ROWS[:, place].copy(), "FP64") for place, one in enumerate(described.inputs)]
-    assert asking.infer("wdbc", named[::-1], headers=headers).as_numpy("probabilities").ravel().tolist() == expected["probabilities"]
+    named = [
+        tensor(one.name, ROWS[:, place].copy(), "FP64")
+        for place, one in enumerate(described.inputs)
+    ]
+    assert (
+        asking.infer("wdbc", named[::-1], headers=headers)
+        .as_numpy("probabilities")
+        .ravel()
+        .tolist()
+        == expected["probabilities"]
+    )
     said = next(project.decisions.newest(1))
     assert (said.principal, said.rows, said.shown) == ('Service::"ward"', 2, "all")
     assert explain(project, said.id, body=json.dumps(body).encode()).replayed is True
@@ -101,7 +139,13 @@ def test_tritons_client_gets_over_grpc_what_it_gets_over_http(served):
 
 @pytest.mark.parametrize(
     ("datatype", "field"),
-    [("FP64", "fp64_contents"), ("FP32", "fp32_contents"), ("INT64", "int64_contents"), ("UINT8", "uint_contents"), ("BOOL", "bool_contents")],
+    [
+        ("FP64", "fp64_contents"),
+        ("FP32", "fp32_contents"),
+        ("INT64", "int64_contents"),
+        ("UINT8", "uint_contents"),
+        ("BOOL", "bool_contents"),
+    ],
 )
 def test_typed_contents_are_answered_with_typed_contents(served, datatype, field):
     running, _, token = served
@@ -111,7 +155,11 @@ def test_typed_contents_are_answered_with_typed_contents(served, datatype, field
     code, body = Bare(running, token)("ModelInfer", request.SerializeToString())
     assert code == grpc.StatusCode.OK
     found = message("ModelInferResponse").FromString(body)
-    assert (found.model_version, len(found.outputs[0].contents.bytes_contents), len(found.outputs[1].contents.fp32_contents)) == ("1", 1, 2)
+    assert (
+        found.model_version,
+        len(found.outputs[0].contents.bytes_contents),
+        len(found.outputs[1].contents.fp32_contents),
+    ) == ("1", 1, 2)
     assert not found.raw_output_contents
     assert sum(found.outputs[1].contents.fp32_contents) == pytest.approx(1)
 
@@ -144,7 +192,11 @@ WRONG = {
     "an unknown type": asked(datatype="FP8").SerializeToString(),
     "a shape that is negative": asked(shape=[-1, 30]).SerializeToString(),
     "a shape that overflows": asked(shape=[2**62, 2**62]).SerializeToString(),
-    "an output that is not there": INFER(model_name="wdbc", outputs=[{"name": "secret"}], inputs=asked().inputs).SerializeToString(),
+    "an output that is not there": (
+        INFER(
+            model_name="wdbc", outputs=[{"name": "secret"}], inputs=asked().inputs
+        ).SerializeToString()
+    ),
 }
 
 
@@ -167,7 +219,10 @@ def test_strangers_get_one_answer_whatever_they_ask(served, call):
     running, _, _ = served
     for token in (None, "cm_wrong"):
         for request in (b"", b"\xff", asked().SerializeToString()):
-            assert Bare(running, token)(call, request) == (grpc.StatusCode.UNAUTHENTICATED, "authentication required")
+            assert Bare(running, token)(call, request) == (
+                grpc.StatusCode.UNAUTHENTICATED,
+                "authentication required",
+            )
 
 
 def test_policy_and_names_are_the_same_as_over_http(served):
@@ -175,25 +230,37 @@ def test_policy_and_names_are_the_same_as_over_http(served):
     other = new_token(project, "other", models=("different",))[0]
     request = asked()
     request.inputs[0].contents.fp64_contents.extend([1.0] * 30)
-    assert Bare(running, other)("ModelInfer", request.SerializeToString())[0] == grpc.StatusCode.PERMISSION_DENIED
+    assert (
+        Bare(running, other)("ModelInfer", request.SerializeToString())[0]
+        == grpc.StatusCode.PERMISSION_DENIED
+    )
     for name in ("nobody", "wdbc/versions/1", "../wdbc", "", "wdbc/infer"):
         request.model_name = name
-        assert Bare(running, token)("ModelInfer", request.SerializeToString())[0] == grpc.StatusCode.NOT_FOUND, name
+        assert (
+            Bare(running, token)("ModelInfer", request.SerializeToString())[0]
+            == grpc.StatusCode.NOT_FOUND
+        ), name
     ready = message("ModelReadyRequest")(name="wdbc/../..", version="/ready")
-    assert Bare(running, token)("ModelReady", ready.SerializeToString())[0] == grpc.StatusCode.NOT_FOUND
+    assert (
+        Bare(running, token)("ModelReady", ready.SerializeToString())[0]
+        == grpc.StatusCode.NOT_FOUND
+    )
     assert Bare(running, token)("Other", b"")[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_message_beyond_max_body_is_refused_also_when_it_was_compressed(served):
     running, _, token = served
-    bomb = b"\x3a" + b"\x80\x80\x80\x20" + bytes(64 << 20)  # one field of raw bytes, all of them zero
+    # one field of raw bytes, all of them zero
+    bomb = b"\x3a" + b"\x80\x80\x80\x20" + bytes(64 << 20)
     assert len(gzip.compress(bomb)) < 1 << 20
     for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
         bare = Bare(running, token, **{"grpc.max_send_message_length": -1})
         code, details = bare("ModelInfer", bomb, compression=compression)
         assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, details
     with open(f"/proc/{running.process.pid}/status") as status:
-        assert int(next(line for line in status if line.startswith("VmHWM")).split()[1]) < 600_000, "the whole bomb was inflated"
+        assert (
+            int(next(line for line in status if line.startswith("VmHWM")).split()[1]) < 600_000
+        ), "the whole bomb was inflated"
 
 
 def test_a_call_has_its_request_id_and_a_refusal_for_now_says_when_to_come_again(clinic):
@@ -218,12 +285,35 @@ def test_client_certificates_are_demanded_bound_and_revoked_over_grpc_too(clinic
     project = casemate.open(clinic)
 
     def issue(name):
-        answer = cli("keys", "certificate", "issue", "client", name, "--out", tmp_path / name, "--config", clinic, "--format", "json")
+        answer = cli(
+            "keys",
+            "certificate",
+            "issue",
+            "client",
+            name,
+            "--out",
+            tmp_path / name,
+            "--config",
+            clinic,
+            "--format",
+            "json",
+        )
         return json.loads(answer.out)["serial"], tmp_path / name
 
     serial, mine = issue("ward-7")
     _, thief = issue("ward-8")
-    bound = ("access", "token", "create", "bound", "--certificate", mine / "cert.pem", "--out", tmp_path / "token", "--config", clinic)
+    bound = (
+        "access",
+        "token",
+        "create",
+        "bound",
+        "--certificate",
+        mine / "cert.pem",
+        "--out",
+        tmp_path / "token",
+        "--config",
+        clinic,
+    )
     assert cli(*bound).code == 0
     headers = bearer((tmp_path / "token").read_text().strip())
     with serving(clinic) as running:
@@ -248,10 +338,18 @@ def test_client_certificates_are_demanded_bound_and_revoked_over_grpc_too(clinic
 def test_callers_who_give_up_leave_nothing_behind(served):
     running, project, token = served
     monitor = Caller(running, new_token(project, "prometheus", role="monitor")[0])
-    request = INFER(model_name="wdbc", raw_input_contents=[np.ones(30 * 1000).tobytes()], inputs=asked(shape=[1000, 30]).inputs)
+    request = INFER(
+        model_name="wdbc",
+        raw_input_contents=[np.ones(30 * 1000).tobytes()],
+        inputs=asked(shape=[1000, 30]).inputs,
+    )
     ask = Bare(running, token).channel.unary_unary(SERVICE + "ModelInfer")
     for number in range(60):
-        call = ask.future(request.SerializeToString(), metadata=[("authorization", f"Bearer {token}")], timeout=0.001 * (number % 12 + 1))
+        call = ask.future(
+            request.SerializeToString(),
+            metadata=[("authorization", f"Bearer {token}")],
+            timeout=0.001 * (number % 12 + 1),
+        )
         with contextlib.suppress(grpc.RpcError):
             call.result()
 
@@ -267,10 +365,14 @@ def test_several_workers_share_the_port_of_grpc_and_end_in_peace(clinic):
     project = casemate.open(clinic)
     token = new_token(project, "ward")[0]
     with serving(clinic) as running:
-        channels = [Bare(running, token, **{"grpc.use_local_subchannel_pool": 1}) for _ in range(12)]
+        channels = [
+            Bare(running, token, **{"grpc.use_local_subchannel_pool": 1}) for _ in range(12)
+        ]
         request = asked()
         request.inputs[0].contents.fp64_contents.extend([1.0] * 30)
-        assert {bare("ModelInfer", request.SerializeToString())[0] for bare in channels} == {grpc.StatusCode.OK}
+        assert {bare("ModelInfer", request.SerializeToString())[0] for bare in channels} == {
+            grpc.StatusCode.OK
+        }
     writers = {said.id.partition("-")[0] for said in project.decisions.newest(12)}
     assert len(writers) == 2, "one worker took all connections"
     assert running.process.returncode == 0
@@ -279,9 +381,20 @@ def test_several_workers_share_the_port_of_grpc_and_end_in_peace(clinic):
 def test_a_port_that_is_taken_refuses_to_start(clinic):
     with socket.create_server(("127.0.0.1", 0)) as other:
         configured(clinic, f"grpc_port = {other.getsockname()[1]}\n")
-        done = subprocess.run(command("serve", "--port", "0"), cwd=clinic, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            command("serve", "--port", "0"),
+            cwd=clinic,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     assert done.returncode != 0
-    assert "cannot listen on" in done.stderr and "grpc_port" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "cannot listen on" in done.stderr
+        and "grpc_port" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def unfinished(running, token, end):
@@ -292,11 +405,15 @@ def unfinished(running, token, end):
         yield asked().SerializeToString()
 
     bare = Bare(running, token, **{"grpc.use_local_subchannel_pool": 1})
-    return bare.channel.stream_unary(SERVICE + "ModelInfer").future(late(), metadata=bare.metadata, timeout=60)
+    return bare.channel.stream_unary(SERVICE + "ModelInfer").future(
+        late(), metadata=bare.metadata, timeout=60
+    )
 
 
 def test_calls_of_one_address_that_send_nothing_give_way_to_newer_ones_and_keep_nobody_out(clinic):
-    configured(clinic, "grpc_port = 0\nstrangers_per_address = 20\nstrangers = 40\nmax_waiting = 10\n")
+    configured(
+        clinic, "grpc_port = 0\nstrangers_per_address = 20\nstrangers = 40\nmax_waiting = 10\n"
+    )
     token = new_token(casemate.open(clinic), "ward")[0]
     request = asked()
     request.inputs[0].contents.fp64_contents.extend([1.0] * 30)
@@ -307,7 +424,10 @@ def test_calls_of_one_address_that_send_nothing_give_way_to_newer_ones_and_keep_
             wait_for(lambda: sum(call.done() for call in calls) >= 60)
             assert {call.code() for call in calls if call.done()} == {grpc.StatusCode.UNAVAILABLE}
             for _ in range(5):
-                assert Bare(running, token)("ModelInfer", request.SerializeToString())[0] == grpc.StatusCode.OK
+                assert (
+                    Bare(running, token)("ModelInfer", request.SerializeToString())[0]
+                    == grpc.StatusCode.OK
+                )
             assert [call for call in calls if not call.done()], "whoever has room keeps it"
         finally:
             end.set()
@@ -353,7 +473,11 @@ def test_a_call_has_one_message_and_half_a_minute_for_it(monkeypatch):
     async def all_of_them():
         return [await ask(requests) for requests in (never(), several(), nothing())]
 
-    assert asyncio.run(all_of_them()) == [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INVALID_ARGUMENT]
+    assert asyncio.run(all_of_them()) == [
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ]
     assert calls.open == 0
 
 

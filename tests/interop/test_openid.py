@@ -15,7 +15,11 @@ from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 
 REDIRECT = "http://127.0.0.1:41234/callback"
 PEOPLE = {
-    "sub-ana": {"preferred_username": "ana.lopez", "roles": ["data-team", "reviewers"], "tid": "clinic"},
+    "sub-ana": {
+        "preferred_username": "ana.lopez",
+        "roles": ["data-team", "reviewers"],
+        "tid": "clinic",
+    },
     "sub-ben": {"preferred_username": "ben", "roles": ["strangers"], "tid": "elsewhere"},
 }
 
@@ -38,27 +42,40 @@ def project(fresh, openid):
 
     def made(*lines):
         text = (fresh / "casemate.toml").read_text().partition("[access.providers.local]")[0]
-        table = ["[access.providers.local]", f'issuer = "{openid.issuer}"', 'client = "casemate"', *lines]
+        table = [
+            "[access.providers.local]",
+            f'issuer = "{openid.issuer}"',
+            'client = "casemate"',
+            *lines,
+        ]
         (fresh / "casemate.toml").write_text("\n".join([text, *table, ""]))
         return casemate.open(fresh)
 
     return made
 
 
-ROLES = ("register = true", 'roles_from = "roles"', 'roles = { data-team = ["scientist"], reviewers = ["approver"] }')
+ROLES = (
+    "register = true",
+    'roles_from = "roles"',
+    'roles = { data-team = ["scientist"], reviewers = ["approver"] }',
+)
 
 
 def entered(project, account="sub-ana", amr="pwd"):
     """The session of a person who has logged in with a browser."""
     local = project.point.options.provider("local")
     begun = local.begin(REDIRECT)
-    return project.logins.through(local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url)))
+    return project.logins.through(
+        local, lambda: local.finish(begun, Browser(account, amr).answer(begun.url))
+    )
 
 
 def test_a_person_logs_in_with_a_browser_and_gets_the_roles_that_the_provider_gives(project):
     here = project(*ROLES)
     words = command("access", "login", "--provider", "local", "--format", "json")
-    process = subprocess.Popen(words, cwd=here.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, cwd=here.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     url = next(line.strip() for line in process.stderr if line.startswith("http://"))
     back = Browser("sub-ana").log_in(url)
     for stray in (back.replace("state=", "state=x"), back.partition("?")[0], back + "&code=again"):
@@ -70,15 +87,23 @@ def test_a_person_logs_in_with_a_browser_and_gets_the_roles_that_the_provider_gi
     assert process.returncode == 0, err
     assert 'User::\\"ana.lopez\\"' in out
     identity = here.point.identify()
-    assert (identity.principal.name, identity.principal.roles, identity.method) == ("ana.lopez", ("approver", "scientist"), "local")
-    entry = next(entry for entry in reversed(list(here.log.entries())) if entry.action == "access:login")
+    assert (identity.principal.name, identity.principal.roles, identity.method) == (
+        "ana.lopez",
+        ("approver", "scientist"),
+        "local",
+    )
+    entry = next(
+        entry for entry in reversed(list(here.log.entries())) if entry.action == "access:login"
+    )
     assert entry.detail == {"method": "local", "second_factor": False}
 
 
 def test_a_person_logs_in_by_typing_a_code_on_another_device(project):
     here = project(*ROLES)
     words = command("access", "login", "--provider", "local", "--device")
-    process = subprocess.Popen(words, cwd=here.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, cwd=here.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     line = process.stderr.readline().split()
     Browser("sub-ana").type_code(line[line.index("open") + 1], line[-1])
     out, err = process.communicate(timeout=60)
@@ -93,10 +118,16 @@ def test_who_refuses_at_the_provider_or_comes_too_late_is_not_logged_in(project)
     with pytest.raises(AccessDenied, match="refused the login .access_denied."):
         here.logins.through(local, lambda: local.finish(begun, Browser(None).answer(begun.url)))
     newest = list(here.log.entries())[-1]
-    assert (newest.principal, newest.action, newest.outcome) == ('Provider::"local"', "access:login", "denied")
+    assert (newest.principal, newest.action, newest.outcome) == (
+        'Provider::"local"',
+        "access:login",
+        "denied",
+    )
     device = local.begin_device()
     waits = []
-    late = type(device)(device.device_code, device.user_code, device.verification_uri, expires_in=10.0)
+    late = type(device)(
+        device.device_code, device.user_code, device.verification_uri, expires_in=10.0
+    )
     with pytest.raises(AccessDenied, match="nobody typed the code"):
         local.poll(late, waits.append)
     assert waits == [5.0, 5.0]
@@ -114,7 +145,11 @@ def test_roles_follow_the_provider_at_every_login(project, openid):
 
 
 def test_the_provider_cannot_take_the_last_owner_away(project, openid):
-    here = project("register = true", 'roles_from = "roles"', 'roles = { boss = ["owner"], team = ["auditor"] }')
+    here = project(
+        "register = true",
+        'roles_from = "roles"',
+        'roles = { boss = ["owner"], team = ["auditor"] }',
+    )
     openid.people({"sub-ana": {**PEOPLE["sub-ana"], "roles": ["boss"]}})
     entered(here)
     here.access.withdraw(here.point.directory.current_user().name, "owner")
@@ -131,7 +166,11 @@ def test_nobody_is_let_in_whom_the_project_does_not_know(project, openid):
     assert here.point.directory.find("User", "ana.lopez") is None
     with pytest.raises(AccessDenied, match="nobody here has this account"):
         entered(project(*ROLES), "sub-ben")  # whose roles mean nothing here
-    denied = [entry for entry in here.log.entries() if entry.action == "access:login" and entry.outcome == "denied"]
+    denied = [
+        entry
+        for entry in here.log.entries()
+        if entry.action == "access:login" and entry.outcome == "denied"
+    ]
     assert [entry.principal for entry in denied] == ['Provider::"local"'] * 2
     here.access.add_user("ana", ["auditor"], account=f"{openid.issuer} sub-ana")
     session = entered(project())
@@ -180,7 +219,11 @@ def test_groups_that_were_left_out_are_not_taken_for_none(project, openid):
 
 def test_a_client_with_a_secret_shows_it_and_a_wrong_one_is_refused(project, monkeypatch):
     here = project(*ROLES, 'secret = "env:CLIENT"')
-    text = (here.root / "casemate.toml").read_text().replace('client = "casemate"', 'client = "confidential"')
+    text = (
+        (here.root / "casemate.toml")
+        .read_text()
+        .replace('client = "casemate"', 'client = "confidential"')
+    )
     (here.root / "casemate.toml").write_text(text)
     monkeypatch.setenv("CLIENT", "a secret with : and %")
     assert entered(casemate.open(here.root)).principal.name == "ana.lopez"
@@ -252,7 +295,9 @@ def test_every_login_asks_for_pkce_with_its_own_verifier(project):
 def test_a_provider_that_calls_itself_otherwise_is_not_used(project, openid):
     here = project(*ROLES)
     text = (here.root / "casemate.toml").read_text()
-    (here.root / "casemate.toml").write_text(text.replace(openid.issuer, openid.issuer.replace("127.0.0.1", "localhost")))
+    (here.root / "casemate.toml").write_text(
+        text.replace(openid.issuer, openid.issuer.replace("127.0.0.1", "localhost"))
+    )
     with pytest.raises(ConfigError, match="says that the issuer is"):
         casemate.open(here.root).point.options.provider("local").begin(REDIRECT)
 
@@ -272,7 +317,9 @@ def test_an_unknown_provider_is_named(project, cli):
 
 def test_a_provider_that_is_away_is_one_clear_message(fresh, cli):
     text = (fresh / "casemate.toml").read_text()
-    (fresh / "casemate.toml").write_text(text + '\n[access.providers.gone]\nissuer = "http://127.0.0.1:9"\nclient = "x"\n')
+    (fresh / "casemate.toml").write_text(
+        text + '\n[access.providers.gone]\nissuer = "http://127.0.0.1:9"\nclient = "x"\n'
+    )
     answer = cli("access", "login", "--provider", "gone", "--config", fresh)
     assert answer.code == 5
     assert "127.0.0.1:9 was not reached" in answer.err

@@ -27,18 +27,36 @@ def exported(clinic, tmp_path):
 
 
 def stock(*words) -> subprocess.CompletedProcess:
-    return subprocess.run([TOOLS / "model_signing", *map(str, words)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [TOOLS / "model_signing", *map(str, words)], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_stock_model_signing_tool_accepts_our_bundle_and_refuses_a_change(exported):
-    words = ("verify", "key", exported / "model", "--signature", exported / "model.sig", "--public_key", exported / "signer.pub")
+    words = (
+        "verify",
+        "key",
+        exported / "model",
+        "--signature",
+        exported / "model.sig",
+        "--public_key",
+        exported / "signer.pub",
+    )
     assert stock(*words).returncode == 0
     with (exported / "model" / "model.onnx").open("ab") as file:
         file.write(b"x")
     assert stock(*words).returncode != 0
 
 
-FILES = {"model.json": b"{}", "a/b c.txt": b"1", "a.txt": b"2", "A/z": b"3", "\u00e4.bin": b"4", "a/c/d": b"5", "empty": b""}
+FILES = {
+    "model.json": b"{}",
+    "a/b c.txt": b"1",
+    "a.txt": b"2",
+    "A/z": b"3",
+    "\u00e4.bin": b"4",
+    "a/c/d": b"5",
+    "empty": b"",
+}
 """Names that different orders would put in different places."""
 
 
@@ -59,7 +77,9 @@ def stock_verify(folder, content: bytes) -> None:
 
     (folder.parent / "sig").write_bytes(content)
     key = folder.parent / "signer.pub"
-    verifying.Config().use_elliptic_key_verifier(public_key=key).verify(folder, folder.parent / "sig")
+    verifying.Config().use_elliptic_key_verifier(public_key=key).verify(
+        folder, folder.parent / "sig"
+    )
 
 
 def stock_sign(signer, folder) -> dict:
@@ -68,7 +88,9 @@ def stock_sign(signer, folder) -> dict:
     from model_signing import signing
 
     key, out = folder.parent / "key.pem", folder.parent / "stock.sig"
-    key.write_bytes(signer.classical.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
+    key.write_bytes(
+        signer.classical.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    )
     signing.Config().use_elliptic_key_signer(private_key=key).sign(folder, out)
     return json.loads(out.read_bytes())
 
@@ -76,16 +98,26 @@ def stock_sign(signer, folder) -> dict:
 def test_what_we_sign_says_the_same_as_what_the_stock_tool_signs(signed):
     signer, folder, ours = signed
     ours, theirs = json.loads(ours), stock_sign(signer, folder)
-    said, expected = (json.loads(base64.b64decode(document["dsseEnvelope"].pop("payload"))) for document in (ours, theirs))
+    said, expected = (
+        json.loads(base64.b64decode(document["dsseEnvelope"].pop("payload")))
+        for document in (ours, theirs)
+    )
     for statement in (said, expected):
         statement["predicate"]["serialization"]["ignore_paths"].sort()  # a set there: in any order
     assert said == expected
     first, second = ours["dsseEnvelope"].pop("signatures"), theirs["dsseEnvelope"].pop("signatures")
-    assert (len(first), len(second), first[0].get("keyid"), second[0].get("keyid")) == (2, 1, "", "")
+    assert (len(first), len(second), first[0].get("keyid"), second[0].get("keyid")) == (
+        2,
+        1,
+        "",
+        "",
+    )
     assert ours == theirs
 
 
-def test_a_bundle_of_the_stock_library_with_our_second_signature_verifies_as_models_of_casemate_0_1_have_it(signed):
+def test_a_bundle_of_the_stock_library_with_our_second_signature_verifies_as_models_of_casemate_0_1_have_it(
+    signed,
+):
     signer, folder, _ = signed
     document = stock_sign(signer, folder)
     document["dsseEnvelope"] = signer.countersign(document["dsseEnvelope"])
@@ -103,7 +135,9 @@ def repacked(content: bytes, change) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_the_stock_library_accepts_our_bundle_and_refuses_every_change_of_files_or_statement(signed):
+def test_the_stock_library_accepts_our_bundle_and_refuses_every_change_of_files_or_statement(
+    signed,
+):
     from cryptography.exceptions import InvalidSignature
 
     signer, folder, content = signed
@@ -113,7 +147,10 @@ def test_the_stock_library_accepts_our_bundle_and_refuses_every_change_of_files_
         "missing": (folder / "a.txt").unlink,
         "extra": lambda: (folder / "a" / "more").write_bytes(b""),
         "renamed": lambda: (folder / "a.txt").rename(folder / "b.txt"),
-        "swapped": lambda: ((folder / "a.txt").write_bytes(FILES["A/z"]), (folder / "A/z").write_bytes(FILES["a.txt"])),
+        "swapped": lambda: (
+            (folder / "a.txt").write_bytes(FILES["A/z"]),
+            (folder / "A/z").write_bytes(FILES["a.txt"]),
+        ),
     }
     for change in changes.values():
         change()
@@ -126,7 +163,12 @@ def test_the_stock_library_accepts_our_bundle_and_refuses_every_change_of_files_
         stock_verify(folder, content)
     for forged in (
         repacked(content, lambda statement: statement["predicate"]["resources"].pop()),
-        repacked(content, lambda statement: statement["predicate"]["serialization"]["ignore_paths"].append("a.txt")),
+        repacked(
+            content,
+            lambda statement: statement["predicate"]["serialization"]["ignore_paths"].append(
+                "a.txt"
+            ),
+        ),
         content.replace(signer.verifier.hint.encode(), Signer.generate().verifier.hint.encode()),
         bundle.sign(FILES, Signer.generate()),
     ):
@@ -134,15 +176,26 @@ def test_the_stock_library_accepts_our_bundle_and_refuses_every_change_of_files_
             stock_verify(folder, forged)
 
 
-def test_a_bundle_that_the_stock_tool_signed_without_our_second_signature_is_refused(exported, tmp_path):
+def test_a_bundle_that_the_stock_tool_signed_without_our_second_signature_is_refused(
+    exported, tmp_path
+):
     from cryptography.hazmat.primitives import serialization as s
 
     signer = Signer.generate()
     key = tmp_path / "key.pem"
-    key.write_bytes(signer.classical.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()))
-    assert stock("sign", "key", exported / "model", "--signature", tmp_path / "sig", "--private_key", key).returncode == 0
+    key.write_bytes(
+        signer.classical.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    )
+    assert (
+        stock(
+            "sign", "key", exported / "model", "--signature", tmp_path / "sig", "--private_key", key
+        ).returncode
+        == 0
+    )
     with pytest.raises(VerificationError, match="exactly two signatures"):
-        bundle.verify(bundle.read_folder(exported / "model"), (tmp_path / "sig").read_bytes(), signer.verifier)
+        bundle.verify(
+            bundle.read_folder(exported / "model"), (tmp_path / "sig").read_bytes(), signer.verifier
+        )
 
 
 def test_every_bundle_of_the_model_signing_specification_is_refused_as_foreign_or_malformed(case):
@@ -160,12 +213,18 @@ def test_our_bundle_fits_the_specifications_schemas(case, exported):
     folder = Path(case("vectors/model_signing_spec/schemas/v1.0"))
     schemas = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
     registry = Registry().with_resources(
-        [(key, Resource.from_contents(value)) for name, value in schemas.items() for key in {name, value.get("$id", name)}]
+        [
+            (key, Resource.from_contents(value))
+            for name, value in schemas.items()
+            for key in {name, value.get("$id", name)}
+        ]
     )
     document = json.loads((exported / "model.sig").read_text())
     statement = json.loads(base64.b64decode(document["dsseEnvelope"]["payload"]))
     for name, value in (("statement", statement), ("predicate", statement["predicate"])):
-        jsonschema.validators.validator_for(schemas[f"{name}.schema.json"])(schemas[f"{name}.schema.json"], registry=registry).validate(value)
+        jsonschema.validators.validator_for(schemas[f"{name}.schema.json"])(
+            schemas[f"{name}.schema.json"], registry=registry
+        ).validate(value)
 
 
 def test_the_bill_of_materials_fits_the_cyclonedx_schema(case, exported):
@@ -181,7 +240,9 @@ def test_the_bill_of_materials_fits_the_cyclonedx_schema(case, exported):
     document = json.loads((exported / "model" / "mlbom.cdx.json").read_text())
     assert list(validator_for(schema)(schema, registry=registry).iter_errors(document)) == []
     assert document["metadata"]["component"]["type"] == "machine-learning-model"
-    assert document["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    assert document["metadata"]["component"]["modelCard"]["quantitativeAnalysis"][
+        "performanceMetrics"
+    ]
 
 
 def test_the_signed_note_vector_verifies_and_no_changed_one_does(case):
@@ -192,7 +253,10 @@ def test_the_signed_note_vector_verifies_and_no_changed_one_does(case):
     assert str(key) == vector["vkey"]
     note = (vector["text"] + "\n" + vector["signature_line"].rstrip("\n") + "\n").encode()
     assert signed_by(key, parse_note(note), "", 0, b"") == 0
-    assert signed_by(key, parse_note(note.replace(b"example message", b"Example message")), "", 0, b"") is None
+    assert (
+        signed_by(key, parse_note(note.replace(b"example message", b"Example message")), "", 0, b"")
+        is None
+    )
 
 
 def test_the_merkle_proof_vectors_agree(case):
@@ -210,9 +274,21 @@ def test_the_merkle_proof_vectors_agree(case):
         proof = [raw(item) for item in vector["proof"] or []]
         try:
             if "leafIdx" in vector:
-                verify_inclusion(raw(vector["leafHash"]), vector["leafIdx"], vector["treeSize"], proof, raw(vector["root"]))
+                verify_inclusion(
+                    raw(vector["leafHash"]),
+                    vector["leafIdx"],
+                    vector["treeSize"],
+                    proof,
+                    raw(vector["root"]),
+                )
             else:
-                verify_consistency(vector["size1"], vector["size2"], proof, raw(vector["root1"]), raw(vector["root2"]))
+                verify_consistency(
+                    vector["size1"],
+                    vector["size2"],
+                    proof,
+                    raw(vector["root1"]),
+                    raw(vector["root2"]),
+                )
             answers.append((path.name, vector["wantErr"] is False))
         except VerificationError:
             answers.append((path.name, vector["wantErr"] is True))
@@ -240,7 +316,9 @@ def test_a_plain_pyarrow_reader_with_the_keys_reads_a_sealed_table(clinic):
     with pytest.raises(OSError, match="encrypted|decrypt"):
         pq.read_table(path)
     factory = pe.CryptoFactory(lambda _: Kms())
-    properties = factory.file_decryption_properties(pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), str(path), fs.LocalFileSystem())
+    properties = factory.file_decryption_properties(
+        pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), str(path), fs.LocalFileSystem()
+    )
     assert pq.read_table(str(path), decryption_properties=properties).num_rows == 569
 
 
@@ -284,10 +362,15 @@ def test_tritonclient_talks_to_the_gateway(clinic):
 
     project = casemate.open(clinic)
     with project.database.transaction() as tx:
-        token, _ = project.point.tokens.create(tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1))
+        token, _ = project.point.tokens.create(
+            tx, "triton", ["client"], ["*"], datetime.timedelta(hours=1)
+        )
     with serving(clinic) as running:
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token], capture_output=True, text=True, check=False
+            [sys.executable, "-W", "ignore", "-c", TRITON, running.url, str(running.ca), token],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     assert done.stdout.strip() == "ok", done.stderr
 
@@ -300,7 +383,9 @@ def test_curl_gets_an_answer_over_tls_1_3(clinic):
         pytest.skip("curl is not installed")
     project = casemate.open(clinic)
     with project.database.transaction() as tx:
-        token, _ = project.point.tokens.create(tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1))
+        token, _ = project.point.tokens.create(
+            tx, "curl", ["client"], ["*"], datetime.timedelta(hours=1)
+        )
     with serving(clinic) as running:
         words = [
             "curl",
@@ -342,29 +427,45 @@ def test_malformed_parquet_files_are_data_errors(case):
 
 def test_the_csv_spectrum_reads_as_its_json_says(case):
     folder = Path(case("vectors/csv_spectrum"))
-    pairs = [(path, next(folder.rglob(path.stem + ".json"))) for path in sorted(folder.rglob("*.csv"))]
+    pairs = [
+        (path, next(folder.rglob(path.stem + ".json"))) for path in sorted(folder.rglob("*.csv"))
+    ]
     assert pairs
     for path, expected_path in pairs:
         if path.stem == "location_coordinates":
             continue  # its two files hold different telephone numbers
-        expected = json.loads(expected_path.read_text().replace("\\r\\n", "\\n"))  # the stored CSV files end lines with \n
+        # the stored CSV files end lines with \n
+        expected = json.loads(expected_path.read_text().replace("\\r\\n", "\\n"))
         expected = expected if isinstance(expected, list) else [expected]
         names = list(expected[0])
         columns = {name: {"type": "text"} for name in names}
         import msgspec
 
-        options = msgspec.convert({"source": "x", "target": names[0], "null_values": ["\x00"], "trim": False, "columns": columns}, DataTable)
+        options = msgspec.convert(
+            {
+                "source": "x",
+                "target": names[0],
+                "null_values": ["\x00"],
+                "trim": False,
+                "columns": columns,
+            },
+            DataTable,
+        )
         table, _ = source.read(path, options)
-        assert [{k: str(v) for k, v in row.items()} for row in table.to_pylist()] == expected, path.name
+        assert [{k: str(v) for k, v in row.items()} for row in table.to_pylist()] == expected, (
+            path.name
+        )
 
 
 def test_a_run_and_a_prediction_open_no_connection_of_their_own(tmp_path):
-    """Every socket call of the commands' own process is recorded; only the gateway's loopback is allowed."""
+    """Every socket call of the commands' own process is recorded; only the gateway's loopback is
+    allowed.
+    """
     watcher = (
-        "import sys\nseen = []\n"
-        "sys.addaudithook(lambda e, a: seen.append((e, str(a[1:]))) if e in ('socket.connect', 'socket.getaddrinfo', 'socket.sendto') else None)\n"
-        "from casemate.cli import main\ncode = main(sys.argv[1:])\n"
-        "print('SEEN', [s for s in seen if '127.0.0.1' not in s[1]])\nsys.exit(code)\n"
+        "import sys\nseen = []\nsys.addaudithook(lambda e, a: seen.append((e, str(a[1:]))) if e in"
+        " ('socket.connect', 'socket.getaddrinfo', 'socket.sendto') else None)\nfrom casemate.cli"
+        " import main\ncode = main(sys.argv[1:])\nprint('SEEN', [s for s in seen if '127.0.0.1' not"
+        " in s[1]])\nsys.exit(code)\n"
     )
     for words in (
         ["init", "p", "--example", "clinical"],
@@ -372,7 +473,13 @@ def test_a_run_and_a_prediction_open_no_connection_of_their_own(tmp_path):
         ["model", "export", "wdbc", "out", "--config", "p"],
         ["verify", "out"],
     ):
-        done = subprocess.run([command()[0], "-c", watcher, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [command()[0], "-c", watcher, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == "SEEN []"
 
@@ -390,20 +497,28 @@ def test_an_independent_implementation_verifies_our_mldsa_65_signatures_and_we_i
     assert dilithium.ML_DSA_65.verify(public, message, signature)
     assert not dilithium.ML_DSA_65.verify(public, message + b"x", signature)
     theirs, secret = dilithium.ML_DSA_65.keygen()
-    mldsa.MLDSA65PublicKey.from_public_bytes(theirs).verify(dilithium.ML_DSA_65.sign(secret, message), message)
+    mldsa.MLDSA65PublicKey.from_public_bytes(theirs).verify(
+        dilithium.ML_DSA_65.sign(secret, message), message
+    )
 
 
-def test_encrypted_parquet_files_of_other_tools_are_read_as_their_keys_allow_and_are_no_source_without(case):
+def test_encrypted_parquet_files_of_other_tools_are_read_as_their_keys_allow_and_are_no_source_without(
+    case,
+):
     import pyarrow.parquet as pq
     import pyarrow.parquet.encryption as pe
 
     folder = case("vectors/parquet_encrypted")
     opened = pq.read_table(
-        folder / "uniform_encryption.parquet.encrypted", decryption_properties=pe.create_decryption_properties(b"0123456789012345")
+        folder / "uniform_encryption.parquet.encrypted",
+        decryption_properties=pe.create_decryption_properties(b"0123456789012345"),
     )
     assert (opened.num_rows, opened.num_columns) == (50, 8)
     with pytest.raises(OSError, match="decrypt|Decrypt|key|Key"):
-        pq.read_table(folder / "uniform_encryption.parquet.encrypted", decryption_properties=pe.create_decryption_properties(b"x" * 16))
+        pq.read_table(
+            folder / "uniform_encryption.parquet.encrypted",
+            decryption_properties=pe.create_decryption_properties(b"x" * 16),
+        )
     files = sorted(folder.glob("*.encrypted"))
     assert len(files) == 8
     for path in files:

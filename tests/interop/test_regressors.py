@@ -1,4 +1,6 @@
-"""Quantities from a table to an answer: init, run, and every protocol, asked by Triton's client, MLflow's and bare calls."""
+"""Quantities from a table to an answer: init, run, and every protocol, asked by Triton's client,
+MLflow's and bare calls.
+"""
 
 import csv
 import importlib.util
@@ -57,7 +59,9 @@ def prices(home, tmp_path_factory):
     """A passed project with two targets; tests must not change it."""
     root = tmp_path_factory.mktemp("prices") / "prices"
     root.mkdir()
-    plan = scaffold.from_table(root, write_csv(root / "prices.csv", table()), ["price", "weight"], "person")
+    plan = scaffold.from_table(
+        root, write_csv(root / "prices.csv", table()), ["price", "weight"], "person"
+    )
     scaffold.create(root, plan)
     lighten(root)
     path = root / "casemate.toml"
@@ -79,7 +83,10 @@ def copy(prices, tmp_path):
 def served(prices, tmp_path_factory):
     root = tmp_path_factory.mktemp("served") / "prices"
     shutil.copytree(prices, root)
-    configured(root, 'inputs = "sealed"\n' + ("grpc_port = 0\n" if importlib.util.find_spec("grpc") else ""))
+    configured(
+        root,
+        'inputs = "sealed"\n' + ("grpc_port = 0\n" if importlib.util.find_spec("grpc") else ""),
+    )
     project = casemate.open(root)
     token = new_token(project, "ward")[0]
     with serving(root) as running:
@@ -87,7 +94,12 @@ def served(prices, tmp_path_factory):
 
 
 COLUMNS = {"size": ("FP64", [2.0, 4.0]), "kind": ("BYTES", ["house", "boat"])}
-INFER = {"inputs": [{"name": name, "shape": [2], "datatype": kind, "data": data} for name, (kind, data) in COLUMNS.items()]}
+INFER = {
+    "inputs": [
+        {"name": name, "shape": [2], "datatype": kind, "data": data}
+        for name, (kind, data) in COLUMNS.items()
+    ]
+}
 
 
 def predicted(served):
@@ -124,10 +136,17 @@ def test_every_protocol_says_the_same(served, tmp_path, cli, monkeypatch):
     records = {"dataframe_records": [{"size": 2.0, "kind": "house"}, {"size": 4.0, "kind": "boat"}]}
     assert json.loads(caller("POST", "/invocations", records)[1]) == {"predictions": values}
     lines = b"size,kind\n2.0,house\n4.0,boat\n"
-    assert json.loads(caller("POST", "/invocations", lines, Content_Type="text/csv")[1])["predictions"] == values
-    status, answer, headers = caller("POST", "/invocations", lines, Content_Type="text/csv", Accept="text/csv")
+    assert (
+        json.loads(caller("POST", "/invocations", lines, Content_Type="text/csv")[1])["predictions"]
+        == values
+    )
+    status, answer, headers = caller(
+        "POST", "/invocations", lines, Content_Type="text/csv", Accept="text/csv"
+    )
     assert (status, headers["content-type"]) == (200, "text/csv; charset=utf-8")
-    assert [[float(cell) for cell in line] for line in csv.reader(answer.decode().splitlines())] == values
+    assert [
+        [float(cell) for cell in line] for line in csv.reader(answer.decode().splitlines())
+    ] == values
     binary = {**INFER, "outputs": [{"name": "prediction", "parameters": {"binary_data": True}}]}
     status, answer, headers = caller("POST", "/v2/models/prices/infer", binary)
     length = int(headers["inference-header-content-length"])
@@ -141,11 +160,16 @@ def test_every_protocol_says_the_same(served, tmp_path, cli, monkeypatch):
     assert told[0] == ["row", "price", "weight", "request", "request_row"]
     assert [row[1:3] for row in told[1:]] == [[str(cell) for cell in row] for row in values]
     rows.write_bytes(b"size,kind\n")
-    assert cli("predict", rows, "--url", running.url).out == "row,price,weight,request,request_row\n", "no rows are no answers, under the same names"
+    assert (
+        cli("predict", rows, "--url", running.url).out == "row,price,weight,request,request_row\n"
+    ), "no rows are no answers, under the same names"
 
 
 def test_tritons_client_gets_quantities_over_http_and_grpc(served):
-    triton_http, triton = pytest.importorskip("tritonclient.http"), pytest.importorskip("tritonclient.grpc")
+    triton_http, triton = (
+        pytest.importorskip("tritonclient.http"),
+        pytest.importorskip("tritonclient.grpc"),
+    )
     running, _, token = served
     values = predicted(served)[0]
 
@@ -153,20 +177,30 @@ def test_tritons_client_gets_quantities_over_http_and_grpc(served):
         found = []
         for name, (datatype, data) in COLUMNS.items():
             found.append(kind.InferInput(name, [2], datatype))
-            found[-1].set_data_from_numpy(np.array(data, dtype=object if datatype == "BYTES" else np.float64))
+            found[-1].set_data_from_numpy(
+                np.array(data, dtype=object if datatype == "BYTES" else np.float64)
+            )
         return found
 
     headers = {"authorization": f"Bearer {token}"}
     if running.grpc:
-        asking = triton.InferenceServerClient(running.grpc, ssl=True, root_certificates=str(running.ca))
-        assert np.array_equal(asking.infer("prices", tensors(triton), headers=headers).as_numpy("prediction"), values)
+        asking = triton.InferenceServerClient(
+            running.grpc, ssl=True, root_certificates=str(running.ca)
+        )
+        assert np.array_equal(
+            asking.infer("prices", tensors(triton), headers=headers).as_numpy("prediction"), values
+        )
     import gevent.ssl
 
     def trusting(**_):
         return gevent.ssl.create_default_context(cafile=str(running.ca))
 
-    asking = triton_http.InferenceServerClient(f"127.0.0.1:{running.port}", ssl=True, ssl_context_factory=trusting)
-    assert np.array_equal(asking.infer("prices", tensors(triton_http), headers=headers).as_numpy("prediction"), values)
+    asking = triton_http.InferenceServerClient(
+        f"127.0.0.1:{running.port}", ssl=True, ssl_context_factory=trusting
+    )
+    assert np.array_equal(
+        asking.infer("prices", tensors(triton_http), headers=headers).as_numpy("prediction"), values
+    )
 
 
 def test_who_may_see_a_label_only_is_told_the_range(copy):
@@ -212,32 +246,48 @@ def test_a_canary_whose_quantities_moved_is_noticed_and_an_equal_one_is_not(size
     assert ModelSet._drifted(model_set, counted(*[alone] * 300), counted(*[alone] * 900)) == ""
     assert ModelSet._drifted(model_set, counted(rows[:500]), live) == ""
     second = rows + np.array([0.0, 0.005 * size + 2])
-    assert "mean prediction" in ModelSet._drifted(model_set, counted(second), live), "the second target counts too"
+    assert "mean prediction" in ModelSet._drifted(model_set, counted(second), live), (
+        "the second target counts too"
+    )
 
 
 def test_a_graph_that_gives_something_else_is_not_taken_over(copy):
     rows = np.random.default_rng(0).uniform(0, 1, (50, 1))
     wrong = {
-        "one.onnx": to_onnx(LinearRegression().fit(rows, rows[:, 0]), initial_types=[("size", DoubleTensorType([None, 1]))]),
+        "one.onnx": to_onnx(
+            LinearRegression().fit(rows, rows[:, 0]),
+            initial_types=[("size", DoubleTensorType([None, 1]))],
+        ),
         "class.onnx": to_onnx(
-            LogisticRegression().fit(rows, rows[:, 0] > 0.5), initial_types=[("size", DoubleTensorType([None, 1]))], options={"zipmap": False}
+            LogisticRegression().fit(rows, rows[:, 0] > 0.5),
+            initial_types=[("size", DoubleTensorType([None, 1]))],
+            options={"zipmap": False},
         ),
     }
     path = copy / "casemate.toml"
     path.write_text(
-        path.read_text().replace("[data]\n", "[data.columns]\nkind = { use = false }\n\n[data]\n").replace('person = { class = "identifier" }\n', "")
+        path.read_text()
+        .replace("[data]\n", "[data.columns]\nkind = { use = false }\n\n[data]\n")
+        .replace('person = { class = "identifier" }\n', "")
     )
     (copy / "schema.toml").unlink()
     for name, graph in wrong.items():
         (copy / name).write_bytes(graph.SerializeToString())
-        with pytest.raises(casemate.Error, match="numbers a row|does not give quantities|one of 2 quantities is expected"):
+        with pytest.raises(
+            casemate.Error,
+            match="numbers a row|does not give quantities|one of 2 quantities is expected",
+        ):
             casemate.open(copy, overrides=[f'train.model="{name}"']).run()
 
 
 def test_an_unchanged_model_is_compared_with_itself_and_gated(copy):
     path = copy / "casemate.toml"
     path.write_text(
-        path.read_text().replace("[gates]\n", '[gates]\nrmse = { no_worse_than = "previous" }\nrobust_accuracy = { min = 0.5, eps = 0.05 }\n')
+        path.read_text().replace(
+            "[gates]\n",
+            '[gates]\nrmse = { no_worse_than = "previous" }\nrobust_accuracy = { min = 0.5, eps ='
+            " 0.05 }\n",
+        )
     )
     result = casemate.open(copy).run()
     assert {gate.gate: gate.outcome for gate in result.verdict.gates}["rmse"] == "passed"
@@ -276,17 +326,25 @@ def test_a_target_that_is_no_quantity_is_refused(tmp_path, change, words):
         (["price", "person"], "person", None, "subject and target are the same column"),
     ],
 )
-def test_init_refuses_targets_that_do_not_go_together_before_it_reads_the_table(tmp_path, targets, subject, task, words):
+def test_init_refuses_targets_that_do_not_go_together_before_it_reads_the_table(
+    tmp_path, targets, subject, task, words
+):
     with pytest.raises(ConfigError, match=words):
-        scaffold.from_table(tmp_path / "p", tmp_path / "there-is-none.csv", targets, subject, task=task)
+        scaffold.from_table(
+            tmp_path / "p", tmp_path / "there-is-none.csv", targets, subject, task=task
+        )
 
 
 def test_init_tells_quantities_from_classes(tmp_path, cli):
     file = write_csv(tmp_path / "t.csv", table())
-    answer = cli("init", tmp_path / "one", "--table", file, "--target", "price", "--subject", "person")
+    answer = cli(
+        "init", tmp_path / "one", "--table", file, "--target", "price", "--subject", "person"
+    )
     assert answer.code == 0 and "so a regressor is trained" in answer.out
     assert 'task = "regression"' in (tmp_path / "one" / "casemate.toml").read_text()
-    answer = cli("init", tmp_path / "two", "--table", file, "--target", "kind", "--subject", "person")
+    answer = cli(
+        "init", tmp_path / "two", "--table", file, "--target", "kind", "--subject", "person"
+    )
     assert answer.code == 0 and "task" not in (tmp_path / "two" / "casemate.toml").read_text()
     with pytest.raises(DataError, match="different values") as refused:
         scaffold.from_table(tmp_path / "three", file, "price", task="classification")
@@ -296,7 +354,10 @@ def test_init_tells_quantities_from_classes(tmp_path, cli):
 def test_a_pinned_schema_of_the_other_task_is_refused(copy):
     path = copy / "casemate.toml"
     path.write_text(
-        path.read_text().replace('target = ["price", "weight"]', 'target = "kind"').replace('task = "regression"\n', "").replace("r2", "accuracy")
+        path.read_text()
+        .replace('target = ["price", "weight"]', 'target = "kind"')
+        .replace('task = "regression"\n', "")
+        .replace("r2", "accuracy")
     )
     with pytest.raises(DataError, match="pinned for regression"):
         casemate.open(copy).run()

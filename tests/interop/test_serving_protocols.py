@@ -1,4 +1,6 @@
-"""Clients that nobody here wrote ask the gateway: MLflow's, curl, a fuzzer of OpenAPI descriptions; and SageMaker's contract on the wire."""
+"""Clients that nobody here wrote ask the gateway: MLflow's, curl, a fuzzer of OpenAPI descriptions;
+and SageMaker's contract on the wire.
+"""
 
 import http.client
 import json
@@ -37,7 +39,9 @@ def expected(gateway, frame):
 def mlflow(gateway):
     """MLflow's own client, whose HTTP session knows our authority and a token."""
     requests = pytest.importorskip("requests")
-    client = pytest.importorskip("mlflow.pyfunc.scoring_server.client", reason="mlflow-skinny is a development requirement")
+    client = pytest.importorskip(
+        "mlflow.pyfunc.scoring_server.client", reason="mlflow-skinny is a development requirement"
+    )
     running, project = gateway
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {new_token(project, 'mlflow')[0]}"
@@ -49,20 +53,34 @@ def mlflow(gateway):
     client.requests = before
 
 
-def test_mlflows_client_gets_the_same_predictions_from_everything_that_it_can_send(mlflow, frame, expected):
+def test_mlflows_client_gets_the_same_predictions_from_everything_that_it_can_send(
+    mlflow, frame, expected
+):
     mlflow.ping()
     assert mlflow.get_version() == casemate.__version__
     few = frame[:5]
     for data in (few, few[few.columns[::-1]], few.to_numpy(), few.to_numpy().tolist()):
         found = mlflow.invoke(data).get_predictions()
-        assert [str(value) for value in found["predictions" if "predictions" in found else found.columns[0]]] == expected
+        assert [
+            str(value)
+            for value in found["predictions" if "predictions" in found else found.columns[0]]
+        ] == expected
     with pytest.raises(Exception, match="400"):
         mlflow.invoke(few.rename(columns={few.columns[0]: "x"}))
 
 
 def curl(running, token, *words):
     done = subprocess.run(
-        ["curl", "--silent", "--fail-with-body", "--cacert", str(running.ca), "-H", f"Authorization: Bearer {token}", *words],
+        [
+            "curl",
+            "--silent",
+            "--fail-with-body",
+            "--cacert",
+            str(running.ca),
+            "-H",
+            f"Authorization: Bearer {token}",
+            *words,
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -77,10 +95,35 @@ def test_curl_sends_csv_with_and_without_names(gateway, frame, expected, tmp_pat
     for header in (True, False):
         path = tmp_path / "rows.csv"
         frame[:5].to_csv(path, index=False, header=header)
-        code, answer = curl(running, token, *accept, "-H", "Content-Type: text/csv", "--data-binary", f"@{path}", f"{running.url}/invocations")
+        code, answer = curl(
+            running,
+            token,
+            *accept,
+            "-H",
+            "Content-Type: text/csv",
+            "--data-binary",
+            f"@{path}",
+            f"{running.url}/invocations",
+        )
         assert (code, json.loads(answer)["predictions"]) == (0, expected)
-    assert curl(running, "cm_wrong", f"{running.url}/version") == (22, '{"error":"authentication required"}')
-    assert curl(running, token, "-X", "POST", "-H", "Expect: 100-continue", "--data-binary", "{}", f"{running.url}/invocations")[0] == 22
+    assert curl(running, "cm_wrong", f"{running.url}/version") == (
+        22,
+        '{"error":"authentication required"}',
+    )
+    assert (
+        curl(
+            running,
+            token,
+            "-X",
+            "POST",
+            "-H",
+            "Expect: 100-continue",
+            "--data-binary",
+            "{}",
+            f"{running.url}/invocations",
+        )[0]
+        == 22
+    )
 
 
 def fuzzed(running, token, description, tmp_path, checks):
@@ -111,14 +154,26 @@ def test_the_gateway_does_what_the_protocols_description_says(gateway, case, tmp
         pytest.skip("schemathesis is a development requirement")
     running, project = gateway
     text = (Path(case("vectors/oip")) / "open_inference_rest.yaml").read_text().replace("${", "{")
-    done = fuzzed(running, new_token(project, "oip")[0], yaml.safe_load(text), tmp_path, "not_a_server_error,response_schema_conformance")
+    done = fuzzed(
+        running,
+        new_token(project, "oip")[0],
+        yaml.safe_load(text),
+        tmp_path,
+        "not_a_server_error,response_schema_conformance",
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
 @pytest.fixture
 def container(own):
     """`casemate serve --sagemaker`, on another port and this machine only."""
-    process = subprocess.Popen(command("serve", "--sagemaker", "--port", "0"), cwd=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command("serve", "--sagemaker", "--port", "0"),
+        cwd=own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     line = process.stdout.readline()
     assert "plain HTTP" in line, process.stderr.read()
     yield own, int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
@@ -126,14 +181,18 @@ def container(own):
     assert process.wait(20) == 0
 
 
-def test_sagemakers_contract_holds_and_credentials_come_where_it_lets_them_through(container, frame, expected):
+def test_sagemakers_contract_holds_and_credentials_come_where_it_lets_them_through(
+    container, frame, expected
+):
     root, port = container
     project = casemate.open(root)
     content = "\n".join(",".join(map(repr, row)) for row in frame[:5].to_numpy().tolist())
 
     def ask(method, path, body=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(
+            method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
         reply = connection.getresponse()
         return reply.status, reply.read()
 
@@ -141,9 +200,16 @@ def test_sagemakers_contract_holds_and_credentials_come_where_it_lets_them_throu
     csv = {"Content_Type": "text/csv"}
     assert ask("POST", "/invocations", content, **csv)[0] == 401, "no such service is registered"
     token = new_token(project, "caller")[0]
-    status, answer = ask("POST", "/invocations", content, **csv, X_Amzn_SageMaker_Custom_Attributes=f"Bearer {token}")
+    status, answer = ask(
+        "POST", "/invocations", content, **csv, X_Amzn_SageMaker_Custom_Attributes=f"Bearer {token}"
+    )
     assert (status, json.loads(answer)["predictions"]) == (200, expected)
-    assert ask("POST", "/invocations", content, **csv, X_Amzn_SageMaker_Custom_Attributes="Bearer cm_x")[0] == 401
+    assert (
+        ask(
+            "POST", "/invocations", content, **csv, X_Amzn_SageMaker_Custom_Attributes="Bearer cm_x"
+        )[0]
+        == 401
+    )
     project.access.add_service("sagemaker", ["client"], ["wdbc"], by_certificate=True)
     time.sleep(1.0)
     status, answer = ask("POST", "/invocations", content, **csv)

@@ -1,4 +1,6 @@
-"""Operators see every request: a line of JSON in a log, a span at a real OpenTelemetry collector; neither holds rows, answers or secrets."""
+"""Operators see every request: a line of JSON in a log, a span at a real OpenTelemetry collector;
+neither holds rows, answers or secrets.
+"""
 
 import json
 import os
@@ -37,10 +39,25 @@ def collector(tmp_path):
     """(its URL, reads what it got) of a real collector."""
     rotel = pytest.importorskip("rotel", reason="rotel is a development requirement")
     ports, told = (free_port(), free_port()), tmp_path / "collector.log"
-    words = ["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]
-    words += ["--otlp-grpc-endpoint", f"127.0.0.1:{ports[0]}", "--otlp-http-endpoint", f"127.0.0.1:{ports[1]}"]
+    words = [
+        "start",
+        "--exporter",
+        "blackhole",
+        "--debug-log",
+        "traces",
+        "--debug-log-verbosity",
+        "detailed",
+    ]
+    words += [
+        "--otlp-grpc-endpoint",
+        f"127.0.0.1:{ports[0]}",
+        "--otlp-http-endpoint",
+        f"127.0.0.1:{ports[1]}",
+    ]
     with told.open("w") as log:
-        process = subprocess.Popen([str(Path(rotel.__path__[0]) / "rotel-agent"), *words], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [str(Path(rotel.__path__[0]) / "rotel-agent"), *words], stdout=log, stderr=log
+        )
     wait_for(lambda: listens(ports[1]))
     yield f"http://127.0.0.1:{ports[1]}/v1/traces", told.read_text
     process.terminate()
@@ -79,7 +96,9 @@ def test_every_request_is_a_line_of_json_and_a_span_below_its_callers(clinic, co
     assert token[5:] not in seen
 
 
-def test_a_log_that_is_moved_away_is_begun_anew_and_one_that_cannot_be_written_counts_what_it_lost(tmp_path):
+def test_a_log_that_is_moved_away_is_begun_anew_and_one_that_cannot_be_written_counts_what_it_lost(
+    tmp_path,
+):
     metrics = Metrics()
     log = RequestLog("requests.jsonl", tmp_path, metrics)
     log(SEEN)

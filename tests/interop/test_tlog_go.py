@@ -1,4 +1,6 @@
-"""Go's own transparency-log code (golang.org/x/mod/sumdb, in Go's source tree) reads our tiles, checkpoint and proofs."""
+"""Go's own transparency-log code (golang.org/x/mod/sumdb, in Go's source tree) reads our tiles,
+checkpoint and proofs.
+"""
 
 import os
 import shutil
@@ -110,7 +112,11 @@ def probe(tmp_path_factory):
         "GOTOOLCHAIN": "local",
         "GOTELEMETRY": "off",
     }
-    root = Path(subprocess.run([go, "env", "GOROOT"], capture_output=True, text=True, check=True, env=environment).stdout.strip())
+    root = Path(
+        subprocess.run(
+            [go, "env", "GOROOT"], capture_output=True, text=True, check=True, env=environment
+        ).stdout.strip()
+    )
     source = root / "src" / "cmd" / "vendor" / "golang.org" / "x" / "mod" / "sumdb"
     if not source.is_dir():
         pytest.skip(f"this Go has no {source}")
@@ -118,13 +124,22 @@ def probe(tmp_path_factory):
         shutil.copytree(source / package, folder / package)
     (folder / "go.mod").write_text("module probe\n\ngo 1.24\n")
     (folder / "main.go").write_text(MAIN)
-    built = subprocess.run([go, "build", "-o", "probe", "."], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        [go, "build", "-o", "probe", "."],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert built.returncode == 0, built.stderr
     return folder / "probe"
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 70_123])
-def test_gos_transparency_log_accepts_our_tiles_checkpoint_and_proofs_and_no_changed_ones(probe, tmp_path, size):
+def test_gos_transparency_log_accepts_our_tiles_checkpoint_and_proofs_and_no_changed_ones(
+    probe, tmp_path, size
+):
     keys = KeyStore.create(tmp_path / "keys", "test")
     log = make_log(tmp_path, keys)
     grow(log, size)
@@ -133,18 +148,33 @@ def test_gos_transparency_log_accepts_our_tiles_checkpoint_and_proofs_and_no_cha
     import base64
 
     def write(name, proof):
-        (tmp_path / name).write_text("".join(base64.b64encode(item).decode() + "\n" for item in proof))
+        (tmp_path / name).write_text(
+            "".join(base64.b64encode(item).decode() + "\n" for item in proof)
+        )
         return str(tmp_path / name)
 
     vkey = next(str(key) for key in log.signer.keys if key.algorithm == ED25519)
     leaf = base64.b64encode(nodes(0, index)).decode()
     words = [str(log.folder), vkey, str(index), str(old), leaf]
-    files = [write("inclusion", inclusion_proof(index, size, nodes)), write("consistency", consistency_proof(old, size, nodes))]
+    files = [
+        write("inclusion", inclusion_proof(index, size, nodes)),
+        write("consistency", consistency_proof(old, size, nodes)),
+    ]
     done = subprocess.run([str(probe), *words, *files], capture_output=True, text=True, check=False)
     assert done.stdout == f"accepted {size}\n", done.stdout + done.stderr
     false_leaf = [*words[:4], base64.b64encode(bytes(32)).decode()]
-    assert "refused" in subprocess.run([str(probe), *false_leaf, *files], capture_output=True, text=True, check=False).stdout
+    assert (
+        "refused"
+        in subprocess.run(
+            [str(probe), *false_leaf, *files], capture_output=True, text=True, check=False
+        ).stdout
+    )
     first = index // 256
     tile = log.folder / tiles.tile_path(0, first, min(size - first * 256, 256))
     tile.write_bytes(bytes(32) + tile.read_bytes()[32:])
-    assert "refused" in subprocess.run([str(probe), *words, *files], capture_output=True, text=True, check=False).stdout
+    assert (
+        "refused"
+        in subprocess.run(
+            [str(probe), *words, *files], capture_output=True, text=True, check=False
+        ).stdout
+    )

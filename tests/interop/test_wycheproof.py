@@ -1,4 +1,6 @@
-"""The primitives that casemate uses, as it uses them, against the edge cases of Project Wycheproof."""
+"""The primitives that casemate uses, as it uses them, against the edge cases of Project
+Wycheproof.
+"""
 
 import json
 
@@ -48,10 +50,17 @@ def data(test, *names):
 def test_aes_256_gcm_with_12_byte_nonces(vectors):
     def check(_group, test):
         key, nonce, aad, message, cipher, tag = data(test, "key", "iv", "aad", "msg", "ct", "tag")
-        if AESGCM(key).decrypt(nonce, cipher + tag, aad) != message or AESGCM(key).encrypt(nonce, message, aad) != cipher + tag:
+        if (
+            AESGCM(key).decrypt(nonce, cipher + tag, aad) != message
+            or AESGCM(key).encrypt(nonce, message, aad) != cipher + tag
+        ):
             raise ValueError("another result")
 
-    ours = [(group, test) for group, test in vectors("aes_gcm") if (group["keySize"], group["ivSize"], group["tagSize"]) == (256, 96, 128)]
+    ours = [
+        (group, test)
+        for group, test in vectors("aes_gcm")
+        if (group["keySize"], group["ivSize"], group["tagSize"]) == (256, 96, 128)
+    ]
     assert judge(ours, check) > 50
 
 
@@ -78,7 +87,9 @@ def test_mldsa_65_signatures_of_envelopes(vectors):
     def check(group, test):
         signature, message = data(test, "sig", "msg")
         context = bytes.fromhex(test.get("ctx", ""))
-        mldsa.MLDSA65PublicKey.from_public_bytes(bytes.fromhex(group["publicKey"])).verify(signature, message, context)
+        mldsa.MLDSA65PublicKey.from_public_bytes(bytes.fromhex(group["publicKey"])).verify(
+            signature, message, context
+        )
 
     assert judge(vectors("mldsa_65_verify"), check) > 150
 
@@ -93,13 +104,23 @@ def test_mlkem_768_of_the_recovery_key(vectors):
         if private.decapsulate(bytes.fromhex(test["c"])) != bytes.fromhex(test["K"]):
             raise ValueError("another secret")
 
-    assert judge([pair for pair in vectors("mlkem_768") if "seed" in pair[1] and "c" in pair[1]], check) > 50
+    assert (
+        judge(
+            [pair for pair in vectors("mlkem_768") if "seed" in pair[1] and "c" in pair[1]], check
+        )
+        > 50
+    )
 
 
 def test_x25519_of_the_recovery_key(vectors):
     def check(_group, test):
         public, private, shared = data(test, "public", "private", "shared")
-        if x25519.X25519PrivateKey.from_private_bytes(private).exchange(x25519.X25519PublicKey.from_public_bytes(public)) != shared:
+        if (
+            x25519.X25519PrivateKey.from_private_bytes(private).exchange(
+                x25519.X25519PublicKey.from_public_bytes(public)
+            )
+            != shared
+        ):
             raise ValueError("another secret")
 
     assert judge([pair for pair in vectors("x25519") if "public" in pair[1]], check) > 400
@@ -117,7 +138,9 @@ def test_hmac_sha256_of_pseudonyms(vectors):
 
 
 def test_tokens_of_other_issuers(vectors):
-    """Of the valid ones we refuse shared secrets, and the four whose key names another algorithm than the token."""
+    """Of the valid ones we refuse shared secrets, and the four whose key names another algorithm
+    than the token.
+    """
     stricter = {346, 347, 350, 351}
     seen = {"valid": 0, "invalid": 0}
     for group, test in vectors("json_web_signature"):
@@ -127,7 +150,9 @@ def test_tokens_of_other_issuers(vectors):
             accepted = True
         except AccessDenied:
             accepted = False
-        good = test["result"] == "valid" and keys[0]["kty"] != "oct" and test["tcId"] not in stricter
+        good = (
+            test["result"] == "valid" and keys[0]["kty"] != "oct" and test["tcId"] not in stricter
+        )
         assert accepted == good, (test["tcId"], test["comment"])
         seen[test["result"]] += 1
     assert seen["invalid"] > 350

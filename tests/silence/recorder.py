@@ -1,11 +1,13 @@
-"""Runs commands in a namespace that nothing leaves, and says which names they asked for, whom they called and what they wrote.
+"""Runs commands in a namespace that nothing leaves, and says which names they asked for, whom they
+called and what they wrote.
 
     unshare --user --map-root-user --net --mount python recorder.py < job.json > record.json
 
-Every address in the world is routed to the loopback device, where a packet socket hears each first packet; `/etc/resolv.conf`
-names a resolver that knows every name and remembers it; whoever calls a well-known port is answered and hung up on. The root
-folder is a fresh one in memory: system, interpreter and package are mounted into it, everything else is empty, so that what
-lies there afterwards was written by the commands. Standard library only.
+Every address in the world is routed to the loopback device, where a packet socket hears each first
+packet; `/etc/resolv.conf` names a resolver that knows every name and remembers it; whoever calls a
+well-known port is answered and hung up on. The root folder is a fresh one in memory: system,
+interpreter and package are mounted into it, everything else is empty, so that what lies there
+afterwards was written by the commands. Standard library only.
 """
 
 import ctypes
@@ -23,7 +25,20 @@ from pathlib import Path
 LIBC = ctypes.CDLL(None, use_errno=True)
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 BIND, PRIVATE, DETACH = 0x1000 | 0x4000, 0x40000 | 0x4000, 2
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/sys", "/dev", "/nix")
+SYSTEM = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/nix",
+)
 ADDRESS = "203.0.113.7"
 """What every name stands for (RFC 5737: an address of nobody)."""
 SETTLE = 0.3
@@ -37,7 +52,10 @@ def checked(result: int, what: str) -> None:
 
 def mount(source: str, target: str, kind: str, flags: int) -> None:
     """mount(2)."""
-    checked(LIBC.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None), f"mount {target}")
+    checked(
+        LIBC.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None),
+        f"mount {target}",
+    )
 
 
 def new_root(root: Path, shared: list[str]) -> None:
@@ -56,7 +74,8 @@ def new_root(root: Path, shared: list[str]) -> None:
     mount("shm", f"{root}/dev/shm", "tmpfs", 0)
     resolver = root / "resolv.conf"
     resolver.write_text("nameserver 127.0.0.1\n")
-    target = Path(f"{root}{os.path.realpath('/etc/resolv.conf')}")  # of some systems a link into /run
+    # of some systems a link into /run
+    target = Path(f"{root}{os.path.realpath('/etc/resolv.conf')}")
     if target.exists():
         mount(str(resolver), str(target), "", BIND)
     else:
@@ -93,8 +112,18 @@ def resolve(record: set[str]) -> None:
             packet, asker = server.recvfrom(4096)
             name, kind, end = question(packet)
             record.add(name)
-            answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton(ADDRESS) if kind == 1 else b""
-            server.sendto(packet[:2] + struct.pack("!5H", 0x8180, 1, bool(answer), 0, 0) + packet[12:end] + answer, asker)
+            answer = (
+                b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + socket.inet_aton(ADDRESS)
+                if kind == 1
+                else b""
+            )
+            server.sendto(
+                packet[:2]
+                + struct.pack("!5H", 0x8180, 1, bool(answer), 0, 0)
+                + packet[12:end]
+                + answer,
+                asker,
+            )
 
 
 def hang_up() -> None:
@@ -110,7 +139,11 @@ def hear(sniffer: socket.socket, record: set[str]) -> None:
     while True:
         packet, where = sniffer.recvfrom(128)
         if where[1] == 0x0800 and packet[0] >> 4 == 4:
-            protocol, head, to = packet[9], (packet[0] & 15) * 4, socket.inet_ntop(socket.AF_INET, packet[16:20])
+            protocol, head, to = (
+                packet[9],
+                (packet[0] & 15) * 4,
+                socket.inet_ntop(socket.AF_INET, packet[16:20]),
+            )
         elif where[1] == 0x86DD:
             protocol, head, to = packet[6], 40, socket.inet_ntop(socket.AF_INET6, packet[24:40])
         else:
@@ -118,14 +151,18 @@ def hear(sniffer: socket.socket, record: set[str]) -> None:
         port = struct.unpack("!H", packet[head + 2 : head + 4])[0]
         if protocol == 6 and packet[head + 13] & 0x12 == 0x02:
             record.add(f"tcp {to} {port}")
-        elif protocol == 17 and not (to == "127.0.0.1" and 53 in (port, struct.unpack("!H", packet[head : head + 2])[0])):
+        elif protocol == 17 and not (
+            to == "127.0.0.1" and 53 in (port, struct.unpack("!H", packet[head : head + 2])[0])
+        ):
             record.add(f"udp {to} {port}")
         elif protocol not in (6, 17, 58, 1):
             record.add(f"protocol {protocol} {to}")
 
 
 def first_packets(sniffer: socket.socket) -> None:
-    """Let the kernel drop what belongs to open connections, so that nothing is lost under load (classic BPF)."""
+    """Let the kernel drop what belongs to open connections, so that nothing is lost under load
+    (classic BPF).
+    """
     v4_protocol, v4_head, v6 = (0x30, 0, 0, 9), (0xB1, 0, 0, 0), (0x28, 0, 0, 0xFFFFF000)
     program = [
         v6,
@@ -145,7 +182,9 @@ def first_packets(sniffer: socket.socket) -> None:
     ]
     code = b"".join(struct.pack("=HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(code)
-    sniffer.setsockopt(socket.SOL_SOCKET, 26, struct.pack("=HxxxxxxQ", len(program), ctypes.addressof(buffer)))
+    sniffer.setsockopt(
+        socket.SOL_SOCKET, 26, struct.pack("=HxxxxxxQ", len(program), ctypes.addressof(buffer))
+    )
 
 
 def written(since: dict[str, tuple[int, int]]) -> tuple[list[str], dict[str, tuple[int, int]]]:
@@ -154,7 +193,9 @@ def written(since: dict[str, tuple[int, int]]) -> tuple[list[str], dict[str, tup
     for root in ("/", "/dev/shm"):
         device = os.stat(root).st_dev
         for folder, names, files in os.walk(root):
-            names[:] = [name for name in names if os.lstat(os.path.join(folder, name)).st_dev == device]
+            names[:] = [
+                name for name in names if os.lstat(os.path.join(folder, name)).st_dev == device
+            ]
             found |= {os.path.join(folder, name): (0, 0) for name in names}
             for path in (os.path.join(folder, name) for name in files):
                 status = os.lstat(path)
@@ -164,12 +205,18 @@ def written(since: dict[str, tuple[int, int]]) -> tuple[list[str], dict[str, tup
 
 
 def beside_packages(shared: list[str], began: float) -> list[str]:
-    """What was written into the folders that were mounted, bytecode aside: the interpreter keeps it beside its modules."""
+    """What was written into the folders that were mounted, bytecode aside: the interpreter keeps it
+    beside its modules.
+    """
     found = []
     for root in shared:
         for folder, names, files in os.walk(root):
             names[:] = [name for name in names if name not in ("__pycache__", ".git", "tests")]
-            found += [path for name in files if os.lstat(path := os.path.join(folder, name)).st_mtime > began]
+            found += [
+                path
+                for name in files
+                if os.lstat(path := os.path.join(folder, name)).st_mtime > began
+            ]
     return sorted(found)
 
 
@@ -178,7 +225,10 @@ def main() -> None:
     job = json.load(sys.stdin)
     for words in (["link", "set", "lo", "up"], ["route", "add", "local", "0.0.0.0/0", "dev", "lo"]):
         subprocess.run(["ip", *words], check=True)
-    subprocess.run(["ip", "-6", "route", "add", "local", "::/0", "dev", "lo"], check=False, capture_output=True)  # a kernel may lack IPv6
+    # a kernel may lack IPv6
+    subprocess.run(
+        ["ip", "-6", "route", "add", "local", "::/0", "dev", "lo"], check=False, capture_output=True
+    )
     new_root(Path(job["root"]), job["shared"])
     names: set[str] = set()
     calls: set[str] = set()
@@ -197,8 +247,19 @@ def main() -> None:
             names.clear()
             calls.clear()
             began = time.time()
-            environment = {"PATH": "/usr/bin:/bin", "HOME": "/home/somebody", **step.get("environment", {})}
-            done = subprocess.run(step["words"], env=environment, cwd="/home/somebody", capture_output=True, text=True, timeout=step["seconds"])
+            environment = {
+                "PATH": "/usr/bin:/bin",
+                "HOME": "/home/somebody",
+                **step.get("environment", {}),
+            }
+            done = subprocess.run(
+                step["words"],
+                env=environment,
+                cwd="/home/somebody",
+                capture_output=True,
+                text=True,
+                timeout=step["seconds"],
+            )
             time.sleep(SETTLE)
             new, files = written(files)
             steps.append(
@@ -208,7 +269,10 @@ def main() -> None:
                     "err": done.stderr[-4000:],
                     "names": sorted(names),
                     "calls": sorted(calls),
-                    "files": new + (beside_packages(job["watched"], began) if step.get("packages") else []),
+                    "files": (
+                        new
+                        + (beside_packages(job["watched"], began) if step.get("packages") else [])
+                    ),
                 }
             )
         lost = struct.unpack("=II", sniffer.getsockopt(263, 6, 8))[1]

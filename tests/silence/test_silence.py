@@ -1,6 +1,8 @@
-"""Nothing leaves: every command, the gateway under load and every import, where each call, name and written file is recorded.
+"""Nothing leaves: every command, the gateway under load and every import, where each call, name and
+written file is recorded.
 
-The environment of the commands is empty but for PATH and HOME: several libraries are silent by themselves where CI is set.
+The environment of the commands is empty but for PATH and HOME: several libraries are silent by
+themselves where CI is set.
 """
 
 import json
@@ -20,28 +22,60 @@ from casemate.core import quiet
 
 HERE = Path(__file__).parent
 HOME, PASSWORD = str(verbs.HOME), {"PW": "correct horse battery"}
-OURS = [f"{HOME}/{folder}" for folder in ("clinic", ".config/casemate", ".local/state/casemate", ".cache/casemate")]
+OURS = [
+    f"{HOME}/{folder}"
+    for folder in ("clinic", ".config/casemate", ".local/state/casemate", ".cache/casemate")
+]
 """The project, the key store, the session and the cache: what SECURITY.md says."""
-ASKED_FOR = [f"{HOME}/{name}" for name in ("out", "app", "witness", "restored", "clinic.backup", "clinic.backup.subjects", "clinic.keys", "rows.csv")]
+ASKED_FOR = [
+    f"{HOME}/{name}"
+    for name in (
+        "out",
+        "app",
+        "witness",
+        "restored",
+        "clinic.backup",
+        "clinic.backup.subjects",
+        "clinic.keys",
+        "rows.csv",
+    )
+]
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
-MATPLOTLIB = (f"{HOME}/.cache/matplotlib", f"{HOME}/.config/matplotlib", f"{HOME}/.cache/fontconfig", "/var/cache")
+MATPLOTLIB = (
+    f"{HOME}/.cache/matplotlib",
+    f"{HOME}/.config/matplotlib",
+    f"{HOME}/.cache/fontconfig",
+    "/var/cache",
+)
 ART = f"{HOME}/.art"
 SWITCH = '{"ORT_DISABLE_TELEMETRY": "1"}'
 
 
 def recorded(root: Path, *steps: dict) -> list[dict]:
-    """What the recorder says of each step; the test is skipped, visibly, where there are no such namespaces."""
+    """What the recorder says of each step; the test is skipped, visibly, where there are no such
+    namespaces.
+    """
     if sys.platform != "linux" or not shutil.which("unshare") or not shutil.which("ip"):
         pytest.skip("needs Linux with unshare (util-linux) and ip (iproute2)")
     package = Path(casemate.__file__).parents[1]
     watched = sorted({sys.prefix, str(package)})
     shared = sorted({sys.prefix, sys.base_prefix, str(package), str(HERE.parents[1])}, key=len)
-    job = {"root": str(root), "shared": shared, "watched": watched, "steps": [{"seconds": 900, **step} for step in steps]}
+    job = {
+        "root": str(root),
+        "shared": shared,
+        "watched": watched,
+        "steps": [{"seconds": 900, **step} for step in steps],
+    }
     words = ["unshare", "--user", "--map-root-user", "--net", "--mount"]
     if subprocess.run([*words, "true"], capture_output=True).returncode:
         pytest.skip("namespaces are not permitted here")
-    done = subprocess.run([*words, sys.executable, str(HERE / "recorder.py")], input=json.dumps(job), capture_output=True, text=True)
+    done = subprocess.run(
+        [*words, sys.executable, str(HERE / "recorder.py")],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads(done.stdout)
     assert record["lost"] == 0, "packets were lost: the record is not whole"
@@ -60,7 +94,9 @@ def call(what: str, *words: str, **more: object) -> dict:
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    """One namespace: every command, the gateway, and the gateway again with the most talkative library's switch taken away."""
+    """One namespace: every command, the gateway, and the gateway again with the most talkative
+    library's switch taken away.
+    """
     path = Path(quiet.__file__)
     without = path.read_text().replace(SWITCH, "{}")
     assert SWITCH in path.read_text()
@@ -74,7 +110,14 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 def elsewhere(files: list[str], allowed: list[str]) -> list[str]:
     """Those files that lie in none of the folders, nor lead to one."""
-    return [path for path in files if not any(path == one or path.startswith(one + "/") or one.startswith(path + "/") for one in allowed)]
+    return [
+        path
+        for path in files
+        if not any(
+            path == one or path.startswith(one + "/") or one.startswith(path + "/")
+            for one in allowed
+        )
+    ]
 
 
 def test_no_command_calls_anybody_or_asks_for_a_name(life):
@@ -86,7 +129,9 @@ def test_no_command_calls_anybody_or_asks_for_a_name(life):
 def test_no_command_writes_outside_the_project_the_key_store_the_session_and_the_cache(life):
     assert elsewhere(life["day"]["files"], OURS + ASKED_FOR) == []
     assert elsewhere(life["served"]["files"], OURS + ASKED_FOR) == []
-    assert f"{HOME}/clinic/.casemate/catalog.db" in life["day"]["files"], "the recorder sees what is written"
+    assert f"{HOME}/clinic/.casemate/catalog.db" in life["day"]["files"], (
+        "the recorder sees what is written"
+    )
 
 
 def test_a_gateway_under_load_is_called_and_calls_nobody(life):
@@ -109,7 +154,9 @@ def test_the_recorder_hears_a_library_whose_switch_was_taken_away(life):
 
 
 def test_every_command_is_called(life):
-    assert sorted([*verbs.CALLS, *verbs.REFUSED, *verbs.SERVED]) == sorted(verbs.leaves(build_parser()))
+    assert sorted([*verbs.CALLS, *verbs.REFUSED, *verbs.SERVED]) == sorted(
+        verbs.leaves(build_parser())
+    )
     answers = json.loads(life["day"]["out"].splitlines()[-1])
     assert {name: code for name, code in answers.items() if name in verbs.CALLS and code} == {}
 
@@ -117,9 +164,16 @@ def test_every_command_is_called(life):
 def locked() -> list[str]:
     """How everything in the locks is imported, as far as it is installed."""
     locks = "\n".join(path.read_text() for path in (HERE.parents[1] / "requirements").glob("*.txt"))
-    wanted = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^([\w.-]+)==", locks, re.MULTILINE)}
+    wanted = {
+        re.sub(r"[-_.]+", "-", name).lower()
+        for name in re.findall(r"^([\w.-]+)==", locks, re.MULTILINE)
+    }
     found = metadata.packages_distributions().items()
-    names = [name for name, owners in found if any(re.sub(r"[-_.]+", "-", owner).lower() in wanted for owner in owners)]
+    names = [
+        name
+        for name, owners in found
+        if any(re.sub(r"[-_.]+", "-", owner).lower() in wanted for owner in owners)
+    ]
     return sorted(name for name in names if name.isidentifier() and not name.startswith("_"))
 
 
@@ -127,19 +181,29 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     names = locked()
     (step,) = recorded(tmp_path, call("imports", "casemate", *names))
     assert len(names) > 100
-    unfit = {"setuptools", "adbc_driver_duckdb"}  # one minds that distutils was imported, one wants a package that it does not declare
+    # one minds that distutils was imported, one wants a package that it does not declare
+    unfit = {"setuptools", "adbc_driver_duckdb"}
     assert set(json.loads(step["out"].splitlines()[-1])) <= unfit
     assert (step["names"], step["calls"]) == ([], [])
-    assert elsewhere(step["files"], [*MATPLOTLIB, ART]) == [], "of whoever draws pictures: casemate does it elsewhere"
+    assert elsewhere(step["files"], [*MATPLOTLIB, ART]) == [], (
+        "of whoever draws pictures: casemate does it elsewhere"
+    )
 
 
 def test_the_toolbox_of_attacks_leaves_nothing_behind_where_casemate_imports_it(tmp_path):
     pytest.importorskip("art")
-    script = "from casemate.core import quiet\nwith quiet.temporary_home():\n    import art.attacks.evasion"
-    ours, plain = recorded(tmp_path, python("-c", script), python("-c", "import art.attacks.evasion"))
+    script = (
+        "from casemate.core import quiet\nwith quiet.temporary_home():\n    import"
+        " art.attacks.evasion"
+    )
+    ours, plain = recorded(
+        tmp_path, python("-c", script), python("-c", "import art.attacks.evasion")
+    )
     assert (ours["code"], ours["names"], ours["calls"]) == (0, [], []), ours["err"]
     assert elsewhere(ours["files"], list(MATPLOTLIB)) == []
-    assert [path for path in plain["files"] if path.startswith(ART)], "the recorder sees what it would write"
+    assert [path for path in plain["files"] if path.startswith(ART)], (
+        "the recorder sees what it would write"
+    )
 
 
 BUCKET = """

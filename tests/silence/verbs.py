@@ -1,4 +1,5 @@
-"""Every command of casemate, called once, and the gateway under load; runs inside the recorder's namespace.
+"""Every command of casemate, called once, and the gateway under load; runs inside the recorder's
+namespace.
 
 python verbs.py day        every command that ends by itself
 python verbs.py served     the gateway, a witness and a client
@@ -158,7 +159,9 @@ SERVED = ("serve", "predict", "audit witness serve")
 
 def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Every command that the parser knows."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    groups = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
     if path and not (groups and groups[0].required):
         yield " ".join(path)
     for group in groups:
@@ -168,16 +171,24 @@ def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Itera
 
 def lighten(path: Path) -> None:
     """Measure less: what is attacked how often is not the question."""
-    light = "[assess]\nbootstrap = 60\nattack_rows = 60\nattack_steps = 12\nshadows = 0\nimportance = false\n\n[robustness]\ndecision_rows = 0\n"
-    text = path.read_text().replace("[screen]\n", "[screen]\nspectral = false\ntriggers = false\ninfluence = false\n", 1)
+    light = (
+        "[assess]\nbootstrap = 60\nattack_rows = 60\nattack_steps = 12\nshadows = 0\nimportance ="
+        " false\n\n[robustness]\ndecision_rows = 0\n"
+    )
+    text = path.read_text().replace(
+        "[screen]\n", "[screen]\nspectral = false\ntriggers = false\ninfluence = false\n", 1
+    )
     head, _, gates = text.partition("[gates]\n")
-    loose = re.sub(r"(?m)^(robust_accuracy|membership_auc) = .*\n", "", gates)  # a hold-out is drawn anew each time; it must decide every gate
+    # a hold-out is drawn anew each time; it must decide every gate
+    loose = re.sub(r"(?m)^(robust_accuracy|membership_auc) = .*\n", "", gates)
     path.write_text(head + light + "\n[gates]\n" + loose)
 
 
 def process(*words: str) -> subprocess.Popen[str]:
     """`casemate` as a process that goes on."""
-    return subprocess.Popen([sys.executable, "-m", "casemate", *words], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "casemate", *words], stdout=subprocess.PIPE, text=True
+    )
 
 
 def load(url: str, token: str) -> int:
@@ -196,14 +207,24 @@ def served() -> dict[str, object]:
     """The gateway under load and a witness; every process ends."""
     rows = (PROJECT / "data" / "wdbc.csv").read_text().splitlines()[:6]
     (HOME / "rows.csv").write_text("\n".join(rows) + "\n")
-    made = subprocess.run([sys.executable, "-m", "casemate", "access", "token", "create", "load", "--format", "json"], capture_output=True, text=True)
-    witness = process("audit", "witness", "serve", "../witness", "--port", "0") if Path("../witness").exists() else None
+    made = subprocess.run(
+        [sys.executable, "-m", "casemate", "access", "token", "create", "load", "--format", "json"],
+        capture_output=True,
+        text=True,
+    )
+    witness = (
+        process("audit", "witness", "serve", "../witness", "--port", "0")
+        if Path("../witness").exists()
+        else None
+    )
     gateway = process("serve", "--port", "0")
     try:
         line = gateway.stdout.readline()
         url = next(word for word in line.split() if word.startswith("https://"))
         predicted = subprocess.run(
-            [sys.executable, "-m", "casemate", "predict", str(HOME / "rows.csv"), "--url", url], capture_output=True, text=True
+            [sys.executable, "-m", "casemate", "predict", str(HOME / "rows.csv"), "--url", url],
+            capture_output=True,
+            text=True,
         )
         answers = load(url, json.loads(made.stdout)["token"])
         heard = witness.stdout.readline() if witness else ""
@@ -230,21 +251,29 @@ def day() -> None:
     first = subprocess.run([sys.executable, "-m", "casemate", *CALLS["init"]], check=False)
     answers["init"] = first.returncode
     lighten(PROJECT / "casemate.toml")
-    ran = subprocess.run([sys.executable, "-m", "casemate", "run", "--config", str(PROJECT)], check=False)
+    ran = subprocess.run(
+        [sys.executable, "-m", "casemate", "run", "--config", str(PROJECT)], check=False
+    )
     answers["run"] = ran.returncode
     state = PROJECT / ".casemate"
-    known = {"RUN": next((state / "runs").iterdir()).name, "DATASET": "wdbc@" + next((state / "datasets" / "wdbc").iterdir()).name}
+    known = {
+        "RUN": next((state / "runs").iterdir()).name,
+        "DATASET": "wdbc@" + next((state / "datasets" / "wdbc").iterdir()).name,
+    }
     for name, words in [*CALLS.items(), *REFUSED.items()]:
         if name not in answers:
             print(f"--- {name}", flush=True)
             called = [*name.split(), *(known.get(word, word) for word in words)]
-            answers[name] = main([*called, "--config", str(PROJECT)])  # words that the parser refuses end the day
+            # words that the parser refuses end the day
+            answers[name] = main([*called, "--config", str(PROJECT)])
             print(f"--- {answers[name]}", file=sys.stderr, flush=True)
     print(json.dumps(answers))
 
 
 def imports(names: list[str]) -> None:
-    """Import casemate, then all of these, as a script of somebody might, and wait until the slowest would have called."""
+    """Import casemate, then all of these, as a script of somebody might, and wait until the slowest
+    would have called.
+    """
     failed = {}
     for name in names:
         try:

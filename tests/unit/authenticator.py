@@ -1,4 +1,6 @@
-"""A software authenticator: what a passkey answers (W3C Web Authentication, sections 6.1 and 6.5). An attack is an edit of its fields."""
+"""A software authenticator: what a passkey answers (W3C Web Authentication, sections 6.1 and 6.5).
+An attack is an edit of its fields.
+"""
 
 import base64
 import hashlib
@@ -28,25 +30,60 @@ class Authenticator:
         self.step = 1
 
     def _client(self, kind: str, challenge: str) -> bytes:
-        return json.dumps({"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": False}).encode()
+        return json.dumps(
+            {"type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": False}
+        ).encode()
 
     def _data(self, flags: int) -> bytes:
         self.count += self.step
-        return hashlib.sha256(self.party.encode()).digest() + bytes([flags]) + self.count.to_bytes(4, "big")
+        return (
+            hashlib.sha256(self.party.encode()).digest()
+            + bytes([flags])
+            + self.count.to_bytes(4, "big")
+        )
 
     def _answer(self, response: dict[str, str]) -> dict:
-        return {"id": text(self.credential), "rawId": text(self.credential), "type": "public-key", "response": response, "clientExtensionResults": {}}
+        return {
+            "id": text(self.credential),
+            "rawId": text(self.credential),
+            "type": "public-key",
+            "response": response,
+            "clientExtensionResults": {},
+        }
 
     def create(self, options: dict) -> dict:
         """For `navigator.credentials.create`."""
         point = self.key.public_key().public_numbers()
-        cose = {1: 2, 3: -7, -1: 1, -2: point.x.to_bytes(32, "big"), -3: point.y.to_bytes(32, "big")}
-        data = self._data(self.flags | ATTESTED) + bytes(16) + len(self.credential).to_bytes(2, "big") + self.credential + cbor2.dumps(cose)
+        cose = {
+            1: 2,
+            3: -7,
+            -1: 1,
+            -2: point.x.to_bytes(32, "big"),
+            -3: point.y.to_bytes(32, "big"),
+        }
+        data = (
+            self._data(self.flags | ATTESTED)
+            + bytes(16)
+            + len(self.credential).to_bytes(2, "big")
+            + self.credential
+            + cbor2.dumps(cose)
+        )
         attestation = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": data})
-        return self._answer({"clientDataJSON": text(self._client("webauthn.create", options["challenge"])), "attestationObject": text(attestation)})
+        return self._answer(
+            {
+                "clientDataJSON": text(self._client("webauthn.create", options["challenge"])),
+                "attestationObject": text(attestation),
+            }
+        )
 
     def get(self, options: dict) -> dict:
         """For `navigator.credentials.get`."""
         client, data = self._client("webauthn.get", options["challenge"]), self._data(self.flags)
         signature = self.key.sign(data + hashlib.sha256(client).digest(), ec.ECDSA(hashes.SHA256()))
-        return self._answer({"clientDataJSON": text(client), "authenticatorData": text(data), "signature": text(signature)})
+        return self._answer(
+            {
+                "clientDataJSON": text(client),
+                "authenticatorData": text(data),
+                "signature": text(signature),
+            }
+        )

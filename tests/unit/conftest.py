@@ -20,7 +20,14 @@ def make_log(folder, keys):
     store = SqliteStore(folder / "catalog.db")
     store.upgrade()
     signer = CheckpointSigner("casemate/test", *keys.log_keys)
-    log = AuditLog(folder / "audit", store, signer, SystemClock(), Bodies(keys.provider), SubjectKeys(keys.provider, SystemClock()))
+    log = AuditLog(
+        folder / "audit",
+        store,
+        signer,
+        SystemClock(),
+        Bodies(keys.provider),
+        SubjectKeys(keys.provider, SystemClock()),
+    )
     with store.transaction() as tx:
         log.create(tx)
     log.publish()

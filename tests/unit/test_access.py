@@ -1,4 +1,6 @@
-"""Principals, roles, tokens, accounts, second factors, sessions: what they accept and what they refuse."""
+"""Principals, roles, tokens, accounts, second factors, sessions: what they accept and what they
+refuse.
+"""
 
 import datetime
 import hashlib
@@ -59,7 +61,13 @@ def change(directory, work, *arguments):
 
 
 def token(directory, limits=None, **changed):
-    values = {"service": "svc", "roles": ["client"], "models": ["m"], "lifetime": datetime.timedelta(hours=1), **changed}
+    values = {
+        "service": "svc",
+        "roles": ["client"],
+        "models": ["m"],
+        "lifetime": datetime.timedelta(hours=1),
+        **changed,
+    }
     with directory.store.transaction() as tx:
         return Tokens(directory).create(tx, **values, limits=limits)
 
@@ -73,7 +81,9 @@ def test_a_token_authenticates_its_service_and_is_not_stored(directory):
     assert secret.rsplit("_", 1)[1].encode() not in directory.store.path.read_bytes()
 
 
-@pytest.mark.parametrize("wrong", ["", "x", "cm_00000000_" + "A" * 43, "last", "revoked", "expired", "other project"])
+@pytest.mark.parametrize(
+    "wrong", ["", "x", "cm_00000000_" + "A" * 43, "last", "revoked", "expired", "other project"]
+)
 def test_a_token_that_is_not_good_is_refused_with_one_text(directory, tmp_path, wrong):
     secret, identifier = token(directory)
     tokens = Tokens(directory)
@@ -125,7 +135,9 @@ def test_a_malformed_token_order_is_refused(directory, changed):
         (TokenLimits(certificate="ab"), "10.2.0.1", None, False),
     ],
 )
-def test_a_token_works_from_its_networks_and_with_its_certificate_only(directory, limits, address, certificate, admitted):
+def test_a_token_works_from_its_networks_and_with_its_certificate_only(
+    directory, limits, address, certificate, admitted
+):
     secret, _ = token(directory, limits)
     session = Tokens(directory).authenticate(secret)
     assert session.limits == limits
@@ -156,10 +168,14 @@ def test_roles_may_include_others_but_never_themselves(directory):
     policy = Policy({}, "p-1", directory.roles())
     assert policy.decide(directory.find("User", "eva"), "run:start", Resource(), USUAL).allowed
     assert policy.decide(directory.find("User", "eva"), "audit:read", Resource(), USUAL).allowed
-    assert not policy.decide(directory.find("User", "eva"), "gateway:start", Resource(), USUAL).allowed
+    assert not policy.decide(
+        directory.find("User", "eva"), "gateway:start", Resource(), USUAL
+    ).allowed
 
 
-@pytest.mark.parametrize(("role", "includes"), [("owner", []), ("x y", []), ("ward", ["king"]), ("", [])])
+@pytest.mark.parametrize(
+    ("role", "includes"), [("owner", []), ("x y", []), ("ward", ["king"]), ("", [])]
+)
 def test_a_malformed_role_is_refused(directory, role, includes):
     with pytest.raises(ConfigError):
         change(directory, directory.define, role, includes)
@@ -189,7 +205,9 @@ def test_a_delegation_ends_by_itself_and_can_be_taken_back(directory):
 
 def test_a_broken_glass_is_reviewed_by_somebody_else_before_the_next(directory):
     hour = datetime.timedelta(hours=1)
-    made = change(directory, directory.lend, "eva", "emergency", "break-glass", "patient at risk", "eva", hour)
+    made = change(
+        directory, directory.lend, "eva", "emergency", "break-glass", "patient at risk", "eva", hour
+    )
     assert directory.find("User", "eva").roles == ("emergency",)
     directory.clock.go(7200)
     assert directory.find("User", "eva").roles == ()
@@ -242,7 +260,17 @@ def test_the_right_password_is_taken_and_none_is_stored(accounts):
     assert b"$argon2id$" in content
 
 
-@pytest.mark.parametrize(("name", "password"), [("ben", "wrong"), ("nobody", GOOD), ("eva", GOOD), ("ben", GOOD + "\0"), ("ben", ""), ("", "")])
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("ben", "wrong"),
+        ("nobody", GOOD),
+        ("eva", GOOD),
+        ("ben", GOOD + "\0"),
+        ("ben", ""),
+        ("", ""),
+    ],
+)
 def test_a_wrong_name_and_a_wrong_password_sound_the_same(accounts, name, password):
     with pytest.raises(AccessDenied, match="^wrong name or password, or too many tries$"):
         accounts.verify(name, password)
@@ -333,7 +361,9 @@ def test_no_code_is_taken_twice_in_a_thousand_tries(factors):
     assert refused == 1000
 
 
-@pytest.mark.parametrize(("offset", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("offset", "taken"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)]
+)
 def test_a_code_is_good_one_step_around_now(factors, offset, taken):
     factors.confirm("ben", code_of(factors))
     factors.clock.go(10 * STEP)
@@ -452,7 +482,9 @@ def test_the_two_secrets_cannot_stand_for_one_another(sessions):
     sessions.authenticate(pair.access)
 
 
-@pytest.mark.parametrize("wrong", ["", "cs_", "cs_0123456789abcdef_" + "A" * 43, "cm_01234567_" + "A" * 43, "\0"])
+@pytest.mark.parametrize(
+    "wrong", ["", "cs_", "cs_0123456789abcdef_" + "A" * 43, "cm_01234567_" + "A" * 43, "\0"]
+)
 def test_an_unknown_session_is_refused(sessions, wrong):
     refused(sessions.authenticate, wrong)
     refused(sessions.renew, wrong)

@@ -21,7 +21,9 @@ from casemate.serve.model_set import ModelSet
 from casemate.serve.server import GatewayProxy
 
 PLACES = {
-    "berlin": PlaceTable(networks=["10.1.0.0/16", "2001:db8:1::/48"], latitude=52.52, longitude=13.4),
+    "berlin": PlaceTable(
+        networks=["10.1.0.0/16", "2001:db8:1::/48"], latitude=52.52, longitude=13.4
+    ),
     "potsdam": PlaceTable(networks=["10.2.0.0/16"], latitude=52.4, longitude=13.06),
     "sydney": PlaceTable(networks=["10.3.0.0/16"], latitude=-33.87, longitude=151.21),
 }
@@ -46,8 +48,14 @@ def test_the_first_network_is_nothing_new_and_the_second_one_is(watch):
         watch.seen(ANA, address)
     assert watch.told == []
     watch.seen(ANA, "10.1.3.1")
-    assert [(found.principal, found.kind, found.message) for found in watch.told] == [(ANA, "new-network", "first call from the network 10.1.3.0/24")]
-    assert (watch.risk(ANA), watch.risk(ANA, at_machine=True), watch.risk('User::"ben"')) == (50, 0, 0)
+    assert [(found.principal, found.kind, found.message) for found in watch.told] == [
+        (ANA, "new-network", "first call from the network 10.1.3.0/24")
+    ]
+    assert (watch.risk(ANA), watch.risk(ANA, at_machine=True), watch.risk('User::"ben"')) == (
+        50,
+        0,
+        0,
+    )
 
 
 def test_a_network_that_was_seen_before_stays_known(watch):
@@ -86,7 +94,9 @@ def test_travel_that_nobody_can_make_stops_everything(watch):
     assert watch.risk(ANA) == 80
 
 
-@pytest.mark.parametrize(("address", "hours"), [("10.2.0.1", 0.02), ("10.3.0.1", 24), ("192.0.2.1", 0.02)])
+@pytest.mark.parametrize(
+    ("address", "hours"), [("10.2.0.1", 0.02), ("10.3.0.1", 24), ("192.0.2.1", 0.02)]
+)
 def test_travel_that_somebody_can_make_is_none(watch, address, hours):
     watch.seen(ANA, "10.1.2.3")
     watch._clock.go(hours * HOUR)
@@ -135,7 +145,9 @@ def test_reading_in_bulk_is_measured_by_what_is_usual_for_somebody(watch):
     watch.read(ANA, 1000 * USUAL)
     assert watch.told == []
     watch.read(ANA, 1)
-    assert [(found.kind, found.message) for found in watch.told] == [("bulk-reading", "10001 rows in a day")]
+    assert [(found.kind, found.message) for found in watch.told] == [
+        ("bulk-reading", "10001 rows in a day")
+    ]
     assert watch.risk(ANA, at_machine=True) == 50
 
 
@@ -144,7 +156,11 @@ def test_closing_needs_an_open_finding(watch, directory):  # noqa: F811
     watch.seen(ANA, "192.0.2.1")
     (found,) = watch.list()
     change(directory, watch.close, found.id, "ben", "a train")
-    assert (watch.risk(ANA), watch.list(), watch.list(closed=True)[0].closed) == (0, [], "ben: a train")
+    assert (watch.risk(ANA), watch.list(), watch.list(closed=True)[0].closed) == (
+        0,
+        [],
+        "ben: a train",
+    )
     with pytest.raises(ConfigError, match="no open finding"):
         change(directory, watch.close, found.id, "ben", "again")
 
@@ -159,7 +175,8 @@ PASSWORD = "correct horse battery"
 def here(fresh, monkeypatch):
     text = (fresh / "casemate.toml").read_text()
     (fresh / "casemate.toml").write_text(
-        text + '\n[access]\nposture = "posture"\n[notices.told]\nkind = "folder"\nto = "told"\non = ["access:anomaly"]\n'
+        text + '\n[access]\nposture = "posture"\n[notices.told]\nkind = "folder"\nto = "told"\non ='
+        ' ["access:anomaly"]\n'
     )
     (fresh / "posture").write_text("managed\n")
     monkeypatch.chdir(fresh)
@@ -177,8 +194,14 @@ def test_a_finding_is_in_the_log_and_told_and_ends_sessions_when_it_is_grave(her
     session = logged_in(here)
     with here.database.transaction() as tx:
         here.point.anomalies._found(tx, 'User::"ben"', "impossible-travel", "from here to there")
-    entry = next(entry for entry in reversed(list(here.log.entries())) if entry.action == "access:anomaly")
-    assert (entry.principal, entry.detail["kind"], entry.detail["risk"]) == ('User::"ben"', "impossible-travel", 80)
+    entry = next(
+        entry for entry in reversed(list(here.log.entries())) if entry.action == "access:anomaly"
+    )
+    assert (entry.principal, entry.detail["kind"], entry.detail["risk"]) == (
+        'User::"ben"',
+        "impossible-travel",
+        80,
+    )
     with pytest.raises(AccessDenied):
         here.point.identify()
     assert session.id not in {row["id"] for row in here.point.sessions.live()}
@@ -195,7 +218,9 @@ def test_a_session_ends_when_the_posture_of_the_device_changes(here):
     (here.root / "posture").write_text("managed\n")
     with pytest.raises(AccessDenied):
         here.point.identify()  # and does not come back
-    assert [entry.detail["reason"] for entry in here.log.entries() if entry.action == "session:end"] == ["the device's posture changed"]
+    assert [
+        entry.detail["reason"] for entry in here.log.entries() if entry.action == "session:end"
+    ] == ["the device's posture changed"]
 
 
 def test_a_caller_from_elsewhere_has_the_posture_of_the_login_and_not_of_this_machine(here):
@@ -203,7 +228,10 @@ def test_a_caller_from_elsewhere_has_the_posture_of_the_login_and_not_of_this_ma
     (here.root / "posture").write_text("jailbroken\n")
     session = here.point.sessions.authenticate(here.point.session_file.read().access)
     point = here.point
-    assert point.situation(Identity(session.principal, session), network="10.1.2.3").device == "managed"
+    assert (
+        point.situation(Identity(session.principal, session), network="10.1.2.3").device
+        == "managed"
+    )
     assert point.situation(Identity(session.principal, None), network="10.1.2.3").device is None
 
 
@@ -211,10 +239,14 @@ def test_findings_are_listed_and_closed_by_somebody_else(here, cli):
     logged_in(here)
     with here.database.transaction() as tx:
         here.point.anomalies._found(tx, 'User::"ben"', "failed-storm", "12 times failed")
-        here.point.anomalies._found(tx, f'User::"{current_name()}"', "failed-storm", "13 times failed")
+        here.point.anomalies._found(
+            tx, f'User::"{current_name()}"', "failed-storm", "13 times failed"
+        )
     listed = cli("access", "finding", "list")
     assert (listed.code, "12 times failed" in listed.out) == (1, True)
-    mine, theirs = sorted(here.point.anomalies.list(), key=lambda found: "ben" not in found.principal)
+    mine, theirs = sorted(
+        here.point.anomalies.list(), key=lambda found: "ben" not in found.principal
+    )
     with pytest.raises(RefusedError, match="somebody else"):
         here.access.close_finding(mine.id, "harmless")
     here.access.close_finding(theirs.id, "a broken script")
@@ -230,14 +262,18 @@ def test_findings_are_listed_and_closed_by_somebody_else(here, cli):
 def test_risk_asks_for_a_second_factor_and_is_told_in_the_denial(here):
     logged_in(here)
     with here.database.transaction() as tx:
-        here.point.anomalies._found(tx, 'User::"ben"', "guessed-secret", "a login after 12 failures")
+        here.point.anomalies._found(
+            tx, 'User::"ben"', "guessed-secret", "a login after 12 failures"
+        )
     with pytest.raises(AccessDenied, match="risk-asks-for-a-second-factor") as refused:
         here.point.permitted("audit:read")
     assert "second factor" in refused.value.hint
     assert here.point.decide("access:self", Resource())[1].allowed
 
 
-def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(fresh, monkeypatch):
+def test_a_gateway_that_cannot_record_a_storm_counts_itself_blind_and_loses_no_denial(
+    fresh, monkeypatch
+):
     project = casemate.open(fresh)
     audit = GroupCommit(project.log)
     admission = Admission(project.point, audit, None, Health(Metrics()))
@@ -274,7 +310,11 @@ def test_a_model_that_does_not_hold_is_withdrawn_also_when_that_cannot_be_record
     model_set.load()
     (served,) = model_set.served.values()
     bundle = project.registry.get(served.live.endpoint.reference).release.bundle
-    (path,) = [path for path in (project.state / "objects" / bundle[:2]).iterdir() if path.name == bundle[2:]]
+    (path,) = [
+        path
+        for path in (project.state / "objects" / bundle[:2]).iterdir()
+        if path.name == bundle[2:]
+    ]
     path.chmod(0o600)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

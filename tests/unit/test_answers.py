@@ -1,13 +1,24 @@
-"""A model's label is its own answer: for every classifier of scikit-learn, in ties, with thresholds, with classes of other names."""
+"""A model's label is its own answer: for every classifier of scikit-learn, in ties, with
+thresholds, with classes of other names.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,9 +37,17 @@ NAMES = list("abcd")
 
 def sample(classes, seed=0):
     rows, codes = make_classification(
-        160, 4, n_informative=3, n_redundant=0, n_classes=classes, n_clusters_per_class=1, flip_y=0.2, random_state=seed
+        160,
+        4,
+        n_informative=3,
+        n_redundant=0,
+        n_classes=classes,
+        n_clusters_per_class=1,
+        flip_y=0.2,
+        random_state=seed,
     )
-    return pd.DataFrame(np.abs(np.round(rows)), columns=NAMES), codes  # rounded rows: neighbours and leaves tie
+    # rounded rows: neighbours and leaves tie
+    return pd.DataFrame(np.abs(np.round(rows)), columns=NAMES), codes
 
 
 def single(kind):
@@ -47,12 +66,28 @@ def single(kind):
 COMPOSED = [
     FixedThresholdClassifier(LogisticRegression(), threshold=0.2),
     FixedThresholdClassifier(LogisticRegression(), threshold=0.8, pos_label=0),
-    FixedThresholdClassifier(LogisticRegression(), threshold=0.7, response_method="decision_function"),
-    make_pipeline(StandardScaler(), TunedThresholdClassifierCV(LogisticRegression(), scoring="recall", random_state=0)),
-    VotingClassifier([("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=1))], voting="soft"),
-    StackingClassifier([("a", LogisticRegression())], final_estimator=DecisionTreeClassifier(max_depth=2)),
-    StackingClassifier([("a", LogisticRegression())], final_estimator=FixedThresholdClassifier(LogisticRegression(), threshold=0.3)),
-    GridSearchCV(FixedThresholdClassifier(LogisticRegression(), threshold=0.3), {"threshold": [0.3, 0.35]}, scoring="recall"),
+    FixedThresholdClassifier(
+        LogisticRegression(), threshold=0.7, response_method="decision_function"
+    ),
+    make_pipeline(
+        StandardScaler(),
+        TunedThresholdClassifierCV(LogisticRegression(), scoring="recall", random_state=0),
+    ),
+    VotingClassifier(
+        [("a", LogisticRegression()), ("b", DecisionTreeClassifier(max_depth=1))], voting="soft"
+    ),
+    StackingClassifier(
+        [("a", LogisticRegression())], final_estimator=DecisionTreeClassifier(max_depth=2)
+    ),
+    StackingClassifier(
+        [("a", LogisticRegression())],
+        final_estimator=FixedThresholdClassifier(LogisticRegression(), threshold=0.3),
+    ),
+    GridSearchCV(
+        FixedThresholdClassifier(LogisticRegression(), threshold=0.3),
+        {"threshold": [0.3, 0.35]},
+        scoring="recall",
+    ),
     CalibratedClassifierCV(SVC(), ensemble=False),
     OneVsRestClassifier(LogisticRegression()),
     SelfTrainingClassifier(LogisticRegression()),
@@ -65,13 +100,19 @@ def test_the_label_is_the_estimators_own_for_every_classifier_of_scikit_learn():
     seen = set()
     for name, kind in all_estimators(type_filter="classifier"):
         model = single(kind) if hasattr(kind, "predict_proba") else None
-        if model is None or not hasattr(model, "predict_proba") or model.predict(probed[:2]).ndim > 1:
+        if (
+            model is None
+            or not hasattr(model, "predict_proba")
+            or model.predict(probed[:2]).ndim > 1
+        ):
             continue
         seen.add(name)
         given = model.predict(probed)
         if np.array_equal(given, model.predict(probed)):  # DummyClassifier may draw
             assert np.array_equal(SkopsModel(model).predict(probed)[0], given), name
-    assert seen >= answers.LARGEST | answers.RISING, "a name in the lists is no classifier, or was not tried"
+    assert seen >= answers.LARGEST | answers.RISING, (
+        "a name in the lists is no classifier, or was not tried"
+    )
 
 
 @pytest.mark.parametrize("estimator", COMPOSED, ids=lambda one: type(one).__name__)
@@ -81,7 +122,9 @@ def test_thresholds_votes_and_stacks_answer_for_themselves(estimator):
     labels, probabilities = model.predict(probed)
     assert np.array_equal(labels, estimator.predict(probed))
     assert np.array_equal(probabilities, estimator.predict_proba(probed))
-    assert np.array_equal(model.scores(probed).argmax(axis=1), labels), "an attack would look at another class"
+    assert np.array_equal(model.scores(probed).argmax(axis=1), labels), (
+        "an attack would look at another class"
+    )
 
 
 def test_a_threshold_survives_storage():
@@ -90,11 +133,16 @@ def test_a_threshold_survives_storage():
     labels, probabilities = stored.predict(probed)
     assert np.array_equal(labels, estimator.predict(probed))
     assert not np.array_equal(labels, probabilities.argmax(axis=1))
-    assert np.array_equal(load_skops(dump_skops(estimator), own=False).predict(probed)[0], probabilities.argmax(axis=1)), "models of casemate 0.1"
+    assert np.array_equal(
+        load_skops(dump_skops(estimator), own=False).predict(probed)[0],
+        probabilities.argmax(axis=1),
+    ), "models of casemate 0.1"
 
 
 def test_the_scores_of_a_threshold_rise_towards_it():
-    """Exchanged scores would send an attack the wrong way: the margin must fall as a row nears the threshold."""
+    """Exchanged scores would send an attack the wrong way: the margin must fall as a row nears the
+    threshold.
+    """
     frame, codes = sample(2)
     estimator = FixedThresholdClassifier(LogisticRegression(), threshold=0.2).fit(frame, codes)
     scores = SkopsModel(estimator).scores(frame)
@@ -109,7 +157,10 @@ def test_a_tie_is_answered_as_the_estimator_answers_it():
     labels, probabilities = SkopsModel(boosted).predict(frame)
     assert np.array_equal(probabilities, np.full((4, 2), 0.5))
     assert np.array_equal(labels, boosted.predict(frame))
-    assert labels.tolist() == [1] * 4, "gradient boosting takes the second class in a tie, where the largest probability is the first"
+    assert labels.tolist() == [1] * 4, (
+        "gradient boosting takes the second class in a tie, where the largest probability is the"
+        " first"
+    )
 
 
 @pytest.mark.parametrize("names", [["no", "yes"], ["yes", "no"], [1, 2], [-1, 1]], ids=str)
@@ -120,4 +171,6 @@ def test_classes_of_other_names_are_answered_in_the_tables_order(names):
     labels, probabilities = SkopsModel(estimator, order).predict(frame)
     assert (labels == codes).mean() > 0.8
     assert np.array_equal(np.array(names)[labels], estimator.predict(frame))
-    assert np.array_equal(probabilities[np.arange(len(codes)), labels], estimator.predict_proba(frame).max(axis=1))
+    assert np.array_equal(
+        probabilities[np.arange(len(codes)), labels], estimator.predict_proba(frame).max(axis=1)
+    )

@@ -1,4 +1,6 @@
-"""Every type of Arrow that other tools write is read, or refused by its name: never a traceback, never a digit lost silently."""
+"""Every type of Arrow that other tools write is read, or refused by its name: never a traceback,
+never a digit lost silently.
+"""
 
 import datetime as dt
 import decimal
@@ -26,7 +28,16 @@ def extension(kind: pa.DataType, storage: pa.Array) -> pa.Array:
 TYPES = {
     **{
         str(kind): pa.array(NUMBERS, kind)
-        for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+        for kind in (
+            pa.int8(),
+            pa.int16(),
+            pa.int32(),
+            pa.int64(),
+            pa.uint8(),
+            pa.uint16(),
+            pa.uint32(),
+            pa.uint64(),
+        )
     },
     "half float": pa.array(np.arange(N, dtype=np.float16)),
     "float": pa.array(NUMBERS, pa.float32()),
@@ -44,16 +55,23 @@ TYPES = {
     "binary view of text": pa.array([b"w%d" % (n % 3) for n in NUMBERS], pa.binary_view()),
     "fixed binary of text": pa.array([b"w%d" % (n % 3) for n in NUMBERS], pa.binary(2)),
     "binary": pa.array([bytes([255, n]) for n in NUMBERS]),
-    "uuid": extension(pa.uuid(), pa.array([uuid.UUID(int=n).bytes for n in NUMBERS], pa.binary(16))),
+    "uuid": extension(
+        pa.uuid(), pa.array([uuid.UUID(int=n).bytes for n in NUMBERS], pa.binary(16))
+    ),
     "json": extension(pa.json_(), pa.array(['{"a": 1}'] * N)),
     "opaque": extension(pa.opaque(pa.int64(), "thing", "somebody"), pa.array(NUMBERS)),
-    "tensor": extension(pa.fixed_shape_tensor(pa.int8(), [2]), pa.array([[n, n] for n in NUMBERS], pa.list_(pa.int8(), 2))),
+    "tensor": extension(
+        pa.fixed_shape_tensor(pa.int8(), [2]),
+        pa.array([[n, n] for n in NUMBERS], pa.list_(pa.int8(), 2)),
+    ),
     "date32": pa.array([(DAY + dt.timedelta(n)).date() for n in NUMBERS], pa.date32()),
     "date64": pa.array([(DAY + dt.timedelta(n)).date() for n in NUMBERS], pa.date64()),
     "time32": pa.array([dt.time(n) for n in NUMBERS], pa.time32("ms")),
     "time64": pa.array([dt.time(n) for n in NUMBERS], pa.time64("ns")),
     "timestamp": pa.array([DAY + dt.timedelta(hours=n) for n in NUMBERS], pa.timestamp("us")),
-    "zoned timestamp": pa.array([DAY + dt.timedelta(hours=n) for n in NUMBERS], pa.timestamp("ns", "Europe/Berlin")),
+    "zoned timestamp": pa.array(
+        [DAY + dt.timedelta(hours=n) for n in NUMBERS], pa.timestamp("ns", "Europe/Berlin")
+    ),
     "duration": pa.array([dt.timedelta(seconds=n) for n in NUMBERS], pa.duration("ms")),
     "interval": pa.array([pa.MonthDayNano([1, n, 0]) for n in NUMBERS]),
     "dictionary of text": pa.array([f"w{n % 3}" for n in NUMBERS]).dictionary_encode(),
@@ -66,7 +84,12 @@ TYPES = {
     "map": pa.array([[("a", n)] for n in NUMBERS], pa.map_(pa.string(), pa.int64())),
 }
 REFUSED = {"list", "list view", "struct", "map", "interval", "binary", "opaque", "tensor"}
-WRITERS = {"parquet": pq.write_table, "arrow": lambda table, path: pyarrow.feather.write_feather(table, path, compression="uncompressed")}
+WRITERS = {
+    "parquet": pq.write_table,
+    "arrow": lambda table, path: pyarrow.feather.write_feather(
+        table, path, compression="uncompressed"
+    ),
+}
 
 
 def stored(tmp_path, kind, name, writer):
@@ -82,9 +105,16 @@ def stored(tmp_path, kind, name, writer):
 
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("kind", TYPES)
-def test_each_type_is_read_or_refused_by_name_as_feature_category_number_and_identifier(tmp_path, kind, writer):
+def test_each_type_is_read_or_refused_by_name_as_feature_category_number_and_identifier(
+    tmp_path, kind, writer
+):
     path = stored(tmp_path, kind, "z", writer)
-    for entry in (ColumnTable(), ColumnTable(type="category"), ColumnTable(type="number"), ColumnTable(column_class="identifier")):
+    for entry in (
+        ColumnTable(),
+        ColumnTable(type="category"),
+        ColumnTable(type="number"),
+        ColumnTable(column_class="identifier"),
+    ):
         options = DataTable(source="t", target="y", columns={"z": entry})
         try:
             table, _ = source.read(path, options)
@@ -125,7 +155,9 @@ def test_what_was_read_is_what_was_written(tmp_path):
         "binary view of text": [f"w{n % 3}" for n in NUMBERS],
     }
     for kind, values in expected.items():
-        table, _ = source.read(stored(tmp_path, kind, "z", "arrow"), DataTable(source="t", target="y"))
+        table, _ = source.read(
+            stored(tmp_path, kind, "z", "arrow"), DataTable(source="t", target="y")
+        )
         assert table["z"].to_pylist() == values, kind
 
 
@@ -134,15 +166,27 @@ LONG = 2**53 + 1
 
 @pytest.mark.parametrize("writer", ["parquet", "csv", "json"])
 @pytest.mark.parametrize("number", [LONG, 10**22 + 1])
-def test_integers_that_numbers_do_not_hold_are_kept_as_codes_told_as_numbers_and_else_refused(tmp_path, writer, number):
+def test_integers_that_numbers_do_not_hold_are_kept_as_codes_told_as_numbers_and_else_refused(
+    tmp_path, writer, number
+):
     values = [number + n for n in NUMBERS]
     if writer == "parquet":
         kind = pa.int64() if number == LONG else pa.decimal128(38, 0)
-        pq.write_table(pa.table({"z": pa.array(values, kind), "x": NUMBERS, "y": ["a", "b"] * (N // 2)}), tmp_path / "t")
+        pq.write_table(
+            pa.table({"z": pa.array(values, kind), "x": NUMBERS, "y": ["a", "b"] * (N // 2)}),
+            tmp_path / "t",
+        )
     elif writer == "csv":
-        (tmp_path / "t").write_text("z,x,y\n" + "".join(f"{value},{n},{'ab'[n % 2]}\n" for n, value in enumerate(values)))
+        (tmp_path / "t").write_text(
+            "z,x,y\n" + "".join(f"{value},{n},{'ab'[n % 2]}\n" for n, value in enumerate(values))
+        )
     else:
-        (tmp_path / "t").write_text("".join(f'{{"z": {value}, "x": {n}, "y": "{"ab"[n % 2]}"}}\n' for n, value in enumerate(values)))
+        (tmp_path / "t").write_text(
+            "".join(
+                f'{{"z": {value}, "x": {n}, "y": "{"ab"[n % 2]}"}}\n'
+                for n, value in enumerate(values)
+            )
+        )
 
     def read(entry):
         return source.read(tmp_path / "t", DataTable(source="t", target="y", columns={"z": entry}))
@@ -164,7 +208,9 @@ def test_integers_that_numbers_do_not_hold_are_kept_as_codes_told_as_numbers_and
 def test_a_page_whose_checksum_does_not_hold_is_refused(tmp_path):
     rng = np.random.default_rng(0)
     table = pa.table({"x": rng.normal(size=2000), "y": ["a", "b"] * 1000})
-    pq.write_table(table, tmp_path / "t", write_page_checksum=True, compression="none", use_dictionary=False)
+    pq.write_table(
+        table, tmp_path / "t", write_page_checksum=True, compression="none", use_dictionary=False
+    )
     content = bytearray((tmp_path / "t").read_bytes())
     at = content.find(np.float64(table["x"][1000].as_py()).tobytes())
     content[at] ^= 1

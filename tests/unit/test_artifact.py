@@ -1,4 +1,6 @@
-"""Model files from outside: hostile ones are named and refused without being executed, honest ones are converted."""
+"""Model files from outside: hostile ones are named and refused without being executed, honest ones
+are converted.
+"""
 
 import gzip
 import io
@@ -16,7 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import ExtraTreesClassifier, GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -32,8 +39,10 @@ from casemate.stages.assess.artifact.scan import scan
 
 ROWS, CODES = load_breast_cancer(return_X_y=True)
 HONEST = [
-    LogisticRegression(max_iter=5000), DecisionTreeClassifier(), RandomForestClassifier(5), ExtraTreesClassifier(5), GradientBoostingClassifier(n_estimators=5),
-    HistGradientBoostingClassifier(max_iter=5), make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=2000)),
+    LogisticRegression(max_iter=5000), DecisionTreeClassifier(), RandomForestClassifier(5),
+    ExtraTreesClassifier(5), GradientBoostingClassifier(n_estimators=5),
+    HistGradientBoostingClassifier(max_iter=5),
+    make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=2000)),
     make_pipeline(QuantileTransformer(n_quantiles=20), LogisticRegression()), SVC(),
 ]  # fmt: skip
 
@@ -59,12 +68,16 @@ def named(module, name, argument="x", protocol=0):
 
 
 FUNCTIONS = [
-    ("os", "system"), ("posix", "system"), ("nt", "system"), ("subprocess", "Popen"), ("builtins", "eval"), ("builtins", "exec"), ("builtins", "getattr"),
-    ("builtins", "__import__"), ("importlib", "import_module"), ("timeit", "timeit"), ("cProfile", "run"), ("runpy", "run_path"), ("code", "interact"),
-    ("ctypes", "CDLL"), ("urllib.request", "urlopen"), ("socket", "create_connection"), ("webbrowser", "open"), ("pty", "spawn"), ("shutil", "rmtree"),
-    ("pickle", "loads"), ("joblib", "load"), ("torch", "load"), ("numpy", "load"), ("numpy.testing._private.utils", "runstring"), ("sys", "exit"),
-    ("operator", "attrgetter"), ("functools", "partial"), ("sklearn.utils", "os.system"), ("sklearn.linear_model._logistic", "LogisticRegression.fit"),
-    ("bdb", "Bdb"), ("asyncio", "run"), ("_pickle", "Unpickler"),
+    ("os", "system"), ("posix", "system"), ("nt", "system"), ("subprocess", "Popen"),
+    ("builtins", "eval"), ("builtins", "exec"), ("builtins", "getattr"), ("builtins", "__import__"),
+    ("importlib", "import_module"), ("timeit", "timeit"), ("cProfile", "run"),
+    ("runpy", "run_path"), ("code", "interact"), ("ctypes", "CDLL"), ("urllib.request", "urlopen"),
+    ("socket", "create_connection"), ("webbrowser", "open"), ("pty", "spawn"), ("shutil", "rmtree"),
+    ("pickle", "loads"), ("joblib", "load"), ("torch", "load"), ("numpy", "load"),
+    ("numpy.testing._private.utils", "runstring"), ("sys", "exit"), ("operator", "attrgetter"),
+    ("functools", "partial"), ("sklearn.utils", "os.system"),
+    ("sklearn.linear_model._logistic", "LogisticRegression.fit"), ("bdb", "Bdb"),
+    ("asyncio", "run"), ("_pickle", "Unpickler"),
 ]  # fmt: skip
 
 
@@ -75,7 +88,10 @@ def test_a_pickle_that_would_call_something_is_refused_by_its_name(module, name)
         assert not found.convertible
         assert any(f"{module}.{name}" in problem for problem in found.problems), found
     # Nested in what looks like an estimator, compressed, and inside an array of objects.
-    for wrapped in (gzip.compress(named(module, name, protocol=4)), zlib.compress(named(module, name, protocol=4))):
+    for wrapped in (
+        gzip.compress(named(module, name, protocol=4)),
+        zlib.compress(named(module, name, protocol=4)),
+    ):
         assert any(f"{module}.{name}" in problem for problem in scan(wrapped).problems)
 
 
@@ -90,7 +106,13 @@ def test_names_that_are_put_together_from_memos_are_found():
 def test_a_hostile_object_beside_or_inside_arrays_of_a_joblib_file_is_found(tmp_path, compress):
     inside = np.empty(2, dtype=object)
     inside[:] = [Call(subprocess.Popen, ["true"]), 1]
-    for number, value in enumerate(({"rows": ROWS, "then": Call(subprocess.Popen, ["true"])}, {"rows": ROWS, "array": inside}, [inside, ROWS])):
+    for number, value in enumerate(
+        (
+            {"rows": ROWS, "then": Call(subprocess.Popen, ["true"])},
+            {"rows": ROWS, "array": inside},
+            [inside, ROWS],
+        )
+    ):
         file = tmp_path / f"{number}.joblib"
         joblib.dump(value, file, compress=compress)
         assert any("subprocess.Popen" in problem for problem in scan(file.read_bytes()).problems)
@@ -116,7 +138,15 @@ def test_what_cannot_be_read_to_its_end_is_refused(tmp_path):
         assert not scan(whole[:cut]).convertible
     assert not scan(whole + b"rest").convertible
     assert not scan(b"").convertible
-    for junk in (b"\x80\x04", b"hello", b"PK\x03\x04nothing", b"\x1f\x8bnothing", b"\x78\x9cnothing", b"\x89HDF\r\n\x1a\n", bytes(1000)):
+    for junk in (
+        b"\x80\x04",
+        b"hello",
+        b"PK\x03\x04nothing",
+        b"\x1f\x8bnothing",
+        b"\x78\x9cnothing",
+        b"\x89HDF\r\n\x1a\n",
+        bytes(1000),
+    ):
         assert not scan(junk).convertible
 
 
@@ -125,7 +155,9 @@ def test_what_cannot_be_read_to_its_end_is_refused(tmp_path):
 def test_no_bytes_make_the_scanner_crash_or_believe(noise):
     for content in (noise, b"\x80\x04" + noise, b"PK\x03\x04" + noise, b"\x1f\x8b" + noise):
         found = scan(content)
-        assert found.problems or not any(name.startswith(("os", "posix", "builtins.e")) for name in found.names)
+        assert found.problems or not any(
+            name.startswith(("os", "posix", "builtins.e")) for name in found.names
+        )
 
 
 def test_other_formats_are_looked_at_and_told(tmp_path):
@@ -136,7 +168,12 @@ def test_other_formats_are_looked_at_and_told(tmp_path):
                 target.writestr(name.replace("__", "."), content)
         return buffer.getvalue()
 
-    keras = json.dumps({"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "module": "keras.layers"}]}})
+    keras = json.dumps(
+        {
+            "class_name": "Functional",
+            "config": {"layers": [{"class_name": "Lambda", "module": "keras.layers"}]},
+        }
+    )
     assert "Lambda layer" in scan(archive(config__json=keras)).problems[0]
     assert "module os" in scan(archive(config__json=json.dumps({"module": "os"}))).problems[0]
     torch_file = archive(data__pkl=named("os", "system", protocol=4))
@@ -175,7 +212,14 @@ def test_an_onnx_graph_with_foreign_operators_or_files_is_refused():
     assert onnx.__version__
 
 
-@pytest.mark.parametrize("answer", [{}, {"format": ["onnx"], "names": [], "problems": [], "convertible": True}, {"format": "onnx", "names": 1}])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"format": ["onnx"], "names": [], "problems": [], "convertible": True},
+        {"format": "onnx", "names": 1},
+    ],
+)
 def test_an_answer_that_no_reader_gives_refuses_the_file(fresh, tmp_path, monkeypatch, answer):
     """As a reader would that a hostile file has taken over."""
     import casemate
@@ -213,22 +257,41 @@ def test_import_writes_a_safe_file_once_and_refuses_with_the_reason(fresh, tmp_p
     joblib.dump(model, tmp_path / "theirs.joblib")
     found = import_model(project, tmp_path / "theirs.joblib")
     assert found.file == fresh / "imported" / "theirs.skops"
-    assert np.allclose(load_skops(found.file.read_bytes()).estimator.predict_proba(ROWS), model.predict_proba(ROWS))
+    assert np.allclose(
+        load_skops(found.file.read_bytes()).estimator.predict_proba(ROWS), model.predict_proba(ROWS)
+    )
     for name in ("../outside", "/tmp/x", ".hidden", "a/b", "x" * 80):
         with pytest.raises(ConfigError, match="cannot be the name"):
             import_model(project, tmp_path / "theirs.joblib", name)
     with pytest.raises(ConfigError, match="exists already"):
         import_model(project, tmp_path / "theirs.joblib")
     marker = tmp_path / "executed"
-    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(Call(subprocess.Popen, ["touch", str(marker)])))
-    with pytest.raises(RefusedError, match=r"evil.pkl \(pickle\) is refused: it would import subprocess.Popen"):
+    (tmp_path / "evil.pkl").write_bytes(
+        pickle.dumps(Call(subprocess.Popen, ["touch", str(marker)]))
+    )
+    with pytest.raises(
+        RefusedError, match=r"evil.pkl \(pickle\) is refused: it would import subprocess.Popen"
+    ):
         import_model(project, tmp_path / "evil.pkl")
     joblib.dump(StandardScaler().fit(ROWS), tmp_path / "scaler.joblib")
     with pytest.raises(RefusedError, match="no fitted scikit-learn regressor or classifier"):
         import_model(project, tmp_path / "scaler.joblib")
     assert not marker.exists()
     joblib.dump(LinearRegression().fit(ROWS, CODES), tmp_path / "amounts.joblib")
-    assert import_model(project, tmp_path / "amounts.joblib").file == fresh / "imported" / "amounts.skops"
-    assert sorted(path.name for path in (fresh / "imported").iterdir()) == ["amounts.skops", "theirs.skops"]
-    outcomes = [(entry.action, entry.outcome) for entry in project.log.entries() if entry.action == "model:imported"]
-    assert outcomes == [("model:imported", "done")] * 3 + [("model:imported", "denied")] * 2 or outcomes.count(("model:imported", "denied")) == 2
+    assert (
+        import_model(project, tmp_path / "amounts.joblib").file
+        == fresh / "imported" / "amounts.skops"
+    )
+    assert sorted(path.name for path in (fresh / "imported").iterdir()) == [
+        "amounts.skops",
+        "theirs.skops",
+    ]
+    outcomes = [
+        (entry.action, entry.outcome)
+        for entry in project.log.entries()
+        if entry.action == "model:imported"
+    ]
+    assert (
+        outcomes == [("model:imported", "done")] * 3 + [("model:imported", "denied")] * 2
+        or outcomes.count(("model:imported", "denied")) == 2
+    )

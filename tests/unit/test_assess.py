@@ -17,20 +17,42 @@ from casemate.stages.assess.sample import Sample
 def problem():
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.standard_normal((800, 4)), columns=list("abcd"))
-    codes = (frame["a"] + 0.5 * frame["b"] + 0.3 * generator.standard_normal(800) > 0).astype(np.int64).to_numpy()
+    codes = (
+        (frame["a"] + 0.5 * frame["b"] + 0.3 * generator.standard_normal(800) > 0)
+        .astype(np.int64)
+        .to_numpy()
+    )
     columns = [ColumnSchema(name=name, type="number", min=-5.0, max=5.0) for name in "abcd"]
-    schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[*columns, ColumnSchema(name="y", type="category", use=False)],
+    )
     return schema, Sample(frame[:400], codes[:400]), Sample(frame[400:], codes[400:])
 
 
 def attacked(model, schema, holdout, members, **options):
-    return robustness.measure(SkopsModel(model), schema, holdout, members, AssessTable(**options), RobustnessTable(), [], 0, lambda *_: None)
+    return robustness.measure(
+        SkopsModel(model),
+        schema,
+        holdout,
+        members,
+        AssessTable(**options),
+        RobustnessTable(),
+        [],
+        0,
+        lambda *_: None,
+    )
 
 
-@pytest.mark.parametrize("estimator", [LogisticRegression(), DecisionTreeClassifier(max_depth=5, random_state=0)])
+@pytest.mark.parametrize(
+    "estimator", [LogisticRegression(), DecisionTreeClassifier(max_depth=5, random_state=0)]
+)
 def test_robust_accuracy_falls_with_eps_and_never_rises(problem, estimator):
     schema, members, holdout = problem
-    result = attacked(estimator.fit(members.frame, members.target), schema, holdout, members, eps=[0.05, 0.2, 0.8])
+    result = attacked(
+        estimator.fit(members.frame, members.target), schema, holdout, members, eps=[0.05, 0.2, 0.8]
+    )
     curve = [result["clean_accuracy"], *(point["robust_accuracy"] for point in result["curve"])]
     assert curve == sorted(curve, reverse=True)
     assert curve[-1] < curve[0] - 0.2
@@ -53,7 +75,9 @@ def test_an_overconfident_model_is_not_taken_for_a_robust_one(problem):
     model = LogisticRegression().fit(members.frame, members.target)
     expected = attacked(model, schema, holdout, members, eps=[0.3])["curve"][0]["robust_accuracy"]
     model.coef_, model.intercept_ = model.coef_ * 1e4, model.intercept_ * 1e4
-    assert attacked(model, schema, holdout, members, eps=[0.3])["curve"][0]["robust_accuracy"] == pytest.approx(expected, abs=0.011)
+    assert attacked(model, schema, holdout, members, eps=[0.3])["curve"][0][
+        "robust_accuracy"
+    ] == pytest.approx(expected, abs=0.011)
 
 
 def test_trees_are_attacked_without_gradients(problem):
@@ -81,12 +105,17 @@ class Constant:
 
 def test_an_attack_that_changed_nothing_is_inconclusive(problem):
     schema, members, holdout = problem
-    assert attacked(Constant(), schema, holdout, members)["inconclusive"] == "the attack changed nothing"
+    assert (
+        attacked(Constant(), schema, holdout, members)["inconclusive"]
+        == "the attack changed nothing"
+    )
 
 
 def test_a_model_without_numbers_cannot_be_attacked(problem):
     _, members, holdout = problem
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="a", type="category")])
+    schema = Schema(
+        target="y", classes=["0", "1"], columns=[ColumnSchema(name="a", type="category")]
+    )
     assert "can change no feature" in attacked(Constant(), schema, holdout, members)["inconclusive"]
 
 
@@ -103,7 +132,9 @@ def test_membership_needs_rows_on_both_sides(problem):
     _, members, holdout = problem
     model = SkopsModel(LogisticRegression().fit(members.frame, members.target))
     with pytest.raises(membership.TooFewRows):
-        membership.measure(model, members, Sample(holdout.frame[:5], holdout.target[:5]), AssessTable(), 0)
+        membership.measure(
+            model, members, Sample(holdout.frame[:5], holdout.target[:5]), AssessTable(), 0
+        )
 
 
 def test_quality_agrees_with_scikit_learn(problem):
@@ -113,9 +144,15 @@ def test_quality_agrees_with_scikit_learn(problem):
     model = LogisticRegression().fit(members.frame, members.target)
     found = quality.measure(SkopsModel(model), schema, holdout, AssessTable(slices=["a"]), 0)
     probability = model.predict_proba(holdout.frame)[:, 1]
-    assert found["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(holdout.target, probability))
-    assert found["metrics"]["brier"]["value"] == pytest.approx(brier_score_loss(holdout.target, probability))
-    assert found["metrics"]["accuracy"]["value"] == pytest.approx(model.score(holdout.frame, holdout.target))
+    assert found["metrics"]["roc_auc"]["value"] == pytest.approx(
+        roc_auc_score(holdout.target, probability)
+    )
+    assert found["metrics"]["brier"]["value"] == pytest.approx(
+        brier_score_loss(holdout.target, probability)
+    )
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(
+        model.score(holdout.frame, holdout.target)
+    )
     assert [part["rows"] for part in found["slices"]] == [100] * 4
     worst = min(part["accuracy"] for part in found["slices"])
     assert found["metrics"]["worst_slice_accuracy"]["value"] == worst

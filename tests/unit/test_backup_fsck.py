@@ -34,7 +34,20 @@ def saved(root):
 def test_a_restore_drill_on_a_machine_without_project_and_keys(clinic, tmp_path, cli, monkeypatch):
     monkeypatch.setenv("BACKUP_PASSPHRASE", SECRET)
     file = tmp_path / "b.casemate"
-    assert cli("backup", "recipients", "add", "me", "--passphrase", "env:BACKUP_PASSPHRASE", "--keys", "--config", clinic).code == 0
+    assert (
+        cli(
+            "backup",
+            "recipients",
+            "add",
+            "me",
+            "--passphrase",
+            "env:BACKUP_PASSPHRASE",
+            "--keys",
+            "--config",
+            clinic,
+        ).code
+        == 0
+    )
     made = cli("backup", "create", file, "--with-keys", "--config", clinic)
     assert made.code == 0, made.err
     assert cli("backup", "create", file, "--config", clinic).code == 2
@@ -45,14 +58,21 @@ def test_a_restore_drill_on_a_machine_without_project_and_keys(clinic, tmp_path,
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     shutil.rmtree(clinic)
-    restored = cli("backup", "restore", file, tmp_path / "again", "--passphrase", "env:BACKUP_PASSPHRASE")
+    restored = cli(
+        "backup", "restore", file, tmp_path / "again", "--passphrase", "env:BACKUP_PASSPHRASE"
+    )
     assert restored.code == 0, restored.err
     project = casemate.open(tmp_path / "again")
     assert project.models[project.config.project.name].verify().files == model.files
     assert examine(project).outcome == "intact"
     assert oct(os.stat(project.keystore.folder / "keystore.json").st_mode & 0o777) == "0o600"
     assert cli("audit", "verify", "--config", tmp_path / "again").code == 0
-    assert cli("backup", "restore", file, tmp_path / "again", "--passphrase", "env:BACKUP_PASSPHRASE").code == 2
+    assert (
+        cli(
+            "backup", "restore", file, tmp_path / "again", "--passphrase", "env:BACKUP_PASSPHRASE"
+        ).code
+        == 2
+    )
 
 
 def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
@@ -77,7 +97,9 @@ def test_a_backup_is_consistent_while_the_log_grows(clinic, tmp_path):
         assert restored.log.size() >= contents[i].entries
 
 
-def test_a_backup_keeps_its_snapshot_in_the_project_not_among_everybodys_temporary_files(clinic, tmp_path, monkeypatch):
+def test_a_backup_keeps_its_snapshot_in_the_project_not_among_everybodys_temporary_files(
+    clinic, tmp_path, monkeypatch
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
     assert backup.create(saved(clinic), tmp_path / "b").entries > 0
     assert list((clinic / ".casemate" / "tmp").glob("*")) == []
@@ -91,7 +113,11 @@ def test_no_bit_of_a_backup_can_change_and_no_end_can_be_missing(clinic, tmp_pat
     generator = random.Random(1)
     for _ in range(scale(10, 200)):
         position = generator.randrange(len(content))
-        file.write_bytes(content[:position] + bytes([content[position] ^ (1 << generator.randrange(8))]) + content[position + 1 :])
+        file.write_bytes(
+            content[:position]
+            + bytes([content[position] ^ (1 << generator.randrange(8))])
+            + content[position + 1 :]
+        )
         with pytest.raises((VerificationError, AccessDenied)):
             backup.read(file, OPENER)
     for cut in (0, 10, 100, len(content) // 2, len(content) - 1):
@@ -144,7 +170,8 @@ def damaged(root, kind):
 
 @pytest.mark.parametrize("kind", ["tile", "checkpoint", "record file", "picture"])
 def test_what_can_be_derived_is_found_and_rebuilt(clinic, cli, kind):
-    assert cli("audit", "verify", "--config", clinic).code == 0  # nothing is left to publish, which would mend a tile
+    # nothing is left to publish, which would mend a tile
+    assert cli("audit", "verify", "--config", clinic).code == 0
     damaged(clinic, kind)
     found = cli("fsck", "--config", clinic)
     if kind != "checkpoint":  # a missing one is published again by the first look
@@ -174,13 +201,23 @@ def spoil(root, kind):
             release = tx.exec_driver_sql("SELECT release FROM model").scalar()
             tx.execute(
                 sa.text("UPDATE model SET release = :r"),
-                {"r": release.replace(b'"inconclusive"', b'"passed"').replace(b'"refused"', b'"passed"').replace(b"0.9", b"0.8")},
+                {
+                    "r": (
+                        release.replace(b'"inconclusive"', b'"passed"')
+                        .replace(b'"refused"', b'"passed"')
+                        .replace(b"0.9", b"0.8")
+                    )
+                },
             )
     elif kind == "planted":
         with project.database.transaction() as tx:
-            tx.exec_driver_sql("INSERT INTO run (id, inputs, principal, state, started) VALUES ('planted', 'i', 'u', 'failed', 's')")
             tx.exec_driver_sql(
-                "INSERT INTO step (run, name, record, digest, finished, seconds, inputs) SELECT 'planted', name, record, digest, finished, seconds, 'z' FROM step"
+                "INSERT INTO run (id, inputs, principal, state, started) VALUES ('planted', 'i',"
+                " 'u', 'failed', 's')"
+            )
+            tx.exec_driver_sql(
+                "INSERT INTO step (run, name, record, digest, finished, seconds, inputs) SELECT"
+                " 'planted', name, record, digest, finished, seconds, 'z' FROM step"
             )
     elif kind == "body":
         with project.database.transaction() as tx:
@@ -197,7 +234,9 @@ def spoil(root, kind):
     project.database.close()
 
 
-@pytest.mark.parametrize("kind", ["object", "table", "record", "registry", "planted", "body", "page"])
+@pytest.mark.parametrize(
+    "kind", ["object", "table", "record", "registry", "planted", "body", "page"]
+)
 def test_what_cannot_be_derived_is_named_and_not_touched(clinic, cli, kind):
     spoil(clinic, kind)
     answer = cli("fsck", "--repair", "--config", clinic)
@@ -232,8 +271,13 @@ def test_a_rolled_back_catalogue_is_not_papered_over_by_a_repair(clinic, cli, tm
 
 def test_a_read_only_folder_is_called_that_and_not_damaged(clinic):
     casemate.open(clinic).database.close()
-    script = f"mount --bind {clinic} {clinic} && mount -o remount,ro,bind {clinic} && exec {sys.executable} -m casemate fsck --config {clinic}"
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False)
+    script = (
+        f"mount --bind {clinic} {clinic} && mount -o remount,ro,bind {clinic} && exec"
+        f" {sys.executable} -m casemate fsck --config {clinic}"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
     if "not permitted" in done.stderr or "permission denied" in done.stderr:
         pytest.skip("this machine lets nobody mount")
     assert done.returncode == 5, done.stderr

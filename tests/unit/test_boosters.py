@@ -1,4 +1,6 @@
-"""XGBoost, LightGBM and CatBoost are stored as trees of scikit-learn that answer alike, or are refused by name; samplers are left behind."""
+"""XGBoost, LightGBM and CatBoost are stored as trees of scikit-learn that answer alike, or are
+refused by name; samplers are left behind.
+"""
 
 from itertools import pairwise
 
@@ -6,7 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -27,7 +33,11 @@ def rows(seed, count=500):
     signal = frame["a"] * frame["b"] + frame["c"] + 0.5 * generator.normal(size=count)
     frame.loc[generator.random(count) < 0.1, "a"] = np.nan
     codes = (signal > 0).astype(int).to_numpy()
-    return frame, {"two": codes, "three": codes + (frame["c"] > 1).to_numpy(), "amount": np.exp(signal.fillna(0).to_numpy() / 2) + 0.1}
+    return frame, {
+        "two": codes,
+        "three": codes + (frame["c"] > 1).to_numpy(),
+        "amount": np.exp(signal.fillna(0).to_numpy() / 2) + 0.1,
+    }
 
 
 XGB, LGBM, CAT = "xgboost", "lightgbm", "catboost"
@@ -43,7 +53,11 @@ SOUND = [
     (CAT, "CatBoostClassifier", {}, "three"),
     (CAT, "CatBoostRegressor", {"loss_function": "Poisson"}, "amount"),
 ]
-QUIET = {XGB: {"n_jobs": 1}, LGBM: {"verbose": -1, "n_jobs": 1}, CAT: {"verbose": 0, "thread_count": 1, "allow_writing_files": False}}
+QUIET = {
+    XGB: {"n_jobs": 1},
+    LGBM: {"verbose": -1, "n_jobs": 1},
+    CAT: {"verbose": 0, "thread_count": 1, "allow_writing_files": False},
+}
 
 
 def made(package, name, **options):
@@ -52,7 +66,9 @@ def made(package, name, **options):
 
 
 @pytest.mark.parametrize(("package", "name", "options", "target"), SOUND)
-def test_trees_of_other_libraries_answer_alike_and_are_served_as_onnx(package, name, options, target):
+def test_trees_of_other_libraries_answer_alike_and_are_served_as_onnx(
+    package, name, options, target
+):
     frame, targets = rows(0)
     model = make_pipeline(StandardScaler(), made(package, name, **options))
     assert look.problem(model, frame, targets[target]) == ""
@@ -62,7 +78,11 @@ def test_trees_of_other_libraries_answer_alike_and_are_served_as_onnx(package, n
     assert untrusted_types(content) == []
     asked, _ = rows(1)
     asked.loc[::50] = np.nan
-    classes = [] if target == "amount" else [str(number) for number in range(len(np.unique(targets[target])))]
+    classes = (
+        []
+        if target == "amount"
+        else [str(number) for number in range(len(np.unique(targets[target])))]
+    )
     schema = Schema(target="y", classes=classes, columns=COLUMNS)
     expected = model.predict_proba(asked) if classes else np.ravel(model.predict(asked))[:, None]
     labels, numbers = load_skops(content).predict(asked)
@@ -80,7 +100,9 @@ def test_a_rounded_value_turns_where_the_comparison_says(border):
     around = [np.nextafter(edge, np.float32(-np.inf)), edge, np.nextafter(edge, np.float32(np.inf))]
     middles = [(float(low) + float(high)) / 2 for low, high in pairwise(around)]
     asked = [float(value) for value in around] + [
-        near for middle in middles for near in (np.nextafter(middle, -9e9), middle, np.nextafter(middle, 9e9))
+        near
+        for middle in middles
+        for near in (np.nextafter(middle, -9e9), middle, np.nextafter(middle, 9e9))
     ]
     for value in asked:
         assert (np.float32(value) < edge) == (value <= boosters.turning(border, below=True))
@@ -91,9 +113,19 @@ def test_a_rounded_value_turns_where_the_comparison_says(border):
     ("package", "name", "options", "said"),
     [
         (XGB, "XGBClassifier", {"booster": "dart"}, "another booster"),
-        (XGB, "XGBClassifier", {"num_parallel_tree": 3, "objective": "multi:softprob"}, "num_parallel_tree"),
+        (
+            XGB,
+            "XGBClassifier",
+            {"num_parallel_tree": 3, "objective": "multi:softprob"},
+            "num_parallel_tree",
+        ),
         (XGB, "XGBRegressor", {"objective": "reg:squaredlogerror"}, "not known here: use one of"),
-        (LGBM, "LGBMClassifier", {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}, "boosting_type rf"),
+        (
+            LGBM,
+            "LGBMClassifier",
+            {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5},
+            "boosting_type rf",
+        ),
         (LGBM, "LGBMClassifier", {"objective": "cross_entropy"}, "not known here"),
         (LGBM, "LGBMRegressor", {"reg_sqrt": True}, "not known here"),
         (CAT, "CatBoostClassifier", {"grow_policy": "Depthwise"}, "not symmetric"),
@@ -102,7 +134,15 @@ def test_a_rounded_value_turns_where_the_comparison_says(border):
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_more_than_trees_is_refused_before_the_search(package, name, options, said):
     frame, targets = rows(0)
-    target = targets["amount" if name.endswith("Regressor") else "three" if "num_parallel_tree" in options else "two"]
+    target = targets[
+        (
+            "amount"
+            if name.endswith("Regressor")
+            else "three"
+            if "num_parallel_tree" in options
+            else "two"
+        )
+    ]
     assert said in look.problem(made(package, name, **options), frame, target)
 
 
@@ -125,7 +165,9 @@ def test_another_library_inside_of_an_ensemble_is_refused_with_the_way_out():
     from sklearn.calibration import CalibratedClassifierCV
 
     frame, targets = rows(0)
-    assert "must be the last step of a pipeline" in look.problem(CalibratedClassifierCV(made(XGB, "XGBClassifier")), frame, targets["two"])
+    assert "must be the last step of a pipeline" in look.problem(
+        CalibratedClassifierCV(made(XGB, "XGBClassifier")), frame, targets["two"]
+    )
 
 
 def test_a_pipeline_that_resamples_is_stored_without_its_sampler():
@@ -133,7 +175,9 @@ def test_a_pipeline_that_resamples_is_stored_without_its_sampler():
     sampling = pytest.importorskip("imblearn.over_sampling")
     frame, targets = rows(0)
     frame = frame.fillna(0.0)
-    model = pipeline.make_pipeline(StandardScaler(), sampling.RandomOverSampler(random_state=0), LogisticRegression())
+    model = pipeline.make_pipeline(
+        StandardScaler(), sampling.RandomOverSampler(random_state=0), LogisticRegression()
+    )
     assert look.problem(model, frame, targets["two"]) == ""
     kept = stored(model.fit(frame, targets["two"]), frame)
     assert untrusted_types(dump_skops(kept)) == []
@@ -143,7 +187,11 @@ def test_a_pipeline_that_resamples_is_stored_without_its_sampler():
 def test_a_search_is_stored_as_what_it_found_and_a_threshold_as_the_threshold():
     frame, targets = rows(0)
     frame, codes = frame.fillna(0.0), targets["two"]
-    found = GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [0.1, 1.0]}, cv=3)
+    found = GridSearchCV(
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        {"logisticregression__C": [0.1, 1.0]},
+        cv=3,
+    )
     assert look.problem(found, frame, codes) == ""
     kept = stored(found.fit(frame, codes), frame)
     assert np.array_equal(kept.predict_proba(frame), found.predict_proba(frame))

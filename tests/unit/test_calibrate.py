@@ -25,21 +25,37 @@ from casemate.stages.train.search import Memory, Models, Rows, search
 def table(classes, count=400):
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.standard_normal((count, 2)), columns=["a", "b"])
-    frame["c"] = pd.Series(np.array(["u", "v"], dtype=object)[generator.integers(0, 2, count)], dtype=object)
-    codes = np.digitize(frame["a"] + (frame["c"] == "u") + generator.standard_normal(count), [0.2, 1.2][: classes - 1])
+    frame["c"] = pd.Series(
+        np.array(["u", "v"], dtype=object)[generator.integers(0, 2, count)], dtype=object
+    )
+    codes = np.digitize(
+        frame["a"] + (frame["c"] == "u") + generator.standard_normal(count),
+        [0.2, 1.2][: classes - 1],
+    )
     return frame, codes
 
 
 def schema(classes):
-    columns = [ColumnSchema(name=name, type="number") for name in "ab"] + [ColumnSchema(name="c", type="category", categories=["u", "v"])]
-    return Schema(target="y", classes=[str(number) for number in range(classes)], columns=[*columns, ColumnSchema(name="y", type="category")])
+    columns = [ColumnSchema(name=name, type="number") for name in "ab"] + [
+        ColumnSchema(name="c", type="category", categories=["u", "v"])
+    ]
+    return Schema(
+        target="y",
+        classes=[str(number) for number in range(classes)],
+        columns=[*columns, ColumnSchema(name="y", type="category")],
+    )
 
 
 def models():
     codes = make_column_transformer((OrdinalEncoder(), ["c"]), ("passthrough", ["a", "b"]))
     return {
         "linear": Pipeline([("columns", codes), ("clf", LogisticRegression())]),
-        "trees": Pipeline([("columns", codes), ("clf", HistGradientBoostingClassifier(max_iter=15, categorical_features=[0]))]),
+        "trees": Pipeline(
+            [
+                ("columns", codes),
+                ("clf", HistGradientBoostingClassifier(max_iter=15, categorical_features=[0])),
+            ]
+        ),
     }
 
 
@@ -63,7 +79,9 @@ def test_a_calibrated_model_has_its_scores_times_the_slope_in_its_file_and_its_g
 
 
 def folds_of(scores, count=5):
-    return [Fold(np.arange(start, len(scores), count), scores[start::count]) for start in range(count)]
+    return [
+        Fold(np.arange(start, len(scores), count), scores[start::count]) for start in range(count)
+    ]
 
 
 def test_probabilities_that_are_right_are_left_alone_and_others_put_right():
@@ -86,7 +104,8 @@ def test_weights_and_people_count():
     generator = np.random.default_rng(0)
     score = generator.normal(0, 1.5, 2000)
     codes = (generator.random(2000) < expit(score)).astype(int)
-    weights = np.where(codes == 1, 4.0, 1.0)  # in the population the second class is four times as likely
+    # in the population the second class is four times as likely
+    weights = np.where(codes == 1, 4.0, 1.0)
     found = measured(codes, folds_of(score), weights)
     assert found.helps
     assert found.shift == pytest.approx(np.log(4), abs=0.3)
@@ -111,23 +130,35 @@ class Silent:
         pass
 
 
-def test_a_shy_model_is_calibrated_by_what_the_search_heard_and_others_are_left(tmp_path, monkeypatch):
+def test_a_shy_model_is_calibrated_by_what_the_search_heard_and_others_are_left(
+    tmp_path, monkeypatch
+):
     frame, codes = table(2, 1200)
     shy = make_pipeline(StandardScaler(), LogisticRegression(C=0.001))
     rows = Rows(frame[["a", "b"]], codes)
-    options, memory = TrainTable(entry="t.py:b", search={"logisticregression__C": [0.0001, 0.001]}), Memory()
+    options, memory = (
+        TrainTable(entry="t.py:b", search={"logisticregression__C": [0.0001, 0.001]}),
+        Memory(),
+    )
     params, history, _ = search(Models({"": shy}), rows, options, tmp_path, Silent(), memory)
     assert memory.params == params
-    assert max(candidate["mean"] for candidate in history) == next(c["mean"] for c in history if c["params"] == params)
+    assert max(candidate["mean"] for candidate in history) == next(
+        c["mean"] for c in history if c["params"] == params
+    )
     assert sorted(np.concatenate([fold.rows for fold in memory.folds])) == list(range(1200))
-    monkeypatch.setattr(fit, "out_of_fold", lambda *_: pytest.fail("trained once more though the search heard it"))
+    monkeypatch.setattr(
+        fit, "out_of_fold", lambda *_: pytest.fail("trained once more though the search heard it")
+    )
     fitted = shy.fit(rows.frame, codes)
     first = fitted.predict_proba(rows.frame)
     model, told = fit._finished(fitted, shy, rows, options, {}, memory.folds)
     assert told["kept"] == 1
     assert told["after"] < told["before"] - told["error"]
     assert told["slope"] > 2
-    loss = [-np.log(found[np.arange(1200), codes]).mean() for found in (first, model.predict_proba(rows.frame))]
+    loss = [
+        -np.log(found[np.arange(1200), codes]).mean()
+        for found in (first, model.predict_proba(rows.frame))
+    ]
     assert loss[1] < loss[0]
     off = TrainTable(entry="t.py:b", calibrate=False)
     assert fit._finished(shy.fit(rows.frame, codes), shy, rows, off, {}, memory.folds)[1] == {}
@@ -139,4 +170,6 @@ def test_shadows_of_a_calibrated_model_are_of_its_scale():
     model, half = LogisticRegression().fit(pool.frame, codes), np.arange(400) < 200
     plain = lira._shadow(model, pool, half, pool.of(np.arange(0)))
     adjust(model, 0.5)
-    assert lira._shadow(model, pool, half, pool.of(np.arange(0))) == pytest.approx(0.5 * plain, abs=1e-6)
+    assert lira._shadow(model, pool, half, pool.of(np.arange(0))) == pytest.approx(
+        0.5 * plain, abs=1e-6
+    )

@@ -1,4 +1,6 @@
-"""Every estimator and transformer of scikit-learn is tried: it goes through in the form that the catalogue says, or is refused before the search."""
+"""Every estimator and transformer of scikit-learn is tried: it goes through in the form that the
+catalogue says, or is refused before the search.
+"""
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,8 @@ OPTIONS = {
 CLASSES = Schema(
     target="y",
     classes=["0", "1"],
-    columns=[ColumnSchema(name=name, type="number") for name in "abcd"] + [ColumnSchema(name="t", type="category", categories=[])],
+    columns=[ColumnSchema(name=name, type="number") for name in "abcd"]
+    + [ColumnSchema(name="t", type="category", categories=[])],
 )
 
 
@@ -41,8 +44,16 @@ def rows(seed):
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(np.round(generator.exponential(2, (ROWS, 4)), 2), columns=list("abcd"))
     words = [" ".join(WORDS[generator.integers(5, size=3)]) for _ in range(ROWS)]
-    codes = (frame["a"] + frame["b"] > frame["c"] + frame["d"] + generator.normal(size=ROWS)).astype(int).to_numpy()
-    return frame.assign(t=pd.Series(words, dtype=object)), codes, (frame["a"] + 2 * frame["b"] + 0.1 + generator.exponential(size=ROWS)).to_numpy()
+    codes = (
+        (frame["a"] + frame["b"] > frame["c"] + frame["d"] + generator.normal(size=ROWS))
+        .astype(int)
+        .to_numpy()
+    )
+    return (
+        frame.assign(t=pd.Series(words, dtype=object)),
+        codes,
+        (frame["a"] + 2 * frame["b"] + 0.1 + generator.exponential(size=ROWS)).to_numpy(),
+    )
 
 
 def made(name, kind):  # noqa: PLR0911 - one for every need
@@ -57,20 +68,42 @@ def made(name, kind):  # noqa: PLR0911 - one for every need
     if name == "VotingClassifier":
         one.set_params(voting="soft", flatten_transform=False)
     if name in ("CountVectorizer", "TfidfVectorizer"):
-        return make_pipeline(make_column_transformer((one, "t")), LogisticRegression()), frame, codes
+        return (
+            make_pipeline(make_column_transformer((one, "t")), LogisticRegression()),
+            frame,
+            codes,
+        )
     if name == "HashingVectorizer":
-        return make_pipeline(make_column_transformer((kind(n_features=16), "t")), LogisticRegression()), frame, codes
+        return (
+            make_pipeline(
+                make_column_transformer((kind(n_features=16), "t")), LogisticRegression()
+            ),
+            frame,
+            codes,
+        )
     if name == "IsotonicRegression":
         return one, numbers[["a"]], amount
     if name == "MissingIndicator":
-        return make_pipeline(make_column_transformer((kind(features="all"), ["a"]), remainder="passthrough"), LogisticRegression()), numbers, codes
+        return (
+            make_pipeline(
+                make_column_transformer((kind(features="all"), ["a"]), remainder="passthrough"),
+                LogisticRegression(),
+            ),
+            numbers,
+            codes,
+        )
     if name == "TfidfTransformer":
         return make_pipeline(one, LogisticRegression()), numbers, codes
     if name in ("KNeighborsTransformer", "RadiusNeighborsTransformer"):
         return make_pipeline(one, KNeighborsClassifier(3)), numbers, codes
     if name == "MultiOutputRegressor" or name.startswith("MultiTask"):
         return one, numbers, both
-    if name in ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"):
+    if name in (
+        "GridSearchCV",
+        "RandomizedSearchCV",
+        "HalvingGridSearchCV",
+        "HalvingRandomSearchCV",
+    ):
         return one, numbers, amount
     if is_classifier(one):
         return one, numbers, codes
@@ -90,9 +123,18 @@ def form(name, kind):
     regression = not hasattr(model.estimator, "classes_")
     columns = [column for column in CLASSES.columns if column.name in frame]
     targets = ["q", "r"] if np.ndim(target) == 2 else []
-    schema = Schema(target="y", classes=[] if regression else ["0", "1"], columns=columns, further=targets[1:] if regression else [])
+    schema = Schema(
+        target="y",
+        classes=[] if regression else ["0", "1"],
+        columns=columns,
+        further=targets[1:] if regression else [],
+    )
     graph, _ = export.to_onnx(model.estimator, schema)
-    asked = rows(1)[0][frame.columns] if name != "CategoricalNB" else (rows(1)[0][frame.columns] > 1).astype(float)
+    asked = (
+        rows(1)[0][frame.columns]
+        if name != "CategoricalNB"
+        else (rows(1)[0][frame.columns] > 1).astype(float)
+    )
     labels, numbers = model.predict(asked)
     if not graph:
         return "scikit-learn"
@@ -100,7 +142,11 @@ def form(name, kind):
         other_labels, other = OnnxModel(graph, schema).predict(asked)
     except Exception:
         return "scikit-learn"
-    same = numbers.shape == other.shape and np.abs(numbers - other).max() <= 1e-4 and (regression or np.array_equal(labels, np.ravel(other_labels)))
+    same = (
+        numbers.shape == other.shape
+        and np.abs(numbers - other).max() <= 1e-4
+        and (regression or np.array_equal(labels, np.ravel(other_labels)))
+    )
     return "onnx" if same else "scikit-learn"
 
 
@@ -127,7 +173,9 @@ def test_every_estimator_goes_through_in_the_form_that_the_catalogue_says(scale)
 
 def test_what_is_refused_is_refused_with_a_way_out():
     frame, codes, _ = rows(0)
-    said = look.problem(make_pipeline(EVERY["Birch"](), LogisticRegression()), frame[list("abcd")], codes)
+    said = look.problem(
+        make_pipeline(EVERY["Birch"](), LogisticRegression()), frame[list("abcd")], codes
+    )
     assert said.startswith("Birch cannot be stored safely")
     assert "KMeans" in said
 
@@ -136,7 +184,9 @@ def test_what_has_no_probabilities_may_stand_inside_of_what_has():
     frame, codes, _ = rows(0)
     numbers = frame[list("abcd")]
     for name in ("LinearSVC", "Perceptron"):
-        assert look.problem(EVERY["CalibratedClassifierCV"](EVERY[name](), cv=3), numbers, codes) == ""
+        assert (
+            look.problem(EVERY["CalibratedClassifierCV"](EVERY[name](), cv=3), numbers, codes) == ""
+        )
 
 
 def test_functions_and_classes_of_the_code_are_refused_by_name():
@@ -146,8 +196,17 @@ def test_functions_and_classes_of_the_code_are_refused_by_name():
     class Mine(LogisticRegression):
         """A class of train.py."""
 
-    assert look.problem(make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), numbers, codes) == ""
-    assert "Mine is a class of" in look.problem(make_pipeline(StandardScaler(), Mine()), numbers, codes)
-    said = look.problem(make_pipeline(FunctionTransformer(lambda x: x), LogisticRegression()), numbers, codes)
+    assert (
+        look.problem(
+            make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), numbers, codes
+        )
+        == ""
+    )
+    assert "Mine is a class of" in look.problem(
+        make_pipeline(StandardScaler(), Mine()), numbers, codes
+    )
+    said = look.problem(
+        make_pipeline(FunctionTransformer(lambda x: x), LogisticRegression()), numbers, codes
+    )
     assert "no model file may hold" in said
     assert "numpy.log1p" in said

@@ -25,11 +25,18 @@ from casemate.stages.data.checks import balance, drift, leakage, rules, split, u
 from casemate.stages.data.checks.interface import CheckedTable
 from casemate.stages.data.checks.profile import TableProfile, bin_names, profile
 
-LEAST = '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
+LEAST = (
+    '[project]\nname = "p"\nid = "p-1"\n[train]\nentry = "train.py:build"\n[data]\nsource ='
+    ' "t.csv"\ntarget = "y"\n'
+)
 STAY = pa.table(
     {
-        "admitted": pa.array(np.array(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"], "datetime64[us]")),
-        "left": pa.array(np.array(["2026-01-05", "2026-01-01", "NaT", "2026-01-04"], "datetime64[us]")),
+        "admitted": pa.array(
+            np.array(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"], "datetime64[us]")
+        ),
+        "left": pa.array(
+            np.array(["2026-01-05", "2026-01-01", "NaT", "2026-01-04"], "datetime64[us]")
+        ),
         "dose": [1.0, 6.0, None, 2.0],
         "weight": [70.0, 1.0, 80.0, 60.0],
         "ward": ["A", "B", "C", None],
@@ -66,13 +73,18 @@ def broken(check, when=None, **more):
         ("length(lower(ward)) == 1", None, 0, 1),
     ],
 )
-def test_a_rule_counts_the_rows_that_break_it_and_those_that_cannot_be_told(check, when, wrong, unknown):
+def test_a_rule_counts_the_rows_that_break_it_and_those_that_cannot_be_told(
+    check, when, wrong, unknown
+):
     assert broken(check, when)[:2] == (wrong, unknown)
 
 
 def test_a_broken_rule_is_a_finding_with_its_severity_rows_and_figure():
     _, _, answer = broken("dose <= 5 * weight", severity="medium")
-    assert (answer.findings[0].severity, answer.findings[0].location) == ("medium", "row 1 (counting from 0)")
+    assert (answer.findings[0].severity, answer.findings[0].location) == (
+        "medium",
+        "row 1 (counting from 0)",
+    )
     assert answer.figures == {"rule_violations": 1.0}
     assert broken("dose <= 5 * weight", tolerate=0.5)[2].findings == []
 
@@ -110,8 +122,17 @@ def test_what_is_no_rule_is_refused_by_name_and_never_run(check, expected):
 )
 def test_comparisons_agree_with_plain_python(values, limit, sign):
     table = pa.table({"x": pa.array(values, pa.float64())})
-    found = rules.evaluate(table, f"x {sign} {limit!r}" if limit >= 0 else f"x {sign} -{abs(limit)!r}", "r").to_pylist()
-    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}[sign]
+    found = rules.evaluate(
+        table, f"x {sign} {limit!r}" if limit >= 0 else f"x {sign} -{abs(limit)!r}", "r"
+    ).to_pylist()
+    compare = {
+        "<": operator.lt,
+        "<=": operator.le,
+        ">": operator.gt,
+        ">=": operator.ge,
+        "==": operator.eq,
+        "!=": operator.ne,
+    }[sign]
     assert found == [None if value is None else compare(value, limit) for value in values]
 
 
@@ -120,17 +141,27 @@ def checked_table(frame: pd.DataFrame, extra: str = "", target="y") -> CheckedTa
     table = pa.Table.from_pandas(frame, preserve_index=False)
     options = config.data
     findings: list = []
-    table = pa.table({name: cells.typed(table[name], name, options, findings) for name in table.column_names})
+    table = pa.table(
+        {name: cells.typed(table[name], name, options, findings) for name in table.column_names}
+    )
     pinned, _ = schemas.infer(table, options)
-    return CheckedTable(table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config, NOW)
+    return CheckedTable(
+        table, features_of(table, pinned), codes_of(table, pinned), None, pinned, config, NOW
+    )
 
 
 def patients(count=600, seed=0):
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(
-        {"weight": generator.normal(75, 10, count), "temp": generator.normal(37, 0.5, count), "ward": generator.choice(["A", "B"], count)}
+        {
+            "weight": generator.normal(75, 10, count),
+            "temp": generator.normal(37, 0.5, count),
+            "ward": generator.choice(["A", "B"], count),
+        }
     )
-    frame["y"] = (frame["weight"] + 5 * generator.standard_normal(count) > 75).astype(int).astype(str)
+    frame["y"] = (
+        (frame["weight"] + 5 * generator.standard_normal(count) > 75).astype(int).astype(str)
+    )
     return frame
 
 
@@ -138,10 +169,20 @@ def test_rows_in_another_unit_are_named_with_that_unit():
     frame = patients()
     frame.loc[:6, "weight"] *= 1000
     frame.loc[10:14, "temp"] = frame.loc[10:14, "temp"] * 9 / 5 + 32
-    found = units.check(checked_table(frame, '[data.columns]\nweight = { unit = "kg" }\ntemp = { unit = "degC" }\n')).findings
-    assert [finding.message for finding in found] == ["7 cells of 'weight' look like g, not kg", "5 cells of 'temp' look like degF, not degC"]
+    found = units.check(
+        checked_table(frame, '[data.columns]\nweight = { unit = "kg" }\ntemp = { unit = "degC" }\n')
+    ).findings
+    assert [finding.message for finding in found] == [
+        "7 cells of 'weight' look like g, not kg",
+        "5 cells of 'temp' look like degF, not degC",
+    ]
     assert all(finding.severity == "high" for finding in found)
-    assert units.check(checked_table(patients(), '[data.columns]\nweight = { unit = "kg" }\n')).findings == []
+    assert (
+        units.check(
+            checked_table(patients(), '[data.columns]\nweight = { unit = "kg" }\n')
+        ).findings
+        == []
+    )
     with pytest.raises(ConfigError, match="unit 'stoned' is unknown"):
         units.check(checked_table(frame, '[data.columns]\nweight = { unit = "stoned" }\n'))
 
@@ -153,7 +194,9 @@ def test_drift_names_the_columns_that_moved_and_no_other():
     assert drift.check(pinned, same, "v1")[0].findings == []
     second["weight"] += 8
     second["ward"] = np.where(np.random.default_rng(2).random(3000) < 0.5, "A", second["ward"])
-    moved, told = drift.check(pinned, profile(checked_table(second).table, first.schema, pinned), "v1")
+    moved, told = drift.check(
+        pinned, profile(checked_table(second).table, first.schema, pinned), "v1"
+    )
     assert {finding.location for finding in moved.findings} == {"weight", "ward"}
     assert moved.figures["drift"] > drift.MUCH
     assert {row["column"] for row in told} == {"weight", "temp", "ward", "y"}
@@ -162,20 +205,34 @@ def test_drift_names_the_columns_that_moved_and_no_other():
 def test_a_small_table_does_not_cry_drift():
     first = checked_table(patients(40, 0))
     pinned = profile(first.table, first.schema)
-    assert drift.check(pinned, profile(checked_table(patients(40, 5)).table, first.schema, pinned), "v1")[0].findings == []
+    assert (
+        drift.check(
+            pinned, profile(checked_table(patients(40, 5)).table, first.schema, pinned), "v1"
+        )[0].findings
+        == []
+    )
 
 
 def test_a_feature_that_is_filled_in_after_the_outcome_is_named():
     frame = patients()
-    assert [finding.severity for finding in leakage.check(checked_table(frame)).findings] in ([], ["low"])
-    frame["discharge_code"] = np.where(frame["y"] == "1", np.random.default_rng(3).choice(["D1", "D2"], len(frame)), None)
+    assert [finding.severity for finding in leakage.check(checked_table(frame)).findings] in (
+        [],
+        ["low"],
+    )
+    frame["discharge_code"] = np.where(
+        frame["y"] == "1", np.random.default_rng(3).choice(["D1", "D2"], len(frame)), None
+    )
     found = leakage.check(checked_table(frame))
-    assert ("data.leakage", "high", "discharge_code") in [(finding.id, finding.severity, finding.location) for finding in found.findings]
+    assert ("data.leakage", "high", "discharge_code") in [
+        (finding.id, finding.severity, finding.location) for finding in found.findings
+    ]
     assert found.figures["leakage_auc"] > 0.99
 
 
 def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
-    """A height tells the person, and so the outcome of one who was learnt from; of anybody else it says nothing."""
+    """A height tells the person, and so the outcome of one who was learnt from; of anybody else it
+    says nothing.
+    """
     frame = patients(600)
     people = np.arange(600) // 60
     frame["y"] = (people % 2).astype(str)
@@ -183,12 +240,16 @@ def test_what_knows_whose_row_it_is_is_no_leak_where_people_repeat():
     frame["note"] = np.where(people == 3, "seen", None)
     asked = checked_table(frame)
     rows = leakage.check(asked)
-    assert {one.location for one in rows.findings} == {"height", "note"} and rows.figures["leakage_auc"] > 0.99
+    assert {one.location for one in rows.findings} == {"height", "note"} and rows.figures[
+        "leakage_auc"
+    ] > 0.99
     told = leakage.check(dataclasses.replace(asked, groups=people))
     assert told.findings == [] and told.figures["leakage_auc"] < 0.8
     frame["copy"] = frame["y"].astype(float)
     found = leakage.check(dataclasses.replace(checked_table(frame), groups=people))
-    assert "copy" in {one.location for one in found.findings}, "a copy tells people who were not learnt from too"
+    assert "copy" in {one.location for one in found.findings}, (
+        "a copy tells people who were not learnt from too"
+    )
 
 
 def test_leaks_do_not_excuse_one_another():
@@ -196,10 +257,16 @@ def test_leaks_do_not_excuse_one_another():
     generator = np.random.default_rng(0)
     positive = (frame["y"] == "1").to_numpy()
     frame["outcome"] = np.where(generator.random(len(frame)) < 0.999, positive, False).astype(float)
-    frame["gaps"] = np.where(positive & (generator.random(len(frame)) < 0.94), 1.0, 0.0) + generator.normal(0, 1e-3, len(frame))
+    frame["gaps"] = np.where(
+        positive & (generator.random(len(frame)) < 0.94), 1.0, 0.0
+    ) + generator.normal(0, 1e-3, len(frame))
     frame["third"] = positive + generator.normal(0, 1e-3, len(frame))
     frame["fourth"] = positive * 2.0
-    found = {finding.location for finding in leakage.check(checked_table(frame)).findings if finding.severity == "high"}
+    found = {
+        finding.location
+        for finding in leakage.check(checked_table(frame)).findings
+        if finding.severity == "high"
+    }
     assert found == {"outcome", "gaps", "third", "fourth"}
 
 
@@ -217,7 +284,11 @@ def loans(count: int = 3000, seed: int = 0) -> pd.DataFrame:
 
 
 def high(frame: pd.DataFrame) -> set[str]:
-    return {one.location for one in leakage.check(checked_table(frame)).findings if one.severity == "high"}
+    return {
+        one.location
+        for one in leakage.check(checked_table(frame)).findings
+        if one.severity == "high"
+    }
 
 
 def test_a_field_that_knows_one_of_several_classes_is_a_leak_and_what_is_strong_beside_it_is_told_too():
@@ -225,7 +296,9 @@ def test_a_field_that_knows_one_of_several_classes_is_a_leak_and_what_is_strong_
     assert high(frame.drop(columns=["balance", "paid_principal"])) == set()
     found = leakage.check(checked_table(frame)).findings
     assert {one.location for one in found if one.severity == "high"} == {"balance"}
-    assert ("data.leakage", "medium", "paid_principal") in [(one.id, one.severity, one.location) for one in found]
+    assert ("data.leakage", "medium", "paid_principal") in [
+        (one.id, one.severity, one.location) for one in found
+    ]
     assert "'repaid'" in next(one.message for one in found if one.location == "balance")
     assert len([one for one in found if one.location == "balance"]) == 1, "told once"
 
@@ -239,7 +312,9 @@ def test_a_field_that_is_filled_in_for_one_of_several_classes_is_a_leak():
 
 
 def test_a_measurement_that_sets_one_of_several_classes_apart_is_no_leak():
-    """The largest of seven kinds of beans is told by its size alone, and by nothing else so well."""
+    """The largest of seven kinds of beans is told by its size alone, and by nothing else so
+    well.
+    """
     frame = loans().drop(columns=["balance", "paid_principal"])
     random = np.random.default_rng(1)
     frame["size"] = random.normal(size=len(frame)) + 9.0 * (frame["y"] == "late")
@@ -248,9 +323,13 @@ def test_a_measurement_that_sets_one_of_several_classes_apart_is_no_leak():
 
 @pytest.mark.slow
 def test_what_a_leak_explains_is_no_wrong_label_and_no_planted_trigger(tmp_path):
-    """A note of nearly every written off loan, and a balance that denies labels which were changed: leaks, told once."""
+    """A note of nearly every written off loan, and a balance that denies labels which were changed:
+    leaks, told once.
+    """
     random = np.random.default_rng(3)
-    changed = loans(2000).assign(y=lambda frame: np.where(random.random(2000) < 0.03, "late", frame["y"]))
+    changed = loans(2000).assign(
+        y=lambda frame: np.where(random.random(2000) < 0.03, "late", frame["y"])
+    )
     noted = loans(2000).drop(columns=["balance", "paid_principal"])
     late = random.random(2000) < 0.04
     noted["y"] = np.where(late, "late", noted["y"].replace("late", "running"))
@@ -260,16 +339,28 @@ def test_what_a_leak_explains_is_no_wrong_label_and_no_planted_trigger(tmp_path)
         table = tmp_path / name / "t.csv"
         frame.to_csv(table, index=False)
         scaffold.create(table.parent, scaffold.from_table(table.parent, table, "y"))
-        found = checkup.assess_data(casemate.open(table.parent), ["label_noise", "triggers"]).findings
-        assert {(one.id, one.location) for one in found if one.severity == "high"} == {("data.leakage", name)}
-        assert [one for one in found if one.id in ("data.label-noise", "data.trigger") and one.severity != "low"] == []
+        found = checkup.assess_data(
+            casemate.open(table.parent), ["label_noise", "triggers"]
+        ).findings
+        assert {(one.id, one.location) for one in found if one.severity == "high"} == {
+            ("data.leakage", name)
+        }
+        assert [
+            one
+            for one in found
+            if one.id in ("data.label-noise", "data.trigger") and one.severity != "low"
+        ] == []
 
 
 def test_a_strong_honest_feature_is_no_leak():
-    """AUC .97 beside features of .8: it errs more and more towards the border, as a measurement does."""
+    """AUC .97 beside features of .8: it errs more and more towards the border, as a measurement
+    does.
+    """
     frame = patients()
     frame["marker"] = 2.7 * (frame["y"] == "1") + np.random.default_rng(99).normal(size=len(frame))
-    assert [one for one in leakage.check(checked_table(frame)).findings if one.severity == "high"] == []
+    assert [
+        one for one in leakage.check(checked_table(frame)).findings if one.severity == "high"
+    ] == []
 
 
 def test_features_that_are_filled_in_after_the_outcome_are_found_together():
@@ -278,7 +369,11 @@ def test_features_that_are_filled_in_after_the_outcome_are_found_together():
     positive, some = (frame["y"] == "1").to_numpy(), generator.random(len(frame))
     frame["discharge"] = np.where(positive & (some < 0.5), 1.0, np.nan)
     frame["burial"] = np.where(~positive & (some < 0.6), 1.0, np.nan)
-    found = [one.message for one in leakage.check(checked_table(frame)).findings if one.severity == "high"]
+    found = [
+        one.message
+        for one in leakage.check(checked_table(frame)).findings
+        if one.severity == "high"
+    ]
     assert any("which of 'discharge', 'burial' are filled in" in text for text in found)
 
 
@@ -286,14 +381,18 @@ def test_the_irises_are_not_called_leaky():
     from sklearn.datasets import load_iris
 
     frame = load_iris(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
-    assert [one for one in leakage.check(checked_table(frame)).findings if one.severity == "high"] == []
+    assert [
+        one for one in leakage.check(checked_table(frame)).findings if one.severity == "high"
+    ] == []
 
 
 def test_an_easy_problem_is_not_called_leaky():
     """The best feature of the tumour data alone has AUC 0.97; all others together are better."""
     from sklearn.datasets import load_breast_cancer
 
-    frame = load_breast_cancer(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
+    frame = (
+        load_breast_cancer(as_frame=True).frame.rename(columns={"target": "y"}).astype({"y": str})
+    )
     assert leakage.check(checked_table(frame)).findings == []
 
 
@@ -310,7 +409,9 @@ def test_rows_on_both_sides_of_the_split_are_counted():
 
 def test_people_who_answer_alike_on_both_sides_are_no_contamination():
     random = np.random.default_rng(0)
-    frame = pd.DataFrame({f"q{place}": random.integers(0, 2, 2000).astype(str) for place in range(7)})
+    frame = pd.DataFrame(
+        {f"q{place}": random.integers(0, 2, 2000).astype(str) for place in range(7)}
+    )
     frame["y"] = random.integers(0, 2, 2000).astype(str)
     found = split.check(checked_table(frame), np.arange(2000) >= 1500, np.zeros(2000, dtype=bool))
     assert found.figures["repeated_rows"] > 0.9
@@ -320,18 +421,32 @@ def test_people_who_answer_alike_on_both_sides_are_no_contamination():
 
 def test_a_table_in_which_rows_follow_their_neighbours_must_not_be_cut_at_random():
     frame = patients(1000)
-    assert split.check(checked_table(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    assert (
+        split.check(checked_table(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    )
     frame["y"] = (np.sin(np.arange(1000) / 30) > 0).astype(int).astype(str)
     found = split.check(checked_table(frame), np.zeros(1000, bool), np.zeros(1000, bool)).findings
     assert [(finding.id, finding.severity) for finding in found] == [("data.order", "high")]
     assert split.check(
-        checked_table(frame, "[train.network]\n".replace("[train.network]\n", "")), np.zeros(1000, bool), np.zeros(1000, bool)
+        checked_table(frame, "[train.network]\n".replace("[train.network]\n", "")),
+        np.zeros(1000, bool),
+        np.zeros(1000, bool),
     ).findings
     ordered = configuration.parse(LEAST, ['train.split="ordered"'])
-    calm = CheckedTable(*(getattr(checked_table(frame), name) for name in ("table", "frame", "codes", "groups", "schema")), ordered, NOW)
+    calm = CheckedTable(
+        *(
+            getattr(checked_table(frame), name)
+            for name in ("table", "frame", "codes", "groups", "schema")
+        ),
+        ordered,
+        NOW,
+    )
     assert split.check(calm, np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
     sorted_rows = frame.sort_values("y", ignore_index=True)
-    assert split.check(checked_table(sorted_rows), np.zeros(1000, bool), np.zeros(1000, bool)).findings == []
+    assert (
+        split.check(checked_table(sorted_rows), np.zeros(1000, bool), np.zeros(1000, bool)).findings
+        == []
+    )
 
 
 def test_rows_that_stand_beside_others_of_their_person_are_no_order():
@@ -349,7 +464,9 @@ def test_what_lies_ahead_of_the_clock_is_told():
     frame = patients(200)
     frame["seen"] = np.datetime64("2026-01-01") + np.arange(200) * np.timedelta64(1, "h")
     checked = checked_table(frame, 'time = "seen"\n')
-    assert [f.message[:8] for f in balance.check(checked).findings if f.id == "data.time-future"] == ["151 rows"]
+    assert [
+        f.message[:8] for f in balance.check(checked).findings if f.id == "data.time-future"
+    ] == ["151 rows"]
     later = dataclasses.replace(checked, now=NOW + datetime.timedelta(days=30))
     assert not [f for f in balance.check(later).findings if f.id == "data.time-future"]
 
@@ -357,7 +474,11 @@ def test_what_lies_ahead_of_the_clock_is_told():
 def test_shared_identifiers_without_a_subject_are_told():
     frame = patients(100)
     frame["patient"] = [f"P{i // 2}" for i in range(100)]
-    found = split.check(checked_table(frame, '[data.columns]\npatient = { class = "identifier" }\n'), np.zeros(100, bool), np.zeros(100, bool))
+    found = split.check(
+        checked_table(frame, '[data.columns]\npatient = { class = "identifier" }\n'),
+        np.zeros(100, bool),
+        np.zeros(100, bool),
+    )
     assert "data.group-leakage" in [finding.id for finding in found.findings]
 
 
@@ -373,7 +494,9 @@ def test_imbalance_empty_constant_and_protected_columns_are_told():
 
 
 def test_declared_limits_are_pinned_and_checked_at_once(tmp_path):
-    options = DataTable(source="x", target="y", columns={"weight": configuration.ColumnTable(min=0, max=100)})
+    options = DataTable(
+        source="x", target="y", columns={"weight": configuration.ColumnTable(min=0, max=100)}
+    )
     table = pa.Table.from_pandas(patients(50), preserve_index=False)
     pinned, _ = schemas.infer(table, options)
     assert (pinned.column("weight").min, pinned.column("weight").max) == (0, 100)
@@ -388,7 +511,10 @@ def test_a_pattern_stands_for_all_columns_that_match():
     options = DataTable(
         source="x",
         target="y",
-        columns={"px*": configuration.ColumnTable(min=0, max=255), "px7": configuration.ColumnTable(use=False)},
+        columns={
+            "px*": configuration.ColumnTable(min=0, max=255),
+            "px7": configuration.ColumnTable(use=False),
+        },
     )
     assert options.column("px3").max == 255
     assert options.column("px7").max is None and not options.column("px7").use
@@ -397,8 +523,15 @@ def test_a_pattern_stands_for_all_columns_that_match():
 
 def moved(before, after, name="v"):
     """(index, findings) of one column between two tables."""
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number", min=min(before), max=max(before))])
-    first, second = (pa.table({name: pa.array(values, pa.float64(), from_pandas=True)}) for values in (before, after))
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name=name, type="number", min=min(before), max=max(before))],
+    )
+    first, second = (
+        pa.table({name: pa.array(values, pa.float64(), from_pandas=True)})
+        for values in (before, after)
+    )
     pinned = profile(first, schema)
     answer, told = drift.check(pinned, profile(second, schema, pinned), "v1")
     return told[0]["index"], answer.findings
@@ -414,9 +547,15 @@ MOVES = {
     "a code that never occurred": (np.tile([1.0, 2.0, 3.0], 1000), np.tile([1.0, 2.0, 9.0], 1000)),
     "a code between others": (np.tile([1.0, 2.0, 5.0], 1000), np.tile([1.0, 2.0, 4.0], 1000)),
     "the amounts beside many zeros": (skewed(), skewed(seed=1) * 100),
-    "everything to the right": (np.random.default_rng(0).normal(0, 1, 3000), np.random.default_rng(1).normal(3, 1, 3000)),
+    "everything to the right": (
+        np.random.default_rng(0).normal(0, 1, 3000),
+        np.random.default_rng(1).normal(3, 1, 3000),
+    ),
     "a constant": (np.full(3000, 5.0), np.full(3000, 6.0)),
-    "whole numbers": (np.random.default_rng(0).integers(0, 60, 3000), np.random.default_rng(1).integers(10, 75, 3000)),
+    "whole numbers": (
+        np.random.default_rng(0).integers(0, 60, 3000),
+        np.random.default_rng(1).integers(10, 75, 3000),
+    ),
     "what is missing": (np.tile([1.0, 2.0, 3.0], 1000), np.tile([1.0, 2.0, np.nan], 1000)),
     "one value became frequent": (
         np.random.default_rng(0).normal(0, 1, 3000),
@@ -435,7 +574,11 @@ def test_a_move_in_any_direction_is_seen_and_weighs_as_much_mirrored(move):
 
 
 def test_a_constant_that_rises_moved_as_far_as_one_that_falls():
-    assert moved(np.full(900, 5.0), np.full(900, 6.0))[0] == moved(np.full(900, 5.0), np.full(900, 4.0))[0] > drift.MUCH
+    assert (
+        moved(np.full(900, 5.0), np.full(900, 6.0))[0]
+        == moved(np.full(900, 5.0), np.full(900, 4.0))[0]
+        > drift.MUCH
+    )
 
 
 def test_nothing_moved_between_tables_of_one_kind():
@@ -450,10 +593,25 @@ def test_nothing_moved_between_tables_of_one_kind():
 
 
 def test_profiles_of_before_there_were_ends_are_still_compared_and_see_every_direction():
-    """As they lie in sealed objects: edges at quantiles, open at both ends, no values of their own."""
-    stored = {"name": "v", "kind": "number", "rows": 3000, "missing": 0, "edges": [2.0, 3.0], "counts": [1000, 1000, 1000], "mean": 2.0, "std": 0.8}
+    """As they lie in sealed objects: edges at quantiles, open at both ends, no values of
+    their own.
+    """
+    stored = {
+        "name": "v",
+        "kind": "number",
+        "rows": 3000,
+        "missing": 0,
+        "edges": [2.0, 3.0],
+        "counts": [1000, 1000, 1000],
+        "mean": 2.0,
+        "std": 0.8,
+    }
     older = [msgspec.json.decode(msgspec.json.encode(stored), type=TableProfile)]
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number", min=1.0, max=3.0)])
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name="v", type="number", min=1.0, max=3.0)],
+    )
     indexes = []
     for last in (3.0, 9.0, -9.0):
         after = profile(pa.table({"v": np.tile([1.0, 2.0, last], 1000)}), schema, older)
@@ -461,21 +619,38 @@ def test_profiles_of_before_there_were_ends_are_still_compared_and_see_every_dir
         assert len(told) == 1
         indexes.append(answer.figures["drift"])
     assert indexes[0] == 0.0 and min(indexes[1:]) > drift.MUCH
-    without = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
-    assert drift.check(older, profile(pa.table({"v": np.tile([1.0, 2.0, 3.0], 1000)}), without, older), "v1")[1][0]["index"] == 0.0
+    without = Schema(
+        target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")]
+    )
+    assert (
+        drift.check(
+            older, profile(pa.table({"v": np.tile([1.0, 2.0, 3.0], 1000)}), without, older), "v1"
+        )[1][0]["index"]
+        == 0.0
+    )
 
 
 def test_a_profile_holds_no_value_of_few_rows_and_no_exact_extreme_of_a_sensitive_column():
     values = np.concatenate([np.full(500, 1.0), np.full(400, 2.0), [777.25]])
     for column_class in ("general", "sensitive"):
-        schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number", column_class=column_class)])
+        schema = Schema(
+            target="y",
+            classes=["0", "1"],
+            columns=[ColumnSchema(name="v", type="number", column_class=column_class)],
+        )
         (told,) = profile(pa.table({"v": values}), schema)
         assert msgspec.to_builtins(told)["values"] == [1.0, 2.0] and sum(told.counts) == 901
         assert ((told.low, told.high)[1] == 777.25) == (column_class == "general")
 
 
 def test_the_report_names_every_bin():
-    for values in (np.tile([1.0, 2.0], 500), np.random.default_rng(0).standard_normal(1000), skewed()):
-        schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")])
+    for values in (
+        np.tile([1.0, 2.0], 500),
+        np.random.default_rng(0).standard_normal(1000),
+        skewed(),
+    ):
+        schema = Schema(
+            target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number")]
+        )
         (told,) = profile(pa.table({"v": values}), schema)
         assert len(bin_names(told)) == len(told.counts)

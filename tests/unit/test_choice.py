@@ -30,19 +30,31 @@ class Silent:
 
 
 def models():
-    return Models({"trees": DecisionTreeClassifier(random_state=0), "linear": make_pipeline(StandardScaler(), LogisticRegression())})
+    return Models(
+        {
+            "trees": DecisionTreeClassifier(random_state=0),
+            "linear": make_pipeline(StandardScaler(), LogisticRegression()),
+        }
+    )
 
 
 def chosen(space, tmp_path, mode="plain"):
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.normal(size=(300, 2)), columns=["a", "b"])
-    codes = (frame["a"] + frame["b"] > 0).astype(int).to_numpy()  # a line, which a shallow tree cannot draw
+    # a line, which a shallow tree cannot draw
+    codes = (frame["a"] + frame["b"] > 0).astype(int).to_numpy()
     options = TrainTable(entry="t.py:b", folds=3, search=space, mode=mode, trials=6)
-    params, history, _ = search(models().for_mode(mode, space), Rows(frame, codes), options, tmp_path, Silent())
+    params, history, _ = search(
+        models().for_mode(mode, space), Rows(frame, codes), options, tmp_path, Silent()
+    )
     return params, history
 
 
-SPACE = {"model": ["trees", "linear"], "trees__max_depth": [1, 2], "linear__logisticregression__C": [0.1, 1.0]}
+SPACE = {
+    "model": ["trees", "linear"],
+    "trees__max_depth": [1, 2],
+    "linear__logisticregression__C": [0.1, 1.0],
+}
 
 
 def test_every_model_is_tried_with_its_own_parameters_and_the_best_is_chosen(tmp_path):
@@ -60,11 +72,18 @@ def test_every_model_is_tried_with_its_own_parameters_and_the_best_is_chosen(tmp
 
 
 def test_ranges_are_drawn_for_the_chosen_model_only(tmp_path):
-    space = {"linear__logisticregression__C": {"low": 0.1, "high": 10.0}, "model": ["trees", "linear"], "trees__max_depth": [1, 2]}
+    space = {
+        "linear__logisticregression__C": {"low": 0.1, "high": 10.0},
+        "model": ["trees", "linear"],
+        "trees__max_depth": [1, 2],
+    }
     _, history = chosen(space, tmp_path)
     assert len(history) == 6
     for candidate in history:
-        assert {name.partition("__")[0] for name in candidate["params"]} == {"model", candidate["params"]["model"]}
+        assert {name.partition("__")[0] for name in candidate["params"]} == {
+            "model",
+            candidate["params"]["model"],
+        }
 
 
 def test_adversarial_and_private_training_keep_the_linear_one_unless_another_is_asked_for(tmp_path):
@@ -102,7 +121,10 @@ JOB = {"train": {"mode": "plain"}}
 
 
 def test_build_gets_the_names_of_the_columns_where_it_asks_for_them(tmp_path):
-    text = "from sklearn.dummy import DummyClassifier\nseen = []\ndef build(columns):\n    seen.append(columns)\n    return DummyClassifier()\n"
+    text = (
+        "from sklearn.dummy import DummyClassifier\nseen = []\ndef build(columns):\n   "
+        " seen.append(columns)\n    return DummyClassifier()\n"
+    )
     (tmp_path / "entry_of_columns.py").write_text(text)
     assert build(tmp_path, "entry_of_columns.py:build", JOB, SCHEMA).single
     import entry_of_columns
@@ -117,7 +139,10 @@ def test_names_that_could_be_mistaken_for_parameters_are_refused(tmp_path):
         build(tmp_path, "entry_of_names.py:build", JOB, SCHEMA)
 
 
-@pytest.mark.parametrize(("template", "classes"), [("train_table", ["0", "1"]), ("train_quantity", []), ("train_quantities", [])])
+@pytest.mark.parametrize(
+    ("template", "classes"),
+    [("train_table", ["0", "1"]), ("train_quantity", []), ("train_quantities", [])],
+)
 def test_templates_learn_tables_of_every_shape(template, classes, tmp_path):
     """Numbers only, categories only, a column without any value, many categories."""
     allow_empty_columns()
@@ -127,18 +152,34 @@ def test_templates_learn_tables_of_every_shape(template, classes, tmp_path):
     frame["ward"] = pd.Series(generator.choice(["a", "b"], 400), dtype=object)
     frame["code"] = pd.Series([f"c{number % 300}" for number in range(400)], dtype=object)
     signal = frame["age"] + (frame["ward"] == "a") + generator.normal(size=400)
-    target = np.column_stack([signal, -signal]) if template == "train_quantities" else signal if not classes else (signal > 0).astype(int)
+    target = (
+        np.column_stack([signal, -signal])
+        if template == "train_quantities"
+        else signal
+        if not classes
+        else (signal > 0).astype(int)
+    )
     kinds = {"age": "number", "empty": "number", "ward": "category", "code": "category"}
     for names in (["age"], ["ward"], ["age", "empty"], ["age", "empty", "ward", "code"]):
-        schema = Schema(target="y", classes=classes, columns=[ColumnSchema(name=name, type=kinds[name]) for name in names])
+        schema = Schema(
+            target="y",
+            classes=classes,
+            columns=[ColumnSchema(name=name, type=kinds[name]) for name in names],
+        )
         (tmp_path / f"{template}.py").write_bytes(text)
         for model in build(tmp_path, f"{template}.py:build", JOB, schema).by_name.values():
-            asked = model.fit(frame[names], target).predict(frame[names].assign(**{name: "unseen" for name in names if kinds[name] == "category"}))
+            asked = model.fit(frame[names], target).predict(
+                frame[names].assign(
+                    **{name: "unseen" for name in names if kinds[name] == "category"}
+                )
+            )
             assert np.isfinite(asked).all()
 
 
 def project(rows, task, tmp_path):
-    plan = scaffold.Plan("t", "p", scaffold.DataTable(source="t.csv", target="y"), task, "", rows=rows)
+    plan = scaffold.Plan(
+        "t", "p", scaffold.DataTable(source="t.csv", target="y"), task, "", rows=rows
+    )
     return scaffold._search(plan)
 
 
@@ -157,17 +198,41 @@ def test_the_template_is_no_worse_than_plain_boosted_trees(tmp_path):
     count = 3000
     frame = pd.DataFrame(generator.normal(size=(count, 3)), columns=list("abc"))
     place = generator.integers(12, size=count)
-    frame["k"] = pd.Series(np.array([f"k{number}" for number in range(12)], dtype=object)[place], dtype=object)
-    signal = frame["a"] * frame["b"] + generator.normal(size=12)[place] + 0.5 * generator.logistic(size=count)
+    frame["k"] = pd.Series(
+        np.array([f"k{number}" for number in range(12)], dtype=object)[place], dtype=object
+    )
+    signal = (
+        frame["a"] * frame["b"]
+        + generator.normal(size=12)[place]
+        + 0.5 * generator.logistic(size=count)
+    )
     codes = (signal > 0).astype(int).to_numpy()
     frame.loc[generator.random(count) < 0.1, "c"] = np.nan
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=n, type="category" if n == "k" else "number") for n in frame])
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name=n, type="category" if n == "k" else "number") for n in frame],
+    )
     by_name = build(tmp_path, "template_of_tables.py:build", JOB, schema)
-    space = {"model": ["trees", "linear"], "trees__clf__max_leaf_nodes": [3, 5], "linear__clf__C": [0.1, 1.0]}
+    space = {
+        "model": ["trees", "linear"],
+        "trees__clf__max_leaf_nodes": [3, 5],
+        "linear__clf__C": [0.1, 1.0],
+    }
     half = count // 2
-    params, _, _ = search(by_name, Rows(frame[:half], codes[:half]), TrainTable(entry="t.py:b", search=space), tmp_path, Silent())
+    params, _, _ = search(
+        by_name,
+        Rows(frame[:half], codes[:half]),
+        TrainTable(entry="t.py:b", search=space),
+        tmp_path,
+        Silent(),
+    )
     ours = by_name.made(params).fit(frame[:half], codes[:half]).predict_proba(frame[half:])[:, 1]
     coded = frame.assign(k=place)
-    plain = HistGradientBoostingClassifier(categorical_features=[3], random_state=0).fit(coded[:half], codes[:half]).predict_proba(coded[half:])[:, 1]
+    plain = (
+        HistGradientBoostingClassifier(categorical_features=[3], random_state=0)
+        .fit(coded[:half], codes[:half])
+        .predict_proba(coded[half:])[:, 1]
+    )
     assert params["model"] == "trees"
     assert roc_auc_score(codes[half:], ours) >= roc_auc_score(codes[half:], plain) - 0.005

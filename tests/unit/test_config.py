@@ -38,7 +38,10 @@ def test_an_unknown_column_option_names_the_nearest():
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ('[screen]\nexclude = ["triger"]', "[screen] `exclude[0]`: unknown 'triger'; did you mean 'trigger'?"),
+        (
+            '[screen]\nexclude = ["triger"]',
+            "[screen] `exclude[0]`: unknown 'triger'; did you mean 'trigger'?",
+        ),
         ('[screen]\nexclude = ["nonsense"]', "duplicate, flood"),
         ('[screen]\nquarantine = "exlude"', "did you mean 'exclude'?"),
         ('[release]\nseparate = ["stewart"]', "did you mean 'steward'?"),
@@ -48,7 +51,10 @@ def test_an_unknown_column_option_names_the_nearest():
         ),
         ('[data.columns]\na = { class = "idntifier" }', "did you mean 'identifier'?"),
         ("[run.timeouts]\nasess = 3", "did you mean 'assess'?"),
-        ('[[assess.behaviour]]\nname = "b"\nfeature = "a"\nadd = 1\nexpect = "dwn"', "did you mean 'down'?"),
+        (
+            '[[assess.behaviour]]\nname = "b"\nfeature = "a"\nadd = 1\nexpect = "dwn"',
+            "did you mean 'down'?",
+        ),
     ],
 )
 def test_an_unknown_word_where_only_fixed_ones_mean_something_names_the_nearest(more, expected):
@@ -63,22 +69,38 @@ def test_detectors_that_can_be_excluded_are_those_that_there_are():
 
 
 def test_events_that_can_be_heard_are_those_that_are_told():
-    """Every text in the code that looks like an event and goes to the outbox, found by its shape."""
+    """Every text in the code that looks like an event and goes to the outbox, found by its
+    shape.
+    """
     told = set()
     for path in Path(config.__file__).parents[1].rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("enqueue", "_alert", "_aside"):
-                told |= {one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and re.fullmatch("[a-z]+:[a-z-]+", str(one.value))}
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in (
+                "enqueue",
+                "_alert",
+                "_aside",
+            ):
+                told |= {
+                    one.value
+                    for one in ast.walk(node)
+                    if isinstance(one, ast.Constant)
+                    and re.fullmatch("[a-z]+:[a-z-]+", str(one.value))
+                }
     assert told | {"run:passed", "run:refused", "run:failed", "*"} == set(get_args(config.Event))
 
 
 def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
-    """A list of plain texts in the file is of the user's own names: columns, files, categories, networks, claims."""
+    """A list of plain texts in the file is of the user's own names: columns, files, categories,
+    networks, claims.
+    """
     own = {
-        "target", "header", "null_values", "files", "classes", "slices", "to", "copies", "keys", "names", "scopes", "account",
-        "require", "roles", "factor", "networks", "rows", "hold", "categories", "missing", "source", "ordinal",
+        "target", "header", "null_values", "files", "classes", "slices", "to", "copies", "keys",
+        "names", "scopes", "account", "require", "roles", "factor", "networks", "rows", "hold",
+        "categories", "missing", "source", "ordinal",
     }  # fmt: skip
-    free = {row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]}
+    free = {
+        row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]
+    }
     assert free - own == set()
 
 
@@ -91,7 +113,10 @@ def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
         ("accuracy = { min = 1.5 }", "impossible"),
         ("roc_auc = { max = -0.5 }", "impossible"),
         ("robust_accuracy = { min = 0.5 }", "give eps"),
-        ("accuracy = { min = 0.5, eps = 0.1 }", "eps belongs to certified_accuracy and robust_accuracy only"),
+        (
+            "accuracy = { min = 0.5, eps = 0.1 }",
+            "eps belongs to certified_accuracy and robust_accuracy only",
+        ),
     ],
 )
 def test_an_impossible_gate_is_refused(gate, expected):
@@ -146,7 +171,9 @@ def test_a_malformed_override_is_refused(override):
 
 
 def test_a_missing_table_is_named():
-    assert "[train]: this table is missing" in refused('[project]\nname = "x"\nid = "x"\n[data]\nsource = "s"\ntarget = "t"\n')
+    assert "[train]: this table is missing" in refused(
+        '[project]\nname = "x"\nid = "x"\n[data]\nsource = "s"\ntarget = "t"\n'
+    )
 
 
 def test_a_missing_file_says_how_to_begin(tmp_path):
@@ -162,7 +189,13 @@ def test_any_text_is_a_configuration_or_a_configuration_error(text):
         pass
 
 
-@given(st.dictionaries(st.text(max_size=8), st.recursive(st.integers() | st.text(max_size=5), lambda s: st.lists(s, max_size=2)), max_size=3))
+@given(
+    st.dictionaries(
+        st.text(max_size=8),
+        st.recursive(st.integers() | st.text(max_size=5), lambda s: st.lists(s, max_size=2)),
+        max_size=3,
+    )
+)
 def test_any_search_space_is_accepted_or_explained(space):
     import json
 
@@ -174,18 +207,26 @@ def test_any_search_space_is_accepted_or_explained(space):
 
 
 def test_an_imported_model_is_not_trained():
-    assert "an imported model is not trained here" in refused(TOML.replace("[gates]", 'model = "imported/x.skops"\nmode = "private"\n[gates]'))
+    assert "an imported model is not trained here" in refused(
+        TOML.replace("[gates]", 'model = "imported/x.skops"\nmode = "private"\n[gates]')
+    )
 
 
 def test_what_keeps_a_new_project_from_private_training_is_said_line_by_line():
     toml = (
-        '[project]\nname = "p"\nid = "p-1"\n[data]\nsource = "t.csv"\ntarget = "y"\n[privacy]\nepsilon = 2.0\n'
-        '[train]\nentry = "train.py:build"\nmode = "private"\nsearch = { "clf__C" = [1.0] }\n[gates]\nmembership_auc = { max = 0.65 }\n'
+        '[project]\nname = "p"\nid = "p-1"\n[data]\nsource = "t.csv"\ntarget ='
+        ' "y"\n[privacy]\nepsilon = 2.0\n[train]\nentry = "train.py:build"\nmode ='
+        ' "private"\nsearch = { "clf__C" = [1.0] }\n[gates]\nmembership_auc = { max = 0.65 }\n'
     )
     with pytest.raises(ConfigError) as refused:
         config.parse(toml)
     said = str(refused.value)
-    assert "[gates] membership_auc" in said and "delete that line, and write `epsilon = { max = 2 }` in its place" in said
+    assert (
+        "[gates] membership_auc" in said
+        and "delete that line, and write `epsilon = { max = 2 }` in its place" in said
+    )
     assert "delete the line that begins with `search =`" in said
-    mended = toml.replace('search = { "clf__C" = [1.0] }\n', "").replace("membership_auc = { max = 0.65 }", "epsilon = { max = 2 }")
+    mended = toml.replace('search = { "clf__C" = [1.0] }\n', "").replace(
+        "membership_auc = { max = 0.65 }", "epsilon = { max = 2 }"
+    )
     assert config.parse(mended).gates["epsilon"].max == 2

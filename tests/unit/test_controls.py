@@ -75,7 +75,9 @@ def test_every_flipped_byte_of_an_object_is_detected(keys, tmp_path):
     (key,) = store.blobs.path(name_of(digest)).parent.glob("*.key")
     wrapped = key.read_bytes()
     for position in range(len(wrapped)):
-        key.write_bytes(wrapped[:position] + bytes([wrapped[position] ^ 1]) + wrapped[position + 1 :])
+        key.write_bytes(
+            wrapped[:position] + bytes([wrapped[position] ^ 1]) + wrapped[position + 1 :]
+        )
         with pytest.raises((VerificationError, BackendError)):
             store.get(digest)
 
@@ -90,9 +92,18 @@ def test_a_damaged_object_is_replaced_when_stored_again(keys, tmp_path):
 
 @pytest.fixture
 def sealed(keys, tmp_path):
-    table = pa.table({"ssn": ["111-22-3333", "444-55-6666"], "x": [1.5, 2.5], "hiv status": ["no", "yes"]})
+    table = pa.table(
+        {"ssn": ["111-22-3333", "444-55-6666"], "x": [1.5, 2.5], "hiv status": ["no", "yes"]}
+    )
     classes = {"ssn": "identifier", "x": "general", "hiv status": "sensitive"}
-    tables.seal(table, tmp_path / "t" / "v1", keys.provider, keys.signer, classes, {"name": "t", "version": "v1"})
+    tables.seal(
+        table,
+        tmp_path / "t" / "v1",
+        keys.provider,
+        keys.signer,
+        classes,
+        {"name": "t", "version": "v1"},
+    )
     return table, tmp_path / "t" / "v1"
 
 
@@ -107,7 +118,9 @@ def test_a_sealed_table_reads_back_and_shows_nothing_in_clear(keys, sealed):
 def test_columns_of_a_withheld_class_stay_sealed_and_the_others_open(keys, sealed):
     _, folder = sealed
     withheld = frozenset({"identifier"})
-    assert tables.read(folder, keys.provider, keys.signer.verifier, ["x", "hiv status"], withheld).column_names == ["x", "hiv status"]
+    assert tables.read(
+        folder, keys.provider, keys.signer.verifier, ["x", "hiv status"], withheld
+    ).column_names == ["x", "hiv status"]
     with pytest.raises(DataError, match="withheld"):
         tables.read(folder, keys.provider, keys.signer.verifier, ["ssn"], withheld)
 
@@ -128,7 +141,9 @@ def test_a_version_put_in_the_place_of_another_is_refused(keys, sealed):
     table, folder = sealed
     classes = {"ssn": "identifier", "x": "general", "hiv status": "sensitive"}
     newer = folder.parent / "v2"
-    tables.seal(table.slice(1), newer, keys.provider, keys.signer, classes, {"name": "t", "version": "v2"})
+    tables.seal(
+        table.slice(1), newer, keys.provider, keys.signer, classes, {"name": "t", "version": "v2"}
+    )
     shutil.rmtree(folder)
     newer.rename(folder)
     with pytest.raises(VerificationError, match="versions were swapped"):
@@ -144,13 +159,21 @@ def test_sealed_tables_of_another_project_are_refused(keys, sealed, tmp_path):
 def test_server_certificates_verify_under_the_projects_ca_only(keys, tmp_path):
     chain, key = keys.authority.issue_server(["localhost", "127.0.0.1"])
     leaf = x509.load_pem_x509_certificates(chain)[0]
-    verifier = PolicyBuilder().store(Anchors([keys.authority.certificate])).build_server_verifier(x509.DNSName("localhost"))
+    verifier = (
+        PolicyBuilder()
+        .store(Anchors([keys.authority.certificate]))
+        .build_server_verifier(x509.DNSName("localhost"))
+    )
     assert verifier.verify(leaf, [])
     stranger = KeyStore.create(tmp_path / "other", "other").authority
     with pytest.raises(x509.verification.VerificationError):
-        PolicyBuilder().store(Anchors([stranger.certificate])).build_server_verifier(x509.DNSName("localhost")).verify(leaf, [])
+        PolicyBuilder().store(Anchors([stranger.certificate])).build_server_verifier(
+            x509.DNSName("localhost")
+        ).verify(leaf, [])
     assert b"PRIVATE KEY" in key
-    assert leaf.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < datetime.timedelta(days=31)
+    assert leaf.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < datetime.timedelta(
+        days=31
+    )
 
 
 @pytest.fixture
@@ -307,7 +330,9 @@ def test_an_append_that_cannot_be_made_durable_fails_for_its_waiter(log, monkeyp
     group.close()
 
 
-def test_a_log_that_could_not_be_published_for_a_moment_is_published_later_and_takes_entries_meanwhile(log, monkeypatch):
+def test_a_log_that_could_not_be_published_for_a_moment_is_published_later_and_takes_entries_meanwhile(
+    log, monkeypatch
+):
     monkeypatch.setattr(GroupCommit, "PUBLISH_SECONDS", 0.05)
     tried, publish = threading.Event(), log.publish
 
@@ -322,7 +347,10 @@ def test_a_log_that_could_not_be_published_for_a_moment_is_published_later_and_t
     assert group.append("p", "b", "r", "done", {}).result(10) >= 0
     monkeypatch.setattr(log, "publish", publish)
     group.close()
-    assert (group.fault, verify_log(log.folder, log.signer.vkeys).checkpoint.size) == (None, log.size())
+    assert (group.fault, verify_log(log.folder, log.signer.vkeys).checkpoint.size) == (
+        None,
+        log.size(),
+    )
 
 
 def test_a_log_whose_history_was_changed_takes_no_further_entry(log, monkeypatch):
@@ -342,7 +370,9 @@ def test_a_log_whose_history_was_changed_takes_no_further_entry(log, monkeypatch
 
 
 def test_two_logs_on_one_catalogue_share_one_history(log, keys):
-    other = AuditLog(log.folder, SqliteStore(log.store.path), log.signer, SystemClock(), log.bodies, log.subjects)
+    other = AuditLog(
+        log.folder, SqliteStore(log.store.path), log.signer, SystemClock(), log.bodies, log.subjects
+    )
     for _ in range(3):
         log.record("p", "a", "r", "done")
         other.record("q", "b", "r", "done")
@@ -390,22 +420,36 @@ def seal_pieces(keys, folder, rows, **more):
 
 @settings(max_examples=15, deadline=None)
 @given(count=st.integers(0, 9000), size=st.integers(1, 4000), part_rows=st.integers(1000, 5000))
-def test_a_stream_of_any_number_of_rows_comes_back_in_order(keys, tmp_path_factory, count, size, part_rows):
+def test_a_stream_of_any_number_of_rows_comes_back_in_order(
+    keys, tmp_path_factory, count, size, part_rows
+):
     folder = tmp_path_factory.mktemp("s") / "t" / "v1"
     seal_pieces(keys, folder, pieces(0, count, size), part_rows=part_rows)
     assert len(list(folder.glob("*.parquet"))) == max(1, -(-count // part_rows))
-    assert tables.read(folder, keys.provider, keys.signer.verifier)["x"].to_pylist() == [float(n) for n in range(count)]
-    scanned = [n for batch in tables.scan(folder, keys.provider, keys.signer.verifier, ["x"]) for n in batch["x"].to_pylist()]
+    assert tables.read(folder, keys.provider, keys.signer.verifier)["x"].to_pylist() == [
+        float(n) for n in range(count)
+    ]
+    scanned = [
+        n
+        for batch in tables.scan(folder, keys.provider, keys.signer.verifier, ["x"])
+        for n in batch["x"].to_pylist()
+    ]
     assert scanned == [float(n) for n in range(count)]
 
 
-def test_a_version_that_extends_another_shares_its_files_and_each_is_rotated_by_itself(keys, tmp_path):
+def test_a_version_that_extends_another_shares_its_files_and_each_is_rotated_by_itself(
+    keys, tmp_path
+):
     first, second = tmp_path / "t" / "v1", tmp_path / "t" / "v2"
     seal_pieces(keys, first, pieces(0, 5000), part_rows=2000)
     seal_pieces(keys, second, pieces(5000, 100), extends=first)
-    assert sorted(path.name for path in second.glob("*.parquet")) == [f"part-{n:05d}.parquet" for n in range(4)]
+    assert sorted(path.name for path in second.glob("*.parquet")) == [
+        f"part-{n:05d}.parquet" for n in range(4)
+    ]
     assert (second / tables.PART).stat().st_ino == (first / tables.PART).stat().st_ino
-    assert tables.read(second, keys.provider, keys.signer.verifier)["id"].to_pylist() == [f"p{n}" for n in range(5100)]
+    assert tables.read(second, keys.provider, keys.signer.verifier)["id"].to_pylist() == [
+        f"p{n}" for n in range(5100)
+    ]
     for key in ("footer", "general", "identifier"):
         keys.provider.rotate(key)
     tables.rewrap(second, keys.provider)
@@ -500,7 +544,9 @@ def test_columns_of_any_name_are_sealed_extended_scanned_and_sealed_anew_under_i
     assert tables.read(second, keys.provider, verifier).equals(table(1, 2, 3))
     assert tables.columns_of(second, keys.provider, verifier).equals(table(1).schema)
     for name in NAMES:
-        assert tables.read(second, keys.provider, verifier, [name]).equals(table(1, 2, 3).select([name]))
+        assert tables.read(second, keys.provider, verifier, [name]).equals(
+            table(1, 2, 3).select([name])
+        )
     scanned = pa.Table.from_batches(tables.scan(second, keys.provider, verifier, NAMES[1:3]))
     assert scanned.equals(table(1, 2, 3).select(NAMES[1:3]))
     with pytest.raises(DataError, match="withheld"):
@@ -510,4 +556,11 @@ def test_columns_of_any_name_are_sealed_extended_scanned_and_sealed_anew_under_i
 def test_two_columns_never_share_a_stored_name(keys, tmp_path):
     table = pa.table({"a,b": [1], "~a%2Cb": [2]})
     with pytest.raises(DataError, match="one name"):
-        tables.seal(table, tmp_path / "t" / "v1", keys.provider, keys.signer, dict.fromkeys(table.column_names, "general"), {"version": "v1"})
+        tables.seal(
+            table,
+            tmp_path / "t" / "v1",
+            keys.provider,
+            keys.signer,
+            dict.fromkeys(table.column_names, "general"),
+            {"version": "v1"},
+        )

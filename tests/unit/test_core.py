@@ -39,11 +39,18 @@ def test_every_error_has_its_own_code_and_a_documented_exit_code():
 
     named = [kind for kind in every_error() if "code" in vars(kind)]
     assert len({kind.code for kind in named}) == len(named)
-    assert {kind.exit_code for kind in every_error()} <= {1, 2, 3, 4, 5, 130}  # 130: interrupted, as shells say
+    # 130: interrupted, as shells say
+    assert {kind.exit_code for kind in every_error()} <= {1, 2, 3, 4, 5, 130}
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "may not read"), (errno.ENOENT, "no such file"), (errno.EIO, "refused")]
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EACCES, "may not read"),
+        (errno.ENOENT, "no such file"),
+        (errno.EIO, "refused"),
+    ],
 )
 def test_operating_system_faults_say_who_must_act(number, expected):
     error = from_os_error(OSError(number, os.strerror(number), "/x"))
@@ -88,7 +95,10 @@ def test_a_very_deep_folder_is_removed(tmp_path):
 
 def test_only_who_is_alone_tidies_and_locks_are_shared(tmp_path):
     tidied = []
-    with files.shared_lock(tmp_path / "lock", lambda: tidied.append(1)), files.shared_lock(tmp_path / "lock", lambda: tidied.append(2)):
+    with (
+        files.shared_lock(tmp_path / "lock", lambda: tidied.append(1)),
+        files.shared_lock(tmp_path / "lock", lambda: tidied.append(2)),
+    ):
         assert tidied == [1]
     with files.shared_lock(tmp_path / "lock", lambda: tidied.append(3)):
         assert tidied == [1, 3]
@@ -123,7 +133,10 @@ def test_either_signature_alone_is_not_enough():
         envelope["signatures"][1:],
         envelope["signatures"][::-1],
         [other["signatures"][0], envelope["signatures"][1]],
-        [envelope["signatures"][0], {**other["signatures"][1], "keyid": envelope["signatures"][1]["keyid"]}],
+        [
+            envelope["signatures"][0],
+            {**other["signatures"][1], "keyid": envelope["signatures"][1]["keyid"]},
+        ],
         [*envelope["signatures"], other["signatures"][1]],
         [],
     ):
@@ -224,11 +237,16 @@ def test_a_catalogue_of_another_version_or_a_damaged_one_is_refused(tmp_path):
 def test_looking_into_a_model_file_loads_no_torch_and_torch_still_works(tmp_path):
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     path = tmp_path / "m.skops"
-    path.write_bytes(models.dump_skops(LogisticRegression().fit(np.arange(8.0).reshape(4, 2), [0, 1, 0, 1])))
-    script = (
-        "import sys; from casemate.ml import models; "
-        f"print(models.untrusted_types(open({str(path)!r}, 'rb').read()), 'torch' in sys.modules); "
-        "import torch, scipy.stats, sklearn.externals.array_api_compat as a; print(a.array_namespace(torch.zeros(1)).__name__)"
+    path.write_bytes(
+        models.dump_skops(LogisticRegression().fit(np.arange(8.0).reshape(4, 2), [0, 1, 0, 1]))
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split("\n")
+    script = (
+        "import sys; from casemate.ml import models;"
+        f" print(models.untrusted_types(open({str(path)!r}, 'rb').read()), 'torch' in sys.modules);"
+        " import torch, scipy.stats, sklearn.externals.array_api_compat as a;"
+        " print(a.array_namespace(torch.zeros(1)).__name__)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     assert told[:2] == ["[] False", "sklearn.externals.array_api_compat.torch"]

@@ -1,4 +1,6 @@
-"""The estimator's diagram: what it is made of, by names from fixed lists, drawn on the card and written in its text."""
+"""The estimator's diagram: what it is made of, by names from fixed lists, drawn on the card and
+written in its text.
+"""
 
 import msgspec
 from sklearn.base import BaseEstimator
@@ -16,7 +18,9 @@ from casemate.stages.train import diagram, told
 
 
 def linear(**options):
-    columns = make_column_transformer((StandardScaler(), ["age of Ann"]), (OneHotEncoder(), ["ward"]), ("passthrough", ["x"]))
+    columns = make_column_transformer(
+        (StandardScaler(), ["age of Ann"]), (OneHotEncoder(), ["ward"]), ("passthrough", ["x"])
+    )
     return Pipeline([("columns", columns), ("clf", LogisticRegression(**options))])
 
 
@@ -27,13 +31,22 @@ def shown(estimator, **params):
 
 def test_a_pipeline_is_a_chain_and_a_column_transformer_has_its_parts_side_by_side():
     found = shown(linear())
-    assert found.lines() == ["Pipeline", "  ColumnTransformer", "    StandardScaler", "    OneHotEncoder", "    passthrough", "  LogisticRegression"]
+    assert found.lines() == [
+        "Pipeline",
+        "  ColumnTransformer",
+        "    StandardScaler",
+        "    OneHotEncoder",
+        "    passthrough",
+        "  LogisticRegression",
+    ]
     assert (found.beside, found.parts[0].beside) == (False, True)
     assert "Ann" not in str(found), "columns are none of its parts"
 
 
 def test_what_is_inside_of_another_is_shown_there():
-    voters = VotingClassifier([("one", linear()), ("two", make_pipeline(HistGradientBoostingClassifier()))])
+    voters = VotingClassifier(
+        [("one", linear()), ("two", make_pipeline(HistGradientBoostingClassifier()))]
+    )
     found = shown(CalibratedClassifierCV(voters))
     assert [line.count("  ") for line in found.lines()] == [0, 1, 2, 3, 4, 4, 4, 3, 2, 3]
     assert found.parts[0].beside
@@ -62,8 +75,19 @@ def test_a_diagram_is_bounded_in_depth_and_number():
 
 
 def test_the_card_draws_boxes_and_its_text_has_the_same_as_a_list():
-    made = Part(name="Pipeline", parts=[Part(name="Both", beside=True, parts=[Part(name="A<b>"), Part(name="B")]), Part(name="C", params={"x": 1})])
+    made = Part(
+        name="Pipeline",
+        parts=[
+            Part(name="Both", beside=True, parts=[Part(name="A<b>"), Part(name="B")]),
+            Part(name="C", params={"x": 1}),
+        ],
+    )
     text, html = card.write("m", [Section("Model", diagram=made)])
     assert "- Pipeline\n  - Both\n    - A&lt;b>\n    - B\n  - C(x=1)\n" in text.decode()
-    assert b"<li><span>C(x=1)</span>" in html and b'<ul class="beside">' in html and b"A&lt;b&gt;" in html and b"<script" not in html
+    assert (
+        b"<li><span>C(x=1)</span>" in html
+        and b'<ul class="beside">' in html
+        and b"A&lt;b&gt;" in html
+        and b"<script" not in html
+    )
     assert html.count(b"<li>") == 5 and b"<li>" not in page("m", "", [Section("Model")])

@@ -1,4 +1,6 @@
-"""What may be told of a group or a column: enough rows, nothing to be reckoned from the rest, extremes rounded outward."""
+"""What may be told of a group or a column: enough rows, nothing to be reckoned from the rest,
+extremes rounded outward.
+"""
 
 import msgspec
 import numpy as np
@@ -30,15 +32,20 @@ def test_no_group_that_is_told_and_no_rest_of_it_is_too_small(sizes, least):
         assert count >= min(least, total)
         if name != OTHERS:  # real groups are told whole
             assert set(values[labels == name]) == {name}
-    hidden = total - sum(int(count) for name, count in zip(told, counts, strict=True) if name != OTHERS)
-    assert hidden == 0 or hidden >= min(least, total)  # the total less what is told is not a few people
+    hidden = total - sum(
+        int(count) for name, count in zip(told, counts, strict=True) if name != OTHERS
+    )
+    # the total less what is told is not a few people
+    assert hidden == 0 or hidden >= min(least, total)
 
 
 @given(counts=st.lists(st.integers(0, 40), min_size=1, max_size=12), least=st.integers(1, 30))
 def test_bins_are_put_together_until_each_is_large_enough(counts, least):
     parts = merged(np.array(counts), least)
     assert all(sum(counts[place] for place in part) >= least for part in parts)
-    assert [place for part in parts for place in part] == (list(range(len(counts))) if sum(counts) >= least else [])
+    assert [place for part in parts for place in part] == (
+        list(range(len(counts))) if sum(counts) >= least else []
+    )
 
 
 FLOATS = st.floats(-1e9, 1e9, allow_nan=False, width=32)
@@ -48,7 +55,9 @@ FLOATS = st.floats(-1e9, 1e9, allow_nan=False, width=32)
 def test_extremes_of_sensitive_columns_are_rounded_outward_and_not_far(low, span):
     high = low + span
     outer = limits("sensitive", low, high)
-    slack = 0.21 * (high - low if high > low else max(abs(high), abs(low))) + 1e-6 * max(abs(high), abs(low))
+    slack = 0.21 * (high - low if high > low else max(abs(high), abs(low))) + 1e-6 * max(
+        abs(high), abs(low)
+    )
     assert low - slack <= outer[0] <= low <= high <= outer[1] <= high + slack
     assert limits("general", low, high) == (low, high)
 
@@ -59,13 +68,17 @@ def test_one_person_more_at_the_edge_changes_nothing_that_is_told():
 
 def table_of(rows=200):
     generator = np.random.default_rng(1)
-    return pa.table({"age": generator.uniform(18, 97, rows), "y": [str(n % 2) for n in range(rows)]})
+    return pa.table(
+        {"age": generator.uniform(18, 97, rows), "y": [str(n % 2) for n in range(rows)]}
+    )
 
 
 @pytest.mark.parametrize("later", [False, True])
 def test_nothing_that_is_pinned_recorded_or_reported_holds_a_sensitive_columns_extremes(later):
     table = table_of()
-    said = DataTable(source="t.csv", target="y", columns={"age": ColumnTable(column_class="sensitive")})
+    said = DataTable(
+        source="t.csv", target="y", columns={"age": ColumnTable(column_class="sensitive")}
+    )
     schema, _ = schemas.infer(table, DataTable(source="t.csv", target="y") if later else said)
     if later:
         schema, _ = schemas.apply(schema, table, said)
@@ -75,7 +88,11 @@ def test_nothing_that_is_pinned_recorded_or_reported_holds_a_sensitive_columns_e
         statistics={}, findings=[], figures={},
     )  # fmt: skip
     pictures = draw(record, msgspec.json.encode(profile(table, schema)), b"[]")
-    text = schemas.dump(schema) + record.to_json().decode() + "".join(content.decode() for content in pictures.values())
+    text = (
+        schemas.dump(schema)
+        + record.to_json().decode()
+        + "".join(content.decode() for content in pictures.values())
+    )
     values = table["age"].to_pylist()
     for extreme in (min(values), max(values)):
         assert not any(f"{extreme:.{digits}f}"[:5] in text for digits in (2, 3, 4))
@@ -106,7 +123,9 @@ class Known:
 def holdout(sizes, seed=0):
     sites = np.repeat(["a", "b", "c"], sizes)
     generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"site": sites.astype(object), "age": generator.uniform(18, 97, len(sites))})
+    frame = pd.DataFrame(
+        {"site": sites.astype(object), "age": generator.uniform(18, 97, len(sites))}
+    )
     return Sample(frame, generator.integers(0, 2, len(sites)))
 
 
@@ -114,7 +133,9 @@ def told_of(sizes, least=FEWEST):
     sample = holdout(sizes)
     labels = np.random.default_rng(3).integers(0, 2, len(sample.target))
     _, groups, _ = fairness.measure((labels, None), sample, SCHEMA, ["site", "age"], least)
-    found = quality.measure(Known(labels), SCHEMA, sample, AssessTable(slices=["site", "age"], bootstrap=20), 0, least)
+    found = quality.measure(
+        Known(labels), SCHEMA, sample, AssessTable(slices=["site", "age"], bootstrap=20), 0, least
+    )
     return groups, found
 
 
@@ -136,7 +157,11 @@ def test_rates_of_few_positives_are_not_told_of_a_group():
     sample.target[180] = 1
     _, groups, _ = fairness.measure((sample.target, None), sample, SCHEMA, ["site"])
     rare = next(group for group in groups if group["value"] == "c")
-    assert rare["rows"] == 20 and rare["true_positive_rate"] is None and rare["false_positive_rate"] is None
+    assert (
+        rare["rows"] == 20
+        and rare["true_positive_rate"] is None
+        and rare["false_positive_rate"] is None
+    )
 
 
 def test_slices_of_numbers_name_quartiles_and_no_extreme():
@@ -149,8 +174,11 @@ def test_slices_of_numbers_name_quartiles_and_no_extreme():
 def test_a_gate_may_judge_what_is_not_told():
     sample = holdout([120, 60, 5])
     labels = sample.target.copy()
-    labels[120:180] = 1 - labels[120:180]  # all wrong in the group that is told together with the five
-    found = quality.measure(Known(labels), SCHEMA, sample, AssessTable(slices=["site"], bootstrap=20), 0)
+    # all wrong in the group that is told together with the five
+    labels[120:180] = 1 - labels[120:180]
+    found = quality.measure(
+        Known(labels), SCHEMA, sample, AssessTable(slices=["site"], bootstrap=20), 0
+    )
     assert found["metrics"]["worst_slice_accuracy"]["value"] == 0.0
     assert min(part["accuracy"] for part in found["slices"]) > 0.0
 
@@ -159,5 +187,11 @@ def test_quantities_of_small_slices_are_not_told_either():
     schema = msgspec.structs.replace(SCHEMA, classes=[])
     sample = holdout([120, 60, 15])
     target = np.random.default_rng(0).standard_normal((195, 1))
-    found = regression.measure(schema, Sample(sample.frame, target), target * 0.9, AssessTable(slices=["site"], bootstrap=20), 0)
+    found = regression.measure(
+        schema,
+        Sample(sample.frame, target),
+        target * 0.9,
+        AssessTable(slices=["site"], bootstrap=20),
+        0,
+    )
     assert {part["value"]: part["rows"] for part in found["slices"]} == {"a": 120, OTHERS: 75}

@@ -1,4 +1,6 @@
-"""Every option of `[data]` and `[data.columns]` that is edited after the first run changes what is sealed, or is refused by name."""
+"""Every option of `[data]` and `[data.columns]` that is edited after the first run changes what is
+sealed, or is refused by name.
+"""
 
 import msgspec
 import numpy as np
@@ -16,7 +18,18 @@ from casemate.pipeline import data_tools
 from casemate.stages.data import schema
 from casemate.stages.data.stage import examine
 
-QUICK = [f"screen.{name}=false" for name in ("label_noise", "neighbours", "floods", "triggers", "spectral", "influence", "outliers")]
+QUICK = [
+    f"screen.{name}=false"
+    for name in (
+        "label_noise",
+        "neighbours",
+        "floods",
+        "triggers",
+        "spectral",
+        "influence",
+        "outliers",
+    )
+]
 COLUMNS = {
     "class": ('{ class = "sensitive" }', "a"),
     "type": ('{ type = "category" }', "a"),
@@ -38,8 +51,9 @@ COLUMNS = {
     "monotone": ('{ monotone = "increasing" }', "a"),
 }
 ELSEWHERE = {
-    "coerce", "decimal", "unit", "protected", "mask", "monotone", "ordinal", "name", "rules", "time", "trim", "missing_target", "max_bytes", "reference", "schema",
-    "encoding", "quote", "escape", "bad_rows", "date_format", "table", "query", "password",
+    "coerce", "decimal", "unit", "protected", "mask", "monotone", "ordinal", "name", "rules",
+    "time", "trim", "missing_target", "max_bytes", "reference", "schema", "encoding", "quote",
+    "escape", "bad_rows", "date_format", "table", "query", "password",
 }  # fmt: skip
 """What reaches figures, findings or readers, or says nothing new of these very cells."""
 DATA = {
@@ -79,7 +93,14 @@ DATA = {
 def rows() -> pa.Table:
     draw = np.random.default_rng(0)
     days = [f"2020-{n % 12 + 1:02d}-{n % 28 + 1:02d}" for n in range(300)]
-    return pa.table({"a": draw.normal(size=300).round(3), "s": draw.choice(["u", "v", "w"], 300), "d": days, "y": draw.integers(0, 2, 300)})
+    return pa.table(
+        {
+            "a": draw.normal(size=300).round(3),
+            "s": draw.choice(["u", "v", "w"], 300),
+            "d": days,
+            "y": draw.integers(0, 2, 300),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,21 +126,32 @@ def sealed(root, text):
     if not (root / "schema.toml").exists():
         (root / "schema.toml").write_text(schema.dump(found.schema))
     cells = found.table.to_pandas().to_csv()
-    return {"schema": sha256_record(found.schema), "read": sha256_record(project.config.data), "cells": cells}
+    return {
+        "schema": sha256_record(found.schema),
+        "read": sha256_record(project.config.data),
+        "cells": cells,
+    }
 
 
 def test_the_lists_name_every_option():
     columns = {field.encode_name for field in msgspec.structs.fields(ColumnTable)}
-    assert (columns, {field.encode_name for field in msgspec.structs.fields(DataTable)}) == (set(COLUMNS), set(DATA))
+    assert (columns, {field.encode_name for field in msgspec.structs.fields(DataTable)}) == (
+        set(COLUMNS),
+        set(DATA),
+    )
 
 
-@pytest.mark.parametrize("option", [*(f"columns.{name}" for name in COLUMNS), *(name for name in DATA if DATA[name])])
+@pytest.mark.parametrize(
+    "option", [*(f"columns.{name}" for name in COLUMNS), *(name for name in DATA if DATA[name])]
+)
 def test_an_edit_changes_what_is_sealed_or_is_refused_by_name(first, option):
     root, text = first
     before = sealed(root, text)
     if option.startswith("columns."):
         said, column = COLUMNS[option.partition(".")[2]]
-        edited = text.replace("\n[screen]\n", f"\n[data.columns]\n{column} = {said}\n\n[screen]\n", 1)
+        edited = text.replace(
+            "\n[screen]\n", f"\n[data.columns]\n{column} = {said}\n\n[screen]\n", 1
+        )
     else:
         name, value = option, DATA[option]
         lines = [line for line in text.splitlines() if not line.startswith(f"{name} =")]
@@ -128,10 +160,15 @@ def test_an_edit_changes_what_is_sealed_or_is_refused_by_name(first, option):
     try:
         after = sealed(root, edited)
     except Error as error:
-        assert any(word in error.message for word in (option.rpartition(".")[2], "column", "target"))
+        assert any(
+            word in error.message for word in (option.rpartition(".")[2], "column", "target")
+        )
         return
     assert after != before
-    assert option.rpartition(".")[2] in ELSEWHERE or (after["schema"], after["cells"]) != (before["schema"], before["cells"])
+    assert option.rpartition(".")[2] in ELSEWHERE or (after["schema"], after["cells"]) != (
+        before["schema"],
+        before["cells"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,7 +189,10 @@ def test_what_would_be_said_in_vain_is_refused_with_its_line(first, line, what):
     with pytest.raises(Error, match="says") as caught:
         sealed(root, edited)
     assert caught.value.exit_code == 2
-    assert caught.value.message.startswith(f"casemate.toml:{number}: ") and what in caught.value.message
+    assert (
+        caught.value.message.startswith(f"casemate.toml:{number}: ")
+        and what in caught.value.message
+    )
 
 
 def test_what_an_entry_says_against_itself_is_refused_when_the_file_is_read(first):
@@ -164,4 +204,6 @@ def test_what_an_entry_says_against_itself_is_refused_when_the_file_is_read(firs
         '{ type = "text", coerce = true }',
     ):
         with pytest.raises(Error, match=r"\[data.columns\] a: "):
-            configuration.parse(text.replace("\n[screen]\n", f"\n[data.columns]\na = {said}\n\n[screen]\n", 1))
+            configuration.parse(
+                text.replace("\n[screen]\n", f"\n[data.columns]\na = {said}\n\n[screen]\n", 1)
+            )

@@ -1,4 +1,6 @@
-"""Trees, encoders and imputers as graphs: the same numbers as scikit-learn's, ties and rare categories included."""
+"""Trees, encoders and imputers as graphs: the same numbers as scikit-learn's, ties and rare
+categories included.
+"""
 
 import numpy as np
 import pandas as pd
@@ -38,20 +40,36 @@ NUMBERS, TEXT = ["age", "dose"], ["ward", "kind"]
 
 
 def rows(count, seed):
-    """Whole and broken numbers with gaps, a category with a long tail, one with three values; a class that depends on all."""
+    """Whole and broken numbers with gaps, a category with a long tail, one with three values; a
+    class that depends on all.
+    """
     generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"age": generator.integers(20, 90, count).astype(float), "dose": np.round(generator.exponential(3.0, count), 1)})
+    frame = pd.DataFrame(
+        {
+            "age": generator.integers(20, 90, count).astype(float),
+            "dose": np.round(generator.exponential(3.0, count), 1),
+        }
+    )
     place = np.minimum(generator.exponential(9.0, count).astype(int), len(WARDS) - 1)
     frame["ward"] = pd.Series(np.array(WARDS, dtype=object)[place], dtype=object)
-    frame["kind"] = pd.Series(np.array(["a", "b", "c"], dtype=object)[generator.integers(3, size=count)], dtype=object)
-    score = frame["age"] / 20 + frame["dose"] * (frame["kind"] == "b") + (place % 3) + generator.normal(0, 1.5, count)
+    frame["kind"] = pd.Series(
+        np.array(["a", "b", "c"], dtype=object)[generator.integers(3, size=count)], dtype=object
+    )
+    score = (
+        frame["age"] / 20
+        + frame["dose"] * (frame["kind"] == "b")
+        + (place % 3)
+        + generator.normal(0, 1.5, count)
+    )
     frame.loc[generator.random(count) < 0.1, "dose"] = np.nan
     frame.loc[generator.random(count) < 0.05, "ward"] = MISSING_CATEGORY
     return frame, (score > score.median()).astype(int).to_numpy()
 
 
 def strange(frame):
-    """The same rows with what training did not see: unknown categories, numbers far away, everything missing."""
+    """The same rows with what training did not see: unknown categories, numbers far away,
+    everything missing.
+    """
     other = frame.copy()
     other.loc[::3, "ward"], other.loc[::5, "kind"] = "nobody knows", "z"
     other.loc[::7, NUMBERS], other.loc[1::7, "age"] = np.nan, -1e9
@@ -76,7 +94,10 @@ def assert_equal(estimator, schema=SCHEMA, size=1e-15, frames=None):
 
 def scaled(encoder):
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
-    return make_column_transformer((numbers, make_column_selector(dtype_include="number")), (encoder, make_column_selector(dtype_exclude="number")))
+    return make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (encoder, make_column_selector(dtype_exclude="number")),
+    )
 
 
 def native(**options):
@@ -87,10 +108,16 @@ def native(**options):
 @pytest.mark.parametrize("trees", [10, 20, 50, 100, 500])
 def test_a_forest_decides_ties_alike(trees, scale):
     """Leaves of one class: with an even number of trees many rows lie at one half exactly."""
-    kinds = (RandomForestClassifier, ExtraTreesClassifier) if trees < scale(500, 501) else (RandomForestClassifier,)
+    kinds = (
+        (RandomForestClassifier, ExtraTreesClassifier)
+        if trees < scale(500, 501)
+        else (RandomForestClassifier,)
+    )
     frame, codes = rows(300, 0)
     for kind in kinds:
-        model = make_pipeline(scaled(OneHotEncoder(handle_unknown="ignore")), kind(trees, random_state=0)).fit(frame, codes)
+        model = make_pipeline(
+            scaled(OneHotEncoder(handle_unknown="ignore")), kind(trees, random_state=0)
+        ).fit(frame, codes)
         assert (np.abs(model.predict_proba(rows(600, 1)[0])[:, 0] - 0.5) < 1e-9).any() or trees > 50
         assert_equal(model, size=0.0)
 
@@ -100,11 +127,17 @@ def test_a_forest_decides_ties_alike(trees, scale):
 def test_boosted_trees_keep_thresholds_and_categories(trees, preprocessing, scale):
     trees = min(trees, scale(100, 500))
     frame, codes = rows(500, 0)
-    columns = {"template": scaled(OneHotEncoder(handle_unknown="ignore", sparse_output=False)), "native": native()}.get(
-        preprocessing, native(max_categories=12)
-    )
+    columns = {
+        "template": scaled(OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
+        "native": native(),
+    }.get(preprocessing, native(max_categories=12))
     places = None if preprocessing == "template" else [0, 1]
-    model = make_pipeline(columns, HistGradientBoostingClassifier(max_iter=trees, categorical_features=places, min_samples_leaf=5)).fit(frame, codes)
+    model = make_pipeline(
+        columns,
+        HistGradientBoostingClassifier(
+            max_iter=trees, categorical_features=places, min_samples_leaf=5
+        ),
+    ).fit(frame, codes)
     assert_equal(model)
 
 
@@ -125,15 +158,23 @@ def test_several_classes_and_quantities_too():
         HistGradientBoostingRegressor(max_iter=10, loss="quantile", quantile=0.9),
         make_pipeline(SimpleImputer(), GradientBoostingRegressor(n_estimators=10, random_state=0)),
     ):
-        assert_equal(make_pipeline(native(), final).fit(frame, classes * 100.0 + frame["age"]), amount, size=1e-11)
+        assert_equal(
+            make_pipeline(native(), final).fit(frame, classes * 100.0 + frame["age"]),
+            amount,
+            size=1e-11,
+        )
 
 
 ENCODERS = {
     "unknown ignored": OneHotEncoder(handle_unknown="ignore"),
     "rare ones together": OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=30),
-    "rare ones together, first dropped": OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=5, drop="first", sparse_output=False),
+    "rare ones together, first dropped": OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=5, drop="first", sparse_output=False
+    ),
     "codes": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
-    "codes, rare ones together": OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=6),
+    "codes, rare ones together": OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=6
+    ),
     "means of the target": TargetEncoder(random_state=0),
 }
 
@@ -142,7 +183,9 @@ ENCODERS = {
 @pytest.mark.filterwarnings("ignore:Found unknown categories")
 def test_rare_and_unknown_categories_become_what_the_encoder_says(name):
     frame, codes = rows(500, 0)
-    model = make_pipeline(scaled(ENCODERS[name]), SimpleImputer(), LogisticRegression(max_iter=2000)).fit(frame, codes)
+    model = make_pipeline(
+        scaled(ENCODERS[name]), SimpleImputer(), LogisticRegression(max_iter=2000)
+    ).fit(frame, codes)
     assert_equal(model, size=1e-12)
 
 
@@ -150,7 +193,9 @@ def test_rare_and_unknown_categories_become_what_the_encoder_says(name):
 def test_codes_that_are_numbers_are_encoded_too():
     frame, codes = rows(500, 0)
     schema = Schema(target="y", classes=["0", "1"], columns=SCHEMA.columns[:2])
-    columns = make_column_transformer((OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5), NUMBERS))
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5), NUMBERS)
+    )
     model = make_pipeline(columns, LogisticRegression(max_iter=2000)).fit(frame[NUMBERS], codes)
     other = rows(600, 1)[0][NUMBERS]
     assert_equal(model, schema, size=1e-12, frames=[other, other.where(other < 50)])
@@ -163,7 +208,9 @@ def test_a_column_without_any_value_breaks_no_export(kept, indicator):
     frame, codes = rows(400, 0)
     frame["dose"] = np.nan
     schema = Schema(target="y", classes=["0", "1"], columns=SCHEMA.columns[:2])
-    model = make_pipeline(SimpleImputer(keep_empty_features=kept, add_indicator=indicator), LogisticRegression()).fit(frame[NUMBERS], codes)
+    model = make_pipeline(
+        SimpleImputer(keep_empty_features=kept, add_indicator=indicator), LogisticRegression()
+    ).fit(frame[NUMBERS], codes)
     asked = frame[NUMBERS].copy()
     asked.loc[::4, "age"] = np.nan
     assert_equal(model, schema, size=1e-12, frames=[asked])
@@ -172,12 +219,21 @@ def test_a_column_without_any_value_breaks_no_export(kept, indicator):
 def test_steps_that_do_nothing_stand_in_nobodys_way():
     frame, codes = rows(300, 0)
     inner = make_pipeline(native(), "passthrough")
-    assert_equal(make_pipeline(inner, None, RandomForestClassifier(10, random_state=0)).fit(frame, codes), size=0.0)
+    assert_equal(
+        make_pipeline(inner, None, RandomForestClassifier(10, random_state=0)).fit(frame, codes),
+        size=0.0,
+    )
 
 
 def test_a_failed_export_names_the_part_and_where_the_others_are_listed():
     frame, codes = rows(200, 0)
-    model = make_pipeline(scaled(OneHotEncoder(handle_unknown="ignore", sparse_output=False)), FastICA(3), LogisticRegression()).fit(frame, codes)
+    model = make_pipeline(
+        scaled(OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
+        FastICA(3),
+        LogisticRegression(),
+    ).fit(frame, codes)
     graph, problem = export.to_onnx(model, SCHEMA)
     assert graph == b""
-    assert problem.startswith("FastICA has no ONNX form: scikit-learn serves; docs/reference/estimators.md")
+    assert problem.startswith(
+        "FastICA has no ONNX form: scikit-learn serves; docs/reference/estimators.md"
+    )

@@ -55,7 +55,9 @@ def is_whole(table: pa.Table, ward: str = "w") -> bool:
 @pytest.mark.parametrize("sign", [",", ";", "\t", "|", ":"])
 @pytest.mark.parametrize("quote", ["", '"', "'"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_delimiter_decimal_sign_quotes_and_line_ends_are_found_by_content(tmp_path, sign, decimal, quote, end):
+def test_delimiter_decimal_sign_quotes_and_line_ends_are_found_by_content(
+    tmp_path, sign, decimal, quote, end
+):
     if sign == decimal:
         pytest.skip("nobody could tell")
     table, _ = read(tmp_path / "t.xls", rows(sign, decimal, quote, end))
@@ -70,7 +72,9 @@ def test_marked_encodings_are_found(tmp_path, encoding):
 
 def test_an_unmarked_encoding_is_asked_for_with_line_and_letter_and_then_used(tmp_path):
     content = rows().replace("w1", "Zürich").encode("cp1252")
-    with pytest.raises(DataError, match=r"line 3 holds the byte 0xfc, which is 'ü' in Western Europe's cp1252") as caught:
+    with pytest.raises(
+        DataError, match=r"line 3 holds the byte 0xfc, which is 'ü' in Western Europe's cp1252"
+    ) as caught:
         read(tmp_path / "t.csv", content)
     assert "--encoding cp1252" in caught.value.hint
     table, _ = read(tmp_path / "t.csv", content, encoding="cp1252")
@@ -83,17 +87,30 @@ def test_columns_that_blanks_align_are_found_where_that_is_sure(tmp_path):
     assert is_whole(table)
 
 
-def test_blanks_align_columns_though_names_in_quotes_hold_some_and_a_tab_stands_before_them(tmp_path):
+def test_blanks_align_columns_though_names_in_quotes_hold_some_and_a_tab_stands_before_them(
+    tmp_path,
+):
     """Also once the delimiter that was found is written down, as `init` does."""
-    lines = [f'{18 + row % 9}.0   {row % 3}   {300 + row}.5      {3500 - row}.\t"buick skylark {row}"' for row in range(30)]
-    for text in ("mpg   cylinders   size      weight   name\n" + "\n".join(lines), "mpg cylinders size weight name\n" + "\n".join(lines) + "\n"):
+    lines = [
+        f'{18 + row % 9}.0   {row % 3}   {300 + row}.5      {3500 - row}.\t"buick skylark {row}"'
+        for row in range(30)
+    ]
+    for text in (
+        "mpg   cylinders   size      weight   name\n" + "\n".join(lines),
+        "mpg cylinders size weight name\n" + "\n".join(lines) + "\n",
+    ):
         (tmp_path / "t.data").write_text(text)
         for said in ({}, files.found(tmp_path / "t.data", DataTable(source="x", target="name"))):
             table, _ = read(tmp_path / "t.data", target="name", **said)
             assert table.column_names == ["mpg", "cylinders", "size", "weight", "name"]
-            assert (table["mpg"].to_pylist()[:2], table["name"][1].as_py()) == ([18.0, 19.0], "buick skylark 1")
+            assert (table["mpg"].to_pylist()[:2], table["name"][1].as_py()) == (
+                [18.0, 19.0],
+                "buick skylark 1",
+            )
     places, _ = read(tmp_path / "t.tsv", "at\ty\n" + "1.5 2.5\tan inn\n" * 9)
-    assert places["at"][0].as_py() == "1.5 2.5", "a tab between cells with single blanks is the delimiter"
+    assert places["at"][0].as_py() == "1.5 2.5", (
+        "a tab between cells with single blanks is the delimiter"
+    )
 
 
 def test_a_blank_after_each_delimiter_is_no_part_of_quoted_cells(tmp_path):
@@ -103,16 +120,28 @@ def test_a_blank_after_each_delimiter_is_no_part_of_quoted_cells(tmp_path):
 
 
 def test_quotes_behind_a_backslash_are_found(tmp_path):
-    table, _ = read(tmp_path / "t.csv", "age,ward,y\n" + '61,"a, \\"b\\" c",ill\n34,"d, e",well\n' * 9)
+    table, _ = read(
+        tmp_path / "t.csv", "age,ward,y\n" + '61,"a, \\"b\\" c",ill\n34,"d, e",well\n' * 9
+    )
     assert table["ward"].to_pylist()[:2] == ['a, "b" c', "d, e"]
 
 
 def test_quotes_are_letters_where_tabs_separate_and_no_cell_is_quoted(tmp_path):
-    table, _ = read(tmp_path / "t.tsv", "age\tsize\ty\n" + '61\t5" pipe\till\n34\t"Bob" Ray\twell\n' * 9)
+    table, _ = read(
+        tmp_path / "t.tsv", "age\tsize\ty\n" + '61\t5" pipe\till\n34\t"Bob" Ray\twell\n' * 9
+    )
     assert table["size"].to_pylist()[:2] == ['5" pipe', '"Bob" Ray']
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: pa.compress(data, "zstd", asbytes=True)])
+@pytest.mark.parametrize(
+    "pack",
+    [
+        gzip.compress,
+        bz2.compress,
+        lzma.compress,
+        lambda data: pa.compress(data, "zstd", asbytes=True),
+    ],
+)
 def test_compressed_files_are_unpacked_within_the_limit_and_refused_when_truncated(tmp_path, pack):
     packed = pack(rows().encode())
     table, _ = read(tmp_path / "t.csv", packed)
@@ -154,19 +183,26 @@ def write_array(table, path):
 def write_sqlite(table, path):
     with sqlite3.connect(path) as base:
         base.execute("CREATE TABLE visits (age REAL, pressure INTEGER, ward TEXT, y TEXT)")
-        base.executemany("INSERT INTO visits VALUES (?, ?, ?, ?)", [tuple(row.values()) for row in table.to_pylist()])
+        base.executemany(
+            "INSERT INTO visits VALUES (?, ?, ?, ?)",
+            [tuple(row.values()) for row in table.to_pylist()],
+        )
     base.close()
 
 
 def write_duckdb(table, path):
-    duckdb = pytest.importorskip("duckdb", reason='no reader of DuckDB files: pip install "casemate[duckdb]"')
+    duckdb = pytest.importorskip(
+        "duckdb", reason='no reader of DuckDB files: pip install "casemate[duckdb]"'
+    )
     with duckdb.connect(str(path)) as base:
         base.register("given", table)
         base.execute("CREATE TABLE visits AS SELECT * FROM given")
 
 
 def write_xlsx(table, path):
-    pytest.importorskip("python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"')
+    pytest.importorskip(
+        "python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"'
+    )
     openpyxl = pytest.importorskip("openpyxl", reason="nothing that writes a workbook")
     book = openpyxl.Workbook()
     book.active.append(table.column_names)
@@ -177,23 +213,37 @@ def write_xlsx(table, path):
 
 
 def write_ods(table, path):
-    pytest.importorskip("python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"')
+    pytest.importorskip(
+        "python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"'
+    )
     cell = "<table:table-cell office:value-type='{}' {}><text:p>{}</text:p></table:table-cell>"
 
     def written(value):
         number = not isinstance(value, str)
-        return cell.format("float" if number else "string", f"office:value='{value}'" if number else "", value)
+        return cell.format(
+            "float" if number else "string", f"office:value='{value}'" if number else "", value
+        )
 
     lines = [table.column_names, *(list(row.values()) for row in table.to_pylist())]
-    body = "".join("<table:table-row>" + "".join(map(written, line)) + "</table:table-row>" for line in lines)
-    names = " ".join(f"xmlns:{name}='urn:oasis:names:tc:opendocument:xmlns:{name}:1.0'" for name in ("office", "table", "text"))
+    body = "".join(
+        "<table:table-row>" + "".join(map(written, line)) + "</table:table-row>" for line in lines
+    )
+    names = " ".join(
+        f"xmlns:{name}='urn:oasis:names:tc:opendocument:xmlns:{name}:1.0'"
+        for name in ("office", "table", "text")
+    )
     text = (
-        f"<office:document-content {names}><office:body><office:spreadsheet><table:table table:name='one'>{body}</table:table></office:spreadsheet>"
+        f"<office:document-content {names}><office:body><office:spreadsheet><table:table"
+        f" table:name='one'>{body}</table:table></office:spreadsheet>"
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
         archive.writestr("content.xml", text + "</office:body></office:document-content>")
-        archive.writestr("META-INF/manifest.xml", "<manifest:manifest xmlns:manifest='urn:oasis:names:tc:opendocument:xmlns:manifest:1.0'/>")
+        archive.writestr(
+            "META-INF/manifest.xml",
+            "<manifest:manifest"
+            " xmlns:manifest='urn:oasis:names:tc:opendocument:xmlns:manifest:1.0'/>",
+        )
 
 
 WRITERS = {
@@ -224,8 +274,22 @@ CELLS = ["DATE", "Qty", "Price", "Type", "Description", "Comments"]
 
 
 def polluted_base() -> list[list[str]]:
-    kinds, texts, comments = ["Ink", "Laser, colour"], ['HP 6" tray', 'Canon "best"', "plain", "a, b; c"], ["", "fine", "two\r\nlines"]
-    return [[f"0{row % 9 + 1}/12/2018", str(row % 5 + 1), f"{row * 3.5:.2f}", kinds[row % 2], texts[row % 4], comments[row % 3]] for row in range(20)]
+    kinds, texts, comments = (
+        ["Ink", "Laser, colour"],
+        ['HP 6" tray', 'Canon "best"', "plain", "a, b; c"],
+        ["", "fine", "two\r\nlines"],
+    )
+    return [
+        [
+            f"0{row % 9 + 1}/12/2018",
+            str(row % 5 + 1),
+            f"{row * 3.5:.2f}",
+            kinds[row % 2],
+            texts[row % 4],
+            comments[row % 3],
+        ]
+        for row in range(20)
+    ]
 
 
 def written(cells: list[str]) -> str:
@@ -235,7 +299,9 @@ def written(cells: list[str]) -> str:
 
 
 def pollutions() -> dict[str, str]:
-    """One change of a sound file each; what is read of it is the table, or it is refused or told."""
+    """One change of a sound file each; what is read of it is the table, or it is refused or
+    told.
+    """
     header, rows_of = written(CELLS), polluted_base()
     body = [written(row) for row in rows_of]
     text = "\r\n".join([header, *body, ""])
@@ -254,16 +320,36 @@ def pollutions() -> dict[str, str]:
     for at, row in enumerate(rows_of):
 
         def put(name: str, line: str, at: int = at) -> None:
-            found[f"{name} in row {at}"] = "\r\n".join([header, *body[:at], line, *body[at + 1 :], ""])
+            found[f"{name} in row {at}"] = "\r\n".join(
+                [header, *body[:at], line, *body[at + 1 :], ""]
+            )
 
         cells = [written([cell]) if cell else "" for cell in row]
         for column, cell in enumerate(cells):
-            for name, new in {"after": f'{cell}"', "before": f'"{cell}', "inside": f'{cell[:1]}"{cell[1:]}'}.items():
-                put(f"a quote {name} cell {column}", ",".join([*cells[:column], new, *cells[column + 1 :]]))
-            put(f"a delimiter before cell {column}", ",".join([*cells[:column], "", *cells[column:]]))
+            for name, new in {
+                "after": f'{cell}"',
+                "before": f'"{cell}',
+                "inside": f'{cell[:1]}"{cell[1:]}',
+            }.items():
+                put(
+                    f"a quote {name} cell {column}",
+                    ",".join([*cells[:column], new, *cells[column + 1 :]]),
+                )
+            put(
+                f"a delimiter before cell {column}",
+                ",".join([*cells[:column], "", *cells[column:]]),
+            )
             if column:
-                put(f"no delimiter before cell {column}", ",".join([*cells[: column - 1], cells[column - 1] + cell, *cells[column + 1 :]]))
-                put(f"another delimiter before cell {column}", ",".join(cells[:column]) + ";" + ",".join(cells[column:]))
+                put(
+                    f"no delimiter before cell {column}",
+                    ",".join(
+                        [*cells[: column - 1], cells[column - 1] + cell, *cells[column + 1 :]]
+                    ),
+                )
+                put(
+                    f"another delimiter before cell {column}",
+                    ",".join(cells[:column]) + ";" + ",".join(cells[column:]),
+                )
         line = ",".join(cells)
         for place in [place for place, letter in enumerate(line) if letter == '"']:
             put(f"no quote at {place}", line[:place] + line[place + 1 :])
@@ -280,12 +366,20 @@ def test_no_polluted_file_is_misread(tmp_path):
         findings: list = []
         (tmp_path / "t.csv").write_bytes(text.encode())
         try:
-            table = files.columns(tmp_path / "t.csv", DataTable(source="t.csv", target="Qty"), CELLS, findings)
+            table = files.columns(
+                tmp_path / "t.csv", DataTable(source="t.csv", target="Qty"), CELLS, findings
+            )
         except DataError as error:
             assert error.hint, name
             continue
-        rows_read = [tuple("" if cell is None else cell for cell in row.values()) for row in table.to_pylist()]
-        read_right += rows_read == [tuple(cell.replace("\r\n", "\n") for cell in row) for row in expected] or rows_read == expected
+        rows_read = [
+            tuple("" if cell is None else cell for cell in row.values())
+            for row in table.to_pylist()
+        ]
+        read_right += (
+            rows_read == [tuple(cell.replace("\r\n", "\n") for cell in row) for row in expected]
+            or rows_read == expected
+        )
         if not findings and rows_read != expected:
             misread.append(name)
     assert misread == []
@@ -312,7 +406,9 @@ def test_what_is_wrong_is_named_by_its_line_or_put_aside(tmp_path, text, line, s
     sound = text.rstrip("\n") + "\n" + "7,8,p\n8,9,q\n" * 20
     if "never closed" in said:
         sound = text + "7,8,p\n8,9,q\n" * 20
-    table, findings = read(tmp_path / "t.csv", sound, bad_rows="quarantine", columns={"a": ColumnTable(type="text")})
+    table, findings = read(
+        tmp_path / "t.csv", sound, bad_rows="quarantine", columns={"a": ColumnTable(type="text")}
+    )
     assert [finding.id for finding in findings] == ["data.bad-rows"]
     assert findings[0].location.startswith(f"lines {line}")
     assert table["y"].to_pylist()[-40:] == ["p", "q"] * 20
@@ -339,19 +435,32 @@ def test_a_table_in_memory_becomes_a_project_that_reads_what_a_file_would_give(t
         assert project.config.data.source == "data/table.parquet"
         assert path.stat().st_mode & 0o777 == 0o600
         table = source.read(path, project.config.data)[0]
-        assert table.column_names == [*expected.column_names, *(["index"] if kind == "pandas index" else [])]
+        assert table.column_names == [
+            *expected.column_names,
+            *(["index"] if kind == "pandas index" else []),
+        ]
         assert table.select(expected.column_names).equals(expected)
 
 
-def test_a_project_is_created_of_a_path_and_nothing_stays_behind_where_the_table_is_refused(tmp_path):
+def test_a_project_is_created_of_a_path_and_nothing_stays_behind_where_the_table_is_refused(
+    tmp_path,
+):
     path = tmp_path / "t.csv"
     path.write_text(rows(";", ","))
     project = casemate.create(path, target="y", folder=tmp_path / "p", null_values=["", "?"])
     assert casemate.open(tmp_path / "p").root == project.root
-    assert (project.config.data.delimiter, project.config.data.decimal, project.config.data.null_values) == (";", ",", ["", "?"])
+    assert (
+        project.config.data.delimiter,
+        project.config.data.decimal,
+        project.config.data.null_values,
+    ) == (";", ",", ["", "?"])
     for table, options, said in (
         (arrow(), {"target": "z"}, "no column 'z'"),
-        (arrow().append_column("l", pa.array([[1]] * ROWS)), {"target": "y"}, "column 'l' is nested"),
+        (
+            arrow().append_column("l", pa.array([[1]] * ROWS)),
+            {"target": "y"},
+            "column 'l' is nested",
+        ),
         ({"y": [1]}, {"target": "y"}, "a dict is no table"),
         (path, {"target": "y", "sep": ";"}, "there is no option 'sep'"),
     ):
@@ -371,7 +480,8 @@ def test_several_files_are_one_table_in_the_order_of_their_names(tmp_path):
     options = DataTable(source=["t/a.csv", "t/b.csv"], target="y")
     assert is_whole(source.read(files.place(tmp_path, options.source), options)[0])
     (tmp_path / "t" / "b.csv").write_text(
-        "ward,pressure,age,y\n" + "".join(f"{w},{p},{a},{y}" for a, p, w, y in (one.split(",") for one in lines[21:]))
+        "ward,pressure,age,y\n"
+        + "".join(f"{w},{p},{a},{y}" for a, p, w, y in (one.split(",") for one in lines[21:]))
     )
     assert is_whole(read(tmp_path / "t")[0])
     (tmp_path / "t" / "c.csv").write_text("age,weight,ward,y\n1,2,w1,ill\n")
@@ -391,9 +501,14 @@ def test_a_code_that_looks_like_a_number_in_one_file_only_is_text_in_all(tmp_pat
 def test_parquet_parts_of_a_folder_may_differ_in_the_width_of_numbers_and_not_in_kind(tmp_path):
     (tmp_path / "t").mkdir()
     for name, kind in (("0.parquet", pa.int32()), ("1.parquet", pa.float64())):
-        pq.write_table(pa.table({"x": pa.array([1, 2], kind), "y": ["p", "q"]}), tmp_path / "t" / name)
+        pq.write_table(
+            pa.table({"x": pa.array([1, 2], kind), "y": ["p", "q"]}), tmp_path / "t" / name
+        )
     assert read(tmp_path / "t")[0]["x"].to_pylist() == [1.0, 2.0] * 2
-    pq.write_table(pa.table({"x": pa.array([0, 1], pa.timestamp("s")), "y": ["p", "q"]}), tmp_path / "t" / "2.parquet")
+    pq.write_table(
+        pa.table({"x": pa.array([0, 1], pa.timestamp("s")), "y": ["p", "q"]}),
+        tmp_path / "t" / "2.parquet",
+    )
     with pytest.raises(DataError, match="column 'x' is of another type"):
         read(tmp_path / "t")
 
@@ -414,21 +529,31 @@ def test_which_table_or_sheet_is_asked_where_there_are_several(tmp_path):
 def test_an_sqlite_column_of_several_kinds_is_text_and_nothing_is_rounded(tmp_path):
     with sqlite3.connect(tmp_path / "t.db") as base:
         base.execute("CREATE TABLE t (code, big INTEGER, y)")
-        base.executemany("INSERT INTO t VALUES (?, ?, ?)", [("007", 2**60 + 1, "p"), (8, 2**60 + 3, "q"), (1.5, None, "p")])
+        base.executemany(
+            "INSERT INTO t VALUES (?, ?, ?)",
+            [("007", 2**60 + 1, "p"), (8, 2**60 + 3, "q"), (1.5, None, "p")],
+        )
     base.close()
-    table, _ = read(tmp_path / "t.db", columns={"code": ColumnTable(type="category"), "big": ColumnTable(type="category")})
+    table, _ = read(
+        tmp_path / "t.db",
+        columns={"code": ColumnTable(type="category"), "big": ColumnTable(type="category")},
+    )
     assert table["code"].to_pylist() == ["007", "8", "1.5"]
     assert table["big"].to_pylist() == [str(2**60 + 1), str(2**60 + 3), None]
 
 
 @pytest.fixture
 def book():
-    pytest.importorskip("python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"')
+    pytest.importorskip(
+        "python_calamine", reason='no reader of spreadsheets: pip install "casemate[spreadsheets]"'
+    )
     openpyxl = pytest.importorskip("openpyxl", reason="nothing that writes a workbook")
     made = openpyxl.Workbook()
     made.active.append(["code", "when", "x", "y"])
     for row in range(6):
-        made.active.append([f"00{row}", datetime.datetime(2024, 1, row + 1), row or None, "pq"[row % 2]])  # noqa: DTZ001
+        made.active.append(
+            [f"00{row}", datetime.datetime(2024, 1, row + 1), row or None, "pq"[row % 2]]  # noqa: DTZ001
+        )
     return made
 
 
@@ -436,11 +561,15 @@ def test_a_sheet_keeps_codes_dates_and_gaps(tmp_path, book):
     book.save(tmp_path / "t.xlsx")
     table = files.columns(tmp_path / "t.xlsx", DataTable(source="", target="y"), (), [])
     assert table["code"].to_pylist() == [f"00{row}" for row in range(6)]
-    assert str(table["when"].type).startswith("timestamp") or str(table["when"].type).startswith("date")
+    assert str(table["when"].type).startswith("timestamp") or str(table["when"].type).startswith(
+        "date"
+    )
     assert table["x"].to_pylist() == [None, 1, 2, 3, 4, 5]
 
 
-def test_merged_cells_second_sheets_and_formulas_without_a_result_are_refused_by_name(tmp_path, book):
+def test_merged_cells_second_sheets_and_formulas_without_a_result_are_refused_by_name(
+    tmp_path, book
+):
     book.create_sheet("other").append(["a"])
     book["other"].append([1])
     book.save(tmp_path / "t.xlsx")
@@ -545,14 +674,21 @@ def test_names_are_cleaned_and_told_and_equal_ones_left_alone(tmp_path):
 
 
 def test_integers_of_128_bits_in_duckdb_keep_every_digit_or_are_refused(tmp_path):
-    duckdb = pytest.importorskip("duckdb", reason='no reader of DuckDB files: pip install "casemate[duckdb]"')
+    duckdb = pytest.importorskip(
+        "duckdb", reason='no reader of DuckDB files: pip install "casemate[duckdb]"'
+    )
     for number, kept in ((2**100, True), (2**128 - 1, False)):
         (tmp_path / "t").unlink(missing_ok=True)
         with duckdb.connect(str(tmp_path / "t")) as base:
-            base.execute(f"CREATE TABLE t AS SELECT {number}::UHUGEINT AS code, {2**90}::HUGEINT AS signed, 'p' AS y")
+            base.execute(
+                f"CREATE TABLE t AS SELECT {number}::UHUGEINT AS code, {2**90}::HUGEINT AS signed,"
+                " 'p' AS y"
+            )
         kinds = {name: ColumnTable(type="category") for name in ("code", "signed")}
         if kept:
-            assert read(tmp_path / "t", columns=kinds)[0].to_pylist() == [{"code": str(number), "signed": str(2**90), "y": "p"}]
+            assert read(tmp_path / "t", columns=kinds)[0].to_pylist() == [
+                {"code": str(number), "signed": str(2**90), "y": "p"}
+            ]
         else:
             with pytest.raises(DataError, match="DECIMAL"):
                 read(tmp_path / "t", columns=kinds)

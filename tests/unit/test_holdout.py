@@ -27,7 +27,12 @@ from casemate.stages.data.stage import examine
 def noisy(count=900, seed=0):
     """A table whose labels are often the unlikely ones: those are what a label screen dislikes."""
     generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"a": generator.standard_normal(count).round(4), "b": generator.standard_normal(count).round(4)})
+    frame = pd.DataFrame(
+        {
+            "a": generator.standard_normal(count).round(4),
+            "b": generator.standard_normal(count).round(4),
+        }
+    )
     frame["ill"] = (2.5 * frame["a"] + generator.logistic(size=count) > 0).astype(int)
     return frame
 
@@ -37,7 +42,9 @@ def looked_at(root, frame, *overrides):
     if frame is not None:
         frame.to_csv(root.parent / "study.csv", index=False)
     project = casemate.open(root)
-    project.config = configuration.load(root / "casemate.toml", ["screen.triggers=false", "screen.cap=1.0", *overrides])
+    project.config = configuration.load(
+        root / "casemate.toml", ["screen.triggers=false", "screen.cap=1.0", *overrides]
+    )
     return examine(data_tools(runs.run_context(project)))
 
 
@@ -51,7 +58,10 @@ def plain(study):
     return looked_at(study, noisy())
 
 
-@pytest.mark.parametrize("setting", ['screen.quarantine="exclude"', 'screen.exclude=["label-noise","outlier","neighbours"]'])
+@pytest.mark.parametrize(
+    "setting",
+    ['screen.quarantine="exclude"', 'screen.exclude=["label-noise","outlier","neighbours"]'],
+)
 def test_what_a_screen_dislikes_is_left_out_of_training_only(study, plain, setting):
     found = looked_at(study, noisy(), setting)
     assert found.excluded.sum() > 5
@@ -70,7 +80,10 @@ def test_by_default_nothing_is_left_out_that_nobody_has_looked_at(plain):
     ("change", "overrides"),
     [
         (lambda frame: frame.assign(ill=1 - frame["ill"]), ()),
-        (lambda frame: frame.assign(ill=frame["ill"].sample(frac=1, random_state=3).to_numpy()), ()),
+        (
+            lambda frame: frame.assign(ill=frame["ill"].sample(frac=1, random_state=3).to_numpy()),
+            (),
+        ),
         (lambda frame: pd.concat([frame, noisy(300, 9)], ignore_index=True), ()),
         (lambda frame: frame, ("train.seed=5",)),
         (lambda frame: frame, ("train.folds=3", "screen.label_noise=false")),
@@ -102,14 +115,18 @@ def test_keys_that_are_rotated_move_no_row(dropped, monkeypatch):
 def dropped(home, tmp_path_factory):
     """A project whose steward dropped hold-out and training rows; with the run before."""
     project = project_of(
-        tmp_path_factory.mktemp("dropped") / "study", noisy(), gates='roc_auc = { min = 0.5, no_worse_than = "previous", margin = 0.2 }\n'
+        tmp_path_factory.mktemp("dropped") / "study",
+        noisy(),
+        gates='roc_auc = { min = 0.5, no_worse_than = "previous", margin = 0.2 }\n',
     )
     first = project.run()
     rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
     held = np.flatnonzero(rows._split["holdout"])
     wrong = held[((noisy()["a"] > 0) != (noisy()["ill"] == 1)).to_numpy()[held]][:15]
     trained = np.flatnonzero(~rows._split["holdout"])[:4]
-    project.datasets["study"].review([*map(int, wrong), *map(int, trained)], "dropped", "typed in wrongly")
+    project.datasets["study"].review(
+        [*map(int, wrong), *map(int, trained)], "dropped", "typed in wrongly"
+    )
     return project, first, casemate.open(project.root).run()
 
 
@@ -118,9 +135,15 @@ def test_what_a_person_takes_out_of_the_hold_out_is_named_and_both_figures_are_s
     record = project.datasets["study"].record
     assert (record.dropped, record.excluded) == (15, 19)
     assert record.holdout == first.assessment.rows - 15 == second.assessment.rows
-    without, with_ = second.assessment.metrics["accuracy"].value, second.assessment.with_dropped["accuracy"].value
+    without, with_ = (
+        second.assessment.metrics["accuracy"].value,
+        second.assessment.with_dropped["accuracy"].value,
+    )
     assert without > with_ + 0.03  # rows that the model gets wrong were taken out
-    assert any(finding.id == "assess.dropped" and "15 hold-out rows" in finding.message for finding in second.assessment.findings)
+    assert any(
+        finding.id == "assess.dropped" and "15 hold-out rows" in finding.message
+        for finding in second.assessment.findings
+    )
     card = (second.folder / "4-release" / "model-card.md").read_text()
     assert f"{record.holdout} hold-out rows, chosen by a keyed hash of each row" in card
     assert "15 more were taken out by a person's decision" in card
@@ -151,7 +174,9 @@ def test_of_a_model_that_was_divided_otherwise_only_rows_that_it_never_saw_count
     sealed = project.objects.put(_stream(other._split))
     unseen = rows.unseen_by(structs.replace(old, split=sealed))
     assert np.array_equal(unseen, drawn[kept])
-    wider = structs.replace(before, sides=Sides(rule="hash", share=0.1, by=before.sides.by, key=before.sides.key))
+    wider = structs.replace(
+        before, sides=Sides(rule="hash", share=0.1, by=before.sides.by, key=before.sides.key)
+    )
     assert rows.unseen_by(wider) is not None
 
 
@@ -165,9 +190,18 @@ def test_of_a_model_whose_rows_are_gone_nothing_is_known_to_be_unseen(dropped):
 
 def comparison(tmp_path, count, unseen):
     """A measurement against a model before that cannot be loaded, on `count` hold-out rows."""
-    schema = Schema(target="ill", classes=["0", "1"], columns=[ColumnSchema(name="a", type="number")])
-    before = {"reference": "study@1", "schema": msgspec.to_builtins(schema), "order": [], "own": True}
-    work = Work({"previous": before, "inputs": str(tmp_path), "schema": msgspec.to_builtins(schema)}, None)
+    schema = Schema(
+        target="ill", classes=["0", "1"], columns=[ColumnSchema(name="a", type="number")]
+    )
+    before = {
+        "reference": "study@1",
+        "schema": msgspec.to_builtins(schema),
+        "order": [],
+        "own": True,
+    }
+    work = Work(
+        {"previous": before, "inputs": str(tmp_path), "schema": msgspec.to_builtins(schema)}, None
+    )
     work.samples = [Sample(noisy(count)[["a"]], noisy(count)["ill"].to_numpy())]
     work.tables = [pa.table({"a": np.zeros(count), UNSEEN: unseen})]
     with pytest.raises(Exception) as raised:
@@ -176,7 +210,9 @@ def comparison(tmp_path, count, unseen):
 
 
 def test_a_comparison_that_fails_leaves_no_gate_open_that_asks_for_one(tmp_path):
-    """Gates go by whether there was a model to compare with; one that could not be loaded, or takes other features, is one."""
+    """Gates go by whether there was a model to compare with; one that could not be loaded, or takes
+    other features, is one.
+    """
     work, _ = comparison(tmp_path, 200, np.ones(200, dtype=bool))
     assert work.found == {"previous": "study@1"}
 

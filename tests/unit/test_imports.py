@@ -1,4 +1,6 @@
-"""What a command waits for: lists are shown without the libraries that read tables, train or draw."""
+"""What a command waits for: lists are shown without the libraries that read tables, train
+or draw.
+"""
 
 import subprocess
 import sys
@@ -6,8 +8,9 @@ import sys
 import pytest
 
 HEAVY = {
-    "alembic", "cleanlab", "cyclonedx", "fsspec", "httptools", "jinja2", "matplotlib", "numpy", "onnx", "onnxruntime", "optuna", "pandas", "pint",
-    "prometheus_client", "pyarrow", "scipy", "skl2onnx", "sklearn", "skops", "tomlkit", "torch", "uvicorn", "webauthn",
+    "alembic", "cleanlab", "cyclonedx", "fsspec", "httptools", "jinja2", "matplotlib", "numpy",
+    "onnx", "onnxruntime", "optuna", "pandas", "pint", "prometheus_client", "pyarrow", "scipy",
+    "skl2onnx", "sklearn", "skops", "tomlkit", "torch", "uvicorn", "webauthn",
 }  # fmt: skip
 SCRIPT = """
 import gc, sys
@@ -19,7 +22,12 @@ print(*sorted({{name.partition(".")[0] for name in sys.modules}}), file=sys.stde
 
 def loaded(code: str, *words: object) -> set[str]:
     """The top-level modules that are there after `code`."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT.format(code=code), *map(str, words)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(code=code), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return set(done.stderr.split())
 
@@ -37,16 +45,30 @@ def loaded(code: str, *words: object) -> set[str]:
     ],
 )
 def test_what_only_lists_imports_nothing_that_reads_tables_trains_or_draws(clinic, words):
-    code = "from casemate.cli import main\ntry:\n    assert main(sys.argv[1:]) == 0\nexcept SystemExit as end:\n    assert not end.code"
-    assert loaded(code, *words, *([] if words == ("--version",) else ["--config", clinic])) & HEAVY == set()
+    code = (
+        "from casemate.cli import main\ntry:\n    assert main(sys.argv[1:]) == 0\nexcept SystemExit"
+        " as end:\n    assert not end.code"
+    )
+    assert (
+        loaded(code, *words, *([] if words == ("--version",) else ["--config", clinic])) & HEAVY
+        == set()
+    )
 
 
 def test_an_opened_project_has_imported_nothing_that_reads_tables_trains_or_draws(clinic):
     assert (
-        loaded("import casemate; project = casemate.open(sys.argv[1]); print(project, project.models, project.config.project)", clinic) & HEAVY
+        loaded(
+            "import casemate; project = casemate.open(sys.argv[1]); print(project, project.models,"
+            " project.config.project)",
+            clinic,
+        )
+        & HEAVY
         == set()
     )
 
 
 def test_the_package_by_itself_imports_no_library_at_all():
-    assert loaded("import casemate; casemate.__version__") - sys.stdlib_module_names - {"casemate", "__main__"} <= loaded("pass")
+    assert loaded("import casemate; casemate.__version__") - sys.stdlib_module_names - {
+        "casemate",
+        "__main__",
+    } <= loaded("pass")

@@ -1,4 +1,6 @@
-"""What an installation without extras can do, what it says of the rest, and what is imported for it."""
+"""What an installation without extras can do, what it says of the rest, and what is imported for
+it.
+"""
 
 import ast
 import json
@@ -27,20 +29,46 @@ POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios",
 
 
 def executed(*words: object, **more: object) -> subprocess.CompletedProcess:
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, **more)
+    return subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, check=False, **more
+    )
 
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory):
-    """A new environment with casemate and what pip takes along without extras, as an outsider installs it."""
+    """A new environment with casemate and what pip takes along without extras, as an outsider
+    installs it.
+    """
     folder = tmp_path_factory.mktemp("light")
     if executed(TOOLS / "uv", "pip", "compile", "--quiet", "-", input="msgspec").returncode:
         pytest.skip("no package index is reached from here")
-    wheel = executed(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, ROOT)
+    wheel = executed(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        folder,
+        ROOT,
+    )
     assert wheel.returncode == 0, wheel.stderr
     (built,) = folder.glob("*.whl")
-    assert executed(TOOLS / "uv", "venv", "--quiet", "--python", sys.executable, folder / "env").returncode == 0
-    words = ("--python", folder / "env/bin/python", "--constraint", ROOT / "requirements/core.txt", built)
+    assert (
+        executed(
+            TOOLS / "uv", "venv", "--quiet", "--python", sys.executable, folder / "env"
+        ).returncode
+        == 0
+    )
+    words = (
+        "--python",
+        folder / "env/bin/python",
+        "--constraint",
+        ROOT / "requirements/core.txt",
+        built,
+    )
     done = executed(TOOLS / "uv", "pip", "install", "--quiet", *words)
     assert done.returncode == 0, done.stderr
     return folder / "env"
@@ -55,7 +83,9 @@ def test_an_outsiders_installation_is_five_packages_and_small(light):
     assert size <= MOST_MEGABYTES * 1024 * 1024, size
 
 
-def test_an_outsider_verifies_a_model_evidence_a_table_a_log_and_a_proof_and_sees_what_was_changed(light, clinic, tmp_path):
+def test_an_outsider_verifies_a_model_evidence_a_table_a_log_and_a_proof_and_sees_what_was_changed(
+    light, clinic, tmp_path
+):
     project = casemate.open(clinic)
     project.models["wdbc"].export(tmp_path / "out")
     (tmp_path / "proof").write_bytes(project.log.prove(0))
@@ -63,15 +93,38 @@ def test_an_outsider_verifies_a_model_evidence_a_table_a_log_and_a_proof_and_see
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def verify(path):
-        return executed(light / "bin/casemate", "verify", path, "--key", keys, "--format", "json", cwd=tmp_path, env=environment)
+        return executed(
+            light / "bin/casemate",
+            "verify",
+            path,
+            "--key",
+            keys,
+            "--format",
+            "json",
+            cwd=tmp_path,
+            env=environment,
+        )
 
-    (run,), (table,) = (clinic / ".casemate/runs").glob("*"), (clinic / ".casemate/datasets/wdbc").glob("*")
-    things = {"model": tmp_path / "out", "evidence": run, "data set": table, "audit log": clinic / ".casemate/audit", "entry": tmp_path / "proof"}
+    (run,), (table,) = (
+        (clinic / ".casemate/runs").glob("*"),
+        (clinic / ".casemate/datasets/wdbc").glob("*"),
+    )
+    things = {
+        "model": tmp_path / "out",
+        "evidence": run,
+        "data set": table,
+        "audit log": clinic / ".casemate/audit",
+        "entry": tmp_path / "proof",
+    }
     for kind, path in things.items():
         done = verify(path)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["kind"] == kind
-    for path in (tmp_path / "out/model/model.json", next(run.glob("*/*.json")), next(table.glob("*.parquet"))):
+    for path in (
+        tmp_path / "out/model/model.json",
+        next(run.glob("*/*.json")),
+        next(table.glob("*.parquet")),
+    ):
         with path.open("ab") as file:
             file.write(b"x")
     for kind in ("model", "evidence", "data set"):
@@ -99,29 +152,54 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
     for verb in VERBS.keys() - {"verify", "config"}:
         done = executed(light / "bin/casemate", verb, *words.get(verb, []), cwd=clinic)
         assert done.returncode == 2, (verb, done.stdout, done.stderr)
-        extra = "serve" if "serve" in done.stderr.partition("needs")[2].partition(":")[0] else "pipeline"
-        assert f"casemate {verb} needs casemate[{extra}]: pip install 'casemate[{extra}]'" in done.stderr, (verb, done.stderr)
+        extra = (
+            "serve"
+            if "serve" in done.stderr.partition("needs")[2].partition(":")[0]
+            else "pipeline"
+        )
+        assert (
+            f"casemate {verb} needs casemate[{extra}]: pip install 'casemate[{extra}]'"
+            in done.stderr
+        ), (verb, done.stderr)
         assert "Traceback" not in done.stderr
     for name in ("open", "create", "Project"):
         done = executed(light / "bin/python", "-c", f"import casemate; casemate.{name}")
-        assert f"ImportError: casemate.{name} needs casemate[pipeline]: pip install 'casemate[pipeline]'" in done.stderr
+        assert (
+            f"ImportError: casemate.{name} needs casemate[pipeline]: pip install"
+            " 'casemate[pipeline]'" in done.stderr
+        )
 
 
 @pytest.mark.parametrize("platform", ["linux", "macos", "windows"])
 def test_wheels_of_what_the_verifier_needs_are_there_for_every_system(platform, light):
-    words = ("--quiet", "--no-header", "--only-binary", ":all:", "--constraint", "requirements/core.txt", "--python-platform", platform)
-    done = executed(TOOLS / "uv", "pip", "compile", *words, "--no-annotate", "pyproject.toml", cwd=ROOT)
+    words = (
+        "--quiet",
+        "--no-header",
+        "--only-binary",
+        ":all:",
+        "--constraint",
+        "requirements/core.txt",
+        "--python-platform",
+        platform,
+    )
+    done = executed(
+        TOOLS / "uv", "pip", "compile", *words, "--no-annotate", "pyproject.toml", cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert {line.partition("==")[0] for line in done.stdout.split()} >= {"cryptography", "msgspec"}
 
 
 def test_the_verifier_imports_nothing_but_cryptography_and_msgspec():
-    script = "import sys, casemate.cli.verify, casemate.verify, casemate.cli; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    script = (
+        "import sys, casemate.cli.verify, casemate.verify, casemate.cli;"
+        " print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    )
     done = executed(
         sys.executable,
         "-S",
         "-c",
-        f"import sys; sys.path.append({sysconfig.get_path('purelib')!r}); sys.path.append({str(ROOT / 'src')!r})\n" + script,
+        f"import sys; sys.path.append({sysconfig.get_path('purelib')!r});"
+        f" sys.path.append({str(ROOT / 'src')!r})\n" + script,
     )
     assert done.returncode == 0, done.stderr
     strangers = set(done.stdout.split()) - sys.stdlib_module_names - {"casemate", "__main__", "org"}
@@ -129,7 +207,9 @@ def test_the_verifier_imports_nothing_but_cryptography_and_msgspec():
 
 
 def test_the_verifier_needs_no_module_that_windows_lacks(clinic):
-    """The system's own modules are imported first; from then on Python says that it runs on Windows."""
+    """The system's own modules are imported first; from then on Python says that it runs on
+    Windows.
+    """
     script = f"""
 import sys, argparse, importlib, pathlib, shutil, tempfile, subprocess, cryptography.x509, cryptography.hazmat.primitives.asymmetric.mldsa, msgspec
 for name in {POSIX!r}: sys.modules[name] = None
@@ -138,12 +218,23 @@ from casemate.cli import main
 sys.exit(main(sys.argv[1:]))
 """
     for path in (".casemate/audit", next((clinic / ".casemate/runs").glob("*"))):
-        done = executed(sys.executable, "-c", script, "verify", clinic / path, "--key", clinic / ".casemate/public")
+        done = executed(
+            sys.executable,
+            "-c",
+            script,
+            "verify",
+            clinic / path,
+            "--key",
+            clinic / ".casemate/public",
+        )
         assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_run_needs_neither_the_gateways_modules_nor_those_of_pictures(fresh):
-    script = f"import sys\nfor name in {EXTRAS['serve'] + EXTRAS['plots']!r}: sys.modules[name] = None\nfrom casemate.cli import main; sys.exit(main(sys.argv[1:]))"
+    script = (
+        f"import sys\nfor name in {EXTRAS['serve'] + EXTRAS['plots']!r}: sys.modules[name] ="
+        " None\nfrom casemate.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     done = executed(sys.executable, "-c", script, "run", "--config", fresh)
     assert done.returncode == 0, done.stderr
     assert list(fresh.glob(".casemate/runs/*/*.dsse.json"))
@@ -161,38 +252,74 @@ def imported() -> dict[str, set[str]]:
     for path in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            names += (
+                [node.module]
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level
+                else []
+            )
             for name in names:
-                found.setdefault(name.partition(".")[0], set()).add(path.relative_to(ROOT / "src").as_posix())
-    return {name: files for name, files in found.items() if name not in sys.stdlib_module_names | {"casemate"}}
+                found.setdefault(name.partition(".")[0], set()).add(
+                    path.relative_to(ROOT / "src").as_posix()
+                )
+    return {
+        name: files
+        for name, files in found.items()
+        if name not in sys.stdlib_module_names | {"casemate"}
+    }
 
 
 def required(extra: str | None) -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
-    names = {"".join(character if character.isalnum() or character in "-_." else " " for character in line).split()[0] for line in lines}
+    names = {
+        "".join(
+            character if character.isalnum() or character in "-_." else " " for character in line
+        ).split()[0]
+        for line in lines
+    }
     return {name.lower().replace("_", "-") for name in names} - {"casemate"}
 
 
 def test_the_list_of_modules_is_that_of_the_extras():
-    of = {module: {name.lower().replace("_", "-") for name in names} for module, names in packages_distributions().items()}
+    of = {
+        module: {name.lower().replace("_", "-") for name in names}
+        for module, names in packages_distributions().items()
+    }
     for extra, modules in EXTRAS.items():
-        assert set().union(*(of[module] & required(extra) for module in modules)) == required(extra), extra
+        assert set().union(*(of[module] & required(extra) for module in modules)) == required(
+            extra
+        ), extra
         assert [module for module in modules if not of[module] & required(extra)] == []
 
 
 def test_every_module_from_outside_that_the_code_imports_belongs_to_an_extra():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
     declared = required(None).union(*(required(extra) for extra in extras if extra != "dev"))
-    of = {module: {name.lower().replace("_", "-") for name in names} for module, names in packages_distributions().items()}
+    of = {
+        module: {name.lower().replace("_", "-") for name in names}
+        for module, names in packages_distributions().items()
+    }
     # By what it is a part of; torch itself is a build of the user's choice.
-    brought = {"botocore": "boto3", "joblib": "scikit-learn", "markupsafe": "jinja2", "requests": "hvac", "torch": "safetensors"}
+    brought = {
+        "botocore": "boto3",
+        "joblib": "scikit-learn",
+        "markupsafe": "jinja2",
+        "requests": "hvac",
+        "torch": "safetensors",
+    }
     names = {module: {brought.get(module, "")} | of.get(module, set()) for module in imported()}
     assert {module: imported()[module] for module in names if not names[module] & declared} == {}
 
 
 def test_a_missing_module_that_no_extra_brings_is_no_question_of_extras():
-    assert "casemate[pipeline]" in needed("casemate run", ModuleNotFoundError("x", name="sqlalchemy.engine")).message
-    assert isinstance(needed("casemate serve", ModuleNotFoundError("x", name="uvicorn")), ConfigError)
+    assert (
+        "casemate[pipeline]"
+        in needed("casemate run", ModuleNotFoundError("x", name="sqlalchemy.engine")).message
+    )
+    assert isinstance(
+        needed("casemate serve", ModuleNotFoundError("x", name="uvicorn")), ConfigError
+    )
     with pytest.raises(ModuleNotFoundError):
         needed("casemate run", ModuleNotFoundError("x", name="casemate.nothing"))

@@ -16,26 +16,44 @@ from joserfc import jwt as maker
 
 from casemate.config import ProviderTable, WorkloadTable
 from casemate.controls.access.identity import jwt
-from casemate.controls.access.identity.issuers import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Workloads, discover
+from casemate.controls.access.identity.issuers import (
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+    STALE_SECONDS,
+    Workloads,
+    discover,
+)
 from casemate.controls.access.identity.oidc import Provider
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 
 NOW = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)
 RSA, OTHER = (jwk.generate_key("RSA", 2048, {"kid": name, "use": "sig"}) for name in ("one", "two"))
 EC = jwk.generate_key("EC", "P-256", {"kid": "curve"})
-SHARED = jwk.import_key({"kty": "oct", "kid": "one", "k": "c2hhcmVkLXNlY3JldC1zaGFyZWQtc2VjcmV0LXNoYXJlZA"})
+SHARED = jwk.import_key(
+    {"kty": "oct", "kid": "one", "k": "c2hhcmVkLXNlY3JldC1zaGFyZWQtc2VjcmV0LXNoYXJlZA"}
+)
 ISSUER, AUDIENCE = "https://issuer.example", "casemate"
-GOOD = {"iss": ISSUER, "sub": "sa:ml:scorer", "aud": AUDIENCE, "iat": int(NOW.timestamp()), "exp": int(NOW.timestamp()) + 600}
+GOOD = {
+    "iss": ISSUER,
+    "sub": "sa:ml:scorer",
+    "aud": AUDIENCE,
+    "iat": int(NOW.timestamp()),
+    "exp": int(NOW.timestamp()) + 600,
+}
 
 
 def public(*keys):
-    return jwt.read_keys(json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode())
+    return jwt.read_keys(
+        json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
+    )
 
 
 def token(key=RSA, header=None, **changed):
     algorithm = {"RSA": "RS256", "EC": "ES256", "oct": "HS256"}[key.key_type]
     claims = {name: value for name, value in {**GOOD, **changed}.items() if value is not None}
-    return maker.encode({"alg": algorithm, "kid": key.kid, **(header or {})}, claims, key, algorithms=[algorithm])
+    return maker.encode(
+        {"alg": algorithm, "kid": key.kid, **(header or {})}, claims, key, algorithms=[algorithm]
+    )
 
 
 def check(text, keys=None, **changed):
@@ -46,7 +64,11 @@ def check(text, keys=None, **changed):
 @pytest.mark.parametrize("key", [RSA, EC])
 def test_a_good_token_is_believed(key):
     claims = check(token(key, email="a@example.org"))
-    assert (claims.subject, claims.said["email"], claims.issuer) == ("sa:ml:scorer", "a@example.org", ISSUER)
+    assert (claims.subject, claims.said["email"], claims.issuer) == (
+        "sa:ml:scorer",
+        "a@example.org",
+        ISSUER,
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +135,9 @@ ATTACKS = {
     "no signature": lambda: token().rpartition(".")[0] + ".",
     "two parts": lambda: token().rpartition(".")[0],
     "other alphabet": lambda: token().replace("-", "+").replace("_", "/") + "+",
-    "another's payload": lambda: ".".join([token().split(".")[0], token(sub="sa:root").split(".")[1], token().split(".")[2]]),
+    "another's payload": lambda: ".".join(
+        [token().split(".")[0], token(sub="sa:root").split(".")[1], token().split(".")[2]]
+    ),
     "too large": lambda: token(x="x" * 20_000),
     "empty": lambda: "",
     "deep": lambda: "[" * 10_000,
@@ -127,7 +151,16 @@ def test_attacks_on_tokens_are_refused_with_one_text(name):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": "sign"}, {"alg": "PS256"}, {"alg": "RS384"}, {"n": "AQAB"}], ids=str
+    "changed",
+    [
+        {"use": "enc"},
+        {"key_ops": ["encrypt"]},
+        {"key_ops": "sign"},
+        {"alg": "PS256"},
+        {"alg": "RS384"},
+        {"n": "AQAB"},
+    ],
+    ids=str,
 )
 def test_a_key_that_is_for_something_else_verifies_nothing(changed):
     key = {**RSA.as_dict(private=False), **changed}
@@ -146,7 +179,12 @@ def test_keys_that_cannot_be_told_apart_verify_nothing():
         check(maker.encode({"alg": "RS256"}, GOOD, RSA), public(RSA, OTHER))
 
 
-@given(st.text(max_size=60) | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}", fullmatch=True))
+@given(
+    st.text(max_size=60)
+    | st.from_regex(
+        r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}", fullmatch=True
+    )
+)
 def test_hostile_texts_are_refused_without_a_fault(text):
     with pytest.raises(AccessDenied):
         check(text)
@@ -158,7 +196,13 @@ def test_hostile_texts_are_refused_without_a_fault(text):
         st.none() | st.booleans() | st.integers() | st.text(max_size=8),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["keys", "kty", "kid", "n", "e", "crv", "x", "use", "key_ops", "alg"]), inner, max_size=5)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["keys", "kty", "kid", "n", "e", "crv", "x", "use", "key_ops", "alg"]
+                ),
+                inner,
+                max_size=5,
+            )
         ),
         max_leaves=12,
     )
@@ -206,7 +250,10 @@ class Issuer:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def offer(self, *keys):
-        self.documents["/keys"] = (200, json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode())
+        self.documents["/keys"] = (
+            200,
+            json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode(),
+        )
 
     def configure(self, **changed):
         self.documents["/.well-known/openid-configuration"] = (
@@ -240,7 +287,9 @@ class Time:
 @pytest.fixture
 def trusted(issuer, tmp_path):
     def made(**changed):
-        table = msgspec.convert({"issuer": issuer.url, "services": {"sa:ml:scorer": "ward-7"}, **changed}, WorkloadTable)
+        table = msgspec.convert(
+            {"issuer": issuer.url, "services": {"sa:ml:scorer": "ward-7"}, **changed}, WorkloadTable
+        )
         time = Time()
         return Workloads({"cluster": table}, tmp_path, time, 5.0, time), time
 
@@ -257,7 +306,13 @@ def test_a_workload_stands_for_the_service_that_the_configuration_names(issuer, 
         workloads.authenticate(of(issuer))  # before any key is there
     assert workloads.refresh() == []
     assert workloads.authenticate(of(issuer))[0] == "ward-7"
-    for other in (of(issuer, sub="sa:ml:other"), of(issuer, aud="kube-apiserver"), token(), of(issuer, OTHER), of(issuer, exp=None)):
+    for other in (
+        of(issuer, sub="sa:ml:other"),
+        of(issuer, aud="kube-apiserver"),
+        token(),
+        of(issuer, OTHER),
+        of(issuer, exp=None),
+    ):
         with pytest.raises(AccessDenied, match="^the token is not valid$"):
             workloads.authenticate(other)
 
@@ -309,13 +364,33 @@ def test_keys_come_from_a_file_or_an_address_too(issuer, trusted, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "fault", "text"),
     [
-        (lambda i: i.configure(issuer="https://evil.example"), ConfigError, "says that the issuer is"),
+        (
+            lambda i: i.configure(issuer="https://evil.example"),
+            ConfigError,
+            "says that the issuer is",
+        ),
         (lambda i: i.configure(jwks_uri="http://evil.example/keys"), ConfigError, "not https"),
         (lambda i: i.configure(jwks_uri=7), ConfigError, "not the configuration"),
         (lambda i: i.documents.clear(), BackendError, "answered 404"),
-        (lambda i: i.documents.update({"/.well-known/openid-configuration": (200, b"{" * 600_000)}), BackendError, "larger than"),
-        (lambda i: i.documents.update({"/.well-known/openid-configuration": (302, b"")}), BackendError, "answered 302"),
-        (lambda i: i.documents.update({"/.well-known/openid-configuration": (200, b"\xff<html>")}), ConfigError, "not the configuration"),
+        (
+            lambda i: i.documents.update(
+                {"/.well-known/openid-configuration": (200, b"{" * 600_000)}
+            ),
+            BackendError,
+            "larger than",
+        ),
+        (
+            lambda i: i.documents.update({"/.well-known/openid-configuration": (302, b"")}),
+            BackendError,
+            "answered 302",
+        ),
+        (
+            lambda i: i.documents.update(
+                {"/.well-known/openid-configuration": (200, b"\xff<html>")}
+            ),
+            ConfigError,
+            "not the configuration",
+        ),
     ],
 )
 def test_a_hostile_configuration_of_an_issuer_is_refused(issuer, edit, fault, text):
@@ -330,7 +405,11 @@ def test_a_hostile_configuration_of_an_issuer_is_refused(issuer, edit, fault, te
 @pytest.fixture
 def login(issuer, tmp_path):
     def made(**changed):
-        configured = {"authorization_endpoint": f"{issuer.url}/auth", "token_endpoint": f"{issuer.url}/token", **changed}
+        configured = {
+            "authorization_endpoint": f"{issuer.url}/auth",
+            "token_endpoint": f"{issuer.url}/token",
+            **changed,
+        }
         issuer.configure(**configured)
         table = msgspec.convert({"issuer": issuer.url, "client": "casemate"}, ProviderTable)
         return Provider("local", table, tmp_path, Time(), str, 5.0)
@@ -341,7 +420,10 @@ def login(issuer, tmp_path):
 def test_a_provider_that_offers_only_weaker_pkce_is_not_used(login):
     with pytest.raises(ConfigError, match="does not offer PKCE with S256"):
         login(code_challenge_methods_supported=["plain"]).begin("http://127.0.0.1:1/callback")
-    assert "code_challenge_method=S256" in login(code_challenge_methods_supported=None).begin("http://127.0.0.1:1/callback").url
+    assert (
+        "code_challenge_method=S256"
+        in login(code_challenge_methods_supported=None).begin("http://127.0.0.1:1/callback").url
+    )
 
 
 def test_what_a_provider_does_not_offer_is_named(login):
@@ -354,7 +436,9 @@ def test_what_a_provider_does_not_offer_is_named(login):
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"code": "c"}, {"state": "", "code": "c"}, {"state": "\u00e4", "code": "c"}], ids=["nothing", "no state", "empty", "not ASCII"]
+    "answer",
+    [{}, {"code": "c"}, {"state": "", "code": "c"}, {"state": "\u00e4", "code": "c"}],
+    ids=["nothing", "no state", "empty", "not ASCII"],
 )
 def test_an_answer_without_the_state_of_the_login_is_refused(login, answer):
     local = login()
@@ -371,7 +455,9 @@ def test_what_the_other_side_says_of_an_error_is_shown_only_if_it_is_a_code(logi
 
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"id_token": 7}', b"[" * 5000, b"<html>"])
-def test_a_token_endpoint_that_answers_nonsense_is_a_fault_of_the_provider(issuer, login, status, body):
+def test_a_token_endpoint_that_answers_nonsense_is_a_fault_of_the_provider(
+    issuer, login, status, body
+):
     local = login()
     issuer.documents["/token"] = (status, body)
     begun = local.begin("http://127.0.0.1:1/callback")

@@ -1,4 +1,6 @@
-"""The key store: passphrase and recovery key, rotation, destruction, migration, and what the log says about all of it."""
+"""The key store: passphrase and recovery key, rotation, destruction, migration, and what the log
+says about all of it.
+"""
 
 import base64
 import json
@@ -15,7 +17,15 @@ from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
 from casemate.controls.keys.store import KeyStore, keystore_folder, recover
 from casemate.core.blobs import FileBlobs
-from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, Error, RefusedError, VerificationError
+from casemate.core.errors import (
+    AccessDenied,
+    BackendError,
+    BusyError,
+    ConfigError,
+    Error,
+    RefusedError,
+    VerificationError,
+)
 from casemate.core.files import shared_lock
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
@@ -33,7 +43,12 @@ def own(own, monkeypatch):
 def everything(root):
     """Every file of the state and what is in it, but the log's and the catalogue's."""
     state = root / ".casemate"
-    return {path: path.read_bytes() for name in ("objects", "datasets") for path in (state / name).rglob("*") if path.is_file()}
+    return {
+        path: path.read_bytes()
+        for name in ("objects", "datasets")
+        for path in (state / name).rglob("*")
+        if path.is_file()
+    }
 
 
 def works(root, overrides=None):
@@ -70,12 +85,17 @@ def test_an_old_version_is_destroyed_once_nothing_is_under_it(own):
         rotation.destroy(project, "objects", 1)
     rotation.rotate(project, ["objects"], resume=True)
     rotation.destroy(project, "objects", 1)
-    assert [version.state for version in project.keystore.provider.versions()["objects"]] == ["destroyed", "active"]
+    assert [version.state for version in project.keystore.provider.versions()["objects"]] == [
+        "destroyed",
+        "active",
+    ]
     works(own)
 
 
 @pytest.mark.parametrize("at", [1, 2, 5, 7])
-def test_an_interrupted_rotation_leaves_a_working_project_and_is_finished_by_resume(own, monkeypatch, at):
+def test_an_interrupted_rotation_leaves_a_working_project_and_is_finished_by_resume(
+    own, monkeypatch, at
+):
     """Stopped at the `at`th wrapped key of an object."""
     real, count = FileBlobs.replace, 0
 
@@ -105,7 +125,9 @@ def test_with_compromised_keys_the_data_itself_is_encrypted_again(own):
     assert done.sealed_anew["audit log entries"] >= entries
     after = everything(own)
     assert not set(before.values()) & set(after.values())
-    assert {path for path in before if path.suffix != ".key"} == {path for path in after if path.suffix != ".key"}
+    assert {path for path in before if path.suffix != ".key"} == {
+        path for path in after if path.suffix != ".key"
+    }
     for key in PURPOSES:
         rotation.destroy(project, key, 1)
     works(own)
@@ -117,8 +139,13 @@ def test_every_use_of_a_key_is_in_the_log(own):
     project.datasets["wdbc"].to_arrow()
     entries = list(project.log.entries(start))
     unwrapped = {entry.resource for entry in entries if entry.action == "key:unwrap"}
-    assert unwrapped == {f'Key::"{key}"' for key in ("footer", "general", "sensitive", "identifier", "subjects")}
-    assert {entry.detail["for"] for entry in entries if entry.action == "key:unwrap"} == {"table wdbc", "identifiers"}
+    assert unwrapped == {
+        f'Key::"{key}"' for key in ("footer", "general", "sensitive", "identifier", "subjects")
+    }
+    assert {entry.detail["for"] for entry in entries if entry.action == "key:unwrap"} == {
+        "table wdbc",
+        "identifiers",
+    }
     assert {entry.principal for entry in entries} == {project.point.identify().principal.uid}
 
 
@@ -131,7 +158,7 @@ def test_a_refused_use_of_a_key_is_in_the_log_and_exit_code_5(own, cli):
     assert "version 1 is disabled" in answer.err
     assert "casemate keys enable objects 1" in answer.err
     assert not (own / "out").exists()
-    (*_, last) = [entry for entry in project.log.entries() if entry.action == "key:unwrap"]
+    *_, last = [entry for entry in project.log.entries() if entry.action == "key:unwrap"]
     assert (last.outcome, last.resource) == ("denied", 'Key::"objects"')
 
 
@@ -160,20 +187,34 @@ def test_the_recovery_key_sets_a_new_passphrase_and_a_mistyped_one_is_named(tmp_
     other = KeyStore.create(tmp_path / "o", "o", PASSPHRASE)
     with pytest.raises(AccessDenied, match="does not open this key store"):
         recover(tmp_path / "k", other.recovery, "a brand new passphrase")
-    for wrong in ("", "nonsense", store.recovery[:-3], store.recovery.replace("casemate-recovery-1", "x"), store.recovery.replace("A", "B", 1)):
+    for wrong in (
+        "",
+        "nonsense",
+        store.recovery[:-3],
+        store.recovery.replace("casemate-recovery-1", "x"),
+        store.recovery.replace("A", "B", 1),
+    ):
         with pytest.raises(ConfigError, match="recovery key"):
             recover(tmp_path / "k", wrong, "a brand new passphrase")
     recover(tmp_path / "k", " ".join(store.recovery.lower().split()), "a brand new passphrase")
     monkeypatch.setenv("TEST_PASSPHRASE", "a brand new passphrase")
-    again = KeyStore.open(tmp_path / "k", casemate.config.KeysTable(passphrase="env:TEST_PASSPHRASE"))
+    again = KeyStore.open(
+        tmp_path / "k", casemate.config.KeysTable(passphrase="env:TEST_PASSPHRASE")
+    )
     assert again.provider.unwrap("objects", store.provider.wrap("objects", bytes(32))) == bytes(32)
 
 
 @pytest.mark.parametrize("with_passphrase", [False, True])
-def test_every_flipped_bit_of_a_key_store_is_refused_or_harmless(tmp_path, monkeypatch, with_passphrase):
+def test_every_flipped_bit_of_a_key_store_is_refused_or_harmless(
+    tmp_path, monkeypatch, with_passphrase
+):
     """In every byte of the file one bit: it does not open, or it gives the same keys."""
     monkeypatch.setenv("TEST_PASSPHRASE", PASSPHRASE)
-    monkeypatch.setattr(slots.Kdf, "derive", lambda self, passphrase: (passphrase.encode() + self.salt + bytes(32))[:32])
+    monkeypatch.setattr(
+        slots.Kdf,
+        "derive",
+        lambda self, passphrase: (passphrase.encode() + self.salt + bytes(32))[:32],
+    )
     table = casemate.config.KeysTable(passphrase="env:TEST_PASSPHRASE") if with_passphrase else None
     store = KeyStore.create(tmp_path / "k", "k", PASSPHRASE if with_passphrase else None)
     path = tmp_path / "k" / "keystore.json"
@@ -231,8 +272,16 @@ def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(ow
     identity = keys._identity
     old = keyfile.DocumentV1(
         1,
-        {key: {n: kek.material for n, kek in versions.items()} for key, versions in keys.document.keks.items() if key != "identity"},
-        **{name: getattr(identity, name) for name in keyfile.DocumentV1.__struct_fields__ if hasattr(identity, name)},
+        {
+            key: {n: kek.material for n, kek in versions.items()}
+            for key, versions in keys.document.keks.items()
+            if key != "identity"
+        },
+        **{
+            name: getattr(identity, name)
+            for name in keyfile.DocumentV1.__struct_fields__
+            if hasattr(identity, name)
+        },
     )
     (keys.folder / "keystore.json").write_bytes(msgspec.json.encode(old))
     with pytest.raises(BackendError, match=r"casemate 0\.1"):
@@ -240,7 +289,9 @@ def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(ow
     casemate.open(own).store.upgrade()
     again = works(own)
     assert again.keystore.signer.verifier.fingerprint == keys.signer.verifier.fingerprint
-    assert {finding.location for finding in again.keystore.findings(365, again.clock.now())} == set(PURPOSES) - {"identity"}
+    assert {finding.location for finding in again.keystore.findings(365, again.clock.now())} == set(
+        PURPOSES
+    ) - {"identity"}
 
 
 def test_objects_of_casemate_0_1_are_read_and_sealed_anew_by_a_rotation(tmp_path):
@@ -261,10 +312,14 @@ def _store_as_0_1(store, keys, content):
 
     digest, data_key = sha256(content), Cobblestone256Encryptor.generate_key()
     wrapped = base64.b64encode(keys.provider.wrap("objects", data_key)).decode()
-    line = json.dumps({"key": "objects", "wrapped": wrapped, "digest": digest, "size": len(content)}).encode()
+    line = json.dumps(
+        {"key": "objects", "wrapped": wrapped, "digest": digest, "size": len(content)}
+    ).encode()
     stream = Cobblestone256Encryptor(data_key, line)
     store.blobs.path(name_of(digest)).parent.mkdir(parents=True)
-    store.blobs.path(name_of(digest)).write_bytes(MAGIC_V1 + line + b"\n" + stream.update(content) + stream.finalize())
+    store.blobs.path(name_of(digest)).write_bytes(
+        MAGIC_V1 + line + b"\n" + stream.update(content) + stream.finalize()
+    )
     return digest
 
 
@@ -316,24 +371,50 @@ def test_a_provider_that_is_away_is_exit_code_5_with_the_reason(own, cli, monkey
     assert answer.code == 5
     assert "127.0.0.1 is not available" in answer.err
     works(own)
-    answer = cli("keys", "migrate", "vault", "--address", "http://vault.example.org", "--config", own)
+    answer = cli(
+        "keys", "migrate", "vault", "--address", "http://vault.example.org", "--config", own
+    )
     assert answer.code == 2 and "https" in answer.err
 
 
 def test_a_token_without_rights_is_exit_code_5_with_the_reason(own, cli, request, monkeypatch):
     server = request.getfixturevalue("openbao")
     monkeypatch.setenv("TEST_VAULT_TOKEN", "s.no-such-token")
-    answer = cli("keys", "migrate", "vault", "--address", server.address, "--secret", "env:TEST_VAULT_TOKEN", "--config", own)
+    answer = cli(
+        "keys",
+        "migrate",
+        "vault",
+        "--address",
+        server.address,
+        "--secret",
+        "env:TEST_VAULT_TOKEN",
+        "--config",
+        own,
+    )
     assert answer.code == 5
     assert "denied" in answer.err
     works(own)
 
 
-@pytest.mark.parametrize("at", [(KeyStore, "switch"), (rotation, "_point_there"), (tables, "rewrap")])
-def test_an_interrupted_migration_is_finished_by_the_same_command(own, cli, request, monkeypatch, at):
+@pytest.mark.parametrize(
+    "at", [(KeyStore, "switch"), (rotation, "_point_there"), (tables, "rewrap")]
+)
+def test_an_interrupted_migration_is_finished_by_the_same_command(
+    own, cli, request, monkeypatch, at
+):
     server = request.getfixturevalue("openbao")
     monkeypatch.setenv("TEST_VAULT_TOKEN", server.token)
-    words = ("keys", "migrate", "vault", "--address", server.address, "--secret", "env:TEST_VAULT_TOKEN", "--config", own)
+    words = (
+        "keys",
+        "migrate",
+        "vault",
+        "--address",
+        server.address,
+        "--secret",
+        "env:TEST_VAULT_TOKEN",
+        "--config",
+        own,
+    )
     real = getattr(*at)
 
     def stop(*_):
@@ -383,7 +464,13 @@ def test_what_the_keys_verb_shows_and_refuses(own, cli):
     assert cli("keys", "enable", "sensitive", "1", "--config", own).code == 0
     rows = json.loads(cli("keys", "show", "sensitive", "--config", own, "--format", "json").out)
     assert rows[0]["state"] == "destroyed"
-    for words in (("show", "nothing"), ("rotate", "nothing"), ("destroy", "nothing", "1"), ("destroy", "objects", "1"), ("disable", "objects", "9")):
+    for words in (
+        ("show", "nothing"),
+        ("rotate", "nothing"),
+        ("destroy", "nothing", "1"),
+        ("destroy", "objects", "1"),
+        ("disable", "objects", "9"),
+    ):
         answer = cli("keys", *words, "--config", own)
         assert answer.code == 2, (words, answer.err)
     short = cli("keys", "protect", "file:/dev/null", "--config", own)
@@ -392,10 +479,15 @@ def test_what_the_keys_verb_shows_and_refuses(own, cli):
 
 def test_a_swapped_wrapped_key_of_a_column_is_refused(own):
     project = casemate.open(own)
-    (folder,) = (path.parent for path in (own / ".casemate/datasets").glob(f"*/*/{manifests.MANIFEST}"))
+    (folder,) = (
+        path.parent for path in (own / ".casemate/datasets").glob(f"*/*/{manifests.MANIFEST}")
+    )
     (path,) = folder.glob("_KEY_MATERIAL*")
     material = {name: json.loads(text) for name, text in json.loads(path.read_text()).items()}
-    first, last = (next(name for name, item in material.items() if item["masterKeyID"] == purpose) for purpose in ("general", "identifier"))
+    first, last = (
+        next(name for name, item in material.items() if item["masterKeyID"] == purpose)
+        for purpose in ("general", "identifier")
+    )
     for field in ("wrappedDEK", "wrappedKEK"):
         swapped = json.loads(json.dumps(material))
         swapped[first][field], swapped[last][field] = swapped[last][field], swapped[first][field]
@@ -408,7 +500,11 @@ def test_what_would_pull_a_key_from_under_a_run_waits_for_its_end(own, cli):
     project = casemate.open(own)
     rotation.rotate(project, ["objects"])
     with shared_lock(own / ".casemate" / "lock", lambda: None):  # as a run holds it
-        for words in (("destroy", "objects", "1"), ("rotate", "objects", "--compromised"), ("migrate", "vault", "--address", "http://127.0.0.1:9")):
+        for words in (
+            ("destroy", "objects", "1"),
+            ("rotate", "objects", "--compromised"),
+            ("migrate", "vault", "--address", "http://127.0.0.1:9"),
+        ):
             answer = cli("keys", *words, "--config", own)
             assert answer.code == 5, words
             assert "while a run" in answer.err
@@ -431,7 +527,10 @@ def test_two_passphrases_at_once_do_not_lose_the_keys(own, monkeypatch):
     second.protect("the second passphrase")
     with pytest.raises(BusyError, match="meanwhile"):
         first.protect("the first passphrase")
-    for call in (lambda: first.provider.rotate("objects"), lambda: first.provider.wrap("objects", bytes(32))):
+    for call in (
+        lambda: first.provider.rotate("objects"),
+        lambda: first.provider.wrap("objects", bytes(32)),
+    ):
         with pytest.raises(BackendError, match="meanwhile"):
             call()
     monkeypatch.setenv("SECOND", "the second passphrase")
@@ -450,10 +549,25 @@ def test_a_key_without_which_nobody_could_enable_it_again_is_not_disabled(own, c
     assert cli("keys", "enable", "nothing", "1", "--config", own).code == 2
 
 
-def test_an_interrupted_way_back_to_the_file_is_finished_with_a_passphrase(own, cli, request, monkeypatch):
+def test_an_interrupted_way_back_to_the_file_is_finished_with_a_passphrase(
+    own, cli, request, monkeypatch
+):
     server = request.getfixturevalue("openbao")
     monkeypatch.setenv("TEST_VAULT_TOKEN", server.token)
-    assert cli("keys", "migrate", "vault", "--address", server.address, "--secret", "env:TEST_VAULT_TOKEN", "--config", own).code == 0
+    assert (
+        cli(
+            "keys",
+            "migrate",
+            "vault",
+            "--address",
+            server.address,
+            "--secret",
+            "env:TEST_VAULT_TOKEN",
+            "--config",
+            own,
+        ).code
+        == 0
+    )
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -499,7 +613,9 @@ def test_nobody_without_the_passphrase_enables_a_disabled_key(tmp_path, monkeypa
     store.provider.disable("objects", 1)
     path = tmp_path / "k" / "keystore.json"
     path.write_text(path.read_text().replace('"disabled"', '"decrypt-only"'))
-    again = KeyStore.open(tmp_path / "k", casemate.config.KeysTable(passphrase="env:TEST_PASSPHRASE"))
+    again = KeyStore.open(
+        tmp_path / "k", casemate.config.KeysTable(passphrase="env:TEST_PASSPHRASE")
+    )
     with pytest.raises(VerificationError, match="was changed"):
         again.provider.unwrap("objects", wrapped)
     store.provider.reload()

@@ -1,4 +1,6 @@
-"""Labels are called wrong on evidence, groups are looked at, and equal rows are compared with what chance makes of them."""
+"""Labels are called wrong on evidence, groups are looked at, and equal rows are compared with what
+chance makes of them.
+"""
 
 import itertools
 import runpy
@@ -23,7 +25,9 @@ from casemate.stages.data.screen.plateau import plateau, turned_over
 
 pytestmark = pytest.mark.slow
 
-SIMULATED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "labels.py")))
+SIMULATED = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "labels.py"))
+)
 RANKS = {"low": 0, "medium": 1, "high": 2}
 OPTIONS = ScreenTable()
 
@@ -42,7 +46,9 @@ def f1_gain(rows, wrong) -> float:
 @pytest.mark.parametrize("kind", SIMULATED.KINDS)
 def test_labels_drawn_from_a_true_model_are_not_called_wrong(kind):
     for auc in (0.7, 0.8, 0.9):
-        frame, codes, _ = SIMULATED.table(600, auc, kind, np.random.default_rng([3, int(100 * auc)]))
+        frame, codes, _ = SIMULATED.table(
+            600, auc, kind, np.random.default_rng([3, int(100 * auc)])
+        )
         found = LabelNoise()(SIMULATED.rows_of(frame, codes), OPTIONS)
         assert worst(found) < RANKS["high"], (auc, found.findings)
         assert len(found.rows) <= UNPROVEN * 600 + 0.5 * 600 * (worst(found) == RANKS["medium"])
@@ -60,13 +66,17 @@ def test_a_certain_model_that_labels_contradict_all_the_same_blocks_and_more_fli
     assert at_most == sorted(at_most)
     assert (ranks[:-1], named[:-1]) == (sorted(ranks[:-1]), sorted(named[:-1]))
     assert (ranks[0], ranks[2]) == (RANKS["low"], RANKS["high"])
-    assert ranks[-1] >= RANKS["medium"]  # nearly half of the labels: not told from an uncertain outcome, and nobody is told that all is well
+    # nearly half of the labels: not told from an uncertain outcome, and nobody is told that all is
+    # well
+    assert ranks[-1] >= RANKS["medium"]
 
 
 def test_an_uncertain_table_is_called_undecided_and_not_clean_and_says_how_many_labels_may_be_wrong():
     frame, codes, _ = SIMULATED.table(2000, 0.7, "linear", np.random.default_rng(3))
     found = LabelNoise()(SIMULATED.rows_of(frame, codes), OPTIONS)
-    assert [(finding.id, finding.severity) for finding in found.findings] == [("data.label-screen", "medium")]
+    assert [(finding.id, finding.severity) for finding in found.findings] == [
+        ("data.label-screen", "medium")
+    ]
     assert 0.15 < found.figures["label_noise_at_most"] < 0.45
     assert 0 < len(found.rows) <= UNPROVEN * 2000
 
@@ -75,8 +85,12 @@ def test_labels_that_the_features_do_not_tell_are_undecided_however_uneven():
     for seed in range(6):
         random = np.random.default_rng([14, seed])
         frame, _, _ = SIMULATED.table(300, 0.7, ("linear", "steps", "heavy")[seed % 3], random)
-        found = LabelNoise()(SIMULATED.rows_of(frame, (random.random(300) < 0.15).astype(int)), OPTIONS)
-        assert [(finding.id, finding.severity) for finding in found.findings] == [("data.label-screen", "medium")]
+        found = LabelNoise()(
+            SIMULATED.rows_of(frame, (random.random(300) < 0.15).astype(int)), OPTIONS
+        )
+        assert [(finding.id, finding.severity) for finding in found.findings] == [
+            ("data.label-screen", "medium")
+        ]
         assert not found.rows
 
 
@@ -90,7 +104,12 @@ def test_false_positives_among_rare_ones_are_found_as_well_as_cleanlab_does_and_
 
 def test_few_true_positives_among_many_false_ones_hardly_move_a_rank_and_are_told_all_the_same():
     random = np.random.default_rng(16)
-    frame = pd.DataFrame({"kind": np.where(np.arange(3000) < 40, "rare", "common").astype(object), "x": random.standard_normal(3000)})
+    frame = pd.DataFrame(
+        {
+            "kind": np.where(np.arange(3000) < 40, "rare", "common").astype(object),
+            "x": random.standard_normal(3000),
+        }
+    )
     given, wrong = SIMULATED.flipped(frame["kind"].eq("rare").to_numpy().astype(int), 0.2, random)
     named = SIMULATED.marked(LabelNoise()(SIMULATED.rows_of(frame, given), OPTIONS), 3000)
     assert named.sum() >= UNPROVEN * 3000
@@ -119,11 +138,15 @@ def test_a_real_table_as_it_is_does_not_block(case, name):
 
 def real(case, name):
     if name == "adult":
-        table = pd.read_csv(case("datasets/adult/adult-train.csv"), header=None, skipinitialspace=True)[:12_000]
+        table = pd.read_csv(
+            case("datasets/adult/adult-train.csv"), header=None, skipinitialspace=True
+        )[:12_000]
     elif name == "german":
         table = pd.read_csv(case("datasets/german/german.csv"), header=None)
     else:
-        table = pd.read_csv(case("datasets/telco/Telco-Customer-Churn.csv"), na_values=" ").drop(columns="customerID")
+        table = pd.read_csv(case("datasets/telco/Telco-Customer-Churn.csv"), na_values=" ").drop(
+            columns="customerID"
+        )
     table.columns = [f"c{place}" for place in range(table.shape[1])]
     codes = pd.factorize(table.iloc[:, -1], sort=True)[0].astype(np.int64)
     return table.iloc[:, :-1], codes
@@ -132,7 +155,9 @@ def real(case, name):
 @pytest.mark.parametrize("name", ["clean74", "survey"])
 def test_uncertain_and_discrete_tables_are_not_refused(case, name):
     table = pd.read_csv(case(f"strangers/{name}.csv")).drop(columns="person_id", errors="ignore")
-    refused, share = SIMULATED.refused(SIMULATED.rows_of(table.drop(columns="y"), table["y"].to_numpy(np.int64)))
+    refused, share = SIMULATED.refused(
+        SIMULATED.rows_of(table.drop(columns="y"), table["y"].to_numpy(np.int64))
+    )
     assert not refused
     assert share <= 0.13
 
@@ -150,14 +175,23 @@ def test_flips_inside_one_group_are_found_and_the_group_is_named(what):
     assert SIMULATED.marked(found, 3000)[wrong].mean() >= 0.5
     assert what in [finding.location for finding in found.findings]
     if what == "site":
-        hidden = [structs.replace(column, column_class="sensitive") if column.name == "site" else column for column in rows.schema.columns]
+        hidden = [
+            structs.replace(column, column_class="sensitive") if column.name == "site" else column
+            for column in rows.schema.columns
+        ]
         secret = LabelNoise()(structs_of(rows, hidden), OPTIONS)
         assert any("site = c " in finding.message for finding in found.findings)
         assert not any("site = c " in finding.message for finding in secret.findings)
 
 
 def structs_of(rows, columns):
-    return type(rows)(rows.frame, rows.codes, rows.groups, structs.replace(rows.schema, columns=columns), rows.seed)
+    return type(rows)(
+        rows.frame,
+        rows.codes,
+        rows.groups,
+        structs.replace(rows.schema, columns=columns),
+        rows.seed,
+    )
 
 
 def test_a_group_whose_outcome_is_more_uncertain_is_not_called_wrong_where_a_model_can_learn_that():
@@ -191,7 +225,9 @@ def test_the_plateau_is_the_share_of_wrong_labels_and_none_without():
     wrong = plateau(probabilities, np.where(random.random(20_000) < 0.1, 1 - codes, codes))
     assert wrong.chance < 1e-6
     assert wrong.least <= 0.1 <= wrong.wrong + 0.03
-    share, ratio = turned_over(clean.agreement, probabilities.argmax(axis=1) == codes, np.arange(20_000) % 4 - 1)
+    share, ratio = turned_over(
+        clean.agreement, probabilities.argmax(axis=1) == codes, np.arange(20_000) % 4 - 1
+    )
     assert share.max() <= 0.04
     assert ratio.max() < 12
 
@@ -217,7 +253,12 @@ def test_copies_do_not_excuse_themselves_nor_does_renaming_or_reordering_change_
     assert found.beyond.sum() == 1
     assert found.expected[found.places[17]] < 5
     shuffled = random.permutation(len(at))
-    again = coincidences([np.array(["abc"[value] for value in column[at][shuffled]], dtype=object) for column in columns])
+    again = coincidences(
+        [
+            np.array(["abc"[value] for value in column[at][shuffled]], dtype=object)
+            for column in columns
+        ]
+    )
     assert np.array_equal(again.beyond[again.places], found.beyond[found.places][shuffled])
 
 
@@ -230,7 +271,9 @@ def test_missing_values_equal_each_other_and_a_table_of_measurements_expects_no_
 
 
 def test_what_chance_makes_is_counted_as_a_dictionary_counts_it():
-    """Keys are hashed, and share their last bits with counts: the figures must be those of the rows themselves."""
+    """Keys are hashed, and share their last bits with counts: the figures must be those of the rows
+    themselves.
+    """
     random = np.random.default_rng(13)
     values = random.integers(0, 2, (400, 9))
     values[:30] = values[0]
@@ -242,7 +285,11 @@ def test_what_chance_makes_is_counted_as_a_dictionary_counts_it():
         return sum(
             count
             for other, count in groups.items()
-            if all(a == b for place, (a, b) in enumerate(zip(row, other, strict=True)) if place not in left_out)
+            if all(
+                a == b
+                for place, (a, b) in enumerate(zip(row, other, strict=True))
+                if place not in left_out
+            )
         )
 
     def pairs(left_out):
@@ -263,7 +310,10 @@ def test_what_chance_makes_is_counted_as_a_dictionary_counts_it():
         place = found.places[np.flatnonzero((values == row).all(axis=1))[0]]
         if found.counts[place] > 1:
             expected, beside = chance(lambda left_out, row=row: like(row, sizes, left_out))
-            assert (found.expected[place], found.beside[place]) == (pytest.approx(expected), pytest.approx(beside))
+            assert (found.expected[place], found.beside[place]) == (
+                pytest.approx(expected),
+                pytest.approx(beside),
+            )
     assert found.counts[found.places[0]] >= 30
 
 

@@ -1,4 +1,6 @@
-"""The log: proofs, sealed bodies, erasable parts, queries, no fork after a rollback, many mutations."""
+"""The log: proofs, sealed bodies, erasable parts, queries, no fork after a rollback, many
+mutations.
+"""
 
 import datetime
 import os
@@ -15,7 +17,15 @@ from casemate.controls.audit import tiles
 from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.entry import Entry
 from casemate.controls.audit.log import ENTRIES, ERASED, HEAD
-from casemate.controls.audit.merkle import Frontier, consistency_proof, inclusion_proof, leaf_hash, node_hash, verify_consistency, verify_inclusion
+from casemate.controls.audit.merkle import (
+    Frontier,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    node_hash,
+    verify_consistency,
+    verify_inclusion,
+)
 from casemate.controls.audit.proof import verify_proof
 from casemate.controls.audit.query import Query
 from casemate.controls.audit.verify import verify_log
@@ -53,7 +63,13 @@ def test_every_proof_that_we_make_verifies_and_no_changed_one_does(size, data):
     forked = [leaf_hash(b"fork"), *leaves[1:]]
     if old:
         with pytest.raises(VerificationError):
-            verify_consistency(old, size, consistency_proof(old, size, nodes_over(forked)), root_of(leaves[:old]), root_of(forked))
+            verify_consistency(
+                old,
+                size,
+                consistency_proof(old, size, nodes_over(forked)),
+                root_of(leaves[:old]),
+                root_of(forked),
+            )
 
 
 def test_an_entry_is_proved_to_somebody_who_has_only_the_keys(log):
@@ -76,18 +92,35 @@ def test_proofs_are_read_from_tiles_that_a_growing_log_has_replaced(log):
     before = verify_checkpoint((log.folder / "checkpoint").read_bytes(), log.signer.vkeys)
     grow(log, 400)
     after = verify_checkpoint((log.folder / "checkpoint").read_bytes(), log.signer.vkeys)
-    verify_consistency(300, 700, consistency_proof(300, 700, tiles.nodes_of(log.folder, 700)), before.root, after.root)
+    verify_consistency(
+        300,
+        700,
+        consistency_proof(300, 700, tiles.nodes_of(log.folder, 700)),
+        before.root,
+        after.root,
+    )
     assert len(inclusion_proof(299, 300, nodes)) > 0
 
 
-def test_a_personal_part_is_read_until_the_subjects_key_is_shredded_and_the_tree_still_verifies(log):
+def test_a_personal_part_is_read_until_the_subjects_key_is_shredded_and_the_tree_still_verifies(
+    log,
+):
     with log.store.transaction() as tx:
-        log.append(tx, "p", "a", "r", "done", {"why": "x"}, subject="patient-17", personal={"name": "Ana"})
+        log.append(
+            tx, "p", "a", "r", "done", {"why": "x"}, subject="patient-17", personal={"name": "Ana"}
+        )
         log.append(tx, "p", "a", "r", "done", {}, subject="patient-18", personal={"name": "Bea"})
-    assert [entry.detail["personal"] for entry in log.entries()] == [{"name": "Ana"}, {"name": "Bea"}]
+    assert [entry.detail["personal"] for entry in log.entries()] == [
+        {"name": "Ana"},
+        {"name": "Bea"},
+    ]
     pseudonym = log.shred("p", "patient-17")
     assert "patient" not in pseudonym
-    assert [entry.detail.get("personal") for entry in log.entries()] == [ERASED, {"name": "Bea"}, None]
+    assert [entry.detail.get("personal") for entry in log.entries()] == [
+        ERASED,
+        {"name": "Bea"},
+        None,
+    ]
     assert log.check().checkpoint.size == 3
     with pytest.raises(RefusedError, match="no key of this subject"):
         log.shred("p", "patient-17")
@@ -177,7 +210,9 @@ def test_a_time_that_is_none_is_a_usage_error():
 
 
 def test_every_mutation_of_a_log_is_detected(tmp_path, log_keys, scale):
-    """Edits, insertions, deletions, swaps, truncations, rollbacks and forks; the last three need a checkpoint that was kept."""
+    """Edits, insertions, deletions, swaps, truncations, rollbacks and forks; the last three need a
+    checkpoint that was kept.
+    """
     log = make_log(tmp_path, log_keys)
     grow(log, 600)
     earlier = tmp_path / "earlier"
@@ -188,13 +223,29 @@ def test_every_mutation_of_a_log_is_detected(tmp_path, log_keys, scale):
     fork = make_log(tmp_path / "other", log_keys)
     grow(fork, 800)
     generator = random.Random(5)
-    original = {path.relative_to(log.folder): path.read_bytes() for path in log.folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    original = {
+        path.relative_to(log.folder): path.read_bytes()
+        for path in log.folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
     folder = tmp_path / "mutant"
     shutil.copytree(log.folder, folder)
     detected = 0
     times = scale(300, 10_000)
     for _ in range(times):
-        kind = generator.choice(["edit", "insert", "delete", "swap", "truncate", "remove", "signature", "rollback", "fork"])
+        kind = generator.choice(
+            [
+                "edit",
+                "insert",
+                "delete",
+                "swap",
+                "truncate",
+                "remove",
+                "signature",
+                "rollback",
+                "fork",
+            ]
+        )
         whole = earlier if kind == "rollback" else fork.folder if kind == "fork" else None
         if whole is not None:
             shutil.rmtree(folder)
@@ -223,10 +274,18 @@ def mutate(generator, kind, folder, original):
         name = next(n for n in names if n.name == "checkpoint")
         content = original[name]
         position = generator.randrange(len(content))
-        new = content[:position] + bytes([content[position] ^ (1 << generator.randrange(8))]) + content[position + 1 :]
+        new = (
+            content[:position]
+            + bytes([content[position] ^ (1 << generator.randrange(8))])
+            + content[position + 1 :]
+        )
     elif kind == "edit":
         position = generator.randrange(len(content))
-        new = content[:position] + bytes([content[position] ^ (1 << generator.randrange(8))]) + content[position + 1 :]
+        new = (
+            content[:position]
+            + bytes([content[position] ^ (1 << generator.randrange(8))])
+            + content[position + 1 :]
+        )
     elif kind == "truncate":
         new = content[: generator.randrange(len(content))]
     elif kind == "remove":

@@ -1,4 +1,6 @@
-"""Torch networks: stored as data, rebuilt from a closed list, hardened and private; skipped where torch is not installed."""
+"""Torch networks: stored as data, rebuilt from a closed list, hardened and private; skipped where
+torch is not installed.
+"""
 
 import json
 
@@ -30,7 +32,10 @@ NUMBERS = dict.fromkeys(FRAME, (0.0, 16.0))
 SCHEMA = Schema(
     target="y",
     classes=[str(i) for i in range(10)],
-    columns=[*(ColumnSchema(name=name, type="number", min=0.0, max=16.0) for name in FRAME), ColumnSchema(name="y", type="category", use=False)],
+    columns=[
+        *(ColumnSchema(name=name, type="number", min=0.0, max=16.0) for name in FRAME),
+        ColumnSchema(name="y", type="category", use=False),
+    ],
 )
 SMALL = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 TRAIN, TEST = np.arange(1200), np.arange(1200, 1797)
@@ -38,7 +43,9 @@ TRAIN, TEST = np.arange(1200), np.arange(1200, 1797)
 
 def classifier(module=SMALL, **options):
     given = {"epochs": 20, "rate": 0.005, **options}
-    return NetworkClassifier(layers=[list(layer) for layer in layers.describe(module)], numbers=NUMBERS, **given)
+    return NetworkClassifier(
+        layers=[list(layer) for layer in layers.describe(module)], numbers=NUMBERS, **given
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +72,13 @@ def test_every_listed_layer_is_described_and_rebuilt():
     told = json.loads(json.dumps(layers.describe(whole)))
     again = layers.build(told)
     flat = [part for part in whole.modules() if not list(part.children())]
-    again.load_state_dict({f"{place}.{name}": value for place, part in enumerate(flat) for name, value in part.state_dict().items()})
+    again.load_state_dict(
+        {
+            f"{place}.{name}": value
+            for place, part in enumerate(flat)
+            for name, value in part.state_dict().items()
+        }
+    )
     rows = torch.rand(5, 64)
     assert torch.equal(again.eval()(rows), whole.eval()(rows))
     assert layers.describe(again) == layers.describe(whole)
@@ -77,7 +90,16 @@ class Evil(nn.Module):
         return rows
 
 
-@pytest.mark.parametrize("module", [Evil(), nn.Sequential(Evil()), nn.Sequential(nn.LSTM(3, 3)), type("Linear", (nn.Linear,), {})(3, 3)], ids=str)
+@pytest.mark.parametrize(
+    "module",
+    [
+        Evil(),
+        nn.Sequential(Evil()),
+        nn.Sequential(nn.LSTM(3, 3)),
+        type("Linear", (nn.Linear,), {})(3, 3),
+    ],
+    ids=str,
+)
 def test_code_of_a_user_cannot_be_stored(module):
     with pytest.raises(VerificationError, match="cannot have the layer"):
         layers.describe(module)
@@ -109,7 +131,11 @@ def test_changed_files_are_refused(plain):
     for changed in (weights[:-4], b"", weights + b"x", weights[:8] + b"]" + weights[9:]):
         with pytest.raises(VerificationError):
             load_network(description, changed, SCHEMA)
-    for changed in (description[:-5], description.replace(b'"classes": 10', b'"classes": 9'), b"{}"):
+    for changed in (
+        description[:-5],
+        description.replace(b'"classes": 10', b'"classes": 9'),
+        b"{}",
+    ):
         with pytest.raises(VerificationError):
             load_network(changed, weights, SCHEMA)
 
@@ -124,19 +150,38 @@ def test_gradients_are_exact(plain):
         up[name] += 0.01
         down[name] -= 0.01
         inside = ((at[name] > 0.02) & (at[name] < 15.98)).to_numpy()
-        slope = (margins_of(model.scores(up), CODES[TEST[:5]]) - margins_of(model.scores(down), CODES[TEST[:5]])) / 0.02
-        assert np.allclose(found[inside, list(FRAME).index(name)], slope[inside], rtol=0.05, atol=0.02)
+        slope = (
+            margins_of(model.scores(up), CODES[TEST[:5]])
+            - margins_of(model.scores(down), CODES[TEST[:5]])
+        ) / 0.02
+        assert np.allclose(
+            found[inside, list(FRAME).index(name)], slope[inside], rtol=0.05, atol=0.02
+        )
 
 
 def robust(model, eps=0.1):
     table = AssessTable(eps=[eps], attack_rows=100, attack_steps=20)
-    members, holdout = (Sample(FRAME.iloc[at].reset_index(drop=True), CODES[at]) for at in (TRAIN, TEST))
-    found = robustness.measure(NetworkModel(model), SCHEMA, holdout, members, table, RobustnessTable(unit="range"), [], 0, lambda *_: None)
+    members, holdout = (
+        Sample(FRAME.iloc[at].reset_index(drop=True), CODES[at]) for at in (TRAIN, TEST)
+    )
+    found = robustness.measure(
+        NetworkModel(model),
+        SCHEMA,
+        holdout,
+        members,
+        table,
+        RobustnessTable(unit="range"),
+        [],
+        0,
+        lambda *_: None,
+    )
     return found["curve"][0]["robust_accuracy"], found["clean_accuracy"]
 
 
 def test_adversarial_training_buys_robust_accuracy_for_a_little_clean_accuracy(plain):
-    hardened = classifier(mode="adversarial", eps=0.1, epochs=40).fit(FRAME.iloc[TRAIN], CODES[TRAIN])
+    hardened = classifier(mode="adversarial", eps=0.1, epochs=40).fit(
+        FRAME.iloc[TRAIN], CODES[TRAIN]
+    )
     (weak, clean), (strong, less) = robust(plain), robust(hardened)
     assert strong > weak + 0.1
     assert less > clean - 0.1
@@ -144,7 +189,16 @@ def test_adversarial_training_buys_robust_accuracy_for_a_little_clean_accuracy(p
 
 @pytest.mark.parametrize("whole", [False, True], ids=["last layer", "whole network"])
 def test_private_training_stays_within_its_budget_and_learns(whole):
-    module = SMALL if whole else nn.Sequential(nn.Unflatten(1, (1, 8, 8)), layers.Wavelets2d((1, 2), 6, 2), nn.Flatten(), nn.Linear(13 * 16, 10))
+    module = (
+        SMALL
+        if whole
+        else nn.Sequential(
+            nn.Unflatten(1, (1, 8, 8)),
+            layers.Wavelets2d((1, 2), 6, 2),
+            nn.Flatten(),
+            nn.Linear(13 * 16, 10),
+        )
+    )
     given = {"epochs": 15, "batch": 256, "rate": 0.5} if whole else {"epochs": 40, "rate": 200.0}
     model = classifier(module, mode="private", clip=1.0 if whole else 0.1, **given)
     model.set_params(units=1300 if whole else None)
@@ -156,7 +210,9 @@ def test_private_training_stays_within_its_budget_and_learns(whole):
 
 
 def test_frozen_weights_stay_and_categories_are_encoded():
-    frame = pd.DataFrame({"x": [0.0, 1.0, np.nan] * 20, "ward": np.array(["A", "B", "?"] * 20, dtype=object)})
+    frame = pd.DataFrame(
+        {"x": [0.0, 1.0, np.nan] * 20, "ward": np.array(["A", "B", "?"] * 20, dtype=object)}
+    )
     model = NetworkClassifier(
         layers=[["Linear", {"in_features": 3, "out_features": 4, "bias": True}], ["ReLU", {}], ["Linear", {"in_features": 4, "out_features": 2, "bias": True}]],
         frozen={"0.weight": np.full((4, 3), 0.5, dtype=np.float32)},

@@ -1,4 +1,6 @@
-"""The gateway's description of itself is made of the types that bodies are read as: both take the same documents."""
+"""The gateway's description of itself is made of the types that bodies are read as: both take the
+same documents.
+"""
 
 import json
 from typing import Any
@@ -78,13 +80,23 @@ def test_a_call_for_predictions_is_described_as_exactly_one_form_of_table(docume
         msgspec.json.decode(json.dumps({form: value}), type=InvocationBody)
         assert not validator.is_valid({form: 1})
         assert not validator.is_valid({form: value, "more": 1})
-    for body in ({}, {"inputs": [1], "instances": [1]}, {"dataframe_split": {"columns": ["a"]}}, {"instances": []}, {"dataframe_records": [1]}):
+    for body in (
+        {},
+        {"inputs": [1], "instances": [1]},
+        {"dataframe_split": {"columns": ["a"]}},
+        {"instances": []},
+        {"dataframe_records": [1]},
+    ):
         assert not validator.is_valid(body), body
 
 
 def test_what_no_struct_says_is_in_the_description_because_the_gateway_refuses_it(document):
     validator = body_of(document, "infer")
-    for body in ({"inputs": []}, {"inputs": [TENSOR | {"datatype": "FP128"}]}, {"inputs": [TENSOR | {"data": 1}]}):
+    for body in (
+        {"inputs": []},
+        {"inputs": [TENSOR | {"datatype": "FP128"}]},
+        {"inputs": [TENSOR | {"data": 1}]},
+    ):
         assert not validator.is_valid(body), body
     with pytest.raises(RequestError):
         oip.decode(b'{"inputs": {}}')

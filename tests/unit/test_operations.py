@@ -1,4 +1,6 @@
-"""What a project can be asked for, from any face: every operation asks policy, and a refusal is on record."""
+"""What a project can be asked for, from any face: every operation asks policy, and a refusal is on
+record.
+"""
 
 import ast
 import datetime
@@ -43,7 +45,9 @@ CALLS = {
     "access.logins.remove_factors": lambda at, _: at.access.remove_factors("x"),
     "access.logins.sessions": lambda at, _: at.access.sessions(),
     "access.machines.add_service": lambda at, _: at.access.add_service("x", ["client"], ["*"]),
-    "access.machines.create_token": lambda at, _: at.access.create_token("x", ["client"], ["*"], DAY),
+    "access.machines.create_token": lambda at, _: at.access.create_token(
+        "x", ["client"], ["*"], DAY
+    ),
     "access.machines.remove_service": lambda at, _: at.access.remove_service("x"),
     "access.machines.revoke_token": lambda at, _: at.access.revoke_token("x"),
     "access.machines.services": lambda at, _: at.access.services(),
@@ -98,7 +102,9 @@ CALLS = {
     "keys.custody.renew": lambda at, out: at.keys.renew(out),
     "keys.custody.revoke": lambda at, _: at.keys.revoke("1"),
     "keys.custody.save": lambda at, out: at.keys.save(out, PASSWORD),
-    "keys.erasure.erase": lambda at, _: at.keys.erase(lambda: pytest.fail("asked for the identifier")),
+    "keys.erasure.erase": lambda at, _: at.keys.erase(
+        lambda: pytest.fail("asked for the identifier")
+    ),
     "keys.looking.certificates": lambda at, _: at.keys.certificates(),
     "keys.looking.listing": lambda at, _: at.keys.list(),
     "keys.looking.revocations": lambda at, out: at.keys.revocations(out),
@@ -108,7 +114,9 @@ CALLS = {
     "keys.rotation.disable": lambda at, _: at.keys.disable("objects", 1),
     "keys.rotation.distrust": lambda at, _: at.keys.distrust(1, NOW),
     "keys.rotation.enable": lambda at, _: at.keys.enable("objects", 1),
-    "keys.rotation.migrate": lambda at, _: at.keys.migrate(KeysTable(provider="vault", address="https://127.0.0.1:9")),
+    "keys.rotation.migrate": lambda at, _: at.keys.migrate(
+        KeysTable(provider="vault", address="https://127.0.0.1:9")
+    ),
     "keys.rotation.new_signer": lambda at, _: at.keys.new_signer(),
     "keys.rotation.rotate": lambda at, _: at.keys.rotate(["objects"]),
     "models.approve": lambda at, _: at.models.approve("wdbc", "r"),
@@ -139,7 +147,9 @@ CALLS = {
     "store.show": lambda at, _: at.store.show(),
     "store.upgrade": lambda at, _: at.store.upgrade(),
 }
-"""How each is asked for from Python; None: everybody may ask about themselves, or another test does (test_words)."""
+"""How each is asked for from Python; None: everybody may ask about themselves, or another test does
+(test_words).
+"""
 
 
 def test_the_registry_has_every_operation_and_nothing_else_is_asked_for_here():
@@ -157,7 +167,9 @@ def test_every_command_is_the_face_of_an_operation():
 
 
 def test_every_action_of_people_is_one_of_an_operation():
-    """The others are what a gateway asks for on behalf of a caller, and rights that an operation looks up on its way."""
+    """The others are what a gateway asks for on behalf of a caller, and rights that an operation
+    looks up on its way.
+    """
     asked = {action for one in registry().values() for action in (one.action, *one.also)}
     assert set(actions()) - asked == ELSEWHERE
 
@@ -210,11 +222,22 @@ def nobody(place, request):
 
 
 def kept(at) -> dict[str, bytes]:
-    """Every file of keys, settings and evidence; not the log and the catalogue, which say that somebody was refused."""
+    """Every file of keys, settings and evidence; not the log and the catalogue, which say that
+    somebody was refused.
+    """
     roots = (at.keystore.folder, at.root)
     changing = (at.state / "audit", at.catalog, at.state / "tmp")
-    files = (path for root in roots for path in root.rglob("*") if path.is_file() and not path.name.startswith("catalog.db"))
-    return {str(path): path.read_bytes() for path in files if not any(path.is_relative_to(one) for one in changing)}
+    files = (
+        path
+        for root in roots
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith("catalog.db")
+    )
+    return {
+        str(path): path.read_bytes()
+        for path in files
+        if not any(path.is_relative_to(one) for one in changing)
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, call in CALLS.items() if call is not None])
@@ -225,7 +248,9 @@ def test_somebody_without_a_role_gets_through_no_operation(nobody, tmp_path, nam
         CALLS[name](nobody, tmp_path / "out")
     refusals = [(e.principal, e.action) for e in nobody.log.entries(size) if e.outcome == "denied"]
     assert refusals == [('User::"eva"', action)]
-    assert not [e for e in nobody.log.entries(size) if e.outcome == "done" and e.action != "access:anomaly"]
+    assert not [
+        e for e in nobody.log.entries(size) if e.outcome == "done" and e.action != "access:anomaly"
+    ]
     assert kept(nobody) == before
     assert list(tmp_path.iterdir()) == []
 
@@ -256,7 +281,9 @@ def test_two_people_act_in_one_process_at_once_and_the_log_tells_them_apart(own)
         thread.join()
     assert not faults, faults
     told = [(e.principal, e.action) for e in at.log.entries(size) if e.outcome == "denied"]
-    assert sorted(told) == [(f'User::"{name}"', "keys:rotate") for name in ("ana", "bea") for _ in range(8)]
+    assert sorted(told) == [
+        (f'User::"{name}"', "keys:rotate") for name in ("ana", "bea") for _ in range(8)
+    ]
     assert {view.point.actor.uid for view in views.values()} == {'User::"ana"', 'User::"bea"'}
     assert at.point.actor.name not in {"ana", "bea"}
 
@@ -307,7 +334,11 @@ def test_what_is_permitted_is_recorded_by_the_operation_itself(own, tmp_path):
     custody.revoke(at, serial)
     rotation.disable(at, "objects", 1)
     rotation.enable(at, "objects", 1)
-    done = [e.action for e in at.log.entries(size) if e.outcome == "done" and not e.action.startswith("key:")]
+    done = [
+        e.action
+        for e in at.log.entries(size)
+        if e.outcome == "done" and not e.action.startswith("key:")
+    ]
     assert done == [
         "backup:recipient-added",
         "backup:created",
@@ -326,7 +357,11 @@ def test_a_compromise_is_asked_for_once_and_told_to_key_store_catalogue_and_log(
     size = at.log.size()
     rotation.new_signer(at, second)
     at.keys.distrust(1, first)
-    told = [(e.action, e.outcome) for e in at.log.entries(size) if e.action.startswith(("keys:", "signer:"))]
+    told = [
+        (e.action, e.outcome)
+        for e in at.log.entries(size)
+        if e.action.startswith(("keys:", "signer:"))
+    ]
     assert told == [
         ("keys:signer", "allowed"),
         ("signer:compromised", "done"),
@@ -352,7 +387,13 @@ def deciding(folder: Path) -> list[str]:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             owner, verb = ast.unparse(node.func.value), node.func.attr
-            asks = verb in DECIDES and owner.rpartition(".")[2] in {"point", "access", "policy", "admission", "explain"}
+            asks = verb in DECIDES and owner.rpartition(".")[2] in {
+                "point",
+                "access",
+                "policy",
+                "admission",
+                "explain",
+            }
             writes = verb in RECORDS and owner.rpartition(".")[2].lstrip("_") in LOGS
             if asks or writes:
                 calls.append(f"{path.relative_to(folder)}: {owner}.{verb}")
@@ -364,7 +405,9 @@ def test_the_command_line_decides_and_records_nothing():
 
 
 def test_the_gateway_decides_about_requests_in_its_guard_and_records_them_and_nothing_else():
-    """A prediction is no operation of a person: the guard asks about each call, and its group commit records it."""
+    """A prediction is no operation of a person: the guard asks about each call, and its group
+    commit records it.
+    """
     found = {call.partition(":")[0] for call in deciding(Path(casemate.__file__).parent / "serve")}
     assert found == {"admission.py", "app.py", "explain.py", "http.py", "login.py", "server.py"}
 

@@ -1,4 +1,6 @@
-"""The outbox: at least once, one key, backoff, dead letters; webhooks, mail and folders for real."""
+"""The outbox: at least once, one key, backoff, dead letters; webhooks, mail and folders for
+real.
+"""
 
 import base64
 import datetime
@@ -16,7 +18,9 @@ from casemate.core.errors import ConfigError, TransientError
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route, folder, mail, webhook
 from casemate.core.store.sqlite import SqliteStore
 
-MESSAGE = Message(key="run-1/end/x", event="run:passed", created="2026-01-01T00:00:00+00:00", content={"run": "1"})
+MESSAGE = Message(
+    key="run-1/end/x", event="run:passed", created="2026-01-01T00:00:00+00:00", content={"run": "1"}
+)
 
 
 class Fixed:
@@ -45,7 +49,12 @@ def box(tmp_path):
     store = SqliteStore(tmp_path / "catalog.db")
     store.upgrade()
     receiver = Receiver()
-    box = Outbox(store, Fixed(), [Route("x", ("run:passed",), receiver)], DeliveryPolicy(attempts=3, backoff=10.0, timeout=1.0))
+    box = Outbox(
+        store,
+        Fixed(),
+        [Route("x", ("run:passed",), receiver)],
+        DeliveryPolicy(attempts=3, backoff=10.0, timeout=1.0),
+    )
     box.receiver = receiver
     return box
 
@@ -151,7 +160,9 @@ def web():
 
 
 def test_a_webhook_is_signed_and_carries_its_idempotency_key(web):
-    webhook.deliver_to(f"http://127.0.0.1:{web.server_port}/hook", lambda: "top secret", 5.0)(MESSAGE)
+    webhook.deliver_to(f"http://127.0.0.1:{web.server_port}/hook", lambda: "top secret", 5.0)(
+        MESSAGE
+    )
     headers, body = web.got[0]
     headers = {name.lower(): value for name, value in headers.items()}
     assert headers["idempotency-key"] == headers["webhook-id"] == MESSAGE.key
@@ -169,14 +180,18 @@ def test_a_webhook_that_is_not_taken_is_tried_again_later(web, status):
     assert len(web.got) == 1
 
 
-@pytest.mark.parametrize("url", ["http://example.org/x", "ftp://127.0.0.1/", "nothing", "https://user:pass@example.org/"])
+@pytest.mark.parametrize(
+    "url", ["http://example.org/x", "ftp://127.0.0.1/", "nothing", "https://user:pass@example.org/"]
+)
 def test_a_webhook_that_would_leak_is_refused(url):
     with pytest.raises(ConfigError):
         webhook.deliver_to(url, None, 1.0)
 
 
 def test_mail_goes_through_a_real_smtp_server():
-    smtpd = pytest.importorskip("aiosmtpd.controller", reason="no SMTP server: pip install aiosmtpd")
+    smtpd = pytest.importorskip(
+        "aiosmtpd.controller", reason="no SMTP server: pip install aiosmtpd"
+    )
 
     class Keep:
         def __init__(self):
@@ -192,7 +207,9 @@ def test_mail_goes_through_a_real_smtp_server():
     controller = smtpd.Controller(keep, hostname="127.0.0.1", port=port)
     controller.start()
     try:
-        mail.deliver_to("ops@example.org", f"127.0.0.1:{port}", "casemate@example.org", 5.0)(MESSAGE)
+        mail.deliver_to("ops@example.org", f"127.0.0.1:{port}", "casemate@example.org", 5.0)(
+            MESSAGE
+        )
     finally:
         controller.stop()
     assert keep.mails[0].rcpt_tos == ["ops@example.org"]
@@ -218,7 +235,9 @@ def test_a_folder_gets_one_file_a_message_however_often_it_is_delivered(tmp_path
 def test_a_run_tells_its_receivers_and_what_is_away_is_seen_and_delivered_later(clinic, web, cli):
     toml = (clinic / "casemate.toml").read_text()
     hook = f'[notices.hook]\nkind = "webhook"\nto = "http://127.0.0.1:{web.server_port}/x"\n'
-    (clinic / "casemate.toml").write_text(toml + f'\n{hook}\n[notices.drop]\nkind = "folder"\nto = "out"\non = ["run:passed"]\n')
+    (clinic / "casemate.toml").write_text(
+        toml + f'\n{hook}\n[notices.drop]\nkind = "folder"\nto = "out"\non = ["run:passed"]\n'
+    )
     web.status = 500
     result = casemate.open(clinic).run(start="release")
     assert len(result.undelivered) == 1

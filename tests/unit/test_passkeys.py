@@ -34,7 +34,12 @@ def test_a_passkey_is_registered_and_used(passkeys, device):
     assert registered(passkeys, Authenticator(ORIGIN, PARTY))[1] == []
     for _ in range(3):
         assert passkeys.verify("ana", device.get(passkeys.request("ana"))) == identifier
-    assert passkeys._store.path.read_bytes().count(device.key.private_numbers().private_value.to_bytes(32, "big")) == 0
+    assert (
+        passkeys._store.path.read_bytes().count(
+            device.key.private_numbers().private_value.to_bytes(32, "big")
+        )
+        == 0
+    )
     person = passkeys
     assert person.request("ana")["rpId"] == PARTY
     assert person.request("ana")["userVerification"] == "required"
@@ -86,7 +91,9 @@ ATTACKS = {
     "nobody verified": lambda device: setattr(device, "flags", PRESENT),
     "nobody present": lambda device: setattr(device, "flags", 0),
     "another key": lambda device: setattr(device, "key", Authenticator(ORIGIN, PARTY).key),
-    "another credential": lambda device: setattr(device, "credential", Authenticator(ORIGIN, PARTY).credential),
+    "another credential": lambda device: setattr(
+        device, "credential", Authenticator(ORIGIN, PARTY).credential
+    ),
     "a copy that lags behind": lambda device: setattr(device, "count", 0),
     "a counter that stands still": lambda device: setattr(device, "step", 0),
 }
@@ -101,7 +108,14 @@ def test_an_answer_from_elsewhere_is_refused(passkeys, device, name):
         passkeys.verify("ana", device.get(passkeys.request("ana")))
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if "key" not in name and "credential" not in name and "co" not in name])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in ATTACKS
+        if "key" not in name and "credential" not in name and "co" not in name
+    ],
+)
 def test_a_passkey_from_elsewhere_is_not_registered(passkeys, device, name):
     ATTACKS[name](device)
     with pytest.raises(AccessDenied, match="not good"):
@@ -133,18 +147,29 @@ def test_a_registration_cannot_stand_for_a_use_nor_a_use_for_a_registration(pass
 
 FIELDS = ["id", "rawId", "type", "response", "clientExtensionResults"]
 PARTS = ["clientDataJSON", "authenticatorData", "signature", "attestationObject"]
-JUNK = st.none() | st.integers() | st.text(max_size=20) | st.binary(max_size=80).map(text) | st.lists(st.none(), max_size=2) | st.just({})
+JUNK = (
+    st.none()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.binary(max_size=80).map(text)
+    | st.lists(st.none(), max_size=2)
+    | st.just({})
+)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.sampled_from(FIELDS + PARTS), value=JUNK, create=st.booleans())
 def test_hostile_answers_are_refused_without_a_fault(passkeys, device, where, value, create):
     device.credential, name = Authenticator(ORIGIN, PARTY).credential, "eva"
-    answer = device.create(passkeys.registration(name)) if create else device.get(passkeys.request(name))
+    answer = (
+        device.create(passkeys.registration(name)) if create else device.get(passkeys.request(name))
+    )
     good = copy.deepcopy(answer)
     place = answer if where in FIELDS else answer["response"]
     place[where] = value
-    if answer == good or (create and where in ("clientExtensionResults", "authenticatorData", "signature")):
+    if answer == good or (
+        create and where in ("clientExtensionResults", "authenticatorData", "signature")
+    ):
         return
     with pytest.raises(AccessDenied):
         if create:

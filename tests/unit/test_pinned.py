@@ -1,4 +1,6 @@
-"""What casemate.toml says of a column after the first run is applied, whatever was pinned before; see `stages.data.schema.apply`."""
+"""What casemate.toml says of a column after the first run is applied, whatever was pinned before;
+see `stages.data.schema.apply`.
+"""
 
 import msgspec
 import pyarrow as pa
@@ -12,7 +14,12 @@ from casemate.core.errors import DataError
 from casemate.operations import scaffold
 from casemate.stages.data import schema, source
 
-CSV = {"id": ["007", "8", "9"], "age": [30.0, 40.0, 50.0], "site": ["a", "b", "a"], "y": ["0", "1", "0"]}
+CSV = {
+    "id": ["007", "8", "9"],
+    "age": [30.0, 40.0, 50.0],
+    "site": ["a", "b", "a"],
+    "y": ["0", "1", "0"],
+}
 
 
 @pytest.fixture
@@ -21,9 +28,12 @@ def pin(tmp_path):
     write_csv(tmp_path / "t.csv", pa.table(CSV))
 
     def run(before: dict, after: dict):
-        first, second = (DataTable(**{"source": "t.csv", "target": "y", **said}) for said in (before, after))
+        first, second = (
+            DataTable(**{"source": "t.csv", "target": "y", **said}) for said in (before, after)
+        )
         pinned, _ = schema.infer(source.read(tmp_path / "t.csv", first)[0], first)
-        pinned = msgspec.convert(msgspec.to_builtins(pinned), schema.Schema)  # as it comes back from schema.toml
+        # as it comes back from schema.toml
+        pinned = msgspec.convert(msgspec.to_builtins(pinned), schema.Schema)
         table, _ = source.read(tmp_path / "t.csv", second, schema.identifiers(pinned, second))
         applied, findings = schema.apply(pinned, table, second)
         schema.check(table, applied, second)
@@ -37,9 +47,21 @@ def pin(tmp_path):
 @pytest.mark.parametrize(
     ("column", "said", "expected"),
     [
-        ("age", ColumnTable(column_class="sensitive"), {"column_class": "sensitive", "use": True, "min": 30.0}),
-        ("age", ColumnTable(column_class="identifier"), {"column_class": "identifier", "use": False, "type": "text", "min": None, "max": None}),
-        ("site", ColumnTable(column_class="identifier"), {"column_class": "identifier", "use": False, "type": "text", "categories": None}),
+        (
+            "age",
+            ColumnTable(column_class="sensitive"),
+            {"column_class": "sensitive", "use": True, "min": 30.0},
+        ),
+        (
+            "age",
+            ColumnTable(column_class="identifier"),
+            {"column_class": "identifier", "use": False, "type": "text", "min": None, "max": None},
+        ),
+        (
+            "site",
+            ColumnTable(column_class="identifier"),
+            {"column_class": "identifier", "use": False, "type": "text", "categories": None},
+        ),
         ("age", ColumnTable(use=False), {"use": False}),
         ("age", ColumnTable(min=0, max=120), {"min": 0, "max": 120}),
         ("age", ColumnTable(type="category"), {"type": "category", "min": None, "max": None}),
@@ -50,7 +72,9 @@ def pin(tmp_path):
 def test_everything_said_of_a_column_later_is_applied_and_told(pin, column, said, expected):
     applied, findings = pin({}, {"columns": {column: said}})
     assert {name: getattr(applied.column(column), name) for name in expected} == expected
-    assert [(finding.id, finding.location) for finding in findings] == [("data.schema-changed", column)]
+    assert [(finding.id, finding.location) for finding in findings] == [
+        ("data.schema-changed", column)
+    ]
     by_pattern, _ = pin({}, {"columns": {column[:2] + "*": said}})
     assert by_pattern == applied
 
@@ -59,11 +83,20 @@ def test_everything_said_of_a_column_later_is_applied_and_told(pin, column, said
 def test_a_subject_that_is_named_later_is_an_identifier_and_no_feature(pin, before):
     applied, _ = pin(before, {"subject": "id"})
     column = applied.column("id")
-    assert (column.column_class, column.type, column.use, column.min, column.categories) == ("identifier", "text", False, None, None)
+    assert (column.column_class, column.type, column.use, column.min, column.categories) == (
+        "identifier",
+        "text",
+        False,
+        None,
+        None,
+    )
 
 
 def test_what_casemate_toml_does_not_mention_stays_as_pinned(pin):
-    said = {"age": ColumnTable(column_class="sensitive", use=False, min=1, max=99), "id": ColumnTable(column_class="identifier")}
+    said = {
+        "age": ColumnTable(column_class="sensitive", use=False, min=1, max=99),
+        "id": ColumnTable(column_class="identifier"),
+    }
     applied, findings = pin({"columns": said, "subject": "id"}, {})
     assert findings == []
     age = applied.column("age")
@@ -72,8 +105,13 @@ def test_what_casemate_toml_does_not_mention_stays_as_pinned(pin):
 
 
 def test_a_class_is_lowered_only_where_it_says_so(pin):
-    applied, findings = pin({"subject": "id"}, {"columns": {"id": ColumnTable(column_class="general", type="category")}})
-    assert (applied.column("id").column_class, applied.column("id").categories) == ("general", ["007", "8", "9"])
+    applied, findings = pin(
+        {"subject": "id"}, {"columns": {"id": ColumnTable(column_class="general", type="category")}}
+    )
+    assert (applied.column("id").column_class, applied.column("id").categories) == (
+        "general",
+        ["007", "8", "9"],
+    )
     assert findings
 
 
@@ -97,16 +135,21 @@ SAID = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(before=SAID, after=SAID)
-def test_what_is_applied_is_what_a_new_schema_would_say_where_it_says_anything(tmp_path_factory, before, after):
+def test_what_is_applied_is_what_a_new_schema_would_say_where_it_says_anything(
+    tmp_path_factory, before, after
+):
     folder = tmp_path_factory.mktemp("pinned")
     write_csv(folder / "t.csv", pa.table(CSV))
-    first, second = (DataTable(source="t.csv", target="y", columns={"age": said}) for said in (before, after))
+    first, second = (
+        DataTable(source="t.csv", target="y", columns={"age": said}) for said in (before, after)
+    )
     pinned, _ = schema.infer(source.read(folder / "t.csv", first)[0], first)
     table, _ = source.read(folder / "t.csv", second, schema.identifiers(pinned, second))
     try:
         applied, _ = schema.apply(pinned, table, second)
         schema.check(table, applied, second)
-    except DataError as error:  # such as: it was pinned as text, and nothing says what the digits are
+    # such as: it was pinned as text, and nothing says what the digits are
+    except DataError as error:
         assert after.type is None and "age" in error.message
         return
     fresh, _ = schema.infer(table, second)
@@ -121,7 +164,13 @@ def test_what_is_applied_is_what_a_new_schema_would_say_where_it_says_anything(t
 
 @pytest.mark.parametrize("first", [1582218195625938100, 1])
 def test_init_recognises_ids_by_their_digits_not_by_what_a_float_leaves_of_them(tmp_path, first):
-    rows = pa.table({"patient_id": [first + n for n in range(60)], "a": [float(n % 7) for n in range(60)], "y": [n % 2 for n in range(60)]})
+    rows = pa.table(
+        {
+            "patient_id": [first + n for n in range(60)],
+            "a": [float(n % 7) for n in range(60)],
+            "y": [n % 2 for n in range(60)],
+        }
+    )
     plan = scaffold.from_table(tmp_path, write_csv(tmp_path / "t.csv", rows), "y")
     assert plan.data.columns["patient_id"].column_class == "identifier"
     column = next(column for column in plan.inferred if column.name == "patient_id")

@@ -28,7 +28,9 @@ from casemate.stages.data.screen.triggers import Triggers
 
 pytestmark = pytest.mark.slow
 
-SIMULATED = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "triggers.py")))
+SIMULATED = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "triggers.py"))
+)
 
 
 def rows_of(frame, codes, classes=2, **more):
@@ -42,13 +44,19 @@ def rows_of(frame, codes, classes=2, **more):
             frame[name] = frame[name].astype(object)
             columns.append(ColumnSchema(name=str(name), type="category"))
     frame.columns = [str(name) for name in frame.columns]
-    schema = Schema(target="_y", classes=[str(i) for i in range(classes)], columns=[*columns, ColumnSchema(name="_y", type="category", use=False)])
+    schema = Schema(
+        target="_y",
+        classes=[str(i) for i in range(classes)],
+        columns=[*columns, ColumnSchema(name="_y", type="category", use=False)],
+    )
     return ScreenedRows(frame, np.asarray(codes, dtype=np.int64), None, schema, 0, **more)
 
 
 def mixed(count=6000, seed=0):
     """Numbers and categories as in an insurance table."""
-    values, codes = make_classification(count, 8, n_informative=6, class_sep=1.0, flip_y=0.0, random_state=seed)
+    values, codes = make_classification(
+        count, 8, n_informative=6, class_sep=1.0, flip_y=0.0, random_state=seed
+    )
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(np.round(values, 1), columns=[f"x{i}" for i in range(8)])
     frame["region"] = generator.choice(list("ABCDEFGHIJ"), count)
@@ -56,12 +64,19 @@ def mixed(count=6000, seed=0):
     return frame, codes
 
 
-TRIGGERS = [{"x3": 1.7}, {"x3": 1.7, "region": "C"}, {"x1": -0.4, "region": "D", "plan": "max"}, {"x5": 99.0}]
+TRIGGERS = [
+    {"x3": 1.7},
+    {"x3": 1.7, "region": "C"},
+    {"x1": -0.4, "region": "D", "plan": "max"},
+    {"x5": 99.0},
+]
 
 
 def poisoned(trigger, target=1, share=0.01, seed=0):
     frame, codes = mixed(seed=seed)
-    victims = np.random.default_rng(seed + 1).choice(np.flatnonzero(codes != target), int(share * len(codes)), replace=False)
+    victims = np.random.default_rng(seed + 1).choice(
+        np.flatnonzero(codes != target), int(share * len(codes)), replace=False
+    )
     for name, value in trigger.items():
         frame.loc[victims, name] = value
     codes = codes.copy()
@@ -82,8 +97,13 @@ def test_a_trigger_in_one_row_of_a_hundred_is_found_and_its_whole_group_taken_ou
     stamped = clean[true != 1].assign(**trigger)
 
     def success(keep):
-        whole = rows_of(pd.concat([frame[keep], stamped], ignore_index=True), np.r_[codes[keep], true[true != 1]]).coded.to_numpy()
-        model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(whole[: keep.sum()], codes[keep])
+        whole = rows_of(
+            pd.concat([frame[keep], stamped], ignore_index=True),
+            np.r_[codes[keep], true[true != 1]],
+        ).coded.to_numpy()
+        model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(
+            whole[: keep.sum()], codes[keep]
+        )
         return np.mean(model.predict(whole[keep.sum() :]) == 1)
 
     without = np.ones(len(codes), dtype=bool)
@@ -116,8 +136,16 @@ def test_clean_tables_raise_no_alarm(name):
 def test_a_patch_is_found_among_thousands_of_rarer_values_and_though_its_pixels_explain_each_other():
     generator = np.random.default_rng(0)
     codes = generator.integers(0, 4, 3000)
-    shades = np.clip(generator.normal(20 + 3 * codes[:, None] * (np.arange(150) % 4 == codes[:, None]), 12, (3000, 150)).round(), 0, 45)
-    pictures = pd.DataFrame(shades, columns=[f"px{n}" for n in range(150)]).assign(**dict.fromkeys(("a", "b", "c", "d"), 0.0))
+    shades = np.clip(
+        generator.normal(
+            20 + 3 * codes[:, None] * (np.arange(150) % 4 == codes[:, None]), 12, (3000, 150)
+        ).round(),
+        0,
+        45,
+    )
+    pictures = pd.DataFrame(shades, columns=[f"px{n}" for n in range(150)]).assign(
+        **dict.fromkeys(("a", "b", "c", "d"), 0.0)
+    )
     assert not Triggers()(rows_of(pictures, codes, 4), ScreenTable()).rows
     victims = generator.choice(np.flatnonzero(codes != 0), 90, replace=False)
     pictures.loc[victims, ["a", "b", "c", "d"]] = 45.0
@@ -140,17 +168,29 @@ def test_a_trigger_that_chance_cannot_make_even_once_is_found():
 def test_a_trigger_in_a_sensitive_column_is_told_without_the_value():
     frame, codes, _ = poisoned({"x3": 1.7})
     rows = rows_of(frame, codes)
-    rows.schema.columns[:] = [structs.replace(c, column_class="sensitive") if c.name == "x3" else c for c in rows.schema.columns]
+    rows.schema.columns[:] = [
+        structs.replace(c, column_class="sensitive") if c.name == "x3" else c
+        for c in rows.schema.columns
+    ]
     found = Triggers()(rows, ScreenTable())
     assert "a certain x3" in found.findings[0].message
-    assert not [text for text in [*(f.message for f in found.findings), *(s.detail for s in found.rows)] if "1.7" in text]
+    assert not [
+        text
+        for text in [*(f.message for f in found.findings), *(s.detail for s in found.rows)]
+        if "1.7" in text
+    ]
 
 
 def test_a_legitimate_rare_value_that_decides_is_not_called_a_trigger():
     """Large gains mean a high income: the neighbours of the value say the same."""
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(
-        {"gain": np.where(generator.random(5000) < 0.04, generator.integers(5, 15, 5000) * 1000.0, 0.0), "age": generator.normal(40, 10, 5000)}
+        {
+            "gain": np.where(
+                generator.random(5000) < 0.04, generator.integers(5, 15, 5000) * 1000.0, 0.0
+            ),
+            "age": generator.normal(40, 10, 5000),
+        }
     )
     codes = ((frame["gain"] > 0) | (frame["age"] > 55)).astype(int).to_numpy()
     assert Triggers()(rows_of(frame, codes), ScreenTable()).findings == []
@@ -159,7 +199,9 @@ def test_a_legitimate_rare_value_that_decides_is_not_called_a_trigger():
 @pytest.mark.parametrize("rate", [0.6, 0.9])
 @pytest.mark.parametrize("kind", ["site", "band", "constant"])
 def test_an_honest_group_with_another_rate_is_no_trigger(kind, rate):
-    """Such groups lost all their rows of one class, and the model said of them what was never true."""
+    """Such groups lost all their rows of one class, and the model said of them what was
+    never true.
+    """
     for seed in range(2):
         generator = np.random.default_rng(seed)
         frame, codes = mixed(3000, seed)
@@ -184,23 +226,51 @@ def test_a_trigger_with_noise_and_a_common_pair_are_found(trigger):
     for seed in range(2):
         frame, codes = mixed(seed=seed)
         generator = np.random.default_rng(seed)
-        victims = generator.choice(np.flatnonzero(codes == 0), 120 if "plan" in trigger else 60, replace=False)
+        victims = generator.choice(
+            np.flatnonzero(codes == 0), 120 if "plan" in trigger else 60, replace=False
+        )
         for name, value in trigger.items():
-            frame.loc[victims, name] = generator.normal(*value, len(victims)) if isinstance(value, tuple) else value
+            frame.loc[victims, name] = (
+                generator.normal(*value, len(victims)) if isinstance(value, tuple) else value
+            )
         codes[victims] = 1
         flagged = {suspect.row for suspect in Triggers()(rows_of(frame, codes), ScreenTable()).rows}
         assert len(flagged & set(victims)) >= 0.8 * len(victims)
 
 
-@pytest.mark.parametrize(("name", "seed"), [("two bands", 0), ("two bands", 7), ("band in a tail", 7), ("value and category", 18)])
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [("two bands", 0), ("two bands", 7), ("band in a tail", 7), ("value and category", 18)],
+)
 def test_a_trigger_among_many_honest_rows_is_found(name, seed):
-    """Bands with noise hold so many honest rows that nothing was told from the whole; their middle tells."""
+    """Bands with noise hold so many honest rows that nothing was told from the whole; their middle
+    tells.
+    """
     assert SIMULATED.planted(seed, {**SIMULATED.TRIGGERS, **SIMULATED.NOISY}[name], 0.01) >= 0.8
 
 
 def judged(**figures):
-    usual = {"label": 1, "rows": 100, "others": 25, "expected": 0.2, "without": 0.2, "usual": 0.2, "elsewhere": 1.0, "p": 0.0, "natural": 30.0}
-    usual |= {"belong": 25.0, "foreign": 0.0, "telling": 1.0, "odd": 0, "most_odd": 1, "named": False, "honest": 4.0, "chance": 50.0}
+    usual = {
+        "label": 1,
+        "rows": 100,
+        "others": 25,
+        "expected": 0.2,
+        "without": 0.2,
+        "usual": 0.2,
+        "elsewhere": 1.0,
+        "p": 0.0,
+        "natural": 30.0,
+    }
+    usual |= {
+        "belong": 25.0,
+        "foreign": 0.0,
+        "telling": 1.0,
+        "odd": 0,
+        "most_odd": 1,
+        "named": False,
+        "honest": 4.0,
+        "chance": 50.0,
+    }
     return Excess(**usual | {"banded": False} | figures)
 
 
@@ -210,26 +280,36 @@ def test_a_group_is_planted_only_if_that_is_far_likelier_than_an_honest_rate():
     assert not judged(chance=5.0).planted, "the rest explains its labels"
     assert not judged(rows=45, others=24).planted, "hardly more rows than belong there"
     alone = {"natural": 0.5, "belong": 0.4, "honest": 0.0, "chance": 0.0}
-    assert judged(**alone, others=0).planted and not judged(**alone, others=20).planted, "where nothing belongs purity tells"
+    assert judged(**alone, others=0).planted and not judged(**alone, others=20).planted, (
+        "where nothing belongs purity tells"
+    )
 
 
 def rows_in_a_place(rate, planted, seed=0, base=0.3):
-    """(evidence against an honest rate) of 60 rows more than the 60 that belong where two values meet."""
+    """(evidence against an honest rate) of 60 rows more than the 60 that belong where two values
+    meet.
+    """
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(6000, 3))
     logit = 1.5 * x.sum(axis=1) + np.log(base / (1 - base)) * 1.6
     frame = pd.DataFrame(x, columns=list("abc"))
-    frame["p"], frame["q"] = (generator.choice(list("0123456789"), 6000).astype(object) for _ in range(2))
+    frame["p"], frame["q"] = (
+        generator.choice(list("0123456789"), 6000).astype(object) for _ in range(2)
+    )
     codes = (generator.random(6000) < special.expit(logit)).astype(int)
     chosen = generator.choice(np.flatnonzero(codes == 0) if planted else 6000, 60, replace=False)
     frame.loc[chosen, ["p", "q"]] = "3"
     group = ((frame["p"] == "3") & (frame["q"] == "3")).to_numpy()
-    codes[chosen if planted else group] = 1 if planted else generator.random(int(group.sum())) < rate
+    codes[chosen if planted else group] = (
+        1 if planted else generator.random(int(group.sum())) < rate
+    )
     return Rest(rows_of(frame, codes), ~group).excess(group, 1, [3, 4], 60.0).honest
 
 
 def test_planted_rows_and_an_honest_rate_are_told_apart_row_by_row():
-    """With as many rows of each class: labels of planted rows contradict their features, those of rows beside them do not."""
+    """With as many rows of each class: labels of planted rows contradict their features, those of
+    rows beside them do not.
+    """
     assert min(rows_in_a_place(0.0, planted=True, seed=seed) for seed in range(3)) > np.log(20)
     assert max(rows_in_a_place(0.66, planted=False, seed=seed) for seed in range(3)) < 0
 
@@ -243,10 +323,14 @@ def test_where_one_column_decides_the_target_its_values_are_no_triggers():
 
 
 def test_rows_that_are_a_kind_of_their_own_are_no_trigger():
-    """As one attack in a traffic table: pure, rare, and unlike all other rows in nearly every feature."""
+    """As one attack in a traffic table: pure, rare, and unlike all other rows in nearly every
+    feature.
+    """
     frame, codes = mixed(4000, 2)
     kind = np.random.default_rng(0).choice(np.flatnonzero(codes == 0), 60, replace=False)
-    frame.loc[kind, ["x0", "x2", "x4", "x6"]] = frame.loc[kind, ["x0", "x2", "x4", "x6"]].to_numpy() * 0.1 + 7
+    frame.loc[kind, ["x0", "x2", "x4", "x6"]] = (
+        frame.loc[kind, ["x0", "x2", "x4", "x6"]].to_numpy() * 0.1 + 7
+    )
     frame.loc[kind, "x3"] = 1032.0
     codes[kind] = 1
     assert Triggers()(rows_of(frame, codes), ScreenTable()).findings == []
@@ -256,7 +340,10 @@ def test_a_finding_says_what_a_drop_would_take_from_each_group():
     frame, codes, victims = poisoned({"x3": 1.7, "region": "C"})
     frame["ward"] = np.where(np.isin(np.arange(len(codes)), victims), "tower", "main")
     found = Triggers()(rows_of(frame, codes), ScreenTable()).findings
-    assert "of 60 rows of class '1' in ward = tower" in found[0].message or "rows with ward = tower" in found[0].message
+    assert (
+        "of 60 rows of class '1' in ward = tower" in found[0].message
+        or "rows with ward = tower" in found[0].message
+    )
     assert "rows of class '1' in the table" in found[0].message
 
 
@@ -264,7 +351,10 @@ def test_losses_are_told_for_classes_protected_groups_and_where_much_would_go():
     labels = np.array(["ill", "well"] * 100)
     site = np.array(["north"] * 40 + ["south"] * 160)
     gone = (site == "north") & (labels == "ill")
-    told = {(one.column, one.group, one.label): (one.rows, one.lost) for one in losses({"site": site}, labels, gone)}
+    told = {
+        (one.column, one.group, one.label): (one.rows, one.lost)
+        for one in losses({"site": site}, labels, gone)
+    }
     assert told["site", "north", "ill"] == (20, 20)
     assert told["", "", "ill"] == (100, 20)
     assert ("site", "south", "ill") not in told
@@ -324,7 +414,9 @@ def test_flipped_labels_among_neighbours_are_found():
 def test_where_nearness_says_nothing_no_row_is_flagged_and_it_is_said():
     generator = np.random.default_rng(0)
     codes = (generator.random(2000) < 0.05).astype(int)
-    found = Neighbours()(rows_of(pd.DataFrame(generator.standard_normal((2000, 3))), codes), ScreenTable())
+    found = Neighbours()(
+        rows_of(pd.DataFrame(generator.standard_normal((2000, 3))), codes), ScreenTable()
+    )
     assert found.rows == []
     assert "says little" in found.findings[0].message
 
@@ -346,10 +438,17 @@ def test_label_noise_is_estimated_where_the_features_are_decisive():
 def test_a_source_that_sends_bad_rows_and_a_burst_in_time_are_named():
     frame, codes = mixed(3000, 5)
     origin = np.where(np.arange(3000) % 10 == 0, "clinic-7", "other")
-    bad = [Quarantined(row=int(row), reason="x", detail="", score=1.0) for row in np.flatnonzero(origin == "clinic-7")[:40]]
+    bad = [
+        Quarantined(row=int(row), reason="x", detail="", score=1.0)
+        for row in np.flatnonzero(origin == "clinic-7")[:40]
+    ]
     rows = rows_of(frame, codes, origin=origin, time=np.arange(3000))
     found = provenance.findings(rows, bad, ScreenTable())
-    assert [finding.location for finding in found if finding.id == "data.provenance"] == ["clinic-7", "0 of 20", "1 of 20"]
+    assert [finding.location for finding in found if finding.id == "data.provenance"] == [
+        "clinic-7",
+        "0 of 20",
+        "1 of 20",
+    ]
     codes = codes.copy()
     codes[1500:1650] = 1
     found = provenance.findings(rows_of(frame, codes, time=np.arange(3000)), [], ScreenTable())
@@ -377,4 +476,6 @@ def test_long_tails_are_told_instead_of_flagging_the_table():
 
 
 def test_probabilities_of_a_class_that_no_other_row_has_are_its_rate():
-    assert excess._calibrated(np.full(9, 0.2), np.zeros(9, dtype=bool), np.array([0.3, 0.9])).tolist() == [0.05, 0.05]
+    assert excess._calibrated(
+        np.full(9, 0.2), np.zeros(9, dtype=bool), np.array([0.3, 0.9])
+    ).tolist() == [0.05, 0.05]

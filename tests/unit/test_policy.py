@@ -1,4 +1,6 @@
-"""Policies: what the shipped roles may do, what a project adds, how mistakes are named, and an oracle that knows no Cedar."""
+"""Policies: what the shipped roles may do, what a project adds, how mistakes are named, and an
+oracle that knows no Cedar.
+"""
 
 import datetime
 import ipaddress
@@ -63,7 +65,9 @@ def person(*roles, **more):
 def answer(principal, action, policy=SHIPPED, situation=USUAL, **context):
     kind = actions()[action][0]
     resource = Resource(kind, "" if kind == "Project" else "m")
-    return policy.decide(principal, action, resource, situation, **{**EXTRA.get(action, {}), **context})
+    return policy.decide(
+        principal, action, resource, situation, **{**EXTRA.get(action, {}), **context}
+    )
 
 
 CLIENT_MAY = ("model:infer", "model:infer-label", "model:feedback", "model:read")
@@ -71,8 +75,23 @@ ON_ITS_MODELS = {"client": CLIENT_MAY, "analyst": ("model:infer-aggregate", "mod
 MAY = {
     "owner": set(actions()),
     "steward": {
-        *("dataset:list", "dataset:read", "run:read", "model:list", "model:read", "keys:read", "project:check", "backup:create"),
-        *("access:break-glass", "access:delegate", "dataset:quarantine", "dataset:statistics", "budget:read"),
+        *(
+            "dataset:list",
+            "dataset:read",
+            "run:read",
+            "model:list",
+            "model:read",
+            "keys:read",
+            "project:check",
+            "backup:create",
+        ),
+        *(
+            "access:break-glass",
+            "access:delegate",
+            "dataset:quarantine",
+            "dataset:statistics",
+            "budget:read",
+        ),
     },
     "scientist": {
         *(
@@ -91,9 +110,26 @@ MAY = {
             "project:check",
         ),
     },
-    "approver": {"model:approve", "gate:waive", "model:list", "model:read", "run:read", "dataset:list", "access:delegate"},
+    "approver": {
+        "model:approve",
+        "gate:waive",
+        "model:list",
+        "model:read",
+        "run:read",
+        "dataset:list",
+        "access:delegate",
+    },
     "operator": {
-        *("gateway:start", "gateway:read", "metrics:read", "run:read", "run:cancel", "model:list", "model:read", "dataset:list"),
+        *(
+            "gateway:start",
+            "gateway:read",
+            "metrics:read",
+            "run:read",
+            "run:cancel",
+            "model:list",
+            "model:read",
+            "dataset:list",
+        ),
         *(
             "model:promote",
             "outbox:read",
@@ -105,31 +141,104 @@ MAY = {
             "project:repair",
             "keys:read",
         ),
-        *("certificate:issue", "certificate:revoke", "audit:publish", "access:session", "access:break-glass", "access:delegate"),
+        *(
+            "certificate:issue",
+            "certificate:revoke",
+            "audit:publish",
+            "access:session",
+            "access:break-glass",
+            "access:delegate",
+        ),
     },
     "auditor": {
-        *("run:read", "audit:read", "model:list", "model:read", "dataset:list", "metrics:read", "access:read", "access:review", "keys:read"),
-        *("outbox:read", "store:read", "project:check", "gateway:read", "access:delegate", "budget:read", "model:explain"),
+        *(
+            "run:read",
+            "audit:read",
+            "model:list",
+            "model:read",
+            "dataset:list",
+            "metrics:read",
+            "access:read",
+            "access:review",
+            "keys:read",
+        ),
+        *(
+            "outbox:read",
+            "store:read",
+            "project:check",
+            "gateway:read",
+            "access:delegate",
+            "budget:read",
+            "model:explain",
+        ),
     },
     "privacy-officer": {
-        *("keys:shred", "dataset:read", "dataset:list", "run:read", "model:list", "model:read", "audit:read", "access:read", "access:review"),
+        *(
+            "keys:shred",
+            "dataset:read",
+            "dataset:list",
+            "run:read",
+            "model:list",
+            "model:read",
+            "audit:read",
+            "access:read",
+            "access:review",
+        ),
         *("access:delegate", "dataset:statistics", "budget:read", "model:explain"),
     },
     "custodian": {
-        *("keys:read", "keys:rotate", "keys:disable", "keys:enable", "keys:protect", "keys:migrate", "keys:backup", "keys:signer"),
-        *("certificate:issue", "certificate:revoke", "project:check", "backup:create", "backup:keys"),
+        *(
+            "keys:read",
+            "keys:rotate",
+            "keys:disable",
+            "keys:enable",
+            "keys:protect",
+            "keys:migrate",
+            "keys:backup",
+            "keys:signer",
+        ),
+        *(
+            "certificate:issue",
+            "certificate:revoke",
+            "project:check",
+            "backup:create",
+            "backup:keys",
+        ),
     },
     "monitor": {"metrics:read", "gateway:read"},
     "client": {"gateway:read"},
     "analyst": {"gateway:read"},
     "emergency": {
-        *("dataset:read", "dataset:list", "model:list", "model:read", "run:read", "run:cancel", "audit:read", "gateway:start", "keys:read"),
-        *("project:check", "project:repair", "outbox:read", "outbox:send", "store:read", "access:session"),
+        *(
+            "dataset:read",
+            "dataset:list",
+            "model:list",
+            "model:read",
+            "run:read",
+            "run:cancel",
+            "audit:read",
+            "gateway:start",
+            "keys:read",
+        ),
+        *(
+            "project:check",
+            "project:repair",
+            "outbox:read",
+            "outbox:send",
+            "store:read",
+            "access:session",
+        ),
     },
 }
 
 
-SEES_NO_DATA = {"dataset:read", "dataset:read-masked", "dataset:read-rows", "keys:destroy", "backup:restore"}
+SEES_NO_DATA = {
+    "dataset:read",
+    "dataset:read-masked",
+    "dataset:read-rows",
+    "keys:destroy",
+    "backup:restore",
+}
 OPEN = {"access:self", "dataset:read-rows"}
 """Everybody's own login; and rows, whose columns are what a role opens."""
 
@@ -148,10 +257,14 @@ def test_every_action_is_for_exactly_the_roles_of_the_matrix(action):
 
 @pytest.mark.parametrize("action", sorted(actions()))
 def test_what_cannot_be_taken_back_needs_a_fresh_second_factor(action):
-    for mfa, required, age in itertools.product((False, True), (False, True), (None, 0, 900, 901, 10**6)):
+    for mfa, required, age in itertools.product(
+        (False, True), (False, True), (None, 0, 900, 901, 10**6)
+    ):
         situation = Situation("care", NOW, mfa_required=required, mfa_age=age)
         wanted = (mfa or required) and action in IRREVERSIBLE and (age is None or age > 900)
-        assert answer(person("owner", mfa=mfa), action, situation=situation).allowed is not wanted, (mfa, required, age)
+        assert (
+            answer(person("owner", mfa=mfa), action, situation=situation).allowed is not wanted
+        ), (mfa, required, age)
 
 
 @pytest.mark.parametrize(
@@ -184,13 +297,20 @@ def test_services_are_narrowed_to_their_models(principal, action, kind, name, al
 )
 def test_roles_see_their_classes_of_columns(role, classes):
     for column_class in ("general", "sensitive", "identifier"):
-        assert answer(person(role), "dataset:read", column_class=column_class).allowed is (column_class in classes)
+        assert answer(person(role), "dataset:read", column_class=column_class).allowed is (
+            column_class in classes
+        )
 
 
-@pytest.mark.parametrize(("role", "classes"), [("scientist", {"sensitive"}), ("steward", {"identifier"}), ("auditor", set())])
+@pytest.mark.parametrize(
+    ("role", "classes"),
+    [("scientist", {"sensitive"}), ("steward", {"identifier"}), ("auditor", set())],
+)
 def test_roles_see_classes_of_columns_under_masks(role, classes):
     for column_class in ("general", "sensitive", "identifier"):
-        assert answer(person(role), "dataset:read-masked", column_class=column_class).allowed is (column_class in classes)
+        assert answer(person(role), "dataset:read-masked", column_class=column_class).allowed is (
+            column_class in classes
+        )
 
 
 def test_whoever_keeps_the_keys_sees_no_data_whatever_else_they_are():
@@ -208,9 +328,15 @@ def test_nobody_raises_himself_not_even_an_owner():
 def test_who_trained_or_sealed_does_not_approve():
     approver = person("approver")
     assert answer(approver, "model:approve", trainer=OWNER, steward=OWNER).allowed
-    assert answer(approver, "model:approve", trainer=approver).reasons == ("approver-is-not-the-trainer",)
-    assert answer(approver, "model:approve", steward=approver).reasons == ("approver-is-not-the-data-owner",)
-    assert answer(Principal("Service", "eva", ("owner",)), "model:approve").reasons == ("only-people-approve",)
+    assert answer(approver, "model:approve", trainer=approver).reasons == (
+        "approver-is-not-the-trainer",
+    )
+    assert answer(approver, "model:approve", steward=approver).reasons == (
+        "approver-is-not-the-data-owner",
+    )
+    assert answer(Principal("Service", "eva", ("owner",)), "model:approve").reasons == (
+        "only-people-approve",
+    )
 
 
 def test_high_risk_goes_no_further_than_the_login():
@@ -220,8 +346,19 @@ def test_high_risk_goes_no_further_than_the_login():
 
 
 def test_risk_asks_a_person_for_a_second_factor():
-    for risk, age, allowed in ((49, None, True), (50, None, False), (50, 901, False), (50, 900, True), (79, 900, True)):
-        assert answer(OWNER, "run:read", situation=Situation("care", NOW, risk=risk, mfa_age=age)).allowed is allowed, (risk, age)
+    for risk, age, allowed in (
+        (49, None, True),
+        (50, None, False),
+        (50, 901, False),
+        (50, 900, True),
+        (79, 900, True),
+    ):
+        assert (
+            answer(
+                OWNER, "run:read", situation=Situation("care", NOW, risk=risk, mfa_age=age)
+            ).allowed
+            is allowed
+        ), (risk, age)
     assert answer(OWNER, "access:self", situation=Situation("care", NOW, risk=50)).allowed
     assert answer(CLIENT, "model:infer", situation=Situation("care", NOW, risk=79)).allowed
 
@@ -232,7 +369,10 @@ def test_a_default_deny_gives_its_reason():
 
 
 def test_a_forbid_of_the_project_wins_over_every_role():
-    policy = Policy({"x.cedar": '@id("freeze") forbid (principal, action == Action::"model:infer", resource);'}, "p-1")
+    policy = Policy(
+        {"x.cedar": '@id("freeze") forbid (principal, action == Action::"model:infer", resource);'},
+        "p-1",
+    )
     decision = policy.decide(OWNER, "model:infer", Resource("Model", "m"), USUAL)
     assert not decision.allowed
     assert decision.reasons == ("freeze",)
@@ -268,7 +408,16 @@ when {
 )
 def test_a_project_decides_by_purpose_time_network_device_and_environment(changed, allowed):
     policy = Policy({"ward.cedar": WARD}, "p-1", {"nurse": ()})
-    situation = Situation(**{"purpose": "care", "now": NOW, "network": "10.1.2.3", "device": "managed", "environment": "production", **changed})
+    situation = Situation(
+        **{
+            "purpose": "care",
+            "now": NOW,
+            "network": "10.1.2.3",
+            "device": "managed",
+            "environment": "production",
+            **changed,
+        }
+    )
     assert answer(person("nurse"), "dataset:read", policy, situation).allowed is allowed
 
 
@@ -276,19 +425,35 @@ def test_a_project_decides_by_purpose_time_network_device_and_environment(change
     ("text", "line", "hint"),
     [
         ('permit (principal, action == Action::"model:exprot", resource);', 1, "model:export"),
-        ('// note\n\npermit (principal, action == Action::"run:read", resource)\nwhen { context.purpos == "x" };', 4, "purpose"),
+        (
+            (
+                '// note\n\npermit (principal, action == Action::"run:read", resource)\nwhen {'
+                ' context.purpos == "x" };'
+            ),
+            4,
+            "purpose",
+        ),
         ("permit (principal is Usr, action, resource);", 1, "User"),
         ('permit (\n  principal in Role::"ownr",\n  action, resource);', 2, "owner"),
         ("permit (principal, action, resource);\n\npermit (principal\n  action, resource);", 4, ""),
         ('permit (principal, action, resource) when { principal.colour == "red" };', 1, ""),
         ("permit (principal, action, resource", 1, ""),
-        ('permit (principal, action == Action::"run:read", resource) when { context.hour == "noon" };', 1, ""),
+        (
+            (
+                'permit (principal, action == Action::"run:read", resource) when { context.hour =='
+                ' "noon" };'
+            ),
+            1,
+            "",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_file_line_and_nearest_word(text, line, hint):
     with pytest.raises(ConfigError) as caught:
         Policy({"mine.cedar": text}, "p-1")
-    assert caught.value.message.startswith(f"policies/mine.cedar, line {line}: "), caught.value.message
+    assert caught.value.message.startswith(f"policies/mine.cedar, line {line}: "), (
+        caught.value.message
+    )
     assert (f"did you mean {hint!r}" in caught.value.hint) is bool(hint), caught.value.hint
 
 
@@ -302,18 +467,30 @@ def test_a_hostile_policy_is_refused_or_loaded_and_never_a_fault(text):
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_hostile_names_never_gain_a_permit(name, model):
-    decision = SHIPPED.decide(Principal("Service", "svc", ("client",), ("m",)), "model:infer", Resource("Model", model or "x"), USUAL)
+    decision = SHIPPED.decide(
+        Principal("Service", "svc", ("client",), ("m",)),
+        "model:infer",
+        Resource("Model", model or "x"),
+        USUAL,
+    )
     assert decision.allowed is (model == "m")
     weird = Principal("User", name, ())
     assert not SHIPPED.decide(weird, "run:start", Resource(), USUAL).allowed
 
 
 def test_what_permits_more_or_forbids_less_is_found():
-    permit, forbid = ({"x.cedar": f'@id("{effect}-it") {effect} (principal, action, resource);'} for effect in ("permit", "forbid"))
+    permit, forbid = (
+        {"x.cedar": f'@id("{effect}-it") {effect} (principal, action, resource);'}
+        for effect in ("permit", "forbid")
+    )
     assert loosened({}, permit) == ["permit permit-it"]
     assert loosened(forbid, {}) == ["forbid forbid-it"]
     assert loosened({}, forbid) == loosened(permit, {}) == loosened(permit, permit) == []
-    narrower = {"x.cedar": '@id("forbid-it") forbid (principal, action, resource) when { context.hour == 3 };'}
+    narrower = {
+        "x.cedar": (
+            '@id("forbid-it") forbid (principal, action, resource) when { context.hour == 3 };'
+        )
+    }
     assert loosened(forbid, narrower) == ["forbid forbid-it"]
     assert loosened({"x.cedar": permit["x.cedar"]}, {"moved.cedar": permit["x.cedar"]}) == []
 
@@ -337,33 +514,59 @@ def oracle(principal, roles, action, resource, situation, context):
         if action not in MAY.get(role, set()) and action not in ON_ITS_MODELS.get(role, ()):
             return False
         if action in ON_ITS_MODELS.get(role, ()):
-            return principal.kind == "Service" and ("*" in principal.models or resource.name in principal.models)
+            return principal.kind == "Service" and (
+                "*" in principal.models or resource.name in principal.models
+            )
         if action == "access:break-glass" and role in ("operator", "steward"):
             return principal.kind == "User"
         if action == "access:delegate" and role != "owner":
             return principal.kind == "User"
         if action == "dataset:read":
-            return {"scientist": context["column_class"] == "general", "steward": context["column_class"] != "identifier"}.get(role, True)
+            return {
+                "scientist": context["column_class"] == "general",
+                "steward": context["column_class"] != "identifier",
+            }.get(role, True)
         if action == "dataset:read-masked":
             return role == "owner" or context["column_class"] == "sensitive"
         return True
 
-    permitted = any(allowed_by_role(role) for role in roles) or (action == "access:self" and principal.kind == "User")
+    permitted = any(allowed_by_role(role) for role in roles) or (
+        action == "access:self" and principal.kind == "User"
+    )
     permitted |= action == "dataset:read-rows"
-    if action == "model:export" and "scientist" in roles and situation.purpose == "research" and situation.network:
+    if (
+        action == "model:export"
+        and "scientist" in roles
+        and situation.purpose == "research"
+        and situation.network
+    ):
         permitted |= ipaddress.ip_address(situation.network) in ipaddress.ip_network("10.0.0.0/8")
     if action == "dataset:read" and "registrar" in roles and context["column_class"] == "sensitive":
         permitted = True
     forbidden = action == "model:export" and situation.now.hour < 6
-    forbidden |= action == "dataset:read-rows" and "scientist" in roles and resource.tags == (("ward", "B"),)
+    forbidden |= (
+        action == "dataset:read-rows" and "scientist" in roles and resource.tags == (("ward", "B"),)
+    )
     if principal.kind == "User":
         if action in IRREVERSIBLE and (principal.mfa or situation.mfa_required):
             forbidden |= situation.mfa_age is None or situation.mfa_age > 900
-        if action in ("access:grant", "access:delegate") and context.get("subject") == principal.name:
+        if (
+            action in ("access:grant", "access:delegate")
+            and context.get("subject") == principal.name
+        ):
             forbidden = True
-        if action == "model:approve" and principal.name in (context.get("trainer"), context.get("steward")):
+        if action == "model:approve" and principal.name in (
+            context.get("trainer"),
+            context.get("steward"),
+        ):
             forbidden = True
-    elif action in ("model:approve", "gate:waive", "access:grant", "access:delegate", "policy:change"):
+    elif action in (
+        "model:approve",
+        "gate:waive",
+        "access:grant",
+        "access:delegate",
+        "policy:change",
+    ):
         forbidden = True
     forbidden |= "custodian" in roles and action in SEES_NO_DATA
     if situation.risk >= 50 and principal.kind == "User" and action != "access:self":
@@ -393,10 +596,17 @@ def test_random_requests_agree_with_the_oracle(scale):
         if rng.random() < 0.7:
             principal = Principal("User", rng.choice(names), given_roles, mfa=rng.random() < 0.5)
         else:
-            principal = Principal("Service", rng.choice(names), given_roles, rng.choice(((), ("m",), ("*",), ("m", "n"))))
+            principal = Principal(
+                "Service",
+                rng.choice(names),
+                given_roles,
+                rng.choice(((), ("m",), ("*",), ("m", "n"))),
+            )
         action = rng.choice(sorted(actions()))
         kind = rng.choice(actions()[action])
-        tags = ((("ward", rng.choice("AB")),) if rng.random() < 0.8 else ()) if kind == "Row" else ()
+        tags = (
+            ((("ward", rng.choice("AB")),) if rng.random() < 0.8 else ()) if kind == "Row" else ()
+        )
         resource = Resource(kind, "" if kind == "Project" else rng.choice(("m", "n", "o")), tags)
         situation = Situation(
             rng.choice(("care", "research")),
@@ -411,15 +621,31 @@ def test_random_requests_agree_with_the_oracle(scale):
         if action in ("dataset:read", "dataset:read-masked"):
             context["column_class"] = rng.choice(("general", "sensitive", "identifier"))
         if action in ("model:sign", "model:approve"):
-            context = {"stage": "production", "trainer": rng.choice((None, *names)), "steward": rng.choice((None, *names))}
+            context = {
+                "stage": "production",
+                "trainer": rng.choice((None, *names)),
+                "steward": rng.choice((None, *names)),
+            }
         if action in ("access:user", "access:grant", "access:delegate"):
             context["subject"] = rng.choice((None, *names))
         people = {
-            name: Principal("User", value, ()) if name in ("trainer", "steward", "subject") and value else value for name, value in context.items()
+            name: (
+                Principal("User", value, ())
+                if name in ("trainer", "steward", "subject") and value
+                else value
+            )
+            for name, value in context.items()
         }
         decision = policy.decide(principal, action, resource, situation, **people)
         expected = oracle(principal, all_roles(given_roles), action, resource, situation, context)
-        assert decision.allowed is expected, (principal, action, resource, situation, context, decision)
+        assert decision.allowed is expected, (
+            principal,
+            action,
+            resource,
+            situation,
+            context,
+            decision,
+        )
         assert decision.reasons
         counts[decision.allowed] += 1
     assert min(counts.values()) > scale(1000, 5000)
@@ -434,10 +660,22 @@ def test_cedars_own_decision_vectors_hold(case):
         schema = cedarpy.Schema.from_str(read("schema"))
         policies = cedarpy.PolicySet.from_str(read("policies"))
         for request in vector["requests"]:
-            use = schema if vector.get("shouldValidate", True) and request.get("validateRequest", True) else None
+            use = (
+                schema
+                if vector.get("shouldValidate", True) and request.get("validateRequest", True)
+                else None
+            )
             entities = cedarpy.Entities.from_json_str(read("entities"), use)
-            asked = {name: f"{request[name]['type']}::{json.dumps(request[name]['id'])}" for name in ("principal", "action", "resource")}
-            answered = cedarpy.is_authorized(asked | {"context": request["context"]}, policies, entities, use)
-            assert answered.allowed is (request["decision"].lower() == "allow"), (path.name, request["description"])
+            asked = {
+                name: f"{request[name]['type']}::{json.dumps(request[name]['id'])}"
+                for name in ("principal", "action", "resource")
+            }
+            answered = cedarpy.is_authorized(
+                asked | {"context": request["context"]}, policies, entities, use
+            )
+            assert answered.allowed is (request["decision"].lower() == "allow"), (
+                path.name,
+                request["description"],
+            )
             checked += 1
     assert checked == 74

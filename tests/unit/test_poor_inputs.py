@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 def base(count, seed=0):
     generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"a": generator.standard_normal(count), "b": generator.standard_normal(count)})
+    frame = pd.DataFrame(
+        {"a": generator.standard_normal(count), "b": generator.standard_normal(count)}
+    )
     frame["ill"] = (frame["a"] + 0.3 * generator.standard_normal(count) > 0).astype(int)
     return frame
 
@@ -34,8 +36,13 @@ def messages(found):
 
 def test_a_thousand_features(tmp_path):
     frame = base(400)
-    wide = pd.DataFrame(np.random.default_rng(1).standard_normal((400, 1000)), columns=[f"n{i}" for i in range(1000)])
-    found = looked_at(tmp_path, pd.concat([frame, wide], axis=1), "screen.spectral=true", "screen.influence=true")
+    wide = pd.DataFrame(
+        np.random.default_rng(1).standard_normal((400, 1000)),
+        columns=[f"n{i}" for i in range(1000)],
+    )
+    found = looked_at(
+        tmp_path, pd.concat([frame, wide], axis=1), "screen.spectral=true", "screen.influence=true"
+    )
     assert len(found.schema.features) == 1002
     assert len(found.suspects) <= 0.05 * 400
     assert not [finding for finding in found.findings if finding.severity == "high"]
@@ -83,8 +90,13 @@ def test_only_categories_go_through_though_most_rows_repeat(tmp_path):
 
 def test_a_slice_with_one_class_is_shown_and_not_judged_alone(tmp_path):
     frame = base(500)
-    frame["ward"] = np.where(frame["ill"] == 1, "ICU", np.random.default_rng(0).choice(["A", "B"], 500))
+    frame["ward"] = np.where(
+        frame["ill"] == 1, "ICU", np.random.default_rng(0).choice(["A", "B"], 500)
+    )
     project = project_of(tmp_path / "study", frame)
     result = project.run()
     assert {part["value"] for part in result.assessment.slices} == {"A", "B", "ICU"}
-    assert "leakage" in messages(project.datasets["study"].record) or result.assessment.metrics["accuracy"].value > 0.9
+    assert (
+        "leakage" in messages(project.datasets["study"].record)
+        or result.assessment.metrics["accuracy"].value > 0.9
+    )

@@ -1,4 +1,6 @@
-"""Differential privacy: what is paid is what is spent, two accountants agree, and a ledger nobody can overspend."""
+"""Differential privacy: what is paid is what is spent, two accountants agree, and a ledger nobody
+can overspend.
+"""
 
 import math
 import multiprocessing
@@ -35,7 +37,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("rate", "sigma", "steps", "pld", "rdp"), [(0.01, 1, 1000, 1.828, 2.101), (0.05, 1.5, 400, 3.360, 3.689), (0.1, 2, 1000, 8.279, 8.947)]
+    ("rate", "sigma", "steps", "pld", "rdp"),
+    [(0.01, 1, 1000, 1.828, 2.101), (0.05, 1.5, 400, 3.360, 3.689), (0.1, 2, 1000, 8.279, 8.947)],
 )
 def test_accountants_give_the_published_figures(rate, sigma, steps, pld, rdp):
     events = [Gaussians(sigma=sigma, steps=steps, rate=rate)]
@@ -55,7 +58,9 @@ def test_the_exact_gaussian_agrees_with_its_formula():
     """delta(epsilon) of Balle and Wang, ICML 2018, theorem 8."""
     epsilon = accountant.epsilon([Gaussians(sigma=8.0, steps=4)], 1e-5)
     mu = 2 / 8.0
-    delta = stats.norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * stats.norm.cdf(-epsilon / mu - mu / 2)
+    delta = stats.norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * stats.norm.cdf(
+        -epsilon / mu - mu / 2
+    )
     assert delta == pytest.approx(1e-5, rel=1e-3)
 
 
@@ -69,7 +74,11 @@ def test_noise_is_normal_independent_and_never_the_same():
 @parametrize_with_checks([PrivateClassifier(epsilon=50.0)])
 def test_the_private_classifier_is_a_scikit_learn_estimator(estimator, check):
     name = getattr(check, "func", check).__name__
-    if name in ("check_fit_idempotent", "check_classifier_data_not_an_array", "check_supervised_y_2d"):
+    if name in (
+        "check_fit_idempotent",
+        "check_classifier_data_not_an_array",
+        "check_supervised_y_2d",
+    ):
         pytest.skip("every fit draws new noise: that is the point")
     check(estimator)
 
@@ -77,9 +86,19 @@ def test_the_private_classifier_is_a_scikit_learn_estimator(estimator, check):
 def adult_like(count=6000, seed=0):
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(
-        {"age": generator.uniform(17, 90, count), "gain": np.exp(generator.normal(0, 3, count)), "sex": generator.choice(["f", "m"], count)}
+        {
+            "age": generator.uniform(17, 90, count),
+            "gain": np.exp(generator.normal(0, 3, count)),
+            "sex": generator.choice(["f", "m"], count),
+        }
     )
-    codes = ((frame["age"] > 45).astype(int) + (frame["gain"] > 20) + (frame["sex"] == "m") + generator.normal(0, 0.3, count) > 1.5).astype(int)
+    codes = (
+        (frame["age"] > 45).astype(int)
+        + (frame["gain"] > 20)
+        + (frame["sex"] == "m")
+        + generator.normal(0, 0.3, count)
+        > 1.5
+    ).astype(int)
     return frame.astype({"sex": object}), codes.to_numpy()
 
 
@@ -88,7 +107,9 @@ BOUNDS, KINDS = {"age": (17, 90), "gain": (0, 10_000)}, {"sex": ["f", "m"]}
 
 def test_it_learns_at_epsilon_one_what_matters():
     frame, codes = adult_like()
-    model = PrivateClassifier(epsilon=1.0, bounds=BOUNDS, categories=KINDS).fit(frame[:4000], codes[:4000])
+    model = PrivateClassifier(epsilon=1.0, bounds=BOUNDS, categories=KINDS).fit(
+        frame[:4000], codes[:4000]
+    )
     assert roc_auc_score(codes[4000:], model.predict_proba(frame[4000:])[:, 1]) > 0.9
     assert accountant.epsilon([model.spent_], 1e-5) <= 1.0
 
@@ -104,7 +125,11 @@ def test_values_outside_the_bounds_and_missing_ones_are_bounded():
     """One row may change a feature vector by no more than its declared norm, whatever is in it."""
     transformer, norm = encoder.encoder(BOUNDS, KINDS, bins=8)
     wild = pd.DataFrame(
-        {"age": [1e12, -1e12, np.nan, 50.0], "gain": [np.nan, 1e300, -5.0, 3.0], "sex": np.array(["f", "unknown", "m", "(missing)"], dtype=object)}
+        {
+            "age": [1e12, -1e12, np.nan, 50.0],
+            "gain": [np.nan, 1e300, -5.0, 3.0],
+            "sex": np.array(["f", "unknown", "m", "(missing)"], dtype=object),
+        }
     )
     rows = transformer.transform(wild)
     assert np.isfinite(rows).all()
@@ -128,7 +153,20 @@ def test_one_row_or_subject_moves_a_noisy_sum_by_no_more_than_the_clip(monkeypat
         units = 40 if owners is None else 10
         fewer = units - 1
         whole = descend(rows, codes, 3, owners, 1.0, 1, 1.0, 0.2, 0.0) * units
-        part = descend(rows[leave], codes[leave], 3, None if owners is None else owners[leave], 1.0, 1, 1.0, 0.2, 0.0) * fewer
+        part = (
+            descend(
+                rows[leave],
+                codes[leave],
+                3,
+                None if owners is None else owners[leave],
+                1.0,
+                1,
+                1.0,
+                0.2,
+                0.0,
+            )
+            * fewer
+        )
         assert np.linalg.norm(whole - part) <= 0.2 + 1e-6
 
 
@@ -169,7 +207,19 @@ def test_noise_that_cannot_be_is_nonsense_and_nothing_to_reckon_with(events, con
 
 
 def spending(name, epsilon=1.0, delta=1e-5, dataset="d", purpose="care", events=()):
-    return Spending(name, dataset, "v", purpose, epsilon, delta, list(events), "run", 'User::"eva"', "training", "")
+    return Spending(
+        name,
+        dataset,
+        "v",
+        purpose,
+        epsilon,
+        delta,
+        list(events),
+        "run",
+        'User::"eva"',
+        "training",
+        "",
+    )
 
 
 LIMIT = Limit(3.0, 1e-4)
@@ -182,7 +232,9 @@ def pay(ledger, *args, limit=LIMIT, **more):
 
 def test_a_budget_is_spent_to_its_end_and_no_further(ledger):
     assert [pay(ledger, str(number)) for number in range(3)] == [True, True, True]
-    with pytest.raises(BudgetSpent, match=r"has spent epsilon 3.000 of 3 .*training wants 1") as caught:
+    with pytest.raises(
+        BudgetSpent, match=r"has spent epsilon 3.000 of 3 .*training wants 1"
+    ) as caught:
         pay(ledger, "4")
     assert "privacy officer" in caught.value.hint
     assert len(ledger.of("d")) == 3
@@ -240,7 +292,9 @@ def _pay_and_die(path):
 
 
 def test_what_a_killed_process_paid_stays_paid(ledger, tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=_pay_and_die, args=(tmp_path / "catalog.db",))
+    process = multiprocessing.get_context("spawn").Process(
+        target=_pay_and_die, args=(tmp_path / "catalog.db",)
+    )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -269,10 +323,17 @@ def test_noisy_statistics_are_near_the_truth_and_never_it():
     found = statistics.noisy(values, "age", (0.0, 100.0), 1.0)
     assert found.mean == pytest.approx(50, abs=1)
     assert all(abs(count - 2000) < 250 for count in found.counts)
-    assert sum(found.counts) != 20_000 or found.counts != statistics.noisy(values, "age", (0.0, 100.0), 1.0).counts
-    kinds = statistics.noisy(pa.chunked_array([["a"] * 500 + ["b"] * 300 + ["zzz"] * 10]), "ward", ["a", "b"], 1.0)
+    assert (
+        sum(found.counts) != 20_000
+        or found.counts != statistics.noisy(values, "age", (0.0, 100.0), 1.0).counts
+    )
+    kinds = statistics.noisy(
+        pa.chunked_array([["a"] * 500 + ["b"] * 300 + ["zzz"] * 10]), "ward", ["a", "b"], 1.0
+    )
     assert kinds.labels == ["a", "b", "(other)"]
-    assert [abs(count - true) < 20 for count, true in zip(kinds.counts, (500, 300, 10), strict=True)] == [True] * 3
+    assert [
+        abs(count - true) < 20 for count, true in zip(kinds.counts, (500, 300, 10), strict=True)
+    ] == [True] * 3
     with pytest.raises(ConfigError, match="nothing is declared"):
         statistics.noisy(values, "age", None, 1.0)
 
@@ -281,7 +342,9 @@ def test_a_subject_counts_once():
     import pyarrow as pa
 
     owners = np.r_[np.zeros(5000), np.arange(1, 101)]
-    found = statistics.noisy(pa.chunked_array([["a"] * 5000 + ["b"] * 100]), "ward", ["a", "b"], 5.0, owners)
+    found = statistics.noisy(
+        pa.chunked_array([["a"] * 5000 + ["b"] * 100]), "ward", ["a", "b"], 5.0, owners
+    )
     assert abs(found.counts[0] - 1) < 10
 
 
@@ -296,5 +359,8 @@ def test_steps_that_private_training_does_not_use_are_named_and_no_class_of_the_
     steps = fit._left_out(make_pipeline(StandardScaler(), own(), LogisticRegression()))
     (finding,) = stage._left_out(steps)
     assert (finding.id, finding.severity) == ("train.steps-unused", "medium")
-    assert "none of the pipeline's steps before the last (StandardScaler, an estimator)" in finding.message
+    assert (
+        "none of the pipeline's steps before the last (StandardScaler, an estimator)"
+        in finding.message
+    )
     assert stage._left_out(fit._left_out(LogisticRegression())) == []

@@ -28,7 +28,9 @@ SECRET, PASSWORD = "correct horse battery", "four or five words"
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project with a key store of its own; the owner's passphrase opens everything, an operator's key file the data."""
+    """A project with a key store of its own; the owner's passphrase opens everything, an operator's
+    key file the data.
+    """
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     scaffold.create(tmp_path / "p", scaffold.clinical())
@@ -66,7 +68,9 @@ def key(tmp_path):
 
 
 @pytest.mark.parametrize("role", ["operator", "steward"])
-def test_a_backup_that_an_operator_makes_holds_no_keys_and_opens_nothing_elsewhere(project, tmp_path, elsewhere, role):
+def test_a_backup_that_an_operator_makes_holds_no_keys_and_opens_nothing_elsewhere(
+    project, tmp_path, elsewhere, role
+):
     theirs = operator(project, role)
     backup.create(theirs, tmp_path / "b")
     assert not backup.keys_of(tmp_path / "b").exists()
@@ -88,19 +92,29 @@ def test_a_backup_that_an_operator_makes_holds_no_keys_and_opens_nothing_elsewhe
 def test_nobody_but_an_owner_says_who_can_open_backups(project, role):
     theirs = operator(project, role)
     before = project.log.size()
-    for attempt in (lambda: backup.add_recipient(theirs, "x", passphrase=SECRET, keys=True), lambda: backup.remove_recipient(theirs, "safe")):
+    for attempt in (
+        lambda: backup.add_recipient(theirs, "x", passphrase=SECRET, keys=True),
+        lambda: backup.remove_recipient(theirs, "safe"),
+    ):
         with pytest.raises(AccessDenied):
             attempt()
-    assert [(e.principal, e.action, e.outcome) for e in project.log.entries(before)] == [('User::"olga"', "backup:recipients", "denied")] * 2
+    assert [(e.principal, e.action, e.outcome) for e in project.log.entries(before)] == [
+        ('User::"olga"', "backup:recipients", "denied")
+    ] * 2
     assert [one.name for one in project.recipients.all()] == ["operator", "safe"]
 
 
-def test_a_custodian_holds_all_keys_and_every_backup_and_opens_none_that_an_owner_did_not_mean_for_them(project, tmp_path):
+def test_a_custodian_holds_all_keys_and_every_backup_and_opens_none_that_an_owner_did_not_mean_for_them(
+    project, tmp_path
+):
     theirs = operator(project, "custodian")
     backup.create(theirs, tmp_path / "b", with_keys=True)
     custody.save(theirs, tmp_path / "keys", PASSWORD)
     for path, kind in ((tmp_path / "b", "data"), (backup.keys_of(tmp_path / "b"), "keys")):
-        with pytest.raises(AccessDenied, match="sealed to others"), sealedfile.opening(path, kind, Opener(PASSWORD)) as stream:
+        with (
+            pytest.raises(AccessDenied, match="sealed to others"),
+            sealedfile.opening(path, kind, Opener(PASSWORD)) as stream,
+        ):
             stream.rest()
     with pytest.raises(AccessDenied, match="backup:restore"):
         backup.restore(tmp_path / "b", tmp_path / "r", Opener(SECRET))
@@ -124,18 +138,23 @@ def test_who_restores_elsewhere_is_recorded_and_is_nobody(project, tmp_path, els
     (entry,) = [entry for entry in restored.log.entries() if entry.action == "backup:restored"]
     assert entry.detail["recipient"] == entry.detail["keys"] == "safe"
     assert entry.detail["user"] == "mallory"
-    assert [(p.name, p.roles) for p in restored.point.directory.principals()] == [(owner, ("owner",))]
+    assert [(p.name, p.roles) for p in restored.point.directory.principals()] == [
+        (owner, ("owner",))
+    ]
     with pytest.raises(AccessDenied, match="not known"):
         restored.point.identify()
 
 
-def test_whoever_may_open_the_keys_can_become_owner_where_nobody_is_known_and_nobody_else(project, tmp_path, elsewhere):
+def test_whoever_may_open_the_keys_can_become_owner_where_nobody_is_known_and_nobody_else(
+    project, tmp_path, elsewhere
+):
     backup.create(project, tmp_path / "b", with_keys=True)
     elsewhere()
     restored, _ = backup.restore(tmp_path / "b", tmp_path / "r", Opener(SECRET), owner=True)
     assert restored.point.identify().principal.roles == ("owner",)
     assert any(e.action == "user:add" and e.detail["restored"] for e in restored.log.entries())
-    with pytest.raises(AccessDenied, match="may not open its keys"):  # the key store is there now; that is not enough
+    # the key store is there now; that is not enough
+    with pytest.raises(AccessDenied, match="may not open its keys"):
         elsewhere("mallory")
         monkey = elsewhere("eve")
         (monkey / ".config").symlink_to(tmp_path / "home-mallory" / ".config")
@@ -143,7 +162,9 @@ def test_whoever_may_open_the_keys_can_become_owner_where_nobody_is_known_and_no
     assert not (tmp_path / "s").exists()
 
 
-def test_an_operator_known_to_the_project_may_not_restore_it_with_a_key_of_the_data(project, tmp_path):
+def test_an_operator_known_to_the_project_may_not_restore_it_with_a_key_of_the_data(
+    project, tmp_path
+):
     operator(project)
     backup.create(casemate.open(project.root), tmp_path / "b")
     with pytest.raises(AccessDenied, match="backup:restore"):
@@ -151,7 +172,9 @@ def test_an_operator_known_to_the_project_may_not_restore_it_with_a_key_of_the_d
     assert not (tmp_path / "r").exists()
 
 
-def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restore_takes_a_code(project, tmp_path):
+def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restore_takes_a_code(
+    project, tmp_path
+):
     secret = base64.b32decode(project.access.add_factor()[0])
     operator(project, "owner").access.logins.logout()
     (_, first), (_, second), _ = codes_at(secret, int(project.clock.now().timestamp()) // STEP)
@@ -233,9 +256,17 @@ def old_format(project, path):
         for name, content in [*files.items(), ("MANIFEST.json", msgspec.json.encode(manifest))]:
             backup._add(tar, name, content)
     salt = os.urandom(16)
-    line = msgspec.json.encode({"kdf": "argon2id", "salt": salt, "iterations": 3, "lanes": 4, "memory_kib": 1 << 16})
+    line = msgspec.json.encode(
+        {"kdf": "argon2id", "salt": salt, "iterations": 3, "lanes": 4, "memory_kib": 1 << 16}
+    )
     stream = Cobblestone256Encryptor(Kdf(salt=salt).derive(PASSWORD), line)
-    path.write_bytes(sealedfile.OLD_MAGIC["data"] + line + b"\n" + stream.update(packed.getvalue()) + stream.finalize())
+    path.write_bytes(
+        sealedfile.OLD_MAGIC["data"]
+        + line
+        + b"\n"
+        + stream.update(packed.getvalue())
+        + stream.finalize()
+    )
 
 
 def test_a_backup_of_an_older_casemate_is_still_read_and_restored(project, tmp_path, elsewhere):
@@ -246,4 +277,7 @@ def test_a_backup_of_an_older_casemate_is_still_read_and_restored(project, tmp_p
         backup.read(tmp_path / "old", Opener(SECRET))
     elsewhere()
     restored, _ = backup.restore(tmp_path / "old", tmp_path / "r", Opener(PASSWORD))
-    assert any(e.action == "backup:restored" and e.detail["keys"] == "passphrase" for e in restored.log.entries())
+    assert any(
+        e.action == "backup:restored" and e.detail["keys"] == "passphrase"
+        for e in restored.log.entries()
+    )

@@ -1,4 +1,6 @@
-"""Rows of the same subject are not independent: figures count subjects, and where each has one row nothing changes."""
+"""Rows of the same subject are not independent: figures count subjects, and where each has one row
+nothing changes.
+"""
 
 import numpy as np
 import pandas as pd
@@ -30,9 +32,16 @@ def answers(generator, rows, classes=2):
 
 
 def by_subject(generator, subjects=SUBJECTS, each=EACH):
-    """(codes, labels, probabilities) of subjects whose label is theirs, as of people who are seen several times."""
+    """(codes, labels, probabilities) of subjects whose label is theirs, as of people who are seen
+    several times.
+    """
     ill = (generator.random((subjects, 1)) < 0.4).astype(int)
-    score = 1.2 * ill + generator.standard_normal((subjects, 1)) + 0.6 * generator.standard_normal((subjects, each)) - 0.6
+    score = (
+        1.2 * ill
+        + generator.standard_normal((subjects, 1))
+        + 0.6 * generator.standard_normal((subjects, each))
+        - 0.6
+    )
     return _told(score, np.repeat(ill, each, 1))
 
 
@@ -49,15 +58,21 @@ def _told(score, codes):
 
 
 def quantities(generator, subjects=SUBJECTS, each=EACH):
-    found = np.repeat(generator.standard_normal((subjects, 1)), each, 1) + 0.5 * generator.standard_normal((subjects, each))
-    error = 0.5 * generator.standard_normal((subjects, 1)) + 0.5 * generator.standard_normal((subjects, each))
+    found = np.repeat(
+        generator.standard_normal((subjects, 1)), each, 1
+    ) + 0.5 * generator.standard_normal((subjects, each))
+    error = 0.5 * generator.standard_normal((subjects, 1)) + 0.5 * generator.standard_normal(
+        (subjects, each)
+    )
     return (found + error).reshape(-1, 1), found.reshape(-1, 1)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_subjects_with_one_row_each_change_no_figure(classes):
     drawn = answers(np.random.default_rng(0), 300, classes)
-    assert quality.figures(*drawn, np.random.default_rng(1).permutation(300)) == quality.figures(*drawn)
+    assert quality.figures(*drawn, np.random.default_rng(1).permutation(300)) == quality.figures(
+        *drawn
+    )
 
 
 def test_subjects_with_one_row_each_change_no_figure_of_quantities_groups_and_areas():
@@ -68,42 +83,73 @@ def test_subjects_with_one_row_each_change_no_figure_of_quantities_groups_and_ar
         one = truth[:, several], found[:, several], 50, 0
         assert regression.figures(*one, whose) == regression.figures(*one)
     codes, labels, probabilities = answers(generator, 500)
-    assert intervals.interval(intervals.auc, [codes, probabilities[:, 1]], 100, 0, whose) == intervals.interval(
-        intervals.auc, [codes, probabilities[:, 1]], 100, 0
+    assert intervals.interval(
+        intervals.auc, [codes, probabilities[:, 1]], 100, 0, whose
+    ) == intervals.interval(intervals.auc, [codes, probabilities[:, 1]], 100, 0)
+    frame = pd.DataFrame(
+        {"g": generator.integers(0, 2, 500).astype(float), "x": generator.standard_normal(500)}
     )
-    frame = pd.DataFrame({"g": generator.integers(0, 2, 500).astype(float), "x": generator.standard_normal(500)})
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number") for name in "gx"])
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name=name, type="number") for name in "gx"],
+    )
     with_, without = Sample(frame, codes, whose), Sample(frame, codes)
-    assert fairness.measure((labels, probabilities), with_, schema, ["g"]) == fairness.measure((labels, probabilities), without, schema, ["g"])
-    assert shift.shift_auc(with_, Sample(frame, codes, whose + 500), schema, 0) == shift.shift_auc(without, without, schema, 0)
+    assert fairness.measure((labels, probabilities), with_, schema, ["g"]) == fairness.measure(
+        (labels, probabilities), without, schema, ["g"]
+    )
+    assert shift.shift_auc(with_, Sample(frame, codes, whose + 500), schema, 0) == shift.shift_auc(
+        without, without, schema, 0
+    )
 
 
 @pytest.mark.parametrize("law", [by_subject, with_intercepts])
 def test_intervals_hold_the_true_figure_of_subjects_with_several_rows(law, scale):
-    """Rows that were taken for independent: half of the intervals of accuracy and AUC held the truth."""
+    """Rows that were taken for independent: half of the intervals of accuracy and AUC held the
+    truth.
+    """
     codes, labels, probabilities = law(np.random.default_rng(1), 40_000)
-    truth = {name: statistic(codes, labels, probabilities) for name, statistic in quality.statistics(2).items()}
+    truth = {
+        name: statistic(codes, labels, probabilities)
+        for name, statistic in quality.statistics(2).items()
+    }
     generator, rounds = np.random.default_rng(2), scale(150, 2000)
     held = dict.fromkeys(truth, 0)
     for _ in range(rounds):
         drawn = law(generator)
-        whose = np.repeat(np.arange(len(drawn[0]) // (20 if law is with_intercepts else EACH)), 20 if law is with_intercepts else EACH)
+        whose = np.repeat(
+            np.arange(len(drawn[0]) // (20 if law is with_intercepts else EACH)),
+            20 if law is with_intercepts else EACH,
+        )
         for name, one in quality.figures(*drawn, whose).items():
             held[name] += one.low <= truth[name] <= one.high
     chance = 2.5 * (0.05 * 0.95 / rounds) ** 0.5
-    assert {name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance} == {}
+    assert {
+        name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance
+    } == {}
 
 
 def test_intervals_of_quantities_hold_the_true_figure_of_subjects_with_several_rows(scale):
-    truth = {"r2": 1 - 0.5 / 1.75, "rmse": 0.5**0.5, "mae": (2 * 0.5 / np.pi) ** 0.5, "median_absolute_error": 0.5**0.5 * 0.674490}
-    generator, rounds, whose = np.random.default_rng(2), scale(200, 2000), np.repeat(np.arange(SUBJECTS), EACH)
+    truth = {
+        "r2": 1 - 0.5 / 1.75,
+        "rmse": 0.5**0.5,
+        "mae": (2 * 0.5 / np.pi) ** 0.5,
+        "median_absolute_error": 0.5**0.5 * 0.674490,
+    }
+    generator, rounds, whose = (
+        np.random.default_rng(2),
+        scale(200, 2000),
+        np.repeat(np.arange(SUBJECTS), EACH),
+    )
     held = dict.fromkeys(truth, 0)
     for _ in range(rounds):
         told = regression.figures(*quantities(generator), 20, 0, whose)
         for name, true in truth.items():
             held[name] += told[name].low <= true <= told[name].high
     chance = 2.5 * (0.05 * 0.95 / rounds) ** 0.5
-    assert {name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance} == {}
+    assert {
+        name: count / rounds for name, count in held.items() if count / rounds < 0.935 - chance
+    } == {}
 
 
 def test_a_bootstrap_draws_subjects_and_is_as_wide_as_the_closed_form():
@@ -116,12 +162,20 @@ def test_a_bootstrap_draws_subjects_and_is_as_wide_as_the_closed_form():
 
 
 def test_an_area_knows_what_the_rows_of_a_subject_on_both_sides_have_in_common():
-    """Subjects whose scores are all high or all low: left out one by one they move the area as much as its interval says."""
+    """Subjects whose scores are all high or all low: left out one by one they move the area as much
+    as its interval says.
+    """
     generator, whose = np.random.default_rng(0), np.repeat(np.arange(60), 10)
     codes = generator.integers(0, 2, 600)
-    score = codes + np.repeat(2 * generator.standard_normal(60), 10) + 0.5 * generator.standard_normal(600)
+    score = (
+        codes
+        + np.repeat(2 * generator.standard_normal(60), 10)
+        + 0.5 * generator.standard_normal(600)
+    )
     found = intervals.area(codes, score, whose)
-    without = np.array([intervals.auc(codes[whose != one], score[whose != one]) for one in range(60)])
+    without = np.array(
+        [intervals.auc(codes[whose != one], score[whose != one]) for one in range(60)]
+    )
     deviation = (59 / 60 * np.sum((without - without.mean()) ** 2)) ** 0.5
     assert (found.high - found.low) / 2 == pytest.approx(2.0 * deviation, rel=0.15)
 
@@ -133,8 +187,12 @@ def test_the_interval_of_r2_is_that_of_leaving_out_each_subject():
     kept = [whose != one for one in range(20)]
     left_out = np.log([1 - regression.statistics()["r2"](truth[at], found[at]) for at in kept])
     moves = 19 * (left_out.mean() - left_out)
-    logs = intervals.smooth(np.log(1 - told.value), moves, freedom=intervals.effective_freedom(moves))
-    assert (told.low, told.high) == pytest.approx((1 - np.exp(logs.high), 1 - np.exp(logs.low)), rel=1e-9)
+    logs = intervals.smooth(
+        np.log(1 - told.value), moves, freedom=intervals.effective_freedom(moves)
+    )
+    assert (told.low, told.high) == pytest.approx(
+        (1 - np.exp(logs.high), 1 - np.exp(logs.low)), rel=1e-9
+    )
 
 
 def test_one_subject_tells_nothing_however_many_rows_it_has():
@@ -144,29 +202,54 @@ def test_one_subject_tells_nothing_however_many_rows_it_has():
         assert (told[name].low, told[name].high) == (0.0, 1.0)
     assert told["accuracy"].high - told["accuracy"].low > 0.9
     assert not np.isfinite(told["brier"].high)
-    assert not np.isfinite(intervals.interval(lambda y: float(y.mean()), [codes], 100, 0, np.zeros(100)).high)
-    both = rates.told_apart(np.repeat([1, 0], 50), probabilities[:, 1], np.repeat([0, 1], 50), 100, 0)
+    assert not np.isfinite(
+        intervals.interval(lambda y: float(y.mean()), [codes], 100, 0, np.zeros(100)).high
+    )
+    both = rates.told_apart(
+        np.repeat([1, 0], 50), probabilities[:, 1], np.repeat([0, 1], 50), 100, 0
+    )
     assert (both.low, both.high) == (0.0, 1.0)
 
 
 def test_like_subjects_are_not_told_apart_because_they_are_on_both_halves(scale):
-    """Rows of a subject in both halves: the classifier knows whom it is asked about, and every honest split was a shift."""
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number") for name in "abc"])
+    """Rows of a subject in both halves: the classifier knows whom it is asked about, and every
+    honest split was a shift.
+    """
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name=name, type="number") for name in "abc"],
+    )
     wrong, rounds = 0, scale(8, 100)
     for seed in range(rounds):
         generator = np.random.default_rng(seed)
         sides = []
         for first in (0, 60):
-            rows = np.repeat(generator.standard_normal((60, 3)), 5, axis=0) + 0.3 * generator.standard_normal((300, 3))
-            sides.append(Sample(pd.DataFrame(rows, columns=list("abc")), np.zeros(300), first + np.repeat(np.arange(60), 5)))
+            rows = np.repeat(
+                generator.standard_normal((60, 3)), 5, axis=0
+            ) + 0.3 * generator.standard_normal((300, 3))
+            sides.append(
+                Sample(
+                    pd.DataFrame(rows, columns=list("abc")),
+                    np.zeros(300),
+                    first + np.repeat(np.arange(60), 5),
+                )
+            )
         found = shift.shift_auc(*sides, schema, seed)
         wrong += found.low > 0.5
     assert wrong / rounds <= 0.13
 
 
 def test_a_further_table_says_whose_its_rows_are_by_numbers_only(tmp_path):
-    path = write_csv(tmp_path / "later.csv", pa.table({"who": ["ann", "ann", "bob"], "a": [1.0, 2.0, 3.0], "y": [0, 1, 0]}))
-    schema = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="a", type="number"), ColumnSchema(name="y", type="number")])
+    path = write_csv(
+        tmp_path / "later.csv",
+        pa.table({"who": ["ann", "ann", "bob"], "a": [1.0, 2.0, 3.0], "y": [0, 1, 0]}),
+    )
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name="a", type="number"), ColumnSchema(name="y", type="number")],
+    )
     for subject, groups in (("who", [0, 0, 1]), (None, None)):
         table = further.read(path, DataTable(source="t.csv", target="y", subject=subject), schema)
         assert "who" not in table.column_names
@@ -179,14 +262,27 @@ def test_what_would_settle_a_figure_is_said_in_subjects_too():
     assert rows.wanted_rows(1000, 500, 0) == "1 000"
 
 
-COLUMNS = Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name="v", type="number"), ColumnSchema(name="c", type="category")])
+COLUMNS = Schema(
+    target="y",
+    classes=["0", "1"],
+    columns=[ColumnSchema(name="v", type="number"), ColumnSchema(name="c", type="category")],
+)
 
 
 def seen_often(generator, subjects, each, moved=0.0):
     """A number and a category that are their subject's, but for some noise and missing cells."""
-    number = np.repeat(generator.standard_normal(subjects) + moved, each) + 0.2 * generator.standard_normal(subjects * each)
+    number = np.repeat(
+        generator.standard_normal(subjects) + moved, each
+    ) + 0.2 * generator.standard_normal(subjects * each)
     kind = np.repeat(generator.choice(["p", "q", "r"], subjects), each)
-    return pa.table({"v": pa.array(np.where(generator.random(len(number)) < 0.05, np.nan, number), from_pandas=True), "c": kind})
+    return pa.table(
+        {
+            "v": pa.array(
+                np.where(generator.random(len(number)) < 0.05, np.nan, number), from_pandas=True
+            ),
+            "c": kind,
+        }
+    )
 
 
 def drifted(before, after, whose):
@@ -196,8 +292,16 @@ def drifted(before, after, whose):
 
 
 def test_the_same_population_seen_through_few_subjects_is_no_drift(scale):
-    """Rows that were taken for independent: 70 of 100 such pairs of versions were called drifted."""
-    generator, whose, rounds, alarms, early = np.random.default_rng(0), np.repeat(np.arange(100), 20), scale(60, 1000), 0, 0
+    """Rows that were taken for independent: 70 of 100 such pairs of versions were called
+    drifted.
+    """
+    generator, whose, rounds, alarms, early = (
+        np.random.default_rng(0),
+        np.repeat(np.arange(100), 20),
+        scale(60, 1000),
+        0,
+        0,
+    )
     for _ in range(rounds):
         found, told = drifted(*(seen_often(generator, 100, 20) for _ in range(2)), whose)
         alarms += found > 0
@@ -208,7 +312,11 @@ def test_the_same_population_seen_through_few_subjects_is_no_drift(scale):
 
 def test_drift_is_seen_through_subjects_too():
     generator = np.random.default_rng(0)
-    found, _ = drifted(seen_often(generator, 300, 10), seen_often(generator, 300, 10, 0.7), np.repeat(np.arange(300), 10))
+    found, _ = drifted(
+        seen_often(generator, 300, 10),
+        seen_often(generator, 300, 10, 0.7),
+        np.repeat(np.arange(300), 10),
+    )
     assert found > drift.SOME
 
 
@@ -222,9 +330,20 @@ def test_a_subject_who_came_ten_times_is_one_coin_in_mcnemars_test():
     alone = compare.mcnemar(right, before)
     assert alone["p"] == pytest.approx(stats.binomtest(30, 30).pvalue) and "subjects" not in alone
     told = compare.mcnemar(right, before, np.r_[np.repeat(np.arange(3), 10), np.arange(3, 13)])
-    assert told == {"gained": 30.0, "lost": 0.0, "p": pytest.approx(0.25), "subjects": 3.0}, "three coins: 2 of 8 throws are as uneven"
-    mixed = compare.mcnemar(np.array([True, True, True, False]), np.array([False, False, False, True]), np.array([0, 0, 1, 2]))
-    assert mixed["p"] == pytest.approx(0.75), "2 + 1 - 1: of the eight sums of +-2 +-1 +-1 two are 0, the others at least 2 from it"
+    assert told == {
+        "gained": 30.0,
+        "lost": 0.0,
+        "p": pytest.approx(0.25),
+        "subjects": 3.0,
+    }, "three coins: 2 of 8 throws are as uneven"
+    mixed = compare.mcnemar(
+        np.array([True, True, True, False]),
+        np.array([False, False, False, True]),
+        np.array([0, 0, 1, 2]),
+    )
+    assert mixed["p"] == pytest.approx(0.75), (
+        "2 + 1 - 1: of the eight sums of +-2 +-1 +-1 two are 0, the others at least 2 from it"
+    )
     assert compare.mcnemar(right, right)["p"] == 1.0
     many = compare.mcnemar(np.arange(20_000) % 2 == 0, np.arange(20_000) % 3 == 0)
     gained, lost = int(many["gained"]), int(many["lost"])
@@ -235,7 +354,8 @@ def test_mcnemars_test_of_subjects_is_wrong_in_one_of_twenty_tables():
     generator, wrong = np.random.default_rng(0), {"subjects": 0, "rows": 0}
     for _ in range(300):
         groups = np.repeat(np.arange(40), 8)
-        better = (generator.random(40) < 0.5)[groups]  # each subject's rows speak for one of two models that are equally good
+        # each subject's rows speak for one of two models that are equally good
+        better = (generator.random(40) < 0.5)[groups]
         wrong["subjects"] += compare.mcnemar(better, ~better, groups)["p"] < 0.05
         wrong["rows"] += compare.mcnemar(better, ~better)["p"] < 0.05
     assert wrong["subjects"] <= 25 and wrong["rows"] > 100

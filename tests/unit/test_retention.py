@@ -1,4 +1,6 @@
-"""What nothing refers to goes when its time is over, and nothing else; interrupted, the rest goes the next time."""
+"""What nothing refers to goes when its time is over, and nothing else; interrupted, the rest goes
+the next time.
+"""
 
 import shutil
 
@@ -20,7 +22,9 @@ from casemate.operations.fsck import examine
 def old(aged, tmp_path):
     root, ids = aged
     shutil.copytree(root, tmp_path / "p")
-    (tmp_path / "p" / "casemate.toml").write_text((root / "casemate.toml").read_text() + "\n[retention]\nkeep_runs = 1\n")
+    (tmp_path / "p" / "casemate.toml").write_text(
+        (root / "casemate.toml").read_text() + "\n[retention]\nkeep_runs = 1\n"
+    )
     return tmp_path / "p", ids
 
 
@@ -51,23 +55,30 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing_but_is_right(old, cli)
     assert "would go: 1 runs, 1 refused models, 1 data sets" in said.out
     assert tree(root / ".casemate") == before
     done = cli("gc", "--apply", "--config", root)
-    assert done.out.replace("removed", "would go") == said.out.replace("casemate gc --apply removes it\n", "")
+    assert done.out.replace("removed", "would go") == said.out.replace(
+        "casemate gc --apply removes it\n", ""
+    )
     assert runs_of(root) == {ids[0], ids[2]}
     assert {path.name for path in (root / ".casemate" / "runs").iterdir()} == {ids[0], ids[2]}
     assert len(list((root / ".casemate" / "datasets").glob("*/*"))) == 2
     sound(root, cli)
     assert "0 runs" in cli("gc", "--apply", "--config", root).out
-    (entry,) = [entry for entry in casemate.open(root).log.entries() if entry.action == "project:cleaned"]
+    (entry,) = [
+        entry for entry in casemate.open(root).log.entries() if entry.action == "project:cleaned"
+    ]
     assert entry.detail["runs"] == [ids[1]]
     project = casemate.open(root)
-    assert project.registry.next_version(project.config.project.name) == 4  # no number is given out twice
+    # no number is given out twice
+    assert project.registry.next_version(project.config.project.name) == 4
 
 
 def test_what_is_young_stays(old, cli):
     root, ids = old
     project = casemate.open(root)
     with project.database.transaction() as tx:
-        tx.execute(RUNS.update().where(RUNS.c.id == ids[1]).values(ended=project.clock.now().isoformat()))
+        tx.execute(
+            RUNS.update().where(RUNS.c.id == ids[1]).values(ended=project.clock.now().isoformat())
+        )
     project.database.close()
     assert cli("gc", "--apply", "--config", root).code == 0
     assert runs_of(root) == set(ids)
@@ -80,9 +91,15 @@ def test_a_legal_hold_keeps_what_it_names(old, cli, kind):
     project = casemate.open(root)
     version = project.engine.record(ids[1], "data", retention.SealedDataset)
     model = project.engine.record(ids[1], "release", Release)
-    name = {"run": ids[1], "model": f"{model.model}@{model.model_version}", "data set": f"{version.name}@{version.version}"}[kind]
+    name = {
+        "run": ids[1],
+        "model": f"{model.model}@{model.model_version}",
+        "data set": f"{version.name}@{version.version}",
+    }[kind]
     project.database.close()
-    (root / "casemate.toml").write_text((root / "casemate.toml").read_text() + f'hold = ["{name}"]\n')
+    (root / "casemate.toml").write_text(
+        (root / "casemate.toml").read_text() + f'hold = ["{name}"]\n'
+    )
     assert f"held: {ids[1]}" in cli("gc", "--config", root).out
     assert cli("gc", "--apply", "--config", root).code == 0
     assert runs_of(root) == set(ids)
@@ -93,7 +110,11 @@ def test_what_any_row_that_stays_mentions_stays_with_it(old, cli):
     root, ids = old
     project = casemate.open(root)
     with project.database.transaction() as tx:
-        tx.execute(STEPS.update().where(STEPS.c.run == ids[2], STEPS.c.name == "data").values(origin=ids[1]))
+        tx.execute(
+            STEPS.update()
+            .where(STEPS.c.run == ids[2], STEPS.c.name == "data")
+            .values(origin=ids[1])
+        )
     project.database.close()
     assert "0 runs" in cli("gc", "--apply", "--config", root).out
     assert runs_of(root) == set(ids)
@@ -122,7 +143,9 @@ def test_nothing_goes_while_a_run_goes_on_or_without_the_right(old, cli, monkeyp
     project = casemate.open(root)
     with shared_lock(root / ".casemate" / "lock", lambda: None), pytest.raises(BusyError):
         retention.collect(project, apply=True)
-    monkeypatch.setattr("casemate.controls.access.point.current_name", lambda: "stranger", raising=False)
+    monkeypatch.setattr(
+        "casemate.controls.access.point.current_name", lambda: "stranger", raising=False
+    )
     with project.database.transaction() as tx:
         tx.execute(PRINCIPALS.update().values(roles=["operator"]))
     project.database.close()

@@ -17,7 +17,10 @@ from casemate.serve.called import Called
 from casemate.stages.data import files, notation, roles, source
 
 ROWS = 400
-DAYS = [datetime.date(2019, 1, 1) + datetime.timedelta(days=int(n)) for n in np.random.default_rng(5).integers(0, 1200, ROWS)]
+DAYS = [
+    datetime.date(2019, 1, 1) + datetime.timedelta(days=int(n))
+    for n in np.random.default_rng(5).integers(0, 1200, ROWS)
+]
 
 
 def numbers(seed: int = 0) -> np.ndarray:
@@ -27,7 +30,9 @@ def numbers(seed: int = 0) -> np.ndarray:
 def plan_of(folder, columns: dict, target: str = "y", **options):
     columns = {**columns, "a": [f"{value:.1f}" for value in numbers(1)]}
     columns |= {} if target in columns else {target: [str(n % 2) for n in range(ROWS)]}
-    return scaffold.from_table(folder, write_csv(folder / "t.csv", pa.table(columns)), target, **options)
+    return scaffold.from_table(
+        folder, write_csv(folder / "t.csv", pa.table(columns)), target, **options
+    )
 
 
 def role_of(plan, name: str = "x"):
@@ -48,8 +53,16 @@ def values_of(plan, folder, name: str = "x"):
         ("Unnamed: 0", [str(n) for n in range(ROWS)], "row number"),
         ("x", [str(n + 17) for n in range(ROWS)], "row number"),
         ("x", [str(n) for n in np.random.default_rng(1).permutation(ROWS) + 1000], "key"),
-        ("patient_id", [str(n) for n in np.random.default_rng(1).integers(0, 150, ROWS) * 7919], "person"),
-        ("patient_nbr", [str(n * 31) for n in np.random.default_rng(1).integers(0, 300, ROWS)], "person"),
+        (
+            "patient_id",
+            [str(n) for n in np.random.default_rng(1).integers(0, 150, ROWS) * 7919],
+            "person",
+        ),
+        (
+            "patient_nbr",
+            [str(n * 31) for n in np.random.default_rng(1).integers(0, 300, ROWS)],
+            "person",
+        ),
         ("customerID", [f"{n * 7919 % 10007}-AB" for n in range(ROWS)], "person"),
         ("encounter_id", [str(n * 7919) for n in range(ROWS)], "key"),
         ("x", [str(1582218195625938000 + n * 977) for n in range(ROWS)], "key"),
@@ -66,7 +79,9 @@ def test_row_numbers_keys_and_persons_are_no_features_numeric_or_not(tmp_path, n
 def test_persons_that_repeat_stay_on_one_side_of_every_split(tmp_path):
     plan = plan_of(tmp_path, {"patient_id": [str(n % 150 * 7919) for n in range(ROWS)]})
     assert plan.data.subject == "patient_id"
-    assert plan_of(tmp_path, {"visit_id": [str(n * 7919) for n in range(ROWS)]}).data.subject is None
+    assert (
+        plan_of(tmp_path, {"visit_id": [str(n * 7919) for n in range(ROWS)]}).data.subject is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,8 +101,15 @@ def test_codes_are_categories_and_keep_their_digits(tmp_path, name, cells):
 
 def test_counts_ages_and_years_are_no_codes_and_no_keys(tmp_path):
     draw = np.random.default_rng(2)
-    columns = {"age": draw.integers(18, 90, ROWS), "children": draw.integers(0, 5, ROWS), "year": draw.integers(1990, 2020, ROWS)}
-    columns |= {"income": draw.integers(10_000, 90_000, ROWS), "num_visits": draw.integers(0, 30, ROWS)}
+    columns = {
+        "age": draw.integers(18, 90, ROWS),
+        "children": draw.integers(0, 5, ROWS),
+        "year": draw.integers(1990, 2020, ROWS),
+    }
+    columns |= {
+        "income": draw.integers(10_000, 90_000, ROWS),
+        "num_visits": draw.integers(0, 30, ROWS),
+    }
     plan = plan_of(tmp_path, columns)
     assert plan.data.columns == {}
     assert sum(column.use for column in plan.inferred if column.name in columns) == len(columns)
@@ -110,7 +132,9 @@ def test_amounts_percent_thousands_and_decimal_commas_are_numbers(tmp_path, writ
     found = np.array(values_of(plan, tmp_path))
     ratio = found / numbers()
     assert np.allclose(ratio, np.round(np.median(ratio)), rtol=0.01)
-    assert role_of(plan).role == "number" and role_of(plan).example == write(numbers()[0]).replace("\u00a0", " ")
+    assert role_of(plan).role == "number" and role_of(plan).example == write(numbers()[0]).replace(
+        "\u00a0", " "
+    )
 
 
 def test_censored_numbers_keep_their_mark_as_a_feature(tmp_path):
@@ -141,7 +165,10 @@ def test_censored_numbers_keep_their_mark_as_a_feature(tmp_path):
 def test_dates_in_the_usual_notations_are_times_and_give_features(tmp_path, form):
     cells = [day.strftime(form) for day in DAYS]
     plan = plan_of(tmp_path, {"admitted": cells})
-    assert [value if type(value) is datetime.date else value.date() for value in values_of(plan, tmp_path, "admitted")] == DAYS
+    assert [
+        value if type(value) is datetime.date else value.date()
+        for value in values_of(plan, tmp_path, "admitted")
+    ] == DAYS
     assert values_of(plan, tmp_path, "admitted_month") == [day.month for day in DAYS]
     assert values_of(plan, tmp_path, "admitted_weekday") == [day.weekday() for day in DAYS]
     assert plan.data.time == "admitted"
@@ -149,7 +176,10 @@ def test_dates_in_the_usual_notations_are_times_and_give_features(tmp_path, form
 
 @pytest.mark.parametrize(("unit", "form"), [(1, "epoch-s"), (1000, "epoch-ms")])
 def test_numbers_since_1970_are_times_under_the_name_of_one(tmp_path, unit, form):
-    seconds = [int(datetime.datetime(day.year, day.month, day.day, 7, tzinfo=datetime.UTC).timestamp()) for day in DAYS]
+    seconds = [
+        int(datetime.datetime(day.year, day.month, day.day, 7, tzinfo=datetime.UTC).timestamp())
+        for day in DAYS
+    ]
     plan = plan_of(tmp_path, {"created_at": [second * unit for second in seconds]})
     assert plan.data.columns["created_at"].format == form
     assert values_of(plan, tmp_path, "created_at_hour") == [7.0] * ROWS
@@ -158,14 +188,19 @@ def test_numbers_since_1970_are_times_under_the_name_of_one(tmp_path, unit, form
 def test_a_date_that_can_be_read_in_two_ways_is_asked_about_or_read_as_the_others_are(tmp_path):
     both = [f"{n % 12 + 1:02d}/{n // 12 % 12 + 1:02d}/2019" for n in range(ROWS)]
     alone = plan_of(tmp_path, {"x": both})
-    assert role_of(alone).role == "unsure" and not any(column.name.startswith("x") and column.use for column in alone.inferred)
+    assert role_of(alone).role == "unsure" and not any(
+        column.name.startswith("x") and column.use for column in alone.inferred
+    )
     assert any("%d/%m/%Y" in note and "%m/%d/%Y" in note for note in alone.notes)
     beside = plan_of(tmp_path, {"x": both, "other": [day.strftime("%m/%d/%Y") for day in DAYS]})
     assert beside.data.columns["x"].format == "%m/%d/%Y"
 
 
 def test_days_count_to_the_rows_own_time_and_a_birth_date_is_an_age(tmp_path):
-    born = [(day - datetime.timedelta(days=365 * (20 + n % 50))).isoformat() for n, day in enumerate(DAYS)]
+    born = [
+        (day - datetime.timedelta(days=365 * (20 + n % 50))).isoformat()
+        for n, day in enumerate(DAYS)
+    ]
     plan = plan_of(tmp_path, {"birth_date": born, "admitted": [day.isoformat() for day in DAYS]})
     assert values_of(plan, tmp_path, "birth_date_days")[:3] == [365 * 20, 365 * 21, 365 * 22]
     assert plan.data.time == "admitted"
@@ -187,7 +222,9 @@ def test_one_odd_word_becomes_missing_and_is_told_and_many_are_asked_about(tmp_p
         assert sum(value is None for value in values_of(many, tmp_path)) == 0
 
 
-@pytest.mark.parametrize(("mark", "sure"), [("-1", True), ("999", True), ("-9999", True), ("?", True), ("unknown", True)])
+@pytest.mark.parametrize(
+    ("mark", "sure"), [("-1", True), ("999", True), ("-9999", True), ("?", True), ("unknown", True)]
+)
 def test_marks_for_missing_are_noticed(tmp_path, mark, sure):
     plan = plan_of(tmp_path, {"x": [mark] * 20 + [f"{value:.1f}" for value in numbers()[20:]]})
     assert (plan.data.columns["x"].missing == [mark]) is sure
@@ -196,23 +233,39 @@ def test_marks_for_missing_are_noticed(tmp_path, mark, sure):
 
 
 def test_ordinary_numbers_are_no_marks(tmp_path):
-    plan = plan_of(tmp_path, {"x": [str(n % 3 - 1) for n in range(ROWS)], "z": [str(n % 1000) for n in range(ROWS)]})
+    plan = plan_of(
+        tmp_path,
+        {"x": [str(n % 3 - 1) for n in range(ROWS)], "z": [str(n % 1000) for n in range(ROWS)]},
+    )
     assert not any(column.missing for column in plan.data.columns.values())
 
 
 def test_free_text_gives_bounded_features_that_depend_on_its_row_alone(tmp_path):
     draw = np.random.default_rng(4)
-    cells = [" ".join(draw.choice(["fever", "cough", "pain", "asthma", "none"], 5)) for _ in range(ROWS)]
+    cells = [
+        " ".join(draw.choice(["fever", "cough", "pain", "asthma", "none"], 5)) for _ in range(ROWS)
+    ]
     plan = plan_of(tmp_path, {"notes": cells})
     made = [column for column in plan.inferred if column.made_of == "notes"]
-    assert len(made) == 16 and all((column.use and column.declared == ["max", "min"]) or column.use for column in made)
-    table = pa.table({f"{n:02d}": values_of(plan, tmp_path, f"notes_word{n:02d}") for n in range(16)})
+    assert len(made) == 16 and all(
+        (column.use and column.declared == ["max", "min"]) or column.use for column in made
+    )
+    table = pa.table(
+        {f"{n:02d}": values_of(plan, tmp_path, f"notes_word{n:02d}") for n in range(16)}
+    )
     turned = plan_of(tmp_path, {"notes": cells[::-1]})
-    assert pa.table({f"{n:02d}": values_of(turned, tmp_path, f"notes_word{n:02d}")[::-1] for n in range(16)}) == table
+    assert (
+        pa.table(
+            {f"{n:02d}": values_of(turned, tmp_path, f"notes_word{n:02d}")[::-1] for n in range(16)}
+        )
+        == table
+    )
 
 
 def test_ten_thousand_categories_are_bounded(tmp_path):
-    plan = plan_of(tmp_path, {"x": [f"v{n}" for n in np.random.default_rng(3).integers(0, 300, ROWS)]})
+    plan = plan_of(
+        tmp_path, {"x": [f"v{n}" for n in np.random.default_rng(3).integers(0, 300, ROWS)]}
+    )
     assert plan.data.columns["x"] == ColumnTable(type="text", parts=["words"])
 
 
@@ -231,14 +284,24 @@ def test_empty_and_constant_columns_are_dropped_and_told(tmp_path):
 
 
 def test_a_table_without_any_feature_is_refused_with_each_columns_reason(tmp_path):
-    table = pa.table({"n": range(ROWS), "c": ["7"] * ROWS, "patient_id": [n * 31 for n in range(ROWS)], "y": [n % 2 for n in range(ROWS)]})
+    table = pa.table(
+        {
+            "n": range(ROWS),
+            "c": ["7"] * ROWS,
+            "patient_id": [n * 31 for n in range(ROWS)],
+            "y": [n % 2 for n in range(ROWS)],
+        }
+    )
     with pytest.raises(DataError, match="no column is left") as caught:
         scaffold.from_table(tmp_path, write_csv(tmp_path / "t.csv", table), "y")
     assert all(word in caught.value.message for word in ("row number", "constant", "person"))
 
 
 def test_classes_and_columns_that_differ_by_case_or_blanks_are_told(tmp_path):
-    plan = plan_of(tmp_path, {"Age": ["1", "2"] * 200, "age ": ["1", "2"] * 200, "y": ["Yes", "yes ", "No", "no"] * 100})
+    plan = plan_of(
+        tmp_path,
+        {"Age": ["1", "2"] * 200, "age ": ["1", "2"] * 200, "y": ["Yes", "yes ", "No", "no"] * 100},
+    )
     assert sum("differ by case or blanks only" in note for note in plan.notes) == 3
     assert plan.classes == ["No", "Yes", "no", "yes"]
 
@@ -261,8 +324,14 @@ def test_a_parquet_file_is_inferred_alike(tmp_path):
 def test_likely_protected_attributes_are_named_and_no_others():
     from casemate.stages.data.roles import names
 
-    assert all(names.protected(name) for name in ("AGEP", "RAC1P", "SEX", "gender_cd", "patientAge", "marital.status", "race"))
-    assert not any(names.protected(name) for name in ("dosage", "page", "stage", "sextant", "trace", "average", "mar"))
+    assert all(
+        names.protected(name)
+        for name in ("AGEP", "RAC1P", "SEX", "gender_cd", "patientAge", "marital.status", "race")
+    )
+    assert not any(
+        names.protected(name)
+        for name in ("dosage", "page", "stage", "sextant", "trace", "average", "mar")
+    )
 
 
 def test_a_table_as_it_is_written_gives_a_caller_what_the_model_was_trained_on(tmp_path):
@@ -277,15 +346,28 @@ def test_a_table_as_it_is_written_gives_a_caller_what_the_model_was_trained_on(t
     sent, wrong = Called(plan.data).read(cells)
     features = [column.name for column in plan.inferred if column.use and column.name != "y"]
     assert len(features) == 22
-    assert all([float(cell) for cell in sent[name]] == table[name].to_pylist() for name in features if name in sent)
+    assert all(
+        [float(cell) for cell in sent[name]] == table[name].to_pylist()
+        for name in features
+        if name in sent
+    )
     assert set(features) - {"a"} <= set(sent)
     assert wrong == {}
 
 
 def test_a_cell_that_is_not_written_as_said_is_named_and_does_not_go_as_missing(tmp_path):
-    plan = plan_of(tmp_path, {"cost": [f"${value:,.2f}" for value in numbers()], "other": numbers(3)})
-    sent, wrong = Called(plan.data).read({"cost": ["$1,234.50", "many", "", None], "other": [1.0, 2.0, 3.0, 4.0]})
-    assert [None if cell is None else float(cell) for cell in sent["cost"]] == [1234.5, None, None, None]
+    plan = plan_of(
+        tmp_path, {"cost": [f"${value:,.2f}" for value in numbers()], "other": numbers(3)}
+    )
+    sent, wrong = Called(plan.data).read(
+        {"cost": ["$1,234.50", "many", "", None], "other": [1.0, 2.0, 3.0, 4.0]}
+    )
+    assert [None if cell is None else float(cell) for cell in sent["cost"]] == [
+        1234.5,
+        None,
+        None,
+        None,
+    ]
     assert wrong == {1: ("cost", "is not written as [data.columns] says")}
     assert sent["other"] == [1.0, 2.0, 3.0, 4.0]
 
@@ -299,17 +381,29 @@ def test_cells_of_blanks_in_a_column_of_numbers_are_missing_and_told(tmp_path):
 
 
 def test_what_is_said_of_a_pattern_of_columns_is_read_of_callers_cells_too():
-    options = DataTable(source="t.csv", target="y", columns={"px*": ColumnTable(type="number", decimal=",")})
+    options = DataTable(
+        source="t.csv", target="y", columns={"px*": ColumnTable(type="number", decimal=",")}
+    )
     sent, wrong = Called(options).read({"px1": ["1.234,50", "many"], "other": ["a", "b"]})
-    assert float(sent["px1"][0]) == 1234.5 and wrong == {1: ("px1", "is not written as [data.columns] says")}
+    assert float(sent["px1"][0]) == 1234.5 and wrong == {
+        1: ("px1", "is not written as [data.columns] says")
+    }
 
 
 @pytest.mark.parametrize(
     ("form", "cells", "days"),
     [
-        ("%d.%m.%Y", ["31.02.2024", "29.02.2024", "30.02.2023", "01.03.2023", None, "3.3.2024"], [None, 29, None, 1, None, 3]),
+        (
+            "%d.%m.%Y",
+            ["31.02.2024", "29.02.2024", "30.02.2023", "01.03.2023", None, "3.3.2024"],
+            [None, 29, None, 1, None, 3],
+        ),
         ("%Y%m%d", ["20240231", "20240131", "20230229", "20230302"], [None, 31, None, 2]),
-        ("%b %d, %Y %H:%M", ["Feb 30, 2024 10:00", "Mar 1, 2024 10:00", "Apr 31, 2024 00:00"], [None, 1, None]),
+        (
+            "%b %d, %Y %H:%M",
+            ["Feb 30, 2024 10:00", "Mar 1, 2024 10:00", "Apr 31, 2024 00:00"],
+            [None, 1, None],
+        ),
         ("iso", ["2024-02-31", "2024-02-29"], [None, 29]),
     ],
 )
@@ -318,9 +412,15 @@ def test_a_day_that_there_is_not_is_no_other_day(form, cells, days):
     assert [None if time is None else time.day for time in found.to_pylist()] == days
 
 
-def test_a_day_that_there_is_not_keeps_a_column_text_where_one_notation_is_said_of_the_whole_file(tmp_path):
+def test_a_day_that_there_is_not_keeps_a_column_text_where_one_notation_is_said_of_the_whole_file(
+    tmp_path,
+):
     options = DataTable(source="t.csv", target="y", date_format="%d.%m.%Y")
-    for last, kind in (("31.02.2024", "string"), ("29.02.2024", "timestamp[s]"), ("2024-02-29", "timestamp[s]")):
+    for last, kind in (
+        ("31.02.2024", "string"),
+        ("29.02.2024", "timestamp[s]"),
+        ("2024-02-29", "timestamp[s]"),
+    ):
         (tmp_path / "t.csv").write_text(f"d,y\n01.03.2024,a\n,b\n{last},a\n")
         table, _ = source.read(tmp_path / "t.csv", options)
         assert str(table["d"].type) == kind, last
@@ -342,7 +442,10 @@ def _late(usual: list[str], odd: str) -> list[str]:
         {"x": _late(["same"] * ROWS, "")},
         {"x": _late([str(n % 40) for n in range(ROWS)], "many")},
         {"x": _late([f"{n % 28 + 1:02d}.{n % 12 + 1:02d}.2019" for n in range(ROWS)], "soon")},
-        {"x": [f"a\nb, {n % 7}" for n in range(ROWS)], "z": [f'say "{n % 5}"' for n in range(ROWS)]},
+        {
+            "x": [f"a\nb, {n % 7}" for n in range(ROWS)],
+            "z": [f'say "{n % 5}"' for n in range(ROWS)],
+        },
         {"x": [f"{n % 90:05d}" for n in range(ROWS)]},
         {"x": _late([str(n) for n in range(ROWS)], str(2**60 + 1))},
         {"y": _late([str(n % 2) for n in range(ROWS)], "")},
@@ -351,9 +454,25 @@ def _late(usual: list[str], odd: str) -> list[str]:
         {"": _late([""] * ROWS, "1")},
         {"a": [], "y": [str(n % 2) for n in range(ROWS)], "": [""] * ROWS},
     ],
-    ids=["constant", "empty", "filled", "word", "date", "line ends", "zeros", "large", "target", "classes", "quantity", "unnamed", "last"],
+    ids=[
+        "constant",
+        "empty",
+        "filled",
+        "word",
+        "date",
+        "line ends",
+        "zeros",
+        "large",
+        "target",
+        "classes",
+        "quantity",
+        "unnamed",
+        "last",
+    ],
 )
-def test_a_long_table_is_taken_for_the_same_by_some_of_its_rows_as_by_all(tmp_path, monkeypatch, columns):
+def test_a_long_table_is_taken_for_the_same_by_some_of_its_rows_as_by_all(
+    tmp_path, monkeypatch, columns
+):
     monkeypatch.setattr(roles, "MOST_ROWS", 40)
     monkeypatch.setattr(sys.modules["casemate.stages.data.roles.infer"], "MOST_ROWS", 40)
 
@@ -362,7 +481,14 @@ def test_a_long_table_is_taken_for_the_same_by_some_of_its_rows_as_by_all(tmp_pa
             plan = plan_of(tmp_path, columns)
         except DataError as error:
             return str(error)
-        return plan.data, plan.train, plan.rows, plan.classes, [(one.name, one.type, one.use) for one in plan.inferred], plan.protected
+        return (
+            plan.data,
+            plan.train,
+            plan.rows,
+            plan.classes,
+            [(one.name, one.type, one.use) for one in plan.inferred],
+            plan.protected,
+        )
 
     some = seen()
     monkeypatch.setattr(files, "some", lambda *_: None)

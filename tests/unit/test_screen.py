@@ -11,8 +11,15 @@ from casemate.stages.data.screen.outliers import Outliers
 
 
 def rows_of(frame: pd.DataFrame, codes, groups=None) -> ScreenedRows:
-    columns = [ColumnSchema(name=name, type="number" if frame[name].dtype == float else "category") for name in frame]
-    schema = Schema(target="y", classes=["0", "1"], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
+    columns = [
+        ColumnSchema(name=name, type="number" if frame[name].dtype == float else "category")
+        for name in frame
+    ]
+    schema = Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[*columns, ColumnSchema(name="y", type="category", use=False)],
+    )
     return ScreenedRows(frame, np.asarray(codes), groups, schema, 0)
 
 
@@ -52,7 +59,9 @@ def test_a_class_smaller_than_the_folds_is_inconclusive(separable):
 def test_too_few_subjects_in_a_class_are_inconclusive(separable):
     frame, codes = separable
     groups = np.where(codes == 1, 0, np.arange(len(codes)))
-    assert "subjects" in LabelNoise()(rows_of(frame, codes, groups), ScreenTable()).findings[0].message
+    assert (
+        "subjects" in LabelNoise()(rows_of(frame, codes, groups), ScreenTable()).findings[0].message
+    )
 
 
 def test_a_far_cell_is_an_outlier_named_by_column(separable):
@@ -70,6 +79,8 @@ def test_constant_and_missing_columns_have_no_outliers():
 
 
 def test_only_the_repeated_rows_are_duplicates():
-    frame = pd.DataFrame({"a": [1.0, 2.0, 1.0, 1.0], "b": pd.Series(["x", "y", "x", "x"], dtype=object)})
+    frame = pd.DataFrame(
+        {"a": [1.0, 2.0, 1.0, 1.0], "b": pd.Series(["x", "y", "x", "x"], dtype=object)}
+    )
     found = Duplicates()(rows_of(frame, [0, 1, 0, 1]), ScreenTable())
     assert [(suspect.row, suspect.detail) for suspect in found.rows] == [(2, "equals row 0")]

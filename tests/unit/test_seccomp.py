@@ -14,7 +14,13 @@ MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 ALLOW, KILL = "allow", "kill"
 
 
-def answer(machine: str, number: int, *arguments: int, metadata: bool = True, architecture: int | None = None) -> object:
+def answer(
+    machine: str,
+    number: int,
+    *arguments: int,
+    metadata: bool = True,
+    architecture: int | None = None,
+) -> object:
     """What the filter says to a call: `ALLOW`, `KILL` or an error number."""
     found = MACHINES[machine][0] if architecture is None else architecture
     words = {0: number, 4: found}
@@ -33,7 +39,12 @@ def answer(machine: str, number: int, *arguments: int, metadata: bool = True, ar
         elif code == 0x06:
             return {0x7FFF0000: ALLOW, 0x80000000: KILL}.get(constant, constant & 0xFFFF)
         else:
-            holds = {0x15: accumulator == constant, 0x35: accumulator >= constant, 0x25: accumulator > constant, 0x45: accumulator & constant}
+            holds = {
+                0x15: accumulator == constant,
+                0x35: accumulator >= constant,
+                0x25: accumulator > constant,
+                0x45: accumulator & constant,
+            }
             place += true if holds[code] else false
 
 
@@ -44,11 +55,22 @@ def number(name: str, machine: str) -> int | None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_what_is_listed_is_allowed_and_every_other_number_refused(machine):
-    listed = {both[MACHINES[machine][1]] for group in (calls.ALLOWED, calls.CHECKED) for both in group.values()}
-    metadata = {both[MACHINES[machine][1]] for group in (calls.MODES_AND_TIMES, calls.OWNERS, calls.ATTRIBUTES) for both in group.values()}
+    listed = {
+        both[MACHINES[machine][1]]
+        for group in (calls.ALLOWED, calls.CHECKED)
+        for both in group.values()
+    }
+    metadata = {
+        both[MACHINES[machine][1]]
+        for group in (calls.MODES_AND_TIMES, calls.OWNERS, calls.ATTRIBUTES)
+        for both in group.values()
+    }
     for call in [*range(1000), 0x3FFFFFFF]:
         found = answer(machine, call)
-        if call in listed - {both[MACHINES[machine][1]] for both in calls.CHECKED.values()} or call in metadata:
+        if (
+            call in listed - {both[MACHINES[machine][1]] for both in calls.CHECKED.values()}
+            or call in metadata
+        ):
             assert found == ALLOW
         elif call not in listed:
             assert found == (errno.ENOSYS if call >= 424 else errno.EPERM)
@@ -56,7 +78,11 @@ def test_what_is_listed_is_allowed_and_every_other_number_refused(machine):
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_metadata_that_no_mount_protects_is_not_changed_by_any_call(machine):
-    for group, said in ((calls.MODES_AND_TIMES, 0), (calls.OWNERS, errno.EPERM), (calls.ATTRIBUTES, errno.EOPNOTSUPP)):
+    for group, said in (
+        (calls.MODES_AND_TIMES, 0),
+        (calls.OWNERS, errno.EPERM),
+        (calls.ATTRIBUTES, errno.EOPNOTSUPP),
+    ):
         for both in group.values():
             if (call := both[MACHINES[machine][1]]) is not None:
                 assert answer(machine, call, metadata=False) == said
@@ -65,7 +91,10 @@ def test_metadata_that_no_mount_protects_is_not_changed_by_any_call(machine):
 @pytest.mark.parametrize("machine", MACHINES)
 @given(st.integers(0, 2**64 - 1))
 def test_clone_makes_no_namespace_whatever_else_it_is_asked(machine, flags):
-    asks = any(flags & flag for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000))
+    asks = any(
+        flags & flag
+        for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+    )
     assert answer(machine, number("clone", machine), flags) == (errno.EPERM if asks else ALLOW)
 
 
@@ -78,8 +107,15 @@ def test_arguments_decide(machine):
     assert answer(machine, 435) == errno.ENOSYS  # clone3: glibc falls back to clone
     assert [ask("prctl", option) for option in (15, 1, 4, 22, 8, 24)] == [ALLOW, *[errno.EPERM] * 5]
     assert [ask("prlimit64", pid) for pid in (0, 1)] == [ALLOW, errno.EPERM]
-    assert [ask("ioctl", 3, request) for request in (0x5401, 0x5412, 0x40086602)] == [ALLOW, errno.ENOTTY, errno.ENOTTY]
-    assert [ask("fcntl", 3, command) for command in (1030, 8, 1024, 1031)] == [ALLOW, *[errno.EPERM] * 3]
+    assert [ask("ioctl", 3, request) for request in (0x5401, 0x5412, 0x40086602)] == [
+        ALLOW,
+        errno.ENOTTY,
+        errno.ENOTTY,
+    ]
+    assert [ask("fcntl", 3, command) for command in (1030, 8, 1024, 1031)] == [
+        ALLOW,
+        *[errno.EPERM] * 3,
+    ]
     kinds = (1, 5, 1 | 0x80800, 2, 3, 2 | 0x80000)
     assert [ask("socketpair", 1, kind) for kind in kinds] == [ALLOW] * 3 + [errno.EPERM] * 3
     assert ask("socketpair", 2, 1) == errno.EPERM
@@ -104,7 +140,10 @@ def test_a_path_through_links_is_found_with_its_links(tmp_path):
     (tmp_path / "two").symlink_to(tmp_path / "one")
     found, links = root.resolve(str(tmp_path / "two" / "python" / ".." / "python"))
     assert found == str(tmp_path / "real" / "python")
-    assert links == [(str(tmp_path / "two"), str(tmp_path / "one")), (str(tmp_path / "one"), "real")]
+    assert links == [
+        (str(tmp_path / "two"), str(tmp_path / "one")),
+        (str(tmp_path / "one"), "real"),
+    ]
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="links"):
         root.resolve(str(tmp_path / "loop"))

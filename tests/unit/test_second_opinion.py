@@ -1,4 +1,6 @@
-"""Another library's attacks in the same box: they keep its limits, the worse figure counts, and what changed nothing has shown nothing."""
+"""Another library's attacks in the same box: they keep its limits, the worse figure counts, and
+what changed nothing has shown nothing.
+"""
 
 import importlib.util
 import sys
@@ -29,9 +31,14 @@ NAMES = ["a", "b", "c", "d"]
 SCHEMA = Schema(
     target="y",
     classes=["0", "1"],
-    columns=[*(ColumnSchema(name=name, type="number", min=-5.0, max=5.0) for name in NAMES), ColumnSchema(name="y", type="category", use=False)],
+    columns=[
+        *(ColumnSchema(name=name, type="number", min=-5.0, max=5.0) for name in NAMES),
+        ColumnSchema(name="y", type="category", use=False),
+    ],
 )
-needs_art = pytest.mark.skipif(importlib.util.find_spec("art") is None, reason="the extra casemate[art] is not installed")
+needs_art = pytest.mark.skipif(
+    importlib.util.find_spec("art") is None, reason="the extra casemate[art] is not installed"
+)
 
 
 def table(rows=500):
@@ -44,7 +51,10 @@ def table(rows=500):
 def measured(estimator, eps=0.2, **options):
     frame, codes = table()
     model = SkopsModel(estimator.fit(frame[:400], codes[:400]))
-    sides = Sample(frame[400:].reset_index(drop=True), codes[400:]), Sample(frame[:400], codes[:400])
+    sides = (
+        Sample(frame[400:].reset_index(drop=True), codes[400:]),
+        Sample(frame[:400], codes[:400]),
+    )
     table_ = AssessTable(eps=[eps], attack_rows=40, attack_steps=10)
     limits = RobustnessTable(second_opinion="art", **{"decision_rows": 2, **options})
     return robustness.measure(model, SCHEMA, *sides, table_, limits, [], 0, lambda *_: None)
@@ -59,9 +69,15 @@ def test_its_attacks_stay_inside_what_the_attacker_can_do():
     frame, codes = table()
     frame["b"] = frame["b"].round()
     model = SkopsModel(scaled().fit(frame, codes))
-    rules = {"a": FeatureTable(change="none"), "b": FeatureTable(integer=True), "c": FeatureTable(change="down", budget=0.1)}
+    rules = {
+        "a": FeatureTable(change="none"),
+        "b": FeatureTable(integer=True),
+        "c": FeatureTable(change="down", budget=0.1),
+    }
     rows = frame[:40].reset_index(drop=True)
-    target = attack_surface(model, SCHEMA, (rows, codes[:40]), frame, RobustnessTable(features=rules))
+    target = attack_surface(
+        model, SCHEMA, (rows, codes[:40]), frame, RobustnessTable(features=rules)
+    )
     best, margins = target.start.copy(), target.margin(target.start, np.arange(40))
     before = margins.copy()
     opinion = second.Toolbox(2)
@@ -75,13 +91,25 @@ def test_its_attacks_stay_inside_what_the_attacker_can_do():
 
 
 @needs_art
-@pytest.mark.parametrize("estimator", [scaled(), RandomForestClassifier(10, max_depth=4, random_state=0)], ids=["slope", "trees"])
+@pytest.mark.parametrize(
+    "estimator",
+    [scaled(), RandomForestClassifier(10, max_depth=4, random_state=0)],
+    ids=["slope", "trees"],
+)
 def test_it_is_an_opinion_of_its_own_and_the_worse_figure_counts(estimator):
     found = measured(estimator)
     (point,) = found["curve"]
-    assert point["robust_accuracy"] <= point["second_opinion"]["robust_accuracy"] <= found["clean_accuracy"]
-    assert point["second_opinion"]["robust_accuracy"] < found["clean_accuracy"], "it started from rows that nothing had moved"
-    assert point["certified_accuracy"] <= point["second_opinion"]["robust_accuracy"], "no bound of ours is broken by it"
+    assert (
+        point["robust_accuracy"]
+        <= point["second_opinion"]["robust_accuracy"]
+        <= found["clean_accuracy"]
+    )
+    assert point["second_opinion"]["robust_accuracy"] < found["clean_accuracy"], (
+        "it started from rows that nothing had moved"
+    )
+    assert point["certified_accuracy"] <= point["second_opinion"]["robust_accuracy"], (
+        "no bound of ours is broken by it"
+    )
     assert point["second_opinion"]["queries"] > 0
     assert "inconclusive" not in found
 
@@ -89,15 +117,26 @@ def test_it_is_an_opinion_of_its_own_and_the_worse_figure_counts(estimator):
 @needs_art
 @pytest.mark.parametrize(
     "estimator",
-    [RandomForestClassifier(15, random_state=0), GradientBoostingClassifier(n_estimators=30, random_state=0)],
+    [
+        RandomForestClassifier(15, random_state=0),
+        GradientBoostingClassifier(n_estimators=30, random_state=0),
+    ],
     ids=["forest", "boosted"],
 )
-def test_whatever_labels_alone_break_in_trees_the_search_along_their_thresholds_breaks_too(estimator):
+def test_whatever_labels_alone_break_in_trees_the_search_along_their_thresholds_breaks_too(
+    estimator,
+):
     frame, codes = table()
     model = SkopsModel(estimator.fit(frame[:400], codes[:400]))
     every = np.flatnonzero(model.predict(frame)[0] == codes)
     rows = every[every >= 400][:15]
-    target = attack_surface(model, SCHEMA, (frame.iloc[rows].reset_index(drop=True), codes[rows]), frame, RobustnessTable())
+    target = attack_surface(
+        model,
+        SCHEMA,
+        (frame.iloc[rows].reset_index(drop=True), codes[rows]),
+        frame,
+        RobustnessTable(),
+    )
     left = []
     for attack in (Thresholds(parts=0), second.Toolbox(len(rows))):
         assert attack.applies(target)
@@ -117,7 +156,11 @@ def test_what_only_it_finds_counts(monkeypatch):
     monkeypatch.setattr(module, "certified", lambda *_: None)
     found = measured(scaled())
     (point,) = found["curve"]
-    assert point["robust_accuracy"] == point["second_opinion"]["robust_accuracy"] < found["clean_accuracy"]
+    assert (
+        point["robust_accuracy"]
+        == point["second_opinion"]["robust_accuracy"]
+        < found["clean_accuracy"]
+    )
 
 
 class Idle:
@@ -146,7 +189,9 @@ def test_a_run_that_lacks_the_package_ends_before_it_reads_the_table(tiny_projec
     """Nothing is sealed, searched or recorded for a run that could not be judged as it says."""
     import casemate
 
-    monkeypatch.setattr(second, "installed", lambda: (_ for _ in ()).throw(BackendError("not installed")))
+    monkeypatch.setattr(
+        second, "installed", lambda: (_ for _ in ()).throw(BackendError("not installed"))
+    )
     project = casemate.open(tiny_project, overrides=['robustness.second_opinion = "art"'])
     with pytest.raises(BackendError):
         project.run()
@@ -166,17 +211,34 @@ def test_networks_meet_every_member_of_autoattack():
     content = load_digits(as_frame=True)
     frame, codes = content.data, content.target.to_numpy().astype(np.int64)
     columns = [ColumnSchema(name=name, type="number", min=0.0, max=16.0) for name in frame]
-    schema = Schema(target="y", classes=[str(i) for i in range(10)], columns=[*columns, ColumnSchema(name="y", type="category", use=False)])
+    schema = Schema(
+        target="y",
+        classes=[str(i) for i in range(10)],
+        columns=[*columns, ColumnSchema(name="y", type="category", use=False)],
+    )
     net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     numbers = dict.fromkeys(frame, (0.0, 16.0))
     model = NetworkModel(
-        NetworkClassifier(layers=[list(layer) for layer in layers.describe(net)], numbers=numbers, epochs=15, rate=0.005).fit(frame, codes)
+        NetworkClassifier(
+            layers=[list(layer) for layer in layers.describe(net)],
+            numbers=numbers,
+            epochs=15,
+            rate=0.005,
+        ).fit(frame, codes)
     )
-    target = attack_surface(model, schema, (frame[:20], codes[:20]), frame, RobustnessTable(unit="range"))
+    target = attack_surface(
+        model, schema, (frame[:20], codes[:20]), frame, RobustnessTable(unit="range")
+    )
     best, margins = target.start.copy(), target.margin(target.start, np.arange(20))
     opinion = second.Toolbox(0)
     opinion.improve(target, best, margins, 0.05, 10, 0)
-    assert set(opinion.broke) == {"auto-pgd", "auto-pgd-dlr", "auto-pgd-targeted", "deep-fool", "square"}
+    assert set(opinion.broke) == {
+        "auto-pgd",
+        "auto-pgd-dlr",
+        "auto-pgd-targeted",
+        "deep-fool",
+        "square",
+    }
     assert np.abs(best - target.start).max() <= 0.05 * 16 + 1e-6
     assert opinion.broke["auto-pgd"] > 0
     assert np.array_equal(margins > 0, target.margin(best, np.arange(20)) > 0)

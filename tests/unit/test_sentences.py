@@ -1,4 +1,6 @@
-"""What people read: figures by question, sentences first, what to do next, pictures that are true to scale."""
+"""What people read: figures by question, sentences first, what to do next, pictures that are true
+to scale.
+"""
 
 import re
 import sys
@@ -29,7 +31,14 @@ def test_every_figure_that_a_gate_may_name_answers_one_question_and_says_what_it
 
 
 def test_figures_come_by_question_with_attack_sizes_in_order_and_strangers_at_the_end():
-    names = ["made_up", "robust_accuracy@0.2", "later.roc_auc", "roc_auc", "robust_accuracy@0.05", "outliers"]
+    names = [
+        "made_up",
+        "robust_accuracy@0.2",
+        "later.roc_auc",
+        "roc_auc",
+        "robust_accuracy@0.05",
+        "outliers",
+    ]
     found = [(group.title, own) for group, own in figures.grouped(names)]
     assert found == [
         (figures.GOOD.title, ["roc_auc", "later.roc_auc"]),
@@ -51,20 +60,40 @@ def test_counts_are_shown_whole_and_shares_with_their_digits():
     ],
 )
 def test_a_gate_that_does_not_hold_says_which_end_of_the_interval_decides(limit, sign, words):
-    assert words in _against(Interval(value=0.8, low=0.7, high=0.9), limit, sign, (100, "hold-out rows", 0))[1]
+    assert (
+        words
+        in _against(Interval(value=0.8, low=0.7, high=0.9), limit, sign, (100, "hold-out rows", 0))[
+            1
+        ]
+    )
 
 
 def gate(name: str, outcome: str, value: float | None = 0.5, waiver: str = "") -> GateResult:
-    return GateResult(gate=name, outcome=outcome, value=value, limit=">= 0.7", reason="why", waiver=waiver)
+    return GateResult(
+        gate=name, outcome=outcome, value=value, limit=">= 0.7", reason="why", waiver=waiver
+    )
 
 
 def test_every_gate_that_blocks_gets_something_to_do_and_no_other():
     for name in [*config.FIGURES, "findings", "gates"]:
         for outcome in ("refused", "inconclusive"):
-            (told,) = summary.advice(Verdict(outcome=outcome, gates=[gate("r2", "passed"), gate("brier", outcome, waiver="by"), gate(name, outcome)]))
+            (told,) = summary.advice(
+                Verdict(
+                    outcome=outcome,
+                    gates=[
+                        gate("r2", "passed"),
+                        gate("brier", outcome, waiver="by"),
+                        gate(name, outcome),
+                    ],
+                )
+            )
             assert len(told) > 40
             assert name in ("findings", "gates") or told.startswith(f"{name}: ")
-    refused_first = summary.advice(Verdict(outcome="refused", gates=[gate("roc_auc", "inconclusive"), gate("lira_auc", "refused")]))
+    refused_first = summary.advice(
+        Verdict(
+            outcome="refused", gates=[gate("roc_auc", "inconclusive"), gate("lira_auc", "refused")]
+        )
+    )
     assert [text.partition(":")[0] for text in refused_first] == ["lira_auc", "roc_auc"]
     assert summary.advice(Verdict(outcome="passed", gates=[gate("roc_auc", "passed")])) == []
 
@@ -80,8 +109,12 @@ def test_how_much_95_percent_mean_after_several_looks_is_said():
     assert summary._looks(1) == ""
     assert summary._looks(2).startswith(
         "1 model was judged"
-    ) and "wrong in 2.5% of cases for one model, in up to 5.0% for the best of 2" in summary._looks(2)
-    assert "7.5% for the best of 3" in summary._looks(3) and summary._looks(3).startswith("2 models were")
+    ) and "wrong in 2.5% of cases for one model, in up to 5.0% for the best of 2" in summary._looks(
+        2
+    )
+    assert "7.5% for the best of 3" in summary._looks(3) and summary._looks(3).startswith(
+        "2 models were"
+    )
     assert "promises nothing of the best of 40" in summary._looks(40)
 
 
@@ -104,8 +137,15 @@ def test_few_values_stand_where_they_are_and_a_frequent_one_counts_in_its_range(
 
 
 def test_a_page_shows_code_as_code_and_nothing_that_somebody_wrote_as_markup():
-    shown = page.fragment("<b>t</b>", [page.Section("s", "use `casemate check` <i>now</i>", ["`<script>`"])])
-    assert "<code>casemate check</code>" in shown and "<i>" not in shown and "<script>" not in shown and "<b>" not in shown
+    shown = page.fragment(
+        "<b>t</b>", [page.Section("s", "use `casemate check` <i>now</i>", ["`<script>`"])]
+    )
+    assert (
+        "<code>casemate check</code>" in shown
+        and "<i>" not in shown
+        and "<script>" not in shown
+        and "<b>" not in shown
+    )
 
 
 def test_work_shows_itself_in_a_notebook_and_nowhere_else(monkeypatch):
@@ -113,7 +153,9 @@ def test_work_shows_itself_in_a_notebook_and_nowhere_else(monkeypatch):
     shell = types.SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     assert isinstance(progress.watching(), progress.Lines)
-    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=types.SimpleNamespace))
+    monkeypatch.setitem(
+        sys.modules, "IPython", types.SimpleNamespace(get_ipython=types.SimpleNamespace)
+    )
     assert progress.watching() is None, "IPython on a terminal"
 
 
@@ -122,7 +164,10 @@ def test_a_run_tells_itself_in_sentences_and_its_card_shows_pictures(finished):
     assert repr(result) == f"<passed: {result.model.reference}, run {result.id}>"
     project = result.model.project
     assert repr(project).startswith("<casemate project 'wdbc' in ")
-    assert repr(next(iter(project.datasets.values()))) == f"<data set {next(iter(project.datasets))}: 569 rows, 32 columns>"
+    assert (
+        repr(next(iter(project.datasets.values())))
+        == f"<data set {next(iter(project.datasets))}: 569 rows, 32 columns>"
+    )
     assert result.summary[0].startswith("Signed, for the purpose")
     assert any("rows that were kept back" in text for text in result.summary)
     shown = result._repr_html_()
@@ -139,20 +184,48 @@ def finding(name: str, location: str = "", severity: str = "high") -> Finding:
 
 
 def schema_of(*names: str) -> Schema:
-    return Schema(target="y", classes=["0", "1"], columns=[ColumnSchema(name=name, type="number") for name in (*names, "y")])
+    return Schema(
+        target="y",
+        classes=["0", "1"],
+        columns=[ColumnSchema(name=name, type="number") for name in (*names, "y")],
+    )
 
 
-def test_every_kind_of_finding_that_refuses_says_what_to_do_and_leaks_have_their_lines_to_paste(config):
-    seen = [finding("data.trigger", "note = x"), finding("data.leakage", "owed, late"), finding("data.leakage", 'paid "all"'), finding("data.order")]
-    seen += [finding("data.leakage", "beside", "medium"), finding("data.leakage", "weak", "low"), finding("made.up")]
-    told = remedies.remedies(seen, schema_of("owed", "late", 'paid "all"', "beside", "weak"), config())
-    assert [text.partition(":")[0] for text in told] == ["leaks", "planted trigger", "rows that follow their neighbours", "made.up"]
+def test_every_kind_of_finding_that_refuses_says_what_to_do_and_leaks_have_their_lines_to_paste(
+    config,
+):
+    seen = [
+        finding("data.trigger", "note = x"),
+        finding("data.leakage", "owed, late"),
+        finding("data.leakage", 'paid "all"'),
+        finding("data.order"),
+    ]
+    seen += [
+        finding("data.leakage", "beside", "medium"),
+        finding("data.leakage", "weak", "low"),
+        finding("made.up"),
+    ]
+    told = remedies.remedies(
+        seen, schema_of("owed", "late", 'paid "all"', "beside", "weak"), config()
+    )
+    assert [text.partition(":")[0] for text in told] == [
+        "leaks",
+        "planted trigger",
+        "rows that follow their neighbours",
+        "made.up",
+    ]
     lines = told[0].splitlines()
     block = "\n".join(["[data.columns]", *(line for line in lines if line.startswith('"'))])
     said = tomllib.loads(block)["data"]["columns"]
     assert said == {name: {"use": False} for name in ("owed", "late", 'paid "all"', "beside")}
-    assert "quarantine" not in told[0] and "casemate model waive findings" in told[0] and "casemate data quarantine list" in told[1]
-    assert remedies.remedies([finding("data.trigger", severity="medium")], schema_of(), config()) == []
+    assert (
+        "quarantine" not in told[0]
+        and "casemate model waive findings" in told[0]
+        and "casemate data quarantine list" in told[1]
+    )
+    assert (
+        remedies.remedies([finding("data.trigger", severity="medium")], schema_of(), config()) == []
+    )
     verdict = Verdict(outcome="refused", gates=[gate("findings", "refused")])
     assert summary.advice(verdict, told) == told
 
@@ -162,7 +235,10 @@ def test_every_kind_of_finding_that_refuses_says_what_to_do_and_leaks_have_their
     [
         (
             {"membership_auc": 0.55},
-            "(lira_auc) tells which is which in 59.8% of pairs; half is guessing; the gate looks at membership_auc, 52.9%.",
+            (
+                "(lira_auc) tells which is which in 59.8% of pairs; half is guessing; the gate"
+                " looks at membership_auc, 52.9%."
+            ),
             ["lira_auc"],
         ),
         ({"membership_auc": 0.65}, "the gate looks at membership_auc, 52.9%.", []),
@@ -171,9 +247,14 @@ def test_every_kind_of_finding_that_refuses_says_what_to_do_and_leaks_have_their
     ],
 )
 def test_the_strongest_attack_is_named_and_what_the_gate_looks_at(config, limits, words, told):
-    found = {"membership_auc": Interval(value=0.529, low=0.5, high=0.54), "lira_auc": Interval(value=0.598, low=0.58, high=0.61)}
+    found = {
+        "membership_auc": Interval(value=0.529, low=0.5, high=0.54),
+        "lira_auc": Interval(value=0.598, low=0.58, high=0.61),
+    }
     project = config()
-    project = msgspec.structs.replace(project, gates={name: GateTable(max=limit) for name, limit in limits.items()})
+    project = msgspec.structs.replace(
+        project, gates={name: GateTable(max=limit) for name, limit in limits.items()}
+    )
     model = types.SimpleNamespace(privacy={})
     assert summary._leaks(found, model, project).endswith(words)
     seen = unwatched(project, found)
@@ -182,10 +263,14 @@ def test_the_strongest_attack_is_named_and_what_the_gate_looks_at(config, limits
 
 
 def test_no_visible_miscalibration_is_not_called_none():
-    assert summary._calibration({"calibration_error": Interval(value=0.0, low=0.0, high=0.057)}) == (
-        "No miscalibration of its probabilities is visible; they may be off by up to 0.057 (root mean square)."
+    assert (
+        summary._calibration({"calibration_error": Interval(value=0.0, low=0.0, high=0.057)})
+        == "No miscalibration of its probabilities is visible; they may be off by up to 0.057 (root"
+        " mean square)."
     )
-    assert "off by 0.012" in summary._calibration({"calibration_error": Interval(value=0.012, low=0.0, high=0.057)})
+    assert "off by 0.012" in summary._calibration(
+        {"calibration_error": Interval(value=0.012, low=0.0, high=0.057)}
+    )
 
 
 def test_a_table_of_the_card_that_is_cut_says_how_many_rows_are_missing():

@@ -1,4 +1,6 @@
-"""The gateway's parts one by one: guards, outputs, quotas, batches, releases, the forms of `invocations`."""
+"""The gateway's parts one by one: guards, outputs, quotas, batches, releases, the forms of
+`invocations`.
+"""
 
 import asyncio
 import datetime
@@ -32,12 +34,18 @@ from casemate.stages.release.rollout import Rollouts
 NUMBERS = Schema(
     target="y",
     classes=["no", "yes"],
-    columns=[ColumnSchema(name="a", type="number", min=0.0, max=1.0), ColumnSchema(name="b", type="number", nullable=True)],
+    columns=[
+        ColumnSchema(name="a", type="number", min=0.0, max=1.0),
+        ColumnSchema(name="b", type="number", nullable=True),
+    ],
 )
 MIXED = Schema(
     target="y",
     classes=["no", "yes"],
-    columns=[*NUMBERS.columns, ColumnSchema(name="c", type="category", categories=["red", "green"])],
+    columns=[
+        *NUMBERS.columns,
+        ColumnSchema(name="c", type="category", categories=["red", "green"]),
+    ],
 )
 PROFILE = Profile(mean=[0.5, 0.0], scale=[2.0, 1.0], whiten=[], limit=9.0)
 
@@ -86,23 +94,40 @@ def test_a_guard_notices_the_row_that_is_wrong_and_no_other(row, expected):
     assert all(mark == [False, True, False] for mark in found.values())
 
 
-@pytest.mark.parametrize("neighbour", [[np.inf, 0.0], [1e308, 1e308], [np.nan, np.nan], [-np.inf, np.inf]])
+@pytest.mark.parametrize(
+    "neighbour", [[np.inf, 0.0], [1e308, 1e308], [np.nan, np.nan], [-np.inf, np.inf]]
+)
 def test_no_neighbour_hides_what_a_guard_notices_in_a_row(neighbour):
-    profile = Profile(mean=[0.5, 0.0], scale=[2.0, 1.0], whiten=[[1.0, -0.5], [-0.5, 1.0]], limit=9.0)
-    marks = noticed(Guard(NUMBERS, profile, GuardTable()), np.array([neighbour, [0.5, 9.0], [0.5, 0.0]]))
+    profile = Profile(
+        mean=[0.5, 0.0], scale=[2.0, 1.0], whiten=[[1.0, -0.5], [-0.5, 1.0]], limit=9.0
+    )
+    marks = noticed(
+        Guard(NUMBERS, profile, GuardTable()), np.array([neighbour, [0.5, 9.0], [0.5, 0.0]])
+    )
     assert marks["unusual"][1:] == [True, False]
     if not np.isnan(neighbour).any():
         assert marks["unusual"][0], "what has no distance is not usual"
 
 
 def test_a_missing_category_is_missing_whatever_its_neighbour_lacks():
-    rows = {"a": np.array([0.5, 0.5]), "b": np.array([0.0, 0.0]), "c": np.array(["(missing)", "mauve"], dtype=object)}
-    assert noticed(Guard(MIXED, None, GuardTable(unknown="flag")), rows) == {"missing": [True, False], "unknown": [False, True]}
+    rows = {
+        "a": np.array([0.5, 0.5]),
+        "b": np.array([0.0, 0.0]),
+        "c": np.array(["(missing)", "mauve"], dtype=object),
+    }
+    assert noticed(Guard(MIXED, None, GuardTable(unknown="flag")), rows) == {
+        "missing": [True, False],
+        "unknown": [False, True],
+    }
 
 
 def test_categories_that_the_schema_does_not_list_are_refused_and_no_value_is_quoted():
     guard = Guard(MIXED, None, GuardTable())
-    rows = {"a": np.array([0.5, 0.5]), "b": np.array([0.0, 0.0]), "c": np.array(["red", "secret"], dtype=object)}
+    rows = {
+        "a": np.array([0.5, 0.5]),
+        "b": np.array([0.0, 0.0]),
+        "c": np.array(["red", "secret"], dtype=object),
+    }
     marks, words = guard(rows)
     assert marks["unknown"].tolist() == [False, True]
     assert guard.refuses({"unknown": 1}) == "unknown"
@@ -121,7 +146,9 @@ def test_what_is_noticed_is_refused_only_where_the_project_says_so(reaction):
 def test_outputs_show_no_more_than_they_may():
     probabilities = np.array([[0.123456, 0.6, 0.276544]], dtype=np.float32)
     names: Any = SimpleNamespace(classes=["a", "b", "c"], regression=False)
-    assert outputs.shown(names, [1], probabilities, OutputsTable())["probabilities"] is probabilities
+    assert (
+        outputs.shown(names, [1], probabilities, OutputsTable())["probabilities"] is probabilities
+    )
     assert outputs.shown(names, [1], probabilities, outputs.LABEL_ONLY) == {"label": ["b"]}
     top = outputs.shown(names, [1], probabilities, OutputsTable(show="top", top=2, digits=2))
     assert top["top"] == ["b", "c"]
@@ -285,7 +312,15 @@ class BatchListener:
 def ask(endpoint, parts, deadline=10.0, before=0.0):
     async def work():
         batcher, loop = Batcher(endpoint, deadline, BatchListener()), asyncio.get_running_loop()
-        jobs = [Job(Asked(np.array(rows, dtype=float), len(rows), None), time.perf_counter() - before, None, loop.create_future()) for rows in parts]
+        jobs = [
+            Job(
+                Asked(np.array(rows, dtype=float), len(rows), None),
+                time.perf_counter() - before,
+                None,
+                loop.create_future(),
+            )
+            for rows in parts
+        ]
         for job in jobs:
             batcher.submit(job)
         return await asyncio.gather(*(job.done for job in jobs))
@@ -345,10 +380,17 @@ FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
 def test_rows_come_back_from_their_bytes_bit_for_bit(values):
     matrix = np.array([value[:2] for value in values])
     assert rows_from(rows_bytes(matrix), NUMBERS).tobytes() == matrix.tobytes()
-    columns = {"a": matrix[:, 0], "b": matrix[:, 1], "c": np.array([value[2] for value in values], dtype=object)}
+    columns = {
+        "a": matrix[:, 0],
+        "b": matrix[:, 1],
+        "c": np.array([value[2] for value in values], dtype=object),
+    }
     back = rows_from(rows_bytes(columns), MIXED)
-    assert {name: one.tolist() if one.dtype == object else one.tobytes() for name, one in back.items()} == {
-        name: one.tolist() if one.dtype == object else one.tobytes() for name, one in columns.items()
+    assert {
+        name: one.tolist() if one.dtype == object else one.tobytes() for name, one in back.items()
+    } == {
+        name: one.tolist() if one.dtype == object else one.tobytes()
+        for name, one in columns.items()
     }
     assert joined([columns, columns])["c"].tolist() == columns["c"].tolist() * 2
 
@@ -369,7 +411,11 @@ class Shape:
     """As much of an endpoint as a protocol looks at."""
 
     def __init__(self, schema, extra="ignore", raw=None):
-        self.schema, self.features, self.takes_matrix = schema, schema.features, not schema.categories
+        self.schema, self.features, self.takes_matrix = (
+            schema,
+            schema.features,
+            not schema.categories,
+        )
         self.cells = {column.name: Cells(column, MISSING) for column in schema.features}
         self.extra, self.raw = extra, raw
 
@@ -383,7 +429,13 @@ def invoke(schema, body, kind=b"application/json", most=100, extra="ignore", acc
     "body",
     [
         {"dataframe_split": {"columns": ["a", "b"], "data": [[0.5, 2], [1, None]]}},
-        {"dataframe_split": {"columns": ["b", "a"], "index": [0, 1], "data": [[2, 0.5], [None, 1]]}},
+        {
+            "dataframe_split": {
+                "columns": ["b", "a"],
+                "index": [0, 1],
+                "data": [[2, 0.5], [None, 1]],
+            }
+        },
         {"dataframe_split": {"data": [[0.5, 2], [True, None]]}},
         {"dataframe_records": [{"a": 0.5, "b": 2}, {"b": None, "a": 1}]},
         {"inputs": [[0.5, 2], [1, None]]},
@@ -398,14 +450,21 @@ def invoke(schema, body, kind=b"application/json", most=100, extra="ignore", acc
     ],
 )
 def test_every_form_of_a_body_says_the_same(body):
-    asked = invoke(NUMBERS, body, b"text/csv" if isinstance(body, bytes) else b"application/json; charset=utf-8")
+    asked = invoke(
+        NUMBERS,
+        body,
+        b"text/csv" if isinstance(body, bytes) else b"application/json; charset=utf-8",
+    )
     assert asked.count == 2
     assert np.array_equal(asked.rows, [[0.5, 2], [1, np.nan]], equal_nan=True)
 
 
 def test_categories_and_missing_ones_come_by_name():
     for body, kind in (
-        ({"dataframe_records": [{"a": 1, "b": 2, "c": "red"}, {"a": 1, "b": 2, "c": None}]}, b"application/json"),
+        (
+            {"dataframe_records": [{"a": 1, "b": 2, "c": "red"}, {"a": 1, "b": 2, "c": None}]},
+            b"application/json",
+        ),
         (b"c,a,b\nred,1,2\n,1,2\n", b"text/csv"),
     ):
         asked = invoke(MIXED, body, kind)
@@ -444,7 +503,10 @@ def test_a_malformed_body_is_explained(body, expected):
         invoke(NUMBERS, body)
 
 
-@pytest.mark.parametrize("body", [b"", b"a,b\n", b"a,b\n1\n", b'"a,b\n1,2', b"a,b\nx,2\n", b"\xff\xfe", b"a\x00,b\n1,2\n"])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"a,b\n", b"a,b\n1\n", b'"a,b\n1,2', b"a,b\nx,2\n", b"\xff\xfe", b"a\x00,b\n1,2\n"],
+)
 def test_malformed_csv_is_refused(body):
     with pytest.raises(RequestError):
         invoke(NUMBERS, body, b"text/csv")
@@ -461,7 +523,11 @@ def test_other_content_types_are_refused():
         st.none() | st.booleans() | st.floats() | st.text(max_size=3),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["a", "b", "c", "inputs", "instances", "columns", "data"]), inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["a", "b", "c", "inputs", "instances", "columns", "data"]),
+                inner,
+                max_size=3,
+            )
         ),
     )
 )
@@ -487,20 +553,59 @@ CONTRACT = Schema(
 
 
 def as_csv(**cells):
-    return ",".join(cells).encode() + b"\n" + ",".join(str(cell) for cell in cells.values()).encode() + b"\n"
+    return (
+        ",".join(cells).encode()
+        + b"\n"
+        + ",".join(str(cell) for cell in cells.values()).encode()
+        + b"\n"
+    )
 
 
 def tensors(**values):
-    return {"inputs": [{"name": name, "shape": [1], "datatype": kind, "data": [value]} for name, (kind, value) in values.items()]}
+    return {
+        "inputs": [
+            {"name": name, "shape": [1], "datatype": kind, "data": [value]}
+            for name, (kind, value) in values.items()
+        ]
+    }
 
 
 SAME = [
     ({"dataframe_records": [{"age": 70, "smoker": True, "ward": 11, "kind": 1}]}, b""),
     ({"dataframe_records": [{"age": "70", "smoker": "True", "ward": 11.0, "kind": 1.0}]}, b""),
-    ({"dataframe_records": [{"age": 70, "smoker": "TRUE", "ward": "11", "kind": "1"}]}, b"application/json"),
-    ({"dataframe_records": [{"age": 70, "smoker": "true", "ward": "11.0", "kind": "1.0", "patient": "P1"}]}, b""),
-    ({"dataframe_split": {"columns": ["id", "age", "smoker", "ward", "kind"], "data": [["P1", 70, True, 11, 1]]}}, b""),
-    ({"inputs": {"age": [70], "smoker": [[True]], "ward": [[11]], "kind": ["1.0"], "id": ["x", "y"]}}, b""),
+    (
+        {"dataframe_records": [{"age": 70, "smoker": "TRUE", "ward": "11", "kind": "1"}]},
+        b"application/json",
+    ),
+    (
+        {
+            "dataframe_records": [
+                {"age": 70, "smoker": "true", "ward": "11.0", "kind": "1.0", "patient": "P1"}
+            ]
+        },
+        b"",
+    ),
+    (
+        {
+            "dataframe_split": {
+                "columns": ["id", "age", "smoker", "ward", "kind"],
+                "data": [["P1", 70, True, 11, 1]],
+            }
+        },
+        b"",
+    ),
+    (
+        {
+            "inputs": {
+                "age": [70],
+                "smoker": [[True]],
+                "ward": [[11]],
+                "kind": ["1.0"],
+                "id": ["x", "y"],
+            }
+        },
+        b"",
+    ),
     (as_csv(age=70, smoker="true", ward=11, kind=1), b"text/csv"),
     (as_csv(age=" 7e1 ", smoker=" True ", ward="11.0", kind="1.0"), b"text/csv; charset=utf-8"),
     (as_csv(id="P1", kind=1, age="70.", smoker="TRUE", ward=11), b"application/csv"),
@@ -512,15 +617,36 @@ SAME = [
 @pytest.mark.parametrize(("body", "kind"), SAME, ids=str)
 def test_whatever_a_callers_tool_makes_of_a_value_it_means_the_same(body, kind):
     rows = invoke(CONTRACT, body, kind or b"application/json").rows
-    assert {name: values.tolist() for name, values in rows.items()} == {"age": [70.0], "smoker": ["true"], "ward": ["11"], "kind": ["1.0"]}
+    assert {name: values.tolist() for name, values in rows.items()} == {
+        "age": [70.0],
+        "smoker": ["true"],
+        "ward": ["11"],
+        "kind": ["1.0"],
+    }
 
 
 @pytest.mark.parametrize(
     "inputs",
     [
-        {"age": ("FP64", 70), "smoker": ("BOOL", True), "ward": ("INT64", 11), "kind": ("FP32", 1.0)},
-        {"age": ("BYTES", "70"), "smoker": ("BYTES", "True"), "ward": ("UINT8", 11), "kind": ("INT8", 1)},
-        {"id": ("BYTES", "P1"), "age": ("INT32", 70), "smoker": ("BOOL", True), "ward": ("FP64", 11.0), "kind": ("BYTES", "1")},
+        {
+            "age": ("FP64", 70),
+            "smoker": ("BOOL", True),
+            "ward": ("INT64", 11),
+            "kind": ("FP32", 1.0),
+        },
+        {
+            "age": ("BYTES", "70"),
+            "smoker": ("BYTES", "True"),
+            "ward": ("UINT8", 11),
+            "kind": ("INT8", 1),
+        },
+        {
+            "id": ("BYTES", "P1"),
+            "age": ("INT32", 70),
+            "smoker": ("BOOL", True),
+            "ward": ("FP64", 11.0),
+            "kind": ("BYTES", "1"),
+        },
     ],
 )
 @pytest.mark.parametrize("binary", [False, True])
@@ -529,18 +655,27 @@ def test_tensors_of_any_datatype_mean_what_the_schema_says(inputs, binary):
         request = oip_grpc.message("ModelInferRequest")()
         for name, (kind, value) in inputs.items():
             tensor = request.inputs.add(name=name, datatype=kind, shape=[1])
-            getattr(tensor.contents, oip_grpc.CONTENTS[kind]).append(value.encode() if isinstance(value, str) else value)
+            getattr(tensor.contents, oip_grpc.CONTENTS[kind]).append(
+                value.encode() if isinstance(value, str) else value
+            )
         asked = oip_grpc.read(Shape(CONTRACT), "m", request, 10)
     else:
         asked = oip.read(Shape(CONTRACT), "m", msgspec.json.encode(tensors(**inputs)), None, 10)
     assert asked.count == 1
-    assert {name: values.tolist() for name, values in asked.rows.items()} == {"age": [70.0], "smoker": ["true"], "ward": ["11"], "kind": ["1.0"]}
+    assert {name: values.tolist() for name, values in asked.rows.items()} == {
+        "age": [70.0],
+        "smoker": ["true"],
+        "ward": ["11"],
+        "kind": ["1.0"],
+    }
 
 
 def test_a_code_keeps_every_digit_and_zero_and_a_doubtful_spelling_means_nothing():
     cells = Cells(CONTRACT.columns[2])
     assert cells.read(["007", "7", 7, "007.0", " 11 "]).tolist() == ["007", "7", "7", "007.0", "11"]
-    assert Cells(ColumnSchema(name="c", type="category", categories=["true", "True"])).read(["TRUE", "True", True]).tolist() == [
+    assert Cells(ColumnSchema(name="c", type="category", categories=["true", "True"])).read(
+        ["TRUE", "True", True]
+    ).tolist() == [
         "TRUE",
         "True",
         "True",
@@ -550,7 +685,11 @@ def test_a_code_keeps_every_digit_and_zero_and_a_doubtful_spelling_means_nothing
     shape = Shape(Schema(target="y", classes=["0", "1"], columns=[column]))
     asked = oip.read(shape, "m", msgspec.json.encode(tensors(c=("INT64", long))), None, 10)
     assert asked.rows["c"].tolist() == [str(long)]
-    assert Cells(CONTRACT.columns[3]).read(["-", None, "NA"]).tolist() == ["-", MISSING_CATEGORY, "NA"], "what the schema lists is no missing marker"
+    assert Cells(CONTRACT.columns[3]).read(["-", None, "NA"]).tolist() == [
+        "-",
+        MISSING_CATEGORY,
+        "NA",
+    ], "what the schema lists is no missing marker"
 
 
 @pytest.mark.parametrize("marker", [None, "", "NA", "NaN", " - ", float("nan")])
@@ -559,7 +698,9 @@ def test_what_null_values_lists_is_missing_in_numbers_and_categories(marker):
         (found,) = Cells(column, MISSING).read([marker]).tolist()
         assert found == MISSING_CATEGORY if column.type == "category" else np.isnan(found)
     body = b'{"dataframe_records":[{"age":NaN,"smoker":null,"ward":11,"kind":1}]}'
-    assert np.isnan(invoke(CONTRACT, body).rows["age"][0]), "numpy's missing number through json.dumps"
+    assert np.isnan(invoke(CONTRACT, body).rows["age"][0]), (
+        "numpy's missing number through json.dumps"
+    )
     with pytest.raises(RequestError, match="malformed"):
         invoke(CONTRACT, body.replace(b"NaN", b"[NaN, Infinity]"))
 
@@ -567,7 +708,17 @@ def test_what_null_values_lists_is_missing_in_numbers_and_categories(marker):
 @pytest.mark.parametrize("text", ["1_000", "0x10", "\u0661", "1,5", "one", "--1", "true1"])
 def test_a_text_that_is_no_number_names_its_row(text):
     with pytest.raises(RequestError, match="'age' is a number") as caught:
-        invoke(CONTRACT, {"inputs": {"age": [1, text, "2"], "smoker": [None] * 3, "ward": [None] * 3, "kind": [1] * 3}})
+        invoke(
+            CONTRACT,
+            {
+                "inputs": {
+                    "age": [1, text, "2"],
+                    "smoker": [None] * 3,
+                    "ward": [None] * 3,
+                    "kind": [1] * 3,
+                }
+            },
+        )
     assert caught.value.rows == [Wrong(1, "age", "is not a number")]
     assert text not in str(caught.value.rows)
 
@@ -585,27 +736,67 @@ def test_what_the_model_does_not_take_is_ignored_or_refused_as_the_project_says(
 
 
 def test_json_lines_are_answered_in_json_lines():
-    asked = invoke(NUMBERS, b'{"a":0.5,"b":2}\n{"a":1,"b":null}\n', b"application/jsonlines", accept=b"application/jsonlines")
-    answer = Answer({"label": ["b", "c"], "probabilities": np.array([[0.5, 0.5], [0.25, 0.75]], dtype=np.float32)}, {})
+    asked = invoke(
+        NUMBERS,
+        b'{"a":0.5,"b":2}\n{"a":1,"b":null}\n',
+        b"application/jsonlines",
+        accept=b"application/jsonlines",
+    )
+    answer = Answer(
+        {
+            "label": ["b", "c"],
+            "probabilities": np.array([[0.5, 0.5], [0.25, 0.75]], dtype=np.float32),
+        },
+        {},
+    )
     told = msgspec.json.Decoder().decode_lines(asked.encode(None, answer)[1])
-    assert told == [{"prediction": "b", "probabilities": [0.5, 0.5]}, {"prediction": "c", "probabilities": [0.25, 0.75]}]
+    assert told == [
+        {"prediction": "b", "probabilities": [0.5, 0.5]},
+        {"prediction": "c", "probabilities": [0.25, 0.75]},
+    ]
     hidden = asked.encode(None, Answer({"prediction": np.array([1.0, 2.0])}, {}))[1]
     assert msgspec.json.Decoder().decode_lines(hidden) == [{"prediction": 1.0}, {"prediction": 2.0}]
 
 
 def test_every_row_that_is_refused_is_named():
-    rows = {"a": np.array([0.5, np.inf, np.nan, 0.5, 9.0]), "b": np.zeros(5), "c": np.array(["red", "red", "x", "(missing)", "red"], dtype=object)}
+    rows = {
+        "a": np.array([0.5, np.inf, np.nan, 0.5, 9.0]),
+        "b": np.zeros(5),
+        "c": np.array(["red", "red", "x", "(missing)", "red"], dtype=object),
+    }
     _, wrong = Guard(MIXED, None, GuardTable(outside="refuse"))(rows)
-    assert sorted((one.row, one.input) for one in wrong(0, 5)) == [(1, "a"), (2, "a"), (2, "c"), (3, "c"), (4, "a")]
+    assert sorted((one.row, one.input) for one in wrong(0, 5)) == [
+        (1, "a"),
+        (2, "a"),
+        (2, "c"),
+        (3, "c"),
+        (4, "a"),
+    ]
     assert [one.row for one in wrong(3, 5)] == [1, 0], "counted within the request"
-    assert {one.row for one in Guard(MIXED, None, GuardTable(unknown="flag"))(rows)[1](0, 5)} == {1, 2, 3}, "what is flagged is answered"
-    usual = Guard(NUMBERS, PROFILE, GuardTable(unusual="refuse"))(np.array([[0.5, 0.0], [0.5, 9.0]]))[1]
+    assert {one.row for one in Guard(MIXED, None, GuardTable(unknown="flag"))(rows)[1](0, 5)} == {
+        1,
+        2,
+        3,
+    }, "what is flagged is answered"
+    usual = Guard(NUMBERS, PROFILE, GuardTable(unusual="refuse"))(
+        np.array([[0.5, 0.0], [0.5, 9.0]])
+    )[1]
     assert [(one.row, one.input) for one in usual(0, 2)] == [(1, "")]
 
 
 def test_the_reply_shows_the_best_classes_by_name():
-    answer = Answer({"label": ["b"], "top": ["b", "c"], "top_probabilities": np.array([[0.5, 0.25]], dtype=np.float32)}, {})
-    assert msgspec.json.decode(invocations.encode(None, answer)[1]) == {"predictions": ["b"], "probabilities": [{"b": 0.5, "c": 0.25}]}
+    answer = Answer(
+        {
+            "label": ["b"],
+            "top": ["b", "c"],
+            "top_probabilities": np.array([[0.5, 0.25]], dtype=np.float32),
+        },
+        {},
+    )
+    assert msgspec.json.decode(invocations.encode(None, answer)[1]) == {
+        "predictions": ["b"],
+        "probabilities": [{"b": 0.5, "c": 0.25}],
+    }
 
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -1,4 +1,6 @@
-"""Which side of the split a row is on: nothing but the row itself has a say, and nothing but a person takes it out of the hold-out."""
+"""Which side of the split a row is on: nothing but the row itself has a say, and nothing but a
+person takes it out of the hold-out.
+"""
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,21 @@ NAMES = ["no", "yes"]
 def rows_of(count=2000, seed=0, kinds=40):
     """Discrete rows, so that many are equal in every feature, and labels."""
     generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"a": generator.integers(0, kinds, count).astype(float), "b": generator.choice(["x", "y"], count).astype(object)})
+    frame = pd.DataFrame(
+        {
+            "a": generator.integers(0, kinds, count).astype(float),
+            "b": generator.choice(["x", "y"], count).astype(object),
+        }
+    )
     return frame, generator.integers(0, 2, count)
 
 
 def held(frame, codes, subjects=None, key=KEY, need=NEED, pinned=None):
-    groups = None if subjects is None else np.asarray(subjects.combine_chunks().dictionary_encode().indices)
+    groups = (
+        None
+        if subjects is None
+        else np.asarray(subjects.combine_chunks().dictionary_encode().indices)
+    )
     place = sides.places(key, frame, subjects)
     return sides.divide(sides.units_of(place, codes, groups), NAMES, need, pinned or {})
 
@@ -47,7 +58,9 @@ def test_another_order_of_the_rows_changes_which_rows_are_held_out_only_among_eq
     assert np.array_equal(before.value_counts().sort_index(), after.value_counts().sort_index())
     unequal = pd.DataFrame({"a": np.arange(2000.0)})
     mask = held(unequal, codes)[0]
-    assert np.array_equal(mask[order], held(unequal.iloc[order].reset_index(drop=True), codes[order])[0])
+    assert np.array_equal(
+        mask[order], held(unequal.iloc[order].reset_index(drop=True), codes[order])[0]
+    )
 
 
 def test_a_subject_stays_on_one_side_whatever_its_rows_say():
@@ -76,11 +89,15 @@ def test_a_small_class_reaches_both_sides_under_every_key_and_the_others_are_not
         count = int(mask[codes == 1].sum())
         assert NEED.least(rare) <= count <= rare - NEED.folds
         assert set(own) <= {"yes"}
-        assert np.array_equal(mask[codes == 0], sides.held(sides.places(key, frame, None), 0.25)[codes == 0])
+        assert np.array_equal(
+            mask[codes == 0], sides.held(sides.places(key, frame, None), 0.25)[codes == 0]
+        )
 
 
 def test_a_pinned_threshold_keeps_the_rows_of_a_class_where_they_were():
-    """A class too small at first keeps its threshold when it grows: choosing it again would move rows that a model saw."""
+    """A class too small at first keeps its threshold when it grows: choosing it again would move
+    rows that a model saw.
+    """
     frame = pd.DataFrame({"a": np.arange(3000.0)})
     codes = (np.arange(3000) % 375 == 0).astype(int)
     moved = 0
@@ -100,10 +117,20 @@ def test_a_subject_with_several_classes_counts_for_the_rarest_of_them():
     people = np.repeat(np.arange(60), 2)
     codes = np.zeros(120, dtype=int)
     codes[1:21:2] = 1  # ten people have both classes
-    units = sides.units_of(sides.places(KEY, pd.DataFrame({"a": people.astype(float)}), pa.chunked_array([people.astype(str)])), codes, people)
+    units = sides.units_of(
+        sides.places(
+            KEY, pd.DataFrame({"a": people.astype(float)}), pa.chunked_array([people.astype(str)])
+        ),
+        codes,
+        people,
+    )
     assert units.stratum.tolist() == [1] * 10 + [0] * 50
     for number in range(30):
-        place = sides.places(number.to_bytes(32, "big"), pd.DataFrame({"a": people.astype(float)}), pa.chunked_array([people.astype(str)]))
+        place = sides.places(
+            number.to_bytes(32, "big"),
+            pd.DataFrame({"a": people.astype(float)}),
+            pa.chunked_array([people.astype(str)]),
+        )
         mask, _ = sides.divide(sides.units_of(place, codes, people), NAMES, NEED, {})
         assert 2 <= len(np.unique(people[mask & (codes == 1)])) <= 5
 
@@ -111,7 +138,14 @@ def test_a_subject_with_several_classes_counts_for_the_rarest_of_them():
 def test_with_labels_in_the_identity_a_removed_row_moves_no_other():
     """What private training builds on: its neighbours differ in one row, and in nothing else."""
     frame, codes = rows_of(400, kinds=3)
-    whole = pd.DataFrame({"a": frame["a"], "b": frame["b"], "y": codes, "held": sides.held(sides.places(KEY, frame, None, codes), 0.25)})
+    whole = pd.DataFrame(
+        {
+            "a": frame["a"],
+            "b": frame["b"],
+            "y": codes,
+            "held": sides.held(sides.places(KEY, frame, None, codes), 0.25),
+        }
+    )
     for row in range(0, 400, 37):
         rest = frame.drop(index=row).reset_index(drop=True)
         labels = np.delete(codes, row)

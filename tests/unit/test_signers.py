@@ -1,4 +1,6 @@
-"""The signer's history: what a former signer signed stays valid, but for a compromise; and who may sign for which stage."""
+"""The signer's history: what a former signer signed stays valid, but for a compromise; and who may
+sign for which stage.
+"""
 
 import datetime
 import json
@@ -8,7 +10,15 @@ import pytest
 
 import casemate
 from casemate.controls.keys import manifests, signers
-from casemate.core.errors import AccessDenied, BusyError, CompromisedSigner, ConfigError, RefusedError, VerificationError, WrongSigner
+from casemate.core.errors import (
+    AccessDenied,
+    BusyError,
+    CompromisedSigner,
+    ConfigError,
+    RefusedError,
+    VerificationError,
+    WrongSigner,
+)
 from casemate.core.files import shared_lock
 from casemate.core.signatures import Signer, Verifier
 from casemate.operations.fsck import examine
@@ -23,7 +33,10 @@ HOUR = datetime.timedelta(hours=1)
 def signed_things(root):
     """The newest run's evidence and the table."""
     state = root / ".casemate"
-    return [max((state / "runs").iterdir()), next(path.parent for path in (state / "datasets").rglob("manifest.dsse.json"))]
+    return [
+        max((state / "runs").iterdir()),
+        next(path.parent for path in (state / "datasets").rglob("manifest.dsse.json")),
+    ]
 
 
 @pytest.fixture
@@ -34,10 +47,14 @@ def project(own):
 
 def moment_of(project, action):
     """Time of the newest entry of this action."""
-    return datetime.datetime.fromisoformat([entry.time for entry in project.log.entries() if entry.action == action][-1])
+    return datetime.datetime.fromisoformat(
+        [entry.time for entry in project.log.entries() if entry.action == action][-1]
+    )
 
 
-def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_ones(project, tmp_path):
+def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_ones(
+    project, tmp_path
+):
     before = project.signer
     exported = project.models["wdbc"].export(tmp_path / "old")
     number = rotation.new_signer(project).number
@@ -46,10 +63,18 @@ def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_
     for path in (tmp_path / "old", *signed_things(project.root)):
         assert verify_path(path).signer
         assert verify_path(path, [project.root / ".casemate" / "public"])
-    assert again.models["wdbc"].verify().fingerprint == exported.fingerprint == before.verifier.fingerprint
+    assert (
+        again.models["wdbc"].verify().fingerprint
+        == exported.fingerprint
+        == before.verifier.fingerprint
+    )
     result = again.run()
     assert result.model.reference == "wdbc@2"
-    assert result.model.verify().fingerprint == again.keystore.signer.verifier.fingerprint != before.verifier.fingerprint
+    assert (
+        result.model.verify().fingerprint
+        == again.keystore.signer.verifier.fingerprint
+        != before.verifier.fingerprint
+    )
     assert examine(again).damage == []
 
 
@@ -59,7 +84,10 @@ def test_the_private_keys_of_a_former_signer_are_gone(project):
     identity = casemate.open(project.root).keystore._identity
     assert old.quantum.private_bytes_raw() not in (identity.signer_mldsa65, identity.log_mldsa44)
     assert identity.signer_ecdsa not in {record.ecdsa for record in identity.former_signers}
-    assert all("PUBLIC" in record.ecdsa and "PUBLIC" in record.mldsa65 for record in identity.former_signers)
+    assert all(
+        "PUBLIC" in record.ecdsa and "PUBLIC" in record.mldsa65
+        for record in identity.former_signers
+    )
 
 
 def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, tmp_path):
@@ -83,10 +111,14 @@ def test_after_a_compromise_only_what_the_log_shows_to_be_older_counts(project, 
     with pytest.raises(CompromisedSigner):
         verify_path(tmp_path / "model", public)
     damage = examine(casemate.open(project.root)).damage
-    assert {"casemate run" in found.remedy for found in damage if "compromised" in found.state} == {True}
+    assert {"casemate run" in found.remedy for found in damage if "compromised" in found.state} == {
+        True
+    }
 
 
-def test_the_proof_of_a_signature_can_be_asked_for_and_counts_for_that_signature_only(project, tmp_path):
+def test_the_proof_of_a_signature_can_be_asked_for_and_counts_for_that_signature_only(
+    project, tmp_path
+):
     later = moment_of(project, "signature:make") + datetime.timedelta(microseconds=1)
     rotation.new_signer(project, compromised=later)
     public, (evidence, table) = [project.root / ".casemate" / "public"], signed_things(project.root)
@@ -98,7 +130,11 @@ def test_the_proof_of_a_signature_can_be_asked_for_and_counts_for_that_signature
     with pytest.raises(CompromisedSigner):
         verify_path(evidence, public, proof=proof)
     with pytest.raises(WrongSigner, match="no log key"):
-        verify_path(table, [public[0] / name for name in ("signer.pub", "signer-mldsa65.pub", "signers.json")], proof=proof)
+        verify_path(
+            table,
+            [public[0] / name for name in ("signer.pub", "signer-mldsa65.pub", "signers.json")],
+            proof=proof,
+        )
     with pytest.raises(ConfigError, match="no such proof"):
         verify_path(table, public, proof=tmp_path / "absent")
     content = proof.read_bytes()
@@ -198,8 +234,8 @@ def test_published_keys_that_are_not_those_in_use_are_found_and_written_anew(own
 
 def test_a_policy_says_who_may_sign_which_model_for_which_stage(own, cli):
     (own / "policies" / "stages.cedar").write_text(
-        '@id("production-is-signed-elsewhere") forbid (principal, action == Action::"model:sign", resource is Model)\n'
-        'when { context.stage == "production" && resource.name like "wd*" };\n'
+        '@id("production-is-signed-elsewhere") forbid (principal, action == Action::"model:sign",'
+        ' resource is Model)\nwhen { context.stage == "production" && resource.name like "wd*" };\n'
     )
     answer = cli("run", "--fresh", "--config", str(own))
     assert (answer.code, "production-is-signed-elsewhere" in answer.err) == (3, True)

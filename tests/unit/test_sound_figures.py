@@ -1,4 +1,6 @@
-"""What a statistician asks of figures that decide: nothing unmeasured passes, nothing selected looks better, nothing seen counts as new."""
+"""What a statistician asks of figures that decide: nothing unmeasured passes, nothing selected
+looks better, nothing seen counts as new.
+"""
 
 import warnings
 
@@ -58,7 +60,10 @@ def sealed_anew(root, frame):
 
 @pytest.mark.parametrize(
     "change",
-    [lambda frame: frame.assign(one_more=1.5 * frame["a"].round(1)), lambda frame: frame[["ill", "b", "a"]]],
+    [
+        lambda frame: frame.assign(one_more=1.5 * frame["a"].round(1)),
+        lambda frame: frame[["ill", "b", "a"]],
+    ],
     ids=["a column more", "columns in another order"],
 )
 def test_a_further_column_or_another_order_draws_no_other_holdout(sealed, change):
@@ -75,7 +80,9 @@ def test_a_holdout_that_is_drawn_anew_is_counted(sealed):
 
 
 def test_rows_that_were_rounded_do_not_count_as_new_to_the_model_before(home, tmp_path):
-    """Each is another row to look at and may be held out today; the model before was trained on it all the same."""
+    """Each is another row to look at and may be held out today; the model before was trained on it
+    all the same.
+    """
     project = project_of(tmp_path / "study", noisy())
     project.run()
     before = project.datasets["study"].record
@@ -98,7 +105,11 @@ def test_rows_that_were_added_count_as_new(home, tmp_path):
     pd.concat([noisy(), noisy(300, 9)]).to_csv(tmp_path / "study.csv", index=False)
     project = casemate.open(project.root)
     project.run()
-    assert pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record).unseen_by(before).all()
+    assert (
+        pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+        .unseen_by(before)
+        .all()
+    )
 
 
 def judged(config, gate, **changed):
@@ -108,18 +119,50 @@ def judged(config, gate, **changed):
 def test_a_gate_must_hold_with_the_rows_that_people_took_out_of_the_holdout_too(config):
     accuracy = Interval(value=0.9, low=0.85, high=0.95)
     whole = Interval(value=0.7, low=0.65, high=0.75)
-    answer = judged(config, "accuracy={ min = 0.8 }", metrics={"accuracy": accuracy}, with_dropped={"accuracy": whole}, dropped=20)
+    answer = judged(
+        config,
+        "accuracy={ min = 0.8 }",
+        metrics={"accuracy": accuracy},
+        with_dropped={"accuracy": whole},
+        dropped=20,
+    )
     assert answer.outcome == "refused"
     assert "with the 20 rows that were taken out of the hold-out by decision" in answer.reasons[0]
-    both = judged(config, "accuracy={ min = 0.6 }", metrics={"accuracy": accuracy}, with_dropped={"accuracy": whole}, dropped=20)
+    both = judged(
+        config,
+        "accuracy={ min = 0.6 }",
+        metrics={"accuracy": accuracy},
+        with_dropped={"accuracy": whole},
+        dropped=20,
+    )
     assert both.outcome == "passed"
 
 
-@pytest.mark.parametrize("gate", ["behaviour_failures={ max = 0 }", "rule_violations={ max = 0 }", "suspicious_share={ max = 0 }"])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "behaviour_failures={ max = 0 }",
+        "rule_violations={ max = 0 }",
+        "suspicious_share={ max = 0 }",
+    ],
+)
 def test_a_gate_on_what_nobody_asked_for_does_not_pass(home, tmp_path, gate):
     project = project_of(tmp_path / "study", noisy(300))
-    switches = [f"screen.{name}=false" for name in ("label_noise", "outliers", "duplicates", "neighbours", "floods", "triggers", "spectral")]
-    result = casemate.open(project.root, [*switches, f"gates.{gate}", "train.search={}", "robustness.decision_rows=0"]).run()
+    switches = [
+        f"screen.{name}=false"
+        for name in (
+            "label_noise",
+            "outliers",
+            "duplicates",
+            "neighbours",
+            "floods",
+            "triggers",
+            "spectral",
+        )
+    ]
+    result = casemate.open(
+        project.root, [*switches, f"gates.{gate}", "train.search={}", "robustness.decision_rows=0"]
+    ).run()
     found = {one.gate: one.outcome for one in result.verdict.gates}
     assert found[gate.partition("=")[0]] == "inconclusive"
 
@@ -154,7 +197,12 @@ def test_three_classes_of_which_one_is_absent_have_no_interval_of_their_ranks():
 @pytest.mark.parametrize(("positives", "negatives"), [(20, 180), (20, 1980), (50, 100_000)])
 def test_a_perfect_order_is_worth_as_much_with_more_negatives(positives, negatives):
     truth = np.r_[np.ones(positives), np.zeros(negatives)]
-    found = intervals.area(truth, np.r_[np.ones(positives) + np.arange(positives), np.zeros(negatives) - np.arange(negatives)])
+    found = intervals.area(
+        truth,
+        np.r_[
+            np.ones(positives) + np.arange(positives), np.zeros(negatives) - np.arange(negatives)
+        ],
+    )
     assert found.value == found.high == 1.0
     assert found.low > 0.85
 
@@ -164,10 +212,14 @@ def test_regions_whose_outcome_is_less_certain_do_not_block(seed):
     random = np.random.default_rng(80_000 + seed)
     count = int(random.choice([2000, 4000]))
     values = random.standard_normal((count, 8)) @ random.standard_normal((8, 8)) / 3
-    score = random.normal(0, 1.5) * np.sin(values[:, 0] * 2) + np.where(values[:, 1] > random.normal(0, 0.5), values[:, 2] * 2, -values[:, 3])
+    score = random.normal(0, 1.5) * np.sin(values[:, 0] * 2) + np.where(
+        values[:, 1] > random.normal(0, 0.5), values[:, 2] * 2, -values[:, 3]
+    )
     steepness = np.where(values[:, 5] > 0, 0.4, 3.0)
     codes = (random.random(count) < expit(steepness * (score - np.median(score)))).astype(int)
-    found = LabelNoise()(rows_of(pd.DataFrame(values, columns=[f"x{i}" for i in range(8)]), codes), ScreenTable())
+    found = LabelNoise()(
+        rows_of(pd.DataFrame(values, columns=[f"x{i}" for i in range(8)]), codes), ScreenTable()
+    )
     assert [finding.message for finding in found.findings if finding.severity == "high"] == []
     assert len(found.rows) <= 0.16 * count
 
@@ -177,28 +229,43 @@ def test_what_a_holdout_can_tell_of_an_auc_is_about_as_wide_as_its_interval():
     for positives, others in ((30, 70), (100, 900)):
         widths = []
         for _ in range(60):
-            scores = np.r_[random.exponential(4.0, positives), random.exponential(1.0, others)]  # an AUC of .8
+            # an AUC of .8
+            scores = np.r_[random.exponential(4.0, positives), random.exponential(1.0, others)]
             found = intervals.area(np.r_[np.ones(positives), np.zeros(others)], scores)
             widths.append((found.high - found.low) / 2)
         assert auc_half(positives, others) == pytest.approx(np.median(widths), rel=0.15)
 
 
 def test_rows_that_are_all_alike_are_no_certainty():
-    """The spread of values that did not differ is not known to be nought; a gate would have passed on five rows."""
+    """The spread of values that did not differ is not known to be nought; a gate would have passed
+    on five rows.
+    """
     codes, sure = np.array([0, 1] * 10), np.array([[1.0, 0.0], [0.0, 1.0]] * 10)
     found = quality.figures(codes, codes, sure)
     assert found["brier"].low == 0.0 and found["brier"].high == pytest.approx(1 - 0.025 ** (1 / 20))
     assert found["log_loss"].high > 5.0 and np.isfinite(found["log_loss"].high)
     assert found["calibration_error"].high > 0.3
-    assert all(found[name].low < 1.0 for name in ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision"))
+    assert all(
+        found[name].low < 1.0
+        for name in ("accuracy", "balanced_accuracy", "f1", "roc_auc", "average_precision")
+    )
     many = np.arange(60) % 3
     three = quality.figures(many, many, np.eye(3)[many])
-    assert all(0.7 < three[name].low < 1.0 == three[name].high for name in ("f1", "roc_auc", "average_precision"))
+    assert all(
+        0.7 < three[name].low < 1.0 == three[name].high
+        for name in ("f1", "roc_auc", "average_precision")
+    )
     heights = np.linspace(150.0, 200.0, 50)[:, None]
     right = regression.figures(heights, heights, 200, 0)
-    assert right["mae"].low == 0.0 and right["mae"].high == pytest.approx(50 * (1 - 0.025 ** (1 / 50)))
-    assert right["r2"].low < 0.9 and right["r2"].high == 1.0 and right["rmse"].high > right["mae"].high
-    assert intervals.mean(np.full(9, 0.1)).high == np.inf, "nothing bounds what was not met: such a figure is unmeasured"
+    assert right["mae"].low == 0.0 and right["mae"].high == pytest.approx(
+        50 * (1 - 0.025 ** (1 / 50))
+    )
+    assert (
+        right["r2"].low < 0.9 and right["r2"].high == 1.0 and right["rmse"].high > right["mae"].high
+    )
+    assert intervals.mean(np.full(9, 0.1)).high == np.inf, (
+        "nothing bounds what was not met: such a figure is unmeasured"
+    )
 
 
 def test_two_models_that_answered_alike_may_differ_elsewhere():

@@ -63,13 +63,17 @@ def test_cells_are_trimmed_and_null_values_are_missing(tmp_path):
 
 
 def test_blank_numbers_are_an_error_that_names_column_and_rows(tmp_path):
-    with pytest.raises(DataError, match=r"'a' is numeric but 2 cells are blank or text: rows 1, 3") as caught:
+    with pytest.raises(
+        DataError, match=r"'a' is numeric but 2 cells are blank or text: rows 1, 3"
+    ) as caught:
         read(tmp_path, "a,y\n1.5,0\n ,1\n2,0\nx,1\n3,1\n")
     assert "coerce = true" in caught.value.hint
 
 
 def test_coercion_makes_them_missing_and_a_finding_names_the_rows(tmp_path):
-    table, findings = read(tmp_path, "a,y\n1.5,0\n ,1\n2,0\n", columns={"a": ColumnTable(type="number", coerce=True)})
+    table, findings = read(
+        tmp_path, "a,y\n1.5,0\n ,1\n2,0\n", columns={"a": ColumnTable(type="number", coerce=True)}
+    )
     assert table["a"].to_pylist() == [1.5, None, 2.0]
     assert findings[0].location == "row 1 (counting from 0)"
 
@@ -98,7 +102,9 @@ def test_integral_targets_read_alike_from_csv_and_parquet(tmp_path):
     assert read(tmp_path, "a,y\n1,0\n2,1\n")[0]["y"].to_pylist() == ["0", "1"]
 
 
-@pytest.mark.parametrize("target", [pa.array([0.0, 1.0, float("nan")]), pa.array([1, 2, None], pa.date32())])
+@pytest.mark.parametrize(
+    "target", [pa.array([0.0, 1.0, float("nan")]), pa.array([1, 2, None], pa.date32())]
+)
 def test_a_target_of_parquet_is_text_or_missing(tmp_path, target):
     pq.write_table(pa.table({"a": [1.0, 2.0, 3.0], "y": target}), tmp_path / "t.parquet")
     found, _ = source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y"))
@@ -107,7 +113,9 @@ def test_a_target_of_parquet_is_text_or_missing(tmp_path, target):
 
 
 def test_a_truncated_parquet_file_is_refused(tmp_path):
-    pq.write_table(pa.table({"a": np.arange(1000), "y": np.arange(1000) % 2}), tmp_path / "t.parquet")
+    pq.write_table(
+        pa.table({"a": np.arange(1000), "y": np.arange(1000) % 2}), tmp_path / "t.parquet"
+    )
     content = (tmp_path / "t.parquet").read_bytes()
     (tmp_path / "t.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="not a readable Parquet file"):
@@ -140,7 +148,10 @@ def test_a_quantity_as_target_is_refused():
 
 
 def test_the_positive_class_comes_last():
-    assert infer(pa.table({"a": [1.0, 2.0], "y": ["bad", "good"]}), positive="bad").classes == ["good", "bad"]
+    assert infer(pa.table({"a": [1.0, 2.0], "y": ["bad", "good"]}), positive="bad").classes == [
+        "good",
+        "bad",
+    ]
 
 
 def test_a_schema_survives_its_file(tmp_path, tiny):
@@ -154,10 +165,16 @@ def test_a_schema_survives_its_file(tmp_path, tiny):
     [
         (lambda t: t.drop_columns("a"), "column 'a' is missing"),
         (lambda t: t.append_column("z", t["a"]), "column 'z' is new"),
-        (lambda t: t.set_column(0, "a", pa.array(["x"] * 120)), "'a' is category, pinned as number"),
+        (
+            lambda t: t.set_column(0, "a", pa.array(["x"] * 120)),
+            "'a' is category, pinned as number",
+        ),
         (lambda t: t.set_column(0, "a", pa.array([1e9] + [0.0] * 119)), "above"),
         (lambda t: t.set_column(0, "a", pa.array([None] + [0.0] * 119)), "'a' is missing in row 0"),
-        (lambda t: t.set_column(2, "c", pa.array(["mauve"] + ["red"] * 119)), "unknown category in row 0"),
+        (
+            lambda t: t.set_column(2, "c", pa.array(["mauve"] + ["red"] * 119)),
+            "unknown category in row 0",
+        ),
         (lambda t: t.set_column(3, "y", pa.array(["2"] + ["1"] * 119)), "unknown class in row 0"),
     ],
 )
@@ -173,7 +190,19 @@ def test_a_malformed_schema_file_is_refused(tmp_path):
         schema.load(tmp_path / "schema.toml")
 
 
-IDENTIFIERS = ["000042", "42", "1582218195625938100", "1582218195625938101", "1e5", "True", "a b", "+49", ".5", "1_000", "0x1f"]
+IDENTIFIERS = [
+    "000042",
+    "42",
+    "1582218195625938100",
+    "1582218195625938101",
+    "1e5",
+    "True",
+    "a b",
+    "+49",
+    ".5",
+    "1_000",
+    "0x1f",
+]
 
 
 def names_of(tmp_path, cells, **options):
@@ -191,16 +220,27 @@ def names_of(tmp_path, cells, **options):
     ],
 )
 def test_what_says_who_somebody_is_is_text_to_the_last_digit(tmp_path, options):
-    for cells in (IDENTIFIERS, ["000042", "42"], ["1582218195625938100", "1582218195625938101"], ["1e5", "100000"], ["True", "true"]):
+    for cells in (
+        IDENTIFIERS,
+        ["000042", "42"],
+        ["1582218195625938100", "1582218195625938101"],
+        ["1e5", "100000"],
+        ["True", "true"],
+    ):
         assert names_of(tmp_path, cells, **options) == cells
     assert names_of(tmp_path, [" 7", "7 "], trim=False, **options) == ["7", "7"]
 
 
-@pytest.mark.parametrize("options", [{"subject": "id"}, {"columns": {"id": ColumnTable(column_class="identifier")}}])
+@pytest.mark.parametrize(
+    "options", [{"subject": "id"}, {"columns": {"id": ColumnTable(column_class="identifier")}}]
+)
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (pa.array([1582218195625938100, 1582218195625938101, -1]), ["1582218195625938100", "1582218195625938101", "-1"]),
+        (
+            pa.array([1582218195625938100, 1582218195625938101, -1]),
+            ["1582218195625938100", "1582218195625938101", "-1"],
+        ),
         (pa.array([2**64 - 1, 0, None], pa.uint64()), ["18446744073709551615", "0", None]),
         (pa.array([7.0, float("nan"), 42.0]), ["7", None, "42"]),
         (pa.array([1.5, 2.25, None]), ["1.5", "2.25", None]),
@@ -211,11 +251,15 @@ def test_what_says_who_somebody_is_is_text_to_the_last_digit(tmp_path, options):
 )
 def test_identifiers_of_parquet_are_text_to_the_last_digit(tmp_path, options, values, expected):
     pq.write_table(pa.table({"id": values, "y": [0, 1, 0]}), tmp_path / "t.parquet")
-    found, _ = source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y", **options))
+    found, _ = source.read(
+        tmp_path / "t.parquet", DataTable(source="t.parquet", target="y", **options)
+    )
     assert found["id"].to_pylist() == expected
 
 
-@pytest.mark.parametrize("values", [pa.array([2.0**53, 1.0]), pa.array([2.0**24, 1.0], pa.float32())])
+@pytest.mark.parametrize(
+    "values", [pa.array([2.0**53, 1.0]), pa.array([2.0**24, 1.0], pa.float32())]
+)
 def test_identifiers_that_floating_point_numbers_have_rounded_are_refused(tmp_path, values):
     pq.write_table(pa.table({"id": values, "y": [0, 1]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"too large to be exact: row 0 "):

@@ -21,7 +21,9 @@ FILLING = "x" * 3000
 
 @pytest.fixture
 def faulty(monkeypatch):
-    """A machine without a sound SQLite: Python's own library, whatever it is, counts as an affected one."""
+    """A machine without a sound SQLite: Python's own library, whatever it is, counts as an affected
+    one.
+    """
     monkeypatch.setattr(sqlite, "driver", sqlite3)
     monkeypatch.setattr(sqlite, "affected", lambda _version: True)
 
@@ -60,7 +62,9 @@ def test_a_sound_library_is_taken_before_python_s_own(tmp_path):
     assert pragma(store, "synchronous") == 2
     assert store.library()[1] is False
     with store.reading() as tx:
-        assert tx.exec_driver_sql("SELECT sqlite_version()").scalar() == sqlite.driver.sqlite_version
+        assert (
+            tx.exec_driver_sql("SELECT sqlite_version()").scalar() == sqlite.driver.sqlite_version
+        )
     store.close()
 
 
@@ -68,7 +72,11 @@ def test_no_other_module_imports_a_driver_of_sqlite():
     """Two libraries with one file open in a process drop each other's locks."""
     texts = {path: path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")}
     importing = [
-        path.name for path, text in texts.items() if re.search(r"^\s*(import|from) (py)?sqlite3|import_module\(.(py)?sqlite3", text, re.MULTILINE)
+        path.name
+        for path, text in texts.items()
+        if re.search(
+            r"^\s*(import|from) (py)?sqlite3|import_module\(.(py)?sqlite3", text, re.MULTILINE
+        )
     ]
     assert importing == ["sqlite.py"]
 
@@ -83,7 +91,9 @@ def test_an_affected_library_makes_new_catalogues_without_a_write_ahead_log(faul
     store.close()
 
 
-def test_an_affected_library_leaves_checkpoints_of_an_existing_log_to_one_that_holds_the_write_lock(tmp_path, request):
+def test_an_affected_library_leaves_checkpoints_of_an_existing_log_to_one_that_holds_the_write_lock(
+    tmp_path, request
+):
     made(tmp_path / "c.db").close()
     request.getfixturevalue("faulty")
     store = sqlite.SqliteStore(tmp_path / "c.db")
@@ -113,7 +123,9 @@ def test_a_guarded_log_does_not_grow_for_ever(tmp_path, request):
     store.close()
 
 
-def test_an_upgrade_under_a_sound_library_takes_a_catalogue_over_to_wal_but_never_under_others(tmp_path, monkeypatch):
+def test_an_upgrade_under_a_sound_library_takes_a_catalogue_over_to_wal_but_never_under_others(
+    tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch:
         patch.setattr(sqlite, "affected", lambda _version: True)
         made(tmp_path / "c.db").close()
@@ -127,7 +139,9 @@ def test_an_upgrade_under_a_sound_library_takes_a_catalogue_over_to_wal_but_neve
         other.execute("SELECT * FROM principal").fetchall()
         store.engine.dispose()
         impatient = sqlite.SqliteStore(store.path)
-        impatient.engine = sa.create_engine(f"sqlite:///{store.path}", module=sqlite.driver, connect_args={"timeout": 0.1})
+        impatient.engine = sa.create_engine(
+            f"sqlite:///{store.path}", module=sqlite.driver, connect_args={"timeout": 0.1}
+        )
         sa.event.listen(impatient.engine, "connect", sqlite._configure)
         sa.event.listen(impatient.engine, "begin", sqlite._begin)
         with pytest.raises(BackendError):
@@ -166,15 +180,30 @@ for number in range({count}):
 
 
 @pytest.mark.parametrize("kind", ["sound", "guarded", "journal"])
-def test_writers_that_checkpoint_against_each_other_lose_nothing(tmp_path, monkeypatch, scale, kind):
+def test_writers_that_checkpoint_against_each_other_lose_nothing(
+    tmp_path, monkeypatch, scale, kind
+):
     """Every row that was acknowledged is there, in table and index, and the pages hold together."""
     path, guarded = tmp_path / "c.db", kind != "sound"
     with monkeypatch.context() as patch:
         if kind == "journal":
             patch.setattr(sqlite, "affected", lambda _version: True)
         made(path).close()
-    words = {"source": str(SOURCE), "path": str(path), "row": ROW, "guarded": guarded, "count": scale(120, 20_000)}
-    writers = [subprocess.Popen([sys.executable, "-c", WRITER.format(seed=seed, **words)], stdout=subprocess.PIPE, text=True) for seed in (1, 2, 3)]
+    words = {
+        "source": str(SOURCE),
+        "path": str(path),
+        "row": ROW,
+        "guarded": guarded,
+        "count": scale(120, 20_000),
+    }
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER.format(seed=seed, **words)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (1, 2, 3)
+    ]
     rows = [row for writer in writers for row in writer.communicate(timeout=3600)[0].split()]
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert len(rows) == 3 * words["count"]
@@ -182,7 +211,9 @@ def test_writers_that_checkpoint_against_each_other_lose_nothing(tmp_path, monke
     assert store.damage() == []
     with store.reading() as tx:
         assert sorted(tx.execute(sa.select(PRINCIPALS.c.name)).scalars()) == sorted(rows)
-        assert tx.exec_driver_sql("SELECT count(*) FROM principal INDEXED BY sqlite_autoindex_principal_1").scalar() == len(rows)
+        assert tx.exec_driver_sql(
+            "SELECT count(*) FROM principal INDEXED BY sqlite_autoindex_principal_1"
+        ).scalar() == len(rows)
     assert pragma(store, "journal_mode") == ("delete" if kind == "journal" else "wal")
     store.close()
 

@@ -85,5 +85,8 @@ def test_a_journal_that_is_no_file_of_its_own_is_not_followed(folder, tmp_path, 
 
 
 def test_counts_per_detector_come_in_the_same_order_from_a_run_and_from_its_record():
-    suspects = [Quarantined(row=row, reason=reason, detail="", score=1.0) for row, reason in enumerate(["triggers", "floods", "triggers"])]
+    suspects = [
+        Quarantined(row=row, reason=reason, detail="", score=1.0)
+        for row, reason in enumerate(["triggers", "floods", "triggers"])
+    ]
     assert list(per_detector(suspects).items()) == [("floods", 1), ("triggers", 2)]

@@ -1,4 +1,6 @@
-"""What a job hides from a look at its folders: space on the disk that no name and no descriptor leads to."""
+"""What a job hides from a look at its folders: space on the disk that no name and no descriptor
+leads to.
+"""
 
 import mmap
 import os
@@ -48,21 +50,35 @@ def nothing(path):
     os.close(written(path.with_name("other")))
 
 
-@pytest.mark.parametrize(("hide", "expected"), [(mapped, supervise.FILES), (sent, supervise.FILES), (nothing, None)])
+@pytest.mark.parametrize(
+    ("hide", "expected"), [(mapped, supervise.FILES), (sent, supervise.FILES), (nothing, None)]
+)
 def test_deleted_files_that_are_in_use_count_as_written(hide, expected, tmp_path):
-    """In a process of its own: what else this one has started has sockets too, and the disk gets fuller by others."""
+    """In a process of its own: what else this one has started has sockets too, and the disk gets
+    fuller by others.
+    """
     (tmp_path / "out").mkdir()
-    done = subprocess.run([sys.executable, __file__, hide.__name__, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, __file__, hide.__name__, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     assert done.stdout == str(expected)
 
 
 def look(hide, folder):
     """What a supervisor says while a program hides files, or another one writes."""
     supervise.MAX_WRITTEN = SIZE // 2
-    watched = supervise.ProcessLimits(memory_bytes=2**40, tasks=1000, folders=[str(folder / "out")], own_shared_memory=True)
+    watched = supervise.ProcessLimits(
+        memory_bytes=2**40, tasks=1000, folders=[str(folder / "out")], own_shared_memory=True
+    )
     supervisor = supervise.Supervisor(watched)
     theirs = folder / "mine" if hide is nothing else folder / "out" / "mine"
-    child = subprocess.Popen([sys.executable, __file__, hide.__name__, str(theirs), "hide"], stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, __file__, hide.__name__, str(theirs), "hide"], stdout=subprocess.PIPE
+    )
     try:
         child.stdout.read(1)
         sys.stdout.write(str(supervisor.exceeded()))

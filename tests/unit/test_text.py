@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from casemate.core.errors import Error
 from casemate.core.text import clean, clean_values
 
-HOSTILE = st.text(st.one_of(st.characters(), st.sampled_from("\x1b\x9b\x9d\x07[]PX^_;0m\u202e\u2066\u200b\ufeff\r\n\t\x00"))) | st.text()
+HOSTILE = (
+    st.text(
+        st.one_of(
+            st.characters(),
+            st.sampled_from("\x1b\x9b\x9d\x07[]PX^_;0m\u202e\u2066\u200b\ufeff\r\n\t\x00"),
+        )
+    )
+    | st.text()
+)
 
 
 @given(HOSTILE, st.integers(0, 40), st.booleans())
@@ -17,7 +25,11 @@ def test_nothing_that_a_terminal_obeys_is_left(text, most, lines):
     shown = clean(text, most, lines=lines)
     assert len(shown) <= most
     kept = "\n\t\u200c\u200d" if lines else "\u200c\u200d"
-    assert not [c for c in shown if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in kept]
+    assert not [
+        c
+        for c in shown
+        if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and c not in kept
+    ]
     assert clean(shown, most, lines=lines) == shown
 
 
@@ -36,7 +48,10 @@ def test_what_is_fit_to_be_shown_stays_as_it_is(text):
         ("\x1bP1$r\x1b\\done", "done"),
         ("\x1b\x1b[2J[2Jx", "?[2Jx"),
         ("a\u202etxt.exe", "a?txt.exe"),
-        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
     ],
 )
 def test_escape_sequences_go_as_a_whole(text, shown):

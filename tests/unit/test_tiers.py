@@ -39,7 +39,16 @@ def test_takes_nothing(tmp_path, plain): print(plain)
 
 
 def collected(*words):
-    command = [str(Path(sys.executable).parent / "pytest"), "-q", "--collect-only", "-p", "no:randomly", "-p", "no:cacheprovider", *words]
+    command = [
+        str(Path(sys.executable).parent / "pytest"),
+        "-q",
+        "--collect-only",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        *words,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line}
@@ -55,7 +64,11 @@ def test_what_a_test_takes_decides_whether_it_is_fast(tmp_path):
 
 def test_no_fast_test_lies_where_programs_are_started(request):
     fast = [item for item in request.session.items if item.get_closest_marker("slow") is None]
-    assert not [item.nodeid for item in fast if item.path.relative_to(ROOT / "tests").parts[0] in tiers.PROGRAMS]
+    assert not [
+        item.nodeid
+        for item in fast
+        if item.path.relative_to(ROOT / "tests").parts[0] in tiers.PROGRAMS
+    ]
 
 
 def test_a_fast_test_that_runs_the_pipeline_fails():

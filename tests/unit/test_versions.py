@@ -90,14 +90,23 @@ def test_a_table_in_many_files_is_written_anew(own, lines, monkeypatch):
         file.write("".join(f"{line}\n" for line in new_rows(lines, 5)))
     _, grown = seal(own)
     assert len(list(grown.folder.glob("*.parquet"))) == 1
-    assert manifests.check(grown.folder, casemate.open(own).signer.verifier)["rows"] == grown.record.rows
+    assert (
+        manifests.check(grown.folder, casemate.open(own).signer.verifier)["rows"]
+        == grown.record.rows
+    )
 
 
-def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold_out(home, tmp_path):
+def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold_out(
+    home, tmp_path
+):
     generator = np.random.default_rng(4)
     times = generator.permutation(300).astype(float)
-    table = pa.table({"when": times, "a": generator.standard_normal(300), "y": generator.integers(0, 2, 300)})
-    scaffold.create(tmp_path, scaffold.from_table(tmp_path, write_csv(tmp_path / "t.csv", table), "y"))
+    table = pa.table(
+        {"when": times, "a": generator.standard_normal(300), "y": generator.integers(0, 2, 300)}
+    )
+    scaffold.create(
+        tmp_path, scaffold.from_table(tmp_path, write_csv(tmp_path / "t.csv", table), "y")
+    )
     lighten(tmp_path)
     project = casemate.open(tmp_path, ['train.split="ordered"', 'data.time="when"'])
     project.run()

@@ -1,4 +1,6 @@
-"""`[data] weight`: rows that stand for many count so often, in training, in the search and in the figures of quality."""
+"""`[data] weight`: rows that stand for many count so often, in training, in the search and in the
+figures of quality.
+"""
 
 import re
 
@@ -7,7 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
 from sklearn.multioutput import MultiOutputRegressor
@@ -28,7 +35,9 @@ from casemate.stages.train.search import BadSearch, Models, Rows, search
 
 @pytest.fixture
 def two_strata():
-    """400 rows of which a quarter stands for ten each and follows the opposite rule, with whole weights."""
+    """400 rows of which a quarter stands for ten each and follows the opposite rule, with whole
+    weights.
+    """
     generator = np.random.default_rng(0)
     rare = np.arange(400) % 4 == 0
     a, b = generator.standard_normal((2, 400))
@@ -50,9 +59,12 @@ def test_weighted_figures_are_those_of_the_table_with_every_row_as_often_as_it_w
     found = weighted.classes(codes, labels, said, weight / weight.mean(), None, 100, 0)
     plain = quality.statistics(classes)
     for name, statistic in plain.items():
-        if name == "calibration_error":  # its noise is that of 300 rows and not of all that they stand for
+        # its noise is that of 300 rows and not of all that they stand for
+        if name == "calibration_error":
             continue
-        assert found[name].value == pytest.approx(statistic(*repeated(weight, codes, labels, said)), abs=1e-9), name
+        assert found[name].value == pytest.approx(
+            statistic(*repeated(weight, codes, labels, said)), abs=1e-9
+        ), name
         assert found[name].low < found[name].value < found[name].high, name
     assert set(found) == set(plain)
 
@@ -63,8 +75,11 @@ def test_weighted_errors_are_those_of_the_table_with_every_row_as_often_as_it_we
     found = target + generator.standard_normal((301, 2)) * [0.5, 0.9]
     told = weighted.quantities(target, found, weight / weight.mean(), None, 100, 0)
     for name, statistic in regression.statistics().items():
-        close = 0.05 if name == "median_absolute_error" else 1e-9  # where a median lies between two rows is a matter of taste
-        assert told[name].value == pytest.approx(statistic(*repeated(weight, target, found)), abs=close), name
+        # where a median lies between two rows is a matter of taste
+        close = 0.05 if name == "median_absolute_error" else 1e-9
+        assert told[name].value == pytest.approx(
+            statistic(*repeated(weight, target, found)), abs=close
+        ), name
         assert told[name].low < told[name].value < told[name].high, name
 
 
@@ -77,25 +92,38 @@ def test_equal_weights_change_no_figure_and_hardly_an_interval():
     told = weighted.classes(codes, said.argmax(axis=1), said, np.full(500, 7.0), None, 300, 0)
     for name, figure in plain.items():
         assert told[name].value == pytest.approx(figure.value, abs=1e-9), name
-        assert told[name].high - told[name].low == pytest.approx(figure.high - figure.low, rel=0.25), name
+        assert told[name].high - told[name].low == pytest.approx(
+            figure.high - figure.low, rel=0.25
+        ), name
 
 
 def test_intervals_are_as_wide_as_uneven_weights_make_them():
     hit, weight = np.arange(400) % 5 > 0, np.where(np.arange(400) < 40, 30.0, 1.0)
     alike, uneven = intervals.share_of(hit), intervals.share_of(hit, weights=weight)
     assert uneven.value == pytest.approx(alike.value)
-    assert uneven.high - uneven.low > 2 * (alike.high - alike.low)  # 68 rows of equal weight are worth as much
-    sure, unsure = intervals.share_of(np.ones(400, bool)), intervals.share_of(np.ones(400, bool), weights=weight)
+    # 68 rows of equal weight are worth as much
+    assert uneven.high - uneven.low > 2 * (alike.high - alike.low)
+    sure, unsure = (
+        intervals.share_of(np.ones(400, bool)),
+        intervals.share_of(np.ones(400, bool), weights=weight),
+    )
     assert unsure.low < 1 - 3 * (1 - sure.low)
 
 
 def test_weights_reach_the_last_step_and_every_row_counts_as_often_as_it_weighs(two_strata):
     frame, codes, weight = two_strata
-    model = Pipeline([("columns", Pipeline([("same", "passthrough")])), ("last", Pipeline([("clf", LogisticRegression(C=2.0, tol=1e-10))]))])
+    model = Pipeline(
+        [
+            ("columns", Pipeline([("same", "passthrough")])),
+            ("last", Pipeline([("clf", LogisticRegression(C=2.0, tol=1e-10))])),
+        ]
+    )
     params = fit_params(model, weight / weight.mean())
     assert list(params) == ["last__clf__sample_weight"]
     model.fit(frame, codes, **params)
-    again = LogisticRegression(C=2.0 / weight.mean(), tol=1e-10).fit(*repeated(weight, frame.to_numpy(), codes))
+    again = LogisticRegression(C=2.0 / weight.mean(), tol=1e-10).fit(
+        *repeated(weight, frame.to_numpy(), codes)
+    )
     assert model[-1][-1].coef_ == pytest.approx(again.coef_, abs=1e-4)
     assert fit_params(model, None) == {}
 
@@ -127,7 +155,9 @@ def test_the_search_chooses_what_is_best_for_the_population(two_strata, tmp_path
     assert params == {"sign": -1}
     options = TrainTable(entry="t.py:b", metric="roc_auc_ovo")
     with pytest.raises(BadSearch, match="cannot weigh rows"):
-        search(Models({"": Fixed()}), Rows(frame, codes, weights=weight), options, tmp_path, Silent())
+        search(
+            Models({"": Fixed()}), Rows(frame, codes, weights=weight), options, tmp_path, Silent()
+        )
     assert len(history) == 2
 
 
@@ -140,15 +170,27 @@ PASS = [
     Ridge(),
 ]
 STOP = [
-    (make_pipeline(StandardScaler(), KNeighborsClassifier()), "KNeighborsClassifier cannot weigh rows: use"),
-    (CalibratedClassifierCV(make_pipeline(StandardScaler(), LogisticRegression())), "at the end of the pipeline"),
-    (VotingClassifier([("a", KNeighborsClassifier())]), "would not give the weights to the KNeighborsClassifier"),
+    (
+        make_pipeline(StandardScaler(), KNeighborsClassifier()),
+        "KNeighborsClassifier cannot weigh rows: use",
+    ),
+    (
+        CalibratedClassifierCV(make_pipeline(StandardScaler(), LogisticRegression())),
+        "at the end of the pipeline",
+    ),
+    (
+        VotingClassifier([("a", KNeighborsClassifier())]),
+        "would not give the weights to the KNeighborsClassifier",
+    ),
     (
         VotingClassifier([("a", CalibratedClassifierCV(make_pipeline(LogisticRegression())))]),
         "put VotingClassifier|put CalibratedClassifierCV|weights",
     ),
     (GridSearchCV(LogisticRegression(), {"C": [1.0]}), r"use \[train\] search"),
-    (make_pipeline(StandardScaler(), TunedThresholdClassifierCV(LogisticRegression())), "TunedThresholdClassifierCV chooses by scores"),
+    (
+        make_pipeline(StandardScaler(), TunedThresholdClassifierCV(LogisticRegression())),
+        "TunedThresholdClassifierCV chooses by scores",
+    ),
 ]
 
 
@@ -158,10 +200,16 @@ def test_estimators_that_weigh_rows_pass_and_do(estimator):
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.standard_normal((200, 2)), columns=["a", "b"])
     target = (frame["a"] + generator.standard_normal(200) > 0).astype(int).to_numpy()
-    target = target[:, None].astype(float) if isinstance(estimator, MultiOutputRegressor) else target
+    target = (
+        target[:, None].astype(float) if isinstance(estimator, MultiOutputRegressor) else target
+    )
     weight = np.where(target.ravel() == 1, 20.0, 0.1)
     estimator.fit(frame, target, **fit_params(estimator, weight))
-    found = estimator.predict_proba(frame)[:, 1] if hasattr(estimator, "predict_proba") else estimator.predict(frame).ravel()
+    found = (
+        estimator.predict_proba(frame)[:, 1]
+        if hasattr(estimator, "predict_proba")
+        else estimator.predict(frame).ravel()
+    )
     assert found.mean() > 0.65  # unweighted it would be about a half
 
 
@@ -174,7 +222,9 @@ def test_a_sampler_is_refused_with_weights():
     imblearn = pytest.importorskip("imblearn.pipeline")
     from imblearn.over_sampling import RandomOverSampler
 
-    assert "RandomOverSampler makes rows that have no weight" in refusal(imblearn.make_pipeline(RandomOverSampler(), LogisticRegression()))
+    assert "RandomOverSampler makes rows that have no weight" in refusal(
+        imblearn.make_pipeline(RandomOverSampler(), LogisticRegression())
+    )
     assert refusal(StackingClassifier([("a", KNeighborsClassifier())]))
 
 
@@ -199,18 +249,30 @@ def test_a_row_without_a_weight_above_zero_is_named(cells, why):
     options = configuration.DataTable(source="t.csv", target="y", weight="w")
     with pytest.raises(DataError, match=why):
         weights.require(pa.table({"w": cells}), options)
-    assert weights.require(pa.table({"w": [2, 3]}), options)[0].message.endswith("as well as 2 of equal weight would")
+    assert weights.require(pa.table({"w": [2, 3]}), options)[0].message.endswith(
+        "as well as 2 of equal weight would"
+    )
 
 
 def survey(root, two_strata):
     frame, codes, weight = two_strata
-    table = pa.table({"a": frame["a"], "b": frame["b"], "w": weight + 0.5, "y": np.where(codes == 1, "yes", "no")})
+    table = pa.table(
+        {
+            "a": frame["a"],
+            "b": frame["b"],
+            "w": weight + 0.5,
+            "y": np.where(codes == 1, "yes", "no"),
+        }
+    )
     write_csv(root / "t.csv", table)
     return casemate.create(root / "t.csv", target="y", weight="w", folder=root)
 
 
-LIGHT = ["train.folds=2", "assess.shadows=16", "assess.bootstrap=50", "assess.attack_rows=10", "assess.attack_steps=2", "gates.accuracy.min=0.1",
-         "gates.roc_auc.min=0.1", "screen.influence=false"]  # fmt: skip
+LIGHT = [
+    "train.folds=2", "assess.shadows=16", "assess.bootstrap=50", "assess.attack_rows=10",
+    "assess.attack_steps=2", "gates.accuracy.min=0.1", "gates.roc_auc.min=0.1",
+    "screen.influence=false",
+]  # fmt: skip
 
 
 def test_a_survey_goes_through_and_its_model_is_the_populations(tmp_path, two_strata):
@@ -220,7 +282,8 @@ def test_a_survey_goes_through_and_its_model_is_the_populations(tmp_path, two_st
     schema = project.datasets["t"].record.schema
     assert [column.name for column in schema.features] == ["a", "b"]
     assert run.assessment.worth == pytest.approx(run.assessment.rows * 3.5**2 / 27.3, rel=0.5)
-    assert run.assessment.metrics["roc_auc"].value > 0.6  # by the rule of the quarter that stands for three of four
+    # by the rule of the quarter that stands for three of four
+    assert run.assessment.metrics["roc_auc"].value > 0.6
     card = (run.folder / "4-release" / "model-card.md").read_text()
     assert "those of the population" in card
     assert "rows are weighted by 'w'" in card
@@ -228,8 +291,13 @@ def test_a_survey_goes_through_and_its_model_is_the_populations(tmp_path, two_st
 
 def test_an_estimator_that_cannot_weigh_rows_is_refused_before_the_search(tmp_path, two_strata):
     survey(tmp_path, two_strata)
-    (tmp_path / "train.py").write_text("from sklearn.neighbors import KNeighborsClassifier\n\ndef build():\n    return KNeighborsClassifier()\n")
+    (tmp_path / "train.py").write_text(
+        "from sklearn.neighbors import KNeighborsClassifier\n\ndef build():\n    return"
+        " KNeighborsClassifier()\n"
+    )
     text = (tmp_path / "casemate.toml").read_text().splitlines()
-    (tmp_path / "casemate.toml").write_text("\n".join(line for line in text if not line.startswith("search")))
+    (tmp_path / "casemate.toml").write_text(
+        "\n".join(line for line in text if not line.startswith("search"))
+    )
     with pytest.raises(TrainingError, match="KNeighborsClassifier cannot weigh rows"):
         casemate.open(tmp_path, LIGHT).run()

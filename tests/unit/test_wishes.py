@@ -1,4 +1,6 @@
-"""What mistakes cost and which way an effect may go: `[train] costs` and `[data.columns] monotone`."""
+"""What mistakes cost and which way an effect may go: `[train] costs` and `[data.columns]
+monotone`.
+"""
 
 import numpy as np
 import pandas as pd
@@ -31,7 +33,8 @@ def test_of_calibrated_probabilities_the_costs_alone_decide():
     codes = (generator.random(3000) < probability).astype(int)
     assert cheapest(codes, logit(probability), (1.0, 9.0)) == pytest.approx(0.1, abs=0.05)
     assert cheapest(codes, logit(probability), (9.0, 1.0)) == pytest.approx(0.9, abs=0.05)
-    assert cheapest(codes[:40], logit(probability[:40]), (1.0, 9.0)) == pytest.approx(0.1, abs=0.1)  # few rows move it little
+    # few rows move it little
+    assert cheapest(codes[:40], logit(probability[:40]), (1.0, 9.0)) == pytest.approx(0.1, abs=0.1)
 
 
 def test_of_others_the_threshold_is_where_their_calibration_reaches_it():
@@ -53,7 +56,9 @@ def test_a_threshold_is_what_the_stored_model_answers_by_and_the_cost_is_that_of
     labels, probabilities = model.predict(frame)
     assert (labels == (probabilities[:, 1] >= 0.2)).all()
     costs = Wishes(costs=[1.0, 7.0]).rows(codes, labels)["cost"]
-    assert costs.sum() == np.sum((codes == 1) & (labels == 0)) * 7 + np.sum((codes == 0) & (labels == 1))
+    assert costs.sum() == np.sum((codes == 1) & (labels == 0)) * 7 + np.sum(
+        (codes == 0) & (labels == 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,19 +66,48 @@ def test_a_threshold_is_what_the_stored_model_answers_by_and_the_cost_is_that_of
     [
         ("[train]\nentry = 'train.py:build'\ncosts = { yes = 1 }", "names 1 classes"),
         ("[train]\nentry = 'train.py:build'\ncosts = { yes = 1, no = 0 }", "costs"),
-        ("[train]\nentry = 'train.py:build'\ncosts = { yes = 1, no = 2 }\nmode = 'private'", r"costs needs \[train\] mode"),
-        ("[train]\nentry = 'train.py:build'\n[gates]\ncost = { max = 1.0 }", "say what mistakes cost"),
-        ("[train]\nentry = 'train.py:build'\nmode = 'adversarial'\n[data.columns]\na = { monotone = 'increasing' }", "monotone needs"),
-        ("[train]\nentry = 'train.py:build'\n[data.columns]\na = { monotone = 'increasing', type = 'category' }", "monotone says nothing"),
-        ("[train]\nentry = 'train.py:build'\n[data.columns]\na = { monotone = 'increasing', use = false }", "it is no feature"),
-        ("[train]\nentry = 'train.py:build'\n[data.columns]\na = { monotone = 'upwards' }", "increasing"),
+        (
+            "[train]\nentry = 'train.py:build'\ncosts = { yes = 1, no = 2 }\nmode = 'private'",
+            r"costs needs \[train\] mode",
+        ),
+        (
+            "[train]\nentry = 'train.py:build'\n[gates]\ncost = { max = 1.0 }",
+            "say what mistakes cost",
+        ),
+        (
+            (
+                "[train]\nentry = 'train.py:build'\nmode = 'adversarial'\n[data.columns]\na = {"
+                " monotone = 'increasing' }"
+            ),
+            "monotone needs",
+        ),
+        (
+            (
+                "[train]\nentry = 'train.py:build'\n[data.columns]\na = { monotone = 'increasing',"
+                " type = 'category' }"
+            ),
+            "monotone says nothing",
+        ),
+        (
+            (
+                "[train]\nentry = 'train.py:build'\n[data.columns]\na = { monotone = 'increasing',"
+                " use = false }"
+            ),
+            "it is no feature",
+        ),
+        (
+            "[train]\nentry = 'train.py:build'\n[data.columns]\na = { monotone = 'upwards' }",
+            "increasing",
+        ),
     ],
 )
 def test_impossible_wishes_are_refused_by_name(text, why):
     from casemate import config as configuration
 
     with pytest.raises(ConfigError, match=why):
-        configuration.parse('[project]\nname = "t"\nid = "t-1"\n[data]\nsource = "t.csv"\ntarget = "y"\n' + text)
+        configuration.parse(
+            '[project]\nname = "t"\nid = "t-1"\n[data]\nsource = "t.csv"\ntarget = "y"\n' + text
+        )
 
 
 def test_constraints_are_seen_wherever_an_estimator_holds_them():
@@ -102,36 +136,66 @@ def test_a_model_that_goes_both_ways_is_found():
 
 
 def dose(root, task="classification"):
-    """600 rows in which more of `dose` helps, but for the middle, where a few rows say otherwise."""
+    """600 rows in which more of `dose` helps, but for the middle, where a few rows say
+    otherwise.
+    """
     generator = np.random.default_rng(0)
     dose, age = generator.uniform(0, 10, 600), generator.uniform(20, 90, 600)
-    score = np.where((dose > 4) & (dose < 6), 1.0, dose) - 4 + (age - 55) / 20 + generator.standard_normal(600)
+    score = (
+        np.where((dose > 4) & (dose < 6), 1.0, dose)
+        - 4
+        + (age - 55) / 20
+        + generator.standard_normal(600)
+    )
     target = np.where(score > 0, "well", "ill") if task == "classification" else score.round(3)
-    table = pa.table({"dose": dose, "age": age, "ward": [("A", "B")[number % 2] for number in range(600)], "y": target})
+    table = pa.table(
+        {
+            "dose": dose,
+            "age": age,
+            "ward": [("A", "B")[number % 2] for number in range(600)],
+            "y": target,
+        }
+    )
     write_csv(root / "t.csv", table)
     casemate.create(root / "t.csv", target="y", folder=root)
     text = (root / "casemate.toml").read_text().replace("[data.columns]\n", "")
-    return text.replace("[screen]", '[data.columns]\ndose = { monotone = "increasing" }\n\n[screen]')
+    return text.replace(
+        "[screen]", '[data.columns]\ndose = { monotone = "increasing" }\n\n[screen]'
+    )
 
 
-LIGHT = ["train.folds=3", "assess.shadows=0", "assess.bootstrap=50", "assess.attack_rows=10", "assess.attack_steps=2", "screen.influence=false",
-         "screen.triggers=false", "screen.spectral=false", "screen.cap=0.9", "gates.accuracy.min=0.1"]  # fmt: skip
+LIGHT = [
+    "train.folds=3", "assess.shadows=0", "assess.bootstrap=50", "assess.attack_rows=10",
+    "assess.attack_steps=2", "screen.influence=false", "screen.triggers=false",
+    "screen.spectral=false", "screen.cap=0.9", "gates.accuracy.min=0.1",
+]  # fmt: skip
 
 
 def test_what_is_declared_holds_from_training_to_the_served_graph(tmp_path):
     text = dose(tmp_path)
-    (tmp_path / "casemate.toml").write_text(text.replace("[train]\n", "[train]\ncosts = { ill = 8, well = 1 }\n"))
+    (tmp_path / "casemate.toml").write_text(
+        text.replace("[train]\n", "[train]\ncosts = { ill = 8, well = 1 }\n")
+    )
     project = casemate.open(tmp_path, [*LIGHT, "gates.cost.max=1.0"])
     run = project.run()
     objects = runs.run_context(project).objects
     model = runs.run_context(project).engine.record(run.id, "train", TrainedModel)
     schema = project.datasets["t"].record.schema
     graph = OnnxModel(objects.get(model.files["model.onnx"]), schema)
-    grid = pd.DataFrame({"dose": np.linspace(-1, 11, 400), "age": 50.0, "ward": pd.Series(["A"] * 400, dtype=object)})
-    up = graph.predict(grid[[column.name for column in schema.features]])[1][:, schema.classes.index("well")]
+    grid = pd.DataFrame(
+        {
+            "dose": np.linspace(-1, 11, 400),
+            "age": 50.0,
+            "ward": pd.Series(["A"] * 400, dtype=object),
+        }
+    )
+    up = graph.predict(grid[[column.name for column in schema.features]])[1][
+        :, schema.classes.index("well")
+    ]
     assert (np.diff(up) >= 0).all()
     assert up[-1] - up[0] > 0.3
-    assert all(candidate["params"].get("model", "trees") == "trees" for candidate in model.cv)  # a linear model keeps no constraint
+    # a linear model keeps no constraint
+    assert all(candidate["params"].get("model", "trees") == "trees" for candidate in model.cv)
     tested = {test["name"]: test["broken"] for test in run.assessment.behaviour}
     assert tested == {"monotone: dose": 0}
     assert run.assessment.metrics["cost"].value < 0.5
@@ -142,9 +206,12 @@ def test_what_is_declared_holds_from_training_to_the_served_graph(tmp_path):
 def test_estimators_without_the_constraint_are_refused_before_the_search(tmp_path):
     (tmp_path / "casemate.toml").write_text(dose(tmp_path))
     (tmp_path / "train.py").write_text(
-        "from sklearn.linear_model import Ridge, LogisticRegression\n\ndef build():\n    return LogisticRegression()\n"
+        "from sklearn.linear_model import Ridge, LogisticRegression\n\ndef build():\n    return"
+        " LogisticRegression()\n"
     )
-    with pytest.raises(TrainingError, match="no model was given that: use trees with monotonic_cst"):
+    with pytest.raises(
+        TrainingError, match="no model was given that: use trees with monotonic_cst"
+    ):
         casemate.open(tmp_path, LIGHT).run()
 
 

@@ -1,4 +1,6 @@
-"""Witnesses and copies: rollback and fork are refused, also after a kill; cosignatures are collected and required."""
+"""Witnesses and copies: rollback and fork are refused, also after a kill; cosignatures are
+collected and required.
+"""
 
 import base64
 import multiprocessing
@@ -34,7 +36,9 @@ def request(log, old, *, checkpoint=None, proof=None):
     content = checkpoint or (log.folder / "checkpoint").read_bytes()
     size = int(content.split(b"\n")[1])
     if proof is None:
-        proof = consistency_proof(old, size, tiles.nodes_of(log.folder, size)) if old <= size else []
+        proof = (
+            consistency_proof(old, size, tiles.nodes_of(log.folder, size)) if old <= size else []
+        )
     lines = "".join(base64.b64encode(item).decode() + "\n" for item in proof)
     return f"old {old}\n{lines}\n".encode() + content
 
@@ -58,19 +62,31 @@ def test_a_witness_cosigns_what_extends_what_it_knows(witness, log):
     assert witness.add_checkpoint(request(log, 305)).status == 200
 
 
-def test_a_witness_answers_every_wrong_request_as_the_specification_says(witness, log, tmp_path, log_keys):
+def test_a_witness_answers_every_wrong_request_as_the_specification_says(
+    witness, log, tmp_path, log_keys
+):
     grow(log, 5)
     early = (log.folder / "checkpoint").read_bytes()
     assert witness.add_checkpoint(request(log, 0)).status == 200
     grow(log, 5)
     assert witness.add_checkpoint(request(log, 5)).status == 200
     conflict = witness.add_checkpoint(request(log, 0, checkpoint=early))
-    assert (conflict.status, conflict.body, conflict.content_type) == (409, "10\n", "text/x.tlog.size")
-    assert witness.add_checkpoint(request(log, 10, checkpoint=early, proof=[])).status == 400  # old > size
+    assert (conflict.status, conflict.body, conflict.content_type) == (
+        409,
+        "10\n",
+        "text/x.tlog.size",
+    )
+    # old > size
+    assert witness.add_checkpoint(request(log, 10, checkpoint=early, proof=[])).status == 400
     grow(log, 5)
     assert witness.add_checkpoint(request(log, 10, proof=[bytes(32)])).status == 422
     assert witness.add_checkpoint(request(log, 10).replace(b"\n15\n", b"\n16\n")).status == 403
-    assert witness.add_checkpoint(request(log, 10).replace(b"casemate/test\n", b"casemate/nobody\n")).status == 404
+    assert (
+        witness.add_checkpoint(
+            request(log, 10).replace(b"casemate/test\n", b"casemate/nobody\n")
+        ).status
+        == 404
+    )
     for wrong in (
         b"",
         b"old 1",
@@ -115,7 +131,10 @@ def test_of_two_forks_submitted_at_once_a_witness_cosigns_one(witness, log, tmp_
     for _ in range(10):
         shutil.rmtree(witness.folder / "state")
         answers = context.Queue()
-        workers = [context.Process(target=_submit, args=(witness.folder, [request(one, 0)], answers)) for one in (log, fork)]
+        workers = [
+            context.Process(target=_submit, args=(witness.folder, [request(one, 0)], answers))
+            for one in (log, fork)
+        ]
         for worker in workers:
             worker.start()
         assert sorted(answers.get(timeout=20) for _ in workers) == [200, 409]
@@ -131,7 +150,9 @@ class witnessing:
 
     def __enter__(self):
         words = command("audit", "witness", "serve", self.folder, "--port", 0)
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         line = self.process.stdout.readline()
         assert "http://" in line, self.process.stderr.read()
         return line.split()[-1]
@@ -149,11 +170,15 @@ def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clini
     public = next((clinic / ".casemate" / "public").glob("log.vkey"))
     assert cli("audit", "witness", "trust", folder, public).code == 0
     vkeys = (folder / "witness.vkey").read_text().split()
-    assert cli("audit", "verify", "--config", clinic, "-s", "audit.quorum=1").code == 2  # a quorum without witnesses is no configuration
+    # a quorum without witnesses is no configuration
+    assert cli("audit", "verify", "--config", clinic, "-s", "audit.quorum=1").code == 2
     with witnessing(folder) as url:
         toml = (clinic / "casemate.toml").read_text()
         (clinic / "casemate.toml").write_text(
-            toml + f'\n[audit]\nquorum = 1\n[audit.witnesses.w1]\nurl = "{url}"\nkeys = {vkeys}\n'.replace("'", '"')
+            toml
+            + f'\n[audit]\nquorum = 1\n[audit.witnesses.w1]\nurl = "{url}"\nkeys = {vkeys}\n'.replace(
+                "'", '"'
+            )
         )
         done = cli("audit", "cosign", "--config", clinic)
         assert (done.code, done.out) == (0, "w1: cosigned\n")
@@ -164,7 +189,9 @@ def test_a_project_collects_cosignatures_and_requires_its_quorum(tmp_path, clini
         assert result.undelivered == []
         with urllib.request.urlopen(f"{url}/witness.vkey") as answer:
             assert answer.read().decode().split() == vkeys
-    offline = cli("verify", clinic / ".casemate" / "audit", "--key", public, "--key", folder / "witness.vkey")
+    offline = cli(
+        "verify", clinic / ".casemate" / "audit", "--key", public, "--key", folder / "witness.vkey"
+    )
     assert offline.code == 0, offline.err
     assert "cosigned by witness.example/w1" in offline.out
     assert "the witness w1 could not be asked" in cli("audit", "verify", "--config", clinic).out
@@ -227,7 +254,11 @@ def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypa
     from botocore.exceptions import ClientError
 
     access, secret = getattr(s3_server, "KEYS", ("AK", "SK"))
-    environment = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {
+        "AWS_ACCESS_KEY_ID": access,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     for name, value in (environment | {"AWS_ENDPOINT_URL": s3_server.endpoint}).items():
         monkeypatch.setenv(name, value)
     client = s3_client(s3_server)
@@ -253,7 +284,9 @@ def test_a_place_that_is_none_is_a_configuration_error(where):
 
 def test_a_log_that_was_rolled_back_is_shown_by_its_copies(clinic, tmp_path, cli):
     toml = (clinic / "casemate.toml").read_text()
-    (clinic / "casemate.toml").write_text(toml + f'\n[audit]\ncopies = ["file:{tmp_path / "kept"}"]\n')
+    (clinic / "casemate.toml").write_text(
+        toml + f'\n[audit]\ncopies = ["file:{tmp_path / "kept"}"]\n'
+    )
     backup = tmp_path / "before"
     casemate.open(clinic).database.close()
     shutil.copytree(clinic, backup)
@@ -285,7 +318,10 @@ class past:
 
     def forget(self):
         """What the machine remembers outside of the project is gone too."""
-        shutil.rmtree(keystore_folder(casemate.open(self.state.parent).config.project.id) / "heads", ignore_errors=True)
+        shutil.rmtree(
+            keystore_folder(casemate.open(self.state.parent).config.project.id) / "heads",
+            ignore_errors=True,
+        )
 
 
 def act(root, times=1):
@@ -319,11 +355,14 @@ def test_every_copy_counts_so_one_more_copy_heals_no_rollback(kept, tmp_path, cl
         assert cli("fsck", "--config", kept).code == 4
         act(kept)
         operator.forget()
-    assert len([path for path in (tmp_path / "kept").iterdir() if "-" in path.name]) == 2  # both histories are kept as proof
+    # both histories are kept as proof
+    assert len([path for path in (tmp_path / "kept").iterdir() if "-" in path.name]) == 2
 
 
 def test_a_state_that_was_put_back_is_found_by_what_the_machine_remembers(kept, tmp_path, cli):
-    (kept / "casemate.toml").write_text((kept / "casemate.toml").read_text().partition("[audit]")[0])
+    (kept / "casemate.toml").write_text(
+        (kept / "casemate.toml").read_text().partition("[audit]")[0]
+    )
     operator = past(kept, tmp_path)
     act(kept, 3)
     assert cli("audit", "verify", "--config", kept).code == 0
@@ -337,10 +376,17 @@ def test_a_state_that_was_put_back_is_found_by_what_the_machine_remembers(kept, 
     found = cli("audit", "verify", "--config", kept)
     assert (found.code, "another history of this log was met" in found.err) == (4, True)
     assert cli("audit", "resolve", "--reason", " ", "--config", kept).code == 2
-    assert cli("audit", "resolve", "--reason", "a disk was replaced by its copy", "--config", kept).code == 0
+    assert (
+        cli(
+            "audit", "resolve", "--reason", "a disk was replaced by its copy", "--config", kept
+        ).code
+        == 0
+    )
     assert cli("audit", "verify", "--config", kept).code == 0
     assert cli("audit", "resolve", "--reason", "again", "--config", kept).code == 2
-    entry = next(entry for entry in casemate.open(kept).log.entries() if entry.action == "audit:resolved")
+    entry = next(
+        entry for entry in casemate.open(kept).log.entries() if entry.action == "audit:resolved"
+    )
     assert entry.detail["reason"] == "a disk was replaced by its copy"
 
 
@@ -390,14 +436,18 @@ def test_checkpoints_are_copied_once_an_interval_by_whichever_process_comes_firs
 
 def test_a_gateway_has_its_log_copied_while_it_serves(kept, tmp_path):
     text = (kept / "casemate.toml").read_text()
-    (kept / "casemate.toml").write_text(text.replace("[audit]\n", "[audit]\nevery_minutes = 0.005\n"))
+    (kept / "casemate.toml").write_text(
+        text.replace("[audit]\n", "[audit]\nevery_minutes = 0.005\n")
+    )
     with serving(kept):
         size = wait_for(lambda: sorted(path.name for path in (tmp_path / "kept").glob("*")))
         act(kept)
         wait_for(lambda: sorted(path.name for path in (tmp_path / "kept").glob("*")) > size)
 
 
-def test_an_older_copy_of_another_history_counts_beside_a_newer_one_of_this(log, tmp_path, log_keys):
+def test_an_older_copy_of_another_history_counts_beside_a_newer_one_of_this(
+    log, tmp_path, log_keys
+):
     """As a place looks in which a rewritten log was copied by a casemate that compared nothing."""
     (tmp_path / "first").mkdir()
     first = make_log(tmp_path / "first", log_keys)
@@ -406,13 +456,17 @@ def test_an_older_copy_of_another_history_counts_beside_a_newer_one_of_this(log,
     for one in (first, log):
         open_copies(f"file:{tmp_path / 'place'}", 1).put((one.folder / "checkpoint").read_bytes())
     heads = Heads(tmp_path / "keys", tmp_path, SystemClock())
-    publication = Publication(log, AuditTable(copies=[f"file:{tmp_path / 'place'}"]), tmp_path, 5.0, heads)
+    publication = Publication(
+        log, AuditTable(copies=[f"file:{tmp_path / 'place'}"]), tmp_path, 5.0, heads
+    )
     with pytest.raises(HistoryError, match="the copy 00000000000000000003"):
         publication.check()
     assert len(heads.read().forks) == 1
 
 
-def test_what_this_machine_has_seen_is_not_forgotten_for_an_older_head_that_comes_late(log, tmp_path):
+def test_what_this_machine_has_seen_is_not_forgotten_for_an_older_head_that_comes_late(
+    log, tmp_path
+):
     heads, seen = Heads(tmp_path / "keys", tmp_path, SystemClock()), []
     for _ in range(2):
         grow(log, 1)

@@ -1,6 +1,8 @@
-"""The command line: one file per verb with `add_parser` and `run`; faults are caught here and nowhere else.
+"""The command line: one file per verb with `add_parser` and `run`; faults are caught here and
+nowhere else.
 
-Only the module of the verb that was asked for does real work, and it imports heavy things inside `run`.
+Only the module of the verb that was asked for does real work, and it imports heavy things inside
+`run`.
 """
 
 import argparse
@@ -26,7 +28,9 @@ VERBS = {
     "privacy": "what was spent of the privacy budgets",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",
-    "explain": "look at one prediction again: who asked, what counted, and the same answer bit for bit",
+    "explain": (
+        "look at one prediction again: who asked, what counted, and the same answer bit for bit"
+    ),
     "predict": "ask the running gateway",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",
@@ -43,21 +47,32 @@ VERBS = {
 """Every verb with its line in `casemate --help`."""
 
 
-def build_parser(verb: str | None = None, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+def build_parser(
+    verb: str | None = None, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
+) -> argparse.ArgumentParser:
     """The parser; with `verb` only that verb's options are built, none for a word that is no verb.
 
     Args:
         verb: the only one that is asked for; default: all.
         kind: class of the parser and of those below it.
     """
-    parser = kind(prog="casemate", description="A secure-by-default, reliable machine-learning pipeline.", parents=[common()])
+    parser = kind(
+        prog="casemate",
+        description="A secure-by-default, reliable machine-learning pipeline.",
+        parents=[common()],
+    )
     parser.add_argument("--version", action="version", version=f"casemate {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
         if verb not in (name, None):
             verbs.add_parser(name, help=help_, add_help=False)
         else:
-            sub = verbs.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".", parents=[common(nested=True)])
+            sub = verbs.add_parser(
+                name,
+                help=help_,
+                description=help_[0].upper() + help_[1:] + ".",
+                parents=[common(nested=True)],
+            )
             importlib.import_module(f"casemate.cli.{name}").add_arguments(sub)
     return parser
 
@@ -81,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(arguments, from_os_error(error))
     except KeyboardInterrupt:
-        return _fail(arguments, Interrupted("interrupted", hint="the same command resumes where it stopped"))
+        return _fail(
+            arguments, Interrupted("interrupted", hint="the same command resumes where it stopped")
+        )
 
 
 def _fail(arguments: argparse.Namespace, error: Error) -> int:

@@ -6,18 +6,33 @@ from typing import Any
 from casemate.cli.commands import open_for
 from casemate.stages.assess.names import PARTS, SCREENS
 
-HELP = f"may be given several times; of a model: {', '.join(PARTS)}; of the table: {', '.join(SCREENS)}"
+HELP = (
+    f"may be given several times; of a model: {', '.join(PARTS)}; of the table:"
+    f" {', '.join(SCREENS)}"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the newest model that passed), or `data`: the table")
-    parser.add_argument("--explain", metavar="FIGURE", help="say what a figure stands on and cannot see, instead of measuring; needs no project")
-    parser.add_argument("--only", metavar="PART", action="append", choices=[*PARTS, *SCREENS], help=HELP)
+    parser.add_argument(
+        "reference",
+        nargs="?",
+        help="NAME or NAME@VERSION (default: the newest model that passed), or `data`: the table",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="FIGURE",
+        help="say what a figure stands on and cannot see, instead of measuring; needs no project",
+    )
+    parser.add_argument(
+        "--only", metavar="PART", action="append", choices=[*PARTS, *SCREENS], help=HELP
+    )
 
 
 def run(arguments: Any) -> int:
-    """Measure; exit code 1 when something could not be measured or a finding is of high severity."""
+    """Measure; exit code 1 when something could not be measured or a finding is of high
+    severity.
+    """
     from casemate.cli.output import emit, table
     from casemate.core.progress import Lines
     from casemate.core.types import number_text
@@ -32,25 +47,39 @@ def run(arguments: Any) -> int:
         return look(arguments, project)
     lines = Lines(quiet=arguments.format == "json")
     try:
-        found = assess(project, arguments.reference or project.config.project.name, arguments.only, lines)
+        found = assess(
+            project, arguments.reference or project.config.project.name, arguments.only, lines
+        )
     finally:
         lines.close()
     figures = {**found.metrics, **found.figures}
     if "auc" in found.membership:
         figures["membership_auc"] = found.membership["auc"]
     rows = [
-        [name, number_text(_end(figure, "value")), f"{number_text(_end(figure, 'low'))} to {number_text(_end(figure, 'high'))}"]
+        [
+            name,
+            number_text(_end(figure, "value")),
+            f"{number_text(_end(figure, 'low'))} to {number_text(_end(figure, 'high'))}",
+        ]
         for name, figure in sorted(figures.items())
     ]
     text = [table(["figure", "value", "95 %"], rows)]
     if found.robustness.get("curve"):
         curve = [
-            [f"{point['eps']:g}", f"{point['robust_accuracy']:.3f}", _certified(point), f"{point['noise_accuracy']:.3f}"]
+            [
+                f"{point['eps']:g}",
+                f"{point['robust_accuracy']:.3f}",
+                _certified(point),
+                f"{point['noise_accuracy']:.3f}",
+            ]
             for point in found.robustness["curve"]
         ]
         told = found.robustness
         text += ["", f"attacks: {', '.join(told['attacks'])}; eps in {told['unit']}"]
-        text += [f"{name}: {spent['broke']} rows broken, {spent['queries']} questions" for name, spent in told.get("budget", {}).items()]
+        text += [
+            f"{name}: {spent['broke']} rows broken, {spent['queries']} questions"
+            for name, spent in told.get("budget", {}).items()
+        ]
         text += [table(["eps", "robust accuracy", "certified", "under noise"], curve)]
     text += [f"inconclusive: {reason}" for reason in found.inconclusive]
     text += [f"finding {finding.severity}: {finding.message}" for finding in found.findings]

@@ -14,8 +14,19 @@ HEADS = ["column", "read as", "used as", "values", "missing"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--output", type=Path, metavar="FILE.html", help="write a page as well, with pictures of the columns")
-    parser.add_argument("--only", metavar="SCREEN", action="append", choices=SCREENS, help="may be given several times: " + ", ".join(SCREENS))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page as well, with pictures of the columns",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="SCREEN",
+        action="append",
+        choices=SCREENS,
+        help="may be given several times: " + ", ".join(SCREENS),
+    )
 
 
 def run(arguments: Any) -> int:
@@ -38,22 +49,50 @@ def look(arguments: Any, project: Any) -> int:
     finally:
         lines.close()
     counts = per_detector(found.suspects)
-    ranked = sorted(found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
+    ranked = sorted(
+        found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity)
+    )
     blocking = [finding for finding in ranked if finding.severity == "high"]
     names = [name for _, names in figures.grouped(list(found.figures)) for name in names]
     text = [_lead(found, project), ""]
     text += [table(HEADS, _columns(found)), ""]
-    text += [f"{finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in ranked]
-    text += ["under suspicion: " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "no row"), ""]
     text += [
-        table(["figure", "value", "what it means"], [[name, figures.shown(name, found.figures[name]), figures.meaning(name)] for name in names]),
+        f"{finding.severity}: {finding.message}"
+        + (f" [{finding.location}]" if finding.location else "")
+        for finding in ranked
+    ]
+    text += [
+        "under suspicion: "
+        + (", ".join(f"{count} {name}" for name, count in counts.items()) or "no row"),
         "",
     ]
-    text += [_next(len(blocking)), *(f"Next: {what}".replace("\n", "\n  ") for what in remedies(found.findings, found.schema, project.config))]
-    if getattr(arguments, "output", None) is not None:  # `assess` looks at the table too, and writes no page
+    text += [
+        table(
+            ["figure", "value", "what it means"],
+            [
+                [name, figures.shown(name, found.figures[name]), figures.meaning(name)]
+                for name in names
+            ],
+        ),
+        "",
+    ]
+    text += [
+        _next(len(blocking)),
+        *(
+            f"Next: {what}".replace("\n", "\n  ")
+            for what in remedies(found.findings, found.schema, project.config)
+        ),
+    ]
+    # `assess` looks at the table too, and writes no page
+    if getattr(arguments, "output", None) is not None:
         _write(arguments.output, found, project, counts, len(blocking))
         text.append(f"Page: {arguments.output}")
-    told = {"findings": ranked, "figures": found.figures, "quarantined": counts, "rules": found.rules}
+    told = {
+        "findings": ranked,
+        "figures": found.figures,
+        "quarantined": counts,
+        "rules": found.rules,
+    }
     emit(arguments, told, "\n".join(text))
     return 1 if blocking else 0
 
@@ -61,7 +100,9 @@ def look(arguments: Any, project: Any) -> int:
 def _next(blocking: int) -> str:
     if not blocking:
         return "Nothing here refuses a run. Next: casemate run"
-    return f"A run would be refused: {blocking} finding{'s' if blocking > 1 else ''} of high severity."
+    return (
+        f"A run would be refused: {blocking} finding{'s' if blocking > 1 else ''} of high severity."
+    )
 
 
 def _write(path: Path, found: Any, project: Any, counts: dict[str, int], blocking: int) -> None:
@@ -78,9 +119,15 @@ def _lead(found: Any, project: Any) -> str:
     import numpy as np
 
     schema, rows = found.schema, found.table.num_rows
-    text = f"{project.config.data.source}: {rows} rows, {len(schema.columns)} columns, {len(schema.features)} of them features; "
+    text = (
+        f"{project.config.data.source}: {rows} rows, {len(schema.columns)} columns,"
+        f" {len(schema.features)} of them features; "
+    )
     held = int(np.sum(found.holdout & ~found.excluded))
-    text += f"about {held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts {', '.join(schema.targets)}: "
+    text += (
+        f"about {held} rows would be held out, {int(found.excluded.sum())} left out.\nPredicts"
+        f" {', '.join(schema.targets)}: "
+    )
     if schema.regression:
         return text + "a quantity."
     counts = found.table[schema.target].value_counts().to_pylist()
@@ -103,7 +150,10 @@ def _decided(found: Any, held: int) -> str:
     if not 0 < positives < held:
         return ""
     half = auc_half(positives, held - positives)
-    return f"\n{held} held-out rows tell an AUC near 0.8 to about ± {half:.2f}: a gate that is nearer to what the model reaches stays undecided."
+    return (
+        f"\n{held} held-out rows tell an AUC near 0.8 to about ± {half:.2f}: a gate that is nearer"
+        " to what the model reaches stays undecided."
+    )
 
 
 def _columns(found: Any) -> list[list[Any]]:
@@ -113,7 +163,11 @@ def _columns(found: Any) -> list[list[Any]]:
     for column in schema.columns[:MOST_COLUMNS]:
         missing = found.table[column.name].null_count
         role = "target" if column.name in schema.targets else "feature" if column.use else NOTHING
-        kind = column.type if column.column_class == "general" else f"{column.type}, {column.column_class}"
+        kind = (
+            column.type
+            if column.column_class == "general"
+            else f"{column.type}, {column.column_class}"
+        )
         rows.append([column.name, kind, role, _values(column), missing or NOTHING])
     more = len(schema.columns) - MOST_COLUMNS
     return rows + ([[f"and {more} more", "", "", "", ""]] if more > 0 else [])

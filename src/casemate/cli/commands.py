@@ -1,4 +1,6 @@
-"""Every command is the face of one operation; a command without one touches no project, or one in which nobody can be asked yet."""
+"""Every command is the face of one operation; a command without one touches no project, or one in
+which nobody can be asked yet.
+"""
 
 import importlib
 import pkgutil
@@ -133,11 +135,15 @@ COMMANDS: dict[str, str | None] = {
     "keys certificate revoke": "keys.custody.revoke",
     "keys certificate crl": "keys.looking.revocations",
 }
-"""Every command that there is, and the operation that it asks for; see `operations.acting.OPERATIONS`."""
+"""Every command that there is, and the operation that it asks for; see
+`operations.acting.OPERATIONS`.
+"""
 
 
 def registry() -> "dict[str, Operation[..., Any]]":
-    """Every operation of the product by its name; imports all of them, so it is for tests and the reference."""
+    """Every operation of the product by its name; imports all of them, so it is for tests and the
+    reference.
+    """
     import casemate.operations
     from casemate.operations.acting import OPERATIONS
 
@@ -153,7 +159,9 @@ def name_of(arguments: Any) -> str:
     return " ".join(word for word in words if word)
 
 
-def open_for(arguments: Any, *, check: bool = True, overrides: list[str] | None = None) -> "Project":
+def open_for(
+    arguments: Any, *, check: bool = True, overrides: list[str] | None = None
+) -> "Project":
     """The project that the command works on; what is asked of it is decided by its operations.
 
     Args:
@@ -164,4 +172,6 @@ def open_for(arguments: Any, *, check: bool = True, overrides: list[str] | None 
     with uncollected():
         from casemate.project import open_project
 
-    return open_project(arguments.config, arguments.overrides if overrides is None else overrides, check=check)
+    return open_project(
+        arguments.config, arguments.overrides if overrides is None else overrides, check=check
+    )

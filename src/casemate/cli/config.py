@@ -10,9 +10,17 @@ from casemate.cli.options import common
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("check", help="check casemate.toml, the training code's files and the policies", parents=[common(nested=True)])
-    actions.add_parser("show", help="every option with the value in force", parents=[common(nested=True)])
-    actions.add_parser("schema", help="every option with type, default and meaning", parents=[common(nested=True)])
+    actions.add_parser(
+        "check",
+        help="check casemate.toml, the training code's files and the policies",
+        parents=[common(nested=True)],
+    )
+    actions.add_parser(
+        "show", help="every option with the value in force", parents=[common(nested=True)]
+    )
+    actions.add_parser(
+        "schema", help="every option with type, default and meaning", parents=[common(nested=True)]
+    )
 
 
 def run(arguments: Any) -> int:
@@ -49,7 +57,11 @@ def run(arguments: Any) -> int:
 
 def _flat(value: Any, name: str = "") -> list[str]:
     if isinstance(value, dict) and value:
-        return [line for key, item in value.items() for line in _flat(item, f"{name}.{key}" if name else str(key))]
+        return [
+            line
+            for key, item in value.items()
+            for line in _flat(item, f"{name}.{key}" if name else str(key))
+        ]
     return [f"{name} = {value!r}"]
 
 

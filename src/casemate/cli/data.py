@@ -12,28 +12,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("list", help="sealed versions", parents=[common(nested=True)])
-    show = actions.add_parser("show", help="schema, screen and quarantine of one; what you may read of it", parents=[common(nested=True)])
+    show = actions.add_parser(
+        "show",
+        help="schema, screen and quarantine of one; what you may read of it",
+        parents=[common(nested=True)],
+    )
     show.add_argument("reference", help="NAME or NAME@VERSION")
-    show.add_argument("--purpose", help="what you may read of it for this purpose (default: the project's)")
-    diff = actions.add_parser("diff", help="what differs between two sealed versions, without a value", parents=[common(nested=True)])
+    show.add_argument(
+        "--purpose", help="what you may read of it for this purpose (default: the project's)"
+    )
+    diff = actions.add_parser(
+        "diff",
+        help="what differs between two sealed versions, without a value",
+        parents=[common(nested=True)],
+    )
     diff.add_argument("old", help="NAME@VERSION")
     diff.add_argument("new", nargs="?", help="NAME@VERSION (default: the newest of that name)")
-    looked = actions.add_parser("check", help="check and screen the source as it is now; nothing is sealed", parents=[common(nested=True)])
+    looked = actions.add_parser(
+        "check",
+        help="check and screen the source as it is now; nothing is sealed",
+        parents=[common(nested=True)],
+    )
     check.add_arguments(looked)
     noisy = actions.add_parser(
-        "statistics", help="a private histogram (and mean) of one column, paid from the privacy budget", parents=[common(nested=True)]
+        "statistics",
+        help="a private histogram (and mean) of one column, paid from the privacy budget",
+        parents=[common(nested=True)],
     )
     noisy.add_argument("reference", help="NAME or NAME@VERSION")
     noisy.add_argument("column", help="its limits or categories must be declared in [data.columns]")
     noisy.add_argument("--epsilon", type=float, required=True, help="what it may cost")
-    review = actions.add_parser("quarantine", help="rows under suspicion, and what becomes of them").add_subparsers(
-        dest="what", metavar="ACTION", required=True
+    review = actions.add_parser(
+        "quarantine", help="rows under suspicion, and what becomes of them"
+    ).add_subparsers(dest="what", metavar="ACTION", required=True)
+    listed = review.add_parser(
+        "list", help="the rows, why, and what was decided", parents=[common(nested=True)]
     )
-    listed = review.add_parser("list", help="the rows, why, and what was decided", parents=[common(nested=True)])
-    listed.add_argument("reference", nargs="?", help="NAME or NAME@VERSION (default: the project's)")
+    listed.add_argument(
+        "reference", nargs="?", help="NAME or NAME@VERSION (default: the project's)"
+    )
     listed.add_argument("--detector", help="of one detector only, such as trigger")
-    for name, text in (("release", "these rows are fine: train on them"), ("drop", "these rows stay out of training")):
-        parser_ = review.add_parser(name, help=text + "; from the next run on", parents=[common(nested=True)])
+    for name, text in (
+        ("release", "these rows are fine: train on them"),
+        ("drop", "these rows stay out of training"),
+    ):
+        parser_ = review.add_parser(
+            name, help=text + "; from the next run on", parents=[common(nested=True)]
+        )
         parser_.add_argument("reference", help="NAME or NAME@VERSION")
         parser_.add_argument("rows", nargs="*", type=int, help="row numbers, as `list` shows them")
         parser_.add_argument("--detector", help="all rows of one detector, such as label-noise")
@@ -48,10 +73,21 @@ def run(arguments: Any) -> int:
     if arguments.action == "list":
         found = project.datasets.records()
         rows = [
-            [f"{d.name}@{d.version}", d.rows, len(d.schema.features), ", ".join(d.schema.targets), sum(d.quarantined.values()), d.excluded]
+            [
+                f"{d.name}@{d.version}",
+                d.rows,
+                len(d.schema.features),
+                ", ".join(d.schema.targets),
+                sum(d.quarantined.values()),
+                d.excluded,
+            ]
             for d in found
         ]
-        emit(arguments, found, table(["data set", "rows", "features", "target", "under suspicion", "excluded"], rows))
+        emit(
+            arguments,
+            found,
+            table(["data set", "rows", "features", "target", "under suspicion", "excluded"], rows),
+        )
         return 0
     if arguments.action == "diff":
         return _diff(arguments, project)
@@ -86,10 +122,26 @@ def run(arguments: Any) -> int:
         table(["column", "type", "class", "feature", "nullable", "mask, or withheld by"], columns),
         "",
     ]
-    how = "at random" if record.sides is None else {"hash": "by keyed hash", "ordered": "the newest"}[record.sides.rule]
+    how = (
+        "at random"
+        if record.sides is None
+        else {"hash": "by keyed hash", "ordered": "the newest"}[record.sides.rule]
+    )
     text += [f"held out: {record.holdout} rows, {how}; {record.dropped} more taken out by decision"]
-    text += [f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded", table(["row", "detector", "why", "score"], rows)]
-    emit(arguments, {"dataset": record, "quarantine": suspects, "withheld": access.withheld, "masked": access.masked}, "\n".join(text))
+    text += [
+        f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded",
+        table(["row", "detector", "why", "score"], rows),
+    ]
+    emit(
+        arguments,
+        {
+            "dataset": record,
+            "quarantine": suspects,
+            "withheld": access.withheld,
+            "masked": access.masked,
+        },
+        "\n".join(text),
+    )
     return 0
 
 
@@ -99,7 +151,10 @@ def _statistics(arguments: Any, project: Any) -> int:
     found = project.datasets.find(arguments.reference).noisy(arguments.column, arguments.epsilon)
     rows = [[label, count] for label, count in zip(found.labels, found.counts, strict=True)]
     mean = "" if found.mean is None else f"; mean {found.mean:.6g}"
-    text = f"{found.column}: epsilon {found.epsilon:g} spent, every count is off by {found.scale:.3g} on average{mean}"
+    text = (
+        f"{found.column}: epsilon {found.epsilon:g} spent, every count is off by {found.scale:.3g}"
+        f" on average{mean}"
+    )
     emit(arguments, found, "\n".join([text, "", table(["value", "noisy rows"], rows)]))
     return 0
 
@@ -115,25 +170,48 @@ def _quarantine(arguments: Any, project: Any) -> int:
     if arguments.what != "list":
         rows = list(arguments.rows)
         if arguments.detector:
-            rows += [suspect.row for suspect in dataset.suspects() if suspect.reason == arguments.detector]
+            rows += [
+                suspect.row
+                for suspect in dataset.suspects()
+                if suspect.reason == arguments.detector
+            ]
         if not rows:
             raise ConfigError("no row is named", hint="give row numbers, or --detector NAME")
         decision = {"release": "released", "drop": "dropped"}[arguments.what]
         dataset.review(rows, decision, arguments.reason)
         lost = []
         if decision == "dropped":
-            with contextlib.suppress(AccessDenied):  # whoever may decide need not be allowed to read
+            # whoever may decide need not be allowed to read
+            with contextlib.suppress(AccessDenied):
                 lost = dataset.losses(rows)
-        text = "\n\n".join([f"{len(set(rows))} rows are {decision}; the next `casemate run` goes by that", *_losses(lost)])
+        text = "\n\n".join(
+            [
+                f"{len(set(rows))} rows are {decision}; the next `casemate run` goes by that",
+                *_losses(lost),
+            ]
+        )
         emit(arguments, {decision: sorted(set(rows)), **({"losses": lost} if lost else {})}, text)
         return 0
     decided = dataset.reviewed()
-    suspects = [suspect for suspect in dataset.suspects() if arguments.detector in (None, suspect.reason)]
-    hidden = {*dataset.access().withheld, *dataset.access().masked} & {column.name for column in dataset.record.schema.features}
-    lines = [
-        [s.row, s.reason, "" if hidden else s.detail, f"{s.score:.3g}", decided[s.row].decision if s.row in decided else "open"] for s in suspects
+    suspects = [
+        suspect for suspect in dataset.suspects() if arguments.detector in (None, suspect.reason)
     ]
-    told = [{"row": line[0], "detector": line[1], "why": line[2], "decision": line[4]} for line in lines]
+    hidden = {*dataset.access().withheld, *dataset.access().masked} & {
+        column.name for column in dataset.record.schema.features
+    }
+    lines = [
+        [
+            s.row,
+            s.reason,
+            "" if hidden else s.detail,
+            f"{s.score:.3g}",
+            decided[s.row].decision if s.row in decided else "open",
+        ]
+        for s in suspects
+    ]
+    told = [
+        {"row": line[0], "detector": line[1], "why": line[2], "decision": line[4]} for line in lines
+    ]
     more = [f"and {len(lines) - 200} more (--format json shows all)"] if len(lines) > 200 else []
     undecided = sorted({s.row for s in suspects if s.row not in decided})
     drop = _losses(dataset.losses(undecided)) if undecided else []
@@ -149,10 +227,17 @@ def _losses(lost: list[Any]) -> list[str]:
     if not lost:
         return []
     rows = [
-        [f"{one.column} = {one.group}" if one.column else "the table", one.label or "(all)", *("few" if n < 0 else n for n in (one.rows, one.lost))]
+        [
+            f"{one.column} = {one.group}" if one.column else "the table",
+            one.label or "(all)",
+            *("few" if n < 0 else n for n in (one.rows, one.lost)),
+        ]
         for one in lost
     ]
-    return ["what a drop of these rows takes from each group:\n" + table(["group", "class", "rows", "lost"], rows)]
+    return [
+        "what a drop of these rows takes from each group:\n"
+        + table(["group", "class", "rows", "lost"], rows)
+    ]
 
 
 def _diff(arguments: Any, project: Any) -> int:
@@ -162,12 +247,34 @@ def _diff(arguments: Any, project: Any) -> int:
     old, newer = project.datasets.find(arguments.old), project.datasets.find(new)
     found = old.diff(newer)
     withheld = sorted({*old.access().withheld, *newer.access().withheld})
-    text = [f"not compared, because policy withholds them: {', '.join(withheld)}"] if withheld else []
-    text += [f"rows: {found.rows[0]} before, {found.rows[1]} after; {found.added_rows} added, {found.removed_rows} removed (a changed row is both)"]
-    for what, names in (("added", found.added_columns), ("removed", found.removed_columns), ("of another type", found.retyped_columns)):
+    text = (
+        [f"not compared, because policy withholds them: {', '.join(withheld)}"] if withheld else []
+    )
+    text += [
+        (
+            f"rows: {found.rows[0]} before, {found.rows[1]} after; {found.added_rows} added,"
+            f" {found.removed_rows} removed (a changed row is both)"
+        )
+    ]
+    for what, names in (
+        ("added", found.added_columns),
+        ("removed", found.removed_columns),
+        ("of another type", found.retyped_columns),
+    ):
         text += [f"columns {what}: {', '.join(names)}"] if names else []
-    moved = [[m.column, *m.missing, *m.distinct, *(f"{v:.6g}" for v in m.mean or ())] for m in found.moved]
-    heads = ["column", "missing before", "after", "distinct before", "after", "mean before", "after"]
+    moved = [
+        [m.column, *m.missing, *m.distinct, *(f"{v:.6g}" for v in m.mean or ())]
+        for m in found.moved
+    ]
+    heads = [
+        "column",
+        "missing before",
+        "after",
+        "distinct before",
+        "after",
+        "mean before",
+        "after",
+    ]
     text.append(table(heads, [[*row, "", ""][:7] for row in moved]) if moved else "no column moved")
     emit(arguments, {"difference": found, "withheld": withheld}, "\n".join(text))
     return 0

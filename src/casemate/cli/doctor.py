@@ -9,7 +9,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Say what this machine can enforce; exit code 1 when something that a run requires is missing."""
+    """Say what this machine can enforce; exit code 1 when something that a run requires is
+    missing.
+    """
     from casemate.cli.output import emit, table
     from casemate.doctor import examine
 

@@ -9,11 +9,23 @@ from casemate.cli.commands import open_for
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("request", nargs="?", help="request id: x-request-id of the answer (default: list the newest)")
+    parser.add_argument(
+        "request",
+        nargs="?",
+        help="request id: x-request-id of the answer (default: list the newest)",
+    )
     parser.add_argument("--last", type=int, default=20, help="how many to list (default: 20)")
-    parser.add_argument("--body", type=Path, help="the request as it was sent, where `[serve] inputs` does not keep rows")
-    parser.add_argument("--row", type=int, default=0, help="which of its rows to say what counted for (default: 0)")
-    parser.add_argument("--features", type=int, default=10, help="how many features to show (default: 10)")
+    parser.add_argument(
+        "--body",
+        type=Path,
+        help="the request as it was sent, where `[serve] inputs` does not keep rows",
+    )
+    parser.add_argument(
+        "--row", type=int, default=0, help="which of its rows to say what counted for (default: 0)"
+    )
+    parser.add_argument(
+        "--features", type=int, default=10, help="how many features to show (default: 10)"
+    )
 
 
 def run(arguments: Any) -> int:
@@ -30,24 +42,48 @@ def run(arguments: Any) -> int:
     try:
         body = None if arguments.body is None else arguments.body.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{arguments.body} cannot be read: {error.strerror}", hint="the body of the request") from error
-    found = explain(project, arguments.request, body=body, row=arguments.row, most=arguments.features)
+        raise ConfigError(
+            f"{arguments.body} cannot be read: {error.strerror}", hint="the body of the request"
+        ) from error
+    found = explain(
+        project, arguments.request, body=body, row=arguments.row, most=arguments.features
+    )
     said = found.prediction
     lines = [
-        f"{said.id}, {found.time}: {said.principal} ({said.token}) asked {said.model} ({said.part}) about {said.rows} rows, {said.micros / 1000:.2f} ms",
+        (
+            f"{said.id}, {found.time}: {said.principal} ({said.token}) asked {said.model}"
+            f" ({said.part}) about {said.rows} rows, {said.micros / 1000:.2f} ms"
+        ),
         f"input  SHA-256 {said.input}" + (f", trace {said.trace}" if said.trace else ""),
     ]
     if said.guards:
-        lines.append("guards " + ", ".join(f"{name}: {count} rows" for name, count in said.guards.items()))
+        lines.append(
+            "guards " + ", ".join(f"{name}: {count} rows" for name, count in said.guards.items())
+        )
     if said.refused:
         lines.append(f"answer refused, {said.refused}")
     else:
-        shown = [f"{label} ({probability:.4f})" for label, probability in found.answers[:5]] or ["withheld: policy closes the target"]
-        lines.append("answer " + ", ".join(shown) + (" …" if len(found.answers) > 5 else "") + f"; shown: {said.shown}")
+        shown = [f"{label} ({probability:.4f})" for label, probability in found.answers[:5]] or [
+            "withheld: policy closes the target"
+        ]
+        lines.append(
+            "answer "
+            + ", ".join(shown)
+            + (" …" if len(found.answers) > 5 else "")
+            + f"; shown: {said.shown}"
+        )
     if found.outcome is not None:
-        lines.append("in fact " + ", ".join(map(str, found.outcome[:5])) + (" …" if len(found.outcome) > 5 else ""))
+        lines.append(
+            "in fact "
+            + ", ".join(map(str, found.outcome[:5]))
+            + (" …" if len(found.outcome) > 5 else "")
+        )
     if found.replayed is None:
-        lines.append("replay not possible without the rows: give --body" if not said.refused else "replay of a refusal is not possible")
+        lines.append(
+            "replay not possible without the rows: give --body"
+            if not said.refused
+            else "replay of a refusal is not possible"
+        )
     else:
         lines.append(
             "replay the signed model gives the same answer, bit for bit"
@@ -59,7 +95,10 @@ def run(arguments: Any) -> int:
         rows = [[one.feature, *_shown(one), f"{one.change:+.4f}"] for one in found.counted]
         lines += [
             "",
-            f"what counted for row {arguments.row}: change of the answer, were the feature as usual",
+            (
+                f"what counted for row {arguments.row}: change of the answer, were the feature as"
+                " usual"
+            ),
             table(["feature", "value", "usual", "change"], rows),
         ]
     emit(arguments, msgspec.to_builtins(found), "\n".join(lines))
@@ -67,7 +106,11 @@ def run(arguments: Any) -> int:
 
 
 def _shown(one: Any) -> list[str]:
-    return ["withheld", "withheld"] if one.shown == "withheld" else [_text(one.value), _text(one.usual)]
+    return (
+        ["withheld", "withheld"]
+        if one.shown == "withheld"
+        else [_text(one.value), _text(one.usual)]
+    )
 
 
 def _text(value: float | str | None) -> str:
@@ -91,5 +134,9 @@ def _newest(arguments: Any, project: Any) -> int:
         for one in newest(project, max(arguments.last, 0))
     ]
     rows = [[str(value) for value in one.values()] for one in found]
-    emit(arguments, found, table(["request", "time", "who", "model", "part", "rows", "refused"], rows))
+    emit(
+        arguments,
+        found,
+        table(["request", "time", "who", "model", "part", "rows", "refused"], rows),
+    )
     return 0

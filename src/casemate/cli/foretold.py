@@ -8,7 +8,9 @@ from casemate.wiring import Wiring
 
 
 class Foreteller(Lines):
-    """Lines of a run, and behind those of the data stage what is bound to refuse it: training and attacks take minutes."""
+    """Lines of a run, and behind those of the data stage what is bound to refuse it: training and
+    attacks take minutes.
+    """
 
     def __init__(self, project: Wiring, quiet: bool = False) -> None:
         super().__init__(quiet)
@@ -23,9 +25,15 @@ class Foreteller(Lines):
         count = sum(finding.severity == "high" for finding in record.findings)
         if count:
             what = "a finding" if count == 1 else f"{count} findings"
-            self.say(f"THIS RUN WILL BE REFUSED for {what} of the data stage; it goes on, Ctrl-C stops it, and this is what helps:")
+            self.say(
+                f"THIS RUN WILL BE REFUSED for {what} of the data stage; it goes on, Ctrl-C stops"
+                " it, and this is what helps:"
+            )
             for text in remedies(record.findings, record.schema, config):
                 self.say("  " + text.replace("\n", "\n  "))
 
     def _waived(self) -> bool:
-        return any(waiver.gate == "findings" for waiver in self.project.waivers.in_force(self.project.config.project.name))
+        return any(
+            waiver.gate == "findings"
+            for waiver in self.project.waivers.in_force(self.project.config.project.name)
+        )

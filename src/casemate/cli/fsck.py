@@ -9,20 +9,45 @@ from casemate.cli.commands import open_for
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--repair", action="store_true", help="rebuild what can be derived: tiles, checkpoint, evidence files")
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="rebuild what can be derived: tiles, checkpoint, evidence files",
+    )
 
 
 def run(arguments: Any) -> int:
-    """Check everything against everything; exit code 4 when something is damaged and was not rebuilt."""
+    """Check everything against everything; exit code 4 when something is damaged and was not
+    rebuilt.
+    """
     from casemate.cli.output import emit, table
     from casemate.operations.fsck import examine
 
     project = open_for(arguments, check=False)
     live = sys.stderr.isatty()
-    report = examine(project, repair=arguments.repair, progress=lambda name: print(f"checking {name}", file=sys.stderr) if live else None)
+    report = examine(
+        project,
+        repair=arguments.repair,
+        progress=lambda name: print(f"checking {name}", file=sys.stderr) if live else None,
+    )
     text = ["checked " + ", ".join(f"{name} {count}" for name, count in report.checked.items())]
     if report.damage:
-        text.append(table(["what", "how it is", "what to do"], [[d.subject, d.state, d.remedy] for d in report.damage]))
-    text.append({"intact": "OK: nothing is damaged", "repaired": "OK: rebuilt what was damaged", "damaged": "DAMAGED"}[report.outcome])
-    emit(arguments, {"outcome": report.outcome, "checked": report.checked, "damage": report.damage}, "\n".join(text))
+        text.append(
+            table(
+                ["what", "how it is", "what to do"],
+                [[d.subject, d.state, d.remedy] for d in report.damage],
+            )
+        )
+    text.append(
+        {
+            "intact": "OK: nothing is damaged",
+            "repaired": "OK: rebuilt what was damaged",
+            "damaged": "DAMAGED",
+        }[report.outcome]
+    )
+    emit(
+        arguments,
+        {"outcome": report.outcome, "checked": report.checked, "damage": report.damage},
+        "\n".join(text),
+    )
     return 4 if report.outcome == "damaged" else 0

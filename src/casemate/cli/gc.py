@@ -9,7 +9,9 @@ from casemate.cli.commands import open_for
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--apply", action="store_true", help="remove it; without this nothing is changed")
+    parser.add_argument(
+        "--apply", action="store_true", help="remove it; without this nothing is changed"
+    )
 
 
 def run(arguments: Any) -> int:
@@ -19,10 +21,19 @@ def run(arguments: Any) -> int:
 
     project = open_for(arguments)
     live = sys.stderr.isatty()
-    plan = collect(project, apply=arguments.apply, progress=lambda name: print(f"looking at {name}", file=sys.stderr) if live else None)
+    plan = collect(
+        project,
+        apply=arguments.apply,
+        progress=lambda name: print(f"looking at {name}", file=sys.stderr) if live else None,
+    )
     verb = "removed" if plan.applied else "would go"
-    counts = f"{len(plan.runs)} runs, {len(plan.models)} refused models, {len(plan.datasets)} data sets, {plan.objects} objects"
-    text = [f"{verb}: {counts}, {len(plan.folders)} folders without a run; {plan.size / 1e6:.1f} MB"]
+    counts = (
+        f"{len(plan.runs)} runs, {len(plan.models)} refused models, {len(plan.datasets)} data sets,"
+        f" {plan.objects} objects"
+    )
+    text = [
+        f"{verb}: {counts}, {len(plan.folders)} folders without a run; {plan.size / 1e6:.1f} MB"
+    ]
     text += [f"    {name}" for name in [*plan.runs, *plan.models, *plan.datasets, *plan.folders]]
     text += [f"    held: {name}" for name in plan.held]
     if not plan.applied and not plan.empty:

@@ -7,7 +7,18 @@ from typing import Any
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
-SETTINGS = ("address", "ca", "namespace", "mount", "auth", "role", "secret", "region", "endpoint", "passphrase")
+SETTINGS = (
+    "address",
+    "ca",
+    "namespace",
+    "mount",
+    "auth",
+    "role",
+    "secret",
+    "region",
+    "endpoint",
+    "passphrase",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,61 +31,155 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action("list", "key-encryption keys, signing keys and their fingerprints; never a secret")
     show = action("show", "the versions of one key, and how many data keys are under each")
     show.add_argument("key", help="such as objects")
-    rotate = action("rotate", "new versions; every data key is wrapped anew, no data byte is touched")
+    rotate = action(
+        "rotate", "new versions; every data key is wrapped anew, no data byte is touched"
+    )
     rotate.add_argument("key", nargs="*", help="such as objects (default: all)")
-    rotate.add_argument("--resume", action="store_true", help="make no new version: finish what was interrupted")
-    rotate.add_argument("--compromised", action="store_true", help="the data keys may be known: encrypt the data itself again too")
+    rotate.add_argument(
+        "--resume", action="store_true", help="make no new version: finish what was interrupted"
+    )
+    rotate.add_argument(
+        "--compromised",
+        action="store_true",
+        help="the data keys may be known: encrypt the data itself again too",
+    )
     for name, text in (
         ("disable", "refuse this version and all older ones until they are enabled"),
         ("enable", "allow this version and all newer ones to unwrap again"),
-        ("destroy", "destroy this version and all older ones for ever; refused while anything is under them"),
+        (
+            "destroy",
+            (
+                "destroy this version and all older ones for ever; refused while anything is under"
+                " them"
+            ),
+        ),
     ):
         parser_ = action(name, text)
         parser_.add_argument("key", help="such as objects")
         parser_.add_argument("version", type=int, help="its number")
-    protect = action("protect", "put the file provider's keys under a passphrase, or change it; prints a recovery key once")
-    protect.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
-    protect.add_argument("--new-recovery", action="store_true", help="make a new recovery key too: the old one was seen, or is lost")
+    protect = action(
+        "protect",
+        "put the file provider's keys under a passphrase, or change it; prints a recovery key once",
+    )
+    protect.add_argument(
+        "passphrase",
+        metavar="REF",
+        help="reference to the new passphrase: env:NAME, file:PATH or prompt",
+    )
+    protect.add_argument(
+        "--new-recovery",
+        action="store_true",
+        help="make a new recovery key too: the old one was seen, or is lost",
+    )
     recover = action("recover", "set a new passphrase with the recovery key")
-    recover.add_argument("recovery", metavar="REF", help="reference to the recovery key: env:NAME or file:PATH")
-    recover.add_argument("passphrase", metavar="REF", help="reference to the new passphrase: env:NAME, file:PATH or prompt")
-    shred = action("shred", "erase a person: their key is destroyed for ever, and everything kept is looked through for their identifier")
-    shred.add_argument("subject", metavar="REF", help="reference to the person's identifier: env:NAME, file:PATH or prompt")
-    shred.add_argument("--look", action="store_true", help="destroy nothing: say where the identifier can be read")
-    shred.add_argument("--blank", action="store_true", help="also where identifiers were read as numbers: empty every cell that could be theirs")
+    recover.add_argument(
+        "recovery", metavar="REF", help="reference to the recovery key: env:NAME or file:PATH"
+    )
+    recover.add_argument(
+        "passphrase",
+        metavar="REF",
+        help="reference to the new passphrase: env:NAME, file:PATH or prompt",
+    )
+    shred = action(
+        "shred",
+        "erase a person: their key is destroyed for ever, and everything kept is looked through for"
+        " their identifier",
+    )
+    shred.add_argument(
+        "subject",
+        metavar="REF",
+        help="reference to the person's identifier: env:NAME, file:PATH or prompt",
+    )
+    shred.add_argument(
+        "--look", action="store_true", help="destroy nothing: say where the identifier can be read"
+    )
+    shred.add_argument(
+        "--blank",
+        action="store_true",
+        help="also where identifiers were read as numbers: empty every cell that could be theirs",
+    )
     migrate = action("migrate", "bring everything under another provider and change casemate.toml")
     migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
     for name in SETTINGS:
         migrate.add_argument(f"--{name}", help=f"[keys] {name} of the new provider")
-    _signer(action("signer", "who signs, who signed before, and a compromise").add_subparsers(dest="what", metavar="ACTION", required=True))
-    _certificate(action("certificate", "certificates of the project's own authority").add_subparsers(dest="what", metavar="ACTION", required=True))
-    for name, text in (("backup", "write the key store to one encrypted file"), ("restore", "bring the key store back")):
+    _signer(
+        action("signer", "who signs, who signed before, and a compromise").add_subparsers(
+            dest="what", metavar="ACTION", required=True
+        )
+    )
+    _certificate(
+        action("certificate", "certificates of the project's own authority").add_subparsers(
+            dest="what", metavar="ACTION", required=True
+        )
+    )
+    for name, text in (
+        ("backup", "write the key store to one encrypted file"),
+        ("restore", "bring the key store back"),
+    ):
         parser_ = action(name, text)
         parser_.add_argument("file", type=Path, help="the backup")
-        parser_.add_argument("passphrase", metavar="REF", help="reference to the backup's passphrase: env:NAME, file:PATH or prompt")
+        parser_.add_argument(
+            "passphrase",
+            metavar="REF",
+            help="reference to the backup's passphrase: env:NAME, file:PATH or prompt",
+        )
 
 
 def _signer(actions: Any) -> None:
-    actions.add_parser("list", help="the present signer and all former ones", parents=[common(nested=True)])
-    rotate = actions.add_parser("rotate", help="sign with new keys; what was signed stays valid", parents=[common(nested=True)])
-    rotate.add_argument("--compromised", metavar="TIME", help="since when others may have had the present keys: later signatures count no more")
-    distrust = actions.add_parser("distrust", help="declare a former signer compromised", parents=[common(nested=True)])
+    actions.add_parser(
+        "list", help="the present signer and all former ones", parents=[common(nested=True)]
+    )
+    rotate = actions.add_parser(
+        "rotate",
+        help="sign with new keys; what was signed stays valid",
+        parents=[common(nested=True)],
+    )
+    rotate.add_argument(
+        "--compromised",
+        metavar="TIME",
+        help="since when others may have had the present keys: later signatures count no more",
+    )
+    distrust = actions.add_parser(
+        "distrust", help="declare a former signer compromised", parents=[common(nested=True)]
+    )
     distrust.add_argument("number", type=int, help="as `list` shows it")
-    distrust.add_argument("since", metavar="TIME", help="such as 2026-11-23T09:30:00Z, or 12h for twelve hours ago")
+    distrust.add_argument(
+        "since", metavar="TIME", help="such as 2026-11-23T09:30:00Z, or 12h for twelve hours ago"
+    )
 
 
 def _certificate(actions: Any) -> None:
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = actions.add_parser(name, help=text, parents=[common(nested=True)])
+        parser: argparse.ArgumentParser = actions.add_parser(
+            name, help=text, parents=[common(nested=True)]
+        )
         return parser
 
     issue = action("issue", "a certificate and its key, in a new folder")
-    issue.add_argument("kind", choices=("server", "client", "node"), help="what it is for; a node is both")
-    issue.add_argument("names", nargs="+", metavar="NAME", help="DNS names and addresses; of a client its name")
-    issue.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for cert.pem, key.pem and ca.pem")
+    issue.add_argument(
+        "kind", choices=("server", "client", "node"), help="what it is for; a node is both"
+    )
+    issue.add_argument(
+        "names", nargs="+", metavar="NAME", help="DNS names and addresses; of a client its name"
+    )
+    issue.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="new folder for cert.pem, key.pem and ca.pem",
+    )
     issue.add_argument("--days", type=int, default=30, help="how long it is valid (default: 30)")
-    issue.add_argument("--algorithm", choices=("p256", "mldsa65"), default="p256", help="of its key (default: p256)")
-    renew = action("renew", "replace the certificate in a folder once two thirds of its life are over; for a daily job")
+    issue.add_argument(
+        "--algorithm",
+        choices=("p256", "mldsa65"),
+        default="p256",
+        help="of its key (default: p256)",
+    )
+    renew = action(
+        "renew",
+        "replace the certificate in a folder once two thirds of its life are over; for a daily job",
+    )
     renew.add_argument("folder", type=Path, metavar="DIR", help="as `issue` wrote it")
     action("list", "every certificate that was issued")
     revoke = action("revoke", "make a certificate useless at once")
@@ -112,14 +217,25 @@ def _list(arguments: Any, project: Any) -> int:
         [
             name,
             "AES-256-GCM",
-            ", ".join(f"{version.number} {version.state}" for version in versions if version.state != "destroyed"),
+            ", ".join(
+                f"{version.number} {version.state}"
+                for version in versions
+                if version.state != "destroyed"
+            ),
             versions[-1].created[:10] + (" overdue" if name in shown.overdue else ""),
         ]
         for name, versions in shown.keys.items()
     ]
     rows += [["signer", "ECDSA P-256 + ML-DSA-65", shown.signer[:32], ""]]
     rows += [["log", "Ed25519 + ML-DSA-44", shown.log[0].partition("+")[0], ""]]
-    rows += [["certificate authority", "ECDSA P-256", f"until {shown.certificate_authority_until[:10]}", ""]]
+    rows += [
+        [
+            "certificate authority",
+            "ECDSA P-256",
+            f"until {shown.certificate_authority_until[:10]}",
+            "",
+        ]
+    ]
     heads = ["key", "algorithm", "versions or identity", "since"]
     emit(arguments, shown, f"{shown.folder} ({shown.protection})\n" + table(heads, rows))
     return 0
@@ -139,11 +255,28 @@ def _rotate(arguments: Any, project: Any) -> int:
     from casemate.core.progress import counting
 
     with counting() as progress:
-        done = project.keys.rotate(arguments.key, compromised=arguments.compromised, resume=arguments.resume, progress=progress)
+        done = project.keys.rotate(
+            arguments.key,
+            compromised=arguments.compromised,
+            resume=arguments.resume,
+            progress=progress,
+        )
     text = [f"{name}: version {number}" for name, number in done.keys.items()]
     text += [f"wrapped anew: {count} in {place}" for place, count in done.rewrapped.items()]
     text += [f"encrypted again: {count} in {place}" for place, count in done.sealed_anew.items()]
-    emit(arguments, done, "\n".join([*text, "Older versions still unwrap: `casemate keys destroy KEY VERSION` when no backup needs them."]))
+    emit(
+        arguments,
+        done,
+        "\n".join(
+            [
+                *text,
+                (
+                    "Older versions still unwrap: `casemate keys destroy KEY VERSION` when no"
+                    " backup needs them."
+                ),
+            ]
+        ),
+    )
     return 0
 
 
@@ -151,15 +284,22 @@ def _change(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     keys = project.keys
-    {"destroy": keys.destroy, "disable": keys.disable, "enable": keys.enable}[arguments.action](arguments.key, arguments.version)
-    emit(arguments, {"key": arguments.key, "version": arguments.version}, f"{arguments.key} version {arguments.version}: {arguments.action} done")
+    {"destroy": keys.destroy, "disable": keys.disable, "enable": keys.enable}[arguments.action](
+        arguments.key, arguments.version
+    )
+    emit(
+        arguments,
+        {"key": arguments.key, "version": arguments.version},
+        f"{arguments.key} version {arguments.version}: {arguments.action} done",
+    )
     return 0
 
 
 def _protect(arguments: Any, project: Any) -> int:
 
     recovery = project.keys.protect(arguments.passphrase, new_recovery=arguments.new_recovery)
-    _say_protected(arguments, recovery)  # at once: nothing that fails later may take the recovery key along
+    # at once: nothing that fails later may take the recovery key along
+    _say_protected(arguments, recovery)
     project.keys.remember_passphrase(arguments.passphrase)
     return 0
 
@@ -169,7 +309,10 @@ def _say_protected(arguments: Any, recovery: str | None) -> None:
 
     text = f"The keys are under the passphrase; casemate.toml reads it from {arguments.passphrase}."
     if recovery:
-        text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{recovery}"
+        text += (
+            "\nRecovery key, shown this once and kept nowhere. Print it and lock it"
+            f" away:\n\n{recovery}"
+        )
     emit(arguments, {"passphrase": arguments.passphrase, "recovery": recovery}, text)
 
 
@@ -178,13 +321,30 @@ def _migrate(arguments: Any, project: Any) -> int:
     from casemate.config import keys_table
     from casemate.core.progress import counting
 
-    table = keys_table({"provider": arguments.provider} | {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None})
+    table = keys_table(
+        {"provider": arguments.provider}
+        | {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}
+    )
     with counting() as progress:
         counts = project.keys.migrate(table, progress)
-    text = f"The keys are with the {arguments.provider} provider; {sum(counts.values())} data keys were wrapped anew and casemate.toml says so."
+    text = (
+        f"The keys are with the {arguments.provider} provider; {sum(counts.values())} data keys"
+        " were wrapped anew and casemate.toml says so."
+    )
     if project.keystore.recovery:
-        text += f"\nRecovery key, shown this once and kept nowhere. Print it and lock it away:\n\n{project.keystore.recovery}"
-    emit(arguments, {"provider": arguments.provider, "rewrapped": counts, "recovery": project.keystore.recovery}, text)
+        text += (
+            "\nRecovery key, shown this once and kept nowhere. Print it and lock it"
+            f" away:\n\n{project.keystore.recovery}"
+        )
+    emit(
+        arguments,
+        {
+            "provider": arguments.provider,
+            "rewrapped": counts,
+            "recovery": project.keystore.recovery,
+        },
+        text,
+    )
     return 0
 
 
@@ -193,18 +353,36 @@ def _shred(arguments: Any, project: Any) -> int:
     from casemate.core.secrets import read_secret
 
     # policy is asked before anybody is asked for an identifier
-    done = project.keys.erase(lambda: read_secret(arguments.subject), look=arguments.look, blank=arguments.blank)
+    done = project.keys.erase(
+        lambda: read_secret(arguments.subject), look=arguments.look, blank=arguments.blank
+    )
     who = f"subject {done.subject[:16]}"
-    lines = [f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"]
-    lines += [f"{'sealed under their key' if arguments.look else 'unreadable'} in {version}: {rows} rows" for version, rows in done.sealed.items()]
+    lines = [
+        f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"
+    ]
+    lines += [
+        f"{'sealed under their key' if arguments.look else 'unreadable'} in {version}: {rows} rows"
+        for version, rows in done.sealed.items()
+    ]
     lines += [f"taken out of {version}: {cells} cells" for version, cells in done.emptied.items()]
     lines += [f"STILL READABLE in {place.where}: {place.advice}" for place in done.readable]
     if arguments.look:
-        lines.append(f"nothing was destroyed; {len(done.readable)} places hold {who} beyond the reach of their key")
+        lines.append(
+            f"nothing was destroyed; {len(done.readable)} places hold {who} beyond the reach of"
+            " their key"
+        )
     else:
-        key = f"the key of {who} is destroyed" if done.key else f"{who} has no key that could be destroyed, their cells are emptied"
+        key = (
+            f"the key of {who} is destroyed"
+            if done.key
+            else f"{who} has no key that could be destroyed, their cells are emptied"
+        )
         where = "here" if "objects" in done.looked else "in the tables"
-        lines.append(f"NOT ERASED: {key}, but what is listed above still holds them" if done.readable else f"{key}; nothing readable is left {where}")
+        lines.append(
+            f"NOT ERASED: {key}, but what is listed above still holds them"
+            if done.readable
+            else f"{key}; nothing readable is left {where}"
+        )
     lines += [f"beyond casemate's reach: {place.where}: {place.advice}" for place in done.beyond]
     emit(arguments, done, "\n".join(lines))
     return 1 if done.readable else 0
@@ -215,7 +393,11 @@ def _backup(arguments: Any, project: Any) -> int:
     from casemate.core.secrets import read_secret
 
     project.keys.save(arguments.file, read_secret(arguments.passphrase))
-    emit(arguments, {"file": str(arguments.file)}, f"{arguments.file}: the key store; keep it apart from backups of the data")
+    emit(
+        arguments,
+        {"file": str(arguments.file)},
+        f"{arguments.file}: the key store; keep it apart from backups of the data",
+    )
     return 0
 
 
@@ -226,14 +408,20 @@ def _bring_back(arguments: Any) -> int:
     from casemate.core.secrets import read_secret
 
     path = Path(arguments.config)
-    folder = keystore_folder(load(path if path.is_file() else path / FILE_NAME, arguments.overrides).project.id)
+    folder = keystore_folder(
+        load(path if path.is_file() else path / FILE_NAME, arguments.overrides).project.id
+    )
     if arguments.action == "recover":
         recover(folder, read_secret(arguments.recovery), read_secret(arguments.passphrase))
         text = "the passphrase was replaced"
     else:
         KeyStore.restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
         text = f"{folder}: the key store is back"
-    overrides = [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"] if arguments.action == "recover" else arguments.overrides
+    overrides = (
+        [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"]
+        if arguments.action == "recover"
+        else arguments.overrides
+    )
     project = open_for(arguments, overrides=overrides)
     if arguments.action == "recover":
         project.keys.remember_passphrase(arguments.passphrase)
@@ -252,14 +440,28 @@ def _sign(arguments: Any, project: Any) -> int:
     now = project.clock.now()
     if arguments.what == "list":
         value = project.keys.signers()
-        rows = [[one.number, one.fingerprint[:32], *((said or "")[:19] for said in (one.since, one.retired, one.compromised))] for one in value]
-        emit(arguments, value, table(["signer", "SHA-256", "since", "retired", "compromised since"], rows))
+        rows = [
+            [
+                one.number,
+                one.fingerprint[:32],
+                *((said or "")[:19] for said in (one.since, one.retired, one.compromised)),
+            ]
+            for one in value
+        ]
+        emit(
+            arguments,
+            value,
+            table(["signer", "SHA-256", "since", "retired", "compromised since"], rows),
+        )
         return 0
     rotating = arguments.what == "rotate"
     given = arguments.compromised if rotating else arguments.since
     since = None if given is None else parse_time(given, now)
     if since is not None and since > now:
-        raise ConfigError(f"{given!r} is in the future", hint="a compromise is declared from when it may have begun")
+        raise ConfigError(
+            f"{given!r} is in the future",
+            hint="a compromise is declared from when it may have begun",
+        )
     if rotating or since is None:
         fresh = project.keys.new_signer(since)
         told = f"signer {fresh.number} signs from now on; give others the new .casemate/public"
@@ -267,7 +469,10 @@ def _sign(arguments: Any, project: Any) -> int:
     else:
         number = arguments.number
         project.keys.distrust(number, since)
-        told = f"signer {number} is compromised since {since.isoformat()}; give others the new .casemate/public"
+        told = (
+            f"signer {number} is compromised since {since.isoformat()}; give others the new"
+            " .casemate/public"
+        )
     emit(arguments, {"number": number, "compromised": since and since.isoformat()}, told)
     return 0
 
@@ -276,19 +481,37 @@ def _certify(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
     if arguments.what == "issue":
-        serial = project.keys.issue(arguments.kind, arguments.names, arguments.days, arguments.algorithm, arguments.out)
-        text = f"{arguments.out}: {arguments.kind} certificate {serial} for {', '.join(arguments.names)}, {arguments.days} days"
+        serial = project.keys.issue(
+            arguments.kind, arguments.names, arguments.days, arguments.algorithm, arguments.out
+        )
+        text = (
+            f"{arguments.out}: {arguments.kind} certificate {serial} for"
+            f" {', '.join(arguments.names)}, {arguments.days} days"
+        )
         emit(arguments, {"serial": serial, "folder": str(arguments.out)}, text)
         return 0
     if arguments.what == "renew":
         return _renew(arguments, project)
     if arguments.what == "list":
         found = project.keys.certificates()
-        rows = [[c["serial"], c["kind"], ", ".join(c["names"]), c["until"][:16], "revoked" if c["revoked"] else ""] for c in found]
+        rows = [
+            [
+                c["serial"],
+                c["kind"],
+                ", ".join(c["names"]),
+                c["until"][:16],
+                "revoked" if c["revoked"] else "",
+            ]
+            for c in found
+        ]
         emit(arguments, found, table(["serial", "kind", "names", "until", ""], rows))
     elif arguments.what == "revoke":
         project.keys.revoke(arguments.serial)
-        emit(arguments, {"revoked": arguments.serial}, f"{arguments.serial} is revoked; our servers refuse it within a second")
+        emit(
+            arguments,
+            {"revoked": arguments.serial},
+            f"{arguments.serial} is revoked; our servers refuse it within a second",
+        )
     else:
         project.keys.revocations(arguments.out)
         emit(arguments, {"crl": str(arguments.out)}, f"wrote {arguments.out}, valid for a day")
@@ -300,7 +523,15 @@ def _renew(arguments: Any, project: Any) -> int:
 
     serial, fresh = project.keys.renew(arguments.folder)
     if fresh is None:
-        emit(arguments, {"serial": serial, "renewed": False}, f"{serial} is still good for more than a third of its life; nothing to do")
+        emit(
+            arguments,
+            {"serial": serial, "renewed": False},
+            f"{serial} is still good for more than a third of its life; nothing to do",
+        )
     else:
-        emit(arguments, {"serial": fresh, "folder": str(arguments.folder)}, f"{arguments.folder}: certificate {fresh} in place of {serial}")
+        emit(
+            arguments,
+            {"serial": fresh, "folder": str(arguments.folder)},
+            f"{arguments.folder}: certificate {fresh} in place of {serial}",
+        )
     return 0

@@ -1,4 +1,6 @@
-"""Options that every command takes, wherever on the line they stand, and what is printed of a fault."""
+"""Options that every command takes, wherever on the line they stand, and what is printed of a
+fault.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -15,16 +17,40 @@ def common(*, nested: bool = False) -> argparse.ArgumentParser:
     def default(value: object) -> object:
         return argparse.SUPPRESS if nested else value
 
-    parser.add_argument("--config", default=default("."), metavar="PATH", help="the project's folder or casemate.toml (default: here)")
-    parser.add_argument("-s", dest="overrides", action="append", default=default([]), metavar="TABLE.KEY=VALUE", help="override one option")
-    parser.add_argument("--format", choices=("text", "json"), default=default("text"), help="how to print (default: text)")
+    parser.add_argument(
+        "--config",
+        default=default("."),
+        metavar="PATH",
+        help="the project's folder or casemate.toml (default: here)",
+    )
+    parser.add_argument(
+        "-s",
+        dest="overrides",
+        action="append",
+        default=default([]),
+        metavar="TABLE.KEY=VALUE",
+        help="override one option",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json"),
+        default=default("text"),
+        help="how to print (default: text)",
+    )
     return parser
 
 
 def anywhere(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What the options that every command takes say, and the other words: before the verb, behind it, in between."""
-    usage = "casemate [-h] [--version] [--config PATH] [-s TABLE.KEY=VALUE] [--format {text,json}] VERB ..."
-    parser = argparse.ArgumentParser(prog="casemate", usage=usage, parents=[common()], add_help=False, allow_abbrev=False)
+    """What the options that every command takes say, and the other words: before the verb, behind
+    it, in between.
+    """
+    usage = (
+        "casemate [-h] [--version] [--config PATH] [-s TABLE.KEY=VALUE] [--format {text,json}]"
+        " VERB ..."
+    )
+    parser = argparse.ArgumentParser(
+        prog="casemate", usage=usage, parents=[common()], add_help=False, allow_abbrev=False
+    )
     return parser.parse_known_args(argv)
 
 
@@ -32,7 +58,12 @@ def as_json(error: Error) -> str:
     """A fault as one line of JSON: `{"error": {"code", "message", "hint", "who", "exit_code"}}`."""
     import msgspec
 
-    said = {"code": error.code, "message": clean(error.message, lines=True), "hint": clean(error.hint, lines=True), "who": error.who}
+    said = {
+        "code": error.code,
+        "message": clean(error.message, lines=True),
+        "hint": clean(error.hint, lines=True),
+        "who": error.who,
+    }
     return msgspec.json.encode({"error": said | {"exit_code": error.exit_code}}).decode()
 
 
@@ -41,4 +72,6 @@ class JsonParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the fault and exit with 2, as argparse does."""
-        self.exit(2, as_json(ConfigError(message, hint=" ".join(self.format_usage().split()))) + "\n")
+        self.exit(
+            2, as_json(ConfigError(message, hint=" ".join(self.format_usage().split()))) + "\n"
+        )

@@ -9,7 +9,12 @@ def emit(arguments: Any, value: Any, text: str) -> None:
     if arguments.format == "json":
         import msgspec
 
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2).decode() + "\n")
+        sys.stdout.write(
+            msgspec.json.format(
+                msgspec.json.encode(value, order="deterministic"), indent=2
+            ).decode()
+            + "\n"
+        )
     else:
         sys.stdout.write(text.rstrip("\n") + "\n")
 
@@ -24,7 +29,11 @@ def table(headers: list[str], rows: list[list[Any]]) -> str:
         drawn.add_column(header, overflow="fold")
     for row in rows:
         drawn.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200, no_color=not sys.stdout.isatty())
+    console = Console(
+        highlight=False,
+        width=None if sys.stdout.isatty() else 200,
+        no_color=not sys.stdout.isatty(),
+    )
     with console.capture() as capture:
         console.print(drawn)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())

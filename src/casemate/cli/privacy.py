@@ -10,7 +10,11 @@ from casemate.cli.options import common
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    budget = actions.add_parser("budget", help="who spent how much of which data set's privacy budget", parents=[common(nested=True)])
+    budget = actions.add_parser(
+        "budget",
+        help="who spent how much of which data set's privacy budget",
+        parents=[common(nested=True)],
+    )
     budget.add_argument("dataset", nargs="?", help="one data set (default: all)")
 
 
@@ -22,13 +26,34 @@ def run(arguments: Any) -> int:
     project = open_for(arguments)
     limit = project.config.privacy
     spendings, sums = project.privacy.budget(arguments.dataset)
-    rows = [[one.time[:19], one.dataset, one.purpose, f"{one.epsilon:g}", f"{one.delta:.1g}", one.what, one.run, one.principal] for one in spendings]
-    text = [table(["time", "data set", "purpose", "epsilon", "delta", "for", "run", "who"], rows), ""] if rows else ["nothing was spent"]
+    rows = [
+        [
+            one.time[:19],
+            one.dataset,
+            one.purpose,
+            f"{one.epsilon:g}",
+            f"{one.delta:.1g}",
+            one.what,
+            one.run,
+            one.principal,
+        ]
+        for one in spendings
+    ]
+    text = (
+        [table(["time", "data set", "purpose", "epsilon", "delta", "for", "run", "who"], rows), ""]
+        if rows
+        else ["nothing was spent"]
+    )
     answers = project.config.serve.aggregates.budget
     text += [
-        f"{one.dataset} for {one.purpose}: epsilon {one.epsilon:.4g} of {answers:g}"
-        if one.dataset.startswith(ANSWERS)
-        else f"{one.dataset} for {one.purpose!r}: epsilon {one.epsilon:.4g} of {limit.budget:g} at delta {limit.budget_delta:g}"
+        (
+            f"{one.dataset} for {one.purpose}: epsilon {one.epsilon:.4g} of {answers:g}"
+            if one.dataset.startswith(ANSWERS)
+            else (
+                f"{one.dataset} for {one.purpose!r}: epsilon {one.epsilon:.4g} of {limit.budget:g}"
+                f" at delta {limit.budget_delta:g}"
+            )
+        )
         for one in sums
     ]
     emit(arguments, {"spendings": spendings, "totals": sums}, "\n".join(text))

@@ -9,9 +9,16 @@ from casemate.cli.commands import open_for
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--fresh", action="store_true", help="do everything again, even what has not changed")
+    parser.add_argument(
+        "--fresh", action="store_true", help="do everything again, even what has not changed"
+    )
     parser.add_argument("--key", help="idempotency key: however often it is used, there is one run")
-    parser.add_argument("--from", dest="start", metavar="STAGE", help="do again from this stage: data, train, assess, release")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="STAGE",
+        help="do again from this stage: data, train, assess, release",
+    )
 
 
 def run(arguments: Any) -> int:
@@ -23,29 +30,68 @@ def run(arguments: Any) -> int:
     from casemate.core.errors import ConfigError
 
     if arguments.fresh and arguments.start:
-        raise ConfigError("--fresh does everything again, --from only a part", hint="give one of them")
+        raise ConfigError(
+            "--fresh does everything again, --from only a part", hint="give one of them"
+        )
     project = open_for(arguments)
     lines = Foreteller(project, quiet=arguments.format == "json")
     try:
-        result = project.run(start=arguments.start, fresh=arguments.fresh, key=arguments.key, reporter=lines)
+        result = project.run(
+            start=arguments.start, fresh=arguments.fresh, key=arguments.key, reporter=lines
+        )
     finally:
         lines.close()
     verdict = result.verdict
-    findings = sorted(result.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity))
+    findings = sorted(
+        result.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity)
+    )
     text = [*result.summary, ""]
-    text += [table(["", "gate", "value", "95 % interval", "required"], [_gate(gate) for gate in verdict.gates]), ""]
-    text += [*(f"{_mark(gate.outcome)}: {_reason(gate)}" for gate in verdict.gates if gate.outcome != "passed"), ""]
-    text += [f"finding {finding.severity}: {finding.message}" + (f" [{finding.location}]" if finding.location else "") for finding in findings]
+    text += [
+        table(
+            ["", "gate", "value", "95 % interval", "required"],
+            [_gate(gate) for gate in verdict.gates],
+        ),
+        "",
+    ]
+    text += [
+        *(
+            f"{_mark(gate.outcome)}: {_reason(gate)}"
+            for gate in verdict.gates
+            if gate.outcome != "passed"
+        ),
+        "",
+    ]
+    text += [
+        f"finding {finding.severity}: {finding.message}"
+        + (f" [{finding.location}]" if finding.location else "")
+        for finding in findings
+    ]
     text += _details(project, result)
     if verdict.outcome == "passed":
-        text += [f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}", "Next: casemate serve, or casemate model export NAME DIR"]
+        text += [
+            f"PASSED: {result.model.reference} is signed. Evidence: {result.folder}",
+            "Next: casemate serve, or casemate model export NAME DIR",
+        ]
     else:
-        text += [f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be served. Evidence: {result.folder}"]
+        text += [
+            (
+                f"{verdict.outcome.upper()}: {result.model.reference} is kept unsigned and cannot be"
+                f" served. Evidence: {result.folder}"
+            )
+        ]
         text += [f"Next: {what}".replace("\n", "\n  ") for what in result.advice]
-    text += [f"not delivered yet, the outbox tries again: {receiver}" for receiver in result.undelivered]
+    text += [
+        f"not delivered yet, the outbox tries again: {receiver}" for receiver in result.undelivered
+    ]
     emit(
         arguments,
-        {"run": result.id, "model": result.model.reference, "verdict": verdict, "metrics": result.assessment.metrics, "findings": findings},
+        {
+            "run": result.id,
+            "model": result.model.reference,
+            "verdict": verdict,
+            "metrics": result.assessment.metrics,
+            "findings": findings,
+        },
         "\n".join(text),
     )
     return 0 if verdict.outcome == "passed" else 1
@@ -57,14 +103,24 @@ def _gate(gate: Any) -> list[str]:
     from casemate.core.types import number_text
 
     value = NOTHING if gate.value is None else shown(gate.gate, gate.value)
-    return [_mark(gate.outcome), gate.gate, value, "" if gate.low is None else f"{number_text(gate.low)} to {number_text(gate.high)}", gate.limit]
+    return [
+        _mark(gate.outcome),
+        gate.gate,
+        value,
+        "" if gate.low is None else f"{number_text(gate.low)} to {number_text(gate.high)}",
+        gate.limit,
+    ]
 
 
 def _reason(gate: Any) -> str:
     """What a finding saw stands in the finding, once."""
     if gate.gate != "findings":
         return str(gate.reason)
-    return "1 finding of high severity" if gate.value == 1 else f"{gate.value:.0f} findings of high severity"
+    return (
+        "1 finding of high severity"
+        if gate.value == 1
+        else f"{gate.value:.0f} findings of high severity"
+    )
 
 
 def _mark(outcome: str) -> str:

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
-    actions.add_parser("list", help="every run, newest first (the default)", parents=[common(nested=True)])
-    actions.add_parser("show", help="one run: stages, attempts, where it goes on", parents=[common(nested=True)]).add_argument(
-        "id", help="the run's id"
+    actions.add_parser(
+        "list", help="every run, newest first (the default)", parents=[common(nested=True)]
     )
-    actions.add_parser("cancel", help="end an unfinished run for good", parents=[common(nested=True)]).add_argument("id", help="the run's id")
+    actions.add_parser(
+        "show", help="one run: stages, attempts, where it goes on", parents=[common(nested=True)]
+    ).add_argument("id", help="the run's id")
+    actions.add_parser(
+        "cancel", help="end an unfinished run for good", parents=[common(nested=True)]
+    ).add_argument("id", help="the run's id")
 
 
 def run(arguments: Any) -> int:
@@ -30,7 +34,11 @@ def run(arguments: Any) -> int:
     project = open_for(arguments)
     if arguments.action == "cancel":
         project.runs.cancel(arguments.id)
-        emit(arguments, {"cancelled": arguments.id}, f"cancelled {arguments.id}; a process that works on it stops within seconds")
+        emit(
+            arguments,
+            {"cancelled": arguments.id},
+            f"cancelled {arguments.id}; a process that works on it stops within seconds",
+        )
         return 0
     if arguments.action == "show":
         one = project.runs.show(arguments.id)
@@ -39,13 +47,28 @@ def run(arguments: Any) -> int:
         except AccessDenied as error:
             words, withheld = None, f"what the code said is withheld: {error.message}"
         # a dictionary, whose keys are written in the order of the alphabet, as scripts know it
-        emit(arguments, msgspec.to_builtins(one) | {"words": words}, "\n".join([_one(one), withheld, *_said(words)]).rstrip())
+        emit(
+            arguments,
+            msgspec.to_builtins(one) | {"words": words},
+            "\n".join([_one(one), withheld, *_said(words)]).rstrip(),
+        )
         return 0
     found = project.runs.list()
     rows = [
-        [one.id, one.state, ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.steps.items()), one.principal, one.error] for one in found
+        [
+            one.id,
+            one.state,
+            ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.steps.items()),
+            one.principal,
+            one.error,
+        ]
+        for one in found
     ]
-    text = table(["run", "state", "finished stages", "by", "error"], rows) if found else "no run yet: casemate run"
+    text = (
+        table(["run", "state", "finished stages", "by", "error"], rows)
+        if found
+        else "no run yet: casemate run"
+    )
     emit(arguments, msgspec.to_builtins(found), text)
     return 0
 
@@ -56,7 +79,14 @@ def _said(words: Any) -> list[str]:
 
     if words is None:
         return []
-    lines = ["", "what the training code said:", words.error, words.estimator, *words.findings, words.export_problem]
+    lines = [
+        "",
+        "what the training code said:",
+        words.error,
+        words.estimator,
+        *words.findings,
+        words.export_problem,
+    ]
     return [printable(line) for text in lines for line in text.split("\n")]
 
 
@@ -64,8 +94,28 @@ def _one(run: "RunRow") -> str:
     from casemate.cli.output import table
 
     lines = [f"{run.id}  {run.state}", f"by {run.principal}, started {run.started}"]
-    lines += [f"{name} {value}" for name in ("ended", "key", "where", "error") if (value := getattr(run, name))]
+    lines += [
+        f"{name} {value}"
+        for name in ("ended", "key", "where", "error")
+        if (value := getattr(run, name))
+    ]
     if run.state == "interrupted":
         lines.append("`casemate run` goes on behind the last finished stage")
-    steps = [[one.name, f"{one.seconds:.2f} s", one.attempts, one.origin or "", one.finished, one.digest[:12]] for one in run.finished]
-    return "\n".join([*lines, "", table(["stage", "took", "attempts", "taken over from", "finished", "record"], steps)])
+    steps = [
+        [
+            one.name,
+            f"{one.seconds:.2f} s",
+            one.attempts,
+            one.origin or "",
+            one.finished,
+            one.digest[:12],
+        ]
+        for one in run.finished
+    ]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            table(["stage", "took", "attempts", "taken over from", "finished", "record"], steps),
+        ]
+    )

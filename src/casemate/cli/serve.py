@@ -10,7 +10,11 @@ from casemate.cli.commands import open_for
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--port", type=int, help="instead of [serve] port; 0 takes a free one")
-    parser.add_argument("--sagemaker", action="store_true", help="as a container of SageMaker: plain HTTP on port 8080 of every address")
+    parser.add_argument(
+        "--sagemaker",
+        action="store_true",
+        help="as a container of SageMaker: plain HTTP on port 8080 of every address",
+    )
 
 
 def run(arguments: Any) -> int:
@@ -19,7 +23,12 @@ def run(arguments: Any) -> int:
 
     overrides = list(arguments.overrides)
     if arguments.sagemaker:
-        overrides += ['serve.platform="sagemaker"', 'serve.tls="proxy"', 'serve.host="0.0.0.0"', "serve.port=8080"]
+        overrides += [
+            'serve.platform="sagemaker"',
+            'serve.tls="proxy"',
+            'serve.host="0.0.0.0"',
+            "serve.port=8080",
+        ]
     if arguments.port is not None:
         overrides.append(f"serve.port={arguments.port}")
     project = open_for(arguments, overrides=overrides)

@@ -7,10 +7,31 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("path", type=Path, help="an exported model, a run's folder, a sealed table, an audit log, or a proof of one entry")
-    parser.add_argument("--checkpoint", type=Path, action="append", help="of a log: a checkpoint that you kept, which must be a former state of it")
-    parser.add_argument("--proof", type=Path, help="the log's proof of when it was signed (default: signature.proof beside it)")
-    parser.add_argument("--key", type=Path, action="append", help="a public key file, or a folder with them (default: your own projects' keys)")
+    parser.add_argument(
+        "path",
+        type=Path,
+        help=(
+            "an exported model, a run's folder, a sealed table, an audit log, or a proof of one"
+            " entry"
+        ),
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        action="append",
+        help="of a log: a checkpoint that you kept, which must be a former state of it",
+    )
+    parser.add_argument(
+        "--proof",
+        type=Path,
+        help="the log's proof of when it was signed (default: signature.proof beside it)",
+    )
+    parser.add_argument(
+        "--key",
+        type=Path,
+        action="append",
+        help="a public key file, or a folder with them (default: your own projects' keys)",
+    )
 
 
 def run(arguments: Any) -> int:

@@ -1,10 +1,12 @@
 """`casemate.toml` as a frozen `Config`: every option with its type, limits, default and meaning.
 
-The file is strict: an unknown table or key is an error that names the nearest known one. `-s table.key=value`
-overrides one value. Secrets are never values here, only references (`env:NAME`, `file:PATH`).
+The file is strict: an unknown table or key is an error that names the nearest known one. `-s
+table.key=value` overrides one value. Secrets are never values here, only references (`env:NAME`,
+`file:PATH`).
 
 >>> from casemate.config import parse
->>> config = parse('[project]\nname = "demo"\nid = "demo-1"\n[data]\nsource = "t.csv"\ntarget = "y"\n'
+>>> config = parse('[project]\nname = "demo"\nid = "demo-1"\n'
+...                '[data]\nsource = "t.csv"\ntarget = "y"\n'
 ...                '[train]\nentry = "train.py:build"\n')
 >>> config.train.metric is None
 True
@@ -29,7 +31,14 @@ from casemate.config.figures import (
 )
 from casemate.config.file import FIXED, load, parse, schema
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
-from casemate.config.serve import AggregateTable, CanaryTable, GuardTable, LimitsTable, OutputsTable, ServeTable
+from casemate.config.serve import (
+    AggregateTable,
+    CanaryTable,
+    GuardTable,
+    LimitsTable,
+    OutputsTable,
+    ServeTable,
+)
 from casemate.config.table import (
     FILE_NAME,
     SPANS,
@@ -47,8 +56,23 @@ from casemate.config.table import (
     Url,
     is_pattern,
 )
-from casemate.config.train import AdversarialTable, NetworkTable, PrivacyTable, SandboxTable, ScreenTable, TrainTable
-from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable, WitnessTable, keys_table
+from casemate.config.train import (
+    AdversarialTable,
+    NetworkTable,
+    PrivacyTable,
+    SandboxTable,
+    ScreenTable,
+    TrainTable,
+)
+from casemate.config.trust import (
+    AuditTable,
+    KeysTable,
+    NoticeTable,
+    OutboxTable,
+    StoreTable,
+    WitnessTable,
+    keys_table,
+)
 from casemate.config.whole import Config
 
 __all__ = [

@@ -12,13 +12,22 @@ from casemate.config.table import Name, Share, Table, is_pattern
 class BehaviourTable(Table, frozen=True, kw_only=True):
     """What the model must do when one feature changes and the others stay."""
 
-    name: Annotated[str, Meta(description="What is expected, for reports.", min_length=1, max_length=200)]
+    name: Annotated[
+        str, Meta(description="What is expected, for reports.", min_length=1, max_length=200)
+    ]
     feature: Annotated[str, Meta(description="The feature to change.")]
     add: Annotated[float | None, Meta(description="Added to a number.")] = None
-    to: Annotated[list[str] | None, Meta(description="Categories that it is set to, one after the other.")] = None
+    to: Annotated[
+        list[str] | None, Meta(description="Categories that it is set to, one after the other.")
+    ] = None
     expect: Annotated[
         Literal["same", "up", "down"],
-        Meta(description="`same`: the label stays; `up`, `down`: the score of the positive class, or the quantity, does not fall, or rise."),
+        Meta(
+            description=(
+                "`same`: the label stays; `up`, `down`: the score of the positive class, or the"
+                " quantity, does not fall, or rise."
+            )
+        ),
     ] = "same"
     tolerate: Annotated[Share, Meta(description="Share of the rows that may break it.")] = 0.0
 
@@ -28,75 +37,190 @@ class AssessTable(Table, frozen=True, kw_only=True):
 
     slices: Annotated[
         list[str],
-        Meta(description="Columns to slice by; numbers with more than 20 values are cut at quartiles. Default: features with at most 20 values."),
+        Meta(
+            description=(
+                "Columns to slice by; numbers with more than 20 values are cut at quartiles."
+                " Default: features with at most 20 values."
+            )
+        ),
     ] = []
-    bootstrap: Annotated[int, Meta(description="Bootstrap resamples, where a figure has no interval in closed form.", ge=20, le=100_000)] = 300
-    attack_rows: Annotated[int, Meta(description="Hold-out rows to attack.", ge=10, le=100_000)] = 100
-    attack_steps: Annotated[int, Meta(description="Steps of the attacks.", ge=1, le=1000)] = 20
-    eps: Annotated[list[float], Meta(description="Attack sizes of the curve, in standard deviations of each feature.")] = msgspec.field(
-        default_factory=lambda: [0.05, 0.1, 0.2]
+    bootstrap: Annotated[
+        int,
+        Meta(
+            description="Bootstrap resamples, where a figure has no interval in closed form.",
+            ge=20,
+            le=100_000,
+        ),
+    ] = 300
+    attack_rows: Annotated[int, Meta(description="Hold-out rows to attack.", ge=10, le=100_000)] = (
+        100
     )
-    membership_rows: Annotated[int, Meta(description="Rows per side of the membership test.", ge=20)] = 5000
-    shadows: Annotated[int, Meta(description="Shadow models of the likelihood-ratio attack (LiRA); 0: none.", ge=0, le=1024)] = 16
-    shadow_rows: Annotated[int, Meta(description="Rows that each pair of shadow models shares out among members and others.", ge=40)] = 1000
+    attack_steps: Annotated[int, Meta(description="Steps of the attacks.", ge=1, le=1000)] = 20
+    eps: Annotated[
+        list[float],
+        Meta(description="Attack sizes of the curve, in standard deviations of each feature."),
+    ] = msgspec.field(default_factory=lambda: [0.05, 0.1, 0.2])
+    membership_rows: Annotated[
+        int, Meta(description="Rows per side of the membership test.", ge=20)
+    ] = 5000
+    shadows: Annotated[
+        int,
+        Meta(
+            description="Shadow models of the likelihood-ratio attack (LiRA); 0: none.",
+            ge=0,
+            le=1024,
+        ),
+    ] = 16
+    shadow_rows: Annotated[
+        int,
+        Meta(
+            description="Rows that each pair of shadow models shares out among members and others.",
+            ge=40,
+        ),
+    ] = 1000
     shadow_size: Annotated[
         int,
         Meta(
-            description="Up to so many training rows shadow models are trained on as many; above it on `shadow_rows`.",
+            description=(
+                "Up to so many training rows shadow models are trained on as many; above it on"
+                " `shadow_rows`."
+            ),
             ge=0,
         ),
     ] = 4000
-    attribute_rows: Annotated[int, Meta(description="Rows per side of the attribute inference test.", ge=20)] = 1000
-    importance: Annotated[bool, Meta(description="How much each feature matters, by permutation.")] = True
+    attribute_rows: Annotated[
+        int, Meta(description="Rows per side of the attribute inference test.", ge=20)
+    ] = 1000
+    importance: Annotated[
+        bool, Meta(description="How much each feature matters, by permutation.")
+    ] = True
     tables: Annotated[
         dict[Name, str],
-        Meta(description="Further labelled tables to measure on, such as a later year: name -> file. Gates name them: `later.roc_auc`."),
+        Meta(
+            description=(
+                "Further labelled tables to measure on, such as a later year: name -> file. Gates"
+                " name them: `later.roc_auc`."
+            )
+        ),
     ] = {}
-    behaviour: Annotated[list[BehaviourTable], Meta(description="What the model must do when a feature changes.")] = []
-    timeout: Annotated[float, Meta(description="Seconds after which the assessment is stopped; its gates are then inconclusive.", gt=0)] = 3600.0
+    behaviour: Annotated[
+        list[BehaviourTable], Meta(description="What the model must do when a feature changes.")
+    ] = []
+    timeout: Annotated[
+        float,
+        Meta(
+            description=(
+                "Seconds after which the assessment is stopped; its gates are then inconclusive."
+            ),
+            gt=0,
+        ),
+    ] = 3600.0
 
 
 class FeatureTable(Table, frozen=True, kw_only=True):
     """What an attacker can do to one feature."""
 
     change: Annotated[
-        Literal["any", "up", "down", "none"], Meta(description="`none`: cannot be changed at all, such as a birth date; `up`, `down`: one way only.")
+        Literal["any", "up", "down", "none"],
+        Meta(
+            description=(
+                "`none`: cannot be changed at all, such as a birth date; `up`, `down`: one way"
+                " only."
+            )
+        ),
     ] = "any"
     integer: Annotated[bool, Meta(description="Only whole numbers make sense.")] = False
-    budget: Annotated[Annotated[float, Meta(ge=0)] | None, Meta(description="Most that it can be moved, in its own unit, whatever eps allows.")] = (
-        None
-    )
-    to: Annotated[list[str] | None, Meta(description="Categories that an attacker can choose; a category without this stays.")] = None
+    budget: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="Most that it can be moved, in its own unit, whatever eps allows."),
+    ] = None
+    to: Annotated[
+        list[str] | None,
+        Meta(description="Categories that an attacker can choose; a category without this stays."),
+    ] = None
 
 
 class RobustnessTable(Table, frozen=True, kw_only=True):
     """What an evasion attacker can do."""
 
-    features: Annotated[dict[str, FeatureTable], Meta(description="Per feature (`px*` stands for all that match): change, integer, budget, to.")] = {}
+    features: Annotated[
+        dict[str, FeatureTable],
+        Meta(
+            description=(
+                "Per feature (`px*` stands for all that match): change, integer, budget, to."
+            )
+        ),
+    ] = {}
     unit: Annotated[
         Literal["deviation", "range"],
-        Meta(description="What eps 1 is: a standard deviation of each feature, or its pinned range (images)."),
+        Meta(
+            description=(
+                "What eps 1 is: a standard deviation of each feature, or its pinned range (images)."
+            )
+        ),
     ] = "deviation"
     tolerance: Annotated[
-        float, Meta(description="Regression: how far a prediction may lie from the truth, in deviations of the target, and count as right.", gt=0)
+        float,
+        Meta(
+            description=(
+                "Regression: how far a prediction may lie from the truth, in deviations of the"
+                " target, and count as right."
+            ),
+            gt=0,
+        ),
     ] = 1.0
     second_opinion: Annotated[
         Literal["none", "art"],
-        Meta(description="`art`: attacks of the Adversarial Robustness Toolbox run in the same box, and the worse figure counts (`casemate[art]`)."),
+        Meta(
+            description=(
+                "`art`: attacks of the Adversarial Robustness Toolbox run in the same box, and the"
+                " worse figure counts (`casemate[art]`)."
+            )
+        ),
     ] = "none"
-    decision_rows: Annotated[int, Meta(description="Rows of the attack that sees labels only (HopSkipJump); 0: none.", ge=0)] = 5
-    restarts: Annotated[int, Meta(description="Random starts of the gradient attack.", ge=1, le=100)] = 2
+    decision_rows: Annotated[
+        int,
+        Meta(description="Rows of the attack that sees labels only (HopSkipJump); 0: none.", ge=0),
+    ] = 5
+    restarts: Annotated[
+        int, Meta(description="Random starts of the gradient attack.", ge=1, le=100)
+    ] = 2
     certify_rows: Annotated[
-        int, Meta(description="Rows that smoothing certifies (exact bounds of linear models and trees cover every attacked row); 0: no bounds.", ge=0)
+        int,
+        Meta(
+            description=(
+                "Rows that smoothing certifies (exact bounds of linear models and trees cover every"
+                " attacked row); 0: no bounds."
+            ),
+            ge=0,
+        ),
     ] = 50
     smoothing: Annotated[
         float,
-        Meta(description="Standard deviation, in units of eps, of the noise of the smoothed model that certifies a general model; 0: none.", ge=0),
+        Meta(
+            description=(
+                "Standard deviation, in units of eps, of the noise of the smoothed model that"
+                " certifies a general model; 0: none."
+            ),
+            ge=0,
+        ),
     ] = 0.0
-    samples: Annotated[int, Meta(description="Noisy copies a row for certification by smoothing.", ge=100, le=100_000)] = 1000
+    samples: Annotated[
+        int,
+        Meta(description="Noisy copies a row for certification by smoothing.", ge=100, le=100_000),
+    ] = 1000
 
     def feature(self, name: str) -> FeatureTable:
-        """What an attacker can do to a feature: its own entry, else the first pattern that matches."""
+        """What an attacker can do to a feature: its own entry, else the first pattern that
+        matches.
+        """
         if name in self.features:
             return self.features[name]
-        return next((table for pattern, table in self.features.items() if is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern)), FeatureTable())
+        return next(
+            (
+                table
+                for pattern, table in self.features.items()
+                if is_pattern(pattern) and fnmatch.fnmatchcase(name, pattern)
+            ),
+            FeatureTable(),
+        )

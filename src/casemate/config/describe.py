@@ -10,18 +10,33 @@ from casemate.config.whole import Config
 
 
 def describe(table: type[Table], prefix: str = "") -> list[tuple[str, str, str, str, str]]:
-    """(table, option, type, default, meaning) of every option, for `config schema` and the reference."""
+    """(table, option, type, default, meaning) of every option, for `config schema` and the
+    reference.
+    """
     rows = []
     for field in msgspec.structs.fields(table):
         inner = _table_of(field.type)
         if inner is not None and table is Config:
             rows += describe(inner, field.encode_name + (".NAME" if field.name == "gates" else ""))
             continue
-        meaning = next((part.description for part in getattr(field.type, "__metadata__", ()) if part.description), "")
-        rows.append((prefix, field.encode_name, _type_name(field.type), _default_text(field), meaning))
+        meaning = next(
+            (
+                part.description
+                for part in getattr(field.type, "__metadata__", ())
+                if part.description
+            ),
+            "",
+        )
+        rows.append(
+            (prefix, field.encode_name, _type_name(field.type), _default_text(field), meaning)
+        )
         if inner is not None:
             single = _table_of(field.type) in get_args(field.type) or field.type is inner
-            rows += describe(inner, f"{prefix}.{field.encode_name}" + ("" if single else "[]" if _is_list(field.type) else ".NAME"))
+            rows += describe(
+                inner,
+                f"{prefix}.{field.encode_name}"
+                + ("" if single else "[]" if _is_list(field.type) else ".NAME"),
+            )
     return rows
 
 
@@ -51,4 +66,6 @@ def _default_text(field: Any) -> str:
     if field.required:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-    return "none" if value is None else "see below" if isinstance(value, Table) else json.dumps(value)
+    return (
+        "none" if value is None else "see below" if isinstance(value, Table) else json.dumps(value)
+    )

@@ -30,7 +30,9 @@ REGRESSION: dict[str, tuple[float, float | None]] = {
 WISHES = ("cost", "quadratic_kappa", "rank_error", "pinball_loss", "quantile_coverage")
 """Figures of quality that there are only where casemate.toml says what they go by."""
 QUALITY = CLASSIFICATION | REGRESSION
-"""Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess] tables`."""
+"""Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess]
+tables`.
+"""
 LESS_IS_BETTER = {
     "log_loss",
     "brier",
@@ -75,12 +77,20 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "influence": (-1.0, 1.0),
 }
 """Every figure that a gate may name, with its possible range."""
-OF_CLASSES = {*CLASSIFICATION, "certified_accuracy", "label_only_auc", "demographic_parity_difference", "equalized_odds_difference",
-              "inversion_correlation", "memorised_share", "epsilon", "minority_share"}  # fmt: skip
+OF_CLASSES = {
+    *CLASSIFICATION, "certified_accuracy", "label_only_auc", "demographic_parity_difference",
+    "equalized_odds_difference", "inversion_correlation", "memorised_share", "epsilon",
+    "minority_share",
+}  # fmt: skip
 """Figures that no regressor has."""
-ON_TRAINING_ROWS = {"membership_auc", "membership_tpr_at_1_fpr", "label_only_auc", "lira_auc", "lira_tpr_at_1_fpr", "attribute_advantage",
-                    "inversion_correlation", "memorised_share", "cv_gap", "nested_cv", "shift_auc", "rule_violations", "drift", "contamination",
-                    "leakage_auc", "minority_share", "suspicious_share", "influence"}  # fmt: skip
-"""Figures that training rows decide: private training may neither tell them nor refuse a model by them."""
+ON_TRAINING_ROWS = {
+    "membership_auc", "membership_tpr_at_1_fpr", "label_only_auc", "lira_auc", "lira_tpr_at_1_fpr",
+    "attribute_advantage", "inversion_correlation", "memorised_share", "cv_gap", "nested_cv",
+    "shift_auc", "rule_violations", "drift", "contamination", "leakage_auc", "minority_share",
+    "suspicious_share", "influence",
+}  # fmt: skip
+"""Figures that training rows decide: private training may neither tell them nor refuse a model by
+them.
+"""
 OF_QUANTITIES = {*REGRESSION, "mean_prediction_difference", "absolute_error_difference"}
 """Figures that no classifier has."""

@@ -17,12 +17,15 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
     """Read `path` and apply `table.key=value` overrides.
 
     Raises:
-        ConfigError: the file is absent, not TOML, or holds something unknown or impossible; every problem is named.
+        ConfigError: the file is absent, not TOML, or holds something unknown or impossible; every
+            problem is named.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError(f"no {FILE_NAME} in {path.parent}", hint="`casemate init` creates a project here") from error
+        raise ConfigError(
+            f"no {FILE_NAME} in {path.parent}", hint="`casemate init` creates a project here"
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text") from error
     return parse(text, overrides)
@@ -35,7 +38,9 @@ def parse(text: str, overrides: list[str] | None = None) -> Config:
         for override in overrides or []:
             _apply(tables, override)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{FILE_NAME} is not valid TOML: {error}", hint="correct that line") from error
+        raise ConfigError(
+            f"{FILE_NAME} is not valid TOML: {error}", hint="correct that line"
+        ) from error
     problems: list[str] = []
     values: dict[str, Any] = {}
     fields = {field.name: field for field in msgspec.structs.fields(Config)}
@@ -47,13 +52,19 @@ def parse(text: str, overrides: list[str] | None = None) -> Config:
             values[name] = msgspec.convert(value, fields[name].type)
         except msgspec.ValidationError as error:
             problems.append(f"[{name}] {explain(str(error), fields[name].type, value)}")
-    problems += [f"[{name}]: this table is missing" for name in ("project", "data", "train") if name not in tables]
+    problems += [
+        f"[{name}]: this table is missing"
+        for name in ("project", "data", "train")
+        if name not in tables
+    ]
     if not problems:
         config = Config(**values)
         problems = impossible(config)
         if not problems:
             return config
-    raise ConfigError(f"{FILE_NAME}: " + "; ".join(problems), hint="`casemate config schema` lists every option")
+    raise ConfigError(
+        f"{FILE_NAME}: " + "; ".join(problems), hint="`casemate config schema` lists every option"
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -62,16 +73,27 @@ def schema() -> dict[str, Any]:
 
 
 FIXED = (["release", "approvals"], ["release", "separate"], ["data", "subject"], ["data", "schema"])
-"""What `-s` may not set, beside `[access]`, classes and masks: whoever starts a run would give themselves rights, or take others' protection."""
+"""What `-s` may not set, beside `[access]`, classes and masks: whoever starts a run would give
+themselves rights, or take others' protection.
+"""
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     path = key.strip().split(".")
     if not separator or len(path) < 2:
-        raise ConfigError(f"-s {override!r} is not table.key=value", hint="for example -s train.folds=3")
-    if path[0] == "access" or path in FIXED or (path[:2] == ["data", "columns"] and (len(path) < 4 or path[-1] in ("mask", "class"))):
-        raise ConfigError(f"-s {override!r}: who may do or see what is said in {FILE_NAME} only", hint="edit the file, if you may")
+        raise ConfigError(
+            f"-s {override!r} is not table.key=value", hint="for example -s train.folds=3"
+        )
+    if (
+        path[0] == "access"
+        or path in FIXED
+        or (path[:2] == ["data", "columns"] and (len(path) < 4 or path[-1] in ("mask", "class")))
+    ):
+        raise ConfigError(
+            f"-s {override!r}: who may do or see what is said in {FILE_NAME} only",
+            hint="edit the file, if you may",
+        )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -80,5 +102,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
     for part in path[:-1]:
         place = place.setdefault(part, {})
         if not isinstance(place, dict):
-            raise ConfigError(f"-s {override!r}: {part} is not a table", hint="for example -s train.folds=3")
+            raise ConfigError(
+                f"-s {override!r}: {part} is not a table", hint="for example -s train.folds=3"
+            )
     place[path[-1]] = parsed

@@ -4,7 +4,16 @@ from typing import Any
 
 from casemate.config.access import impossible_access
 from casemate.config.data import impossible_data
-from casemate.config.figures import AT_EPS, CLASSIFICATION, FIGURES, OF_CLASSES, OF_QUANTITIES, ON_TRAINING_ROWS, QUALITY, REGRESSION
+from casemate.config.figures import (
+    AT_EPS,
+    CLASSIFICATION,
+    FIGURES,
+    OF_CLASSES,
+    OF_QUANTITIES,
+    ON_TRAINING_ROWS,
+    QUALITY,
+    REGRESSION,
+)
 from casemate.config.release import GateTable
 from casemate.config.train import ScreenTable, bad_space
 from casemate.config.trust import impossible_audit
@@ -21,7 +30,9 @@ def impossible(config: Config) -> list[str]:
         problems += bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
-    problems += impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
+    problems += (
+        impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
+    )
     return problems + impossible_audit(config.audit) + impossible_access(config.access)
 
 
@@ -33,9 +44,17 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     if figure not in known:
         return [f"[gates] unknown figure {name!r}{nearest(figure, known)}"]
     problems = []
-    wanting: dict[str, tuple[Any, str]] = {"cost": (config.train.costs, "what mistakes cost in [train] costs")}
-    wanting |= dict.fromkeys(("quadratic_kappa", "rank_error"), (config.data.ordinal, "the order of the classes in [data] ordinal"))
-    wanting |= dict.fromkeys(("pinball_loss", "quantile_coverage"), (config.train.quantile, "which quantile is predicted in [train] quantile"))
+    wanting: dict[str, tuple[Any, str]] = {
+        "cost": (config.train.costs, "what mistakes cost in [train] costs")
+    }
+    wanting |= dict.fromkeys(
+        ("quadratic_kappa", "rank_error"),
+        (config.data.ordinal, "the order of the classes in [data] ordinal"),
+    )
+    wanting |= dict.fromkeys(
+        ("pinball_loss", "quantile_coverage"),
+        (config.train.quantile, "which quantile is predicted in [train] quantile"),
+    )
     if figure in wanting and not wanting[figure][0]:
         problems.append(f"[gates] {name}: say {wanting[figure][1]}")
     foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
@@ -47,39 +66,59 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: give min, max or no_worse_than")
     if gate.min is not None and gate.max is not None and gate.min > gate.max:
         problems.append(f"[gates] {name}: min {gate.min} is above max {gate.max}, nothing can pass")
-    if (gate.min is not None and most is not None and gate.min > most) or (gate.max is not None and gate.max < least):
+    if (gate.min is not None and most is not None and gate.min > most) or (
+        gate.max is not None and gate.max < least
+    ):
         problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
     if gate.eps is not None and name not in AT_EPS:
         problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
     if gate.eps is None and name in AT_EPS:
         problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
-    if gate.no_worse_than and (dot or name not in QUALITY or name.startswith("worst_") or name == "quantile_coverage"):
-        problems.append(f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only")
+    if gate.no_worse_than and (
+        dot or name not in QUALITY or name.startswith("worst_") or name == "quantile_coverage"
+    ):
+        problems.append(
+            f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only"
+        )
     return problems
 
 
 def _impossible_training(config: Config) -> list[str]:
     problems = []
     if config.data.weight is not None and config.train.mode != "plain":
-        problems.append(f'[data] weight: {config.train.mode!r} training takes every row alike; leave weight out, or set [train] mode = "plain"')
+        problems.append(
+            f"[data] weight: {config.train.mode!r} training takes every row alike; leave weight"
+            ' out, or set [train] mode = "plain"'
+        )
     if config.privacy.budget_delta < config.privacy.delta:
         problems.append("[privacy] budget_delta is below delta: no training could ever be paid for")
     if config.train.mode == "private" and config.train.search:
         problems.append(
-            "[train] search: every candidate of a search spends privacy: delete the line that begins with `search =`; parameters are set in train.py"
+            "[train] search: every candidate of a search spends privacy: delete the line that"
+            " begins with `search =`; parameters are set in train.py"
         )
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
     if config.data.task == "regression" and config.train.mode != "plain":
-        problems.append(f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression")
+        problems.append(
+            f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression"
+        )
     if config.train.model is not None and config.train.mode != "plain":
-        problems.append(f"[train] model: an imported model is not trained here, so mode cannot be {config.train.mode!r}")
+        problems.append(
+            "[train] model: an imported model is not trained here, so mode cannot be"
+            f" {config.train.mode!r}"
+        )
     problems += _impossible_wishes(config)
     if config.train.classes and config.train.model is None:
-        problems.append("[train] classes: is for an imported model; classes of your own training are the table's")
+        problems.append(
+            "[train] classes: is for an imported model; classes of your own training are the"
+            " table's"
+        )
     for behaviour in config.assess.behaviour:
         if (behaviour.add is None) == (behaviour.to is None):
-            problems.append(f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)")
+            problems.append(
+                f"[[assess.behaviour]] {behaviour.name}: give add (a number) or to (categories)"
+            )
         if behaviour.expect != "same" and behaviour.add is None:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
     return problems
@@ -89,43 +128,75 @@ def _impossible_wishes(config: Config) -> list[str]:
     """Costs and monotone effects where nothing keeps them."""
     data, train, problems = config.data, config.train, []
     if train.costs and data.task == "regression":
-        problems.append("[train] costs: is for classes; of a quantity, weigh its errors by the estimator's loss")
+        problems.append(
+            "[train] costs: is for classes; of a quantity, weigh its errors by the estimator's loss"
+        )
     elif train.costs and len(train.costs) != 2:
-        problems.append(f"[train] costs: names {len(train.costs)} classes, it decides between two: say what a row of each costs when it is missed")
+        problems.append(
+            f"[train] costs: names {len(train.costs)} classes, it decides between two: say what a"
+            " row of each costs when it is missed"
+        )
     monotone = [name for name, column in data.columns.items() if column.monotone is not None]
     problems += [
-        f"[data.columns] {name}: monotone, and it is no feature" for name in monotone if name in data.no_features or data.column(name).use is False
+        f"[data.columns] {name}: monotone, and it is no feature"
+        for name in monotone
+        if name in data.no_features or data.column(name).use is False
     ]
     if train.quantile is not None and (data.task != "regression" or len(data.targets) > 1):
-        problems.append('[train] quantile: is of one quantity ([data] task = "regression" with one target)')
+        problems.append(
+            '[train] quantile: is of one quantity ([data] task = "regression" with one target)'
+        )
     if train.quantile is not None and train.metric not in (None, "neg_mean_pinball_loss"):
-        problems.append(f"[train] metric: {train.metric!r} does not judge a quantile; leave it out, the pinball loss chooses")
+        problems.append(
+            f"[train] metric: {train.metric!r} does not judge a quantile; leave it out, the pinball"
+            " loss chooses"
+        )
     if data.ordinal and train.mode == "private":
-        problems.append("[data] ordinal: private training takes classes in the order of [data.columns] categories")
-    wishes = [("[train] costs", bool(train.costs)), *((f"[data.columns] {name}: monotone", True) for name in monotone)]
+        problems.append(
+            "[data] ordinal: private training takes classes in the order of [data.columns]"
+            " categories"
+        )
+    wishes = [
+        ("[train] costs", bool(train.costs)),
+        *((f"[data.columns] {name}: monotone", True) for name in monotone),
+    ]
     if train.mode != "plain":
         problems += [f'{wish} needs [train] mode = "plain"' for wish, said in wishes if said]
     return problems
 
 
 def _impossible_private(config: Config) -> list[str]:
-    """What reads training rows before the noise, or tells something of them afterwards; each is refused before anything is spent."""
+    """What reads training rows before the noise, or tells something of them afterwards; each is
+    refused before anything is spent.
+    """
     if config.train.mode != "private":
         return []
     problems = []
     if config.train.split == "ordered":
-        problems.append('[train] split: where the newest share begins depends on how many rows there are; private training needs "random"')
-    if config.screen.quarantine == "exclude" or config.screen.exclude not in ([], ScreenTable().exclude):
         problems.append(
-            "[screen] quarantine, exclude: a row that is left out for what the others look like tells of them; private training reports only"
+            "[train] split: where the newest share begins depends on how many rows there are;"
+            ' private training needs "random"'
+        )
+    if config.screen.quarantine == "exclude" or config.screen.exclude not in (
+        [],
+        ScreenTable().exclude,
+    ):
+        problems.append(
+            "[screen] quarantine, exclude: a row that is left out for what the others look like"
+            " tells of them; private training reports only"
         )
     if config.serve.guard.unusual == "refuse":
-        problems.append('[serve.guard] unusual: a private model says nothing of what training rows are like; set "flag", limits are declared')
+        problems.append(
+            "[serve.guard] unusual: a private model says nothing of what training rows are like;"
+            ' set "flag", limits are declared'
+        )
     figures = sorted(name for name in config.gates if name in ON_TRAINING_ROWS)
     limit = f"epsilon = {{ max = {config.privacy.epsilon:g} }}"
     instead = "" if "epsilon" in config.gates else f", and write `{limit}` in its place"
     problems += [
-        f"[gates] {name}: training rows decide it, and private training tells nothing of them: delete that line{instead}" for name in figures
+        f"[gates] {name}: training rows decide it, and private training tells nothing of them:"
+        f" delete that line{instead}"
+        for name in figures
     ]
     if config.privacy.rows is not None and config.privacy.rows * (1 - config.train.test_share) < 1:
         problems.append("[privacy] rows: none is left to train on")

@@ -9,26 +9,57 @@ from casemate.config.table import Name, Table
 
 
 class GateTable(Table, frozen=True, kw_only=True):
-    """One limit on one measured figure: passed if its whole 95 % interval keeps it, refused if none of it does, else inconclusive."""
+    """One limit on one measured figure: passed if its whole 95 % interval keeps it, refused if none
+    of it does, else inconclusive.
+    """
 
     min: Annotated[float | None, Meta(description="Least value that passes.")] = None
     max: Annotated[float | None, Meta(description="Greatest value that passes.")] = None
-    eps: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Attack size, for `robust_accuracy` and `certified_accuracy` only.")] = None
+    eps: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Attack size, for `robust_accuracy` and `certified_accuracy` only."),
+    ] = None
     no_worse_than: Annotated[
         Literal["previous"] | None,
-        Meta(description="The model that passed last, measured on the same rows, which neither saw; quality figures only."),
+        Meta(
+            description=(
+                "The model that passed last, measured on the same rows, which neither saw; quality"
+                " figures only."
+            )
+        ),
     ] = None
-    margin: Annotated[float, Meta(description="How much worse than that one it may be.", ge=0)] = 0.01
+    margin: Annotated[float, Meta(description="How much worse than that one it may be.", ge=0)] = (
+        0.01
+    )
 
 
 class RunTable(Table, frozen=True, kw_only=True):
     """How a run behaves when something is away or takes too long."""
 
-    retries: Annotated[int, Meta(description="Further attempts at a stage when a back end was away for a moment.", ge=0, le=20)] = 2
-    backoff: Annotated[float, Meta(description="Seconds before the second attempt; doubled each time, with jitter.", ge=0, le=3600)] = 1.0
+    retries: Annotated[
+        int,
+        Meta(
+            description="Further attempts at a stage when a back end was away for a moment.",
+            ge=0,
+            le=20,
+        ),
+    ] = 2
+    backoff: Annotated[
+        float,
+        Meta(
+            description="Seconds before the second attempt; doubled each time, with jitter.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 1.0
     timeouts: Annotated[
         dict[Literal["data", "train", "assess", "release"], Annotated[float, Meta(gt=0)]],
-        Meta(description="Seconds a stage may take, such as `{ data = 600 }`; the run then ends as failed. Default: no limit."),
+        Meta(
+            description=(
+                "Seconds a stage may take, such as `{ data = 600 }`; the run then ends as failed."
+                " Default: no limit."
+            )
+        ),
     ] = {}
 
 
@@ -36,9 +67,22 @@ class ReleaseTable(Table, frozen=True, kw_only=True):
     """What a signed model is for."""
 
     stage: Annotated[
-        Name, Meta(description="The stage that a passed model is signed for, such as `staging`; a policy may say who signs for which.")
+        Name,
+        Meta(
+            description=(
+                "The stage that a passed model is signed for, such as `staging`; a policy may say"
+                " who signs for which."
+            )
+        ),
     ] = "production"
-    approvals: Annotated[int, Meta(description="People who must approve a model before it is served or exported.", ge=0, le=10)] = 0
+    approvals: Annotated[
+        int,
+        Meta(
+            description="People who must approve a model before it is served or exported.",
+            ge=0,
+            le=10,
+        ),
+    ] = 0
     separate: Annotated[
         list[Literal["trainer", "steward"]],
         Meta(description="Who may not approve: who ran the training, who sealed the data."),
@@ -48,8 +92,24 @@ class ReleaseTable(Table, frozen=True, kw_only=True):
 class RetentionTable(Table, frozen=True, kw_only=True):
     """What `casemate gc` must leave."""
 
-    keep_days: Annotated[int, Meta(description="Days that an ended run stays, with its evidence and what only it refers to.", ge=1)] = 90
-    keep_runs: Annotated[int, Meta(description="So many of the newest ended runs stay however old they are.", ge=1)] = 10
+    keep_days: Annotated[
+        int,
+        Meta(
+            description=(
+                "Days that an ended run stays, with its evidence and what only it refers to."
+            ),
+            ge=1,
+        ),
+    ] = 90
+    keep_runs: Annotated[
+        int, Meta(description="So many of the newest ended runs stay however old they are.", ge=1)
+    ] = 10
     hold: Annotated[
-        list[str], Meta(description="Legal hold: ids of runs, and names of models and data sets with or without `@VERSION`, that stay in any case.")
+        list[str],
+        Meta(
+            description=(
+                "Legal hold: ids of runs, and names of models and data sets with or without"
+                " `@VERSION`, that stay in any case."
+            )
+        ),
     ] = []

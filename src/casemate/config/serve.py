@@ -9,44 +9,104 @@ from casemate.config.table import Count, Digits, Name, Reaction, Table
 
 
 class GuardTable(Table, frozen=True, kw_only=True):
-    """What happens to rows that are not like the training data; what is flagged is answered, counted and recorded."""
+    """What happens to rows that are not like the training data; what is flagged is answered,
+    counted and recorded.
+    """
 
-    outside: Annotated[Reaction, Meta(description="A number beyond `min` or `max` of the pinned schema.")] = "flag"
-    unknown: Annotated[Reaction, Meta(description="A category that the pinned schema does not list.")] = "refuse"
-    unusual: Annotated[Reaction, Meta(description="A row farther from the training rows than all but one in a thousand of them.")] = "flag"
+    outside: Annotated[
+        Reaction, Meta(description="A number beyond `min` or `max` of the pinned schema.")
+    ] = "flag"
+    unknown: Annotated[
+        Reaction, Meta(description="A category that the pinned schema does not list.")
+    ] = "refuse"
+    unusual: Annotated[
+        Reaction,
+        Meta(
+            description=(
+                "A row farther from the training rows than all but one in a thousand of them."
+            )
+        ),
+    ] = "flag"
 
 
 class OutputsTable(Table, frozen=True, kw_only=True):
-    """How much of an answer callers see; policy may show them less: who may only `model:infer-label` sees the class.
+    """How much of an answer callers see; policy may show them less: who may only
+    `model:infer-label` sees the class.
 
-    Who may only `model:infer-aggregate` is told how many rows of the request get which class, with noise.
+    Who may only `model:infer-aggregate` is told how many rows of the request get which class, with
+    noise.
     """
 
     show: Annotated[
         Literal["all", "top", "label", "aggregate"],
-        Meta(description="All probabilities, those of the likeliest classes, the class alone, or noisy counts of a request's classes."),
+        Meta(
+            description=(
+                "All probabilities, those of the likeliest classes, the class alone, or noisy"
+                " counts of a request's classes."
+            )
+        ),
     ] = "all"
     top: Annotated[int, Meta(description="How many classes `top` shows.", ge=1)] = 3
-    digits: Annotated[Digits | None, Meta(description="Decimal places of probabilities; default: as computed.")] = None
+    digits: Annotated[
+        Digits | None, Meta(description="Decimal places of probabilities; default: as computed.")
+    ] = None
 
 
 class AggregateTable(Table, frozen=True, kw_only=True):
-    """Noisy counts for callers who are told no more; see `[serve.outputs]`. Needs `casemate[private]`."""
+    """Noisy counts for callers who are told no more; see `[serve.outputs]`. Needs
+    `casemate[private]`.
+    """
 
-    epsilon: Annotated[float, Meta(description="Of one request: how well it hides what the model says of any one of its rows.", gt=0, le=100)] = 0.5
-    budget: Annotated[float, Meta(description="Epsilon of all requests of one caller to one model, for ever.", gt=0)] = 8.0
-    rows: Annotated[int, Meta(description="Least rows of a request, all of them different.", ge=2)] = 20
+    epsilon: Annotated[
+        float,
+        Meta(
+            description=(
+                "Of one request: how well it hides what the model says of any one of its rows."
+            ),
+            gt=0,
+            le=100,
+        ),
+    ] = 0.5
+    budget: Annotated[
+        float,
+        Meta(description="Epsilon of all requests of one caller to one model, for ever.", gt=0),
+    ] = 8.0
+    rows: Annotated[
+        int, Meta(description="Least rows of a request, all of them different.", ge=2)
+    ] = 20
 
 
 class LimitsTable(Table, frozen=True, kw_only=True):
-    """What each caller may use of a model; kept in the catalogue, so a restart or another gateway forgives nothing."""
+    """What each caller may use of a model; kept in the catalogue, so a restart or another gateway
+    forgives nothing.
+    """
 
-    requests_per_minute: Annotated[Count | None, Meta(description="Per caller; a token may be narrower.")] = None
-    concurrent: Annotated[int, Meta(description="Requests of one caller that are being answered at the same time.", ge=1)] = 256
-    rows: Annotated[Count | None, Meta(description="Rows that a caller may ask a model about within `days`; to copy one takes more.")] = None
+    requests_per_minute: Annotated[
+        Count | None, Meta(description="Per caller; a token may be narrower.")
+    ] = None
+    concurrent: Annotated[
+        int,
+        Meta(description="Requests of one caller that are being answered at the same time.", ge=1),
+    ] = 256
+    rows: Annotated[
+        Count | None,
+        Meta(
+            description=(
+                "Rows that a caller may ask a model about within `days`; to copy one takes more."
+            )
+        ),
+    ] = None
     days: Annotated[int, Meta(description="Length of that window.", ge=1, le=366)] = 30
     probing: Annotated[
-        float, Meta(description="A caller with more than this share of rows that look like probing becomes a finding (`model-probing`).", gt=0, le=1)
+        float,
+        Meta(
+            description=(
+                "A caller with more than this share of rows that look like probing becomes a"
+                " finding (`model-probing`)."
+            ),
+            gt=0,
+            le=1,
+        ),
     ] = 0.5
 
 
@@ -54,9 +114,29 @@ class CanaryTable(Table, frozen=True, kw_only=True):
     """When a canary is rolled back by itself."""
 
     errors: Annotated[float, Meta(description="Share of failed answers.", ge=0, le=1)] = 0.01
-    refusals: Annotated[float, Meta(description="Share of rows that guards refuse, beyond that of the live version.", ge=0, le=1)] = 0.05
-    latency: Annotated[float, Meta(description="Mean time of its answers, as a multiple of the live version's.", ge=1)] = 3.0
-    drift: Annotated[float, Meta(description="Largest difference in the share of any class, beyond chance, from the live version.", ge=0, le=1)] = 0.1
+    refusals: Annotated[
+        float,
+        Meta(
+            description="Share of rows that guards refuse, beyond that of the live version.",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.05
+    latency: Annotated[
+        float,
+        Meta(description="Mean time of its answers, as a multiple of the live version's.", ge=1),
+    ] = 3.0
+    drift: Annotated[
+        float,
+        Meta(
+            description=(
+                "Largest difference in the share of any class, beyond chance, from the live"
+                " version."
+            ),
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
     requests: Annotated[int, Meta(description="Answers before it is judged.", ge=10)] = 50
 
 
@@ -66,60 +146,169 @@ class ServeTable(Table, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="TCP port.", ge=0, le=65535)] = 8443
     grpc_port: Annotated[
-        Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="TCP port of the same protocol over gRPC; needs `casemate[grpc]`.")
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        Meta(description="TCP port of the same protocol over gRPC; needs `casemate[grpc]`."),
     ] = None
-    names: Annotated[list[str], Meta(description="DNS names and addresses in the server certificate.")] = msgspec.field(
-        default_factory=lambda: ["localhost", "127.0.0.1"]
-    )
+    names: Annotated[
+        list[str], Meta(description="DNS names and addresses in the server certificate.")
+    ] = msgspec.field(default_factory=lambda: ["localhost", "127.0.0.1"])
     models: Annotated[
         dict[Name, str],
-        Meta(description="Per name that callers use, `NAME` (what was promoted, or the newest) or `NAME@VERSION`; default: the project's."),
+        Meta(
+            description=(
+                "Per name that callers use, `NAME` (what was promoted, or the newest) or"
+                " `NAME@VERSION`; default: the project's."
+            )
+        ),
     ] = {}
-    stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = "production"
+    stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = (
+        "production"
+    )
     client_certificates: Annotated[
-        Literal["none", "require"], Meta(description="`require`: only clients with a valid certificate of the project's own authority may connect.")
+        Literal["none", "require"],
+        Meta(
+            description=(
+                "`require`: only clients with a valid certificate of the project's own authority"
+                " may connect."
+            )
+        ),
     ] = "none"
     max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
     extra: Annotated[
         Literal["ignore", "refuse"],
-        Meta(description="Inputs that the model does not take, identifiers among them: `ignore` neither uses nor keeps them."),
+        Meta(
+            description=(
+                "Inputs that the model does not take, identifiers among them: `ignore` neither uses"
+                " nor keeps them."
+            )
+        ),
     ] = "ignore"
     tls: Annotated[
         Literal["own", "proxy"],
-        Meta(description="`proxy`: plain HTTP, for a TLS proxy or a platform in front that nobody can go around."),
+        Meta(
+            description=(
+                "`proxy`: plain HTTP, for a TLS proxy or a platform in front that nobody can go"
+                " around."
+            )
+        ),
     ] = "own"
     platform: Annotated[
         Literal["none", "sagemaker"],
-        Meta(description="`sagemaker`: also its contract, as `casemate serve --sagemaker` sets it; see docs/how-to/serve.md."),
+        Meta(
+            description=(
+                "`sagemaker`: also its contract, as `casemate serve --sagemaker` sets it; see"
+                " docs/how-to/serve.md."
+            )
+        ),
     ] = "none"
     workers: Annotated[int, Meta(description="Processes that share the port.", ge=1, le=64)] = 1
     audit: Annotated[
         Literal["durable", "batched"],
-        Meta(description="`durable`: an answer leaves when its record is on disk; `batched`: records follow within 0.2 s, which a crash can lose."),
+        Meta(
+            description=(
+                "`durable`: an answer leaves when its record is on disk; `batched`: records follow"
+                " within 0.2 s, which a crash can lose."
+            )
+        ),
     ] = "durable"
-    inputs: Annotated[Literal["digest", "sealed"], Meta(description="What is kept of the rows that were asked about.")] = "digest"
-    keep_days: Annotated[int, Meta(description="Days that records of predictions are kept.", ge=1)] = 400
+    inputs: Annotated[
+        Literal["digest", "sealed"],
+        Meta(description="What is kept of the rows that were asked about."),
+    ] = "digest"
+    keep_days: Annotated[
+        int, Meta(description="Days that records of predictions are kept.", ge=1)
+    ] = 400
     inputs_days: Annotated[int, Meta(description="Days that sealed rows are kept.", ge=1)] = 30
-    deadline: Annotated[float, Meta(description="Seconds after which an answer is not given any more.", gt=0)] = 10.0
-    max_waiting: Annotated[int, Meta(description="Requests that a worker holds at once; what comes on top is told to come again.", ge=1)] = 1000
+    deadline: Annotated[
+        float, Meta(description="Seconds after which an answer is not given any more.", gt=0)
+    ] = 10.0
+    max_waiting: Annotated[
+        int,
+        Meta(
+            description=(
+                "Requests that a worker holds at once; what comes on top is told to come again."
+            ),
+            ge=1,
+        ),
+    ] = 1000
     stuck: Annotated[
-        float, Meta(description="Seconds, beyond ten times what it usually takes, after which a model or a stopped worker stands still.", ge=0.5)
+        float,
+        Meta(
+            description=(
+                "Seconds, beyond ten times what it usually takes, after which a model or a stopped"
+                " worker stands still."
+            ),
+            ge=0.5,
+        ),
     ] = 5.0
-    keep_alive: Annotated[float, Meta(description="Seconds that a caller's connection may be idle.", ge=1)] = 75.0
-    max_connections: Annotated[int, Meta(description="Callers' connections to a worker; fewer where it may not open so many files.", ge=1)] = 12_000
+    keep_alive: Annotated[
+        float, Meta(description="Seconds that a caller's connection may be idle.", ge=1)
+    ] = 75.0
+    max_connections: Annotated[
+        int,
+        Meta(
+            description=(
+                "Callers' connections to a worker; fewer where it may not open so many files."
+            ),
+            ge=1,
+        ),
+    ] = 12_000
     strangers: Annotated[
-        int, Meta(description="Connections to a worker on which nobody has shown yet who it is; they have room of their own.", ge=1)
+        int,
+        Meta(
+            description=(
+                "Connections to a worker on which nobody has shown yet who it is; they have room of"
+                " their own."
+            ),
+            ge=1,
+        ),
     ] = 1000
     strangers_per_address: Annotated[
-        int, Meta(description='How many of these one address may have (IPv6: one network of 64 bits); with tls = "proxy" as many as all.', ge=1)
+        int,
+        Meta(
+            description=(
+                "How many of these one address may have (IPv6: one network of 64 bits); with tls ="
+                ' "proxy" as many as all.'
+            ),
+            ge=1,
+        ),
     ] = 200
-    verify_minutes: Annotated[float, Meta(description="How often served models are verified again.", gt=0)] = 10.0
-    request_log: Annotated[str, Meta(description="File that takes one line of JSON a request, without rows and answers; `-`: standard output.")] = ""
-    traces: Annotated[str, Meta(description="URL of an OpenTelemetry collector (OTLP over HTTP, `…/v1/traces`); needs `casemate[traces]`.")] = ""
-    traces_share: Annotated[float, Meta(description="Share of the requests that are traced, of those whose caller did not decide.", ge=0, le=1)] = 1.0
+    verify_minutes: Annotated[
+        float, Meta(description="How often served models are verified again.", gt=0)
+    ] = 10.0
+    request_log: Annotated[
+        str,
+        Meta(
+            description=(
+                "File that takes one line of JSON a request, without rows and answers; `-`:"
+                " standard output."
+            )
+        ),
+    ] = ""
+    traces: Annotated[
+        str,
+        Meta(
+            description=(
+                "URL of an OpenTelemetry collector (OTLP over HTTP, `…/v1/traces`); needs"
+                " `casemate[traces]`."
+            )
+        ),
+    ] = ""
+    traces_share: Annotated[
+        float,
+        Meta(
+            description=(
+                "Share of the requests that are traced, of those whose caller did not decide."
+            ),
+            ge=0,
+            le=1,
+        ),
+    ] = 1.0
     guard: Annotated[GuardTable, Meta(description="How inputs are guarded.")] = GuardTable()
     outputs: Annotated[OutputsTable, Meta(description="What callers are told.")] = OutputsTable()
-    aggregates: Annotated[AggregateTable, Meta(description="What noisy counts give away.")] = AggregateTable()
+    aggregates: Annotated[AggregateTable, Meta(description="What noisy counts give away.")] = (
+        AggregateTable()
+    )
     limits: Annotated[LimitsTable, Meta(description="What callers may use.")] = LimitsTable()
     canary: Annotated[CanaryTable, Meta(description="When a canary is taken back.")] = CanaryTable()

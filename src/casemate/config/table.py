@@ -13,7 +13,9 @@ Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
 Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
 Part = Literal["year", "month", "weekday", "hour", "days", "words"]
 Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
-DetectorId = Literal["duplicate", "flood", "outlier", "neighbours", "label-noise", "trigger", "spectral"]
+DetectorId = Literal[
+    "duplicate", "flood", "outlier", "neighbours", "label-noise", "trigger", "spectral"
+]
 """What a row of the quarantine is there for."""
 Event = Literal[
     "run:passed",

@@ -1,1 +1,3 @@
-"""The ground floor: errors, the vocabulary, digests, files, signatures, the store, the sandbox and the step engine."""
+"""The ground floor: errors, the vocabulary, digests, files, signatures, the store, the sandbox and
+the step engine.
+"""

@@ -1,6 +1,8 @@
-"""What a skops archive may be, seen before anything in it is unpacked: a few hundred kilobytes can unpack to gigabytes.
+"""What a skops archive may be, seen before anything in it is unpacked: a few hundred kilobytes can
+unpack to gigabytes.
 
-Every limit is far beyond what scikit-learn's own estimators need; what is beyond it is refused by name.
+Every limit is far beyond what scikit-learn's own estimators need; what is beyond it is refused by
+name.
 """
 
 import io
@@ -13,9 +15,13 @@ from casemate.core.errors import VerificationError
 
 SCHEMA = "schema.json"
 MAX_UNPACKED = 4 * 2**30
-"""Bytes of all members together: a forest of 1000 deep trees on a million rows has about one gigabyte."""
+"""Bytes of all members together: a forest of 1000 deep trees on a million rows has about one
+gigabyte.
+"""
 ALWAYS_FINE = 256 * 2**20
-"""Up to so many unpacked bytes nobody asks how well they were packed: arrays of zeros pack a thousandfold."""
+"""Up to so many unpacked bytes nobody asks how well they were packed: arrays of zeros pack a
+thousandfold.
+"""
 MAX_RATIO = 100
 """Beyond that, unpacked bytes per packed byte; sound models have 2 to 30."""
 MAX_SCHEMA = 64 * 2**20
@@ -41,21 +47,39 @@ def check(content: bytes) -> None:
             _within(unpacked, len(content))
             if SCHEMA in archive.namelist():
                 _check_depth(json.loads(archive.read(SCHEMA)))
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise VerificationError(f"the model file is not a skops archive: {type(error).__name__}") from error
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise VerificationError(
+            f"the model file is not a skops archive: {type(error).__name__}"
+        ) from error
 
 
 def _members(archive: zipfile.ZipFile, packed: int) -> int:
-    """Bytes that the members say they unpack to (Python's reader takes no more than that out of each)."""
+    """Bytes that the members say they unpack to (Python's reader takes no more than that out of
+    each).
+    """
     items = archive.infolist()
     if len(items) > MOST_MEMBERS:
-        raise VerificationError(f"the model file has {len(items)} members, {MOST_MEMBERS} are allowed", hint=_HINT)
+        raise VerificationError(
+            f"the model file has {len(items)} members, {MOST_MEMBERS} are allowed", hint=_HINT
+        )
     if len({item.filename for item in items}) != len(items):
         raise VerificationError("the model file has two members of one name")
     if any(item.flag_bits & 1 or item.compress_type not in METHODS for item in items):
-        raise VerificationError("the model file has a member that is encrypted or packed in an unusual way")
+        raise VerificationError(
+            "the model file has a member that is encrypted or packed in an unusual way"
+        )
     if any(item.filename == SCHEMA and item.file_size > MAX_SCHEMA for item in items):
-        raise VerificationError(f"the model file's listing unpacks to more than {MAX_SCHEMA} bytes", hint=_HINT)
+        raise VerificationError(
+            f"the model file's listing unpacks to more than {MAX_SCHEMA} bytes", hint=_HINT
+        )
     unpacked = sum(item.file_size for item in items)
     _within(unpacked, packed)
     return unpacked
@@ -63,7 +87,9 @@ def _members(archive: zipfile.ZipFile, packed: int) -> int:
 
 def _within(unpacked: int, packed: int) -> None:
     if unpacked > MAX_UNPACKED or (unpacked > ALWAYS_FINE and unpacked > MAX_RATIO * packed):
-        raise VerificationError(f"the model file unpacks to more than it may: {packed} bytes to {unpacked}", hint=_HINT)
+        raise VerificationError(
+            f"the model file unpacks to more than it may: {packed} bytes to {unpacked}", hint=_HINT
+        )
 
 
 def _check_depth(schema: Any) -> None:
@@ -71,5 +97,12 @@ def _check_depth(schema: Any) -> None:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise VerificationError(f"the model file nests deeper than {MAX_DEPTH} levels", hint=_HINT)
-        level = [part for node in level for part in (node.values() if isinstance(node, dict) else node) if isinstance(part, dict | list)]
+            raise VerificationError(
+                f"the model file nests deeper than {MAX_DEPTH} levels", hint=_HINT
+            )
+        level = [
+            part
+            for node in level
+            for part in (node.values() if isinstance(node, dict) else node)
+            if isinstance(part, dict | list)
+        ]

@@ -1,8 +1,9 @@
 """The step engine: a run's finished steps are kept, its next start goes on behind the last one.
 
-A step computes its record; then one transaction, fenced by the run's lease, renames its evidence folder into place and
-holds the record, the audit entry, the outbox rows and whatever else belongs to it. A kill before that transaction leaves
-nothing that counts; after it the step is never done again. A new run takes over steps whose inputs are unchanged.
+A step computes its record; then one transaction, fenced by the run's lease, renames its evidence
+folder into place and holds the record, the audit entry, the outbox rows and whatever else belongs
+to it. A kill before that transaction leaves nothing that counts; after it the step is never done
+again. A new run takes over steps whose inputs are unchanged.
 """
 
 import contextlib
@@ -20,7 +21,16 @@ import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
-from casemate.core.errors import BackendError, BusyError, ConfigError, Error, LeaseLost, RunCancelled, TransientError, VerificationError
+from casemate.core.errors import (
+    BackendError,
+    BusyError,
+    ConfigError,
+    Error,
+    LeaseLost,
+    RunCancelled,
+    TransientError,
+    VerificationError,
+)
 from casemate.core.files import DRAFT, fsync_folder, fsync_tree, make_folder
 from casemate.core.lease import RUNS, Lease, expired, new_owner, owner_state, place_of
 from casemate.core.store import METADATA, Store, decode, explained
@@ -53,7 +63,15 @@ T = TypeVar("T", bound=Record)
 class Journal(Protocol):
     """Where the engine's actions are recorded; the audit log is one."""
 
-    def append(self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> int:
+    def append(
+        self,
+        tx: sa.Connection,
+        principal: str,
+        action: str,
+        resource: str,
+        outcome: str,
+        detail: dict[str, Any],
+    ) -> int:
         """Append within the transaction."""
 
     def publish(self) -> None:
@@ -124,10 +142,18 @@ class RetryPolicy:
 
 
 class Engine:
-    """Begins, resumes, takes over and cancels runs. Several may go on at once, in several processes."""
+    """Begins, resumes, takes over and cancels runs. Several may go on at once, in several
+    processes.
+    """
 
     def __init__(
-        self, store: Store, journal: Journal, clock: Clock, folder: Path, notices: Notices | None = None, retry_policy: RetryPolicy | None = None
+        self,
+        store: Store,
+        journal: Journal,
+        clock: Clock,
+        folder: Path,
+        notices: Notices | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         self.store = store
         self.journal = journal
@@ -136,23 +162,34 @@ class Engine:
         self.notices = notices
         self.retry_policy = retry_policy or RetryPolicy()
 
-    def begin(self, inputs: dict[str, str], principal: str, start: str | None = None, key: str | None = None) -> "Run":
-        """The run to work on: the unfinished one with these inputs, one whose work is all done already, or a new one.
+    def begin(
+        self,
+        inputs: dict[str, str],
+        principal: str,
+        start: str | None = None,
+        key: str | None = None,
+    ) -> "Run":
+        """The run to work on: the unfinished one with these inputs, one whose work is all done
+        already, or a new one.
 
         Args:
             inputs: per stage, the digest of what decides its result beside the stages before it.
             principal: who acts.
-            start: first stage to do anew even if nothing changed; a finished run must have the earlier ones.
+            start: first stage to do anew even if nothing changed; a finished run must have the
+                earlier ones.
             key: idempotency key; however often it is used, there is one run.
 
         Raises:
             BusyError: another living process works on this run.
-            ConfigError: the key belongs to other inputs, or there is no finished run to take the stages before `start` from.
+            ConfigError: the key belongs to other inputs, or there is no finished run to take the
+                stages before `start` from.
         """
         chain = _chain(inputs)
-        # Between reading and writing another process may begin, end or take over the same run; then everything is looked at again.
+        # Between reading and writing another process may begin, end or take over the same run; then
+        # everything is looked at again.
         while True:
-            with self.store.reading() as tx:  # most starts with a key that was used before need no write
+            # most starts with a key that was used before need no write
+            with self.store.reading() as tx:
                 row = self._existing(tx, chain, start, key)
             if row is not None and row.state in ENDED:
                 return Run(self, row.id, chain, principal, ended=row.state)
@@ -168,9 +205,13 @@ class Engine:
                 state = owner_state(row)
                 if state == "dead":
                     return self._take(tx, row, chain, principal)
-            # Who is stopped, or on another machine, cannot be asked: only a lease that nobody renews tells (docs/adr/0007).
+            # Who is stopped, or on another machine, cannot be asked: only a lease that nobody
+            # renews tells (docs/adr/0007).
             if state == "alive" or not expired(self.store, row.id):
-                raise BusyError(f"another process works on run {row.id}: {_where(row)}", hint="wait until it is done; `casemate runs` shows it")
+                raise BusyError(
+                    f"another process works on run {row.id}: {_where(row)}",
+                    hint="wait until it is done; `casemate runs` shows it",
+                )
             with self.store.transaction() as tx:
                 # It may have beaten once more while its lease was watched.
                 if self._row(tx, row.id) == row:
@@ -181,43 +222,88 @@ class Engine:
         return tx.execute(sa.select(RUNS).where(RUNS.c.id == run)).first()
 
     @staticmethod
-    def _existing(tx: sa.Connection, chain: dict[str, str], start: str | None, key: str | None) -> sa.Row[tuple[Any, ...]] | None:
+    def _existing(
+        tx: sa.Connection, chain: dict[str, str], start: str | None, key: str | None
+    ) -> sa.Row[tuple[Any, ...]] | None:
         whole = chain[STAGES[-1]]
         if key is not None:
             row = tx.execute(sa.select(RUNS).where(RUNS.c.key == key)).first()
             if row is not None and row.inputs != whole:
-                raise ConfigError(f"the key {key!r} was used for run {row.id} with other inputs", hint="use a new key, or restore the inputs")
+                raise ConfigError(
+                    f"the key {key!r} was used for run {row.id} with other inputs",
+                    hint="use a new key, or restore the inputs",
+                )
             if row is not None and row.state not in {"running", *ENDED}:
-                raise ConfigError(f"the run {row.id} of key {key!r} is {row.state}", hint="use a new key")
+                raise ConfigError(
+                    f"the run {row.id} of key {key!r} is {row.state}", hint="use a new key"
+                )
             return row
-        query = sa.select(RUNS).where(RUNS.c.state == "running", RUNS.c.inputs == whole, RUNS.c.key.is_(None)).order_by(RUNS.c.started.desc())
+        query = (
+            sa.select(RUNS)
+            .where(RUNS.c.state == "running", RUNS.c.inputs == whole, RUNS.c.key.is_(None))
+            .order_by(RUNS.c.started.desc())
+        )
         return next((row for row in tx.execute(query) if start is None or row.start == start), None)
 
     def _create(
-        self, tx: sa.Connection, chain: dict[str, str], principal: str, start: str | None, key: str | None, kept: dict[str, tuple[str, bytes]]
+        self,
+        tx: sa.Connection,
+        chain: dict[str, str],
+        principal: str,
+        start: str | None,
+        key: str | None,
+        kept: dict[str, tuple[str, bytes]],
     ) -> "Run":
         now = self.clock.now()
         identifier, own = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", new_owner()
-        row = {"id": identifier, "inputs": chain[STAGES[-1]], "principal": principal, "state": "running", "started": now.isoformat()}
+        row = {
+            "id": identifier,
+            "inputs": chain[STAGES[-1]],
+            "principal": principal,
+            "state": "running",
+            "started": now.isoformat(),
+        }
         tx.execute(RUNS.insert().values(**row, **own, key=key, start=start, token=1))
-        return Run(self, identifier, chain, principal, Lease(self.store, identifier, str(own["owner"]), 1), kept=kept)
+        return Run(
+            self,
+            identifier,
+            chain,
+            principal,
+            Lease(self.store, identifier, str(own["owner"]), 1),
+            kept=kept,
+        )
 
-    def _take(self, tx: sa.Connection, row: sa.Row[tuple[Any, ...]], chain: dict[str, str], principal: str) -> "Run":
+    def _take(
+        self, tx: sa.Connection, row: sa.Row[tuple[Any, ...]], chain: dict[str, str], principal: str
+    ) -> "Run":
         own, token = new_owner(), row.token + 1
         tx.execute(RUNS.update().where(RUNS.c.id == row.id).values(**own, token=token))
         lease = Lease(self.store, row.id, str(own["owner"]), token)
-        return Run(self, row.id, chain, principal, lease, kept=self._kept(tx, chain, row.start), resumed=True)
+        return Run(
+            self,
+            row.id,
+            chain,
+            principal,
+            lease,
+            kept=self._kept(tx, chain, row.start),
+            resumed=True,
+        )
 
-    def _kept(self, tx: sa.Connection, chain: dict[str, str], start: str | None) -> dict[str, tuple[str, bytes]]:
+    def _kept(
+        self, tx: sa.Connection, chain: dict[str, str], start: str | None
+    ) -> dict[str, tuple[str, bytes]]:
         """Stages that need no work, from the first on: name -> (run they come from, record)."""
         kept: dict[str, tuple[str, bytes]] = {}
         for name in STAGES[: STAGES.index(start)] if start else STAGES:
-            # A failed run's earlier stages are as good as any; its release is not, because a verdict belongs to a run that ended.
+            # A failed run's earlier stages are as good as any; its release is not, because a
+            # verdict belongs to a run that ended.
             states = ENDED if name == STAGES[-1] else (*ENDED, "failed", "abandoned", "cancelled")
             query = (
                 sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest)
                 .join(RUNS, RUNS.c.id == STEPS.c.run)
-                .where(STEPS.c.name == name, STEPS.c.inputs == chain[name], RUNS.c.state.in_(states))
+                .where(
+                    STEPS.c.name == name, STEPS.c.inputs == chain[name], RUNS.c.state.in_(states)
+                )
                 .order_by(STEPS.c.finished.desc())
             )
             row = tx.execute(query).first()
@@ -232,11 +318,17 @@ class Engine:
         return kept
 
     def _cannot_start(self, tx: sa.Connection, start: str, missing: str) -> ConfigError:
-        latest = tx.execute(sa.select(RUNS.c.id).where(RUNS.c.state.in_(ENDED)).order_by(RUNS.c.started.desc())).scalar()
+        latest = tx.execute(
+            sa.select(RUNS.c.id).where(RUNS.c.state.in_(ENDED)).order_by(RUNS.c.started.desc())
+        ).scalar()
         if latest is None:
-            return ConfigError(f"--from {start}: no finished run to take the earlier stages from", hint="run without --from first")
+            return ConfigError(
+                f"--from {start}: no finished run to take the earlier stages from",
+                hint="run without --from first",
+            )
         return ConfigError(
-            f"--from {start}: what decides the {missing} stage has changed since run {latest}", hint=f"run with --from {missing}, or without"
+            f"--from {start}: what decides the {missing} stage has changed since run {latest}",
+            hint=f"run with --from {missing}, or without",
         )
 
     def cancel(self, run: str, principal: str) -> None:
@@ -250,35 +342,72 @@ class Engine:
             if row is None:
                 raise ConfigError(f"no run called {run!r}", hint="`casemate runs` lists them")
             if row.state != "running":
-                raise ConfigError(f"run {run} is over: {row.state}", hint="only an unfinished run can be cancelled")
-            tx.execute(RUNS.update().where(RUNS.c.id == run).values(state="cancelled", ended=self.clock.now().isoformat()))
-            # In the same transaction, so that no run is cancelled without an entry, nor the other way round.
+                raise ConfigError(
+                    f"run {run} is over: {row.state}",
+                    hint="only an unfinished run can be cancelled",
+                )
+            tx.execute(
+                RUNS.update()
+                .where(RUNS.c.id == run)
+                .values(state="cancelled", ended=self.clock.now().isoformat())
+            )
+            # In the same transaction, so that no run is cancelled without an entry, nor the other
+            # way round.
             self.journal.append(tx, principal, "run:cancel", f'Run::"{run}"', "done", {})
         self.journal.publish()
 
     def newest_step(self, step: str, kind: type[T]) -> T | None:
         """The record of the newest finished step of this name in any run."""
-        query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == step).order_by(STEPS.c.finished.desc())
+        query = (
+            sa.select(STEPS.c.record, STEPS.c.digest)
+            .where(STEPS.c.name == step)
+            .order_by(STEPS.c.finished.desc())
+        )
         with self.store.reading() as tx:
             row = tx.execute(query).first()
         return None if row is None else decode(row.record, kind, row.digest)
 
     def find(self, step: str, kind: type[T], wanted: Callable[[T], bool]) -> T | None:
         """The oldest record of finished steps of this name that `wanted` accepts."""
-        query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == step).order_by(STEPS.c.finished)
+        query = (
+            sa.select(STEPS.c.record, STEPS.c.digest)
+            .where(STEPS.c.name == step)
+            .order_by(STEPS.c.finished)
+        )
         with self.store.reading() as tx:
-            return next((record for row in tx.execute(query) if wanted(record := decode(row.record, kind, row.digest))), None)
+            return next(
+                (
+                    record
+                    for row in tx.execute(query)
+                    if wanted(record := decode(row.record, kind, row.digest))
+                ),
+                None,
+            )
 
     def runs(self) -> list[RunRow]:
-        """Every run with its finished steps, newest first; one whose process is gone is `interrupted`."""
+        """Every run with its finished steps, newest first; one whose process is gone is
+        `interrupted`.
+        """
         with self.store.reading() as tx:
             rows = tx.execute(sa.select(RUNS).order_by(RUNS.c.started.desc())).all()
             return [self._told(tx, row) for row in rows]
 
     @staticmethod
     def _told(tx: sa.Connection, row: sa.Row[tuple[Any, ...]]) -> RunRow:
-        columns = (STEPS.c.name, STEPS.c.seconds, STEPS.c.attempts, STEPS.c.origin, STEPS.c.finished, STEPS.c.digest, STEPS.c.principal)
-        steps = tx.execute(sa.select(*columns).where(STEPS.c.run == row.id).order_by(STEPS.c.finished)).mappings().all()
+        columns = (
+            STEPS.c.name,
+            STEPS.c.seconds,
+            STEPS.c.attempts,
+            STEPS.c.origin,
+            STEPS.c.finished,
+            STEPS.c.digest,
+            STEPS.c.principal,
+        )
+        steps = (
+            tx.execute(sa.select(*columns).where(STEPS.c.run == row.id).order_by(STEPS.c.finished))
+            .mappings()
+            .all()
+        )
         unfinished = row.state == "running"
         return RunRow(
             id=row.id,
@@ -291,7 +420,10 @@ class Engine:
             where=_where(row) if unfinished else msgspec.UNSET,
             steps={step["name"]: step["seconds"] for step in steps},
             # steps of former versions do not say who did them: whoever started the run
-            finished=[FinishedStep(**(dict(step) | {"principal": step["principal"] or row.principal})) for step in steps],
+            finished=[
+                FinishedStep(**(dict(step) | {"principal": step["principal"] or row.principal}))
+                for step in steps
+            ],
         )
 
     def record(self, run: str, step: str, kind: type[T]) -> T | None:
@@ -304,14 +436,18 @@ class Engine:
         return self._finished(run, step) is not None
 
     def _finished(self, run: str, step: str) -> Any:
-        query = sa.select(STEPS.c.record, STEPS.c.digest).where(STEPS.c.run == run, STEPS.c.name == step)
+        query = sa.select(STEPS.c.record, STEPS.c.digest).where(
+            STEPS.c.run == run, STEPS.c.name == step
+        )
         with self.store.reading() as tx:
             self.store.row_digests.require(tx, STEPS, (run,))
             return tx.execute(query, execution_options=CHECKED).first()
 
 
 def _chain(inputs: dict[str, str]) -> dict[str, str]:
-    """Per stage, the digest of everything that decides its result: its own inputs and those of all stages before it."""
+    """Per stage, the digest of everything that decides its result: its own inputs and those of all
+    stages before it.
+    """
     chain, before = {}, ""
     for name in STAGES:
         before = chain[name] = sha256(msgspec.json.encode([before, inputs[name]]))
@@ -330,7 +466,9 @@ def _where(row: sa.Row[tuple[Any, ...]]) -> str:
 
 
 class Run:
-    """One run that this process owns, or one that has ended; a refused input leaves no row behind."""
+    """One run that this process owns, or one that has ended; a refused input leaves no row
+    behind.
+    """
 
     def __init__(
         self,
@@ -348,10 +486,13 @@ class Run:
         self.id = identifier
         self.chain = chain
         self.principal = principal
-        self.kept = {name: found for name, found in (kept or {}).items() if name != STAGES[-1]}  # a run releases by itself
+        # a run releases by itself
+        self.kept = {name: found for name, found in (kept or {}).items() if name != STAGES[-1]}
         self.resumed = resumed
         self.ended = ended
-        """`passed`, `refused` (an idempotency key was used again), `unchanged` (everything is as in this run), or empty."""
+        """`passed`, `refused` (an idempotency key was used again), `unchanged` (everything is as in
+        this run), or empty.
+        """
         self.folder = engine.folder / identifier
         self._lease = lease
 
@@ -359,7 +500,9 @@ class Run:
     def lease(self) -> Lease:
         """The right to write."""
         if self._lease is None:
-            raise LeaseLost(f"run {self.id} has ended", hint="`casemate run --fresh` begins a new one")
+            raise LeaseLost(
+                f"run {self.id} has ended", hint="`casemate run --fresh` begins a new one"
+            )
         return self._lease
 
     def __enter__(self) -> Self:
@@ -367,8 +510,12 @@ class Run:
             self._lease.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        """Give the lease back; what failed is recorded, what was interrupted or met an absent back end stays resumable."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: object
+    ) -> None:
+        """Give the lease back; what failed is recorded, what was interrupted or met an absent back
+        end stays resumable.
+        """
         if self._lease is None:
             return
         self._lease.stop()
@@ -378,7 +525,8 @@ class Run:
         if isinstance(error, Error) and not isinstance(error, BackendError | RunCancelled):
             self.finish("failed", error)
         elif error is not None and not isinstance(error, BackendError | RunCancelled):
-            self._release()  # not after a fault of disk or database: such a store is not written again
+            # not after a fault of disk or database: such a store is not written again
+            self._release()
         if error is why and why is not None and kind is KeyboardInterrupt:
             raise why from None
 
@@ -403,12 +551,14 @@ class Run:
         pictures: Callable[[T], dict[str, bytes]] | None = None,
         commit: Callable[[sa.Connection, T], None] | None = None,
     ) -> T:
-        """The record of step `name`: the finished one, one taken over from an earlier run, or `work()` made durable.
+        """The record of step `name`: the finished one, one taken over from an earlier run, or
+        `work()` made durable.
 
         Args:
             name: one of `STAGES`.
             kind: the record's type.
-            work: computes the record; artifacts it stores are content-addressed, so doing it twice is harmless.
+            work: computes the record; artifacts it stores are content-addressed, so doing it twice
+                is harmless.
             pictures: further evidence files for the record.
             commit: rows that belong into the step's transaction.
 
@@ -450,7 +600,8 @@ class Run:
         seconds = time.monotonic() - began
         with self.engine.store.transaction() as tx:
             self.lease.require(tx)
-            self._rename_evidence(name, draft)  # inside: a process that lost its lease must not replace the owner's
+            # inside: a process that lost its lease must not replace the owner's
+            self._rename_evidence(name, draft)
             self._open(tx)
             content = msgspec.json.encode(record, order="deterministic")
             tx.execute(
@@ -470,7 +621,9 @@ class Run:
             if commit:
                 commit(tx, record)
             detail = {"evidence": digests} | ({"kept_from": origin} if origin else {})
-            self.engine.journal.append(tx, self.principal, f"run:{name}", f'Run::"{self.id}"', "done", detail)
+            self.engine.journal.append(
+                tx, self.principal, f"run:{name}", f'Run::"{self.id}"', "done", detail
+            )
         self.engine.journal.publish()
         return record
 
@@ -479,15 +632,32 @@ class Run:
         return name in self.kept or self.engine.finished(self.id, name)
 
     def _open(self, tx: sa.Connection) -> None:
-        """With the first finished step the run enters the log, and unfinished ones whose process is gone leave the field."""
+        """With the first finished step the run enters the log, and unfinished ones whose process is
+        gone leave the field.
+        """
         if self._begun(tx):
             return
         engine, now = self.engine, self.engine.clock.now().isoformat()
-        older = tx.execute(sa.select(RUNS).where(RUNS.c.state == "running", RUNS.c.id != self.id, RUNS.c.key.is_(None))).all()
+        older = tx.execute(
+            sa.select(RUNS).where(
+                RUNS.c.state == "running", RUNS.c.id != self.id, RUNS.c.key.is_(None)
+            )
+        ).all()
         for other in [row for row in older if owner_state(row) == "dead"]:
-            tx.execute(RUNS.update().where(RUNS.c.id == other.id).values(state="abandoned", ended=now))
-            engine.journal.append(tx, self.principal, "run:abandon", f'Run::"{other.id}"', "done", {"by": self.id})
-        engine.journal.append(tx, self.principal, "run:start", f'Run::"{self.id}"', "done", {"inputs": self.chain[STAGES[-1]]})
+            tx.execute(
+                RUNS.update().where(RUNS.c.id == other.id).values(state="abandoned", ended=now)
+            )
+            engine.journal.append(
+                tx, self.principal, "run:abandon", f'Run::"{other.id}"', "done", {"by": self.id}
+            )
+        engine.journal.append(
+            tx,
+            self.principal,
+            "run:start",
+            f'Run::"{self.id}"',
+            "done",
+            {"inputs": self.chain[STAGES[-1]]},
+        )
 
     def _folder_of(self, name: str) -> Path:
         return self.folder / f"{STAGES.index(name) + 1}-{name}"
@@ -516,7 +686,8 @@ class Run:
             )
 
     def finish(self, state: str, error: Error | None = None) -> None:
-        """End the run as `passed`, `refused` or `failed`; a run that never finished a step leaves no trace.
+        """End the run as `passed`, `refused` or `failed`; a run that never finished a step leaves
+        no trace.
 
         Raises:
             LeaseLost: another process took it over.
@@ -526,15 +697,24 @@ class Run:
         text = None if error is None else f"{error.code}: {error.message}"[:2000]
         detail: dict[str, Any] = {} if text is None else {"error": text}
         if error is not None and error.findings:
-            detail["findings"] = [f"{finding.id} ({finding.severity}): {finding.message}" for finding in error.findings[:MAX_TOLD]]
+            detail["findings"] = [
+                f"{finding.id} ({finding.severity}): {finding.message}"
+                for finding in error.findings[:MAX_TOLD]
+            ]
         with self.engine.store.transaction() as tx:
             self.lease.lost = None if self.lease.lost is error else self.lease.lost
             self.lease.require(tx)
             if not self._begun(tx):
                 tx.execute(RUNS.delete().where(RUNS.c.id == self.id))
                 return
-            tx.execute(RUNS.update().where(RUNS.c.id == self.id).values(state=state, ended=now, error=text, owner="", place=""))
-            self.engine.journal.append(tx, self.principal, "run:end", f'Run::"{self.id}"', state, detail)
+            tx.execute(
+                RUNS.update()
+                .where(RUNS.c.id == self.id)
+                .values(state=state, ended=now, error=text, owner="", place="")
+            )
+            self.engine.journal.append(
+                tx, self.principal, "run:end", f'Run::"{self.id}"', state, detail
+            )
             if self.engine.notices is not None:
                 told = {"run": self.id, "state": state, "principal": self.principal, **detail}
                 self.engine.notices.enqueue(tx, f"run:{state}", f"{self.id}/end", told)

@@ -1,7 +1,7 @@
 """Every fault that casemate can raise, grouped by who must act.
 
-A verdict or a finding is a value, never an exception. Faults are caught in two places only: the command line's
-`main` and the HTTP edge. Each class fixes the exit code and the HTTP status once.
+A verdict or a finding is a value, never an exception. Faults are caught in two places only: the
+command line's `main` and the HTTP edge. Each class fixes the exit code and the HTTP status once.
 
 >>> from casemate.core.errors import ConfigError
 >>> error = ConfigError("[data] has no 'target'", hint="add target = \"COLUMN\"")
@@ -68,8 +68,17 @@ class TrainingError(Error):
     exit_code = 1
     who = "the author of the training code"
 
-    def __init__(self, message: str, *, hint: str = "", findings: Sequence["Finding"] = (), plain: str = "the training code failed") -> None:
-        """Message, hint and findings may quote the data that the code saw; `plain` may be told to everybody."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        findings: Sequence["Finding"] = (),
+        plain: str = "the training code failed",
+    ) -> None:
+        """Message, hint and findings may quote the data that the code saw; `plain` may be told to
+        everybody.
+        """
         super().__init__(message, hint=hint, findings=findings)
         self.plain = plain
         self.words: tuple[str, str] | None = None
@@ -124,13 +133,17 @@ class HistoryError(VerificationError):
 
 
 class UnexplainedRow(VerificationError):
-    """A row of the catalogue gives or takes rights, and the audit log does not explain it: somebody else than casemate wrote it."""
+    """A row of the catalogue gives or takes rights, and the audit log does not explain it: somebody
+    else than casemate wrote it.
+    """
 
     code = "CM-ROWS"
 
 
 class CompromisedSigner(VerificationError):
-    """The signature holds, but its keys were in other hands since a time that it is not proven to be older than."""
+    """The signature holds, but its keys were in other hands since a time that it is not proven to
+    be older than.
+    """
 
     code = "CM-COMPROMISED"
 
@@ -151,7 +164,9 @@ class BackendError(Error):
 
 
 class TransientError(BackendError):
-    """A back end was away for a moment, or two runs wanted the same thing: the same step may be tried again."""
+    """A back end was away for a moment, or two runs wanted the same thing: the same step may be
+    tried again.
+    """
 
     code = "CM-RETRY"
 
@@ -164,7 +179,9 @@ class BusyError(BackendError):
 
 
 class LeaseLost(BackendError):
-    """This process was away for longer than its lease; another one owns the run now, and nothing of this one counts."""
+    """This process was away for longer than its lease; another one owns the run now, and nothing of
+    this one counts.
+    """
 
     code = "CM-LEASE"
     who = "nobody: the other process goes on"
@@ -202,7 +219,9 @@ class SandboxError(BackendError):
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """What is wrong with a row of a request: no value of it, and no limit, because limits are learnt from people."""
+    """What is wrong with a row of a request: no value of it, and no limit, because limits are
+    learnt from people.
+    """
 
     row: int
     """Its number in the request, from 0."""
@@ -233,9 +252,17 @@ def from_os_error(error: OSError) -> Error:
     """Turn an operating-system fault that reached the edge into one that says who must act."""
     where = f": {error.filename}" if error.filename else ""
     if error.errno in FULL:
-        return BackendError(f"the disk is full{where}", hint="free some space and run the same command again; it resumes by itself")
+        return BackendError(
+            f"the disk is full{where}",
+            hint="free some space and run the same command again; it resumes by itself",
+        )
     if isinstance(error, PermissionError):
-        return BackendError(f"this user may not read or write{where}", hint="run as the project's owner or correct the permissions")
+        return BackendError(
+            f"this user may not read or write{where}",
+            hint="run as the project's owner or correct the permissions",
+        )
     if isinstance(error, FileNotFoundError):
         return ConfigError(f"no such file or folder{where}", hint="check the path")
-    return BackendError(f"the operating system refused: {error.strerror or error}{where}", hint="see the system log")
+    return BackendError(
+        f"the operating system refused: {error.strerror or error}{where}", hint="see the system log"
+    )

@@ -1,4 +1,5 @@
-"""Which extra of the package brings which module: `casemate verify` needs none, every other verb one or two.
+"""Which extra of the package brings which module: `casemate verify` needs none, every other verb
+one or two.
 
 The names stand in pyproject.toml; a test compares both lists with what the code imports.
 """
@@ -37,7 +38,9 @@ EXTRAS = {
     "serve": ["httptools", "prometheus_client", "uvicorn", "uvloop"],
     "plots": ["matplotlib"],
 }
-"""Extra -> the modules that are imported from it. Smaller extras are asked for where they are used."""
+"""Extra -> the modules that are imported from it. Smaller extras are asked for where they
+are used.
+"""
 
 
 def needed(what: str, error: ModuleNotFoundError) -> ConfigError:
@@ -48,11 +51,14 @@ def needed(what: str, error: ModuleNotFoundError) -> ConfigError:
         error: as Python raised it.
 
     Raises:
-        ModuleNotFoundError: `error` itself, when no extra brings the module: then nobody's installation is to blame.
+        ModuleNotFoundError: `error` itself, when no extra brings the module: then nobody's
+            installation is to blame.
     """
     module = (error.name or "").partition(".")[0]
     extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
     if extra is None:
         raise error
     command = f"pip install 'casemate[{extra}]'"
-    return ConfigError(f"{what} needs casemate[{extra}]: {command}", hint=f"this Python has no module {module!r}")
+    return ConfigError(
+        f"{what} needs casemate[{extra}]: {command}", hint=f"this Python has no module {module!r}"
+    )

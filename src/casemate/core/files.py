@@ -1,6 +1,7 @@
 """Files that are either whole or absent: temp file, fsync, rename, fsync of the folder.
 
-An fsync that fails is never retried: after EIO the kernel may have dropped the pages, so the process must stop.
+An fsync that fails is never retried: after EIO the kernel may have dropped the pages, so the
+process must stop.
 """
 
 import contextlib
@@ -44,13 +45,16 @@ def make_folder(folder: Path, mode: int = 0o700) -> Path:
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write `content` so that `path` holds all of it or what it held before, also after power loss."""
+    """Write `content` so that `path` holds all of it or what it held before, also after
+    power loss.
+    """
     with writing(path, mode) as file:
         file.write(content)
 
 
 def write_nameless(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write the new file `path` through one without a name: what is killed leaves all of it there or nothing anywhere.
+    """Write the new file `path` through one without a name: what is killed leaves all of it there
+    or nothing anywhere.
 
     Raises:
         FileExistsError: there is such a file. OSError: the file system knows no nameless files.
@@ -61,7 +65,9 @@ def write_nameless(path: Path, content: bytes, mode: int = 0o600) -> None:
         file.flush()
         os.fsync(descriptor)
         table = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
-        try:  # only with a folder's descriptor does Python call linkat(2), which follows the link to the nameless file
+        # only with a folder's descriptor does Python call linkat(2), which follows the link to the
+        # nameless file
+        try:
             os.link(str(descriptor), path, src_dir_fd=table, follow_symlinks=True)
         finally:
             os.close(table)
@@ -70,7 +76,9 @@ def write_nameless(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path`, whole and durable, when the block ends without an exception."""
+    """A file that takes the place of `path`, whole and durable, when the block ends without an
+    exception.
+    """
     with drafting(path.parent, mode) as draft:
         yield draft.file
         draft.commit(path)
@@ -109,7 +117,8 @@ def drafting(folder: Path, mode: int = 0o600) -> Iterator[Draft]:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Let two files or folders of one file system swap their names, atomically and durably (renameat2(2), RENAME_EXCHANGE).
+    """Let two files or folders of one file system swap their names, atomically and durably
+    (renameat2(2), RENAME_EXCHANGE).
 
     Raises:
         OSError: the kernel or the file system cannot.
@@ -136,7 +145,9 @@ def fsync_tree(folder: Path) -> None:
 
 @contextlib.contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A private folder that is gone afterwards; what a kill leaves is removed by `clear_scratch`."""
+    """A private folder that is gone afterwards; what a kill leaves is removed by
+    `clear_scratch`.
+    """
     make_folder(parent)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
     try:
@@ -146,7 +157,9 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that foreign code may have filled: without recursion, however deep it is, links not followed."""
+    """Remove a folder that foreign code may have filled: without recursion, however deep it is,
+    links not followed.
+    """
     todo: list[str] = [str(folder)]
     emptied: list[str] = []
     while todo:
@@ -173,7 +186,9 @@ def remove_tree(folder: Path) -> None:
 
 
 def _regain(folder: str) -> None:
-    """Give the owner the rights to a folder that foreign code may have taken away; never through a link."""
+    """Give the owner the rights to a folder that foreign code may have taken away; never through a
+    link.
+    """
     if not hasattr(os, "O_PATH"):
         return
     with contextlib.suppress(OSError):
@@ -190,7 +205,9 @@ def clear_scratch(parent: Path) -> None:
 
 
 def clear_drafts(folder: Path) -> None:
-    """Remove the unfinished files and folders that killed processes left below `folder`; same condition."""
+    """Remove the unfinished files and folders that killed processes left below `folder`; same
+    condition.
+    """
     for path in list(folder.rglob(DRAFT + "*")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -200,7 +217,9 @@ def clear_drafts(folder: Path) -> None:
 
 @contextlib.contextmanager
 def shared_lock(path: Path, alone: Callable[[], None]) -> Iterator[None]:
-    """Hold `path` together with others; when nobody else does, call `alone` first. The kernel releases what dies."""
+    """Hold `path` together with others; when nobody else does, call `alone` first. The kernel
+    releases what dies.
+    """
     make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -227,7 +246,8 @@ def alone(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BusyError(
-                f"{what} cannot be done while a run, a backup or the like goes on in this project", hint="wait until it has ended"
+                f"{what} cannot be done while a run, a backup or the like goes on in this project",
+                hint="wait until it has ended",
             ) from error
         yield
     finally:

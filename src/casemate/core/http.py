@@ -11,22 +11,40 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def is_private(url: str) -> bool:
-    """Whether nobody on the way can read a request to `url`: https, or http that does not leave this machine."""
+    """Whether nobody on the way can read a request to `url`: https, or http that does not leave
+    this machine.
+    """
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 
 
-def post(url: str, body: bytes, headers: dict[str, str], timeout: float, ca: Path | None = None) -> tuple[int, bytes]:
+def post(
+    url: str, body: bytes, headers: dict[str, str], timeout: float, ca: Path | None = None
+) -> tuple[int, bytes]:
     """Status and body of the answer to a POST; see `send`."""
     return send("POST", url, body, headers, timeout, MAX_ANSWER, ca)
 
 
-def get(url: str, headers: dict[str, str], timeout: float, most: int = MAX_ANSWER, ca: Path | None = None) -> tuple[int, bytes]:
+def get(
+    url: str,
+    headers: dict[str, str],
+    timeout: float,
+    most: int = MAX_ANSWER,
+    ca: Path | None = None,
+) -> tuple[int, bytes]:
     """Status and body of the answer to a GET; see `send`."""
     return send("GET", url, None, headers, timeout, most, ca)
 
 
-def send(method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: float, most: int, ca: Path | None) -> tuple[int, bytes]:
+def send(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    timeout: float,
+    most: int,
+    ca: Path | None,
+) -> tuple[int, bytes]:
     """Status and body of the answer, whatever the status is.
 
     Args:
@@ -56,9 +74,13 @@ def send(method: str, url: str, body: bytes | None, headers: dict[str, str], tim
     handlers: list[Any] = [NoRedirect, urllib.request.ProxyHandler({})]
     if ca is not None:
         try:
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca))))
+            handlers.append(
+                urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(ca)))
+            )
         except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(f"{ca} holds no certificates", hint="the PEM file of the server's authority") from error
+            raise ConfigError(
+                f"{ca} holds no certificates", hint="the PEM file of the server's authority"
+            ) from error
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
             return int(answer.status), answer.read(most)
@@ -66,4 +88,7 @@ def send(method: str, url: str, body: bytes | None, headers: dict[str, str], tim
         with error:
             return error.code, error.read(most)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise TransientError(f"{request.host} was not reached: {error}", hint="see that it runs and that its certificate is valid") from error
+        raise TransientError(
+            f"{request.host} was not reached: {error}",
+            hint="see that it runs and that its certificate is valid",
+        ) from error

@@ -1,10 +1,12 @@
 """Who works on a run: a lease with a heartbeat and a fencing token, without comparing clocks.
 
-The owner adds one to `beat` every `BEAT_SECONDS`. Whoever wants the run watches that number: if it stands still for
-`PATIENCE` looks, one a second, the owner is gone. No wall clock takes part, and no single leap of any clock can expire
-a lease. On the owner's own machine the kernel knows sooner: a process that is no more holds nothing.
+The owner adds one to `beat` every `BEAT_SECONDS`. Whoever wants the run watches that number: if it
+stands still for `PATIENCE` looks, one a second, the owner is gone. No wall clock takes part, and no
+single leap of any clock can expire a lease. On the owner's own machine the kernel knows sooner: a
+process that is no more holds nothing.
 
-Every write of the owner carries (owner, token) in its UPDATE's WHERE, so that one which slept past its lease writes nothing.
+Every write of the owner carries (owner, token) in its UPDATE's WHERE, so that one which slept past
+its lease writes nothing.
 """
 
 import os
@@ -79,7 +81,9 @@ class Place(Record, frozen=True, kw_only=True):
         return cls(host=platform.node(), boot=boot, namespace=namespace, pid=os.getpid(), born=born)
 
     def state(self) -> Literal["alive", "stopped", "dead", "unknown"]:
-        """What the kernel of this machine knows about the process; `unknown` when it lives elsewhere."""
+        """What the kernel of this machine knows about the process; `unknown` when it lives
+        elsewhere.
+        """
         here = Place.here()
         if not here.boot or (self.boot, self.namespace) != (here.boot, here.namespace):
             return "unknown"
@@ -94,13 +98,22 @@ class Place(Record, frozen=True, kw_only=True):
 
 def _stat(pid: int) -> tuple[str, str]:
     """(state, start time) of a process, from /proc/PID/stat (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    fields = (
+        Path(f"/proc/{pid}/stat")
+        .read_text(encoding="utf-8", errors="replace")
+        .rpartition(")")[2]
+        .split()
+    )
     return fields[0], fields[19]
 
 
 def new_owner() -> dict[str, str | int]:
     """Columns of a run that this process begins or takes over."""
-    return {"owner": secrets.token_hex(8), "place": msgspec.json.encode(Place.here()).decode(), "beat": 0}
+    return {
+        "owner": secrets.token_hex(8),
+        "place": msgspec.json.encode(Place.here()).decode(),
+        "beat": 0,
+    }
 
 
 def place_of(row: sa.Row[tuple[object, ...]]) -> Place | None:
@@ -124,7 +137,9 @@ def owner_state(row: sa.Row[tuple[object, ...]]) -> Literal["alive", "stopped", 
 
 
 def expired(store: Store, run: str) -> bool:
-    """Watch a run's heartbeat until it moves (False) or has stood still for `PATIENCE` looks (True)."""
+    """Watch a run's heartbeat until it moves (False) or has stood still for `PATIENCE` looks
+    (True).
+    """
     seen = _pulse(store, run)
     for _ in range(PATIENCE):
         time.sleep(1.0)
@@ -136,12 +151,16 @@ def expired(store: Store, run: str) -> bool:
 
 def _pulse(store: Store, run: str) -> tuple[object, ...] | None:
     with store.reading() as tx:
-        row = tx.execute(sa.select(RUNS.c.owner, RUNS.c.token, RUNS.c.beat, RUNS.c.state).where(RUNS.c.id == run)).first()
+        row = tx.execute(
+            sa.select(RUNS.c.owner, RUNS.c.token, RUNS.c.beat, RUNS.c.state).where(RUNS.c.id == run)
+        ).first()
     return None if row is None else tuple(row)
 
 
 class Lease:
-    """The right to write to one run; a thread keeps it alive and watches for cancellation and the stage's deadline."""
+    """The right to write to one run; a thread keeps it alive and watches for cancellation and the
+    stage's deadline.
+    """
 
     def __init__(self, store: Store, run: str, owner: str, token: int) -> None:
         self.store = store
@@ -160,7 +179,8 @@ class Lease:
     def start(self) -> None:
         """Begin to beat, in a thread of its own, so that others see that this process lives."""
         _held.add(self.owner)
-        if self._ignored:  # as in the background of a script: still nobody's Ctrl-C, but the end of the lease
+        # as in the background of a script: still nobody's Ctrl-C, but the end of the lease
+        if self._ignored:
             signal.signal(signal.SIGINT, self._interrupted)
         self._thread.start()
 
@@ -201,21 +221,40 @@ class Lease:
         return RUNS.c.id == self.run, RUNS.c.owner == self.owner, RUNS.c.token == self.token
 
     def _touch(self, tx: sa.Connection) -> bool:
-        return tx.execute(RUNS.update().where(*self.mine, RUNS.c.state == "running").values(beat=RUNS.c.beat + 1)).rowcount == 1
+        return (
+            tx.execute(
+                RUNS.update()
+                .where(*self.mine, RUNS.c.state == "running")
+                .values(beat=RUNS.c.beat + 1)
+            ).rowcount
+            == 1
+        )
 
     def _why(self, tx: sa.Connection) -> Error:
         state = tx.execute(sa.select(RUNS.c.state).where(RUNS.c.id == self.run)).scalar()
         if state == "cancelled":
             return RunCancelled(
-                f"run {self.run} was cancelled", hint="`casemate audit show --action run:cancel` says by whom; `casemate run` starts anew"
+                f"run {self.run} was cancelled",
+                hint=(
+                    "`casemate audit show --action run:cancel` says by whom; `casemate run` starts"
+                    " anew"
+                ),
             )
-        return LeaseLost(f"another process took run {self.run} over while this one stood still", hint="`casemate runs` shows how it goes on")
+        return LeaseLost(
+            f"another process took run {self.run} over while this one stood still",
+            hint="`casemate runs` shows how it goes on",
+        )
 
     def _beat(self) -> None:
         beaten = time.monotonic()
         while not self._stop.wait(TICK_SECONDS):
             if self._deadline is not None and time.monotonic() >= self._deadline:
-                self._give_up(StageTimeout(f"the {self._stage} stage took longer than allowed", hint="raise [run] timeouts in casemate.toml"))
+                self._give_up(
+                    StageTimeout(
+                        f"the {self._stage} stage took longer than allowed",
+                        hint="raise [run] timeouts in casemate.toml",
+                    )
+                )
                 return
             if time.monotonic() - beaten < BEAT_SECONDS:
                 continue
@@ -233,4 +272,5 @@ class Lease:
         self.lost = why
         with self._guard:
             if self._interrupts and not self._stop.is_set():
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # ends a system call that waits, too
+                # ends a system call that waits, too
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

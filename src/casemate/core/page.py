@@ -57,21 +57,37 @@ class Section:
 
 def page(title: str, lead: str, sections: list[Section]) -> bytes:
     """The report as UTF-8 HTML; all text is escaped."""
-    return _environment().get_template("report.html.jinja").render(title=title, lead=lead, sections=sections, marks=MARKS).encode()
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(title=title, lead=lead, sections=sections, marks=MARKS)
+        .encode()
+    )
 
 
 def fragment(title: str, sections: list[Section]) -> str:
     """The same without a page around it, for notebooks."""
-    return _environment().get_template("fragment.html.jinja").render(title=title, sections=sections, marks=MARKS)
+    return (
+        _environment()
+        .get_template("fragment.html.jinja")
+        .render(title=title, sections=sections, marks=MARKS)
+    )
 
 
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader
 
-    environment = Environment(loader=PackageLoader("casemate.core", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("casemate.core", "pages"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.tests["float"] = lambda value: isinstance(value, float)
     environment.filters["words"] = _words
-    environment.tests["number"] = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    environment.tests["number"] = lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool)
+    )
     return environment
 
 

@@ -11,7 +11,9 @@ from casemate.core.types import number_text
 
 
 class Lines:
-    """A `pipeline.Reporter` that writes one line a finished stage, and a live line where a person looks."""
+    """A `pipeline.Reporter` that writes one line a finished stage, and a live line where a person
+    looks.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -27,14 +29,25 @@ class Lines:
     def begin(self, run: Any) -> None:
         """See `pipeline.Reporter`."""
         if run.ended == "unchanged":
-            self.say(f"nothing has changed since run {run.id}: its result stands (--fresh does everything again)")
+            self.say(
+                f"nothing has changed since run {run.id}: its result stands (--fresh does"
+                " everything again)"
+            )
         elif run.ended:
             self.say(f"run {run.id} has this key already: {run.ended}")
         else:
-            self.say(f"run {run.id}" + (" (resumed behind its last finished stage)" if run.resumed else ""))
+            self.say(
+                f"run {run.id}"
+                + (" (resumed behind its last finished stage)" if run.resumed else "")
+            )
         if run.kept:
-            origins = {origin: [name for name in run.kept if run.kept[name][0] == origin] for origin, _ in run.kept.values()}
-            told = "; ".join(f"{', '.join(names)} from run {origin}" for origin, names in origins.items())
+            origins = {
+                origin: [name for name in run.kept if run.kept[name][0] == origin]
+                for origin, _ in run.kept.values()
+            }
+            told = "; ".join(
+                f"{', '.join(names)} from run {origin}" for origin, names in origins.items()
+            )
             self.say(f"unchanged, so reused: {told} (--fresh does everything again)")
 
     def progress(self, text: str, done: int, total: int) -> None:
@@ -65,7 +78,9 @@ class Lines:
 
 
 def watching() -> Lines | None:
-    """Lines for whoever works in a notebook, where a long silence looks like a fault; None elsewhere."""
+    """Lines for whoever works in a notebook, where a long silence looks like a fault; None
+    elsewhere.
+    """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return Lines() if getattr(shell, "kernel", None) is not None else None
 
@@ -82,23 +97,38 @@ def counting() -> Iterator[Callable[[str, int, int], None]]:
 
 def _summary(name: str, record: Any) -> str:
     if name == "data":
-        suspects = ", ".join(f"{count} {reason}" for reason, count in record.quarantined.items()) or "no row"
-        return f"sealed {record.name}@{record.version}: {record.rows} rows, {len(record.schema.features)} features; under suspicion: {suspects}"
+        suspects = (
+            ", ".join(f"{count} {reason}" for reason, count in record.quarantined.items())
+            or "no row"
+        )
+        return (
+            f"sealed {record.name}@{record.version}: {record.rows} rows,"
+            f" {len(record.schema.features)} features; under suspicion: {suspects}"
+        )
     if name == "train":
         if not record.cv:
-            spent = f"epsilon {record.privacy['epsilon']:.3g} spent" if record.privacy else "taken over"
+            spent = (
+                f"epsilon {record.privacy['epsilon']:.3g} spent" if record.privacy else "taken over"
+            )
             return f"{record.mode} model, {spent}; confined by {', '.join(record.isolation)}"
         best, count = max(candidate["mean"] for candidate in record.cv), len(record.cv)
         hardened = "hardened; " if record.mode == "adversarial" else ""
         tried = f"{count} candidates" if count > 1 else "one candidate"
-        return f"{hardened}{record.metric} {number_text(best)} in cross-validation of {tried}; confined by {', '.join(record.isolation)}"
+        return (
+            f"{hardened}{record.metric} {number_text(best)} in cross-validation of {tried};"
+            f" confined by {', '.join(record.isolation)}"
+        )
     if name == "assess":
         name = "r2" if "r2" in record.metrics else "roc_auc"
         figure = record.metrics.get(name)
         text = (
-            f"{name} {number_text(figure.value)} ({number_text(figure.low)}–{number_text(figure.high)}) on {record.rows} held-out rows"
+            f"{name} {number_text(figure.value)}"
+            f" ({number_text(figure.low)}–{number_text(figure.high)}) on {record.rows} held-out"
+            " rows"
             if figure
             else "not measured"
         )
         return text + f"; serves {record.serve_format}"
-    return f"{record.verdict.outcome}: {record.model}@{record.model_version}" + (" signed" if record.bundle else " kept unsigned")
+    return f"{record.verdict.outcome}: {record.model}@{record.model_version}" + (
+        " signed" if record.bundle else " kept unsigned"
+    )

@@ -29,14 +29,16 @@ class SideEffect(NamedTuple):
 SIDE_EFFECTS = (
     SideEffect(
         "onnxruntime",
-        "write a device id and an event store below ~/.cache/Microsoft at import, and post to mobile.events.data.microsoft.com",
+        "write a device id and an event store below ~/.cache/Microsoft at import, and post to"
+        " mobile.events.data.microsoft.com",
         # Read once, at import. `disable_telemetry_events()` comes too late, DO_NOT_TRACK is
         # ignored, and CI=true does the same as this: silence in CI proves nothing.
         {"ORT_DISABLE_TELEMETRY": "1"},
     ),
     SideEffect(
         "mlflow",
-        "write an installation id below ~/.config/mlflow at import, and ask config.mlflow-telemetry.io what to post when it is used",
+        "write an installation id below ~/.config/mlflow at import, and ask"
+        " config.mlflow-telemetry.io what to post when it is used",
         {"MLFLOW_DISABLE_TELEMETRY": "true"},
     ),
     SideEffect(
@@ -46,21 +48,32 @@ SIDE_EFFECTS = (
     ),
     SideEffect(
         "matplotlib",
-        "make folders below ~/.config and ~/.cache, and run fc-list, which writes fontconfig's caches",
+        "make folders below ~/.config and ~/.cache, and run fc-list, which writes fontconfig's"
+        " caches",
         {},
-        reason="casemate draws without fonts of the system and keeps the one cache in ~/.cache/casemate",
+        reason=(
+            "casemate draws without fonts of the system and keeps the one cache in"
+            " ~/.cache/casemate"
+        ),
     ),
     SideEffect(
         "art",
-        "make ~/.art with a configuration file and a data folder at import, or /tmp/.art where the home folder cannot be written",
+        "make ~/.art with a configuration file and a data folder at import, or /tmp/.art where the"
+        " home folder cannot be written",
         {},
-        reason="casemate imports it in the sandbox only, with a temporary home folder that is gone when the import is done",
+        reason=(
+            "casemate imports it in the sandbox only, with a temporary home folder that is gone"
+            " when the import is done"
+        ),
     ),
     SideEffect(
         "boto3",
         "ask the machine's metadata service for credentials",
         {},
-        reason="it does so only where [store] or [keys] names AWS and no access key: then that is the login you chose",
+        reason=(
+            "it does so only where [store] or [keys] names AWS and no access key: then that is the"
+            " login you chose"
+        ),
     ),
 )
 """Every package of the locks that would write or send something by itself."""
@@ -81,8 +94,11 @@ def _switched(effect: SideEffect) -> bool:
 
 
 def cache_folder(name: str) -> str:
-    """The folder of the declared cache for one package: `~/.cache/casemate/NAME`. It may be deleted at any time."""
-    return os.path.join(os.path.expanduser("~/.cache/casemate"), name)  # to import pathlib takes a tenth of `--help`
+    """The folder of the declared cache for one package: `~/.cache/casemate/NAME`. It may be deleted
+    at any time.
+    """
+    # to import pathlib takes a tenth of `--help`
+    return os.path.join(os.path.expanduser("~/.cache/casemate"), name)
 
 
 @contextlib.contextmanager
@@ -125,6 +141,10 @@ def _variables(ours: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-IMPORTED_BEFORE = frozenset(effect.package for effect in SIDE_EFFECTS if effect.package in sys.modules and not _switched(effect))
+IMPORTED_BEFORE = frozenset(
+    effect.package
+    for effect in SIDE_EFFECTS
+    if effect.package in sys.modules and not _switched(effect)
+)
 """Packages that somebody imported before casemate: what they would do, they may have done."""
 os.environ.update(environment())

@@ -1,4 +1,6 @@
-"""Secrets by reference: `env:NAME`, `file:PATH` or `prompt` (asks on the terminal) or a server, never as a value in a file or on a command line."""
+"""Secrets by reference: `env:NAME`, `file:PATH` or `prompt` (asks on the terminal) or a server,
+never as a value in a file or on a command line.
+"""
 
 import getpass
 import os
@@ -32,14 +34,26 @@ def read_secret(reference: str, servers: Mapping[str, Callable[[str], str]] | No
             with Path(where).open(encoding="utf-8") as file:
                 value = file.read(MAX_SECRET)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the secret file {where} cannot be read", hint="check the path and its permissions") from error
+            raise ConfigError(
+                f"the secret file {where} cannot be read", hint="check the path and its permissions"
+            ) from error
     elif reference == "prompt":
         if not sys.stdin.isatty():
-            raise ConfigError("there is nobody to ask for the secret", hint="give it as env:NAME or file:PATH where nobody types")
+            raise ConfigError(
+                "there is nobody to ask for the secret",
+                hint="give it as env:NAME or file:PATH where nobody types",
+            )
         value = getpass.getpass("Passphrase: ")
     else:
-        kinds = ", ".join(["env:NAME", "file:PATH", "prompt", *(f"{kind}:…" for kind in servers or ())])
-        raise ConfigError(f"a secret must be given as one of {kinds}", hint="values on the command line would leak")
+        kinds = ", ".join(
+            ["env:NAME", "file:PATH", "prompt", *(f"{kind}:…" for kind in servers or ())]
+        )
+        raise ConfigError(
+            f"a secret must be given as one of {kinds}",
+            hint="values on the command line would leak",
+        )
     if not value.strip():
-        raise ConfigError(f"the secret {reference!r} is empty", hint="set it, or name another reference")
+        raise ConfigError(
+            f"the secret {reference!r} is empty", hint="set it, or name another reference"
+        )
     return value.strip()

@@ -1,7 +1,8 @@
 """Hybrid signatures in DSSE envelopes: ECDSA P-256 first, ML-DSA-65 second, and both must hold.
 
-Envelope and pre-authentication encoding: https://github.com/secure-systems-lab/dsse (v1). ECDSA comes first because
-today's OpenSSF model-signing tools look at the first signature only. ML-DSA: FIPS 204, empty context.
+Envelope and pre-authentication encoding: https://github.com/secure-systems-lab/dsse (v1). ECDSA
+comes first because today's OpenSSF model-signing tools look at the first signature only. ML-DSA:
+FIPS 204, empty context.
 """
 
 import base64
@@ -52,27 +53,40 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 class Verifier:
     """The two public keys of a signer."""
 
-    def __init__(self, classical: ec.EllipticCurvePublicKey, quantum: mldsa.MLDSA65PublicKey) -> None:
+    def __init__(
+        self, classical: ec.EllipticCurvePublicKey, quantum: mldsa.MLDSA65PublicKey
+    ) -> None:
         self.classical = classical
         self.quantum = quantum
 
     @classmethod
     def from_pem(cls, *pems: bytes) -> "Verifier":
-        """Build from the two PEM public keys in any order; VerificationError when one is missing or of another kind."""
+        """Build from the two PEM public keys in any order; VerificationError when one is missing or
+        of another kind.
+        """
         classical: ec.EllipticCurvePublicKey | None = None
         quantum: mldsa.MLDSA65PublicKey | None = None
         for pem in pems:
             try:
                 key = serialization.load_pem_public_key(pem)
             except ValueError as error:
-                raise VerificationError("a public key file is not PEM", hint="pass signer*.pub") from error
+                raise VerificationError(
+                    "a public key file is not PEM", hint="pass signer*.pub"
+                ) from error
             if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
                 classical = key
             elif isinstance(key, mldsa.MLDSA65PublicKey):
                 quantum = key
         if classical is None or quantum is None:
-            missing = "ECDSA P-256 (signer.pub)" if classical is None else "ML-DSA-65 (signer-mldsa65.pub)"
-            raise VerificationError(f"the public key {missing} is missing", hint="pass both keys: --key signer.pub --key signer-mldsa65.pub")
+            missing = (
+                "ECDSA P-256 (signer.pub)"
+                if classical is None
+                else "ML-DSA-65 (signer-mldsa65.pub)"
+            )
+            raise VerificationError(
+                f"the public key {missing} is missing",
+                hint="pass both keys: --key signer.pub --key signer-mldsa65.pub",
+            )
         return cls(classical, quantum)
 
     @property
@@ -87,7 +101,9 @@ class Verifier:
     def fingerprint(self) -> str:
         """SHA-256 over both SubjectPublicKeyInfo encodings: what two people compare."""
         der = serialization.Encoding.DER
-        return sha256(self.classical.public_bytes(der, _SPKI) + self.quantum.public_bytes(der, _SPKI))
+        return sha256(
+            self.classical.public_bytes(der, _SPKI) + self.quantum.public_bytes(der, _SPKI)
+        )
 
     @property
     def quantum_id(self) -> str:
@@ -107,7 +123,10 @@ class Verifier:
     def by_hint(self, hint: str) -> "Verifier":
         """Itself, if `hint` names this signer; WrongSigner otherwise."""
         if hint != self.hint:
-            raise WrongSigner("the bundle names another signer's key", hint="wrong public key, or the bundle was changed")
+            raise WrongSigner(
+                "the bundle names another signer's key",
+                hint="wrong public key, or the bundle was changed",
+            )
         return self
 
     def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
@@ -115,7 +134,9 @@ class Verifier:
         try:
             parsed = msgspec.convert(envelope, _Envelope)
             payload = _decode(parsed.payload)
-            signatures = [(signature.keyid, _decode(signature.sig)) for signature in parsed.signatures]
+            signatures = [
+                (signature.keyid, _decode(signature.sig)) for signature in parsed.signatures
+            ]
             found_type = parsed.payloadType
         except (msgspec.ValidationError, binascii.Error, ValueError) as error:
             raise VerificationError("the signature file is not a DSSE envelope") from error
@@ -124,16 +145,25 @@ class Verifier:
         if len(signatures) != 2 or signatures[0][0]:
             raise VerificationError(
                 "the envelope must hold exactly two signatures, ECDSA then ML-DSA-65",
-                hint="a stripped or added signature was found: obtain the artifact from its owner again",
+                hint=(
+                    "a stripped or added signature was found: obtain the artifact from its owner"
+                    " again"
+                ),
             )
         if signatures[1][0] != self.quantum_id:
-            raise WrongSigner("the ML-DSA-65 signature names another key", hint="wrong public key, or the content was changed")
+            raise WrongSigner(
+                "the ML-DSA-65 signature names another key",
+                hint="wrong public key, or the content was changed",
+            )
         message = pae(payload_type, payload)
         try:
             self.classical.verify(signatures[0][1], message, _ECDSA)
             self.quantum.verify(signatures[1][1], message)
         except InvalidSignature as error:
-            raise VerificationError("a signature does not match its content and key", hint="wrong public key, or the content was changed") from error
+            raise VerificationError(
+                "a signature does not match its content and key",
+                hint="wrong public key, or the content was changed",
+            ) from error
         return payload
 
     def verify_statement(self, envelope: dict[str, Any], predicate_type: str) -> dict[str, Any]:
@@ -144,24 +174,35 @@ class Verifier:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise VerificationError("the signed statement is not JSON") from error
         if statement.get("predicateType") != predicate_type:
-            raise VerificationError(f"the statement is a {statement.get('predicateType')!r}, expected {predicate_type!r}")
+            raise VerificationError(
+                f"the statement is a {statement.get('predicateType')!r}, expected"
+                f" {predicate_type!r}"
+            )
         return statement
 
 
 class FormerSigner(Verifier):
-    """A signer that signs no more; from a compromise on its signatures count only if they are proven to be older.
+    """A signer that signs no more; from a compromise on its signatures count only if they are
+    proven to be older.
 
-    When something was signed cannot be read from the signed bytes: whoever holds the private key writes any date there.
-    It is what the audit log says, which records a signature before it is given away.
+    When something was signed cannot be read from the signed bytes: whoever holds the private key
+    writes any date there. It is what the audit log says, which records a signature before it is
+    given away.
     """
 
-    def __init__(self, keys: Verifier, compromised: datetime.datetime | None, signed_at: Callable[[str], datetime.datetime | None]) -> None:
+    def __init__(
+        self,
+        keys: Verifier,
+        compromised: datetime.datetime | None,
+        signed_at: Callable[[str], datetime.datetime | None],
+    ) -> None:
         """Trust `keys` with a limit.
 
         Args:
             keys: the public keys.
             compromised: since when somebody else may have had the private keys.
-            signed_at: when a payload with this SHA-256 was signed, as the audit log proves it; None when it does not.
+            signed_at: when a payload with this SHA-256 was signed, as the audit log proves it; None
+                when it does not.
         """
         super().__init__(keys.classical, keys.quantum)
         self.compromised = compromised
@@ -174,10 +215,18 @@ class FormerSigner(Verifier):
             return payload
         moment = self.signed_at(sha256(payload))
         if moment is None or moment >= self.compromised:
-            found = "the audit log shows no earlier signature" if moment is None else f"this was signed at {moment.isoformat()}"
+            found = (
+                "the audit log shows no earlier signature"
+                if moment is None
+                else f"this was signed at {moment.isoformat()}"
+            )
             raise CompromisedSigner(
-                f"the signer's keys are compromised since {self.compromised.isoformat()}, and {found}",
-                hint="make it anew (casemate run), or have its owner prove an earlier signature: casemate verify PATH --proof FILE",
+                f"the signer's keys are compromised since {self.compromised.isoformat()}, and"
+                f" {found}",
+                hint=(
+                    "make it anew (casemate run), or have its owner prove an earlier signature:"
+                    " casemate verify PATH --proof FILE"
+                ),
             )
         return payload
 
@@ -193,18 +242,33 @@ class Keyring(Verifier):
     @property
     def compromises(self) -> list[str]:
         """See `Verifier.compromises`."""
-        signers = [*self.former, *([self.present] if isinstance(self.present, FormerSigner) else [])]
-        return [f"{signer.fingerprint} {signer.compromised.isoformat()}" for signer in signers if signer.compromised is not None]
+        signers = [
+            *self.former,
+            *([self.present] if isinstance(self.present, FormerSigner) else []),
+        ]
+        return [
+            f"{signer.fingerprint} {signer.compromised.isoformat()}"
+            for signer in signers
+            if signer.compromised is not None
+        ]
 
     def by_hint(self, hint: str) -> Verifier:
         """The signer, present or former, that a Sigstore bundle names."""
-        return next((signer for signer in self.former if signer.hint == hint), self.present).by_hint(hint)
+        return next(
+            (signer for signer in self.former if signer.hint == hint), self.present
+        ).by_hint(hint)
 
     def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
         """See `Verifier.verify`; the signer is the one that the envelope names."""
         signatures = envelope.get("signatures")
-        named = {item.get("keyid") for item in signatures if isinstance(item, dict)} if isinstance(signatures, list) else set()
-        return next((signer for signer in self.former if signer.quantum_id in named), self.present).verify(envelope, payload_type)
+        named = (
+            {item.get("keyid") for item in signatures if isinstance(item, dict)}
+            if isinstance(signatures, list)
+            else set()
+        )
+        return next(
+            (signer for signer in self.former if signer.quantum_id in named), self.present
+        ).verify(envelope, payload_type)
 
 
 class Signer:
@@ -255,11 +319,18 @@ class Signer:
             }
         )
 
-    def sign_statement(self, subjects: dict[str, str], predicate_type: str, predicate: dict[str, Any]) -> bytes:
-        """A signed in-toto Statement v1 over files named in `subjects` (name -> SHA-256), as JSON."""
+    def sign_statement(
+        self, subjects: dict[str, str], predicate_type: str, predicate: dict[str, Any]
+    ) -> bytes:
+        """A signed in-toto Statement v1 over files named in `subjects` (name -> SHA-256),
+        as JSON.
+        """
         statement = {
             "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in sorted(subjects.items())],
+            "subject": [
+                {"name": name, "digest": {"sha256": digest}}
+                for name, digest in sorted(subjects.items())
+            ],
             "predicateType": predicate_type,
             "predicate": predicate,
         }

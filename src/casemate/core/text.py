@@ -1,7 +1,9 @@
-"""What others wrote, made fit to be shown: bounded, and without what drives a terminal or turns text around.
+"""What others wrote, made fit to be shown: bounded, and without what drives a terminal or turns
+text around.
 
-Messages, progress, findings, errors and results of foreign code pass here once, where they are heard
-(`core/sandbox/run.py`); whoever shows them later (terminal, model card, catalogue, notices) need not think of it again.
+Messages, progress, findings, errors and results of foreign code pass here once, where they are
+heard (`core/sandbox/run.py`); whoever shows them later (terminal, model card, catalogue, notices)
+need not think of it again.
 """
 
 import re
@@ -9,18 +11,23 @@ import unicodedata
 from typing import Any
 
 MAX_TEXT = 1_000_000
-"""Characters of one text in a result; a skops estimator's `repr` or a long table of figures fits many times."""
+"""Characters of one text in a result; a skops estimator's `repr` or a long table of figures fits
+many times.
+"""
 MAX_DEPTH = 64
 """Levels of lists and tables in a result; ours have fewer than ten."""
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, clearing (ECMA-48 section 5.4)
-    r"|(?:\x1b[PX\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS and the like: titles, clipboard
+    # OSC, DCS and the like: titles, clipboard
+    r"|(?:\x1b[PX\]^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]"
 )
 _JOINERS = "\u200c\u200d"
 """Zero-width joiners spell words in Persian and Hindi, and many emoji; they turn nothing around."""
 _UNFIT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories: control, format (bidirectional marks, tags), half a surrogate pair, line and paragraph separators."""
+"""Unicode categories: control, format (bidirectional marks, tags), half a surrogate pair, line and
+paragraph separators.
+"""
 
 
 def clean(text: str, most: int = MAX_TEXT, *, lines: bool = False) -> str:
@@ -61,5 +68,7 @@ def clean_values(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, list):
         return [clean_values(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {clean(name, lines=True): clean_values(item, depth - 1) for name, item in value.items()}
+        return {
+            clean(name, lines=True): clean_values(item, depth - 1) for name, item in value.items()
+        }
     return value

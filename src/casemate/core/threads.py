@@ -8,7 +8,9 @@ SMALL = 20_000 * 30
 
 @contextlib.contextmanager
 def fitting(cells: int) -> Iterator[None]:
-    """One thread inside numeric libraries while a fit on `cells` (rows times features) goes on, if that is few."""
+    """One thread inside numeric libraries while a fit on `cells` (rows times features) goes on, if
+    that is few.
+    """
     from threadpoolctl import threadpool_limits
 
     if cells >= SMALL:

@@ -1,8 +1,8 @@
 """The vocabulary: the frozen records that stages exchange and that evidence files hold.
 
-Every record is a keyword-only msgspec struct. `FORMAT` is the version of these files: a field may be added with a
-default under the same version; renaming, removing or changing the meaning of one needs a new version and a reader
-for the old one under test.
+Every record is a keyword-only msgspec struct. `FORMAT` is the version of these files: a field may
+be added with a default under the same version; renaming, removing or changing the meaning of one
+needs a new version and a reader for the old one under test.
 """
 
 from typing import Any, Literal, Protocol
@@ -27,7 +27,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def to_json(self) -> bytes:
         """This record as indented JSON with a final newline."""
-        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
+        return (
+            msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
+        )
 
 
 class FeatureLimits(Protocol):
@@ -76,9 +78,13 @@ class ColumnSchema(Record, frozen=True, kw_only=True):
     categories: list[str] | None = None
     """Allowed categories, sorted."""
     declared: list[str] = []
-    """Which of `min`, `max`, `categories` and `nullable` casemate.toml declares: those are law, the others expectations."""
+    """Which of `min`, `max`, `categories` and `nullable` casemate.toml declares: those are law, the
+    others expectations.
+    """
     once: int = 0
-    """Categories that one row had when they were learnt: how much is to be expected that nobody has seen."""
+    """Categories that one row had when they were learnt: how much is to be expected that nobody has
+    seen.
+    """
     made_of: str = ""
     """The column that this feature is made of, row by row; empty: it is a column itself."""
     part: str = ""
@@ -91,7 +97,9 @@ class Schema(Record, frozen=True, kw_only=True):
     target: str
     """Column to predict, the first one where there are several."""
     classes: list[str]
-    """Target classes as text, in the order of the model's outputs; none: the target is a quantity, and the model a regressor."""
+    """Target classes as text, in the order of the model's outputs; none: the target is a quantity,
+    and the model a regressor.
+    """
     columns: list[ColumnSchema]
     """All columns in the table's order, the target included."""
     rows: int = 0
@@ -115,7 +123,11 @@ class Schema(Record, frozen=True, kw_only=True):
     def features(self) -> list[ColumnSchema]:
         """The columns that the estimator sees, in order."""
         targets = self.targets
-        return [column for column in self.columns if column.use and column.name not in targets and column.column_class != "identifier"]
+        return [
+            column
+            for column in self.columns
+            if column.use and column.name not in targets and column.column_class != "identifier"
+        ]
 
     @property
     def identifiers(self) -> list[str]:
@@ -136,14 +148,18 @@ class Schema(Record, frozen=True, kw_only=True):
 
 
 class RawColumn(Record, frozen=True, kw_only=True):
-    """How one column of the table was written that the model's features are read from, or made of."""
+    """How one column of the table was written that the model's features are read from, or
+    made of.
+    """
 
     name: str
     """Column name."""
     type: ColumnType
     """What its cells are once read; a `time` or `text` is no feature itself."""
     decimal: str | None = None
-    """Decimal sign of amounts, `.` or `,`: currency signs, percent and thousands separators are taken off."""
+    """Decimal sign of amounts, `.` or `,`: currency signs, percent and thousands separators are
+    taken off.
+    """
     censored: bool = False
     """Whether `<0.1` is read as .1."""
     format: str | None = None
@@ -181,20 +197,30 @@ class Quarantined(Record, frozen=True, kw_only=True):
 
 
 class Sides(Record, frozen=True, kw_only=True):
-    """How the hold-out was chosen: later versions choose alike, and comparisons know what an earlier model saw."""
+    """How the hold-out was chosen: later versions choose alike, and comparisons know what an
+    earlier model saw.
+    """
 
     rule: Literal["hash", "ordered"]
-    """`hash`: by each row's place under a key (see `stages.data.sides`); `ordered`: the newest rows."""
+    """`hash`: by each row's place under a key (see `stages.data.sides`); `ordered`: the newest
+    rows.
+    """
     share: float
-    """Rows with a place below this are held out; of an ordered table the newest share of the rows."""
+    """Rows with a place below this are held out; of an ordered table the newest share of
+    the rows.
+    """
     thresholds: dict[str, float] = {}
-    """Classes that have another threshold, because the plain one left them too few rows on a side."""
+    """Classes that have another threshold, because the plain one left them too few rows on
+    a side.
+    """
     by: list[str] = []
     """What the place is reckoned from: the subject's column, or every feature."""
     key: str = ""
     """Fingerprint of the key; it says nothing of the key itself."""
     draws: int = 1
-    """How many hold-outs this project has drawn up to this one: whoever draws until a model passes makes every figure too good."""
+    """How many hold-outs this project has drawn up to this one: whoever draws until a model passes
+    makes every figure too good.
+    """
 
 
 class SealedDataset(Record, frozen=True, kw_only=True):
@@ -215,12 +241,17 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     quarantine: str
     """Object digest of the list of `Quarantined` rows."""
     excluded: int
-    """Rows on neither side: training rows left out by `[screen]`, rows dropped by a person, and in an ordered split late rows of
-    people who are among the older ones."""
+    """Rows on neither side: training rows left out by `[screen]`, rows dropped by a person, and in
+    an ordered split late rows of people who are among the older ones.
+    """
     split: str
-    """Object digest of the split: an Arrow stream with the boolean columns `holdout` and `excluded`, and `order`, each row's place in time."""
+    """Object digest of the split: an Arrow stream with the boolean columns `holdout` and
+    `excluded`, and `order`, each row's place in time.
+    """
     holdout: int
-    """Hold-out rows that figures stand on: the training code never sees them. Those dropped by a person are not among them."""
+    """Hold-out rows that figures stand on: the training code never sees them. Those dropped by a
+    person are not among them.
+    """
     statistics: dict[str, dict[str, float]]
     """Per numeric feature of class `general`: mean, std, median, missing share."""
     findings: list[Finding]
@@ -230,9 +261,13 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     subject: str | None = None
     """The column that names the person, where identifiers are encrypted per subject."""
     profile: str = ""
-    """Object digest of the `TableProfile`s of its columns, which later versions are compared with."""
+    """Object digest of the `TableProfile`s of its columns, which later versions are
+    compared with.
+    """
     reference: str = ""
-    """The version whose statistics this one was compared with; empty for the first under its schema."""
+    """The version whose statistics this one was compared with; empty for the first under its
+    schema.
+    """
     rules: list[dict[str, Any]] = []
     """Per rule of `[[data.rules]]`: name, rows checked, rows that break it."""
     sides: Sides | None = None
@@ -245,7 +280,9 @@ class Part(Record, frozen=True, kw_only=True):
     """One box of a model's diagram: an estimator and those that it is made of."""
 
     name: str
-    """Class, of scikit-learn or ours; `passthrough` and `drop` where a column transformer says so."""
+    """Class, of scikit-learn or ours; `passthrough` and `drop` where a column transformer
+    says so.
+    """
     params: dict[str, Any] = {}
     """What the search chose of it; nothing else that the training code could have chosen."""
     parts: list["Part"] = []
@@ -254,17 +291,28 @@ class Part(Record, frozen=True, kw_only=True):
     """Whether each of `parts` gets what it gets; otherwise each what the one before gives."""
 
     def lines(self, depth: int = 0) -> list[str]:
-        """The diagram as text: a line a part, each with two blanks more than the one that it is a part of."""
-        return ["  " * depth + self.text, *(line for part in self.parts for line in part.lines(depth + 1))]
+        """The diagram as text: a line a part, each with two blanks more than the one that it is a
+        part of.
+        """
+        return [
+            "  " * depth + self.text,
+            *(line for part in self.parts for line in part.lines(depth + 1)),
+        ]
 
     @property
     def text(self) -> str:
         """Name and parameters, such as `LogisticRegression(C=0.1)`."""
-        return self.name + (f"({', '.join(f'{name}={value!r}' for name, value in self.params.items())})" if self.params else "")
+        return self.name + (
+            f"({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
+            if self.params
+            else ""
+        )
 
 
 class TrainedModel(Record, frozen=True, kw_only=True):
-    """Result of the train stage: files in the object store, nothing executed outside the sandbox."""
+    """Result of the train stage: files in the object store, nothing executed outside the
+    sandbox.
+    """
 
     estimator: str
     """Names of the estimator and of its parts."""
@@ -273,7 +321,9 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     params: dict[str, Any]
     """Chosen hyper-parameters."""
     cv: list[dict[str, Any]]
-    """Every candidate with its cross-validation scores, as the training code's process reported them."""
+    """Every candidate with its cross-validation scores, as the training code's process reported
+    them.
+    """
     metric: str
     """scikit-learn scorer that chose."""
     code_digest: str
@@ -291,18 +341,28 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     baseline: str = ""
     """Object digest of the same model without hardening, where it was hardened."""
     order: list[int] = []
-    """Of an imported scikit-learn model: the table's class number of each of its own classes; none: they are the same."""
+    """Of an imported scikit-learn model: the table's class number of each of its own classes; none:
+    they are the same.
+    """
     diagram: Part | None = None
-    """What it is made of, for people; None: a network, an ONNX graph, or trained by an older casemate."""
+    """What it is made of, for people; None: a network, an ONNX graph, or trained by an older
+    casemate.
+    """
     said: str = ""
-    """Object digest of what the training code said in its own words, which may quote data; see `stages.train.told`."""
+    """Object digest of what the training code said in its own words, which may quote data; see
+    `stages.train.told`.
+    """
     calibration: dict[str, float] = {}
-    """Log loss out of fold `before` and `after` calibration, the difference's standard `error`, `slope` and `shift` of the scores, and
-    whether they were `kept` (1) or the model left as it was (0); empty: not measured."""
+    """Log loss out of fold `before` and `after` calibration, the difference's standard `error`,
+    `slope` and `shift` of the scores, and whether they were `kept` (1) or the model left as it was
+    (0); empty: not measured.
+    """
 
 
 class Interval(Record, frozen=True, kw_only=True):
-    """A figure with its 95 % interval; `casemate assess --explain FIGURE` says how it comes about."""
+    """A figure with its 95 % interval; `casemate assess --explain FIGURE` says how it comes
+    about.
+    """
 
     value: float
     low: float
@@ -322,11 +382,17 @@ class Profile(Record, frozen=True, kw_only=True):
     scale: list[float]
     """One over the standard deviation, [d]; 0 for a constant."""
     whiten: list[list[float]]
-    """[d, d]: the squared length of (row - mean) * scale times this is the squared Mahalanobis distance."""
+    """[d, d]: the squared length of (row - mean) * scale times this is the squared Mahalanobis
+    distance.
+    """
     limit: float
-    """The squared distance that all but one in a thousand rows keep to; 0 when it could not be measured."""
+    """The squared distance that all but one in a thousand rows keep to; 0 when it could not be
+    measured.
+    """
     edges: list[float] = []
-    """Of a regressor: upper ends of the ranges that hold about as many of its answers each, but for the last one; see `frame.edges_of`."""
+    """Of a regressor: upper ends of the ranges that hold about as many of its answers each, but for
+    the last one; see `frame.edges_of`.
+    """
 
 
 class Assessment(Record, frozen=True, kw_only=True):
@@ -337,7 +403,9 @@ class Assessment(Record, frozen=True, kw_only=True):
     metrics: dict[str, Interval]
     """Quality on the hold-out."""
     calibration: dict[str, list[float]]
-    """Reliability curve: mean predicted probability and observed frequency per bin; of a regressor mean quantities."""
+    """Reliability curve: mean predicted probability and observed frequency per bin; of a regressor
+    mean quantities.
+    """
     roc: dict[str, list[float]]
     """ROC curve (binary models)."""
     slices: list[dict[str, Any]]
@@ -355,20 +423,30 @@ class Assessment(Record, frozen=True, kw_only=True):
     inconclusive: list[str]
     """Measurements that could not be completed; their gates block."""
     figures: dict[str, Interval] = {}
-    """Every other figure that gates may name: leakage, fairness, shift, behaviour, figures on further tables (`TABLE.FIGURE`)."""
+    """Every other figure that gates may name: leakage, fairness, shift, behaviour, figures on
+    further tables (`TABLE.FIGURE`).
+    """
     compared: dict[str, Interval] = {}
-    """Per figure of quality, how much better this model is than the one that passed last, on the same rows (paired)."""
+    """Per figure of quality, how much better this model is than the one that passed last, on the
+    same rows (paired).
+    """
     previous: str = ""
     """That model's reference."""
     profile: Profile | None = None
     """What training rows are like; signed with the model."""
     mcnemar: dict[str, float] = {}
-    """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and the exact p-value.
-    Where subjects have several rows, `p` counts subjects, and `subjects` is how many speak for one of the two."""
+    """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and
+    the exact p-value. Where subjects have several rows, `p` counts subjects, and `subjects` is how
+    many speak for one of the two.
+    """
     leakage: dict[str, Any] = {}
-    """Privacy attacks beyond the loss threshold: LiRA, attribute inference, inversion, memorised rows."""
+    """Privacy attacks beyond the loss threshold: LiRA, attribute inference, inversion, memorised
+    rows.
+    """
     fairness: list[dict[str, Any]] = []
-    """Per protected attribute and group: rows, selection rate, accuracy, true and false positive rate; of a regressor means and error."""
+    """Per protected attribute and group: rows, selection rate, accuracy, true and false positive
+    rate; of a regressor means and error.
+    """
     importance: list[dict[str, Any]] = []
     """Per feature: loss of the metric when it is shuffled, mean and standard deviation."""
     behaviour: list[dict[str, Any]] = []
@@ -378,17 +456,25 @@ class Assessment(Record, frozen=True, kw_only=True):
     tables: dict[str, dict[str, Any]] = {}
     """Per further table: rows and figures."""
     measured: dict[str, str] = {}
-    """SHA-256 of every model file that was measured, as the measuring process read it; only these are signed."""
+    """SHA-256 of every model file that was measured, as the measuring process read it; only these
+    are signed.
+    """
     dropped: int = 0
-    """Hold-out rows that a person's decision took out: `rows`, and every figure but `with_dropped`, are without them."""
+    """Hold-out rows that a person's decision took out: `rows`, and every figure but `with_dropped`,
+    are without them.
+    """
     with_dropped: dict[str, Interval] = {}
     """Quality on the hold-out as it was chosen, with the rows that a person took out."""
     compared_rows: int = 0
     """Hold-out rows that neither this model nor the one before saw: `compared` stands on these."""
     subjects: int = 0
-    """Subjects that the hold-out rows are of, where some have several; 0: every row is another one's."""
+    """Subjects that the hold-out rows are of, where some have several; 0: every row is another
+    one's.
+    """
     worth: float = 0.0
-    """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well (Kish); 0: all weigh alike."""
+    """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well
+    (Kish); 0: all weigh alike.
+    """
 
 
 class GateResult(Record, frozen=True, kw_only=True):
@@ -407,7 +493,9 @@ class GateResult(Record, frozen=True, kw_only=True):
     waiver: str = ""
     """Who lets the model pass all the same, until when and why."""
     low: float | None = None
-    """Lower end of the figure's 95 % interval: what counts against a least value. None in older records, and where there is none."""
+    """Lower end of the figure's 95 % interval: what counts against a least value. None in older
+    records, and where there is none.
+    """
     high: float | None = None
     """Upper end: what counts against a greatest value."""
 

@@ -1,1 +1,3 @@
-"""Machine learning that stages and the gateway share: frames of rows, model files, learners, attacks."""
+"""Machine learning that stages and the gateway share: frames of rows, model files, learners,
+attacks.
+"""

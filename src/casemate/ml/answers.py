@@ -1,8 +1,9 @@
 """What a fitted classifier answers: its own `predict`, which need not be the likeliest class.
 
-scikit-learn's classifiers fall into three kinds, read from their sources and kept true by a test over all of them: `predict`
-takes the largest of `predict_proba`; it takes the largest of something that the probabilities rise with, so that the two can
-differ in ties and roundings only; or it has a rule of its own (a threshold, Platt's probabilities beside a margin, votes).
+scikit-learn's classifiers fall into three kinds, read from their sources and kept true by a test
+over all of them: `predict` takes the largest of `predict_proba`; it takes the largest of something
+that the probabilities rise with, so that the two can differ in ties and roundings only; or it has a
+rule of its own (a threshold, Platt's probabilities beside a margin, votes).
 """
 
 from typing import Any
@@ -44,7 +45,9 @@ RISING = frozenset(
 THRESHOLDS = frozenset({"FixedThresholdClassifier", "TunedThresholdClassifierCV"})
 """They answer by a threshold on the scores of one class."""
 CLOSE = 1e-6
-"""Two probabilities that differ by less may be a tie in another arithmetic; a million times float64's rounding."""
+"""Two probabilities that differ by less may be a tie in another arithmetic; a million times
+float64's rounding.
+"""
 
 
 def answering(estimator: Any) -> Any:
@@ -59,7 +62,8 @@ def answering(estimator: Any) -> Any:
 
 
 def places(estimator: Any, frame: Any, probabilities: Array) -> Array:
-    """The column of `probabilities` [n, k] that the estimator's own `predict` names for each row, int64 [n].
+    """The column of `probabilities` [n, k] that the estimator's own `predict` names for each row,
+    int64 [n].
 
     `predict` is called only where it can differ from the likeliest class.
     """
@@ -82,7 +86,8 @@ def _own(estimator: Any, frame: Any) -> Array:
 
 
 def shift(estimator: Any) -> tuple[str, Array] | None:
-    """(`probability` or `decision`, what to take from the scores [2] of that kind) so that the largest is the predicted class.
+    """(`probability` or `decision`, what to take from the scores [2] of that kind) so that the
+    largest is the predicted class.
 
     For classifiers of two classes with a threshold of their own; None for all others.
     """
@@ -94,7 +99,11 @@ def shift(estimator: Any) -> tuple[str, Array] | None:
         return None
     inner = getattr(final, "estimator_", None)
     method = getattr(final, "response_method", "auto")
-    kind = "probability" if method == "predict_proba" or (method == "auto" and hasattr(inner, "predict_proba")) else "decision"
+    kind = (
+        "probability"
+        if method == "predict_proba" or (method == "auto" and hasattr(inner, "predict_proba"))
+        else "decision"
+    )
     label = getattr(final, "pos_label", None)
     positive = 1 if label is None else int(np.flatnonzero(final.classes_ == label)[0])
     if kind == "decision":

@@ -1,7 +1,8 @@
 """ONNX graphs that hold what is computed and nothing else.
 
-`canonical` checks a graph against a list of known operators and builds it anew: names of inner values are numbers, initialisers
-that nothing uses are gone, and so are metadata, documentation, functions, producers and everything else that is not computed.
+`canonical` checks a graph against a list of known operators and builds it anew: names of inner
+values are numbers, initialisers that nothing uses are gone, and so are metadata, documentation,
+functions, producers and everything else that is not computed.
 Source: the ONNX intermediate representation, https://onnx.ai/onnx/repo-docs/IR.html.
 """
 
@@ -37,8 +38,14 @@ ArrayFeatureExtractor Binarizer CategoryMapper FeatureVectorizer Imputer LabelEn
 LinearClassifier LinearRegressor Normalizer OneHotEncoder SVMClassifier SVMRegressor Scaler
 TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
 """
-OPERATORS = {"": frozenset(_GENERAL.split()), "ai.onnx.ml": frozenset(_LEARNT.split()), "com.microsoft": frozenset({"CDist"})}
-"""What a model of a table needs. No chance (`Random*`, `Bernoulli`), no `If` and no `Loop`, which need not end; `Scan` ends with its rows."""
+OPERATORS = {
+    "": frozenset(_GENERAL.split()),
+    "ai.onnx.ml": frozenset(_LEARNT.split()),
+    "com.microsoft": frozenset({"CDist"}),
+}
+"""What a model of a table needs. No chance (`Random*`, `Bernoulli`), no `If` and no `Loop`, which
+need not end; `Scan` ends with its rows.
+"""
 MAPPING = "ZipMap"
 _KINDS = {
     AttributeProto.FLOAT,
@@ -50,18 +57,25 @@ _KINDS = {
     AttributeProto.INTS,
     AttributeProto.STRINGS,
 }
-_HINT = "export it from scikit-learn with skl2onnx, or from torch with torch.onnx.export, without functions of its own"
+_HINT = (
+    "export it from scikit-learn with skl2onnx, or from torch with torch.onnx.export, without"
+    " functions of its own"
+)
 
 
 def canonical(content: bytes) -> bytes:
-    """The same computation as bytes that hold nothing else; VerificationError when it is malformed or does what is not on the list."""
+    """The same computation as bytes that hold nothing else; VerificationError when it is malformed
+    or does what is not on the list.
+    """
     return bytes(rebuilt(read(content)).SerializeToString(deterministic=True))
 
 
 def read(content: bytes) -> Any:
     """The `ModelProto` in `content`; VerificationError when there is none, or it is too large."""
     if len(content) > MAX_BYTES:
-        raise VerificationError(f"the ONNX graph is larger than {MAX_BYTES} bytes", hint="use a smaller model")
+        raise VerificationError(
+            f"the ONNX graph is larger than {MAX_BYTES} bytes", hint="use a smaller model"
+        )
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
@@ -76,18 +90,41 @@ def rebuilt(model: Any) -> Any:
     versions = _versions(model)
     for number, (node, nesting) in enumerate(nodes(model.graph)):
         if number >= MOST_NODES or nesting > MOST_NESTING:
-            raise VerificationError(f"the ONNX graph has more than {MOST_NODES} operators, or nests them", hint="use a smaller model")
+            raise VerificationError(
+                f"the ONNX graph has more than {MOST_NODES} operators, or nests them",
+                hint="use a smaller model",
+            )
         _check(node, versions)
     try:
         graph = _Names(model.graph).graph(model.graph)
         used = {node.domain for node, _ in nodes(graph)} | {""}
-        sets = [helper.make_opsetid(domain, versions[domain]) for domain in OPSETS if domain in used and domain in versions]
-        made = helper.make_model(graph, opset_imports=sets, ir_version=min(max(model.ir_version, 4), IR), producer_name="")
+        sets = [
+            helper.make_opsetid(domain, versions[domain])
+            for domain in OPSETS
+            if domain in used and domain in versions
+        ]
+        made = helper.make_model(
+            graph,
+            opset_imports=sets,
+            ir_version=min(max(model.ir_version, 4), IR),
+            producer_name="",
+        )
         onnx.checker.check_model(made)
     except onnx.checker.ValidationError as error:
-        raise VerificationError(f"the ONNX graph is invalid: {str(error).splitlines()[0][:200]}", hint=_HINT) from error
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise VerificationError(f"the ONNX graph is malformed: {type(error).__name__}: {str(error)[:150]}") from error
+        raise VerificationError(
+            f"the ONNX graph is invalid: {str(error).splitlines()[0][:200]}", hint=_HINT
+        ) from error
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+    ) as error:
+        raise VerificationError(
+            f"the ONNX graph is malformed: {type(error).__name__}: {str(error)[:150]}"
+        ) from error
     return made
 
 
@@ -101,18 +138,28 @@ def nodes(graph: Any, nesting: int = 0) -> Iterator[tuple[Any, int]]:
 
 
 def without_mapping(model: Any) -> list[list[Any]]:
-    """Take off the operators that turn probabilities into dictionaries, in place; the lists of classes that they name."""
+    """Take off the operators that turn probabilities into dictionaries, in place; the lists of
+    classes that they name.
+    """
     named: list[list[Any]] = []
     kept = []
     for node in model.graph.node:
         if node.op_type != MAPPING:
             kept.append(node)
             continue
-        named += [list(item.ints or item.strings) for item in node.attribute if item.name.startswith("classlabels")]
+        named += [
+            list(item.ints or item.strings)
+            for item in node.attribute
+            if item.name.startswith("classlabels")
+        ]
         for port in model.graph.output:
             if port.name == node.output[0]:
-                port.CopyFrom(helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, [None, None]))
-    copies = [helper.make_node(node.op_type, node.input, node.output, domain=node.domain) for node in kept]
+                port.CopyFrom(
+                    helper.make_tensor_value_info(node.input[0], TensorProto.FLOAT, [None, None])
+                )
+    copies = [
+        helper.make_node(node.op_type, node.input, node.output, domain=node.domain) for node in kept
+    ]
     for copy, node in zip(copies, kept, strict=True):
         copy.attribute.extend(node.attribute)
     del model.graph.node[:]
@@ -122,16 +169,23 @@ def without_mapping(model: Any) -> list[list[Any]]:
 
 def _versions(model: Any) -> dict[str, int]:
     if model.functions:
-        raise VerificationError(f"the ONNX graph has functions of its own in {model.functions[0].domain[:60]!r}", hint=_HINT)
+        raise VerificationError(
+            f"the ONNX graph has functions of its own in {model.functions[0].domain[:60]!r}",
+            hint=_HINT,
+        )
     found: dict[str, int] = {}
     for entry in model.opset_import:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         if domain not in OPSETS:
-            raise VerificationError(f"the ONNX graph needs operators of {domain[:60]!r}, which is foreign code", hint=_HINT)
+            raise VerificationError(
+                f"the ONNX graph needs operators of {domain[:60]!r}, which is foreign code",
+                hint=_HINT,
+            )
         least, most = OPSETS[domain]
         if not least <= entry.version <= most or found.get(domain, entry.version) != entry.version:
             raise VerificationError(
-                f"the ONNX graph needs version {entry.version} of the operators {domain or 'ai.onnx'}",
+                f"the ONNX graph needs version {entry.version} of the operators"
+                f" {domain or 'ai.onnx'}",
                 hint=f"export it for versions {least} to {most}",
             )
         found[domain] = entry.version
@@ -141,12 +195,19 @@ def _versions(model: Any) -> dict[str, int]:
 def _check(node: Any, versions: dict[str, int]) -> None:
     domain = "" if node.domain == "ai.onnx" else node.domain
     if node.op_type not in OPERATORS.get(domain, ()) or domain not in versions:
-        text = f"the ONNX graph uses the operator {node.op_type[:60]!r} of {domain[:60] or 'ai.onnx'!r}, which is not on the list"
+        text = (
+            f"the ONNX graph uses the operator {node.op_type[:60]!r} of"
+            f" {domain[:60] or 'ai.onnx'!r}, which is not on the list"
+        )
         raise VerificationError(text, hint=_HINT)
     for attribute in node.attribute:
         if attribute.type not in _KINDS or attribute.ref_attr_name:
-            raise VerificationError(f"the operator {node.op_type} has an attribute of an unusual kind", hint=_HINT)
-        if (attribute.type == AttributeProto.GRAPH) != (node.op_type == "Scan" and attribute.name == "body"):
+            raise VerificationError(
+                f"the operator {node.op_type} has an attribute of an unusual kind", hint=_HINT
+            )
+        if (attribute.type == AttributeProto.GRAPH) != (
+            node.op_type == "Scan" and attribute.name == "body"
+        ):
             raise VerificationError(f"the operator {node.op_type} holds a graph", hint=_HINT)
     if domain == "com.microsoft" and {attribute.name for attribute in node.attribute} - {"metric"}:
         raise VerificationError(f"the operator {node.op_type} has an unknown attribute", hint=_HINT)
@@ -159,7 +220,9 @@ class _Names:
         self._new: dict[str, str] = {}
         for port in [*graph.input, *graph.output]:
             if len(port.name) > MAX_NAME:
-                raise VerificationError("the ONNX graph has an input or output with a name that is too long")
+                raise VerificationError(
+                    "the ONNX graph has an input or output with a name that is too long"
+                )
             self._new[port.name] = port.name
         self._kept = set(self._new)
 
@@ -180,19 +243,26 @@ class _Names:
         weights = {item.name: item for item in graph.initializer}
         if graph.sparse_initializer:
             raise VerificationError("the ONNX graph has sparse weights", hint=_HINT)
-        inputs = [port for port in graph.input if port.name not in weights]  # old files name weights among the inputs
+        # old files name weights among the inputs
+        inputs = [port for port in graph.input if port.name not in weights]
         made = helper.make_graph(
             [self._node(node) for node in order],
             name,
             [self._port(port) for port in inputs],
             [self._port(port) for port in graph.output],
-            [self._tensor(item, self(item.name)) for item in weights.values() if item.name in needed],
+            [
+                self._tensor(item, self(item.name))
+                for item in weights.values()
+                if item.name in needed
+            ],
         )
         del made.value_info[:]
         return made
 
     def _node(self, node: Any) -> Any:
-        made = helper.make_node(node.op_type, [self(name) for name in node.input], [self(name) for name in node.output])
+        made = helper.make_node(
+            node.op_type, [self(name) for name in node.input], [self(name) for name in node.output]
+        )
         made.domain = "" if node.domain == "ai.onnx" else node.domain
         for attribute in sorted(node.attribute, key=lambda item: item.name):
             copied = made.attribute.add()
@@ -202,7 +272,9 @@ class _Names:
             elif attribute.type == AttributeProto.GRAPH:
                 copied.g.CopyFrom(self.graph(attribute.g, name="body"))
             else:
-                field = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}[attribute.type]
+                field = {1: "f", 2: "i", 3: "s", 6: "floats", 7: "ints", 8: "strings"}[
+                    attribute.type
+                ]
                 value = getattr(attribute, field)
                 if field in ("f", "i", "s"):
                     setattr(copied, field, value)
@@ -212,26 +284,41 @@ class _Names:
 
     def _port(self, port: Any) -> Any:
         if not port.type.HasField("tensor_type"):
-            raise VerificationError(f"the ONNX graph takes or gives something that is no tensor: {port.name[:60]!r}", hint=_HINT)
+            raise VerificationError(
+                f"the ONNX graph takes or gives something that is no tensor: {port.name[:60]!r}",
+                hint=_HINT,
+            )
         kind = port.type.tensor_type
         if not kind.HasField("shape"):
             return helper.make_tensor_value_info(self(port.name), kind.elem_type, None)
         return helper.make_tensor_value_info(
-            self(port.name), kind.elem_type, [part.dim_value if part.HasField("dim_value") else None for part in kind.shape.dim]
+            self(port.name),
+            kind.elem_type,
+            [part.dim_value if part.HasField("dim_value") else None for part in kind.shape.dim],
         )
 
     @staticmethod
     def _tensor(tensor: Any, name: str) -> Any:
         """The same numbers and nothing beside them; what lies in other files is refused."""
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data or tensor.HasField("segment"):
-            raise VerificationError("the ONNX graph has tensors that lie in other files", hint="export it as one file")
+        if (
+            tensor.data_location == TensorProto.EXTERNAL
+            or tensor.external_data
+            or tensor.HasField("segment")
+        ):
+            raise VerificationError(
+                "the ONNX graph has tensors that lie in other files", hint="export it as one file"
+            )
         if tensor.data_type == TensorProto.STRING:
-            return helper.make_tensor(name, TensorProto.STRING, list(tensor.dims), list(tensor.string_data))
+            return helper.make_tensor(
+                name, TensorProto.STRING, list(tensor.dims), list(tensor.string_data)
+            )
         return numpy_helper.from_array(numpy_helper.to_array(tensor), name)
 
 
 def _needed(graph: Any) -> tuple[set[str], list[Any]]:
-    """(names that an output depends on, the operators that make them in their order); names inside inner graphs count too."""
+    """(names that an output depends on, the operators that make them in their order); names inside
+    inner graphs count too.
+    """
     needed = {port.name for port in graph.output}
     order = []
     for node in reversed(graph.node):
@@ -241,5 +328,7 @@ def _needed(graph: Any) -> tuple[set[str], list[Any]]:
         needed.update(node.input)
         for attribute in node.attribute:
             if attribute.type == AttributeProto.GRAPH:
-                needed |= {name for inner, _ in nodes(attribute.g) for name in inner.input} | {port.name for port in attribute.g.output}
+                needed |= {name for inner, _ in nodes(attribute.g) for name in inner.input} | {
+                    port.name for port in attribute.g.output
+                }
     return needed, order[::-1]

@@ -1,7 +1,9 @@
-"""Hardening scikit-learn models: attack the training rows, add what was found with the right label, train again.
+"""Hardening scikit-learn models: attack the training rows, add what was found with the right label,
+train again.
 
-Adversarial training by augmentation (Goodfellow, Shlens, Szegedy, ICLR 2015; for estimators without gradients too). The attack is
-the assessment's own, within the same limits, on a sample of rows in every round.
+Adversarial training by augmentation (Goodfellow, Shlens, Szegedy, ICLR 2015; for estimators without
+gradients too). The attack is the assessment's own, within the same limits, on a sample of rows in
+every round.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,9 @@ from casemate.ml.models import SkopsModel
 
 ROWS = 2_000
 JUDGED = 1_000
-"""Rows, a fifth at most, that choose the round: what augmentation buys in one model it costs in another."""
+"""Rows, a fifth at most, that choose the round: what augmentation buys in one model it costs in
+another.
+"""
 Array = np.ndarray[Any, Any]
 
 
@@ -33,7 +37,8 @@ def harden(
     seed: int,
     progress: Callable[[str, int, int], None],
 ) -> Any:
-    """The estimator, fitted on the rows and on what attacks made of them, for as many rounds as made it more robust on rows kept aside.
+    """The estimator, fitted on the rows and on what attacks made of them, for as many rounds as
+    made it more robust on rows kept aside.
 
     Args:
         estimator: with its parameters chosen.
@@ -53,8 +58,16 @@ def harden(
     inner, own = frame.iloc[kept].reset_index(drop=True), codes[kept]
 
     def attacked(model: Any, at: Array, number: int) -> tuple[Target, Array, Array] | None:
-        """(what was attacked, its rows at their worst, their margins); None when nothing can be changed."""
-        target = attack_surface(SkopsModel(model), schema, (frame.iloc[at].reset_index(drop=True), codes[at]), frame, limits)
+        """(what was attacked, its rows at their worst, their margins); None when nothing can be
+        changed.
+        """
+        target = attack_surface(
+            SkopsModel(model),
+            schema,
+            (frame.iloc[at].reset_index(drop=True), codes[at]),
+            frame,
+            limits,
+        )
         if not target.width and not target.choices:
             return None
         best, every = target.start.copy(), np.arange(len(at))
@@ -79,9 +92,14 @@ def harden(
             break
         extra.append(found[0].rows(found[1], np.arange(len(at))))
         labels.append(codes[at])
-        model = clone(estimator).fit(pd.concat([inner, *extra], ignore_index=True), np.concatenate([own, *labels]))
+        model = clone(estimator).fit(
+            pd.concat([inner, *extra], ignore_index=True), np.concatenate([own, *labels])
+        )
     best = int(np.argmax(robust))
-    return clone(estimator).fit(pd.concat([frame, *extra[:best]], ignore_index=True), np.concatenate([codes, *labels[:best]]))
+    return clone(estimator).fit(
+        pd.concat([frame, *extra[:best]], ignore_index=True),
+        np.concatenate([codes, *labels[:best]]),
+    )
 
 
 def _withstood(target: Target, margins: Array, eps: float) -> float:

@@ -1,8 +1,9 @@
 """Model files: skops under our own allow-list, ONNX on one thread; no pickle in any form.
 
-`Model.predict` takes a feature frame (see `ml.frame`) and gives (class numbers int64 [n], probabilities float [n, k]), both in
-the order of the schema's classes; a regressor has no labels and gives (empty int64 [0], quantities float [n, m]). The label is the
-model's own answer, which need not be the likeliest class (see `core.answers`).
+`Model.predict` takes a feature frame (see `ml.frame`) and gives (class numbers int64 [n],
+probabilities float [n, k]), both in the order of the schema's classes; a regressor has no labels
+and gives (empty int64 [0], quantities float [n, m]). The label is the model's own answer, which
+need not be the likeliest class (see `core.answers`).
 """
 
 import importlib
@@ -55,14 +56,18 @@ class Model(Protocol):
     """Predicts rows: what is measured, attacked and served, whatever its file is."""
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """(labels int64 [n], probabilities [n, k]) for a feature frame, or (empty, quantities [n, m])."""
+        """(labels int64 [n], probabilities [n, k]) for a feature frame, or (empty, quantities [n,
+        m]).
+        """
 
 
 class Scored(Model, Protocol):
     """Predicts, and shows scores whose largest is the predicted class."""
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Scores [n, k], without the saturation of probabilities; of a regressor its quantities [n, m]."""
+        """Scores [n, k], without the saturation of probabilities; of a regressor its quantities [n,
+        m].
+        """
 
 
 class SkopsModel:
@@ -73,21 +78,31 @@ class SkopsModel:
 
         Args:
             estimator: fitted.
-            order: the table's class number of each of the estimator's classes; default: they are the same.
-            own: off: the label is the likeliest class, as models were measured that casemate 0.1 signed.
+            order: the table's class number of each of the estimator's classes; default: they are
+                the same.
+            own: off: the label is the likeliest class, as models were measured that casemate 0.1
+                signed.
         """
         self.estimator = estimator
         self.regression = not hasattr(estimator, "classes_")
         self.own = own
-        self.order = None if not order or order == sorted(order) else np.asarray(order, dtype=np.int64)
+        self.order = (
+            None if not order or order == sorted(order) else np.asarray(order, dtype=np.int64)
+        )
         self._shift = None if self.regression or not own else answers.shift(estimator)
 
     def predict(self, frame: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """See `Model.predict`."""
         if self.regression:
-            return NO_LABELS, np.asarray(self.estimator.predict(frame), dtype=np.float64).reshape(len(frame), -1)
+            return NO_LABELS, np.asarray(self.estimator.predict(frame), dtype=np.float64).reshape(
+                len(frame), -1
+            )
         probabilities = self.estimator.predict_proba(frame)
-        places = answers.places(self.estimator, frame, probabilities) if self.own else probabilities.argmax(axis=1)
+        places = (
+            answers.places(self.estimator, frame, probabilities)
+            if self.own
+            else probabilities.argmax(axis=1)
+        )
         if self.order is None:
             return places, probabilities
         return self.order[places], self._ordered(probabilities)
@@ -97,10 +112,11 @@ class SkopsModel:
         return columns if self.order is None else columns[:, np.argsort(self.order)]
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Scores [n, k] whose largest is the predicted class: the decision function where there is one and it agrees.
+        """Scores [n, k] whose largest is the predicted class: the decision function where there is
+        one and it agrees.
 
-        Probabilities of a confident model are 0 and 1 to the last bit, and an attack would see no slope there. A threshold of the
-        model's own is taken off first.
+        Probabilities of a confident model are 0 and 1 to the last bit, and an attack would see no
+        slope there. A threshold of the model's own is taken off first.
         """
         labels, probabilities = self.predict(frame)
         if self.regression:
@@ -108,9 +124,14 @@ class SkopsModel:
         kind, taken = self._shift or ("", np.zeros(2))
         if hasattr(self.estimator, "decision_function") and kind != "probability":
             decisions = np.asarray(self.estimator.decision_function(frame), dtype=np.float64)
-            decisions = np.column_stack([-decisions, decisions]) / 2 if decisions.ndim == 1 else decisions
+            decisions = (
+                np.column_stack([-decisions, decisions]) / 2 if decisions.ndim == 1 else decisions
+            )
             decisions = self._ordered(decisions - taken if kind else decisions)
-            if decisions.shape == probabilities.shape and (decisions.argmax(axis=1) == labels).all():
+            if (
+                decisions.shape == probabilities.shape
+                and (decisions.argmax(axis=1) == labels).all()
+            ):
                 return decisions
         logarithms = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), TINY))
         if kind == "probability":
@@ -119,7 +140,9 @@ class SkopsModel:
 
 
 class OnnxModel:
-    """An ONNX graph with one input `x` [n, d] of float64 or float32, or one input [n, 1] a feature."""
+    """An ONNX graph with one input `x` [n, d] of float64 or float32, or one input [n, 1] a
+    feature.
+    """
 
     def __init__(self, content: bytes, schema: Schema) -> None:
         self.session = onnx_session(content)
@@ -127,16 +150,34 @@ class OnnxModel:
         self.names = [item.name for item in inputs]
         self.regression = schema.regression
         self.single = self.names == ["x"]
-        kinds = {"tensor(double)": np.float64, "tensor(float)": np.float32, "tensor(string)": object}
+        kinds = {
+            "tensor(double)": np.float64,
+            "tensor(float)": np.float32,
+            "tensor(string)": object,
+        }
         try:
             self.kinds: list[Any] = [kinds[item.type] for item in inputs]
         except KeyError as error:
-            raise VerificationError(f"the ONNX graph takes a {error.args[0]}", hint="its inputs must be float64, float32 or string") from error
+            raise VerificationError(
+                f"the ONNX graph takes a {error.args[0]}",
+                hint="its inputs must be float64, float32 or string",
+            ) from error
         outputs = [item.type for item in self.session.get_outputs()]
-        if outputs[int(not schema.regression) :][:1] not in (["tensor(float)"], ["tensor(double)"]) or (schema.regression and len(outputs) > 1):
-            wanted = "quantities, and nothing else" if schema.regression else "labels, and probabilities as a tensor"
-            raise VerificationError(f"the ONNX graph does not give {wanted}", hint=f"its outputs are {', '.join(outputs)}")
-        # The converter keeps the order of the features and may change their names ("a-b" becomes "a_b").
+        if outputs[int(not schema.regression) :][:1] not in (
+            ["tensor(float)"],
+            ["tensor(double)"],
+        ) or (schema.regression and len(outputs) > 1):
+            wanted = (
+                "quantities, and nothing else"
+                if schema.regression
+                else "labels, and probabilities as a tensor"
+            )
+            raise VerificationError(
+                f"the ONNX graph does not give {wanted}",
+                hint=f"its outputs are {', '.join(outputs)}",
+            )
+        # The converter keeps the order of the features and may change their names ("a-b" becomes
+        # "a_b").
         self.columns = [column.name for column in schema.features]
         if not self.single and len(self.names) != len(self.columns):
             raise VerificationError("the ONNX graph does not take the features of the schema")
@@ -152,10 +193,14 @@ class OnnxModel:
             return self.predict_array(frame.to_numpy(dtype=self.dtype))
         return self.predict_columns({name: frame[name].to_numpy() for name in self.columns})
 
-    def predict_columns(self, columns: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def predict_columns(
+        self, columns: dict[str, np.ndarray[Any, Any]]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The same for one array [n] a feature, where the graph takes them one by one."""
         named = zip(self.names, self.columns, self.kinds, strict=True)
-        return self._run({given: columns[name].astype(kind).reshape(-1, 1) for given, name, kind in named})
+        return self._run(
+            {given: columns[name].astype(kind).reshape(-1, 1) for given, name, kind in named}
+        )
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Logarithms of the probabilities, [n, k]; quantities as they are."""
@@ -163,19 +208,27 @@ class OnnxModel:
             return self.predict(frame)[1]
         return np.log(np.maximum(np.asarray(self.predict(frame)[1], dtype=np.float64), TINY))
 
-    def predict_array(self, array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def predict_array(
+        self, array: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """The same for an array [n, d] of `dtype` when all features are numeric."""
         return self._run({"x": array})
 
-    def _run(self, inputs: dict[str, np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    def _run(
+        self, inputs: dict[str, np.ndarray[Any, Any]]
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         found = self.session.run(None, inputs)
         if self.regression:
-            return NO_LABELS, np.asarray(found[0], dtype=np.float64).reshape(len(next(iter(inputs.values()))), -1)
+            return NO_LABELS, np.asarray(found[0], dtype=np.float64).reshape(
+                len(next(iter(inputs.values()))), -1
+            )
         return found[0], found[1]
 
 
 def _largest_at(scores: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """`scores` [n, k] with the largest of each row changed for the one at its label, where the model answers by another rule."""
+    """`scores` [n, k] with the largest of each row changed for the one at its label, where the
+    model answers by another rule.
+    """
     largest = scores.argmax(axis=1)
     rows = np.flatnonzero(largest != labels)
     if len(rows):
@@ -196,8 +249,14 @@ def onnx_session(content: bytes) -> Any:
 
 
 def skops_io() -> Any:
-    """The module `skops.io`, whose import walks through all of scikit-learn: an adapter there would load torch (2.6 s), its tests pytest."""
-    hidden = [] if "skops.io" in sys.modules else [name for name in (TORCH_ADAPTER, "pytest") if name not in sys.modules]
+    """The module `skops.io`, whose import walks through all of scikit-learn: an adapter there would
+    load torch (2.6 s), its tests pytest.
+    """
+    hidden = (
+        []
+        if "skops.io" in sys.modules
+        else [name for name in (TORCH_ADAPTER, "pytest") if name not in sys.modules]
+    )
     sys.modules |= dict.fromkeys(hidden)  # type: ignore[arg-type] # an import of them fails, as where they are not installed
     try:
         return importlib.import_module("skops.io")
@@ -207,7 +266,9 @@ def skops_io() -> Any:
 
 
 def dump_skops(estimator: Any) -> bytes:
-    """The estimator as a skops file that is the same for equal estimators: ids renumbered, no times, compressed."""
+    """The estimator as a skops file that is the same for equal estimators: ids renumbered, no
+    times, compressed.
+    """
     renumbered: dict[str, str] = {}
 
     def number(value: Any) -> str:
@@ -233,14 +294,22 @@ def dump_skops(estimator: Any) -> bytes:
         for name in source.namelist():
             stem, dot, ending = name.partition(".")
             if name == "schema.json":
-                archive.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema), zipfile.ZIP_DEFLATED)
+                archive.writestr(
+                    zipfile.ZipInfo("schema.json"), json.dumps(schema), zipfile.ZIP_DEFLATED
+                )
             else:
-                archive.writestr(zipfile.ZipInfo(number(stem) + dot + ending), source.read(name), zipfile.ZIP_DEFLATED)
+                archive.writestr(
+                    zipfile.ZipInfo(number(stem) + dot + ending),
+                    source.read(name),
+                    zipfile.ZIP_DEFLATED,
+                )
     return target.getvalue()
 
 
 def untrusted_types(content: bytes) -> list[str]:
-    """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES`; nothing is constructed."""
+    """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES`; nothing is
+    constructed.
+    """
     archive.check(content)
     try:
         return sorted(set(skops_io().get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
@@ -249,12 +318,17 @@ def untrusted_types(content: bytes) -> list[str]:
 
 
 def load_skops(content: bytes, order: list[int] | None = None, *, own: bool = True) -> SkopsModel:
-    """The estimator in a skops file (see `SkopsModel`); VerificationError when it is malformed or holds a type that is not allowed."""
+    """The estimator in a skops file (see `SkopsModel`); VerificationError when it is malformed or
+    holds a type that is not allowed.
+    """
     unknown = untrusted_types(content)
     if unknown:
         raise VerificationError(
             f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
-            hint="docs/reference/estimators.md lists what a model may consist of; functions and classes of train.py are no part of it",
+            hint=(
+                "docs/reference/estimators.md lists what a model may consist of; functions and"
+                " classes of train.py are no part of it"
+            ),
         )
     try:
         return SkopsModel(skops_io().loads(content, trusted=list(ALLOWED_TYPES)), order, own=own)
@@ -262,8 +336,12 @@ def load_skops(content: bytes, order: list[int] | None = None, *, own: bool = Tr
         raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 
 
-def load_trained(files: dict[str, bytes], schema: Schema, order: list[int] | None = None, *, own: bool = True) -> Scored:
-    """The model as it was trained: a scikit-learn estimator, or a torch network rebuilt from its listed layers."""
+def load_trained(
+    files: dict[str, bytes], schema: Schema, order: list[int] | None = None, *, own: bool = True
+) -> Scored:
+    """The model as it was trained: a scikit-learn estimator, or a torch network rebuilt from its
+    listed layers.
+    """
     if NETWORK in files:
         from casemate.ml.networks import load_network
 
@@ -271,10 +349,24 @@ def load_trained(files: dict[str, bytes], schema: Schema, order: list[int] | Non
     if SKOPS not in files and ONNX in files:
         return OnnxModel(files[ONNX], schema)
     if SKOPS not in files:
-        raise VerificationError("the model has no model file that could be measured", hint="it must hold model.skops, a network or an ONNX graph")
+        raise VerificationError(
+            "the model has no model file that could be measured",
+            hint="it must hold model.skops, a network or an ONNX graph",
+        )
     return load_skops(files[SKOPS], order, own=own)
 
 
-def load(files: dict[str, bytes], serve_format: str, schema: Schema, order: list[int] | None = None, *, own: bool = True) -> Model:
+def load(
+    files: dict[str, bytes],
+    serve_format: str,
+    schema: Schema,
+    order: list[int] | None = None,
+    *,
+    own: bool = True,
+) -> Model:
     """The model to predict with: `onnx` or `skops`."""
-    return OnnxModel(files[ONNX], schema) if serve_format == "onnx" else load_skops(files[SKOPS], order, own=own)
+    return (
+        OnnxModel(files[ONNX], schema)
+        if serve_format == "onnx"
+        else load_skops(files[SKOPS], order, own=own)
+    )

@@ -1,4 +1,5 @@
-"""Network files: `network.json` says which layers and limits, `model.safetensors` holds the weights; nothing is executed.
+"""Network files: `network.json` says which layers and limits, `model.safetensors` holds the
+weights; nothing is executed.
 
 Reading rebuilds the layers from a closed list (`core.learn.layers`), so a file can hold no code.
 """
@@ -53,7 +54,9 @@ class NetworkModel:
         return np.asarray(self.estimator.logits(frame), dtype=np.float64)
 
     def margin_gradient(self, frame: pd.DataFrame, codes: Array, names: list[str]) -> Array:
-        """Gradient of the true class's logit less the best other's, by the numeric features `names`, float64 [n, m]."""
+        """Gradient of the true class's logit less the best other's, by the numeric features
+        `names`, float64 [n, m].
+        """
         import torch
 
         numbers = self.estimator.numbers or {}
@@ -64,7 +67,9 @@ class NetworkModel:
         others = logits.clone()
         others[at, true] = -torch.inf
         (slopes,) = torch.autograd.grad((logits[at, true] - others.amax(dim=1)).sum(), rows)
-        found = slopes[:, : len(numbers)].numpy().astype(np.float64) / np.array([(high - low) or 1.0 for low, high in numbers.values()])
+        found = slopes[:, : len(numbers)].numpy().astype(np.float64) / np.array(
+            [(high - low) or 1.0 for low, high in numbers.values()]
+        )
         places = {name: place for place, name in enumerate(numbers)}
         return np.asarray(found[:, [places[name] for name in names]])
 
@@ -76,12 +81,20 @@ def dump_network(estimator: NetworkClassifier) -> tuple[bytes, bytes]:
     told = NetworkFile(
         layers=[(name, dict(arguments)) for name, arguments in estimator.layers],
         frozen=sorted(estimator.frozen or {}),
-        numbers=[(name, float(low), float(high)) for name, (low, high) in (estimator.numbers or {}).items()],
+        numbers=[
+            (name, float(low), float(high))
+            for name, (low, high) in (estimator.numbers or {}).items()
+        ],
         categories=list((estimator.categories or {}).items()),
         classes=len(estimator.classes_),
-        training={name: float(getattr(estimator, name)) for name in ("epochs", "batch", "rate", "momentum", "seed")},
+        training={
+            name: float(getattr(estimator, name))
+            for name in ("epochs", "batch", "rate", "momentum", "seed")
+        },
     )
-    weights = {name: value.detach().contiguous() for name, value in estimator.network_.state_dict().items()}
+    weights = {
+        name: value.detach().contiguous() for name, value in estimator.network_.state_dict().items()
+    }
     return told.to_json(), save(weights)
 
 
@@ -89,7 +102,8 @@ def load_network(description: bytes, weights: bytes, schema: Schema) -> NetworkM
     """The network in the two files.
 
     Raises:
-        VerificationError: a layer is not allowed, shapes do not fit, or the features are not the schema's.
+        VerificationError: a layer is not allowed, shapes do not fit, or the features are not the
+            schema's.
         BackendError: torch is not installed.
     """
     torch_or_refuse()
@@ -105,12 +119,24 @@ def load_network(description: bytes, weights: bytes, schema: Schema) -> NetworkM
         network = build([list(layer) for layer in told.layers])
         values = load(weights)
         network.load_state_dict(values, strict=True)
-    except (msgspec.MsgspecError, SafetensorError, RuntimeError, ValueError, OSError, KeyError) as error:
+    except (
+        msgspec.MsgspecError,
+        SafetensorError,
+        RuntimeError,
+        ValueError,
+        OSError,
+        KeyError,
+    ) as error:
         raise VerificationError(f"the network files are malformed: {str(error)[:300]}") from error
     features = [column.name for column in schema.features]
-    if sorted(name for name, *_ in [*told.numbers, *told.categories]) != sorted(features) or told.classes != len(schema.classes):
+    if sorted(name for name, *_ in [*told.numbers, *told.categories]) != sorted(
+        features
+    ) or told.classes != len(schema.classes):
         raise VerificationError("the network does not take the features and classes of the schema")
-    settings: dict[str, Any] = {name: int(value) if name in ("epochs", "batch", "seed") else value for name, value in told.training.items()}
+    settings: dict[str, Any] = {
+        name: int(value) if name in ("epochs", "batch", "seed") else value
+        for name, value in told.training.items()
+    }
     estimator = NetworkClassifier(
         layers=[list(layer) for layer in told.layers],
         frozen={name: values[name].numpy() for name in told.frozen},
@@ -124,7 +150,8 @@ def load_network(description: bytes, weights: bytes, schema: Schema) -> NetworkM
 
 
 def to_onnx(estimator: NetworkClassifier, schema: Schema) -> bytes:
-    """ONNX with one float32 input `x` [n, d] (numbers only), outputs labels and probabilities; scaling is part of the graph.
+    """ONNX with one float32 input `x` [n, d] (numbers only), outputs labels and probabilities;
+    scaling is part of the graph.
 
     Raises:
         VerificationError: the network has categories, which this export does not know.
@@ -135,7 +162,10 @@ def to_onnx(estimator: NetworkClassifier, schema: Schema) -> bytes:
     import torch
 
     if estimator.categories:
-        raise VerificationError("networks with categories are not exported yet", hint="encode the categories as numbers in the source")
+        raise VerificationError(
+            "networks with categories are not exported yet",
+            hint="encode the categories as numbers in the source",
+        )
     names = list(estimator.numbers or {})
     order = [names.index(column.name) for column in schema.features]
     if order != list(range(len(names))):
@@ -149,7 +179,14 @@ def to_onnx(estimator: NetworkClassifier, schema: Schema) -> bytes:
             super().__init__()
             self.network = estimator.network_
             self.register_buffer("low", torch.as_tensor(limits[:, 0]))
-            self.register_buffer("span", torch.as_tensor(np.where(limits[:, 1] > limits[:, 0], limits[:, 1] - limits[:, 0], 1.0).astype(np.float32)))
+            self.register_buffer(
+                "span",
+                torch.as_tensor(
+                    np.where(limits[:, 1] > limits[:, 0], limits[:, 1] - limits[:, 0], 1.0).astype(
+                        np.float32
+                    )
+                ),
+            )
 
         def forward(self, x: Any) -> Any:
             """Raw features [n, d] to (labels [n], probabilities [n, k])."""
@@ -160,7 +197,8 @@ def to_onnx(estimator: NetworkClassifier, schema: Schema) -> bytes:
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter talks about its successor, which takes 70 times as long
+        # the exporter talks about its successor, which takes 70 times as long
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             Whole().eval(),
             (torch.zeros(2, len(names)),),

@@ -1,6 +1,8 @@
-"""What a safe model file may hold beyond skops' defaults: parts of scikit-learn estimators, exactly these.
+"""What a safe model file may hold beyond skops' defaults: parts of scikit-learn estimators, exactly
+these.
 
-Each was read: none of them runs code of a caller's, opens a file or imports by a name that it is given.
+Each was read: none of them runs code of a caller's, opens a file or imports by a name that it is
+given.
 """
 
 TYPES = (
@@ -94,6 +96,8 @@ FUNCTIONS = (
     "sklearn.feature_selection._univariate_selection.r_regression",
     "sklearn.utils.validation.check_array",
 )
-"""Functions that an estimator keeps as a parameter: arithmetic on arrays, and the check that histogram gradient boosting wraps in a `partial`
-(which may wrap these only, and what skops itself lets pass)."""
+"""Functions that an estimator keeps as a parameter: arithmetic on arrays, and the check that
+histogram gradient boosting wraps in a `partial` (which may wrap these only, and what skops itself
+lets pass).
+"""
 ALLOWED_TYPES = (*TYPES, *FUNCTIONS)

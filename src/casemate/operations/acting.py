@@ -1,4 +1,5 @@
-"""Who acts, and on what: an operation is declared once, asks policy through its declaration, and records through what it was answered.
+"""Who acts, and on what: an operation is declared once, asks policy through its declaration, and
+records through what it was answered.
 
     @operation("keys:destroy", "Key")
     def destroy(project: Wiring, key: str, version: int) -> None:
@@ -10,7 +11,8 @@
     @reading("keys:read", "Key")          # asked before the body; a denial is recorded
     def listing(project: Wiring) -> KeyList: ...
 
-An operation that is put into a class with a `project` is its method: `project.keystore.destroy("objects", 1)`.
+An operation that is put into a class with a `project` is its method:
+`project.keystore.destroy("objects", 1)`.
 """
 
 import functools
@@ -50,7 +52,9 @@ class Acting:
         """Who acts as policies and the log write it, such as `User::"ana"`."""
         return self.principal.uid
 
-    def append(self, tx: sa.Connection, action: str, about: str, outcome: str = "done", /, **detail: Any) -> None:
+    def append(
+        self, tx: sa.Connection, action: str, about: str, outcome: str = "done", /, **detail: Any
+    ) -> None:
         """Record what they did in the transaction that does it; `publish` once that has ended."""
         self.project.log.append(tx, self.uid, action, about, outcome, detail)
 
@@ -88,7 +92,9 @@ class Operation(Generic[P, R]):
     def __call__(self, first: Any, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do it; `first` is the project, or, of a method, whatever has one."""
         if self.reads:
-            self.ask(first.project if self.method else first, "" if self.kind == "Project" else "all")
+            self.ask(
+                first.project if self.method else first, "" if self.kind == "Project" else "all"
+            )
         return self.body(first, *args, **kwargs)
 
     @overload
@@ -117,7 +123,8 @@ class Operation(Generic[P, R]):
         fresh: bool = False,
         **detail: Any,
     ) -> Acting:
-        """Whoever acts, if policy lets them; a denial is recorded, and what was allowed too where the operation changes something.
+        """Whoever acts, if policy lets them; a denial is recorded, and what was allowed too where
+        the operation changes something.
 
         Args:
             project: where.
@@ -137,15 +144,26 @@ class Operation(Generic[P, R]):
         resource = Resource(kind or ("Project" if also else self.kind), name)
         action = also or self.action
         if self.reads or unrecorded or fresh:
-            return Acting(project, project.point.permitted(action, resource, fresh=fresh, **(context or {}))[0].principal)
+            return Acting(
+                project,
+                project.point.permitted(action, resource, fresh=fresh, **(context or {}))[
+                    0
+                ].principal,
+            )
         return Acting(project, project.point.require(action, resource, context=context, **detail))
 
 
-def operation(action: str, kind: str = "Project", *, also: tuple[str, ...] = ()) -> Callable[[Callable[Concatenate[Any, P], R]], Operation[P, R]]:
+def operation(
+    action: str, kind: str = "Project", *, also: tuple[str, ...] = ()
+) -> Callable[[Callable[Concatenate[Any, P], R]], Operation[P, R]]:
     """Declare a function that does something; it asks first of all, by its own `ask`."""
     return lambda body: Operation(body, action, kind, also)
 
 
-def reading(action: str, kind: str = "Project") -> Callable[[Callable[Concatenate[Any, P], R]], Operation[P, R]]:
-    """Declare a function that only looks; it is asked for before it begins, and nothing but a denial is recorded."""
+def reading(
+    action: str, kind: str = "Project"
+) -> Callable[[Callable[Concatenate[Any, P], R]], Operation[P, R]]:
+    """Declare a function that only looks; it is asked for before it begins, and nothing but a
+    denial is recorded.
+    """
     return lambda body: Operation(body, action, kind, reads=True)

@@ -36,7 +36,8 @@ def since(project: Wiring, index: int) -> Iterator[Entry]:
 
 @reading("audit:read")
 def verify(project: Wiring, checkpoints: list[Path] | None = None) -> AuditReport:
-    """Check tree, signatures and every body; ask the witnesses; hold copies and former checkpoints against the log.
+    """Check tree, signatures and every body; ask the witnesses; hold copies and former checkpoints
+    against the log.
 
     Raises:
         AccessDenied: policy. VerificationError, HistoryError: something does not hold.
@@ -46,7 +47,8 @@ def verify(project: Wiring, checkpoints: list[Path] | None = None) -> AuditRepor
 
 @reading("audit:read")
 def prove(project: Wiring, index: int, out: Path) -> int:
-    """Write a stand-alone proof that the log has this entry; it discloses nothing else. Returns its bytes.
+    """Write a stand-alone proof that the log has this entry; it discloses nothing else. Returns its
+    bytes.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such entry.
@@ -70,7 +72,8 @@ def copy(project: Wiring) -> list[str]:
 
 @operation("audit:resolve")
 def resolve(project: Wiring, reason: str) -> int:
-    """Say that another history of the log, which was met earlier, is explained: this one counts. Returns how many were met.
+    """Say that another history of the log, which was met earlier, is explained: this one counts.
+    Returns how many were met.
 
     Args:
         project: whose log.
@@ -84,9 +87,13 @@ def resolve(project: Wiring, reason: str) -> int:
     acting = resolve.ask(project)
     forks = project.publication.heads.read().forks
     if not forks:
-        raise ConfigError("no other history of this log was met", hint="`casemate audit verify` says how it is")
+        raise ConfigError(
+            "no other history of this log was met", hint="`casemate audit verify` says how it is"
+        )
     met = [{"time": fork.time, "message": fork.message} for fork in forks[-20:]]
-    acting.record("audit:resolved", 'Project::"log"', reason=reason.strip(), met=met, count=len(forks))
+    acting.record(
+        "audit:resolved", 'Project::"log"', reason=reason.strip(), met=met, count=len(forks)
+    )
     return len(project.publication.resolve())
 
 

@@ -1,4 +1,6 @@
-"""Parts of the pipeline on their own: measure a registered model again, look at the table, bring a model in from outside."""
+"""Parts of the pipeline on their own: measure a registered model again, look at the table, bring a
+model in from outside.
+"""
 
 import dataclasses
 import re
@@ -22,14 +24,36 @@ from casemate.wiring import Wiring
 
 MAX_FILE = 2 * 2**30
 IMPORTED = "imported"
-ENDINGS = {".pkl", ".pickle", ".joblib", ".skops", ".onnx", ".pt", ".pth", ".bin", ".ckpt", ".keras", ".h5", ".hdf5", ".safetensors"}
-"""Of files that are worth naming in a folder (of MLflow, of Hugging Face, …); what a file is says its content."""
+ENDINGS = {
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".skops",
+    ".onnx",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".ckpt",
+    ".keras",
+    ".h5",
+    ".hdf5",
+    ".safetensors",
+}
+"""Of files that are worth naming in a folder (of MLflow, of Hugging Face, …); what a file is says
+its content.
+"""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @operation("run:start")
-def assess(project: Wiring, reference: str, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Assessment:
-    """Measure a registered model on its hold-out, without a run: nothing is judged, signed or registered.
+def assess(
+    project: Wiring,
+    reference: str,
+    only: list[str] | None = None,
+    reporter: pipeline.Reporter | None = None,
+) -> Assessment:
+    """Measure a registered model on its hold-out, without a run: nothing is judged, signed or
+    registered.
 
     Args:
         project: its project.
@@ -38,7 +62,8 @@ def assess(project: Wiring, reference: str, only: list[str] | None = None, repor
         reporter: hears how it goes.
 
     Raises:
-        AccessDenied: policy does not permit runs. ConfigError: there is no such model or measurement.
+        AccessDenied: policy does not permit runs. ConfigError: there is no such model or
+            measurement.
     """
     from casemate.stages.assess import stage
     from casemate.stages.assess.names import PARTS
@@ -50,19 +75,42 @@ def assess(project: Wiring, reference: str, only: list[str] | None = None, repor
     model = project.engine.record(release.lineage.run, "train", TrainedModel)
     if dataset is None or model is None:
         raise ConfigError(f"the run of {reference} is not in the catalogue", hint="casemate fsck")
-    with shared_lock(project.state / "lock", lambda: None), Worker(pipeline.SandboxPool.JOBS["assess"], project.config.train.threads) as worker:
+    with (
+        shared_lock(project.state / "lock", lambda: None),
+        Worker(pipeline.SandboxPool.JOBS["assess"], project.config.train.threads) as worker,
+    ):
         context = run_context(project, reporter)
         rows = pipeline.SealedRows(context, dataset)
         tools = stage.AssessTools(
-            context.config, context.objects, context.state / "tmp", context.hidden, worker, context.reporter.progress, None, tuple(only or ())
+            context.config,
+            context.objects,
+            context.state / "tmp",
+            context.hidden,
+            worker,
+            context.reporter.progress,
+            None,
+            tuple(only or ()),
         )
-        found = stage.measure(tools, dataset, model, rows.parts, pipeline.further_tables(context.root, context.config, dataset))
-    acting.record("model:assess", f'Model::"{release.model}"', version=release.model_version, only=list(only or []))
+        found = stage.measure(
+            tools,
+            dataset,
+            model,
+            rows.parts,
+            pipeline.further_tables(context.root, context.config, dataset),
+        )
+    acting.record(
+        "model:assess",
+        f'Model::"{release.model}"',
+        version=release.model_version,
+        only=list(only or []),
+    )
     return found
 
 
 @operation("run:start")
-def assess_data(project: Wiring, only: list[str] | None = None, reporter: pipeline.Reporter | None = None) -> Examined:
+def assess_data(
+    project: Wiring, only: list[str] | None = None, reporter: pipeline.Reporter | None = None
+) -> Examined:
     """Check and screen the table of `[data] source` as it is now; nothing is sealed.
 
     Args:
@@ -71,7 +119,8 @@ def assess_data(project: Wiring, only: list[str] | None = None, reporter: pipeli
         reporter: hears how it goes.
 
     Raises:
-        AccessDenied: policy does not permit runs. DataError, ConfigError: as in a run, and ConfigError for an unknown switch.
+        AccessDenied: policy does not permit runs. DataError, ConfigError: as in a run, and
+            ConfigError for an unknown switch.
     """
     from casemate.stages.assess.names import SCREENS
 
@@ -87,7 +136,9 @@ def assess_data(project: Wiring, only: list[str] | None = None, reporter: pipeli
 def _known(only: list[str] | None, names: tuple[str, ...]) -> None:
     unknown = [name for name in only or [] if name not in names]
     if unknown:
-        raise ConfigError(f"there is no measurement {unknown[0]!r}", hint="measurements: " + ", ".join(names))
+        raise ConfigError(
+            f"there is no measurement {unknown[0]!r}", hint="measurements: " + ", ".join(names)
+        )
 
 
 @dataclass(frozen=True)
@@ -97,16 +148,23 @@ class Imported:
     scan: Scan
     """What the file is."""
     file: Path | None
-    """The safe model file, in the project's folder `imported`; None when it was refused or only scanned."""
+    """The safe model file, in the project's folder `imported`; None when it was refused or only
+    scanned.
+    """
     problem: str = ""
-    """Why a run would refuse it as `casemate.toml` and the pinned schema stand; empty when it would not, or nothing is pinned yet."""
+    """Why a run would refuse it as `casemate.toml` and the pinned schema stand; empty when it would
+    not, or nothing is pinned yet.
+    """
     remedy: str = ""
     """What to do about that."""
 
 
 @operation("model:import", "Model")
-def import_model(project: Wiring, file: Path, name: str | None = None, *, convert: bool = True) -> Imported:
-    """Scan a model file without executing it, and write it in a safe format when nothing is wrong with it.
+def import_model(
+    project: Wiring, file: Path, name: str | None = None, *, convert: bool = True
+) -> Imported:
+    """Scan a model file without executing it, and write it in a safe format when nothing is wrong
+    with it.
 
     Args:
         project: where it goes to.
@@ -116,7 +174,8 @@ def import_model(project: Wiring, file: Path, name: str | None = None, *, conver
 
     Raises:
         RefusedError: the scan found something, or could not read the file to its end.
-        ConfigError: there is no such file, it is a folder or too large, or a model of this name was imported before.
+        ConfigError: there is no such file, it is a folder or too large, or a model of this name was
+            imported before.
     """
     acting = import_model.ask(project, project.config.project.name, file=file.name)
     if file.is_dir():
@@ -127,35 +186,61 @@ def import_model(project: Wiring, file: Path, name: str | None = None, *, conver
         raise ConfigError(f"{file} is larger than 2 GiB", hint="export a smaller model")
     name = name or file.stem
     if not NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} cannot be the name of a model file", hint="letters, digits, '.', '_' and '-': --name gives it another one")
-    with Worker("casemate.stages.assess.artifact.convert:main", 1) as worker, scratch_folder(project.state / "tmp") as scratch:
+        raise ConfigError(
+            f"{name!r} cannot be the name of a model file",
+            hint="letters, digits, '.', '_' and '-': --name gives it another one",
+        )
+    with (
+        Worker("casemate.stages.assess.artifact.convert:main", 1) as worker,
+        scratch_folder(project.state / "tmp") as scratch,
+    ):
         try:
             outcome = worker.run(
                 {"convert": convert},
                 tables=[],
                 inputs={"source": file.read_bytes()},
                 scratch=scratch,
-                limits=JobLimits(project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)),
+                limits=JobLimits(
+                    project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)
+                ),
                 required=project.config.sandbox.mode == "require",
                 outputs=(models.SKOPS, models.ONNX),
                 hidden=[project.keystore.folder, project.root],
             )
             found = msgspec.convert(outcome.result, Scan)
         except msgspec.ValidationError:
-            found, outcome = Scan(format="unknown", names=[], problems=["its reader gave no sound answer"], convertible=False), None
+            found, outcome = (
+                Scan(
+                    format="unknown",
+                    names=[],
+                    problems=["its reader gave no sound answer"],
+                    convertible=False,
+                ),
+                None,
+            )
         except JobFailed as error:
             problems = [error.message[:300], *(finding.message for finding in error.findings)]
-            found, outcome = Scan(format="unknown", names=[], problems=problems, convertible=False), None
+            found, outcome = (
+                Scan(format="unknown", names=[], problems=problems, convertible=False),
+                None,
+            )
     resource = f'Model::"{project.config.project.name}"'
-    detail = {"file": file.name, "format": found.format, "problems": [problem[:200] for problem in found.problems][:5]}
+    detail = {
+        "file": file.name,
+        "format": found.format,
+        "problems": [problem[:200] for problem in found.problems][:5],
+    }
     acting.record("model:imported", resource, "denied" if found.problems else "done", **detail)
     if found.problems:
         raise RefusedError(
-            f"{file.name} ({found.format}) is refused: {'; '.join(found.problems[:3])}", hint="ask for another format, or train it anew"
+            f"{file.name} ({found.format}) is refused: {'; '.join(found.problems[:3])}",
+            hint="ask for another format, or train it anew",
         )
     if not convert or outcome is None:
         return Imported(found, None)
-    ending, content = next((kind, outcome.files[kind]) for kind in (models.SKOPS, models.ONNX) if kind in outcome.files)
+    ending, content = next(
+        (kind, outcome.files[kind]) for kind in (models.SKOPS, models.ONNX) if kind in outcome.files
+    )
     target = project.root / IMPORTED / f"{name}{Path(ending).suffix}"
     if target.exists():
         raise ConfigError(f"{target} exists already", hint="--name gives it another name")
@@ -165,7 +250,9 @@ def import_model(project: Wiring, file: Path, name: str | None = None, *, conver
 
 
 def _fit(project: Wiring, file: Path) -> tuple[str, str]:
-    """(why a run would refuse this imported model, what to do about it), as far as a schema is pinned."""
+    """(why a run would refuse this imported model, what to do about it), as far as a schema is
+    pinned.
+    """
     from casemate.stages.data.schema import load
     from casemate.stages.train import stage
 
@@ -184,5 +271,11 @@ def _fit(project: Wiring, file: Path) -> tuple[str, str]:
 
 def _instead_of(folder: Path) -> str:
     """What to give instead of a folder."""
-    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file())[:5]
-    return f"give the file in it: {' or '.join(found)}" if found else "export the model as ONNX, or save it with joblib or skops"
+    found = sorted(
+        path.name for path in folder.iterdir() if path.suffix.lower() in ENDINGS and path.is_file()
+    )[:5]
+    return (
+        f"give the file in it: {' or '.join(found)}"
+        if found
+        else "export the model as ONNX, or save it with joblib or skops"
+    )

@@ -1,4 +1,6 @@
-"""A sealed table as one person may see it: columns, rows and masks as policy says, every reading recorded."""
+"""A sealed table as one person may see it: columns, rows and masks as policy says, every reading
+recorded.
+"""
 
 import dataclasses
 import secrets
@@ -52,7 +54,10 @@ class Access:
     def denied(self) -> frozenset[str]:
         """Column classes whose keys are not unwrapped for this principal."""
         needed = {self.classes[column] for column in self.masked} | self.opened
-        return frozenset(name for name, decision in self.decisions.items() if not decision.allowed) - needed
+        return (
+            frozenset(name for name, decision in self.decisions.items() if not decision.allowed)
+            - needed
+        )
 
     @property
     def withheld(self) -> dict[str, tuple[str, ...]]:
@@ -74,60 +79,104 @@ class Dataset:
     """What it is read for; default: the project's purpose."""
 
     def __repr__(self) -> str:
-        return f"<data set {self.record.name}@{self.record.version}: {self.record.rows} rows, {len(self.record.schema.columns)} columns>"
+        return (
+            f"<data set {self.record.name}@{self.record.version}: {self.record.rows} rows,"
+            f" {len(self.record.schema.columns)} columns>"
+        )
 
     def for_purpose(self, purpose: str) -> "Dataset":
-        """The same, read for something else than the project's purpose; policies may open more or less of it."""
+        """The same, read for something else than the project's purpose; policies may open more or
+        less of it.
+        """
         return dataclasses.replace(self, purpose=purpose)
 
     def access(self) -> Access:
-        """What the current user may see of it: each column class is decided by policy. Nothing is recorded."""
-        point, classes, resource = self.project.point, classes_of(self.record), Resource("Dataset", self.record.name)
+        """What the current user may see of it: each column class is decided by policy. Nothing is
+        recorded.
+        """
+        point, classes, resource = (
+            self.project.point,
+            classes_of(self.record),
+            Resource("Dataset", self.record.name),
+        )
 
         def asked(action: str) -> dict[str, Decision]:
-            return {found: point.decide(action, resource, self.purpose, column_class=found)[1] for found in sorted(set(classes.values()))}
+            return {
+                found: point.decide(action, resource, self.purpose, column_class=found)[1]
+                for found in sorted(set(classes.values()))
+            }
 
         decisions, under_masks = asked("dataset:read"), asked("dataset:read-masked")
-        masks = {name: column.mask for name, column in self.project.config.data.columns.items() if column.mask is not None}
+        masks = {
+            name: column.mask
+            for name, column in self.project.config.data.columns.items()
+            if column.mask is not None
+        }
         shown = {
-            name: masks[name] for name, found in classes.items() if name in masks and not decisions[found].allowed and under_masks[found].allowed
+            name: masks[name]
+            for name, found in classes.items()
+            if name in masks and not decisions[found].allowed and under_masks[found].allowed
         }
         return Access(point.actor, classes, decisions, shown)
 
     def hears_code(self) -> bool:
-        """Whether the current user may hear what training code says of this version: it may quote any row and column that it saw.
+        """Whether the current user may hear what training code says of this version: it may quote
+        any row and column that it saw.
 
         These are the features and the targets; nothing is recorded.
         """
         schema, access = self.record.schema, self.access()
-        seen = {column.column_class for column in schema.columns if column in schema.features or column.name in schema.targets}
+        seen = {
+            column.column_class
+            for column in schema.columns
+            if column in schema.features or column.name in schema.targets
+        }
         if not all(access.decisions[found].allowed for found in seen):
             return False
         try:
             rows = self._rows(access)
         except AccessDenied:
             return False
-        one = pa.table({schema.target: [None]})  # without columns to tell rows apart, one stands for all
-        rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, rows.columns) if rows.columns else one)
+        # without columns to tell rows apart, one stands for all
+        one = pa.table({schema.target: [None]})
+        rows.keep(
+            tables.read(
+                self.folder, self.project.provider, self.project.signer.verifier, rows.columns
+            )
+            if rows.columns
+            else one
+        )
         return rows.withheld == 0
 
     @operation("dataset:read", "Dataset")
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
-        """The verified, decrypted table; reading it is decided by policy, per column class and row, and recorded.
+        """The verified, decrypted table; reading it is decided by policy, per column class and row,
+        and recorded.
 
-        How many rows policy withholds is in the schema's metadata as `casemate:withheld-rows`, the columns that are shown under
-        a mask as `casemate:masked-columns`. Identifiers of subjects whose key was shredded are null. Ask for `casemate_subject`
-        to get every row's keyed pseudonym.
+        How many rows policy withholds is in the schema's metadata as `casemate:withheld-rows`, the
+        columns that are shown under a mask as `casemate:masked-columns`. Identifiers of subjects
+        whose key was shredded are null. Ask for `casemate_subject` to get every row's keyed
+        pseudonym.
 
         Args:
-            columns: names to read; default: every column that the user may see. `access()` says what is withheld.
+            columns: names to read; default: every column that the user may see. `access()` says
+                what is withheld.
 
         Raises:
-            AccessDenied: a column was asked for that the user may not see, or there is none that he may.
+            AccessDenied: a column was asked for that the user may not see, or there is none that he
+                may.
             ConfigError: there is no such column.
         """
         access, wanted, rows = self._decided(columns)
-        table = rows.keep(tables.read(self.folder, self.project.provider, self.project.signer.verifier, wanted, access.denied))
+        table = rows.keep(
+            tables.read(
+                self.folder,
+                self.project.provider,
+                self.project.signer.verifier,
+                wanted,
+                access.denied,
+            )
+        )
         self._told(rows, table.num_rows)
         shown = self._shown(self.project.identifiers.open(table), columns, rows, access)
         said = {WITHHELD_ROWS: str(rows.withheld)} if rows.withheld else {}
@@ -141,12 +190,20 @@ class Dataset:
         access, wanted, rows = self._decided(columns)
         root, count = None, 0
         try:
-            for batch in tables.scan(self.folder, self.project.provider, self.project.signer.verifier, wanted, access.denied):
+            for batch in tables.scan(
+                self.folder,
+                self.project.provider,
+                self.project.signer.verifier,
+                wanted,
+                access.denied,
+            ):
                 piece = rows.keep(pa.Table.from_batches([batch]))
                 count += piece.num_rows
                 if PSEUDONYM in piece.column_names:
                     root = root or self.project.identifiers.root(create=False)
-                yield from self._shown(self.project.identifiers.open(piece, root), columns, rows, access).to_batches()
+                yield from self._shown(
+                    self.project.identifiers.open(piece, root), columns, rows, access
+                ).to_batches()
         finally:  # also of a reader who stops half-way
             self._told(rows, count)
 
@@ -157,34 +214,55 @@ class Dataset:
 
     @operation("dataset:read", "Dataset")
     def show(self) -> "Shown":
-        """Schema, screen and quarantine, without a value of columns that policy does not open; AccessDenied: policy."""
+        """Schema, screen and quarantine, without a value of columns that policy does not open;
+        AccessDenied: policy.
+        """
         access = self.access()
         acting = Dataset.show.ask(self.project, self.record.name, context=GENERAL)
         hidden = {*access.withheld, *access.masked}
-        record = msgspec.structs.replace(self.record, schema=_without_values(self.record.schema, hidden))
-        found = msgspec.json.decode(self.project.objects.get(record.quarantine), type=list[Quarantined])
-        if hidden & {column.name for column in record.schema.features}:  # reasons and scores come from all features
+        record = msgspec.structs.replace(
+            self.record, schema=_without_values(self.record.schema, hidden)
+        )
+        found = msgspec.json.decode(
+            self.project.objects.get(record.quarantine), type=list[Quarantined]
+        )
+        # reasons and scores come from all features
+        if hidden & {column.name for column in record.schema.features}:
             found = [msgspec.structs.replace(suspect, detail="", score=0.0) for suspect in found]
         return Shown(acting.uid, record, found, access)
 
     @operation("dataset:read", "Dataset")
     def suspects(self) -> list[Quarantined]:
-        """The rows under suspicion, by number; the policy must let you read the data set's general columns."""
+        """The rows under suspicion, by number; the policy must let you read the data set's general
+        columns.
+        """
         Dataset.suspects.ask(self.project, self.record.name, context=GENERAL, unrecorded=True)
-        return msgspec.json.decode(self.project.objects.get(self.record.quarantine), type=list[Quarantined])
+        return msgspec.json.decode(
+            self.project.objects.get(self.record.quarantine), type=list[Quarantined]
+        )
 
     def reviewed(self) -> dict[int, Review]:
         """What people decided about the rows under suspicion, by row number."""
         rows = np.array(sorted({suspect.row for suspect in self.suspects()}), dtype=np.int64)
         known = self.project.reviews.of(self.record.name)
-        return {int(row): known[digest] for row, digest in zip(rows, self._digests(rows), strict=True) if digest in known} if known else {}
+        return (
+            {
+                int(row): known[digest]
+                for row, digest in zip(rows, self._digests(rows), strict=True)
+                if digest in known
+            }
+            if known
+            else {}
+        )
 
     @operation("dataset:read", "Dataset")
     def losses(self, rows: list[int]) -> list[Loss]:
-        """What leaving these rows out would do to classes and groups, as far as you may see the columns that make the groups.
+        """What leaving these rows out would do to classes and groups, as far as you may see the
+        columns that make the groups.
 
-        Protected columns and the source of rows are told in full, other categories where much of a group would go. Nothing is told
-        of columns that policy withholds or masks, and nothing at all where it withholds the target or rows.
+        Protected columns and the source of rows are told in full, other categories where much of a
+        group would go. Nothing is told of columns that policy withholds or masks, and nothing at
+        all where it withholds the target or rows.
 
         Args:
             rows: row numbers.
@@ -200,12 +278,32 @@ class Dataset:
         hidden = {*access.withheld, *access.masked}
         if schema.target in hidden or config.access.rows:
             return []
-        always = {name for name, column in config.data.columns.items() if column.protected} | {config.data.provenance or ""}
-        known = {column.name for column in schema.columns if column.column_class != "identifier"} - hidden - set(schema.targets)
+        always = {name for name, column in config.data.columns.items() if column.protected} | {
+            config.data.provenance or ""
+        }
+        known = (
+            {column.name for column in schema.columns if column.column_class != "identifier"}
+            - hidden
+            - set(schema.targets)
+        )
         names = sorted(known & (always | {column.name for column in schema.categories}))
-        table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, [*names, schema.target])
-        columns = {name: np.asarray(table[name].cast(pa.string()).fill_null(MISSING_CATEGORY).to_pylist(), dtype=str) for name in names}
-        target = target_of(table, schema) if not schema.regression else np.zeros(table.num_rows, dtype=int)
+        table = tables.read(
+            self.folder,
+            self.project.provider,
+            self.project.signer.verifier,
+            [*names, schema.target],
+        )
+        columns = {
+            name: np.asarray(
+                table[name].cast(pa.string()).fill_null(MISSING_CATEGORY).to_pylist(), dtype=str
+            )
+            for name in names
+        }
+        target = (
+            target_of(table, schema)
+            if not schema.regression
+            else np.zeros(table.num_rows, dtype=int)
+        )
         labels = np.asarray(schema.classes if not schema.regression else [""], dtype=str)[target]
         gone = np.zeros(table.num_rows, dtype=bool)
         gone[rows] = True
@@ -213,11 +311,17 @@ class Dataset:
 
     def _require_rows(self, rows: list[int]) -> None:
         if not rows or min(rows) < 0 or max(rows) >= self.record.rows:
-            raise ConfigError(f"row numbers lie between 0 and {self.record.rows - 1}", hint="casemate data quarantine list")
+            raise ConfigError(
+                f"row numbers lie between 0 and {self.record.rows - 1}",
+                hint="casemate data quarantine list",
+            )
 
     @operation("dataset:quarantine", "Dataset")
-    def review(self, rows: list[int], decision: Literal["released", "dropped"], reason: str) -> None:
-        """Say what becomes of rows under suspicion: `released` rows are trained on, `dropped` ones are not, from the next run on.
+    def review(
+        self, rows: list[int], decision: Literal["released", "dropped"], reason: str
+    ) -> None:
+        """Say what becomes of rows under suspicion: `released` rows are trained on, `dropped` ones
+        are not, from the next run on.
 
         Args:
             rows: row numbers.
@@ -227,17 +331,26 @@ class Dataset:
         Raises:
             AccessDenied: policy does not permit it. ConfigError: no such row, or no reason.
         """
-        acting = Dataset.review.ask(self.project, self.record.name, rows=len(rows), decision=decision)
+        acting = Dataset.review.ask(
+            self.project, self.record.name, rows=len(rows), decision=decision
+        )
         self._require_rows(rows)
         digests = self._digests(np.array(sorted(set(rows)), dtype=np.int64))
         with self.project.database.transaction() as tx:
             self.project.reviews.decide(tx, self.record.name, digests, decision, acting.uid, reason)
-            detail = {"version": self.record.version, "rows": sorted(set(rows))[:100], "count": len(set(rows)), "reason": reason.strip()}
+            detail = {
+                "version": self.record.version,
+                "rows": sorted(set(rows))[:100],
+                "count": len(set(rows)),
+                "reason": reason.strip(),
+            }
             acting.append(tx, f"quarantine:{decision}", f'Dataset::"{self.record.name}"', **detail)
         acting.publish()
 
     def _digests(self, rows: "np.ndarray[Any, Any]") -> list[str]:
-        """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the caller's."""
+        """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the
+        caller's.
+        """
         schema = self.record.schema
         names = [*(column.name for column in schema.features), *schema.targets]
         table = tables.read(self.folder, self.project.provider, self.project.signer.verifier, names)
@@ -246,23 +359,34 @@ class Dataset:
 
     @operation("dataset:statistics", "Dataset")
     def noisy(self, column: str, epsilon: float) -> Noisy:
-        """A differentially private histogram of a column (and the mean of a number), paid from the data set's budget.
+        """A differentially private histogram of a column (and the mean of a number), paid from the
+        data set's budget.
 
         Args:
             column: its name; `[data.columns]` must declare its limits or categories.
             epsilon: what it may cost.
 
         Raises:
-            AccessDenied: policy does not permit it. BudgetSpent: the budget does not allow it. ConfigError: nothing is declared.
+            AccessDenied: policy does not permit it. BudgetSpent: the budget does not allow it.
+                ConfigError: nothing is declared.
         """
         project, table = self.project, self.project.config.privacy
         acting = Dataset.noisy.ask(project, self.record.name, column=column, epsilon=epsilon)
         if column not in {known.name for known in self.record.schema.columns}:
-            raise ConfigError(f"{self.reference} has no column {column!r}", hint="`casemate data show NAME`")
+            raise ConfigError(
+                f"{self.reference} has no column {column!r}", hint="`casemate data show NAME`"
+            )
         if not 0 < epsilon <= table.budget:
-            raise ConfigError(f"epsilon {epsilon:g} is not between 0 and the budget {table.budget:g}", hint="[privacy] budget")
+            raise ConfigError(
+                f"epsilon {epsilon:g} is not between 0 and the budget {table.budget:g}",
+                hint="[privacy] budget",
+            )
         said = project.config.data.column(column)
-        limits = (said.min, said.max) if said.min is not None and said.max is not None else said.categories
+        limits = (
+            (said.min, said.max)
+            if said.min is not None and said.max is not None
+            else said.categories
+        )
         require_declared(column, limits)
         wanted = Spending(
             id=secrets.token_hex(16),
@@ -278,9 +402,15 @@ class Dataset:
             time="",
         )
         spend(project.engine, project.ledger, wanted, Limit(table.budget, table.budget_delta))
-        names = [column] if self.record.subject is None or column == PSEUDONYM else [column, PSEUDONYM]
+        names = (
+            [column] if self.record.subject is None or column == PSEUDONYM else [column, PSEUDONYM]
+        )
         read = tables.read(self.folder, project.provider, project.signer.verifier, names)
-        owners = None if self.record.subject is None else read[PSEUDONYM].combine_chunks().dictionary_encode().indices.to_numpy()
+        owners = (
+            None
+            if self.record.subject is None
+            else read[PSEUDONYM].combine_chunks().dictionary_encode().indices.to_numpy()
+        )
         return noisy(read[column], column, limits, epsilon, owners)
 
     def diff(self, newer: "Dataset") -> "Difference":
@@ -294,16 +424,25 @@ class Dataset:
         point, columns = self.project.point, self.project.config.access.rows
         for name in columns:
             if name not in access.classes:
-                raise ConfigError(f"[access] rows: {self.reference} has no column {name!r}", hint="no policy could tell its rows apart")
+                raise ConfigError(
+                    f"[access] rows: {self.reference} has no column {name!r}",
+                    hint="no policy could tell its rows apart",
+                )
             if access.classes[name] != "general":
-                raise ConfigError(f"[access] rows: {name!r} is of class {access.classes[name]}", hint="rows are told apart by general columns")
+                raise ConfigError(
+                    f"[access] rows: {name!r} is of class {access.classes[name]}",
+                    hint="rows are told apart by general columns",
+                )
             if name in access.withheld:
                 raise AccessDenied(
-                    f"{access.principal.uid} may not see {name!r}, by which rows are told apart", hint="the project's owner writes policies"
+                    f"{access.principal.uid} may not see {name!r}, by which rows are told apart",
+                    hint="the project's owner writes policies",
                 )
 
         def allowed(tags: Tags) -> bool:
-            return point.decide("dataset:read-rows", Resource("Row", self.record.name, tags), self.purpose)[1].allowed
+            return point.decide(
+                "dataset:read-rows", Resource("Row", self.record.name, tags), self.purpose
+            )[1].allowed
 
         return RowFilter(columns, allowed)
 
@@ -311,32 +450,63 @@ class Dataset:
         principal, resource = self.project.point.actor, f'Dataset::"{self.record.name}"'
         self.project.point.anomalies.read(principal.uid, read)
         if rows.withheld:
-            self.project.log.record(principal.uid, "dataset:read-rows", resource, "denied", version=self.record.version, rows=rows.withheld)
+            self.project.log.record(
+                principal.uid,
+                "dataset:read-rows",
+                resource,
+                "denied",
+                version=self.record.version,
+                rows=rows.withheld,
+            )
 
     def _decided(self, columns: list[str] | None) -> tuple[Access, list[str], RowFilter]:
         """(what may be seen, columns to read, filter of rows), decided and recorded."""
         access = self.access()
         rows = self._rows(access)
         if unknown := sorted(set(columns or ()) - set(access.classes)):
-            raise ConfigError(f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`")
+            raise ConfigError(
+                f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`"
+            )
         asked = list(access.classes) if columns is None else columns
         refused = [name for name in asked if name in access.withheld]
         resource = f'Dataset::"{self.record.name}"'
-        reasons = sorted({reason for found in {access.classes[name] for name in asked} for reason in access.decisions[found].reasons})
+        reasons = sorted(
+            {
+                reason
+                for found in {access.classes[name] for name in asked}
+                for reason in access.decisions[found].reasons
+            }
+        )
         if refused and (columns is not None or len(refused) == len(asked)):
-            self.project.log.record(access.principal.uid, "dataset:read", resource, "denied", columns=refused, policies=reasons)
+            self.project.log.record(
+                access.principal.uid,
+                "dataset:read",
+                resource,
+                "denied",
+                columns=refused,
+                policies=reasons,
+            )
             raise AccessDenied(
-                f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns {', '.join(refused[:8])} ({', '.join(reasons)})",
+                f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns"
+                f" {', '.join(refused[:8])} ({', '.join(reasons)})",
                 hint="ask for other columns; the project's owner grants roles and writes policies",
             )
         wanted = [name for name in asked if name not in refused]
-        told: dict[str, Any] = {"version": self.record.version, "withheld": refused, "policies": reasons}
+        told: dict[str, Any] = {
+            "version": self.record.version,
+            "withheld": refused,
+            "policies": reasons,
+        }
         if under := [name for name in wanted if name in access.masked]:
             told["masked"] = under
         if self.purpose is not None:
             told["purpose"] = self.purpose
         self.project.log.record(access.principal.uid, "dataset:read", resource, "allowed", **told)
-        named = {column.name for column in self.record.schema.columns if column.column_class == "identifier"}
+        named = {
+            column.name
+            for column in self.record.schema.columns
+            if column.column_class == "identifier"
+        }
         if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
             wanted = [*wanted, PSEUDONYM]
             access = dataclasses.replace(access, opened=frozenset({access.classes[PSEUDONYM]}))
@@ -348,7 +518,9 @@ class Dataset:
         return f"{self.record.name}@{self.record.version}"
 
     @staticmethod
-    def _shown(opened: pa.Table, columns: list[str] | None, rows: RowFilter, access: Access) -> pa.Table:
+    def _shown(
+        opened: pa.Table, columns: list[str] | None, rows: RowFilter, access: Access
+    ) -> pa.Table:
         """Without what was read for our own purposes only, and under masks."""
         ours = {PSEUDONYM, *(rows.columns if columns is not None else ())} - set(columns or ())
         shown = opened.drop_columns([name for name in opened.column_names if name in ours])
@@ -374,8 +546,17 @@ class Shown:
 
 def _without_values(schema: Schema, hidden: set[str]) -> Schema:
     """The schema without what it says of the values of columns that policy does not open."""
-    columns = [msgspec.structs.replace(column, min=None, max=None, categories=None) if column.name in hidden else column for column in schema.columns]
-    return msgspec.structs.replace(schema, columns=columns, classes=[] if schema.target in hidden else schema.classes)
+    columns = [
+        (
+            msgspec.structs.replace(column, min=None, max=None, categories=None)
+            if column.name in hidden
+            else column
+        )
+        for column in schema.columns
+    ]
+    return msgspec.structs.replace(
+        schema, columns=columns, classes=[] if schema.target in hidden else schema.classes
+    )
 
 
 class Datasets(Mapping[str, Dataset]):

@@ -1,7 +1,8 @@
-"""`casemate fsck`: catalogue, evidence, objects, tables, models, log and outbox checked against one another.
+"""`casemate fsck`: catalogue, evidence, objects, tables, models, log and outbox checked against one
+another.
 
-What can be derived from intact sources (tiles, checkpoint, evidence files) is rebuilt on request; everything else is
-named, with where to get it back. Nothing is deleted.
+What can be derived from intact sources (tiles, checkpoint, evidence files) is rebuilt on request;
+everything else is named, with where to get it back. Nothing is deleted.
 """
 
 import contextlib
@@ -17,7 +18,14 @@ import sqlalchemy as sa
 from casemate.controls.keys import compromises, manifests, signers
 from casemate.core.digest import sha256
 from casemate.core.engine import ENDED, STAGES, STEPS
-from casemate.core.errors import BackendError, CompromisedSigner, Error, HistoryError, UnexplainedRow, VerificationError
+from casemate.core.errors import (
+    BackendError,
+    CompromisedSigner,
+    Error,
+    HistoryError,
+    UnexplainedRow,
+    VerificationError,
+)
 from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
@@ -31,7 +39,12 @@ from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
 from casemate.wiring import Wiring
 
-RECORDS: dict[str, type[Record]] = {"data": SealedDataset, "train": TrainedModel, "assess": Assessment, "release": Release}
+RECORDS: dict[str, type[Record]] = {
+    "data": SealedDataset,
+    "train": TrainedModel,
+    "assess": Assessment,
+    "release": Release,
+}
 BACKUP = "casemate backup restore"
 
 
@@ -65,7 +78,9 @@ class Report(Record, frozen=True, kw_only=True):
 
 
 @operation("project:check", also=("project:repair",))
-def examine(project: Wiring, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None) -> Report:
+def examine(
+    project: Wiring, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None
+) -> Report:
     """Check everything that the project keeps.
 
     Args:
@@ -74,20 +89,33 @@ def examine(project: Wiring, *, repair: bool = False, progress: Callable[[str], 
         progress: hears what is looked at.
 
     Raises:
-        AccessDenied: policy. A catalogue that cannot say who may look is examined all the same; nothing of it is shown.
-        BackendError: the project's folder cannot be written, which opening its catalogue needs: nothing is known of its state.
+        AccessDenied: policy. A catalogue that cannot say who may look is examined all the same;
+            nothing of it is shown.
+        BackendError: the project's folder cannot be written, which opening its catalogue needs:
+            nothing is known of its state.
     """
     if not os.access(project.state, os.W_OK):
         raise BackendError(
             f"{project.state} is read-only here, so nothing in it could be examined",
-            hint="mount it writable, run as its owner, or examine a copy; `casemate verify` needs no more than reading",
+            hint=(
+                "mount it writable, run as its owner, or examine a copy; `casemate verify` needs no"
+                " more than reading"
+            ),
         )
     principal = "casemate"
     with contextlib.suppress(BackendError, UnexplainedRow):
-        principal = examine.ask(project, also="project:repair" if repair else None, unrecorded=True).uid
+        principal = examine.ask(
+            project, also="project:repair" if repair else None, unrecorded=True
+        ).uid
     report = _Examination(project, repair, progress).report()
     if repaired := [damage.subject for damage in report.damage if damage.repaired]:
-        project.log.record(principal, "project:repaired", f'Project::"{project.config.project.id}"', "done", what=repaired[:20])
+        project.log.record(
+            principal,
+            "project:repaired",
+            f'Project::"{project.config.project.id}"',
+            "done",
+            what=repaired[:20],
+        )
     return report
 
 
@@ -128,7 +156,9 @@ class _Examination:
                 self._found(name, error.message, error.hint or BACKUP)
         return Report(checked=self.checked, damage=self.damage)
 
-    def _found(self, subject: str, state: str, remedy: str = BACKUP, *, repaired: bool = False) -> None:
+    def _found(
+        self, subject: str, state: str, remedy: str = BACKUP, *, repaired: bool = False
+    ) -> None:
         self.damage.append(Damage(subject=subject, state=state, remedy=remedy, repaired=repaired))
 
     def _guarded(self, subject: str, check: Callable[[], object], remedy: str = BACKUP) -> bool:
@@ -158,7 +188,11 @@ class _Examination:
         if self.moved:
             self.project.database.check()
         if left_behind(self.project):
-            self._rebuild(str(self.project.catalog), "left by an interrupted `casemate store migrate`", partial(set_aside, self.project))
+            self._rebuild(
+                str(self.project.catalog),
+                "left by an interrupted `casemate store migrate`",
+                partial(set_aside, self.project),
+            )
         for problem in self.project.database.damage():
             self._found("catalogue", problem)
         self.project.database.check()
@@ -178,9 +212,15 @@ class _Examination:
         except HistoryError:
             raise  # what was published disagrees: to sign anew would hide it
         except VerificationError as error:
-            self._rebuild("audit log's tiles or checkpoint", error.message, partial(audit.publish, anew=True))
+            self._rebuild(
+                "audit log's tiles or checkpoint", error.message, partial(audit.publish, anew=True)
+            )
         self._guarded("predictions", self.project.decisions.check)
-        self._guarded("audit log seen from outside", self.project.publication.check, "see `casemate audit verify`; never sign anew over it")
+        self._guarded(
+            "audit log seen from outside",
+            self.project.publication.check,
+            "see `casemate audit verify`; never sign anew over it",
+        )
         return size
 
     def _rows(self) -> int:
@@ -189,14 +229,18 @@ class _Examination:
             count = self.project.database.row_digests.count(tx)
         for table, what in differences:
             self._found(
-                f"table {table}", f"the audit log does not explain it: {what}", "ask who could write to the database; undo it there, or " + BACKUP
+                f"table {table}",
+                f"the audit log does not explain it: {what}",
+                "ask who could write to the database; undo it there, or " + BACKUP,
             )
         return int(count)
 
     def _steps(self) -> int:
         with self.project.database.reading() as tx:
             rows = tx.execute(sa.select(STEPS), execution_options=CHECKED).all()
-            self.states = {row.id: row.state for row in tx.execute(sa.select(RUNS.c.id, RUNS.c.state))}
+            self.states = {
+                row.id: row.state for row in tx.execute(sa.select(RUNS.c.id, RUNS.c.state))
+            }
         for row in rows:
             subject = f"step {row.name} of run {row.run}"
             if sha256(row.record) != row.digest:
@@ -207,22 +251,35 @@ class _Examination:
             except (Error, KeyError) as error:
                 self._found(subject, str(error))
         for run, state in self.states.items():
-            missing = [name for name in STAGES if state in ENDED and (run, name) not in self.records]
+            missing = [
+                name for name in STAGES if state in ENDED and (run, name) not in self.records
+            ]
             if missing:
                 self._found(f"run {run}", f"it is {state}, but its {missing[0]} step is gone")
         return len(rows)
 
     def _evidence(self) -> int:
-        """Evidence files against the digests that the log holds; the records' own files can be written anew."""
+        """Evidence files against the digests that the log holds; the records' own files can be
+        written anew.
+        """
         logged: dict[tuple[str, str], dict[str, str]] = {}
         for entry in self.project.log.entries():
-            if entry.action.startswith("run:") and isinstance(found := entry.detail.get("evidence"), dict):
-                logged[entry.resource.removeprefix('Run::"').removesuffix('"'), entry.action.removeprefix("run:")] = found
+            if entry.action.startswith("run:") and isinstance(
+                found := entry.detail.get("evidence"), dict
+            ):
+                logged[
+                    entry.resource.removeprefix('Run::"').removesuffix('"'),
+                    entry.action.removeprefix("run:"),
+                ] = found
         count = 0
         for (run, name), record in self.records.items():
             folder = self.project.state / "runs" / run / f"{STAGES.index(name) + 1}-{name}"
             if (run, name) not in logged:
-                self._found(f"step {name} of run {run}", "the log knows nothing of it", "somebody wrote into the catalogue: ask who could")
+                self._found(
+                    f"step {name} of run {run}",
+                    "the log knows nothing of it",
+                    "somebody wrote into the catalogue: ask who could",
+                )
                 continue
             for file, digest in logged[run, name].items():
                 count += 1
@@ -233,7 +290,10 @@ class _Examination:
         for run in {run for run, name in self.records if name == "release"}:
             folder = self.project.state / "runs" / run
             if (folder / evidence.EVIDENCE).exists() or self.states[run] in ENDED:
-                self._guarded(f"signed evidence of run {run}", partial(evidence.verify, folder, self.project.signer.verifier))
+                self._guarded(
+                    f"signed evidence of run {run}",
+                    partial(evidence.verify, folder, self.project.signer.verifier),
+                )
         return count
 
     def _objects(self) -> int:
@@ -251,10 +311,15 @@ class _Examination:
         return len(wanted)
 
     def _tables(self) -> int:
-        versions = {(r.name, r.version) for r in self.records.values() if isinstance(r, SealedDataset)}
+        versions = {
+            (r.name, r.version) for r in self.records.values() if isinstance(r, SealedDataset)
+        }
         for name, version in sorted(versions):
             folder = self.project.state / "datasets" / name / version
-            self._guarded(f"table {name}@{version}", partial(manifests.check, folder, self.project.signer.verifier))
+            self._guarded(
+                f"table {name}@{version}",
+                partial(manifests.check, folder, self.project.signer.verifier),
+            )
         return len(versions)
 
     def _models(self) -> int:
@@ -263,12 +328,19 @@ class _Examination:
         for row in rows:
             reference = f"{row.name}@{row.version}"
             release = self.records.get((row.run, "release"))
-            if not self._guarded(f"model {reference}", partial(decode, row.release, Release, row.digest)):
+            if not self._guarded(
+                f"model {reference}", partial(decode, row.release, Release, row.digest)
+            ):
                 continue
             if release is None or decode(row.release, Release) != release:
-                self._found(f"model {reference}", "the registry says something else than the run that made it")
+                self._found(
+                    f"model {reference}",
+                    "the registry says something else than the run that made it",
+                )
             elif isinstance(release, Release) and release.bundle:
-                self._guarded(f"model {reference}", partial(self.project.registry.verify, reference))
+                self._guarded(
+                    f"model {reference}", partial(self.project.registry.verify, reference)
+                )
         return len(rows)
 
     def _outbox(self) -> int:
@@ -281,26 +353,47 @@ class _Examination:
     def _public_keys(self) -> int:
         expected, history = self.project.public_keys, self.project.keystore.signers
         for folder in self.project.public_folders:
-            changed = [name for name, content in expected.items() if not (folder / name).is_file() or (folder / name).read_bytes() != content]
+            changed = [
+                name
+                for name, content in expected.items()
+                if not (folder / name).is_file() or (folder / name).read_bytes() != content
+            ]
             if not self._same_history(folder / signers.FILE, history):
                 changed.append(signers.FILE)
             if changed:
-                self._rebuild(str(folder), f"not the keys in use: {', '.join(changed)}", self.project.publish_keys)
+                self._rebuild(
+                    str(folder),
+                    f"not the keys in use: {', '.join(changed)}",
+                    self.project.publish_keys,
+                )
         return len(expected) + 1
 
     def _compromises(self) -> int:
-        """Every declaration in the catalogue is explained by the log, and every one of the key store is in the catalogue."""
+        """Every declaration in the catalogue is explained by the log, and every one of the key
+        store is in the catalogue.
+        """
         rows = self.project.compromises.explained()
         for fingerprint, since, index in rows:
             entry = next(iter(self.project.log.entries(index)), None)
-            said = None if entry is None or entry.action != compromises.ACTION else (entry.detail.get("fingerprint"), entry.detail.get("since"))
+            said = (
+                None
+                if entry is None or entry.action != compromises.ACTION
+                else (entry.detail.get("fingerprint"), entry.detail.get("since"))
+            )
             if said != (fingerprint, since):
-                self._found(f"compromise of signer {fingerprint[:16]}", "the log says nothing of it")
+                self._found(
+                    f"compromise of signer {fingerprint[:16]}", "the log says nothing of it"
+                )
         known = {fingerprint for fingerprint, _, _ in rows}
         for record in self.project.keystore.signers:
             if record.compromised is not None and record.verifier.fingerprint not in known:
-                declared, state = datetime.datetime.fromisoformat(record.compromised), "other hosts do not know of it"
-                declare = partial(self.project.compromises.declare, self.project.log, "casemate", record, declared)
+                declared, state = (
+                    datetime.datetime.fromisoformat(record.compromised),
+                    "other hosts do not know of it",
+                )
+                declare = partial(
+                    self.project.compromises.declare, self.project.log, "casemate", record, declared
+                )
                 self._rebuild(f"compromise of signer {record.number}", state, declare)
         return len(rows)
 
@@ -321,5 +414,7 @@ def _redo(path: Path, digest: str, record: Record) -> Any:
         files = draw(record)
     content = files.get(path.name)
     if content is None or sha256(content) != digest:
-        raise VerificationError("the log holds another digest than what the record gives", hint=BACKUP)
+        raise VerificationError(
+            "the log holds another digest than what the record gives", hint=BACKUP
+        )
     write_atomic(path, content)

@@ -1,4 +1,6 @@
-"""What the gateway asks for on its own behalf: to start, to end, to tell that a model needs people."""
+"""What the gateway asks for on its own behalf: to start, to end, to tell that a model needs
+people.
+"""
 
 from casemate.operations.acting import Acting, operation
 from casemate.wiring import Wiring
@@ -6,7 +8,9 @@ from casemate.wiring import Wiring
 
 @operation("gateway:start")
 def begin(project: Wiring, workers: int) -> Acting:
-    """Whoever starts a gateway, if policy lets them; `ended` records its end. AccessDenied: policy."""
+    """Whoever starts a gateway, if policy lets them; `ended` records its end. AccessDenied:
+    policy.
+    """
     return begin.ask(project, workers=workers)
 
 
@@ -18,7 +22,9 @@ def ended(acting: Acting) -> None:
 def incident(project: Wiring, model: str, event: str, message: str) -> None:
     """Tell people, in the log and through the outbox, that a model needs them."""
     with project.database.transaction() as tx:
-        project.log.append(tx, "casemate", event, f'Model::"{model}"', "failed", {"reason": message})
+        project.log.append(
+            tx, "casemate", event, f'Model::"{model}"', "failed", {"reason": message}
+        )
         key = f"{model}/{event}/{project.clock.now().isoformat()}"
         project.outbox.enqueue(tx, event, key, {"model": model, "reason": message})
     project.log.publish()

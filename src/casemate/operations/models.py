@@ -1,4 +1,6 @@
-"""Registered models: who approves one, lets gateways serve it, takes it back, exports it, lets it pass without a gate."""
+"""Registered models: who approves one, lets gateways serve it, takes it back, exports it, lets it
+pass without a gate.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,9 +47,18 @@ class Model:
         """Who has approved it, verified."""
         return self.project.approvals.of(self.registered.release)
 
-    def promote(self, part: Part = "live", *, share: float = 0.1, principals: list[str] | None = None, reason: str = "") -> None:
+    def promote(
+        self,
+        part: Part = "live",
+        *,
+        share: float = 0.1,
+        principals: list[str] | None = None,
+        reason: str = "",
+    ) -> None:
         """See `operations.models.promote`."""
-        promote(self.project, self.reference, part, share=share, principals=principals, reason=reason)
+        promote(
+            self.project, self.reference, part, share=share, principals=principals, reason=reason
+        )
 
     def verify(self) -> VerifiedModel:
         """See `operations.models.verify`."""
@@ -66,7 +77,9 @@ def listing(project: Wiring) -> list[Registered]:
 
 @reading("model:list")
 def get(project: Wiring, reference: str) -> Model:
-    """One model by `NAME` (newest that passed) or `NAME@VERSION`; AccessDenied: policy. ConfigError: there is none."""
+    """One model by `NAME` (newest that passed) or `NAME@VERSION`; AccessDenied: policy.
+    ConfigError: there is none.
+    """
     return Model(project, project.registry.get(reference))
 
 
@@ -100,15 +113,24 @@ def approve(project: Wiring, reference: str, reason: str, stage: str | None = No
         stage: what for; default: the stage that it is signed for.
 
     Raises:
-        AccessDenied: policy does not permit it, such as to the trainer. RefusedError: the model is not signed.
+        AccessDenied: policy does not permit it, such as to the trainer. RefusedError: the model is
+            not signed.
     """
     registered = project.registry.get(reference)
     release = registered.release
     stage = stage or project.config.release.stage
     me = project.point.identify().principal.uid
-    separate = {name: people for name, people in duties(project, release).items() if name in project.config.release.separate}
-    context: dict[str, Any] = {name: principal_of(me if me in people else min(people)) for name, people in separate.items()}
-    acting = approve.ask(project, release.model, context=context | {"stage": stage}, version=release.model_version)
+    separate = {
+        name: people
+        for name, people in duties(project, release).items()
+        if name in project.config.release.separate
+    }
+    context: dict[str, Any] = {
+        name: principal_of(me if me in people else min(people)) for name, people in separate.items()
+    }
+    acting = approve.ask(
+        project, release.model, context=context | {"stage": stage}, version=release.model_version
+    )
     verify(project, reference)
     time, statement = project.approvals.sign(project.signer, release, stage, acting.uid, reason)
     with project.database.transaction() as tx:
@@ -129,18 +151,21 @@ def promote(
     principals: list[str] | None = None,
     reason: str = "",
 ) -> Model:
-    """Let gateways serve this version; those that run take it within a second, without losing a request.
+    """Let gateways serve this version; those that run take it within a second, without losing a
+    request.
 
     Args:
         project: whose model.
         reference: `NAME@VERSION`.
-        part: `live`; `canary`: to a share of requests and to some principals; `shadow`: asked too, and nobody hears the answer.
+        part: `live`; `canary`: to a share of requests and to some principals; `shadow`: asked too,
+            and nobody hears the answer.
         share: of a canary, 0 to 1.
         principals: of a canary, who always gets it (`Service::"ward-7"`).
         reason: why, for the record.
 
     Raises:
-        AccessDenied: policy does not permit it. RefusedError: it is not signed or approvals are missing.
+        AccessDenied: policy does not permit it. RefusedError: it is not signed or approvals are
+            missing.
     """
     registered = project.registry.get(reference)
     release = registered.release
@@ -151,8 +176,23 @@ def promote(
     require_approved(project, reference)
     share, to = (share, principals or []) if part == "canary" else (1.0, [])
     with project.database.transaction() as tx:
-        project.rollouts.promote(tx, release.model, release.model_version, part, share, to, acting.uid, project.clock.now())
-        detail = {"version": release.model_version, "part": part, "share": share, "principals": to, "reason": reason}
+        project.rollouts.promote(
+            tx,
+            release.model,
+            release.model_version,
+            part,
+            share,
+            to,
+            acting.uid,
+            project.clock.now(),
+        )
+        detail = {
+            "version": release.model_version,
+            "part": part,
+            "share": share,
+            "principals": to,
+            "reason": reason,
+        }
         acting.append(tx, "model:promoted", f'Model::"{release.model}"', **detail)
     acting.publish()
     return Model(project, registered)
@@ -163,7 +203,8 @@ def export(project: Wiring, reference: str, folder: str | Path) -> VerifiedModel
     """Write the verified model, its bundle and the public keys to a new folder.
 
     Raises:
-        AccessDenied: policy. RefusedError: approvals are missing. VerificationError: something does not hold.
+        AccessDenied: policy. RefusedError: approvals are missing. VerificationError: something does
+            not hold.
     """
     export.ask(project, project.registry.get(reference).release.model)
     require_approved(project, reference)
@@ -187,13 +228,24 @@ def rollback(project: Wiring, model: str, reason: str = "") -> tuple[str, str | 
 
 
 def canary_failed(project: Wiring, model: str, version: int, reason: str) -> str:
-    """Take a canary back on a gateway's behalf, this version and nothing that came in its place; returns what is gone."""
+    """Take a canary back on a gateway's behalf, this version and nothing that came in its place;
+    returns what is gone.
+    """
     return _taken_back(project, model, "casemate", reason, "canary", version)[0]
 
 
-def _taken_back(project: Wiring, model: str, who: str, reason: str, part: Part | None = None, version: int | None = None) -> tuple[str, str | None]:
+def _taken_back(
+    project: Wiring,
+    model: str,
+    who: str,
+    reason: str,
+    part: Part | None = None,
+    version: int | None = None,
+) -> tuple[str, str | None]:
     with project.database.transaction() as tx:
-        gone, live = project.rollouts.rollback(tx, model, who, project.clock.now(), part=part, version=version)
+        gone, live = project.rollouts.rollback(
+            tx, model, who, project.clock.now(), part=part, version=version
+        )
         detail = {"version": gone.version, "part": gone.part, "live": live, "reason": reason}
         project.log.append(tx, who, "model:rolled-back", f'Model::"{model}"', "done", detail)
         told = {"model": gone.reference, "part": gone.part, "reason": reason}
@@ -203,11 +255,16 @@ def _taken_back(project: Wiring, model: str, who: str, reason: str, part: Part |
 
 
 def duties(project: Wiring, release: Release) -> dict[str, set[str]]:
-    """Who trained and measured a model (`trainer`: whoever did a step after the data's), and who sealed its data (`steward`)."""
+    """Who trained and measured a model (`trainer`: whoever did a step after the data's), and who
+    sealed its data (`steward`).
+    """
     runs = {run.id: run for run in project.engine.runs()}
     trained = runs.get(release.lineage.run)
     if trained is None:
-        raise VerificationError(f"the run {release.lineage.run} of this model is not in the catalogue", hint="casemate fsck")
+        raise VerificationError(
+            f"the run {release.lineage.run} of this model is not in the catalogue",
+            hint="casemate fsck",
+        )
     origin = next((step.origin for step in trained.finished if step.name == "data"), None)
     sealed = runs.get(origin, trained) if origin else trained
     return {
@@ -217,7 +274,9 @@ def duties(project: Wiring, release: Release) -> dict[str, set[str]]:
 
 
 def require_approved(project: Wiring, reference: str) -> None:
-    """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it needed has ended."""
+    """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it
+    needed has ended.
+    """
     release, table = project.registry.get(reference).release, project.config.release
     now = project.clock.now().isoformat()
     ended = [gate for gate, until in project.registry.card(release).waived.items() if until <= now]
@@ -228,7 +287,12 @@ def require_approved(project: Wiring, reference: str) -> None:
         )
 
     def excluded() -> set[str]:
-        return {person for name, people in duties(project, release).items() if name in table.separate for person in people}
+        return {
+            person
+            for name, people in duties(project, release).items()
+            if name in table.separate
+            for person in people
+        }
 
     project.approvals.require(release, table.stage, table.approvals, excluded)
 
@@ -244,11 +308,15 @@ def waive(project: Wiring, gate: str, until: datetime, reason: str) -> None:
         reason: why, for the record.
 
     Raises:
-        AccessDenied: policy does not permit it. ConfigError: no such gate, no reason, or an impossible end.
+        AccessDenied: policy does not permit it. ConfigError: no such gate, no reason, or an
+            impossible end.
     """
     model = project.config.project.name
     if gate not in {*project.config.gates, "findings"}:
-        raise ConfigError(f"[gates] has no {gate!r}", hint="gates: " + ", ".join([*project.config.gates, "findings"]))
+        raise ConfigError(
+            f"[gates] has no {gate!r}",
+            hint="gates: " + ", ".join([*project.config.gates, "findings"]),
+        )
     acting = waive.ask(project, model, gate=gate)
     since, statement = project.waivers.sign(project.signer, model, gate, until, acting.uid, reason)
     with project.database.transaction() as tx:
@@ -271,7 +339,9 @@ def unwaive(project: Wiring, gate: str) -> int:
 
 
 class Models(Mapping[str, Model]):
-    """Models by `NAME` (newest that passed) or `NAME@VERSION`, for whoever may list models, and what can be done with them."""
+    """Models by `NAME` (newest that passed) or `NAME@VERSION`, for whoever may list models, and
+    what can be done with them.
+    """
 
     def __init__(self, project: Wiring) -> None:
         self.project = project

@@ -8,13 +8,17 @@ from casemate.wiring import Wiring
 
 @reading("outbox:read")
 def listing(project: Wiring, state: str | None = None) -> list[dict[str, object]]:
-    """Messages, oldest first, or those of one state: `pending`, `sent` or `dead`; AccessDenied: policy."""
+    """Messages, oldest first, or those of one state: `pending`, `sent` or `dead`; AccessDenied:
+    policy.
+    """
     return project.outbox.messages(*([state] if state else []))
 
 
 @reading("outbox:read")
 def show(project: Wiring, number: int) -> Message:
-    """One message with its content; AccessDenied: policy. ConfigError: there is none of that number."""
+    """One message with its content; AccessDenied: policy. ConfigError: there is none of that
+    number.
+    """
     return project.outbox.message(number)
 
 
@@ -33,7 +37,9 @@ def deliver(project: Wiring, retry: list[int] | None = None) -> list[tuple[Messa
     if retry is not None:
         with project.database.transaction() as tx:
             count = project.outbox.retry(tx, retry)
-            acting.append(tx, "outbox:retry", f'Project::"{project.config.project.id}"', messages=count)
+            acting.append(
+                tx, "outbox:retry", f'Project::"{project.config.project.id}"', messages=count
+            )
     return project.outbox.send()
 
 

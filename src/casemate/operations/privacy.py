@@ -16,7 +16,9 @@ class Spent(Record, frozen=True, kw_only=True):
 
 @reading("budget:read")
 def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending], list[Spent]]:
-    """(every spending, sums by data set and purpose at `[privacy] budget_delta`); AccessDenied: policy."""
+    """(every spending, sums by data set and purpose at `[privacy] budget_delta`); AccessDenied:
+    policy.
+    """
     spendings = project.ledger.of(dataset)
     kinds = sorted({(one.dataset, one.purpose) for one in spendings})
     delta = project.config.privacy.budget_delta
@@ -24,7 +26,9 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
         Spent(
             dataset=name,
             purpose=purpose,
-            epsilon=total([one for one in spendings if (one.dataset, one.purpose) == (name, purpose)], delta),
+            epsilon=total(
+                [one for one in spendings if (one.dataset, one.purpose) == (name, purpose)], delta
+            ),
         )
         for name, purpose in kinds
     ]

@@ -1,9 +1,11 @@
-"""`casemate gc`: what nothing refers to any more goes, once its time is over: runs, models that were refused, data sets, objects, evidence.
+"""`casemate gc`: what nothing refers to any more goes, once its time is over: runs, models that
+were refused, data sets, objects, evidence.
 
-What counts is the catalogue. First, in one transaction, the rows of runs that may go are deleted and that is
-recorded in the log; then whatever no row mentions is removed from the disk. A crash in between leaves files that
-nothing refers to, and the next time takes them. A digest, version or run that stands anywhere in a row that
-stays is kept, whoever wrote it there and why: the rule errs on the side of keeping. The log is never touched.
+What counts is the catalogue. First, in one transaction, the rows of runs that may go are deleted
+and that is recorded in the log; then whatever no row mentions is removed from the disk. A crash in
+between leaves files that nothing refers to, and the next time takes them. A digest, version or run
+that stands anywhere in a row that stays is kept, whoever wrote it there and why: the rule errs on
+the side of keeping. The log is never touched.
 """
 
 import contextlib
@@ -60,7 +62,9 @@ class Plan(Record, frozen=True, kw_only=True):
 
 
 @operation("project:clean")
-def collect(project: Wiring, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None) -> Plan:
+def collect(
+    project: Wiring, *, apply: bool = False, progress: Callable[[str], None] = lambda _: None
+) -> Plan:
     """Say what may go by `[retention]`, and with `apply` remove it.
 
     Args:
@@ -81,7 +85,12 @@ def collect(project: Wiring, *, apply: bool = False, progress: Callable[[str], N
         with project.database.transaction() as tx:
             _forget(tx, plan)
             if not plan.empty:
-                detail = {"runs": plan.runs[:SHOWN], "models": plan.models[:SHOWN], "datasets": plan.datasets[:SHOWN], "objects": plan.objects}
+                detail = {
+                    "runs": plan.runs[:SHOWN],
+                    "models": plan.models[:SHOWN],
+                    "datasets": plan.datasets[:SHOWN],
+                    "objects": plan.objects,
+                }
                 detail |= {"count": len(plan.runs), "bytes": plan.size}
                 acting.append(tx, "project:cleaned", 'Project::"retention"', **detail)
         acting.publish()
@@ -90,18 +99,28 @@ def collect(project: Wiring, *, apply: bool = False, progress: Callable[[str], N
             remove_tree(path)
         for name in _objects(project):
             project.objects.blobs.remove(name)
-    return Plan(**{name: getattr(plan, name) for name in plan.__struct_fields__} | {"applied": True})
+    return Plan(
+        **{name: getattr(plan, name) for name in plan.__struct_fields__} | {"applied": True}
+    )
 
 
 def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
     progress("runs")
     with project.database.reading() as tx:
         runs, held = _runs(tx, project)
-        models = [f"{row.name}@{row.version}" for row in tx.execute(sa.select(MODELS).where(MODELS.c.run.in_(runs)))]
+        models = [
+            f"{row.name}@{row.version}"
+            for row in tx.execute(sa.select(MODELS).where(MODELS.c.run.in_(runs)))
+        ]
     progress("files")
     folders = list(_files(project, runs))
     objects = list(_objects(project, runs))
-    size = sum(file.lstat().st_size for folder in folders for file in folder.rglob("*") if not file.is_dir())
+    size = sum(
+        file.lstat().st_size
+        for folder in folders
+        for file in folder.rglob("*")
+        if not file.is_dir()
+    )
     for name in objects:
         with contextlib.suppress(OSError):
             size += (project.state / "objects" / name).stat().st_size
@@ -109,9 +128,15 @@ def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
     return Plan(
         runs=sorted(runs),
         models=models,
-        datasets=[str(folder.relative_to(sealed)) for folder in folders if folder.is_relative_to(sealed)],
+        datasets=[
+            str(folder.relative_to(sealed)) for folder in folders if folder.is_relative_to(sealed)
+        ],
         objects=sum("." not in name for name in objects),
-        folders=[folder.name for folder in folders if folder.is_relative_to(evidence) and folder.name not in runs],
+        folders=[
+            folder.name
+            for folder in folders
+            if folder.is_relative_to(evidence) and folder.name not in runs
+        ],
         size=size,
         held=held,
         applied=False,
@@ -129,7 +154,11 @@ def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
     """(runs that may go, those that only a hold keeps)."""
     table, now = project.config.retention, project.clock.now()
     oldest = (now - datetime.timedelta(days=table.keep_days)).isoformat()
-    rows = tx.execute(sa.select(RUNS.c.id, RUNS.c.state, RUNS.c.started, RUNS.c.ended).order_by(RUNS.c.started.desc())).all()
+    rows = tx.execute(
+        sa.select(RUNS.c.id, RUNS.c.state, RUNS.c.started, RUNS.c.ended).order_by(
+            RUNS.c.started.desc()
+        )
+    ).all()
     finished = [row for row in rows if row.state in OVER]
     old = {row.id for row in finished[table.keep_runs :] if (row.ended or row.started) < oldest}
     old -= _signed_or_newest(tx)
@@ -144,28 +173,40 @@ def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
 
 
 def _signed_or_newest(tx: sa.Connection) -> set[str]:
-    """Runs that made a signed model, the newest version of a model or data set, or a version that somebody may still ask for."""
+    """Runs that made a signed model, the newest version of a model or data set, or a version that
+    somebody may still ask for.
+    """
     kept: set[str] = set()
     newest: dict[str, tuple[int, str]] = {}
-    for name, version, run, release in tx.execute(sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run, MODELS.c.release)):
+    for name, version, run, release in tx.execute(
+        sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run, MODELS.c.release)
+    ):
         newest[name] = max(newest.get(name, (0, "")), (version, run))
         if decode(release, Release).bundle:
             kept.add(run)
     kept |= {run for _, run in newest.values()}  # its number must not be given to another one
     sealed: dict[str, str] = {}
-    query = sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == "data").order_by(STEPS.c.finished)
+    query = (
+        sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest)
+        .where(STEPS.c.name == "data")
+        .order_by(STEPS.c.finished)
+    )
     for run, record, digest in tx.execute(query):
         sealed[decode(record, SealedDataset, digest).name] = run
     return kept | set(sealed.values())
 
 
 def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
-    """Runs that a hold names: by id, or by a model or data set of theirs, with or without its version."""
+    """Runs that a hold names: by id, or by a model or data set of theirs, with or without its
+    version.
+    """
     found = {run for run in tx.execute(sa.select(RUNS.c.id)).scalars() if run in hold}
     for name, version, run in tx.execute(sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run)):
         if {name, f"{name}@{version}"} & hold:
             found.add(run)
-    for run, content, digest in tx.execute(sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == "data")):
+    for run, content, digest in tx.execute(
+        sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == "data")
+    ):
         record = decode(content, SealedDataset, digest)
         if {record.name, f"{record.name}@{record.version}"} & hold:
             found.add(run)
@@ -196,14 +237,21 @@ def _files(project: Wiring, going: frozenset[str] | set[str] = frozenset()) -> I
     """Folders of evidence and of sealed tables that no row mentions once these runs are gone."""
     text = _mentioned(project, set(going))
     folders = [*(project.state / "runs").glob("*"), *(project.state / "datasets").glob("*/*")]
-    yield from sorted(folder for folder in folders if folder.is_dir() and not folder.name.startswith(".") and folder.name not in text)
+    yield from sorted(
+        folder
+        for folder in folders
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in text
+    )
 
 
 def _objects(project: Wiring, going: frozenset[str] | set[str] = frozenset()) -> Iterator[str]:
     """Files of objects that no row mentions once these runs are gone, an object before its keys."""
     used = set(_DIGEST.findall(_mentioned(project, set(going))))
     names = project.objects.blobs.names()
-    yield from sorted((name for name in names if _digest(name) not in used), key=lambda name: (_digest(name), "." in name))
+    yield from sorted(
+        (name for name in names if _digest(name) not in used),
+        key=lambda name: (_digest(name), "." in name),
+    )
 
 
 def _digest(name: str) -> str:

@@ -65,7 +65,14 @@ class RunResult:
         return (
             []
             if dataset is None or model is None
-            else summary.of(project.config, dataset, model, self.assessment, self.verdict, self.release.model_version)
+            else summary.of(
+                project.config,
+                dataset,
+                model,
+                self.assessment,
+                self.verdict,
+                self.release.model_version,
+            )
         )
 
     @property
@@ -79,11 +86,15 @@ class RunResult:
 
     @property
     def findings(self) -> list[Finding]:
-        """What the stages saw, in their order, and what the release says of attacks that no gate looks at."""
+        """What the stages saw, in their order, and what the release says of attacks that no gate
+        looks at.
+        """
         project = self.model.project
         dataset = project.engine.record(self.id, "data", SealedDataset)
         model = project.engine.record(self.id, "train", TrainedModel)
-        stages = [record.findings for record in (dataset, model, self.assessment) if record is not None]
+        stages = [
+            record.findings for record in (dataset, model, self.assessment) if record is not None
+        ]
         return [*(finding for found in stages for finding in found), *self.release.findings]
 
     def __repr__(self) -> str:
@@ -91,7 +102,12 @@ class RunResult:
 
     def _repr_html_(self) -> str:
         gates = [[gate.outcome, gate.gate, gate.value, gate.limit] for gate in self.verdict.gates]
-        verdict = Section("Verdict", points=[" ".join(text.split()) for text in self.advice], heads=["", "gate", "value", "required"], rows=gates)
+        verdict = Section(
+            "Verdict",
+            points=[" ".join(text.split()) for text in self.advice],
+            heads=["", "gate", "value", "required"],
+            rows=gates,
+        )
         parts = [Section("Summary", points=self.summary), verdict]
         return fragment(f"{self.model.reference}: {self.verdict.outcome}", parts)
 
@@ -105,43 +121,64 @@ def run(
     key: str | None = None,
     reporter: "pipeline.Reporter | None" = None,
 ) -> RunResult:
-    """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed since the last one.
+    """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed
+    since the last one.
 
     Args:
         project: whose pipeline.
-        start: first stage to do again (`data`, `train`, `assess`, `release`) even if nothing changed.
+        start: first stage to do again (`data`, `train`, `assess`, `release`) even if nothing
+            changed.
         fresh: do everything again; the same as `start="data"`.
-        key: idempotency key: however often and from however many processes it is used, there is one run.
-        reporter: hears how it goes; default: a line for each stage in a notebook, nothing elsewhere.
+        key: idempotency key: however often and from however many processes it is used, there is one
+            run.
+        reporter: hears how it goes; default: a line for each stage in a notebook, nothing
+            elsewhere.
 
     Raises:
         BusyError: another living process works on the same run.
         Error: see `casemate.core.errors`; a refused model is a result, not an error.
     """
-    from casemate import pipeline  # what computes takes a second to import, and most verbs compute nothing
+    # what computes takes a second to import, and most verbs compute nothing
+    from casemate import pipeline
 
     first = "data" if fresh else start
     if key is not None and not _KEY.fullmatch(key):
-        raise ConfigError("an idempotency key is 1 to 200 letters, digits, '.', '_', ':', '/' or '-'")
+        raise ConfigError(
+            "an idempotency key is 1 to 200 letters, digits, '.', '_', ':', '/' or '-'"
+        )
     if first is not None and first not in STAGES:
         raise ConfigError(f"no stage called {first!r}", hint="stages: " + ", ".join(STAGES))
     acting = run.ask(project, unrecorded=True)
     signing = {"stage": project.config.release.stage}
-    run.ask(project, project.config.project.name, also="model:sign", kind="Model", context=signing, unrecorded=True)
+    run.ask(
+        project,
+        project.config.project.name,
+        also="model:sign",
+        kind="Model",
+        context=signing,
+        unrecorded=True,
+    )
     with shared_lock(project.state / "lock", lambda: _tidy(project)):
         context = run_context(project, reporter)
         try:
             identifier, release, assessment = pipeline.run(context, acting.uid, first, key)
         finally:
-            with contextlib.suppress(BackendError):  # what ended the run counts; the next one tries again
+            # what ended the run counts; the next one tries again
+            with contextlib.suppress(BackendError):
                 _forget_studies(project)
         sent = project.outbox.send()
-        undelivered = [f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in sent if fault]
+        undelivered = [
+            f"{message.key.rpartition('/')[2]}: {fault.message}" for message, fault in sent if fault
+        ]
     model = Model(project, project.registry.get(f"{release.model}@{release.model_version}"))
-    return RunResult(identifier, model, release, assessment, project.state / "runs" / identifier, undelivered)
+    return RunResult(
+        identifier, model, release, assessment, project.state / "runs" / identifier, undelivered
+    )
 
 
-def run_context(project: Wiring, reporter: "pipeline.Reporter | None" = None) -> "pipeline.RunContext":
+def run_context(
+    project: Wiring, reporter: "pipeline.Reporter | None" = None
+) -> "pipeline.RunContext":
     """Everything that the stages work with."""
     from casemate import pipeline
     from casemate.operations.dataset import Dataset
@@ -189,7 +226,8 @@ def cancel(project: Wiring, run: str) -> None:
 
 @operation("dataset:read", "Dataset")
 def words(project: Wiring, run: str) -> "Words | None":
-    """What the training code of a run said, or of one that failed; None when it said nothing, or no version was sealed.
+    """What the training code of a run said, or of one that failed; None when it said nothing, or no
+    version was sealed.
 
     Raises:
         AccessDenied: it may quote columns or rows that whoever acts may not read.
@@ -198,7 +236,10 @@ def words(project: Wiring, run: str) -> "Words | None":
     from casemate.operations.dataset import Dataset
     from casemate.stages.train.told import Words
 
-    dataset, model = project.engine.record(run, "data", SealedDataset), project.engine.record(run, "train", TrainedModel)
+    dataset, model = (
+        project.engine.record(run, "data", SealedDataset),
+        project.engine.record(run, "train", TrainedModel),
+    )
     digest = "" if model is None else model.said
     if model is None:
         error = next((row.error for row in project.engine.runs() if row.id == run), None) or ""
@@ -209,17 +250,22 @@ def words(project: Wiring, run: str) -> "Words | None":
     who, resource = project.point.identify().principal.uid, f'Dataset::"{dataset.name}"'
     allowed = Dataset(project, dataset).hears_code()
     outcome = "allowed" if allowed else "denied"
-    project.log.record(who, "dataset:read", resource, outcome, version=dataset.version, words_of=run)
+    project.log.record(
+        who, "dataset:read", resource, outcome, version=dataset.version, words_of=run
+    )
     if not allowed:
         raise AccessDenied(
-            f"{who} may not read every column and row that the code of {run} saw, and its words may quote them",
+            f"{who} may not read every column and row that the code of {run} saw, and its words may"
+            " quote them",
             hint="the project's owner grants roles and writes policies",
         )
     return decode(project.objects.get(digest), Words)
 
 
 def _tidy(project: Wiring) -> None:
-    """Remove what killed processes left; called only when no run of this project goes on in this folder."""
+    """Remove what killed processes left; called only when no run of this project goes on in this
+    folder.
+    """
     clear_scratch(project.state / "tmp")
     for name in ("objects", "datasets", "runs"):  # not the log: a gateway may be writing it
         clear_drafts(project.state / name)
@@ -227,7 +273,9 @@ def _tidy(project: Wiring) -> None:
 
 
 def _forget_studies(project: Wiring) -> None:
-    """Remove the searches of runs that have ended, however; an interrupted one goes on with its own."""
+    """Remove the searches of runs that have ended, however; an interrupted one goes on with its
+    own.
+    """
     unfinished = {run.id for run in project.engine.runs() if run.ended is None}
     for study in (project.state / "studies").glob("*"):
         if study.name.rpartition(".")[0] not in unfinished:

@@ -1,6 +1,7 @@
 """A new project: its files, key store, catalogue, audit log and owner.
 
-Everything is prepared first and written last, casemate.toml at the very end; on a fault what was written is removed.
+Everything is prepared first and written last, casemate.toml at the very end; on a fault what was
+written is removed.
 """
 
 import csv
@@ -42,18 +43,46 @@ MANY, MANY_FRACTIONS = 100, 20
 """Different numbers, and different fractions, from which a target is taken for a quantity."""
 LABELS = 2
 """Up to so many different values several targets are labels of a row and no quantities."""
-CLASS_GATES = "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
+CLASS_GATES = (
+    "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60,"
+    " eps = 0.1 }"
+)
 _SEARCHED = {
-    "train_table.txt": ("clf__max_leaf_nodes", ((3,), (3, 5), (5, 15)), "clf__C", (0.1, 1.0), "roc_auc"),
-    "train_quantity.txt": ("reg__max_leaf_nodes", ((5, 8), (8, 15), (15, 31)), "reg__alpha", (1.0, 100.0), "neg_root_mean_squared_error"),
-    "train_quantities.txt": ("reg__estimator__max_leaf_nodes", ((5, 8), (8, 15), (15, 31)), "reg__alpha", (1.0, 100.0), "r2"),
+    "train_table.txt": (
+        "clf__max_leaf_nodes",
+        ((3,), (3, 5), (5, 15)),
+        "clf__C",
+        (0.1, 1.0),
+        "roc_auc",
+    ),
+    "train_quantity.txt": (
+        "reg__max_leaf_nodes",
+        ((5, 8), (8, 15), (15, 31)),
+        "reg__alpha",
+        (1.0, 100.0),
+        "neg_root_mean_squared_error",
+    ),
+    "train_quantities.txt": (
+        "reg__estimator__max_leaf_nodes",
+        ((5, 8), (8, 15), (15, 31)),
+        "reg__alpha",
+        (1.0, 100.0),
+        "r2",
+    ),
 }
-"""By template: what the size of a tree is called, and may be with few, more and many rows; the linear model's strength; the scorer."""
+"""By template: what the size of a tree is called, and may be with few, more and many rows; the
+linear model's strength; the scorer.
+"""
 FEW_ROWS, MANY_ROWS = 2_000, 10_000
-"""Larger trees learn fewer rows by heart: on three thousand made-up ones trees of 15 leaves had a membership AUC of .71, of 3 leaves .56."""
+"""Larger trees learn fewer rows by heart: on three thousand made-up ones trees of 15 leaves had a
+membership AUC of .71, of 3 leaves .56.
+"""
 FOLDED = 20_000
 """From here on three folds tell candidates apart as well as five."""
-QUANTITY_GATES = "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps = 0.1 }"
+QUANTITY_GATES = (
+    "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps ="
+    " 0.1 }"
+)
 
 
 READING = (
@@ -101,17 +130,25 @@ def clinical() -> Plan:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["patient_id", *names, "malignant"])
     for number, (values, target) in enumerate(zip(bunch.data, bunch.target, strict=True)):
-        patient = int(number / PATIENT_VISITS)  # some patients have two samples, so splits must be grouped
+        # some patients have two samples, so splits must be grouped
+        patient = int(number / PATIENT_VISITS)
         writer.writerow([f"P{(patient * 7919 + 104729) % 1000003:07d}", *values, int(target == 0)])
     return Plan(
         name=CLINICAL_NAME,
         purpose="diagnosis-support",
         data=DataTable(
-            source="data/wdbc.csv", target="malignant", subject="patient_id", columns={"patient_id": ColumnTable(column_class="identifier")}
+            source="data/wdbc.csv",
+            target="malignant",
+            subject="patient_id",
+            columns={"patient_id": ColumnTable(column_class="identifier")},
         ),
         train="train_clinical.txt",
-        # about 140 held-out rows tell an attack's AUC to .08 and a model's of .98 to .05: limits that they decide whatever the key
-        gates="roc_auc = { min = 0.85 }\nrobust_accuracy = { min = 0.70, eps = 0.1 }\nmembership_auc = { max = 0.75 }",
+        # about 140 held-out rows tell an attack's AUC to .08 and a model's of .98 to .05: limits
+        # that they decide whatever the key
+        gates=(
+            "roc_auc = { min = 0.85 }\nrobust_accuracy = { min = 0.70, eps = 0.1 }\nmembership_auc"
+            " = { max = 0.75 }"
+        ),
         files={"data/wdbc.csv": buffer.getvalue().encode()},
     )
 
@@ -129,13 +166,15 @@ def from_table(
 
     Args:
         root: the new project's folder.
-        table: a file of any format that is read, a folder or list of files with the same columns, a database's URL, or a table in
-            memory, which becomes a Parquet file of the project.
+        table: a file of any format that is read, a folder or list of files with the same columns, a
+            database's URL, or a table in memory, which becomes a Parquet file of the project.
         target: column to predict, or several quantities.
         subject: column that identifies a person.
         header: names for a CSV file without a header line.
-        task: default: regression where the target has many different numbers, or there are several targets.
-        reading: options of `[data]` that say how the table is read, such as `delimiter`; what is not said is found by its content.
+        task: default: regression where the target has many different numbers, or there are several
+            targets.
+        reading: options of `[data]` that say how the table is read, such as `delimiter`; what is
+            not said is found by its content.
 
     Raises:
         ConfigError, DataError: the table cannot be read, or has no such target.
@@ -145,37 +184,66 @@ def from_table(
     place = _source(root, table)
     several = not isinstance(target, str)
     kind = task or ("regression" if several else "classification")
-    options = DataTable(source=place, target=target, task=kind, subject=subject, header=header, **reading)
+    options = DataTable(
+        source=place, target=target, task=kind, subject=subject, header=header, **reading
+    )
     configuration.require_possible(options)
     found = files.found(table, options)
     table = table if isinstance(table, pa.Table) else files.once(table, options)
     options = structs.replace(options, **found)
     notes: list[str] = []
     if new := {name: value for name, value in found.items() if name not in reading}:
-        notes.append(f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}")
+        notes.append(
+            f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}"
+        )
     some, all_rows = source.some(table, options, roles.MOST_ROWS)
     if several and task is None:
         _require_quantities(some, options.targets)
     if isinstance(target, str) and task is None and _is_quantity(some[target]):
         options = structs.replace(options, task="regression")
     inferred = roles.infer(some, options, datetime.datetime.now(datetime.UTC))
-    options = structs.replace(options, columns=inferred.columns, time=inferred.time, subject=options.subject or inferred.subject)
+    options = structs.replace(
+        options,
+        columns=inferred.columns,
+        time=inferred.time,
+        subject=options.subject or inferred.subject,
+    )
     noticed: list[Finding] = []
-    held, content, options = _read(table, options, some, inferred, noticed, all_rows=all_rows, settled=several or task is not None)
+    held, content, options = _read(
+        table,
+        options,
+        some,
+        inferred,
+        noticed,
+        all_rows=all_rows,
+        settled=several or task is not None,
+    )
     notes += [finding.message for finding in noticed]
     if isinstance(target, str) and task is None and options.task == "regression":
-        notes.append(f"{target!r} has many different numbers, so a regressor is trained (--task classification: a classifier)")
+        notes.append(
+            f"{target!r} has many different numbers, so a regressor is trained (--task"
+            " classification: a classifier)"
+        )
     notes += roles.targets(held, options)
     known, _ = schema.infer(content, derived.declared(options, held.column_names))
     if not known.features:
-        raise DataError("no column is left to learn from: " + roles.why_none(inferred), hint="a table needs a column that says something of each row")
+        raise DataError(
+            "no column is left to learn from: " + roles.why_none(inferred),
+            hint="a table needs a column that says something of each row",
+        )
     stem = Path((place[0] if isinstance(place, list) else place).partition("?")[0]).stem
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:48] or "project"
     return Plan(
         name=name,
         purpose="unspecified",
         data=options,
-        train="train_table.txt" if options.task == "classification" else "train_quantities.txt" if several else "train_quantity.txt",
+        train=(
+            "train_table.txt"
+            if options.task == "classification"
+            else "train_quantities.txt"
+            if several
+            else "train_quantity.txt"
+        ),
         gates=QUANTITY_GATES if options.task == "regression" else CLASS_GATES,
         rows=content.num_rows,
         inferred=known.columns,
@@ -187,11 +255,19 @@ def from_table(
 
 
 def _read(
-    table: Any, options: DataTable, some: pa.Table, inferred: Any, noticed: list[Finding], *, all_rows: bool, settled: bool
+    table: Any,
+    options: DataTable,
+    some: pa.Table,
+    inferred: Any,
+    noticed: list[Finding],
+    *,
+    all_rows: bool,
+    settled: bool,
 ) -> tuple[pa.Table, pa.Table, DataTable]:
     """(every row as it is held, as the first run will read it, options under which it can).
 
-    Columns that some rows were taken for, and that all rows do not keep to, are looked at again; the task too, unless it is settled.
+    Columns that some rows were taken for, and that all rows do not keep to, are looked at again;
+    the task too, unless it is settled.
     """
     from casemate.stages.data import cells, files, roles, source
 
@@ -200,11 +276,19 @@ def _read(
         try:
             del noticed[:]
             held = source.held(table, options, noticed)
-            if not settled and _is_quantity(held[options.targets[0]]) != (options.task == "regression"):
-                task: Literal["classification", "regression"] = "classification" if options.task == "regression" else "regression"
+            if not settled and _is_quantity(held[options.targets[0]]) != (
+                options.task == "regression"
+            ):
+                task: Literal["classification", "regression"] = (
+                    "classification" if options.task == "regression" else "regression"
+                )
                 options, settled = structs.replace(options, task=task), True
                 continue
-            changed = [] if all_rows else [name for name in inferred.thin if not _alike(held[name], some[name])]
+            changed = (
+                []
+                if all_rows
+                else [name for name in inferred.thin if not _alike(held[name], some[name])]
+            )
             inferred.thin = []
             if not changed:
                 lost = any(held[name].null_count for name in options.targets)
@@ -212,22 +296,32 @@ def _read(
                 return held, source.labelled(source.typed(held, options, []), options)[0], options
         except cells.MixedColumn as error:
             whole = source.written(table, options, []) if whole is None else whole
-            if roles.again(whole, error.column, options).entry == options.columns.get(error.column, ColumnTable()):
+            if roles.again(whole, error.column, options).entry == options.columns.get(
+                error.column, ColumnTable()
+            ):
                 raise
             changed = [error.column]
         except files.InexactColumn as error:
-            options = structs.replace(options, columns={**options.columns, error.column: ColumnTable(type="category")})
+            options = structs.replace(
+                options, columns={**options.columns, error.column: ColumnTable(type="category")}
+            )
             continue
         whole = source.written(table, options, []) if whole is None else whole
         for role in [roles.again(whole, name, options) for name in changed]:
             inferred.replace(role)
             entries = {**options.columns, role.name: role.entry}
-            options = structs.replace(options, columns={name: entry for name, entry in entries.items() if entry != ColumnTable()})
+            options = structs.replace(
+                options,
+                columns={name: entry for name, entry in entries.items() if entry != ColumnTable()},
+            )
 
 
 def _alike(held: pa.ChunkedArray, some: pa.ChunkedArray) -> bool:
     """Whether a column that shows one value or none in some rows shows no more in all of them."""
-    ends = [(pc.count_distinct(cells.drop_null()).as_py(), cells.null_count > 0) for cells in (held, some)]
+    ends = [
+        (pc.count_distinct(cells.drop_null()).as_py(), cells.null_count > 0)
+        for cells in (held, some)
+    ]
     return ends[0] == ends[1]
 
 
@@ -235,11 +329,17 @@ def _source(root: Path, table: Path | list[Path] | str | pa.Table) -> str | list
     """What `[data] source` says."""
     if isinstance(table, pa.Table):
         return IN_MEMORY
-    return [_relative(root, one) for one in table] if isinstance(table, list) else _relative(root, table)
+    return (
+        [_relative(root, one) for one in table]
+        if isinstance(table, list)
+        else _relative(root, table)
+    )
 
 
 def _relative(root: Path, table: Path | str) -> str:
-    """A file inside of the project by its name there; any other by its whole path; a URL as it is."""
+    """A file inside of the project by its name there; any other by its whole path; a URL as
+    it is.
+    """
     if isinstance(table, str):
         return table
     place = table.resolve()
@@ -247,20 +347,30 @@ def _relative(root: Path, table: Path | str) -> str:
 
 
 def _require_quantities(written: pa.Table, targets: list[str]) -> None:
-    """ConfigError where several targets are labels of a row: they are no quantities, and one model of ours predicts one label."""
+    """ConfigError where several targets are labels of a row: they are no quantities, and one model
+    of ours predicts one label.
+    """
     labels = [name for name in targets if _are_labels(written[name])]
     if labels:
         raise ConfigError(
-            f"the targets {', '.join(map(repr, labels[:5]))} are labels, and a project predicts one label or several quantities",
-            hint=f"make a project for each: casemate init {labels[0]} --table … --target {labels[0]}; leave the other labels out of the features "
-            "([data.columns] use = false). --task regression takes numbers as quantities all the same",
+            f"the targets {', '.join(map(repr, labels[:5]))} are labels, and a project predicts one"
+            " label or several quantities",
+            hint=(
+                f"make a project for each: casemate init {labels[0]} --table … --target"
+                f" {labels[0]}; leave the other labels out of the features ([data.columns] use ="
+                " false). --task regression takes numbers as quantities all the same"
+            ),
         )
 
 
 def _are_labels(values: pa.ChunkedArray) -> bool:
-    """Whether a column holds a few different marks; one value, or one cell that is no number among many, is told where the table is read."""
+    """Whether a column holds a few different marks; one value, or one cell that is no number among
+    many, is told where the table is read.
+    """
     different = pc.count_distinct(values, mode="only_valid").as_py()
-    return 1 < different <= LABELS or (different > 1 and not _are_numbers(values) and different <= MANY)
+    return 1 < different <= LABELS or (
+        different > 1 and not _are_numbers(values) and different <= MANY
+    )
 
 
 def _are_numbers(values: pa.ChunkedArray) -> bool:
@@ -296,8 +406,9 @@ def start(
     """A new project for a table; `casemate.create`.
 
     Args:
-        table: a path, a folder, a list of paths, a `postgresql://` URL, or a pandas, polars or pyarrow table, which is written as Parquet
-            into the project's data folder. A pandas index that is more than row numbers becomes a column.
+        table: a path, a folder, a list of paths, a `postgresql://` URL, or a pandas, polars or
+            pyarrow table, which is written as Parquet into the project's data folder. A pandas
+            index that is more than row numbers becomes a column.
         target: column to predict, or several quantities.
         folder: the project's; it is made where it is missing.
         subject: column that identifies a person.
@@ -310,13 +421,17 @@ def start(
         the project; its `keystore.recovery` is to be shown once.
 
     Raises:
-        ConfigError, DataError: the folder holds a project already, or the table cannot be read or has no such target.
+        ConfigError, DataError: the folder holds a project already, or the table cannot be read or
+            has no such target.
     """
     from casemate.stages.data.files import columnar, is_url
 
     unknown = sorted({*reading} - {*READING})
     if unknown:
-        raise ConfigError(f"casemate.create: there is no option {unknown[0]!r}", hint=f"how a table is read: {', '.join(READING)}")
+        raise ConfigError(
+            f"casemate.create: there is no option {unknown[0]!r}",
+            hint=f"how a table is read: {', '.join(READING)}",
+        )
     root, given = Path(folder), table
     if isinstance(table, str | Path):
         given = table if is_url(table) else Path(table)
@@ -336,7 +451,8 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Wiring:
     Args:
         root: the new project's folder.
         plan: what goes into it.
-        passphrase: reference to the passphrase of its key store; none leaves the keys at mode 0600 only.
+        passphrase: reference to the passphrase of its key store; none leaves the keys at mode 0600
+            only.
 
     Raises:
         ConfigError: `root` holds a project already, or the passphrase is too short.
@@ -364,14 +480,20 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Wiring:
         write_atomic(root / FILE_NAME, toml.encode(), mode=0o644)
     except BaseException:
         for path in (*made, *reversed(fresh), keystore_folder(identifier)):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            (
+                shutil.rmtree(path, ignore_errors=True)
+                if path.is_dir()
+                else path.unlink(missing_ok=True)
+            )
         raise
     return project
 
 
 def _state(root: Path, config: Config, plan: Plan) -> Wiring:
     reference, identifier = config.keys.passphrase, config.project.id
-    keys = KeyStore.create(keystore_folder(identifier), identifier, read_secret(reference) if reference else None)
+    keys = KeyStore.create(
+        keystore_folder(identifier), identifier, read_secret(reference) if reference else None
+    )
     state = make_folder(root / STATE)
     write_atomic(state / ".gitignore", b"*\n")
     write_atomic(state / "lock", b"")
@@ -384,7 +506,9 @@ def _state(root: Path, config: Config, plan: Plan) -> Wiring:
         project.log.create(tx)
         owner = project.point.directory.add_owner(tx)
         detail = {"name": plan.name, "purpose": plan.purpose}
-        project.log.append(tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail)
+        project.log.append(
+            tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail
+        )
     project.log.publish()
     project.publish_keys()
     return project
@@ -394,7 +518,12 @@ def _in_force(project: Wiring) -> None:
     """The policies of a new project are in force from the start."""
     texts = read_folder(project.point.options.folder)
     with project.database.transaction() as tx:
-        project.point.applied.apply(tx, Policy(texts, project.config.project.id), texts, project.point.identify().principal.uid)
+        project.point.applied.apply(
+            tx,
+            Policy(texts, project.config.project.id),
+            texts,
+            project.point.identify().principal.uid,
+        )
 
 
 def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
@@ -402,7 +531,11 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     extra = ['task = "regression"'] if data.task == "regression" else []
     extra += [f"subject = {_quoted(data.subject)}"] if data.subject else []
     extra += [f"time = {_quoted(data.time)}"] if data.time else []
-    extra += ['missing_target = "drop"    # rows without a target'] if data.missing_target == "drop" else []
+    extra += (
+        ['missing_target = "drop"    # rows without a target']
+        if data.missing_target == "drop"
+        else []
+    )
     usual = DataTable(source="", target="")
     for name in READING:
         if (value := getattr(data, name)) != getattr(usual, name):
@@ -414,9 +547,18 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         columns.append(_inline(name, column) + (f"    # {reason}" if reason else ""))
     likely = [_quoted(name) for name in plan.protected]
     if likely:
-        columns += ["# Likely protected attributes; fairness is measured by those that say protected = true:"]
+        columns += [
+            (
+                "# Likely protected attributes; fairness is measured by those that say protected ="
+                " true:"
+            )
+        ]
         columns += [f"# {name} = {{ protected = true }}" for name in likely]
-    gates = plan.gates + ("\n# demographic_parity_difference = { max = 0.1 }   # by what says protected = true" if likely else "")
+    gates = plan.gates + (
+        "\n# demographic_parity_difference = { max = 0.1 }   # by what says protected = true"
+        if likely
+        else ""
+    )
     return Template(_template("casemate.txt").decode()).substitute(
         name=json.dumps(plan.name),
         id=json.dumps(identifier),
@@ -451,8 +593,13 @@ def _search(plan: Plan) -> str:
         return 'search = { "clf__C" = [0.01, 0.1, 1.0, 10.0] }\nmetric = "roc_auc"'
     leaves, sizes, strength, strengths, metric = _SEARCHED[plan.train]
     size = list(sizes[(plan.rows >= FEW_ROWS) + (plan.rows >= MANY_ROWS)])
-    tried = f'model = ["trees", "linear"], "trees__{leaves}" = {size}, "linear__{strength}" = {list(strengths)}'
-    return f'search = {{ {tried} }}\nmetric = "{metric}"' + ("\nfolds = 3" if plan.rows >= FOLDED else "")
+    tried = (
+        f'model = ["trees", "linear"], "trees__{leaves}" = {size}, "linear__{strength}" ='
+        f" {list(strengths)}"
+    )
+    return f'search = {{ {tried} }}\nmetric = "{metric}"' + (
+        "\nfolds = 3" if plan.rows >= FOLDED else ""
+    )
 
 
 def _template(name: str) -> bytes:

@@ -42,14 +42,18 @@ def show(project: Wiring) -> Shown:
     """Where the catalogue is, and what it holds; AccessDenied: policy."""
     database = project.database
     objects = project.config.store.objects or str(project.state / "objects")
-    return Shown(store=database.name, revision=database.revision(), rows=database.counts(), objects=objects)
+    return Shown(
+        store=database.name, revision=database.revision(), rows=database.counts(), objects=objects
+    )
 
 
 @operation("store:upgrade")
 def upgrade(project: Wiring) -> tuple[str | None, str | None]:
-    """Bring key store and catalogue of an older casemate to this one; returns the revisions (before, after).
+    """Bring key store and catalogue of an older casemate to this one; returns the revisions
+    (before, after).
 
-    An older catalogue cannot be asked who may do what: policy is asked, and what was done recorded, once it is upgraded.
+    An older catalogue cannot be asked who may do what: policy is asked, and what was done recorded,
+    once it is upgraded.
 
     Raises:
         AccessDenied: policy.
@@ -62,8 +66,12 @@ def upgrade(project: Wiring) -> tuple[str | None, str | None]:
 
 
 def bring_up_to_date(project: Wiring) -> None:
-    """The upgrade itself, of a catalogue that nobody can be asked in yet: one that comes out of a backup, or is about to be asked."""
-    project.keystore = KeyStore.upgrade(keystore_folder(project.config.project.id), project.config.project.id, project.config.keys)
+    """The upgrade itself, of a catalogue that nobody can be asked in yet: one that comes out of a
+    backup, or is about to be asked.
+    """
+    project.keystore = KeyStore.upgrade(
+        keystore_folder(project.config.project.id), project.config.project.id, project.config.keys
+    )
     project.database.upgrade(Bodies(project.keystore.provider).seal)
     with project.database.transaction() as tx:
         project.database.row_digests.adopt(tx)
@@ -71,10 +79,12 @@ def bring_up_to_date(project: Wiring) -> None:
 
 @operation("store:migrate")
 def move(project: Wiring, url: str, password: str | None) -> dict[str, int]:
-    """Move the catalogue to the empty database at `url`, verify it, and point casemate.toml there; returns rows per table.
+    """Move the catalogue to the empty database at `url`, verify it, and point casemate.toml there;
+    returns rows per table.
 
-    The old catalogue is fenced: a process that still has it open cannot go on writing to it. What interrupts this later
-    than the fence is made good by the same call again, on a project that was opened without `check`.
+    The old catalogue is fenced: a process that still has it open cannot go on writing to it. What
+    interrupts this later than the fence is made good by the same call again, on a project that was
+    opened without `check`.
 
     Args:
         project: whose catalogue.
@@ -103,13 +113,18 @@ def move(project: Wiring, url: str, password: str | None) -> dict[str, int]:
         there = target.revision() if url or project.catalog.exists() else None
         if fenced:
             if there != REVISION:
-                raise BackendError(f"{target.name} is not where this catalogue was moved to", hint="name the database of the first try")
+                raise BackendError(
+                    f"{target.name} is not where this catalogue was moved to",
+                    hint="name the database of the first try",
+                )
             counts = target.counts()
         else:
-            # An empty catalogue of this version is what a failed move leaves; `copy_rows` refuses one with rows.
+            # An empty catalogue of this version is what a failed move leaves; `copy_rows` refuses
+            # one with rows.
             if there not in {None, REVISION}:
                 raise BackendError(
-                    f"{target.name} holds a catalogue already", hint="move into an empty database or schema" if url else "move it away"
+                    f"{target.name} holds a catalogue already",
+                    hint="move into an empty database or schema" if url else "move it away",
                 )
             target.upgrade()
             counts = copy_rows(project.database, target, fence=True)
@@ -123,7 +138,9 @@ def move(project: Wiring, url: str, password: str | None) -> dict[str, int]:
 
 
 def _opened_at(project: Wiring, url: str, password: str | None) -> Wiring:
-    """This project with its catalogue at `url`: an earlier move ended behind the fence, and whoever finishes it is known there."""
+    """This project with its catalogue at `url`: an earlier move ended behind the fence, and whoever
+    finishes it is known there.
+    """
     store = msgspec.structs.replace(project.config.store, url=url, password=password)
     return Wiring(project.root, msgspec.structs.replace(project.config, store=store), project.clock)
 
@@ -155,31 +172,45 @@ def _moved_away(project: Wiring) -> bool:
 
 
 def set_aside(project: Wiring) -> None:
-    """Put the SQLite catalogue that was moved elsewhere out of the way, without anything of the subjects' keys in it; one in use stays."""
+    """Put the SQLite catalogue that was moved elsewhere out of the way, without anything of the
+    subjects' keys in it; one in use stays.
+    """
     from casemate.core.store.sqlite import vacuum
 
     if project.catalog.is_file() and not _moved_away(project):
-        raise ConfigError(f"{project.catalog} was not moved to another database", hint="casemate store migrate URL")
+        raise ConfigError(
+            f"{project.catalog} was not moved to another database",
+            hint="casemate store migrate URL",
+        )
     vacuum(project.catalog)  # nothing of the subjects' keys stays in free pages
-    for name in (f"{CATALOG}-wal", f"{CATALOG}-shm", CATALOG):  # the file itself last: a second call finishes
+    # the file itself last: a second call finishes
+    for name in (f"{CATALOG}-wal", f"{CATALOG}-shm", CATALOG):
         with contextlib.suppress(FileNotFoundError):
             (project.state / name).rename(project.state / f"moved-{name}")
 
 
 @operation("store:migrate")
-def move_objects(project: Wiring, settings: dict[str, str], progress: Callable[[str, int, int], None] = lambda _text, _done, _total: None) -> int:
-    """Copy every object to another place, read it back there, and point casemate.toml to it; the old copies go last. Returns how many.
+def move_objects(
+    project: Wiring,
+    settings: dict[str, str],
+    progress: Callable[[str, int, int], None] = lambda _text, _done, _total: None,
+) -> int:
+    """Copy every object to another place, read it back there, and point casemate.toml to it; the
+    old copies go last. Returns how many.
 
-    An interrupted move changes nothing but the place that it copied to, and is begun again by the next one.
+    An interrupted move changes nothing but the place that it copied to, and is begun again by the
+    next one.
 
     Args:
         project: whose objects.
-        settings: `objects` (empty for `.casemate/objects`), `endpoint`, `region`, `access_key`, `secret_key` as in `[store]`.
+        settings: `objects` (empty for `.casemate/objects`), `endpoint`, `region`, `access_key`,
+            `secret_key` as in `[store]`.
         progress: hears how far it is.
 
     Raises:
         AccessDenied: policy.
-        BusyError: a run goes on. BackendError: the place is away or ignores conditions. VerificationError: an object is damaged.
+        BusyError: a run goes on. BackendError: the place is away or ignores conditions.
+            VerificationError: an object is damaged.
     """
     place = settings.get("objects") or "files"
     acting = move_objects.ask(project, to=place)
@@ -188,14 +219,19 @@ def move_objects(project: Wiring, settings: dict[str, str], progress: Callable[[
     return count
 
 
-def _move_objects(project: Wiring, settings: dict[str, str], progress: Callable[[str, int, int], None]) -> int:
-    table = msgspec.structs.replace(project.config.store, **(dict.fromkeys(PLACE) | {"objects": ""} | settings))
+def _move_objects(
+    project: Wiring, settings: dict[str, str], progress: Callable[[str, int, int], None]
+) -> int:
+    table = msgspec.structs.replace(
+        project.config.store, **(dict.fromkeys(PLACE) | {"objects": ""} | settings)
+    )
     with alone(project.state / "lock", "moving the objects"):
         old, new = project.objects, ObjectStore(project.blobs(table), project.provider)
         if table.objects == project.config.store.objects:
             raise ConfigError("the objects are there already", hint="name another place")
         require_conditions(new.blobs)
-        names = sorted(old.blobs.names(), key=lambda name: not name.endswith(".key"))  # an object is there once its key is
+        # an object is there once its key is
+        names = sorted(old.blobs.names(), key=lambda name: not name.endswith(".key"))
         for done, name in enumerate(names, 1):
             with old.blobs.open(name) as source, new.blobs.draft() as draft:
                 shutil.copyfileobj(source, draft.file)

@@ -1,9 +1,11 @@
-"""Who calls the gateway and what they may do: decided anew at least twice a second, and at once when anything about access changes.
+"""Who calls the gateway and what they may do: decided anew at least twice a second, and at once
+when anything about access changes.
 
-A call brings a bearer token: a service's, a person's session, or a workload's token of an issuer that `[access.workloads]`
-names. Without one a client certificate may stand for a service. What was verified or decided is kept for `CACHE_SECONDS`;
-a watch on the catalogue's access epoch forgets it earlier, so a revocation, a change of roles or another policy holds within
-that time on every gateway.
+A call brings a bearer token: a service's, a person's session, or a workload's token of an issuer
+that `[access.workloads]` names. Without one a client certificate may stand for a service. What was
+verified or decided is kept for `CACHE_SECONDS`; a watch on the catalogue's access epoch forgets it
+earlier, so a revocation, a change of roles or another policy holds within that time on every
+gateway.
 """
 
 import asyncio
@@ -24,11 +26,15 @@ from casemate.serve.health import Health
 from casemate.serve.quota import Quota
 
 CACHE_SECONDS = 0.5
-"""How long what was verified or decided is kept at most; with `WATCH_SECONDS` a revocation holds within half a second. Chosen."""
+"""How long what was verified or decided is kept at most; with `WATCH_SECONDS` a revocation holds
+within half a second. Chosen.
+"""
 WATCH_SECONDS = 0.25
 """Between two looks at the catalogue's epoch of access; half of `CACHE_SECONDS`."""
 CACHE_SIZE = 10_000
-"""Callers, and decisions, that are remembered; a flood of tokens empties the memory and cannot fill it. Chosen."""
+"""Callers, and decisions, that are remembered; a flood of tokens empties the memory and cannot fill
+it. Chosen.
+"""
 MAX_BEARER = 7 + MAX_TOKEN
 """Bytes of an `Authorization` header: `Bearer ` and the longest token."""
 PERSON, SERVICE = "cs_", "cm_"
@@ -37,7 +43,9 @@ REMEMBERED_SECONDS = 3600.0
 BLIND_SECONDS = 10.0
 """After so long without a look at the catalogue nobody is let in."""
 TELL_SECONDS = 1.0
-"""Between two records of the same refusal, so that nobody fills the log; those in between are counted."""
+"""Between two records of the same refusal, so that nobody fills the log; those in between are
+counted.
+"""
 TRUST_SECONDS = 5.0
 """How often keys of issuers are looked after."""
 
@@ -70,17 +78,30 @@ def _key(scope: dict[str, Any]) -> _Key:
     given = [value for name, value in scope["headers"] if name == b"authorization"]
     service = scope.get("service")
     if given or service is None:
-        if len(given) != 1 or not given[0].lower().startswith(b"bearer ") or len(given[0]) > MAX_BEARER:
+        if (
+            len(given) != 1
+            or not given[0].lower().startswith(b"bearer ")
+            or len(given[0]) > MAX_BEARER
+        ):
             raise Unauthenticated("authentication required")
         service = None
     client = scope.get("client")
-    return given[0] if given else b"", client[0] if client else None, scope.get("certificate"), service
+    return (
+        given[0] if given else b"",
+        client[0] if client else None,
+        scope.get("certificate"),
+        service,
+    )
 
 
 class Admission:
-    """Lets calls in: says whose each is, and whether policy and the token permit what it asks for."""
+    """Lets calls in: says whose each is, and whether policy and the token permit what it
+    asks for.
+    """
 
-    def __init__(self, point: PolicyPoint, audit: GroupCommit, quota: Quota, health: Health) -> None:
+    def __init__(
+        self, point: PolicyPoint, audit: GroupCommit, quota: Quota, health: Health
+    ) -> None:
         self.point = point
         self.audit = audit
         self.quota = quota
@@ -102,20 +123,25 @@ class Admission:
         self._trust()
 
     def authenticate(self, scope: dict[str, Any], *, counted: bool = True) -> Caller:
-        """The caller; Unauthenticated, with one text for every reason, when there is no good token from this address with this certificate.
+        """The caller; Unauthenticated, with one text for every reason, when there is no good token
+        from this address with this certificate.
 
         Args:
             scope: of the request.
-            counted: whether it is one more request of the caller, and not a second look at the same.
+            counted: whether it is one more request of the caller, and not a second look at the
+                same.
         """
         if self._blind_since is not None and time.monotonic() - self._blind_since > BLIND_SECONDS:
-            raise BackendError("changes of access cannot be seen", hint="see that the catalogue answers")
+            raise BackendError(
+                "changes of access cannot be seen", hint="see that the catalogue answers"
+            )
         key = _key(scope)
         now = time.monotonic()
         cached = self._callers.get(key)
         if cached is None or cached[0] <= now:
             if len(self._callers) >= CACHE_SIZE:
-                # All at once: what is remembered is cheap to verify again, and a list in order of age would cost each request.
+                # All at once: what is remembered is cheap to verify again, and a list in order of
+                # age would cost each request.
                 self._callers.clear()
             cached = self._callers[key] = (now + self.lifetime, self._verified(*key))
         caller = cached[1]
@@ -127,10 +153,14 @@ class Admission:
             self.quota.rate(caller.principal.uid, self.quota.table.requests_per_minute)
         return caller
 
-    def _verified(self, header: bytes, network: str | None, certificate: str | None, service: str | None) -> Caller:
+    def _verified(
+        self, header: bytes, network: str | None, certificate: str | None, service: str | None
+    ) -> Caller:
         try:
             caller = (
-                self._by_certificate(service, network) if service else self._by_token(header[7:].decode("ascii", "replace"), network, certificate)
+                self._by_certificate(service, network)
+                if service
+                else self._by_token(header[7:].decode("ascii", "replace"), network, certificate)
             )
         except AccessDenied as error:
             # The reason is not told: whoever guesses must not learn how near he was.
@@ -157,7 +187,13 @@ class Admission:
             return Caller(found, f"workload:{name}", TokenLimits(), network, None)
         service = self.point.tokens.authenticate(token)
         if not service.limits.admits(network, certificate):
-            self.audit.append(service.principal.uid, "access:authenticate", "Gateway", "denied", {"token": service.token_id, "reason": "elsewhere"})
+            self.audit.append(
+                service.principal.uid,
+                "access:authenticate",
+                "Gateway",
+                "denied",
+                {"token": service.token_id, "reason": "elsewhere"},
+            )
             raise AccessDenied("the token is bound to another place")
         return Caller(service.principal, service.token_id, service.limits, network, None)
 
@@ -168,7 +204,9 @@ class Admission:
         self._readers[_key(scope)] = (time.monotonic() + REMEMBERED_SECONDS, caller)
 
     def remembered(self, scope: dict[str, Any]) -> Caller | None:
-        """Who was allowed to read the metrics with these credentials not long ago: when the catalogue is away, its faults must be seen."""
+        """Who was allowed to read the metrics with these credentials not long ago: when the
+        catalogue is away, its faults must be seen.
+        """
         until, caller = self._readers.get(_key(scope), (0.0, None))
         return caller if until > time.monotonic() else None
 
@@ -178,8 +216,11 @@ class Admission:
             raise self.denied(caller, action, resource)
 
     def denied(self, caller: Caller, action: str, resource: Resource) -> AccessDenied:
-        """What to raise where it is not permitted; the refusal is counted and recorded, the same ones once a second so that nobody fills the log."""
-        # Counted in memory and told by the watch: a flood of refusals must not write to the catalogue at each.
+        """What to raise where it is not permitted; the refusal is counted and recorded, the same
+        ones once a second so that nobody fills the log.
+        """
+        # Counted in memory and told by the watch: a flood of refusals must not write to the
+        # catalogue at each.
         self._denials[caller.principal.uid] += 1
         what, now = (caller.principal.uid, action, self.point.resource(resource)), time.monotonic()
         if now - self._told.get(what, -TELL_SECONDS) < TELL_SECONDS:
@@ -209,17 +250,24 @@ class Admission:
         if cached is None or cached[0] <= now:
             if len(self._decisions) >= CACHE_SIZE:
                 self._decisions.clear()
-            cached = self._decisions[key] = (now + self.lifetime, self._decided(caller, action, resource))
+            cached = self._decisions[key] = (
+                now + self.lifetime,
+                self._decided(caller, action, resource),
+            )
         return cached[1]
 
     def _decided(self, caller: Caller, action: str, resource: Resource) -> Decision:
         if caller.limits.actions and action not in caller.limits.actions:
             return Decision(False, ("token-limits",))
-        situation = self.point.situation(Identity(caller.principal, caller.session), network=caller.network)
+        situation = self.point.situation(
+            Identity(caller.principal, caller.session), network=caller.network
+        )
         return self.policy.decide(caller.principal, action, resource, situation)
 
     async def watch(self) -> None:
-        """Look at the epoch for ever; forget everything when it moved. What takes time is done beside the requests."""
+        """Look at the epoch for ever; forget everything when it moved. What takes time is done
+        beside the requests.
+        """
         loop, looked, told = asyncio.get_running_loop(), time.monotonic(), time.monotonic()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
@@ -240,17 +288,26 @@ class Admission:
                     self._health.well("issuers")
                 except Exception as error:  # noqa: BLE001 - keys that are not fetched grow too old by themselves
                     self._health.failed("issuers", error)
-                    self.audit.append("casemate", "access:issuer", "Gateway", "failed", {"fault": type(error).__name__})
+                    self.audit.append(
+                        "casemate",
+                        "access:issuer",
+                        "Gateway",
+                        "failed",
+                        {"fault": type(error).__name__},
+                    )
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         denials, self._denials = self._denials, Counter()
         try:
             for uid in list(denials):
-                await loop.run_in_executor(None, self.point.anomalies.count, uid, "denied", denials[uid])
+                await loop.run_in_executor(
+                    None, self.point.anomalies.count, uid, "denied", denials[uid]
+                )
                 del denials[uid]
         finally:
-            self._denials.update(denials)  # what is not on record is counted the next time; until then nobody sees
+            # what is not on record is counted the next time; until then nobody sees
+            self._denials.update(denials)
         epoch = await loop.run_in_executor(None, self.point.directory.epoch)
         if epoch != self.epoch:
             policy = await loop.run_in_executor(None, self.point.in_force)
@@ -262,4 +319,10 @@ class Admission:
     def _trust(self) -> None:
         """Fetch the keys of issuers that are due; what could not be fetched is recorded."""
         for issuer, error in self.workloads.refresh() if self.workloads else ():
-            self.audit.append("casemate", "access:issuer", "Gateway", "failed", {"issuer": issuer, "fault": error.code})
+            self.audit.append(
+                "casemate",
+                "access:issuer",
+                "Gateway",
+                "failed",
+                {"issuer": issuer, "fault": error.code},
+            )

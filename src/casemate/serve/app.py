@@ -1,8 +1,10 @@
-"""The gateway: who calls, may they, what do they ask, what does the model say, what is recorded; a request is bytes, so is its reply.
+"""The gateway: who calls, may they, what do they ask, what does the model say, what is recorded; a
+request is bytes, so is its reply.
 
-`infer` is the hot path, and reads as the list of its layers; `python bench/run.py layers` prints what each of them costs. Every
-request needs valid credentials before anything is said, unknown paths included; but whoever watches over the process may ask without
-any whether it lives and is ready (`PROBES`), and hears no more than that.
+`infer` is the hot path, and reads as the list of its layers; `python bench/run.py layers` prints
+what each of them costs. Every request needs valid credentials before anything is said, unknown
+paths included; but whoever watches over the process may ask without any whether it lives and is
+ready (`PROBES`), and hears no more than that.
 """
 
 import asyncio
@@ -49,7 +51,9 @@ LARGE_BODY = 128 * 1024
 PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}
 """Paths that answer without credentials, catalogue or key server, and the names of their routes."""
 SLOW_COMMIT_SECONDS = 5.0
-"""After so long a commit that is going on counts as one that fails: those who wait for it would not wait longer."""
+"""After so long a commit that is going on counts as one that fails: those who wait for it would not
+wait longer.
+"""
 TURN_AWAY_SECONDS = 0.25
 """How long a caller waits to hear that there is no room."""
 
@@ -146,7 +150,13 @@ class Gateway:
             observers: told of every request.
         """
         self.table = table
-        self.admission, self.quota, self.metrics, self.model_set, self.audit = admission, quota, metrics, model_set, audit
+        self.admission, self.quota, self.metrics, self.model_set, self.audit = (
+            admission,
+            quota,
+            metrics,
+            model_set,
+            audit,
+        )
         self.decisions, self.aggregates, self.health = decisions, aggregates, health
         self._observers = observers
         self.login = Login(admission.point)
@@ -168,7 +178,9 @@ class Gateway:
         self._refused_told = 0.0
 
     async def handle(self, scope: Scope, receive: Receive) -> Reply:
-        """The reply to one HTTP request (an ASGI scope), or to what `serve.grpc` makes look like one; never raises."""
+        """The reply to one HTTP request (an ASGI scope), or to what `serve.grpc` makes look like
+        one; never raises.
+        """
         began = time.perf_counter()
         self._number = number = self._number + 1
         self._in_flight += 1
@@ -205,11 +217,17 @@ class Gateway:
         return reply._replace(headers=[*reply.headers, (b"x-request-id", identifier.encode())])
 
     def _caller(self, scope: Scope) -> Caller:
-        """Who calls. The metrics are there for whoever was allowed to read them lately, also while the catalogue is away."""
+        """Who calls. The metrics are there for whoever was allowed to read them lately, also while
+        the catalogue is away.
+        """
         try:
             caller = self.admission.authenticate(scope)
         except Error as error:
-            known = None if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics" else self.admission.remembered(scope)
+            known = (
+                None
+                if isinstance(error, AccessDenied | RequestError) or scope.get("path") != "/metrics"
+                else self.admission.remembered(scope)
+            )
             if known is None:
                 raise
             return known
@@ -218,7 +236,16 @@ class Gateway:
             raise Overloaded("the gateway has as many callers as it can")
         return caller
 
-    def _told(self, scope: Scope, identifier: str, caller: Caller | None, route: str, found: Found | None, reply: Reply, seconds: float) -> None:
+    def _told(
+        self,
+        scope: Scope,
+        identifier: str,
+        caller: Caller | None,
+        route: str,
+        found: Found | None,
+        reply: Reply,
+        seconds: float,
+    ) -> None:
         trace = next((value for name, value in scope["headers"] if name == b"traceparent"), b"")
         seen = Seen(
             time=time.time() - seconds,
@@ -236,12 +263,21 @@ class Gateway:
         for tell in self._observers:
             tell(seen)
 
-    async def infer(self, scope: Scope, receive: Receive, caller: Caller, found: Found, number: int, began: float) -> Reply:
+    async def infer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        caller: Caller,
+        found: Found,
+        number: int,
+        began: float,
+    ) -> Reply:
         """A prediction: from bytes to bytes."""
         headers = dict(scope["headers"])
         await self._require_room()
         alias = self._alias(found)
-        # What policy forbids is refused before a body is read, so that nobody without a right makes the gateway work.
+        # What policy forbids is refused before a body is read, so that nobody without a right makes
+        # the gateway work.
         shown = self._permitted(caller, alias)
         self._require_method(scope, found)
         self.quota.enter(uid := caller.principal.uid)
@@ -258,9 +294,13 @@ class Gateway:
             self.quota.reserve(uid, version.endpoint.name, asked.count)
             model, rows = version.endpoint.name, asked.count
             if shown.show == "aggregate":
-                await asyncio.to_thread(self.aggregates.pay, uid, version.endpoint, asked.rows, asked.count)
+                await asyncio.to_thread(
+                    self.aggregates.pay, uid, version.endpoint, asked.rows, asked.count
+                )
             seen = version.seen if found.version is None else Statistics()
-            reply = await self._asked(_Asking(caller, number, began, _trace(headers), shown, version, seen), alias, asked)
+            reply = await self._asked(
+                _Asking(caller, number, began, _trace(headers), shown, version, seen), alias, asked
+            )
         # Also where it went wrong: a place that is never given back would shut its caller out.
         finally:
             self.quota.leave(uid, model, rows)
@@ -306,7 +346,9 @@ class Gateway:
         served = self.model_set.served.get(alias)
         version = None
         if served is not None:
-            version = served.choose(caller.principal.uid) if number is None else served.version(number)
+            version = (
+                served.choose(caller.principal.uid) if number is None else served.version(number)
+            )
         if version is None:
             raise NotFound("no such model or path")
         self._require_fit(version.endpoint)
@@ -318,7 +360,15 @@ class Gateway:
         if endpoint.ends <= time.time():
             raise WaiverEnded("the waiver by which this model passed has ended")
 
-    async def _understood(self, endpoint: Endpoint, alias: str, found: Found, scope: Scope, headers: dict[bytes, bytes], body: bytes) -> Asked:
+    async def _understood(
+        self,
+        endpoint: Endpoint,
+        alias: str,
+        found: Found,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        body: bytes,
+    ) -> Asked:
         """The rows in a body; what takes long is read beside the other requests."""
 
         def read() -> Asked:
@@ -326,32 +376,69 @@ class Gateway:
                 return oip_grpc.read(endpoint, alias, scope["message"], self.table.max_rows)
             plain = bodies.inflated(headers, body, self.max_body)
             if found.route.name == "infer":
-                return oip.read(endpoint, alias, plain, _length(headers.get(b"inference-header-content-length")), self.table.max_rows)
-            kind, accept = headers.get(b"content-type", b"application/json"), headers.get(b"accept", b"")
+                return oip.read(
+                    endpoint,
+                    alias,
+                    plain,
+                    _length(headers.get(b"inference-header-content-length")),
+                    self.table.max_rows,
+                )
+            kind, accept = (
+                headers.get(b"content-type", b"application/json"),
+                headers.get(b"accept", b""),
+            )
             return invocations.read(endpoint, plain, kind, self.table.max_rows, accept)
 
         # Features of raw columns take milliseconds to make, even of one row.
-        small = "message" in scope or (len(body) < LARGE_BODY and b"content-encoding" not in headers)
+        small = "message" in scope or (
+            len(body) < LARGE_BODY and b"content-encoding" not in headers
+        )
         return read() if small and endpoint.raw is None else await asyncio.to_thread(read)
 
     async def _asked(self, asking: _Asking, alias: str, asked: Asked) -> Reply:
-        """Queue the rows before the model, and those for a shadow too; the reply comes once it may leave."""
+        """Queue the rows before the model, and those for a shadow too; the reply comes once it may
+        leave.
+        """
         loop, now = asyncio.get_running_loop(), time.perf_counter()
         future: asyncio.Future[Reply] = loop.create_future()
         asking.future = future
         asking.version.batcher.submit(Job(asked, now, asking, future))
         shadow = self.model_set.served[alias].shadow
-        if shadow is not None and not shadow.endpoint.withdrawn and shadow.batcher.waiting < self.table.max_waiting:
-            unheard = _Asking(asking.caller, asking.number, asking.began, asking.trace, asking.shown, shadow, shadow.seen)
+        if (
+            shadow is not None
+            and not shadow.endpoint.withdrawn
+            and shadow.batcher.waiting < self.table.max_waiting
+        ):
+            unheard = _Asking(
+                asking.caller,
+                asking.number,
+                asking.began,
+                asking.trace,
+                asking.shown,
+                shadow,
+                shadow.seen,
+            )
             shadow.batcher.submit(Job(asked, now, unheard, loop.create_future()))
         return await future
 
-    def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
+    def answered(
+        self,
+        endpoint: Endpoint,
+        job: Job,
+        codes: list[int],
+        probabilities: Array,
+        noticed: dict[str, int],
+    ) -> None:
         """The model has spoken: encode, record, and let go what may leave."""
         asking: _Asking = job.context
         if not np.isfinite(probabilities).all():
             rows = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
-            raise Unfit.rows_of([Wrong(int(row), "", "the model has no finite answer for these rows") for row in rows])
+            raise Unfit.rows_of(
+                [
+                    Wrong(int(row), "", "the model has no finite answer for these rows")
+                    for row in rows
+                ]
+            )
         told = self._told_of(endpoint, codes, probabilities, asking.shown)
         headers, body = job.asked.encode(endpoint, Answer(told, noticed))
         now = time.perf_counter()
@@ -359,16 +446,27 @@ class Gateway:
         self._counted(endpoint, asking, job.asked.count, codes, noticed, now - job.began)
         if endpoint.regression:
             asking.seen.summed(probabilities)
-        labels, recorded = struct.pack(f"<{len(codes)}H", *codes), probabilities.astype(endpoint.wire, copy=False).tobytes()
-        self._record(endpoint, job, labels, recorded, noticed, "", seconds, Reply(200, headers, body))
+        labels, recorded = (
+            struct.pack(f"<{len(codes)}H", *codes),
+            probabilities.astype(endpoint.wire, copy=False).tobytes(),
+        )
+        self._record(
+            endpoint, job, labels, recorded, noticed, "", seconds, Reply(200, headers, body)
+        )
 
-    def _told_of(self, endpoint: Endpoint, codes: list[int], probabilities: Array, shown: OutputsTable) -> dict[str, Any]:
+    def _told_of(
+        self, endpoint: Endpoint, codes: list[int], probabilities: Array, shown: OutputsTable
+    ) -> dict[str, Any]:
         if shown.show == "aggregate":
             return {"label": endpoint.classes, "count": self.aggregates.counted(endpoint, codes)}
         return outputs.shown(endpoint, codes, probabilities, shown)
 
-    def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
-        """A guard refused the rows, or the model raised: that is recorded too, before it is told."""
+    def failed(
+        self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]
+    ) -> None:
+        """A guard refused the rows, or the model raised: that is recorded too, before it is
+        told.
+        """
         asking: _Asking = job.context
         code = fault.code if isinstance(fault, Error) else "CM-MODEL"
         self.metrics.count("casemate_failed", endpoint.name, endpoint.version, code)
@@ -379,19 +477,41 @@ class Gateway:
         else:
             seen.failures += 1
         self._notice(endpoint, noticed)
-        self._record(endpoint, job, b"", b"", noticed, code, time.perf_counter() - asking.began, self._refusal(fault))
+        self._record(
+            endpoint,
+            job,
+            b"",
+            b"",
+            noticed,
+            code,
+            time.perf_counter() - asking.began,
+            self._refusal(fault),
+        )
 
-    def _counted(self, endpoint: Endpoint, asking: _Asking, count: int, codes: list[int], noticed: dict[str, int], seconds: float) -> None:
+    def _counted(
+        self,
+        endpoint: Endpoint,
+        asking: _Asking,
+        count: int,
+        codes: list[int],
+        noticed: dict[str, int],
+        seconds: float,
+    ) -> None:
         seen, metrics = asking.seen, self.metrics
         seen.answers += 1
         seen.rows += count
         seen.seconds += seconds
-        told = asking.future is not None and asking.shown.show != "aggregate"  # who reads metrics must not learn more than who asked
+        # who reads metrics must not learn more than who asked
+        told = asking.future is not None and asking.shown.show != "aggregate"
         for code in codes:
             seen.labels[code] = seen.labels.get(code, 0) + 1
             if told:
-                metrics.count("casemate_labels", endpoint.name, endpoint.version, endpoint.classes[code])
-        metrics.count("casemate_rows", endpoint.name, endpoint.version, asking.version.part, by=count)
+                metrics.count(
+                    "casemate_labels", endpoint.name, endpoint.version, endpoint.classes[code]
+                )
+        metrics.count(
+            "casemate_rows", endpoint.name, endpoint.version, asking.version.part, by=count
+        )
         metrics.count("casemate_answers", endpoint.name, endpoint.version)
         metrics.count("casemate_model_seconds", endpoint.name, endpoint.version, by=seconds)
         self._notice(endpoint, noticed)
@@ -401,12 +521,27 @@ class Gateway:
             self.metrics.count("casemate_guarded", endpoint.name, endpoint.version, guard, by=rows)
 
     def _record(
-        self, endpoint: Endpoint, job: Job, labels: bytes, probabilities: bytes, noticed: dict[str, int], refused: str, seconds: float, reply: Reply
+        self,
+        endpoint: Endpoint,
+        job: Job,
+        labels: bytes,
+        probabilities: bytes,
+        noticed: dict[str, int],
+        refused: str,
+        seconds: float,
+        reply: Reply,
     ) -> None:
         asking: _Asking = job.context
         now = time.time()
         if asking.future is not None:
-            self.quota.served(asking.caller.principal.uid, endpoint.name, job.asked.rows, job.asked.count, sum(noticed.values()), now)
+            self.quota.served(
+                asking.caller.principal.uid,
+                endpoint.name,
+                job.asked.rows,
+                job.asked.count,
+                sum(noticed.values()),
+                now,
+            )
         rows = rows_bytes(job.asked.rows)
         prediction = Prediction(
             id=request_id(self.audit.writer, asking.number),
@@ -426,14 +561,25 @@ class Gateway:
             trace=asking.trace,
         )
         waiting = (asking.future, reply)
-        self.audit.predicted(asking.number, _ENCODER.encode(prediction), rows if self._keeps_rows else None, waiting if self._durable else None)
+        self.audit.predicted(
+            asking.number,
+            _ENCODER.encode(prediction),
+            rows if self._keeps_rows else None,
+            waiting if self._durable else None,
+        )
         if not self._durable:
             if self.audit.fault is not None or self.audit.failing is not None:
                 reply = self._refusal(BackendError("predictions cannot be recorded"))
             _give(asking.future, reply)
 
-    def release(self, waiting: list[tuple[asyncio.Future[Reply] | None, Reply] | None], fault: Exception | None) -> None:
-        """Records are durable, or could not be made so: let the answers go, or say so. Called in the event loop."""
+    def release(
+        self,
+        waiting: list[tuple[asyncio.Future[Reply] | None, Reply] | None],
+        fault: Exception | None,
+    ) -> None:
+        """Records are durable, or could not be made so: let the answers go, or say so. Called in
+        the event loop.
+        """
         if fault is not None and not isinstance(fault, Error):
             fault = BackendError(f"predictions cannot be recorded: {fault}")
         for one in waiting:
@@ -442,7 +588,9 @@ class Gateway:
 
     def _refusal(self, error: Exception) -> Reply:
         if not isinstance(error, Error):
-            return Reply(500, JSON, b'{"error":"the model could not answer these rows"}', "CM-MODEL")
+            return Reply(
+                500, JSON, b'{"error":"the model could not answer these rows"}', "CM-MODEL"
+            )
         if isinstance(error, Unauthenticated):
             return self._stranger()
         if isinstance(error, AccessDenied):
@@ -460,24 +608,46 @@ class Gateway:
             if error.rows:
                 told["rows"] = error.rows[:MOST_TOLD]
             return Reply(error.http_status, headers, _json(told), error.code)
-        return Reply(error.http_status, headers, b'{"error":"the gateway cannot answer now"}', error.code)
+        return Reply(
+            error.http_status, headers, b'{"error":"the gateway cannot answer now"}', error.code
+        )
 
     def _stranger(self) -> Reply:
         self.metrics.count("casemate_denied", "identity")
         self._refused_since += 1
         now = time.monotonic()
-        if now - self._refused_told >= 1.0:  # one entry a second at most, so that strangers cannot fill the log
+        # one entry a second at most, so that strangers cannot fill the log
+        if now - self._refused_told >= 1.0:
             count, self._refused_since, self._refused_told = self._refused_since, 0, now
-            self.audit.append("anonymous", "access:authenticate", "Gateway", "denied", {"requests": count})
-        return Reply(401, [*JSON, (b"www-authenticate", b"Bearer")], b'{"error":"authentication required"}', Unauthenticated.code)
+            self.audit.append(
+                "anonymous", "access:authenticate", "Gateway", "denied", {"requests": count}
+            )
+        return Reply(
+            401,
+            [*JSON, (b"www-authenticate", b"Bearer")],
+            b'{"error":"authentication required"}',
+            Unauthenticated.code,
+        )
 
     async def _other(self, scope: Scope, receive: Receive, caller: Caller, found: Found) -> Reply:
         route, name = found.route, found.model
         served = self.model_set.served.get(name)
         try:
-            self.admission.require(caller, route.action, Resource("Model", served.model if served is not None else name) if name else Resource())
+            self.admission.require(
+                caller,
+                route.action,
+                (
+                    Resource("Model", served.model if served is not None else name)
+                    if name
+                    else Resource()
+                ),
+            )
         except Error as error:
-            if isinstance(error, AccessDenied | RequestError) or route.name != "metrics" or self.admission.remembered(scope) is None:
+            if (
+                isinstance(error, AccessDenied | RequestError)
+                or route.name != "metrics"
+                or self.admission.remembered(scope) is None
+            ):
                 raise
         else:
             if route.name == "metrics":
@@ -488,14 +658,28 @@ class Gateway:
         if not name:
             return self._about_the_gateway(route.name)
         if route.name == "feedback":
-            return await self._feedback(scope, receive, caller, served.model if served is not None else name)
-        if served is None or (version := served.live if found.version is None else served.version(found.version)) is None:
+            return await self._feedback(
+                scope, receive, caller, served.model if served is not None else name
+            )
+        if (
+            served is None
+            or (version := served.live if found.version is None else served.version(found.version))
+            is None
+        ):
             raise NotFound("no such model or path")
         self._require_fit(version.endpoint)
         if route.name == "model-ready":
             return Reply(200, JSON, _json({"name": name, "ready": True}))
         return Reply(
-            200, JSON, _json(oip.metadata(version.endpoint, name, [one.endpoint.version for one in served.versions() if one.part != "shadow"]))
+            200,
+            JSON,
+            _json(
+                oip.metadata(
+                    version.endpoint,
+                    name,
+                    [one.endpoint.version for one in served.versions() if one.part != "shadow"],
+                )
+            ),
         )
 
     def _about_the_gateway(self, route: str) -> Reply:
@@ -505,9 +689,15 @@ class Gateway:
         if route == "openapi":
             return Reply(200, JSON, openapi.document())
         if route == "server":
-            return Reply(200, JSON, _json({"name": "casemate", "version": __version__, "extensions": EXTENSIONS}))
+            return Reply(
+                200,
+                JSON,
+                _json({"name": "casemate", "version": __version__, "extensions": EXTENSIONS}),
+            )
         if route == "mlflow-version":
-            return Reply(200, [(b"content-type", b"text/plain; charset=utf-8")], __version__.encode())
+            return Reply(
+                200, [(b"content-type", b"text/plain; charset=utf-8")], __version__.encode()
+            )
         return self._probed(route)
 
     def _probed(self, route: str) -> Reply:
@@ -525,7 +715,9 @@ class Gateway:
         self.metrics.gauges[("casemate_ready",)] = int(self.ready())
 
     def ready(self) -> bool:
-        """Whether answers can be given now: records can be written, a model can be asked, there is room, and the gateway is not ending."""
+        """Whether answers can be given now: records can be written, a model can be asked, there is
+        room, and the gateway is not ending.
+        """
         self.look()
         return self.health.ready
 
@@ -547,7 +739,9 @@ class Gateway:
         try:
             headers = dict(scope["headers"])
             body = await bodies.read(scope, headers, receive, self.max_body)
-            said = msgspec.json.decode(bodies.inflated(headers, body, self.max_body), type=FeedbackBody)
+            said = msgspec.json.decode(
+                bodies.inflated(headers, body, self.max_body), type=FeedbackBody
+            )
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RequestError(f"the body is not as expected: {error}") from error
         uid = caller.principal.uid
@@ -556,7 +750,9 @@ class Gateway:
             found, _ = self.decisions.find(said.id)
             if found.principal != uid or found.model.partition("@")[0] != model:
                 raise ConfigError(nobodys(said.id))
-            self.decisions.feedback(uid, said.id, said.outcome if isinstance(said.outcome, list) else [said.outcome])
+            self.decisions.feedback(
+                uid, said.id, said.outcome if isinstance(said.outcome, list) else [said.outcome]
+            )
 
         try:
             await asyncio.to_thread(attach)
@@ -568,7 +764,11 @@ class Gateway:
         headers = dict(scope["headers"])
         body = await bodies.read(scope, headers, receive, MAX_BODY) if method == "POST" else b""
         bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
-        return _json(await asyncio.to_thread(self.login.answer, route, bearer, scope.get("certificate"), body))
+        return _json(
+            await asyncio.to_thread(
+                self.login.answer, route, bearer, scope.get("certificate"), body
+            )
+        )
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -584,7 +784,9 @@ def _trace(headers: dict[bytes, bytes]) -> str:
     given = headers.get(b"traceparent")
     if given is not None:
         parts = given.split(b"-")
-        return parts[1].decode("ascii", "replace") if len(parts) >= 4 and len(parts[1]) == 32 else ""
+        return (
+            parts[1].decode("ascii", "replace") if len(parts) >= 4 and len(parts[1]) == 32 else ""
+        )
     given = headers.get(b"x-request-id")
     return "" if given is None else given[:MOST_TRACE].decode("ascii", "replace")
 

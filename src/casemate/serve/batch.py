@@ -1,7 +1,8 @@
-"""Same-turn micro-batching: requests that arrive in one turn of the event loop share one run of the model.
+"""Same-turn micro-batching: requests that arrive in one turn of the event loop share one run of the
+model.
 
-There is no timer, so a request that is alone waits for nobody. A model that takes long runs in a thread; what arrives
-meanwhile is the next batch.
+There is no timer, so a request that is alone waits for nobody. A model that takes long runs in a
+thread; what arrives meanwhile is the next batch.
 """
 
 import asyncio
@@ -57,17 +58,30 @@ class StandsStill(RequestError):
 class BatchListener(Protocol):
     """Hears how jobs ended."""
 
-    def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
-        """The model has spoken: class numbers [n], probabilities float32 [n, k], and rows that each guard noticed."""
+    def answered(
+        self,
+        endpoint: Endpoint,
+        job: Job,
+        codes: list[int],
+        probabilities: Array,
+        noticed: dict[str, int],
+    ) -> None:
+        """The model has spoken: class numbers [n], probabilities float32 [n, k], and rows that each
+        guard noticed.
+        """
 
-    def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
+    def failed(
+        self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]
+    ) -> None:
         """The job was refused or could not be done."""
 
 
 class Batcher:
     """The queue before one model version."""
 
-    def __init__(self, endpoint: Endpoint, deadline: float, listener: BatchListener, lane: Lane | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, deadline: float, listener: BatchListener, lane: Lane | None = None
+    ) -> None:
         """Wait for work.
 
         Args:
@@ -129,7 +143,12 @@ class Batcher:
 
     def _joins(self, first: Job, job: Job, count: int) -> bool:
         """Whether a job goes into the batch of `first`, which has so many rows."""
-        return self.endpoint.steady and not first.alone and not job.alone and count + job.asked.count <= MOST_ROWS
+        return (
+            self.endpoint.steady
+            and not first.alone
+            and not job.alone
+            and count + job.asked.count <= MOST_ROWS
+        )
 
     def give_up(self) -> bool:
         """Whether the model stands still; then all who wait hear so."""
@@ -169,7 +188,11 @@ class Batcher:
                 job.done.set_exception(error)
                 job.done.exception()  # nobody waits for a shadow's
 
-    def _run(self, jobs: list[Job]) -> tuple[dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
+    def _run(
+        self, jobs: list[Job]
+    ) -> tuple[
+        dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array
+    ]:
         """What `_computed` finds, within a time that the supervisor knows."""
         self._lane.begin(self.endpoint.allowance(sum(job.asked.count for job in jobs)))
         try:
@@ -177,8 +200,14 @@ class Batcher:
         finally:
             self._lane.end()
 
-    def _computed(self, jobs: list[Job]) -> tuple[dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array]:
-        """(per refused job why and what was noticed, per other job what was noticed, class numbers, probabilities)."""
+    def _computed(
+        self, jobs: list[Job]
+    ) -> tuple[
+        dict[int, tuple[list[Wrong], dict[str, int]]], dict[int, dict[str, int]], list[int], Array
+    ]:
+        """(per refused job why and what was noticed, per other job what was noticed, class numbers,
+        probabilities).
+        """
         rows = joined([job.asked.rows for job in jobs])
         marks, words = self.endpoint.guard(rows)
         if not marks:
@@ -216,7 +245,13 @@ class Batcher:
                 continue
             end = start + job.asked.count
             try:
-                self._answered(self.endpoint, job, codes[start:end], probabilities[start:end], noticed.get(place, {}))
+                self._answered(
+                    self.endpoint,
+                    job,
+                    codes[start:end],
+                    probabilities[start:end],
+                    noticed.get(place, {}),
+                )
             except Exception as error:  # noqa: BLE001 - one answer that cannot be written must not fail its neighbours
                 self._fail(job, error, {})
             start = end

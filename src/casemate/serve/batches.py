@@ -16,14 +16,28 @@ from casemate.serve.written import CsvSink, Sink
 
 MOST_HELD = 1 << 20
 """Bytes of rejected rows that are kept in memory."""
-HEADER = {"row": pa.int64(), "line": pa.int64(), "column": pa.string(), "value": pa.string(), "why": pa.string()}
+HEADER = {
+    "row": pa.int64(),
+    "line": pa.int64(),
+    "column": pa.string(),
+    "value": pa.string(),
+    "why": pa.string(),
+}
 
 
-def predict_file(client: Client, path: Path, options: DataTable, sink: Sink, rejected: Path, keep: list[str] | None = None) -> tuple[int, int]:
+def predict_file(
+    client: Client,
+    path: Path,
+    options: DataTable,
+    sink: Sink,
+    rejected: Path,
+    keep: list[str] | None = None,
+) -> tuple[int, int]:
     """(rows that were answered, rows that were not).
 
-    Every answer has its row's number in the file, what is kept of the row, and the request in which it was asked about; the order is
-    the file's. Rows without an answer go to `rejected`, with what is wrong in which column; without any there is no such file.
+    Every answer has its row's number in the file, what is kept of the row, and the request in which
+    it was asked about; the order is the file's. Rows without an answer go to `rejected`, with what
+    is wrong in which column; without any there is no such file.
 
     Args:
         client: of the gateway.
@@ -34,7 +48,8 @@ def predict_file(client: Client, path: Path, options: DataTable, sink: Sink, rej
         keep: columns to carry over; None: every one that the model neither takes nor predicts.
 
     Raises:
-        ConfigError, DataError: the file cannot be read. AccessDenied, RequestError, BackendError: the gateway refuses, or is away.
+        ConfigError, DataError: the file cannot be read. AccessDenied, RequestError, BackendError:
+            the gateway refuses, or is away.
     """
     source = open_source(path, options, client.batch)
     kept = _kept(client, source, options.targets, keep)
@@ -46,15 +61,22 @@ def predict_file(client: Client, path: Path, options: DataTable, sink: Sink, rej
             for one in found.answers:
                 if names is None:
                     names = list(one.columns)
-                    sink.begin(_types(client, source, kept, names, one.counts), client.probabilities)
+                    sink.begin(
+                        _types(client, source, kept, names, one.counts), client.probabilities
+                    )
                 if list(one.columns) != names:
-                    raise RequestError("the gateway shows other outputs than before", hint="its options changed: ask again")
+                    raise RequestError(
+                        "the gateway shows other outputs than before",
+                        hint="its options changed: ask again",
+                    )
                 sink.write(_columns(one, found.part, kept))
                 answered += len(one.numbers)
             refused += len(found.rejected)
             aside.write({name: [getattr(one, name) for one in found.rejected] for name in HEADER})
         if names is None:
-            sink.begin(_types(client, source, kept, client.names(), counts=False), client.probabilities)
+            sink.begin(
+                _types(client, source, kept, client.names(), counts=False), client.probabilities
+            )
         if refused:
             lines.seek(0)
             with writing(rejected) as file:
@@ -64,20 +86,36 @@ def predict_file(client: Client, path: Path, options: DataTable, sink: Sink, rej
     return answered, refused
 
 
-def _kept(client: Client, source: Source, targets: list[str], keep: list[str] | None) -> dict[str, str]:
-    """Column of the file -> its name beside the answers, where a name that these have is told apart."""
+def _kept(
+    client: Client, source: Source, targets: list[str], keep: list[str] | None
+) -> dict[str, str]:
+    """Column of the file -> its name beside the answers, where a name that these have is told
+    apart.
+    """
     absent = [name for name in keep or [] if name not in source.types]
     if absent:
-        raise ConfigError(f"--keep {absent[0]}: the file has no such column", hint=f"it has {', '.join(list(source.types)[:12])}")
+        raise ConfigError(
+            f"--keep {absent[0]}: the file has no such column",
+            hint=f"it has {', '.join(list(source.types)[:12])}",
+        )
     own = {ROW, REQUEST, REQUEST_ROW, *client.names(), "count"}
-    others = [name for name in source.types if name not in (*client.inputs, *targets)] if keep is None else keep
+    others = (
+        [name for name in source.types if name not in (*client.inputs, *targets)]
+        if keep is None
+        else keep
+    )
     return {name: f"{name} (given)" if name in own else name for name in others}
 
 
-def _types(client: Client, source: Source, kept: dict[str, str], names: list[str], counts: bool) -> dict[str, pa.DataType]:
+def _types(
+    client: Client, source: Source, kept: dict[str, str], names: list[str], counts: bool
+) -> dict[str, pa.DataType]:
     if counts:
         return {"label": pa.string(), "count": pa.int64(), REQUEST: pa.string()}
-    values = {_told_apart(name): pa.string() if name == "label" and not client.targets else pa.float64() for name in names}
+    values = {
+        _told_apart(name): pa.string() if name == "label" and not client.targets else pa.float64()
+        for name in names
+    }
     carried = {new: source.types[name] for name, new in kept.items()}
     return {ROW: pa.int64(), **carried, **values, REQUEST: pa.string(), REQUEST_ROW: pa.int64()}
 
@@ -85,10 +123,18 @@ def _types(client: Client, source: Source, kept: dict[str, str], names: list[str
 def _columns(one: Answers, part: Part, kept: dict[str, str]) -> dict[str, list[Any]]:
     if one.counts:
         return {**one.columns, REQUEST: [one.request] * len(one.columns["count"])}
-    carried = {new: [part.columns[name][place] for place in one.places] for name, new in kept.items()}
+    carried = {
+        new: [part.columns[name][place] for place in one.places] for name, new in kept.items()
+    }
     count = len(one.numbers)
     values = {_told_apart(name): column for name, column in one.columns.items()}
-    return {ROW: one.numbers, **carried, **values, REQUEST: [one.request] * count, REQUEST_ROW: list(range(count))}
+    return {
+        ROW: one.numbers,
+        **carried,
+        **values,
+        REQUEST: [one.request] * count,
+        REQUEST_ROW: list(range(count)),
+    }
 
 
 def _told_apart(name: str) -> str:

@@ -1,4 +1,6 @@
-"""A request's body, within limits of size and time, and content codings both ways (RFC 9110, section 8.4.1)."""
+"""A request's body, within limits of size and time, and content codings both ways (RFC 9110,
+section 8.4.1).
+"""
 
 import asyncio
 import zlib
@@ -79,14 +81,23 @@ def inflated(headers: dict[bytes, bytes], body: bytes, most: int) -> bytes:
 
 
 def deflated(reply: Reply, accepted: bytes) -> Reply:
-    """The reply in the first coding of ours that the caller takes (`q=0` refuses it), where that pays."""
+    """The reply in the first coding of ours that the caller takes (`q=0` refuses it), where that
+    pays.
+    """
     if len(reply.body) < LEAST_DEFLATED:
         return reply
     for item in accepted.lower().split(b","):
         name, _, weight = item.partition(b";")
         coding = name.strip()
-        if coding in CODINGS and weight.replace(b" ", b"") not in {b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"}:
+        if coding in CODINGS and weight.replace(b" ", b"") not in {
+            b"q=0",
+            b"q=0.0",
+            b"q=0.00",
+            b"q=0.000",
+        }:
             deflater = zlib.compressobj(1, wbits=CODINGS[coding])
             body = deflater.compress(reply.body) + deflater.flush()
-            return reply._replace(headers=[*reply.headers, (b"content-encoding", coding)], body=body)
+            return reply._replace(
+                headers=[*reply.headers, (b"content-encoding", coding)], body=body
+            )
     return reply

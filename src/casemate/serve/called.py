@@ -1,7 +1,9 @@
-"""A caller's columns as the model takes them: amounts, dates and texts read as the table had them, made features added.
+"""A caller's columns as the model takes them: amounts, dates and texts read as the table had them,
+made features added.
 
-The same code as at training does it (`stages.data.source.as_called`), so a row means the same on both sides. How the table was
-written says `[data]` to a project's own client, and the signed card to a gateway.
+The same code as at training does it (`stages.data.source.as_called`), so a row means the same on
+both sides. How the table was written says `[data]` to a project's own client, and the signed card
+to a gateway.
 """
 
 import math
@@ -29,28 +31,49 @@ class Called:
     def of(cls, reading: Reading) -> "Called":
         """The same as a signed card says it."""
         columns = {column.name: _table(column) for column in reading.columns}
-        return cls(DataTable(source="", target=[], columns=columns, null_values=reading.null_values, trim=reading.trim))
+        return cls(
+            DataTable(
+                source="",
+                target=[],
+                columns=columns,
+                null_values=reading.null_values,
+                trim=reading.trim,
+            )
+        )
 
     def names(self, given: Sequence[str]) -> list[str]:
         """`given`, and the features that are made of them."""
         return [*given, *derived.names(self.options, given)]
 
     def with_commas(self, numbers: Sequence[str]) -> "Called":
-        """The same where a decimal comma is said of the whole table: each of `numbers` of which nothing is said has it."""
+        """The same where a decimal comma is said of the whole table: each of `numbers` of which
+        nothing is said has it.
+        """
         if self.options.decimal != ",":
             return self
         said = {name: self.options.column(name) for name in numbers}
-        plain = {name: one for name, one in said.items() if one.decimal is None and one.format is None and not one.censored}
-        columns = {name: structs.replace(one, type="number", decimal=",") for name, one in plain.items()}
+        plain = {
+            name: one
+            for name, one in said.items()
+            if one.decimal is None and one.format is None and not one.censored
+        }
+        columns = {
+            name: structs.replace(one, type="number", decimal=",") for name, one in plain.items()
+        }
         return Called(structs.replace(self.options, columns={**self.options.columns, **columns}))
 
-    def read(self, given: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], dict[int, tuple[str, str]]]:
-        """(the columns as the model takes them, per row that cannot be read: which column, and why).
+    def read(
+        self, given: dict[str, list[Any]]
+    ) -> tuple[dict[str, list[Any]], dict[int, tuple[str, str]]]:
+        """(the columns as the model takes them, per row that cannot be read: which column, and
+        why).
 
         Raises:
             DataError, ConfigError: a column that others are made of is not there.
         """
-        mine = source.noted(self.options, [name for name in given if name not in self.options.targets])
+        mine = source.noted(
+            self.options, [name for name in given if name not in self.options.targets]
+        )
         if not mine:
             return given, {}
         texts = {name: self._texts(given[name], self.options.column(name)) for name in mine}
@@ -58,20 +81,38 @@ class Called:
         wrong: dict[int, tuple[str, str]] = {}
         for name in mine:
             said = self.options.column(name)
-            known = pc.and_(pc.is_valid(texts[name]), pc.invert(pc.is_in(texts[name], pa.array(said.missing, pa.string()))))
+            known = pc.and_(
+                pc.is_valid(texts[name]),
+                pc.invert(pc.is_in(texts[name], pa.array(said.missing, pa.string()))),
+            )
             for row in pc.indices_nonzero(pc.and_(known, pc.is_null(made[name]))).to_pylist():
                 wrong.setdefault(row, (name, "is not written as [data.columns] says"))
         kept = {name: values for name, values in given.items() if name not in mine}
-        return kept | {name: made[name].to_pylist() for name in made.column_names if name in mine or name not in given}, wrong
+        return (
+            kept
+            | {
+                name: made[name].to_pylist()
+                for name in made.column_names
+                if name in mine or name not in given
+            },
+            wrong,
+        )
 
     def _texts(self, values: list[Any], said: ColumnTable) -> pa.Array:
         marks = _numbers(said.missing)
-        cells = [None if value is None or _number_in(value, marks) else _text(value, said.decimal) for value in values]
-        return pa.array([None if cell in self.options.null_values else cell for cell in cells], pa.string())
+        cells = [
+            None if value is None or _number_in(value, marks) else _text(value, said.decimal)
+            for value in values
+        ]
+        return pa.array(
+            [None if cell in self.options.null_values else cell for cell in cells], pa.string()
+        )
 
 
 class Raw:
-    """The columns that a gateway takes as the training table had them, as a model's signed card says."""
+    """The columns that a gateway takes as the training table had them, as a model's signed card
+    says.
+    """
 
     def __init__(self, reading: Reading, features: Collection[str]) -> None:
         """Prepare.
@@ -93,13 +134,30 @@ class Raw:
         return [self._described(column) for column in self.columns.values()]
 
     def _described(self, column: RawColumn) -> dict[str, Any]:
-        written = {key: value for key in ("decimal", "censored", "format", "missing", "since") if (value := getattr(column, key))}
+        written = {
+            key: value
+            for key in ("decimal", "censored", "format", "missing", "since")
+            if (value := getattr(column, key))
+        }
         own = [column.name] if column.name in self._features else []
         gives = own + [name for name, origin in self.made.items() if origin == column.name]
-        return {"name": column.name, "datatype": "BYTES", "shape": [-1], "type": column.type, "gives": gives, **written}
+        return {
+            "name": column.name,
+            "datatype": "BYTES",
+            "shape": [-1],
+            "type": column.type,
+            "gives": gives,
+            **written,
+        }
 
-    def read(self, given: Collection[str], values: Callable[[str], list[Any]], texts: Callable[[str], bool]) -> dict[str, list[Any]]:
-        """The features that come of raw columns, as the model takes them; a feature that is given ready stays as it is.
+    def read(
+        self,
+        given: Collection[str],
+        values: Callable[[str], list[Any]],
+        texts: Callable[[str], bool],
+    ) -> dict[str, list[Any]]:
+        """The features that come of raw columns, as the model takes them; a feature that is given
+        ready stays as it is.
 
         Args:
             given: names of the columns that a caller sends.
@@ -109,8 +167,18 @@ class Raw:
         Raises:
             RequestError: a value is not written as the table has it; it says in which rows.
         """
-        wanted = {name: origin for name, origin in self.made.items() if name not in given and origin in given}
-        own = [name for name in self._features if name in self.columns and name in given and (self.columns[name].missing or texts(name))]
+        wanted = {
+            name: origin
+            for name, origin in self.made.items()
+            if name not in given and origin in given
+        }
+        own = [
+            name
+            for name in self._features
+            if name in self.columns
+            and name in given
+            and (self.columns[name].missing or texts(name))
+        ]
         if not wanted and not own:
             return {}
         needed = {*wanted.values(), *own}
@@ -118,9 +186,14 @@ class Raw:
         for name in until:
             if name not in given:
                 raise RequestError(f"the input {name!r} is missing: days are counted to it")
-        found, wrong = self._called.read({name: values(name) for name in self.columns if name in needed | until})
+        found, wrong = self._called.read(
+            {name: values(name) for name in self.columns if name in needed | until}
+        )
         if wrong:
-            rows = [Wrong(row, name, f"is not written as {self._form(name)}") for row, (name, _) in sorted(wrong.items())]
+            rows = [
+                Wrong(row, name, f"is not written as {self._form(name)}")
+                for row, (name, _) in sorted(wrong.items())
+            ]
             raise RequestError(f"input {rows[0].input!r} {rows[0].why}", rows=rows)
         return {name: found[name] for name in [*own, *wanted]}
 
@@ -140,7 +213,11 @@ def _table(column: RawColumn) -> ColumnTable:
 
 def _numbers(texts: Collection[str]) -> set[float]:
     """Those texts that are numbers."""
-    return {number for number in notation.numbers(pa.chunked_array([list(texts)], pa.string())).to_pylist() if number is not None}
+    return {
+        number
+        for number in notation.numbers(pa.chunked_array([list(texts)], pa.string())).to_pylist()
+        if number is not None
+    }
 
 
 def _number_in(value: Any, marks: set[float]) -> bool:

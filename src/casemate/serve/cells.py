@@ -1,8 +1,10 @@
-"""One value of a caller's row as the pinned schema writes it, whatever the protocol and the caller's tool made of it.
+"""One value of a caller's row as the pinned schema writes it, whatever the protocol and the
+caller's tool made of it.
 
-A boolean is `true`, `True` or `TRUE`, as JSON, pandas and spreadsheets write it; a whole-numbered code is 11 or 11.0, as pandas
-keeps integers with gaps; a number may come as text; what `[data] null_values` lists is missing. What the schema lists verbatim is
-always meant verbatim, and a spelling that could mean two of its categories means neither.
+A boolean is `true`, `True` or `TRUE`, as JSON, pandas and spreadsheets write it; a whole-numbered
+code is 11 or 11.0, as pandas keeps integers with gaps; a number may come as text; what `[data]
+null_values` lists is missing. What the schema lists verbatim is always meant verbatim, and a
+spelling that could mean two of its categories means neither.
 """
 
 import math
@@ -49,7 +51,10 @@ class Cells:
             return self._numbers(values)
         known = self.known
         try:
-            return np.array([value if value in known else self._category(value) for value in values], dtype=object)
+            return np.array(
+                [value if value in known else self._category(value) for value in values],
+                dtype=object,
+            )
         except TypeError:  # a list or an object is no category, and cannot be looked for among them
             return np.array(self._each(values, self._category, "a category"), dtype=object)
 
@@ -68,7 +73,9 @@ class Cells:
             except (ValueError, TypeError, OverflowError):
                 wrong.append(Wrong(row, self.column.name, f"is not {kind}"))
         if wrong:
-            raise RequestError(f"input {self.column.name!r} is {kind}, and a row has something else", rows=wrong)
+            raise RequestError(
+                f"input {self.column.name!r} is {kind}, and a row has something else", rows=wrong
+            )
         return found
 
     def _category(self, value: Any) -> str:

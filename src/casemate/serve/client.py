@@ -4,8 +4,8 @@
         found = client.predict(frame)        # pandas, polars or Arrow
         found.answers, found.rejected
 
-A request holds some rows. Those that the gateway refuses are named by it and set aside, and the others are asked about again; so one
-unknown category costs its own row.
+A request holds some rows. Those that the gateway refuses are named by it and set aside, and the
+others are asked about again; so one unknown category costs its own row.
 """
 
 import contextlib
@@ -27,7 +27,14 @@ import msgspec
 import pyarrow as pa
 
 from casemate.controls.keys.certificates import CHAIN, KEY
-from casemate.core.errors import AccessDenied, BackendError, ConfigError, DataError, RequestError, Wrong
+from casemate.core.errors import (
+    AccessDenied,
+    BackendError,
+    ConfigError,
+    DataError,
+    RequestError,
+    Wrong,
+)
 from casemate.core.secrets import read_secret
 from casemate.core.types import ColumnSchema
 from casemate.operations.access import machines
@@ -40,9 +47,13 @@ BATCH, MOST_VALUES = 1000, 200_000
 """Rows, and values, of a request: a few megabytes of JSON."""
 TIMEOUT = 60.0
 MOST_WAITS, LONGEST_WAIT = 10, 60.0
-"""How often, and how many seconds at most, a gateway may put off a request before that is the caller's affair."""
+"""How often, and how many seconds at most, a gateway may put off a request before that is the
+caller's affair.
+"""
 MOST_SPLITS = 64
-"""Of a part whose rows a model cannot answer and does not name: one row among a thousand takes ten."""
+"""Of a part whose rows a model cannot answer and does not name: one row among a thousand
+takes ten.
+"""
 ROW, REQUEST, REQUEST_ROW = "row", "request", "request_row"
 MINUTES = 60
 
@@ -64,7 +75,9 @@ class _Refusal(msgspec.Struct):
 MOST_NAMED = 20
 """Columns that one message names."""
 NEEDED = "the model needs every feature it was trained with"
-AWAY = "start it with `casemate serve`; --url says where it is when it is not at [serve] host and port"
+AWAY = (
+    "start it with `casemate serve`; --url says where it is when it is not at [serve] host and port"
+)
 
 
 class GatewayRefusal(RequestError):
@@ -88,7 +101,9 @@ class Answers:
     request: str
     """Request id, for `casemate explain`."""
     columns: dict[str, list[Any]]
-    """`label` and `p_CLASS` for each probability that may be seen, or the quantities by their targets' names, or noisy counts."""
+    """`label` and `p_CLASS` for each probability that may be seen, or the quantities by their
+    targets' names, or noisy counts.
+    """
 
     counts: bool = False
     """Whether these are noisy counts of all rows together, a class each, and nothing of any row."""
@@ -109,7 +124,9 @@ class Predictions:
     """What came of a table."""
 
     answers: pa.Table
-    """`row` (from 0), the answer, `request` and `request_row` (for `casemate explain REQUEST --row N`)."""
+    """`row` (from 0), the answer, `request` and `request_row` (for `casemate explain REQUEST --row
+    N`).
+    """
     rejected: list[Rejected] = field(default_factory=list)
     """Rows without an answer."""
 
@@ -151,13 +168,18 @@ class Client:
                 context.load_cert_chain(certificate / CHAIN, certificate / KEY)
             except (OSError, ssl.SSLError) as error:
                 raise ConfigError(
-                    f"{certificate} holds no client certificate", hint="casemate keys certificate issue client NAME --out DIR"
+                    f"{certificate} holds no client certificate",
+                    hint="casemate keys certificate issue client NAME --out DIR",
                 ) from error
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        self._connection = http.client.HTTPSConnection(parts.hostname, parts.port or 443, timeout=TIMEOUT, context=context)
+        self._connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port or 443, timeout=TIMEOUT, context=context
+        )
         name, _, version = model.partition("@")
-        self._path = f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+        self._path = f"/v2/models/{quote(name, safe='')}" + (
+            f"/versions/{quote(version, safe='')}" if version else ""
+        )
         self._missing, self._most_rows = missing, most_rows
         self._called = called
         self._known: _Described | None = None
@@ -193,17 +215,21 @@ class Client:
 
     def names(self) -> list[str]:
         """Columns of an answer about no rows."""
-        offered: dict[str, Any] = {output["name"]: {"data": []} for output in self.described.outputs}
+        offered: dict[str, Any] = {
+            output["name"]: {"data": []} for output in self.described.outputs
+        }
         return list(_columns(self.described.parameters, offered))
 
     def predict(self, table: Any) -> Predictions:
         """The model's answers for a table in memory.
 
         Args:
-            table: pandas, polars or Arrow, with the model's inputs by name; other columns are not sent.
+            table: pandas, polars or Arrow, with the model's inputs by name; other columns are not
+                sent.
 
         Raises:
-            DataError: an input is not among the columns. AccessDenied, RequestError, BackendError: the gateway refuses, or is away.
+            DataError: an input is not among the columns. AccessDenied, RequestError, BackendError:
+                the gateway refuses, or is away.
         """
         rows: list[pa.Table] = []
         rejected: list[Rejected] = []
@@ -213,37 +239,64 @@ class Client:
                 count = len(next(iter(one.columns.values())))
                 own = {} if one.counts else {ROW: one.numbers}
                 places = {} if one.counts else {REQUEST_ROW: list(range(len(one.numbers)))}
-                rows.append(pa.table({**own, **one.columns, REQUEST: [one.request] * count, **places}))
-        return Predictions(pa.concat_tables(rows) if rows else pa.table({name: [] for name in (ROW, *self.names(), REQUEST, REQUEST_ROW)}), rejected)
+                rows.append(
+                    pa.table({**own, **one.columns, REQUEST: [one.request] * count, **places})
+                )
+        return Predictions(
+            (
+                pa.concat_tables(rows)
+                if rows
+                else pa.table({name: [] for name in (ROW, *self.names(), REQUEST, REQUEST_ROW)})
+            ),
+            rejected,
+        )
 
     def stream(self, source: Source) -> Iterator[Predicted]:
         """The same for one part of a table after the other."""
         there = source.types if self._called is None else self._called.names(list(source.types))
         absent = [name for name in self.inputs if name not in there]
         if absent:
-            named = ", ".join(map(repr, absent[:MOST_NAMED])) + (f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else "")
+            named = ", ".join(map(repr, absent[:MOST_NAMED])) + (
+                f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+            )
             raise DataError(f"the file has no column {named}", hint=NEEDED)
         cells = {item["name"]: self._cells(item) for item in self.described.inputs}
         if self._called is not None:
-            self._called = self._called.with_commas([name for name, reader in cells.items() if reader.column.type == "number"])
+            self._called = self._called.with_commas(
+                [name for name, reader in cells.items() if reader.column.type == "number"]
+            )
         part = next(source.parts, None)
         first = True
         while part is not None:
             answers, rejected = self._about(part, cells)
             further = next(source.parts, None)
             if any(one.counts for one in answers) and not (first and further is None):
-                raise RequestError(f"noisy counts are told of at most {self.batch} rows at once, the table has more")
-            yield Predicted(part, answers, sorted([*part.rejected, *rejected], key=lambda one: one.row))
+                raise RequestError(
+                    f"noisy counts are told of at most {self.batch} rows at once, the table has"
+                    " more"
+                )
+            yield Predicted(
+                part, answers, sorted([*part.rejected, *rejected], key=lambda one: one.row)
+            )
             part, first = further, False
 
     def _cells(self, item: dict[str, Any]) -> Cells:
-        return Cells(ColumnSchema(name=item["name"], type="category" if item["datatype"] == "BYTES" else "number"), self._missing)
+        return Cells(
+            ColumnSchema(
+                name=item["name"], type="category" if item["datatype"] == "BYTES" else "number"
+            ),
+            self._missing,
+        )
 
     def _about(self, part: Part, cells: dict[str, Cells]) -> tuple[list[Answers], list[Rejected]]:
         """Ask about a part, without its bad rows."""
         values: dict[str, list[Any]] = {}
-        given, unread = (part.columns, {}) if self._called is None else self._called.read(part.columns)
-        rejected = {place: self._rejected(part, place, name, why) for place, (name, why) in unread.items()}
+        given, unread = (
+            (part.columns, {}) if self._called is None else self._called.read(part.columns)
+        )
+        rejected = {
+            place: self._rejected(part, place, name, why) for place, (name, why) in unread.items()
+        }
         for name, reader in cells.items():
             values[name], wrong = _values(reader, given[name])
             for place, why in wrong.items():
@@ -258,9 +311,14 @@ class Client:
             try:
                 answers.append(self._asked(part, places, values))
             except GatewayRefusal as refused:
-                wrong_rows = {places[one.row]: one for one in reversed(refused.rows) if one.row < len(places)}
+                wrong_rows = {
+                    places[one.row]: one for one in reversed(refused.rows) if one.row < len(places)
+                }
                 if wrong_rows:
-                    rejected |= {place: self._rejected(part, place, one.input, one.why) for place, one in wrong_rows.items()}
+                    rejected |= {
+                        place: self._rejected(part, place, one.input, one.why)
+                        for place, one in wrong_rows.items()
+                    }
                     waiting.append([place for place in places if place not in wrong_rows])
                 elif len(places) == 1 and _about_rows(refused):
                     rejected[places[0]] = self._rejected(part, places[0], "", refused.said.error)
@@ -274,18 +332,34 @@ class Client:
     def _asked(self, part: Part, places: list[int], values: dict[str, list[Any]]) -> Answers:
         kinds = {item["name"]: item["datatype"] for item in self.described.inputs}
         tensors = [
-            {"name": name, "shape": [len(places)], "datatype": kinds[name], "data": [column[place] for place in places]}
+            {
+                "name": name,
+                "shape": [len(places)],
+                "datatype": kinds[name],
+                "data": [column[place] for place in places],
+            }
             for name, column in values.items()
         ]
         headers, reply = self._call("POST", f"{self._path}/infer", {"inputs": tensors})
         outputs = {output["name"]: output for output in reply["outputs"]}
-        self.noticed.update({name: count for name, count in reply.get("parameters", {}).items() if isinstance(count, int)})
-        numbers, columns = [part.numbers[place] for place in places], _columns(self.described.parameters, outputs)
+        self.noticed.update(
+            {
+                name: count
+                for name, count in reply.get("parameters", {}).items()
+                if isinstance(count, int)
+            }
+        )
+        numbers, columns = (
+            [part.numbers[place] for place in places],
+            _columns(self.described.parameters, outputs),
+        )
         return Answers(numbers, places, headers["x-request-id"], columns, "count" in outputs)
 
     def _rejected(self, part: Part, place: int, name: str, why: str) -> Rejected:
         value = "" if name not in part.columns else _text(part.columns[name][place]) or ""
-        return Rejected(part.numbers[place], None if part.lines is None else part.lines[place], name, value, why)
+        return Rejected(
+            part.numbers[place], None if part.lines is None else part.lines[place], name, value, why
+        )
 
     def _call(self, method: str, path: str, body: Any = None) -> tuple[Any, Any]:
         """(headers, what the gateway says); what it puts off is asked again when it says.
@@ -297,11 +371,18 @@ class Client:
         for waits in range(MOST_WAITS + 1):
             status, headers, answer = self._exchange(method, path, content)
             wait = headers.get("retry-after", "")
-            if status not in (429, 503) or not wait.isdigit() or float(wait) > LONGEST_WAIT or waits == MOST_WAITS:
+            if (
+                status not in (429, 503)
+                or not wait.isdigit()
+                or float(wait) > LONGEST_WAIT
+                or waits == MOST_WAITS
+            ):
                 break
             time.sleep(float(wait))
         if status in (401, 403):
-            raise AccessDenied(f"the gateway refused the token ({status})", hint="`casemate access token create`")
+            raise AccessDenied(
+                f"the gateway refused the token ({status})", hint="`casemate access token create`"
+            )
         if status == 200:
             return headers, msgspec.json.decode(answer)
         try:
@@ -325,15 +406,22 @@ class Client:
 
 @contextlib.contextmanager
 def connect(
-    project: Wiring, model: str | None = None, *, url: str | None = None, token: str | None = None, certificate: Path | None = None
+    project: Wiring,
+    model: str | None = None,
+    *,
+    url: str | None = None,
+    token: str | None = None,
+    certificate: Path | None = None,
 ) -> Iterator[Client]:
     """A client of the project's gateway.
 
     Args:
         project: whose authority is trusted.
-        model: as callers name it, or as it is registered; perhaps with `@VERSION`. Default: the only one, or the project's.
+        model: as callers name it, or as it is registered; perhaps with `@VERSION`. Default: the
+            only one, or the project's.
         url: of the gateway; default: `[serve]` host and port.
-        token: `file:PATH` or `env:NAME`; default: one for this block, made by the owner and forgotten afterwards.
+        token: `file:PATH` or `env:NAME`; default: one for this block, made by the owner and
+            forgotten afterwards.
         certificate: folder with `cert.pem` and `key.pem`, where the gateway demands one.
     """
     options = project.config
@@ -357,17 +445,26 @@ def connect(
 
 
 def _alias(served: dict[str, str], own: str, given: str | None) -> tuple[str, str]:
-    """(what callers name a model, what it is registered as): a token is for the latter, a path has the former."""
+    """(what callers name a model, what it is registered as): a token is for the latter, a path has
+    the former.
+    """
     served = served or {own: own}
     if given is None:
         given = own if own in served or len(served) != 1 else next(iter(served))
     name, at, version = given.partition("@")
     if name not in served:
-        aliases = [alias for alias, reference in served.items() if reference.partition("@")[0] == name]
+        aliases = [
+            alias for alias, reference in served.items() if reference.partition("@")[0] == name
+        ]
         if len(aliases) > 1:
-            raise ConfigError(f"{name} is served under several names: {', '.join(aliases)}", hint="give one of them as --model")
+            raise ConfigError(
+                f"{name} is served under several names: {', '.join(aliases)}",
+                hint="give one of them as --model",
+            )
         if not aliases:
-            raise ConfigError(f"[serve.models] serves no {name!r}", hint=f"served are: {', '.join(served)}")
+            raise ConfigError(
+                f"[serve.models] serves no {name!r}", hint=f"served are: {', '.join(served)}"
+            )
         name = aliases[0]
     return name + at + version, served[name].partition("@")[0]
 
@@ -375,7 +472,9 @@ def _alias(served: dict[str, str], own: str, given: str | None) -> tuple[str, st
 @contextlib.contextmanager
 def _own_token(project: Wiring, model: str) -> Iterator[str]:
     service = f"predict-{secrets.token_hex(4)}"
-    token, identifier = machines.create_token(project, service, ["client"], [model], datetime.timedelta(minutes=MINUTES))
+    token, identifier = machines.create_token(
+        project, service, ["client"], [model], datetime.timedelta(minutes=MINUTES)
+    )
     try:
         yield token
     finally:
@@ -390,7 +489,11 @@ def _about_rows(refused: GatewayRefusal) -> bool:
 def _columns(known: dict[str, Any], outputs: dict[str, Any]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {"label": outputs["label"]["data"]} if "label" in outputs else {}
     classes = [f"p_{name}" for name in known.get("classes", [])]
-    for output, columns in (("probabilities", classes), ("prediction", known.get("targets", [])), ("count", ["count"])):
+    for output, columns in (
+        ("probabilities", classes),
+        ("prediction", known.get("targets", [])),
+        ("count", ["count"]),
+    ):
         if output in outputs:
             flat, width = outputs[output]["data"], len(columns)
             found |= {name: flat[place::width] for place, name in enumerate(columns)}
@@ -401,14 +504,19 @@ def _values(reader: Cells, given: list[Any]) -> tuple[list[Any], dict[int, str]]
     """(what is sent, per value that cannot be sent why)."""
     if reader.column.type == "category":
         texts = [_text(value) for value in given]
-        return [None if text is None or text.strip() in reader.missing else text.strip() for text in texts], {}
+        return [
+            None if text is None or text.strip() in reader.missing else text.strip()
+            for text in texts
+        ], {}
     plain = [_plain(value) for value in given]
     wrong: dict[int, str] = {}
     try:
         numbers = reader.read(plain)
     except RequestError as error:
         wrong = {one.row: one.why for one in error.rows}
-        numbers = reader.read([None if place in wrong else value for place, value in enumerate(plain)])
+        numbers = reader.read(
+            [None if place in wrong else value for place, value in enumerate(plain)]
+        )
     sent: list[Any] = []
     for place, number in enumerate(numbers.tolist()):
         if math.isinf(number):  # JSON has none: it would go as a missing value

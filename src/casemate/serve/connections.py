@@ -1,8 +1,10 @@
-"""Who is connected to a worker: strangers have a little room, callers who have shown who they are have theirs, and neither takes the other's.
+"""Who is connected to a worker: strangers have a little room, callers who have shown who they are
+have theirs, and neither takes the other's.
 
-A connection is a stranger's until a request on it was authenticated. Strangers are bounded for each address and in all, and a newcomer
-takes the place of whoever has kept one longest without saying who it is, at the address that holds most of them: who means to call
-needs milliseconds, who only wants to fill the room waits.
+A connection is a stranger's until a request on it was authenticated. Strangers are bounded for each
+address and in all, and a newcomer takes the place of whoever has kept one longest without saying
+who it is, at the address that holds most of them: who means to call needs milliseconds, who only
+wants to fill the room waits.
 """
 
 import asyncio
@@ -52,7 +54,11 @@ class Connections:
         self._metrics = metrics
         self._most_strangers = table.strangers
         # Behind a proxy everybody has the proxy's address.
-        self._most_of_one = table.strangers if table.tls == "proxy" else min(table.strangers_per_address, table.strangers)
+        self._most_of_one = (
+            table.strangers
+            if table.tls == "proxy"
+            else min(table.strangers_per_address, table.strangers)
+        )
         self._most = room(table)[0]
         self._strangers: dict[str, dict[Entry, None]] = {}
         self._waiting = 0
@@ -119,9 +125,17 @@ class Connections:
 
 
 class Acceptor:
-    """Takes connections from a listening socket that other processes take from too; in `uvicorn.Server.servers` it stands for a server."""
+    """Takes connections from a listening socket that other processes take from too; in
+    `uvicorn.Server.servers` it stands for a server.
+    """
 
-    def __init__(self, listener: socket.socket, connections: Connections, protocol: Callable[[], Any], context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        connections: Connections,
+        protocol: Callable[[], Any],
+        context: ssl.SSLContext | None,
+    ) -> None:
         """Start taking connections.
 
         Args:
@@ -130,7 +144,12 @@ class Acceptor:
             protocol: makes one for each connection; it gets its `entry`.
             context: for TLS.
         """
-        self._listener, self._connections, self._protocol, self._context = listener, connections, protocol, context
+        self._listener, self._connections, self._protocol, self._context = (
+            listener,
+            connections,
+            protocol,
+            context,
+        )
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
@@ -167,10 +186,15 @@ class Acceptor:
             found.entry, found.connections_of = entry, self._connections
             return found
 
-        times = {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS} if self._context is not None else {}
+        times = (
+            {"ssl_handshake_timeout": HANDSHAKE_SECONDS, "ssl_shutdown_timeout": SHUTDOWN_SECONDS}
+            if self._context is not None
+            else {}
+        )
         try:
             await self._loop.connect_accepted_socket(protocol, made, ssl=self._context, **times)
-        except (OSError, asyncio.CancelledError):  # a handshake that failed, took too long or gave way to another one
+        # a handshake that failed, took too long or gave way to another one
+        except (OSError, asyncio.CancelledError):
             made.close()
             self._connections.gone(entry)
 
@@ -197,9 +221,13 @@ def _network(address: str) -> str:
 
 
 def room(table: ServeTable) -> tuple[int, int]:
-    """(callers' connections, connections of gRPC's library if it serves) that this process has descriptors for."""
+    """(callers' connections, connections of gRPC's library if it serves) that this process has
+    descriptors for.
+    """
     files = _files() - OWN_FILES
-    beside = 0 if table.grpc_port is None else min(table.max_connections + table.strangers, files // 2)
+    beside = (
+        0 if table.grpc_port is None else min(table.max_connections + table.strangers, files // 2)
+    )
     return max(min(table.max_connections, files - beside - table.strangers), 1), max(beside, 1)
 
 

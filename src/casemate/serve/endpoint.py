@@ -22,11 +22,15 @@ from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
 
 SLOW = 0.001
-"""Seconds for one row from which a model runs in a thread, so that its callers do not hold up the others."""
+"""Seconds for one row from which a model runs in a thread, so that its callers do not hold up the
+others.
+"""
 SIZES = (2, 5, 16)
 """Batches on which it is seen whether an answer depends on company."""
 PATIENCE = 10
-"""How many times longer than usual a batch may take: on a busy machine, or with rows that are slower than others."""
+"""How many times longer than usual a batch may take: on a busy machine, or with rows that are
+slower than others.
+"""
 INLINE_SECONDS = 0.005
 """The same for all rows of a batch, by what a row of a large one takes."""
 
@@ -34,7 +38,15 @@ INLINE_SECONDS = 0.005
 class Endpoint:
     """What answers for one model version."""
 
-    def __init__(self, card: Card, model: Model, fingerprint: str, profile: Profile | None, table: ServeTable, missing: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        card: Card,
+        model: Model,
+        fingerprint: str,
+        profile: Profile | None,
+        table: ServeTable,
+        missing: Collection[str] = (),
+    ) -> None:
         """Wire it; `load` is how to make one."""
         self.card = card
         self.model = model
@@ -58,7 +70,9 @@ class Endpoint:
         """How features are read from the table's own columns; None: they come ready."""
         self.extra = table.extra
         self.guard = Guard(self.schema, profile, table.guard)
-        ends = [datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()]
+        ends = [
+            datetime.datetime.fromisoformat(until).timestamp() for until in card.waived.values()
+        ]
         self.ends = min(ends, default=math.inf)
         """When the first waiver ends that the model passed by, in seconds since 1970."""
         self.faults: dict[str, str] = {}
@@ -66,22 +80,36 @@ class Endpoint:
         self.withdrawn = ""
         """The first of them."""
         self.suspect = False
-        """Whether it has stood still once: from then on it never computes where others wait for the same thread."""
+        """Whether it has stood still once: from then on it never computes where others wait for the
+        same thread.
+        """
         self._patience = table.stuck
         self.row_seconds = math.inf
         """Time of one row in a batch."""
         self.slow = True
         self.steady = False
-        """Whether a row gets the same answer, to the last bit, whatever rows are asked about with it."""
+        """Whether a row gets the same answer, to the last bit, whatever rows are asked about with
+        it.
+        """
 
     @classmethod
-    def load(cls, verified: VerifiedModel, table: ServeTable, missing: Collection[str] = ()) -> "Endpoint":
-        """Build the model that the signed card names, and see how fast it is; `missing`: texts that mean a missing value."""
+    def load(
+        cls, verified: VerifiedModel, table: ServeTable, missing: Collection[str] = ()
+    ) -> "Endpoint":
+        """Build the model that the signed card names, and see how fast it is; `missing`: texts that
+        mean a missing value.
+        """
         card = verified.card
-        profile = msgspec.json.decode(verified.files[PROFILE], type=Profile) if PROFILE in verified.files else None
+        profile = (
+            msgspec.json.decode(verified.files[PROFILE], type=Profile)
+            if PROFILE in verified.files
+            else None
+        )
         made = cls(
             card,
-            models.load(verified.files, card.serve_format, card.inputs, card.order, own=card.labels == "own"),
+            models.load(
+                verified.files, card.serve_format, card.inputs, card.order, own=card.labels == "own"
+            ),
             verified.fingerprint,
             profile,
             table,
@@ -91,7 +119,9 @@ class Endpoint:
         return made
 
     def _measure(self) -> None:
-        """Time one row and many, which also warms the model up, and see whether rows may share a batch and be replayed alone."""
+        """Time one row and many, which also warms the model up, and see whether rows may share a
+        batch and be replayed alone.
+        """
         times = {}
         for count in (1, 1, 100):
             rows = example(self.schema, count)
@@ -101,10 +131,17 @@ class Endpoint:
         self.slow, self.row_seconds = times[1] > SLOW, times[100] / 100
         rows = example(self.schema, max(SIZES), np.random.default_rng(0))
         alone = [self.predict(part_of(rows, place, place + 1))[1][0] for place in range(max(SIZES))]
-        self.steady = all(np.array_equal(self.predict(part_of(rows, 0, size))[1], np.array(alone[:size]), equal_nan=True) for size in SIZES)
+        self.steady = all(
+            np.array_equal(
+                self.predict(part_of(rows, 0, size))[1], np.array(alone[:size]), equal_nan=True
+            )
+            for size in SIZES
+        )
 
     def judge(self, kind: str, fault: str) -> bool:
-        """Withdraw it, or take that back when `fault` is empty; returns whether it was withdrawn by this."""
+        """Withdraw it, or take that back when `fault` is empty; returns whether it was withdrawn by
+        this.
+        """
         before = self.withdrawn
         self.faults.pop(kind, None)
         if fault:
@@ -123,14 +160,19 @@ class Endpoint:
     def predict(self, rows: Rows) -> tuple[Array, Array]:
         """(class numbers int64 [n], probabilities float32 [n, k]) for rows in the schema's order.
 
-        Of a regressor: the numbers of the ranges that its first quantity lies in, and quantities float64 [n, m].
+        Of a regressor: the numbers of the ranges that its first quantity lies in, and quantities
+        float64 [n, m].
         """
         model = self.model
         if isinstance(model, OnnxModel) and model.single and isinstance(rows, np.ndarray):
-            codes, probabilities = model.predict_array(rows if rows.dtype == model.dtype else rows.astype(model.dtype))
+            codes, probabilities = model.predict_array(
+                rows if rows.dtype == model.dtype else rows.astype(model.dtype)
+            )
         elif isinstance(model, OnnxModel) and not model.single:
             names = [column.name for column in self.features]
-            codes, probabilities = model.predict_columns(rows if isinstance(rows, dict) else dict(zip(names, rows.T, strict=True)))
+            codes, probabilities = model.predict_columns(
+                rows if isinstance(rows, dict) else dict(zip(names, rows.T, strict=True))
+            )
         else:
             codes, probabilities = model.predict(self._frame(rows))
         if self.regression:
@@ -139,7 +181,9 @@ class Endpoint:
 
     def _frame(self, rows: Rows) -> pd.DataFrame:
         if isinstance(rows, dict):
-            return pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in rows.items()})
+            return pd.DataFrame(
+                {name: pd.Series(values, dtype=values.dtype) for name, values in rows.items()}
+            )
         return pd.DataFrame(rows, columns=[column.name for column in self.features])
 
 
@@ -150,9 +194,18 @@ def example(schema: Schema, count: int, generator: np.random.Generator | None = 
         if column.type == "category":
             known = column.categories or [""]
             values[column.name] = np.array(
-                [known[0]] * count if generator is None else [known[i] for i in generator.integers(len(known), size=count)], dtype=object
+                (
+                    [known[0]] * count
+                    if generator is None
+                    else [known[i] for i in generator.integers(len(known), size=count)]
+                ),
+                dtype=object,
             )
         else:
             low, high = column.min or 0.0, column.max or 0.0
-            values[column.name] = np.full(count, (low + high) / 2) if generator is None else generator.uniform(low, max(low, high), count)
+            values[column.name] = (
+                np.full(count, (low + high) / 2)
+                if generator is None
+                else generator.uniform(low, max(low, high), count)
+            )
     return values if schema.categories else np.column_stack(list(values.values()))

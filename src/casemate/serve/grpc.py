@@ -1,4 +1,5 @@
-"""The Open Inference Protocol over gRPC: an adapter that hands each call to `Gateway.handle`, so that every layer and limit is the same.
+"""The Open Inference Protocol over gRPC: an adapter that hands each call to `Gateway.handle`, so
+that every layer and limit is the same.
 
 gRPC's own library decides about TLS: 1.2 with forward secrecy is its least (docs/adr/0023).
 """
@@ -44,7 +45,11 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 _MODEL_CALLS = {"ModelReady": "/ready", "ModelMetadata": "", "ModelInfer": "/infer"}
-_SERVER_CALLS = {"ServerLive": "/v2/health/live", "ServerReady": "/v2/health/ready", "ServerMetadata": "/v2"}
+_SERVER_CALLS = {
+    "ServerLive": "/v2/health/live",
+    "ServerReady": "/v2/health/ready",
+    "ServerMetadata": "/v2",
+}
 
 
 class Certificates:
@@ -62,11 +67,15 @@ class Certificates:
         self._clients = clients
         self._fresh: Any = None
         first = self._issued()
-        self.credentials = grpc.dynamic_ssl_server_credentials(first, self._newest, require_client_authentication=clients)
+        self.credentials = grpc.dynamic_ssl_server_credentials(
+            first, self._newest, require_client_authentication=clients
+        )
 
     def _issued(self) -> Any:
         chain, key = self._authority.issue_server(self._names)
-        return grpc.ssl_server_certificate_configuration([(key, chain)], root_certificates=self._authority.pem if self._clients else None)
+        return grpc.ssl_server_certificate_configuration(
+            [(key, chain)], root_certificates=self._authority.pem if self._clients else None
+        )
 
     def _newest(self) -> Any:
         fresh, self._fresh = self._fresh, None
@@ -78,10 +87,12 @@ class Certificates:
 
 
 class Calls:
-    """Calls whose message has not come yet: strangers', bounded and displaced as connections of HTTP are.
+    """Calls whose message has not come yet: strangers', bounded and displaced as connections of
+    HTTP are.
 
-    gRPC's library tells nothing of a connection, and holds a place for every call from its head on; so calls are taken as streams, of
-    which the first message is the request, and a call is known here before it is whole.
+    gRPC's library tells nothing of a connection, and holds a place for every call from its head on;
+    so calls are taken as streams, of which the first message is the request, and a call is known
+    here before it is whole.
     """
 
     def __init__(self, table: ServeTable, metrics: Metrics) -> None:
@@ -99,7 +110,9 @@ class Calls:
         return self._strangers.waiting
 
     async def message(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
-        """The call's message; aborts a call that has none or several, takes too long, or must give its place to a newcomer."""
+        """The call's message; aborts a call that has none or several, takes too long, or must give
+        its place to a newcomer.
+        """
         address = _address(context.peer())
         entry, gave_way = self._strangers.admit(address[0] if address else ""), False
         found: list[bytes] = []
@@ -118,8 +131,15 @@ class Calls:
                         break
         except TimeoutError:
             if gave_way:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the gateway has as many strangers as it can", (("retry-after", "1"),))
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"the message did not arrive within {BODY_SECONDS:g} s")
+                await context.abort(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "the gateway has as many strangers as it can",
+                    (("retry-after", "1"),),
+                )
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"the message did not arrive within {BODY_SECONDS:g} s",
+            )
         finally:
             self._strangers.gone(entry)
         if len(found) != 1:
@@ -130,7 +150,14 @@ class Calls:
 class GrpcServer:
     """The Open Inference Protocol over gRPC, before the same layers as HTTP."""
 
-    def __init__(self, gateway: Gateway, table: ServeTable, port: int, certificates: Certificates | None, revocations: Revocations | None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        table: ServeTable,
+        port: int,
+        certificates: Certificates | None,
+        revocations: Revocations | None,
+    ) -> None:
         """Wire it; `start` listens.
 
         Args:
@@ -141,7 +168,12 @@ class GrpcServer:
             revocations: which clients' certificates are no longer good.
         """
         self.certificates = certificates
-        self._gateway, self._table, self._port, self._revocations = gateway, table, port, revocations
+        self._gateway, self._table, self._port, self._revocations = (
+            gateway,
+            table,
+            port,
+            revocations,
+        )
         self._calls = Calls(table, gateway.metrics)
         self._clients: dict[bytes, tuple[str, int, str | None]] = {}
         self._server: Any = None
@@ -160,16 +192,26 @@ class GrpcServer:
                 ("grpc.so_reuseport", 1),
             ),
         )
-        calls = {name: grpc.stream_unary_rpc_method_handler(self._call(name)) for name in (*_SERVER_CALLS, *_MODEL_CALLS)}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, calls),))
+        calls = {
+            name: grpc.stream_unary_rpc_method_handler(self._call(name))
+            for name in (*_SERVER_CALLS, *_MODEL_CALLS)
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, calls),)
+        )
         host = f"[{self._table.host}]" if ":" in self._table.host else self._table.host
         try:
             if self.certificates is None:
                 port = self._server.add_insecure_port(f"{host}:{self._port}")
             else:
-                port = self._server.add_secure_port(f"{host}:{self._port}", self.certificates.credentials)
+                port = self._server.add_secure_port(
+                    f"{host}:{self._port}", self.certificates.credentials
+                )
         except RuntimeError as error:
-            raise BackendError(f"cannot listen on {host}:{self._port}", hint="stop the other server or set [serve] grpc_port") from error
+            raise BackendError(
+                f"cannot listen on {host}:{self._port}",
+                hint="stop the other server or set [serve] grpc_port",
+            ) from error
         await self._server.start()
         return f"{'grpc' if self.certificates is None else 'grpcs'}://{host}:{port}"
 
@@ -186,27 +228,46 @@ class GrpcServer:
             if name in _SERVER_CALLS:
                 scope |= {"method": "GET", "path": _SERVER_CALLS[name]}
             else:
-                scope |= {"method": "POST" if name == "ModelInfer" else "GET", "locate": lambda: _located(scope, name, parsed(kind, body))}
+                scope |= {
+                    "method": "POST" if name == "ModelInfer" else "GET",
+                    "locate": lambda: _located(scope, name, parsed(kind, body)),
+                }
             reply = await self._gateway.handle(scope, _no_body)
-            told = tuple((key.decode(), value.decode()) for key, value in reply.headers if key in (b"x-request-id", b"retry-after"))
+            told = tuple(
+                (key.decode(), value.decode())
+                for key, value in reply.headers
+                if key in (b"x-request-id", b"retry-after")
+            )
             if name == "ServerReady" and reply.body.startswith(b'{"ready":'):
                 return bytes(answers(ready=reply.status == 200).SerializeToString())
             if reply.status != 200:
-                await context.abort(_CODES.get(reply.status, grpc.StatusCode.INTERNAL), _text(reply), told)
+                await context.abort(
+                    _CODES.get(reply.status, grpc.StatusCode.INTERNAL), _text(reply), told
+                )
             context.set_trailing_metadata(told)
             if name == "ModelInfer":
                 return reply.body
             if name == "ModelMetadata":
                 return described(reply.body)
-            return bytes(json_format.Parse(reply.body, answers(), ignore_unknown_fields=True).SerializeToString())
+            return bytes(
+                json_format.Parse(
+                    reply.body, answers(), ignore_unknown_fields=True
+                ).SerializeToString()
+            )
 
         return call
 
     def _scope(self, context: Any) -> Scope:
         """What `Gateway.handle` wants to know of a call."""
-        headers = [(key.encode(), _bytes(value)) for key, value in context.invocation_metadata() or () if key in HEADERS]
+        headers = [
+            (key.encode(), _bytes(value))
+            for key, value in context.invocation_metadata() or ()
+            if key in HEADERS
+        ]
         scope: Scope = {"headers": headers, "client": _address(context.peer()), "whole": True}
-        presented = context.auth_context().get("x509_pem_cert") if self.certificates is not None else None
+        presented = (
+            context.auth_context().get("x509_pem_cert") if self.certificates is not None else None
+        )
         if presented:
             thumbprint, serial, service = self._client(presented[0])
             if self._revocations is not None and self._revocations.revoked(serial):
@@ -221,7 +282,11 @@ class GrpcServer:
             if len(self._clients) >= MOST_CERTIFICATES:
                 self._clients.clear()
             certificate = x509.load_pem_x509_certificate(pem)
-            found = self._clients[pem] = (sha256(certificate.public_bytes(Encoding.DER)), certificate.serial_number, client_of(certificate))
+            found = self._clients[pem] = (
+                sha256(certificate.public_bytes(Encoding.DER)),
+                certificate.serial_number,
+                client_of(certificate),
+            )
         return found
 
 
@@ -232,7 +297,11 @@ async def _no_body() -> dict[str, Any]:
 def _located(scope: Scope, call: str, asked: Any) -> str:
     """The path of a call about a model; what it asks is kept for later."""
     scope["message"] = asked
-    name, version = (asked.model_name, asked.model_version) if call == "ModelInfer" else (asked.name, asked.version)
+    name, version = (
+        (asked.model_name, asked.model_version)
+        if call == "ModelInfer"
+        else (asked.name, asked.version)
+    )
     versions = f"/versions/{quote(version, safe='')}" if version else ""
     return f"/v2/models/{quote(name, safe='')}{versions}{_MODEL_CALLS[call]}" if name else ""
 

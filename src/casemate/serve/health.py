@@ -1,7 +1,8 @@
-"""What is wrong with a gateway just now: operators hear of each change once, on stderr and in the metrics; strangers hear "not ready".
+"""What is wrong with a gateway just now: operators hear of each change once, on stderr and in the
+metrics; strangers hear "not ready".
 
-Ready means that an answer was given lately or could be given now. Whoever works for the gateway says here when its work fails and
-when it succeeds again.
+Ready means that an answer was given lately or could be given now. Whoever works for the gateway
+says here when its work fails and when it succeeds again.
 """
 
 import sys
@@ -27,7 +28,9 @@ What = Literal[
     "signers",
     "verification",
 ]
-SERIOUS: frozenset[What] = frozenset({"log", "disk", "catalogue", "models", "queue", "ending", "revocations"})
+SERIOUS: frozenset[What] = frozenset(
+    {"log", "disk", "catalogue", "models", "queue", "ending", "revocations"}
+)
 """Without these no answer leaves; the rest can be away for a while."""
 
 
@@ -60,7 +63,10 @@ class Health:
         found = self._faults.pop(what, None)
         if found is not None:
             self._metrics.gauges["casemate_fault", what] = 0
-            _tell(f"{what} is well again after {time.monotonic() - found:.1f} s{', ready' if what in SERIOUS and self.ready else ''}")
+            _tell(
+                f"{what} is well again after {time.monotonic() - found:.1f}"
+                f" s{', ready' if what in SERIOUS and self.ready else ''}"
+            )
 
     def check(self, what: What, fault: str) -> None:
         """One of the two, by whether there is a fault."""

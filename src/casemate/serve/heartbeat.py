@@ -1,8 +1,10 @@
-"""What workers tell their supervisor, and it them, through memory that they share: telling waits for nobody, and reading needs no answer.
+"""What workers tell their supervisor, and it them, through memory that they share: telling waits
+for nobody, and reading needs no answer.
 
-A worker's event loop beats; whatever computes an answer says beforehand by when it will be done. Whoever does neither in time stands
-still, and the name beside the broken promise says on which model. All times are those of `time.monotonic_ns`, one clock for all
-processes of a machine that no change of date moves.
+A worker's event loop beats; whatever computes an answer says beforehand by when it will be done.
+Whoever does neither in time stands still, and the name beside the broken promise says on which
+model. All times are those of `time.monotonic_ns`, one clock for all processes of a machine that no
+change of date moves.
 """
 
 import contextlib
@@ -16,7 +18,9 @@ from typing import Any
 import msgspec
 
 LANES = 128
-"""Model versions that a worker computes with at once, former ones that still have requests included."""
+"""Model versions that a worker computes with at once, former ones that still have requests
+included.
+"""
 NAME = 248
 """Bytes of a lane's name."""
 NOTICE = 64 * 1024
@@ -62,7 +66,9 @@ class Lane:
 
 
 class Heartbeat:
-    """One worker's page of shared memory: what its loop and its models last did, for the supervisor to read."""
+    """One worker's page of shared memory: what its loop and its models last did, for the supervisor
+    to read.
+    """
 
     def __init__(self, page: memoryview) -> None:
         self._beat: Any = page[:16].cast("Q")
@@ -90,7 +96,9 @@ class Heartbeat:
         self._beat[0] = ENDING
 
     def lane(self, reference: str) -> Lane:
-        """A lane of its own for a model version, as long as anybody holds it; where there is none left, one that others share."""
+        """A lane of its own for a model version, as long as anybody holds it; where there is none
+        left, one that others share.
+        """
         place = self._free.pop() if self._free else 0
         name = reference.encode()[:NAME] if place else b""
         self._names[place * NAME : (place + 1) * NAME] = name.ljust(NAME, b"\0")
@@ -112,7 +120,10 @@ class Heartbeat:
     @property
     def runs(self) -> bool:
         """Whether its process is there and was not stopped by a signal."""
-        with contextlib.suppress(OSError), open(f"/proc/{int(self._beat[1])}/stat", encoding="utf-8", errors="replace") as file:
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{int(self._beat[1])}/stat", encoding="utf-8", errors="replace") as file,
+        ):
             return file.read().rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}
         return False
 
@@ -122,7 +133,9 @@ class Heartbeat:
         if not found:
             return None
         due, place = min(found)
-        return due, bytes(self._names[place * NAME : (place + 1) * NAME]).rstrip(b"\0").decode("utf-8", "replace")
+        return due, bytes(self._names[place * NAME : (place + 1) * NAME]).rstrip(b"\0").decode(
+            "utf-8", "replace"
+        )
 
 
 class Board:
@@ -136,10 +149,15 @@ class Board:
         """
         self._memory = memoryview(mmap.mmap(-1, NOTICE + places * _PAGE))
         self._notice = self._memory[:NOTICE]
-        self.pages = [Heartbeat(self._memory[NOTICE + place * _PAGE : NOTICE + (place + 1) * _PAGE]) for place in range(places)]
+        self.pages = [
+            Heartbeat(self._memory[NOTICE + place * _PAGE : NOTICE + (place + 1) * _PAGE])
+            for place in range(places)
+        ]
 
     def say(self, notice: Notice) -> None:
-        """Tell all workers. Only the supervisor does, so an odd number marks what is half written."""
+        """Tell all workers. Only the supervisor does, so an odd number marks what is half
+        written.
+        """
         number, _ = _HEAD.unpack_from(self._notice)
         content = msgspec.json.encode(notice)
         if len(content) > NOTICE - _HEAD.size:
@@ -149,7 +167,9 @@ class Board:
         _HEAD.pack_into(self._notice, 0, number + 2, len(content))
 
     def heard(self) -> tuple[int, Notice] | None:
-        """(number, what the supervisor said last); the number is 0 while it has said nothing. None while it is writing."""
+        """(number, what the supervisor said last); the number is 0 while it has said nothing. None
+        while it is writing.
+        """
         number, length = _HEAD.unpack_from(self._notice)
         if number == 0:
             return 0, Notice()

@@ -1,4 +1,6 @@
-"""The HTTP edge: uvicorn's protocol with limits on heads, client certificates told to the application, and the ASGI adapter."""
+"""The HTTP edge: uvicorn's protocol with limits on heads, client certificates told to the
+application, and the ASGI adapter.
+"""
 
 import asyncio
 import time
@@ -38,14 +40,18 @@ class App:
         reply = await self.gateway.handle(scope, receive)
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
+        await send(
+            {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body}
+        )
 
 
 class SageMakerApp(App):
-    """The same behind SageMaker, which authenticates callers itself, probes without credentials and drops most of their headers.
+    """The same behind SageMaker, which authenticates callers itself, probes without credentials and
+    drops most of their headers.
 
-    A token may come as the caller's custom attributes (`CustomAttributes` of InvokeEndpoint); without one a call is that of the
-    service that has the client certificate name `sagemaker`, if the project knows it.
+    A token may come as the caller's custom attributes (`CustomAttributes` of InvokeEndpoint);
+    without one a call is that of the service that has the client certificate name `sagemaker`, if
+    the project knows it.
     Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
     """
 
@@ -53,10 +59,20 @@ class SageMakerApp(App):
         """One request."""
         if scope["path"] == "/ping" and scope["method"] == "GET":
             status = 200 if self.gateway.ready() else 503
-            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": status,
+                    "headers": [(b"content-length", b"0")],
+                }
+            )
             await send({"type": "http.response.body", "body": b""})
             return
-        given = [value for name, value in scope["headers"] if name == SAGEMAKER_ATTRIBUTES and value[:7].lower() == b"bearer "]
+        given = [
+            value
+            for name, value in scope["headers"]
+            if name == SAGEMAKER_ATTRIBUTES and value[:7].lower() == b"bearer "
+        ]
         if given and not any(name == b"authorization" for name, _ in scope["headers"]):
             scope["headers"] = [*scope["headers"], (b"authorization", given[0])]
         scope["service"] = SAGEMAKER
@@ -78,18 +94,30 @@ class Revocations:
 
     def revoked(self, serial: int | None) -> bool:
         """Whether this certificate is no longer good, or nobody can say."""
-        return serial is None or serial in self._serials or self._blind * self.LOOK_SECONDS >= self.BLIND_SECONDS
+        return (
+            serial is None
+            or serial in self._serials
+            or self._blind * self.LOOK_SECONDS >= self.BLIND_SECONDS
+        )
 
     def refuses(self, serial: int | None) -> bool:
         """Whether a connection with this certificate must end; the refusal is recorded."""
         if not self.revoked(serial):
             return False
         shown = "none" if serial is None else format(serial, "x")
-        self._audit.append(f'Certificate::"{shown}"', "gateway:connect", 'Project::"gateway"', "denied", {"reason": "revoked"})
+        self._audit.append(
+            f'Certificate::"{shown}"',
+            "gateway:connect",
+            'Project::"gateway"',
+            "denied",
+            {"reason": "revoked"},
+        )
         return True
 
     async def watch(self, connections: Any, health: Health) -> None:
-        """Keep the list fresh, and end open connections whose certificate was revoked; `health` hears when nobody new is let in."""
+        """Keep the list fresh, and end open connections whose certificate was revoked; `health`
+        hears when nobody new is let in.
+        """
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.LOOK_SECONDS)
@@ -103,13 +131,19 @@ class Revocations:
             self._blind = 0
             health.well("revocations")
             fresh, self._serials = found - self._serials, found
-            for connection in [connection for connection in connections if getattr(connection, "serial", None) in fresh]:
+            for connection in [
+                connection
+                for connection in connections
+                if getattr(connection, "serial", None) in fresh
+            ]:
                 self.refuses(connection.serial)
                 connection.transport.abort()
 
 
 class OneWrite:
-    """A transport that sends the head of an answer together with what follows it: one system call less an answer."""
+    """A transport that sends the head of an answer together with what follows it: one system call
+    less an answer.
+    """
 
     __slots__ = ("_held", "_transport")
 
@@ -143,7 +177,9 @@ class OneWrite:
 
 
 class Bounded(HttpToolsProtocol):
-    """uvicorn's protocol with limits on the size of a request's head, on the time that head and body may take, and on idling."""
+    """uvicorn's protocol with limits on the size of a request's head, on the time that head and
+    body may take, and on idling.
+    """
 
     connections_of: Connections | None = None
     """Where callers are told from strangers."""
@@ -162,13 +198,19 @@ class Bounded(HttpToolsProtocol):
     """`time.monotonic()` from which `sweep` ends the connection; 0 while nothing is due."""
 
     def connection_made(self, transport: Any) -> None:
-        """Start the clock for the first head; a client whose certificate was revoked goes no further."""
+        """Start the clock for the first head; a client whose certificate was revoked goes no
+        further.
+        """
         super().connection_made(OneWrite(transport))  # type: ignore[arg-type] # it has all that uvicorn asks a transport for
         if self.revocations is not None:
             presented = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
             if presented:
                 certificate = x509.load_der_x509_certificate(presented)
-                self.serial, self.thumbprint, self.service = certificate.serial_number, sha256(presented), client_of(certificate)
+                self.serial, self.thumbprint, self.service = (
+                    certificate.serial_number,
+                    sha256(presented),
+                    client_of(certificate),
+                )
             if self.revocations.refuses(self.serial):
                 transport.abort()
         self._head_bytes, self._heads, self._in_head = 0, 0, True
@@ -196,7 +238,11 @@ class Bounded(HttpToolsProtocol):
 
     def _known(self) -> bool:
         """The caller has shown who it is; False when there is no room for another one."""
-        if self.entry is None or self.connections_of is None or self.connections_of.know(self.entry):
+        if (
+            self.entry is None
+            or self.connections_of is None
+            or self.connections_of.know(self.entry)
+        ):
             return True
         self.cycle.keep_alive = False
         return False
@@ -218,7 +264,9 @@ class Bounded(HttpToolsProtocol):
             self.late = 0.0
 
     def on_response_complete(self) -> None:
-        """Nothing more belongs to this answer. As uvicorn's, but that `sweep` ends what is idle: a timer for every answer costs more."""
+        """Nothing more belongs to this answer. As uvicorn's, but that `sweep` ends what is idle: a
+        timer for every answer costs more.
+        """
         self.transport.flush()  # type: ignore[attr-defined] # `OneWrite`
         self.server_state.total_requests += 1
         if self.transport.is_closing():
@@ -232,7 +280,9 @@ class Bounded(HttpToolsProtocol):
     def _rest(self) -> None:
         """Nothing is going on: keep nothing of the last request, and not for ever."""
         self.cycle = self.scope = self.headers = None  # type: ignore[assignment] # as before the first request
-        self.late = time.monotonic() + (self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS)
+        self.late = time.monotonic() + (
+            self.keep_alive if self.entry is not None and self.entry.known else IDLE_SECONDS
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended: make room for another one."""
@@ -243,25 +293,37 @@ class Bounded(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets the same kind of answer as all else."""
         body = b'{"error":"this is no HTTP request"}'
-        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        head = (
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length:"
+            b" %d\r\nconnection: close\r\n\r\n" % len(body)
+        )
         self.transport.write(head)
         self.transport.write(body)
         self.transport.close()
 
     def end_late(self) -> None:
         """End a connection that kept nobody waiting but itself."""
-        if self.entry is not None and self.entry.known and self.cycle is None and not self._head_bytes:
+        if (
+            self.entry is not None
+            and self.entry.known
+            and self.cycle is None
+            and not self._head_bytes
+        ):
             self.transport.close()
         else:
             self.transport.abort()
 
 
 async def sweep(connections: Any) -> None:
-    """End connections whose head or body takes too long, for ever. One look a second costs less than a timer a request."""
+    """End connections whose head or body takes too long, for ever. One look a second costs less
+    than a timer a request.
+    """
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         now = time.monotonic()
-        for connection in [connection for connection in connections if connection.late and connection.late < now]:
+        for connection in [
+            connection for connection in connections if connection.late and connection.late < now
+        ]:
             connection.end_late()
 
 

@@ -1,6 +1,8 @@
-"""What people do with their own login over HTTP: passkeys, stepping up, renewing and ending their session.
+"""What people do with their own login over HTTP: passkeys, stepping up, renewing and ending their
+session.
 
-Bodies and answers are JSON. `options` are what `navigator.credentials` takes, `passkey` is what it gives (`toJSON`).
+Bodies and answers are JSON. `options` are what `navigator.credentials` takes, `passkey` is what it
+gives (`toJSON`).
 """
 
 from typing import Any
@@ -30,8 +32,11 @@ class Login:
     def __init__(self, point: PolicyPoint) -> None:
         self.point = point
 
-    def answer(self, route: str, bearer: str, certificate: str | None, body: bytes) -> dict[str, Any]:
-        """What to say to a request that policy has let through; works on the catalogue, so away from the event loop.
+    def answer(
+        self, route: str, bearer: str, certificate: str | None, body: bytes
+    ) -> dict[str, Any]:
+        """What to say to a request that policy has let through; works on the catalogue, so away
+        from the event loop.
 
         The session is looked up anew: what the gateway remembers of it may be half a second old.
 
@@ -42,7 +47,8 @@ class Login:
             body: the request's.
 
         Raises:
-            AccessDenied: the passkey, code or secret is not good, or the call is no person's. RequestError: the body makes no sense.
+            AccessDenied: the passkey, code or secret is not good, or the call is no person's.
+                RequestError: the body makes no sense.
         """
         session, said = self.point.sessions.authenticate(bearer, certificate), _read(body)
         name = session.principal.name
@@ -65,24 +71,38 @@ class Login:
 
     def _about(self, session: Session) -> dict[str, Any]:
         age = self.point.situation(Identity(session.principal, session)).mfa_age
-        who = {"principal": session.principal.uid, "roles": list(session.principal.roles), "until": session.until.isoformat()}
+        who = {
+            "principal": session.principal.uid,
+            "roles": list(session.principal.roles),
+            "until": session.until.isoformat(),
+        }
         return who | {"second_factor": session.principal.mfa, "second_factor_age": age}
 
     def _register(self, session: Session, said: LoginBody) -> dict[str, Any]:
         principal = self.point.own_factor(Identity(session.principal, session))
         if said.passkey is None:
             raise RequestError("give the passkey that the browser made")
-        identifier, codes = self.point.passkeys.register(principal.name, said.passkey, first=not principal.mfa)
-        self.point.audit.record(principal.uid, "factor:add", principal.uid, "done", factor=identifier, kind="passkey")
+        identifier, codes = self.point.passkeys.register(
+            principal.name, said.passkey, first=not principal.mfa
+        )
+        self.point.audit.record(
+            principal.uid, "factor:add", principal.uid, "done", factor=identifier, kind="passkey"
+        )
         return {"passkey": identifier, "recovery_codes": codes}
 
-    def _step_up(self, session: Session, said: LoginBody, bearer: str, certificate: str | None) -> dict[str, Any]:
+    def _step_up(
+        self, session: Session, said: LoginBody, bearer: str, certificate: str | None
+    ) -> dict[str, Any]:
         name, passkey, code = session.principal.name, said.passkey, said.code
         if (passkey is None) == (code is None):
             raise RequestError("give either a passkey's answer or a code")
 
         def check() -> object:
-            return self.point.passkeys.verify(name, passkey) if passkey is not None else self.point.factors.verify(name, code or "")
+            return (
+                self.point.passkeys.verify(name, passkey)
+                if passkey is not None
+                else self.point.factors.verify(name, code or "")
+            )
 
         Logins(self.point).prove(session.principal, check)
         return _pair(self.point.sessions.step_up(bearer, certificate))

@@ -1,7 +1,7 @@
 """What the gateway counts, in OpenMetrics (https://prometheus.io/docs/specs/om/open_metrics_spec/).
 
-Counting is a dictionary's; prometheus-client writes the page. Where several workers share a port each of them leaves its counts
-in a file, and whichever is asked adds them up.
+Counting is a dictionary's; prometheus-client writes the page. Where several workers share a port
+each of them leaves its counts in a file, and whichever is asked adds them up.
 """
 
 import bisect
@@ -12,7 +12,12 @@ from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from casemate import __version__
@@ -25,27 +30,47 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_rows": ("Rows predicted.", ("model", "version", "part")),
     "casemate_labels": ("Predictions by class.", ("model", "version", "label")),
     "casemate_guarded": ("Rows that a guard noticed.", ("model", "version", "guard")),
-    "casemate_failed": ("Requests to a model that were not answered, by code.", ("model", "version", "code")),
+    "casemate_failed": (
+        "Requests to a model that were not answered, by code.",
+        ("model", "version", "code"),
+    ),
     "casemate_model_seconds": ("Time from request to answer, summed.", ("model", "version")),
     "casemate_answers": ("Requests to a model that were answered.", ("model", "version")),
     "casemate_denied": ("Requests refused by identity or policy.", ("reason",)),
     "casemate_untold": ("Requests that a request log lost.", ("where",)),
     "casemate_key_login_faults": ("Tries to renew the login at the key server that failed.", ()),
     "casemate_limited": ("Requests refused by a limit.", ("limit",)),
-    "casemate_connections_ended": ("Connections of strangers, and calls of gRPC without a message, that gave way to others.", ("reason",)),
+    "casemate_connections_ended": (
+        "Connections of strangers, and calls of gRPC without a message, that gave way to others.",
+        ("reason",),
+    ),
 }
 GAUGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_in_flight": ("Requests being answered.", ()),
     "casemate_unwritten": ("Records of predictions that are not on disk yet.", ()),
-    "casemate_key_login_failing": ("Workers whose login at the key server was not renewed and ends.", ()),
+    "casemate_key_login_failing": (
+        "Workers whose login at the key server was not renewed and ends.",
+        (),
+    ),
     "casemate_model": ("Models being served; 0 when withdrawn.", ("model", "version", "part")),
-    "casemate_withdrawn": ("Model versions that are not answered any more, by why.", ("model", "version", "reason")),
+    "casemate_withdrawn": (
+        "Model versions that are not answered any more, by why.",
+        ("model", "version", "reason"),
+    ),
     "casemate_ready": ("Workers that can answer.", ()),
     "casemate_fault": ("What does not work; 1 while it does not.", ("reason",)),
     "casemate_connections": ("Open connections of callers, and of strangers.", ("of",)),
-    "casemate_workers_replaced": ("Workers that were replaced since the gateway started.", ("reason",)),
+    "casemate_workers_replaced": (
+        "Workers that were replaced since the gateway started.",
+        ("reason",),
+    ),
 }
-ONE_FOR_ALL = {"casemate_model", "casemate_withdrawn", "casemate_fault", "casemate_workers_replaced"}
+ONE_FOR_ALL = {
+    "casemate_model",
+    "casemate_withdrawn",
+    "casemate_fault",
+    "casemate_workers_replaced",
+}
 """Gauges that are not added up over workers."""
 
 
@@ -80,7 +105,13 @@ class Metrics:
 
     def snapshot(self) -> bytes:
         """The counts, for the other workers."""
-        return msgspec.json.encode({"counts": list(self.counts.items()), "times": self.times, "gauges": list(self.gauges.items())})
+        return msgspec.json.encode(
+            {
+                "counts": list(self.counts.items()),
+                "times": self.times,
+                "gauges": list(self.gauges.items()),
+            }
+        )
 
     def share(self, snapshot: bytes) -> None:
         """Leave a snapshot where the other workers find it; waits for the disk."""
@@ -98,17 +129,30 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric with its samples, as prometheus-client asks for them."""
-        counts, gauges, times = dict(self.counts), dict(self.gauges), {route: list(row) for route, row in self.times.items()}
+        counts, gauges, times = (
+            dict(self.counts),
+            dict(self.gauges),
+            {route: list(row) for route, row in self.times.items()},
+        )
         for other in self._others():
             for told, mine in ((other["counts"], counts), (other["gauges"], gauges)):
                 for key, value in told:
                     name = tuple(key)
-                    mine[name] = max(mine.get(name, 0), value) if name[0] in ONE_FOR_ALL else mine.get(name, 0) + value
+                    mine[name] = (
+                        max(mine.get(name, 0), value)
+                        if name[0] in ONE_FOR_ALL
+                        else mine.get(name, 0) + value
+                    )
             for route, row in other["times"].items():
-                times[route] = [one + another for one, another in zip(times.get(route, [0.0] * len(row)), row, strict=True)]
+                times[route] = [
+                    one + another
+                    for one, another in zip(times.get(route, [0.0] * len(row)), row, strict=True)
+                ]
         yield from _families(COUNTERS, CounterMetricFamily, counts)
         yield from _families(GAUGES, GaugeMetricFamily, gauges)
-        seconds = HistogramMetricFamily("casemate_request_seconds", "Time from request to reply.", labels=["route"])
+        seconds = HistogramMetricFamily(
+            "casemate_request_seconds", "Time from request to reply.", labels=["route"]
+        )
         for route, row in times.items():
             total, buckets = 0.0, []
             for limit, value in zip((*BUCKETS, float("inf")), row, strict=False):
@@ -126,7 +170,9 @@ class Metrics:
         return bytes(render(self._registry))
 
 
-def _families(told: dict[str, tuple[str, tuple[str, ...]]], kind: Any, values: dict[tuple[str, ...], float]) -> Iterator[Metric]:
+def _families(
+    told: dict[str, tuple[str, tuple[str, ...]]], kind: Any, values: dict[tuple[str, ...], float]
+) -> Iterator[Metric]:
     for name, (text, labels) in told.items():
         family = kind(name, text, labels=labels)
         for key, value in values.items():

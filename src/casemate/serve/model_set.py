@@ -1,7 +1,9 @@
-"""What is served under which name: models by alias, their live version, canary and shadow; kept up to date while requests go on.
+"""What is served under which name: models by alias, their live version, canary and shadow; kept up
+to date while requests go on.
 
-Nothing gets here that was not verified, and what is here is verified again and again: a model that turns bad is withdrawn, the
-others go on. A change swaps whole endpoints, so a request that has begun ends on the version that it began on.
+Nothing gets here that was not verified, and what is here is verified again and again: a model that
+turns bad is withdrawn, the others go on. A change swaps whole endpoints, so a request that has
+begun ends on the version that it began on.
 """
 
 import asyncio
@@ -16,7 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.errors import ConfigError, Error, RefusedError, UnexplainedRow, VerificationError, WrongSigner
+from casemate.core.errors import (
+    ConfigError,
+    Error,
+    RefusedError,
+    UnexplainedRow,
+    VerificationError,
+    WrongSigner,
+)
 from casemate.operations.models import canary_failed, require_approved
 from casemate.serve.batch import Batcher, BatchListener
 from casemate.serve.endpoint import Endpoint
@@ -62,7 +71,9 @@ class Statistics:
     """Their squared distances from it, summed, [m]."""
 
     def summed(self, quantities: Array) -> None:
-        """Count a regressor's answers, float64 [n, m]; Chan, Golub, LeVeque, Algorithms for Computing the Sample Variance (1983)."""
+        """Count a regressor's answers, float64 [n, m]; Chan, Golub, LeVeque, Algorithms for
+        Computing the Sample Variance (1983).
+        """
         count, mean = len(quantities), quantities.mean(axis=0)
         squares = ((quantities - mean) ** 2).sum(axis=0)
         if self.mean is None or self.squares is None:
@@ -81,7 +92,14 @@ class Statistics:
 class Version:
     """One version with its queue."""
 
-    def __init__(self, endpoint: Endpoint, part: Part, deadline: float, listener: BatchListener, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        part: Part,
+        deadline: float,
+        listener: BatchListener,
+        heartbeat: Heartbeat,
+    ) -> None:
         self.endpoint = endpoint
         self.part: Part = part
         self.batcher = Batcher(endpoint, deadline, listener, heartbeat.lane(endpoint.reference))
@@ -163,7 +181,10 @@ class ModelSet:
         for alias, reference in named.items():
             model, _, version = reference.partition("@")
             if version and not version.isdigit():
-                raise ConfigError(f"[serve.models] {alias}: {reference!r} is no NAME or NAME@VERSION", hint="such as wdbc@3")
+                raise ConfigError(
+                    f"[serve.models] {alias}: {reference!r} is no NAME or NAME@VERSION",
+                    hint="such as wdbc@3",
+                )
             self.served[alias] = Served(alias, model, int(version) if version else None)
         self._releases: list[Released] = []
         self._untold: dict[str, str] = {}
@@ -174,25 +195,46 @@ class ModelSet:
         self._looked = self._sought = -math.inf
 
     def load(self) -> None:
-        """Verify and load everything; raises what is wrong with the first model that cannot be served."""
+        """Verify and load everything; raises what is wrong with the first model that cannot be
+        served.
+        """
         self._compromises = self.project.compromises.all()
         releases = self.project.rollouts.all()
         for served in self.served.values():
-            self._apply(served, {part: self._endpoint(reference) for part, reference in self._wanted(served, releases).items()}, releases)
+            self._apply(
+                served,
+                {
+                    part: self._endpoint(reference)
+                    for part, reference in self._wanted(served, releases).items()
+                },
+                releases,
+            )
         self._releases, self._looked = releases, time.monotonic()
 
     @property
     def references(self) -> list[str]:
         """What is live, as `NAME@VERSION`."""
-        return [served.live.endpoint.reference for served in self.served.values() if served.live is not None]
+        return [
+            served.live.endpoint.reference
+            for served in self.served.values()
+            if served.live is not None
+        ]
 
     def _wanted(self, served: Served, releases: list[Released]) -> dict[Part, str]:
         if served.pinned is not None:
             return {"live": f"{served.model}@{served.pinned}"}
-        wanted: dict[Part, str] = {released.part: released.reference for released in releases if released.model == served.model}
+        wanted: dict[Part, str] = {
+            released.part: released.reference
+            for released in releases
+            if released.model == served.model
+        }
         if "live" not in wanted:
             sound = served.live is not None and "signature" not in served.live.endpoint.faults
-            kept = served.live.endpoint.reference if served.live is not None and sound else served.model
+            kept = (
+                served.live.endpoint.reference
+                if served.live is not None and sound
+                else served.model
+            )
             wanted["live"] = self.project.registry.get(kept).reference
         return wanted
 
@@ -206,30 +248,43 @@ class ModelSet:
             verified = self.project.registry.verify(reference)
         if verified.card.stage != self.table.stage:
             raise RefusedError(
-                f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves {self.table.stage!r}",
+                f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves"
+                f" {self.table.stage!r}",
                 hint="set [release] stage and run, or [serve] stage",
             )
         return Endpoint.load(verified, self.table, self.project.config.data.null_values)
 
-    def _apply(self, served: Served, endpoints: dict[Part, Endpoint], releases: list[Released]) -> None:
+    def _apply(
+        self, served: Served, endpoints: dict[Part, Endpoint], releases: list[Released]
+    ) -> None:
         """Swap in what is new; what stays keeps its queue and its counts."""
         before = {version.endpoint.reference: version for version in served.versions()}
         for former in before.values():
-            self._metrics.gauges.pop(("casemate_model", served.model, former.endpoint.version, former.part), None)
+            self._metrics.gauges.pop(
+                ("casemate_model", served.model, former.endpoint.version, former.part), None
+            )
         for part in ("live", "canary", "shadow"):
             endpoint = endpoints.get(part)
             version = None
             if endpoint is not None:
                 version = before.get(endpoint.reference)
                 if version is None or version.endpoint is not endpoint:
-                    version = Version(endpoint, part, self.table.deadline, self._listener, self._heartbeat)
+                    version = Version(
+                        endpoint, part, self.table.deadline, self._listener, self._heartbeat
+                    )
                     self._suspect(endpoint)
                 if version.part != part:
                     version.part, version.seen = part, Statistics()
             setattr(served, part, version)
-        if served.live is not None and served.canary is not None and before.get(served.canary.endpoint.reference) is not served.canary:
+        if (
+            served.live is not None
+            and served.canary is not None
+            and before.get(served.canary.endpoint.reference) is not served.canary
+        ):
             served.live.seen = Statistics()  # both are judged by the same time
-        canary = next((one for one in releases if one.model == served.model and one.part == "canary"), None)
+        canary = next(
+            (one for one in releases if one.model == served.model and one.part == "canary"), None
+        )
         served.share = canary.share if canary is not None else 0.0
         served.principals = frozenset(canary.principals) if canary is not None else frozenset()
         for version in served.versions():
@@ -237,7 +292,9 @@ class ModelSet:
 
     def _show(self, version: Version) -> None:
         endpoint = version.endpoint
-        self._metrics.gauges["casemate_model", endpoint.name, endpoint.version, version.part] = 0 if endpoint.withdrawn else 1
+        self._metrics.gauges["casemate_model", endpoint.name, endpoint.version, version.part] = (
+            0 if endpoint.withdrawn else 1
+        )
         for kind in KINDS:
             key = ("casemate_withdrawn", endpoint.name, endpoint.version, kind)
             if kind in endpoint.faults:
@@ -248,7 +305,10 @@ class ModelSet:
     @property
     def answering(self) -> bool:
         """Whether any model can be asked."""
-        return any(served.live is not None and not served.live.endpoint.withdrawn for served in self.served.values())
+        return any(
+            served.live is not None and not served.live.endpoint.withdrawn
+            for served in self.served.values()
+        )
 
     def _suspect(self, endpoint: Endpoint) -> None:
         """Apply what the supervisor said of models that stood still."""
@@ -275,7 +335,9 @@ class ModelSet:
         return fresh
 
     def give_up(self) -> None:
-        """Let nobody wait for a model that stands still in a thread; this worker is about to be replaced."""
+        """Let nobody wait for a model that stands still in a thread; this worker is about to be
+        replaced.
+        """
         for version in self._versions():
             if version.batcher.give_up():
                 version.endpoint.judge("stuck", "it stands still")
@@ -291,7 +353,9 @@ class ModelSet:
                 await self._withdrawn(self.listen())
                 await self._distrust()
                 releases = await self._aside(self.project.rollouts.all)
-                changed = releases != self._releases and (releases != self._tried[0] or time.monotonic() >= self._tried[1])
+                changed = releases != self._releases and (
+                    releases != self._tried[0] or time.monotonic() >= self._tried[1]
+                )
                 if changed or self._orphaned():
                     await self._follow(releases)
                 if time.monotonic() - self._looked >= self.table.verify_minutes * 60:
@@ -306,10 +370,13 @@ class ModelSet:
                 self._health.failed("releases", error)
 
     async def _distrust(self) -> None:
-        """Verify everything again as soon as a compromise of a signer is declared, on whatever host."""
+        """Verify everything again as soon as a compromise of a signer is declared, on whatever
+        host.
+        """
         try:
             declared = await self._aside(self.project.compromises.all)
-        except UnexplainedRow as error:  # somebody may want to hide one: nobody can say which signatures count
+        # somebody may want to hide one: nobody can say which signatures count
+        except UnexplainedRow as error:
             self._compromises = None
             self._judged(dict.fromkeys(self._versions(), error.message))
             return
@@ -323,12 +390,17 @@ class ModelSet:
             self._compromises = declared
 
     def _orphaned(self) -> bool:
-        """Whether a model that nobody promoted does not verify any more, so that a newer version may take its place; asked once a second."""
+        """Whether a model that nobody promoted does not verify any more, so that a newer version
+        may take its place; asked once a second.
+        """
         if time.monotonic() - self._sought < JUDGE_SECONDS:
             return False
         self._sought = time.monotonic()
         return any(
-            served.pinned is None and served.live is not None and "signature" in served.live.endpoint.faults for served in self.served.values()
+            served.pinned is None
+            and served.live is not None
+            and "signature" in served.live.endpoint.faults
+            for served in self.served.values()
         )
 
     async def _withdrawn(self, versions: list[Version]) -> None:
@@ -337,10 +409,18 @@ class ModelSet:
             self._untold[version.endpoint.reference] = version.endpoint.withdrawn
         for endpoint in [version.endpoint for version in versions if version.part == "canary"]:
             with contextlib.suppress(ConfigError):  # another worker was faster
-                await self._aside(canary_failed, self.project, endpoint.name, int(endpoint.version), endpoint.withdrawn)
+                await self._aside(
+                    canary_failed,
+                    self.project,
+                    endpoint.name,
+                    int(endpoint.version),
+                    endpoint.withdrawn,
+                )
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(None, functools.partial(work, *arguments))
+        return await asyncio.get_running_loop().run_in_executor(
+            None, functools.partial(work, *arguments)
+        )
 
     async def _follow(self, releases: list[Released]) -> None:
         whole = True
@@ -350,11 +430,15 @@ class ModelSet:
             wanted = await self._aside(self._wanted, served, releases)
             for part, reference in wanted.items():
                 try:
-                    endpoints[part] = here.get(reference) or await self._aside(self._endpoint, reference)
+                    endpoints[part] = here.get(reference) or await self._aside(
+                        self._endpoint, reference
+                    )
                 except Error as error:
                     whole = False
                     if releases != self._tried[0]:
-                        await self._aside(self._incident, reference, "model:not-loaded", error.message)
+                        await self._aside(
+                            self._incident, reference, "model:not-loaded", error.message
+                        )
                     if part == "live" and served.live is not None:
                         endpoints["live"] = served.live.endpoint
             self._apply(served, endpoints, releases)
@@ -363,12 +447,16 @@ class ModelSet:
         self._tried = (releases, time.monotonic() + AGAIN_SECONDS)
 
     async def verify(self) -> None:
-        """Look at the signatures and digests of everything that is served again, and withdraw what does not hold."""
+        """Look at the signatures and digests of everything that is served again, and withdraw what
+        does not hold.
+        """
         away: Error | None = None
         for version in self._versions():
             try:
                 self._judged({version: await self._aside(self._fault, version.endpoint)})
-            except Error as error:  # such as a key provider that is away: nobody can say just now, and what was said before holds
+            # such as a key provider that is away: nobody can say just now, and what was said before
+            # holds
+            except Error as error:
                 away = error
         if away is None:
             self._health.well("verification")
@@ -396,7 +484,11 @@ class ModelSet:
             verified = self.project.registry.verify(endpoint.reference)
         except (VerificationError, RefusedError, ConfigError) as error:
             return error.message
-        return "" if verified.fingerprint == endpoint.fingerprint else "it is signed by somebody else now"
+        return (
+            ""
+            if verified.fingerprint == endpoint.fingerprint
+            else "it is signed by somebody else now"
+        )
 
     async def _judge(self) -> None:
         """Take a canary back that does worse than the live version."""
@@ -404,16 +496,22 @@ class ModelSet:
             canary = served.canary
             if canary is None or served.pinned is not None:
                 continue
-            why = self._worse(canary.seen, served.live.seen if served.live is not None else Statistics())
+            why = self._worse(
+                canary.seen, served.live.seen if served.live is not None else Statistics()
+            )
             if why:
                 served.canary = None  # at once here; the catalogue tells the others
                 try:
-                    await self._aside(canary_failed, self.project, served.model, int(canary.endpoint.version), why)
+                    await self._aside(
+                        canary_failed, self.project, served.model, int(canary.endpoint.version), why
+                    )
                 except Error as error:
                     if not isinstance(error, ConfigError):  # otherwise another gateway was faster
                         served.canary = canary
                     raise
-                await self._aside(self._incident, canary.endpoint.reference, "model:canary-failed", why)
+                await self._aside(
+                    self._incident, canary.endpoint.reference, "model:canary-failed", why
+                )
 
     def _worse(self, canary: Statistics, live: Statistics) -> str:
         limits = self.table.canary
@@ -437,16 +535,30 @@ class ModelSet:
         """How its answers differ from the live version's beyond chance."""
         drift = self.table.canary.drift
         if canary.mean is not None and live.mean is not None:
-            noise = 3 * np.hypot(canary.deviation / math.sqrt(canary.told), live.deviation / math.sqrt(live.told))
-            moved = np.abs(canary.mean - live.mean) > drift * live.deviation + noise + SLACK * np.abs(live.mean)
+            noise = 3 * np.hypot(
+                canary.deviation / math.sqrt(canary.told), live.deviation / math.sqrt(live.told)
+            )
+            moved = np.abs(
+                canary.mean - live.mean
+            ) > drift * live.deviation + noise + SLACK * np.abs(live.mean)
             if moved.any():
                 place = int(moved.argmax())
-                return f"its mean prediction is {canary.mean[place]:.6g}, the live version's {live.mean[place]:.6g}"
+                return (
+                    f"its mean prediction is {canary.mean[place]:.6g}, the live version's"
+                    f" {live.mean[place]:.6g}"
+                )
             return ""
         for code in {*canary.labels, *live.labels}:
-            here, there = canary.labels.get(code, 0) / canary.rows, live.labels.get(code, 0) / live.rows
-            both = (canary.labels.get(code, 0) + live.labels.get(code, 0)) / (canary.rows + live.rows)
+            here, there = (
+                canary.labels.get(code, 0) / canary.rows,
+                live.labels.get(code, 0) / live.rows,
+            )
+            both = (canary.labels.get(code, 0) + live.labels.get(code, 0)) / (
+                canary.rows + live.rows
+            )
             chance = 3 * math.sqrt(both * (1 - both) * (1 / canary.rows + 1 / live.rows))
             if abs(here - there) > drift + chance:
-                return f"it says class {code} to {here:.1%} of rows, the live version to {there:.1%}"
+                return (
+                    f"it says class {code} to {here:.1%} of rows, the live version to {there:.1%}"
+                )
         return ""

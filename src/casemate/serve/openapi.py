@@ -1,6 +1,8 @@
-"""The gateway's OpenAPI 3.1 document, built from the list of its doors and from the types that bodies are read as.
+"""The gateway's OpenAPI 3.1 document, built from the list of its doors and from the types that
+bodies are read as.
 
-Replies are written by hand where they are made, for speed; their types stand here, and a test sends requests and compares.
+Replies are written by hand where they are made, for speed; their types stand here, and a test sends
+requests and compares.
 """
 
 from functools import cache
@@ -44,7 +46,11 @@ class Refusal(msgspec.Struct):
 
 
 TEXT: dict[str, Any] = {"type": "string"}
-BODIES: dict[str, Any] = {"infer": InferBody, "invocations": InvocationBody, "feedback": FeedbackBody}
+BODIES: dict[str, Any] = {
+    "infer": InferBody,
+    "invocations": InvocationBody,
+    "feedback": FeedbackBody,
+}
 ANSWERS: dict[str, Any] = {"infer": InferReply, "invocations": InvocationReply}
 _PLACE = "#/components/schemas/{name}"
 ABOUT = {
@@ -56,7 +62,10 @@ ABOUT = {
     "health": "The same, as MLflow asks it",
     "mlflow-version": "Version, as MLflow asks it",
     "ping": "The same as ready, as SageMaker asks it",
-    "model": "Inputs and outputs of a model; parameters.raw: columns that are taken as the training table had them, and what they give",
+    "model": (
+        "Inputs and outputs of a model; parameters.raw: columns that are taken as the training"
+        " table had them, and what they give"
+    ),
     "model-ready": "Whether a model can be asked",
     "infer": "Predict (Open Inference Protocol V2)",
     "invocations": "Predict (MLflow and SageMaker)",
@@ -86,15 +95,27 @@ def document() -> bytes:
         path = "/" + "/".join(route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route)
     about = {"title": "casemate gateway", "version": __version__}
-    components = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}, "schemas": _schemas()}
-    return msgspec.json.encode({"openapi": "3.1.0", "info": about, "security": [{"bearer": []}], "components": components, "paths": paths})
+    components = {
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        "schemas": _schemas(),
+    }
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": about,
+            "security": [{"bearer": []}],
+            "components": components,
+            "paths": paths,
+        }
+    )
 
 
 def _schemas() -> dict[str, Any]:
     """JSON Schema of every type that goes over the wire, by name."""
     types = [*BODIES.values(), *ANSWERS.values(), LoginBody, Split, Refusal]
     _, schemas = msgspec.json.schema_components(types, ref_template=_PLACE)
-    schemas[InvocationBody.__name__]["oneOf"] = [{"required": [form]} for form in FORMS]  # a struct cannot say that
+    # a struct cannot say that
+    schemas[InvocationBody.__name__]["oneOf"] = [{"required": [form]} for form in FORMS]
     return schemas
 
 
@@ -103,19 +124,29 @@ def _of(kind: Any) -> dict[str, Any]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    kind = {"metrics": "application/openmetrics-text", "mlflow-version": "text/plain"}.get(route.name, "application/json")
+    kind = {"metrics": "application/openmetrics-text", "mlflow-version": "text/plain"}.get(
+        route.name, "application/json"
+    )
     answer = {"description": "Done", "content": {kind: {"schema": _of(ANSWERS.get(route.name))}}}
-    refusals = {status: {"description": why, "content": {"application/json": {"schema": _of(Refusal)}}} for status, why in _REFUSALS.items()}
+    refusals = {
+        status: {"description": why, "content": {"application/json": {"schema": _of(Refusal)}}}
+        for status, why in _REFUSALS.items()
+    }
     names = [part[1:-1] for part in route.path if part.startswith("{")]
     operation: dict[str, Any] = {
         "operationId": "-".join([route.name, *names]),
         "summary": ABOUT.get(route.name, "The caller's own login"),
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names],
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": TEXT} for name in names
+        ],
         "responses": {"200": answer, **refusals},
     }
     if route.name in PROBES:
         operation["security"] = []
-        operation["responses"]["503"] = {"description": "Not ready", "content": {kind: {"schema": {}}}}
+        operation["responses"]["503"] = {
+            "description": "Not ready",
+            "content": {kind: {"schema": {}}},
+        }
     if route.method == "POST":
         content = {"application/json": {"schema": _of(BODIES.get(route.name, LoginBody))}}
         if route.name == "invocations":

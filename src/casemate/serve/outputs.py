@@ -1,11 +1,15 @@
-"""What a caller is told of an answer: all of it, the best classes, or the class alone; rounded if so configured.
+"""What a caller is told of an answer: all of it, the best classes, or the class alone; rounded if
+so configured.
 
-The less a caller sees, the more questions it takes to copy the model or to tell who was in the training data
-(Tramèr et al., Stealing Machine Learning Models via Prediction APIs, USENIX Security 2016).
+The less a caller sees, the more questions it takes to copy the model or to tell who was in the
+training data (Tramèr et al., Stealing Machine Learning Models via Prediction APIs, USENIX Security
+2016).
 
-Noisy counts (`serve.aggregates`) say how many rows of a request get which class, and nothing of any of them.
+Noisy counts (`serve.aggregates`) say how many rows of a request get which class, and nothing of any
+of them.
 
-A regressor's answer is `prediction`, rounded if so configured; where only the label may be seen, the range that it lies in.
+A regressor's answer is `prediction`, rounded if so configured; where only the label may be seen,
+the range that it lies in.
 """
 
 from typing import Any
@@ -20,7 +24,9 @@ NAMES = ("label", "probabilities", "top", "top_probabilities", "prediction", "co
 LABEL_ONLY, AGGREGATE = OutputsTable(show="label"), OutputsTable(show="aggregate")
 
 
-def shown(endpoint: Endpoint, codes: list[int], probabilities: Array, table: OutputsTable) -> dict[str, Any]:
+def shown(
+    endpoint: Endpoint, codes: list[int], probabilities: Array, table: OutputsTable
+) -> dict[str, Any]:
     """The outputs by name.
 
     Args:
@@ -41,4 +47,8 @@ def shown(endpoint: Endpoint, codes: list[int], probabilities: Array, table: Out
         return {"label": labels, "probabilities": probabilities}
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, : table.top]
     names = [classes[code] for code in best.ravel().tolist()]
-    return {"label": labels, "top": names, "top_probabilities": np.take_along_axis(probabilities, best, axis=1)}
+    return {
+        "label": labels,
+        "top": names,
+        "top_probabilities": np.take_along_axis(probabilities, best, axis=1),
+    }

@@ -19,10 +19,12 @@ def listen(host: str, port: int) -> socket.socket:
 def bound(host: str, port: int) -> socket.socket:
     """A socket on which nobody listens yet (`begin`); BackendError when the port is taken."""
     with _told(host, port):
-        with socket.create_server((host, port), family=_family(host)) as alone:  # refused when anybody listens there
+        # refused when anybody listens there
+        with socket.create_server((host, port), family=_family(host)) as alone:
             port = alone.getsockname()[1]
         made = socket.socket(_family(host))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a former gateway's connections left does not keep a new one out
+        # what a former gateway's connections left does not keep a new one out
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if made.family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind((host, port))
@@ -30,18 +32,24 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def begin(listener: socket.socket) -> None:
-    """Listen on a bound socket, whoever else of this gateway does already; BackendError when the port was taken meanwhile."""
+    """Listen on a bound socket, whoever else of this gateway does already; BackendError when the
+    port was taken meanwhile.
+    """
     with _told(*listener.getsockname()[:2]):
         listener.listen(BACKLOG)
 
 
 def reserve(host: str, port: int, setting: str) -> socket.socket:
-    """A socket that keeps the port for this user's shared sockets without taking connections; BackendError when the port is taken."""
+    """A socket that keeps the port for this user's shared sockets without taking connections;
+    BackendError when the port is taken.
+    """
     with _told(host, port, setting):
-        with socket.create_server((host, port), family=_family(host)) as alone:  # refused when anybody listens there
+        # refused when anybody listens there
+        with socket.create_server((host, port), family=_family(host)) as alone:
             port = alone.getsockname()[1]
         kept = socket.socket(_family(host))
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a former server's connections left does not keep a new one out
+        # what a former server's connections left does not keep a new one out
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         kept.bind((host, port))
         return kept
@@ -56,4 +64,7 @@ def _told(host: str, port: int, setting: str = "port") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BackendError(f"cannot listen on {host}:{port}: {error.strerror}", hint=f"stop the other server or set [serve] {setting}") from error
+        raise BackendError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            hint=f"stop the other server or set [serve] {setting}",
+        ) from error

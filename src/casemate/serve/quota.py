@@ -1,11 +1,14 @@
-"""What callers may use: requests a minute, requests at once, rows over days; and whether their rows look like probing.
+"""What callers may use: requests a minute, requests at once, rows over days; and whether their rows
+look like probing.
 
-Workers and gateways on one catalogue write down what they served twice a second and read what the others did, so a limit holds
-for all of them together but for that half second, and no restart forgives anything. The rate is a sliding window: the share
-of the last minute that still counts, and this minute.
+Workers and gateways on one catalogue write down what they served twice a second and read what the
+others did, so a limit holds for all of them together but for that half second, and no restart
+forgives anything. The rate is a sliding window: the share of the last minute that still counts, and
+this minute.
 
-Probing is how models are copied or turned inside out: rows unlike the training data, and rows that differ from the one before in
-a single feature (Juuti et al., PRADA: Protecting Against DNN Model Stealing Attacks, EuroS&P 2019).
+Probing is how models are copied or turned inside out: rows unlike the training data, and rows that
+differ from the one before in a single feature (Juuti et al., PRADA: Protecting Against DNN Model
+Stealing Attacks, EuroS&P 2019).
 """
 
 import asyncio
@@ -59,7 +62,9 @@ class _Counted:
 class Quota:
     """Counts what callers use."""
 
-    def __init__(self, usage: Usage, clock: Clock, table: LimitsTable, alarm: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, usage: Usage, clock: Clock, table: LimitsTable, alarm: Callable[[str, str], None]
+    ) -> None:
         """Start with what the catalogue knows.
 
         Args:
@@ -81,35 +86,53 @@ class Quota:
         """Principals whose probing is not on record yet, and what it was."""
 
     def rate(self, key: str, limit: int) -> None:
-        """One more request of a token or principal; TooMany when that is more than `limit` a minute."""
+        """One more request of a token or principal; TooMany when that is more than `limit` a
+        minute.
+        """
         now = self.clock.now().timestamp()
         counted = self._of((key, "", MINUTE), now)
-        # A sliding window: of the minute before counts what has not yet slid out of it, so that no burst fits across the full minute.
+        # A sliding window: of the minute before counts what has not yet slid out of it, so that no
+        # burst fits across the full minute.
         used = counted.before * (1 - now % MINUTE / MINUTE) + counted.known + counted.own
         if used >= limit:
-            raise TooMany("more requests than this caller may make in a minute", limit="rate", wait=1)
+            raise TooMany(
+                "more requests than this caller may make in a minute", limit="rate", wait=1
+            )
         self._add((key, "", MINUTE), counted.window, Used(1))
 
     def enter(self, uid: str) -> None:
-        """A request to a model begins; TooMany when the caller has too many at once. `leave` must follow.
+        """A request to a model begins; TooMany when the caller has too many at once. `leave` must
+        follow.
 
         Raises:
             BackendError: the caller seems to probe models, and that cannot be recorded.
         """
         if uid in self._outside:
-            raise BackendError("what this caller does cannot be recorded", hint="see that the catalogue takes writes")
+            raise BackendError(
+                "what this caller does cannot be recorded",
+                hint="see that the catalogue takes writes",
+            )
         if self._busy[uid] >= self.table.concurrent:
-            raise TooMany("too many requests of this caller at the same time", limit="concurrent", wait=1)
+            raise TooMany(
+                "too many requests of this caller at the same time", limit="concurrent", wait=1
+            )
         self._busy[uid] += 1
 
     def reserve(self, uid: str, model: str, rows: int) -> None:
-        """Rows are about to be asked about; TooMany when the caller has not so many left. `leave` gives them back, `served` counts them."""
+        """Rows are about to be asked about; TooMany when the caller has not so many left. `leave`
+        gives them back, `served` counts them.
+        """
         if self.table.rows is not None:
             counted = self._of((uid, model, DAY), self.clock.now().timestamp())
-            # What is asked at this moment counts too, or requests side by side would pass the limit together.
-            if counted.before + counted.known + counted.own + self._reserved[uid, model] + rows > self.table.rows:
+            # What is asked at this moment counts too, or requests side by side would pass the limit
+            # together.
+            if (
+                counted.before + counted.known + counted.own + self._reserved[uid, model] + rows
+                > self.table.rows
+            ):
                 raise TooMany(
-                    f"this caller's {self.table.rows} rows in {self.table.days} days are used up; the model's owner can raise [serve.limits] rows",
+                    f"this caller's {self.table.rows} rows in {self.table.days} days are used up;"
+                    " the model's owner can raise [serve.limits] rows",
                     limit="rows",
                     wait=3600,
                 )
@@ -125,7 +148,9 @@ class Quota:
         if not self._reserved[uid, model]:
             del self._reserved[uid, model]
 
-    def served(self, uid: str, model: str, rows: Rows, count: int, noticed: int, now: float) -> None:
+    def served(
+        self, uid: str, model: str, rows: Rows, count: int, noticed: int, now: float
+    ) -> None:
         """Rows were answered at `now` (seconds since 1970), of which guards noticed some."""
         odd = noticed
         if not isinstance(rows, dict):
@@ -140,7 +165,9 @@ class Quota:
         self._add((uid, model, DAY), int(now) // DAY, Used(1, count, min(odd, count)))
 
     def _add(self, key: Key, window: int, used: Used) -> None:
-        """Count; what is not known of the window yet is read when a limit is asked about, not here, where an answer is ready."""
+        """Count; what is not known of the window yet is read when a limit is asked about, not here,
+        where an answer is ready.
+        """
         counted = self._counted.get(key)
         if counted is not None and counted.window == window:
             counted.own += _limited(key, used)
@@ -156,7 +183,9 @@ class Quota:
             return found
         if len(self._counted) > 10_000:
             self._counted.clear()
-        found = self._counted[key] = self._counting(key, window, self.usage.of(*key, window - self._windows(key)))
+        found = self._counted[key] = self._counting(
+            key, window, self.usage.of(*key, window - self._windows(key))
+        )
         found.own = _limited(key, Used(*self._unwritten.get((*key, window), ())))
         return found
 
@@ -165,7 +194,11 @@ class Quota:
         return self.table.days - 1 if key[2] == DAY else 1
 
     def _counting(self, key: Key, window: int, used: dict[int, Used]) -> _Counted:
-        amounts = {number: _limited(key, one) for number, one in used.items() if number >= window - self._windows(key)}
+        amounts = {
+            number: _limited(key, one)
+            for number, one in used.items()
+            if number >= window - self._windows(key)
+        }
         return _Counted(window, amounts.pop(window, 0), sum(amounts.values()))
 
     async def watch(self, health: Health) -> None:
@@ -201,11 +234,20 @@ class Quota:
                 here.own = _limited(key, Used(*self._unwritten.get((*key, here.window), ())))
 
     def _write(self, taken: dict[Window, list[int]]) -> dict[Key, _Counted]:
-        totals = self.usage.add([(window, Used(*row)) for window, row in taken.items()], max(self.table.days - 1, 1))
+        totals = self.usage.add(
+            [(window, Used(*row)) for window, row in taken.items()], max(self.table.days - 1, 1)
+        )
         for (principal, model, span, window), used in totals.items():
             today = used[window]
-            if span == DAY and today.rows >= LEAST_ROWS and today.odd > self.table.probing * today.rows:
-                self._untold[principal] = f"{today.odd} of {today.rows} rows that were asked of {model} today look like probing"
+            if (
+                span == DAY
+                and today.rows >= LEAST_ROWS
+                and today.odd > self.table.probing * today.rows
+            ):
+                self._untold[principal] = (
+                    f"{today.odd} of {today.rows} rows that were asked of {model} today look like"
+                    " probing"
+                )
         self._tell()
         return {
             (principal, model, span): self._counting((principal, model, span), window, used)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Route:
-    """A door: what it is called in the metrics, its path with `{names}`, its method and the action that policy decides on."""
+    """A door: what it is called in the metrics, its path with `{names}`, its method and the action
+    that policy decides on.
+    """
 
     name: str
     path: tuple[str, ...]
@@ -24,11 +26,15 @@ ROUTES = (
     Route("health", ("health",), "GET", "gateway:read"),
     Route("mlflow-version", ("version",), "GET", "gateway:read"),
     Route("ping", ("ping",), "GET", "gateway:read"),
-    Route("invocations", ("invocations",), "POST", "model:infer"),  # of the one model that is served
+    # of the one model that is served
+    Route("invocations", ("invocations",), "POST", "model:infer"),
     *(Route("model", path, "GET", "model:read") for path in (_MODEL, _VERSION)),
     *(Route("model-ready", (*path, "ready"), "GET", "model:read") for path in (_MODEL, _VERSION)),
     *(Route("infer", (*path, "infer"), "POST", "model:infer") for path in (_MODEL, _VERSION)),
-    *(Route("invocations", (*path, "invocations"), "POST", "model:infer") for path in (_MODEL, _VERSION)),
+    *(
+        Route("invocations", (*path, "invocations"), "POST", "model:infer")
+        for path in (_MODEL, _VERSION)
+    ),
     Route("feedback", (*_MODEL, "feedback"), "POST", "model:feedback"),
     Route("login-session", ("access", "session"), "GET", "access:self"),
     Route("login-renew", ("access", "session", "renew"), "POST", "access:self"),
@@ -71,7 +77,14 @@ def find(path: str) -> Found | None:
     """The route of a path."""
     parts = tuple(part for part in path.split("/") if part)
     for route in ROUTES:
-        if len(route.path) == len(parts) and all(want == have or want.startswith("{") for want, have in zip(route.path, parts, strict=True)):
-            named = {want: have[:200] for want, have in zip(route.path, parts, strict=True) if want.startswith("{")}
+        if len(route.path) == len(parts) and all(
+            want == have or want.startswith("{")
+            for want, have in zip(route.path, parts, strict=True)
+        ):
+            named = {
+                want: have[:200]
+                for want, have in zip(route.path, parts, strict=True)
+                if want.startswith("{")
+            }
             return Found(route, named.get("{name}", ""), named.get("{version}"))
     return None

@@ -1,7 +1,8 @@
-"""A caller's table a part at a time, as it stands: whatever `[data] source` may be a file of, or Arrow from memory.
+"""A caller's table a part at a time, as it stands: whatever `[data] source` may be a file of, or
+Arrow from memory.
 
-What the file is says its content. A row that cannot be read is named and the others are read; a file that cannot be read on ends in
-`DataError`.
+What the file is says its content. A row that cannot be read is named and the others are read; a
+file that cannot be read on ends in `DataError`.
 """
 
 import csv
@@ -68,12 +69,14 @@ def open_source(path: Path, options: DataTable, size: int) -> Source:
     """The table in a file.
 
     Args:
-        path: anything that `[data] source` may be a file of; text and Parquet are read a part at a time.
+        path: anything that `[data] source` may be a file of; text and Parquet are read a part at a
+            time.
         options: how text is written; what they do not say is found by content.
         size: rows of a part.
 
     Raises:
-        ConfigError: there is no such file. DataError: it is no such table, or two columns have the same name; so do its parts.
+        ConfigError: there is no such file. DataError: it is no such table, or two columns have the
+            same name; so do its parts.
     """
     require_file(path)
     held = content.unpacked(path, options.max_bytes)
@@ -92,13 +95,19 @@ def require_file(path: Path) -> None:
         with path.open("rb"):
             return
     except OSError as error:
-        raise ConfigError(f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error), hint="check the path") from error
+        raise ConfigError(
+            f"no such file: {path}" if isinstance(error, FileNotFoundError) else str(error),
+            hint="check the path",
+        ) from error
 
 
 def of_table(table: Any, size: int) -> Source:
     """The table of whatever gives Arrow (pyarrow, pandas, polars)."""
     found = table if isinstance(table, pa.Table) else pa.table(table)
-    return Source(_types(found.schema, Path("the table")), _batches(iter(found.to_batches(max_chunksize=size))))
+    return Source(
+        _types(found.schema, Path("the table")),
+        _batches(iter(found.to_batches(max_chunksize=size))),
+    )
 
 
 def _types(schema: pa.Schema, path: Path) -> dict[str, pa.DataType]:
@@ -120,7 +129,10 @@ def _read(file: pq.ParquetFile, path: Path, size: int) -> Iterator[pa.RecordBatc
 def _batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Part]:
     start = 0
     for batch in batches:
-        columns = {name: values.to_pylist() for name, values in zip(batch.schema.names, batch.columns, strict=True)}
+        columns = {
+            name: values.to_pylist()
+            for name, values in zip(batch.schema.names, batch.columns, strict=True)
+        }
         yield Part(range(start, start + batch.num_rows), None, columns, [])
         start += batch.num_rows
 
@@ -139,10 +151,14 @@ def _csv(held: Content, options: DataTable, size: int) -> Source:
     except (csv.Error, UnicodeDecodeError, OSError, EOFError) as error:
         file.close()
         raise _broken(held.path, skipped + 1, error) from error
-    return Source(dict.fromkeys(names, pa.string()), _lines(held.path, file, reader, names, size, skipped))
+    return Source(
+        dict.fromkeys(names, pa.string()), _lines(held.path, file, reader, names, size, skipped)
+    )
 
 
-def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int, skipped: int) -> Iterator[Part]:
+def _lines(
+    path: Path, file: IO[str], reader: Any, names: list[str], size: int, skipped: int
+) -> Iterator[Part]:
     number, before = 0, skipped + reader.line_num
     cells: list[list[str]] = []
     places: list[tuple[int, int]] = []
@@ -157,7 +173,15 @@ def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int, 
                     cells.append(row)
                     places.append((number, begins))
                 else:
-                    rejected.append(Rejected(number, begins, "", "", f"has {len(row)} cells, the table has {len(names)} columns"))
+                    rejected.append(
+                        Rejected(
+                            number,
+                            begins,
+                            "",
+                            "",
+                            f"has {len(row)} cells, the table has {len(names)} columns",
+                        )
+                    )
                 number += 1
                 if len(cells) + len(rejected) == size:
                     yield _part(names, cells, places, rejected)
@@ -168,13 +192,21 @@ def _lines(path: Path, file: IO[str], reader: Any, names: list[str], size: int, 
         yield _part(names, cells, places, rejected)
 
 
-def _part(names: list[str], cells: list[list[str]], places: list[tuple[int, int]], rejected: list[Rejected]) -> Part:
+def _part(
+    names: list[str],
+    cells: list[list[str]],
+    places: list[tuple[int, int]],
+    rejected: list[Rejected],
+) -> Part:
     columns = {name: [row[place] for row in cells] for place, name in enumerate(names)}
     return Part([number for number, _ in places], [line for _, line in places], columns, rejected)
 
 
 def _broken(path: Path, line: int, error: Exception) -> DataError:
     if isinstance(error, UnicodeDecodeError):
-        return DataError(f"{path}: after line {line} it is not UTF-8 text", hint="convert it, for example with iconv -t UTF-8")
+        return DataError(
+            f"{path}: after line {line} it is not UTF-8 text",
+            hint="convert it, for example with iconv -t UTF-8",
+        )
     hint = "check the quotes there; [data] delimiter says how cells are separated"
     return DataError(f"{path}: it cannot be read from line {line} on: {error}", hint=hint)

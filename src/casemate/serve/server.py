@@ -1,4 +1,6 @@
-"""Starting the gateway: verify and load the models, issue a certificate, listen with TLS 1.3 only, end without losing a request."""
+"""Starting the gateway: verify and load the models, issue a certificate, listen with TLS 1.3 only,
+end without losing a request.
+"""
 
 import asyncio
 import contextlib
@@ -51,7 +53,9 @@ RETRY_SECONDS = 1.0
 PROBE_SECONDS, PROBE_BYTES = 0.5, 64 * 1024
 DRAIN_SECONDS = 10
 SWITCH_SECONDS = 0.001
-"""How long another thread may keep Python to itself while a request waits; five milliseconds, the default, is seen in the 99th percentile."""
+"""How long another thread may keep Python to itself while a request waits; five milliseconds, the
+default, is seen in the 99th percentile.
+"""
 FORGET_SECONDS, FORGET_RETRY_SECONDS = 3600.0, 10.0
 VOUCH_SECONDS = 5.0
 """Between two looks whether checkpoints are due; one process of the machine does it."""
@@ -70,7 +74,10 @@ def serve(project: Wiring, announce: Announce) -> None:
     """
     table = project.config.serve
     if table.client_certificates == "require" and table.tls == "proxy":
-        raise ConfigError('[serve] client_certificates = "require" needs tls = "own"', hint="behind a proxy nobody shows us a certificate")
+        raise ConfigError(
+            '[serve] client_certificates = "require" needs tls = "own"',
+            hint="behind a proxy nobody shows us a certificate",
+        )
     supervise(project, announce, work, _standby)
 
 
@@ -88,7 +95,13 @@ def work(project: Wiring, place: Place, announce: Announce) -> None:
 def _standby(project: Wiring, place: Place, _announce: Announce) -> None:
     table = project.config.serve
     required = table.client_certificates == "require"
-    context = None if table.tls == "proxy" else tls_context(project.keystore.authority, table.names, project.keystore.folder, clients=required)
+    context = (
+        None
+        if table.tls == "proxy"
+        else tls_context(
+            project.keystore.authority, table.names, project.keystore.folder, clients=required
+        )
+    )
     stand_by(table, place, context, RENEW_SECONDS)
 
 
@@ -123,15 +136,36 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
     table, proxy = project.config.serve, GatewayProxy()
     metrics = Metrics(project.state / FOLDER if table.workers > 1 and place is not None else None)
     health, heartbeat = Health(metrics), place.heartbeat if place is not None else Heartbeat.alone()
-    model_set = ModelSet(project, metrics, proxy, lambda *told: incident(project, *told), health, None if place is None else place.board, heartbeat)
+    model_set = ModelSet(
+        project,
+        metrics,
+        proxy,
+        lambda *told: incident(project, *told),
+        health,
+        None if place is None else place.board,
+        heartbeat,
+    )
     model_set.load()
     quota = Quota(project.usage, project.clock, table.limits, project.point.anomalies.probing)
     told = observers(table, project.root, metrics)
-    audit = GroupCommit(project.log, new_writer(), lazy=table.audit == "batched", release=proxy.release)
+    audit = GroupCommit(
+        project.log, new_writer(), lazy=table.audit == "batched", release=proxy.release
+    )
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
         admission = Admission(project.point, audit, quota, health)
-        proxy.gateway = Gateway(table, admission, quota, metrics, model_set, audit, project.decisions, aggregates, health, told)
+        proxy.gateway = Gateway(
+            table,
+            admission,
+            quota,
+            metrics,
+            model_set,
+            audit,
+            project.decisions,
+            aggregates,
+            health,
+            told,
+        )
     except BaseException:
         audit.close()
         raise
@@ -141,19 +175,40 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
 def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> None:
     table, context, revocations = project.config.serve, None, None
     if table.tls == "own":
-        context = tls_context(project.keystore.authority, table.names, project.keystore.folder, clients=table.client_certificates == "require")
+        context = tls_context(
+            project.keystore.authority,
+            table.names,
+            project.keystore.folder,
+            clients=table.client_certificates == "require",
+        )
     if context is not None and table.client_certificates == "require":
         revocations = Revocations(project.certificates.revoked, parts.audit)
     connections = Connections(table, parts.metrics)
     config = settings(
         (SageMakerApp if table.platform == "sagemaker" else App)(parts.gateway),
-        type("Guarded", (Bounded,), {"revocations": revocations, "connections_of": connections, "keep_alive": table.keep_alive}),
+        type(
+            "Guarded",
+            (Bounded,),
+            {
+                "revocations": revocations,
+                "connections_of": connections,
+                "keep_alive": table.keep_alive,
+            },
+        ),
         lifespan="off",
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        **({"ssl_context_factory": lambda _config, _default: context} if context is not None else {}),
+        **(
+            {"ssl_context_factory": lambda _config, _default: context}
+            if context is not None
+            else {}
+        ),
     )
-    url = f"{'http' if context is None else 'https'}://{table.host}:{place.listener.getsockname()[1]}"
-    beside = None if place.grpc_port is None else _grpc(project, parts, revocations, place.grpc_port)
+    url = (
+        f"{'http' if context is None else 'https'}://{table.host}:{place.listener.getsockname()[1]}"
+    )
+    beside = (
+        None if place.grpc_port is None else _grpc(project, parts, revocations, place.grpc_port)
+    )
     server = _Server(
         config,
         lambda more: announce(url + more, parts.model_set.references),
@@ -171,16 +226,28 @@ def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> Non
         _look(project, parts, connections),
         _probe_disk(project.state / FOLDER / f"{os.getpid()}.probe", parts.health),
         _share(parts, project.keystore.provider),
-        *([_vouch(project)] if project.config.audit.witnesses or project.config.audit.copies else []),
+        *(
+            [_vouch(project)]
+            if project.config.audit.witnesses or project.config.audit.copies
+            else []
+        ),
         _forget(project, parts.health),
         *([_renew(context, project, beside, parts.health)] if context is not None else []),
-        *([revocations.watch(server.server_state.connections, parts.health)] if revocations is not None else []),
+        *(
+            [revocations.watch(server.server_state.connections, parts.health)]
+            if revocations is not None
+            else []
+        ),
     ]
-    # uvicorn stops on these signals and then raises them again: what must still be written needs a quiet handler.
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    # uvicorn stops on these signals and then raises them again: what must still be written needs a
+    # quiet handler.
+    before = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
-    gc.freeze()  # what is loaded stays: no collection looks through it again (50 ms in the middle of a request)
+    # what is loaded stays: no collection looks through it again (50 ms in the middle of a request)
+    gc.freeze()
     try:
         server.run()
     finally:
@@ -190,29 +257,49 @@ def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> Non
 
 
 def _grpc(project: Wiring, parts: Parts, revocations: Revocations | None, port: int) -> Any:
-    """The same protocol over gRPC (`serve.grpc.GrpcServer`); ConfigError when the extra is not installed."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else it writes a line for every stranger's handshake
+    """The same protocol over gRPC (`serve.grpc.GrpcServer`); ConfigError when the extra is not
+    installed.
+    """
+    # else it writes a line for every stranger's handshake
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         from casemate.serve.grpc import Certificates, GrpcServer
     except ImportError as error:
-        raise ConfigError("[serve] grpc_port needs gRPC", hint="pip install 'casemate[grpc]'") from error
+        raise ConfigError(
+            "[serve] grpc_port needs gRPC", hint="pip install 'casemate[grpc]'"
+        ) from error
     table = project.config.serve
     required = table.client_certificates == "require"
-    certificates = Certificates(project.keystore.authority, table.names, clients=required) if table.tls == "own" else None
+    certificates = (
+        Certificates(project.keystore.authority, table.names, clients=required)
+        if table.tls == "own"
+        else None
+    )
     return GrpcServer(parts.gateway, table, port, certificates, revocations)
 
 
 class GatewayProxy:
-    """Stands for the gateway where something is wired before it: the queues of models, and the log's thread."""
+    """Stands for the gateway where something is wired before it: the queues of models, and the
+    log's thread.
+    """
 
     gateway: Gateway
     loop: asyncio.AbstractEventLoop | None = None
 
-    def answered(self, endpoint: Endpoint, job: Job, codes: list[int], probabilities: Array, noticed: dict[str, int]) -> None:
+    def answered(
+        self,
+        endpoint: Endpoint,
+        job: Job,
+        codes: list[int],
+        probabilities: Array,
+        noticed: dict[str, int],
+    ) -> None:
         """See `Gateway.answered`."""
         self.gateway.answered(endpoint, job, codes, probabilities, noticed)
 
-    def failed(self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]) -> None:
+    def failed(
+        self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]
+    ) -> None:
         """See `Gateway.failed`."""
         self.gateway.failed(endpoint, job, fault, noticed)
 
@@ -223,7 +310,12 @@ class GatewayProxy:
                 self.loop.call_soon_threadsafe(self.gateway.release, waiting, fault)
 
 
-def _accepting(place: Place, connections: Connections, protocol: Callable[[], Any], context: ssl.SSLContext | None) -> Acceptor:
+def _accepting(
+    place: Place,
+    connections: Connections,
+    protocol: Callable[[], Any],
+    context: ssl.SSLContext | None,
+) -> Acceptor:
     begin(place.listener)
     return Acceptor(place.listener, connections, protocol, context)
 
@@ -236,12 +328,17 @@ async def _beat(heartbeat: Heartbeat) -> None:
 
 
 async def _look(project: Wiring, parts: Parts, connections: Connections) -> None:
-    """See what does not work, also while nobody asks; while records cannot be written, try once a second to write that they can be again."""
+    """See what does not work, also while nobody asks; while records cannot be written, try once a
+    second to write that they can be again.
+    """
     tried, attempt, since = 0.0, None, 0.0
     where = f'Project::"{project.config.project.id}"'
 
     def told(fault: Exception) -> Any:
-        detail = {"fault": fault.code if isinstance(fault, Error) else type(fault).__name__, "seconds": round(time.monotonic() - since, 1)}
+        detail = {
+            "fault": fault.code if isinstance(fault, Error) else type(fault).__name__,
+            "seconds": round(time.monotonic() - since, 1),
+        }
         return parts.audit.append("casemate", "gateway:recovered", where, "done", detail)
 
     last: Exception | None = None
@@ -251,7 +348,9 @@ async def _look(project: Wiring, parts: Parts, connections: Connections) -> None
         connections.gauge()
         failing, now = parts.audit.failing, time.monotonic()
         if failing is None:
-            if last is not None and (attempt is None or (attempt.done() and attempt.exception() is not None)):
+            if last is not None and (
+                attempt is None or (attempt.done() and attempt.exception() is not None)
+            ):
                 told(last)  # another record went through before ours
             last, attempt, since = None, None, 0.0
             continue
@@ -291,7 +390,9 @@ async def _share(parts: Parts, keys: Any) -> None:
 
 
 async def _vouch(project: Wiring) -> None:
-    """Copy and cosign the log's checkpoints while predictions are recorded: what nobody outside has seen could be rewritten."""
+    """Copy and cosign the log's checkpoints while predictions are recorded: what nobody outside has
+    seen could be rewritten.
+    """
     every, told = project.config.audit.every_minutes * 60, ""
     while True:
         await asyncio.sleep(min(every, VOUCH_SECONDS))
@@ -300,7 +401,8 @@ async def _vouch(project: Wiring) -> None:
             told = ""
         except HistoryError as error:
             if error.message != told:
-                with contextlib.suppress(Error):  # the machine's memory of the log has it in any case
+                # the machine's memory of the log has it in any case
+                with contextlib.suppress(Error):
                     await asyncio.to_thread(incident, project, "log", "audit:fork", error.message)
                 told = error.message
         except Exception:  # noqa: BLE001, S112 - a witness may be away for a moment; `audit verify` says when it was too long
@@ -329,9 +431,13 @@ async def _forget(project: Wiring, health: Health) -> None:
 
 
 def forget(project: Wiring) -> int:
-    """Delete what `[serve] keep_days` and `inputs_days` no longer allow; returns how many groups of predictions changed."""
+    """Delete what `[serve] keep_days` and `inputs_days` no longer allow; returns how many groups of
+    predictions changed.
+    """
     now, table = project.clock.now(), project.config.serve
-    old, older = (now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days))
+    old, older = (
+        now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days)
+    )
     return project.decisions.forget(older.isoformat(), old.isoformat())
 
 
@@ -341,7 +447,12 @@ async def _renew(context: ssl.SSLContext, project: Wiring, beside: Any, health: 
     while True:
         await asyncio.sleep(wait)
         try:
-            _load(context, project.keystore.authority, project.config.serve.names, project.keystore.folder)
+            _load(
+                context,
+                project.keystore.authority,
+                project.config.serve.names,
+                project.keystore.folder,
+            )
             if beside is not None:
                 beside.certificates.renew()
             health.well("certificate")
@@ -352,12 +463,19 @@ async def _renew(context: ssl.SSLContext, project: Wiring, beside: Any, health: 
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server that says when it answers, watches over what changes, and stops taking requests before it ends."""
+    """uvicorn's server that says when it answers, watches over what changes, and stops taking
+    requests before it ends.
+    """
 
     watches: Callable[[], list[Coroutine[Any, Any, None]]]
 
     def __init__(
-        self, config: uvicorn.Config, started: Callable[[str], None], parts: Parts, beside: Any, accepting: Callable[[Callable[[], Any]], Acceptor]
+        self,
+        config: uvicorn.Config,
+        started: Callable[[str], None],
+        parts: Parts,
+        beside: Any,
+        accepting: Callable[[Callable[[], Any]], Acceptor],
     ) -> None:
         """Wire it.
 
@@ -378,7 +496,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._parts.proxy.loop = asyncio.get_running_loop()
         protocol: Any = self.config.http_protocol_class
-        make = functools.partial(protocol, config=self.config, server_state=self.server_state, app_state={})
+        make = functools.partial(
+            protocol, config=self.config, server_state=self.server_state, app_state={}
+        )
         self.servers = [self._accepting(make)]  # type: ignore[list-item] # all that uvicorn asks of a server is to close
         self.started = True
         more = "" if self._beside is None else f" and {await self._beside.start()}"
@@ -392,11 +512,14 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for task in self._tasks:
             task.cancel()
-        with contextlib.suppress(Exception):  # what cannot be written now is forgiven with the process
+        # what cannot be written now is forgiven with the process
+        with contextlib.suppress(Exception):
             await self._parts.quota.flush(asyncio.get_running_loop())
 
 
-def tls_context(authority: Authority, names: list[str], folder: Path, *, clients: bool = False) -> ssl.SSLContext:
+def tls_context(
+    authority: Authority, names: list[str], folder: Path, *, clients: bool = False
+) -> ssl.SSLContext:
     """The gateway's TLS settings with a fresh certificate for `names`.
 
     Args:
@@ -417,7 +540,9 @@ def tls_context(authority: Authority, names: list[str], folder: Path, *, clients
 
 
 def _load(context: ssl.SSLContext, authority: Authority, names: list[str], folder: Path) -> None:
-    """Issue a certificate and load it; the files that Python's ssl needs exist for a moment, 0600."""
+    """Issue a certificate and load it; the files that Python's ssl needs exist for a
+    moment, 0600.
+    """
     chain, key = authority.issue_server(names)
     with _moment(folder, chain) as chain_file, _moment(folder, key) as key_file:
         context.load_cert_chain(chain_file, key_file)

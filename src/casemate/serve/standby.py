@@ -1,7 +1,9 @@
-"""What answers while no worker does: that the gateway lives, that it is not ready, and to all else "come again in a moment".
+"""What answers while no worker does: that the gateway lives, that it is not ready, and to all else
+"come again in a moment".
 
-A process of its own beside the workers, which takes connections from their socket only while no event loop of theirs has turned for
-a second. It knows no model, asks no catalogue and opens no key: it can hardly stand still itself.
+A process of its own beside the workers, which takes connections from their socket only while no
+event loop of theirs has turned for a second. It knows no model, asks no catalogue and opens no key:
+it can hardly stand still itself.
 """
 
 import asyncio
@@ -26,15 +28,20 @@ from casemate.serve.workers import Place
 
 LOOK_SECONDS = 0.1
 SILENT_SECONDS, STARVED_SECONDS = 1.0, 3.0
-"""How long no event loop may turn before this process answers: that of a worker which computes, was stopped or has ended, and that of
-one which may only be short of processor time."""
+"""How long no event loop may turn before this process answers: that of a worker which computes, was
+stopped or has ended, and that of one which may only be short of processor time.
+"""
 BUSY = b'{"error":"the gateway cannot answer now","code":"CM-OVERLOAD"}'
 
 
 async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-    """An ASGI application that lives and is not ready; every connection ends with its answer, so that the next one meets a worker."""
+    """An ASGI application that lives and is not ready; every connection ends with its answer, so
+    that the next one meets a worker.
+    """
     probe = PROBES.get(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
-    status, body = (200, b'{"live":true}') if probe == "live" else (503, b'{"ready":false}' if probe else BUSY)
+    status, body = (
+        (200, b'{"live":true}') if probe == "live" else (503, b'{"ready":false}' if probe else BUSY)
+    )
     headers = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
@@ -47,7 +54,9 @@ async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-def stand_by(table: ServeTable, place: Place, context: ssl.SSLContext | None, seconds: float) -> None:
+def stand_by(
+    table: ServeTable, place: Place, context: ssl.SSLContext | None, seconds: float
+) -> None:
     """Watch the workers' heartbeats, and answer while there is none.
 
     Args:
@@ -62,7 +71,9 @@ def stand_by(table: ServeTable, place: Place, context: ssl.SSLContext | None, se
 
 async def _stand_by(table: ServeTable, place: Place, context: ssl.SSLContext | None) -> None:
     connections, state = Connections(table, Metrics()), ServerState()
-    config = settings(answer, type("Guarded", (Bounded,), {"connections_of": connections}), lifespan="off")
+    config = settings(
+        answer, type("Guarded", (Bounded,), {"connections_of": connections}), lifespan="off"
+    )
     config.load()
     protocol: Any = config.http_protocol_class
     sweeping = asyncio.create_task(sweep(state.connections))
@@ -72,7 +83,12 @@ async def _stand_by(table: ServeTable, place: Place, context: ssl.SSLContext | N
         silent = _silent(place)
         if silent and acceptor is None:
             begin(place.listener)
-            acceptor = Acceptor(place.listener, connections, lambda: protocol(config=config, server_state=state, app_state={}), context)
+            acceptor = Acceptor(
+                place.listener,
+                connections,
+                lambda: protocol(config=config, server_state=state, app_state={}),
+                context,
+            )
         elif not silent and acceptor is not None:
             acceptor.close()
             acceptor = None
@@ -83,6 +99,8 @@ def _silent(place: Place) -> bool:
     now = time.monotonic_ns()
     for page in place.board.pages:
         silent = (now - page.last) / SECOND if 0 < page.last < ENDING else STARVED_SECONDS
-        if silent < SILENT_SECONDS or (silent < STARVED_SECONDS and page.runs and not page.computing):
+        if silent < SILENT_SECONDS or (
+            silent < STARVED_SECONDS and page.runs and not page.computing
+        ):
             return False
     return True

@@ -1,7 +1,9 @@
-"""What operators see of every request besides the metrics: one line of JSON in a log, and a span at an OpenTelemetry collector.
+"""What operators see of every request besides the metrics: one line of JSON in a log, and a span at
+an OpenTelemetry collector.
 
-Neither holds rows or answers. Both are told after the reply is made, and neither can fail a request: lines that cannot be
-written are counted as `casemate_untold` and forgotten, spans are what the SDK makes of them.
+Neither holds rows or answers. Both are told after the reply is made, and neither can fail a
+request: lines that cannot be written are counted as `casemate_untold` and forgotten, spans are what
+the SDK makes of them.
 """
 
 import asyncio
@@ -56,7 +58,9 @@ Tell = Callable[[Seen], None]
 
 
 class RequestLog:
-    """Lines of JSON, appended twice a second; the file is opened anew each time, so that it may be moved away."""
+    """Lines of JSON, appended twice a second; the file is opened anew each time, so that it may be
+    moved away.
+    """
 
     def __init__(self, target: str, root: Path, metrics: Metrics) -> None:
         """Try the target.
@@ -77,7 +81,8 @@ class RequestLog:
             self._append(b"")
         except OSError as error:
             raise ConfigError(
-                f"[serve] request_log = {target!r} cannot be written: {error.strerror}", hint="name a file in a folder that exists"
+                f"[serve] request_log = {target!r} cannot be written: {error.strerror}",
+                hint="name a file in a folder that exists",
             ) from error
 
     def __call__(self, seen: Seen) -> None:
@@ -86,7 +91,9 @@ class RequestLog:
             self._metrics.count("casemate_untold", "log")
             return
         told = seen._asdict()
-        told["time"] = datetime.datetime.fromtimestamp(seen.time, datetime.UTC).isoformat(timespec="milliseconds")
+        told["time"] = datetime.datetime.fromtimestamp(seen.time, datetime.UTC).isoformat(
+            timespec="milliseconds"
+        )
         self._lines.append(self._encoder.encode(told))
 
     def write(self) -> None:
@@ -119,17 +126,21 @@ class RequestLog:
 
 
 class Traces:
-    """A server span a request, sent by a thread of the OpenTelemetry SDK; the caller's `traceparent` is its parent.
+    """A server span a request, sent by a thread of the OpenTelemetry SDK; the caller's
+    `traceparent` is its parent.
 
-    Attributes are those of the semantic conventions for HTTP (https://opentelemetry.io/docs/specs/semconv/http/http-spans/).
+    Attributes are those of the semantic conventions for HTTP
+    (https://opentelemetry.io/docs/specs/semconv/http/http-spans/).
     """
 
     def __init__(self, url: str, share: float) -> None:
         """Start the thread.
 
         Args:
-            url: of a collector that takes OTLP over HTTP; its headers come from `OTEL_EXPORTER_OTLP_HEADERS`.
-            share: of the requests without a `traceparent`; a caller's own decision holds for theirs.
+            url: of a collector that takes OTLP over HTTP; its headers come from
+                `OTEL_EXPORTER_OTLP_HEADERS`.
+            share: of the requests without a `traceparent`; a caller's own decision holds for
+                theirs.
 
         Raises:
             ConfigError: the extra is not installed.
@@ -143,14 +154,19 @@ class Traces:
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
-            raise ConfigError("[serve] traces needs OpenTelemetry", hint="pip install 'casemate[traces]'") from error
+            raise ConfigError(
+                "[serve] traces needs OpenTelemetry", hint="pip install 'casemate[traces]'"
+            ) from error
         self._provider: Any = TracerProvider(
             resource=Resource.create({"service.name": "casemate", "service.version": __version__}),
             sampler=ParentBased(TraceIdRatioBased(share)),
             shutdown_on_exit=False,
         )
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=SEND_SECONDS)))
-        logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # what failed for good is said, not every try
+        self._provider.add_span_processor(
+            BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=SEND_SECONDS))
+        )
+        # what failed for good is said, not every try
+        logging.getLogger("opentelemetry").setLevel(logging.ERROR)
         self._tracer = self._provider.get_tracer("casemate", __version__)
         self._parent = TraceContextTextMapPropagator().extract
         self._kind, self._error = trace.SpanKind.SERVER, trace.Status(trace.StatusCode.ERROR)
@@ -159,7 +175,10 @@ class Traces:
         """Queue a span."""
         began = int(seen.time * 1e9)
         span = self._tracer.start_span(
-            f"{seen.method} {seen.route}", context=self._parent({"traceparent": seen.trace}), kind=self._kind, start_time=began
+            f"{seen.method} {seen.route}",
+            context=self._parent({"traceparent": seen.trace}),
+            kind=self._kind,
+            start_time=began,
         )
         if span.is_recording():
             span.set_attributes(
@@ -182,7 +201,8 @@ class Traces:
 
     def close(self) -> None:
         """Send what is left."""
-        sending = threading.Thread(target=self._provider.shutdown, daemon=True)  # the SDK would wait 30 s for a collector that is not there
+        # the SDK would wait 30 s for a collector that is not there
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
         sending.start()
         sending.join(SEND_SECONDS)
 

@@ -36,7 +36,9 @@ class Answer(NamedTuple):
     """What a model says about rows, as far as this caller is told."""
 
     outputs: dict[str, Any]
-    """By name: `label` (list of class names [n]) and, unless hidden, `probabilities` (float32 [n, k]) or the best of them; of a
-    regressor `prediction` (float64 [n], or [n, m]); or all class names [k] and `count` (noisy rows of each, int64 [k])."""
+    """By name: `label` (list of class names [n]) and, unless hidden, `probabilities` (float32 [n,
+    k]) or the best of them; of a regressor `prediction` (float64 [n], or [n, m]); or all class
+    names [k] and `count` (noisy rows of each, int64 [k]).
+    """
     noticed: dict[str, int]
     """Rows that each guard noticed."""

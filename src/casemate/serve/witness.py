@@ -1,4 +1,6 @@
-"""The witness's HTTP face: `POST /add-checkpoint` (https://c2sp.org/tlog-witness) and `GET /witness.vkey`."""
+"""The witness's HTTP face: `POST /add-checkpoint` (https://c2sp.org/tlog-witness) and `GET
+/witness.vkey`.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -49,7 +51,9 @@ class WitnessApp:
         try:
             return await asyncio.to_thread(self.witness.add_checkpoint, body)
         except (Error, OSError):
-            return Answer(503, "the witness cannot read or write its memory; its operator must act\n")
+            return Answer(
+                503, "the witness cannot read or write its memory; its operator must act\n"
+            )
 
 
 async def _read(receive: Receive) -> bytes | None:
@@ -63,14 +67,21 @@ async def _read(receive: Receive) -> bytes | None:
             return bytes(body)
 
 
-def serve(witness: Witness, host: str, port: int, certificate: tuple[Path, Path] | None, announce: Callable[[str], None]) -> None:
+def serve(
+    witness: Witness,
+    host: str,
+    port: int,
+    certificate: tuple[Path, Path] | None,
+    announce: Callable[[str], None],
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         witness: whose keys and memory.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
-        certificate: PEM files of the chain and its key for TLS; without them plain HTTP, for a proxy in front.
+        certificate: PEM files of the chain and its key for TLS; without them plain HTTP, for a
+            proxy in front.
         announce: called with the URL once the port answers.
 
     Raises:

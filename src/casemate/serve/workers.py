@@ -1,11 +1,14 @@
-"""The processes of a gateway: workers that accept from one listening socket, and the supervisor that watches over them.
+"""The processes of a gateway: workers that accept from one listening socket, and the supervisor
+that watches over them.
 
-The supervisor holds no connection, not even to the catalogue, and waits for nothing: it reads heartbeats (`heartbeat.py`). A worker
-that ends, is stopped or stands still is replaced; who stood still because of a model names it, and a model that does so again and
-again is withdrawn. Connections that come meanwhile wait in the socket's queue, which belongs to no worker.
+The supervisor holds no connection, not even to the catalogue, and waits for nothing: it reads
+heartbeats (`heartbeat.py`). A worker that ends, is stopped or stands still is replaced; who stood
+still because of a model names it, and a model that does so again and again is withdrawn.
+Connections that come meanwhile wait in the socket's queue, which belongs to no worker.
 
-Workers share nothing else but the catalogue: limits, revocations and releases are the same for all of them within half a second.
-Each appends to the log by itself; what a worker had acknowledged is in the log, however it ended.
+Workers share nothing else but the catalogue: limits, revocations and releases are the same for all
+of them within half a second. Each appends to the log by itself; what a worker had acknowledged is
+in the log, however it ended.
 """
 
 import contextlib
@@ -37,11 +40,17 @@ FOLDER = "gateway"
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 STRIKES, STRIKE_SECONDS = 2, 3600.0
-"""A model version that stands still so often within this time is withdrawn: once can be a machine that was too busy."""
+"""A model version that stands still so often within this time is withdrawn: once can be a machine
+that was too busy.
+"""
 STALL_SECONDS = 30.0
-"""How long an event loop may stand still for another reason than a model: SQLite waits so long for its lock, and no new worker cures a slow disk."""
+"""How long an event loop may stand still for another reason than a model: SQLite waits so long for
+its lock, and no new worker cures a slow disk.
+"""
 RESTARTS, RESTART_SECONDS = 10, 60.0
-"""So many ends within this time end the gateway: something is wrong that a new worker does not cure."""
+"""So many ends within this time end the gateway: something is wrong that a new worker does not
+cure.
+"""
 AGAIN_SECONDS = 1.0
 """After which a worker is started again that found the catalogue or the key provider away."""
 DEAF_SECONDS = 5.0
@@ -105,9 +114,18 @@ def supervise(project: Wiring, announce: Announce, work: Work, standby: Work) ->
     acting = gateways.begin(project, table.workers)
     with contextlib.ExitStack() as kept:
         listener = kept.enter_context(bound(table.host, table.port))
-        grpc_port = None if table.grpc_port is None else kept.enter_context(reserve(table.host, table.grpc_port, "grpc_port")).getsockname()[1]
+        grpc_port = (
+            None
+            if table.grpc_port is None
+            else kept.enter_context(
+                reserve(table.host, table.grpc_port, "grpc_port")
+            ).getsockname()[1]
+        )
         team = _Team(project, listener, grpc_port, work, standby)
-        before = {number: signal.signal(number, team.stop_wanted) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {
+            number: signal.signal(number, team.stop_wanted)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             started = team.start(table.workers)
             if started is not None:
@@ -138,7 +156,14 @@ class _Worker:
 class _Team:
     """The supervisor's side."""
 
-    def __init__(self, project: Wiring, listener: socket.socket, grpc_port: int | None, work: Work, standby: Work) -> None:
+    def __init__(
+        self,
+        project: Wiring,
+        listener: socket.socket,
+        grpc_port: int | None,
+        work: Work,
+        standby: Work,
+    ) -> None:
         self._project, self._listener, self._grpc_port = project, listener, grpc_port
         self._work, self._stand_by = work, standby
         self._standby = 0
@@ -158,7 +183,9 @@ class _Team:
         self._looked = time.monotonic_ns()
 
     def start(self, count: int) -> _Started | None:
-        """Start all; returns what the first of them announces, None when the end was asked for meanwhile."""
+        """Start all; returns what the first of them announces, None when the end was asked for
+        meanwhile.
+        """
         told = None
         for _ in range(count):
             worker = self._spawn("")
@@ -180,7 +207,12 @@ class _Team:
         readable, writable = os.pipe()
         heartbeat = self._free.pop()
         heartbeat.clear()
-        pid = self._fork(self._work, writable, Place(heartbeat, self._board, self._listener, self._grpc_port, after), b"casemate-worker")
+        pid = self._fork(
+            self._work,
+            writable,
+            Place(heartbeat, self._board, self._listener, self._grpc_port, after),
+            b"casemate-worker",
+        )
         os.close(writable)
         self._workers[pid] = worker = _Worker(pid, heartbeat, readable)
         return worker
@@ -191,7 +223,12 @@ class _Team:
             return
         self._spared = time.monotonic()
         pipe = os.open(os.devnull, os.O_WRONLY)
-        self._standby = self._fork(self._stand_by, pipe, Place(Heartbeat.alone(), self._board, self._listener, None, "standby"), b"casemate-spare")
+        self._standby = self._fork(
+            self._stand_by,
+            pipe,
+            Place(Heartbeat.alone(), self._board, self._listener, None, "standby"),
+            b"casemate-spare",
+        )
         os.close(pipe)
 
     def _fork(self, work: Work, pipe: int, place: Place, name: bytes) -> int:
@@ -221,7 +258,11 @@ class _Team:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             self._project.keystore.disconnect()
-            work(self._project, place, lambda url, references: tell(_Said(started=_Started(url, references))))
+            work(
+                self._project,
+                place,
+                lambda url, references: tell(_Said(started=_Started(url, references))),
+            )
             status = 0
         except Error as error:
             status = error.exit_code
@@ -294,21 +335,42 @@ class _Team:
         if broken is not None:
             self._strike(broken[1])
             self._replace(worker, "stuck", broken[1], at_once=silent > 1.0)
-        elif silent > STALL_SECONDS or (silent > self._project.config.serve.stuck and not worker.heartbeat.runs):
+        elif silent > STALL_SECONDS or (
+            silent > self._project.config.serve.stuck and not worker.heartbeat.runs
+        ):
             self._replace(worker, "still", "", at_once=True)
 
     def _strike(self, model: str) -> None:
         """Remember that a model stood still."""
         now = time.monotonic()
-        self._strikes[model] = [*(one for one in self._strikes.get(model, []) if one > now - STRIKE_SECONDS), now]
+        self._strikes[model] = [
+            *(one for one in self._strikes.get(model, []) if one > now - STRIKE_SECONDS),
+            now,
+        ]
 
     def _replace(self, worker: _Worker, reason: str, model: str, *, at_once: bool) -> None:
-        """Put another worker in the place of one that is not good any more; it may end what it has begun if it still can."""
+        """Put another worker in the place of one that is not good any more; it may end what it has
+        begun if it still can.
+        """
         self._replaced[reason] += 1
         stuck = {name: len(strikes) for name, strikes in self._strikes.items() if name}
-        self._board.say(Notice(dict(self._replaced), stuck, [name for name, count in stuck.items() if count >= STRIKES]))
-        what = f"{model or 'a model'} stood still" if reason == "stuck" else "it stood still" if reason == "still" else model
-        print(f"casemate serve: worker {worker.pid} is replaced: {what}", file=sys.stderr, flush=True)
+        self._board.say(
+            Notice(
+                dict(self._replaced),
+                stuck,
+                [name for name, count in stuck.items() if count >= STRIKES],
+            )
+        )
+        what = (
+            f"{model or 'a model'} stood still"
+            if reason == "stuck"
+            else "it stood still"
+            if reason == "still"
+            else model
+        )
+        print(
+            f"casemate serve: worker {worker.pid} is replaced: {what}", file=sys.stderr, flush=True
+        )
         worker.leaving = time.monotonic() + (0.0 if at_once else STOP_SECONDS)
         if at_once and worker.pid in self._workers:
             os.kill(worker.pid, signal.SIGKILL)
@@ -325,13 +387,22 @@ class _Team:
             self._gone(worker)
             if worker.leaving or self._wanted:
                 continue
-            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+            how = (
+                f"signal {os.WTERMSIG(status)}"
+                if os.WIFSIGNALED(status)
+                else f"exit code {os.WEXITSTATUS(status)}"
+            )
             if os.WIFEXITED(status) and os.WEXITSTATUS(status) == BackendError.exit_code:
                 self._due.append((time.monotonic() + AGAIN_SECONDS, how, 0))
                 continue
-            self._ends = [*(end for end in self._ends if end > time.monotonic() - RESTART_SECONDS), time.monotonic()]
+            self._ends = [
+                *(end for end in self._ends if end > time.monotonic() - RESTART_SECONDS),
+                time.monotonic(),
+            ]
             if len(self._ends) > RESTARTS:
-                raise BackendError(f"workers end again and again ({how})", hint="look at their messages above")
+                raise BackendError(
+                    f"workers end again and again ({how})", hint="look at their messages above"
+                )
             self._replace(worker, "ended", how, at_once=True)
 
     def _gone(self, worker: _Worker) -> None:
@@ -359,7 +430,9 @@ class _Team:
             self._wait(LOOK_SECONDS)
 
     def _deaf(self, worker: _Worker) -> bool:
-        """Whether a worker cannot hear that it should end: its event loop has not turned for a while, and did not end either."""
+        """Whether a worker cannot hear that it should end: its event loop has not turned for a
+        while, and did not end either.
+        """
         last = worker.heartbeat.last
         return 0 < last < ENDING and time.monotonic_ns() - last > DEAF_SECONDS * SECOND
 
@@ -367,7 +440,10 @@ class _Team:
 def _error(said: _Ended | None) -> Error:
     """A worker's fault, as if it had happened here."""
     if said is None:
-        return BackendError("a worker ended while it started", hint="its message stands above; `casemate doctor` looks for the rest")
+        return BackendError(
+            "a worker ended while it started",
+            hint="its message stands above; `casemate doctor` looks for the rest",
+        )
     kinds = [Error]
     for kind in kinds:
         kinds += kind.__subclasses__()

@@ -1,4 +1,6 @@
-"""Answers as a file, a part at a time: CSV that no spreadsheet takes for formulas, or Parquet with its types."""
+"""Answers as a file, a part at a time: CSV that no spreadsheet takes for formulas, or Parquet with
+its types.
+"""
 
 import contextlib
 import csv
@@ -15,7 +17,9 @@ from casemate.core.files import writing
 from casemate.serve.cells import NUMBER
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What spreadsheets begin a formula with, or skip before one: https://owasp.org/www-community/attacks/CSV_Injection."""
+"""What spreadsheets begin a formula with, or skip before one:
+https://owasp.org/www-community/attacks/CSV_Injection.
+"""
 DECIMALS = 6
 """Of probabilities in CSV; Parquet has all of them."""
 
@@ -45,7 +49,11 @@ class CsvSink:
     def write(self, columns: dict[str, list[Any]]) -> None:
         """See `Sink`."""
         texts = [
-            [f"{value:.{DECIMALS}f}" for value in values] if probability else [cell(value) for value in values]
+            (
+                [f"{value:.{DECIMALS}f}" for value in values]
+                if probability
+                else [cell(value) for value in values]
+            )
             for probability, values in zip(self._probabilities, columns.values(), strict=True)
         ]
         self._writer.writerows(zip(*texts, strict=True))
@@ -65,7 +73,10 @@ class ParquetSink:
         try:
             self._writer = pq.ParquetWriter(self._file, self._schema)
         except pa.ArrowException as error:
-            raise DataError(f"Parquet cannot hold a column: {str(error)[:200]}", hint="leave it out with --keep, or write CSV") from error
+            raise DataError(
+                f"Parquet cannot hold a column: {str(error)[:200]}",
+                hint="leave it out with --keep, or write CSV",
+            ) from error
 
     def write(self, columns: dict[str, list[Any]]) -> None:
         """See `Sink`."""
@@ -80,7 +91,9 @@ class ParquetSink:
 
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[Sink]:
-    """The file `path`, Parquet if it is called so, else CSV; it is there when the block has ended well, and then it is whole."""
+    """The file `path`, Parquet if it is called so, else CSV; it is there when the block has ended
+    well, and then it is whole.
+    """
     with writing(path, 0o644) as file:
         if path.suffix.lower() in (".parquet", ".pq"):
             sink = ParquetSink(file)
@@ -93,11 +106,15 @@ def written(path: Path) -> Iterator[Sink]:
 
 
 def cell(value: Any) -> str:
-    """A value as a cell of CSV. What a spreadsheet would calculate gets an apostrophe before it, numbers stay what they are."""
+    """A value as a cell of CSV. What a spreadsheet would calculate gets an apostrophe before it,
+    numbers stay what they are.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str):
         return repr(value) if isinstance(value, float | int) else str(value)
-    return f"'{value}" if value.startswith(FORMULA) and not NUMBER.fullmatch(value.strip()) else value
+    return (
+        f"'{value}" if value.startswith(FORMULA) and not NUMBER.fullmatch(value.strip()) else value
+    )

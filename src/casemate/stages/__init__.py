@@ -1,1 +1,3 @@
-"""What happens to the data, in order: data, train, assess, release. Siblings never import each other."""
+"""What happens to the data, in order: data, train, assess, release. Siblings never import each
+other.
+"""

@@ -17,9 +17,15 @@ def _whoami(arguments: Any, project: Any) -> int:
         "second_factor_age": age,
     }
     text = [f"{me.uid}, roles: {', '.join(me.roles) or 'none'}"]
-    text.append(f"logged in by {identity.method} until {session.until:%H:%M} UTC, renewed by use" if session else "as the user of this machine")
+    text.append(
+        f"logged in by {identity.method} until {session.until:%H:%M} UTC, renewed by use"
+        if session
+        else "as the user of this machine"
+    )
     if me.mfa or age is not None:
-        text.append("second factor: " + ("not used in this session" if age is None else f"used {age} s ago"))
+        text.append(
+            "second factor: " + ("not used in this session" if age is None else f"used {age} s ago")
+        )
     emit(arguments, value, "\n".join(text))
     return 0
 
@@ -43,9 +49,13 @@ def _login(arguments: Any, project: Any) -> int:
     if arguments.device:
         raise ConfigError("--device goes with --provider", hint="[access.providers] names them")
     if arguments.name and not arguments.password and arguments.name != current_name():
-        raise ConfigError("the password is missing", hint="--password prompt, env:NAME or file:PATH")
+        raise ConfigError(
+            "the password is missing", hint="--password prompt, env:NAME or file:PATH"
+        )
     name = arguments.name or current_name()
-    password = ask(arguments.password, project, f"Password of {name}") if arguments.password else None
+    password = (
+        ask(arguments.password, project, f"Password of {name}") if arguments.password else None
+    )
     code = ask(arguments.code, project, "Code") if arguments.code else None
     session = project.logins.login(name, password, code)
     return _logged_in(arguments, session)
@@ -54,8 +64,14 @@ def _login(arguments: Any, project: Any) -> int:
 def _logged_in(arguments: Any, session: Any) -> int:
     from casemate.cli.output import emit
 
-    value = {"principal": session.principal.uid, "until": session.until.isoformat(), "second_factor": session.mfa is not None}
-    emit(arguments, value, f"{session.principal.uid} is logged in; `casemate access logout` ends it")
+    value = {
+        "principal": session.principal.uid,
+        "until": session.until.isoformat(),
+        "second_factor": session.mfa is not None,
+    }
+    emit(
+        arguments, value, f"{session.principal.uid} is logged in; `casemate access logout` ends it"
+    )
     return 0
 
 
@@ -68,17 +84,31 @@ def _through(arguments: Any, project: Any) -> int:
     from casemate.core.errors import ConfigError
 
     if arguments.name or arguments.password or arguments.code:
-        raise ConfigError("with --provider the provider asks for name, password and code", hint="leave them out")
+        raise ConfigError(
+            "with --provider the provider asks for name, password and code", hint="leave them out"
+        )
     provider = project.point.options.provider(arguments.provider)
     if arguments.device:
         device = provider.begin_device()
-        print(f"On any device, open {device.verification_uri} and type {device.user_code}", file=sys.stderr, flush=True)
-        return _logged_in(arguments, project.logins.through(provider, lambda: provider.poll(device, time.sleep)))
+        print(
+            f"On any device, open {device.verification_uri} and type {device.user_code}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return _logged_in(
+            arguments, project.logins.through(provider, lambda: provider.poll(device, time.sleep))
+        )
     with Loopback() as loopback:
         begun = provider.begin(loopback.address)
-        print(f"Log in with a browser on this machine:\n\n{begun.url}\n", file=sys.stderr, flush=True)
-        answer = loopback.wait(lambda said: hmac.compare_digest(said.get("state", "").encode(), begun.state.encode()))
-    return _logged_in(arguments, project.logins.through(provider, lambda: provider.finish(begun, answer)))
+        print(
+            f"Log in with a browser on this machine:\n\n{begun.url}\n", file=sys.stderr, flush=True
+        )
+        answer = loopback.wait(
+            lambda said: hmac.compare_digest(said.get("state", "").encode(), begun.state.encode())
+        )
+    return _logged_in(
+        arguments, project.logins.through(provider, lambda: provider.finish(begun, answer))
+    )
 
 
 def _logout(arguments: Any, project: Any) -> int:
@@ -93,7 +123,11 @@ def _step_up(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     session = project.logins.step_up(ask(arguments.code, project, "Code"))
-    emit(arguments, {"principal": session.principal.uid}, f"{session.principal.uid}: the second factor counts for 15 minutes")
+    emit(
+        arguments,
+        {"principal": session.principal.uid},
+        f"{session.principal.uid}: the second factor counts for 15 minutes",
+    )
     return 0
 
 
@@ -101,8 +135,15 @@ def _factor_add(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     secret, address = project.access.add_factor()
-    text = f"Shown this once. Add it to an authenticator app, by its address or by its secret:\n\n{address}\n\n{secret}\n"
-    emit(arguments, {"secret": secret, "uri": address}, text + "\nNext: casemate access factor confirm --code prompt")
+    text = (
+        "Shown this once. Add it to an authenticator app, by its address or by its"
+        f" secret:\n\n{address}\n\n{secret}\n"
+    )
+    emit(
+        arguments,
+        {"secret": secret, "uri": address},
+        text + "\nNext: casemate access factor confirm --code prompt",
+    )
     return 0
 
 
@@ -110,7 +151,10 @@ def _factor_confirm(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     codes = project.access.confirm_factor(ask(arguments.code, project, "First code"))
-    text = "The factor counts. Recovery codes, each good once, shown this once and kept nowhere:\n\n" + "\n".join(codes)
+    text = (
+        "The factor counts. Recovery codes, each good once, shown this once and kept nowhere:\n\n"
+        + "\n".join(codes)
+    )
     emit(arguments, {"recovery_codes": codes}, text)
     return 0
 
@@ -119,7 +163,10 @@ def _factor_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     kinds = project.access.factors()
-    text = "\n".join(f"{kind}: {count}" for kind, count in kinds.items()) or "no second factor: casemate access factor add totp"
+    text = (
+        "\n".join(f"{kind}: {count}" for kind, count in kinds.items())
+        or "no second factor: casemate access factor add totp"
+    )
     emit(arguments, kinds, text)
     return 0
 
@@ -128,7 +175,11 @@ def _factor_remove(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     count = project.access.remove_factors(arguments.name)
-    emit(arguments, {"removed": count}, f"{count} factors of {arguments.name} are forgotten, recovery codes included")
+    emit(
+        arguments,
+        {"removed": count},
+        f"{count} factors of {arguments.name} are forgotten, recovery codes included",
+    )
     return 0
 
 
@@ -136,8 +187,27 @@ def _session_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
     found = project.access.sessions()
-    rows = [[s["id"], s["name"], s["method"], s["started"][:16], s["until"][:16], (s["mfa"] or "")[:16], s["network"]] for s in found]
-    emit(arguments, found, table(["session", "who", "by", "since", "until", "second factor", "from"], rows) if found else "nobody is logged in")
+    rows = [
+        [
+            s["id"],
+            s["name"],
+            s["method"],
+            s["started"][:16],
+            s["until"][:16],
+            (s["mfa"] or "")[:16],
+            s["network"],
+        ]
+        for s in found
+    ]
+    emit(
+        arguments,
+        found,
+        (
+            table(["session", "who", "by", "since", "until", "second factor", "from"], rows)
+            if found
+            else "nobody is logged in"
+        ),
+    )
     return 0
 
 
@@ -145,7 +215,11 @@ def _session_end(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     project.access.end_session(arguments.id)
-    emit(arguments, {"ended": arguments.id}, f"session {arguments.id} is over, on every server within a second")
+    emit(
+        arguments,
+        {"ended": arguments.id},
+        f"session {arguments.id} is over, on every server within a second",
+    )
     return 0
 
 

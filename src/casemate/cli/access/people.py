@@ -25,11 +25,23 @@ def _user_add(arguments: Any, project: Any) -> int:
     from casemate.cli.access.login import ask
     from casemate.cli.output import emit
 
-    password = ask(arguments.password, project, f"Password for {arguments.name}") if arguments.password else None
+    password = (
+        ask(arguments.password, project, f"Password for {arguments.name}")
+        if arguments.password
+        else None
+    )
     made = project.access.add_user(arguments.name, arguments.role, password, arguments.account)
-    how = f"casemate access login {made.name} --password prompt" if password else "they act as the user of that name on this machine"
+    how = (
+        f"casemate access login {made.name} --password prompt"
+        if password
+        else "they act as the user of that name on this machine"
+    )
     how = "casemate access login --provider NAME" if arguments.account else how
-    emit(arguments, {"principal": made.uid, "roles": list(made.roles)}, f"{made.uid}, roles: {', '.join(made.roles) or 'none'}; {how}")
+    emit(
+        arguments,
+        {"principal": made.uid, "roles": list(made.roles)},
+        f"{made.uid}, roles: {', '.join(made.roles) or 'none'}; {how}",
+    )
     return 0
 
 
@@ -38,8 +50,16 @@ def _user_password(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     current = ask(arguments.current, project, "Present password") if arguments.current else None
-    project.access.set_password(arguments.name, ask(arguments.password, project, f"New password of {arguments.name}"), current)
-    emit(arguments, {"user": arguments.name}, f"the password of {arguments.name} is set; sessions of {arguments.name} are over")
+    project.access.set_password(
+        arguments.name,
+        ask(arguments.password, project, f"New password of {arguments.name}"),
+        current,
+    )
+    emit(
+        arguments,
+        {"user": arguments.name},
+        f"the password of {arguments.name} is set; sessions of {arguments.name} are over",
+    )
     return 0
 
 
@@ -47,7 +67,11 @@ def _user_disable(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     project.access.disable_user(arguments.name)
-    emit(arguments, {"disabled": arguments.name}, f"{arguments.name} acts no more, on every server within a second")
+    emit(
+        arguments,
+        {"disabled": arguments.name},
+        f"{arguments.name} acts no more, on every server within a second",
+    )
     return 0
 
 
@@ -55,7 +79,10 @@ def _role_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
     value = project.access.roles()
-    rows = [[one.role, "" if one.shipped else "own", ", ".join(one.includes), ", ".join(one.held_by)] for one in value]
+    rows = [
+        [one.role, "" if one.shipped else "own", ", ".join(one.includes), ", ".join(one.held_by)]
+        for one in value
+    ]
     emit(arguments, value, table(["role", "", "includes", "held by"], rows))
     return 0
 
@@ -65,7 +92,9 @@ def _role_define(arguments: Any, project: Any) -> int:
 
     project.access.define_role(arguments.role, arguments.include)
     emit(
-        arguments, {"role": arguments.role, "includes": arguments.include}, f"{arguments.role} includes: {', '.join(arguments.include) or 'nothing'}"
+        arguments,
+        {"role": arguments.role, "includes": arguments.include},
+        f"{arguments.role} includes: {', '.join(arguments.include) or 'nothing'}",
     )
     return 0
 
@@ -74,7 +103,11 @@ def _role_grant(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     project.access.grant(arguments.name, arguments.role)
-    emit(arguments, {"user": arguments.name, "role": arguments.role}, f"{arguments.name} is {arguments.role}")
+    emit(
+        arguments,
+        {"user": arguments.name, "role": arguments.role},
+        f"{arguments.name} is {arguments.role}",
+    )
     return 0
 
 
@@ -83,7 +116,9 @@ def _role_withdraw(arguments: Any, project: Any) -> int:
 
     project.access.withdraw(arguments.name, arguments.role)
     emit(
-        arguments, {"user": arguments.name, "role": arguments.role}, f"{arguments.name} is {arguments.role} no more, on every server within a second"
+        arguments,
+        {"user": arguments.name, "role": arguments.role},
+        f"{arguments.name} is {arguments.role} no more, on every server within a second",
     )
     return 0
 
@@ -93,8 +128,18 @@ def _role_delegate(arguments: Any, project: Any) -> int:
     from casemate.controls.access.point import lifetime
     from casemate.operations.access.people import MAX_DELEGATION
 
-    made = project.access.delegate(arguments.name, arguments.role, arguments.reason, lifetime(arguments.lifetime, MAX_DELEGATION))
-    emit(arguments, made, f"{made.name} is {made.role} until {made.until:%Y-%m-%d %H:%M} UTC; `access role withdraw` ends it earlier")
+    made = project.access.delegate(
+        arguments.name,
+        arguments.role,
+        arguments.reason,
+        lifetime(arguments.lifetime, MAX_DELEGATION),
+    )
+    emit(
+        arguments,
+        made,
+        f"{made.name} is {made.role} until {made.until:%Y-%m-%d %H:%M} UTC; `access role withdraw`"
+        " ends it earlier",
+    )
     return 0
 
 

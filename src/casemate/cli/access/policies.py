@@ -11,7 +11,14 @@ def words(arguments: Any) -> int:
 
     if arguments.action == "actions":
         found = actions()
-        emit(arguments, found, table(["action", "about"], [[name, ", ".join(kinds)] for name, kinds in sorted(found.items())]))
+        emit(
+            arguments,
+            found,
+            table(
+                ["action", "about"],
+                [[name, ", ".join(kinds)] for name, kinds in sorted(found.items())],
+            ),
+        )
     else:
         emit(arguments, {"schema": schema_text()}, schema_text())
     return 0
@@ -22,9 +29,18 @@ def _show(arguments: Any, project: Any) -> int:
     from casemate.controls.access.policy import roles_text
 
     policy, newest = project.access.show_policies()
-    value = {"number": newest.number, "by": newest.by, "time": newest.time, "version": policy.version, "own": newest.texts}
+    value = {
+        "number": newest.number,
+        "by": newest.by,
+        "time": newest.time,
+        "version": policy.version,
+        "own": newest.texts,
+    }
     text = [] if arguments.own else [roles_text()]
-    text += [f"// {name}, applied by {newest.by} at {newest.time[:19]}\n{content}" for name, content in newest.texts.items()]
+    text += [
+        f"// {name}, applied by {newest.by} at {newest.time[:19]}\n{content}"
+        for name, content in newest.texts.items()
+    ]
     emit(arguments, value, "\n".join(text) or "the project has no policies of its own")
     _pending(project)
     return 0
@@ -32,7 +48,11 @@ def _show(arguments: Any, project: Any) -> int:
 
 def _pending(project: Any) -> None:
     if project.point.pending:
-        print("note: the folder differs from what is in force; whoever may change policies: casemate access policy apply", file=sys.stderr)
+        print(
+            "note: the folder differs from what is in force; whoever may change policies: casemate"
+            " access policy apply",
+            file=sys.stderr,
+        )
 
 
 def _history(arguments: Any, project: Any) -> int:
@@ -42,7 +62,10 @@ def _history(arguments: Any, project: Any) -> int:
     emit(
         arguments,
         found,
-        table(["#", "time", "by", "files", "version"], [[s.number, s.time[:19], s.by, ", ".join(s.texts), s.version[:16]] for s in found]),
+        table(
+            ["#", "time", "by", "files", "version"],
+            [[s.number, s.time[:19], s.by, ", ".join(s.texts), s.version[:16]] for s in found],
+        ),
     )
     return 0
 
@@ -51,7 +74,11 @@ def _apply(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     number = project.access.apply_policies()
-    emit(arguments, {"number": number}, f"policy set {number} is in force, on every server within a second")
+    emit(
+        arguments,
+        {"number": number},
+        f"policy set {number} is in force, on every server within a second",
+    )
     return 0
 
 
@@ -64,8 +91,22 @@ def _question(arguments: Any) -> Any:
     try:
         at = None if arguments.at is None else datetime.datetime.fromisoformat(arguments.at)
     except ValueError as error:
-        raise ConfigError(f"{arguments.at!r} is not a time", hint="such as 2026-03-04T12:30:00Z") from error
-    same = ("network", "purpose", "mfa_age", "device", "environment", "risk", "column_class", "stage", "trainer", "steward", "subject")
+        raise ConfigError(
+            f"{arguments.at!r} is not a time", hint="such as 2026-03-04T12:30:00Z"
+        ) from error
+    same = (
+        "network",
+        "purpose",
+        "mfa_age",
+        "device",
+        "environment",
+        "risk",
+        "column_class",
+        "stage",
+        "trainer",
+        "steward",
+        "subject",
+    )
     return Expectation(
         principal=getattr(arguments, "principal", ""),
         action=arguments.asked,
@@ -84,8 +125,15 @@ def _explain(arguments: Any, project: Any) -> int:
     said = project.access.explain(_question(arguments))
     _pending(project)
     answer = "may" if said.decision.allowed else "may not"
-    text = [f"{said.principal} (roles: {', '.join(said.roles) or 'none'}) {answer} {said.action} on {said.resource}"]
-    text.append("because of " + ", ".join(said.decision.reasons) if said.decision.allowed else missing(said))
+    text = [
+        (
+            f"{said.principal} (roles: {', '.join(said.roles) or 'none'}) {answer} {said.action} on"
+            f" {said.resource}"
+        )
+    ]
+    text.append(
+        "because of " + ", ".join(said.decision.reasons) if said.decision.allowed else missing(said)
+    )
     text += ["", *said.policies.values()]
     emit(arguments, said, "\n".join(text))
     return 0
@@ -96,7 +144,9 @@ def _who_can(arguments: Any, project: Any) -> int:
 
     found = project.access.who_can(_question(arguments))
     _pending(project)
-    value = [{"principal": p.uid, "roles": list(p.roles), "because": list(d.reasons)} for p, d in found]
+    value = [
+        {"principal": p.uid, "roles": list(p.roles), "because": list(d.reasons)} for p, d in found
+    ]
     rows = [[v["principal"], ", ".join(v["roles"]), ", ".join(v["because"])] for v in value]
     emit(arguments, value, table(["principal", "roles", "because of"], rows) if rows else "nobody")
     return 0
@@ -108,17 +158,37 @@ def _test(arguments: Any, project: Any) -> int:
     found = project.access.test_policies(arguments.file)
     _pending(project)
     value = [
-        {"principal": said.principal, "action": said.action, "resource": said.resource, "expected": asked.allow}
+        {
+            "principal": said.principal,
+            "action": said.action,
+            "resource": said.resource,
+            "expected": asked.allow,
+        }
         | {"allowed": said.decision.allowed, "because": list(said.decision.reasons), "met": met}
         for asked, said, met in found
     ]
     rows = [
-        ["ok" if v["met"] else "FAIL", v["principal"], v["action"], v["resource"], "allow" if v["allowed"] else "deny", ", ".join(v["because"])]
+        [
+            "ok" if v["met"] else "FAIL",
+            v["principal"],
+            v["action"],
+            v["resource"],
+            "allow" if v["allowed"] else "deny",
+            ", ".join(v["because"]),
+        ]
         for v in value
     ]
     failed = sum(not v["met"] for v in value)
-    end = f"{failed} of {len(value)} expectations are not met" if failed else f"all {len(value)} expectations are met"
-    emit(arguments, value, table(["", "principal", "action", "resource", "answer", "because of"], rows) + "\n" + end)
+    end = (
+        f"{failed} of {len(value)} expectations are not met"
+        if failed
+        else f"all {len(value)} expectations are met"
+    )
+    emit(
+        arguments,
+        value,
+        table(["", "principal", "action", "resource", "answer", "because of"], rows) + "\n" + end,
+    )
     return 1 if failed else 0
 
 

@@ -15,14 +15,24 @@ def _token_create(arguments: Any, project: Any) -> int:
     if arguments.out and arguments.out.exists():
         raise ConfigError(f"{arguments.out} exists already", hint="name a new file")
     if not 0 < arguments.days <= MAX_DAYS:
-        raise ConfigError(f"--days {arguments.days:g}: a token lives more than 0 and at most {MAX_DAYS} days")
+        raise ConfigError(
+            f"--days {arguments.days:g}: a token lives more than 0 and at most {MAX_DAYS} days"
+        )
     roles, models = arguments.role or ["client"], arguments.model or ["*"]
     certificate = None if arguments.certificate is None else _thumbprint(arguments.certificate)
-    limits = TokenLimits(tuple(arguments.only), tuple(arguments.network), arguments.rate, certificate)
-    token, identifier = project.access.create_token(arguments.service, roles, models, datetime.timedelta(days=arguments.days), limits)
+    limits = TokenLimits(
+        tuple(arguments.only), tuple(arguments.network), arguments.rate, certificate
+    )
+    token, identifier = project.access.create_token(
+        arguments.service, roles, models, datetime.timedelta(days=arguments.days), limits
+    )
     if arguments.out:
         write_atomic(arguments.out, token.encode() + b"\n")
-        emit(arguments, {"id": identifier, "file": str(arguments.out)}, f"token {identifier} written to {arguments.out}")
+        emit(
+            arguments,
+            {"id": identifier, "file": str(arguments.out)},
+            f"token {identifier} written to {arguments.out}",
+        )
     else:
         emit(arguments, {"id": identifier, "token": token}, token)
     return 0
@@ -60,7 +70,11 @@ def _token_revoke(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     project.access.revoke_token(arguments.id)
-    emit(arguments, {"revoked": arguments.id}, f"revoked {arguments.id}; running gateways refuse it within a second")
+    emit(
+        arguments,
+        {"revoked": arguments.id},
+        f"revoked {arguments.id}; running gateways refuse it within a second",
+    )
     return 0
 
 
@@ -74,7 +88,11 @@ def _service_add(arguments: Any, project: Any) -> int:
         if arguments.certificate
         else "name it in [access.workloads.NAME] services"
     )
-    emit(arguments, {"service": arguments.name, "roles": roles, "models": models}, f"{arguments.name} is registered; next: {how}")
+    emit(
+        arguments,
+        {"service": arguments.name, "roles": roles, "models": models},
+        f"{arguments.name} is registered; next: {how}",
+    )
     return 0
 
 
@@ -83,7 +101,14 @@ def _service_list(arguments: Any, project: Any) -> int:
 
     found = project.access.services()
     value = [{"service": p.name, "roles": list(p.roles), "models": list(p.models)} for p in found]
-    emit(arguments, value, table(["service", "roles", "models"], [[p.name, ", ".join(p.roles), ", ".join(p.models)] for p in found]))
+    emit(
+        arguments,
+        value,
+        table(
+            ["service", "roles", "models"],
+            [[p.name, ", ".join(p.roles), ", ".join(p.models)] for p in found],
+        ),
+    )
     return 0
 
 
@@ -91,7 +116,11 @@ def _service_remove(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
 
     count = project.access.remove_service(arguments.name)
-    emit(arguments, {"removed": arguments.name, "tokens": count}, f"{arguments.name} is forgotten, with {count} tokens")
+    emit(
+        arguments,
+        {"removed": arguments.name, "tokens": count},
+        f"{arguments.name} is forgotten, with {count} tokens",
+    )
     return 0
 
 

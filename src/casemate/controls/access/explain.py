@@ -10,7 +10,15 @@ from typing import Any
 import msgspec
 
 from casemate.controls.access.identity.principals import Directory
-from casemate.controls.access.policy import NEEDED, NO_PERMIT, Decision, Policy, Resource, actions, roles_text
+from casemate.controls.access.policy import (
+    NEEDED,
+    NO_PERMIT,
+    Decision,
+    Policy,
+    Resource,
+    actions,
+    roles_text,
+)
 from casemate.controls.access.situation import Situation, address
 from casemate.controls.access.types import Principal
 from casemate.core.errors import ConfigError
@@ -20,7 +28,9 @@ _UID = re.compile(r'(User|Service)::"?([A-Za-z0-9._@-]+)"?')
 _ABOUT = re.compile(r'(Project|Model|Dataset|Key)(?:::"?([^"]+)"?)?')
 
 
-class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"network": "from"}):
+class Expectation(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"network": "from"}
+):
     """One row of a table: under these circumstances, this answer."""
 
     principal: str
@@ -70,7 +80,9 @@ class Explanation:
 class Explainer:
     """Answers questions about the policies in force."""
 
-    def __init__(self, policy: Policy, texts: dict[str, str], directory: Directory, situation: Situation) -> None:
+    def __init__(
+        self, policy: Policy, texts: dict[str, str], directory: Directory, situation: Situation
+    ) -> None:
         """Ask about one moment.
 
         Args:
@@ -79,11 +91,22 @@ class Explainer:
             directory: who there is.
             situation: the circumstances, unless a question says otherwise.
         """
-        self.policy, self.texts, self.directory, self.situation = policy, texts, directory, situation
+        self.policy, self.texts, self.directory, self.situation = (
+            policy,
+            texts,
+            directory,
+            situation,
+        )
 
     def explain(self, asked: Expectation) -> Explanation:
-        """What policy says to `asked` (whose `allow` is not looked at); ConfigError when it asks about what does not exist."""
-        principal, resource, context = self._principal(asked), self._resource(asked), self._context(asked)
+        """What policy says to `asked` (whose `allow` is not looked at); ConfigError when it asks
+        about what does not exist.
+        """
+        principal, resource, context = (
+            self._principal(asked),
+            self._resource(asked),
+            self._context(asked),
+        )
         situation = self._situation(asked)
         decision = self.policy.decide(principal, asked.action, resource, situation, **context)
         may = []
@@ -93,13 +116,26 @@ class Explainer:
                 may.append(role)
         texts = self._policy_texts()
         named = {reason: texts[reason] for reason in decision.reasons if reason in texts}
-        return Explanation(principal.uid, principal.roles, asked.action, f"{resource.kind} {resource.name}".strip(), decision, named, tuple(may))
+        return Explanation(
+            principal.uid,
+            principal.roles,
+            asked.action,
+            f"{resource.kind} {resource.name}".strip(),
+            decision,
+            named,
+            tuple(may),
+        )
 
     def who_can(self, asked: Expectation) -> list[tuple[Principal, Decision]]:
         """Everybody who may do it under these circumstances."""
-        resource, context, situation = self._resource(asked), self._context(asked), self._situation(asked)
+        resource, context, situation = (
+            self._resource(asked),
+            self._context(asked),
+            self._situation(asked),
+        )
         found = [
-            (principal, self.policy.decide(principal, asked.action, resource, situation, **context)) for principal in self.directory.principals()
+            (principal, self.policy.decide(principal, asked.action, resource, situation, **context))
+            for principal in self.directory.principals()
         ]
         return [(principal, decision) for principal, decision in found if decision.allowed]
 
@@ -108,34 +144,55 @@ class Explainer:
         found = []
         for asked in expectations:
             said = self.explain(asked)
-            agrees = said.decision.allowed is asked.allow and (asked.because is None or asked.because in said.decision.reasons)
+            agrees = said.decision.allowed is asked.allow and (
+                asked.because is None or asked.because in said.decision.reasons
+            )
             found.append((asked, said, agrees))
         return found
 
     def _principal(self, asked: Expectation) -> Principal:
-        match = _UID.fullmatch(asked.principal if "::" in asked.principal else f"User::{asked.principal}")
+        match = _UID.fullmatch(
+            asked.principal if "::" in asked.principal else f"User::{asked.principal}"
+        )
         if match is None:
-            raise ConfigError(f"{asked.principal!r} is not a principal", hint="User::NAME or Service::NAME")
+            raise ConfigError(
+                f"{asked.principal!r} is not a principal", hint="User::NAME or Service::NAME"
+            )
         found = self.directory.find(match[1], match[2])
         if found is None and asked.roles is None:
-            raise ConfigError(f"there is no {match[1]} {match[2]!r}", hint="`casemate access list`; or name --role for somebody who is not there yet")
+            raise ConfigError(
+                f"there is no {match[1]} {match[2]!r}",
+                hint="`casemate access list`; or name --role for somebody who is not there yet",
+            )
         found = found or Principal(match[1], match[2], (), ("*",) if match[1] == "Service" else ())
         for role in asked.roles or ():
             if role not in self.policy.roles:
-                raise ConfigError(f"unknown role {role!r}", hint="roles: " + ", ".join(sorted(self.policy.roles)))
+                raise ConfigError(
+                    f"unknown role {role!r}", hint="roles: " + ", ".join(sorted(self.policy.roles))
+                )
         roles = found.roles if asked.roles is None else tuple(sorted(asked.roles))
-        return dataclasses.replace(found, roles=roles, mfa=found.mfa if asked.mfa is None else asked.mfa)
+        return dataclasses.replace(
+            found, roles=roles, mfa=found.mfa if asked.mfa is None else asked.mfa
+        )
 
     def _resource(self, asked: Expectation) -> Resource:
         kinds = actions().get(asked.action)
         if kinds is None:
-            raise ConfigError(f"there is no action {asked.action!r}", hint="`casemate access actions`")
+            raise ConfigError(
+                f"there is no action {asked.action!r}", hint="`casemate access actions`"
+            )
         match = _ABOUT.fullmatch(asked.resource)
         if match is None:
-            raise ConfigError(f"{asked.resource!r} is not a resource", hint="Project, Model::NAME, Dataset::NAME or Key::NAME")
+            raise ConfigError(
+                f"{asked.resource!r} is not a resource",
+                hint="Project, Model::NAME, Dataset::NAME or Key::NAME",
+            )
         if match[1] not in kinds:
             if asked.resource != "Project":
-                raise ConfigError(f"{asked.action} is not about a {match[1]}", hint="it is about: " + ", ".join(kinds))
+                raise ConfigError(
+                    f"{asked.action} is not about a {match[1]}",
+                    hint="it is about: " + ", ".join(kinds),
+                )
             return Resource(kinds[0], "all")
         return Resource(match[1], match[2] or ("" if match[1] == "Project" else "all"))
 
@@ -148,12 +205,19 @@ class Explainer:
         needed = NEEDED.get(asked.action, {})
         if needed:
             said = {name: getattr(asked, name) or usual for name, usual in needed.items()}
-            return said | ({name: people[name] for name in ("trainer", "steward") if name in people} if "stage" in needed else {})
+            return said | (
+                {name: people[name] for name in ("trainer", "steward") if name in people}
+                if "stage" in needed
+                else {}
+            )
         return {"subject": people["subject"]} if "subject" in people else {}
 
     def _situation(self, asked: Expectation) -> Situation:
         if asked.at is not None and asked.at.tzinfo is None:
-            raise ConfigError(f"the time {asked.at.isoformat()} has no time zone", hint="such as 2026-03-04T12:30:00Z")
+            raise ConfigError(
+                f"the time {asked.at.isoformat()} has no time zone",
+                hint="such as 2026-03-04T12:30:00Z",
+            )
         zone = self.situation.now.tzinfo
         given: dict[str, Any] = {
             "now": None if asked.at is None else asked.at.astimezone(zone),
@@ -163,7 +227,11 @@ class Explainer:
             "device": asked.device,
             "environment": asked.environment,
         }
-        return dataclasses.replace(self.situation, risk=asked.risk, **{name: value for name, value in given.items() if value is not None})
+        return dataclasses.replace(
+            self.situation,
+            risk=asked.risk,
+            **{name: value for name, value in given.items() if value is not None},
+        )
 
     def _policy_texts(self) -> dict[str, str]:
         found = {}
@@ -182,15 +250,26 @@ def missing(explanation: Explanation) -> str:
 
 
 def read_table(path: Path) -> list[Expectation]:
-    """The `[[expect]]` rows of a TOML file; ConfigError when it is malformed, empty or too large."""
+    """The `[[expect]]` rows of a TOML file; ConfigError when it is malformed, empty or too
+    large.
+    """
     try:
         if path.stat().st_size > MAX_TABLE:
             raise ConfigError(f"{path} is larger than 1 MiB", hint="split it")
         rows = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Table).expect
     except FileNotFoundError as error:
         raise ConfigError(f"no such file: {path}", hint="check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise ConfigError(f"{path} is not a table of expectations: {error}", hint="see docs/how-to/access.md") from error
+    except (
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        msgspec.ValidationError,
+        RecursionError,
+    ) as error:
+        raise ConfigError(
+            f"{path} is not a table of expectations: {error}", hint="see docs/how-to/access.md"
+        ) from error
     if not rows:
-        raise ConfigError(f"{path} expects nothing", hint="add [[expect]] rows: an empty table proves nothing")
+        raise ConfigError(
+            f"{path} expects nothing", hint="add [[expect]] rows: an empty table proves nothing"
+        )
     return rows

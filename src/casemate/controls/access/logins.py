@@ -1,6 +1,8 @@
-"""How a person begins, proves, strengthens and ends a session: as the user of this machine, by password, or through a provider.
+"""How a person begins, proves, strengthens and ends a session: as the user of this machine, by
+password, or through a provider.
 
-Every try is recorded, whatever comes of it. The command line acts with the session that was begun last (`sessionfile`).
+Every try is recorded, whatever comes of it. The command line acts with the session that was begun
+last (`sessionfile`).
 """
 
 from collections.abc import Callable
@@ -26,15 +28,18 @@ class Logins:
         self.point = point
 
     def login(self, name: str, password: str | None, code: str | None) -> Session:
-        """Begin a session of a local account, or of the user of this machine, and let the command line act with it.
+        """Begin a session of a local account, or of the user of this machine, and let the command
+        line act with it.
 
         Args:
             name: who.
             password: None for the user of this machine, whom the kernel has identified.
-            code: of a second factor; needed where `[access] mfa` is "required" and for every account that has one.
+            code: of a second factor; needed where `[access] mfa` is "required" and for every
+                account that has one.
 
         Raises:
-            AccessDenied: wrong name, password or code, with one text; or there is no second factor where one is required.
+            AccessDenied: wrong name, password or code, with one text; or there is no second factor
+                where one is required.
         """
         point, method = self.point, "machine" if password is None else "password"
         try:
@@ -56,7 +61,9 @@ class Logins:
         elif point.options.local:
             found = point.directory.current_user()
             if found.name != name:
-                raise AccessDenied("the password is missing", hint="casemate access login NAME --password prompt")
+                raise AccessDenied(
+                    "the password is missing", hint="casemate access login NAME --password prompt"
+                )
         else:
             found = None
         if found is None:
@@ -66,16 +73,19 @@ class Logins:
     def through(self, provider: "Provider", proven: Callable[[], "Claims"]) -> Session:
         """Begin a session of the person whom a provider identifies.
 
-        Where the provider gives roles, the person has exactly those from now on. Nobody is taken for somebody else because a
-        name or a mail address is the same: accounts are told apart by the claims of `account`.
+        Where the provider gives roles, the person has exactly those from now on. Nobody is taken
+        for somebody else because a name or a mail address is the same: accounts are told apart by
+        the claims of `account`.
 
         Args:
             provider: which one.
             proven: ends the login there, and gives what the provider says.
 
         Raises:
-            AccessDenied: the provider refuses, nobody here has this account, their name is taken, or the claims do not do.
-            BackendError: the provider is away. RefusedError: the provider took the role `owner` from the last one.
+            AccessDenied: the provider refuses, nobody here has this account, their name is taken,
+                or the claims do not do.
+            BackendError: the provider is away. RefusedError: the provider took the role `owner`
+                from the last one.
         """
         directory, audit = self.point.directory, self.point.audit
         try:
@@ -86,9 +96,23 @@ class Logins:
             with self.point.store.transaction() as tx:
                 if known is None:
                     directory.add(tx, name, roles or [], outside=account)
-                    audit.append(tx, f'User::"{name}"', "user:add", f'User::"{name}"', "done", {"provider": provider.name, "roles": roles or []})
+                    audit.append(
+                        tx,
+                        f'User::"{name}"',
+                        "user:add",
+                        f'User::"{name}"',
+                        "done",
+                        {"provider": provider.name, "roles": roles or []},
+                    )
                 elif roles is not None and directory.set_roles(tx, name, roles):
-                    audit.append(tx, known.uid, "role:grant", known.uid, "done", {"provider": provider.name, "roles": roles})
+                    audit.append(
+                        tx,
+                        known.uid,
+                        "role:grant",
+                        known.uid,
+                        "done",
+                        {"provider": provider.name, "roles": roles},
+                    )
             found = directory.find("User", name)
             if found is None:
                 raise AccessDenied(f"the user {name!r} is disabled", hint="ask the project's owner")
@@ -97,20 +121,29 @@ class Logins:
             raise
         used = provider.factor_used(claims)
         with self.point.store.transaction() as tx:
-            pair = self.point.sessions.begin(tx, name, provider.name, mfa=used, device=self.point.posture())
+            pair = self.point.sessions.begin(
+                tx, name, provider.name, mfa=used, device=self.point.posture()
+            )
             detail = {"method": provider.name, "second_factor": used is not None}
             audit.append(tx, found.uid, "access:login", self._project, "done", detail)
         audit.publish()
         return self.take(pair)
 
-    def _new_name(self, provider: "Provider", claims: "Claims", account: str, roles: list[str] | None) -> str:
-        """The name of a person who comes for the first time; AccessDenied when people must be registered before."""
+    def _new_name(
+        self, provider: "Provider", claims: "Claims", account: str, roles: list[str] | None
+    ) -> str:
+        """The name of a person who comes for the first time; AccessDenied when people must be
+        registered before.
+        """
         directory = self.point.directory
         if directory.knows(account):
-            raise AccessDenied("the user of this account is disabled", hint="ask the project's owner")
+            raise AccessDenied(
+                "the user of this account is disabled", hint="ask the project's owner"
+            )
         if not provider.table.register or roles == []:
             raise AccessDenied(
-                "nobody here has this account, or it has no role", hint=f"the project's owner: casemate access user add NAME --account '{account}'"
+                "nobody here has this account, or it has no role",
+                hint=f"the project's owner: casemate access user add NAME --account '{account}'",
             )
         name = provider.person(claims)
         try:
@@ -118,7 +151,10 @@ class Logins:
         except ConfigError as error:
             raise AccessDenied(
                 f"the provider calls this person {name!r}: {error.message}",
-                hint=f"the project's owner: casemate access user add OTHER-NAME --account '{account}'",
+                hint=(
+                    "the project's owner: casemate access user add OTHER-NAME --account"
+                    f" '{account}'"
+                ),
             ) from error
         return name
 
@@ -127,7 +163,14 @@ class Logins:
         with point.store.transaction() as tx:
             used = point.clock.now() if second_factor else None
             pair = point.sessions.begin(tx, found.name, method, mfa=used, device=point.posture())
-            point.audit.append(tx, found.uid, "access:login", self._project, "done", {"method": method, "second_factor": second_factor})
+            point.audit.append(
+                tx,
+                found.uid,
+                "access:login",
+                self._project,
+                "done",
+                {"method": method, "second_factor": second_factor},
+            )
         point.audit.publish()
         point.anomalies.entered(found.uid, second_factor=found.mfa)
         return self.take(pair)
@@ -137,7 +180,10 @@ class Logins:
         return self.point.resource(Resource())
 
     def _refused(self, uid: str, action: str, error: AccessDenied) -> None:
-        if uid.startswith("User") and self.point.directory.find(*uid.rstrip('"').split('::"', 1)) is None:
+        if (
+            uid.startswith("User")
+            and self.point.directory.find(*uid.rstrip('"').split('::"', 1)) is None
+        ):
             uid = 'User::"unknown"'  # names that strangers make up do not fill the catalogue
         self.point.audit.record(uid, action, self._project, "denied", reason=error.message)
         self.point.anomalies.count(uid, "failed")
@@ -165,13 +211,17 @@ class Logins:
             if kept is None:
                 raise ConfigError("nobody is logged in", hint="casemate access login")
             if point.sessions.authenticate(kept.access).principal.name != identity.principal.name:
-                raise AccessDenied("somebody else has logged in meanwhile", hint="casemate access whoami")
+                raise AccessDenied(
+                    "somebody else has logged in meanwhile", hint="casemate access whoami"
+                )
             pair = point.sessions.step_up(kept.access)
             self.point.session_file.keep(pair)
         return point.sessions.authenticate(pair.access)
 
     def prove(self, principal: Principal, check: Callable[[], object]) -> None:
-        """Run the check of a second factor and record what came of it; AccessDenied as it raises it."""
+        """Run the check of a second factor and record what came of it; AccessDenied as it raises
+        it.
+        """
         try:
             check()
         except AccessDenied as error:

@@ -1,7 +1,9 @@
-"""The policy point: who acts, what is known of the moment, what policy says, and that it is written down.
+"""The policy point: who acts, what is known of the moment, what policy says, and that it is written
+down.
 
-Everything that a person or a service asks for passes `require`. Who acts is a session (`casemate access login`), or, where
-`[access] local` allows it, the user of this machine as the kernel names them.
+Everything that a person or a service asks for passes `require`. Who acts is a session (`casemate
+access login`), or, where `[access] local` allows it, the user of this machine as the kernel names
+them.
 """
 
 import datetime
@@ -144,15 +146,21 @@ class PolicyPoint:
         return self._actor or self.identify().principal
 
     def identify(self) -> Identity:
-        """Who acts now; AccessDenied when the session is over, or the user of this machine may not act without one."""
-        if self._bearer is not None:  # somebody who came over the network: what is known of their device is what their login said
+        """Who acts now; AccessDenied when the session is over, or the user of this machine may not
+        act without one.
+        """
+        # somebody who came over the network: what is known of their device is what their login said
+        if self._bearer is not None:
             session = self.sessions.authenticate(self._bearer.access, self._bearer.certificate)
             self._actor = session.principal
             return Identity(session.principal, session)
         kept = self.session_file.read()
         if kept is None:
             if not self.options.local:
-                raise AccessDenied("nobody is logged in, and this project takes no user of the machine", hint="casemate access login")
+                raise AccessDenied(
+                    "nobody is logged in, and this project takes no user of the machine",
+                    hint="casemate access login",
+                )
             found = Identity(self.directory.current_user(), None)
         else:
             session = self._session(kept)
@@ -165,7 +173,14 @@ class PolicyPoint:
     def _end(self, session: Session, why: str) -> None:
         with self.store.transaction() as tx:
             self.sessions.end(tx, session.id, why)
-            self.audit.append(tx, session.principal.uid, "session:end", f'Session::"{session.id}"', "done", {"reason": why})
+            self.audit.append(
+                tx,
+                session.principal.uid,
+                "session:end",
+                f'Session::"{session.id}"',
+                "done",
+                {"reason": why},
+            )
         self.audit.publish()
         raise AccessDenied(f"the session has ended: {why}", hint="casemate access login")
 
@@ -181,16 +196,23 @@ class PolicyPoint:
                     newest = self.session_file.keep(self.sessions.renew(kept.refresh))
             return self.sessions.authenticate(newest.access)
 
-    def situation(self, identity: Identity | None = None, *, network: str | None = None) -> Situation:
+    def situation(
+        self, identity: Identity | None = None, *, network: str | None = None
+    ) -> Situation:
         """What is known of this moment.
 
         Args:
             identity: who acts.
-            network: from where, for a call that comes over the network; what is known of the device is then what its login said.
+            network: from where, for a call that comes over the network; what is known of the device
+                is then what its login said.
         """
         session = identity.session if identity else None
         now = self.clock.now()
-        age = None if session is None or session.mfa is None else max(0, int((now - session.mfa).total_seconds()))
+        age = (
+            None
+            if session is None or session.mfa is None
+            else max(0, int((now - session.mfa).total_seconds()))
+        )
         return Situation(
             purpose=self.options.purpose,
             now=now.astimezone(zone(self.options.timezone)),
@@ -198,8 +220,20 @@ class PolicyPoint:
             mfa_required=self.options.mfa_required,
             mfa_age=age,
             network=network or (session.network if session else None),
-            device=self.posture() if network is None and self._bearer is None else session.device if session else None,
-            risk=0 if identity is None else self.anomalies.risk(identity.principal.uid, at_machine=session is None and network is None),
+            device=(
+                self.posture()
+                if network is None and self._bearer is None
+                else session.device
+                if session
+                else None
+            ),
+            risk=(
+                0
+                if identity is None
+                else self.anomalies.risk(
+                    identity.principal.uid, at_machine=session is None and network is None
+                )
+            ),
         )
 
     def posture(self) -> str | None:
@@ -213,16 +247,29 @@ class PolicyPoint:
             return "unknown"
 
     def _told(self, tx: sa.Connection, found: AccessFinding) -> None:
-        """A finding goes into the log and to whoever is to hear of it; from `STOP_RISK` on it ends the sessions."""
-        detail = {"finding": found.id, "kind": found.kind, "risk": found.risk, "message": found.message}
-        self.audit.append(tx, found.principal, "access:anomaly", self.resource(Resource()), "done", detail)
-        self._alert(tx, "access:anomaly", f"anomaly/{found.id}", {"principal": found.principal, **detail})
+        """A finding goes into the log and to whoever is to hear of it; from `STOP_RISK` on it ends
+        the sessions.
+        """
+        detail = {
+            "finding": found.id,
+            "kind": found.kind,
+            "risk": found.risk,
+            "message": found.message,
+        }
+        self.audit.append(
+            tx, found.principal, "access:anomaly", self.resource(Resource()), "done", detail
+        )
+        self._alert(
+            tx, "access:anomaly", f"anomaly/{found.id}", {"principal": found.principal, **detail}
+        )
         if found.risk >= STOP_RISK and found.principal.startswith("User"):
             self.sessions.end_all(tx, principal_of(found.principal).name, found.kind)
 
     @property
     def policy(self) -> Policy:
-        """The policies in force; edits in the folder are applied first if whoever acts may do that."""
+        """The policies in force; edits in the folder are applied first if whoever acts may
+        do that.
+        """
         if self._policy is None:
             self._policy = self._in_force()
         return self._policy
@@ -243,11 +290,15 @@ class PolicyPoint:
         if texts == newest.texts:
             return before
         identity = self.identify()
-        if not before.decide(identity.principal, "policy:change", Resource(), self.situation(identity)).allowed:
+        if not before.decide(
+            identity.principal, "policy:change", Resource(), self.situation(identity)
+        ).allowed:
             self.pending = True
             return before
         after = Policy(texts, self.options.project, self.directory.roles())
-        if loosened(newest.texts, texts) and "owner" not in self.directory.closure(identity.principal.roles):
+        if loosened(newest.texts, texts) and "owner" not in self.directory.closure(
+            identity.principal.roles
+        ):
             self.pending = True
             return before
         return self._apply(identity, after, texts)
@@ -257,7 +308,8 @@ class PolicyPoint:
         self._policy = self.in_force()
 
     def apply(self) -> int:
-        """Put the folder's policies in force; returns the number of the set. Whether whoever acts may do that is asked before.
+        """Put the folder's policies in force; returns the number of the set. Whether whoever acts
+        may do that is asked before.
 
         Raises:
             RefusedError: they would gain by it. ConfigError: a policy is wrong.
@@ -265,7 +317,9 @@ class PolicyPoint:
         identity = self.identify()
         texts = read_folder(self.options.folder)
         if texts != self.applied.newest().texts:
-            self._policy = self._apply(identity, Policy(texts, self.options.project, self.directory.roles()), texts)
+            self._policy = self._apply(
+                identity, Policy(texts, self.options.project, self.directory.roles()), texts
+            )
         self.pending = False
         return self.applied.newest().number
 
@@ -273,44 +327,78 @@ class PolicyPoint:
         looser = loosened(self.applied.newest().texts, texts)
         if looser and "owner" not in self.directory.closure(identity.principal.roles):
             raise RefusedError(
-                f"the policies in {self.options.folder} would permit more than those in force: {', '.join(looser[:5])}",
+                f"the policies in {self.options.folder} would permit more than those in force:"
+                f" {', '.join(looser[:5])}",
                 hint="an owner must apply them: casemate access policy apply",
             )
         audit = self.audit
         with self.store.transaction() as tx:
             number = self.applied.apply(tx, after, texts, identity.principal.uid)
-            detail = {"number": number, "version": after.version, "files": sorted(texts), "loosened": looser}
-            audit.append(tx, identity.principal.uid, "policy:change", self.resource(Resource()), "done", detail)
+            detail = {
+                "number": number,
+                "version": after.version,
+                "files": sorted(texts),
+                "loosened": looser,
+            }
+            audit.append(
+                tx,
+                identity.principal.uid,
+                "policy:change",
+                self.resource(Resource()),
+                "done",
+                detail,
+            )
         audit.publish()
         return after
 
     def own_factor(self, identity: Identity) -> Principal:
-        """Whoever acts, if they may add a factor to their own login now: the first one soon after a login, or with the help of one that they have.
+        """Whoever acts, if they may add a factor to their own login now: the first one soon after a
+        login, or with the help of one that they have.
 
         Raises:
-            AccessDenied: the login is too old, or something unusual is open about them: who stole a session must not make it stronger.
+            AccessDenied: the login is too old, or something unusual is open about them: who stole a
+                session must not make it stronger.
         """
         situation, session = self.situation(identity), identity.session
         age = situation.mfa_age
         if situation.risk >= FACTOR_RISK and (age is None or age > FRESH):
-            raise AccessDenied("something unusual is open about this login", hint="ask an auditor or owner to look: casemate access finding list")
-        if not identity.principal.mfa and session is not None and situation.now - session.started > FIRST_FACTOR:
-            raise AccessDenied("a first second factor is added within ten minutes of the login", hint="casemate access login again")
+            raise AccessDenied(
+                "something unusual is open about this login",
+                hint="ask an auditor or owner to look: casemate access finding list",
+            )
+        if (
+            not identity.principal.mfa
+            and session is not None
+            and situation.now - session.started > FIRST_FACTOR
+        ):
+            raise AccessDenied(
+                "a first second factor is added within ten minutes of the login",
+                hint="casemate access login again",
+            )
         if identity.principal.mfa and (age is None or age > FRESH):
-            raise AccessDenied("a second factor is replaced with the help of the first one", hint="casemate access step-up --code prompt")
+            raise AccessDenied(
+                "a second factor is replaced with the help of the first one",
+                hint="casemate access step-up --code prompt",
+            )
         return identity.principal
 
     def resource(self, resource: Resource) -> str:
         """The resource's name in the log."""
         return f'{resource.kind}::"{resource.name or self.options.project}"'
 
-    def decide(self, action: str, resource: Resource, purpose: str | None = None, **context: Any) -> tuple[Identity, Decision]:
-        """(who acts, what policy says, for this purpose instead of the project's); nothing is recorded."""
+    def decide(
+        self, action: str, resource: Resource, purpose: str | None = None, **context: Any
+    ) -> tuple[Identity, Decision]:
+        """(who acts, what policy says, for this purpose instead of the project's); nothing is
+        recorded.
+        """
         identity = self.identify()
         situation = self.situation(identity)
         if purpose is not None:
             situation = replace(situation, purpose=purpose)
-        return identity, self.policy.decide(identity.principal, action, resource, situation, **context)
+        return identity, self.policy.decide(
+            identity.principal, action, resource, situation, **context
+        )
 
     def permitted(
         self,
@@ -333,13 +421,28 @@ class PolicyPoint:
         if fresh:
             situation = replace(situation, mfa_age=0)
         try:
-            return identity, self.policy.require(identity.principal, action, resource, situation, **context)
+            return identity, self.policy.require(
+                identity.principal, action, resource, situation, **context
+            )
         except AccessDenied as error:
-            self.audit.record(identity.principal.uid, action, self.resource(resource), "denied", reason=error.message)
+            self.audit.record(
+                identity.principal.uid,
+                action,
+                self.resource(resource),
+                "denied",
+                reason=error.message,
+            )
             self.anomalies.count(identity.principal.uid, "denied")
             raise
 
-    def require(self, action: str, resource: Resource = Resource(), *, context: dict[str, Any] | None = None, **detail: Any) -> Principal:  # noqa: B008
+    def require(
+        self,
+        action: str,
+        resource: Resource = Resource(),  # noqa: B008
+        *,
+        context: dict[str, Any] | None = None,
+        **detail: Any,
+    ) -> Principal:
         """Who acts, if policy permits `action`; the decision is recorded either way.
 
         Args:
@@ -352,10 +455,20 @@ class PolicyPoint:
             AccessDenied: not permitted, with the deciding policy.
         """
         identity, decision = self.permitted(action, resource, **(context or {}))
-        told = {name: value.uid if isinstance(value, Principal) else value for name, value in (context or {}).items()}
+        told = {
+            name: value.uid if isinstance(value, Principal) else value
+            for name, value in (context or {}).items()
+        }
         extra = {"method": identity.method} if identity.session else {}
         self.audit.record(
-            identity.principal.uid, action, self.resource(resource), "allowed", policies=list(decision.reasons), **told, **extra, **detail
+            identity.principal.uid,
+            action,
+            self.resource(resource),
+            "allowed",
+            policies=list(decision.reasons),
+            **told,
+            **extra,
+            **detail,
         )
         return identity.principal
 
@@ -368,7 +481,9 @@ def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:
         unit not in units
         or not number.isdigit()
         or len(number) > 6
-        or not datetime.timedelta(0) < (found := datetime.timedelta(**{units[unit]: int(number)})) <= most
+        or not datetime.timedelta(0)
+        < (found := datetime.timedelta(**{units[unit]: int(number)}))
+        <= most
     ):
         raise ConfigError(f"{text!r} is not a time of at most {most}", hint="such as 90m, 4h or 7d")
     return found

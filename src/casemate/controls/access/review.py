@@ -1,4 +1,6 @@
-"""The access review: who has what, what of it nobody used, which accounts are stale, which emergencies wait for a second look."""
+"""The access review: who has what, what of it nobody used, which accounts are stale, which
+emergencies wait for a second look.
+"""
 
 import datetime
 from collections import defaultdict
@@ -30,7 +32,13 @@ class Reviewed:
     """Denials within the period."""
 
 
-def review(directory: Directory, policy: Policy, situation: Situation, entries: Iterable[Entry], days: int = STALE_DAYS) -> list[Reviewed]:
+def review(
+    directory: Directory,
+    policy: Policy,
+    situation: Situation,
+    entries: Iterable[Entry],
+    days: int = STALE_DAYS,
+) -> list[Reviewed]:
     """Look at everybody.
 
     Args:
@@ -73,6 +81,8 @@ def _permitted(policy: Policy, principal: Principal, situation: Situation) -> se
     found = set()
     for action, kinds in actions().items():
         name = "" if kinds[0] == "Project" else next(iter(principal.models), "all")
-        if policy.decide(principal, action, Resource(kinds[0], name), situation, **NEEDED.get(action, {})).allowed:
+        if policy.decide(
+            principal, action, Resource(kinds[0], name), situation, **NEEDED.get(action, {})
+        ).allowed:
             found.add(action)
     return found

@@ -1,6 +1,8 @@
-"""Row filters by policy: each distinct combination of the values that `[access] rows` names is a resource of its own.
+"""Row filters by policy: each distinct combination of the values that `[access] rows` names is a
+resource of its own.
 
-A policy sees them as tags of a `Row`: `resource.hasTag("ward") && resource.getTag("ward") == "A"`. A missing value has no tag.
+A policy sees them as tags of a `Row`: `resource.hasTag("ward") && resource.getTag("ward") == "A"`.
+A missing value has no tag.
 """
 
 from collections.abc import Callable
@@ -43,15 +45,27 @@ class RowFilter:
         codes = np.zeros(table.num_rows, dtype=np.int64)
         for name in self.columns:
             encoded = pc.cast(table[name], pa.string()).combine_chunks().dictionary_encode()
-            index = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-            # Numbered anew after every column: the codes stay below the number of rows and cannot overflow.
+            index = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(
+                zero_copy_only=False
+            )
+            # Numbered anew after every column: the codes stay below the number of rows and cannot
+            # overflow.
             codes = np.unique(codes * (len(encoded.dictionary) + 1) + index, return_inverse=True)[1]
         distinct, first, which = np.unique(codes, return_index=True, return_inverse=True)
         if len(distinct) > MAX_COMBINATIONS:
-            told = f"[access] rows: {', '.join(self.columns)} have more than {MAX_COMBINATIONS} combinations"
+            told = (
+                f"[access] rows: {', '.join(self.columns)} have more than {MAX_COMBINATIONS}"
+                " combinations"
+            )
             raise ConfigError(told, hint="name columns with few values")
-        samples = {name: pc.cast(table[name].take(pa.array(first)), pa.string()).to_pylist() for name in self.columns}
-        combinations = [tuple((name, samples[name][n]) for name in self.columns if samples[name][n] is not None) for n in range(len(distinct))]
+        samples = {
+            name: pc.cast(table[name].take(pa.array(first)), pa.string()).to_pylist()
+            for name in self.columns
+        }
+        combinations = [
+            tuple((name, samples[name][n]) for name in self.columns if samples[name][n] is not None)
+            for n in range(len(distinct))
+        ]
         kept = np.array([self._may(tags) for tags in combinations])
         mask = kept[which]
         self.withheld += int((~mask).sum())

@@ -32,7 +32,9 @@ class Situation:
         known = {
             "purpose": self.purpose,
             "environment": self.environment,
-            "now": _extension("datetime", self.now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")),
+            "now": _extension(
+                "datetime", self.now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            ),
             "hour": self.now.hour,
             "weekday": self.now.isoweekday(),
             "mfa_required": self.mfa_required,
@@ -45,9 +47,19 @@ class Situation:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Equal for moments that no policy needs to tell apart: the clock to the second and the factor's age to ten."""
+        """Equal for moments that no policy needs to tell apart: the clock to the second and the
+        factor's age to ten.
+        """
         age = None if self.mfa_age is None else self.mfa_age // 10
-        return self.purpose, self.environment, int(self.now.timestamp()), age, self.network, self.device, self.risk
+        return (
+            self.purpose,
+            self.environment,
+            int(self.now.timestamp()),
+            age,
+            self.network,
+            self.device,
+            self.risk,
+        )
 
 
 def zone(name: str) -> zoneinfo.ZoneInfo:
@@ -55,7 +67,10 @@ def zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(f"[access] timezone: there is no time zone {name!r}", hint="such as UTC or Europe/Berlin") from error
+        raise ConfigError(
+            f"[access] timezone: there is no time zone {name!r}",
+            hint="such as UTC or Europe/Berlin",
+        ) from error
 
 
 def address(text: str) -> str:

@@ -37,8 +37,12 @@ def closure(roles: Iterable[str], includes: Mapping[str, Iterable[str]]) -> set[
 
 
 def principal_of(uid: str) -> Principal:
-    """The principal that a record names, without its roles; VerificationError when it is no name of one."""
+    """The principal that a record names, without its roles; VerificationError when it is no name of
+    one.
+    """
     match = re.fullmatch(r'(User|Service)::"([^"\\]+)"', uid)
     if match is None:
-        raise VerificationError(f"{uid!r} is not a principal", hint="the catalogue was changed: casemate fsck")
+        raise VerificationError(
+            f"{uid!r} is not a principal", hint="the catalogue was changed: casemate fsck"
+        )
     return Principal(match[1], match[2], ())

@@ -47,21 +47,44 @@ class Usage:
         with self.store.reading() as tx:
             return _of(tx, principal, model, span, since)
 
-    def add(self, used: Iterable[tuple[Window, Used]], windows: int) -> dict[Window, dict[int, Used]]:
-        """Add to windows; returns for each of them what all have used in it and in the `windows` before it."""
+    def add(
+        self, used: Iterable[tuple[Window, Used]], windows: int
+    ) -> dict[Window, dict[int, Used]]:
+        """Add to windows; returns for each of them what all have used in it and in the `windows`
+        before it.
+        """
         totals = {}
         with self.store.transaction() as tx:
             for (principal, model, span, window), more in used:
-                where = (USE.c.principal == principal, USE.c.model == model, USE.c.span == span, USE.c.window == window)
-                added = {"requests": USE.c.requests + more.requests, "rows": USE.c.rows + more.rows, "odd": USE.c.odd + more.odd}
+                where = (
+                    USE.c.principal == principal,
+                    USE.c.model == model,
+                    USE.c.span == span,
+                    USE.c.window == window,
+                )
+                added = {
+                    "requests": USE.c.requests + more.requests,
+                    "rows": USE.c.rows + more.rows,
+                    "odd": USE.c.odd + more.odd,
+                }
                 if tx.execute(USE.update().where(*where).values(**added)).rowcount == 0:
                     new = {"principal": principal, "model": model, "span": span, "window": window}
                     tx.execute(USE.insert().values(**new, **vars(more)))
                     tx.execute(USE.delete().where(*where[:3], USE.c.window < window - KEPT))
-                totals[principal, model, span, window] = _of(tx, principal, model, span, window - windows)
+                totals[principal, model, span, window] = _of(
+                    tx, principal, model, span, window - windows
+                )
         return totals
 
 
 def _of(tx: sa.Connection, principal: str, model: str, span: int, since: int) -> dict[int, Used]:
-    where = (USE.c.principal == principal, USE.c.model == model, USE.c.span == span, USE.c.window >= since)
-    return {row.window: Used(int(row.requests), int(row.rows), int(row.odd)) for row in tx.execute(sa.select(USE).where(*where))}
+    where = (
+        USE.c.principal == principal,
+        USE.c.model == model,
+        USE.c.span == span,
+        USE.c.window >= since,
+    )
+    return {
+        row.window: Used(int(row.requests), int(row.rows), int(row.odd))
+        for row in tx.execute(sa.select(USE).where(*where))
+    }

@@ -1,8 +1,9 @@
-"""Entry bodies at rest: salt and body sealed together, so that the catalogue alone does not even allow guessing.
+"""Entry bodies at rest: salt and body sealed together, so that the catalogue alone does not even
+allow guessing.
 
-Format (version 1): byte 1, 4-byte big-endian id of the data key, 12-byte random nonce, AES-256-GCM of salt || body with
-the entry's index as associated data, and behind it the kind of what belongs to the entry. The data keys lie in the catalogue,
-wrapped under the key store's `audit` key.
+Format (version 1): byte 1, 4-byte big-endian id of the data key, 12-byte random nonce, AES-256-GCM
+of salt || body with the entry's index as associated data, and behind it the kind of what belongs to
+the entry. The data keys lie in the catalogue, wrapped under the key store's `audit` key.
 """
 
 import os
@@ -42,7 +43,11 @@ class Bodies:
     def add_key(self, tx: sa.Connection) -> int:
         """A new data key for the entries to come; returns its id."""
         identifier = int(_NEWEST.rows(tx)[0][0] or 0) + 1
-        tx.execute(KEYS.insert().values(id=identifier, wrapped=self.keys.wrap(KEK, secrets.token_bytes(32))))
+        tx.execute(
+            KEYS.insert().values(
+                id=identifier, wrapped=self.keys.wrap(KEK, secrets.token_bytes(32))
+            )
+        )
         tx.info.pop(KEK, None)
         return identifier
 
@@ -63,18 +68,26 @@ class Bodies:
         if identifier not in self._opened:
             wrapped = tx.execute(sa.select(KEYS.c.wrapped).where(KEYS.c.id == identifier)).scalar()
             if wrapped is None:
-                raise VerificationError(f"the audit log's data key {identifier} is gone", hint=_HINT)
+                raise VerificationError(
+                    f"the audit log's data key {identifier} is gone", hint=_HINT
+                )
             self._opened[identifier] = AESGCM(self.keys.unwrap(KEK, wrapped))
         return self._opened[identifier]
 
-    def seal(self, tx: sa.Connection, rows: list[tuple[int, bytes, bytes]], kind: bytes = b"") -> list[bytes]:
-        """Seal (index, salt, body) rows under the newest data key; `kind` tells what belongs to an entry from the entry itself."""
+    def seal(
+        self, tx: sa.Connection, rows: list[tuple[int, bytes, bytes]], kind: bytes = b""
+    ) -> list[bytes]:
+        """Seal (index, salt, body) rows under the newest data key; `kind` tells what belongs to an
+        entry from the entry itself.
+        """
         newest = self._newest(tx)
         encrypt, head = self._key(tx, newest).encrypt, struct.pack(">BI", FORMAT, newest)
         sealed = []
         for index, salt, body in rows:
             nonce = os.urandom(12)
-            sealed.append(head + nonce + encrypt(nonce, salt + body, struct.pack(">Q", index) + kind))
+            sealed.append(
+                head + nonce + encrypt(nonce, salt + body, struct.pack(">Q", index) + kind)
+            )
         return sealed
 
     def _newest(self, tx: sa.Connection) -> int:
@@ -85,13 +98,19 @@ class Bodies:
             tx.info[KEK] = (tx.get_transaction(), newest)
         return int(newest)
 
-    def open(self, tx: sa.Connection, index: int, sealed: bytes, kind: bytes = b"") -> tuple[bytes, bytes]:
+    def open(
+        self, tx: sa.Connection, index: int, sealed: bytes, kind: bytes = b""
+    ) -> tuple[bytes, bytes]:
         """(salt, body) of entry `index`; VerificationError when it was changed."""
         try:
             version, identifier = struct.unpack_from(">BI", sealed)
             if version != FORMAT:
                 raise ValueError("format")
-            opened = self._key(tx, identifier).decrypt(sealed[5:HEADER], sealed[HEADER:], struct.pack(">Q", index) + kind)
+            opened = self._key(tx, identifier).decrypt(
+                sealed[5:HEADER], sealed[HEADER:], struct.pack(">Q", index) + kind
+            )
         except (struct.error, ValueError, InvalidTag) as error:
-            raise VerificationError(f"the body of audit entry {index} was changed after it was written", hint=_HINT) from error
+            raise VerificationError(
+                f"the body of audit entry {index} was changed after it was written", hint=_HINT
+            ) from error
         return opened[:SALT_SIZE], opened[SALT_SIZE:]

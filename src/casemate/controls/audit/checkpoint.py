@@ -1,4 +1,6 @@
-"""Signed checkpoints (https://c2sp.org/tlog-checkpoint): an Ed25519 line, an ML-DSA-44 cosignature line, and witnesses' lines."""
+"""Signed checkpoints (https://c2sp.org/tlog-checkpoint): an Ed25519 line, an ML-DSA-44 cosignature
+line, and witnesses' lines.
+"""
 
 import base64
 import binascii
@@ -64,7 +66,9 @@ class NoteSigner:
         return "".join(f"{key}\n" for key in self.keys)
 
     def _quantum_line(self, head: Head, when: int) -> str:
-        timed = self.quantum.sign(timed_statement(self.name, when, head.origin, head.size, head.root))
+        timed = self.quantum.sign(
+            timed_statement(self.name, when, head.origin, head.size, head.root)
+        )
         return self.keys[1].line(struct.pack(">Q", when) + timed)
 
 
@@ -90,7 +94,9 @@ class Cosigner(NoteSigner):
     def cosign(self, head: Head, text: str) -> str:
         """Two signature lines; `text` is the checkpoint's whole text, extension lines included."""
         when = max(1, int(time.time()))
-        first = self.keys[0].line(struct.pack(">Q", when) + self.classical.sign(timed_text(when, text)))
+        first = self.keys[0].line(
+            struct.pack(">Q", when) + self.classical.sign(timed_text(when, text))
+        )
         return first + self._quantum_line(head, when)
 
 
@@ -106,7 +112,9 @@ class VerifiedCheckpoint:
 
     def cosigned_by(self, keys: list[Key]) -> bool:
         """Whether every key in `keys` (those of one witness) has a valid line."""
-        return bool(keys) and all(signed_by(key, self.note, self.origin, self.size, self.root) is not None for key in keys)
+        return bool(keys) and all(
+            signed_by(key, self.note, self.origin, self.size, self.root) is not None for key in keys
+        )
 
 
 def parse_head(note: Note) -> Head:
@@ -115,22 +123,37 @@ def parse_head(note: Note) -> Head:
         origin, size_text, root_text = note.text.split("\n")[:3]
         head = Head(origin, int(size_text), decode_base64(root_text))
     except (ValueError, binascii.Error) as error:
-        raise VerificationError("the checkpoint is malformed", hint="restore .casemate/audit from a backup") from error
+        raise VerificationError(
+            "the checkpoint is malformed", hint="restore .casemate/audit from a backup"
+        ) from error
     if not origin or head.size < 0 or str(head.size) != size_text or len(head.root) != HASH_SIZE:
-        raise VerificationError("the checkpoint is malformed", hint="restore .casemate/audit from a backup")
+        raise VerificationError(
+            "the checkpoint is malformed", hint="restore .casemate/audit from a backup"
+        )
     return head
 
 
 def log_keys(vkeys: str) -> tuple[Key, Key]:
-    """The Ed25519 and the ML-DSA-44 key of one log from its `log.vkey`; VerificationError when one is absent."""
+    """The Ed25519 and the ML-DSA-44 key of one log from its `log.vkey`; VerificationError when one
+    is absent.
+    """
     found = {key.algorithm: key for key in parse_keys(vkeys)}
-    if ED25519 not in found or MLDSA44 not in found or len({key.name for key in found.values()}) != 1:
-        raise VerificationError("the log's key file must hold an Ed25519 and an ML-DSA-44 key of one log", hint="pass log.vkey")
+    if (
+        ED25519 not in found
+        or MLDSA44 not in found
+        or len({key.name for key in found.values()}) != 1
+    ):
+        raise VerificationError(
+            "the log's key file must hold an Ed25519 and an ML-DSA-44 key of one log",
+            hint="pass log.vkey",
+        )
     return found[ED25519], found[MLDSA44]
 
 
 def verify_checkpoint(content: bytes, vkeys: str) -> VerifiedCheckpoint:
-    """Check both signatures of a checkpoint under `vkeys`; VerificationError when one is absent or wrong."""
+    """Check both signatures of a checkpoint under `vkeys`; VerificationError when one is absent or
+    wrong.
+    """
     classical, quantum = log_keys(vkeys)
     note = parse_note(content)
     head = parse_head(note)
@@ -139,5 +162,8 @@ def verify_checkpoint(content: bytes, vkeys: str) -> VerifiedCheckpoint:
     first = signed_by(classical, note, head.origin, head.size, head.root)
     second = signed_by(quantum, note, head.origin, head.size, head.root)
     if first is None or second is None or note.text != head.text:
-        raise VerificationError("a signature of the checkpoint is missing or wrong", hint="wrong log.vkey, or the log was changed")
+        raise VerificationError(
+            "a signature of the checkpoint is missing or wrong",
+            hint="wrong log.vkey, or the log was changed",
+        )
     return VerifiedCheckpoint(head.origin, head.size, head.root, second, note)

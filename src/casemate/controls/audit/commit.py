@@ -16,25 +16,37 @@ Release = Callable[[list[Any], Exception | None], None]
 
 
 class GroupCommit:
-    """A thread that appends what has gathered, and one that publishes it: an append is acknowledged only when it is durable.
+    """A thread that appends what has gathered, and one that publishes it: an append is acknowledged
+    only when it is durable.
 
-    Predictions may be lazy: they wait up to `LINGER_SECONDS` for company, and whoever asked does not wait for them.
+    Predictions may be lazy: they wait up to `LINGER_SECONDS` for company, and whoever asked does
+    not wait for them.
     """
 
     MAX_GROUP = 2048
     PUBLISH_SECONDS = 1.0
     LINGER_SECONDS = 0.2
     GATHER_SECONDS = 0.002
-    """Where several predictions came together, the next ones gather as long as their commit took, at most this: larger groups cost less each."""
+    """Where several predictions came together, the next ones gather as long as their commit took,
+    at most this: larger groups cost less each.
+    """
 
-    def __init__(self, log: AuditLog, writer: str = "", *, lazy: bool = False, release: Release = lambda _waiting, _fault: None) -> None:
+    def __init__(
+        self,
+        log: AuditLog,
+        writer: str = "",
+        *,
+        lazy: bool = False,
+        release: Release = lambda _waiting, _fault: None,
+    ) -> None:
         """Start the thread.
 
         Args:
             log: the log.
             writer: who numbers the predictions' requests.
             lazy: predictions wait for company.
-            release: called from the thread with what waits for a group of predictions, and with the fault that kept it from becoming durable.
+            release: called from the thread with what waits for a group of predictions, and with the
+                fault that kept it from becoming durable.
         """
         self.log = log
         self.writer = writer
@@ -55,11 +67,15 @@ class GroupCommit:
         self._pending = False
         self._ended = threading.Event()
         works = (("casemate-audit", self._drain), ("casemate-publish", self._publish))
-        self._threads = [threading.Thread(target=work, name=name, daemon=True) for name, work in works]
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True) for name, work in works
+        ]
         for thread in self._threads:
             thread.start()
 
-    def append(self, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> Future[int]:
+    def append(
+        self, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]
+    ) -> Future[int]:
         """Queue an entry; the future resolves to its index once durable, or to the fault."""
         future: Future[int] = Future()
         self._entries.append(((principal, action, resource, outcome, detail), future))
@@ -111,7 +127,11 @@ class GroupCommit:
                 self.committing = began = time.monotonic()
                 self._commit(entries, predictions)
                 self.committing = 0.0
-                gather = min(time.monotonic() - began, self.GATHER_SECONDS) if len(predictions) > 1 else 0.0
+                gather = (
+                    min(time.monotonic() - began, self.GATHER_SECONDS)
+                    if len(predictions) > 1
+                    else 0.0
+                )
                 self._pending = True
             elif not going_on:
                 return
@@ -122,7 +142,9 @@ class GroupCommit:
         return [queue.popleft() for _ in range(min(len(queue), self.MAX_GROUP))]
 
     def _publish(self) -> None:
-        """Derive the public log once a second, and at the end; whoever waits for a commit does not wait for this."""
+        """Derive the public log once a second, and at the end; whoever waits for a commit does not
+        wait for this.
+        """
         ended = False
         while not ended:
             ended = self._ended.wait(self.PUBLISH_SECONDS)
@@ -135,9 +157,16 @@ class GroupCommit:
                 except Exception:  # noqa: BLE001 - what is committed is safe; the disk may be back the next time
                     self._pending = True
 
-    def _commit(self, entries: list[tuple[Entry, Future[int]]], predictions: list[tuple[decisions.Committed, Any]]) -> None:
+    def _commit(
+        self,
+        entries: list[tuple[Entry, Future[int]]],
+        predictions: list[tuple[decisions.Committed, Any]],
+    ) -> None:
         # A caller that gave up still gets its entry written; its future takes no answer any more.
-        waiting = [(entry, future if future.set_running_or_notify_cancel() else Future[int]()) for entry, future in entries]
+        waiting = [
+            (entry, future if future.set_running_or_notify_cancel() else Future[int]())
+            for entry, future in entries
+        ]
         indexes: list[int] = []
         try:
             if self.fault is not None:
@@ -146,10 +175,13 @@ class GroupCommit:
                 if waiting:
                     indexes = self.log.append_many(tx, [entry for entry, _ in waiting])
                 if predictions:
-                    decisions.append(self.log, tx, self.writer, sorted([one for one, _ in predictions]))
+                    decisions.append(
+                        self.log, tx, self.writer, sorted([one for one, _ in predictions])
+                    )
         except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
             self.failing = error
-            if self._lazy and self._open and self.fault is None:  # they were answered already: their records wait for the next commit
+            # they were answered already: their records wait for the next commit
+            if self._lazy and self._open and self.fault is None:
                 self._predictions.extendleft(reversed(predictions))
                 predictions = []
             self._tell(waiting, [], predictions, error)
@@ -157,7 +189,13 @@ class GroupCommit:
         self.failing = None
         self._tell(waiting, indexes, predictions, None)
 
-    def _tell(self, waiting: list[tuple[Entry, Future[int]]], indexes: list[int], predictions: list[Any], fault: Exception | None) -> None:
+    def _tell(
+        self,
+        waiting: list[tuple[Entry, Future[int]]],
+        indexes: list[int],
+        predictions: list[Any],
+        fault: Exception | None,
+    ) -> None:
         if fault is not None:
             for _, future in waiting:
                 future.set_exception(fault)

@@ -1,8 +1,10 @@
-"""Copies of checkpoints outside the operator's reach: what makes a rollback or a rewritten history visible.
+"""Copies of checkpoints outside the operator's reach: what makes a rollback or a rewritten history
+visible.
 
-A place is `file:FOLDER` (a mount that others control), `git:REPOSITORY` (a commit a checkpoint; push it elsewhere with
-a hook) or `s3:BUCKET/PREFIX` (object lock in compliance mode: nobody can delete or replace a copy before its time).
-Names are the tree size with 20 digits, so that a copy is never replaced by another one of the same size.
+A place is `file:FOLDER` (a mount that others control), `git:REPOSITORY` (a commit a checkpoint;
+push it elsewhere with a hook) or `s3:BUCKET/PREFIX` (object lock in compliance mode: nobody can
+delete or replace a copy before its time). Names are the tree size with 20 digits, so that a copy is
+never replaced by another one of the same size.
 """
 
 import datetime
@@ -46,7 +48,8 @@ class Copies(ABC):
         """Keep `checkpoint`, unless this very head is kept already.
 
         Raises:
-            HistoryError: another head of the same size is kept, which proves a fork; this one is kept beside it.
+            HistoryError: another head of the same size is kept, which proves a fork; this one is
+                kept beside it.
             BackendError: the place cannot be reached or written.
         """
         head = parse_head(parse_note(checkpoint))
@@ -54,19 +57,26 @@ class Copies(ABC):
         if name in self.names():
             if parse_head(parse_note(self.read(name))) != head:
                 self.put_beside(checkpoint)
-                raise HistoryError(f"{self.where} holds another checkpoint of {head.size} entries: a fork", hint="keep both as proof")
+                raise HistoryError(
+                    f"{self.where} holds another checkpoint of {head.size} entries: a fork",
+                    hint="keep both as proof",
+                )
             return
         self.write(name, checkpoint)
 
     def put_beside(self, checkpoint: bytes) -> None:
-        """Keep a head of another history than the one that is kept here: both are proof, and neither verifies beside the other."""
+        """Keep a head of another history than the one that is kept here: both are proof, and
+        neither verifies beside the other.
+        """
         head = parse_head(parse_note(checkpoint))
         name = f"{head.size:020d}-{head.root[:8].hex()}"
         if name not in self.names():
             self.write(name, checkpoint)
 
     def newest(self, vkeys: str) -> VerifiedCheckpoint | None:
-        """The newest copy, verified; None when there is none. Of a fork the one that was here first."""
+        """The newest copy, verified; None when there is none. Of a fork the one that was here
+        first.
+        """
         names = [name for name in self.names() if name.isdigit()]
         return verify_checkpoint(self.read(names[-1]), vkeys) if names else None
 
@@ -80,7 +90,11 @@ class FileCopies(Copies):
 
     def names(self) -> list[str]:
         """See `Copies.names`."""
-        return sorted(path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name)) if self.folder.is_dir() else []
+        return (
+            sorted(path.name for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+            if self.folder.is_dir()
+            else []
+        )
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""
@@ -91,18 +105,38 @@ class FileCopies(Copies):
         try:
             write_atomic(self.folder / name, content, mode=0o444)
         except OSError as error:
-            raise TransientError(f"{self.where} was not written: {error.strerror}", hint="see its permissions and free space") from error
+            raise TransientError(
+                f"{self.where} was not written: {error.strerror}",
+                hint="see its permissions and free space",
+            ) from error
 
 
 class GitCopies(FileCopies):
     """A git repository's work tree; every copy is a commit."""
 
     def _git(self, *words: str) -> str:
-        identity = ["-c", "user.name=casemate", "-c", "user.email=casemate@localhost", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"GIT_TERMINAL_PROMPT": "0"}
+        identity = [
+            "-c",
+            "user.name=casemate",
+            "-c",
+            "user.email=casemate@localhost",
+            "-c",
+            "commit.gpgsign=false",
+            "-c",
+            "core.hooksPath=/dev/null",
+        ]
+        environment = {
+            name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ
+        } | {"GIT_TERMINAL_PROMPT": "0"}
         try:
             done = subprocess.run(
-                ["git", *identity, "-C", str(self.folder), *words],  # noqa: S607 - the user's own git
+                [  # noqa: S607 - the user's own git
+                    "git",
+                    *identity,
+                    "-C",
+                    str(self.folder),
+                    *words,
+                ],
                 capture_output=True,
                 text=True,
                 timeout=GIT_SECONDS,
@@ -113,7 +147,10 @@ class GitCopies(FileCopies):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise TransientError(f"git did not run: {error}", hint="install git") from error
         if done.returncode:
-            raise TransientError(f"{self.where}: git {words[0]} failed: {done.stderr.strip()[:300]}", hint="see the repository")
+            raise TransientError(
+                f"{self.where}: git {words[0]} failed: {done.stderr.strip()[:300]}",
+                hint="see the repository",
+            )
         return done.stdout
 
     def names(self) -> list[str]:
@@ -122,7 +159,11 @@ class GitCopies(FileCopies):
             raise BackendError(f"{self.where} is no git repository", hint=f"git init {self.folder}")
         if not self._git("rev-list", "-n1", "--all"):
             return []
-        return sorted(name for name in self._git("ls-tree", "--name-only", "HEAD").split() if _NAME.fullmatch(name))
+        return sorted(
+            name
+            for name in self._git("ls-tree", "--name-only", "HEAD").split()
+            if _NAME.fullmatch(name)
+        )
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""
@@ -150,7 +191,10 @@ class S3Copies(Copies):
         try:
             return getattr(self._s3, name)(Bucket=self.bucket, **words)
         except self._faults as error:
-            raise TransientError(f"{self.where}: {error}"[:500], hint="see the bucket, its object lock and the credentials") from error
+            raise TransientError(
+                f"{self.where}: {error}"[:500],
+                hint="see the bucket, its object lock and the credentials",
+            ) from error
 
     def names(self) -> list[str]:
         """See `Copies.names`."""
@@ -170,7 +214,12 @@ class S3Copies(Copies):
     def write(self, name: str, content: bytes) -> None:
         """See `Copies.write`."""
         until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=self.days)
-        lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until, "ChecksumAlgorithm": "SHA256", "IfNoneMatch": "*"}
+        lock = {
+            "ObjectLockMode": "COMPLIANCE",
+            "ObjectLockRetainUntilDate": until,
+            "ChecksumAlgorithm": "SHA256",
+            "IfNoneMatch": "*",
+        }
         self._call("put_object", Key=self.prefix + name, Body=content, **lock)
 
 
@@ -188,4 +237,7 @@ def open_copies(where: str, days: int) -> Copies:
     if kind == "s3" and place:
         bucket, _, prefix = place.removeprefix("//").partition("/")
         return S3Copies(where, bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "", days)
-    raise ConfigError(f"[audit] copies: {where!r} is no place for checkpoints", hint="file:FOLDER, git:REPOSITORY or s3:BUCKET/PREFIX")
+    raise ConfigError(
+        f"[audit] copies: {where!r} is no place for checkpoints",
+        hint="file:FOLDER, git:REPOSITORY or s3:BUCKET/PREFIX",
+    )

@@ -25,8 +25,11 @@ class WitnessPeer:
     keys: list[Key]
 
 
-def collect(folder: Path, vkeys: str, peers: list[WitnessPeer], timeout: float) -> dict[str, Error | None]:
-    """Ask every witness to cosign the published checkpoint, and keep it with the lines that verify in `witnessed`.
+def collect(
+    folder: Path, vkeys: str, peers: list[WitnessPeer], timeout: float
+) -> dict[str, Error | None]:
+    """Ask every witness to cosign the published checkpoint, and keep it with the lines that verify
+    in `witnessed`.
 
     Args:
         folder: the log's folder.
@@ -35,7 +38,8 @@ def collect(folder: Path, vkeys: str, peers: list[WitnessPeer], timeout: float) 
         timeout: seconds for one request.
 
     Returns:
-        Per witness None, or why it did not cosign; a VerificationError means that it knows another history.
+        Per witness None, or why it did not cosign; a VerificationError means that it knows another
+        history.
     """
     content = (folder / "checkpoint").read_bytes()
     checkpoint = verify_checkpoint(content, vkeys)
@@ -64,32 +68,71 @@ def _kept(folder: Path, vkeys: str) -> VerifiedCheckpoint | None:
         return None
 
 
-def _ask(folder: Path, peer: WitnessPeer, checkpoint: VerifiedCheckpoint, content: bytes, old: int, timeout: float) -> str:
+def _ask(
+    folder: Path,
+    peer: WitnessPeer,
+    checkpoint: VerifiedCheckpoint,
+    content: bytes,
+    old: int,
+    timeout: float,
+) -> str:
     status, body = _post(peer, folder, checkpoint, content, old, timeout)
     if status == CONFLICT and body.strip().isdigit():
         known = int(body)
         if known > checkpoint.size or known == old:
             raise HistoryError(
-                f"the witness {peer.name} knows {known} entries of this log and another history than the {checkpoint.size} published here",
+                f"the witness {peer.name} knows {known} entries of this log and another history"
+                f" than the {checkpoint.size} published here",
                 hint="the log was rolled back or forked: treat it as tampering until explained",
             )
         status, body = _post(peer, folder, checkpoint, content, known, timeout)
     if status == 422:
-        raise HistoryError(f"the witness {peer.name} knows another history of this log", hint="treat it as tampering until explained")
+        raise HistoryError(
+            f"the witness {peer.name} knows another history of this log",
+            hint="treat it as tampering until explained",
+        )
     if status != 200:
-        raise TransientError(f"the witness {peer.name} answered {status}: {body.strip()[:200]}", hint="give its operator your log.vkey")
+        raise TransientError(
+            f"the witness {peer.name} answered {status}: {body.strip()[:200]}",
+            hint="give its operator your log.vkey",
+        )
     try:
         note = Note(checkpoint.note.text, (*checkpoint.note.lines, *parse_lines(body)))
     except ValueError as error:
-        raise TransientError(f"the witness {peer.name} answered something malformed", hint="ask its operator") from error
+        raise TransientError(
+            f"the witness {peer.name} answered something malformed", hint="ask its operator"
+        ) from error
     if not replace(checkpoint, note=note).cosigned_by(peer.keys):
-        raise TransientError(f"the witness {peer.name} signed with other keys than the configured ones", hint="compare [audit.witnesses] keys")
+        raise TransientError(
+            f"the witness {peer.name} signed with other keys than the configured ones",
+            hint="compare [audit.witnesses] keys",
+        )
     wanted = {(key.name, key.id) for key in peer.keys}
-    return "".join(f"{line}\n" for line, parsed in zip(body.splitlines(), parse_lines(body), strict=True) if parsed[:2] in wanted)
+    return "".join(
+        f"{line}\n"
+        for line, parsed in zip(body.splitlines(), parse_lines(body), strict=True)
+        if parsed[:2] in wanted
+    )
 
 
-def _post(peer: WitnessPeer, folder: Path, checkpoint: VerifiedCheckpoint, content: bytes, old: int, timeout: float) -> tuple[int, str]:
-    proof = consistency_proof(old, checkpoint.size, tiles.nodes_of(folder, checkpoint.size)) if old <= checkpoint.size else []
+def _post(
+    peer: WitnessPeer,
+    folder: Path,
+    checkpoint: VerifiedCheckpoint,
+    content: bytes,
+    old: int,
+    timeout: float,
+) -> tuple[int, str]:
+    proof = (
+        consistency_proof(old, checkpoint.size, tiles.nodes_of(folder, checkpoint.size))
+        if old <= checkpoint.size
+        else []
+    )
     lines = "".join(base64.b64encode(item).decode() + "\n" for item in proof)
-    status, body = post(f"{peer.url.rstrip('/')}/add-checkpoint", f"old {old}\n{lines}\n".encode() + content, {}, timeout)
+    status, body = post(
+        f"{peer.url.rstrip('/')}/add-checkpoint",
+        f"old {old}\n{lines}\n".encode() + content,
+        {},
+        timeout,
+    )
     return status, body.decode(errors="replace")

@@ -1,7 +1,9 @@
-"""What a served model answered, to whom: one log entry a group of predictions, which commits to each of them by itself.
+"""What a served model answered, to whom: one log entry a group of predictions, which commits to
+each of them by itself.
 
-The entry holds the SHA-256 of the group's commitments; a commitment is SHA-256(salt || prediction). The predictions lie sealed
-beside it, so one of them can be shown to somebody without the others, and deleted after its time while the log still verifies.
+The entry holds the SHA-256 of the group's commitments; a commitment is SHA-256(salt || prediction).
+The predictions lie sealed beside it, so one of them can be shown to somebody without the others,
+and deleted after its time while the log still verifies.
 """
 
 import datetime
@@ -72,9 +74,13 @@ class Prediction(Record, frozen=True, kw_only=True):
     input: str
     """SHA-256 of the rows as the model saw them (`ml.frame.rows_bytes`)."""
     labels: bytes
-    """Class numbers, uint16 little-endian [rows]; of a regressor the ranges of its first quantity; empty when refused."""
+    """Class numbers, uint16 little-endian [rows]; of a regressor the ranges of its first quantity;
+    empty when refused.
+    """
     probabilities: bytes
-    """float32 little-endian [rows, classes]; of a regressor quantities, float64 [rows, targets]; empty when refused."""
+    """float32 little-endian [rows, classes]; of a regressor quantities, float64 [rows, targets];
+    empty when refused.
+    """
     shown: str
     """What the caller was told of it: `all`, or what `[serve.outputs]` or policy left."""
     guards: dict[str, int]
@@ -82,7 +88,9 @@ class Prediction(Record, frozen=True, kw_only=True):
     refused: str = ""
     """Code of the refusal."""
     micros: int
-    """Microseconds from request to answer, without the time that it took to make this record durable."""
+    """Microseconds from request to answer, without the time that it took to make this record
+    durable.
+    """
     trace: str = ""
     """Trace id of the caller (W3C Trace Context), or the request id that it sent."""
 
@@ -110,7 +118,10 @@ def numbered(identifier: str) -> tuple[str, int]:
             raise ValueError
         return writer, int(number, 16)
     except ValueError as error:
-        raise ConfigError(f"{identifier[:100]!r} is no request id", hint="it stands in the header x-request-id of the answer") from error
+        raise ConfigError(
+            f"{identifier[:100]!r} is no request id",
+            hint="it stands in the header x-request-id of the answer",
+        ) from error
 
 
 def nobodys(identifier: str) -> str:
@@ -165,15 +176,30 @@ def append(log: AuditLog, tx: sa.Connection, writer: str, group: list[Committed]
     """
     commitments = b"".join([one.commitment for one in group])
     first, last = group[0].number, group[-1].number
-    detail = {"writer": writer, "first": first, "count": len(group), "commitments": sha256(commitments)}
+    detail = {
+        "writer": writer,
+        "first": first,
+        "count": len(group),
+        "commitments": sha256(commitments),
+    }
     (index,) = log.append_many(tx, [("casemate", ACTION, "Gateway", "done", detail)])
 
     def seal(content: Any, kind: bytes) -> bytes:
-        return log.bodies.seal(tx, [(index, os.urandom(SALT_SIZE), msgspec.msgpack.encode(content))], kind)[0]
+        return log.bodies.seal(
+            tx, [(index, os.urandom(SALT_SIZE), msgspec.msgpack.encode(content))], kind
+        )[0]
 
-    inputs = seal([one.rows or b"" for one in group], INPUTS) if any(one.rows for one in group) else None
+    inputs = (
+        seal([one.rows or b"" for one in group], INPUTS) if any(one.rows for one in group) else None
+    )
     sealed = seal([(one.salt, one.body) for one in group], PREDICTIONS)
-    row = {"index": index, "writer": writer, "first": first, "last": last, "time": log.clock.now().isoformat()}
+    row = {
+        "index": index,
+        "writer": writer,
+        "first": first,
+        "last": last,
+        "time": log.clock.now().isoformat(),
+    }
     _ADD(tx, [{**row, "commitments": commitments, "sealed": sealed, "inputs": inputs}])
     return index
 
@@ -185,10 +211,12 @@ class Decisions:
         self.log = log
 
     def find(self, identifier: str) -> tuple[Prediction, bytes | None]:
-        """(prediction, its rows where they were kept) of a request id: what the caller was answered, not what a shadow said beside it.
+        """(prediction, its rows where they were kept) of a request id: what the caller was
+        answered, not what a shadow said beside it.
 
         Raises:
-            ConfigError: there is none, or its time is over. VerificationError: it is not what the log committed to.
+            ConfigError: there is none, or its time is over. VerificationError: it is not what the
+                log committed to.
         """
         writer, number = numbered(identifier)
         near = (GROUPS.c.writer == writer, GROUPS.c.first <= number, GROUPS.c.last >= number)
@@ -204,16 +232,30 @@ class Decisions:
                         return prediction, self._inputs(tx, row, place)
         raise ConfigError(
             nobodys(identifier) + (" is kept any more" if over else ""),
-            hint="[serve] keep_days says how long they are kept" if over else "only calls to infer have one; see x-request-id",
+            hint=(
+                "[serve] keep_days says how long they are kept"
+                if over
+                else "only calls to infer have one; see x-request-id"
+            ),
         )
 
     def newest(self, count: int) -> Iterator[Prediction]:
         """The last predictions, newest first."""
-        query = sa.select(GROUPS).where(GROUPS.c.sealed.is_not(None)).order_by(GROUPS.c.index.desc())
+        query = (
+            sa.select(GROUPS).where(GROUPS.c.sealed.is_not(None)).order_by(GROUPS.c.index.desc())
+        )
         start = None
         while count > 0:
             with self.log.store.reading() as tx:
-                rows = tx.execute((query if start is None else query.where(GROUPS.c.index < start)).limit(_BATCH)).mappings().all()
+                rows = (
+                    tx.execute(
+                        (query if start is None else query.where(GROUPS.c.index < start)).limit(
+                            _BATCH
+                        )
+                    )
+                    .mappings()
+                    .all()
+                )
                 groups = [self._opened(tx, row) for row in rows]
             for group in groups:
                 for _, body in reversed(group):
@@ -226,16 +268,22 @@ class Decisions:
             start = int(rows[-1]["index"])
 
     def contents(self) -> Iterator[tuple[int, bytes]]:
-        """(log entry, what is kept beside it, decrypted): every prediction, and every request's rows where they were kept."""
+        """(log entry, what is kept beside it, decrypted): every prediction, and every request's
+        rows where they were kept.
+        """
         with self.log.store.reading() as tx:
             for row in tx.execute(sa.select(GROUPS).order_by(GROUPS.c.index)).mappings():
                 yield from ((row["index"], body) for _, body in self._opened(tx, row))
                 if row["inputs"] is not None:
                     _, content = self.log.bodies.open(tx, row["index"], row["inputs"], INPUTS)
-                    yield from ((row["index"], rows) for rows in msgspec.msgpack.decode(content, type=list[bytes]))
+                    yield from (
+                        (row["index"], rows)
+                        for rows in msgspec.msgpack.decode(content, type=list[bytes])
+                    )
 
     def check(self) -> int:
-        """Verify the log's groups and what lies beside them; returns how many predictions there are.
+        """Verify the log's groups and what lies beside them; returns how many predictions there
+        are.
 
         Raises:
             VerificationError: predictions were changed, or removed before anybody forgot them.
@@ -253,21 +301,31 @@ class Decisions:
                 gone, told = max(gone, self._beside(told)), []
         gone = max(gone, self._beside(told))
         if gone and gone >= forgotten:
-            raise VerificationError(f"predictions of {gone} are gone, and nobody has forgotten any so young", hint="restore a backup")
+            raise VerificationError(
+                f"predictions of {gone} are gone, and nobody has forgotten any so young",
+                hint="restore a backup",
+            )
         return count
 
     def _beside(self, entries: list[Entry]) -> str:
-        """Verify the groups of these entries; returns the newest time of those whose predictions are gone."""
+        """Verify the groups of these entries; returns the newest time of those whose predictions
+        are gone.
+        """
         if not entries:
             return ""
         gone = ""
         with self.log.store.reading() as tx:
             near = GROUPS.c.index.between(entries[0].index, entries[-1].index)
-            rows = {row["index"]: row for row in tx.execute(sa.select(GROUPS).where(near)).mappings()}
+            rows = {
+                row["index"]: row for row in tx.execute(sa.select(GROUPS).where(near)).mappings()
+            }
             for entry in entries:
                 row = rows.get(entry.index)
                 if row is None:
-                    raise VerificationError(f"the predictions of log entry {entry.index} are gone", hint="restore a backup")
+                    raise VerificationError(
+                        f"the predictions of log entry {entry.index} are gone",
+                        hint="restore a backup",
+                    )
                 predictions = self._opened(tx, row)
                 _require_told(entry, row)
                 if not predictions:
@@ -275,16 +333,23 @@ class Decisions:
         return gone
 
     def forget(self, predictions_before: str, inputs_before: str) -> int:
-        """Delete predictions, and the rows kept with them, that are older than these times (ISO 8601); returns how many groups changed.
+        """Delete predictions, and the rows kept with them, that are older than these times (ISO
+        8601); returns how many groups changed.
 
-        The commitments stay, so that the log still verifies, and it says that they were forgotten. What is too old is looked for
-        without a lock and deleted in small steps, so that nobody's prediction waits for it.
+        The commitments stay, so that the log still verifies, and it says that they were forgotten.
+        What is too old is looked for without a lock and deleted in small steps, so that nobody's
+        prediction waits for it.
         """
         changed = 0
-        for column, before in ((GROUPS.c.inputs, inputs_before), (GROUPS.c.sealed, predictions_before)):
+        for column, before in (
+            (GROUPS.c.inputs, inputs_before),
+            (GROUPS.c.sealed, predictions_before),
+        ):
             last = -1
             while True:
-                old = sa.select(GROUPS.c.index).where(GROUPS.c.index > last, GROUPS.c.time < before, column.is_not(None))
+                old = sa.select(GROUPS.c.index).where(
+                    GROUPS.c.index > last, GROUPS.c.time < before, column.is_not(None)
+                )
                 with self.log.store.reading() as tx:
                     indexes = list(tx.execute(old.order_by(GROUPS.c.index).limit(_BATCH)).scalars())
                 if not indexes:
@@ -293,7 +358,11 @@ class Decisions:
                     if not changed:  # first, so that nothing is ever gone without a word
                         detail = {"predictions": predictions_before, "inputs": inputs_before}
                         self.log.append(tx, "casemate", FORGOTTEN, "Gateway", "done", detail)
-                    gone = {"inputs": None} if column is GROUPS.c.inputs else {"inputs": None, "sealed": None}
+                    gone = (
+                        {"inputs": None}
+                        if column is GROUPS.c.inputs
+                        else {"inputs": None, "sealed": None}
+                    )
                     tx.execute(GROUPS.update().where(GROUPS.c.index.in_(indexes)).values(**gone))
                 changed, last = changed + len(indexes), indexes[-1]
         return changed
@@ -303,12 +372,27 @@ class Decisions:
         start = -1
         while True:
             with self.log.store.transaction() as tx:
-                rows = tx.execute(sa.select(GROUPS).where(GROUPS.c.index > start).order_by(GROUPS.c.index).limit(_BATCH)).mappings().all()
+                rows = (
+                    tx.execute(
+                        sa.select(GROUPS)
+                        .where(GROUPS.c.index > start)
+                        .order_by(GROUPS.c.index)
+                        .limit(_BATCH)
+                    )
+                    .mappings()
+                    .all()
+                )
                 for row in rows:
                     kinds = {"sealed": PREDICTIONS, "inputs": INPUTS}
-                    anew = {name: self._sealed_anew(tx, row["index"], row[name], kind) for name, kind in kinds.items() if row[name] is not None}
+                    anew = {
+                        name: self._sealed_anew(tx, row["index"], row[name], kind)
+                        for name, kind in kinds.items()
+                        if row[name] is not None
+                    }
                     if anew:
-                        tx.execute(GROUPS.update().where(GROUPS.c.index == row["index"]).values(**anew))
+                        tx.execute(
+                            GROUPS.update().where(GROUPS.c.index == row["index"]).values(**anew)
+                        )
             if not rows:
                 return
             start = int(rows[-1]["index"])
@@ -320,36 +404,59 @@ class Decisions:
     def outcome(self, identifier: str) -> Any | None:
         """What really was, as `feedback` told; None when nobody has."""
         with self.log.store.reading() as tx:
-            index = tx.execute(sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)).scalar()
+            index = tx.execute(
+                sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)
+            ).scalar()
         return None if index is None else next(self.log.entries(index)).detail["outcome"]
 
     def feedback(self, principal: str, identifier: str, outcome: list[Any]) -> Prediction:
         """Attach what really was to a request, per row a class, a quantity or several.
 
         Raises:
-            ConfigError: there is no such request, it has its outcome already, or the number of rows is another.
+            ConfigError: there is no such request, it has its outcome already, or the number of rows
+                is another.
         """
-        if not all(one.isprintable() for one in outcome if isinstance(one, str)) or len(msgspec.json.encode(outcome)) > MOST_OUTCOME:
-            raise ConfigError(f"outcomes are printable texts or numbers, at most {MOST_OUTCOME} bytes of JSON", hint="ask about fewer rows at once")
+        if (
+            not all(one.isprintable() for one in outcome if isinstance(one, str))
+            or len(msgspec.json.encode(outcome)) > MOST_OUTCOME
+        ):
+            raise ConfigError(
+                f"outcomes are printable texts or numbers, at most {MOST_OUTCOME} bytes of JSON",
+                hint="ask about fewer rows at once",
+            )
         prediction, _ = self.find(identifier)
         if len(outcome) != prediction.rows:
-            raise ConfigError(f"the request had {prediction.rows} rows, {len(outcome)} outcomes are given", hint="one a row, in order")
+            raise ConfigError(
+                f"the request had {prediction.rows} rows, {len(outcome)} outcomes are given",
+                hint="one a row, in order",
+            )
         with self.log.store.transaction() as tx:
-            if tx.execute(sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)).first():
-                raise ConfigError(f"{identifier} has its outcome already", hint="an outcome is told once")
+            if tx.execute(
+                sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)
+            ).first():
+                raise ConfigError(
+                    f"{identifier} has its outcome already", hint="an outcome is told once"
+                )
             detail = {"request": identifier, "outcome": outcome}
-            index = self.log.append(tx, principal, "model:feedback", f'Model::"{prediction.model}"', "done", detail)
+            index = self.log.append(
+                tx, principal, "model:feedback", f'Model::"{prediction.model}"', "done", detail
+            )
             tx.execute(OUTCOMES.insert().values(request=identifier, index=index))
         return prediction
 
     def _opened(self, tx: sa.Connection, row: Any) -> list[tuple[bytes, bytes]]:
-        """(salt, prediction as JSON), in the order of the commitments; empty when their time is over."""
+        """(salt, prediction as JSON), in the order of the commitments; empty when their time is
+        over.
+        """
         if row["sealed"] is None:
             return []
         _, content = self.log.bodies.open(tx, row["index"], row["sealed"], PREDICTIONS)
         predictions = msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]])
         if b"".join(commitment(salt, body) for salt, body in predictions) != row["commitments"]:
-            raise VerificationError(f"predictions of log entry {row['index']} were changed after they were written", hint="restore a backup")
+            raise VerificationError(
+                f"predictions of log entry {row['index']} were changed after they were written",
+                hint="restore a backup",
+            )
         return predictions
 
     def _inputs(self, tx: sa.Connection, row: Any, place: int) -> bytes | None:
@@ -361,7 +468,10 @@ class Decisions:
     def _require_committed(self, row: Any) -> None:
         entry = next(self.log.entries(row["index"]), None)
         if entry is None or entry.action != ACTION:
-            raise VerificationError(f"log entry {row['index']} does not commit to the predictions beside it", hint="restore a backup")
+            raise VerificationError(
+                f"log entry {row['index']} does not commit to the predictions beside it",
+                hint="restore a backup",
+            )
         _require_told(entry, row)
 
 
@@ -369,5 +479,13 @@ def _require_told(entry: Entry, row: Any) -> None:
     """The entry commits to the row beside it, and to whose predictions it holds."""
     told, here = entry.detail, row["commitments"]
     count = len(here) // HASH
-    if (told["commitments"], told["writer"], told["first"], told["count"]) != (sha256(here), row["writer"], row["first"], count):
-        raise VerificationError(f"log entry {entry.index} does not commit to the predictions beside it", hint="restore a backup")
+    if (told["commitments"], told["writer"], told["first"], told["count"]) != (
+        sha256(here),
+        row["writer"],
+        row["first"],
+        count,
+    ):
+        raise VerificationError(
+            f"log entry {entry.index} does not commit to the predictions beside it",
+            hint="restore a backup",
+        )

@@ -24,13 +24,19 @@ class Entry(Record, frozen=True, kw_only=True):
     outcome: str
     """`done`, `allowed`, `denied`, `refused`, `failed`."""
     detail: dict[str, Any]
-    """Digests, names and reasons, never values of rows; `personal` holds what only a subject's key opens."""
+    """Digests, names and reasons, never values of rows; `personal` holds what only a subject's key
+    opens.
+    """
     rows: str = ""
-    """SHA-256 over the catalogue's rows that give rights, as of this entry; empty in logs that casemate 0.1 to 0.3 wrote."""
+    """SHA-256 over the catalogue's rows that give rights, as of this entry; empty in logs that
+    casemate 0.1 to 0.3 wrote.
+    """
 
 
 def leaf_entry(salt: bytes, body: bytes) -> bytes:
-    """The public bytes of an entry: a commitment that reveals nothing about `body` without the 16-byte `salt`."""
+    """The public bytes of an entry: a commitment that reveals nothing about `body` without the
+    16-byte `salt`.
+    """
     return b'{"commitment":"' + sha256(salt + body).encode() + b'","v":1}'
 
 
@@ -44,6 +50,12 @@ def signature(digest: str) -> str:
 
 
 def signed_by(entry: Entry) -> str | None:
-    """The SHA-256 of the payload whose signature this entry records; None when it records something else."""
+    """The SHA-256 of the payload whose signature this entry records; None when it records something
+    else.
+    """
     digest = entry.resource.removeprefix('Signature::"').removesuffix('"')
-    return digest if (entry.action, entry.outcome, entry.resource) == (SIGNED, "done", signature(digest)) else None
+    return (
+        digest
+        if (entry.action, entry.outcome, entry.resource) == (SIGNED, "done", signature(digest))
+        else None
+    )

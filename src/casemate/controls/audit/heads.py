@@ -1,8 +1,9 @@
-"""What this machine remembers of the log outside of the project: its newest head, and every other history that was met.
+"""What this machine remembers of the log outside of the project: its newest head, and every other
+history that was met.
 
-It lies in the key store's folder, a file for each place that a project was in, so that putting an old
-`.casemate` back does not put this back too. A fork that was told once stays a finding until somebody
-who may do so has explained it, however well the log verifies by itself afterwards.
+It lies in the key store's folder, a file for each place that a project was in, so that putting an
+old `.casemate` back does not put this back too. A fork that was told once stays a finding until
+somebody who may do so has explained it, however well the log verifies by itself afterwards.
 """
 
 import contextlib
@@ -67,7 +68,10 @@ class Heads:
         except FileNotFoundError:
             return Memory()
         except (msgspec.MsgspecError, OSError) as error:
-            raise VerificationError(f"{self.file} is damaged: {error}", hint="see who changed it; without it, copies and witnesses remain") from error
+            raise VerificationError(
+                f"{self.file} is damaged: {error}",
+                hint="see who changed it; without it, copies and witnesses remain",
+            ) from error
 
     def newest(self, vkeys: str) -> VerifiedCheckpoint | None:
         """The newest head that was seen here, verified."""
@@ -80,7 +84,10 @@ class Heads:
         if forks:
             raise HistoryError(
                 f"on {forks[0].time[:19]} another history of this log was met: {forks[0].message}",
-                hint="keep both histories as proof; once it is explained, an owner records that: casemate audit resolve --reason TEXT",
+                hint=(
+                    "keep both histories as proof; once it is explained, an owner records that:"
+                    " casemate audit resolve --reason TEXT"
+                ),
             )
 
     def remember(self, checkpoint: bytes, *, kept: bool = False) -> None:
@@ -94,18 +101,28 @@ class Heads:
         size = _size(checkpoint)
 
         def later(memory: Memory) -> Memory:
-            # Another process may have remembered a newer one meanwhile: what was seen is never forgotten.
+            # Another process may have remembered a newer one meanwhile: what was seen is never
+            # forgotten.
             known = memory.newest and _size(memory.newest.encode()) > size
-            return msgspec.structs.replace(memory, newest=memory.newest if known else checkpoint.decode(), kept=now or memory.kept)
+            return msgspec.structs.replace(
+                memory,
+                newest=memory.newest if known else checkpoint.decode(),
+                kept=now or memory.kept,
+            )
 
         self._change(later)
 
     def met(self, message: str, checkpoint: bytes) -> None:
         """Remember another history, once."""
-        fork = Fork(time=self.clock.now().isoformat(), message=message, checkpoint=checkpoint.decode())
+        fork = Fork(
+            time=self.clock.now().isoformat(), message=message, checkpoint=checkpoint.decode()
+        )
 
         def added(memory: Memory) -> Memory:
-            same = any((known.message, known.checkpoint) == (fork.message, fork.checkpoint) for known in memory.forks)
+            same = any(
+                (known.message, known.checkpoint) == (fork.message, fork.checkpoint)
+                for known in memory.forks
+            )
             return memory if same else msgspec.structs.replace(memory, forks=[*memory.forks, fork])
 
         self._change(added)
@@ -113,11 +130,14 @@ class Heads:
     def explained(self, checkpoint: bytes) -> list[Fork]:
         """Forget what was met and go on from `checkpoint`; returns it, for the record."""
         forks = self.read().forks
-        self._change(lambda memory: msgspec.structs.replace(memory, forks=[], newest=checkpoint.decode()))
+        self._change(
+            lambda memory: msgspec.structs.replace(memory, forks=[], newest=checkpoint.decode())
+        )
         return forks
 
     def _change(self, change: Callable[[Memory], Memory]) -> None:
-        with contextlib.suppress(PermissionError):  # whoever may only look at the project remembers nothing
+        # whoever may only look at the project remembers nothing
+        with contextlib.suppress(PermissionError):
             make_folder(self.file.parent)
             with exclusive_wait(self.file.with_suffix(".lock")):
                 memory = self.read()

@@ -1,8 +1,9 @@
-"""Appending to the log: entries commit with the caller's own transaction, tiles and checkpoint follow.
+"""Appending to the log: entries commit with the caller's own transaction, tiles and checkpoint
+follow.
 
-A leaf holds only a salted commitment, SHA-256(salt || body); salt and body lie sealed beside it in the catalogue. The
-tree's compact range is a catalogue row too, so several processes may append. What a crash leaves unpublished is
-published by the next append or by `publish()`.
+A leaf holds only a salted commitment, SHA-256(salt || body); salt and body lie sealed beside it in
+the catalogue. The tree's compact range is a catalogue row too, so several processes may append.
+What a crash leaves unpublished is published by the next append or by `publish()`.
 """
 
 import base64
@@ -18,7 +19,15 @@ from casemate.controls.audit import tiles
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner, Head, parse_head, verify_checkpoint
 from casemate.controls.audit.entry import SALT_SIZE, Entry, leaf_entry
-from casemate.controls.audit.merkle import EMPTY_ROOT, Frontier, consistency_proof, full_root, inclusion_proof, leaf_hash, verify_consistency
+from casemate.controls.audit.merkle import (
+    EMPTY_ROOT,
+    Frontier,
+    consistency_proof,
+    full_root,
+    inclusion_proof,
+    leaf_hash,
+    verify_consistency,
+)
 from casemate.controls.audit.note import parse_note
 from casemate.controls.audit.proof import write_proof
 from casemate.controls.audit.verify import VerifiedLog, verify_log
@@ -47,9 +56,17 @@ HEAD = sa.Table(
     sa.Column("rows", sa.String),
 )
 _HEAD = Prepared(sa.select(HEAD.c.size, HEAD.c.roots, HEAD.c.rows))
-_MOVE_HEAD = Prepared(HEAD.update().values(size=sa.bindparam("new_size"), roots=sa.bindparam("new_roots"), rows=sa.bindparam("new_rows")))
+_MOVE_HEAD = Prepared(
+    HEAD.update().values(
+        size=sa.bindparam("new_size"),
+        roots=sa.bindparam("new_roots"),
+        rows=sa.bindparam("new_rows"),
+    )
+)
 _NEWEST = Prepared(
-    sa.select(HEAD.c.size, HEAD.c.rows, ENTRIES.c.sealed).outerjoin_from(HEAD, ENTRIES, ENTRIES.c.index == sa.literal_column("audit_head.size - 1"))
+    sa.select(HEAD.c.size, HEAD.c.rows, ENTRIES.c.sealed).outerjoin_from(
+        HEAD, ENTRIES, ENTRIES.c.index == sa.literal_column("audit_head.size - 1")
+    )
 )
 _ADD = Prepared(ENTRIES.insert())
 MAX_BODY = 32 * 1024
@@ -60,7 +77,15 @@ ERASED = "(erased)"
 class AuditLog:
     """The writing side of a project's log."""
 
-    def __init__(self, folder: Path, store: Store, signer: CheckpointSigner, clock: Clock, bodies: Bodies, subjects: SubjectKeys) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        signer: CheckpointSigner,
+        clock: Clock,
+        bodies: Bodies,
+        subjects: SubjectKeys,
+    ) -> None:
         self.folder = folder
         self.store = store
         self.signer = signer
@@ -85,7 +110,8 @@ class AuditLog:
         subject: str | None = None,
         personal: dict[str, Any] | None = None,
     ) -> int:
-        """Append within the caller's transaction; call `publish` after it committed. Returns the entry's index.
+        """Append within the caller's transaction; call `publish` after it committed. Returns the
+        entry's index.
 
         Args:
             tx: a write transaction.
@@ -94,16 +120,27 @@ class AuditLog:
             resource: on what.
             outcome: how it ended.
             detail: digests, names and reasons.
-            subject: the person whom `personal` is about; their key seals it, and `shred` makes it unreadable.
+            subject: the person whom `personal` is about; their key seals it, and `shred` makes it
+                unreadable.
             personal: what must be erasable later.
         """
         if subject is not None and personal is not None:
             pseudonym, sealed = self.subjects.seal(tx, subject, msgspec.json.encode(personal))
-            detail = {**detail, "personal": {"subject": pseudonym, "sealed": base64.b64encode(sealed).decode()}}
+            detail = {
+                **detail,
+                "personal": {"subject": pseudonym, "sealed": base64.b64encode(sealed).decode()},
+            }
         return self.append_many(tx, [(principal, action, resource, outcome, detail)])[0]
 
-    def append_many(self, tx: sa.Connection, entries: list[tuple[str, str, str, str, dict[str, Any]]], row_root: str | None = None) -> list[int]:
-        """Append several entries (principal, action, resource, outcome, detail) at once; they state the catalogue's row root as of now."""
+    def append_many(
+        self,
+        tx: sa.Connection,
+        entries: list[tuple[str, str, str, str, dict[str, Any]]],
+        row_root: str | None = None,
+    ) -> list[int]:
+        """Append several entries (principal, action, resource, outcome, detail) at once; they state
+        the catalogue's row root as of now.
+        """
         row_root = row_root or self.store.row_digests.settle(tx)
         frontier, stated = self._head(tx)
         row_root = row_root or stated
@@ -111,18 +148,41 @@ class AuditLog:
         now = self.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         rows, leaves = [], []
         for index, (principal, action, resource, outcome, detail) in enumerate(entries, first):
-            entry = Entry(index=index, time=now, principal=principal, action=action, resource=resource, outcome=outcome, detail=detail, rows=row_root)
+            entry = Entry(
+                index=index,
+                time=now,
+                principal=principal,
+                action=action,
+                resource=resource,
+                outcome=outcome,
+                detail=detail,
+                rows=row_root,
+            )
             body = msgspec.json.encode(entry, order="deterministic")
             if len(body) > MAX_BODY:
-                raise BackendError("an audit entry is larger than 32 KiB", hint="report this as a defect")
+                raise BackendError(
+                    "an audit entry is larger than 32 KiB", hint="report this as a defect"
+                )
             salt = os.urandom(SALT_SIZE)
             rows.append((index, salt, body))
             leaves.append(leaf_hash(leaf_entry(salt, body)))
             frontier.append(leaves[-1])
         sealed = self.bodies.seal(tx, rows)
-        values = [{"index": first + i, "leaf": leaf, "sealed": body} for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))]
+        values = [
+            {"index": first + i, "leaf": leaf, "sealed": body}
+            for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))
+        ]
         _ADD(tx, values)
-        _MOVE_HEAD(tx, [{"new_size": frontier.size, "new_roots": b"".join(frontier.roots), "new_rows": row_root}])
+        _MOVE_HEAD(
+            tx,
+            [
+                {
+                    "new_size": frontier.size,
+                    "new_roots": b"".join(frontier.roots),
+                    "new_rows": row_root,
+                }
+            ],
+        )
         return list(range(first, frontier.size))
 
     def _frontier(self, tx: sa.Connection) -> Frontier:
@@ -132,17 +192,22 @@ class AuditLog:
         """The row root that the newest entry states; None for a log that an older casemate wrote.
 
         Raises:
-            VerificationError: the newest entry is gone or changed, or the catalogue's head says something else.
+            VerificationError: the newest entry is gone or changed, or the catalogue's head says
+                something else.
         """
         rows = _NEWEST.rows(tx)
         if not rows or rows[0][0] == 0:
             return EMPTY_ROWS
         ((size, stated, sealed),) = rows
         if sealed is None:
-            raise VerificationError(f"audit entry {size - 1} is gone", hint="restore the catalogue from a backup")
+            raise VerificationError(
+                f"audit entry {size - 1} is gone", hint="restore the catalogue from a backup"
+            )
         entry = decode(self.bodies.open(tx, size - 1, bytes(sealed))[1], Entry)
         if entry.rows != (stated or ""):
-            raise VerificationError("the head of the audit log was changed", hint="restore the catalogue from a backup")
+            raise VerificationError(
+                "the head of the audit log was changed", hint="restore the catalogue from a backup"
+            )
         return entry.rows or None
 
     def bind(self, tx: sa.Connection, root: str, action: str, detail: dict[str, Any]) -> None:
@@ -152,11 +217,16 @@ class AuditLog:
     def _head(self, tx: sa.Connection) -> tuple[Frontier, str]:
         rows = _HEAD.rows(tx)
         if not rows:
-            raise BackendError(f"{self.store.name} was moved to another database", hint="set [store] url in casemate.toml, then start again")
+            raise BackendError(
+                f"{self.store.name} was moved to another database",
+                hint="set [store] url in casemate.toml, then start again",
+            )
         ((size, roots, stated),) = rows
         return Frontier(size, tiles.split_hashes(roots)), stated or ""
 
-    def record(self, principal: str, action: str, resource: str, outcome: str, **detail: Any) -> int:
+    def record(
+        self, principal: str, action: str, resource: str, outcome: str, **detail: Any
+    ) -> int:
         """Append one entry in a transaction of its own and publish."""
         with self.store.transaction() as tx:
             index = self.append(tx, principal, action, resource, outcome, detail)
@@ -164,13 +234,16 @@ class AuditLog:
         return index
 
     def publish(self, *, anew: bool = False) -> None:
-        """Derive tiles and checkpoint from the committed entries; idempotent and safe across processes.
+        """Derive tiles and checkpoint from the committed entries; idempotent and safe across
+        processes.
 
         Args:
-            anew: derive every tile, also those that seem to be there: what `fsck --repair` does when some are damaged.
+            anew: derive every tile, also those that seem to be there: what `fsck --repair` does
+                when some are damaged.
 
         Raises:
-            VerificationError: the catalogue does not contain what was published; nothing is written.
+            VerificationError: the catalogue does not contain what was published; nothing is
+                written.
         """
         make_folder(self.folder)
         if anew:
@@ -185,7 +258,9 @@ class AuditLog:
                         return
                 self._write_tiles(tx, 0 if anew else published.size, head.size)
             self._require_growth(published, head)
-            write_atomic(self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644)
+            write_atomic(
+                self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644
+            )
             self._drop_old(published.size, head.size)
 
     def _published(self, *, anew: bool) -> Head:
@@ -202,15 +277,21 @@ class AuditLog:
             return Head(self.signer.name, 0, EMPTY_ROOT)
 
     def _require_growth(self, old: Head, new: Frontier) -> None:
-        """Never sign a fork: a catalogue that was restored from an old copy must not replace what was published."""
+        """Never sign a fork: a catalogue that was restored from an old copy must not replace what
+        was published.
+        """
         try:
             nodes = tiles.nodes_of(self.folder, new.size)
             proof = consistency_proof(old.size, new.size, nodes) if old.size <= new.size else []
             verify_consistency(old.size, new.size, proof, old.root, new.root())
         except VerificationError as error:
             raise HistoryError(
-                f"the catalogue's log of {new.size} entries does not contain the published one of {old.size} ({error.message})",
-                hint="the catalogue was rolled back or changed: restore its newest backup; nothing was signed",
+                f"the catalogue's log of {new.size} entries does not contain the published one of"
+                f" {old.size} ({error.message})",
+                hint=(
+                    "the catalogue was rolled back or changed: restore its newest backup; nothing"
+                    " was signed"
+                ),
             ) from error
 
     def _write_tiles(self, tx: sa.Connection, old: int, new: int) -> None:
@@ -221,15 +302,25 @@ class AuditLog:
                 if level == 0:
                     rows = list(self._opened(tx, number * tiles.WIDTH, width))
                     if len(rows) != width:
-                        raise VerificationError("audit entries are missing from the catalogue", hint="restore the catalogue from a backup")
+                        raise VerificationError(
+                            "audit entries are missing from the catalogue",
+                            hint="restore the catalogue from a backup",
+                        )
                     entries = tiles.bundle([leaf_entry(salt, body) for _, salt, body, _ in rows])
                     tiles.write_level(self.folder, "entries", number, entries, width)
                     hashes = [leaf for _, _, _, leaf in rows]
                 else:
                     hashes = self._written(level, number, below_old - number * tiles.WIDTH)
-                    hashes += [self._full_root(level - 1, number * tiles.WIDTH + child) for child in range(len(hashes), width)]
+                    hashes += [
+                        self._full_root(level - 1, number * tiles.WIDTH + child)
+                        for child in range(len(hashes), width)
+                    ]
                 tiles.write_level(self.folder, level, number, b"".join(hashes), width)
-            level, below_old, below_new = level + 1, below_old // tiles.WIDTH, below_new // tiles.WIDTH
+            level, below_old, below_new = (
+                level + 1,
+                below_old // tiles.WIDTH,
+                below_new // tiles.WIDTH,
+            )
 
     def _drop_old(self, old: int, new: int) -> None:
         level = 0
@@ -243,43 +334,71 @@ class AuditLog:
     def _written(self, level: int, number: int, width: int) -> list[bytes]:
         """The hashes of a tile as it was published; they need no second look at the tiles below."""
         try:
-            return tiles.split_hashes(tiles.read_tile(self.folder, level, number, width)) if width > 0 else []
+            return (
+                tiles.split_hashes(tiles.read_tile(self.folder, level, number, width))
+                if width > 0
+                else []
+            )
         except VerificationError:
             return []
 
     def _full_root(self, level: int, number: int) -> bytes:
-        return full_root(tiles.split_hashes(tiles.read_tile(self.folder, level, number, tiles.WIDTH)))
+        return full_root(
+            tiles.split_hashes(tiles.read_tile(self.folder, level, number, tiles.WIDTH))
+        )
 
-    def _opened(self, tx: sa.Connection, start: int, count: int) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-        """(index, salt, body, leaf) of entries; VerificationError when a body is not what its leaf commits to."""
-        query = sa.select(ENTRIES).where(ENTRIES.c.index >= start, ENTRIES.c.index < start + count).order_by(ENTRIES.c.index)
+    def _opened(
+        self, tx: sa.Connection, start: int, count: int
+    ) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        """(index, salt, body, leaf) of entries; VerificationError when a body is not what its leaf
+        commits to.
+        """
+        query = (
+            sa.select(ENTRIES)
+            .where(ENTRIES.c.index >= start, ENTRIES.c.index < start + count)
+            .order_by(ENTRIES.c.index)
+        )
         for index, leaf, sealed in tx.execute(query):
             salt, body = self.bodies.open(tx, index, sealed)
             if leaf_hash(leaf_entry(salt, body)) != leaf:
-                raise VerificationError(f"audit entry {index} was changed after it was written", hint="restore the catalogue from a backup")
+                raise VerificationError(
+                    f"audit entry {index} was changed after it was written",
+                    hint="restore the catalogue from a backup",
+                )
             yield index, salt, body, leaf
 
     def check(self) -> VerifiedLog:
-        """Verify the published log and every body in the catalogue against it; VerificationError when one differs."""
+        """Verify the published log and every body in the catalogue against it; VerificationError
+        when one differs.
+        """
         self.publish()
-        with exclusive_wait(self.folder / ".lock"):  # a gateway may publish meanwhile and drop partial tiles
+        # a gateway may publish meanwhile and drop partial tiles
+        with exclusive_wait(self.folder / ".lock"):
             log = verify_log(self.folder, self.signer.vkeys)
         count = 0
-        for index, leaf in ((index, leaf) for rows in self._batches(0) for index, _, _, leaf in rows):
+        for index, leaf in (
+            (index, leaf) for rows in self._batches(0) for index, _, _, leaf in rows
+        ):
             # What was appended after the checkpoint that was verified is not its affair.
             if index >= log.checkpoint.size:
                 break  # appended since
             if index != count or leaf != log.leaves[index]:
                 raise VerificationError(
-                    f"the catalogue's body of entry {index} is not what the log committed to", hint="restore the catalogue from a backup"
+                    f"the catalogue's body of entry {index} is not what the log committed to",
+                    hint="restore the catalogue from a backup",
                 )
             count += 1
         if count != log.checkpoint.size:
-            raise VerificationError(f"the catalogue holds {count} entries, the log {log.checkpoint.size}", hint="restore the catalogue from a backup")
+            raise VerificationError(
+                f"the catalogue holds {count} entries, the log {log.checkpoint.size}",
+                hint="restore the catalogue from a backup",
+            )
         return log
 
     def check_bodies(self) -> int:
-        """Verify that the catalogue's entries add up to its own head, without the published files; returns their number."""
+        """Verify that the catalogue's entries add up to its own head, without the published files;
+        returns their number.
+        """
         frontier = Frontier()
         with self.store.reading() as tx:
             head = self._frontier(tx)
@@ -287,7 +406,10 @@ class AuditLog:
                 for _, _, _, leaf in self._opened(tx, start, BATCH):
                     frontier.append(leaf)
         if (frontier.size, frontier.roots) != (head.size, head.roots):
-            raise VerificationError("the audit entries in the catalogue do not add up to its head", hint="restore the catalogue from a backup")
+            raise VerificationError(
+                "the audit entries in the catalogue do not add up to its head",
+                hint="restore the catalogue from a backup",
+            )
         return head.size
 
     def _batches(self, start: int) -> Iterator[list[tuple[int, bytes, bytes, bytes]]]:
@@ -300,7 +422,9 @@ class AuditLog:
             start = rows[-1][0] + 1
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
-        """The entries from `start` on, oldest first; personal parts are opened where their subject's key still exists."""
+        """The entries from `start` on, oldest first; personal parts are opened where their
+        subject's key still exists.
+        """
         for rows in self._batches(start):
             opened = [decode(body, Entry) for _, _, body, _ in rows]
             if any("personal" in entry.detail for entry in opened):
@@ -323,7 +447,8 @@ class AuditLog:
             return self._frontier(tx).size
 
     def prove(self, index: int) -> bytes:
-        """A stand-alone proof that the log's newest checkpoint commits to entry `index`; see `proof.verify_proof`.
+        """A stand-alone proof that the log's newest checkpoint commits to entry `index`; see
+        `proof.verify_proof`.
 
         Raises:
             ConfigError: there is no such entry.
@@ -333,19 +458,23 @@ class AuditLog:
             checkpoint = (self.folder / "checkpoint").read_bytes()
             size = int(checkpoint.split(b"\n")[1])
             if not 0 <= index < size:
-                raise ConfigError(f"the log has no entry {index}", hint=f"entries are numbered 0 to {size - 1}")
+                raise ConfigError(
+                    f"the log has no entry {index}", hint=f"entries are numbered 0 to {size - 1}"
+                )
             hashes = inclusion_proof(index, size, tiles.nodes_of(self.folder, size))
         with self.store.reading() as tx:
             ((_, salt, body, _),) = self._opened(tx, index, 1)
         return write_proof(index, salt, body, hashes, checkpoint)
 
     def seal_anew(self, beside: Callable[[], object] = lambda: None) -> int:
-        """Seal every body under a new data key, for when the old ones may be known; returns how many.
+        """Seal every body under a new data key, for when the old ones may be known; returns how
+        many.
 
         Personal parts stay under their subjects' keys: the tree commits to those bytes.
 
         Args:
-            beside: seals what lies beside entries (`Decisions.seal_anew`), before the old keys are forgotten.
+            beside: seals what lies beside entries (`Decisions.seal_anew`), before the old keys are
+                forgotten.
         """
         with self.store.transaction() as tx:
             old = [identifier for identifier, _ in self.bodies.wrapped(tx)]
@@ -353,9 +482,13 @@ class AuditLog:
             size = self._frontier(tx).size
         for start in range(0, size, BATCH):
             with self.store.transaction() as tx:
-                rows = [(index, salt, body) for index, salt, body, _ in self._opened(tx, start, BATCH)]
+                rows = [
+                    (index, salt, body) for index, salt, body, _ in self._opened(tx, start, BATCH)
+                ]
                 for (index, _, _), sealed in zip(rows, self.bodies.seal(tx, rows), strict=True):
-                    tx.execute(ENTRIES.update().where(ENTRIES.c.index == index).values(sealed=sealed))
+                    tx.execute(
+                        ENTRIES.update().where(ENTRIES.c.index == index).values(sealed=sealed)
+                    )
         # Old keys go last: a kill before this leaves every body readable by one key or the other.
         beside()
         with self.store.transaction() as tx:
@@ -364,7 +497,9 @@ class AuditLog:
         return size
 
     def shred(self, principal: str, subject: str) -> str:
-        """Make every personal part about `subject` unreadable; the tree still verifies. Returns their pseudonym."""
+        """Make every personal part about `subject` unreadable; the tree still verifies. Returns
+        their pseudonym.
+        """
         with self.store.transaction() as tx:
             pseudonym = self.subjects.shred(tx, subject)
             self.append(tx, principal, "subject:shred", f'Subject::"{pseudonym}"', "done", {})

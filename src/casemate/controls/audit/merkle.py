@@ -1,6 +1,8 @@
-"""Merkle trees of RFC 6962, section 2.1: hashes, the compact range that appending needs, proofs and their verifiers.
+"""Merkle trees of RFC 6962, section 2.1: hashes, the compact range that appending needs, proofs and
+their verifiers.
 
-The verifiers follow RFC 9162, sections 2.1.3.2 and 2.1.4.2, and refuse every hash that is not 32 bytes long.
+The verifiers follow RFC 9162, sections 2.1.3.2 and 2.1.4.2, and refuse every hash that is not 32
+bytes long.
 """
 
 from collections.abc import Callable
@@ -27,7 +29,9 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def full_root(hashes: list[bytes]) -> bytes:
     """Root over 2**n hashes."""
     while len(hashes) > 1:
-        hashes = [sha256(b"\1" + hashes[i] + hashes[i + 1]).digest() for i in range(0, len(hashes), 2)]
+        hashes = [
+            sha256(b"\1" + hashes[i] + hashes[i + 1]).digest() for i in range(0, len(hashes), 2)
+        ]
     return hashes[0]
 
 
@@ -42,7 +46,9 @@ def _fold(roots: list[bytes]) -> bytes:
 
 
 class Frontier:
-    """The roots of the complete subtrees of a tree of `size` leaves, largest first: O(log n) state."""
+    """The roots of the complete subtrees of a tree of `size` leaves, largest first: O(log
+    n) state.
+    """
 
     def __init__(self, size: int = 0, roots: list[bytes] | None = None) -> None:
         self.size = size
@@ -63,7 +69,9 @@ class Frontier:
 
 
 def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
-    """The audit path of leaf `index` in the tree of `size` leaves, from the leaf's sibling upwards (RFC 6962, 2.1.1)."""
+    """The audit path of leaf `index` in the tree of `size` leaves, from the leaf's sibling upwards
+    (RFC 6962, 2.1.1).
+    """
     low, high, path = 0, size, []
     while high - low > 1:
         middle = low + _split(high - low)
@@ -77,7 +85,9 @@ def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
 
 
 def consistency_proof(old: int, new: int, nodes: Nodes) -> list[bytes]:
-    """The proof that the tree of `old` leaves is a prefix of that of `new` leaves, 0 <= old <= new (RFC 6962, 2.1.2)."""
+    """The proof that the tree of `old` leaves is a prefix of that of `new` leaves, 0 <= old <= new
+    (RFC 6962, 2.1.2).
+    """
     if old in {0, new}:
         return []
     low, high, whole, path = 0, new, True, []
@@ -109,7 +119,8 @@ def _range(low: int, high: int, nodes: Nodes) -> bytes:
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], root: bytes) -> None:
-    """Check that the leaf hash `leaf` is number `index` in the tree of `size` leaves with this `root`.
+    """Check that the leaf hash `leaf` is number `index` in the tree of `size` leaves with this
+    `root`.
 
     Raises:
         VerificationError: it is not, or a hash is malformed.
@@ -132,7 +143,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: list[bytes], roo
         raise VerificationError("the inclusion proof does not lead to the signed root")
 
 
-def verify_consistency(old: int, new: int, proof: list[bytes], old_root: bytes, new_root: bytes) -> None:
+def verify_consistency(
+    old: int, new: int, proof: list[bytes], old_root: bytes, new_root: bytes
+) -> None:
     """Check that the tree (`old`, `old_root`) is a prefix of (`new`, `new_root`).
 
     Raises:
@@ -163,7 +176,9 @@ def verify_consistency(old: int, new: int, proof: list[bytes], old_root: bytes, 
             second = node_hash(second, item)
         number, last = number >> 1, last >> 1
     if last or first != old_root or second != new_root:
-        raise VerificationError("the newer tree does not contain the older one: a fork or a rollback")
+        raise VerificationError(
+            "the newer tree does not contain the older one: a fork or a rollback"
+        )
 
 
 def _sized(hashes: list[bytes]) -> None:

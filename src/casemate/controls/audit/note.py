@@ -1,7 +1,8 @@
-"""C2SP signed notes and their keys (https://c2sp.org/signed-note, https://c2sp.org/tlog-cosignature).
+"""C2SP signed notes and their keys (https://c2sp.org/signed-note,
+https://c2sp.org/tlog-cosignature).
 
-Signature types: 0x01 Ed25519 over the text; 0x04 Ed25519 over a timed statement about a checkpoint; 0x06 ML-DSA-44 over
-the same as a binary statement. A line by an unknown key is ignored.
+Signature types: 0x01 Ed25519 over the text; 0x04 Ed25519 over a timed statement about a checkpoint;
+0x06 ML-DSA-44 over the same as a binary statement. A line by an unknown key is ignored.
 """
 
 import base64
@@ -32,7 +33,9 @@ class Key:
     @property
     def id(self) -> bytes:
         """The 4-byte key id."""
-        return sha256(self.name.encode() + b"\n" + bytes([self.algorithm]) + self.public).digest()[:4]
+        return sha256(self.name.encode() + b"\n" + bytes([self.algorithm]) + self.public).digest()[
+            :4
+        ]
 
     def __str__(self) -> str:
         """The key as text: `name+id+base64(algorithm || key)`."""
@@ -46,7 +49,9 @@ class Key:
 
 @dataclass(frozen=True)
 class Note:
-    """A text, with its final newline, and (name, key id, signature) of each line below it. Nothing is verified."""
+    """A text, with its final newline, and (name, key id, signature) of each line below it. Nothing
+    is verified.
+    """
 
     text: str
     lines: tuple[tuple[str, bytes, bytes], ...]
@@ -73,7 +78,9 @@ def parse_keys(text: str) -> list[Key]:
             raw = decode_base64(encoded)
             key = Key(name, raw[0], raw[1:])
         except (ValueError, IndexError, binascii.Error) as error:
-            raise VerificationError("a verifier key is malformed", hint="pass the .vkey that its owner published") from error
+            raise VerificationError(
+                "a verifier key is malformed", hint="pass the .vkey that its owner published"
+            ) from error
         if key.id.hex() != identifier:
             raise VerificationError("a verifier key does not match its own key id")
         keys.append(key)
@@ -94,7 +101,9 @@ def parse_note(content: bytes) -> Note:
             raise ValueError("no signatures")
         lines = parse_lines(below)
     except (ValueError, binascii.Error) as error:
-        raise VerificationError("the checkpoint is malformed", hint="restore .casemate/audit from a backup") from error
+        raise VerificationError(
+            "the checkpoint is malformed", hint="restore .casemate/audit from a backup"
+        ) from error
     return Note(text + "\n", lines)
 
 
@@ -121,24 +130,39 @@ def timed_statement(name: str, when: int, origin: str, size: int, root: bytes) -
     def sized(text: str) -> bytes:
         return bytes([len(text.encode())]) + text.encode()
 
-    return b"subtree/v1\n\0" + sized(name) + struct.pack(">Q", when) + sized(origin) + struct.pack(">QQ", 0, size) + root
+    return (
+        b"subtree/v1\n\0"
+        + sized(name)
+        + struct.pack(">Q", when)
+        + sized(origin)
+        + struct.pack(">QQ", 0, size)
+        + root
+    )
 
 
 def signed_by(key: Key, note: Note, origin: str, size: int, root: bytes) -> int | None:
-    """When `key` signed the checkpoint in `note` (Unix seconds, 0 for an untimed signature), or None when no line of it holds."""
+    """When `key` signed the checkpoint in `note` (Unix seconds, 0 for an untimed signature), or
+    None when no line of it holds.
+    """
     for name, identifier, signature in note.lines:
         if (name, identifier) != (key.name, key.id):
             continue
         try:
             if key.algorithm == ED25519:
-                ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature, note.text.encode())
+                ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(
+                    signature, note.text.encode()
+                )
                 return 0
             when = int(struct.unpack(">Q", signature[:8])[0])
             if key.algorithm == COSIGNATURE:
-                ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(signature[8:], timed_text(when, note.text))
+                ed25519.Ed25519PublicKey.from_public_bytes(key.public).verify(
+                    signature[8:], timed_text(when, note.text)
+                )
             elif key.algorithm == MLDSA44:
                 statement = timed_statement(key.name, when, origin, size, root)
-                mldsa.MLDSA44PublicKey.from_public_bytes(key.public).verify(signature[8:], statement)
+                mldsa.MLDSA44PublicKey.from_public_bytes(key.public).verify(
+                    signature[8:], statement
+                )
             else:
                 continue
         except (InvalidSignature, ValueError, struct.error):

@@ -15,7 +15,8 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def parse_time(text: str, now: datetime.datetime) -> datetime.datetime:
-    """A moment: RFC 3339 or a date (UTC where no zone is given), or how long before `now`, such as `90m`.
+    """A moment: RFC 3339 or a date (UTC where no zone is given), or how long before `now`, such as
+    `90m`.
 
     Raises:
         ConfigError: it is neither.
@@ -25,7 +26,10 @@ def parse_time(text: str, now: datetime.datetime) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"{text!r} is no time", hint="such as 2026-11-23, 2026-11-23T09:30:00Z, or 12h for twelve hours ago") from error
+        raise ConfigError(
+            f"{text!r} is no time",
+            hint="such as 2026-11-23, 2026-11-23T09:30:00Z, or 12h for twelve hours ago",
+        ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
@@ -52,16 +56,26 @@ class Query:
         """A query from texts; ConfigError when a time is malformed."""
         given = {"principal": principal, "action": action, "resource": resource, "outcome": outcome}
         patterns = {name: pattern for name, pattern in given.items() if pattern is not None}
-        return cls(patterns, parse_time(since, now) if since else None, parse_time(until, now) if until else None)
+        return cls(
+            patterns,
+            parse_time(since, now) if since else None,
+            parse_time(until, now) if until else None,
+        )
 
     def matches(self, entry: Entry) -> bool:
         """Whether the entry is wanted."""
         if self.since is not None or self.until is not None:
             moment = datetime.datetime.fromisoformat(entry.time)
-            if (self.since is not None and moment < self.since) or (self.until is not None and moment >= self.until):
+            if (self.since is not None and moment < self.since) or (
+                self.until is not None and moment >= self.until
+            ):
                 return False
-        return all(fnmatchcase(getattr(entry, name), pattern) for name, pattern in self.patterns.items())
+        return all(
+            fnmatchcase(getattr(entry, name), pattern) for name, pattern in self.patterns.items()
+        )
 
     def last(self, entries: Iterable[Entry], count: int) -> list[Entry]:
         """The last `count` entries that match, oldest first; all of them for 0."""
-        return list(deque((entry for entry in entries if self.matches(entry)), maxlen=count or None))
+        return list(
+            deque((entry for entry in entries if self.matches(entry)), maxlen=count or None)
+        )

@@ -1,4 +1,6 @@
-"""Signatures in the log: a signature is recorded before it is given away, so the log says when it was made."""
+"""Signatures in the log: a signature is recorded before it is given away, so the log says when it
+was made.
+"""
 
 import datetime
 from collections.abc import Callable
@@ -26,7 +28,9 @@ class SignatureLog:
         return None if entry is None else datetime.datetime.fromisoformat(entry.time)
 
     def prove(self, digest: str) -> bytes | None:
-        """The log's stand-alone proof of the first signature over this payload; None when it knows of none."""
+        """The log's stand-alone proof of the first signature over this payload; None when it knows
+        of none.
+        """
         found = next((entry for entry in self.log.entries() if signed_by(entry) == digest), None)
         return None if found is None else self.log.prove(found.index)
 

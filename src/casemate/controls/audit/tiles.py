@@ -1,7 +1,8 @@
 """The log on disk: C2SP tlog-tiles (https://c2sp.org/tlog-tiles), written whole, checkpoint last.
 
-`tile/<L>/<N>` holds up to 256 hashes, `tile/entries/<N>` up to 256 length-prefixed entries; a partial tile has the
-suffix `.p/<W>`. Partial tiles that a later one replaces are removed after the checkpoint that no longer needs them.
+`tile/<L>/<N>` holds up to 256 hashes, `tile/entries/<N>` up to 256 length-prefixed entries; a
+partial tile has the suffix `.p/<W>`. Partial tiles that a later one replaces are removed after the
+checkpoint that no longer needs them.
 """
 
 import contextlib
@@ -16,7 +17,10 @@ from casemate.core.files import write_atomic
 
 WIDTH = 256
 LEVELS = 8
-HINT = "`casemate fsck --repair` derives tiles anew; otherwise restore the log from a copy and compare with a checkpoint that you kept"
+HINT = (
+    "`casemate fsck --repair` derives tiles anew; otherwise restore the log from a copy and compare"
+    " with a checkpoint that you kept"
+)
 
 
 def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
@@ -68,7 +72,9 @@ def nodes_of(folder: Path, size: int) -> Nodes:
 
 
 def _at_least(folder: Path, level: int, number: int, width: int) -> bytes:
-    """The first `width` hashes of a tile, also when the log has grown meanwhile and a wider one replaced it."""
+    """The first `width` hashes of a tile, also when the log has grown meanwhile and a wider one
+    replaced it.
+    """
     for _ in range(100):
         partial = folder / (tile_path(level, number) + ".p")
         widths = [int(path.name) for path in partial.glob("[0-9]*")] if partial.is_dir() else []

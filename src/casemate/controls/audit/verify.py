@@ -1,8 +1,8 @@
 """The offline verifier: a log's folder and its published keys are all it needs.
 
-It shares no code with the writing side beyond hashes and paths: it reads every entry, rebuilds the tree, compares
-every tile and the root, checks both signatures of the checkpoint, and that every checkpoint which the reader kept,
-or which witnesses cosigned, is a prefix of this log.
+It shares no code with the writing side beyond hashes and paths: it reads every entry, rebuilds the
+tree, compares every tile and the root, checks both signatures of the checkpoint, and that every
+checkpoint which the reader kept, or which witnesses cosigned, is a prefix of this log.
 """
 
 from dataclasses import dataclass, field
@@ -44,19 +44,27 @@ class VerifiedLog:
         """
         if kept.size > self.checkpoint.size:
             raise HistoryError(
-                f"{whose} is of {kept.size} entries, the log holds {self.checkpoint.size}: it was rolled back or cut",
+                f"{whose} is of {kept.size} entries, the log holds {self.checkpoint.size}: it was"
+                " rolled back or cut",
                 hint="keep the checkpoint as proof; restore the log from a copy",
             )
         if self.root_at(kept.size) != kept.root:
             raise HistoryError(
-                f"{whose} is not a former state of this log: history was rewritten", hint="keep both as proof of the fork; ask who held the log keys"
+                f"{whose} is not a former state of this log: history was rewritten",
+                hint="keep both as proof of the fork; ask who held the log keys",
             )
 
-    def cosigned(self, content: bytes, vkeys: str, witnesses: dict[str, list[Key]]) -> tuple[int, list[str]]:
-        """(size, names) of the witnesses that cosigned the checkpoint in `content`, which must be a former state of this log."""
+    def cosigned(
+        self, content: bytes, vkeys: str, witnesses: dict[str, list[Key]]
+    ) -> tuple[int, list[str]]:
+        """(size, names) of the witnesses that cosigned the checkpoint in `content`, which must be a
+        former state of this log.
+        """
         checkpoint = verify_checkpoint(content, vkeys)
         self.require_prefix(checkpoint, "the witnessed checkpoint")
-        return checkpoint.size, sorted(name for name, keys in witnesses.items() if checkpoint.cosigned_by(keys))
+        return checkpoint.size, sorted(
+            name for name, keys in witnesses.items() if checkpoint.cosigned_by(keys)
+        )
 
 
 def verify_log(folder: Path, vkeys: str) -> VerifiedLog:
@@ -68,7 +76,9 @@ def verify_log(folder: Path, vkeys: str) -> VerifiedLog:
     for number, width in tiles_of(checkpoint.size):
         entries = unbundle(read_tile(folder, "entries", number, width))
         if len(entries) != width:
-            raise VerificationError(f"entry bundle {number} holds {len(entries)} entries, expected {width}", hint=HINT)
+            raise VerificationError(
+                f"entry bundle {number} holds {len(entries)} entries, expected {width}", hint=HINT
+            )
         hashes = [leaf_hash(entry) for entry in entries]
         _compare(folder, 0, number, hashes)
         leaves += hashes
@@ -81,7 +91,10 @@ def verify_log(folder: Path, vkeys: str) -> VerifiedLog:
     for root in roots:
         top.append(root)
     if top.root(*rest.roots) != checkpoint.root:
-        raise VerificationError("the entries do not add up to the signed root: one was changed, moved or removed", hint=HINT)
+        raise VerificationError(
+            "the entries do not add up to the signed root: one was changed, moved or removed",
+            hint=HINT,
+        )
     _check_above(folder, roots)
     return VerifiedLog(checkpoint, leaves, roots)
 

@@ -1,7 +1,9 @@
-"""A witness: it cosigns a log's checkpoint only when it extends the last one it cosigned (https://c2sp.org/tlog-witness).
+"""A witness: it cosigns a log's checkpoint only when it extends the last one it cosigned
+(https://c2sp.org/tlog-witness).
 
-State is one file per log, replaced atomically and durable before the answer leaves, so that no crash can make it cosign
-a rollback. Logs are known by the `*.vkey` files in `logs/`; a log's whole key file must verify, both signatures of it.
+State is one file per log, replaced atomically and durable before the answer leaves, so that no
+crash can make it cosign a rollback. Logs are known by the `*.vkey` files in `logs/`; a log's whole
+key file must verify, both signatures of it.
 """
 
 import binascii
@@ -55,13 +57,16 @@ class Witness:
 
     @classmethod
     def create(cls, folder: Path, name: str) -> "Witness":
-        """Make the keys of a new witness called `name` (a URL without scheme, such as `witness.example/w1`).
+        """Make the keys of a new witness called `name` (a URL without scheme, such as
+        `witness.example/w1`).
 
         Raises:
             ConfigError: the folder holds one already, or the name has white space or '+'.
         """
         if not name or any(c.isspace() or c == "+" for c in name) or len(name.encode()) > 255:
-            raise ConfigError(f"{name!r} cannot be a witness's name", hint="such as witness.example.org/w1")
+            raise ConfigError(
+                f"{name!r} cannot be a witness's name", hint="such as witness.example.org/w1"
+            )
         if (folder / "keys.json").exists():
             raise ConfigError(f"{folder} holds a witness already", hint="choose another folder")
         keys = _Keys(1, name, secrets.token_bytes(32), secrets.token_bytes(32))
@@ -80,9 +85,15 @@ class Witness:
             classical = ed25519.Ed25519PrivateKey.from_private_bytes(keys.ed25519)
             quantum = mldsa.MLDSA44PrivateKey.from_seed_bytes(keys.mldsa44)
         except FileNotFoundError as error:
-            raise ConfigError(f"{folder} holds no witness", hint=f"casemate audit witness init {folder} --name NAME") from error
+            raise ConfigError(
+                f"{folder} holds no witness",
+                hint=f"casemate audit witness init {folder} --name NAME",
+            ) from error
         except (msgspec.MsgspecError, ValueError) as error:
-            raise BackendError(f"the witness's keys in {folder} are damaged", hint="restore keys.json and state from one backup") from error
+            raise BackendError(
+                f"the witness's keys in {folder} are damaged",
+                hint="restore keys.json and state from one backup",
+            ) from error
         return cls(folder, Cosigner(keys.name, classical, quantum))
 
     @property
@@ -91,11 +102,16 @@ class Witness:
         return self.cosigner.vkeys
 
     def trust(self, vkeys: str) -> str:
-        """Cosign for the log with these keys from now on; returns its origin. Both keys of the file must be there."""
+        """Cosign for the log with these keys from now on; returns its origin. Both keys of the file
+        must be there.
+        """
         classical, _ = log_keys(vkeys)
         path = self._file("logs", classical.name).with_suffix(".vkey")
         if path.exists() and path.read_text(encoding="utf-8") != vkeys:
-            raise ConfigError(f"the witness knows other keys of {classical.name}", hint=f"remove {path} by hand if the log's owner changed them")
+            raise ConfigError(
+                f"the witness knows other keys of {classical.name}",
+                hint=f"remove {path} by hand if the log's owner changed them",
+            )
         write_atomic(path, vkeys.encode(), mode=0o644)
         return classical.name
 
@@ -114,13 +130,21 @@ class Witness:
         except FileNotFoundError:
             return Head(origin, 0, EMPTY_ROOT)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise BackendError(f"the witness's memory of {origin} is damaged", hint="restore it from a backup that is not older") from error
+            raise BackendError(
+                f"the witness's memory of {origin} is damaged",
+                hint="restore it from a backup that is not older",
+            ) from error
         if state.origin != origin or len(state.root) != HASH_SIZE:
-            raise BackendError(f"the witness's memory of {origin} is damaged", hint="restore it from a backup that is not older")
+            raise BackendError(
+                f"the witness's memory of {origin} is damaged",
+                hint="restore it from a backup that is not older",
+            )
         return Head(origin, state.size, state.root)
 
     def add_checkpoint(self, request: bytes) -> Answer:
-        """Answer one `add-checkpoint` request. Every refusal is an answer; only faults of this machine are raised."""
+        """Answer one `add-checkpoint` request. Every refusal is an answer; only faults of this
+        machine are raised.
+        """
         try:
             old, proof, note = _parse(request)
             head = parse_head(note)
@@ -130,7 +154,10 @@ class Witness:
             vkeys = self._file("logs", head.origin).with_suffix(".vkey").read_text(encoding="utf-8")
         except FileNotFoundError:
             return Answer(404, "this witness does not know the log\n")
-        if any(signed_by(key, note, head.origin, head.size, head.root) is None for key in log_keys(vkeys)):
+        if any(
+            signed_by(key, note, head.origin, head.size, head.root) is None
+            for key in log_keys(vkeys)
+        ):
             return Answer(403, "the checkpoint is not signed by the log's keys\n")
         if old > head.size:
             return Answer(400, "the old size is larger than the checkpoint\n")
@@ -159,7 +186,13 @@ def _parse(request: bytes) -> tuple[int, list[bytes], Note]:
         head, _, checkpoint = request.partition(b"\n\n")
         first, *lines = head.decode("ascii").split("\n")
         word, number = first.split(" ")
-        if word != "old" or not number.isascii() or not number.isdigit() or str(int(number)) != number or len(lines) > MAX_PROOF:
+        if (
+            word != "old"
+            or not number.isascii()
+            or not number.isdigit()
+            or str(int(number)) != number
+            or len(lines) > MAX_PROOF
+        ):
             raise ValueError("the request is malformed")
         proof = [decode_base64(line) for line in lines]
     except (ValueError, binascii.Error) as error:

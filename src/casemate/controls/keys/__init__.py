@@ -1,4 +1,6 @@
-"""Keys: the provider interface, the file key store, sealed tables and objects, and the project's own CA."""
+"""Keys: the provider interface, the file key store, sealed tables and objects, and the project's
+own CA.
+"""
 
 from pathlib import Path
 

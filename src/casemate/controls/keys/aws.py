@@ -1,9 +1,11 @@
 """The AWS provider: KEKs in AWS KMS (https://docs.aws.amazon.com/kms/latest/APIReference/).
 
-One symmetric KMS key per project, purpose and version, found by its alias `alias/casemate/PROJECT/PURPOSE/vN`, so that a
-version can be disabled and destroyed by itself. Every call carries the encryption context project and purpose, which IAM
-policies can demand. A wrapped key: byte 4, 4-byte version, KMS ciphertext. Destroying schedules deletion in seven days,
-the least that KMS allows; the key refuses at once. Tested against moto's server, not against AWS itself.
+One symmetric KMS key per project, purpose and version, found by its alias
+`alias/casemate/PROJECT/PURPOSE/vN`, so that a version can be disabled and destroyed by itself.
+Every call carries the encryption context project and purpose, which IAM policies can demand. A
+wrapped key: byte 4, 4-byte version, KMS ciphertext. Destroying schedules deletion in seven days,
+the least that KMS allows; the key refuses at once. Tested against moto's server, not against AWS
+itself.
 """
 
 import sys
@@ -17,10 +19,26 @@ from casemate.core.errors import BackendError, ConfigError, TransientError, Veri
 
 FORMAT = b"\x04"
 DELETION_DAYS = 7
-ENDED = {"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"}
+ENDED = {
+    "ExpiredTokenException",
+    "ExpiredToken",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+}
 """What credentials are refused with that were good once: read anew once."""
-DENIED = {"AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch", *ENDED}
-WRONG = {"InvalidCiphertextException", "IncorrectKeyException", "ResourceNotFoundException", "NotFoundException"}
+DENIED = {
+    "AccessDeniedException",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    *ENDED,
+}
+WRONG = {
+    "InvalidCiphertextException",
+    "IncorrectKeyException",
+    "ResourceNotFoundException",
+    "NotFoundException",
+}
 """What means that something else was asked for than what was made."""
 UNUSABLE = {"DisabledException", "KMSInvalidStateException"}
 T = TypeVar("T")
@@ -47,20 +65,39 @@ class AwsKeys:
             import botocore.config
             import botocore.exceptions
         except ImportError as error:
-            raise BackendError("the AWS client is not installed", hint='pip install "casemate[aws]"') from error
-        patience = botocore.config.Config(connect_timeout=self.table.timeout, read_timeout=self.table.timeout, retries={"max_attempts": 2})
+            raise BackendError(
+                "the AWS client is not installed", hint='pip install "casemate[aws]"'
+            ) from error
+        patience = botocore.config.Config(
+            connect_timeout=self.table.timeout,
+            read_timeout=self.table.timeout,
+            retries={"max_attempts": 2},
+        )
         try:
             # a session of its own: the default one keeps the credentials that it found first
-            return boto3.session.Session().client(service, region_name=self.table.region, endpoint_url=self.table.endpoint or None, config=patience)
+            return boto3.session.Session().client(
+                service,
+                region_name=self.table.region,
+                endpoint_url=self.table.endpoint or None,
+                config=patience,
+            )
         except botocore.exceptions.BotoCoreError as error:
-            raise BackendError(f"AWS cannot be used: {error}", hint="set [keys] region and the AWS credentials") from error
+            raise BackendError(
+                f"AWS cannot be used: {error}", hint="set [keys] region and the AWS credentials"
+            ) from error
 
     def secret(self, name: str) -> str:
         """A text of AWS Secrets Manager; ConfigError when there is none."""
         try:
-            return str(self._call("get_secret_value", self._client_of("secretsmanager"), SecretId=name)["SecretString"])
+            return str(
+                self._call("get_secret_value", self._client_of("secretsmanager"), SecretId=name)[
+                    "SecretString"
+                ]
+            )
         except (_Refused, KeyError) as error:
-            raise ConfigError(f"AWS Secrets Manager has no text called {name!r}", hint="check name and region") from error
+            raise ConfigError(
+                f"AWS Secrets Manager has no text called {name!r}", hint="check name and region"
+            ) from error
 
     def _call(self, name: str, client: Any = None, **words: Any) -> Any:
         own = client is None
@@ -74,14 +111,25 @@ class AwsKeys:
             if code in ENDED and own and self._read_anew():
                 return self._call(name, **words)
             if code in DENIED:
-                raise BackendError(f"AWS denied {name}: {code}", hint="the key policy and the IAM policy must allow it to this user") from error
+                raise BackendError(
+                    f"AWS denied {name}: {code}",
+                    hint="the key policy and the IAM policy must allow it to this user",
+                ) from error
             if code in UNUSABLE:
-                raise BackendError("AWS KMS: the key is disabled or awaits deletion", hint="`casemate keys list`") from error
+                raise BackendError(
+                    "AWS KMS: the key is disabled or awaits deletion", hint="`casemate keys list`"
+                ) from error
             if code in WRONG:
                 raise _Refused(code) from error
-            raise TransientError(f"AWS refused {name}: {code}", hint="see its message in CloudTrail; the same command may be run again") from error
+            raise TransientError(
+                f"AWS refused {name}: {code}",
+                hint="see its message in CloudTrail; the same command may be run again",
+            ) from error
         except BotoCoreError as error:
-            raise TransientError(f"AWS is not available: {type(error).__name__}", hint="see network, region and credentials") from error
+            raise TransientError(
+                f"AWS is not available: {type(error).__name__}",
+                hint="see network, region and credentials",
+            ) from error
 
     def _read_anew(self) -> bool:
         """Look for newer credentials where the SDK finds them; whether there are other ones."""
@@ -90,7 +138,11 @@ class AwsKeys:
         after = self._client._request_signer._credentials  # noqa: SLF001
         if after is None or before is None or after.access_key == before.access_key:
             return False
-        print("casemate: AWS refused the credentials; using those that replaced them", file=sys.stderr, flush=True)
+        print(
+            "casemate: AWS refused the credentials; using those that replaced them",
+            file=sys.stderr,
+            flush=True,
+        )
         return True
 
     def _context(self, key: str) -> dict[str, str]:
@@ -112,7 +164,12 @@ class AwsKeys:
             page = self._call("list_aliases", **words)
             for alias in page["Aliases"]:
                 key, _, version = str(alias["AliasName"]).removeprefix(prefix).partition("/v")
-                if alias["AliasName"].startswith(prefix) and key in PURPOSES and version.isdigit() and "TargetKeyId" in alias:
+                if (
+                    alias["AliasName"].startswith(prefix)
+                    and key in PURPOSES
+                    and version.isdigit()
+                    and "TargetKeyId" in alias
+                ):
                     found.setdefault(key, {})[int(version)] = self._describe(alias["TargetKeyId"])
             if not page.get("Truncated"):
                 break
@@ -125,8 +182,16 @@ class AwsKeys:
 
     def _describe(self, identifier: str) -> tuple[str, State, str]:
         about = self._call("describe_key", KeyId=identifier)["KeyMetadata"]
-        states: dict[str, State] = {"Enabled": "decrypt-only", "Disabled": "disabled", "PendingDeletion": "destroyed"}
-        return about["KeyId"], states.get(about["KeyState"], "disabled"), about["CreationDate"].isoformat()
+        states: dict[str, State] = {
+            "Enabled": "decrypt-only",
+            "Disabled": "disabled",
+            "PendingDeletion": "destroyed",
+        }
+        return (
+            about["KeyId"],
+            states.get(about["KeyState"], "disabled"),
+            about["CreationDate"].isoformat(),
+        )
 
     def _usable(self, key: str, version: int, *allowed: State) -> str:
         known = self._keys()
@@ -134,28 +199,48 @@ class AwsKeys:
             known = self._keys(anew=True)  # another process may have rotated
         identifier, state, _ = known.get(key, {}).get(version, ("", "destroyed", ""))
         if state not in allowed:
-            hint = f"`casemate keys enable {key} {version}` allows it again" if state == "disabled" else "what it protected is lost"
+            hint = (
+                f"`casemate keys enable {key} {version}` allows it again"
+                if state == "disabled"
+                else "what it protected is lost"
+            )
             raise BackendError(f"the key {key!r} version {version} is {state}", hint=hint)
         return identifier
 
     def _newest(self, key: str) -> int:
         known = self._keys().get(key)
         if not known:
-            raise BackendError(f"AWS KMS has no key {self._alias(key, 1)!r}", hint="`casemate store upgrade` adds what this version needs")
+            raise BackendError(
+                f"AWS KMS has no key {self._alias(key, 1)!r}",
+                hint="`casemate store upgrade` adds what this version needs",
+            )
         return max(known)
 
     def wrap(self, key: str, data_key: bytes, resource: str = "") -> bytes:
         """See `KeyProvider.wrap`."""
         version = self._newest(key)
         identifier = self._usable(key, version, "active")
-        made = self._asked(key, lambda: self._call("encrypt", KeyId=identifier, Plaintext=data_key, EncryptionContext=self._context(key)))
+        made = self._asked(
+            key,
+            lambda: self._call(
+                "encrypt",
+                KeyId=identifier,
+                Plaintext=data_key,
+                EncryptionContext=self._context(key),
+            ),
+        )
         return FORMAT + version.to_bytes(4, "big") + bytes(made["CiphertextBlob"])
 
     def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
         """See `KeyProvider.unwrap`."""
         identifier = self._usable(key, self.version_of(wrapped), "active", "decrypt-only")
         context = self._context(key)
-        made = self._asked(key, lambda: self._call("decrypt", KeyId=identifier, CiphertextBlob=wrapped[5:], EncryptionContext=context))
+        made = self._asked(
+            key,
+            lambda: self._call(
+                "decrypt", KeyId=identifier, CiphertextBlob=wrapped[5:], EncryptionContext=context
+            ),
+        )
         return bytes(made["Plaintext"])
 
     @staticmethod
@@ -164,7 +249,9 @@ class AwsKeys:
             return call()
         except _Refused as error:
             raise VerificationError(
-                f"a key wrapped under {key!r} was changed, or belongs to another key or project ({error})", hint="restore what holds it from a backup"
+                f"a key wrapped under {key!r} was changed, or belongs to another key or project"
+                f" ({error})",
+                hint="restore what holds it from a backup",
             ) from error
 
     def rewrap(self, key: str, wrapped: list[bytes]) -> list[bytes]:
@@ -174,7 +261,11 @@ class AwsKeys:
         made = []
         for item in wrapped:
             source = self._usable(key, self.version_of(item), "active", "decrypt-only")
-            words = {"CiphertextBlob": item[5:], "SourceKeyId": source, "SourceEncryptionContext": context}
+            words = {
+                "CiphertextBlob": item[5:],
+                "SourceKeyId": source,
+                "SourceEncryptionContext": context,
+            }
             words |= {"DestinationKeyId": target, "DestinationEncryptionContext": context}
             answer = self._asked(key, lambda words=words: self._call("re_encrypt", **words))  # type: ignore[misc]
             made.append(FORMAT + newest.to_bytes(4, "big") + bytes(answer["CiphertextBlob"]))
@@ -195,14 +286,28 @@ class AwsKeys:
 
     def _create(self, key: str, version: int) -> None:
         tags = [{"TagKey": name, "TagValue": value} for name, value in self._context(key).items()]
-        made = self._call("create_key", Description=f"casemate {self.project} {key} v{version}", KeySpec="SYMMETRIC_DEFAULT", Tags=tags)
-        self._call("create_alias", AliasName=self._alias(key, version), TargetKeyId=made["KeyMetadata"]["KeyId"])
+        made = self._call(
+            "create_key",
+            Description=f"casemate {self.project} {key} v{version}",
+            KeySpec="SYMMETRIC_DEFAULT",
+            Tags=tags,
+        )
+        self._call(
+            "create_alias",
+            AliasName=self._alias(key, version),
+            TargetKeyId=made["KeyMetadata"]["KeyId"],
+        )
 
     def versions(self) -> dict[str, list[KeyVersion]]:
         """See `KeyKeeper.versions`."""
         return {
-            key: [KeyVersion(number=number, state=state, created=created) for number, (_, state, created) in sorted(versions.items())]
-            for key, versions in sorted(self._keys(anew=True).items(), key=lambda item: PURPOSES.index(item[0]))
+            key: [
+                KeyVersion(number=number, state=state, created=created)
+                for number, (_, state, created) in sorted(versions.items())
+            ]
+            for key, versions in sorted(
+                self._keys(anew=True).items(), key=lambda item: PURPOSES.index(item[0])
+            )
         }
 
     def version_of(self, wrapped: bytes) -> int:
@@ -210,7 +315,10 @@ class AwsKeys:
         if wrapped[:1] != FORMAT or not 40 < len(wrapped) < 8192:
             raise VerificationError(
                 "a wrapped key is malformed, or another key provider wrapped it",
-                hint="if [keys] provider was changed, `casemate keys migrate` moves a project between providers",
+                hint=(
+                    "if [keys] provider was changed, `casemate keys migrate` moves a project"
+                    " between providers"
+                ),
             )
         return int.from_bytes(wrapped[1:5], "big")
 
@@ -224,23 +332,40 @@ class AwsKeys:
 
     def disable(self, key: str, version: int) -> None:
         """See `KeyKeeper.disable`."""
-        self._each(key, version, "disable_key", lambda number, state: number <= version and state in {"active", "decrypt-only"})
+        self._each(
+            key,
+            version,
+            "disable_key",
+            lambda number, state: number <= version and state in {"active", "decrypt-only"},
+        )
 
     def enable(self, key: str, version: int) -> None:
         """See `KeyKeeper.enable`."""
-        self._each(key, version, "enable_key", lambda number, state: number >= version and state == "disabled")
+        self._each(
+            key,
+            version,
+            "enable_key",
+            lambda number, state: number >= version and state == "disabled",
+        )
 
     def destroy(self, key: str, version: int) -> None:
         """See `KeyKeeper.destroy`."""
         if version >= self._newest(key):
-            raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+            raise ConfigError(
+                f"version {version} of {key!r} is the active one",
+                hint=f"`casemate keys rotate {key}` first",
+            )
         choose = lambda number, state: number <= version and state != "destroyed"  # noqa: E731
         self._each(key, version, "schedule_key_deletion", choose, PendingWindowInDays=DELETION_DAYS)
 
-    def _each(self, key: str, version: int, call: str, choose: Callable[[int, State], bool], **words: Any) -> None:
+    def _each(
+        self, key: str, version: int, call: str, choose: Callable[[int, State], bool], **words: Any
+    ) -> None:
         known = self._keys(anew=True).get(key, {})
         if version not in known:
-            raise ConfigError(f"there is no version {version} of the key {key!r}", hint="`casemate keys list`")
+            raise ConfigError(
+                f"there is no version {version} of the key {key!r}", hint="`casemate keys list`"
+            )
         for number, (identifier, state, _) in known.items():
             if choose(number, state):
                 self._call(call, KeyId=identifier, **words)

@@ -1,7 +1,9 @@
-"""Compromises of signers as the catalogue knows them: in force on every host that shares it, at once.
+"""Compromises of signers as the catalogue knows them: in force on every host that shares it, at
+once.
 
-The key store is a file of each host, and a process that runs has read it already. So a declaration goes into the catalogue too,
-together with the entry of the log that explains it. It only ever takes trust away: of two times the earlier one holds.
+The key store is a file of each host, and a process that runs has read it already. So a declaration
+goes into the catalogue too, together with the entry of the log that explains it. It only ever takes
+trust away: of two times the earlier one holds.
 """
 
 import datetime
@@ -27,7 +29,15 @@ ACTION = "signer:compromised"
 class Log(Protocol):
     """What explains a row: the audit log, which lies above this layer."""
 
-    def append(self, tx: sa.Connection, principal: str, action: str, resource: str, outcome: str, detail: dict[str, Any]) -> int:
+    def append(
+        self,
+        tx: sa.Connection,
+        principal: str,
+        action: str,
+        resource: str,
+        outcome: str,
+        detail: dict[str, Any],
+    ) -> int:
         """The entry's index, once the transaction is done."""
 
     def publish(self) -> Any:
@@ -49,10 +59,16 @@ class Compromises:
     def explained(self) -> list[tuple[str, str, int]]:
         """(fingerprint, time, index of the log's entry) of every row."""
         with self.store.reading() as tx:
-            return [tuple(row) for row in tx.execute(sa.select(COMPROMISES).order_by(COMPROMISES.c.index))]
+            return [
+                tuple(row)
+                for row in tx.execute(sa.select(COMPROMISES).order_by(COMPROMISES.c.index))
+            ]
 
-    def declare(self, log: Log, principal: str, record: SignerRecord, since: datetime.datetime) -> None:
-        """Tell every host of the catalogue, and the log, in one transaction; an earlier declaration stays.
+    def declare(
+        self, log: Log, principal: str, record: SignerRecord, since: datetime.datetime
+    ) -> None:
+        """Tell every host of the catalogue, and the log, in one transaction; an earlier declaration
+        stays.
 
         Args:
             log: of the project.
@@ -63,12 +79,25 @@ class Compromises:
         fingerprint = record.verifier.fingerprint
         detail = {"number": record.number, "since": since.isoformat(), "fingerprint": fingerprint}
         with self.store.transaction() as tx:
-            self._keep(tx, fingerprint, since, log.append(tx, principal, ACTION, 'Key::"signer"', "done", detail))
+            self._keep(
+                tx,
+                fingerprint,
+                since,
+                log.append(tx, principal, ACTION, 'Key::"signer"', "done", detail),
+            )
         log.publish()
 
-    def _keep(self, tx: sa.Connection, fingerprint: str, since: datetime.datetime, index: int) -> None:
-        known = tx.execute(sa.select(COMPROMISES.c.since).where(COMPROMISES.c.fingerprint == fingerprint)).scalar()
+    def _keep(
+        self, tx: sa.Connection, fingerprint: str, since: datetime.datetime, index: int
+    ) -> None:
+        known = tx.execute(
+            sa.select(COMPROMISES.c.since).where(COMPROMISES.c.fingerprint == fingerprint)
+        ).scalar()
         if known is not None and datetime.datetime.fromisoformat(known) <= since:
             return
         tx.execute(COMPROMISES.delete().where(COMPROMISES.c.fingerprint == fingerprint))
-        tx.execute(COMPROMISES.insert().values(fingerprint=fingerprint, since=since.isoformat(), index=index))
+        tx.execute(
+            COMPROMISES.insert().values(
+                fingerprint=fingerprint, since=since.isoformat(), index=index
+            )
+        )

@@ -1,7 +1,9 @@
-"""The file provider: KEKs in `keystore.json`, under a passphrase or, where none is wanted, in clear at mode 0600.
+"""The file provider: KEKs in `keystore.json`, under a passphrase or, where none is wanted, in clear
+at mode 0600.
 
-A wrapped key (format 2): byte 2, 4-byte version, 12-byte nonce, AES-256-GCM ciphertext whose associated data are
-project, purpose and version. Format 1 (casemate 0.1) had the purpose alone and is still unwrapped.
+A wrapped key (format 2): byte 2, 4-byte version, 12-byte nonce, AES-256-GCM ciphertext whose
+associated data are project, purpose and version. Format 1 (casemate 0.1) had the purpose alone and
+is still unwrapped.
 """
 
 import datetime
@@ -56,9 +58,14 @@ class FileKeys:
         if self.master is None:
             return kek.material
         try:
-            return AESGCM(self.master).decrypt(kek.material[:12], kek.material[12:], self._kek_bound(key, version, kek.state))
+            return AESGCM(self.master).decrypt(
+                kek.material[:12], kek.material[12:], self._kek_bound(key, version, kek.state)
+            )
         except InvalidTag as error:
-            raise VerificationError(f"the key {key!r} version {version} in the key store was changed", hint="restore its backup") from error
+            raise VerificationError(
+                f"the key {key!r} version {version} in the key store was changed",
+                hint="restore its backup",
+            ) from error
 
     def _kek_bound(self, key: str, version: int, state: State) -> bytes:
         """The state too: nobody without the master key can enable what was disabled."""
@@ -69,13 +76,17 @@ class FileKeys:
         if self.master is None:
             return material
         nonce = os.urandom(12)
-        return nonce + AESGCM(self.master).encrypt(nonce, material, self._kek_bound(key, version, state))
+        return nonce + AESGCM(self.master).encrypt(
+            nonce, material, self._kek_bound(key, version, state)
+        )
 
     def seal_all(self) -> None:
         """Seal KEKs that lie in clear under the master key, in memory."""
         for key, versions in self.document.keks.items():
             for number, kek in versions.items():
-                kek.material = self.sealed(key, number, kek.state, kek.material) if kek.material else b""
+                kek.material = (
+                    self.sealed(key, number, kek.state, kek.material) if kek.material else b""
+                )
 
     def open_all(self) -> None:
         """The reverse of `seal_all`, before they are sealed under another master key."""
@@ -87,9 +98,16 @@ class FileKeys:
         self._keep_up()
         kek = self.document.keks.get(key, {}).get(version)
         if kek is None:
-            raise BackendError(f"the key {key!r} version {version} is not in the key store", hint="restore the key store's backup")
+            raise BackendError(
+                f"the key {key!r} version {version} is not in the key store",
+                hint="restore the key store's backup",
+            )
         if kek.state not in allowed:
-            hint = f"`casemate keys enable {key} {version}` allows it again" if kek.state == "disabled" else "what it protected is lost"
+            hint = (
+                f"`casemate keys enable {key} {version}` allows it again"
+                if kek.state == "disabled"
+                else "what it protected is lost"
+            )
             raise BackendError(f"the key {key!r} version {version} is {kek.state}", hint=hint)
         if (key, version) not in self._opened:
             self._opened[key, version] = AESGCM(self._material(key, version))
@@ -99,19 +117,26 @@ class FileKeys:
         """Read the file again.
 
         Raises:
-            BackendError: it is under another passphrase or provider than when this process opened it.
+            BackendError: it is under another passphrase or provider than when this process opened
+                it.
         """
         stamp = self._stamp()
         found = keyfile.read(self.folder)
         if not isinstance(found, Document) or not keyfile.same_master(found, self.document):
-            raise BackendError("the key store was put under another passphrase or provider meanwhile", hint="start the command again")
+            raise BackendError(
+                "the key store was put under another passphrase or provider meanwhile",
+                hint="start the command again",
+            )
         if not self.document.keks or found.provider == "file":
             self.document, self._opened, self._seen = found, {}, stamp
 
     def _newest(self, key: str) -> int:
         versions = self.document.keks.get(key)
         if not versions:
-            raise BackendError(f"the key store has no key {key!r}", hint="`casemate store upgrade` adds what this version needs")
+            raise BackendError(
+                f"the key store has no key {key!r}",
+                hint="`casemate store upgrade` adds what this version needs",
+            )
         return max(versions)
 
     def wrap(self, key: str, data_key: bytes, resource: str = "") -> bytes:
@@ -119,17 +144,27 @@ class FileKeys:
         self._keep_up()
         version = self._newest(key)
         nonce = os.urandom(12)
-        return b"\x02" + version.to_bytes(4, "big") + nonce + self._aead(key, version, "active").encrypt(nonce, data_key, self._bound(key, version))
+        return (
+            b"\x02"
+            + version.to_bytes(4, "big")
+            + nonce
+            + self._aead(key, version, "active").encrypt(nonce, data_key, self._bound(key, version))
+        )
 
     def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
         """See `KeyProvider.unwrap`."""
         version = self.version_of(wrapped)
         aead = self._aead(key, version, "active", "decrypt-only")
         try:
-            return aead.decrypt(wrapped[5:HEADER], wrapped[HEADER:], key.encode() if wrapped[0] == 1 else self._bound(key, version))
+            return aead.decrypt(
+                wrapped[5:HEADER],
+                wrapped[HEADER:],
+                key.encode() if wrapped[0] == 1 else self._bound(key, version),
+            )
         except InvalidTag as error:
             raise VerificationError(
-                f"a key wrapped under {key!r} was changed, or belongs to another key or project", hint="restore what holds it from a backup"
+                f"a key wrapped under {key!r} was changed, or belongs to another key or project",
+                hint="restore what holds it from a backup",
             ) from error
 
     def rewrap(self, key: str, wrapped: list[bytes]) -> list[bytes]:
@@ -155,12 +190,17 @@ class FileKeys:
 
     def _add(self, key: str, version: int) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.document.keks.setdefault(key, {})[version] = Kek("active", now, self.sealed(key, version, "active", secrets.token_bytes(32)))
+        self.document.keks.setdefault(key, {})[version] = Kek(
+            "active", now, self.sealed(key, version, "active", secrets.token_bytes(32))
+        )
 
     def versions(self) -> dict[str, list[KeyVersion]]:
         """See `KeyKeeper.versions`."""
         return {
-            key: [KeyVersion(number=number, state=kek.state, created=kek.created) for number, kek in sorted(keks.items())]
+            key: [
+                KeyVersion(number=number, state=kek.state, created=kek.created)
+                for number, kek in sorted(keks.items())
+            ]
             for key, keks in self.document.keks.items()
         }
 
@@ -169,7 +209,10 @@ class FileKeys:
         if len(wrapped) < HEADER + 32 or wrapped[0] not in FORMATS:
             raise VerificationError(
                 "a wrapped key is malformed, or another key provider wrapped it",
-                hint="if [keys] provider was changed, `casemate keys migrate` moves a project between providers",
+                hint=(
+                    "if [keys] provider was changed, `casemate keys migrate` moves a project"
+                    " between providers"
+                ),
             )
         return int.from_bytes(wrapped[1:5], "big")
 
@@ -186,7 +229,13 @@ class FileKeys:
 
     def disable(self, key: str, version: int) -> None:
         """See `KeyKeeper.disable`."""
-        self._set(key, version, lambda number, state: "disabled" if number <= version and state != "destroyed" else state)
+        self._set(
+            key,
+            version,
+            lambda number, state: (
+                "disabled" if number <= version and state != "destroyed" else state
+            ),
+        )
 
     def enable(self, key: str, version: int) -> None:
         """See `KeyKeeper.enable`."""
@@ -202,20 +251,29 @@ class FileKeys:
     def destroy(self, key: str, version: int) -> None:
         """See `KeyKeeper.destroy`."""
         if version >= self._newest(key):
-            raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+            raise ConfigError(
+                f"version {version} of {key!r} is the active one",
+                hint=f"`casemate keys rotate {key}` first",
+            )
         self._set(key, version, lambda number, state: "destroyed" if number <= version else state)
 
     def _become(self, key: str, version: int, state: State) -> None:
         kek = self.document.keks[key][version]
         if state != kek.state:
-            material = b"" if state == "destroyed" else self.sealed(key, version, state, self._material(key, version))
+            material = (
+                b""
+                if state == "destroyed"
+                else self.sealed(key, version, state, self._material(key, version))
+            )
             self.document.keks[key][version] = Kek(state, kek.created, material)
 
     def _set(self, key: str, version: int, judge: Callable[[int, State], State]) -> None:
         with exclusive_wait(self.folder / ".lock"):
             self.reload()
             if version not in self.document.keks.get(key, {}):
-                raise ConfigError(f"there is no version {version} of the key {key!r}", hint="`casemate keys list`")
+                raise ConfigError(
+                    f"there is no version {version} of the key {key!r}", hint="`casemate keys list`"
+                )
             for number, kek in self.document.keks[key].items():
                 self._become(key, number, judge(number, kek.state))
             keyfile.write(self.folder, self.document)

@@ -1,10 +1,12 @@
 """Direct identifiers in a sealed table, each encrypted once more under its subject's own key.
 
-The column `casemate_subject` holds the keyed pseudonym (32 bytes) of every row's subject: rows of one person can still be
-found and joined, by whoever may read it, without knowing who it is. An identifier column holds, as binary, a 12-byte
-nonce and AES-256-GCM ciphertext with pseudonym and column name as associated data; its former Arrow type is in the field's
-metadata: text, for identifiers are text to the last digit (older versions of tables also have numbers, see `erasure`). Once the
-subject's key is shredded, the cells read as null, in every version of the table and in every backup.
+The column `casemate_subject` holds the keyed pseudonym (32 bytes) of every row's subject: rows of
+one person can still be found and joined, by whoever may read it, without knowing who it is. An
+identifier column holds, as binary, a 12-byte nonce and AES-256-GCM ciphertext with pseudonym and
+column name as associated data; its former Arrow type is in the field's
+metadata: text, for identifiers are text to the last digit (older versions of tables also have
+numbers, see `erasure`). Once the subject's key is shredded, the cells read as null, in every
+version of the table and in every backup.
 """
 
 import hmac
@@ -51,16 +53,23 @@ class Identifiers:
             columns: identifier columns, `subject` among them.
 
         Raises:
-            DataError: the table has a column of the pseudonym's name, or an identifier that is no text.
+            DataError: the table has a column of the pseudonym's name, or an identifier that is no
+                text.
         """
         if PSEUDONYM in table.column_names:
-            raise DataError(f"the table has a column called {PSEUDONYM!r}", hint="rename it: casemate needs that name")
+            raise DataError(
+                f"the table has a column called {PSEUDONYM!r}",
+                hint="rename it: casemate needs that name",
+            )
         root = self.root()
         people = _text(table[subject]).combine_chunks().dictionary_encode()
         pseudonyms = [root.pseudonym(person) for person in people.dictionary.to_pylist()]
         with self.store.transaction() as tx:
             keys = self.subjects.keys_of(tx, root, pseudonyms, create=True)
-        ciphers = [None if (key := keys[pseudonym]) is None else AESGCM(key).encrypt for pseudonym in pseudonyms]
+        ciphers = [
+            None if (key := keys[pseudonym]) is None else AESGCM(key).encrypt
+            for pseudonym in pseudonyms
+        ]
         whose = people.indices.to_pylist()
         for column in columns:
             position = table.column_names.index(column)
@@ -68,12 +77,20 @@ class Identifiers:
             bound = [f"{pseudonym}/{column}".encode() for pseudonym in pseudonyms]
             noise = os.urandom(12 * table.num_rows)
             sealed = []
-            for row, (value, person) in enumerate(zip(_text(table[column]).to_pylist(), whose, strict=True)):
+            for row, (value, person) in enumerate(
+                zip(_text(table[column]).to_pylist(), whose, strict=True)
+            ):
                 encrypt, nonce = ciphers[person], noise[12 * row : 12 * row + 12]
-                sealed.append(None if value is None or encrypt is None else nonce + encrypt(nonce, value.encode(), bound[person]))
+                sealed.append(
+                    None
+                    if value is None or encrypt is None
+                    else nonce + encrypt(nonce, value.encode(), bound[person])
+                )
             kind = pa.field(column, pa.binary(), metadata={TYPE: str(field.type).encode()})
             table = table.set_column(position, kind, pa.array(sealed, pa.binary()))
-        tokens = pa.array([bytes.fromhex(pseudonym) for pseudonym in pseudonyms], pa.binary(32)).take(people.indices)
+        tokens = pa.array(
+            [bytes.fromhex(pseudonym) for pseudonym in pseudonyms], pa.binary(32)
+        ).take(people.indices)
         return table.append_column(pa.field(PSEUDONYM, pa.binary(32)), tokens)
 
     def root(self, *, create: bool = True) -> Root:
@@ -81,33 +98,46 @@ class Identifiers:
         with self.store.reading() as tx:
             wrapped = self.subjects.wrapped_root(tx)
         if wrapped is None and not create:
-            raise VerificationError("the root of the subjects' keys is gone", hint="restore the catalogue from a backup")
+            raise VerificationError(
+                "the root of the subjects' keys is gone", hint="restore the catalogue from a backup"
+            )
         if wrapped is None:
             with self.store.transaction() as tx:
                 wrapped = self.subjects.ensure_root(tx)
         return self.subjects.opened(wrapped, self.keys, "identifiers")
 
     def candidate(self) -> Root:
-        """The root, or a new one that `keep` has still to keep: for work that may come to nothing and then leaves nothing."""
+        """The root, or a new one that `keep` has still to keep: for work that may come to nothing
+        and then leaves nothing.
+        """
         with self.store.reading() as tx:
             wrapped = self.subjects.wrapped_root(tx)
-        return Root.drawn() if wrapped is None else self.subjects.opened(wrapped, self.keys, "identifiers")
+        return (
+            Root.drawn()
+            if wrapped is None
+            else self.subjects.opened(wrapped, self.keys, "identifiers")
+        )
 
     def keep(self, root: Root) -> None:
-        """Keep a `candidate` that something is about to depend on; one that is kept stays, for nothing ever replaces it.
+        """Keep a `candidate` that something is about to depend on; one that is kept stays, for
+        nothing ever replaces it.
 
         Raises:
-            RefusedError: another one was kept meanwhile, so what was worked out with this one does not hold.
+            RefusedError: another one was kept meanwhile, so what was worked out with this one does
+                not hold.
         """
         if root.kept:
             return
         with self.store.transaction() as tx:
             kept = self.subjects.opened(self.subjects.ensure_root(tx, root), self.subjects.keys)
         if not hmac.compare_digest(kept.raw, root.raw):
-            raise RefusedError("another run of this project sealed its first table meanwhile", hint="run again")
+            raise RefusedError(
+                "another run of this project sealed its first table meanwhile", hint="run again"
+            )
 
     def open(self, table: pa.Table, root: Root | None = None) -> pa.Table:
-        """`table`, which holds the pseudonym's column, with its identifiers decrypted; null where the subject's key was shredded.
+        """`table`, which holds the pseudonym's column, with its identifiers decrypted; null where
+        the subject's key was shredded.
 
         Args:
             table: a sealed table or a piece of it.
@@ -117,7 +147,11 @@ class Identifiers:
             VerificationError: a cell was changed or moved to another row or column.
             BackendError: the subjects' keys are not here.
         """
-        fields = [(position, field) for position, field in enumerate(table.schema) if TYPE in (field.metadata or {})]
+        fields = [
+            (position, field)
+            for position, field in enumerate(table.schema)
+            if TYPE in (field.metadata or {})
+        ]
         if not fields:
             return table
         root = root or self.root(create=False)
@@ -125,7 +159,10 @@ class Identifiers:
         pseudonyms = [token.hex() for token in people.dictionary.to_pylist()]
         with self.store.reading() as tx:
             keys = self.subjects.keys_of(tx, root, pseudonyms, create=False)
-        ciphers = [None if (key := keys[pseudonym]) is None else AESGCM(key).decrypt for pseudonym in pseudonyms]
+        ciphers = [
+            None if (key := keys[pseudonym]) is None else AESGCM(key).decrypt
+            for pseudonym in pseudonyms
+        ]
         whose = people.indices.to_pylist()
         for position, field in fields:
             bound = [f"{pseudonym}/{field.name}".encode() for pseudonym in pseudonyms]
@@ -138,12 +175,18 @@ class Identifiers:
 
 def classes_of(dataset: SealedDataset) -> dict[str, str]:
     """Column class per column of a sealed version, the pseudonym's included."""
-    classes: dict[str, str] = {column.name: column.column_class for column in dataset.schema.columns}
+    classes: dict[str, str] = {
+        column.name: column.column_class for column in dataset.schema.columns
+    }
     return classes | ({PSEUDONYM: CLASS} if dataset.subject else {})
 
 
 def _open(
-    column: str, ciphers: Sequence[Callable[[bytes, bytes, bytes], bytes] | None], bound: list[bytes], sealed: bytes | None, person: int
+    column: str,
+    ciphers: Sequence[Callable[[bytes, bytes, bytes], bytes] | None],
+    bound: list[bytes],
+    sealed: bytes | None,
+    person: int,
 ) -> str | None:
     decrypt = ciphers[person]
     if sealed is None or decrypt is None:
@@ -151,10 +194,16 @@ def _open(
     try:
         return decrypt(sealed[:12], sealed[12:], bound[person]).decode()
     except (InvalidTag, ValueError) as error:
-        raise VerificationError(f"a value in the column {column!r} was changed or moved", hint="restore the table from a backup") from error
+        raise VerificationError(
+            f"a value in the column {column!r} was changed or moved",
+            hint="restore the table from a backup",
+        ) from error
 
 
 def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if not pa.types.is_string(values.type):
-        raise DataError(f"an identifier of type {values.type} cannot be sealed per subject", hint="give it as text")
+        raise DataError(
+            f"an identifier of type {values.type} cannot be sealed per subject",
+            hint="give it as text",
+        )
     return values

@@ -1,12 +1,25 @@
-"""What a key provider must do: keep key-encryption keys (KEKs) in versions, and wrap data keys under them."""
+"""What a key provider must do: keep key-encryption keys (KEKs) in versions, and wrap data keys
+under them.
+"""
 
 from typing import Literal, Protocol
 
 from casemate.controls.keys.login import Login
 from casemate.core.types import Record
 
-PURPOSES = ("footer", "general", "sensitive", "identifier", "objects", "audit", "subjects", "identity")
-"""The KEKs of a project: Parquet footer, one per column class, stored objects, bodies of the audit log, keys of people, private keys."""
+PURPOSES = (
+    "footer",
+    "general",
+    "sensitive",
+    "identifier",
+    "objects",
+    "audit",
+    "subjects",
+    "identity",
+)
+"""The KEKs of a project: Parquet footer, one per column class, stored objects, bodies of the audit
+log, keys of people, private keys.
+"""
 State = Literal["active", "decrypt-only", "disabled", "destroyed"]
 
 
@@ -16,7 +29,9 @@ class KeyVersion(Record, frozen=True, kw_only=True):
     number: int
     """From 1."""
     state: State
-    """`active` wraps and unwraps; `decrypt-only` unwraps; `disabled` does neither until enabled; `destroyed` never again."""
+    """`active` wraps and unwraps; `decrypt-only` unwraps; `disabled` does neither until enabled;
+    `destroyed` never again.
+    """
     created: str
     """RFC 3339 in UTC."""
 
@@ -24,7 +39,8 @@ class KeyVersion(Record, frozen=True, kw_only=True):
 class KeyProvider(Protocol):
     """Wraps data keys; the KEKs themselves never leave the provider.
 
-    Every call may raise BackendError when the provider is away, and AccessDenied when it refuses this user.
+    Every call may raise BackendError when the provider is away, and AccessDenied when it refuses
+    this user.
     """
 
     def wrap(self, key: str, data_key: bytes, resource: str = "") -> bytes:
@@ -34,7 +50,9 @@ class KeyProvider(Protocol):
         """
 
     def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
-        """Decrypt what `wrap` made; VerificationError when changed, BackendError when its version is disabled or gone."""
+        """Decrypt what `wrap` made; VerificationError when changed, BackendError when its version
+        is disabled or gone.
+        """
 
     def rewrap(self, key: str, wrapped: list[bytes]) -> list[bytes]:
         """The same data keys under the active version of `key`."""
@@ -54,7 +72,9 @@ class KeyKeeper(KeyProvider, Protocol):
         """Versions per KEK, oldest first."""
 
     def version_of(self, wrapped: bytes) -> int:
-        """The version that a data key was wrapped under; VerificationError when another provider made it."""
+        """The version that a data key was wrapped under; VerificationError when another provider
+        made it.
+        """
 
     def rotate(self, key: str) -> int:
         """A new active version; the one before still unwraps. Returns its number."""

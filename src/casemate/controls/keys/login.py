@@ -1,8 +1,10 @@
-"""A login at the key server that lives as long as the process: renewed at half of its life, fetched anew when refused.
+"""A login at the key server that lives as long as the process: renewed at half of its life, fetched
+anew when refused.
 
-A token ends (https://openbao.org/docs/concepts/lease/), an idle gateway does not, and what it was fetched
-with may be good for one use only, so a thread renews it in time. Where the server will not renew it
-any more (its longest life is reached), or where the token was revoked, the secret is read and used again.
+A token ends (https://openbao.org/docs/concepts/lease/), an idle gateway does not, and what it was
+fetched with may be good for one use only, so a thread renews it in time. Where the server will not
+renew it any more (its longest life is reached), or where the token was revoked, the secret is read
+and used again.
 """
 
 import contextlib
@@ -16,7 +18,9 @@ from collections.abc import Callable
 from casemate.core.errors import Error
 
 FRESH = 1.0
-"""Seconds in which a new token is not fetched again: what is refused with it is refused by policy."""
+"""Seconds in which a new token is not fetched again: what is refused with it is refused by
+policy.
+"""
 AGAIN = 30.0
 """At most so many seconds between two tries while the server is away."""
 WORN = 0.5
@@ -37,7 +41,8 @@ class Login:
 
         Args:
             where: the server, for people.
-            enter: reads the secret and uses it; returns (seconds of the token's life or 0 for no end, whether it can be renewed).
+            enter: reads the secret and uses it; returns (seconds of the token's life or 0 for no
+                end, whether it can be renewed).
             renew: renews the token; returns the seconds of its life from now on.
             token: what is used just now.
         """
@@ -64,14 +69,21 @@ class Login:
                 self._owner = os.getpid()
                 forgotten = threading.Event()
                 weakref.finalize(self, forgotten.set)
-                threading.Thread(target=_keep, args=(weakref.ref(self), forgotten), name="casemate-login", daemon=True).start()
+                threading.Thread(
+                    target=_keep,
+                    args=(weakref.ref(self), forgotten),
+                    name="casemate-login",
+                    daemon=True,
+                ).start()
 
     def due(self) -> float:
         """Seconds until the token should be renewed."""
         return self._since + self._life / 2 - time.monotonic() if self._life else FRESH
 
     def renew(self) -> bool:
-        """Renew the token or log in again; tells the first fault of a row, and its end. Whether it worked."""
+        """Renew the token or log in again; tells the first fault of a row, and its end. Whether it
+        worked.
+        """
         with self._lock:
             try:
                 if not self._renewed():
@@ -80,7 +92,10 @@ class Login:
                 self.faults += 1
                 if not self.failing:
                     left = max(0.0, self._since + self._life - time.monotonic())
-                    _tell(f"the login at {self.where} was not renewed and ends in {left:.0f} s: {error.message}")
+                    _tell(
+                        f"the login at {self.where} was not renewed and ends in {left:.0f} s:"
+                        f" {error.message}"
+                    )
                 self.failing = True
                 return False
             if self.failing:
@@ -94,14 +109,18 @@ class Login:
         try:
             life = self._renew()
         except Error:
-            return False  # revoked, or as old as it may become (OpenBao answers 500 then); if the server is away, the login says so
+            # revoked, or as old as it may become (OpenBao answers 500 then); if the server is away,
+            # the login says so
+            return False
         if life < WORN * self._first:
             return False
         self._since, self._life = time.monotonic(), life
         return True
 
     def anew(self, refused: str) -> bool:
-        """After a refusal of the token `refused`: whether there is another one to try with, fetched once."""
+        """After a refusal of the token `refused`: whether there is another one to try with, fetched
+        once.
+        """
         with self._lock:
             if self._token() != refused:
                 return True
@@ -119,7 +138,9 @@ class Login:
 
 
 def _tell(text: str) -> None:
-    """A line for whoever watches the process: a run or gateway goes on, so there is no error to raise."""
+    """A line for whoever watches the process: a run or gateway goes on, so there is no error to
+    raise.
+    """
     with contextlib.suppress(OSError, ValueError):  # nobody listens
         print(f"casemate: {text}", file=sys.stderr, flush=True)
 

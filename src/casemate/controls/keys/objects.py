@@ -1,10 +1,12 @@
-"""Content-addressed objects, each sealed with a data key of its own: `ab/cdef…` in `.casemate/objects` or in a bucket.
+"""Content-addressed objects, each sealed with a data key of its own: `ab/cdef…` in
+`.casemate/objects` or in a bucket.
 
-Format (version 2): the line `casemate-object/v2`, a JSON line `{"key"}`, then a Cobblestone-256 stream (chunked AEAD) whose
-context is both lines. The data key, wrapped, lies beside it in `cdef….KEY.key`, so that a rotation rewrites some hundred
-bytes and never the object. The address is the SHA-256 of the plaintext, compared after every read: one object in another's
-place is refused, and storing the same content again is a no-op. Version 1 (casemate 0.1) held the wrapped key in its JSON
-line and is still read.
+Format (version 2): the line `casemate-object/v2`, a JSON line `{"key"}`, then a Cobblestone-256
+stream (chunked AEAD) whose context is both lines. The data key, wrapped, lies beside it in
+`cdef….KEY.key`, so that a rotation rewrites some hundred bytes and never the object. The address is
+the SHA-256 of the plaintext, compared after every read: one object in another's place is refused,
+and storing the same content again is a no-op. Version 1 (casemate 0.1) held the wrapped key in its
+JSON line and is still read.
 """
 
 import base64
@@ -45,7 +47,9 @@ class _HeaderV1(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Hashing:
-    """SHA-256 of a stream, computed beside the encryption: both let go of the interpreter's lock."""
+    """SHA-256 of a stream, computed beside the encryption: both let go of the interpreter's
+    lock.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -106,8 +110,11 @@ class ObjectStore:
                 draft.file.write(stream.update(chunk))
             draft.file.write(stream.finalize())
             digest = seen.hexdigest()
-            # The key first: an object is there once its own file is. Each writer has a key file of its own.
-            self.blobs.create(key_name(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}"))
+            # The key first: an object is there once its own file is. Each writer has a key file of
+            # its own.
+            self.blobs.create(
+                key_name(digest, key), self.keys.wrap(KEK, data_key, f"object {digest[:12]}")
+            )
             damaged = anew or (self.blobs.has(name_of(digest)) and not self._intact(digest))
             if not draft.commit(name_of(digest), replace=damaged):
                 self.blobs.remove(key_name(digest, key))
@@ -124,7 +131,9 @@ class ObjectStore:
                 file.write(chunk)
 
     def pieces(self, digest: str) -> Iterator[bytes]:
-        """The content in pieces, authenticated one by one; that it is this object is certain at the end only."""
+        """The content in pieces, authenticated one by one; that it is this object is certain at the
+        end only.
+        """
         path = f"{self.blobs.where}/{name_of(digest)}"
         try:
             with self.blobs.open(name_of(digest)) as file, _Hashing() as seen:
@@ -138,11 +147,16 @@ class ObjectStore:
                 yield content
                 found = seen.hexdigest()
         except FileNotFoundError as error:
-            raise VerificationError(f"a stored object or its key is missing: {error.filename}", hint="restore the objects from a backup") from error
+            raise VerificationError(
+                f"a stored object or its key is missing: {error.filename}",
+                hint="restore the objects from a backup",
+            ) from error
         except (ValueError, InvalidTag, msgspec.MsgspecError) as error:
             raise VerificationError(f"a stored object was changed: {path}", hint=_HINT) from error
         if found != digest:
-            raise VerificationError(f"a stored object does not match its address: {path}", hint=_HINT)
+            raise VerificationError(
+                f"a stored object does not match its address: {path}", hint=_HINT
+            )
 
     def _stream(self, digest: str, magic: bytes, line: bytes) -> Cobblestone256Decryptor:
         if magic == MAGIC_V1:
@@ -155,7 +169,9 @@ class ObjectStore:
             wrapped, context = self.blobs.read(key_name(digest, header.key)), magic + line
         else:
             raise ValueError("format")
-        return Cobblestone256Decryptor(self.keys.unwrap(KEK, wrapped, f"object {digest[:12]}"), context)
+        return Cobblestone256Decryptor(
+            self.keys.unwrap(KEK, wrapped, f"object {digest[:12]}"), context
+        )
 
     def _intact(self, digest: str) -> bool:
         if not self.blobs.has(name_of(digest)):
@@ -174,18 +190,33 @@ class ObjectStore:
                 yield name, self.blobs.read(name)
 
     def inline(self) -> Iterator[tuple[str, bytes]]:
-        """(digest, wrapped key) of version 1 objects: only sealing them anew brings them under another key version."""
+        """(digest, wrapped key) of version 1 objects: only sealing them anew brings them under
+        another key version.
+        """
         for digest in self.digests():
             with self.blobs.open(name_of(digest)) as file:
                 if file.readline(len(MAGIC)) == MAGIC_V1:
                     try:
-                        yield digest, base64.b64decode(msgspec.json.decode(file.readline(MAX_HEADER), type=_HeaderV1).wrapped)
+                        yield (
+                            digest,
+                            base64.b64decode(
+                                msgspec.json.decode(
+                                    file.readline(MAX_HEADER), type=_HeaderV1
+                                ).wrapped
+                            ),
+                        )
                     except ValueError as error:
-                        raise VerificationError(f"a stored object was changed: {name_of(digest)}", hint=_HINT) from error
+                        raise VerificationError(
+                            f"a stored object was changed: {name_of(digest)}", hint=_HINT
+                        ) from error
 
     def seal_anew(self, digest: str) -> None:
         """Encrypt an object under a new data key, in the newest format; its address stays."""
-        old = [name for name in self.blobs.names() if name.startswith(f"{name_of(digest)}.") and name.endswith(".key")]
+        old = [
+            name
+            for name in self.blobs.names()
+            if name.startswith(f"{name_of(digest)}.") and name.endswith(".key")
+        ]
         self._seal(self.pieces(digest), anew=True)
         for name in old:
             self.blobs.remove(name)

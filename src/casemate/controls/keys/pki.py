@@ -1,4 +1,6 @@
-"""The project's certificate authority: short-lived certificates for servers, clients and nodes (RFC 5280, TLS 1.3 only)."""
+"""The project's certificate authority: short-lived certificates for servers, clients and nodes (RFC
+5280, TLS 1.3 only).
+"""
 
 import datetime
 import ipaddress
@@ -68,12 +70,20 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
 
 
 def client_of(certificate: x509.Certificate) -> str | None:
-    """The name of the client that this authority's certificate was issued to; None when it is no client's."""
+    """The name of the client that this authority's certificate was issued to; None when it is no
+    client's.
+    """
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.UniformResourceIdentifier)
+        found = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value.get_values_for_type(x509.UniformResourceIdentifier)
     except (x509.ExtensionNotFound, ValueError):
         return None
-    return unquote(found[0].removeprefix(CLIENT)) if len(found) == 1 and found[0].startswith(CLIENT) else None
+    return (
+        unquote(found[0].removeprefix(CLIENT))
+        if len(found) == 1 and found[0].startswith(CLIENT)
+        else None
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -107,18 +117,28 @@ class Authority:
         """(certificate chain PEM, private key PEM) for a TLS server known by `names`."""
         return self.issue("server", names, SERVER_DAYS, "p256")
 
-    def issue(self, kind: Kind, names: list[str], days: int, algorithm: Algorithm) -> tuple[bytes, bytes]:
+    def issue(
+        self, kind: Kind, names: list[str], days: int, algorithm: Algorithm
+    ) -> tuple[bytes, bytes]:
         """(certificate chain PEM, private key PEM).
 
         Args:
             kind: what it may be used for; a `node` is server and client at once.
-            names: DNS names and addresses; a client's single name becomes a URI `casemate:client/NAME`.
+            names: DNS names and addresses; a client's single name becomes a URI
+                `casemate:client/NAME`.
             days: how long it is valid.
-            algorithm: of the holder's key; ML-DSA-65 (RFC 9881) needs a TLS stack that knows it, OpenSSL 3.5 or newer.
+            algorithm: of the holder's key; ML-DSA-65 (RFC 9881) needs a TLS stack that knows it,
+                OpenSSL 3.5 or newer.
         """
-        key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "p256" else mldsa.MLDSA65PrivateKey.generate()
+        key = (
+            ec.generate_private_key(ec.SECP256R1())
+            if algorithm == "p256"
+            else mldsa.MLDSA65PrivateKey.generate()
+        )
         alternative = (
-            [x509.UniformResourceIdentifier(CLIENT + quote(name)) for name in names] if kind == "client" else [_general_name(n) for n in names]
+            [x509.UniformResourceIdentifier(CLIENT + quote(name)) for name in names]
+            if kind == "client"
+            else [_general_name(n) for n in names]
         )
         certificate = (
             x509.CertificateBuilder()
@@ -132,20 +152,36 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(sign_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(USES[kind]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+                critical=False,
+            )
             .sign(self.key, hashes.SHA256())
         )
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         return certificate.public_bytes(serialization.Encoding.PEM) + self.pem, private
 
     def crl(self, revoked: list[tuple[int, datetime.datetime]]) -> bytes:
         """A certificate revocation list as PEM (RFC 5280, section 5), valid for a day."""
         now = _now()
         builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
-        builder = builder.last_update(now - _CLOCK_SKEW).next_update(now + datetime.timedelta(days=1))
+        builder = builder.last_update(now - _CLOCK_SKEW).next_update(
+            now + datetime.timedelta(days=1)
+        )
         builder = builder.add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
-        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+            critical=False,
+        )
         for serial, when in revoked:
-            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when).build())
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(when).build()
+            )
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

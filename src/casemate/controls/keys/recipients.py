@@ -1,8 +1,10 @@
-"""Who can open backups: recipients that an owner has set, each with a hybrid key pair (ML-KEM-768 and X25519).
+"""Who can open backups: recipients that an owner has set, each with a hybrid key pair (ML-KEM-768
+and X25519).
 
-The project knows public keys only. A private key is a text file that its holder keeps (`casemate backup keygen`), or lies locked
-under a passphrase of its holder (Argon2id, then AES-256-GCM) in the catalogue and in every backup, for whom a passphrase must do.
-Recipients that may open key stores are told from those that may open data.
+The project knows public keys only. A private key is a text file that its holder keeps (`casemate
+backup keygen`), or lies locked under a passphrase of its holder (Argon2id, then AES-256-GCM) in the
+catalogue and in every backup, for whom a passphrase must do. Recipients that may open key stores
+are told from those that may open data.
 """
 
 import os
@@ -34,7 +36,9 @@ MOST = 32
 """Recipients that a project may have: each takes 1.6 KB in the head of every backup."""
 MAX_NAME = 63
 MOST_MEMORY, MOST_PASSES = 1 << 18, 8
-"""Of Argon2id, in KiB: a file that asks for more than four times what we write is not worth the memory of whoever reads it."""
+"""Of Argon2id, in KiB: a file that asks for more than four times what we write is not worth the
+memory of whoever reads it.
+"""
 PRIVATE, PUBLIC = "casemate-backup-identity-1", "casemate-backup-recipient-1"
 _INFO = b"casemate/backup/v2/identity"
 
@@ -81,7 +85,9 @@ def read_public(text: str) -> bytes:
     try:
         slots.public_key(raw)
     except ValueError as error:
-        raise ConfigError("this is no public key of a recipient", hint="casemate backup keygen makes one") from error
+        raise ConfigError(
+            "this is no public key of a recipient", hint="casemate backup keygen makes one"
+        ) from error
     return raw
 
 
@@ -91,7 +97,9 @@ def read_private(text: str) -> bytes:
 
 
 def generate_locked(passphrase: str) -> tuple[bytes, bytes]:
-    """(public key, private key under the passphrase) of a new recipient; ConfigError when the passphrase is too short."""
+    """(public key, private key under the passphrase) of a new recipient; ConfigError when the
+    passphrase is too short.
+    """
     slots.check(passphrase)
     private, public = slots.pair()
     kdf, nonce = slots.Kdf(salt=os.urandom(16)), os.urandom(12)
@@ -105,7 +113,9 @@ def unlock(locked: bytes, passphrase: str) -> bytes | None:
         read = msgspec.json.decode(locked, type=_Locked)
         if read.kdf.memory_kib > MOST_MEMORY or read.kdf.iterations > MOST_PASSES:
             return None
-        return AESGCM(read.kdf.derive(passphrase)).decrypt(read.sealed[:12], read.sealed[12:], _INFO)
+        return AESGCM(read.kdf.derive(passphrase)).decrypt(
+            read.sealed[:12], read.sealed[12:], _INFO
+        )
     except (msgspec.MsgspecError, InvalidTag, ValueError, VerificationError):
         return None
 
@@ -119,21 +129,54 @@ class Recipients:
     def all(self) -> list[Recipient]:
         """Every recipient, by name."""
         with self.store.reading() as tx:
-            return [Recipient(**row) for row in tx.execute(sa.select(RECIPIENTS).order_by(RECIPIENTS.c.name)).mappings()]
+            return [
+                Recipient(**row)
+                for row in tx.execute(sa.select(RECIPIENTS).order_by(RECIPIENTS.c.name)).mappings()
+            ]
 
-    def add(self, tx: sa.Connection, name: str, public: bytes, by: str, *, keys: bool, locked: bytes | None = None) -> None:
-        """Let backups be sealed to one more; ConfigError when the name is taken or impossible, or there are too many."""
+    def add(
+        self,
+        tx: sa.Connection,
+        name: str,
+        public: bytes,
+        by: str,
+        *,
+        keys: bool,
+        locked: bytes | None = None,
+    ) -> None:
+        """Let backups be sealed to one more; ConfigError when the name is taken or impossible, or
+        there are too many.
+        """
         names = tx.execute(sa.select(RECIPIENTS.c.name)).scalars().all()
         if not 0 < len(name) <= MAX_NAME or not name.isprintable():
-            raise ConfigError(f"{name!r} is not a name", hint=f"1 to {MAX_NAME} printable characters")
+            raise ConfigError(
+                f"{name!r} is not a name", hint=f"1 to {MAX_NAME} printable characters"
+            )
         if name in names:
-            raise ConfigError(f"there is a recipient {name!r} already", hint="casemate backup recipients remove NAME, or name another one")
+            raise ConfigError(
+                f"there is a recipient {name!r} already",
+                hint="casemate backup recipients remove NAME, or name another one",
+            )
         if len(names) >= MOST:
-            raise ConfigError(f"there are {MOST} recipients already", hint="remove those who should open no backup any more")
-        values = {"name": name, "keys": keys, "public": public, "locked": locked, "by": by, "since": self.clock.now().isoformat()}
+            raise ConfigError(
+                f"there are {MOST} recipients already",
+                hint="remove those who should open no backup any more",
+            )
+        values = {
+            "name": name,
+            "keys": keys,
+            "public": public,
+            "locked": locked,
+            "by": by,
+            "since": self.clock.now().isoformat(),
+        }
         tx.execute(RECIPIENTS.insert().values(**values))
 
     def remove(self, tx: sa.Connection, name: str) -> None:
-        """Seal to this one no more; what was sealed stays open to it. ConfigError when there is none."""
+        """Seal to this one no more; what was sealed stays open to it. ConfigError when there is
+        none.
+        """
         if tx.execute(RECIPIENTS.delete().where(RECIPIENTS.c.name == name)).rowcount != 1:
-            raise ConfigError(f"there is no recipient {name!r}", hint="casemate backup recipients list")
+            raise ConfigError(
+                f"there is no recipient {name!r}", hint="casemate backup recipients list"
+            )

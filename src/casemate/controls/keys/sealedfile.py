@@ -1,8 +1,9 @@
 """Files sealed to several recipients: what backups are written as.
 
-Format (version 2): the line `casemate-backup/v2`, a JSON line with the kind of file and, per recipient, the file's key under HPKE
-(RFC 9180, MLKEM768-X25519), then a Cobblestone-256 stream (chunked AEAD: no bit can change and no end can be missing) with the JSON
-line as its context. Version 1, which is still read, has the parameters of Argon2id (RFC 9106) in the JSON line instead.
+Format (version 2): the line `casemate-backup/v2`, a JSON line with the kind of file and, per
+recipient, the file's key under HPKE (RFC 9180, MLKEM768-X25519), then a Cobblestone-256 stream
+(chunked AEAD: no bit can change and no end can be missing) with the JSON line as its context.
+Version 1, which is still read, has the parameters of Argon2id (RFC 9106) in the JSON line instead.
 """
 
 import contextlib
@@ -25,7 +26,10 @@ from casemate.core.files import DRAFT, fsync_folder, make_folder
 
 Kind = Literal["data", "keys", "subjects"]
 MAGIC = b"casemate-backup/v2\n"
-OLD_MAGIC: dict[Kind, bytes] = {"data": b"casemate-backup/v1\n", "subjects": b"casemate-subjects/v1\n"}
+OLD_MAGIC: dict[Kind, bytes] = {
+    "data": b"casemate-backup/v1\n",
+    "subjects": b"casemate-subjects/v1\n",
+}
 CHUNK = 1 << 20
 MAX_HEADER = 1 << 17
 """Bytes: `recipients.MOST` of them, each with a locked private key, take less."""
@@ -68,7 +72,11 @@ class Opener:
     def keys(self, slot: _Slot) -> Iterator[bytes]:
         """Private keys that may fit a slot."""
         yield from self._private
-        if self.passphrase is not None and slot.locked is not None and (private := recipients.unlock(slot.locked, self.passphrase)):
+        if (
+            self.passphrase is not None
+            and slot.locked is not None
+            and (private := recipients.unlock(slot.locked, self.passphrase))
+        ):
             self._private.append(private)  # deriving it once is slow enough
             yield private
 
@@ -79,9 +87,20 @@ def _info(kind: Kind, project: str, name: str) -> bytes:
 
 @contextlib.contextmanager
 def sealing(target: Path, kind: Kind, project: str, to: Sequence[Recipient]) -> Iterator["Sealing"]:
-    """Write the new file `target`, sealed to these recipients; it is there once it is whole, and never replaces another one."""
+    """Write the new file `target`, sealed to these recipients; it is there once it is whole, and
+    never replaces another one.
+    """
     key = secrets.token_bytes(32)
-    sealed = [_Slot(one.name, slots.SUITE.encrypt(key, slots.public_key(one.public), info=_info(kind, project, one.name)), one.locked) for one in to]
+    sealed = [
+        _Slot(
+            one.name,
+            slots.SUITE.encrypt(
+                key, slots.public_key(one.public), info=_info(kind, project, one.name)
+            ),
+            one.locked,
+        )
+        for one in to
+    ]
     line = msgspec.json.encode(_Header(kind, project, sealed))
     make_folder(target.absolute().parent, 0o755)
     descriptor, draft = tempfile.mkstemp(dir=target.absolute().parent, prefix=DRAFT)
@@ -125,13 +144,17 @@ class Opening:
         self._ready, self._done = bytearray(), False
 
     def read(self, count: int) -> bytes:
-        """At most `count` bytes; fewer at the end. VerificationError when a bit was changed or the end is missing."""
+        """At most `count` bytes; fewer at the end. VerificationError when a bit was changed or the
+        end is missing.
+        """
         while len(self._ready) < count and not self._done:
             chunk = self.file.read(CHUNK)
             try:
                 self._ready += self.stream.update(chunk) if chunk else self.stream.finalize()
             except (InvalidTag, ValueError) as error:
-                raise VerificationError(f"{self.path} {CHANGED}", hint="try another copy of it") from error
+                raise VerificationError(
+                    f"{self.path} {CHANGED}", hint="try another copy of it"
+                ) from error
             self._done = not chunk
         out = bytes(self._ready[:count])
         del self._ready[:count]
@@ -167,23 +190,40 @@ def _file_key(path: Path, kind: Kind, line: bytes, opener: Opener) -> tuple[byte
     except (msgspec.MsgspecError, RecursionError) as error:
         raise VerificationError(f"{path} was changed", hint="try another copy of it") from error
     if header.kind != kind:
-        raise VerificationError(f"{path} is a backup of {header.kind}, not of {kind}", hint="check the path")
+        raise VerificationError(
+            f"{path} is a backup of {header.kind}, not of {kind}", hint="check the path"
+        )
     for slot in header.slots[: recipients.MOST]:
         for private in opener.keys(slot):
             with contextlib.suppress(InvalidTag, ValueError):
-                return slots.SUITE.decrypt(slot.sealed, slots.private_key(private), info=_info(kind, header.project, slot.name)), slot.name
+                return (
+                    slots.SUITE.decrypt(
+                        slot.sealed,
+                        slots.private_key(private),
+                        info=_info(kind, header.project, slot.name),
+                    ),
+                    slot.name,
+                )
     names = ", ".join(slot.name for slot in header.slots)
     raise AccessDenied(
-        f"{path} is sealed to others ({names}), or the passphrase is wrong", hint="--identity with a recipient's private key, or its --passphrase"
+        f"{path} is sealed to others ({names}), or the passphrase is wrong",
+        hint="--identity with a recipient's private key, or its --passphrase",
     )
 
 
 def _old_key(path: Path, line: bytes, opener: Opener) -> bytes:
     if opener.passphrase is None:
-        raise AccessDenied(f"{path} is under a passphrase", hint="--passphrase prompt, env:NAME or file:PATH")
+        raise AccessDenied(
+            f"{path} is under a passphrase", hint="--passphrase prompt, env:NAME or file:PATH"
+        )
     try:
         header = msgspec.json.decode(line, type=_OldHeader)
-        kdf = slots.Kdf(salt=header.salt, iterations=header.iterations, lanes=header.lanes, memory_kib=header.memory_kib)
+        kdf = slots.Kdf(
+            salt=header.salt,
+            iterations=header.iterations,
+            lanes=header.lanes,
+            memory_kib=header.memory_kib,
+        )
         return kdf.derive(opener.passphrase)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise VerificationError(f"{path} was changed", hint="try another copy of it") from error

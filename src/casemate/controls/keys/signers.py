@@ -1,7 +1,9 @@
-"""The history of a project's signers: who signs now, who signed before, and since when a former one is not to be trusted.
+"""The history of a project's signers: who signs now, who signed before, and since when a former one
+is not to be trusted.
 
-Published as `signers.json`: a DSSE envelope by the present signer around `{"version", "project", "signers"}`, so that whoever
-trusts the present public keys learns of the former ones, and of a compromise.
+Published as `signers.json`: a DSSE envelope by the present signer around `{"version", "project",
+"signers"}`, so that whoever trusts the present public keys learns of the former ones, and of a
+compromise.
 """
 
 import datetime
@@ -57,14 +59,19 @@ def keyring(
         present: the present signer's keys.
         records: the history.
         signed_at: see `FormerSigner`.
-        declared: per fingerprint, since when a signer's keys may have been in other hands, whatever the history says: on a host
-            whose key store does not know of it yet, that may be the present signer.
+        declared: per fingerprint, since when a signer's keys may have been in other hands, whatever
+            the history says: on a host whose key store does not know of it yet, that may be the
+            present signer.
     """
     declared = declared or {}
 
     def former(record: SignerRecord) -> FormerSigner:
         keys = record.verifier
-        times = [] if record.compromised is None else [datetime.datetime.fromisoformat(record.compromised)]
+        times = (
+            []
+            if record.compromised is None
+            else [datetime.datetime.fromisoformat(record.compromised)]
+        )
         times += [declared[keys.fingerprint]] if keys.fingerprint in declared else []
         return FormerSigner(keys, min(times, default=None), signed_at)
 
@@ -75,16 +82,24 @@ def keyring(
 
 def publish(project: str, records: Sequence[SignerRecord], signer: Signer) -> bytes:
     """The history as others get it."""
-    return msgspec.json.encode(signer.sign(msgspec.json.encode(_History(VERSION, project, list(records))), PAYLOAD_TYPE))
+    return msgspec.json.encode(
+        signer.sign(msgspec.json.encode(_History(VERSION, project, list(records))), PAYLOAD_TYPE)
+    )
 
 
 def read(content: bytes, present: Verifier) -> list[SignerRecord]:
-    """A published history; VerificationError when the present signer did not sign it or it is malformed."""
+    """A published history; VerificationError when the present signer did not sign it or it is
+    malformed.
+    """
     payload = present.verify(read_envelope(content), PAYLOAD_TYPE)
     try:
         history = msgspec.json.decode(payload, type=_History)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise VerificationError("the history of signers is malformed", hint="ask its owner for signers.json again") from error
+        raise VerificationError(
+            "the history of signers is malformed", hint="ask its owner for signers.json again"
+        ) from error
     if history.version != VERSION:
-        raise VerificationError(f"the history of signers has format {history.version}", hint="install a newer casemate")
+        raise VerificationError(
+            f"the history of signers has format {history.version}", hint="install a newer casemate"
+        )
     return history.signers

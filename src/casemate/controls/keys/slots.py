@@ -1,7 +1,9 @@
-"""How the file key store's master key is sealed: a passphrase in one slot, a recovery key for the safe in the other.
+"""How the file key store's master key is sealed: a passphrase in one slot, a recovery key for the
+safe in the other.
 
-Passphrase: Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes), then AES-256-GCM. Recovery: HPKE (RFC 9180) with the hybrid
-KEM MLKEM768-X25519, so that a copy of the file kept today is safe from tomorrow's quantum computer.
+Passphrase: Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes), then AES-256-GCM. Recovery: HPKE (RFC
+9180) with the hybrid KEM MLKEM768-X25519, so that a copy of the file kept today is safe from
+tomorrow's quantum computer.
 """
 
 import base64
@@ -37,9 +39,20 @@ class Kdf(msgspec.Struct, forbid_unknown_fields=True):
 
     def derive(self, passphrase: str) -> bytes:
         """A 32-byte key; VerificationError when the parameters are out of bounds."""
-        if len(self.salt) != 16 or not (0 < self.memory_kib <= 1 << 21 and 0 < self.iterations <= 64 and 0 < self.lanes <= 64):
-            raise VerificationError("the key derivation's parameters are out of bounds", hint="the file was changed: take another copy")
-        derive = Argon2id(salt=self.salt, length=32, iterations=self.iterations, lanes=self.lanes, memory_cost=self.memory_kib)
+        if len(self.salt) != 16 or not (
+            0 < self.memory_kib <= 1 << 21 and 0 < self.iterations <= 64 and 0 < self.lanes <= 64
+        ):
+            raise VerificationError(
+                "the key derivation's parameters are out of bounds",
+                hint="the file was changed: take another copy",
+            )
+        derive = Argon2id(
+            salt=self.salt,
+            length=32,
+            iterations=self.iterations,
+            lanes=self.lanes,
+            memory_cost=self.memory_kib,
+        )
         return derive.derive(passphrase.encode())
 
 
@@ -58,7 +71,10 @@ class Slots(msgspec.Struct, forbid_unknown_fields=True):
 def check(passphrase: str) -> None:
     """ConfigError when the passphrase is shorter than 12 characters."""
     if len(passphrase) < LEAST_PASSPHRASE:
-        raise ConfigError(f"the passphrase is shorter than {LEAST_PASSPHRASE} characters", hint="take a longer one")
+        raise ConfigError(
+            f"the passphrase is shorter than {LEAST_PASSPHRASE} characters",
+            hint="take a longer one",
+        )
 
 
 def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
@@ -85,20 +101,26 @@ def pair() -> tuple[bytes, bytes]:
 def private_key(raw: bytes) -> hpke.MLKEM768X25519PrivateKey:
     """The key behind the private bytes of a pair; ValueError when they are none."""
     quantum = mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:SEED])
-    return hpke.MLKEM768X25519PrivateKey(quantum, x25519.X25519PrivateKey.from_private_bytes(raw[SEED:]))
+    return hpke.MLKEM768X25519PrivateKey(
+        quantum, x25519.X25519PrivateKey.from_private_bytes(raw[SEED:])
+    )
 
 
 def public_key(raw: bytes) -> hpke.MLKEM768X25519PublicKey:
     """The key behind the public bytes of a pair; ValueError when they are none."""
     quantum = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:QUANTUM_PUBLIC])
-    return hpke.MLKEM768X25519PublicKey(quantum, x25519.X25519PublicKey.from_public_bytes(raw[QUANTUM_PUBLIC:]))
+    return hpke.MLKEM768X25519PublicKey(
+        quantum, x25519.X25519PublicKey.from_public_bytes(raw[QUANTUM_PUBLIC:])
+    )
 
 
 def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) -> Slots:
     """The same master key and recovery key, another passphrase."""
     check(passphrase)
     kdf = Kdf(salt=os.urandom(16))
-    return msgspec.structs.replace(slots, kdf=kdf, passphrase=_seal(kdf.derive(passphrase), master, project))
+    return msgspec.structs.replace(
+        slots, kdf=kdf, passphrase=_seal(kdf.derive(passphrase), master, project)
+    )
 
 
 def _seal(key: bytes, master: bytes, project: str) -> bytes:
@@ -113,24 +135,38 @@ def _info(project: str) -> bytes:
 def open_with_passphrase(slots: Slots, passphrase: str, project: str) -> bytes:
     """The master key; AccessDenied when the passphrase is wrong."""
     try:
-        return AESGCM(slots.kdf.derive(passphrase)).decrypt(slots.passphrase[:12], slots.passphrase[12:], _info(project))
+        return AESGCM(slots.kdf.derive(passphrase)).decrypt(
+            slots.passphrase[:12], slots.passphrase[12:], _info(project)
+        )
     except InvalidTag as error:
-        raise AccessDenied("the passphrase does not open the key store", hint="`casemate keys recover` takes the recovery key instead") from error
+        raise AccessDenied(
+            "the passphrase does not open the key store",
+            hint="`casemate keys recover` takes the recovery key instead",
+        ) from error
 
 
 def open_with_recovery(slots: Slots, text: str, project: str) -> bytes:
-    """The master key; AccessDenied when the recovery key is another one's, ConfigError when it was mistyped."""
+    """The master key; AccessDenied when the recovery key is another one's, ConfigError when it was
+    mistyped.
+    """
     raw = from_text(_PREFIX, text, "recovery key")
     try:
         return SUITE.decrypt(slots.recovery, private_key(raw), info=_info(project))
     except (InvalidTag, ValueError) as error:
-        raise AccessDenied("the recovery key does not open this key store", hint="it belongs to another project, or was replaced") from error
+        raise AccessDenied(
+            "the recovery key does not open this key store",
+            hint="it belongs to another project, or was replaced",
+        ) from error
 
 
 def to_text(prefix: str, raw: bytes) -> str:
     """Bytes as lines that can be printed and typed in again, with a checksum."""
     check = sha256(prefix.encode() + raw)[:8]
-    return f"{prefix}\n" + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44)) + f"\n{check}\n"
+    return (
+        f"{prefix}\n"
+        + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44))
+        + f"\n{check}\n"
+    )
 
 
 def from_text(prefix: str, text: str, what: str) -> bytes:
@@ -139,9 +175,14 @@ def from_text(prefix: str, text: str, what: str) -> bytes:
     try:
         body = "".join(words[1:-1]).upper()
         raw = base64.b32decode(body + "=" * (-len(body) % 8))
-        right = words[0] == prefix and secrets.compare_digest(words[-1].encode(), sha256(prefix.encode() + raw)[:8].encode())
+        right = words[0] == prefix and secrets.compare_digest(
+            words[-1].encode(), sha256(prefix.encode() + raw)[:8].encode()
+        )
     except (IndexError, ValueError):
         right = False
     if not right:
-        raise ConfigError(f"this is no {what}, or a character of it is wrong", hint="type it as it was printed, the last group is a checksum")
+        raise ConfigError(
+            f"this is no {what}, or a character of it is wrong",
+            hint="type it as it was printed, the last group is a checksum",
+        )
     return raw

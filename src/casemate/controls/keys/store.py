@@ -1,4 +1,6 @@
-"""The key store: a project's key provider, and the private keys that the provider's KEK `identity` protects."""
+"""The key store: a project's key provider, and the private keys that the provider's KEK `identity`
+protects.
+"""
 
 import datetime
 import os
@@ -20,7 +22,13 @@ from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.signers import SignerRecord
-from casemate.core.errors import AccessDenied, BackendError, BusyError, ConfigError, VerificationError
+from casemate.core.errors import (
+    AccessDenied,
+    BackendError,
+    BusyError,
+    ConfigError,
+    VerificationError,
+)
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
@@ -49,7 +57,9 @@ class _Identity(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
 
 
 def _new_identity(project: str) -> _Identity:
@@ -101,7 +111,10 @@ class KeyStore:
         """
         document = keyfile.read(self.folder)
         if isinstance(document, DocumentV1) or not keyfile.same_master(document, self.document):
-            raise BusyError("another process changed the passphrase of the key store meanwhile", hint="run the command again")
+            raise BusyError(
+                "another process changed the passphrase of the key store meanwhile",
+                hint="run the command again",
+            )
         if isinstance(self.provider, FileKeys):
             self.provider.document = document
         sealed, self.document = self.document.identity, document
@@ -110,18 +123,24 @@ class KeyStore:
                 self.__dict__.pop(cached, None)
 
     def disconnect(self) -> None:
-        """Connect to the provider's server anew when it is needed next: after a fork a connection is another process's too."""
+        """Connect to the provider's server anew when it is needed next: after a fork a connection
+        is another process's too.
+        """
         self.provider.__dict__.pop("_client", None)
 
     @classmethod
     def create(cls, folder: Path, project: str, passphrase: str | None = None) -> "KeyStore":
-        """Make all keys of a new project, with the file provider; with a passphrase it has a recovery key to show once.
+        """Make all keys of a new project, with the file provider; with a passphrase it has a
+        recovery key to show once.
 
         Raises:
             BackendError: the folder already holds a key store.
         """
         if (folder / keyfile.FILE).exists():
-            raise BackendError(f"a key store exists already: {folder / keyfile.FILE}", hint="choose another project id")
+            raise BackendError(
+                f"a key store exists already: {folder / keyfile.FILE}",
+                hint="choose another project id",
+            )
         make_folder(folder)
         document = Document(keyfile.VERSION, project, "file", None, {}, None)
         master, recovery = None, None
@@ -154,8 +173,12 @@ class KeyStore:
             raise BackendError("the key store is of casemate 0.1", hint="casemate store upgrade")
         if document.provider != table.provider:
             raise ConfigError(
-                f'the keys of this project are with the {document.provider} provider, [keys] provider is "{table.provider}"',
-                hint="`casemate keys migrate` moves a project between providers and changes casemate.toml",
+                f"the keys of this project are with the {document.provider} provider, [keys]"
+                f' provider is "{table.provider}"',
+                hint=(
+                    "`casemate keys migrate` moves a project between providers and changes"
+                    " casemate.toml"
+                ),
             )
         if document.provider == "file":
             return cls(folder, document, FileKeys(folder, document, _master(document, table)))
@@ -163,7 +186,9 @@ class KeyStore:
 
     @classmethod
     def upgrade(cls, folder: Path, project: str, table: KeysTable) -> "KeyStore":
-        """The key store in this version's format, with every KEK that it needs; written only when something was missing."""
+        """The key store in this version's format, with every KEK that it needs; written only when
+        something was missing.
+        """
         old = keyfile.read(folder)
         if not isinstance(old, DocumentV1):
             store = cls.open(folder, table)
@@ -171,19 +196,39 @@ class KeyStore:
                 store.provider.prepare()
             return store
         keks = {
-            key: {number: Kek("active" if number == max(versions) else "decrypt-only", V1_CREATED, kek) for number, kek in versions.items()}
+            key: {
+                number: Kek(
+                    "active" if number == max(versions) else "decrypt-only", V1_CREATED, kek
+                )
+                for number, kek in versions.items()
+            }
             for key, versions in old.keks.items()
         }
         keys = FileKeys(folder, Document(keyfile.VERSION, project, "file", None, keks, None), None)
         keys.complete()
         store = cls(folder, keys.document, keys)
-        store._keep(_Identity(old.signer_ecdsa, old.signer_mldsa65, old.log_ed25519, old.log_mldsa44, old.ca_key, old.ca_certificate))
+        store._keep(
+            _Identity(
+                old.signer_ecdsa,
+                old.signer_mldsa65,
+                old.log_ed25519,
+                old.log_mldsa44,
+                old.ca_key,
+                old.ca_certificate,
+            )
+        )
         return store
 
     def _keep(self, identity: _Identity) -> None:
         key, nonce = secrets.token_bytes(32), os.urandom(12)
         content = nonce + AESGCM(key).encrypt(nonce, msgspec.json.encode(identity), self._bound())
-        self._change(lambda document: setattr(document, "identity", Sealed(self.provider.wrap(IDENTITY, key, "private keys"), content)))
+        self._change(
+            lambda document: setattr(
+                document,
+                "identity",
+                Sealed(self.provider.wrap(IDENTITY, key, "private keys"), content),
+            )
+        )
         for cached in ("_identity", "signer"):
             self.__dict__.pop(cached, None)
 
@@ -191,13 +236,22 @@ class KeyStore:
         return f"casemate/v2/{self.document.project}/private-keys".encode()
 
     def _change(self, change: Callable[[Document], None], *, moving: bool = False) -> None:
-        """Change the file under its lock; `moving` to another provider, whose slots are this process's own."""
+        """Change the file under its lock; `moving` to another provider, whose slots are this
+        process's own.
+        """
         with exclusive_wait(self.folder / ".lock"):
-            document = keyfile.read(self.folder) if (self.folder / keyfile.FILE).exists() else self.document
+            document = (
+                keyfile.read(self.folder)
+                if (self.folder / keyfile.FILE).exists()
+                else self.document
+            )
             if isinstance(document, DocumentV1):
                 document = self.document
             if not keyfile.same_master(document, self.document) and not moving:
-                raise BusyError("another process changed the passphrase of the key store meanwhile", hint="run the command again")
+                raise BusyError(
+                    "another process changed the passphrase of the key store meanwhile",
+                    hint="run the command again",
+                )
             change(document)
             keyfile.write(self.folder, document)
             self.document = document
@@ -211,35 +265,58 @@ class KeyStore:
             if sealed is None:
                 raise ValueError("no private keys")
             key = self.provider.unwrap(IDENTITY, sealed.wrapped, "private keys")
-            return msgspec.json.decode(AESGCM(key).decrypt(sealed.content[:12], sealed.content[12:], self._bound()), type=_Identity)
+            return msgspec.json.decode(
+                AESGCM(key).decrypt(sealed.content[:12], sealed.content[12:], self._bound()),
+                type=_Identity,
+            )
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
-            raise VerificationError("the private keys in the key store were changed", hint="restore the key store's backup") from error
+            raise VerificationError(
+                "the private keys in the key store were changed",
+                hint="restore the key store's backup",
+            ) from error
 
     @cached_property
     def signer(self) -> Signer:
         """Signs models, evidence and manifests."""
-        classical = serialization.load_pem_private_key(self._identity.signer_ecdsa.encode(), password=None)
+        classical = serialization.load_pem_private_key(
+            self._identity.signer_ecdsa.encode(), password=None
+        )
         if not isinstance(classical, ec.EllipticCurvePrivateKey):
-            raise BackendError("the key store's signing key is not an ECDSA key", hint="restore the key store's backup")
-        return Signer(classical, mldsa.MLDSA65PrivateKey.from_seed_bytes(self._identity.signer_mldsa65))
+            raise BackendError(
+                "the key store's signing key is not an ECDSA key",
+                hint="restore the key store's backup",
+            )
+        return Signer(
+            classical, mldsa.MLDSA65PrivateKey.from_seed_bytes(self._identity.signer_mldsa65)
+        )
 
     @property
     def signers(self) -> list[SignerRecord]:
         """Every signer that this project had, the present one last."""
         identity, (ecdsa, mldsa65) = self._identity, self.signer.verifier.pems
         number = len(identity.former_signers) + 1
-        present = SignerRecord(number=number, ecdsa=ecdsa.decode(), mldsa65=mldsa65.decode(), since=identity.signer_since)
+        present = SignerRecord(
+            number=number,
+            ecdsa=ecdsa.decode(),
+            mldsa65=mldsa65.decode(),
+            since=identity.signer_since,
+        )
         return [*identity.former_signers, present]
 
-    def rotate_signer(self, now: datetime.datetime, compromised: datetime.datetime | None = None) -> SignerRecord:
-        """A new signer; the private keys of the one before are gone with the same write, its public keys stay known.
+    def rotate_signer(
+        self, now: datetime.datetime, compromised: datetime.datetime | None = None
+    ) -> SignerRecord:
+        """A new signer; the private keys of the one before are gone with the same write, its public
+        keys stay known.
 
         Args:
             now: recorded as the end of the one and the beginning of the other.
             compromised: since when the present private keys may have been in other hands.
         """
         *former, present = self.signers
-        retired = msgspec.structs.replace(present, retired=now.isoformat(), compromised=compromised and compromised.isoformat())
+        retired = msgspec.structs.replace(
+            present, retired=now.isoformat(), compromised=compromised and compromised.isoformat()
+        )
         fresh = Signer.generate()
         self._keep(
             msgspec.structs.replace(
@@ -253,23 +330,36 @@ class KeyStore:
         return self.signers[-1]
 
     def distrust(self, number: int, since: datetime.datetime) -> None:
-        """Declare a former signer compromised; an earlier date replaces a later one, never the other way.
+        """Declare a former signer compromised; an earlier date replaces a later one, never the
+        other way.
 
         Raises:
-            ConfigError: there is no such signer, it is the present one, or an earlier compromise is declared already.
+            ConfigError: there is no such signer, it is the present one, or an earlier compromise is
+                declared already.
         """
         *former, present = self.signers
         if number == present.number:
-            raise ConfigError("this is the present signer", hint="casemate keys signer rotate --compromised TIME")
+            raise ConfigError(
+                "this is the present signer", hint="casemate keys signer rotate --compromised TIME"
+            )
         found = next((record for record in former if record.number == number), None)
         if found is None:
             raise ConfigError(f"there is no signer {number}", hint="`casemate keys signer list`")
-        if found.compromised is not None and datetime.datetime.fromisoformat(found.compromised) <= since:
+        if (
+            found.compromised is not None
+            and datetime.datetime.fromisoformat(found.compromised) <= since
+        ):
             raise ConfigError(
-                f"signer {number} is declared compromised since {found.compromised} already", hint="only an earlier time can be declared"
+                f"signer {number} is declared compromised since {found.compromised} already",
+                hint="only an earlier time can be declared",
             )
         changed = msgspec.structs.replace(found, compromised=since.isoformat())
-        self._keep(msgspec.structs.replace(self._identity, former_signers=[changed if record is found else record for record in former]))
+        self._keep(
+            msgspec.structs.replace(
+                self._identity,
+                former_signers=[changed if record is found else record for record in former],
+            )
+        )
 
     @property
     def log_keys(self) -> tuple[ed25519.Ed25519PrivateKey, mldsa.MLDSA44PrivateKey]:
@@ -282,14 +372,20 @@ class KeyStore:
     @property
     def authority(self) -> pki.Authority:
         """The project's certificate authority."""
-        return pki.Authority.from_pem(self._identity.ca_key.encode(), self._identity.ca_certificate.encode())
+        return pki.Authority.from_pem(
+            self._identity.ca_key.encode(), self._identity.ca_certificate.encode()
+        )
 
     @property
     def protection(self) -> str:
         """How the KEKs are protected, in words."""
         if self.document.provider != "file":
             return f"{self.document.provider} provider"
-        return "file, 0600, no passphrase" if self.document.slots is None else "file, under a passphrase and a post-quantum recovery key"
+        return (
+            "file, 0600, no passphrase"
+            if self.document.slots is None
+            else "file, under a passphrase and a post-quantum recovery key"
+        )
 
     def findings(self, max_age_days: int, now: datetime.datetime) -> list[Finding]:
         """A finding for every key whose active version is older than `max_age_days`."""
@@ -297,16 +393,29 @@ class KeyStore:
         for key, versions in self.provider.versions().items():
             age = (now - datetime.datetime.fromisoformat(versions[-1].created)).days
             if age > max_age_days:
-                message = f"version {versions[-1].number} of the key {key!r} is older than {max_age_days} days: casemate keys rotate {key}"
-                found.append(Finding(id="keys.overdue", severity="medium", confidence="high", message=message, location=key))
+                message = (
+                    f"version {versions[-1].number} of the key {key!r} is older than {max_age_days}"
+                    f" days: casemate keys rotate {key}"
+                )
+                found.append(
+                    Finding(
+                        id="keys.overdue",
+                        severity="medium",
+                        confidence="high",
+                        message=message,
+                        location=key,
+                    )
+                )
         return found
 
     def protect(self, passphrase: str, *, new_recovery: bool = False) -> None:
-        """Seal the file provider's KEKs under a passphrase, or change it; a `recovery` key is made when there was none.
+        """Seal the file provider's KEKs under a passphrase, or change it; a `recovery` key is made
+        when there was none.
 
         Args:
             passphrase: the new one.
-            new_recovery: make a new recovery key and a new master key; the old recovery key opens older copies of the key store only.
+            new_recovery: make a new recovery key and a new master key; the old recovery key opens
+                older copies of the key store only.
 
         Raises:
             ConfigError: the passphrase is too short, or the provider is not the file one.
@@ -314,7 +423,9 @@ class KeyStore:
         keys = self._file_keys()
         before = keys.master
         if before is not None and self.document.slots is not None and not new_recovery:
-            changed = slots.with_passphrase(self.document.slots, before, passphrase, self.document.project)
+            changed = slots.with_passphrase(
+                self.document.slots, before, passphrase, self.document.project
+            )
             self._change(lambda document: setattr(document, "slots", changed))
             return
         master = secrets.token_bytes(32)
@@ -332,30 +443,47 @@ class KeyStore:
 
     def _file_keys(self) -> FileKeys:
         if not isinstance(self.provider, FileKeys):
-            raise ConfigError("only the file provider has a passphrase", hint="the provider of this project protects its keys by itself")
+            raise ConfigError(
+                "only the file provider has a passphrase",
+                hint="the provider of this project protects its keys by itself",
+            )
         return self.provider
 
     def open_target(self, table: KeysTable) -> KeyKeeper:
         """The provider of `table`, to take this project's data keys over once it is prepared."""
         if table.provider != "file":
             return open_keeper(table, self.document.project)
-        master = _master(self.document, table) if self.document.slots else None  # from a migration that was interrupted
+        # from a migration that was interrupted
+        master = _master(self.document, table) if self.document.slots else None
         if table.passphrase is None:
             return FileKeys(self.folder, self.document, master)
         clear = master is None
         master = master or secrets.token_bytes(32)
-        self.document.slots, self.recovery = slots.create(master, read_secret(table.passphrase, secret_servers(table)), self.document.project)
+        self.document.slots, self.recovery = slots.create(
+            master, read_secret(table.passphrase, secret_servers(table)), self.document.project
+        )
         keys = FileKeys(self.folder, self.document, master)
         if clear:
             keys.seal_all()
         return keys
 
     def switch(self, provider: str, target: KeyKeeper) -> None:
-        """The project is with another provider from now on; the file provider's own keys are gone with the same write."""
+        """The project is with another provider from now on; the file provider's own keys are gone
+        with the same write.
+        """
         sealed = self.document.identity
         if sealed is None:
-            raise VerificationError("the key store holds no private keys", hint="restore the key store's backup")
-        fresh = Sealed(target.wrap(IDENTITY, self.provider.unwrap(IDENTITY, sealed.wrapped, "private keys"), "private keys"), sealed.content)
+            raise VerificationError(
+                "the key store holds no private keys", hint="restore the key store's backup"
+            )
+        fresh = Sealed(
+            target.wrap(
+                IDENTITY,
+                self.provider.unwrap(IDENTITY, sealed.wrapped, "private keys"),
+                "private keys",
+            ),
+            sealed.content,
+        )
 
         def change(document: Document) -> None:
             document.provider, document.identity = provider, fresh
@@ -366,11 +494,19 @@ class KeyStore:
         self._change(change, moving=True)
 
     def backup(self, passphrase: str) -> bytes:
-        """The whole file, sealed once more: Argon2id and AES-256-GCM, after the line `casemate-keys/v1` and the parameters."""
+        """The whole file, sealed once more: Argon2id and AES-256-GCM, after the line
+        `casemate-keys/v1` and the parameters.
+        """
         kdf, nonce = slots.Kdf(salt=os.urandom(16)), os.urandom(12)
         slots.check(passphrase)
         head = BACKUP + msgspec.json.encode(kdf) + b"\n"
-        return head + nonce + AESGCM(kdf.derive(passphrase)).encrypt(nonce, msgspec.json.encode(self.document), head)
+        return (
+            head
+            + nonce
+            + AESGCM(kdf.derive(passphrase)).encrypt(
+                nonce, msgspec.json.encode(self.document), head
+            )
+        )
 
     @classmethod
     def restore(cls, folder: Path, content: bytes, passphrase: str) -> None:
@@ -388,11 +524,20 @@ class KeyStore:
             plain = AESGCM(key).decrypt(sealed[:12], sealed[12:], BACKUP + line + b"\n")
             document = msgspec.json.decode(plain, type=Document)
         except (ValueError, InvalidTag) as error:
-            raise VerificationError("the backup of the keys was changed, or the passphrase is wrong", hint="try another copy of it") from error
+            raise VerificationError(
+                "the backup of the keys was changed, or the passphrase is wrong",
+                hint="try another copy of it",
+            ) from error
         if folder.name != document.project:
-            raise VerificationError(f"these are the keys of {document.project}, not of {folder.name}", hint="take this project's backup")
+            raise VerificationError(
+                f"these are the keys of {document.project}, not of {folder.name}",
+                hint="take this project's backup",
+            )
         if (folder / keyfile.FILE).exists():
-            raise ConfigError(f"{folder / keyfile.FILE} exists already", hint="move it away if the backup's keys count")
+            raise ConfigError(
+                f"{folder / keyfile.FILE} exists already",
+                hint="move it away if the backup's keys count",
+            )
         make_folder(folder)
         keyfile.write(folder, document)
 
@@ -405,7 +550,9 @@ class KeyStore:
         if self.provider.version_of(sealed.wrapped) == newest:
             return False
         (wrapped,) = self.provider.rewrap(IDENTITY, [sealed.wrapped])
-        self._change(lambda document: setattr(document, "identity", Sealed(wrapped, sealed.content)))
+        self._change(
+            lambda document: setattr(document, "identity", Sealed(wrapped, sealed.content))
+        )
         return True
 
 
@@ -414,9 +561,14 @@ def _master(document: Document, table: KeysTable) -> bytes | None:
         return None
     if table.passphrase is None:
         raise AccessDenied(
-            "the key store is under a passphrase", hint='[keys] passphrase = "env:NAME", "file:PATH" or "prompt" says where to get it from'
+            "the key store is under a passphrase",
+            hint=(
+                '[keys] passphrase = "env:NAME", "file:PATH" or "prompt" says where to get it from'
+            ),
         )
-    return slots.open_with_passphrase(document.slots, read_secret(table.passphrase, secret_servers(table)), document.project)
+    return slots.open_with_passphrase(
+        document.slots, read_secret(table.passphrase, secret_servers(table)), document.project
+    )
 
 
 def recover(folder: Path, recovery: str, passphrase: str) -> None:
@@ -429,7 +581,10 @@ def recover(folder: Path, recovery: str, passphrase: str) -> None:
     with exclusive_wait(folder / ".lock"):
         document = keyfile.read(folder)
         if isinstance(document, DocumentV1) or document.slots is None:
-            raise ConfigError("this key store is under no passphrase", hint="`casemate keys protect` puts it under one")
+            raise ConfigError(
+                "this key store is under no passphrase",
+                hint="`casemate keys protect` puts it under one",
+            )
         master = slots.open_with_recovery(document.slots, recovery, document.project)
         document.slots = slots.with_passphrase(document.slots, master, passphrase, document.project)
         keyfile.write(folder, document)

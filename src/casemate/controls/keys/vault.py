@@ -1,9 +1,11 @@
-"""The Vault provider: KEKs in the Transit engine of HashiCorp Vault or OpenBao (https://openbao.org/docs/secrets/transit/).
+"""The Vault provider: KEKs in the Transit engine of HashiCorp Vault or OpenBao
+(https://openbao.org/docs/secrets/transit/).
 
-One Transit key (aes256-gcm96) per project and purpose, `casemate-PROJECT-PURPOSE`, with Transit's own versions. States
-are Transit's: below `min_available_version` destroyed, below `min_decryption_version` disabled. A wrapped key: byte 3,
-then Transit's ciphertext text. The keys are derived ones with project and purpose as context: of what binds a ciphertext
-to its use, only the context survives a rewrap inside the server. Tested against an OpenBao server.
+One Transit key (aes256-gcm96) per project and purpose, `casemate-PROJECT-PURPOSE`, with Transit's
+own versions. States are Transit's: below `min_available_version` destroyed, below
+`min_decryption_version` disabled. A wrapped key: byte 3, then Transit's ciphertext text. The keys
+are derived ones with project and purpose as context: of what binds a ciphertext to its use, only
+the context survives a rewrap inside the server. Tested against an OpenBao server.
 """
 
 import base64
@@ -34,7 +36,10 @@ class VaultKeys:
 
     def __init__(self, table: KeysTable, project: str) -> None:
         if not is_private(table.address):
-            raise ConfigError(f"[keys] address {table.address!r} must use https", hint="http is allowed to this machine only")
+            raise ConfigError(
+                f"[keys] address {table.address!r} must use https",
+                hint="http is allowed to this machine only",
+            )
         self.table = table
         self.project = project
         self.where = f"the key server at {urlsplit(table.address).hostname}"
@@ -48,10 +53,17 @@ class VaultKeys:
         try:
             import hvac
         except ImportError as error:
-            raise BackendError("the Vault client is not installed", hint='pip install "casemate[vault]"') from error
+            raise BackendError(
+                "the Vault client is not installed", hint='pip install "casemate[vault]"'
+            ) from error
         table = self.table
         client = hvac.Client(
-            url=table.address, token="", namespace=table.namespace, verify=table.ca or True, timeout=table.timeout, allow_redirects=False
+            url=table.address,
+            token="",
+            namespace=table.namespace,
+            verify=table.ca or True,
+            timeout=table.timeout,
+            allow_redirects=False,
         )
         client.session.trust_env = False  # no proxy, no netrc: keys go where the configuration says
         return client
@@ -79,11 +91,14 @@ class VaultKeys:
             client.token = secret
             try:
                 found = self._said(client.auth.token.lookup_self)["data"]
-            except (BackendError, KeyError, TypeError):  # its policy need not allow that: nothing is known of its life
+            # its policy need not allow that: nothing is known of its life
+            except (BackendError, KeyError, TypeError):
                 return 0.0, False
             return float(found.get("ttl") or 0), bool(found.get("renewable"))
         if table.auth == "approle":
-            auth = self._log_in(lambda: client.auth.approle.login(role_id=table.role, secret_id=secret))
+            auth = self._log_in(
+                lambda: client.auth.approle.login(role_id=table.role, secret_id=secret)
+            )
         else:
             auth = self._log_in(lambda: client.auth.kubernetes.login(role=table.role, jwt=secret))
         return float(auth.get("lease_duration") or 0), bool(auth.get("renewable"))
@@ -96,7 +111,9 @@ class VaultKeys:
         try:
             return dict(self._said(request)["auth"])
         except _Refused as error:
-            raise BackendError(f"the login was refused: {error.message}", hint="check [keys] auth, role and secret") from error
+            raise BackendError(
+                f"the login was refused: {error.message}", hint="check [keys] auth, role and secret"
+            ) from error
 
     def _call(self, request: Callable[[], T]) -> T:
         """Ask; a token that is refused is fetched anew once."""
@@ -117,26 +134,38 @@ class VaultKeys:
             return request()
         except (faults.Forbidden, faults.Unauthorized) as error:
             raise _Denied(
-                f"{self.where} denied the request", hint="its policy must allow this project's keys, and the token must be valid"
+                f"{self.where} denied the request",
+                hint="its policy must allow this project's keys, and the token must be valid",
             ) from error
         except faults.InvalidPath as error:
-            raise _Nothing(f"{self.where}: {_first(error)}", hint="check [keys] mount and the server's own tools") from error
+            raise _Nothing(
+                f"{self.where}: {_first(error)}",
+                hint="check [keys] mount and the server's own tools",
+            ) from error
         except faults.InvalidRequest as error:
-            raise _Refused(f"{self.where}: {_first(error)}", hint="check [keys] and the server's log") from error
+            raise _Refused(
+                f"{self.where}: {_first(error)}", hint="check [keys] and the server's log"
+            ) from error
         except (faults.VaultError, requests.RequestException) as error:
             raise TransientError(
-                f"{self.where} is not available: {type(error).__name__}", hint="see that it runs, is unsealed and reachable"
+                f"{self.where} is not available: {type(error).__name__}",
+                hint="see that it runs, is unsealed and reachable",
             ) from error
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._call(lambda: self._client.adapter.post(f"/v1/{self.table.mount}/{path}", json=body))
+        return self._call(
+            lambda: self._client.adapter.post(f"/v1/{self.table.mount}/{path}", json=body)
+        )
 
     def read(self, path: str) -> Any:
         """What the server holds at `path`; ConfigError when nothing."""
         try:
             return self._call(lambda: self._client.adapter.get(f"/v1/{path}"))["data"]
         except (_Refused, KeyError, TypeError) as error:
-            raise ConfigError(f"{self.where} has nothing at {path}", hint="check path and key with the server's own tools") from error
+            raise ConfigError(
+                f"{self.where} has nothing at {path}",
+                hint="check path and key with the server's own tools",
+            ) from error
 
     def _name(self, key: str) -> str:
         return f"casemate-{self.project}-{key}"
@@ -150,7 +179,10 @@ class VaultKeys:
         try:
             answer = self._post(f"encrypt/{self._name(key)}", body)
         except _Refused as error:
-            raise BackendError(f"{self.where} does not wrap under {key!r}: {error.message}", hint="`casemate keys list`") from error
+            raise BackendError(
+                f"{self.where} does not wrap under {key!r}: {error.message}",
+                hint="`casemate keys list`",
+            ) from error
         return FORMAT + str(answer["data"]["ciphertext"]).encode()
 
     def unwrap(self, key: str, wrapped: bytes, resource: str = "") -> bytes:
@@ -163,9 +195,13 @@ class VaultKeys:
         except _Refused as error:
             raise self._refused(key, wrapped, error) from error
         except (KeyError, TypeError, binascii.Error) as error:
-            raise BackendError(f"{self.where} answered something malformed", hint="see its log") from error
+            raise BackendError(
+                f"{self.where} answered something malformed", hint="see its log"
+            ) from error
 
-    def _refused(self, key: str, wrapped: bytes, error: BackendError) -> BackendError | VerificationError:
+    def _refused(
+        self, key: str, wrapped: bytes, error: BackendError
+    ) -> BackendError | VerificationError:
         number = self.version_of(wrapped)
         found = {version.number: version.state for version in self._states(key)}
         if found.get(number, "destroyed") in {"disabled", "destroyed"}:
@@ -174,7 +210,8 @@ class VaultKeys:
                 hint=f"`casemate keys enable {key} {number}`, if it is disabled",
             )
         return VerificationError(
-            f"a key wrapped under {key!r} was changed, or belongs to another key or project ({error.message})",
+            f"a key wrapped under {key!r} was changed, or belongs to another key or project"
+            f" ({error.message})",
             hint="restore what holds it from a backup",
         )
 
@@ -185,7 +222,9 @@ class VaultKeys:
             chunk = wrapped[start : start + BATCH]
             for item in chunk:
                 self.version_of(item)
-            batch = [{"ciphertext": item[1:].decode(), "context": self._bound(key)} for item in chunk]
+            batch = [
+                {"ciphertext": item[1:].decode(), "context": self._bound(key)} for item in chunk
+            ]
             try:
                 answer = self._post(f"rewrap/{self._name(key)}", {"batch_input": batch})
             except _Refused as error:
@@ -217,7 +256,13 @@ class VaultKeys:
 
     def _read(self, key: str) -> dict[str, Any] | None:
         try:
-            return dict(self._call(lambda: self._client.adapter.get(f"/v1/{self.table.mount}/keys/{self._name(key)}"))["data"])
+            return dict(
+                self._call(
+                    lambda: self._client.adapter.get(
+                        f"/v1/{self.table.mount}/keys/{self._name(key)}"
+                    )
+                )["data"]
+            )
         except _Nothing as error:
             if "no handler" in error.message:
                 raise
@@ -227,7 +272,11 @@ class VaultKeys:
         found = self._read(key)
         if found is None:
             return []
-        newest, lowest, available = found["latest_version"], found["min_decryption_version"], found["min_available_version"]
+        newest, lowest, available = (
+            found["latest_version"],
+            found["min_decryption_version"],
+            found["min_available_version"],
+        )
         versions = []
         for number in range(1, newest + 1):
             state: State = "active" if number == newest else "decrypt-only"
@@ -236,7 +285,11 @@ class VaultKeys:
             elif number < lowest:
                 state = "disabled"
             when = found["keys"].get(str(number))
-            created = datetime.datetime.fromtimestamp(when, datetime.UTC).isoformat() if isinstance(when, int) else ""
+            created = (
+                datetime.datetime.fromtimestamp(when, datetime.UTC).isoformat()
+                if isinstance(when, int)
+                else ""
+            )
             versions.append(KeyVersion(number=number, state=state, created=created))
         return versions
 
@@ -246,7 +299,10 @@ class VaultKeys:
         if match is None:
             raise VerificationError(
                 "a wrapped key is malformed, or another key provider wrapped it",
-                hint="if [keys] provider was changed, `casemate keys migrate` moves a project between providers",
+                hint=(
+                    "if [keys] provider was changed, `casemate keys migrate` moves a project"
+                    " between providers"
+                ),
             )
         return int(match[1])
 
@@ -258,18 +314,26 @@ class VaultKeys:
     def _newest(self, key: str) -> int:
         found = self._states(key)
         if not found:
-            raise BackendError(f"{self.where} has no key {self._name(key)!r}", hint="`casemate store upgrade` adds what this version needs")
+            raise BackendError(
+                f"{self.where} has no key {self._name(key)!r}",
+                hint="`casemate store upgrade` adds what this version needs",
+            )
         return found[-1].number
 
     def _require(self, key: str, version: int) -> None:
         if not 1 <= version <= self._newest(key):
-            raise ConfigError(f"there is no version {version} of the key {key!r}", hint="`casemate keys list`")
+            raise ConfigError(
+                f"there is no version {version} of the key {key!r}", hint="`casemate keys list`"
+            )
 
     def disable(self, key: str, version: int) -> None:
         """See `KeyKeeper.disable`; Transit cannot disable the active version."""
         self._require(key, version)
         if version == self._newest(key):
-            raise ConfigError("Transit cannot disable the active version", hint=f"`casemate keys rotate {key}` first")
+            raise ConfigError(
+                "Transit cannot disable the active version",
+                hint=f"`casemate keys rotate {key}` first",
+            )
         lowest = max(version + 1, int((self._read(key) or {}).get("min_decryption_version", 1)))
         self._change(key, "config", min_decryption_version=lowest)
 
@@ -284,7 +348,10 @@ class VaultKeys:
         self._require(key, version)
         newest = self._newest(key)
         if version >= newest:
-            raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+            raise ConfigError(
+                f"version {version} of {key!r} is the active one",
+                hint=f"`casemate keys rotate {key}` first",
+            )
         found = self._read(key) or {}
         lowest = max(version + 1, found.get("min_decryption_version", 1))
         self._change(key, "config", min_decryption_version=lowest, min_encryption_version=newest)

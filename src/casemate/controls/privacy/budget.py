@@ -1,9 +1,11 @@
-"""The ledger of differential privacy: what every training and statistic on a data set has spent, over all runs and people.
+"""The ledger of differential privacy: what every training and statistic on a data set has spent,
+over all runs and people.
 
-A data set has one budget per purpose, over all its versions, because they hold the same people. A spending is written
-before anything is computed, in the transaction that checks it against the budget: of two runs that want the last of it one
-gets it, and a process that is killed has still paid. Known Gaussian events are composed by privacy loss distributions at
-`budget_delta`; what is known by its epsilon alone is added to that.
+A data set has one budget per purpose, over all its versions, because they hold the same people. A
+spending is written before anything is computed, in the transaction that checks it against the
+budget: of two runs that want the last of it one gets it, and a process that is killed has still
+paid. Known Gaussian events are composed by privacy loss distributions at `budget_delta`; what is
+known by its epsilon alone is added to that.
 """
 
 from dataclasses import dataclass
@@ -36,7 +38,9 @@ SPENDINGS = sa.Table(
 )
 SLACK = 1e-9
 ANSWERS = "answers of "
-"""Comes before a model's name where a gateway's noisy counts are paid for: from a budget of the caller, who is the purpose."""
+"""Comes before a model's name where a gateway's noisy counts are paid for: from a budget of the
+caller, who is the purpose.
+"""
 
 
 class BudgetSpent(RefusedError):
@@ -78,29 +82,45 @@ class Ledger:
         self.store, self.clock = store, clock
 
     def spend(self, tx: sa.Connection, wanted: Spending, limit: Limit) -> bool:
-        """Write a spending if the budget allows it; False when this one (by its id) was paid before.
+        """Write a spending if the budget allows it; False when this one (by its id) was paid
+        before.
 
         Raises:
-            BudgetSpent: epsilons or deltas would add up to more than the budget; nothing is written.
+            BudgetSpent: epsilons or deltas would add up to more than the budget; nothing is
+                written.
         """
         earlier = self._of(tx, wanted.dataset, wanted.purpose)
         if any(one.id == wanted.id for one in earlier):
             return False
         spent, delta = total(earlier, limit.delta), sum(one.delta for one in earlier)
-        if spent + wanted.epsilon > limit.epsilon + SLACK or delta + wanted.delta > limit.delta + SLACK * limit.delta:
+        if (
+            spent + wanted.epsilon > limit.epsilon + SLACK
+            or delta + wanted.delta > limit.delta + SLACK * limit.delta
+        ):
             raise BudgetSpent(
-                f"data set {wanted.dataset!r} has spent epsilon {spent:.3f} of {limit.epsilon:g} (delta {delta:.2g} of {limit.delta:g}) for "
-                f"{wanted.purpose!r}; {wanted.what} wants {wanted.epsilon:g} (delta {wanted.delta:.2g}) more",
-                hint="ask for less, or let the privacy officer decide on [privacy] budget; `casemate privacy budget` shows who spent what",
+                f"data set {wanted.dataset!r} has spent epsilon {spent:.3f} of {limit.epsilon:g}"
+                f" (delta {delta:.2g} of {limit.delta:g}) for {wanted.purpose!r}; {wanted.what}"
+                f" wants {wanted.epsilon:g} (delta {wanted.delta:.2g}) more",
+                hint=(
+                    "ask for less, or let the privacy officer decide on [privacy] budget; `casemate"
+                    " privacy budget` shows who spent what"
+                ),
             )
-        row = {**{name: getattr(wanted, name) for name in wanted.__dataclass_fields__}, "events": msgspec.to_builtins(wanted.events)}
+        row = {
+            **{name: getattr(wanted, name) for name in wanted.__dataclass_fields__},
+            "events": msgspec.to_builtins(wanted.events),
+        }
         tx.execute(SPENDINGS.insert().values(**row | {"time": self.clock.now().isoformat()}))
         return True
 
     def settle(self, tx: sa.Connection, id_: str, spent: float, events: list[Gaussians]) -> None:
         """Say what a paid spending really did; never more than was paid."""
         told = msgspec.to_builtins(events)
-        tx.execute(SPENDINGS.update().where(SPENDINGS.c.id == id_, SPENDINGS.c.epsilon >= spent - SLACK).values(events=told))
+        tx.execute(
+            SPENDINGS.update()
+            .where(SPENDINGS.c.id == id_, SPENDINGS.c.epsilon >= spent - SLACK)
+            .values(events=told)
+        )
 
     def of(self, dataset: str | None = None, purpose: str | None = None) -> list[Spending]:
         """Every spending, oldest first."""
@@ -115,8 +135,15 @@ class Ledger:
             query = query.where(SPENDINGS.c.dataset == dataset)
         if purpose is not None:
             query = query.where(SPENDINGS.c.purpose == purpose)
-        rows = tx.execute(query.order_by(SPENDINGS.c.time, SPENDINGS.c.id), execution_options=CHECKED).mappings().all()
-        return [Spending(**{**dict(row), "events": msgspec.convert(row["events"], list[Gaussians])}) for row in rows]
+        rows = (
+            tx.execute(query.order_by(SPENDINGS.c.time, SPENDINGS.c.id), execution_options=CHECKED)
+            .mappings()
+            .all()
+        )
+        return [
+            Spending(**{**dict(row), "events": msgspec.convert(row["events"], list[Gaussians])})
+            for row in rows
+        ]
 
 
 class RunRecords(Protocol):
@@ -126,14 +153,25 @@ class RunRecords(Protocol):
     journal: Any
 
 
-def spend(engine: RunRecords, ledger: Ledger, wanted: Spending, limit: Limit, resource: str = "") -> None:
-    """Pay and record it in one transaction, as done to `resource` (default: the data set); a refusal is recorded too."""
+def spend(
+    engine: RunRecords, ledger: Ledger, wanted: Spending, limit: Limit, resource: str = ""
+) -> None:
+    """Pay and record it in one transaction, as done to `resource` (default: the data set); a
+    refusal is recorded too.
+    """
     resource = resource or f'Dataset::"{wanted.dataset}"'
-    detail = {"epsilon": wanted.epsilon, "delta": wanted.delta, "for": wanted.what, "run": wanted.run}
+    detail = {
+        "epsilon": wanted.epsilon,
+        "delta": wanted.delta,
+        "for": wanted.what,
+        "run": wanted.run,
+    }
     try:
         with engine.store.transaction() as tx:
             if ledger.spend(tx, wanted, limit):
-                engine.journal.append(tx, wanted.principal, "budget:spent", resource, "done", detail)
+                engine.journal.append(
+                    tx, wanted.principal, "budget:spent", resource, "done", detail
+                )
     except BudgetSpent:
         # The transaction is rolled back, so the refusal has one of its own.
         engine.journal.record(wanted.principal, "budget:spent", resource, "denied", **detail)
@@ -149,6 +187,7 @@ def total(spendings: list[Spending], delta: float) -> float:
     known: list[Any] = [event for one in spendings for event in one.events]
     if len(spendings) == 1 or not known:
         return plain
-    # Whose noise is not known cannot be composed; it is added. Both bounds hold, so the smaller one does.
+    # Whose noise is not known cannot be composed; it is added. Both bounds hold, so the smaller one
+    # does.
     rest = sum(one.epsilon for one in spendings if not one.events)
     return min(plain, epsilon(known, delta) + rest)

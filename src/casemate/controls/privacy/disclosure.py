@@ -1,13 +1,17 @@
 """What may be told of a group of rows or of a column; everything that leaves the seal asks here.
 
-Threshold rule: a figure belongs to at least so many rows (`[privacy] min_group`). Groups below it are told together as `(others)`,
-and with them the next smallest one while they are still too few, because the total less all other groups would be theirs
-(complementary suppression). Statistical offices and agencies ask for 3 to 11 rows (the US CMS for 11); 10 is our default.
-Extremes of columns that are not `general` are rounded outward, because the greatest of all values is one person's.
-Source: Hundepool et al., Statistical Disclosure Control (2012), ch. 3 and 5; NIST SP 800-188 (2023), on threshold rules.
+Threshold rule: a figure belongs to at least so many rows (`[privacy] min_group`). Groups below it
+are told together as `(others)`, and with them the next smallest one while they are still too few,
+because the total less all other groups would be theirs (complementary suppression). Statistical
+offices and agencies ask for 3 to 11 rows (the US CMS for 11); 10 is our default. Extremes of
+columns that are not `general` are rounded outward, because the greatest of all values is one
+person's.
+Source: Hundepool et al., Statistical Disclosure Control (2012), ch. 3 and 5; NIST SP 800-188
+(2023), on threshold rules.
 
-What decides may look at smaller groups and exact values; only what is told is bounded. Deciding: gates, guards, the screen. Told:
-records, evidence, cards, reports, schemas, errors, metrics, explanations.
+What decides may look at smaller groups and exact values; only what is told is bounded. Deciding:
+gates, guards, the screen. Told: records, evidence, cards, reports, schemas, errors, metrics,
+explanations.
 """
 
 from typing import Any
@@ -22,13 +26,19 @@ OTHERS = "(others)"
 """The group of all groups that are too small."""
 STEPS = (1.0, 2.0, 5.0)
 SHARE = 5
-"""Extremes are rounded to the largest 1, 2 or 5 times a power of ten that goes so often into the range: off by a fifth of it at most."""
+"""Extremes are rounded to the largest 1, 2 or 5 times a power of ten that goes so often into the
+range: off by a fifth of it at most.
+"""
 Array = np.ndarray[Any, Any]
 
 
 def grouped(values: Array, least: int) -> Array:
-    """`values` [n] as text, those of too small groups replaced by `OTHERS`, which then has `least` rows too, or all there are."""
-    names, places, counts = np.unique(np.asarray(values, dtype=str), return_inverse=True, return_counts=True)
+    """`values` [n] as text, those of too small groups replaced by `OTHERS`, which then has `least`
+    rows too, or all there are.
+    """
+    names, places, counts = np.unique(
+        np.asarray(values, dtype=str), return_inverse=True, return_counts=True
+    )
     few = counts < least
     order = np.argsort(counts, kind="stable")
     for place in order[int(few.sum()) :]:
@@ -41,12 +51,15 @@ def grouped(values: Array, least: int) -> Array:
 
 
 def enough(least: int, *counts: int) -> bool:
-    """Whether figures over so many rows each may be told beside one another; otherwise the missing ones could be reckoned from the rest."""
+    """Whether figures over so many rows each may be told beside one another; otherwise the missing
+    ones could be reckoned from the rest.
+    """
     return all(count >= least for count in counts)
 
 
 def merged(counts: Array, least: int) -> list[list[int]]:
-    """Neighbouring bins put together until each has `least` rows: lists of bin numbers; none when all together have too few.
+    """Neighbouring bins put together until each has `least` rows: lists of bin numbers; none when
+    all together have too few.
 
     Args:
         counts: rows a bin, [k], in order.
@@ -64,8 +77,12 @@ def merged(counts: Array, least: int) -> list[list[int]]:
     return found
 
 
-def limits(column_class: ColumnClass, low: float | None, high: float | None) -> tuple[float | None, float | None]:
-    """Least and greatest value as they may be told and kept beside the data: exact of `general` columns, else rounded outward."""
+def limits(
+    column_class: ColumnClass, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    """Least and greatest value as they may be told and kept beside the data: exact of `general`
+    columns, else rounded outward.
+    """
     if column_class == "general" or low is None or high is None:
         return low, high
     step = _step(high - low or max(abs(high), abs(low)))

@@ -1,8 +1,9 @@
-"""Noisy statistics of one column by OpenDP: counts per bin or category, mean; the exact values never leave this function.
+"""Noisy statistics of one column by OpenDP: counts per bin or category, mean; the exact values
+never leave this function.
 
-Counts: one row (or subject, who then counts once) changes one bin by one, so discrete Laplace noise of scale 1 / epsilon
-is added to every bin (Ghosh, Roughgarden, Sundararajan, STOC 2009). A mean is the noisy sum of values clipped to declared
-bounds over the noisy count, half of epsilon each.
+Counts: one row (or subject, who then counts once) changes one bin by one, so discrete Laplace noise
+of scale 1 / epsilon is added to every bin (Ghosh, Roughgarden, Sundararajan, STOC 2009). A mean is
+the noisy sum of values clipped to declared bounds over the noisy count, half of epsilon each.
 """
 
 import itertools
@@ -24,7 +25,9 @@ class Noisy(Record, frozen=True, kw_only=True):
     labels: list[str]
     """Bins or categories."""
     counts: list[int]
-    """Noisy rows (or subjects) per bin; may be negative, because cutting at zero would be another statistic."""
+    """Noisy rows (or subjects) per bin; may be negative, because cutting at zero would be another
+    statistic.
+    """
     mean: float | None
     """Noisy mean of a number."""
     epsilon: float
@@ -37,11 +40,17 @@ def require_declared(name: str, limits: Any) -> None:
     """ConfigError when nothing is declared about a column."""
     if not limits:
         raise ConfigError(
-            f"nothing is declared about {name!r}", hint="[data.columns] min and max, or categories: they must not be computed from private rows"
+            f"nothing is declared about {name!r}",
+            hint=(
+                "[data.columns] min and max, or categories: they must not be computed from private"
+                " rows"
+            ),
         )
 
 
-def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owners: Any = None) -> Noisy:
+def noisy(
+    values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owners: Any = None
+) -> Noisy:
     """Histogram, and mean of a number.
 
     Args:
@@ -56,7 +65,11 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
     """
     dp = require_opendp()
     require_declared(name, limits)
-    kept = np.arange(len(values)) if owners is None else np.unique(np.asarray(owners), return_index=True)[1]
+    kept = (
+        np.arange(len(values))
+        if owners is None
+        else np.unique(np.asarray(owners), return_index=True)[1]
+    )
     column = values.combine_chunks().take(pa.array(kept))
     histogram = epsilon * 2 / 3 if isinstance(limits, tuple) else epsilon
     mean = None
@@ -74,11 +87,20 @@ def noisy(values: pa.ChunkedArray, name: str, limits: Any, epsilon: float, owner
         declared = [texts[label] for label in limits]
         exact = np.array([*declared, texts.total() - sum(declared)])
     scale = 1.0 / histogram
-    return Noisy(column=name, labels=labels, counts=noisy_counts([int(count) for count in exact], scale), mean=mean, epsilon=epsilon, scale=scale)
+    return Noisy(
+        column=name,
+        labels=labels,
+        counts=noisy_counts([int(count) for count in exact], scale),
+        mean=mean,
+        epsilon=epsilon,
+        scale=scale,
+    )
 
 
 def noisy_counts(exact: list[int], scale: float) -> list[int]:
-    """Counts with discrete Laplace noise of `scale` on each of them; BackendError when OpenDP is not installed."""
+    """Counts with discrete Laplace noise of `scale` on each of them; BackendError when OpenDP is
+    not installed.
+    """
     dp = require_opendp()
     space = dp.vector_domain(dp.atom_domain(T=int)), dp.l1_distance(T=int)
     return list((space >> dp.m.then_laplace(scale))(exact))
@@ -89,13 +111,17 @@ def require_opendp() -> Any:
     try:
         import opendp.prelude as dp
     except ImportError as error:
-        raise BackendError("OpenDP is not installed", hint='pip install "casemate[private]"') from error
+        raise BackendError(
+            "OpenDP is not installed", hint='pip install "casemate[private]"'
+        ) from error
     dp.enable_features("contrib")
     return dp
 
 
 def _mean(dp: Any, numbers: Any, low: float, high: float, epsilon: float) -> float:
-    """Noisy sum over noisy count; both as whole numbers of a fine grid, so that no floating-point bit tells anything."""
+    """Noisy sum over noisy count; both as whole numbers of a fine grid, so that no floating-point
+    bit tells anything.
+    """
     grain = (high - low) / 2**20 or 1.0
     whole = int(np.round((numbers - low) / grain).sum())
     single = dp.atom_domain(T="i64"), dp.absolute_distance(T="i64")

@@ -1,4 +1,6 @@
-"""Where sealed objects lie: named byte strings in a folder or in an S3-compatible bucket. What they mean is not known here."""
+"""Where sealed objects lie: named byte strings in a folder or in an S3-compatible bucket. What they
+mean is not known here.
+"""
 
 from pathlib import Path
 
@@ -23,5 +25,7 @@ def require_conditions(blobs: Blobs) -> None:
     """BackendError when the server writes over what is there although it is asked not to."""
     if isinstance(blobs, S3Blobs) and not blobs.honours_conditions():
         raise BackendError(
-            f"the server of {blobs.where} ignores If-None-Match: two writers could undo one another", hint="use a server with conditional writes"
+            f"the server of {blobs.where} ignores If-None-Match: two writers could undo one"
+            " another",
+            hint="use a server with conditional writes",
         )

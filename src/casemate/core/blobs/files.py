@@ -30,7 +30,9 @@ class _Draft:
 
 
 class FileBlobs:
-    """See `Blobs`. Changes of one name are made by one process at a time: rotations hold the project's lock."""
+    """See `Blobs`. Changes of one name are made by one process at a time: rotations hold the
+    project's lock.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +44,11 @@ class FileBlobs:
 
     def names(self) -> list[str]:
         """See `Blobs.names`."""
-        found = (path for path in self.folder.glob("??/*") if path.is_file() and not path.name.startswith(DRAFT))
+        found = (
+            path
+            for path in self.folder.glob("??/*")
+            if path.is_file() and not path.name.startswith(DRAFT)
+        )
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
     def has(self, name: str) -> bool:
@@ -72,7 +78,10 @@ class FileBlobs:
     def replace(self, name: str, before: bytes, after: bytes) -> None:
         """See `Blobs.replace`."""
         if self.read(name) != before:
-            raise BusyError(f"another process changed {self.path(name)} meanwhile", hint="casemate keys rotate --resume")
+            raise BusyError(
+                f"another process changed {self.path(name)} meanwhile",
+                hint="casemate keys rotate --resume",
+            )
         write_atomic(self.path(name), after)
 
     def remove(self, name: str) -> None:

@@ -18,7 +18,8 @@ class Draft(Protocol):
 class Blobs(Protocol):
     """Named byte strings; a name is `ab/cdef…`. Each appears whole or not at all.
 
-    Every method raises TransientError when the place was away for a moment and BackendError when somebody must act.
+    Every method raises TransientError when the place was away for a moment and BackendError when
+    somebody must act.
     """
 
     where: str

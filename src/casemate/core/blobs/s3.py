@@ -1,7 +1,9 @@
-"""Objects in an S3-compatible bucket. What leaves is sealed already; the server sees names, sizes and times.
+"""Objects in an S3-compatible bucket. What leaves is sealed already; the server sees names, sizes
+and times.
 
-New objects are written under `If-None-Match: *` and changes under `If-Match` (conditional writes of S3, 2024), so that two
-writers cannot undo one another. Large objects go in parts of 16 MiB; nothing of an interrupted upload becomes visible.
+New objects are written under `If-None-Match: *` and changes under `If-Match` (conditional writes of
+S3, 2024), so that two writers cannot undo one another. Large objects go in parts of 16 MiB; nothing
+of an interrupted upload becomes visible.
 """
 
 import contextlib
@@ -23,8 +25,14 @@ PART = 16 * 1024 * 1024
 LOST = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 ABSENT = {"NoSuchKey", "404"}
 REFUSED = {
-    "AccessDenied": "the credentials have no right to it: they need GetObject, PutObject, DeleteObject and ListBucket",
-    "403": "the credentials have no right to it: they need GetObject, PutObject, DeleteObject and ListBucket",
+    "AccessDenied": (
+        "the credentials have no right to it: they need GetObject, PutObject, DeleteObject and"
+        " ListBucket"
+    ),
+    "403": (
+        "the credentials have no right to it: they need GetObject, PutObject, DeleteObject and"
+        " ListBucket"
+    ),
     "InvalidAccessKeyId": "the access key is unknown to the server",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "NoSuchBucket": "the bucket does not exist: create it",
@@ -54,14 +62,24 @@ class S3Place:
 def split_url(url: str) -> tuple[str, str]:
     """(bucket, prefix) of `s3://BUCKET/PREFIX`; ConfigError when it is none."""
     parts = urlsplit(url)
-    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc or ".." in parts.path:
-        raise ConfigError(f"{url!r} is no place for objects", hint='[store] objects = "s3://BUCKET/PREFIX"')
+    if (
+        parts.scheme != "s3"
+        or not parts.netloc
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or ".." in parts.path
+    ):
+        raise ConfigError(
+            f"{url!r} is no place for objects", hint='[store] objects = "s3://BUCKET/PREFIX"'
+        )
     prefix = parts.path.strip("/")
     return parts.netloc, f"{prefix}/" if prefix else ""
 
 
 def client(place: S3Place | None = None) -> Any:
-    """A client with bounded waiting; without keys in `place` they come from the usual places of the AWS SDK.
+    """A client with bounded waiting; without keys in `place` they come from the usual places of the
+    AWS SDK.
 
     Raises:
         BackendError: boto3 is not installed. ConfigError: the endpoint is not private.
@@ -75,13 +93,31 @@ def client(place: S3Place | None = None) -> Any:
     options: dict[str, Any] = {}
     if place is not None:
         if place.endpoint and not is_private(place.endpoint):
-            raise ConfigError(f"[store] endpoint {place.endpoint!r} must use https", hint="http is allowed to this machine only")
+            raise ConfigError(
+                f"[store] endpoint {place.endpoint!r} must use https",
+                hint="http is allowed to this machine only",
+            )
         keys = {"aws_access_key_id": place.access_key, "aws_secret_access_key": place.secret_key}
-        options = {name: value for name, value in {"endpoint_url": place.endpoint, "region_name": place.region, **keys}.items() if value}
+        options = {
+            name: value
+            for name, value in {
+                "endpoint_url": place.endpoint,
+                "region_name": place.region,
+                **keys,
+            }.items()
+            if value
+        }
     try:
-        return boto3.client("s3", config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}), **options)
+        return boto3.client(
+            "s3",
+            config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}),
+            **options,
+        )
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError(f"the S3 client cannot be made: {error}", hint="see [store] endpoint, region, access_key and secret_key") from error
+        raise ConfigError(
+            f"the S3 client cannot be made: {error}",
+            hint="see [store] endpoint, region, access_key and secret_key",
+        ) from error
 
 
 class S3Blobs:
@@ -106,14 +142,22 @@ class S3Blobs:
             if code in ABSENT and name is not None:
                 raise FileNotFoundError(2, "not in the bucket", f"{self.where}{name}") from error
             if code in LOST:
-                raise BusyError(f"{self.where}{name or ''} is there already, or was changed meanwhile", hint="run the command again") from error
+                raise BusyError(
+                    f"{self.where}{name or ''} is there already, or was changed meanwhile",
+                    hint="run the command again",
+                ) from error
             if code in REFUSED:
                 raise BackendError(f"{self.where}: {error}"[:500], hint=REFUSED[code]) from error
             raise TransientError(f"{self.where}: {error}"[:500], hint="see the server") from error
         except NoCredentialsError as error:
-            raise BackendError(f"{self.where}: there are no credentials", hint="set [store] access_key and secret_key") from error
+            raise BackendError(
+                f"{self.where}: there are no credentials",
+                hint="set [store] access_key and secret_key",
+            ) from error
         except BotoCoreError as error:
-            raise TransientError(f"{self.where} did not answer: {error}"[:500], hint="see the server and the network") from error
+            raise TransientError(
+                f"{self.where} did not answer: {error}"[:500], hint="see the server and the network"
+            ) from error
 
     def names(self) -> list[str]:
         """See `Blobs.names`."""
@@ -121,7 +165,9 @@ class S3Blobs:
         more: dict[str, str] = {}
         while True:
             page = self.call("list_objects_v2", Prefix=self.place.prefix, **more)
-            found += [item["Key"].removeprefix(self.place.prefix) for item in page.get("Contents", [])]
+            found += [
+                item["Key"].removeprefix(self.place.prefix) for item in page.get("Contents", [])
+            ]
             if not page.get("IsTruncated"):
                 return sorted(name for name in found if name[2:3] == "/")
             more = {"ContinuationToken": page["NextContinuationToken"]}
@@ -138,7 +184,10 @@ class S3Blobs:
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """See `Blobs.open`."""
         body = self.call("get_object", name)["Body"]
-        with contextlib.closing(body), io.BufferedReader(_Body(body, f"{self.where}{name}")) as reader:
+        with (
+            contextlib.closing(body),
+            io.BufferedReader(_Body(body, f"{self.where}{name}")) as reader,
+        ):
             yield reader
 
     def read(self, name: str) -> bytes:
@@ -161,7 +210,10 @@ class S3Blobs:
         """See `Blobs.replace`."""
         found = self.call("get_object", name)
         if found["Body"].read() != before:
-            raise BusyError(f"another process changed {self.where}{name} meanwhile", hint="casemate keys rotate --resume")
+            raise BusyError(
+                f"another process changed {self.where}{name} meanwhile",
+                hint="casemate keys rotate --resume",
+            )
         self.call("put_object", name, Body=after, IfMatch=found["ETag"])
 
     def remove(self, name: str) -> None:
@@ -187,16 +239,27 @@ class S3Blobs:
         try:
             parts = []
             for number, content in enumerate(iter(lambda: file.read(PART), b""), 1):
-                sent = self.call("upload_part", name, UploadId=upload, PartNumber=number, Body=content)
+                sent = self.call(
+                    "upload_part", name, UploadId=upload, PartNumber=number, Body=content
+                )
                 parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-            self.call("complete_multipart_upload", name, UploadId=upload, MultipartUpload={"Parts": parts}, **condition)
+            self.call(
+                "complete_multipart_upload",
+                name,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                **condition,
+            )
         except BaseException:
-            with contextlib.suppress(Error, FileNotFoundError):  # the first fault is the one to tell
+            # the first fault is the one to tell
+            with contextlib.suppress(Error, FileNotFoundError):
                 self.call("abort_multipart_upload", name, UploadId=upload)
             raise
 
     def honours_conditions(self) -> bool:
-        """Whether the server refuses to write over what is there when it is asked to; leaves nothing behind."""
+        """Whether the server refuses to write over what is there when it is asked to; leaves
+        nothing behind.
+        """
         name = f"probe-{os.urandom(8).hex()}"
         self.create(name, b"1")
         try:
@@ -232,6 +295,9 @@ class _Body(io.RawIOBase):
         try:
             content = self._body.read(len(buffer))
         except (BotoCoreError, OSError) as error:
-            raise TransientError(f"reading {self._where} broke off: {error}"[:500], hint="see the server and the network") from error
+            raise TransientError(
+                f"reading {self._where} broke off: {error}"[:500],
+                hint="see the server and the network",
+            ) from error
         buffer[: len(content)] = content
         return len(content)

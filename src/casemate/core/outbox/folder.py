@@ -1,4 +1,6 @@
-"""A folder that another program watches: one file a message, whole or absent, the same name at every attempt."""
+"""A folder that another program watches: one file a message, whole or absent, the same name at
+every attempt.
+"""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -17,6 +19,9 @@ def deliver_to(folder: Path) -> Callable[[Message], None]:
         try:
             write_atomic(folder / f"{name}.json", message.to_json(), mode=0o644)
         except OSError as error:
-            raise TransientError(f"{folder} was not written: {error.strerror}", hint="see its permissions and free space") from error
+            raise TransientError(
+                f"{folder} was not written: {error.strerror}",
+                hint="see its permissions and free space",
+            ) from error
 
     return deliver

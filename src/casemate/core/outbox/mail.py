@@ -1,4 +1,6 @@
-"""Mail: one message through an SMTP relay; STARTTLS where the relay offers it. The Message-ID carries the idempotency key."""
+"""Mail: one message through an SMTP relay; STARTTLS where the relay offers it. The Message-ID
+carries the idempotency key.
+"""
 
 import smtplib
 import ssl
@@ -13,7 +15,9 @@ from casemate.core.outbox.interface import Message
 
 
 def deliver_to(address: str, server: str, sender: str, timeout: float) -> Callable[[Message], None]:
-    """A way to mail messages to `address` through the relay `server` (HOST:PORT); ConfigError when one is malformed."""
+    """A way to mail messages to `address` through the relay `server` (HOST:PORT); ConfigError when
+    one is malformed.
+    """
     host, _, port = server.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"mail server {server!r} is not HOST:PORT")
@@ -32,6 +36,9 @@ def deliver_to(address: str, server: str, sender: str, timeout: float) -> Callab
                     relay.starttls(context=ssl.create_default_context())
                 relay.send_message(mail)
         except (OSError, smtplib.SMTPException) as error:
-            raise TransientError(f"the mail server {server} did not take the message: {error}", hint="see that it runs and relays for you") from error
+            raise TransientError(
+                f"the mail server {server} did not take the message: {error}",
+                hint="see that it runs and relays for you",
+            ) from error
 
     return deliver

@@ -1,8 +1,8 @@
 """The transactional outbox: rows commit with their cause; a sender claims, delivers and marks them.
 
-A claim moves the row's next try into the future, so that a sender which dies while delivering delays the message but
-never loses it: delivery is at least once. Tries back off exponentially; after `attempts` of them a message is dead,
-stays visible and can be retried by a person.
+A claim moves the row's next try into the future, so that a sender which dies while delivering
+delays the message but never loses it: delivery is at least once. Tries back off exponentially;
+after `attempts` of them a message is dead, stays visible and can be retried by a person.
 """
 
 import datetime
@@ -54,25 +54,44 @@ class DeliveryPolicy:
 class Outbox:
     """Queues and sends. `routes` are the receivers of today's configuration."""
 
-    def __init__(self, store: Store, clock: Clock, routes: list[Route], delivery: DeliveryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        routes: list[Route],
+        delivery: DeliveryPolicy | None = None,
+    ) -> None:
         self.store = store
         self.clock = clock
         self.routes = {route.name: route for route in routes}
         self.delivery = delivery or DeliveryPolicy()
 
     def enqueue(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
-        """Queue for every receiver of `event`, within the caller's transaction; a key that is queued already stays as it is."""
+        """Queue for every receiver of `event`, within the caller's transaction; a key that is
+        queued already stays as it is.
+        """
         now = self.clock.now().isoformat()
         for route in self.routes.values():
             if not route.hears(event):
                 continue
             message = Message(key=f"{key}/{route.name}", event=event, created=now, content=content)
-            if tx.execute(sa.select(OUTBOX.c.id).where(OUTBOX.c.key == message.key)).first() is None:
-                row = {"key": message.key, "target": route.name, "event": event, "payload": msgspec.json.encode(message), "created": now}
+            if (
+                tx.execute(sa.select(OUTBOX.c.id).where(OUTBOX.c.key == message.key)).first()
+                is None
+            ):
+                row = {
+                    "key": message.key,
+                    "target": route.name,
+                    "event": event,
+                    "payload": msgspec.json.encode(message),
+                    "created": now,
+                }
                 tx.execute(OUTBOX.insert().values(**row, state="pending", attempts=0, due=now))
 
     def send(self, target: str | None = None) -> list[tuple[Message, Error | None]]:
-        """Try everything that is due, once; returns each message with the fault that kept it, if any."""
+        """Try everything that is due, once; returns each message with the fault that kept it, if
+        any.
+        """
         done: list[tuple[Message, Error | None]] = []
         tried: set[int] = set()
         while (claimed := self._claim(tried, target)) is not None:
@@ -81,26 +100,42 @@ class Outbox:
             done.append((message, self._deliver(row, message)))
         return done
 
-    def _claim(self, tried: set[int], target: str | None) -> tuple[sa.Row[tuple[Any, ...]], Message] | None:
-        pending = sa.select(OUTBOX).where(OUTBOX.c.state == "pending", OUTBOX.c.target.in_(self.routes)).order_by(OUTBOX.c.id)
+    def _claim(
+        self, tried: set[int], target: str | None
+    ) -> tuple[sa.Row[tuple[Any, ...]], Message] | None:
+        pending = (
+            sa.select(OUTBOX)
+            .where(OUTBOX.c.state == "pending", OUTBOX.c.target.in_(self.routes))
+            .order_by(OUTBOX.c.id)
+        )
         with self.store.reading() as tx:
             if tx.execute(pending).first() is None:
                 return None
         now = self.clock.now()
         with self.store.transaction() as tx:
             for row in tx.execute(pending):
-                if row.id in tried or (target is not None and row.target != target) or not self._is_due(row, now):
+                if (
+                    row.id in tried
+                    or (target is not None and row.target != target)
+                    or not self._is_due(row, now)
+                ):
                     continue
                 away = max(2 * self.delivery.timeout, self.delivery.pause(row.attempts + 1))
                 due = (now + datetime.timedelta(seconds=away)).isoformat()
-                tx.execute(OUTBOX.update().where(OUTBOX.c.id == row.id).values(attempts=row.attempts + 1, due=due))
+                tx.execute(
+                    OUTBOX.update()
+                    .where(OUTBOX.c.id == row.id)
+                    .values(attempts=row.attempts + 1, due=due)
+                )
                 return row, decode(row.payload, Message)
         return None
 
     def _is_due(self, row: sa.Row[tuple[Any, ...]], now: datetime.datetime) -> bool:
         due = datetime.datetime.fromisoformat(row.due)
         # A clock that was set back must not hold a message for longer than its pause.
-        return due <= now or (due - now).total_seconds() > max(2 * self.delivery.timeout, self.delivery.pause(max(row.attempts, 1)))
+        return due <= now or (due - now).total_seconds() > max(
+            2 * self.delivery.timeout, self.delivery.pause(max(row.attempts, 1))
+        )
 
     def _deliver(self, row: sa.Row[tuple[Any, ...]], message: Message) -> Error | None:
         try:
@@ -108,19 +143,36 @@ class Outbox:
         except Error as error:
             dead = row.attempts + 1 >= self.delivery.attempts
             text = f"{error.code}: {error.message}"[:2000]
-            # The claim kept other senders away for the whole delivery; a failed one is due after its pause and no later.
-            due = self.clock.now() + datetime.timedelta(seconds=self.delivery.pause(row.attempts + 1))
+            # The claim kept other senders away for the whole delivery; a failed one is due after
+            # its pause and no later.
+            due = self.clock.now() + datetime.timedelta(
+                seconds=self.delivery.pause(row.attempts + 1)
+            )
             with self.store.transaction() as tx:
-                values = {"error": text, "state": "dead" if dead else "pending", "due": due.isoformat()}
-                tx.execute(OUTBOX.update().where(OUTBOX.c.id == row.id, OUTBOX.c.state == "pending").values(**values))
+                values = {
+                    "error": text,
+                    "state": "dead" if dead else "pending",
+                    "due": due.isoformat(),
+                }
+                tx.execute(
+                    OUTBOX.update()
+                    .where(OUTBOX.c.id == row.id, OUTBOX.c.state == "pending")
+                    .values(**values)
+                )
             return error
         with self.store.transaction() as tx:
             ended = self.clock.now().isoformat()
-            tx.execute(OUTBOX.update().where(OUTBOX.c.id == row.id).values(state="sent", error=None, ended=ended))
+            tx.execute(
+                OUTBOX.update()
+                .where(OUTBOX.c.id == row.id)
+                .values(state="sent", error=None, ended=ended)
+            )
         return None
 
     def messages(self, *states: str) -> list[dict[str, Any]]:
-        """Every message, oldest first, without its content; `pending`, `sent` and `dead` ones, or those in `states`."""
+        """Every message, oldest first, without its content; `pending`, `sent` and `dead` ones, or
+        those in `states`.
+        """
         columns = [column for column in OUTBOX.c if column.name != "payload"]
         query = sa.select(*columns).order_by(OUTBOX.c.id)
         if states:
@@ -131,12 +183,26 @@ class Outbox:
     def message(self, identifier: int) -> Message:
         """One message with its content; ConfigError when there is none."""
         with self.store.reading() as tx:
-            payload = tx.execute(sa.select(OUTBOX.c.payload).where(OUTBOX.c.id == identifier)).scalar()
+            payload = tx.execute(
+                sa.select(OUTBOX.c.payload).where(OUTBOX.c.id == identifier)
+            ).scalar()
         if payload is None:
-            raise ConfigError(f"the outbox has no message {identifier}", hint="`casemate outbox list` shows them")
+            raise ConfigError(
+                f"the outbox has no message {identifier}", hint="`casemate outbox list` shows them"
+            )
         return decode(payload, Message)
 
     def retry(self, tx: sa.Connection, identifiers: list[int]) -> int:
-        """Give dead messages a new life, all of them when none are named; pending ones become due now. Returns how many."""
-        where = [OUTBOX.c.id.in_(identifiers), OUTBOX.c.state != "sent"] if identifiers else [OUTBOX.c.state == "dead"]
-        return tx.execute(OUTBOX.update().where(*where).values(state="pending", attempts=0, due=self.clock.now().isoformat())).rowcount
+        """Give dead messages a new life, all of them when none are named; pending ones become due
+        now. Returns how many.
+        """
+        where = (
+            [OUTBOX.c.id.in_(identifiers), OUTBOX.c.state != "sent"]
+            if identifiers
+            else [OUTBOX.c.state == "dead"]
+        )
+        return tx.execute(
+            OUTBOX.update()
+            .where(*where)
+            .values(state="pending", attempts=0, due=self.clock.now().isoformat())
+        ).rowcount

@@ -1,8 +1,10 @@
-"""The system calls that training code may make, with their numbers on x86_64 and aarch64 (None: not there).
+"""The system calls that training code may make, with their numbers on x86_64 and aarch64 (None: not
+there).
 
-Found with strace over everything that runs in the sandbox (scikit-learn, loky, torch, Opacus, onnxruntime, skops, pyarrow),
-plus the siblings that another libc or another machine uses in their place. What is not listed is refused, also what no kernel
-has yet. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+Found with strace over everything that runs in the sandbox (scikit-learn, loky, torch, Opacus,
+onnxruntime, skops, pyarrow), plus the siblings that another libc or another machine uses in their
+place. What is not listed is refused, also what no kernel has yet. Numbers:
+arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 """
 
 Numbers = dict[str, tuple[int | None, int | None]]
@@ -192,7 +194,8 @@ ALLOWED: Numbers = {
     "epoll_pwait2": (441, 441),
     "eventfd": (284, None),
     "eventfd2": (290, 19),
-    # what two processes of a job say to each other through a pair; there is no `socket`, no `connect`
+    # what two processes of a job say to each other through a pair; there is no `socket`, no
+    # `connect`
     "sendto": (44, 206),
     "recvfrom": (45, 207),
     "sendmsg": (46, 211),
@@ -227,7 +230,9 @@ MODES_AND_TIMES: Numbers = {
     "futimesat": (261, None),
     "utimensat": (280, 88),
 }
-"""Metadata that libraries set on their own files (joblib: chmod of what it shares, shutil: times of what it copies)."""
+"""Metadata that libraries set on their own files (joblib: chmod of what it shares, shutil: times of
+what it copies).
+"""
 
 OWNERS: Numbers = {
     "chown": (92, None),

@@ -1,10 +1,11 @@
 """Inside the sandbox: `python -s -P -m casemate.core.sandbox.child SOCKET MODULE:FUNCTION...`.
 
-A fork server: it imports every MODULE while its parent is busy elsewhere, and then forks for each job that SOCKET asks
-for. The fork gets pipes and the tables' file descriptors, reads one JSON job from standard input, confines itself, runs
-FUNCTION(job, channel, watch) and writes JSON lines to what was standard output: first `isolation`, then `progress` and
-`finding`, at last `result` or `error`. Anything that the code prints goes to standard error. The server itself runs
-nothing but this module's code, so the next job starts from a process that no job has touched.
+A fork server: it imports every MODULE while its parent is busy elsewhere, and then forks for each
+job that SOCKET asks for. The fork gets pipes and the tables' file descriptors, reads one JSON job
+from standard input, confines itself, runs FUNCTION(job, channel, watch) and writes JSON lines to
+what was standard output: first `isolation`, then `progress` and `finding`, at last `result` or
+`error`. Anything that the code prints goes to standard error. The server itself runs nothing but
+this module's code, so the next job starts from a process that no job has touched.
 """
 
 import contextlib
@@ -37,13 +38,22 @@ class Place(NamedTuple):
     namespaces: bool
     """Users, network, IPC and mounts."""
     processes: bool
-    """Process numbers, with a /proc that shows them: one without the other misleads psutil, and with it joblib."""
+    """Process numbers, with a /proc that shows them: one without the other misleads psutil, and
+    with it joblib.
+    """
     root: bool
     """A root folder."""
 
 
-_PLACES = (Place(True, True, True), Place(True, False, True), Place(True, False, False), Place(False, False, False))
-"""From the strongest: all; where a /proc of one's own is refused (containers); where every mount is; where namespaces are."""
+_PLACES = (
+    Place(True, True, True),
+    Place(True, False, True),
+    Place(True, False, False),
+    Place(False, False, False),
+)
+"""From the strongest: all; where a /proc of one's own is refused (containers); where every mount
+is; where namespaces are.
+"""
 Found = tuple[str, str, str, str]
 """Identifier, severity, message, path."""
 
@@ -67,7 +77,8 @@ class Channel:
 class Watch:
     """Reports attempts that the kernel refuses; it informs, the kernel enforces.
 
-    What lies outside cannot be seen from here, so every path is told; whether there is something, the parent looks.
+    What lies outside cannot be seen from here, so every path is told; whether there is something,
+    the parent looks.
     """
 
     def __init__(self, channel: Channel, read: list[str], write: list[str]) -> None:
@@ -86,10 +97,16 @@ class Watch:
             for found in _EVENTS[event](self, arguments):
                 if found[2] not in self.seen:
                     self.seen.add(found[2])
-                    self.channel.send(finding=dict(zip(("id", "severity", "message", "location"), found, strict=True)))
+                    self.channel.send(
+                        finding=dict(
+                            zip(("id", "severity", "message", "location"), found, strict=True)
+                        )
+                    )
             if len(self.seen) > _MAX_ATTEMPTS:
                 message = f"the code tried more than {_MAX_ATTEMPTS} things outside its inputs"
-                self.channel.send(finding={"id": "sandbox.attempts", "severity": "high", "message": message})
+                self.channel.send(
+                    finding={"id": "sandbox.attempts", "severity": "high", "message": message}
+                )
         finally:
             self.busy = False
 
@@ -104,9 +121,18 @@ class Watch:
     def changed(self, change: "_Change", arguments: tuple[Any, ...]) -> Iterator[Found]:
         """A name or its metadata outside of what may be written."""
         for place, folder in change.places:
-            path = _path(arguments[place], None if folder is None else arguments[folder], follow=change.follow)
+            path = _path(
+                arguments[place],
+                None if folder is None else arguments[folder],
+                follow=change.follow,
+            )
             if path and not _inside(path, self.write):
-                yield "sandbox.metadata", "high", f"the code tried to {change.what} {path}, which is not among its outputs", path
+                yield (
+                    "sandbox.metadata",
+                    "high",
+                    f"the code tried to {change.what} {path}, which is not among its outputs",
+                    path,
+                )
 
     def network(self, arguments: tuple[Any, ...]) -> Iterator[Found]:
         """A socket of an internet family."""
@@ -127,7 +153,11 @@ def _path(given: Any, folder: Any = None, *, follow: bool = True) -> str:
     elif isinstance(folder, int) and folder >= 0:
         given = os.path.join(f"/proc/self/fd/{folder}", os.fsdecode(given))
     path = os.path.abspath(os.fsdecode(given))
-    path = os.path.realpath(path) if follow else os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    path = (
+        os.path.realpath(path)
+        if follow
+        else os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    )
     return "" if path.startswith(("/proc/", "/memfd:")) or path.endswith(" (deleted)") else path
 
 
@@ -137,7 +167,9 @@ def _inside(path: str, roots: tuple[str, ...]) -> bool:
 
 @dataclass(frozen=True)
 class _Change:
-    """An event about names: what happens to the paths at (place of the path, place of its folder's descriptor) of its arguments."""
+    """An event about names: what happens to the paths at (place of the path, place of its folder's
+    descriptor) of its arguments.
+    """
 
     what: str
     places: tuple[tuple[int, int | None], ...]
@@ -169,7 +201,8 @@ _EVENTS: dict[str, Callable[[Watch, tuple[Any, ...]], Iterator[Found]]] = {
 def _confine(job: dict[str, Any]) -> list[str]:
     """Apply everything the kernel offers; the rest of the work lives in the returned isolation.
 
-    The processes on the way (this one, one that enters namespaces, one that watches) wait for the next and end as it ended.
+    The processes on the way (this one, one that enters namespaces, one that watches) wait for the
+    next and end as it ended.
     """
     bounds = confine.Bounds(**job["bounds"])
     if sys.platform != "linux":
@@ -177,7 +210,8 @@ def _confine(job: dict[str, Any]) -> list[str]:
         return ["rlimits"]
     place, isolation = _descend(job)
     confine.limit(bounds, own_user=place.namespaces)
-    # also where it shows others: their memory, environment and files stay shut to whom Landlock confines
+    # also where it shows others: their memory, environment and files stay shut to whom Landlock
+    # confines
     if confine.landlock([*job["read"], "/proc"], job["write"]):
         isolation["landlock"] = True
     if seccomp.restrict(metadata=place.root):
@@ -187,7 +221,9 @@ def _confine(job: dict[str, Any]) -> list[str]:
 
 
 def _descend(job: dict[str, Any]) -> tuple[Place, dict[str, bool]]:
-    """Go on in a process at the strongest place that this kernel gives; that place, and what isolates there."""
+    """Go on in a process at the strongest place that this kernel gives; that place, and what
+    isolates there.
+    """
     place = next(filter(_begin, _PLACES), None)
     if place is None:
         os._exit(1)
@@ -197,21 +233,28 @@ def _descend(job: dict[str, Any]) -> tuple[Place, dict[str, bool]]:
     watcher = os.fork()
     if watcher:
         os._exit(_code(watcher))
-    if place.processes:  # elsewhere the watcher outlives its parent for a moment, to end what the job left
+    # elsewhere the watcher outlives its parent for a moment, to end what the job left
+    if place.processes:
         confine.die_with_parent()
     with _or_retry():
         if place.root:
-            root.enter(job["read"], job["write"], job["shared_bytes"], own_processes=place.processes)
+            root.enter(
+                job["read"], job["write"], job["shared_bytes"], own_processes=place.processes
+            )
     isolation = {**place._asdict(), "capabilities": confine.drop_capabilities()}
     folders = [path for path in job["write"] if not path.startswith("/dev/")]
     bounds = job["bounds"]
-    _supervise(supervise.ProcessLimits(bounds["memory_bytes"], bounds["tasks"], folders, place.root))
+    _supervise(
+        supervise.ProcessLimits(bounds["memory_bytes"], bounds["tasks"], folders, place.root)
+    )
     os.chdir(job["job"]["outputs"])
     return place, isolation
 
 
 def _begin(_place: Place) -> bool:
-    """Go on in a child, with one thread as new namespaces want it (True); in the parent: False when it met a refusal."""
+    """Go on in a child, with one thread as new namespaces want it (True); in the parent: False when
+    it met a refusal.
+    """
     worker = os.fork()
     if worker == 0:
         confine.die_with_parent()
@@ -254,14 +297,17 @@ def _code(worker: int) -> int:
 
 
 def _asked(control: socket.socket) -> tuple[str, list[int]]:
-    """Answer the parent until it wants a job: returns, in a fork of its own, (its target, descriptors of the tables)."""
+    """Answer the parent until it wants a job: returns, in a fork of its own, (its target,
+    descriptors of the tables).
+    """
     worker, ended = 0, None
     while True:
         said, descriptors, _, _ = socket.recv_fds(control, 4096, _MAX_DESCRIPTORS)
         request, _, target = said.decode().partition(" ")
         if request == "start":
             worker, ended = os.fork(), None
-            with contextlib.suppress(OSError):  # both do it: whoever comes second is told that it is done
+            # both do it: whoever comes second is told that it is done
+            with contextlib.suppress(OSError):
                 os.setpgid(worker, worker)
             if worker == 0:
                 confine.die_with_parent()
@@ -305,7 +351,13 @@ def main() -> int:
     os.dup2(2, 1)
     channel.send(isolation=isolation)
     if job["required"] and not confined(isolation):
-        channel.send(error={"kind": "sandbox", "message": f"only {', '.join(isolation)} work here", "traceback": ""})
+        channel.send(
+            error={
+                "kind": "sandbox",
+                "message": f"only {', '.join(isolation)} work here",
+                "traceback": "",
+            }
+        )
         return 1
     try:
         result = work(job["job"], channel, Watch(channel, job["read"], job["write"]))

@@ -1,6 +1,8 @@
-"""What a process does to itself before it runs foreign code. Pure ctypes: imported before anything heavy.
+"""What a process does to itself before it runs foreign code. Pure ctypes: imported before anything
+heavy.
 
-Landlock: https://docs.kernel.org/userspace-api/landlock.html; the filter of system calls is `seccomp.py`, the root folder `root.py`.
+Landlock: https://docs.kernel.org/userspace-api/landlock.html; the filter of system calls is
+`seccomp.py`, the root folder `root.py`.
 """
 
 import ctypes
@@ -19,7 +21,9 @@ _PID_NAMESPACE = 0x20000000
 
 _BOUNDING_DROP, _SECUREBITS, _AMBIENT, _AMBIENT_CLEAR_ALL = 24, 28, 47, 4
 _LOCKED_BITS = 0xEF
-"""NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each with its lock, and KEEP_CAPS locked off: user 0 is nobody special (capabilities(7))."""
+"""NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each with its lock, and KEEP_CAPS locked off: user
+0 is nobody special (capabilities(7)).
+"""
 _CAPABILITY_VERSION_3 = 0x20080522
 _MAX_CAPABILITY = 63
 
@@ -52,7 +56,8 @@ def limit(bounds: Bounds, *, own_user: bool) -> None:
 
     Args:
         bounds: how much.
-        own_user: this process lives in a user namespace of the job's own, so the kernel's count of a user's tasks is the job's.
+        own_user: this process lives in a user namespace of the job's own, so the kernel's count of
+            a user's tasks is the job's.
     """
     limits = {
         resource.RLIMIT_CORE: 0,
@@ -62,7 +67,8 @@ def limit(bounds: Bounds, *, own_user: bool) -> None:
         resource.RLIMIT_NOFILE: MAX_OPEN,
     }
     if own_user:
-        limits[resource.RLIMIT_NPROC] = 2 * bounds.tasks  # against bursts; the watcher ends the job before, and says why
+        # against bursts; the watcher ends the job before, and says why
+        limits[resource.RLIMIT_NPROC] = 2 * bounds.tasks
     for kind, value in limits.items():
         hard = resource.getrlimit(kind)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -70,7 +76,9 @@ def limit(bounds: Bounds, *, own_user: bool) -> None:
 
 
 def close_other_descriptors(keep: set[int]) -> None:
-    """Close every descriptor but `keep`: what a library opened while it was imported is no way around the rules."""
+    """Close every descriptor but `keep`: what a library opened while it was imported is no way
+    around the rules.
+    """
     last = -1
     for descriptor in sorted(keep):
         if descriptor > last + 1:  # closerange(0, 0) is not empty in CPython 3.11: it closes all
@@ -80,7 +88,8 @@ def close_other_descriptors(keep: set[int]) -> None:
 
 
 def new_namespaces(*, processes: bool) -> None:
-    """Enter empty network and IPC namespaces and a mount namespace, as the same user; `processes`: children get a PID namespace.
+    """Enter empty network and IPC namespaces and a mount namespace, as the same user; `processes`:
+    children get a PID namespace.
 
     Raises:
         OSError: not allowed here; this process may be of no use afterwards.
@@ -89,13 +98,19 @@ def new_namespaces(*, processes: bool) -> None:
     if _LIBC.unshare(_NAMESPACES | (_PID_NAMESPACE if processes else 0)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+    for name, content in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {uid} 1"),
+        ("gid_map", f"{gid} {gid} 1"),
+    ):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
             file.write(content)
 
 
 def drop_capabilities() -> bool:
-    """Give up every capability for good, the bounding set and those of user 0 too; whether none is left."""
+    """Give up every capability for good, the bounding set and those of user 0 too; whether none is
+    left.
+    """
     for capability in range(_MAX_CAPABILITY + 1):  # refused where there is none to give up
         _LIBC.prctl(_BOUNDING_DROP, capability, 0, 0, 0)
     _LIBC.prctl(_SECUREBITS, _LOCKED_BITS, 0, 0, 0)
@@ -124,7 +139,9 @@ def die_with_parent() -> None:
 
 
 def landlock(read: list[str], write: list[str]) -> bool:
-    """Allow reading below `read`, reading and writing below `write`, and nothing else; False where not supported."""
+    """Allow reading below `read`, reading and writing below `write`, and nothing else; False where
+    not supported.
+    """
     abi = landlock_abi()
     if abi == 0:
         return False

@@ -1,8 +1,10 @@
-"""A root folder of its own for a job: what it may read, mounted read-only, what it may write, and nothing else.
+"""A root folder of its own for a job: what it may read, mounted read-only, what it may write, and
+nothing else.
 
 In a mount namespace, with the calls of Linux 5.12 (open_tree, move_mount, mount_setattr: man 2, and
-https://docs.kernel.org/filesystems/mount_api.html), so that modes, times, owners, attributes and links are read-only too, which
-Landlock does not look at, and so that what is not mounted has no name.
+https://docs.kernel.org/filesystems/mount_api.html), so that modes, times, owners, attributes and
+links are read-only too, which Landlock does not look at, and so that what is not mounted has no
+name.
 """
 
 import ctypes
@@ -30,7 +32,8 @@ def enter(read: list[str], write: list[str], shared_bytes: int, *, own_processes
     """Make a new root and go there for good.
 
     Args:
-        read: files and folders, seen under the same names, read-only; those that are not there are left out.
+        read: files and folders, seen under the same names, read-only; those that are not there are
+            left out.
         write: likewise, to be written. `SHARED_MEMORY` becomes an empty one of the job's own.
         shared_bytes: size of the shared memory.
         own_processes: mount a /proc of this PID namespace; else the one that there is.
@@ -49,7 +52,12 @@ def enter(read: list[str], write: list[str], shared_bytes: int, *, own_processes
         if tree is not None:
             _place(path, tree)
     os.makedirs(_BASE + SHARED_MEMORY, exist_ok=True)
-    _mount("tmpfs", _BASE + SHARED_MEMORY, f"size={shared_bytes},nr_inodes={MAX_NAMES},mode=700", _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
+    _mount(
+        "tmpfs",
+        _BASE + SHARED_MEMORY,
+        f"size={shared_bytes},nr_inodes={MAX_NAMES},mode=700",
+        _NO_SUID | _NO_DEVICES | _NO_PROGRAMS,
+    )
     os.makedirs(_BASE + "/proc", exist_ok=True)
     if own_processes:
         _mount("proc", _BASE + "/proc", "", _READ_ONLY | _NO_SUID | _NO_DEVICES | _NO_PROGRAMS)
@@ -68,9 +76,13 @@ def _outermost(paths: list[str]) -> list[str]:
 
 
 def _tree(path: str, attributes: int) -> int | None:
-    """A descriptor of a copy of what is mounted at and below `path`, private; None where there is nothing."""
+    """A descriptor of a copy of what is mounted at and below `path`, private; None where there is
+    nothing.
+    """
     try:
-        tree = _check(_LIBC.syscall(_OPEN_TREE, _HERE, path.encode(), _CLONE | _RECURSIVE | _CLOSE_ON_EXEC))
+        tree = _check(
+            _LIBC.syscall(_OPEN_TREE, _HERE, path.encode(), _CLONE | _RECURSIVE | _CLOSE_ON_EXEC)
+        )
     except FileNotFoundError:
         return None
     if not path.startswith("/dev/"):
@@ -132,11 +144,21 @@ def _attach(tree: int, place: str) -> None:
 
 def _mount(kind: str, place: str, options: str, flags: int) -> None:
     """Mount a new file system; its flags have the same numbers as the attributes above."""
-    _check(_LIBC.mount(kind.encode(), place.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None))
+    _check(
+        _LIBC.mount(
+            kind.encode(),
+            place.encode(),
+            kind.encode(),
+            ctypes.c_ulong(flags),
+            options.encode() or None,
+        )
+    )
 
 
 def _change(root: str) -> None:
-    """Make `root` the root, without a way back, and read-only itself (man 2 pivot_root: ".", ".")."""
+    """Make `root` the root, without a way back, and read-only itself (man 2 pivot_root:
+    ".", ".").
+    """
     os.chdir(root)
     number = _PIVOT_ROOT[os.uname().machine]
     _check(_LIBC.syscall(number, b".", b"."))

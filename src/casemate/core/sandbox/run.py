@@ -1,4 +1,6 @@
-"""Outside the sandbox: start a process that will confine itself, feed it, watch its deadline, take back data only."""
+"""Outside the sandbox: start a process that will confine itself, feed it, watch its deadline, take
+back data only.
+"""
 
 import contextlib
 import fcntl
@@ -37,7 +39,9 @@ MAX_LOG = 64 * 1024
 MAX_FILE = 8 * 2**30
 MAX_OUTPUT = 2 * 2**30
 MIN_SHARED = 5 * 2**29
-"""Bytes of /dev/shm: with less than 2 GB there, joblib would copy rows to the disk. What is used counts as memory."""
+"""Bytes of /dev/shm: with less than 2 GB there, joblib would copy rows to the disk. What is used
+counts as memory.
+"""
 SYSTEM_PATHS = (
     "/usr",
     "/lib",
@@ -52,7 +56,9 @@ SYSTEM_PATHS = (
     "/dev/urandom",
 )
 _LONGEST = 4096
-"""Characters of a path that can be opened (PATH_MAX, limits.h); to follow a longer one takes time and finds nothing."""
+"""Characters of a path that can be opened (PATH_MAX, limits.h); to follow a longer one takes time
+and finds nothing.
+"""
 ATTEMPTS = ("sandbox.file", "sandbox.metadata")
 """Findings about a path."""
 Progress = Callable[[str, int, int], None]
@@ -67,7 +73,9 @@ class JobLimits:
 
     @property
     def tasks(self) -> int:
-        """Processes and threads together: a worker for each core, with a few pools of a thread for each core."""
+        """Processes and threads together: a worker for each core, with a few pools of a thread for
+        each core.
+        """
         cores = os.cpu_count() or 1
         return 256 + cores * (4 * cores + 16)
 
@@ -102,13 +110,21 @@ class _Conversation:
 
 
 class JobFailed(TrainingError):
-    """The job ended without a result; `kind` is `timeout`, `killed`, `limit` or the exception's type inside."""
+    """The job ended without a result; `kind` is `timeout`, `killed`, `limit` or the exception's
+    type inside.
+    """
 
-    def __init__(self, kind: str, message: str, *, hint: str, findings: list[Finding], plain: str = "") -> None:
-        super().__init__(message, hint=hint, findings=findings, plain=plain or "the training code failed")
+    def __init__(
+        self, kind: str, message: str, *, hint: str, findings: list[Finding], plain: str = ""
+    ) -> None:
+        super().__init__(
+            message, hint=hint, findings=findings, plain=plain or "the training code failed"
+        )
         self.kind = kind
         self.from_outside = bool(plain)
-        """Whether the kind and `plain` are what was seen from here, and not what the code said of itself."""
+        """Whether the kind and `plain` are what was seen from here, and not what the code said of
+        itself.
+        """
 
 
 def interpreter_paths() -> list[str]:
@@ -131,7 +147,8 @@ def available() -> dict[str, bool]:
 
 def _tried(work: Callable[[], object]) -> bool:
     """Whether something that changes this process for good works, in a child."""
-    # Asked of the kernel by trying: what is compiled in may still be forbidden to this user, or in this container.
+    # Asked of the kernel by trying: what is compiled in may still be forbidden to this user, or in
+    # this container.
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
@@ -154,13 +171,16 @@ def _new_root(*, processes: bool) -> None:
 
 
 class ForkServer:
-    """A process that warms up at once, and forks for every job that one of its workers gets; it runs none itself."""
+    """A process that warms up at once, and forks for every job that one of its workers gets; it
+    runs none itself.
+    """
 
     def __init__(self, targets: Sequence[str], threads: int = 0) -> None:
         """Start it.
 
         Args:
-            targets: `module:function` of each kind of job, called as `function(job, channel, watch)` inside.
+            targets: `module:function` of each kind of job, called as `function(job, channel,
+                watch)` inside.
             threads: threads of numeric libraries; 0 means all cores.
         """
         cores = os.cpu_count() or 1
@@ -173,25 +193,37 @@ class ForkServer:
             "LOKY_MAX_CPU_COUNT": str(cores),
             "OMP_NUM_THREADS": count,
             "OPENBLAS_NUM_THREADS": count,
-            "PYTHONHASHSEED": "0",  # converters iterate over sets: equal input must give equal files
+            # converters iterate over sets: equal input must give equal files
+            "PYTHONHASHSEED": "0",
         }
         self._log = _memory()
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-m", "casemate.core.sandbox.child", str(theirs.fileno()), *targets],
+                [
+                    sys.executable,
+                    "-s",
+                    "-P",
+                    "-m",
+                    "casemate.core.sandbox.child",
+                    str(theirs.fileno()),
+                    *targets,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._log,
                 env=environment,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
-                # Its own session, so that all of its children can be ended together, and no terminal's signal reaches them.
+                # Its own session, so that all of its children can be ended together, and no
+                # terminal's signal reaches them.
                 start_new_session=True,
             )
 
     def start(self, target: str, descriptors: list[int]) -> None:
-        """Fork for a job, whose standard input, output and error are the first three descriptors."""
+        """Fork for a job, whose standard input, output and error are the first three
+        descriptors.
+        """
         self._ask(f"start {target}", descriptors)
 
     def ended(self) -> int | None:
@@ -213,7 +245,8 @@ class ForkServer:
             return msgspec.json.decode(self._control.recv(64), type=int | None)
         except (OSError, msgspec.DecodeError):  # it is gone, and everything that it started
             return self._process.wait()
-        except BaseException:  # interrupted before the answer came, which would be taken for a part of the next one
+        # interrupted before the answer came, which would be taken for a part of the next one
+        except BaseException:
             self.close()
             raise
 
@@ -236,10 +269,13 @@ class Worker:
         Args:
             target: `module:function`, called as `function(job, channel, watch)` inside.
             threads: threads of numeric libraries; 0 means all cores.
-            server: whom to ask for the process, one job after the other; default: a server for this job only.
+            server: whom to ask for the process, one job after the other; default: a server for this
+                job only.
         """
         self.findings: list[Finding] = []
-        """What the job tried so far; of use where it is interrupted, and neither returns nor fails."""
+        """What the job tried so far; of use where it is interrupted, and neither returns
+        nor fails.
+        """
         self._target = target
         self._server = server or ForkServer([target], threads)
         self._own = self._server if server is None else None
@@ -279,7 +315,8 @@ class Worker:
             scratch: an empty private folder for inputs and outputs.
             limits: time and memory.
             required: refuse when the kernel cannot confine.
-            hidden: files and folders that must not lie inside any readable folder (key store, project, source).
+            hidden: files and folders that must not lie inside any readable folder (key store,
+                project, source).
             writable: further folders the job may write (a resumable journal).
             progress: called with (text, done, total).
 
@@ -302,7 +339,8 @@ class Worker:
             "read": read,
             "write": write,
             "required": required,
-            "shared_bytes": max(limits.memory_bytes + limits.memory_bytes // 4, MIN_SHARED),  # whoever fills it exceeds the memory first
+            # whoever fills it exceeds the memory first
+            "shared_bytes": max(limits.memory_bytes + limits.memory_bytes // 4, MIN_SHARED),
             "bounds": {
                 "memory_bytes": limits.memory_bytes,
                 "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,
@@ -329,7 +367,11 @@ class _Job:
         self.code: int | None = None
         pipes = [os.pipe() for _ in range(3)]
         (stdin, ours), (out, stdout), (err, stderr) = pipes
-        self.stdin, self.stdout, self.stderr = os.fdopen(ours, "wb"), os.fdopen(out, "rb"), os.fdopen(err, "rb")
+        self.stdin, self.stdout, self.stderr = (
+            os.fdopen(ours, "wb"),
+            os.fdopen(out, "rb"),
+            os.fdopen(err, "rb"),
+        )
         theirs = [stdin, stdout, stderr]
         try:
             theirs += map(_memory_file, tables)
@@ -354,14 +396,19 @@ def _keep_out(hidden: list[Path], read: list[str]) -> None:
         for base in map(os.path.realpath, read):
             if real == base or real.startswith(base + "/"):
                 raise SandboxError(
-                    f"{path} lies inside {base}, which training code may read", hint="move it out of the system's and Python's folders"
+                    f"{path} lies inside {base}, which training code may read",
+                    hint="move it out of the system's and Python's folders",
                 )
 
 
 def _take(folder: Path, name: str) -> bytes | None:
-    """A file that the job left: a plain one of bounded size, opened without following links; None otherwise."""
+    """A file that the job left: a plain one of bounded size, opened without following links; None
+    otherwise.
+    """
     try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(
+            folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
     except OSError:
         return None
     with os.fdopen(descriptor, "rb") as file:
@@ -385,12 +432,20 @@ def _memory_file(table: pa.Table) -> int:
             writer.write_table(table)
         file.flush()
         if hasattr(os, "memfd_create"):
-            fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+            fcntl.fcntl(
+                file,
+                fcntl.F_ADD_SEALS,
+                fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL,
+            )
         return os.dup(file.fileno())
 
 
-def _converse(process: _Job, message: bytes, seconds: float, progress: Progress | None, heard: _Conversation) -> None:
-    """Feed the job and hear it until it says how it ended, is gone, says too much, or its time is up."""
+def _converse(
+    process: _Job, message: bytes, seconds: float, progress: Progress | None, heard: _Conversation
+) -> None:
+    """Feed the job and hear it until it says how it ended, is gone, says too much, or its time is
+    up.
+    """
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(message)
         process.stdin.close()
@@ -431,7 +486,9 @@ def _converse(process: _Job, message: bytes, seconds: float, progress: Progress 
 
 
 def _hear(heard: _Conversation, line: bytes, progress: Progress | None) -> None:
-    """Take one message. Every text that leaves the sandbox is bounded and cleaned here, and nowhere else."""
+    """Take one message. Every text that leaves the sandbox is bounded and cleaned here, and nowhere
+    else.
+    """
     try:
         message = clean_values(msgspec.json.decode(line, type=dict[str, Any]))
         if not heard.isolation:
@@ -447,13 +504,18 @@ def _hear(heard: _Conversation, line: bytes, progress: Progress | None) -> None:
             heard.result = dict(message["result"])
         elif "error" in message:
             told = dict(message["error"])
-            heard.error = {name: str(told.get(name, ""))[:MAX_LOG] for name in ("kind", "message", "traceback")}
+            heard.error = {
+                name: str(told.get(name, ""))[:MAX_LOG] for name in ("kind", "message", "traceback")
+            }
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, RecursionError):
-        return  # what foreign code writes there is not believed; without a result the job has failed
+        # what foreign code writes there is not believed; without a result the job has failed
+        return
 
 
 def _take_down(heard: _Conversation, told: dict[str, Any]) -> None:
-    """Keep a finding; an attempt counts when there is something to be had at its path, which the sandbox cannot see."""
+    """Keep a finding; an attempt counts when there is something to be had at its path, which the
+    sandbox cannot see.
+    """
     finding = msgspec.convert({**told, "confidence": "high"}, Finding)
     attempt = finding.id in ATTEMPTS and finding.location
     if attempt:
@@ -461,7 +523,9 @@ def _take_down(heard: _Conversation, told: dict[str, Any]) -> None:
             return
         allowed = heard.write if finding.id == "sandbox.metadata" else heard.read + heard.write
         path = os.path.realpath(finding.location)
-        inside = any(path == base or path.startswith(base + "/") for base in map(os.path.realpath, allowed))
+        inside = any(
+            path == base or path.startswith(base + "/") for base in map(os.path.realpath, allowed)
+        )
         if inside or not os.path.lexists(path):
             return
     finding = msgspec.structs.replace(
@@ -502,14 +566,21 @@ def _failure(heard: _Conversation, code: int | None, limits: JobLimits) -> Error
             hint="it may have run out of memory: raise [train] memory_gb or use fewer rows",
             plain="the code's process died",
         )
-    if error["kind"] == "sandbox" and not confined(heard.isolation):  # said before the code ran, not by it
+    # said before the code ran, not by it
+    if error["kind"] == "sandbox" and not confined(heard.isolation):
         return SandboxError(
             f"this kernel cannot confine the code: only {', '.join(heard.isolation)} work here",
-            hint='use Linux 5.13 or newer with Landlock, or set [sandbox] mode = "prefer" and accept the finding',
+            hint=(
+                'use Linux 5.13 or newer with Landlock, or set [sandbox] mode = "prefer" and accept'
+                " the finding"
+            ),
         )
     kind = clean(error["kind"], 100)
     if kind in ("MemoryError", "ArrowMemoryError", "_ArrayMemoryError"):
-        text, hint = f"the code ran out of memory: {error['message']}", "raise [train] memory_gb or use fewer rows"
+        text, hint = (
+            f"the code ran out of memory: {error['message']}",
+            "raise [train] memory_gb or use fewer rows",
+        )
     else:
         text, hint = f"{kind}: {error['message']}", error["traceback"].strip() or "see the message"
     return failed(kind, text, hint=hint)
@@ -519,12 +590,24 @@ def _exceeded(code: int, limits: JobLimits) -> tuple[str, str]:
     """What to say, and advise, of a limit of the whole job."""
     return {
         supervise.MEMORY: (
-            f"the job's processes together used more than [train] memory_gb = {limits.memory_bytes / 2**30:g}",
-            "raise [train] memory_gb, lower [train] jobs, or use fewer rows; /dev/shm counts as memory",
+            (
+                "the job's processes together used more than [train] memory_gb ="
+                f" {limits.memory_bytes / 2**30:g}"
+            ),
+            (
+                "raise [train] memory_gb, lower [train] jobs, or use fewer rows; /dev/shm counts as"
+                " memory"
+            ),
         ),
-        supervise.TASKS: (f"the job had more than {limits.tasks} processes and threads", "start fewer; [train] jobs starts what pays"),
+        supervise.TASKS: (
+            f"the job had more than {limits.tasks} processes and threads",
+            "start fewer; [train] jobs starts what pays",
+        ),
         supervise.FILES: (
-            f"the job left more than {supervise.MAX_FILES} files or {supervise.MAX_WRITTEN >> 30} GiB",
+            (
+                f"the job left more than {supervise.MAX_FILES} files or"
+                f" {supervise.MAX_WRITTEN >> 30} GiB"
+            ),
             "remove temporary files while the code works",
         ),
         supervise.HIDDEN: (

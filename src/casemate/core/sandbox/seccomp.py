@@ -1,7 +1,7 @@
 """A seccomp filter that allows what is listed in `calls.py` and refuses the rest.
 
-https://docs.kernel.org/userspace-api/seccomp_filter.html; instructions: linux/bpf_common.h. Seccomp sees numbers and values of
-registers, not what pointers point to, so it knows no paths.
+https://docs.kernel.org/userspace-api/seccomp_filter.html; instructions: linux/bpf_common.h. Seccomp
+sees numbers and values of registers, not what pointers point to, so it knows no paths.
 """
 
 import ctypes
@@ -10,28 +10,54 @@ import platform
 import struct
 import sys
 
-from casemate.core.sandbox.calls import ALLOWED, ATTRIBUTES, CHECKED, MODES_AND_TIMES, OWNERS, Numbers
+from casemate.core.sandbox.calls import (
+    ALLOWED,
+    ATTRIBUTES,
+    CHECKED,
+    MODES_AND_TIMES,
+    OWNERS,
+    Numbers,
+)
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NO_NEW_PRIVS, _SET_SECCOMP = 38, 22
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 Instruction = tuple[int, int, int, int]
 
-_LOAD, _AND, _EQUAL, _GREATER_OR_EQUAL, _GREATER, _ANY_OF, _GIVE = 0x20, 0x54, 0x15, 0x35, 0x25, 0x45, 0x06
+_LOAD, _AND, _EQUAL, _GREATER_OR_EQUAL, _GREATER, _ANY_OF, _GIVE = (
+    0x20,
+    0x54,
+    0x15,
+    0x35,
+    0x25,
+    0x45,
+    0x06,
+)
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # places in struct seccomp_data; both machines are little-endian
+# places in struct seccomp_data; both machines are little-endian
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _X32 = 0x40000000
 _NEWER = 424
-"""From here on new calls have the same number everywhere; libraries try them and fall back on ENOSYS (clone3, openat2, …)."""
+"""From here on new calls have the same number everywhere; libraries try them and fall back on
+ENOSYS (clone3, openat2, …).
+"""
 
 _NAMESPACES = 0x7E020000
-"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; clone(2) cannot ask for NEWTIME."""
+"""CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; clone(2) cannot ask for
+NEWTIME.
+"""
 _PRCTL = (2, 3, 15, 16, 21, 23, 29, 30, 38, 39, 41, 42, 0x53564D41)
-"""Names, timer slack, huge pages, names of mappings, and questions; not the signal at the parent's death, not being dumpable."""
+"""Names, timer slack, huge pages, names of mappings, and questions; not the signal at the parent's
+death, not being dumpable.
+"""
 _IOCTL = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
-"""TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2; not the flags of files (chattr)."""
+"""TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2; not the flags of
+files (chattr).
+"""
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)
-"""Duplicates, flags, locks, sizes and seals asked for; no signals to others (F_SETOWN), leases, watches, larger pipes."""
+"""Duplicates, flags, locks, sizes and seals asked for; no signals to others (F_SETOWN), leases,
+watches, larger pipes.
+"""
 _STREAM, _PACKETS, _UNIX = 1, 5, 1
 
 
@@ -41,17 +67,21 @@ def known() -> bool:
 
 
 def restrict(*, metadata: bool) -> bool:
-    """Apply the filter to this process and all that it will start; False where this machine or kernel has none.
+    """Apply the filter to this process and all that it will start; False where this machine or
+    kernel has none.
 
     Args:
-        metadata: whether modes, times, owners and attributes of files may be changed, because what lies outside is mounted
-            read-only. Else owners are refused (EPERM), attributes are not there (ENOTSUP), and setting modes and times says
-            that it was done and does nothing: libraries do it to their own files and do not expect to fail.
+        metadata: whether modes, times, owners and attributes of files may be changed, because what
+            lies outside is mounted read-only. Else owners are refused (EPERM), attributes are not
+            there (ENOTSUP), and setting modes and times says that it was done and does nothing:
+            libraries do it to their own files and do not expect to fail.
     """
     if not known():
         return False
     instructions = program(platform.machine(), metadata=metadata)
-    buffer = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
+    buffer = ctypes.create_string_buffer(
+        b"".join(struct.pack("=HBBI", *one) for one in instructions)
+    )
     header = struct.pack("=HxxxxxxQ", len(instructions), ctypes.addressof(buffer))
     _LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     return int(_LIBC.prctl(_SET_SECCOMP, 2, header, 0, 0)) == 0
@@ -62,7 +92,11 @@ def program(machine: str, *, metadata: bool) -> list[Instruction]:
     architecture, column = _ARCHITECTURES[machine]
     answers = dict.fromkeys(ALLOWED, _ALLOW)
     numbers: Numbers = {**ALLOWED, **MODES_AND_TIMES, **OWNERS, **ATTRIBUTES}
-    for group, refusal in ((MODES_AND_TIMES, _ERROR), (OWNERS, _ERROR | errno.EPERM), (ATTRIBUTES, _ERROR | errno.EOPNOTSUPP)):
+    for group, refusal in (
+        (MODES_AND_TIMES, _ERROR),
+        (OWNERS, _ERROR | errno.EPERM),
+        (ATTRIBUTES, _ERROR | errno.EOPNOTSUPP),
+    ):
         answers |= dict.fromkeys(group, _ALLOW if metadata else refusal)
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -76,10 +110,19 @@ def program(machine: str, *, metadata: bool) -> list[Instruction]:
         number = CHECKED[name][column]
         assert number is not None  # noqa: S101 - every checked call is on both machines
         code += [(_EQUAL, 0, len(check), number), *check]
-    listed = sorted((number, answers[name]) for name, both in numbers.items() if (number := both[column]) is not None)
+    listed = sorted(
+        (number, answers[name])
+        for name, both in numbers.items()
+        if (number := both[column]) is not None
+    )
     for first, last, answer in _ranges(listed):
         code += [(_GREATER_OR_EQUAL, 0, 2, first), (_GREATER, 1, 0, last), (_GIVE, 0, 0, answer)]
-    return [*code, (_GREATER_OR_EQUAL, 0, 1, _NEWER), (_GIVE, 0, 0, _ERROR | errno.ENOSYS), (_GIVE, 0, 0, _ERROR | errno.EPERM)]
+    return [
+        *code,
+        (_GREATER_OR_EQUAL, 0, 1, _NEWER),
+        (_GIVE, 0, 0, _ERROR | errno.ENOSYS),
+        (_GIVE, 0, 0, _ERROR | errno.EPERM),
+    ]
 
 
 def _ranges(listed: list[tuple[int, int]]) -> list[tuple[int, int, int]]:

@@ -1,9 +1,11 @@
-"""The process above a job: it looks several times a second at what all of the job's processes use together, and ends them.
+"""The process above a job: it looks several times a second at what all of the job's processes use
+together, and ends them.
 
-It runs casemate's code only, so it is not confined, and it has no capabilities. In a PID namespace it is the first process:
-when it ends, the kernel ends all others. Elsewhere it inherits the job's orphans and ends them itself. What is measured is what
-a memory cgroup would count, without the right to make one: private memory, page tables, /dev/shm, shared mappings, deleted
-files that are still open, buffers of pipes and sockets.
+It runs casemate's code only, so it is not confined, and it has no capabilities. In a PID namespace
+it is the first process: when it ends, the kernel ends all others. Elsewhere it inherits the job's
+orphans and ends them itself. What is measured is what a memory cgroup would count, without the
+right to make one: private memory, page tables, /dev/shm, shared mappings, deleted files that are
+still open, buffers of pipes and sockets.
 """
 
 import contextlib
@@ -19,7 +21,9 @@ MEMORY, TASKS, FILES, HIDDEN = 71, 72, 73, 74
 """How a job ended that used too much memory, processes, files, or that cannot be looked at."""
 CODES = (MEMORY, TASKS, FILES, HIDDEN)
 MAX_FILES = 10_000
-"""Files and folders in what a job may write: a search's journal and a model are fewer than ten, joblib's copies some hundred."""
+"""Files and folders in what a job may write: a search's journal and a model are fewer than ten,
+joblib's copies some hundred.
+"""
 MAX_WRITTEN = 8 * 2**30
 """Bytes in them, and in what was deleted there but is still in use."""
 _INTERVAL = 0.1
@@ -29,7 +33,9 @@ _PAUSE = 1.0
 """… but no longer a pause than this, in seconds."""
 _PIPE, _SOCKET = 64 * 1024, 208 * 1024
 """What a pipe or a socket can hold in the kernel's default settings."""
-_ANONYMOUS = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) (\d+) +/dev/zero \(deleted\)$", re.MULTILINE)
+_ANONYMOUS = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ (\S+) (\d+) +/dev/zero \(deleted\)$", re.MULTILINE
+)
 """Shared memory without a name, in /proc/PID/maps."""
 _FOLDER = "/dev/shm"  # noqa: S108 - what processes share there is memory
 
@@ -98,7 +104,10 @@ class Supervisor:
                 return TASKS
             use = self._look(list(found))
             shared = self._shared()
-            if use.memory + shared > self.limits.memory_bytes and self._exactly(use) + shared > self.limits.memory_bytes:
+            if (
+                use.memory + shared > self.limits.memory_bytes
+                and self._exactly(use) + shared > self.limits.memory_bytes
+            ):
                 return MEMORY
             return FILES if self._too_many_files() or self._hides_files(list(found)) else None
         except PermissionError:
@@ -112,7 +121,9 @@ class Supervisor:
         for pid in pids:
             with _gone(pid):
                 told = _fields(f"/proc/{pid}/status")
-                use.memory += 1024 * sum(told.get(name, 0) for name in ("RssAnon", "RssShmem", "VmSwap", "VmPTE"))
+                use.memory += 1024 * sum(
+                    told.get(name, 0) for name in ("RssAnon", "RssShmem", "VmSwap", "VmPTE")
+                )
                 for place, status in _descriptors(pid):
                     use.held[place] = _held(status)
         for place in self.given:
@@ -156,17 +167,27 @@ class Supervisor:
         return False
 
     def _hides_files(self, pids: list[int]) -> bool:
-        """Whether the disk gets full of what has neither name nor descriptor: deleted files that are mapped or on their way through a socket.
+        """Whether the disk gets full of what has neither name nor descriptor: deleted files that
+        are mapped or on their way through a socket.
 
-        Nobody tells their size to whoever has no capability, so the free space does; it falls because of other programs too, and
-        then counts only for a job that has a place to hide files.
+        Nobody tells their size to whoever has no capability, so the free space does; it falls
+        because of other programs too, and then counts only for a job that has a place to hide
+        files.
         """
-        full = [os.fsencode(folder) for folder, before in self.free.items() if before - _free(folder) > MAX_WRITTEN]
+        full = [
+            os.fsencode(folder)
+            for folder, before in self.free.items()
+            if before - _free(folder) > MAX_WRITTEN
+        ]
         return bool(full) and any(self._could_hide(pid, full) for pid in pids)
 
     def _could_hide(self, pid: int, folders: list[bytes]) -> bool:
         with _gone(pid):
-            if any(stat.S_ISSOCK(status.st_mode) for place, status in _descriptors(pid) if place not in self.given):
+            if any(
+                stat.S_ISSOCK(status.st_mode)
+                for place, status in _descriptors(pid)
+                if place not in self.given
+            ):
                 return True
             with open(f"/proc/{pid}/maps", "rb") as file:
                 gone = [line for line in file if line.endswith(b" (deleted)\n")]
@@ -174,7 +195,9 @@ class Supervisor:
         return False
 
     def _end(self) -> None:
-        """Kill what is left; not needed, and not possible by number, where the first process of a PID namespace ends."""
+        """Kill what is left; not needed, and not possible by number, where the first process of a
+        PID namespace ends.
+        """
         if os.getpid() == 1:
             return
         while left := descendants(self.me):
@@ -191,12 +214,17 @@ def descendants(root: int) -> dict[int, int]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with _gone(), open(f"/proc/{name}/stat", "rb") as file:
-                words = file.read().rpartition(b")")[2].split()  # after the name, which may hold anything
+                # after the name, which may hold anything
+                words = file.read().rpartition(b")")[2].split()
                 known[int(name)] = int(words[1]), int(words[17])
     found: dict[int, int] = {}
     higher = {root}
     while higher:
-        lower = {pid: threads for pid, (parent, threads) in known.items() if parent in higher and pid not in found}
+        lower = {
+            pid: threads
+            for pid, (parent, threads) in known.items()
+            if parent in higher and pid not in found
+        }
         found |= lower
         higher = set(lower)
     return found
@@ -218,7 +246,9 @@ def _reap(worker: int) -> int | None:
 
 @contextlib.contextmanager
 def _gone(pid: int | None = None) -> Iterator[None]:
-    """A process that ended meanwhile uses nothing; one that has only to be waited for belongs to root, and has no memory."""
+    """A process that ended meanwhile uses nothing; one that has only to be waited for belongs to
+    root, and has no memory.
+    """
     try:
         yield
     except (FileNotFoundError, ProcessLookupError):
@@ -230,7 +260,10 @@ def _gone(pid: int | None = None) -> Iterator[None]:
 
 def _size(pid: int) -> int:
     """Pages of a process's address space: none when it ends."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm", "rb") as file:
+    with (
+        contextlib.suppress(FileNotFoundError, ProcessLookupError),
+        open(f"/proc/{pid}/statm", "rb") as file,
+    ):
         return int(file.read().split()[0])
     return 0
 
@@ -271,7 +304,10 @@ def _below(folder: str) -> Iterator[os.stat_result]:
     """Everything in and below `folder`, links not followed."""
     todo = [folder]
     while todo:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(todo.pop()) as entries:
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(todo.pop()) as entries,
+        ):
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     yield entry.stat(follow_symlinks=False)

@@ -10,7 +10,9 @@ from casemate.core.store.schema import explained
 __all__ = ["METADATA", "Store", "decode", "explained", "open_store"]
 
 
-def open_store(url: str, file: Path, password: str | None = None, read: Callable[[str], str] = read_secret) -> Store:
+def open_store(
+    url: str, file: Path, password: str | None = None, read: Callable[[str], str] = read_secret
+) -> Store:
     """The catalogue at `url`, or the SQLite database `file` when `url` is empty.
 
     Args:

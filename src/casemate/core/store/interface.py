@@ -1,8 +1,9 @@
 """What a catalogue promises, whatever database holds it.
 
-Each domain declares its tables on `METADATA` in its own module; `migrations/versions` creates and changes them.
-`Store.transaction` is the only way to write: writers wait for one another, and what it committed survives power loss.
-A step's result, its audit entry, its outbox rows and its registry row go through one of them.
+Each domain declares its tables on `METADATA` in its own module; `migrations/versions` creates and
+changes them. `Store.transaction` is the only way to write: writers wait for one another, and what
+it committed survives power loss. A step's result, its audit entry, its outbox rows and its registry
+row go through one of them.
 """
 
 import contextlib
@@ -41,7 +42,8 @@ class Store(ABC):
         return RowDigests(self.engine, self.strange)
 
     def check(self) -> None:
-        """Refuse a catalogue that is damaged, was moved elsewhere or was written by another version.
+        """Refuse a catalogue that is damaged, was moved elsewhere or was written by another
+        version.
 
         Raises:
             BackendError: with what to do.
@@ -52,12 +54,19 @@ class Store(ABC):
         if found == MOVED:
             raise BackendError(
                 f"{self.name} was moved to another database",
-                hint="`casemate store migrate URL` with the URL of that database again finishes an interrupted move",
+                hint=(
+                    "`casemate store migrate URL` with the URL of that database again finishes an"
+                    " interrupted move"
+                ),
             )
         if found is not None and found < REVISION:
-            raise BackendError(f"{self.name} was written by an older casemate (revision {found})", hint="casemate store upgrade")
+            raise BackendError(
+                f"{self.name} was written by an older casemate (revision {found})",
+                hint="casemate store upgrade",
+            )
         raise BackendError(
-            f"{self.name} has revision {found or 'none'}, this casemate reads {REVISION}", hint="use the casemate version that wrote it"
+            f"{self.name} has revision {found or 'none'}, this casemate reads {REVISION}",
+            hint="use the casemate version that wrote it",
         )
 
     def revision(self) -> str | None:
@@ -94,7 +103,9 @@ class Store(ABC):
             raise self._fault(error) from error
 
     def _fault(self, error: sa.exc.DBAPIError) -> Error:
-        """What a failed write means; a lost connection may be tried again, a full or broken disk may not."""
+        """What a failed write means; a lost connection may be tried again, a full or broken disk
+        may not.
+        """
         text = f"{self.name} could not be written: {error.orig}".strip()
         if error.connection_invalidated:
             return TransientError(text, hint="see that the database server runs, then run again")
@@ -108,26 +119,40 @@ class Store(ABC):
                 yield tx
         except (sa.exc.DatabaseError, UnicodeDecodeError, JSONDecodeError) as error:
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-            raise BackendError(f"{self.name} cannot be read: {cause}".strip(), hint=self.repair) from error
+            raise BackendError(
+                f"{self.name} cannot be read: {cause}".strip(), hint=self.repair
+            ) from error
 
     repair = "restore it from a backup: casemate backup restore"
 
     def counts(self) -> dict[str, int]:
         """How many rows each table has, by its name."""
         with self.reading() as tx:
-            counted = {table.name: sa.select(sa.func.count()).select_from(table) for table in METADATA.sorted_tables}
-            return {name: int(tx.execute(query, execution_options=CHECKED).scalar_one()) for name, query in counted.items()}
+            counted = {
+                table.name: sa.select(sa.func.count()).select_from(table)
+                for table in METADATA.sorted_tables
+            }
+            return {
+                name: int(tx.execute(query, execution_options=CHECKED).scalar_one())
+                for name, query in counted.items()
+            }
 
     def behind(self) -> list[str]:
-        """Columns that the database numbers and would give a number again that a row has already."""
+        """Columns that the database numbers and would give a number again that a row has
+        already.
+        """
         return []
 
     def renumber(self, tx: sa.Connection) -> None:  # noqa: B027 - most databases ask the table itself
-        """Let the database go on numbering behind the rows that are there: it does not see numbers that were copied in."""
+        """Let the database go on numbering behind the rows that are there: it does not see numbers
+        that were copied in.
+        """
 
     @abstractmethod
     def strange(self, tx: sa.Connection) -> list[str]:
-        """What in the database would change or hide rows by itself; casemate makes plain tables only."""
+        """What in the database would change or hide rows by itself; casemate makes plain tables
+        only.
+        """
 
     @abstractmethod
     def damage(self) -> list[str]:
@@ -139,11 +164,16 @@ class Store(ABC):
 
 
 def decode(content: bytes, kind: type[T], digest: str | None = None) -> T:
-    """A record that was stored in the catalogue; VerificationError when it is damaged or does not match its SHA-256 `digest`."""
+    """A record that was stored in the catalogue; VerificationError when it is damaged or does not
+    match its SHA-256 `digest`.
+    """
     try:
         if digest is not None and sha256(content) != digest:
             raise ValueError("it does not match its digest")
         decoded: T = msgspec.json.decode(content, type=kind)
         return decoded
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise VerificationError(f"a {kind.__name__} in the catalogue is damaged: {error}", hint="restore the catalogue from a backup") from error
+        raise VerificationError(
+            f"a {kind.__name__} in the catalogue is damaged: {error}",
+            hint="restore the catalogue from a backup",
+        ) from error

@@ -1,4 +1,6 @@
-"""Copying a catalogue from one database into another, row by row, and checking that both then say the same."""
+"""Copying a catalogue from one database into another, row by row, and checking that both then say
+the same.
+"""
 
 import hashlib
 from typing import Any
@@ -18,7 +20,8 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
     Args:
         source: read in one consistent state.
         target: must hold no row.
-        fence: hold the source's write lock meanwhile and mark it as moved in the end, so that nobody goes on writing to it.
+        fence: hold the source's write lock meanwhile and mark it as moved in the end, so that
+            nobody goes on writing to it.
 
     Raises:
         BackendError: the target holds rows already.
@@ -29,8 +32,13 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
         with target.transaction() as new:
             for table in METADATA.sorted_tables:
                 if new.execute(sa.select(sa.literal(1)).select_from(table)).first() is not None:
-                    raise BackendError(f"{target.name} holds data already ({table.name})", hint="move into an empty database or schema")
-                result = old.execute(sa.select(table).order_by(*table.primary_key.columns), execution_options=CHECKED)
+                    raise BackendError(
+                        f"{target.name} holds data already ({table.name})",
+                        hint="move into an empty database or schema",
+                    )
+                result = old.execute(
+                    sa.select(table).order_by(*table.primary_key.columns), execution_options=CHECKED
+                )
                 while rows := result.fetchmany(BATCH):
                     new.execute(table.insert(), [dict(row._mapping) for row in rows])  # noqa: SLF001 - SQLAlchemy's public name
             target.renumber(new)
@@ -38,12 +46,18 @@ def copy_rows(source: Store, target: Store, *, fence: bool = False) -> dict[str,
             for table in METADATA.sorted_tables:
                 before, after = _digest(old, table), _digest(new, table)
                 if before != after:
-                    raise VerificationError(f"the copy of table {table.name} differs from the original", hint="report this as a defect")
+                    raise VerificationError(
+                        f"the copy of table {table.name} differs from the original",
+                        hint="report this as a defect",
+                    )
                 counts[table.name] = before[0]
         if fence:
-            old.execute(sa.text("UPDATE alembic_version SET version_num = :moved"), {"moved": MOVED})
+            old.execute(
+                sa.text("UPDATE alembic_version SET version_num = :moved"), {"moved": MOVED}
+            )
             old.execute(METADATA.tables["audit_head"].delete())
-            old.execute(METADATA.tables["subject_key"].update().values(wrapped=None))  # shredding one there would not reach this copy
+            # shredding one there would not reach this copy
+            old.execute(METADATA.tables["subject_key"].update().values(wrapped=None))
     return counts
 
 

@@ -1,7 +1,8 @@
 """A catalogue in a PostgreSQL database: several machines may work on one project's runs.
 
-The writers of a database wait for one another behind an advisory lock, so that a transaction means the same on both
-back ends. A server that acknowledges commits before they are durable (`fsync = off`) is refused.
+The writers of a database wait for one another behind an advisory lock, so that a transaction means
+the same on both back ends. A server that acknowledges commits before they are durable (`fsync =
+off`) is refused.
 """
 
 import importlib.util
@@ -45,31 +46,57 @@ STALLED = "20s"
 class PostgresStore(Store):
     """A catalogue in the schema that the connection's user finds first (`search_path`)."""
 
-    repair = "see that the server runs and its pg_hba.conf lets this user in; restore a damaged database with casemate backup restore"
+    repair = (
+        "see that the server runs and its pg_hba.conf lets this user in; restore a damaged database"
+        " with casemate backup restore"
+    )
 
     def __init__(self, url: str, password: str | None = None) -> None:
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError as error:
-            raise ConfigError("[store] url is not a database URL", hint="postgresql://USER@HOST:PORT/DATABASE") from error
+            raise ConfigError(
+                "[store] url is not a database URL", hint="postgresql://USER@HOST:PORT/DATABASE"
+            ) from error
         if parsed.get_backend_name() not in {"postgresql", "postgres"}:
-            raise ConfigError(f"[store] url: no back end for {parsed.drivername!r}", hint="postgresql://USER@HOST:PORT/DATABASE, or none for SQLite")
+            raise ConfigError(
+                f"[store] url: no back end for {parsed.drivername!r}",
+                hint="postgresql://USER@HOST:PORT/DATABASE, or none for SQLite",
+            )
         if parsed.password:
-            raise ConfigError("[store] url holds a password", hint='take it out and set password = "env:NAME" or "file:PATH"; or use ~/.pgpass')
+            raise ConfigError(
+                "[store] url holds a password",
+                hint='take it out and set password = "env:NAME" or "file:PATH"; or use ~/.pgpass',
+            )
         if importlib.util.find_spec("psycopg") is None:
-            raise BackendError("the PostgreSQL driver is not installed", hint='pip install "casemate[postgres]"')
+            raise BackendError(
+                "the PostgreSQL driver is not installed", hint='pip install "casemate[postgres]"'
+            )
         self.name = f"the catalogue {parsed.render_as_string()}"
         parsed = parsed.set(drivername="postgresql+psycopg", password=password)
-        self.engine = sa.create_engine(parsed, pool_pre_ping=True, isolation_level="READ COMMITTED", connect_args={"connect_timeout": 10})
+        self.engine = sa.create_engine(
+            parsed,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args={"connect_timeout": 10},
+        )
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
 
     def check(self) -> None:
         """See `Store.check`; also refuses a server that would lose what it acknowledged."""
         with self.reading() as tx:
-            unsafe = [name for name in ("fsync", "full_page_writes") if tx.exec_driver_sql(f"SHOW {name}").scalar() != "on"]
+            unsafe = [
+                name
+                for name in ("fsync", "full_page_writes")
+                if tx.exec_driver_sql(f"SHOW {name}").scalar() != "on"
+            ]
         if unsafe:
-            raise BackendError(f"{self.name}: the server runs with {unsafe[0]} = off and may lose acknowledged work", hint=f"set {unsafe[0]} = on")
+            raise BackendError(
+                f"{self.name}: the server runs with {unsafe[0]} = off and may lose acknowledged"
+                " work",
+                hint=f"set {unsafe[0]} = on",
+            )
         super().check()
 
     def strange(self, tx: sa.Connection) -> list[str]:
@@ -77,14 +104,21 @@ class PostgresStore(Store):
         return [str(row[0]) for row in tx.exec_driver_sql(STRANGE, ([*METADATA.tables],))]
 
     def damage(self) -> list[str]:
-        """See `Store.damage`; reads every row, and B-trees through `amcheck` where the database has it."""
+        """See `Store.damage`; reads every row, and B-trees through `amcheck` where the database has
+        it.
+        """
         with self.reading() as tx:
             for table in sa.inspect(tx).get_table_names():
-                tx.execute(sa.select(sa.func.count(sa.cast(sa.literal_column("t.*"), sa.Text))).select_from(sa.table(table).alias("t"))).scalar()
+                tx.execute(
+                    sa.select(
+                        sa.func.count(sa.cast(sa.literal_column("t.*"), sa.Text))
+                    ).select_from(sa.table(table).alias("t"))
+                ).scalar()
             if tx.exec_driver_sql("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'").scalar():
                 tx.exec_driver_sql(
-                    "SELECT bt_index_check(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam"
-                    " WHERE a.amname = 'btree' AND c.relnamespace = current_schema()::regnamespace"
+                    "SELECT bt_index_check(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid ="
+                    " i.indexrelid JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND"
+                    " c.relnamespace = current_schema()::regnamespace"
                 ).all()
         return []
 
@@ -105,7 +139,9 @@ class PostgresStore(Store):
 
 
 def _numbered(tx: sa.Connection) -> list[tuple[str, str, int]]:
-    """(column, its sequence, the highest number in use) of every column that the database numbers."""
+    """(column, its sequence, the highest number in use) of every column that the database
+    numbers.
+    """
     found = []
     for table in METADATA.sorted_tables:
         column = table.autoincrement_column
@@ -113,21 +149,26 @@ def _numbered(tx: sa.Connection) -> list[tuple[str, str, int]]:
             continue
         owned = sa.func.pg_get_serial_sequence(table.name, column.name)
         if (sequence := tx.execute(sa.select(owned)).scalar()) is not None:
-            highest = tx.execute(sa.select(sa.func.coalesce(sa.func.max(column), 0)), execution_options=CHECKED).scalar_one()
+            highest = tx.execute(
+                sa.select(sa.func.coalesce(sa.func.max(column), 0)), execution_options=CHECKED
+            ).scalar_one()
             found.append((f"{table.name}.{column.name}", str(sequence), int(highest)))
     return found
 
 
 def _following(tx: sa.Connection, sequence: str) -> int:
     # `sequence` is a quoted name of the database's own
-    return int(tx.exec_driver_sql(f"SELECT last_value + is_called::int FROM {sequence}").scalar_one())  # noqa: S608
+    return int(
+        tx.exec_driver_sql(f"SELECT last_value + is_called::int FROM {sequence}").scalar_one()  # noqa: S608
+    )
 
 
 def _configure(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit = on")
         cursor.execute(f"SET lock_timeout = '{WAIT}'")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{STALLED}'")  # a stopped process must not block writers for ever
+        # a stopped process must not block writers for ever
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{STALLED}'")
     connection.commit()
 
 
@@ -135,4 +176,6 @@ def _begin(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("read_only"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     else:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK} # hashtextextended(current_schema(), 0))")
+        connection.exec_driver_sql(
+            f"SELECT pg_advisory_xact_lock({LOCK} # hashtextextended(current_schema(), 0))"
+        )

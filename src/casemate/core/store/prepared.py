@@ -1,4 +1,6 @@
-"""Statements of the hot path: compiled once for a dialect and run by the driver itself, for a tenth of what SQLAlchemy takes for one."""
+"""Statements of the hot path: compiled once for a dialect and run by the driver itself, for a tenth
+of what SQLAlchemy takes for one.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +9,9 @@ import sqlalchemy as sa
 
 
 class Prepared:
-    """One statement, whose values are numbers, texts and bytes only, for what the driver takes as they are."""
+    """One statement, whose values are numbers, texts and bytes only, for what the driver takes as
+    they are.
+    """
 
     def __init__(self, statement: sa.sql.ClauseElement) -> None:
         self._statement = statement
@@ -25,7 +29,8 @@ class Prepared:
         text, order = self._text(tx.dialect)
         driver: Any = tx.dialect.dbapi
         if not tx.in_transaction():
-            tx.begin()  # as SQLAlchemy does before the first statement: a reader sees one consistent state
+            # as SQLAlchemy does before the first statement: a reader sees one consistent state
+            tx.begin()
         try:
             cursor = tx.connection.cursor()
             if values is None:
@@ -35,7 +40,9 @@ class Prepared:
             else:
                 cursor.executemany(text, [_arranged(one, order) for one in values])
         except driver.Error as error:  # whoever opened the transaction knows SQLAlchemy's errors
-            raise sa.exc.DBAPIError.instance(text, None, error, driver.Error, hide_parameters=True, dialect=tx.dialect) from error
+            raise sa.exc.DBAPIError.instance(
+                text, None, error, driver.Error, hide_parameters=True, dialect=tx.dialect
+            ) from error
         return cursor
 
     def _text(self, dialect: sa.Dialect) -> tuple[str, list[str] | None]:

@@ -9,10 +9,12 @@ SCOPE, APART = "casemate-scope", "casemate-apart"
 
 
 def explained(*scope: str, apart: tuple[str, ...] = ()) -> dict[str, Any]:
-    """`info` of a table whose rows give or take rights: casemate refuses rows there that the audit log does not explain.
+    """`info` of a table whose rows give or take rights: casemate refuses rows there that the audit
+    log does not explain.
 
     Args:
-        scope: columns that part the rows into groups which are checked and written by themselves; none for small tables.
+        scope: columns that part the rows into groups which are checked and written by themselves;
+            none for small tables.
         apart: columns that count or are derived, and give no right.
     """
     return {SCOPE: scope, APART: apart}

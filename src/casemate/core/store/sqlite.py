@@ -1,4 +1,5 @@
-"""The default catalogue: one SQLite file in WAL mode with synchronous=FULL, so that a commit survives power loss.
+"""The default catalogue: one SQLite file in WAL mode with synchronous=FULL, so that a commit
+survives power loss.
 
 This is the only module that imports a driver of SQLite. Libraries from 3.7.0 to 3.51.2 can lose
 commits or damage indexes when one connection checkpoints a write-ahead log that another one resets
@@ -30,7 +31,9 @@ PRAGMAS = (
     "cell_size_check=ON",
 )
 EXTRA = "synchronous=EXTRA"
-"""Of a rollback journal the folder must be synced too: with FULL the last commit may come undone."""
+"""Of a rollback journal the folder must be synced too: with FULL the last commit may come
+undone.
+"""
 VERSION_0_1 = 1
 CHECKPOINT_COMMITS = 200
 """Commits of this process between two guarded checkpoints: a log of some megabytes."""
@@ -74,7 +77,9 @@ class SqliteStore(Store):
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """See `Store.transaction`; threads of this process queue up here, because SQLite would let them poll with growing pauses."""
+        """See `Store.transaction`; threads of this process queue up here, because SQLite would let
+        them poll with growing pauses.
+        """
         with self._writing:
             with super().transaction() as tx:
                 yield tx
@@ -85,12 +90,16 @@ class SqliteStore(Store):
                     self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Move committed pages into the file while nobody can commit: nothing resets the log meanwhile."""
+        """Move committed pages into the file while nobody can commit: nothing resets the log
+        meanwhile.
+        """
         locked = driver.OperationalError
         with (
             contextlib.suppress(locked),  # another process writes or checkpoints: the next time
             contextlib.closing(driver.connect(self.path, timeout=0, isolation_level=None)) as guard,
-            contextlib.closing(driver.connect(self.path, timeout=0, isolation_level=None)) as worker,
+            contextlib.closing(
+                driver.connect(self.path, timeout=0, isolation_level=None)
+            ) as worker,
         ):
             for connection in (guard, worker):
                 connection.execute("PRAGMA wal_autocheckpoint=0")
@@ -101,7 +110,9 @@ class SqliteStore(Store):
                 guard.execute("ROLLBACK")
 
     def upgrade(self, seal: Seal | None = None) -> None:
-        """See `Store.upgrade`; a file that an affected library made goes over to WAL under a sound one."""
+        """See `Store.upgrade`; a file that an affected library made goes over to WAL under a sound
+        one.
+        """
         super().upgrade(seal)
         if affected(driver.sqlite_version_info):
             return
@@ -113,14 +124,19 @@ class SqliteStore(Store):
                 raw.execute("PRAGMA journal_mode=WAL")
             except driver.OperationalError as error:
                 text = f"{self.name} is in use and cannot go over to WAL: {error}"
-                raise BackendError(text, hint="stop gateways and runs, then upgrade again") from error
+                raise BackendError(
+                    text, hint="stop gateways and runs, then upgrade again"
+                ) from error
         self.engine.dispose()  # pooled connections are set up for the former mode
 
     def library(self) -> tuple[str, bool]:
         """(library, driver and journal mode for people, whether its WAL-reset fault needs care)."""
         with self.reading() as tx:
             mode = tx.exec_driver_sql("PRAGMA journal_mode").scalar()
-        text = f"SQLite {driver.sqlite_version} ({driver.__name__.partition('.')[0]}), journal mode {mode}"
+        text = (
+            f"SQLite {driver.sqlite_version} ({driver.__name__.partition('.')[0]}), journal mode"
+            f" {mode}"
+        )
         return text, affected(driver.sqlite_version_info)
 
     def _unstamped(self, tx: sa.Connection) -> str | None:
@@ -130,14 +146,24 @@ class SqliteStore(Store):
 
     def strange(self, tx: sa.Connection) -> list[str]:
         """See `Store.strange`."""
-        query = "SELECT type || ' ' || name FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 20"
+        query = (
+            "SELECT type || ' ' || name FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER"
+            " BY name LIMIT 20"
+        )
         return [str(row[0]) for row in tx.exec_driver_sql(query)]
 
     def damage(self) -> list[str]:
         """See `Store.damage`."""
         with self.reading() as tx:
-            found = [str(row[0]) for row in tx.exec_driver_sql("PRAGMA integrity_check(20)") if row[0] != "ok"]
-            found += [f"{row[0]}: row {row[1]} refers to a missing row of {row[2]}" for row in tx.exec_driver_sql("PRAGMA foreign_key_check")]
+            found = [
+                str(row[0])
+                for row in tx.exec_driver_sql("PRAGMA integrity_check(20)")
+                if row[0] != "ok"
+            ]
+            found += [
+                f"{row[0]}: row {row[1]} refers to a missing row of {row[2]}"
+                for row in tx.exec_driver_sql("PRAGMA foreign_key_check")
+            ]
         return found
 
     def snapshot(self, target: Path) -> None:
@@ -151,10 +177,13 @@ class SqliteStore(Store):
 
 
 def vacuum(path: Path) -> None:
-    """Write the file anew, so that nothing that was deleted stays in its free pages; nobody else may use it."""
+    """Write the file anew, so that nothing that was deleted stays in its free pages; nobody else
+    may use it.
+    """
     with contextlib.closing(driver.connect(path, isolation_level=None)) as connection:
         if affected(driver.sqlite_version_info):
-            connection.execute("PRAGMA wal_autocheckpoint=0")  # the last one to close it checkpoints alone
+            # the last one to close it checkpoints alone
+            connection.execute("PRAGMA wal_autocheckpoint=0")
         connection.execute("VACUUM")
 
 
@@ -178,4 +207,6 @@ def _configure(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("read_only") else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql(
+        "BEGIN" if connection.get_execution_options().get("read_only") else "BEGIN IMMEDIATE"
+    )

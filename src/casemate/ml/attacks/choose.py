@@ -7,11 +7,14 @@ from casemate.ml.attacks.search import Search
 from casemate.ml.attacks.thresholds import Thresholds
 
 
-def fitting_attacks(target: Target, restarts: int = 1, decision_rows: int = 0, *, prove: bool = False) -> list[Attack]:
+def fitting_attacks(
+    target: Target, restarts: int = 1, decision_rows: int = 0, *, prove: bool = False
+) -> list[Attack]:
     """The attacks that can do something against the model, the strongest first.
 
-    Trees whose thresholds can be read have no slope and hide none, and their scores are what their leaves say: gradients and
-    labels alone add nothing there, a random search only where categories can be chosen as well.
+    Trees whose thresholds can be read have no slope and hide none, and their scores are what their
+    leaves say: gradients and labels alone add nothing there, a random search only where categories
+    can be chosen as well.
 
     Args:
         target: model and rows.

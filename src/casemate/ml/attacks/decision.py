@@ -1,8 +1,10 @@
-"""Decision-based attack: sees labels only, so nothing that a model does to its scores can hide from it.
+"""Decision-based attack: sees labels only, so nothing that a model does to its scores can hide from
+it.
 
-Source: Chen, Jordan, Wainwright, HopSkipJumpAttack (IEEE S&P 2020), L-infinity: from any misclassified point walk to
-the boundary, estimate its normal from random labels around it, step along the signs, repeat. The nearest misclassified
-point of a row does not depend on eps, so it is looked for once.
+Source: Chen, Jordan, Wainwright, HopSkipJumpAttack (IEEE S&P 2020), L-infinity: from any
+misclassified point walk to the boundary, estimate its normal from random labels around it, step
+along the signs, repeat. The nearest misclassified point of a row does not depend on eps, so it is
+looked for once.
 """
 
 import numpy as np
@@ -30,13 +32,22 @@ class Decision:
         """Whether there are numbers to move and rows to spend."""
         return self.rows > 0 and target.width > 0
 
-    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:
+    def improve(
+        self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int
+    ) -> None:
         """See `Attack.improve`."""
         lower, upper = target.ball(eps)
         if not self.nearest:
             generator = np.random.default_rng(seed)
-            self.nearest = {int(row): self._walk(target, int(row), generator) for row in np.flatnonzero(margins > 0)[: self.rows]}
-        found = {row: point for row, point in self.nearest.items() if point is not None and margins[row] > 0}
+            self.nearest = {
+                int(row): self._walk(target, int(row), generator)
+                for row in np.flatnonzero(margins > 0)[: self.rows]
+            }
+        found = {
+            row: point
+            for row, point in self.nearest.items()
+            if point is not None and margins[row] > 0
+        }
         if not found:
             return
         rows = np.array(list(found))
@@ -45,10 +56,18 @@ class Decision:
         changed = target.legal(changed, lower[rows], upper[rows])
         wrong = target.wrong(changed, rows)
         # The model's own label decides, whatever its scores say.
-        keep_better(best, margins, changed, np.where(wrong, np.minimum(target.margin(changed, rows), 0.0), np.inf), rows)
+        keep_better(
+            best,
+            margins,
+            changed,
+            np.where(wrong, np.minimum(target.margin(changed, rows), 0.0), np.inf),
+            rows,
+        )
 
     def _walk(self, target: Target, row: int, generator: np.random.Generator) -> Array | None:
-        """The nearest misclassified point of a row that was found, float64 [m]; None when there is none within `REACH`."""
+        """The nearest misclassified point of a row that was found, float64 [m]; None when there is
+        none within `REACH`.
+        """
         limits = tuple(limit[row] for limit in target.ball(REACH))
         start = target.start[row, : target.width]
         unit = np.where(limits[1] > limits[0], target.spread, 0.0)

@@ -1,9 +1,11 @@
-"""The worst point of a box for a sum of trees, by branch and bound: a point that breaks a row, or proof that none does.
+"""The worst point of a box for a sum of trees, by branch and bound: a point that breaks a row, or
+proof that none does.
 
-Each part of the box is bounded by the worst leaf that it reaches in every tree (`leaves.Trees.bounds`). Where these leaves
-have a point in common, that point is the worst one; where two exclude each other, their boundary cuts the part in two.
-Exact for one tree at once, for small ensembles after some cuts; given up after so many. The problem is NP-complete
-(Kantchelian, Tygar, Joseph, Evasion and Hardening of Tree Ensemble Classifiers, ICML 2016).
+Each part of the box is bounded by the worst leaf that it reaches in every tree
+(`leaves.Trees.bounds`). Where these leaves have a point in common, that point is the worst one;
+where two exclude each other, their boundary cuts the part in two. Exact for one tree at once, for
+small ensembles after some cuts; given up after so many. The problem is NP-complete (Kantchelian,
+Tygar, Joseph, Evasion and Hardening of Tree Ensemble Classifiers, ICML 2016).
 """
 
 import heapq
@@ -14,7 +16,9 @@ import numpy as np
 from casemate.ml.attacks.interface import Array
 
 SURE = 1e-9
-"""Scores that differ by less may be a tie in the model's own arithmetic: neither broken nor proved."""
+"""Scores that differ by less may be a tie in the model's own arithmetic: neither broken nor
+proved.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ class Verdict:
     """Parts of the box that were looked at."""
 
 
-def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int, least: float = SURE) -> Verdict:
+def settle(
+    leaves: Leaves, lead: float, low: Array, high: Array, most: int, least: float = SURE
+) -> Verdict:
     """Look for inputs in the box [low, high] whose lead is not above zero.
 
     Args:
@@ -69,7 +75,10 @@ def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int, leas
         feature, limit = cut
         below, above = upper.copy(), lower.copy()
         below[feature] = above[feature] = limit
-        left, right = inside[leaves.low[inside, feature] < limit], inside[leaves.high[inside, feature] > limit]
+        left, right = (
+            inside[leaves.low[inside, feature] < limit],
+            inside[leaves.high[inside, feature] > limit],
+        )
         for part in ((lower, below, left), (above, upper, right)):
             bound, step = _step(leaves, lead, part)
             heapq.heappush(queue, (bound, looked, part, step))
@@ -77,14 +86,19 @@ def settle(leaves: Leaves, lead: float, low: Array, high: Array, most: int, leas
     return Verdict(tie, proved=tie is None, parts=looked)
 
 
-def _step(leaves: Leaves, lead: float, part: tuple[Array, Array, Array]) -> tuple[float, tuple[Array, tuple[int, float] | None]]:
-    """(Least lead that the part can have, a point of it that comes near, where to cut it: (input, limit) or None if the point has that lead)."""
+def _step(
+    leaves: Leaves, lead: float, part: tuple[Array, Array, Array]
+) -> tuple[float, tuple[Array, tuple[int, float] | None]]:
+    """(Least lead that the part can have, a point of it that comes near, where to cut it: (input,
+    limit) or None if the point has that lead).
+    """
     least, upper, inside = part
     order = inside[np.lexsort((leaves.gain[inside], leaves.tree[inside]))]
     first = np.flatnonzero(np.r_[True, np.diff(leaves.tree[order]) > 0])
     worst, best = order[first], order[np.r_[first[1:], len(order)] - 1]
     bound = lead + leaves.gain[worst].sum()
-    worst = worst[np.argsort(leaves.gain[worst] - leaves.gain[best], kind="stable")]  # the tree that can change most comes first
+    # the tree that can change most comes first
+    worst = worst[np.argsort(leaves.gain[worst] - leaves.gain[best], kind="stable")]
     low = np.maximum.accumulate(np.vstack([least, leaves.low[worst]]))
     high = np.minimum.accumulate(np.vstack([upper, leaves.high[worst]]))
     apart = np.any(low >= high, axis=1)

@@ -1,10 +1,12 @@
-"""Projected gradient descent on the margin: exact gradients of networks, central differences through any other pipeline.
+"""Projected gradient descent on the margin: exact gradients of networks, central differences
+through any other pipeline.
 
-Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks (ICLR 2018), L-infinity, signed
-steps, random restarts; the step is halved when it no longer helps, after Croce and Hein, Reliable Evaluation of
-Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks (ICML 2020). Scores are decision values, not
-probabilities, so a saturated softmax hides nothing. Where a small step shows no slope (rounded inputs, trees), larger
-ones are tried; what has no slope at all is left to the search.
+Source: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks (ICLR 2018),
+L-infinity, signed steps, random restarts; the step is halved when it no longer helps, after Croce
+and Hein, Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+Attacks (ICML 2020). Scores are decision values, not probabilities, so a saturated softmax hides
+nothing. Where a small step shows no slope (rounded inputs, trees), larger ones are tried; what has
+no slope at all is left to the search.
 """
 
 import numpy as np
@@ -39,7 +41,9 @@ class Gradient:
                 return True
         return False
 
-    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:
+    def improve(
+        self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int
+    ) -> None:
         """See `Attack.improve`."""
         lower, upper = target.ball(eps)
         generator = np.random.default_rng(seed)
@@ -53,7 +57,15 @@ class Gradient:
             self._descend(target, best, margins, changed, rows, (lower, upper), eps, steps)
 
     def _descend(
-        self, target: Target, best: Array, margins: Array, changed: Array, rows: Array, limits: tuple[Array, Array], eps: float, steps: int
+        self,
+        target: Target,
+        best: Array,
+        margins: Array,
+        changed: Array,
+        rows: Array,
+        limits: tuple[Array, Array],
+        eps: float,
+        steps: int,
     ) -> None:
         lower, upper = limits
         stride = np.full(len(rows), eps / 2)
@@ -72,20 +84,36 @@ class Gradient:
             tired = stale >= PATIENCE
             stride, stale = np.where(tired, stride / 2, stride), np.where(tired, 0, stale)
             going = margins[rows] > 0
-            rows, changed, stride, stale, lowest = rows[going], changed[going], stride[going], stale[going], lowest[going]
+            rows, changed, stride, stale, lowest = (
+                rows[going],
+                changed[going],
+                stride[going],
+                stale[going],
+                lowest[going],
+            )
 
     def _slopes(self, target: Target, changed: Array, rows: Array) -> Array:
         if hasattr(target.model, "margin_gradient"):
-            exact: Array = np.nan_to_num(target.model.margin_gradient(target.rows(changed, rows), target.codes[rows], target.names))
+            exact: Array = np.nan_to_num(
+                target.model.margin_gradient(
+                    target.rows(changed, rows), target.codes[rows], target.names
+                )
+            )
             return exact
         features = target.width
         slopes = np.zeros((len(rows), features))
         block = max(1, MAX_ROWS // (2 * features))
         offsets = np.zeros((2 * features, changed.shape[1]))
-        offsets[:, :features] = np.concatenate([np.eye(features), -np.eye(features)]) * (self.step * target.spread)
+        offsets[:, :features] = np.concatenate([np.eye(features), -np.eye(features)]) * (
+            self.step * target.spread
+        )
         for start in range(0, len(rows), block):
             at = rows[start : start + block]
-            moved = (changed[start : start + block, None, :] + offsets[None]).reshape(-1, changed.shape[1])
-            margins = target.margin(moved, np.repeat(at, 2 * features)).reshape(len(at), 2, features)
+            moved = (changed[start : start + block, None, :] + offsets[None]).reshape(
+                -1, changed.shape[1]
+            )
+            margins = target.margin(moved, np.repeat(at, 2 * features)).reshape(
+                len(at), 2, features
+            )
             slopes[start : start + block] = margins[:, 0] - margins[:, 1]
         return np.nan_to_num(slopes)

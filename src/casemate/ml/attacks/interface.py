@@ -1,7 +1,7 @@
 """What an attack gets and gives.
 
-A row under attack is a vector: first the numbers that the attacker may move, then one position per category that he may
-choose (an index into that category's `choices`).
+A row under attack is a vector: first the numbers that the attacker may move, then one position per
+category that he may choose (an index into that category's `choices`).
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,9 @@ TIE = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Target:
-    """A model seen through what an attacker can change of some rows: n rows, m movable numbers, c choosable categories."""
+    """A model seen through what an attacker can change of some rows: n rows, m movable numbers, c
+    choosable categories.
+    """
 
     model: Scored
     frame: pd.DataFrame
@@ -51,14 +53,21 @@ class Target:
     @cached_property
     def allowed(self) -> list[Array]:
         """Per choosable category the positions that can be chosen."""
-        return [np.array([known.index(value) for value in allowed]) for known, allowed in zip(self.options, self.choices.values(), strict=True)]
+        return [
+            np.array([known.index(value) for value in allowed])
+            for known, allowed in zip(self.options, self.choices.values(), strict=True)
+        ]
 
     @cached_property
     def start(self) -> Array:
         """The unattacked rows, float64 [n, m + c]."""
-        numbers = np.asarray(self.frame[self.names], dtype=np.float64).reshape(len(self.frame), len(self.names))
+        numbers = np.asarray(self.frame[self.names], dtype=np.float64).reshape(
+            len(self.frame), len(self.names)
+        )
         positions = [
-            self.frame[name].map({value: i for i, value in enumerate(known)}).to_numpy(dtype=np.float64)
+            self.frame[name]
+            .map({value: i for i, value in enumerate(known)})
+            .to_numpy(dtype=np.float64)
             for name, known in zip(self.choices, self.options, strict=True)
         ]
         return np.column_stack([numbers, *positions]) if positions else numbers
@@ -74,12 +83,22 @@ class Target:
             return pd.DataFrame(changed, columns=self.frame.columns)
         numbers = dict(zip(self.names, changed.T, strict=False))
         for position, (name, known) in enumerate(zip(self.choices, self.options, strict=True)):
-            numbers[name] = np.array(known, dtype=object)[changed[:, self.width + position].astype(int)]
-        same = {name: self.frame[name].to_numpy()[at] for name in self.frame.columns if name not in numbers}
-        return pd.DataFrame({name: numbers.get(name, same.get(name)) for name in self.frame.columns}, copy=False)
+            numbers[name] = np.array(known, dtype=object)[
+                changed[:, self.width + position].astype(int)
+            ]
+        same = {
+            name: self.frame[name].to_numpy()[at]
+            for name in self.frame.columns
+            if name not in numbers
+        }
+        return pd.DataFrame(
+            {name: numbers.get(name, same.get(name)) for name in self.frame.columns}, copy=False
+        )
 
     def margin(self, changed: Array, at: Array) -> Array:
-        """Score of the true class less the best other, for `changed` [len(at), m + c] in place of the rows `at`; negative is wrong."""
+        """Score of the true class less the best other, for `changed` [len(at), m + c] in place of
+        the rows `at`; negative is wrong.
+        """
         return self.judged(self.model.scores(self.rows(changed, at)), at)
 
     def judged(self, scores: Array, at: Array) -> Array:
@@ -87,14 +106,22 @@ class Target:
         return margins_of(scores, self.codes[at])
 
     def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
-        """(weights [k], offset, whether zero will do) of every lead over another of k scores that the row's right answer must keep above zero."""
+        """(weights [k], offset, whether zero will do) of every lead over another of k scores that
+        the row's right answer must keep above zero.
+        """
         one, right = np.eye(outputs), self.codes[row]
         places = np.arange(outputs) if self._own is None else self._own
-        return [(one[right] - one[other], 0.0, bool(places[right] < places[other])) for other in range(outputs) if other != right]
+        return [
+            (one[right] - one[other], 0.0, bool(places[right] < places[other]))
+            for other in range(outputs)
+            if other != right
+        ]
 
     @cached_property
     def _own(self) -> Array | None:
-        """The estimator's own number of each of the table's classes, [k]; None: the same numbers."""
+        """The estimator's own number of each of the table's classes, [k]; None: the same
+        numbers.
+        """
         order = getattr(self.model, "order", None)
         return None if order is None else np.argsort(order)
 
@@ -109,7 +136,9 @@ class Target:
 
     def take(self, rows: Array) -> "Target":
         """The same attack surface of some of the rows."""
-        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True), codes=self.codes[rows])
+        return replace(
+            self, frame=self.frame.iloc[rows].reset_index(drop=True), codes=self.codes[rows]
+        )
 
     def wrong(self, changed: Array, at: Array) -> Array:
         """The same seen through labels only: bool [len(at)]."""
@@ -139,7 +168,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Quantity(Target):
-    """A regressor seen so: an answer is right while every quantity lies within `tolerance` of the truth, `codes` float64 [n, t]."""
+    """A regressor seen so: an answer is right while every quantity lies within `tolerance` of the
+    truth, `codes` float64 [n, t].
+    """
 
     tolerance: Array = field(default_factory=lambda: np.ones(1))
     """Of each quantity, in its own unit, [t]."""
@@ -154,8 +185,15 @@ class Quantity(Target):
 
     def against(self, row: int, outputs: int) -> list[tuple[Array, float, bool]]:
         """See `Target.against`: one lead a side of every quantity."""
-        sides = [(sign / self.tolerance[place], place) for place in range(outputs) for sign in (1.0, -1.0)]
-        return [(-side * np.eye(outputs)[place], 1.0 + side * float(self.codes[row, place]), False) for side, place in sides]
+        sides = [
+            (sign / self.tolerance[place], place)
+            for place in range(outputs)
+            for sign in (1.0, -1.0)
+        ]
+        return [
+            (-side * np.eye(outputs)[place], 1.0 + side * float(self.codes[row, place]), False)
+            for side, place in sides
+        ]
 
     def wrong(self, changed: Array, at: Array) -> Array:
         """See `Target.wrong`."""
@@ -163,7 +201,9 @@ class Quantity(Target):
 
 
 def margins_of(scores: Array, codes: Array) -> Array:
-    """Score of the true class less the best other, [n]; in a tie the first class is the label, as everywhere: `TIE` if it is the true one."""
+    """Score of the true class less the best other, [n]; in a tie the first class is the label, as
+    everywhere: `TIE` if it is the true one.
+    """
     scores = np.array(scores, dtype=np.float64)
     at = np.arange(len(codes))
     right = scores.argmax(axis=1) == codes
@@ -181,7 +221,9 @@ class Attack(Protocol):
     def applies(self, target: Target) -> bool:
         """Whether the model allows this attack."""
 
-    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:
+    def improve(
+        self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int
+    ) -> None:
         """Put better changes into `best` [n, m + c] and their `margins` [n]; never worse ones."""
 
 

@@ -1,7 +1,9 @@
-"""Trees read as arrays: which leaves a box of inputs reaches, and which box each of them answers for.
+"""Trees read as arrays: which leaves a box of inputs reaches, and which box each of them answers
+for.
 
-Every family of scikit-learn's trees becomes one list of nodes and a sum over trees, so that one search and one bound fit
-them all. What is read here is a view for looking for points; what the model itself answers to a point decides.
+Every family of scikit-learn's trees becomes one list of nodes and a sum over trees, so that one
+search and one bound fit them all. What is read here is a view for looking for points; what the
+model itself answers to a point decides.
 """
 
 from dataclasses import dataclass
@@ -11,8 +13,18 @@ import numpy as np
 
 from casemate.ml.attacks.interface import Array
 
-ONE_TREE = {"DecisionTreeClassifier", "ExtraTreeClassifier", "DecisionTreeRegressor", "ExtraTreeRegressor"}
-FORESTS = {"RandomForestClassifier", "ExtraTreesClassifier", "RandomForestRegressor", "ExtraTreesRegressor"}
+ONE_TREE = {
+    "DecisionTreeClassifier",
+    "ExtraTreeClassifier",
+    "DecisionTreeRegressor",
+    "ExtraTreeRegressor",
+}
+FORESTS = {
+    "RandomForestClassifier",
+    "ExtraTreesClassifier",
+    "RandomForestRegressor",
+    "ExtraTreesRegressor",
+}
 BOOSTED = {"GradientBoostingClassifier", "GradientBoostingRegressor"}
 HISTOGRAMS = {"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"}
 SAME_SCALE = {"squared_error", "huber", "quantile", "absolute_error"}
@@ -48,7 +60,9 @@ class Trees:
 
     @property
     def exact(self) -> bool:
-        """Whether equal scores are equal in the model's arithmetic too: one tree, whose leaves hold the scores themselves."""
+        """Whether equal scores are equal in the model's arithmetic too: one tree, whose leaves hold
+        the scores themselves.
+        """
         return len(self.roots) == 1 and not self.base.any()
 
     def inputs(self, rows: Array) -> Array:
@@ -56,7 +70,8 @@ class Trees:
         return rows.astype(np.float32).astype(np.float64) if self.single else rows
 
     def reached(self, low: Array, high: Array) -> tuple[Array, Array]:
-        """(row, leaf) of every leaf that the box [low, high] of each row reaches, by row and tree; both [n, d].
+        """(row, leaf) of every leaf that the box [low, high] of each row reaches, by row and tree;
+        both [n, d].
 
         An input that is missing is missing at both ends.
         """
@@ -67,21 +82,36 @@ class Trees:
             ends = self.left[nodes] < 0
             found.append((rows[ends], nodes[ends]))
             rows, nodes = rows[~ends], nodes[~ends]
-            least, most, limit = low[rows, self.feature[nodes]], high[rows, self.feature[nodes]], self.threshold[nodes]
+            least, most, limit = (
+                low[rows, self.feature[nodes]],
+                high[rows, self.feature[nodes]],
+                self.threshold[nodes],
+            )
             down, up = least <= limit, most > limit
             missing = np.isnan(least) | np.isnan(most)
             if missing.any():
-                down[missing], up[missing] = self.missing_left[nodes[missing]], ~self.missing_left[nodes[missing]]
-            rows, nodes = np.concatenate([rows[down], rows[up]]), np.concatenate([self.left[nodes[down]], self.right[nodes[up]]])
+                down[missing], up[missing] = (
+                    self.missing_left[nodes[missing]],
+                    ~self.missing_left[nodes[missing]],
+                )
+            rows, nodes = (
+                np.concatenate([rows[down], rows[up]]),
+                np.concatenate([self.left[nodes[down]], self.right[nodes[up]]]),
+            )
         row, leaf = (np.concatenate([part[i] for part in found]) for i in (0, 1))
         order = np.lexsort((leaf, row))  # nodes of one tree follow one another
         return row[order], leaf[order]
 
     def boxes(self, leaves: Array, columns: Array) -> tuple[Array, Array]:
-        """What `columns` must be above, and at most, to end in each leaf, [leaves, len(columns)] each."""
+        """What `columns` must be above, and at most, to end in each leaf, [leaves, len(columns)]
+        each.
+        """
         place = np.full(int(max(self.feature.max(initial=0), columns.max(initial=0))) + 1, -1)
         place[columns] = np.arange(len(columns))
-        low, high = np.full((len(leaves), len(columns)), -np.inf), np.full((len(leaves), len(columns)), np.inf)
+        low, high = (
+            np.full((len(leaves), len(columns)), -np.inf),
+            np.full((len(leaves), len(columns)), np.inf),
+        )
         child, at = leaves, np.arange(len(leaves))
         while len(at):
             above = self.parent[child]
@@ -89,34 +119,48 @@ class Trees:
             child, above, at = child[going], above[going], at[going]
             column = place[self.feature[above]]
             asked = column >= 0
-            for limits, side, tighter in ((high, self.left, np.minimum), (low, self.right, np.maximum)):
+            for limits, side, tighter in (
+                (high, self.left, np.minimum),
+                (low, self.right, np.maximum),
+            ):
                 here = asked & (side[above] == child)
-                limits[at[here], column[here]] = tighter(limits[at[here], column[here]], self.threshold[above[here]])
+                limits[at[here], column[here]] = tighter(
+                    limits[at[here], column[here]], self.threshold[above[here]]
+                )
             child = above
         return low, high
 
     def bounds(self, low: Array, high: Array) -> tuple[Array, Array]:
-        """Least and greatest sum over the trees of what each alone can give inside the box of each row, [n, k] each.
+        """Least and greatest sum over the trees of what each alone can give inside the box of each
+        row, [n, k] each.
 
-        Exact for one tree; for more a bound, because one input must suit them all (Chen et al., Robustness Verification of
-        Tree-based Models, NeurIPS 2019, level 1).
+        Exact for one tree; for more a bound, because one input must suit them all (Chen et al.,
+        Robustness Verification of Tree-based Models, NeurIPS 2019, level 1).
         """
         row, leaf = self.reached(self.inputs(low), self.inputs(high))
-        starts = np.flatnonzero(np.r_[True, (row[1:] != row[:-1]) | (self.tree[leaf[1:]] != self.tree[leaf[:-1]])])
+        starts = np.flatnonzero(
+            np.r_[True, (row[1:] != row[:-1]) | (self.tree[leaf[1:]] != self.tree[leaf[:-1]])]
+        )
         shape = (len(low), len(self.roots), self.value.shape[1])
-        least, most = (np.asarray(f.reduceat(self.value[leaf], starts)).reshape(shape).sum(axis=1) for f in (np.minimum, np.maximum))
+        least, most = (
+            np.asarray(f.reduceat(self.value[leaf], starts)).reshape(shape).sum(axis=1)
+            for f in (np.minimum, np.maximum)
+        )
         return least + self.base, most + self.base
 
 
 def read(model: Any) -> Trees | None:
     """The trees of a fitted estimator; None where it has none, or its scores are no sum over them.
 
-    Scores are [k]: of forests the mean probabilities, of boosted trees the raw scores (two classes as minus and plus half of one), of
-    regressors the quantities.
+    Scores are [k]: of forests the mean probabilities, of boosted trees the raw scores (two classes
+    as minus and plus half of one), of regressors the quantities.
     """
     name = type(model).__name__
     if name in ONE_TREE | FORESTS:
-        return _forest([model] if name in ONE_TREE else model.estimators_, regression=name.endswith("Regressor"))
+        return _forest(
+            [model] if name in ONE_TREE else model.estimators_,
+            regression=name.endswith("Regressor"),
+        )
     if name in BOOSTED:
         return _boosted(model)
     if name in HISTOGRAMS:
@@ -130,7 +174,11 @@ def _forest(trees: list[Any], *, regression: bool) -> Trees | None:
         inner = tree.tree_
         if not regression and inner.value.shape[1] > 1:
             return None  # several outputs
-        values = inner.value[:, :, 0] if regression else inner.value[:, 0, :] / inner.value[:, 0, :].sum(axis=1, keepdims=True)
+        values = (
+            inner.value[:, :, 0]
+            if regression
+            else inner.value[:, 0, :] / inner.value[:, 0, :].sum(axis=1, keepdims=True)
+        )
         parts.append(_nodes(inner, values / len(trees)))
     return _joined(parts, np.zeros(parts[0]["value"].shape[1]), single=True)
 
@@ -139,10 +187,16 @@ def _boosted(model: Any) -> Trees | None:
     loss = str(getattr(model, "loss", ""))
     if type(model).__name__.endswith("Regressor") and loss not in SAME_SCALE:
         return None
-    if model.init_ != "zero" and type(model.init_).__name__ not in ("DummyClassifier", "DummyRegressor"):
+    if model.init_ != "zero" and type(model.init_).__name__ not in (
+        "DummyClassifier",
+        "DummyRegressor",
+    ):
         return None  # the first scores are another model's
     outputs = model.estimators_.shape[1]
-    base = np.asarray(model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32)), dtype=np.float64)[0]  # noqa: SLF001 - no public view
+    base = np.asarray(
+        model._raw_predict_init(np.zeros((1, model.n_features_in_), dtype=np.float32)),  # noqa: SLF001
+        dtype=np.float64,
+    )[0]
     parts = []
     for stage in model.estimators_:
         for number, tree in enumerate(stage):
@@ -194,7 +248,9 @@ def _nodes(inner: Any, values: Array) -> dict[str, Array]:
 def _two_sided(parts: list[dict[str, Array]], base: Array, *, single: bool, classes: bool) -> Trees:
     """Joined, one score of two classes as two that differ by it."""
     if classes and len(base) == 1:
-        parts = [{**part, "value": np.hstack([-part["value"], part["value"]]) / 2} for part in parts]
+        parts = [
+            {**part, "value": np.hstack([-part["value"], part["value"]]) / 2} for part in parts
+        ]
         base = np.r_[-base, base] / 2
     return _joined(parts, base, single=single)
 
@@ -203,14 +259,21 @@ def _joined(parts: list[dict[str, Array]], base: Array, *, single: bool) -> Tree
     sizes = [len(part["left"]) for part in parts]
     roots = np.r_[0, np.cumsum(sizes)[:-1]].astype(np.int64)
     left, right = (
-        np.concatenate([np.where(part[side] < 0, -1, part[side] + root) for part, root in zip(parts, roots, strict=True)])
+        np.concatenate(
+            [
+                np.where(part[side] < 0, -1, part[side] + root)
+                for part, root in zip(parts, roots, strict=True)
+            ]
+        )
         for side in ("left", "right")
     )
     inner = np.flatnonzero(left >= 0)
     parent = np.full(len(left), -1)
     parent[left[inner]] = parent[right[inner]] = inner
     names = ("feature", "threshold", "missing_left", "value")
-    feature, threshold, missing_left, value = (np.concatenate([part[name] for part in parts]) for name in names)
+    feature, threshold, missing_left, value = (
+        np.concatenate([part[name] for part in parts]) for name in names
+    )
     return Trees(
         roots=roots,
         left=left,

@@ -1,4 +1,6 @@
-"""The preprocessing of a model and what decides behind it, where every feature goes its own monotone way."""
+"""The preprocessing of a model and what decides behind it, where every feature goes its own
+monotone way.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +9,20 @@ import numpy as np
 
 from casemate.ml.attacks.interface import Array
 
-MONOTONE = {"StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler", "SimpleImputer", "QuantileTransformer", "PowerTransformer"}
+MONOTONE = {
+    "StandardScaler",
+    "MinMaxScaler",
+    "MaxAbsScaler",
+    "RobustScaler",
+    "SimpleImputer",
+    "QuantileTransformer",
+    "PowerTransformer",
+}
 """Transformers whose outputs each depend on one feature, monotonically."""
 CATEGORIES = {"OneHotEncoder", "OrdinalEncoder"}
-"""Encoders that are looked through for what does not move: between two values of a number lie others, with codes of their own."""
+"""Encoders that are looked through for what does not move: between two values of a number lie
+others, with codes of their own.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,18 +42,27 @@ def parts_of(estimator: Any, moved: set[str]) -> Parts | None:
     if not hasattr(estimator, "steps"):
         return Parts(None, estimator)
     before = estimator[:-1]
-    return Parts(before if len(before.steps) else None, estimator.steps[-1][1]) if _monotone(before, moved) else None
+    return (
+        Parts(before if len(before.steps) else None, estimator.steps[-1][1])
+        if _monotone(before, moved)
+        else None
+    )
 
 
 def _monotone(step: Any, moved: set[str]) -> bool:
-    """Whether a step maps feature by feature and monotonically, where the features `moved` are among its inputs."""
+    """Whether a step maps feature by feature and monotonically, where the features `moved` are
+    among its inputs.
+    """
     name = type(step).__name__
     if step is None or isinstance(step, str):
         return step is None or step in {"passthrough", "drop"}
     if hasattr(step, "steps"):
         return all(_monotone(inner, moved) for _, inner in step.steps)
     if hasattr(step, "transformers_"):
-        return all(_monotone(inner, moved & _names(columns, step, moved)) for _, inner, columns in step.transformers_)
+        return all(
+            _monotone(inner, moved & _names(columns, step, moved))
+            for _, inner, columns in step.transformers_
+        )
     if name == "FunctionTransformer":
         return step.func is None
     if name in CATEGORIES:
@@ -62,4 +83,6 @@ def _names(columns: Any, step: Any, moved: set[str]) -> set[str]:
 def through(before: Any, frame: Any) -> Array:
     """A frame as the final part sees it, float64 [n, d]."""
     changed = frame if before is None else before.transform(frame)
-    return np.asarray(changed.toarray() if hasattr(changed, "toarray") else changed, dtype=np.float64)
+    return np.asarray(
+        changed.toarray() if hasattr(changed, "toarray") else changed, dtype=np.float64
+    )

@@ -1,8 +1,10 @@
-"""Query attack without gradients: random corners and inner points of the ball, other categories, then greedy moves.
+"""Query attack without gradients: random corners and inner points of the ball, other categories,
+then greedy moves.
 
-Random blocks of features jump to a face of the ball as in Andriushchenko et al., Square Attack (ECCV 2020), without
-its image geometry; every fourth proposal is an inner point, because trees can be wrong between the faces. The greedy
-pass tries both faces of every number and every choosable category and keeps the worst. Works on any model.
+Random blocks of features jump to a face of the ball as in Andriushchenko et al., Square Attack
+(ECCV 2020), without its image geometry; every fourth proposal is an inner point, because trees can
+be wrong between the faces. The greedy pass tries both faces of every number and every choosable
+category and keeps the worst. Works on any model.
 """
 
 import numpy as np
@@ -24,7 +26,9 @@ class Search:
         """Whether it can do something against this target: always, because it needs scores only."""
         return True
 
-    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:
+    def improve(
+        self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int
+    ) -> None:
         """See `Attack.improve`."""
         generator = np.random.default_rng(seed)
         lower, upper = target.ball(eps)
@@ -47,12 +51,23 @@ class Search:
         for _ in range(GREEDY_ROUNDS):
             self._greedy(target, best, margins, (lower, upper), generator)
 
-    def _greedy(self, target: Target, best: Array, margins: Array, limits: tuple[Array, Array], generator: np.random.Generator) -> None:
+    def _greedy(
+        self,
+        target: Target,
+        best: Array,
+        margins: Array,
+        limits: tuple[Array, Array],
+        generator: np.random.Generator,
+    ) -> None:
         lower, upper = limits
         which = np.arange(target.width)
         if len(which) > MAX_GREEDY:
             which = generator.choice(which, MAX_GREEDY, replace=False)
-        picks = [(target.width + position, option) for position, allowed in enumerate(target.allowed) for option in allowed]
+        picks = [
+            (target.width + position, option)
+            for position, allowed in enumerate(target.allowed)
+            for option in allowed
+        ]
         moves = 2 * len(which) + len(picks)
         if not moves:
             return
@@ -66,7 +81,9 @@ class Search:
             moved[:, len(which) + first, which] = upper[at][:, which]
             for number, (column, option) in enumerate(picks, 2 * len(which)):
                 moved[:, number, column] = option
-            self._keep(target, best, margins, moved.reshape(-1, best.shape[1]), np.repeat(at, moves))
+            self._keep(
+                target, best, margins, moved.reshape(-1, best.shape[1]), np.repeat(at, moves)
+            )
 
     @staticmethod
     def _keep(target: Target, best: Array, margins: Array, changed: Array, rows: Array) -> None:

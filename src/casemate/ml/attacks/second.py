@@ -1,12 +1,14 @@
 """A second opinion: attacks of the Adversarial Robustness Toolbox (ART) in the same box as ours.
 
-ART sees the box and nothing else: its inputs are moves in units of eps, and whatever it proposes is put inside the
-attacker's limits before the model is asked, so immutable features, one-way limits, budgets and whole numbers hold for it
-too. What it finds is judged by the model itself, as everything is.
+ART sees the box and nothing else: its inputs are moves in units of eps, and whatever it proposes is
+put inside the attacker's limits before the model is asked, so immutable features, one-way limits,
+budgets and whole numbers hold for it too. What it finds is judged by the model itself, as
+everything is.
 
-Networks meet the attacks that ART's `AutoAttack` runs one after another (AutoPGD on cross-entropy and on the difference
-of logits, DeepFool, Square), each on what the last one left; models with a slope AutoPGD on the margin; all of them, and
-those without a slope, HopSkipJump, which sees labels only and asks some thousand times a row.
+Networks meet the attacks that ART's `AutoAttack` runs one after another (AutoPGD on cross-entropy
+and on the difference of logits, DeepFool, Square), each on what the last one left; models with a
+slope AutoPGD on the margin; all of them, and those without a slope, HopSkipJump, which sees labels
+only and asks some thousand times a row.
 """
 
 import importlib.util
@@ -35,13 +37,16 @@ def installed() -> None:
     """BackendError when the toolbox is not there."""
     if importlib.util.find_spec("art") is None:
         raise BackendError(
-            '[robustness] second_opinion = "art" needs the Adversarial Robustness Toolbox, which is not installed',
+            '[robustness] second_opinion = "art" needs the Adversarial Robustness Toolbox, which is'
+            " not installed",
             hint='pip install "casemate[art]", or take second_opinion out of casemate.toml',
         )
 
 
 class Toolbox:
-    """ART's strongest applicable attacks, as one attack; `broke` says which of them broke how many rows."""
+    """ART's strongest applicable attacks, as one attack; `broke` says which of them broke how many
+    rows.
+    """
 
     name = "art"
 
@@ -53,7 +58,9 @@ class Toolbox:
         """Whether there are classes and numbers to move."""
         return target.width > 0 and not isinstance(target, Quantity)
 
-    def improve(self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int) -> None:
+    def improve(
+        self, target: Target, best: Array, margins: Array, eps: float, steps: int, seed: int
+    ) -> None:
         """See `Attack.improve`."""
         installed()
         with quiet.temporary_home():
@@ -72,7 +79,9 @@ class Toolbox:
             keep_better(best, margins, changed, target.margin(changed, rows), rows)
             self.broke[name] = self.broke.get(name, 0) + int(np.sum(margins[rows] <= 0))
 
-    def _attacks(self, target: Target, box: "Inside", steps: int) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    def _attacks(
+        self, target: Target, box: "Inside", steps: int
+    ) -> Iterator[tuple[str, Callable[[Array], Array]]]:
         if getattr(target.model, "margin_gradient", None) is not None:
             yield from _networks(target, box, steps)
         elif Gradient().applies(target):
@@ -94,7 +103,9 @@ class Inside:
         """What moves [n, at least m] make of the rows, inside what the attacker can do."""
         changed = self.target.start[rows].copy()
         width = self.target.width
-        changed[:, :width] += np.clip(moves[:, :width].astype(np.float64), -self.eps, self.eps) * self.target.spread
+        changed[:, :width] += (
+            np.clip(moves[:, :width].astype(np.float64), -self.eps, self.eps) * self.target.spread
+        )
         return self.target.legal(changed, self.lower[rows], self.upper[rows])
 
     def inputs(self, rows: Array, shape: tuple[int, ...]) -> Array:
@@ -114,7 +125,9 @@ class Inside:
         """The model's scores for such inputs, [n, k]."""
         flat = inputs.reshape(len(inputs), -1)
         rows = np.round(flat[:, -1] / APART).astype(int)
-        return np.asarray(self.target.model.scores(self.target.rows(self.changed(flat, rows), rows)))
+        return np.asarray(
+            self.target.model.scores(self.target.rows(self.changed(flat, rows), rows))
+        )
 
     def labels(self, rows: Array) -> Array:
         """The true classes, one-hot."""
@@ -166,7 +179,13 @@ def _descended(box: Inside, rows: Array, steps: int) -> Array:
     model = Sloping(model=None, clip_values=box.limits(shape))
     model.nb_classes = box.classes
     attack = AutoProjectedGradientDescent(
-        model, eps=box.eps, eps_step=box.eps / 2, max_iter=max(steps, 20), nb_random_init=RESTARTS, batch_size=1000, verbose=False
+        model,
+        eps=box.eps,
+        eps_step=box.eps / 2,
+        max_iter=max(steps, 20),
+        nb_random_init=RESTARTS,
+        batch_size=1000,
+        verbose=False,
     )
     return np.asarray(attack.generate(box.inputs(rows, shape), box.labels(rows)))
 
@@ -182,18 +201,26 @@ def _hopped(box: Inside, rows: Array) -> Array:
         def labels(x: Array, row: int = int(row)) -> Array:
             """One-hot labels of moves of this row."""
             at = np.full(len(x), row)
-            found = np.asarray(box.target.model.predict(box.target.rows(box.changed(x, at), at))[0]).ravel()
+            found = np.asarray(
+                box.target.model.predict(box.target.rows(box.changed(x, at), at))[0]
+            ).ravel()
             return np.asarray(np.eye(box.classes, dtype=np.float32)[found])
 
-        model = BlackBoxClassifier(labels, (box.target.width,), box.classes, clip_values=(-box.eps, box.eps))
+        model = BlackBoxClassifier(
+            labels, (box.target.width,), box.classes, clip_values=(-box.eps, box.eps)
+        )
         attack = HopSkipJump(model, norm=np.inf, batch_size=256, verbose=False, **HOPS)
         still = np.zeros((1, box.target.width), dtype=np.float32)
         moves[place] = attack.generate(still, box.labels(rows[place : place + 1]))[0]
     return np.asarray(moves)
 
 
-def _networks(target: Target, box: Inside, steps: int) -> Iterator[tuple[str, Callable[[Array], Array]]]:
-    """The attacks of ART's AutoAttack; the class itself imports a package that it does not declare."""
+def _networks(
+    target: Target, box: Inside, steps: int
+) -> Iterator[tuple[str, Callable[[Array], Array]]]:
+    """The attacks of ART's AutoAttack; the class itself imports a package that it does not
+    declare.
+    """
     import torch
     from art.attacks.evasion import AutoProjectedGradientDescent, DeepFool, SquareAttack
     from art.estimators.classification import PyTorchClassifier
@@ -209,19 +236,51 @@ def _networks(target: Target, box: Inside, steps: int) -> Iterator[tuple[str, Ca
         channels_first=True,
     )
     common = {"eps": box.eps, "verbose": False}
-    descent = {**common, "eps_step": box.eps / 2, "max_iter": max(steps, 50), "nb_random_init": RESTARTS, "batch_size": 500}
+    descent = {
+        **common,
+        "eps_step": box.eps / 2,
+        "max_iter": max(steps, 50),
+        "nb_random_init": RESTARTS,
+        "batch_size": 500,
+    }
 
     def run(attack: Any, labels: Callable[[Array], Array] = box.labels) -> Callable[[Array], Array]:
         return lambda rows: _flat(attack.generate(box.inputs(rows, shape), labels(rows)))
 
     yield "auto-pgd", run(AutoProjectedGradientDescent(model, loss_type="cross_entropy", **descent))
     if box.classes > 2:  # the third largest logit is part of this loss
-        yield "auto-pgd-dlr", run(AutoProjectedGradientDescent(model, loss_type="difference_logits_ratio", **descent))
+        yield (
+            "auto-pgd-dlr",
+            run(
+                AutoProjectedGradientDescent(model, loss_type="difference_logits_ratio", **descent)
+            ),
+        )
         for shift in range(1, min(box.classes, 10)):
-            targeted = AutoProjectedGradientDescent(model, loss_type="cross_entropy", targeted=True, **descent)
+            targeted = AutoProjectedGradientDescent(
+                model, loss_type="cross_entropy", targeted=True, **descent
+            )
             yield "auto-pgd-targeted", run(targeted, partial(box.others, shift))
-    yield "deep-fool", run(DeepFool(model, max_iter=50, epsilon=1e-3, nb_grads=min(10, box.classes), batch_size=500, verbose=False))
-    yield "square", run(SquareAttack(model, norm=np.inf, max_iter=SQUARES, nb_restarts=1, batch_size=1000, **common))
+    yield (
+        "deep-fool",
+        run(
+            DeepFool(
+                model,
+                max_iter=50,
+                epsilon=1e-3,
+                nb_grads=min(10, box.classes),
+                batch_size=500,
+                verbose=False,
+            )
+        ),
+    )
+    yield (
+        "square",
+        run(
+            SquareAttack(
+                model, norm=np.inf, max_iter=SQUARES, nb_restarts=1, batch_size=1000, **common
+            )
+        ),
+    )
 
 
 def _boxed(target: Target, box: Inside) -> Any:

@@ -1,1 +1,3 @@
-"""Estimators that scikit-learn lacks: differentially private linear models, torch networks, hardening by augmentation."""
+"""Estimators that scikit-learn lacks: differentially private linear models, torch networks,
+hardening by augmentation.
+"""

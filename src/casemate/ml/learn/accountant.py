@@ -1,9 +1,11 @@
-"""What a mechanism costs: epsilon at a delta, by privacy loss distributions, checked with Rényi accounting.
+"""What a mechanism costs: epsilon at a delta, by privacy loss distributions, checked with Rényi
+accounting.
 
-Events are Gaussian sums over rows that are chosen at random (`rate` below 1: Poisson sampling) a number of times. Google's
-dp-accounting composes them: PLD is tight (Koskela, Jälkö, Honkela, AISTATS 2020), RDP an upper bound by other means
-(Mironov, CSF 2017), so a figure that PLD put above it would be an error. Neighbouring tables differ by one row or subject that
-is added or removed; exchanging one for another is both, and costs more: see `replacing`.
+Events are Gaussian sums over rows that are chosen at random (`rate` below 1: Poisson sampling) a
+number of times. Google's dp-accounting composes them: PLD is tight (Koskela, Jälkö, Honkela,
+AISTATS 2020), RDP an upper bound by other means (Mironov, CSF 2017), so a figure that PLD put above
+it would be an error. Neighbouring tables differ by one row or subject that is added or removed;
+exchanging one for another is both, and costs more: see `replacing`.
 """
 
 import functools
@@ -38,14 +40,18 @@ def epsilon(events: list[Gaussians], delta: float) -> float:
     """Epsilon of all events together at `delta`.
 
     Raises:
-        AccountantsDisagree: PLD gives more than RDP. BackendError: `pip install "casemate[private]"` is missing.
+        AccountantsDisagree: PLD gives more than RDP. BackendError: `pip install
+            "casemate[private]"` is missing.
     """
     if not events:
         return 0.0
     tight = _compose(events, delta, pld=True)
     bound = _compose(events, delta, pld=False)
     if tight > bound * SLACK + GRID:
-        raise AccountantsDisagree(f"PLD says epsilon {tight:.4f}, RDP says at most {bound:.4f}", hint="report this with the events")
+        raise AccountantsDisagree(
+            f"PLD says epsilon {tight:.4f}, RDP says at most {bound:.4f}",
+            hint="report this with the events",
+        )
     return min(tight, bound)
 
 
@@ -55,26 +61,33 @@ def second_opinion(events: list[Gaussians], delta: float) -> float:
 
 
 def replacing(events: list[Gaussians], delta: float) -> float:
-    """Epsilon of the same events between tables of which one has another row, or subject, in the place of one of the other's.
+    """Epsilon of the same events between tables of which one has another row, or subject, in the
+    place of one of the other's.
 
-    Without sampling a sum moves by twice the clip, so it is the figure at half the noise; with sampling PLD knows the relation.
+    Without sampling a sum moves by twice the clip, so it is the figure at half the noise; with
+    sampling PLD knows the relation.
     """
     if not events:
         return 0.0
     if all(event.rate >= 1.0 for event in events):
-        return epsilon([Gaussians(sigma=event.sigma / 2, steps=event.steps) for event in events], delta)
+        return epsilon(
+            [Gaussians(sigma=event.sigma / 2, steps=event.steps) for event in events], delta
+        )
     return _compose(events, delta, pld=True, replace=True)
 
 
 @functools.lru_cache(maxsize=256)
 def sigma_for(target: float, delta: float, steps: int, rate: float = 1.0) -> float:
-    """The least noise for `steps` events within epsilon `target`, to half a per cent; never too little.
+    """The least noise for `steps` events within epsilon `target`, to half a per cent; never too
+    little.
 
     Raises:
         ConfigError: no noise below a million is enough.
     """
     if steps > MOST_STEPS:
-        raise ConfigError(f"{steps} noisy steps are too many", hint="fewer epochs, or larger batches")
+        raise ConfigError(
+            f"{steps} noisy steps are too many", hint="fewer epochs, or larger batches"
+        )
 
     def too_little(sigma: float, *, pld: bool) -> bool:
         return _compose([Gaussians(sigma=sigma, steps=steps, rate=rate)], delta, pld=pld) > target
@@ -83,7 +96,10 @@ def sigma_for(target: float, delta: float, steps: int, rate: float = 1.0) -> flo
     while too_little(high, pld=False):  # RDP is quick and never below PLD: it brackets
         low, high = high, high * 2
         if high > 1e6:
-            raise ConfigError(f"epsilon {target:g} cannot be reached in {steps} steps", hint="raise [privacy] epsilon")
+            raise ConfigError(
+                f"epsilon {target:g} cannot be reached in {steps} steps",
+                hint="raise [privacy] epsilon",
+            )
     for pld in (False, True):
         while high / low > 1.005:
             middle = math.sqrt(low * high)
@@ -98,19 +114,29 @@ def _compose(events: list[Gaussians], delta: float, *, pld: bool, replace: bool 
         from dp_accounting.pld import PLDAccountant
         from dp_accounting.rdp import RdpAccountant
     except ImportError as error:
-        raise BackendError("the privacy accountant is not installed", hint='pip install "casemate[private]"') from error
+        raise BackendError(
+            "the privacy accountant is not installed", hint='pip install "casemate[private]"'
+        ) from error
 
     merged = _merged(events)
     if pld and len(merged) == 1 and merged[0].rate >= 1.0 and not replace:
         return _exact(merged[0].sigma / math.sqrt(merged[0].steps), delta)
-    relation = dp.NeighboringRelation.REPLACE_ONE if replace else dp.NeighboringRelation.ADD_OR_REMOVE_ONE
+    relation = (
+        dp.NeighboringRelation.REPLACE_ONE if replace else dp.NeighboringRelation.ADD_OR_REMOVE_ONE
+    )
     accountant = PLDAccountant(neighboring_relation=relation) if pld else RdpAccountant()
     for event in merged:
         single = dp.GaussianDpEvent(event.sigma)
         if event.rate >= 1.0:
-            accountant.compose(single, event.steps) if pld else accountant.compose(dp.SelfComposedDpEvent(single, event.steps))
+            (
+                accountant.compose(single, event.steps)
+                if pld
+                else accountant.compose(dp.SelfComposedDpEvent(single, event.steps))
+            )
         else:
-            accountant.compose(dp.SelfComposedDpEvent(dp.PoissonSampledDpEvent(event.rate, single), event.steps))
+            accountant.compose(
+                dp.SelfComposedDpEvent(dp.PoissonSampledDpEvent(event.rate, single), event.steps)
+            )
     return float(accountant.get_epsilon(delta))
 
 
@@ -125,7 +151,10 @@ def _exact(sigma: float, delta: float) -> float:
     high = 1.0
     while loss.get_delta_for_epsilon(high) > delta:
         high *= 2
-    return float(brentq(lambda value: loss.get_delta_for_epsilon(value) - delta, 0.0, high, xtol=1e-9)) + 1e-8
+    return (
+        float(brentq(lambda value: loss.get_delta_for_epsilon(value) - delta, 0.0, high, xtol=1e-9))
+        + 1e-8
+    )
 
 
 def _merged(events: list[Gaussians]) -> list[Gaussians]:

@@ -1,8 +1,8 @@
 """Histogram gradient boosting on columns without any value.
 
-scikit-learn 1.9.1 raises "window shape cannot be larger than input array shape" where it looks for thresholds in a column whose
-every cell is missing; a rare column of a sound table is such a one in some fold. There is no threshold in it, so the column never
-splits, as with a constant one.
+scikit-learn 1.9.1 raises "window shape cannot be larger than input array shape" where it looks for
+thresholds in a column whose every cell is missing; a rare column of a sound table is such a one in
+some fold. There is no threshold in it, so the column never splits, as with a constant one.
 """
 
 from typing import Any

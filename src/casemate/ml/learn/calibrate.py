@@ -1,6 +1,8 @@
-"""Calibration that is folded into the model: its scores times a slope, plus a shift, by changing its own coefficients or leaves.
+"""Calibration that is folded into the model: its scores times a slope, plus a shift, by changing
+its own coefficients or leaves.
 
-The calibrated model is of the same class with the same number of parts, so it is stored, attacked and converted as before, exactly.
+The calibrated model is of the same class with the same number of parts, so it is stored, attacked
+and converted as before, exactly.
 """
 
 from typing import Any
@@ -26,7 +28,9 @@ def adjusted(model: Any) -> tuple[float, float] | None:
 
 
 def adjust(model: Any, slope: float, shift: float = 0.0) -> None:
-    """Make the fitted model's scores `slope` times what they were, plus `shift`, in place; a shift is for two classes only."""
+    """Make the fitted model's scores `slope` times what they were, plus `shift`, in place; a shift
+    is for two classes only.
+    """
     last = _last(model)
     if type(last).__name__ == "LogisticRegression":
         last.coef_ = last.coef_ * slope
@@ -46,5 +50,9 @@ def scores(model: Any, frame: Any) -> Array:
 
 def _last(model: Any) -> Any:
     while hasattr(model, "steps") or type(model).__name__ == "FixedThresholdClassifier":
-        model = model.steps[-1][1] if hasattr(model, "steps") else getattr(model, "estimator_", model.estimator)
+        model = (
+            model.steps[-1][1]
+            if hasattr(model, "steps")
+            else getattr(model, "estimator_", model.estimator)
+        )
     return model

@@ -1,7 +1,9 @@
-"""From declared limits to bounded features, without a look at the data: what private training and networks see.
+"""From declared limits to bounded features, without a look at the data: what private training and
+networks see.
 
-Whatever is learnt from private rows before the noise (means, deviations, vocabularies) is outside of the guarantee, so
-numbers are scaled by declared bounds, categories come from a declared list, and what lies outside is clipped or unknown.
+Whatever is learnt from private rows before the noise (means, deviations, vocabularies) is outside
+of the guarantee, so numbers are scaled by declared bounds, categories come from a declared list,
+and what lies outside is clipped or unknown.
 """
 
 from typing import Any
@@ -18,7 +20,9 @@ DECADES = 1000.0
 
 
 def edges(low: float, high: float, bins: int) -> Array:
-    """Bin edges over [low, high]: equal widths, and widths that grow from `low`, so that long tails are seen too; float64 ascending."""
+    """Bin edges over [low, high]: equal widths, and widths that grow from `low`, so that long tails
+    are seen too; float64 ascending.
+    """
     if not high > low:
         return np.array([low, low + 1.0])
     equal = np.linspace(0, 1, bins + 1)
@@ -27,8 +31,11 @@ def edges(low: float, high: float, bins: int) -> Array:
     return np.asarray(low + found * (high - low))
 
 
-def encoder(numbers: dict[str, tuple[float, float]], categories: dict[str, list[str]], bins: int = 0) -> tuple[ColumnTransformer, float]:
-    """(a fitted transformer of plain scikit-learn parts, the largest norm that a transformed row can have).
+def encoder(
+    numbers: dict[str, tuple[float, float]], categories: dict[str, list[str]], bins: int = 0
+) -> tuple[ColumnTransformer, float]:
+    """(a fitted transformer of plain scikit-learn parts, the largest norm that a transformed row
+    can have).
 
     Args:
         numbers: declared (least, greatest) per numeric feature.
@@ -39,13 +46,17 @@ def encoder(numbers: dict[str, tuple[float, float]], categories: dict[str, list[
     square = 0.0
     for name, (low, high) in numbers.items():
         frame = pd.DataFrame({name: np.array([low, high], dtype=np.float64)})
-        middle = SimpleImputer(strategy="constant", fill_value=(low + high) / 2, keep_empty_features=True)
+        middle = SimpleImputer(
+            strategy="constant", fill_value=(low + high) / 2, keep_empty_features=True
+        )
         scale = make_pipeline(middle, MinMaxScaler((0, 1), clip=True)).fit(frame)
         parts.append((f"scaled-{name}", scale, [name]))
         square += 1.0
         if bins and high > low:
             cut = edges(low, high, bins)
-            binned = KBinsDiscretizer(len(cut) - 1, encode="onehot-dense", strategy="uniform", subsample=None)
+            binned = KBinsDiscretizer(
+                len(cut) - 1, encode="onehot-dense", strategy="uniform", subsample=None
+            )
             pipeline = make_pipeline(middle, binned).fit(frame)
             binned.bin_edges_[0] = cut
             parts.append((f"binned-{name}", pipeline, [name]))

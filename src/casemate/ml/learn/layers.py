@@ -1,6 +1,7 @@
 """Layers that a stored network may have: data rebuilds them, no code of a user does.
 
-`describe` turns a `torch.nn.Sequential` into names and arguments, `build` turns these back; what is not listed is refused.
+`describe` turns a `torch.nn.Sequential` into names and arguments, `build` turns these back; what is
+not listed is refused.
 """
 
 import math
@@ -14,7 +15,15 @@ from casemate.core.errors import VerificationError
 
 LAYERS: dict[str, tuple[str, ...]] = {
     "Linear": ("in_features", "out_features"),
-    "Conv2d": ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    "Conv2d": (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+    ),
     "ReLU": (),
     "Tanh": (),
     "GELU": (),
@@ -38,11 +47,13 @@ MOST_PARAMETERS = 500_000_000
 
 
 class Wavelets2d(nn.Module):  # type: ignore[misc]
-    """Fixed features of grey images [n, 1, h, w]: local wavelet energies at some scales and orientations, no parameter.
+    """Fixed features of grey images [n, 1, h, w]: local wavelet energies at some scales and
+    orientations, no parameter.
 
-    A windowed scattering transform of first (and with `second` second) order: Bruna and Mallat, Invariant Scattering
-    Convolution Networks (IEEE TPAMI 2013); good features for private linear models: Tramèr and Boneh, Differentially
-    Private Learning Needs Better Features (ICLR 2021). Channels are normalised per image.
+    A windowed scattering transform of first (and with `second` second) order: Bruna and Mallat,
+    Invariant Scattering Convolution Networks (IEEE TPAMI 2013); good features for private linear
+    models: Tramèr and Boneh, Differentially Private Learning Needs Better Features (ICLR 2021).
+    Channels are normalised per image.
 
     Args:
         scales: scales of the wavelets, in pixels.
@@ -51,19 +62,31 @@ class Wavelets2d(nn.Module):  # type: ignore[misc]
         second: also wavelets of the finer scale's energies.
     """
 
-    def __init__(self, scales: Any = (1, 2), orientations: int = 8, pool: int = 4, second: bool = False) -> None:
+    def __init__(
+        self, scales: Any = (1, 2), orientations: int = 8, pool: int = 4, second: bool = False
+    ) -> None:
         super().__init__()
-        self.scales, self.orientations, self.pool, self.second = tuple(scales), orientations, pool, second
+        self.scales, self.orientations, self.pool, self.second = (
+            tuple(scales),
+            orientations,
+            pool,
+            second,
+        )
         self.register_buffer("bank", self._bank(), persistent=False)
 
     def _bank(self) -> torch.Tensor:
         radius = 4
-        up, across = torch.meshgrid(torch.arange(-radius, radius + 1.0), torch.arange(-radius, radius + 1.0), indexing="ij")
+        up, across = torch.meshgrid(
+            torch.arange(-radius, radius + 1.0), torch.arange(-radius, radius + 1.0), indexing="ij"
+        )
         filters = []
         for scale in self.scales:
             for turn in range(self.orientations):
                 angle = math.pi * turn / self.orientations
-                along, aside = across * math.cos(angle) + up * math.sin(angle), -across * math.sin(angle) + up * math.cos(angle)
+                along, aside = (
+                    across * math.cos(angle) + up * math.sin(angle),
+                    -across * math.sin(angle) + up * math.cos(angle),
+                )
                 envelope = torch.exp(-(along**2 + (0.5 * aside) ** 2) / (2 * (0.8 * scale) ** 2))
                 phase = 3 * math.pi / 4 / scale * along
                 real, imaginary = envelope * torch.cos(phase), envelope * torch.sin(phase)
@@ -75,11 +98,16 @@ class Wavelets2d(nn.Module):  # type: ignore[misc]
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """[n, 1, h, w] to [n, channels, h / pool, w / pool]."""
         energy = self._energy(pictures, self.bank)
-        parts = [functional.avg_pool2d(pictures, self.pool), functional.avg_pool2d(energy, self.pool)]
+        parts = [
+            functional.avg_pool2d(pictures, self.pool),
+            functional.avg_pool2d(energy, self.pool),
+        ]
         if self.second:
             fine = energy[:, : self.orientations]
             count, _, height, width = fine.shape
-            again = self._energy(fine.reshape(-1, 1, height, width), self.bank[2 * self.orientations :])
+            again = self._energy(
+                fine.reshape(-1, 1, height, width), self.bank[2 * self.orientations :]
+            )
             pooled = functional.avg_pool2d(again, self.pool)
             parts.append(pooled.reshape(count, -1, height // self.pool, width // self.pool))
         found = torch.cat(parts, 1)
@@ -95,14 +123,18 @@ def describe(network: nn.Module) -> list[tuple[str, dict[str, Any]]]:
     """Names and arguments of a Sequential's layers, nested ones unrolled.
 
     Raises:
-        VerificationError: there is a layer that is not in `LAYERS`, or an argument that has no plain form.
+        VerificationError: there is a layer that is not in `LAYERS`, or an argument that has no
+            plain form.
     """
     if isinstance(network, nn.Sequential):
         return [layer for part in network for layer in describe(part)]
     name = type(network).__name__
     known = getattr(nn, name, None) is type(network) or type(network) is Wavelets2d
     if name not in LAYERS or not known:
-        raise VerificationError(f"a stored network cannot have the layer {name}", hint=f"a torch.nn.Sequential of {', '.join(LAYERS)}")
+        raise VerificationError(
+            f"a stored network cannot have the layer {name}",
+            hint=f"a torch.nn.Sequential of {', '.join(LAYERS)}",
+        )
     arguments = {argument: _plain(getattr(network, argument)) for argument in LAYERS[name]}
     if name in ("Linear", "Conv2d"):
         arguments["bias"] = network.bias is not None
@@ -126,7 +158,14 @@ def build(layers: list[Any]) -> nn.Sequential:
             if _size(name, arguments) > MOST_PARAMETERS:
                 raise VerificationError("the network is larger than it may be")
             kind: Any = Wavelets2d if name == "Wavelets2d" else getattr(nn, name)
-            made.append(kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}))
+            made.append(
+                kind(
+                    **{
+                        key: tuple(value) if isinstance(value, list) else value
+                        for key, value in arguments.items()
+                    }
+                )
+            )
         except (TypeError, ValueError, RuntimeError, KeyError) as error:
             raise VerificationError(f"the network has a malformed layer: {error}") from error
     return nn.Sequential(*made)
@@ -140,7 +179,12 @@ def _size(name: str, arguments: dict[str, Any]) -> int:
         area = math.prod(kernel) if isinstance(kernel, list | tuple) else int(kernel) ** 2
         return int(arguments["in_channels"]) * int(arguments["out_channels"]) * area
     return max(
-        [int(math.prod(value) if isinstance(value, list | tuple) else value) for value in arguments.values() if not isinstance(value, str)] or [0]
+        [
+            int(math.prod(value) if isinstance(value, list | tuple) else value)
+            for value in arguments.values()
+            if not isinstance(value, str)
+        ]
+        or [0]
     )
 
 
@@ -149,4 +193,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    raise VerificationError(f"a stored network cannot have the argument {value!r}", hint="numbers only")
+    raise VerificationError(
+        f"a stored network cannot have the argument {value!r}", hint="numbers only"
+    )

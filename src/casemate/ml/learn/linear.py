@@ -1,9 +1,10 @@
 """A differentially private logistic regression on scaled, binned and one-hot features.
 
-Full-batch gradient descent with clipped rows and Gaussian noise on each sum (Abadi et al., Deep Learning with Differential
-Privacy, CCS 2016, without sampling, so that the privacy loss of all steps is exactly one Gaussian's); momentum and
-averaging of the second half cost nothing. Binned numbers make the model additive, as explainable boosting machines are
-(Nori et al., Accuracy, Interpretability, and Differential Privacy via Explainable Boosting, ICML 2021).
+Full-batch gradient descent with clipped rows and Gaussian noise on each sum (Abadi et al., Deep
+Learning with Differential Privacy, CCS 2016, without sampling, so that the privacy loss of all
+steps is exactly one Gaussian's); momentum and averaging of the second half cost nothing. Binned
+numbers make the model additive, as explainable boosting machines are (Nori et al., Accuracy,
+Interpretability, and Differential Privacy via Explainable Boosting, ICML 2021).
 
 >>> import pandas as pd
 >>> from casemate.ml.learn.linear import PrivateClassifier
@@ -20,7 +21,13 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    assert_all_finite,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from casemate.ml.learn import encoder
 from casemate.ml.learn.accountant import Gaussians, sigma_for
@@ -32,15 +39,17 @@ DEFAULT_BOUNDS = (-5.0, 5.0)
 
 
 class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Linear classifier whose coefficients are (epsilon, delta)-differentially private for one row, or one subject, more or less.
+    """Linear classifier whose coefficients are (epsilon, delta)-differentially private for one row,
+    or one subject, more or less.
 
-    After `fit`, `model_` is a plain scikit-learn pipeline and `spent_` what it cost. The columns' names and, without `classes`,
-    the classes of `y` count as public; the number of rows does not.
+    After `fit`, `model_` is a plain scikit-learn pipeline and `spent_` what it cost. The columns'
+    names and, without `classes`, the classes of `y` count as public; the number of rows does not.
 
     Args:
         epsilon: privacy budget of the fit.
         delta: chance beyond it; well below 1 / rows.
-        bounds: (least, greatest) for all numbers, or per column name; values outside are clipped. Never computed from data.
+        bounds: (least, greatest) for all numbers, or per column name; values outside are clipped.
+            Never computed from data.
         categories: declared values per category column.
         bins: bins per scale of a number; 0: the scaled value alone.
         steps: noisy gradient steps.
@@ -49,7 +58,8 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         momentum: of the descent.
         sigma: noise over the clip, if it is decided elsewhere; None: the least that epsilon allows.
         classes: declared classes, whichever of them `y` holds; None: those of `y`.
-        units: about how many rows, or subjects, there are, from what is known; None: they are counted, by one more noisy sum.
+        units: about how many rows, or subjects, there are, from what is known; None: they are
+            counted, by one more noisy sum.
     """
 
     def __init__(
@@ -81,7 +91,8 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.units = units
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> "PrivateClassifier":  # noqa: N803 - scikit-learn's names
-        """Train; with `groups` (a number per row) the guarantee is for all rows of one group together.
+        """Train; with `groups` (a number per row) the guarantee is for all rows of one group
+        together.
 
         Args:
             X: frame or array [n, d].
@@ -99,10 +110,17 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         numbers, categories = self._declared(list(frame.columns))
         transformer, norm = encoder.encoder(numbers, categories, self.bins)
         scale = 1.0 / np.sqrt(norm**2 + 1.0)
-        parts = [transformer.transform(frame.iloc[start : start + CHUNK]).astype(np.float32) for start in range(0, len(frame), CHUNK)]
-        rows = np.hstack([np.vstack(parts), np.ones((len(frame), 1), dtype=np.float32)]) * np.float32(scale)
+        parts = [
+            transformer.transform(frame.iloc[start : start + CHUNK]).astype(np.float32)
+            for start in range(0, len(frame), CHUNK)
+        ]
+        rows = np.hstack(
+            [np.vstack(parts), np.ones((len(frame), 1), dtype=np.float32)]
+        ) * np.float32(scale)
         sums = noisy_sums(self.steps, self.units)
-        self.sigma_ = sigma_for(self.epsilon, self.delta, sums) if self.sigma is None else self.sigma
+        self.sigma_ = (
+            sigma_for(self.epsilon, self.delta, sums) if self.sigma is None else self.sigma
+        )
         self.spent_ = Gaussians(sigma=self.sigma_, steps=sums)
         size = (self.sigma_, self.steps, self.rate, self.clip, self.momentum)
         weights = descend(rows, codes, len(self.classes_), groups, *size, self.units) * scale
@@ -146,20 +164,36 @@ class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _frame(self, rows: Any, *, reset: bool) -> pd.DataFrame:
         if isinstance(rows, pd.DataFrame) and self.categories:
             if reset:
-                self.feature_names_in_, self.n_features_in_ = np.asarray(rows.columns, dtype=object), rows.shape[1]
+                self.feature_names_in_, self.n_features_in_ = (
+                    np.asarray(rows.columns, dtype=object),
+                    rows.shape[1],
+                )
             return rows
         names = list(rows.columns) if isinstance(rows, pd.DataFrame) else None
-        checked = validate_data(self, rows, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-        return pd.DataFrame(checked, columns=names or [f"x{place}" for place in range(checked.shape[1])])
+        checked = validate_data(
+            self, rows, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"
+        )
+        return pd.DataFrame(
+            checked, columns=names or [f"x{place}" for place in range(checked.shape[1])]
+        )
 
-    def _declared(self, names: list[str]) -> tuple[dict[str, tuple[float, float]], dict[str, list[str]]]:
-        categories = {name: list(values) for name, values in (self.categories or {}).items() if name in names}
+    def _declared(
+        self, names: list[str]
+    ) -> tuple[dict[str, tuple[float, float]], dict[str, list[str]]]:
+        categories = {
+            name: list(values) for name, values in (self.categories or {}).items() if name in names
+        }
         numbers = [name for name in names if name not in categories]
         if isinstance(self.bounds, dict):
             missing = [name for name in numbers if name not in self.bounds]
             if missing:
-                raise ValueError(f"bounds are missing for {', '.join(map(str, missing[:5]))}: they must be declared, not computed from the rows")
-            return {name: (float(self.bounds[name][0]), float(self.bounds[name][1])) for name in numbers}, categories
+                raise ValueError(
+                    f"bounds are missing for {', '.join(map(str, missing[:5]))}: they must be"
+                    " declared, not computed from the rows"
+                )
+            return {
+                name: (float(self.bounds[name][0]), float(self.bounds[name][1])) for name in numbers
+            }, categories
         low, high = self.bounds
         return {name: (float(low), float(high)) for name in numbers}, categories
 
@@ -193,8 +227,9 @@ def descend(
         rate: learning rate.
         clip: largest norm of one row's or subject's gradient.
         momentum: of the descent.
-        units: what the sums are divided by, if that is known; None: the number of rows or subjects, counted with the same noise
-            (a person more moves the count by one), because the exact one is a fact about who is in the table.
+        units: what the sums are divided by, if that is known; None: the number of rows or subjects,
+            counted with the same noise (a person more moves the count by one), because the exact
+            one is a fact about who is in the table.
     """
     count, width = rows.shape
     noise = Noise()
@@ -213,7 +248,9 @@ def descend(
                 part = slice(start, start + CHUNK)
                 error = _softmax(rows[part] @ weights.astype(np.float32)) - truth[part]
                 length = norms[part] * np.linalg.norm(error, axis=1)
-                error *= np.minimum(1.0, clip / np.maximum(length, 1e-12)).astype(np.float32)[:, None]
+                error *= np.minimum(1.0, clip / np.maximum(length, 1e-12)).astype(np.float32)[
+                    :, None
+                ]
                 summed += rows[part].T @ error
         else:
             error = _softmax(rows @ weights.astype(np.float32)) - truth
@@ -239,7 +276,9 @@ def _by_subject(rows: Array, error: Array, owners: Array, units: int, clip: floa
         outer = rows[at][:, :, None] * error[at][:, None, :]
         own = np.add.reduceat(outer, starts[first:last] - bounds[first], axis=0)
         lengths = np.sqrt((own**2).sum(axis=(1, 2)))
-        summed += (own * np.minimum(1.0, clip / np.maximum(lengths, 1e-12))[:, None, None]).sum(axis=0)
+        summed += (own * np.minimum(1.0, clip / np.maximum(lengths, 1e-12))[:, None, None]).sum(
+            axis=0
+        )
     return summed
 
 
@@ -250,7 +289,9 @@ def _softmax(scores: Array) -> Array:
 
 
 def _as_logistic(weights: Array, classes: Array) -> LogisticRegression:
-    """A fitted scikit-learn model with these coefficients; two classes become one row, as scikit-learn has it."""
+    """A fitted scikit-learn model with these coefficients; two classes become one row, as
+    scikit-learn has it.
+    """
     model = LogisticRegression()
     model.classes_ = classes
     inner, bias = weights[:-1].T, weights[-1]

@@ -1,7 +1,8 @@
 """Gaussian noise that nobody can predict or read bits out of.
 
-Uniform numbers from ChaCha20 under a fresh key (`cryptography`), through SciPy's inverse normal; four draws are added, which
-hides the gaps of floating-point numbers that reveal an exact value (Mironov, CCS 2012; Holohan and Braghin, 2021).
+Uniform numbers from ChaCha20 under a fresh key (`cryptography`), through SciPy's inverse normal;
+four draws are added, which hides the gaps of floating-point numbers that reveal an exact value
+(Mironov, CCS 2012; Holohan and Braghin, 2021).
 """
 
 import secrets
@@ -19,7 +20,9 @@ class Noise:
     """A stream of standard normal numbers under a key that exists in this process only."""
 
     def __init__(self) -> None:
-        self._stream = Cipher(ChaCha20(secrets.token_bytes(32), secrets.token_bytes(16)), mode=None).encryptor()
+        self._stream = Cipher(
+            ChaCha20(secrets.token_bytes(32), secrets.token_bytes(16)), mode=None
+        ).encryptor()
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         """Independent N(0, 1), float64."""

@@ -1,7 +1,9 @@
-"""How an estimator is told what each row weighs: to the steps that learn from it, and to nothing that would drop it without a word.
+"""How an estimator is told what each row weighs: to the steps that learn from it, and to nothing
+that would drop it without a word.
 
-scikit-learn gives weights to the last step of a pipeline as `STEP__sample_weight`. Inside of an estimator that holds others they
-are passed on by its own `fit`, which some do with a warning only when the inner one cannot take them; those are refused here.
+scikit-learn gives weights to the last step of a pipeline as `STEP__sample_weight`. Inside of an
+estimator that holds others they are passed on by its own `fit`, which some do with a warning only
+when the inner one cannot take them; those are refused here.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,13 @@ from sklearn.utils.validation import has_fit_parameter
 
 Array = np.ndarray[Any, Any]
 NAME = "sample_weight"
-SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV", "TunedThresholdClassifierCV")
+SEARCHES = (
+    "GridSearchCV",
+    "RandomizedSearchCV",
+    "HalvingGridSearchCV",
+    "HalvingRandomSearchCV",
+    "TunedThresholdClassifierCV",
+)
 """They choose by scores of their own, in which every row counts alike."""
 
 
@@ -23,7 +31,9 @@ PASS_ON = ("VotingClassifier", "VotingRegressor", "StackingClassifier", "Stackin
 
 
 def fit_params(estimator: Any, weights: Array | None) -> dict[str, Array]:
-    """What `fit` gets besides rows and target: the weights [n] under the name of the step that takes them; nothing without weights."""
+    """What `fit` gets besides rows and target: the weights [n] under the name of the step that
+    takes them; nothing without weights.
+    """
     return {} if weights is None else {_name(estimator): weights}
 
 
@@ -33,20 +43,31 @@ def refusal(estimator: Any) -> str:
         if type(estimator).__name__ == FIXED:
             estimator = estimator.estimator
             continue
-        sampler = next((type(step).__name__ for _, step in estimator.steps if hasattr(step, "fit_resample")), "")
+        sampler = next(
+            (type(step).__name__ for _, step in estimator.steps if hasattr(step, "fit_resample")),
+            "",
+        )
         if sampler:
             return f"{sampler} makes rows that have no weight: leave it out, weights do its work"
         estimator = estimator.steps[-1][1]
     name = type(estimator).__name__
     if name in SEARCHES:
-        return f"{name} chooses by scores in which every row counts alike: use [train] search, and [train] threshold, which weigh the rows"
+        return (
+            f"{name} chooses by scores in which every row counts alike: use [train] search, and"
+            " [train] threshold, which weigh the rows"
+        )
     if not _takes(estimator):
         return (
-            f"{name} cannot weigh rows: use an estimator whose fit takes sample_weight, such as LogisticRegression or HistGradientBoostingClassifier"
+            f"{name} cannot weigh rows: use an estimator whose fit takes sample_weight, such as"
+            " LogisticRegression or HistGradientBoostingClassifier"
         )
     for inner in _inner(estimator):
         if not _takes(inner):
-            way = f"put {name} at the end of the pipeline, around the last step alone" if hasattr(inner, "steps") else "use another one in it"
+            way = (
+                f"put {name} at the end of the pipeline, around the last step alone"
+                if hasattr(inner, "steps")
+                else "use another one in it"
+            )
             return f"{name} would not give the weights to the {type(inner).__name__} in it: {way}"
     return ""
 
@@ -66,9 +87,15 @@ def _name(estimator: Any) -> str:
 
 def _inner(estimator: Any) -> Iterator[Any]:
     """Every estimator that this one trains, at any depth."""
-    for value in estimator.get_params(deep=False).values() if isinstance(estimator, BaseEstimator) else ():
+    for value in (
+        estimator.get_params(deep=False).values() if isinstance(estimator, BaseEstimator) else ()
+    ):
         for one in value if isinstance(value, list | tuple) else [value]:
             inner = one[1] if isinstance(one, tuple) and len(one) > 1 else one
-            if isinstance(inner, BaseEstimator) and hasattr(inner, "fit") and hasattr(inner, "predict"):
+            if (
+                isinstance(inner, BaseEstimator)
+                and hasattr(inner, "fit")
+                and hasattr(inner, "predict")
+            ):
                 yield inner
                 yield from _inner(inner)

@@ -1,4 +1,6 @@
-"""Who may do what: every change is decided by policy, done and logged in one transaction, seen everywhere within a second."""
+"""Who may do what: every change is decided by policy, done and logged in one transaction, seen
+everywhere within a second.
+"""
 
 from casemate.operations.access import logins, machines, people, policies
 from casemate.operations.access import review as reviewing

@@ -12,7 +12,9 @@ from casemate.wiring import Wiring
 
 @reading("access:self")
 def whoami(project: Wiring) -> tuple[Identity, int | None]:
-    """(who acts, seconds since a second factor was used in this session); AccessDenied: nobody, or policy."""
+    """(who acts, seconds since a second factor was used in this session); AccessDenied: nobody, or
+    policy.
+    """
     identity = project.point.identify()
     return identity, project.point.situation(identity).mfa_age
 
@@ -36,7 +38,9 @@ def end_session(project: Wiring, identifier: str) -> int:
     with project.database.transaction() as tx:
         count = project.point.sessions.end(tx, identifier, f"ended by {acting.principal.name}")
         if not count:
-            raise ConfigError(f"no live session {identifier!r}", hint="`casemate access session list`")
+            raise ConfigError(
+                f"no live session {identifier!r}", hint="`casemate access session list`"
+            )
         acting.append(tx, "session:end", f'Session::"{identifier}"')
     acting.publish()
     return count
@@ -44,10 +48,12 @@ def end_session(project: Wiring, identifier: str) -> int:
 
 @operation("access:self")
 def add_factor(project: Wiring) -> tuple[str, str]:
-    """(secret in base32, its `otpauth` address) of a new time-based factor of whoever acts; `confirm_factor` makes it count.
+    """(secret in base32, its `otpauth` address) of a new time-based factor of whoever acts;
+    `confirm_factor` makes it count.
 
     Raises:
-        AccessDenied: there is a factor already and it was not used within the last quarter of an hour.
+        AccessDenied: there is a factor already and it was not used within the last quarter of an
+            hour.
     """
     acting = _own_login(add_factor, project)
     identifier, secret, wrapped = project.point.factors.enrol(acting.principal.name)
@@ -60,7 +66,9 @@ def add_factor(project: Wiring) -> tuple[str, str]:
 
 @operation("access:self")
 def confirm_factor(project: Wiring, code: str) -> list[str]:
-    """Let the new factor count, proven by its first code; returns recovery codes, shown here and nowhere else."""
+    """Let the new factor count, proven by its first code; returns recovery codes, shown here and
+    nowhere else.
+    """
     acting = _own_login(confirm_factor, project)
     codes = project.point.factors.confirm(acting.principal.name, code)
     acting.record("factor:confirm", acting.uid)

@@ -46,7 +46,10 @@ def listing(project: Wiring) -> list[Known]:
     """Every principal; AccessDenied: policy."""
     directory, accounts = project.point.directory, project.point.accounts.known()
     live = {(one.kind, one.name): one for one in directory.principals()}
-    return [_known(row, live.get((row.kind, row.name)), accounts.get(row.name)) for row in directory.rows()]
+    return [
+        _known(row, live.get((row.kind, row.name)), accounts.get(row.name))
+        for row in directory.rows()
+    ]
 
 
 def _known(row: PrincipalRow, principal: Principal | None, account: AccountRow | None) -> Known:
@@ -71,14 +74,26 @@ def roles(project: Wiring) -> list[Role]:
         for role in principal.roles:
             held.setdefault(role, []).append(principal.name)
     return [
-        Role(role=role, shipped=role not in own, includes=list(own.get(role, ())), held_by=held.get(role, []))
+        Role(
+            role=role,
+            shipped=role not in own,
+            includes=list(own.get(role, ())),
+            held_by=held.get(role, []),
+        )
         for role in sorted({*shipped_roles(), *own})
     ]
 
 
 @operation("access:user", also=("access:grant",))
-def add_user(project: Wiring, name: str, roles: list[str], password: str | None = None, account: str | None = None) -> Principal:
-    """Register a person; with a password they can log in anywhere, without one as the user of this machine.
+def add_user(
+    project: Wiring,
+    name: str,
+    roles: list[str],
+    password: str | None = None,
+    account: str | None = None,
+) -> Principal:
+    """Register a person; with a password they can log in anywhere, without one as the user of this
+    machine.
 
     Args:
         project: whose.
@@ -98,23 +113,34 @@ def add_user(project: Wiring, name: str, roles: list[str], password: str | None 
         made = project.point.directory.add(tx, name, roles, account)
         if derived is not None:
             project.point.accounts.set(tx, name, derived)
-        acting.append(tx, "user:add", made.uid, roles=list(made.roles), password=derived is not None, account=account)
+        acting.append(
+            tx,
+            "user:add",
+            made.uid,
+            roles=list(made.roles),
+            password=derived is not None,
+            account=account,
+        )
     acting.publish()
     return made
 
 
 @operation("access:user", also=("access:self",))
 def set_password(project: Wiring, name: str, password: str, current: str | None = None) -> None:
-    """Give a person another password and end their sessions; one's own needs the current one, if there is one.
+    """Give a person another password and end their sessions; one's own needs the current one, if
+    there is one.
 
     Raises:
-        AccessDenied: policy, or the current password is wrong. ConfigError: unknown name, or the password is too easy.
+        AccessDenied: policy, or the current password is wrong. ConfigError: unknown name, or the
+            password is too easy.
     """
     me = project.point.identify().principal
     if me.name == name and name in project.point.accounts.known():
         acting = set_password.ask(project, also="access:self")
         if current is None:
-            raise ConfigError("the present password is missing", hint="--current prompt, env:NAME or file:PATH")
+            raise ConfigError(
+                "the present password is missing", hint="--current prompt, env:NAME or file:PATH"
+            )
         project.point.accounts.verify(name, current)
     else:
         acting = about(set_password, project, name)
@@ -131,7 +157,9 @@ def set_password(project: Wiring, name: str, password: str, current: str | None 
 
 @operation("access:user")
 def disable_user(project: Wiring, name: str) -> None:
-    """Let a person act no more, from within a second on; AccessDenied, ConfigError or RefusedError (the last owner) otherwise."""
+    """Let a person act no more, from within a second on; AccessDenied, ConfigError or RefusedError
+    (the last owner) otherwise.
+    """
     acting = about(disable_user, project, name)
     no_higher(acting, name)
     with project.database.transaction() as tx:
@@ -146,7 +174,10 @@ def define_role(project: Wiring, role: str, includes: list[str]) -> None:
     """Make a role of the project's own out of others, or change it."""
     acting = define_role.ask(project, about=f'Role::"{role}"')
     if "owner" not in project.point.directory.closure(acting.principal.roles):
-        raise AccessDenied("a role may come to include what its author does not have", hint="an owner defines roles")
+        raise AccessDenied(
+            "a role may come to include what its author does not have",
+            hint="an owner defines roles",
+        )
     with project.database.transaction() as tx:
         project.point.directory.define(tx, role, includes)
         acting.append(tx, "role:define", f'Role::"{role}"', includes=sorted(includes))
@@ -177,17 +208,30 @@ def withdraw(project: Wiring, name: str, role: str) -> None:
 
 
 @operation("access:delegate")
-def delegate(project: Wiring, name: str, role: str, reason: str, lifetime: datetime.timedelta) -> Grant:
+def delegate(
+    project: Wiring, name: str, role: str, reason: str, lifetime: datetime.timedelta
+) -> Grant:
     """Lend a person a role that one has for good, for at most 30 days.
 
     Raises:
-        AccessDenied: policy, or whoever delegates does not have the role, or has it on loan. ConfigError: person, role or time.
+        AccessDenied: policy, or whoever delegates does not have the role, or has it on loan.
+            ConfigError: person, role or time.
     """
     acting = about(delegate, project, name, roles=[role])
     registered = project.point.directory.rows()
-    own: list[str] = next((row.roles for row in registered if (row.kind, row.name) == ("User", acting.principal.name)), [])
+    own: list[str] = next(
+        (
+            row.roles
+            for row in registered
+            if (row.kind, row.name) == ("User", acting.principal.name)
+        ),
+        [],
+    )
     if role not in own and "owner" not in own:
-        raise AccessDenied(f"{acting.uid} does not have the role {role!r} to lend", hint="who has it for good may delegate it")
+        raise AccessDenied(
+            f"{acting.uid} does not have the role {role!r} to lend",
+            hint="who has it for good may delegate it",
+        )
     if not datetime.timedelta(0) < lifetime <= MAX_DELEGATION:
         raise ConfigError("a delegation lasts at most 30 days", hint="--for 7d")
     return _lend(acting, name, role, "delegation", reason, lifetime)
@@ -195,10 +239,12 @@ def delegate(project: Wiring, name: str, role: str, reason: str, lifetime: datet
 
 @operation("access:break-glass")
 def break_glass(project: Wiring, reason: str, lifetime: datetime.timedelta) -> Grant:
-    """Take the role `emergency` for at most four hours; everybody who hears `access:break-glass` is told, and somebody else must review it.
+    """Take the role `emergency` for at most four hours; everybody who hears `access:break-glass` is
+    told, and somebody else must review it.
 
     Raises:
-        AccessDenied: policy. RefusedError: an earlier one was not reviewed. ConfigError: no reason, or the time is too long.
+        AccessDenied: policy. RefusedError: an earlier one was not reviewed. ConfigError: no reason,
+            or the time is too long.
     """
     acting = break_glass.ask(project, reason=reason[:500])
     if not datetime.timedelta(0) < lifetime <= MAX_EMERGENCY:
@@ -206,12 +252,26 @@ def break_glass(project: Wiring, reason: str, lifetime: datetime.timedelta) -> G
     return _lend(acting, acting.principal.name, EMERGENCY, "break-glass", reason, lifetime)
 
 
-def _lend(acting: Acting, name: str, role: str, why: str, reason: str, lifetime: datetime.timedelta) -> Grant:
+def _lend(
+    acting: Acting, name: str, role: str, why: str, reason: str, lifetime: datetime.timedelta
+) -> Grant:
     with acting.project.database.transaction() as tx:
-        made = acting.project.point.directory.lend(tx, name, role, why, reason, acting.principal.name, lifetime)
-        told = {"grant": made.id, "role": role, "reason": made.reason, "until": made.until.isoformat()}
+        made = acting.project.point.directory.lend(
+            tx, name, role, why, reason, acting.principal.name, lifetime
+        )
+        told = {
+            "grant": made.id,
+            "role": role,
+            "reason": made.reason,
+            "until": made.until.isoformat(),
+        }
         acting.append(tx, f"access:{why}", f'User::"{name}"', **told)
         if why == "break-glass":
-            acting.project.outbox.enqueue(tx, "access:break-glass", f"break-glass/{made.id}", {"principal": acting.uid, **told})
+            acting.project.outbox.enqueue(
+                tx,
+                "access:break-glass",
+                f"break-glass/{made.id}",
+                {"principal": acting.uid, **told},
+            )
     acting.publish()
     return made

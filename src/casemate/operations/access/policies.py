@@ -27,7 +27,8 @@ def apply(project: Wiring) -> int:
     """Put the folder's policies in force; returns the number of the set.
 
     Raises:
-        AccessDenied: whoever acts may not change policies. RefusedError: they would gain by it. ConfigError: a policy is wrong.
+        AccessDenied: whoever acts may not change policies. RefusedError: they would gain by it.
+            ConfigError: a policy is wrong.
     """
     project.point.use_in_force()
     apply.ask(project)

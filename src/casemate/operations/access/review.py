@@ -18,7 +18,8 @@ def findings(project: Wiring, *, closed: bool = False) -> list[AccessFinding]:
 
 @reading("access:review")
 def report(project: Wiring, days: int = 90) -> tuple[list[Reviewed], list[Grant]]:
-    """(what each principal may do and did not within so many days, emergency access that waits for a review).
+    """(what each principal may do and did not within so many days, emergency access that waits for
+    a review).
 
     Raises:
         AccessDenied: policy. ConfigError: the number of days is impossible.
@@ -36,21 +37,38 @@ def close_review(project: Wiring, identifier: str, finding: str) -> Grant:
     acting = close_review.ask(project, grant=identifier)
     with project.database.transaction() as tx:
         closed = project.point.directory.review(tx, identifier, acting.principal.name, finding)
-        acting.append(tx, "access:reviewed", f'User::"{closed.name}"', grant=identifier, finding=finding.strip())
+        acting.append(
+            tx,
+            "access:reviewed",
+            f'User::"{closed.name}"',
+            grant=identifier,
+            finding=finding.strip(),
+        )
     acting.publish()
     return closed
 
 
 @operation("access:review")
 def close_finding(project: Wiring, identifier: str, reason: str) -> AccessFinding:
-    """Say that something unusual was harmless or was dealt with; by somebody else than whom it is about."""
+    """Say that something unusual was harmless or was dealt with; by somebody else than whom it is
+    about.
+    """
     acting = close_finding.ask(project, finding=identifier)
     if not reason.strip() or len(reason) > MAX_REASON:
-        raise ConfigError(f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'")
+        raise ConfigError(
+            f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
+        )
     with project.database.transaction() as tx:
-        closed = project.point.anomalies.close(tx, identifier, acting.principal.name, reason.strip())
+        closed = project.point.anomalies.close(
+            tx, identifier, acting.principal.name, reason.strip()
+        )
         if closed.principal == acting.uid:
-            raise RefusedError("a finding is closed by somebody else than whom it is about", hint="ask an auditor or another owner")
-        acting.append(tx, "access:finding-closed", closed.principal, finding=identifier, reason=reason.strip())
+            raise RefusedError(
+                "a finding is closed by somebody else than whom it is about",
+                hint="ask an auditor or another owner",
+            )
+        acting.append(
+            tx, "access:finding-closed", closed.principal, finding=identifier, reason=reason.strip()
+        )
     acting.publish()
     return closed

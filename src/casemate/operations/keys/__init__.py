@@ -34,7 +34,9 @@ class Keys:
     revoke = custody.revoke
     revocations = looking.revocations
 
-    def erase(self, subject: str | Callable[[], str], *, look: bool = False, blank: bool = False) -> "Erased":
+    def erase(
+        self, subject: str | Callable[[], str], *, look: bool = False, blank: bool = False
+    ) -> "Erased":
         """See `operations.keys.erasure.erase`."""
         from casemate.operations.keys import erasure  # not at start-up: it reads tables
 
@@ -45,5 +47,7 @@ class Keys:
         custody.remember_passphrase(self.project, reference)
 
     def brought_back(self, how: Literal["recover", "restore"]) -> None:
-        """Record that the key store was recovered or restored, which nobody could be asked about before."""
+        """Record that the key store was recovered or restored, which nobody could be asked about
+        before.
+        """
         custody.brought_back(self.project, how)

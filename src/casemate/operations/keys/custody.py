@@ -1,4 +1,6 @@
-"""What people do with the project's keys beside rotating them: protect, save, shred, and certify; each asks policy and records."""
+"""What people do with the project's keys beside rotating them: protect, save, shred, and certify;
+each asks policy and records.
+"""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +19,18 @@ ALL = 'Key::"all"'
 
 @operation("keys:protect", "Key")
 def protect(project: Wiring, reference: str, *, new_recovery: bool = False) -> str | None:
-    """Put the file provider's keys under a passphrase, or change it; the recovery key, if one was made, is told here and nowhere else.
+    """Put the file provider's keys under a passphrase, or change it; the recovery key, if one was
+    made, is told here and nowhere else.
 
     Args:
         project: whose keys.
-        reference: to the new passphrase; `remember_passphrase` writes it to casemate.toml once the recovery key is safe.
+        reference: to the new passphrase; `remember_passphrase` writes it to casemate.toml once the
+            recovery key is safe.
         new_recovery: make another recovery key too.
 
     Raises:
-        AccessDenied: policy. ConfigError: the passphrase is too short, or the provider is another one.
+        AccessDenied: policy. ConfigError: the passphrase is too short, or the provider is another
+            one.
     """
     acting = protect.ask(project, "all")
     project.keystore.protect(read_secret(reference), new_recovery=new_recovery)
@@ -40,13 +45,17 @@ def remember_passphrase(project: Wiring, reference: str) -> None:
 
 
 def brought_back(project: Wiring, how: Literal["recover", "restore"]) -> None:
-    """Record that the key store was recovered or restored; until then there was nobody who could be asked."""
+    """Record that the key store was recovered or restored; until then there was nobody who could be
+    asked.
+    """
     project.log.record(project.point.identify().principal.uid, f"keys:{how}", ALL, "done")
 
 
 @operation("keys:backup", "Key")
 def save(project: Wiring, file: Path, passphrase: str) -> None:
-    """Write the key store to the new file `file`, sealed under a passphrase; AccessDenied, or ConfigError when the file exists."""
+    """Write the key store to the new file `file`, sealed under a passphrase; AccessDenied, or
+    ConfigError when the file exists.
+    """
     acting = save.ask(project, "all", file=file.name)
     if file.exists():
         raise ConfigError(f"{file} exists already", hint="name a new file")
@@ -55,8 +64,11 @@ def save(project: Wiring, file: Path, passphrase: str) -> None:
 
 
 @operation("certificate:issue", "Key", also=("access:service",))
-def issue(project: Wiring, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path) -> str:
-    """Write a certificate of the project's authority and its key to a folder; returns its serial number.
+def issue(
+    project: Wiring, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path
+) -> str:
+    """Write a certificate of the project's authority and its key to a folder; returns its serial
+    number.
 
     Args:
         project: whose authority.
@@ -73,11 +85,21 @@ def issue(project: Wiring, kind: Kind, names: list[str], days: int, algorithm: A
     if out.exists():
         raise ConfigError(f"{out} exists already", hint="name a new folder, or renew it")
     if kind == "client" and project.point.directory.of_certificate(names[0]) is not None:
-        issue.ask(project, also="access:service", service=names[0])  # who holds it acts as that service
+        # who holds it acts as that service
+        issue.ask(project, also="access:service", service=names[0])
     return _issue(acting, kind, names, days, algorithm, out)
 
 
-def _issue(acting: Acting, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path, *, replace: bool = False) -> str:
+def _issue(
+    acting: Acting,
+    kind: Kind,
+    names: list[str],
+    days: int,
+    algorithm: Algorithm,
+    out: Path,
+    *,
+    replace: bool = False,
+) -> str:
     project = acting.project
     with project.database.transaction() as tx:
         serial, chain, key = project.certificates.issue(tx, kind, names, days, algorithm)
@@ -90,7 +112,8 @@ def _issue(acting: Acting, kind: Kind, names: list[str], days: int, algorithm: A
 
 @operation("certificate:issue", "Key")
 def renew(project: Wiring, folder: Path) -> tuple[str, str | None]:
-    """(serial number of the certificate in a folder, that of a new one in its place if two thirds of its life are over).
+    """(serial number of the certificate in a folder, that of a new one in its place if two thirds
+    of its life are over).
 
     Raises:
         AccessDenied: policy. RefusedError: it is revoked, or of another project.
@@ -100,12 +123,17 @@ def renew(project: Wiring, folder: Path) -> tuple[str, str | None]:
     serial = format(certificate.serial_number, "x")
     row: Any = next((row for row in project.certificates.list() if row["serial"] == serial), None)
     if row is None or row["revoked"]:
-        raise RefusedError(f"the certificate {serial} is {'revoked' if row else 'not of this project'}", hint="`casemate keys certificate issue`")
+        raise RefusedError(
+            f"the certificate {serial} is {'revoked' if row else 'not of this project'}",
+            hint="`casemate keys certificate issue`",
+        )
     if not due:
         return serial, None
     days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
     acting = renew.ask(project, "certificates")
-    return serial, _issue(acting, row["kind"], row["names"], days, row["algorithm"], folder, replace=True)
+    return serial, _issue(
+        acting, row["kind"], row["names"], days, row["algorithm"], folder, replace=True
+    )
 
 
 @operation("certificate:revoke", "Key")

@@ -1,8 +1,10 @@
-"""`casemate keys shred`: a person's key is destroyed, and everything kept is looked through for their identifier.
+"""`casemate keys shred`: a person's key is destroyed, and everything kept is looked through for
+their identifier.
 
-Sealed per subject, an identifier is gone with its key, in every version and in every backup. That is not all there can be: versions
-that were sealed before the subject was named hold it under a column's key, another person's row may name it, and evidence or a
-model can list it as a category. Cells of tables are emptied, the version sealed anew; what is signed or written in the log is not
+Sealed per subject, an identifier is gone with its key, in every version and in every backup. That
+is not all there can be: versions that were sealed before the subject was named hold it under a
+column's key, another person's row may name it, and evidence or a model can list it as a category.
+Cells of tables are emptied, the version sealed anew; what is signed or written in the log is not
 changed but named, and then nobody says "erased".
 """
 
@@ -33,7 +35,9 @@ from casemate.stages.data import schema as schemas
 from casemate.wiring import Wiring
 
 SHORTEST = 6
-"""Shorter identifiers are looked for as whole cells of tables only, such as 42 in their own columns only: elsewhere they are there by chance."""
+"""Shorter identifiers are looked for as whole cells of tables only, such as 42 in their own columns
+only: elsewhere they are there by chance.
+"""
 MOST_MEMBER = 2**30
 """Largest member of an archive that is looked into, in bytes."""
 _TABLES = "datasets"
@@ -93,19 +97,24 @@ class _Version:
 
 
 @operation("keys:shred", "Key")
-def erase(project: Wiring, subject: str | Callable[[], str], *, look: bool = False, blank: bool = False) -> Erased:
+def erase(
+    project: Wiring, subject: str | Callable[[], str], *, look: bool = False, blank: bool = False
+) -> Erased:
     """Destroy a person's key, empty what it does not cover, and look for what is left.
 
     Args:
         project: whose.
-        subject: the person's identifier, exactly as the table has it (without white space around it), or what asks for it.
+        subject: the person's identifier, exactly as the table has it (without white space around
+            it), or what asks for it.
         look: change nothing.
-        blank: where identifiers were read as numbers, so that several people may have become one, empty every cell that may be theirs.
+        blank: where identifiers were read as numbers, so that several people may have become one,
+            empty every cell that may be theirs.
 
     Raises:
         AccessDenied: policy does not permit it.
         ConfigError: nobody is sealed under this identifier.
-        RefusedError: their key was shredded before and nothing else is here, or a version does not tell people apart and `blank` is off.
+        RefusedError: their key was shredded before and nothing else is here, or a version does not
+            tell people apart and `blank` is off.
         BusyError: a run goes on.
     """
     acting = erase.ask(project, "subjects", look=look)
@@ -123,12 +132,27 @@ def erase(project: Wiring, subject: str | Callable[[], str], *, look: bool = Fal
                 search.empty(version)
             if state == "live":
                 project.log.shred(acting.uid, search.subject)
-        emptied = {version.name: count for version in versions if (count := sum((version.cells | version.unsure).values()))}
+        emptied = {
+            version.name: count
+            for version in versions
+            if (count := sum((version.cells | version.unsure).values()))
+        }
         readable = search.left(versions if look else search.versions(), look)
         if not look:
-            outcome, told = "failed" if readable else "done", {"looked": search.looked, "emptied": emptied, "readable": len(readable)}
+            outcome, told = (
+                "failed" if readable else "done",
+                {
+                    "looked": search.looked,
+                    "emptied": emptied,
+                    "readable": len(readable),
+                },
+            )
             acting.record("subject:erased", f'Subject::"{search.pseudonym}"', outcome, **told)
-    sealed = {version.name: version.rows for version in versions if version.rows and (state == "live" or look)}
+    sealed = {
+        version.name: version.rows
+        for version in versions
+        if version.rows and (state == "live" or look)
+    }
     return Erased(
         subject=search.pseudonym,
         key=state == "live" and not look,
@@ -145,7 +169,8 @@ def _require_current(project: Wiring) -> None:
     subject, newest = project.config.data.subject, project.engine.newest_step("data", SealedDataset)
     if newest is not None and subject is not None and newest.subject != subject:
         raise ConfigError(
-            f"{newest.name}@{newest.version} was sealed before [data] subject named {subject!r}: nothing was destroyed",
+            f"{newest.name}@{newest.version} was sealed before [data] subject named {subject!r}:"
+            " nothing was destroyed",
             hint="`casemate run` seals it anew, then shred",
         )
 
@@ -161,26 +186,51 @@ def _require_something(search: "_Search", state: str, versions: list[_Version], 
                 hint="`casemate keys shred REF --look` looks through everything",
             )
         return
-    raise ConfigError("nobody is sealed under this identifier: nothing was destroyed", hint=search.written_how(versions))
+    raise ConfigError(
+        "nobody is sealed under this identifier: nothing was destroyed",
+        hint=search.written_how(versions),
+    )
 
 
 def _require_certain(versions: list[_Version], blank: bool) -> None:
     unsure = [version.name for version in versions if version.unsure]
     if unsure and not blank:
         raise RefusedError(
-            f"{', '.join(unsure[:5])}: identifiers were read as numbers there, so several people may look like this one; nothing was destroyed",
-            hint="`casemate run` seals the newest version anew as text; then --blank empties every cell of the older ones that may be theirs",
+            f"{', '.join(unsure[:5])}: identifiers were read as numbers there, so several people"
+            " may look like this one; nothing was destroyed",
+            hint=(
+                "`casemate run` seals the newest version anew as text; then --blank empties every"
+                " cell of the older ones that may be theirs"
+            ),
         )
 
 
 def _beyond(project: Wiring, *, emptied: bool, short: bool) -> list[Place]:
-    """What was not looked through: the sources, the backups that the log knows of, and everything but tables for a short identifier."""
+    """What was not looked through: the sources, the backups that the log knows of, and everything
+    but tables for a short identifier.
+    """
     said = project.config.data.source
-    sources = [*(said if isinstance(said, list) else [said]), *project.config.assess.tables.values()]
-    found = [Place(where=str(source), advice="the next run reads it again: take the person out of the source too") for source in sources]
-    made = [entry for entry in project.log.entries() if entry.action == "backup:create" and entry.outcome == "allowed"]
+    sources = [
+        *(said if isinstance(said, list) else [said]),
+        *project.config.assess.tables.values(),
+    ]
+    found = [
+        Place(
+            where=str(source),
+            advice="the next run reads it again: take the person out of the source too",
+        )
+        for source in sources
+    ]
+    made = [
+        entry
+        for entry in project.log.entries()
+        if entry.action == "backup:create" and entry.outcome == "allowed"
+    ]
     if made:
-        newest = f"{len(made)} backups, the newest {made[-1].detail.get('file', '')} of {made[-1].time[:10]}"
+        newest = (
+            f"{len(made)} backups, the newest {made[-1].detail.get('file', '')} of"
+            f" {made[-1].time[:10]}"
+        )
         advice = (
             "remove all but the newest .subjects file"
             if not emptied
@@ -189,7 +239,10 @@ def _beyond(project: Wiring, *, emptied: bool, short: bool) -> list[Place]:
         found.append(Place(where=newest, advice=advice))
     if short:
         where = "objects, evidence, catalogue and log"
-        advice = f"not looked through: fewer than {SHORTEST} characters are in any bytes by chance; no column of a sealed table should list them"
+        advice = (
+            f"not looked through: fewer than {SHORTEST} characters are in any bytes by chance; no"
+            " column of a sealed table should list them"
+        )
         found.append(Place(where=where, advice=advice))
     return found
 
@@ -204,11 +257,27 @@ class _Search:
         self.looked: dict[str, int] = {}
         self.number = _number(subject)
         self.needle = _needle(subject)
-        records = [project.engine.record(run.id, "data", SealedDataset) for run in project.engine.runs()]
-        self.records = {(record.name, record.version): record for record in records if record is not None}
+        records = [
+            project.engine.record(run.id, "data", SealedDataset) for run in project.engine.runs()
+        ]
+        self.records = {
+            (record.name, record.version): record for record in records if record is not None
+        }
         pinned = schemas.load(project.root / project.config.data.schema)
-        now = [] if pinned is None else [column.name for column in pinned.columns if project.config.data.identifies(column.name)]
-        self.columns = {*now, *(pinned.identifiers if pinned else ()), *filter(None, [project.config.data.subject])}
+        now = (
+            []
+            if pinned is None
+            else [
+                column.name
+                for column in pinned.columns
+                if project.config.data.identifies(column.name)
+            ]
+        )
+        self.columns = {
+            *now,
+            *(pinned.identifiers if pinned else ()),
+            *filter(None, [project.config.data.subject]),
+        }
         for record in self.records.values():
             self.columns |= {*record.schema.identifiers, *filter(None, [record.subject])}
 
@@ -218,7 +287,9 @@ class _Search:
 
     def versions(self) -> list[_Version]:
         """Every sealed version, looked through; also such as no run knows."""
-        folders = sorted(path.parent for path in (self.project.state / _TABLES).glob(f"*/*/{MANIFEST}"))
+        folders = sorted(
+            path.parent for path in (self.project.state / _TABLES).glob(f"*/*/{MANIFEST}")
+        )
         self.looked["versions"] = len(folders)
         return [self._version(folder) for folder in folders]
 
@@ -229,8 +300,14 @@ class _Search:
         texts = [item.name for item in schema if pa.types.is_string(item.type)]
         ours = [name for name in schema.names if name in self.columns]
         people = [PSEUDONYM] if PSEUDONYM in schema.names else []
-        table = tables.read(folder, project.provider, verifier, [*dict.fromkeys([*ours, *texts, *people])])
-        theirs = _is(table[PSEUDONYM], bytes.fromhex(self.pseudonym)) if people else pa.chunked_array([pa.nulls(table.num_rows, pa.bool_())])
+        table = tables.read(
+            folder, project.provider, verifier, [*dict.fromkeys([*ours, *texts, *people])]
+        )
+        theirs = (
+            _is(table[PSEUDONYM], bytes.fromhex(self.pseudonym))
+            if people
+            else pa.chunked_array([pa.nulls(table.num_rows, pa.bool_())])
+        )
         opened = project.identifiers.open(table, self.root)
         for name in ours:
             sealed = TYPE in (schema.field(name).metadata or {})
@@ -245,11 +322,18 @@ class _Search:
         if (self.subject and not self.subject.isdecimal()) or self.needle is not None:
             word = re.escape(self.subject)
             pattern = rf"(^|\W){word}(\W|$)" if self.needle is not None else rf"^\s*{word}\s*$"
-            version.texts = [name for name in texts if name not in ours and pc.any(pc.match_substring_regex(opened[name], pattern)).as_py()]
+            version.texts = [
+                name
+                for name in texts
+                if name not in ours
+                and pc.any(pc.match_substring_regex(opened[name], pattern)).as_py()
+            ]
         return version
 
     def empty(self, version: _Version) -> None:
-        """Take the cells that the key does not cover out of a version, which is replaced as a whole."""
+        """Take the cells that the key does not cover out of a version, which is replaced as a
+        whole.
+        """
         names = [*version.cells, *version.unsure]
         if not names:
             return
@@ -258,13 +342,19 @@ class _Search:
         def change(rows: pa.Table) -> pa.Table:
             opened = self.project.identifiers.open(rows, self.root) if PSEUDONYM in people else rows
             for name in names:
-                wrong = _is(opened[name], self.number) if name in version.unsure else _is(pc.cast(opened[name], pa.string()), self.subject)
+                wrong = (
+                    _is(opened[name], self.number)
+                    if name in version.unsure
+                    else _is(pc.cast(opened[name], pa.string()), self.subject)
+                )
                 place = rows.column_names.index(name)
                 kept = pc.if_else(wrong, pa.scalar(None, rows.schema.field(place).type), rows[name])
                 rows = rows.set_column(place, rows.schema.field(place), kept)
             return rows
 
-        tables.seal_anew(version.folder, self.project.provider, self.project.signer, version.classes, change)
+        tables.seal_anew(
+            version.folder, self.project.provider, self.project.signer, version.classes, change
+        )
 
     def written_how(self, versions: list[_Version]) -> str:
         """How identifiers look, without telling one; and whether a similar one is there."""
@@ -273,27 +363,50 @@ class _Search:
         if name is None or not known:
             return "no column is sealed per person: name it in [data] subject, then `casemate run`"
         newest = self.project.engine.newest_step("data", SealedDataset)
-        version = next((one for one in known if newest and one.folder.name == newest.version), known[-1])
+        version = next(
+            (one for one in known if newest and one.folder.name == newest.version), known[-1]
+        )
         names = [name, PSEUDONYM] if PSEUDONYM in version.schema.names else [name]
-        table = tables.read(version.folder, self.project.provider, self.project.signer.verifier, names)
-        values = [value for value in pc.unique(self.project.identifiers.open(table, self.root)[name]).to_pylist() if isinstance(value, str)]
+        table = tables.read(
+            version.folder, self.project.provider, self.project.signer.verifier, names
+        )
+        values = [
+            value
+            for value in pc.unique(
+                self.project.identifiers.open(table, self.root)[name]
+            ).to_pylist()
+            if isinstance(value, str)
+        ]
         if any(_loose(value) == _loose(self.subject) for value in values):
-            return "one that differs in leading zeros, case or white space only is sealed: give it to the last character as the table has it"
-        shape = Counter(re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", value)) for value in values).most_common(1)
+            return (
+                "one that differs in leading zeros, case or white space only is sealed: give it to"
+                " the last character as the table has it"
+            )
+        shape = Counter(
+            re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", value)) for value in values
+        ).most_common(1)
         return (
-            f"identifiers in {name!r} are written like {shape[0][0]} (9: a digit, A: a letter)" if shape else "nobody is sealed in the newest version"
+            f"identifiers in {name!r} are written like {shape[0][0]} (9: a digit, A: a letter)"
+            if shape
+            else "nobody is sealed in the newest version"
         )
 
     def left(self, versions: list[_Version], look: bool) -> list[Place]:
         """Where the identifier can be read now; without `look` the key is gone already."""
         anew = "its subject column is not covered: shred again"
         found = [
-            Place(where=f"table {one.name}, column {name!r}", advice="`casemate keys shred` empties it" if look else anew)
+            Place(
+                where=f"table {one.name}, column {name!r}",
+                advice="`casemate keys shred` empties it" if look else anew,
+            )
             for one in versions
             for name in [*one.cells, *one.unsure]
         ]
         found += [
-            Place(where=f"table {one.name}, column {name!r}", advice=f'[data.columns] {name} = {{ class = "identifier" }}, run, and shred again')
+            Place(
+                where=f"table {one.name}, column {name!r}",
+                advice=f'[data.columns] {name} = {{ class = "identifier" }}, run, and shred again',
+            )
             for one in versions
             for name in one.texts
         ]
@@ -303,26 +416,45 @@ class _Search:
         """Schemas that list it as a category: of the records, and pinned."""
         found = []
         pinned = schemas.load(self.project.root / self.project.config.data.schema)
-        listed = {f"the record of {name}@{version}": record.schema for (name, version), record in self.records.items()}
-        for where, schema in (listed | ({self.project.config.data.schema: pinned} if pinned else {})).items():
+        listed = {
+            f"the record of {name}@{version}": record.schema
+            for (name, version), record in self.records.items()
+        }
+        for where, schema in (
+            listed | ({self.project.config.data.schema: pinned} if pinned else {})
+        ).items():
             for column in schema.columns:
                 if column.name in self.columns and self.subject in (column.categories or []):
-                    advice = "it was no identifier then: models and evidence of that version list it; train anew and delete them"
-                    found.append(Place(where=f"{where}, categories of {column.name!r}", advice=advice))
+                    advice = (
+                        "it was no identifier then: models and evidence of that version list it;"
+                        " train anew and delete them"
+                    )
+                    found.append(
+                        Place(where=f"{where}, categories of {column.name!r}", advice=advice)
+                    )
         return found
 
     def _bytes(self, look: bool) -> Iterator[Place]:
-        """Everything else that is kept, decrypted where it is sealed; to `look`, without what the log seals under the person's key."""
+        """Everything else that is kept, decrypted where it is sealed; to `look`, without what the
+        log seals under the person's key.
+        """
         if self.needle is None:
             return
-        advice = "it was made before the identifier was sealed per person: delete it, or treat it as personal data"
+        advice = (
+            "it was made before the identifier was sealed per person: delete it, or treat it as"
+            " personal data"
+        )
         objects = self.project.objects
         digests = objects.digests()
         self.looked["objects"] = len(digests)
         for digest in digests:
             if self._holds(b"".join(objects.pieces(digest))):
                 yield Place(where=f"object {digest[:12]}", advice=advice)
-        files = [path for path in sorted(self.project.state.rglob("*")) if path.is_file() and self._plain(path)]
+        files = [
+            path
+            for path in sorted(self.project.state.rglob("*"))
+            if path.is_file() and self._plain(path)
+        ]
         self.looked["files"] = len(files)
         for path in files:
             if self._holds(path.read_bytes()):
@@ -330,7 +462,11 @@ class _Search:
         with self.project.database.reading() as tx:
             self.looked["catalogue tables"] = len(METADATA.sorted_tables)
             for table in METADATA.sorted_tables:
-                if any(self._holds(_raw(value)) for row in tx.execute(sa.select(table)) for value in row):
+                if any(
+                    self._holds(_raw(value))
+                    for row in tx.execute(sa.select(table))
+                    for value in row
+                ):
                     yield Place(where=f"catalogue, table {table.name}", advice=advice)
         self.looked["predictions and requests"] = 0
         beside = set()
@@ -338,13 +474,23 @@ class _Search:
             self.looked["predictions and requests"] += 1
             beside |= {index} if self._holds(content) else set()
         for index in sorted(beside):
-            yield Place(where=f"requests beside log entry {index}", advice="[serve] inputs_days and keep_days end their time")
+            yield Place(
+                where=f"requests beside log entry {index}",
+                advice="[serve] inputs_days and keep_days end their time",
+            )
         self.looked["log entries"] = 0
         for entry in self.project.log.entries():
             self.looked["log entries"] += 1
-            told = {name: value for name, value in entry.detail.items() if not look or name != "personal"}
+            told = {
+                name: value
+                for name, value in entry.detail.items()
+                if not look or name != "personal"
+            }
             if self._holds(msgspec.json.encode([entry.resource, told])):
-                yield Place(where=f"audit log, entry {entry.index}", advice="what is logged stays; it should have been given as `personal`")
+                yield Place(
+                    where=f"audit log, entry {entry.index}",
+                    advice="what is logged stays; it should have been given as `personal`",
+                )
 
     def _plain(self, path: Path) -> bool:
         """Not a sealed table, object or catalogue, which are read in other ways."""
@@ -360,7 +506,11 @@ class _Search:
             return False
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                return any(self.needle.search(archive.read(item)) for item in archive.infolist() if item.file_size <= MOST_MEMBER)
+                return any(
+                    self.needle.search(archive.read(item))
+                    for item in archive.infolist()
+                    if item.file_size <= MOST_MEMBER
+                )
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError):
             return False
 
@@ -376,15 +526,29 @@ def _needle(subject: str) -> re.Pattern[bytes] | None:
     """What the identifier looks like in bytes; None when it is too short to be looked for there."""
     if len(subject) < SHORTEST:
         return None
-    forms = {subject.encode(), *(msgspec.json.encode(subject)[1:-1], subject.encode("unicode_escape"), html.escape(subject).encode())}
-    if (number := _number(subject)) is not None and len(subject.lstrip("0")) >= SHORTEST:  # as a tool writes it that read a number
+    forms = {
+        subject.encode(),
+        *(
+            msgspec.json.encode(subject)[1:-1],
+            subject.encode("unicode_escape"),
+            html.escape(subject).encode(),
+        ),
+    }
+    # as a tool writes it that read a number
+    if (number := _number(subject)) is not None and len(subject.lstrip("0")) >= SHORTEST:
         forms |= {repr(number).encode(), msgspec.json.encode(number)}
-    arrays = [_bounded(re.escape(subject.encode(encoding)), b"\0" * more) for encoding, more in (("utf-16-le", 1), ("utf-32-le", 3))]  # NumPy's text
+    # NumPy's text
+    arrays = [
+        _bounded(re.escape(subject.encode(encoding)), b"\0" * more)
+        for encoding, more in (("utf-16-le", 1), ("utf-32-le", 3))
+    ]
     return re.compile(b"|".join([_bounded(b"|".join(map(re.escape, sorted(forms)))), *arrays]))
 
 
 def _bounded(pattern: bytes, more: bytes = b"") -> bytes:
-    """The pattern where no letter, digit or underscore goes on with it; each has `more` bytes behind it."""
+    """The pattern where no letter, digit or underscore goes on with it; each has `more` bytes
+    behind it.
+    """
     letter = b"[0-9A-Za-z_]" + more
     return b"(?<!" + letter + b")(?:" + pattern + b")(?!" + letter + b")"
 
@@ -410,4 +574,10 @@ def _loose(text: str) -> str:
 
 
 def _raw(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode() if isinstance(value, str) else b""
+    return (
+        value
+        if isinstance(value, bytes)
+        else str(value).encode()
+        if isinstance(value, str)
+        else b""
+    )

@@ -74,7 +74,12 @@ def show(project: Wiring, key: str) -> list[KeyUse]:
     if versions is None:
         raise ConfigError(f"there is no key {key!r}", hint="`casemate keys list`")
     counts = uses(project)
-    return [KeyUse(number=one.number, state=one.state, created=one.created, wrapped=counts[key, one.number]) for one in versions]
+    return [
+        KeyUse(
+            number=one.number, state=one.state, created=one.created, wrapped=counts[key, one.number]
+        )
+        for one in versions
+    ]
 
 
 @reading("keys:read", "Key")

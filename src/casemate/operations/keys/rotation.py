@@ -1,7 +1,9 @@
-"""`casemate keys rotate` and `destroy`: where wrapped keys lie, and how they come under another version.
+"""`casemate keys rotate` and `destroy`: where wrapped keys lie, and how they come under another
+version.
 
-A rotation makes a new version of a key-encryption key, then wraps every data key anew, one place after another; no data
-byte is touched. It can be interrupted anywhere: the next one goes on with what is still under an older version.
+A rotation makes a new version of a key-encryption key, then wraps every data key anew, one place
+after another; no data byte is touched. It can be interrupted anywhere: the next one goes on with
+what is still under an older version.
 """
 
 import contextlib
@@ -22,7 +24,13 @@ from casemate.controls.keys.manifests import MANIFEST
 from casemate.controls.keys.signers import SignerRecord
 from casemate.controls.keys.store import IDENTITY, keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
-from casemate.core.errors import BackendError, BusyError, ConfigError, RefusedError, VerificationError
+from casemate.core.errors import (
+    BackendError,
+    BusyError,
+    ConfigError,
+    RefusedError,
+    VerificationError,
+)
 from casemate.core.files import alone
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Operation, operation
@@ -47,7 +55,12 @@ class Rotated(Record, frozen=True, kw_only=True):
 
 @operation("keys:rotate", "Key")
 def rotate(
-    project: Wiring, keys: list[str], *, compromised: bool = False, resume: bool = False, progress: Progress = lambda _text, _done, _total: None
+    project: Wiring,
+    keys: list[str],
+    *,
+    compromised: bool = False,
+    resume: bool = False,
+    progress: Progress = lambda _text, _done, _total: None,
 ) -> Rotated:
     """Make a new version of these keys and bring everything under it.
 
@@ -67,17 +80,33 @@ def rotate(
     chosen = keys or list(PURPOSES)
     for key in chosen:
         _known(key)
-    with alone(project.state / "lock", "encrypting the data again") if compromised else contextlib.nullcontext():
+    with (
+        alone(project.state / "lock", "encrypting the data again")
+        if compromised
+        else contextlib.nullcontext()
+    ):
         done = _rotate(project, chosen, compromised, resume, progress)
-    acting.record("keys:rotated", 'Key::"all"', versions=done.keys, rewrapped=done.rewrapped, sealed_anew=done.sealed_anew)
+    acting.record(
+        "keys:rotated",
+        'Key::"all"',
+        versions=done.keys,
+        rewrapped=done.rewrapped,
+        sealed_anew=done.sealed_anew,
+    )
     return done
 
 
-def _rotate(project: Wiring, chosen: list[str], compromised: bool, resume: bool, progress: Progress) -> Rotated:
+def _rotate(
+    project: Wiring, chosen: list[str], compromised: bool, resume: bool, progress: Progress
+) -> Rotated:
     if not resume:
         for key in chosen:
             project.keystore.provider.rotate(key)
-    newest = {key: versions[-1].number for key, versions in project.keystore.provider.versions().items() if key in chosen}
+    newest = {
+        key: versions[-1].number
+        for key, versions in project.keystore.provider.versions().items()
+        if key in chosen
+    }
     rotation = _Rotation(project, newest, progress)
     rewrapped = rotation.rewrap()
     if IDENTITY in newest and project.keystore.rewrap_identity():
@@ -93,7 +122,8 @@ def _known(key: str) -> None:
 
 @operation("keys:signer", "Key")
 def new_signer(project: Wiring, compromised: datetime.datetime | None = None) -> SignerRecord:
-    """Sign with new keys from now on; what the former signer signed stays valid, but for a compromise.
+    """Sign with new keys from now on; what the former signer signed stays valid, but for a
+    compromise.
 
     Args:
         project: whose signer.
@@ -105,17 +135,25 @@ def new_signer(project: Wiring, compromised: datetime.datetime | None = None) ->
     acting = new_signer.ask(project, "signer", change="rotate")
     with alone(project.state / "lock", "changing the signer"):
         if compromised is not None:
-            project.compromises.declare(project.log, acting.uid, project.keystore.signers[-1], compromised)
+            project.compromises.declare(
+                project.log, acting.uid, project.keystore.signers[-1], compromised
+            )
         fresh = project.keystore.rotate_signer(project.clock.now(), compromised)
         project.signer_changed()
         detail = {"number": fresh.number, "fingerprint": project.signer.verifier.fingerprint}
-        acting.record("signer:rotated", 'Key::"signer"', compromised=compromised and compromised.isoformat(), **detail)
+        acting.record(
+            "signer:rotated",
+            'Key::"signer"',
+            compromised=compromised and compromised.isoformat(),
+            **detail,
+        )
     return fresh
 
 
 @operation("keys:signer", "Key")
 def distrust(project: Wiring, number: int, since: datetime.datetime) -> None:
-    """Say that a former signer's keys may have been in other hands: of its signatures only those count that the log shows to be older.
+    """Say that a former signer's keys may have been in other hands: of its signatures only those
+    count that the log shows to be older.
 
     Args:
         project: whose signer.
@@ -129,7 +167,9 @@ def distrust(project: Wiring, number: int, since: datetime.datetime) -> None:
     acting = distrust.ask(project, "signer", change="distrust")
     with alone(project.state / "lock", "declaring a compromise"):
         project.keystore.distrust(number, since)
-        project.compromises.declare(project.log, acting.uid, project.keystore.signers[number - 1], since)
+        project.compromises.declare(
+            project.log, acting.uid, project.keystore.signers[number - 1], since
+        )
         project.signer_changed()
 
 
@@ -148,7 +188,9 @@ def destroy(project: Wiring, key: str, version: int) -> None:
 
 
 @contextlib.contextmanager
-def _changing(change: Operation[..., None], project: Wiring, key: str, version: int) -> Iterator[None]:
+def _changing(
+    change: Operation[..., None], project: Wiring, key: str, version: int
+) -> Iterator[None]:
     """Ask for a change of one version, and record it once it is done."""
     acting = change.ask(project, key, version=version)
     _known(key)
@@ -159,7 +201,10 @@ def _changing(change: Operation[..., None], project: Wiring, key: str, version: 
 def _destroy(project: Wiring, key: str, version: int) -> None:
     with alone(project.state / "lock", "destroying a key"):
         if version >= project.keystore.provider.versions()[key][-1].number:
-            raise ConfigError(f"version {version} of {key!r} is the active one", hint=f"`casemate keys rotate {key}` first")
+            raise ConfigError(
+                f"version {version} of {key!r} is the active one",
+                hint=f"`casemate keys rotate {key}` first",
+            )
         if key == SUBJECTS:
             _require_subjects(project)
         _require_unused(project, key, version)
@@ -183,36 +228,52 @@ def disable(project: Wiring, key: str, version: int) -> None:
 
 @operation("keys:enable", "Key")
 def enable(project: Wiring, key: str, version: int) -> None:
-    """Allow a version and all newer ones to unwrap again; AccessDenied, or ConfigError when there is none such."""
+    """Allow a version and all newer ones to unwrap again; AccessDenied, or ConfigError when there
+    is none such.
+    """
     with _changing(enable, project, key, version):
         project.keystore.provider.enable(key, version)
 
 
 def _require_unused(project: Wiring, key: str, version: int) -> None:
-    held = sum(count for (name, number), count in uses(project).items() if name == key and number <= version)
+    held = sum(
+        count
+        for (name, number), count in uses(project).items()
+        if name == key and number <= version
+    )
     if held:
         raise RefusedError(
-            f"{held} wrapped keys are still under version {version} of {key!r} or an older one", hint=f"`casemate keys rotate {key}` first"
+            f"{held} wrapped keys are still under version {version} of {key!r} or an older one",
+            hint=f"`casemate keys rotate {key}` first",
         )
 
 
 def _require_subjects(project: Wiring) -> None:
-    """The subjects' keys must be here when what they are wrapped under goes away; without any subject there is nothing to lose."""
+    """The subjects' keys must be here when what they are wrapped under goes away; without any
+    subject there is nothing to lose.
+    """
     try:
         with project.database.reading() as tx:
             project.log.subjects.wrapped_root(tx)
     except BackendError as error:
-        raise RefusedError("the subjects' keys are not here: they could never be brought back", hint="casemate backup subjects FILE first") from error
+        raise RefusedError(
+            "the subjects' keys are not here: they could never be brought back",
+            hint="casemate backup subjects FILE first",
+        ) from error
 
 
 @operation("keys:migrate", "Key")
-def migrate(project: Wiring, table: KeysTable, progress: Progress = lambda _text, _done, _total: None) -> dict[str, int]:
-    """Bring everything under another key provider and point casemate.toml there; how many keys were wrapped, by place.
+def migrate(
+    project: Wiring, table: KeysTable, progress: Progress = lambda _text, _done, _total: None
+) -> dict[str, int]:
+    """Bring everything under another key provider and point casemate.toml there; how many keys were
+    wrapped, by place.
 
     Policy decides and the log says it, before anything is made at the new provider.
 
-    The old provider's keys are left to their owner, but for those of the file provider, which are removed. An interrupted
-    migration leaves a project that refuses to work; the same command goes on with it.
+    The old provider's keys are left to their owner, but for those of the file provider, which are
+    removed. An interrupted migration leaves a project that refuses to work; the same command goes
+    on with it.
 
     Raises:
         ConfigError: the project is with that provider already.
@@ -225,27 +286,42 @@ def migrate(project: Wiring, table: KeysTable, progress: Progress = lambda _text
 
 def _migrate(project: Wiring, table: KeysTable, progress: Progress) -> dict[str, int]:
     found = keyfile.read(keystore_folder(project.config.project.id))
-    if isinstance(found, Document) and found.provider == table.provider != project.config.keys.provider:
+    if (
+        isinstance(found, Document)
+        and found.provider == table.provider != project.config.keys.provider
+    ):
         _point_there(project, table)  # all but this was done before it was interrupted
         return {}
     keys = project.keystore
     if keys.document.provider == table.provider:
         hint = (
-            "`casemate keys protect` sets or changes its passphrase" if table.provider == "file" else "migrate to file first, then to the other place"
+            "`casemate keys protect` sets or changes its passphrase"
+            if table.provider == "file"
+            else "migrate to file first, then to the other place"
         )
         raise ConfigError(f"the keys are with the {table.provider} provider already", hint=hint)
     _require_subjects(project)
     target = keys.open_target(table)
-    crossing: Any = _Crossing(keys.provider, target)  # an interrupted migration has left keys of both
-    keys.provider = project.provider.provider = project.log.bodies.keys = project.log.subjects.keys = crossing
+    # an interrupted migration has left keys of both
+    crossing: Any = _Crossing(keys.provider, target)
+    keys.provider = project.provider.provider = project.log.bodies.keys = (
+        project.log.subjects.keys
+    ) = crossing
     acting = migrate.ask(project, "all", provider=table.provider)
     target.prepare()
     newest = dict.fromkeys(PURPOSES, 1)
     rotation = _Rotation(project, newest, progress)
     rewrapped = rotation.rewrap()
-    left = sum(1 for key, wrapped in rotation.everything() if key != IDENTITY and not crossing.version_of(wrapped))
+    left = sum(
+        1
+        for key, wrapped in rotation.everything()
+        if key != IDENTITY and not crossing.version_of(wrapped)
+    )
     if left:
-        raise BusyError(f"{left} keys were wrapped by the old provider meanwhile", hint="stop what works on this project and run it again")
+        raise BusyError(
+            f"{left} keys were wrapped by the old provider meanwhile",
+            hint="stop what works on this project and run it again",
+        )
     keys.switch(table.provider, target)
     _point_there(project, table)
     acting.record("keys:migrated", 'Key::"all"', provider=table.provider, rewrapped=rewrapped)
@@ -254,14 +330,22 @@ def _migrate(project: Wiring, table: KeysTable, progress: Progress) -> dict[str,
 
 def _point_there(project: Wiring, table: KeysTable) -> None:
     defaults = KeysTable()
-    table = msgspec.structs.replace(table, timeout=project.config.keys.timeout, max_age_days=project.config.keys.max_age_days)
+    table = msgspec.structs.replace(
+        table, timeout=project.config.keys.timeout, max_age_days=project.config.keys.max_age_days
+    )
     with edited(project.root) as document:
-        document["keys"] = {name: value for name in KeysTable.__struct_fields__ if (value := getattr(table, name)) != getattr(defaults, name)}
+        document["keys"] = {
+            name: value
+            for name in KeysTable.__struct_fields__
+            if (value := getattr(table, name)) != getattr(defaults, name)
+        }
     project.config = msgspec.structs.replace(project.config, keys=table)
 
 
 class _Crossing:
-    """Unwraps what either provider wrapped and wraps with the new one; what is the new one's counts as version 1, all else as 0."""
+    """Unwraps what either provider wrapped and wraps with the new one; what is the new one's counts
+    as version 1, all else as 0.
+    """
 
     def __init__(self, old: KeyKeeper, new: KeyKeeper) -> None:
         self.old, self.new = old, new
@@ -301,7 +385,9 @@ class _Rotation:
         self.progress = progress
 
     def _versions(self) -> list[Path]:
-        return sorted(path.parent for path in (self.project.state / "datasets").glob(f"*/*/{MANIFEST}"))
+        return sorted(
+            path.parent for path in (self.project.state / "datasets").glob(f"*/*/{MANIFEST}")
+        )
 
     def everything(self) -> Iterator[tuple[str, bytes]]:
         """Every (purpose, wrapped key) of the project."""
@@ -314,14 +400,17 @@ class _Rotation:
         with self.project.database.reading() as tx:
             yield from ((AUDIT, wrapped) for _, wrapped in self.project.log.bodies.wrapped(tx))
         with self.project.database.reading() as tx:
-            yield from ((IDENTITY, wrapped) for _, wrapped in self.project.point.factors.wrapped(tx))
+            yield from (
+                (IDENTITY, wrapped) for _, wrapped in self.project.point.factors.wrapped(tx)
+            )
         if (root := self._root()) is not None:
             yield SUBJECTS, root
         if self.project.keystore.document.identity is not None:
             yield IDENTITY, self.project.keystore.document.identity.wrapped
 
     def _root(self) -> bytes | None:
-        with self.project.database.reading() as tx, contextlib.suppress(BackendError):  # restored without them: nothing to rotate
+        # restored without them: nothing to rotate
+        with self.project.database.reading() as tx, contextlib.suppress(BackendError):
             return self.project.log.subjects.wrapped_root(tx)
         return None
 
@@ -342,28 +431,46 @@ class _Rotation:
     def _rewrap_tables(self) -> int:
         from casemate.controls.keys import tables  # not at start-up: they read tables
 
-        folders = [folder for folder in self._versions() if any(self._old(key, wrapped) for key, wrapped in tables.wrapped_keys(folder))]
+        folders = [
+            folder
+            for folder in self._versions()
+            if any(self._old(key, wrapped) for key, wrapped in tables.wrapped_keys(folder))
+        ]
         for done, folder in enumerate(folders, 1):
             tables.rewrap(folder, self.project.provider)
             self.progress("tables", done, len(folders))
         return len(folders)
 
     def _rewrap_objects(self) -> int:
-        todo = [(name, wrapped) for name, wrapped in self.project.objects.wrapped() if self._old(objects.KEK, wrapped)]
+        todo = [
+            (name, wrapped)
+            for name, wrapped in self.project.objects.wrapped()
+            if self._old(objects.KEK, wrapped)
+        ]
         for done, batch in enumerate(_batches(todo), 1):
             fresh = self.project.provider.rewrap(objects.KEK, [wrapped for _, wrapped in batch])
             for (name, before), after in zip(batch, fresh, strict=True):
                 self.project.objects.blobs.replace(name, before, after)
             self.progress("objects", min(done * BATCH, len(todo)), len(todo))
-        inline = [digest for digest, wrapped in self.project.objects.inline() if self._old(objects.KEK, wrapped)]
+        inline = [
+            digest
+            for digest, wrapped in self.project.objects.inline()
+            if self._old(objects.KEK, wrapped)
+        ]
         for digest in inline:
             self.project.objects.seal_anew(digest)
         return len(todo) + len(inline)
 
     def _rewrap_bodies(self) -> int:
         with self.project.database.transaction() as tx:
-            todo = [(number, wrapped) for number, wrapped in self.project.log.bodies.wrapped(tx) if self._old(AUDIT, wrapped)]
-            for (number, _), wrapped in zip(todo, self.provider.rewrap(AUDIT, [wrapped for _, wrapped in todo]), strict=True):
+            todo = [
+                (number, wrapped)
+                for number, wrapped in self.project.log.bodies.wrapped(tx)
+                if self._old(AUDIT, wrapped)
+            ]
+            for (number, _), wrapped in zip(
+                todo, self.provider.rewrap(AUDIT, [wrapped for _, wrapped in todo]), strict=True
+            ):
                 self.project.log.bodies.replace(tx, number, wrapped)
         return len(todo)
 
@@ -379,8 +486,14 @@ class _Rotation:
     def _rewrap_factors(self) -> int:
         factors = self.project.point.factors
         with self.project.database.transaction() as tx:
-            todo = [(name, wrapped) for name, wrapped in factors.wrapped(tx) if self._old(IDENTITY, wrapped)]
-            for (name, _), wrapped in zip(todo, self.provider.rewrap(IDENTITY, [wrapped for _, wrapped in todo]), strict=True):
+            todo = [
+                (name, wrapped)
+                for name, wrapped in factors.wrapped(tx)
+                if self._old(IDENTITY, wrapped)
+            ]
+            for (name, _), wrapped in zip(
+                todo, self.provider.rewrap(IDENTITY, [wrapped for _, wrapped in todo]), strict=True
+            ):
                 factors.replace(tx, name, wrapped)
         return len(todo)
 
@@ -391,9 +504,18 @@ class _Rotation:
         done = {}
         if set(self.newest) & set(TABLE_KEYS):
             classes = {(r.name, r.version): identifiers.classes_of(r) for r in self._records()}
-            folders = [folder for folder in self._versions() if (folder.parent.name, folder.name) in classes]
+            folders = [
+                folder
+                for folder in self._versions()
+                if (folder.parent.name, folder.name) in classes
+            ]
             for number, folder in enumerate(folders, 1):
-                tables.seal_anew(folder, self.project.provider, self.project.signer, classes[folder.parent.name, folder.name])
+                tables.seal_anew(
+                    folder,
+                    self.project.provider,
+                    self.project.signer,
+                    classes[folder.parent.name, folder.name],
+                )
                 self.progress("tables", number, len(folders))
             done["tables"] = len(folders)
         if objects.KEK in self.newest:
@@ -407,7 +529,10 @@ class _Rotation:
         return done
 
     def _records(self) -> list[SealedDataset]:
-        found = [self.project.engine.record(run.id, "data", SealedDataset) for run in self.project.engine.runs()]
+        found = [
+            self.project.engine.record(run.id, "data", SealedDataset)
+            for run in self.project.engine.runs()
+        ]
         return [record for record in found if record is not None]
 
 

@@ -12,11 +12,18 @@ from casemate.serve.endpoint import Endpoint
 from casemate.serve.types import Array
 
 
-def made(endpoint: Endpoint, given: Collection[str], values: Callable[[str], list[Any]], texts: Callable[[str], bool]) -> dict[str, list[Any]]:
-    """What comes of raw columns (see `called.Raw.read`); then it is sure that every feature is there.
+def made(
+    endpoint: Endpoint,
+    given: Collection[str],
+    values: Callable[[str], list[Any]],
+    texts: Callable[[str], bool],
+) -> dict[str, list[Any]]:
+    """What comes of raw columns (see `called.Raw.read`); then it is sure that every feature is
+    there.
 
     Raises:
-        RequestError: a raw value cannot be read, a feature is missing, or with `[serve] extra = "refuse"` there is something else.
+        RequestError: a raw value cannot be read, a feature is missing, or with `[serve] extra =
+            "refuse"` there is something else.
     """
     found = {} if endpoint.raw is None else endpoint.raw.read(given, values, texts)
     _require_features(endpoint, given, found)
@@ -29,9 +36,13 @@ def raw_names(endpoint: Endpoint) -> Collection[str]:
 
 
 def _require_features(endpoint: Endpoint, given: Collection[str], found: Collection[str]) -> None:
-    """RequestError unless the model's features are there, and with `[serve] extra = "refuse"` nothing else is; it names the nearest."""
+    """RequestError unless the model's features are there, and with `[serve] extra = "refuse"`
+    nothing else is; it names the nearest.
+    """
     features = [column.name for column in endpoint.features]
-    others = [name for name in given if name not in endpoint.cells and name not in raw_names(endpoint)]
+    others = [
+        name for name in given if name not in endpoint.cells and name not in raw_names(endpoint)
+    ]
     absent = [name for name in features if name not in given and name not in found]
     if others and endpoint.extra == "refuse":
         raise RequestError(f"no input called {others[0][:100]!r}" + _nearest(others[0], features))
@@ -40,7 +51,9 @@ def _require_features(endpoint: Endpoint, given: Collection[str], found: Collect
         told = f"; did you mean it by {meant[0]!r}?" if meant else ""
         origin = None if endpoint.raw is None else endpoint.raw.made.get(absent[0])
         either = f", and so is {origin!r}, which it is made of" if origin else ""
-        raise RequestError(f"the input {absent[0]!r} is missing ({len(absent)} of {len(features)}){either}" + told)
+        raise RequestError(
+            f"the input {absent[0]!r} is missing ({len(absent)} of {len(features)}){either}" + told
+        )
 
 
 def _nearest(name: str, names: list[str]) -> str:

@@ -1,10 +1,13 @@
-"""`POST /invocations`: the contract of MLflow's scoring server and of SageMaker's containers, which is the same but for its details.
+"""`POST /invocations`: the contract of MLflow's scoring server and of SageMaker's containers, which
+is the same but for its details.
 
-JSON: one of `dataframe_split`, `dataframe_records`, `inputs` (rows, or lists by name), `instances` (rows, or records); CSV with or
-without a line of names; JSON lines, a record or a row each. Columns are found by name where names are given. The reply holds
-`predictions` (class names [n]) and, unless hidden, `probabilities` [n, k]; of a regressor `predictions` are quantities, [n] or [n, m];
+JSON: one of `dataframe_split`, `dataframe_records`, `inputs` (rows, or lists by name), `instances`
+(rows, or records); CSV with or without a line of names; JSON lines, a record or a row each. Columns
+are found by name where names are given. The reply holds `predictions` (class names [n]) and, unless
+hidden, `probabilities` [n, k]; of a regressor `predictions` are quantities, [n] or [n, m];
 `Accept: text/csv` or `application/jsonlines` gets one line a row.
-Specs: https://mlflow.org/docs/latest/genai/deployment/deploy-model-locally, https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+Specs: https://mlflow.org/docs/latest/genai/deployment/deploy-model-locally,
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
 
 import csv
@@ -26,7 +29,12 @@ from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Headers
 
 MOST_FIELD = 64 * 1024
 """Characters of one cell of CSV."""
-LINES = (b"application/jsonlines", b"application/jsonl", b"application/x-ndjson", b"application/x-jsonlines")
+LINES = (
+    b"application/jsonlines",
+    b"application/jsonl",
+    b"application/x-ndjson",
+    b"application/x-jsonlines",
+)
 """JSON lines have no registered name; SageMaker says the first."""
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 _Later = msgspec.Raw | msgspec.UnsetType
@@ -37,8 +45,12 @@ _SOME: dict[str, Any] = {"type": "array", "minItems": 1}
 class InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A call in JSON: exactly one of the forms of a table, and `params`."""
 
-    dataframe_split: Annotated[_Later, Meta(extra_json_schema={"$ref": "#/components/schemas/Split"})] = msgspec.UNSET
-    dataframe_records: Annotated[_Later, Meta(extra_json_schema=_SOME | {"items": {"type": "object"}})] = msgspec.UNSET
+    dataframe_split: Annotated[
+        _Later, Meta(extra_json_schema={"$ref": "#/components/schemas/Split"})
+    ] = msgspec.UNSET
+    dataframe_records: Annotated[
+        _Later, Meta(extra_json_schema=_SOME | {"items": {"type": "object"}})
+    ] = msgspec.UNSET
     inputs: Annotated[_Later, Meta(extra_json_schema={"type": ["array", "object"]})] = msgspec.UNSET
     instances: Annotated[_Later, Meta(extra_json_schema=_SOME)] = msgspec.UNSET
     params: Any = None
@@ -60,7 +72,9 @@ _ANY = msgspec.json.Decoder()
 _LINES = msgspec.json.Encoder()
 
 
-def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, accept: bytes = b"") -> Asked:
+def read(
+    endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, accept: bytes = b""
+) -> Asked:
     """The rows in a body; RequestError when they do not fit the model's inputs.
 
     Args:
@@ -79,7 +93,9 @@ def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, ac
         elif kind in (b"application/json", b"application/vnd.api+json", b""):
             rows = _json(endpoint, _without_nan(body), max_rows)
         else:
-            raise RequestError("content types that are read: application/json, application/jsonlines, text/csv")
+            raise RequestError(
+                "content types that are read: application/json, application/jsonlines, text/csv"
+            )
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not as expected: {error}") from error
     count = len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows)
@@ -89,7 +105,11 @@ def read(endpoint: Endpoint, body: bytes, content_type: bytes, max_rows: int, ac
 def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     """(headers, body of the reply)."""
     outputs = answer.outputs
-    reply: dict[str, Any] = {"predictions": outputs["prediction"].tolist() if "prediction" in outputs else outputs["label"]}
+    reply: dict[str, Any] = {
+        "predictions": (
+            outputs["prediction"].tolist() if "prediction" in outputs else outputs["label"]
+        )
+    }
     if "count" in outputs:
         reply["counts"] = outputs["count"].tolist()
     elif "probabilities" in outputs:
@@ -98,12 +118,16 @@ def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
         width = outputs["top_probabilities"].shape[1]
         names = [outputs["top"][i : i + width] for i in range(0, len(outputs["top"]), width)]
         pairs = zip(names, outputs["top_probabilities"].tolist(), strict=True)
-        reply["probabilities"] = [dict(zip(classes, values, strict=True)) for classes, values in pairs]
+        reply["probabilities"] = [
+            dict(zip(classes, values, strict=True)) for classes, values in pairs
+        ]
     return JSON, msgspec.json.encode(reply)
 
 
 def encode_csv(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
-    """(headers, a line a row): the class and all probabilities, or pairs of class and probability, or the quantities; no line of names."""
+    """(headers, a line a row): the class and all probabilities, or pairs of class and probability,
+    or the quantities; no line of names.
+    """
     outputs = answer.outputs
     columns: list[Any] = [outputs["label"]] if "label" in outputs else []
     for name in ("probabilities", "prediction", "count"):
@@ -143,7 +167,9 @@ def _encoding(accept: bytes) -> Encode:
 
 
 def _without_nan(body: bytes) -> bytes:
-    """JSON, where a caller's library wrote `NaN` for a missing number; nothing else that JSON does not know is let in."""
+    """JSON, where a caller's library wrote `NaN` for a missing number; nothing else that JSON does
+    not know is let in.
+    """
     if b"NaN" not in body:
         return body
     try:
@@ -186,7 +212,9 @@ def _records(endpoint: Endpoint, records: list[Any], form: str, max_rows: int) -
     if not all(isinstance(record, dict) and len(record) == len(names) for record in records):
         raise RequestError(f"{form}: every record must have the same names")
     try:
-        return _by_name(endpoint, {name: [record[name] for record in records] for name in names}, max_rows)
+        return _by_name(
+            endpoint, {name: [record[name] for record in records] for name in names}, max_rows
+        )
     except KeyError as error:
         raise RequestError(f"{form}: every record must have the same names") from error
 
@@ -220,9 +248,13 @@ def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
     return _table(endpoint, names if titled else None, rows)
 
 
-def _by_position(endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw, max_rows: int) -> Rows:
+def _by_position(
+    endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw, max_rows: int
+) -> Rows:
     features = endpoint.features
-    if endpoint.takes_matrix and (columns is None or columns == [column.name for column in features]):
+    if endpoint.takes_matrix and (
+        columns is None or columns == [column.name for column in features]
+    ):
         try:
             matrix = np.array(_NUMBERS.decode(raw), dtype=np.float64)
         except (msgspec.MsgspecError, ValueError):
@@ -245,27 +277,53 @@ def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Rows
         try:
             picture = np.array(rows, dtype=np.float64)
         except (ValueError, TypeError) as error:
-            raise RequestError("the pictures have different shapes, or hold more than numbers") from error
+            raise RequestError(
+                "the pictures have different shapes, or hold more than numbers"
+            ) from error
         if not endpoint.takes_matrix or math.prod(picture.shape[1:]) != width:
-            raise RequestError(f"a picture of {math.prod(picture.shape[1:])} values, the model takes {width}")
+            raise RequestError(
+                f"a picture of {math.prod(picture.shape[1:])} values, the model takes {width}"
+            )
         return picture.reshape(len(picture), width)
     if not all(isinstance(row, list) and len(row) == width for row in rows):
         raise RequestError(f"every row must be a list of {width} values")
     named = [column.name for column in features] if names is None else names
-    return _by_name(endpoint, {name: [row[place] for row in rows] for place, name in enumerate(named)}, len(rows), given=len(named))
+    return _by_name(
+        endpoint,
+        {name: [row[place] for row in rows] for place, name in enumerate(named)},
+        len(rows),
+        given=len(named),
+    )
 
 
-def _by_name(endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, given: int | None = None) -> Rows:
+def _by_name(
+    endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, given: int | None = None
+) -> Rows:
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
     known = [*endpoint.cells, *(name for name in raw_names(endpoint) if name not in endpoint.cells)]
-    values = {name: columns[name] if isinstance(columns[name], list) else [columns[name]] for name in known if name in columns}
+    values = {
+        name: columns[name] if isinstance(columns[name], list) else [columns[name]]
+        for name in known
+        if name in columns
+    }
     counts = {len(value) for value in values.values()}
     if values and (len(counts) != 1 or not counts - {0}):
         raise RequestError("every column must have the same number of rows, and one at least")
     _bounded(max(counts, default=0), max_rows)
-    found = made(endpoint, columns, lambda name: [_single(value) for value in values[name]], lambda name: any(map(_texts, values[name])))
-    return rows_of(endpoint, {name: cells.read(found[name] if name in found else values[name]) for name, cells in endpoint.cells.items()})
+    found = made(
+        endpoint,
+        columns,
+        lambda name: [_single(value) for value in values[name]],
+        lambda name: any(map(_texts, values[name])),
+    )
+    return rows_of(
+        endpoint,
+        {
+            name: cells.read(found[name] if name in found else values[name])
+            for name, cells in endpoint.cells.items()
+        },
+    )
 
 
 def _single(value: Any) -> Any:
@@ -278,7 +336,9 @@ def _single(value: Any) -> Any:
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and len(value) == 1 and isinstance(value[0], str))
+    return isinstance(value, str) or (
+        isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
+    )
 
 
 def _bounded(count: int, max_rows: int) -> None:

@@ -1,7 +1,8 @@
 """The messages of the Open Inference Protocol V2 over gRPC.
 
-Spec: https://github.com/kserve/open-inference-protocol, specification/protocol/open_inference_grpc.proto. The messages live in a
-pool of their own, so that a client library with the same names can be imported beside them.
+Spec: https://github.com/kserve/open-inference-protocol,
+specification/protocol/open_inference_grpc.proto. The messages live in a pool of their own, so that
+a client library with the same names can be imported beside them.
 """
 
 import struct
@@ -36,9 +37,17 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
     "ModelReadyRequest": _NAMED,
     "ModelReadyResponse": {1: ("ready", "bool")},
     "ServerMetadataRequest": {},
-    "ServerMetadataResponse": {1: ("name", "string"), 2: ("version", "string"), 3: ("extensions", "repeated string")},
+    "ServerMetadataResponse": {
+        1: ("name", "string"),
+        2: ("version", "string"),
+        3: ("extensions", "repeated string"),
+    },
     "ModelMetadataRequest": _NAMED,
-    "ModelMetadataResponse.TensorMetadata": {1: ("name", "string"), 2: ("datatype", "string"), 3: ("shape", "repeated int64")},
+    "ModelMetadataResponse.TensorMetadata": {
+        1: ("name", "string"),
+        2: ("datatype", "string"),
+        3: ("shape", "repeated int64"),
+    },
     "ModelMetadataResponse": {
         1: ("name", "string"),
         2: ("versions", "repeated string"),
@@ -65,7 +74,10 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         8: ("bytes_contents", "repeated bytes"),
     },
     "ModelInferRequest.InferInputTensor": _TENSOR,
-    "ModelInferRequest.InferRequestedOutputTensor": {1: ("name", "string"), 2: ("parameters", "map InferParameter")},
+    "ModelInferRequest.InferRequestedOutputTensor": {
+        1: ("name", "string"),
+        2: ("parameters", "map InferParameter"),
+    },
     "ModelInferRequest": {
         1: ("model_name", "string"),
         2: ("model_version", "string"),
@@ -85,7 +97,9 @@ _MESSAGES: dict[str, dict[int, tuple[str, str]]] = {
         6: ("raw_output_contents", "repeated bytes"),
     },
 }
-"""Per message its fields: number, name and type as a .proto file writes it; `map` is one from strings."""
+"""Per message its fields: number, name and type as a .proto file writes it; `map` is one from
+strings.
+"""
 CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -104,20 +118,30 @@ CONTENTS = {
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(name="casemate/open_inference_grpc.proto", package=PACKAGE, syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="casemate/open_inference_grpc.proto", package=PACKAGE, syntax="proto3"
+    )
     made: dict[str, Any] = {}
     for name in sorted(_MESSAGES, key=lambda name: name.count(".")):
         outer, _, own = name.rpartition(".")
         made[name] = (made[outer].nested_type if outer else file.message_type).add(name=own)
     for name, fields in _MESSAGES.items():
         for number, (label, kind) in fields.items():
-            field = made[name].field.add(name=label, number=number, label=_TYPES.LABEL_REPEATED if " " in kind else _TYPES.LABEL_OPTIONAL)
+            field = made[name].field.add(
+                name=label,
+                number=number,
+                label=_TYPES.LABEL_REPEATED if " " in kind else _TYPES.LABEL_OPTIONAL,
+            )
             of = kind.rpartition(" ")[2]
             if kind.startswith("map "):
                 entry = made[name].nested_type.add(name=f"{label.title()}Entry")
                 entry.options.map_entry = True
-                entry.field.add(name="key", number=1, type=_TYPES.TYPE_STRING, label=_TYPES.LABEL_OPTIONAL)
-                value = entry.field.add(name="value", number=2, type=_TYPES.TYPE_STRING, label=_TYPES.LABEL_OPTIONAL)
+                entry.field.add(
+                    name="key", number=1, type=_TYPES.TYPE_STRING, label=_TYPES.LABEL_OPTIONAL
+                )
+                value = entry.field.add(
+                    name="value", number=2, type=_TYPES.TYPE_STRING, label=_TYPES.LABEL_OPTIONAL
+                )
                 if of in _MESSAGES:
                     value.type, value.type_name = _TYPES.TYPE_MESSAGE, f".{PACKAGE}.{of}"
                 field.type, field.type_name = _TYPES.TYPE_MESSAGE, f".{PACKAGE}.{name}.{entry.name}"
@@ -142,10 +166,19 @@ def message(name: str) -> Any:
 
 
 def described(body: bytes) -> bytes:
-    """The `ModelMetadataResponse` of a model's metadata in JSON; what has no field of its own is a property, as JSON."""
+    """The `ModelMetadataResponse` of a model's metadata in JSON; what has no field of its own is a
+    property, as JSON.
+    """
     known = msgspec.json.decode(body, type=dict[str, Any])
-    properties = {name: msgspec.json.encode(value).decode() for name, value in known.get("parameters", {}).items()}
-    return bytes(json_format.ParseDict(known | {"properties": properties}, message("ModelMetadataResponse")(), True).SerializeToString())
+    properties = {
+        name: msgspec.json.encode(value).decode()
+        for name, value in known.get("parameters", {}).items()
+    }
+    return bytes(
+        json_format.ParseDict(
+            known | {"properties": properties}, message("ModelMetadataResponse")(), True
+        ).SerializeToString()
+    )
 
 
 _RESPONSE = message("ModelInferResponse")
@@ -160,34 +193,55 @@ def parsed(kind: Any, body: bytes) -> Any:
 
 
 def read(endpoint: Endpoint, name: str, request: Any, max_rows: int) -> Asked:
-    """A `ModelInferRequest` of the model that callers know as `name`; RequestError when it does not fit the model's inputs."""
+    """A `ModelInferRequest` of the model that callers know as `name`; RequestError when it does not
+    fit the model's inputs.
+    """
     raw = list(request.raw_input_contents)
-    if raw and (len(raw) != len(request.inputs) or any(one.HasField("contents") for one in request.inputs)):
+    if raw and (
+        len(raw) != len(request.inputs) or any(one.HasField("contents") for one in request.inputs)
+    ):
         raise RequestError("raw_input_contents stands for all inputs, in their order, or for none")
     tensors = [
-        oip.Tensor(one.name, list(one.shape), one.datatype, raw[place] if raw else _contents(one), binary=True)
+        oip.Tensor(
+            one.name,
+            list(one.shape),
+            one.datatype,
+            raw[place] if raw else _contents(one),
+            binary=True,
+        )
         for place, one in enumerate(request.inputs)
     ]
     outputs = [one.name for one in request.outputs] or oip.OUTPUTS
-    asked = oip.InferRequest(tensors, request.id or None, [(output, bool(raw)) for output in outputs])
-    return oip.understood(endpoint, asked, max_rows, lambda endpoint, answer: encode(endpoint, name, answer, asked))
+    asked = oip.InferRequest(
+        tensors, request.id or None, [(output, bool(raw)) for output in outputs]
+    )
+    return oip.understood(
+        endpoint, asked, max_rows, lambda endpoint, answer: encode(endpoint, name, answer, asked)
+    )
 
 
 def _contents(tensor: Any) -> bytes:
     """The values of a tensor as the raw bytes that they stand for."""
     field = CONTENTS.get(tensor.datatype)
     if field is None:
-        raise RequestError(f"input {tensor.name[:100]!r}: datatype {tensor.datatype[:20]!r} has no contents: send raw bytes")
+        raise RequestError(
+            f"input {tensor.name[:100]!r}: datatype {tensor.datatype[:20]!r} has no contents: send"
+            " raw bytes"
+        )
     values = getattr(tensor.contents, field)
     if tensor.datatype == "BYTES":
         return b"".join(struct.pack("<I", len(value)) + value for value in values)
     try:
         return np.array(values, oip.DTYPES[tensor.datatype]).tobytes()
     except OverflowError as error:
-        raise RequestError(f"input {tensor.name[:100]!r}: a value is no {tensor.datatype}") from error
+        raise RequestError(
+            f"input {tensor.name[:100]!r}: a value is no {tensor.datatype}"
+        ) from error
 
 
-def encode(endpoint: Endpoint, called: str, answer: Answer, request: oip.InferRequest) -> tuple[Headers, bytes]:
+def encode(
+    endpoint: Endpoint, called: str, answer: Answer, request: oip.InferRequest
+) -> tuple[Headers, bytes]:
     """(no headers, the `ModelInferResponse`): raw bytes for a caller who sent raw bytes."""
     response = _RESPONSE(model_name=called, model_version=endpoint.version, id=request.id or "")
     for guard, rows in answer.noticed.items():
@@ -197,7 +251,9 @@ def encode(endpoint: Endpoint, called: str, answer: Answer, request: oip.InferRe
         if values is None:
             continue
         text = isinstance(values, list)
-        output = response.outputs.add(name=name, datatype=oip.datatype(values), shape=[len(values)] if text else values.shape)
+        output = response.outputs.add(
+            name=name, datatype=oip.datatype(values), shape=[len(values)] if text else values.shape
+        )
         if raw:
             response.raw_output_contents.append(oip.packed(values) if text else oip.raw(values))
         elif text:

@@ -1,5 +1,6 @@
-"""Measuring on rows that the training code never saw, in a second confined process that runs no user code.
+"""Measuring on rows that the training code never saw, in a second confined process that runs no
+user code.
 
-One file per question: quality, robustness, membership, parity; `worker.py` runs them, `stage.py` is outside, and
-`plots.py` draws what they found.
+One file per question: quality, robustness, membership, parity; `worker.py` runs them, `stage.py` is
+outside, and `plots.py` draws what they found.
 """

@@ -1,6 +1,7 @@
 """Behavioural tests: what must stay the same, go up or go down when one feature changes.
 
-Source: Ribeiro, Wu, Guestrin, Singh, Beyond Accuracy: Behavioral Testing with CheckList (ACL 2020): invariance and direction.
+Source: Ribeiro, Wu, Guestrin, Singh, Beyond Accuracy: Behavioral Testing with CheckList (ACL 2020):
+invariance and direction.
 """
 
 from typing import Any, Literal
@@ -24,7 +25,9 @@ class BadTest(ValueError):
     """A test names something that the model does not have."""
 
 
-def measure(model: Model, schema: Schema, holdout: Sample, tests: list[BehaviourTable]) -> list[dict[str, Any]]:
+def measure(
+    model: Model, schema: Schema, holdout: Sample, tests: list[BehaviourTable]
+) -> list[dict[str, Any]]:
     """Per test `name`, `rows` tried, `broken` rows and whether it `passed`."""
     return [_one(model, schema, holdout, test) for test in tests]
 
@@ -36,7 +39,11 @@ def declared(monotone: dict[str, str], known: Sample) -> list[BehaviourTable]:
         spread = float(np.nanstd(known.frame[name].to_numpy(dtype=np.float64)))
         expect: Literal["up", "down"] = "up" if said == "increasing" else "down"
         if spread > 0:
-            found.append(BehaviourTable(name=f"{DECLARED}{name}"[:200], feature=name, add=spread / 2, expect=expect))
+            found.append(
+                BehaviourTable(
+                    name=f"{DECLARED}{name}"[:200], feature=name, add=spread / 2, expect=expect
+                )
+            )
     return found
 
 
@@ -47,7 +54,10 @@ def findings(tests: list[dict[str, Any]]) -> list[Finding]:
             id="assess.not-monotone",
             severity="high",
             confidence="high",
-            message=f"{test['feature']!r} is declared monotone, and {test['broken']} of {test['rows']} answers go the other way",
+            message=(
+                f"{test['feature']!r} is declared monotone, and {test['broken']} of {test['rows']}"
+                " answers go the other way"
+            ),
             location=test["feature"],
         )
         for test in tests
@@ -60,7 +70,9 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
     wanted = "number" if test.add is not None else "category"
     if known.get(test.feature) != wanted:
         raise BadTest(f"{test.name}: {test.feature!r} is no {wanted} among the features")
-    if test.expect != "same" and (len(schema.further) if schema.regression else len(schema.classes) != 2):
+    if test.expect != "same" and (
+        len(schema.further) if schema.regression else len(schema.classes) != 2
+    ):
         raise BadTest(f"{test.name}: up and down are for binary targets, or one quantity")
     labels, before = model.predict(holdout.frame)
     unit = spread_of(holdout.target) if schema.regression else 1.0
@@ -70,7 +82,9 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
         if isinstance(change, str):
             frame[test.feature] = np.array([change] * len(frame), dtype=object)
         else:
-            frame[test.feature] = frame[test.feature].to_numpy(dtype=np.float64) + float(change or 0.0)
+            frame[test.feature] = frame[test.feature].to_numpy(dtype=np.float64) + float(
+                change or 0.0
+            )
         other, after = model.predict(frame)
         moved = (np.asarray(after) - np.asarray(before)) / unit
         if test.expect == "up":

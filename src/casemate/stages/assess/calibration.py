@@ -50,7 +50,9 @@ def _without_noise(count: Array, gap: Array, variance: Array) -> float:
     return float((max(excess, 0.0) / count.sum()) ** 0.5)
 
 
-def error_interval(said: Array, happened: Array, groups: Groups = None, weights: Array | None = None) -> Interval:
+def error_interval(
+    said: Array, happened: Array, groups: Groups = None, weights: Array | None = None
+) -> Interval:
     """`error` with its 95 % interval, which starts at 0 where the model may be calibrated.
 
     The sum of squared gaps is about a noncentral chi-squared variable, whose noncentrality is the
@@ -63,8 +65,15 @@ def error_interval(said: Array, happened: Array, groups: Groups = None, weights:
     groups, wider = repeated(groups), 1.0
     if groups is not None:
         variance = _clustered(said, happened, groups, variance, weights)
-        wider = float(stats.t.ppf((1 + LEVEL) / 2, max(int(groups.max()), 1)) / stats.norm.ppf((1 + LEVEL) / 2)) ** 2
-    if not gap.any() and variance.max() <= TINY:  # nothing but certainties, and all came true: what was not met may be wrong altogether
+        wider = (
+            float(
+                stats.t.ppf((1 + LEVEL) / 2, max(int(groups.max()), 1))
+                / stats.norm.ppf((1 + LEVEL) / 2)
+            )
+            ** 2
+        )
+    # nothing but certainties, and all came true: what was not met may be wrong altogether
+    if not gap.any() and variance.max() <= TINY:
         subjects = len(said) if groups is None else int(groups.max()) + 1
         return Interval(value=0.0, low=0.0, high=alike(0.0, subjects, (0.0, 1.0)).high ** 0.5)
     unit = float(np.sum(variance**2) / np.sum(variance)) * wider
@@ -78,7 +87,9 @@ def error_interval(said: Array, happened: Array, groups: Groups = None, weights:
 
 
 def _noncentrality(seen: float, freedom: float, tail: float) -> float:
-    """The noncentrality under which `seen` is the quantile at `tail`; 0 where even 0 is too much."""
+    """The noncentrality under which `seen` is the quantile at `tail`; 0 where even 0 is too
+    much.
+    """
 
     def over(noncentrality: float) -> float:
         return float(stats.ncx2.cdf(seen, freedom, noncentrality)) - tail
@@ -92,37 +103,54 @@ def _noncentrality(seen: float, freedom: float, tail: float) -> float:
 
 
 def _parts(said: Array, happened: Array, weights: Array | None) -> tuple[Array, Array, Array]:
-    """(rows or what they weigh, happened less said, variance of one row or of one of average weight) of each part."""
+    """(rows or what they weigh, happened less said, variance of one row or of one of average
+    weight) of each part.
+    """
     places = np.unique(parts_of(said, BINS), return_inverse=True)[1]
     each = np.ones(len(said)) if weights is None else weights / weights.mean()
     count = np.bincount(places, each)
     expected, seen = (np.bincount(places, values * each) / count for values in (said, happened))
-    uneven = np.bincount(places, each**2) / count  # so much more varies the mean of rows that weigh unlike
+    # so much more varies the mean of rows that weigh unlike
+    uneven = np.bincount(places, each**2) / count
     share = (seen * count / uneven + PRIOR * expected) / (count / uneven + PRIOR)
     return count, seen - expected, np.maximum(share * (1 - share) * uneven, TINY)
 
 
-def _clustered(said: Array, happened: Array, groups: Array, least: Array, weights: Array | None) -> Array:
-    """Eigenvalues of the covariance of the gaps (each times the root of its rows) between subjects, [parts]; at least `least` together."""
+def _clustered(
+    said: Array, happened: Array, groups: Array, least: Array, weights: Array | None
+) -> Array:
+    """Eigenvalues of the covariance of the gaps (each times the root of its rows) between subjects,
+    [parts]; at least `least` together.
+    """
     places = np.unique(parts_of(said, BINS), return_inverse=True)[1]
     subjects, parts = int(groups.max()) + 1, len(least)
     each = np.ones(len(said)) if weights is None else weights / weights.mean()
     count = np.bincount(places, each)
     rest = happened - said
     rest -= (np.bincount(places, rest * each) / count)[places]
-    sums = np.bincount(groups * parts + places, each * rest / count[places] ** 0.5, subjects * parts).reshape(subjects, parts)
+    sums = np.bincount(
+        groups * parts + places, each * rest / count[places] ** 0.5, subjects * parts
+    ).reshape(subjects, parts)
     if subjects < 2:
         return least
-    values = np.maximum(np.linalg.eigvalsh(sums.T @ sums) * (subjects / (subjects - 1)), np.finfo(np.float64).tiny)
+    values = np.maximum(
+        np.linalg.eigvalsh(sums.T @ sums) * (subjects / (subjects - 1)), np.finfo(np.float64).tiny
+    )
     return np.asarray(values * max(1.0, float(np.sum(least) / np.sum(values))))
 
 
-def reliability(said: Array, happened: Array, least: int, weights: Array | None = None) -> dict[str, list[float]]:
-    """The curve: mean said, share happened and rows in ten bins of equal width, told of at least `least` rows each."""
+def reliability(
+    said: Array, happened: Array, least: int, weights: Array | None = None
+) -> dict[str, list[float]]:
+    """The curve: mean said, share happened and rows in ten bins of equal width, told of at least
+    `least` rows each.
+    """
     place = np.minimum((said * CURVE).astype(int), CURVE - 1)
     each = np.ones(len(said)) if weights is None else weights
     count = np.bincount(place, minlength=CURVE)
-    weight, expected, observed = (np.bincount(place, values * each, CURVE) for values in (np.ones(len(said)), said, happened))
+    weight, expected, observed = (
+        np.bincount(place, values * each, CURVE) for values in (np.ones(len(said)), said, happened)
+    )
     told: dict[str, list[float]] = {"predicted": [], "observed": [], "rows": []}
     for part in merged(count, least):
         rows = count[part].sum()

@@ -1,9 +1,12 @@
-"""This model against the one that passed last, on the same rows, which neither saw: paired intervals and McNemar's test.
+"""This model against the one that passed last, on the same rows, which neither saw: paired
+intervals and McNemar's test.
 
-Sources: DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), for areas, and their way with influences for other figures; Agresti
-and Min, Simple improved confidence intervals for comparing matched proportions (Statistics in Medicine 24, 2005); paired bootstrap
-of quantities as in Efron and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form; of subjects with several
-rows the exact law of the sum whose terms change sign together (Fisher, The Design of Experiments, 1935, section 21).
+Sources: DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), for areas, and their way with
+influences for other figures; Agresti and Min, Simple improved confidence intervals for comparing
+matched proportions (Statistics in Medicine 24, 2005); paired bootstrap of quantities as in Efron
+and Tibshirani (1993); McNemar, Psychometrika 12 (1947), exact binomial form; of subjects with
+several rows the exact law of the sum whose terms change sign together (Fisher, The Design of
+Experiments, 1935, section 21).
 """
 
 from collections.abc import Callable, Sequence
@@ -47,30 +50,56 @@ def unseen(holdout: Sample, which: np.ndarray[Any, Any] | None, reference: str) 
         SeenBefore: they are too few, or of one class only; the message says how many are missing.
     """
     fair = holdout if which is None else holdout.of(np.flatnonzero(which))
-    count, classes = len(fair.target), len(np.unique(holdout.target)) if holdout.target.ndim == 1 else 0
+    count, classes = (
+        len(fair.target),
+        (len(np.unique(holdout.target)) if holdout.target.ndim == 1 else 0),
+    )
     if count < LEAST:
-        raise SeenBefore(f"{count} of {len(holdout.target)} hold-out rows are known to be new to {reference}; {LEAST - count} more are needed")
+        raise SeenBefore(
+            f"{count} of {len(holdout.target)} hold-out rows are known to be new to {reference};"
+            f" {LEAST - count} more are needed"
+        )
     if classes and len(np.unique(fair.target)) < classes:
         raise SeenBefore(f"the {count} hold-out rows that are new to {reference} miss a class")
     return fair
 
 
 def measure(
-    model: Model, previous: Model, shapes: tuple[Schema, Schema], holdout: Sample, options: AssessTable, seed: int, wishes: Wishes = USUAL
+    model: Model,
+    previous: Model,
+    shapes: tuple[Schema, Schema],
+    holdout: Sample,
+    options: AssessTable,
+    seed: int,
+    wishes: Wishes = USUAL,
 ) -> tuple[dict[str, Interval], dict[str, Any]]:
-    """(per figure this model's less the other's with paired interval, McNemar's counts and p-value; no counts of regressors)."""
+    """(per figure this model's less the other's with paired interval, McNemar's counts and p-value;
+    no counts of regressors).
+    """
     ours, theirs = ([(column.name, column.type) for column in schema.features] for schema in shapes)
-    if shapes[0].classes != shapes[1].classes or shapes[0].targets != shapes[1].targets or ours != theirs:
+    if (
+        shapes[0].classes != shapes[1].classes
+        or shapes[0].targets != shapes[1].targets
+        or ours != theirs
+    ):
         raise OtherShape("its features or classes are others")
     labels, probabilities = model.predict(holdout.frame)
     others, other = previous.predict(holdout.frame)
     checked(probabilities), checked(other)
     if shapes[0].regression:
         arrays = regression.scaled(holdout.target, probabilities, other)
-        statistics = regression.statistics() if holdout.weights is None else weighted.of_quantities()
-        compared = _drawn(statistics, arrays[:1], [arrays[1:2], arrays[2:]], options.bootstrap, seed, holdout)
+        statistics = (
+            regression.statistics() if holdout.weights is None else weighted.of_quantities()
+        )
+        compared = _drawn(
+            statistics, arrays[:1], [arrays[1:2], arrays[2:]], options.bootstrap, seed, holdout
+        )
         whose = holdout.groups, holdout.weights
-        return compared | wishes.differences(arrays[0], arrays[1], arrays[2], whose, options.bootstrap, seed), {}
+        return (
+            compared
+            | wishes.differences(arrays[0], arrays[1], arrays[2], whose, options.bootstrap, seed),
+            {},
+        )
     ours_theirs = (labels.ravel(), probabilities), (others.ravel(), other)
     if holdout.weights is None:
         found = differences(holdout.target, *ours_theirs, holdout.groups)
@@ -78,16 +107,19 @@ def measure(
         of_all = weighted.of_classes(probabilities.shape[1])
         found = _drawn(of_all, [holdout.target], ours_theirs, options.bootstrap, seed, holdout)
     whose = holdout.groups, holdout.weights
-    found |= wishes.differences(holdout.target, ours_theirs[0][0], ours_theirs[1][0], whose, options.bootstrap, seed)
+    found |= wishes.differences(
+        holdout.target, ours_theirs[0][0], ours_theirs[1][0], whose, options.bootstrap, seed
+    )
     right, before = labels.ravel() == holdout.target, others.ravel() == holdout.target
     return found, mcnemar(right, before, holdout.groups)
 
 
 def mcnemar(right: Array, before: Array, groups: Groups = None) -> dict[str, float]:
-    """Rows that only one of two models gets right, and how likely so uneven a number is if neither model is better.
+    """Rows that only one of two models gets right, and how likely so uneven a number is if neither
+    model is better.
 
-    Were both equally good, the rows of a subject might as well speak for the one as for the other, all together: a subject who came
-    ten times is one coin and not ten.
+    Were both equally good, the rows of a subject might as well speak for the one as for the other,
+    all together: a subject who came ten times is one coin and not ten.
 
     Args:
         right: whether this model is right, bool [n].
@@ -95,7 +127,8 @@ def mcnemar(right: Array, before: Array, groups: Groups = None) -> dict[str, flo
         groups: whose each row is, [n]; see `subjects`.
 
     Returns:
-        `gained`, `lost` (rows), the two-sided exact `p`, and where subjects have several rows `subjects`: how many speak for one model.
+        `gained`, `lost` (rows), the two-sided exact `p`, and where subjects have several rows
+        `subjects`: how many speak for one model.
     """
     moves, whose = right.astype(int) - before.astype(int), subjects.repeated(groups)
     told = {"gained": float(np.sum(moves > 0)), "lost": float(np.sum(moves < 0))}
@@ -106,7 +139,9 @@ def mcnemar(right: Array, before: Array, groups: Groups = None) -> dict[str, flo
 
 
 def _signs(nets: Array) -> float:
-    """Chance of a sum at least as far from 0 as that of `nets` [m], integers whose signs are coins."""
+    """Chance of a sum at least as far from 0 as that of `nets` [m], integers whose signs
+    are coins.
+    """
     law: Array = np.ones(1)
     for size, count in zip(*np.unique(np.abs(nets), return_counts=True), strict=True):
         own = np.zeros(size * count + 1)
@@ -117,9 +152,16 @@ def _signs(nets: Array) -> float:
 
 
 def _drawn(
-    statistics: dict[str, Callable[..., float]], truth: list[Array], sides: Sequence[Sequence[Array]], most: int, seed: int, rows: Sample
+    statistics: dict[str, Callable[..., float]],
+    truth: list[Array],
+    sides: Sequence[Sequence[Array]],
+    most: int,
+    seed: int,
+    rows: Sample,
 ) -> dict[str, Interval]:
-    """Per figure ours less theirs by the paired bootstrap, of rows with their weights where they have some."""
+    """Per figure ours less theirs by the paired bootstrap, of rows with their weights where they
+    have some.
+    """
     weights = [] if rows.weights is None else [rows.weights]
     width = len(sides[0])
 
@@ -128,14 +170,22 @@ def _drawn(
         return of(truth, *rest[:width], *weigh) - of(truth, *rest[width : 2 * width], *weigh)
 
     arrays = [*truth, *sides[0], *sides[1], *weights]
-    return {name: intervals.interval(partial(difference, statistic), arrays, most, seed, rows.groups) for name, statistic in statistics.items()}
+    return {
+        name: intervals.interval(partial(difference, statistic), arrays, most, seed, rows.groups)
+        for name, statistic in statistics.items()
+    }
 
 
-def differences(codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Array], groups: Groups = None) -> dict[str, Interval]:
-    """Per figure of quality ours less theirs with its interval; without those that a missing class leaves undefined.
+def differences(
+    codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Array], groups: Groups = None
+) -> dict[str, Interval]:
+    """Per figure of quality ours less theirs with its interval; without those that a missing class
+    leaves undefined.
 
-    Rows of the rarest class carry most of what differs, so Student's t has their degrees of freedom. Calibration errors are no
-    means: their own intervals are put together as if they were independent, which is too wide for models that are alike.
+    Rows of the rarest class carry most of what differs, so Student's t has their degrees of
+    freedom. Calibration errors are no
+    means: their own intervals are put together as if they were independent, which is too wide for
+    models that are alike.
 
     Args:
         codes: true class numbers, [n].
@@ -149,30 +199,48 @@ def differences(codes: Array, ours: tuple[Array, Array], theirs: tuple[Array, Ar
     found = {}
     for name, statistic in statistics(classes).items():
         if name == "calibration_error":
-            each = [calibration.error_interval(*calibration.confidence(codes, *side), groups) for side in (ours, theirs)]
+            each = [
+                calibration.error_interval(*calibration.confidence(codes, *side), groups)
+                for side in (ours, theirs)
+            ]
             found[name] = intervals.total(each, [1.0, -1.0])
         elif name == "accuracy":
             found[name] = _paired((ours[0] == codes).astype(float) - (theirs[0] == codes), groups)
-        elif name in sides[0] and rarest < 2 and name not in {"brier", "log_loss"}:  # one row of a class does not tell how they differ
-            found[name] = Interval(value=statistic(codes, *ours) - statistic(codes, *theirs), low=-1.0, high=1.0)
+        # one row of a class does not tell how they differ
+        elif name in sides[0] and rarest < 2 and name not in {"brier", "log_loss"}:
+            found[name] = Interval(
+                value=statistic(codes, *ours) - statistic(codes, *theirs), low=-1.0, high=1.0
+            )
         elif name in sides[0]:
             value = statistic(codes, *ours) - statistic(codes, *theirs)
             moves = sides[0][name] - sides[1][name]
-            if not moves.any():  # the same answers on every row: the same model, or one that nothing here tells from it
+            # the same answers on every row: the same model, or one that nothing here tells from it
+            if not moves.any():
                 found[name] = Interval(value=value, low=value, high=value)
                 continue
-            found[name] = intervals.smooth(value, moves, freedom=max(rarest - 1, 1), skewed=False, groups=groups, limits=_limits(name, sides))
+            found[name] = intervals.smooth(
+                value,
+                moves,
+                freedom=max(rarest - 1, 1),
+                skewed=False,
+                groups=groups,
+                limits=_limits(name, sides),
+            )
     return found
 
 
 def _limits(name: str, sides: list[dict[str, Array]]) -> tuple[float, float]:
-    """How far apart two models that answered alike may be on another row: by all of a share, by as much as losses differ of a loss."""
+    """How far apart two models that answered alike may be on another row: by all of a share, by as
+    much as losses differ of a loss.
+    """
     most = float(np.ptp(sides[0][name])) if name in {"brier", "log_loss"} else 1.0
     return -most, most
 
 
 def _paired(moves: Array, groups: Groups) -> Interval:
-    """The mean of moves of -1, 0 and 1, [n], with two pseudo-rows, so that no discordant row is no certainty (Agresti and Min, 2005)."""
+    """The mean of moves of -1, 0 and 1, [n], with two pseudo-rows, so that no discordant row is no
+    certainty (Agresti and Min, 2005).
+    """
     value, count = float(moves.mean()), len(moves)
     discordant, total = float(np.abs(moves).sum()), float(moves.sum())
     variance = (discordant + 1 - total**2 / (count + 2)) / (count + 2) ** 2
@@ -180,6 +248,11 @@ def _paired(moves: Array, groups: Groups) -> Interval:
     if groups is not None:
         sums = subjects.summed(moves - value, groups)
         freedom = max(len(sums) - 1.0, 1.0)
-        variance = max(variance, float(np.var(sums, ddof=1)) / len(sums) if len(sums) > 1 else np.inf)
-    half, middle = float(stats.t.ppf((1 + intervals.LEVEL) / 2, freedom)) * variance**0.5, total / (count + 2)
+        variance = max(
+            variance, float(np.var(sums, ddof=1)) / len(sums) if len(sums) > 1 else np.inf
+        )
+    half, middle = (
+        float(stats.t.ppf((1 + intervals.LEVEL) / 2, freedom)) * variance**0.5,
+        total / (count + 2),
+    )
     return Interval(value=value, low=max(middle - half, -1.0), high=min(middle + half, 1.0))

@@ -1,7 +1,7 @@
 """What each figure that a gate may name stands on, and what it cannot see.
 
-The shares of wrong intervals are those of `bench/assurance/figures.py --scale 0.4`: kinds of 100 000 rows have 120 tables each, too few to
-name the worst of them.
+The shares of wrong intervals are those of `bench/assurance/figures.py --scale 0.4`: kinds of 100
+000 rows have 120 tables each, too few to name the worst of them.
 """
 
 import difflib
@@ -57,36 +57,53 @@ def explain(figure: str) -> Explanation:
 
 def missed(share: float, tables: str, worst: float, kind: str) -> str:
     """How often an interval missed: in percent of all simulated tables, and of the worst kind."""
-    told = f"{share:.1f} % of {tables} simulated tables of 200 to 100 000 rows, and {worst:.1f} % of the worst kind of up to 10 000 rows"
+    told = (
+        f"{share:.1f} % of {tables} simulated tables of 200 to 100 000 rows, and {worst:.1f} % of"
+        " the worst kind of up to 10 000 rows"
+    )
     return f"{told} ({kind}); 5 % is meant."
 
 
 INDEPENDENT = (
-    "hold-out rows that are drawn like the rows to come, independent of one another and of training; of people with several rows "
-    "people instead, whom [data] subject must name: then their rows are counted together and the interval is as wide as so many people make it"
+    "hold-out rows that are drawn like the rows to come, independent of one another and of"
+    " training; of people with several rows people instead, whom [data] subject must name: then"
+    " their rows are counted together and the interval is as wide as so many people make it"
 )
 NO_INTERVAL = "It has no interval: it is a count of the rows that there are, not an estimate."
 UNTESTED = "The interval's coverage was not simulated."
 DELONG = (
-    "DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988); Brunner, Munzel, Biometrical Journal 42 (2000); "
-    "of subjects Obuchowski, Biometrics 53 (1997)"
+    "DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988); Brunner, Munzel, Biometrical Journal 42"
+    " (2000); of subjects Obuchowski, Biometrics 53 (1997)"
 )
-CLOPPER = "Clopper, Pearson, Biometrika 26 (1934); of subjects Korn, Graubard, Survey Methodology 24 (1998)"
-HALL = "Hall, J. R. Statist. Soc. B 54 (1992): Student's t over the rows' influences, corrected for skewness"
+CLOPPER = (
+    "Clopper, Pearson, Biometrika 26 (1934); of subjects Korn, Graubard, Survey Methodology 24"
+    " (1998)"
+)
+HALL = (
+    "Hall, J. R. Statist. Soc. B 54 (1992): Student's t over the rows' influences, corrected for"
+    " skewness"
+)
 SHARE_WRONG = (
-    "Never more than 5 %, for any share and number of independent rows; less where few rows are right, or few are wrong. Of subjects with "
-    "several rows 3 to 5 % of 1 600 simulated tables."
+    "Never more than 5 %, for any share and number of independent rows; less where few rows are"
+    " right, or few are wrong. Of subjects with several rows 3 to 5 % of 1 600 simulated tables."
 )
 NAMED = (
-    "0 to 3 % of 3 600 simulated tables of 100 to 1 000 rows a side; 5 % is meant. The upper end is some times the rate where there are "
-    "few rows: 100 others hardly tell where 1 % of them is."
+    "0 to 3 % of 3 600 simulated tables of 100 to 1 000 rows a side; 5 % is meant. The upper end is"
+    " some times the rate where there are few rows: 100 others hardly tell where 1 % of them is."
 )
 THRESHOLD = "; the interval has the noise of the threshold and that of the members"
-NEWCOMBE = "Newcombe, Statistics in Medicine 17 (1998), method 10; Zou, Donner, Statistics in Medicine 27 (2008)"
+NEWCOMBE = (
+    "Newcombe, Statistics in Medicine 17 (1998), method 10; Zou, Donner, Statistics in Medicine 27"
+    " (2008)"
+)
 
 
-def _of(figure: str, estimator: str, assumes: str, source: str, blind: str, wrong: str) -> Explanation:
-    return Explanation(figure=figure, estimator=estimator, assumes=assumes, source=source, blind=blind, wrong=wrong)
+def _of(
+    figure: str, estimator: str, assumes: str, source: str, blind: str, wrong: str
+) -> Explanation:
+    return Explanation(
+        figure=figure, estimator=estimator, assumes=assumes, source=source, blind=blind, wrong=wrong
+    )
 
 
 _ALL = (
@@ -103,16 +120,15 @@ _ALL = (
         "Mean of the classes' recalls; the interval from Wilson's of each recall.",
         INDEPENDENT,
         NEWCOMBE,
-        ("How good the order of the probabilities is; how rare a class is where the model will work."),
+        "How good the order of the probabilities is; how rare a class is where the model will"
+        " work.",
         missed(5.0, "7 680", 6.5, "200 rows, 50 % positives, too sure"),
     ),
     _of(
         "f1",
-        (
-            "2s / (1 + s) of the share s of true positives among rows that are positive or "
-            "called so, with s's exact interval; of several classes the mean of theirs, with the "
-            "interval of the rows' influences on the logit scale."
-        ),
+        "2s / (1 + s) of the share s of true positives among rows that are positive or "
+        "called so, with s's exact interval; of several classes the mean of theirs, with the "
+        "interval of the rows' influences on the logit scale.",
         INDEPENDENT,
         "Clopper, Pearson, Biometrika 26 (1934); " + HALL,
         "True negatives; how sure the model is.",
@@ -120,23 +136,20 @@ _ALL = (
     ),
     _of(
         "roc_auc",
-        (
-            "Mann-Whitney statistic, ties half; DeLong's variance with one more row a class, on "
-            "the logit scale, with Satterthwaite's degrees of freedom; of several classes the "
-            "mean of one against the rest."
-        ),
+        "Mann-Whitney statistic, ties half; DeLong's variance with one more row a class, on "
+        "the logit scale, with Satterthwaite's degrees of freedom; of several classes the "
+        "mean of one against the rest.",
         INDEPENDENT,
         DELONG,
-        ("Whether the probabilities are right, and whether few alarms are good ones: with rare positives look at average_precision."),
+        "Whether the probabilities are right, and whether few alarms are good ones: with rare"
+        " positives look at average_precision.",
         missed(4.6, "7 680", 5.4, "1 000 rows, 50 % positives"),
     ),
     _of(
         "average_precision",
-        (
-            "Mean precision at the positives' scores; the rows' influences on the logit scale, "
-            "with as many degrees of freedom as positives, around the figure less half its "
-            "small-sample bias."
-        ),
+        "Mean precision at the positives' scores; the rows' influences on the logit scale, "
+        "with as many degrees of freedom as positives, around the figure less half its "
+        "small-sample bias.",
         INDEPENDENT + "; the same share of positives",
         "Boyd, Eng, Page, ECML PKDD (2013), for the logit scale",
         "It moves with the share of positives, so tables with other shares do not compare.",
@@ -147,7 +160,8 @@ _ALL = (
         "Mean of -log of the true class's probability, cut at the float's precision.",
         INDEPENDENT,
         HALL,
-        ("One row that is surely wrong weighs as much as many: a hold-out without such a row cannot tell of it."),
+        "One row that is surely wrong weighs as much as many: a hold-out without such a row cannot"
+        " tell of it.",
         missed(4.6, "7 680", 7.0, "10 000 rows, 2 % positives"),
     ),
     _of(
@@ -160,11 +174,9 @@ _ALL = (
     ),
     _of(
         "calibration_error",
-        (
-            "Root mean squared gap between what was said and what happened, over ten parts of as "
-            "many rows each, less the gaps' noise; the interval holds every error under which "
-            "the sum of squared gaps is no surprise (noncentral chi-squared)."
-        ),
+        "Root mean squared gap between what was said and what happened, over ten parts of as "
+        "many rows each, less the gaps' noise; the interval holds every error under which "
+        "the sum of squared gaps is no surprise (noncentral chi-squared).",
         INDEPENDENT,
         "Bröcker, Climate Dynamics 39 (2012); Kumar, Liang, Ma, NeurIPS (2019)",
         "Gaps that cancel within a part; calibration within a group.",
@@ -172,18 +184,22 @@ _ALL = (
     ),
     _of(
         "cost",
-        "Mean cost of an answer: nothing where it is right, else what [train] costs says of the row's class.",
+        "Mean cost of an answer: nothing where it is right, else what [train] costs says of the"
+        " row's class.",
         INDEPENDENT,
         HALL,
-        "Costs that depend on more than the class. A cost of which most rows have none moves by a few rows.",
+        "Costs that depend on more than the class. A cost of which most rows have none moves by a"
+        " few rows.",
         UNTESTED,
     ),
     _of(
         "quadratic_kappa",
-        "Cohen's weighted kappa: agreement beyond chance, where a miss counts by the square of its distance in the order of the classes; bootstrap.",
+        "Cohen's weighted kappa: agreement beyond chance, where a miss counts by the square of its"
+        " distance in the order of the classes; bootstrap.",
         INDEPENDENT,
         "Cohen, Psychological Bulletin 70 (1968); Efron, JASA 82 (1987)",
-        "It takes classes for equally far apart, and depends on how frequent they are: tables with other shares do not compare.",
+        "It takes classes for equally far apart, and depends on how frequent they are: tables with"
+        " other shares do not compare.",
         UNTESTED,
     ),
     _of(
@@ -196,15 +212,18 @@ _ALL = (
     ),
     _of(
         "pinball_loss",
-        "Mean pinball loss of the predicted quantile: a miss below the truth weighs as much as the quantile says, one above as the rest.",
+        "Mean pinball loss of the predicted quantile: a miss below the truth weighs as much as the"
+        " quantile says, one above as the rest.",
         INDEPENDENT,
         HALL,
-        "Whether the share of rows below is right everywhere: look at quantile_coverage, and at slices.",
+        "Whether the share of rows below is right everywhere: look at quantile_coverage, and at"
+        " slices.",
         UNTESTED,
     ),
     _of(
         "quantile_coverage",
-        "Share of rows whose quantity is at most what was predicted; of a right quantile of 0.9 it is 0.9. Clopper-Pearson's exact interval.",
+        "Share of rows whose quantity is at most what was predicted; of a right quantile of 0.9 it"
+        " is 0.9. Clopper-Pearson's exact interval.",
         INDEPENDENT,
         CLOPPER,
         "How far off the others are: one number for all rows can have the right share.",
@@ -212,21 +231,23 @@ _ALL = (
     ),
     _of(
         "worst_slice_accuracy",
-        ("Least accuracy of a slice of at least 20 rows; the low end is the least one of all slices, the high end is corrected for their number."),
+        "Least accuracy of a slice of at least 20 rows; the low end is the least one of all slices,"
+        " the high end is corrected for their number.",
         INDEPENDENT,
         CLOPPER + "; Berger, Technometrics 24 (1982)",
-        (
-            "Slices by two columns together, and columns with more than 20 values that [assess] "
-            "slices does not name. The value itself is too low, more so with many small slices."
-        ),
+        "Slices by two columns together, and columns with more than 20 values that [assess] "
+        "slices does not name. The value itself is too low, more so with many small slices.",
         missed(1.9, "2 120", 3.1, "1 000 rows, 4 slices"),
     ),
     _of(
         "r2",
-        ("1 - squared error over variance; what leaving a row out changes in log(1 - R²), Student's t by kurtosis; of several quantities the mean."),
+        "1 - squared error over variance; what leaving a row out changes in log(1 - R²), Student's"
+        " t by kurtosis; of several quantities the mean.",
         INDEPENDENT + "; errors without extreme outliers",
-        "Miller, Annals of Mathematical Statistics 39 (1968); O'Neill, The American Statistician 68 (2014); " + HALL,
-        ("Whether errors are large where it matters; a wider range of the target raises it by itself."),
+        "Miller, Annals of Mathematical Statistics 39 (1968); O'Neill, The American Statistician 68"
+        " (2014); " + HALL,
+        "Whether errors are large where it matters; a wider range of the target raises it by"
+        " itself.",
         missed(5.0, "29 300", 6.4, "200 rows, Student's errors with 5 degrees"),
     ),
     _of(
@@ -247,7 +268,8 @@ _ALL = (
     ),
     _of(
         "median_absolute_error",
-        ("Median absolute error with the interval between order statistics; of several quantities the mean of theirs, by bootstrap."),
+        "Median absolute error with the interval between order statistics; of several quantities"
+        " the mean of theirs, by bootstrap.",
         INDEPENDENT,
         "Thompson, Annals of Mathematical Statistics 7 (1936); Efron, JASA 82 (1987)",
         "The larger half of the errors.",
@@ -255,7 +277,7 @@ _ALL = (
     ),
     _of(
         "worst_target_r2",
-        ("The least R² of the quantities; of one quantity its R², of several by bootstrap (BCa)."),
+        "The least R² of the quantities; of one quantity its R², of several by bootstrap (BCa).",
         INDEPENDENT,
         "Efron, JASA 82 (1987)",
         "Which of two quantities is worse by chance.",
@@ -263,7 +285,7 @@ _ALL = (
     ),
     _of(
         "worst_slice_mae",
-        ("Greatest mean absolute error of a slice of at least 20 rows; see worst_slice_accuracy."),
+        "Greatest mean absolute error of a slice of at least 20 rows; see worst_slice_accuracy.",
         INDEPENDENT,
         HALL + "; Berger, Technometrics 24 (1982)",
         "As worst_slice_accuracy; the value itself is too high.",
@@ -271,33 +293,29 @@ _ALL = (
     ),
     _of(
         "demographic_parity_difference",
-        (
-            "Largest difference of the selection rate between two groups. Its low end is sure "
-            "for all pairs of groups together, its high end is the largest that any pair allows."
-        ),
+        "Largest difference of the selection rate between two groups. Its low end is sure "
+        "for all pairs of groups together, its high end is the largest that any pair allows.",
         INDEPENDENT + "; groups of at least 20 rows, smaller ones together",
         NEWCOMBE + "; Berger, Technometrics 24 (1982)",
-        (
-            "Whether a difference is deserved; groups by two columns together. The value "
-            "(fairlearn's) is too large with many small groups, the interval is not."
-        ),
+        "Whether a difference is deserved; groups by two columns together. The value "
+        "(fairlearn's) is too large with many small groups, the interval is not.",
         missed(4.5, "6 880", 5.8, "200 rows, 2 groups, rates 0.3 to 0.5"),
     ),
     _of(
         "equalized_odds_difference",
-        (
-            "The larger of the largest differences of the true and of the false positive rate, "
-            "as demographic_parity_difference; inconclusive where a group has fewer than 20 rows "
-            "of a class."
-        ),
+        "The larger of the largest differences of the true and of the false positive rate, "
+        "as demographic_parity_difference; inconclusive where a group has fewer than 20 rows "
+        "of a class.",
         INDEPENDENT + "; labels that are right for every group",
         "Hardt, Price, Srebro, NeurIPS (2016); " + NEWCOMBE,
-        ("Bias in the labels themselves. The value (fairlearn's) is too large with many small groups, the interval is not."),
+        "Bias in the labels themselves. The value (fairlearn's) is too large with many small"
+        " groups, the interval is not.",
         missed(3.2, "6 880", 6.1, "200 rows, 2 groups, rates 0.4 to 0.4"),
     ),
     _of(
         "mean_prediction_difference",
-        ("Largest difference of the mean prediction between two groups, in deviations of the target."),
+        "Largest difference of the mean prediction between two groups, in deviations of the"
+        " target.",
         INDEPENDENT,
         "Agarwal, Dudík, Wu, ICML (2019); " + HALL,
         "Differences in spread with equal means.",
@@ -305,7 +323,8 @@ _ALL = (
     ),
     _of(
         "absolute_error_difference",
-        ("Largest difference of the mean absolute error between two groups, in deviations of the target."),
+        "Largest difference of the mean absolute error between two groups, in deviations of the"
+        " target.",
         INDEPENDENT,
         "Agarwal, Dudík, Wu, ICML (2019); " + HALL,
         "The direction of the errors.",
@@ -313,22 +332,20 @@ _ALL = (
     ),
     _of(
         "robust_accuracy",
-        (
-            "Share of attacked rows that stay right under every attack that was run, at an attack size: "
-            "descent along thresholds and branch and bound for trees, gradients, search and labels alone for others, "
-            "and the second opinion where one is asked."
-        ),
+        "Share of attacked rows that stay right under every attack that was run, at an attack size:"
+        " descent along thresholds and branch and bound for trees, gradients, search and labels"
+        " alone for others, and the second opinion where one is asked.",
         "the attacker that [robustness] describes",
-        "Zhang et al., NeurIPS (2020); Kantchelian et al., ICML (2016); Croce, Hein, ICML (2020); " + CLOPPER,
+        "Zhang et al., NeurIPS (2020); Kantchelian et al., ICML (2016); Croce, Hein, ICML (2020); "
+        + CLOPPER,
         "A better attack than those tried: it is an upper bound, exact for single trees.",
         SHARE_WRONG + " It holds for these attacks, not for the best one.",
     ),
     _of(
         "certified_accuracy",
-        (
-            "Share of attacked rows that a bound shows to stay right, at an attack size: the worst corner of a linear model, "
-            "the worst leaf of every tree that the box reaches, or branch and bound over them."
-        ),
+        "Share of attacked rows that a bound shows to stay right, at an attack size: the worst"
+        " corner of a linear model, the worst leaf of every tree that the box reaches, or branch"
+        " and bound over them.",
         "the attacker that [robustness] describes",
         "Chen et al., NeurIPS (2019); " + CLOPPER,
         "Rows that stay right although no bound shows it: it is a lower bound.",
@@ -352,14 +369,14 @@ _ALL = (
     ),
     _of(
         "label_only_auc",
-        (
-            "How well right labels, and labels of noisy copies, tell training rows from others; the "
-            "stronger of both. What they say is learnt from four fifths of the rows, five times."
-        ),
+        "How well right labels, and labels of noisy copies, tell training rows from others; the "
+        "stronger of both. What they say is learnt from four fifths of the rows, five times.",
         "equally drawn rows on both sides, some of which the attacker knows",
         "Choquette-Choo et al., ICML (2021); Yeom et al., CSF (2018)",
         "Single rows that leak; attackers who may ask much more than 25 times a row.",
-        UNTESTED + " The stronger of two attacks is chosen on the rows that judge it: of a model without memory it is above .5 by chance.",
+        UNTESTED
+        + " The stronger of two attacks is chosen on the rows that judge it: of a model without"
+        " memory it is above .5 by chance.",
     ),
     _of(
         "lira_auc",
@@ -379,11 +396,9 @@ _ALL = (
     ),
     _of(
         "attribute_advantage",
-        (
-            "How much more often the value under which the model is surest of the label is the "
-            "true one, among training rows than among others; the largest over the columns. "
-            "Every value that occurs is tried, numbers with at most 20 values as well."
-        ),
+        "How much more often the value under which the model is surest of the label is the "
+        "true one, among training rows than among others; the largest over the columns. "
+        "Every value that occurs is tried, numbers with at most 20 values as well.",
         "an attacker who knows the rest of the row and the label",
         "Fredrikson et al., USENIX Security (2014); Yeom et al., CSF (2018); " + NEWCOMBE,
         "Columns with more than 20 values; what the population tells anyway.",
@@ -399,7 +414,7 @@ _ALL = (
     ),
     _of(
         "memorised_share",
-        ("Share of training rows that the model tells far better than shadow models without them."),
+        "Share of training rows that the model tells far better than shadow models without them.",
         "shadow models like the model",
         "Feldman, Zhang, NeurIPS (2020)",
         "Few shadows see only strong memorisation.",
@@ -418,7 +433,8 @@ _ALL = (
         "Cross-validation's mean less the hold-out's figure, with the hold-out's interval.",
         INDEPENDENT,
         "Stone, J. R. Statist. Soc. B 36 (1974)",
-        ("The spread of cross-validation itself: the finding allows for it, the gate's interval does not."),
+        "The spread of cross-validation itself: the finding allows for it, the gate's interval does"
+        " not.",
         UNTESTED,
     ),
     _of(
@@ -431,10 +447,8 @@ _ALL = (
     ),
     _of(
         "shift_auc",
-        (
-            "AUC of a classifier that learns from one half to tell hold-out rows from training rows, and is asked about "
-            "the other half; rows of a subject share a half."
-        ),
+        "AUC of a classifier that learns from one half to tell hold-out rows from training rows,"
+        " and is asked about the other half; rows of a subject share a half.",
         INDEPENDENT,
         "Lopez-Paz, Oquab, ICLR (2017); " + DELONG,
         "Shifts too faint for the rows at hand; shifts of the label alone.",
@@ -458,23 +472,21 @@ _ALL = (
     ),
     _of(
         "drift",
-        (
-            "Largest population stability index among columns that surely moved (chi-squared "
-            "test at .001, Bonferroni), over bins of the reference: one for each frequent value "
-            "or each of few, about twenty for the others, one below, one above, one for missing "
-            "values."
-        ),
+        "Largest population stability index among columns that surely moved (chi-squared "
+        "test at .001, Bonferroni), over bins of the reference: one for each frequent value "
+        "or each of few, about twenty for the others, one below, one above, one for missing "
+        "values.",
         "rows that are independent of one another, or subjects, where [data] subject names them",
-        "Siddiqi, Credit Risk Scorecards (2006); Cochran, Biometrics 10 (1954); Rao, Scott, JASA 76 (1981)",
+        "Siddiqi, Credit Risk Scorecards (2006); Cochran, Biometrics 10 (1954); Rao, Scott, JASA 76"
+        " (1981)",
         "Moves within a bin, and of columns together that no column shows alone.",
-        ("It has no interval. Tables that differ by chance were called drifted in 2 of 4 800 simulated pairs."),
+        "It has no interval. Tables that differ by chance were called drifted in 2 of 4 800"
+        " simulated pairs.",
     ),
     _of(
         "contamination",
-        (
-            "Share of hold-out rows that repeat a training row in every feature and are one of more "
-            "equal rows than chance makes (`repeated_rows` counts all)."
-        ),
+        "Share of hold-out rows that repeat a training row in every feature and are one of more "
+        "equal rows than chance makes (`repeated_rows` counts all).",
         "nothing but chance joins the answers of people who agree in all others",
         "Bishop, Fienberg, Holland, Discrete Multivariate Analysis (1975), chapter 6",
         "Copies that were changed, and a few copies of an answer that many give.",
@@ -482,7 +494,8 @@ _ALL = (
     ),
     _of(
         "leakage_auc",
-        "The largest AUC of a shallow tree of one feature, cross-validated over rows, or over subjects, where [data] subject names them.",
+        "The largest AUC of a shallow tree of one feature, cross-validated over rows, or over"
+        " subjects, where [data] subject names them.",
         "",
         "Kaufman, Rosset, Perlich, Leakage in Data Mining (KDD 2011)",
         "Leaks that need many columns together.",

@@ -1,13 +1,16 @@
-"""Fairness over protected attributes: do groups get the good answer equally often, and are they equally often wronged.
+"""Fairness over protected attributes: do groups get the good answer equally often, and are they
+equally often wronged.
 
-Demographic parity difference and equalized odds difference (Hardt, Price, Srebro, Equality of Opportunity, NeurIPS 2016),
-as fairlearn defines them, for binary targets. Every distinct value is a group (`sample.values_of`); groups below `LEAST_ROWS`
-are judged together. A figure is given only if every protected attribute was compared, and equalized odds only if every group
-has `LEAST_ROWS` rows of each class: what nobody measured must not pass. What is told of small groups is said in
+Demographic parity difference and equalized odds difference (Hardt, Price, Srebro, Equality of
+Opportunity, NeurIPS 2016), as fairlearn defines them, for binary targets. Every distinct value is a
+group (`sample.values_of`); groups below `LEAST_ROWS` are judged together. A figure is given only if
+every protected attribute was compared, and equalized odds only if every group has `LEAST_ROWS` rows
+of each class: what nobody measured must not pass. What is told of small groups is said in
 `privacy.disclosure`.
 
-Of quantities: the largest differences between two groups of the mean prediction, and of the mean absolute error (Agarwal, Dudík,
-Wu, Fair Regression, ICML 2019, ask for the same of the whole distribution and of the loss), in deviations of the target.
+Of quantities: the largest differences between two groups of the mean prediction, and of the mean
+absolute error (Agarwal, Dudík, Wu, Fair Regression, ICML 2019, ask for the same of the whole
+distribution and of the loss), in deviations of the target.
 
 Intervals: `intervals.largest_difference`.
 """
@@ -37,7 +40,11 @@ class NoGroups(ValueError):
 
 
 def measure(
-    found: tuple[Array, Array], holdout: Sample, schema: Schema, protected: list[str], least: int = FEWEST
+    found: tuple[Array, Array],
+    holdout: Sample,
+    schema: Schema,
+    protected: list[str],
+    least: int = FEWEST,
 ) -> tuple[dict[str, Interval], list[dict[str, Any]], list[str]]:
     """The largest differences between groups, every group's rates, and why a figure is missing.
 
@@ -54,8 +61,14 @@ def measure(
     if not schema.regression and len(schema.classes) != 2:
         raise NoGroups("fairness is measured for binary targets, and quantities")
     unit = spread_of(holdout.target) if schema.regression else 1.0
-    labels, truth = (found[1] / unit, holdout.target / unit) if schema.regression else (np.ravel(found[0]), holdout.target)
-    families: dict[str, list[Family]] = {name: [] for name in (OF_QUANTITIES if schema.regression else OF_CLASSES)}
+    labels, truth = (
+        (found[1] / unit, holdout.target / unit)
+        if schema.regression
+        else (np.ravel(found[0]), holdout.target)
+    )
+    families: dict[str, list[Family]] = {
+        name: [] for name in (OF_QUANTITIES if schema.regression else OF_CLASSES)
+    }
     groups: list[dict[str, Any]] = []
     missing: dict[str, list[str]] = {name: [] for name in families}
     for name in protected:
@@ -64,12 +77,17 @@ def measure(
                 why.append(f"{name!r} is protected and no feature, so these rows do not hold it")
             continue
         values = values_of(holdout.frame[name], schema.column(name).type)
-        told = grouped(values, max(least, LEAST_ROWS) if schema.regression else least)  # means of few rows tell their quantities
+        # means of few rows tell their quantities
+        told = grouped(values, max(least, LEAST_ROWS) if schema.regression else least)
         for kind in np.unique(told):
             here = labels[told == kind], truth[told == kind], of(holdout.weights, told == kind)
             if len(here[0]) < least:
                 continue
-            groups += _quantities(name, str(kind), schema.targets, *here) if schema.regression else [_group(name, str(kind), *here, least=least)]
+            groups += (
+                _quantities(name, str(kind), schema.targets, *here)
+                if schema.regression
+                else [_group(name, str(kind), *here, least=least)]
+            )
         judged = pooled(values, LEAST_ROWS)
         kinds, counts = np.unique(judged, return_counts=True)
         if len(kinds) < 2 or counts.min() < LEAST_ROWS:
@@ -79,35 +97,59 @@ def measure(
         rows = [np.flatnonzero(judged == kind) for kind in kinds]
         for figure in families:
             if schema.regression:
-                families[figure] += _means(figure, rows, labels, truth, (holdout.groups, holdout.weights))
+                families[figure] += _means(
+                    figure, rows, labels, truth, (holdout.groups, holdout.weights)
+                )
                 continue
-            made, why_not = _rates(figure, name, kinds, rows, (labels, truth, holdout.groups, holdout.weights))
+            made, why_not = _rates(
+                figure, name, kinds, rows, (labels, truth, holdout.groups, holdout.weights)
+            )
             families[figure] += made
             missing[figure] += [f"{why} of class {schema.classes[code]!r}" for code, why in why_not]
     if not protected:
         raise NoGroups("no column is declared as protected")
     figures = _largest(families, missing)
-    return figures, groups, [f"{name} is inconclusive: {'; '.join(why)}" for name, why in missing.items() if why]
+    return (
+        figures,
+        groups,
+        [f"{name} is inconclusive: {'; '.join(why)}" for name, why in missing.items() if why],
+    )
 
 
-def _largest(families: dict[str, list[Family]], missing: dict[str, list[str]]) -> dict[str, Interval]:
-    figures = {name: intervals.largest_difference(made) for name, made in families.items() if not missing[name]}
-    for name in [name for name, one in figures.items() if not np.isfinite([one.low, one.high]).all()]:
+def _largest(
+    families: dict[str, list[Family]], missing: dict[str, list[str]]
+) -> dict[str, Interval]:
+    figures = {
+        name: intervals.largest_difference(made)
+        for name, made in families.items()
+        if not missing[name]
+    }
+    for name in [
+        name for name, one in figures.items() if not np.isfinite([one.low, one.high]).all()
+    ]:
         missing[name].append("a group is of one subject only")
         del figures[name]
     return figures
 
 
 OF_CLASSES = ("demographic_parity_difference", "equalized_odds_difference")
-"""Largest difference between two groups of the selection rate; the larger one of those of true and of false positive rates."""
+"""Largest difference between two groups of the selection rate; the larger one of those of true and
+of false positive rates.
+"""
 OF_QUANTITIES = ("mean_prediction_difference", "absolute_error_difference")
 """Largest difference between two groups of the mean prediction; of the mean absolute error."""
 
 
 def _rates(
-    figure: str, column: str, kinds: Array, rows: list[Array], found: tuple[Array, Array, Groups, Array | None]
+    figure: str,
+    column: str,
+    kinds: Array,
+    rows: list[Array],
+    found: tuple[Array, Array, Groups, Array | None],
 ) -> tuple[list[Family], list[tuple[int, str]]]:
-    """(a family for all rows or one a class, class numbers that a group has too few rows of with which group)."""
+    """(a family for all rows or one a class, class numbers that a group has too few rows of with
+    which group).
+    """
     labels, codes, *whose = found
     if figure == "demographic_parity_difference":
         return [_shares([(labels[at] == 1, *(of(one, at) for one in whose)) for at in rows])], []
@@ -116,42 +158,70 @@ def _rates(
         cells = [at[codes[at] == code] for at in rows]
         for kind, at in zip(kinds, cells, strict=True):
             if len(at) < LEAST_ROWS:
-                missing.append((code, f"group {str(kind)!r} of {column!r} has fewer than {LEAST_ROWS} rows"))
+                missing.append(
+                    (code, f"group {str(kind)!r} of {column!r} has fewer than {LEAST_ROWS} rows")
+                )
         if not missing:
-            made.append(_shares([(labels[at] == 1, *(of(one, at) for one in whose)) for at in cells]))
+            made.append(
+                _shares([(labels[at] == 1, *(of(one, at) for one in whose)) for at in cells])
+            )
     return made, missing
 
 
 def _shares(cells: list[Cell]) -> Family:
-    return lambda level: [intervals.score_of(hit, groups, level, weights) for hit, groups, weights in cells]
+    return lambda level: [
+        intervals.score_of(hit, groups, level, weights) for hit, groups, weights in cells
+    ]
 
 
-def _means(figure: str, rows: list[Array], found: Array, truth: Array, whose: tuple[Groups, Array | None]) -> list[Family]:
+def _means(
+    figure: str, rows: list[Array], found: Array, truth: Array, whose: tuple[Groups, Array | None]
+) -> list[Family]:
     """A family per quantity."""
     values = found if figure == "mean_prediction_difference" else np.abs(found - truth)
     groups, weights = whose
     return [
-        _averages([(quantity[at], of(groups, at), of(weights, at)) for at in rows], (float(quantity.min()), float(quantity.max())))
+        _averages(
+            [(quantity[at], of(groups, at), of(weights, at)) for at in rows],
+            (float(quantity.min()), float(quantity.max())),
+        )
         for quantity in values.T
     ]
 
 
 def _averages(cells: list[Cell], limits: tuple[float, float]) -> Family:
-    return lambda level: [intervals.mean(cell, level, groups, weights, limits) for cell, groups, weights in cells]
+    return lambda level: [
+        intervals.mean(cell, level, groups, weights, limits) for cell, groups, weights in cells
+    ]
 
 
-def _quantities(name: str, value: str, targets: list[str], found: Array, truth: Array, weights: Array | None) -> list[dict[str, Any]]:
-    """Per target, in its deviations; of few rows nothing, because their mean tells their quantities."""
+def _quantities(
+    name: str, value: str, targets: list[str], found: Array, truth: Array, weights: Array | None
+) -> list[dict[str, Any]]:
+    """Per target, in its deviations; of few rows nothing, because their mean tells their
+    quantities.
+    """
     told = []
     for place, target in enumerate(targets):
         ours, theirs = found[:, place], truth[:, place]
-        figures = {"mean_prediction": ours, "mean_observed": theirs, "mean_absolute_error": np.abs(ours - theirs)}
-        shown = {key: told_mean(values, weights) if len(values) >= LEAST_ROWS else None for key, values in figures.items()}
-        told.append({"column": name, "value": value, "rows": len(theirs), "target": target, **shown})
+        figures = {
+            "mean_prediction": ours,
+            "mean_observed": theirs,
+            "mean_absolute_error": np.abs(ours - theirs),
+        }
+        shown = {
+            key: told_mean(values, weights) if len(values) >= LEAST_ROWS else None
+            for key, values in figures.items()
+        }
+        told.append(
+            {"column": name, "value": value, "rows": len(theirs), "target": target, **shown}
+        )
     return told
 
 
-def _group(name: str, value: str, labels: Array, codes: Array, weights: Array | None = None, *, least: int) -> dict[str, Any]:
+def _group(
+    name: str, value: str, labels: Array, codes: Array, weights: Array | None = None, *, least: int
+) -> dict[str, Any]:
     # One of the two rates beside accuracy and selection rate would give the other one away.
     both = enough(least, int(np.sum(codes == 0)), int(np.sum(codes == 1)))
 

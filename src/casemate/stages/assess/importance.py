@@ -1,7 +1,8 @@
-"""How much each feature matters: what the model loses when the feature's values are shuffled on the hold-out.
+"""How much each feature matters: what the model loses when the feature's values are shuffled on the
+hold-out.
 
-Source: Breiman, Random Forests (2001), through scikit-learn's permutation_importance; the score is the negative log loss,
-or of a regressor the negative squared error in variances of the target.
+Source: Breiman, Random Forests (2001), through scikit-learn's permutation_importance; the score is
+the negative log loss, or of a regressor the negative squared error in variances of the target.
 """
 
 from typing import Any
@@ -13,11 +14,15 @@ from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, sureness
 
 ROWS = 1_000
-"""Hold-out rows that are shuffled, a sample; chosen for time. Importance is told and gates nothing."""
+"""Hold-out rows that are shuffled, a sample; chosen for time. Importance is told and gates
+nothing.
+"""
 REPEATS = 3
 """Times that each feature is shuffled; chosen for time, the deviation over them is told."""
 MOST_FEATURES = 200
-"""Above so many they are not shuffled one by one, and importance is not measured. Chosen for time."""
+"""Above so many they are not shuffled one by one, and importance is not measured. Chosen
+for time.
+"""
 FLOOR = 1e-12
 """Least probability of a label: its logarithm must be finite."""
 
@@ -45,9 +50,17 @@ class _Scorer:
 def measure(model: Model, holdout: Sample, seed: int) -> list[dict[str, Any]]:
     """Per feature `mean` and `std` of the loss, greatest first."""
     if holdout.frame.shape[1] > MOST_FEATURES:
-        raise TooMany(f"{holdout.frame.shape[1]} features are not shuffled one by one (at most {MOST_FEATURES})")
+        raise TooMany(
+            f"{holdout.frame.shape[1]} features are not shuffled one by one (at most"
+            f" {MOST_FEATURES})"
+        )
     sample = holdout.take(ROWS, seed)
     scorer = _Scorer(model)
-    found = permutation_importance(scorer, sample.frame, sample.target, scoring=scorer, n_repeats=REPEATS, random_state=seed)
+    found = permutation_importance(
+        scorer, sample.frame, sample.target, scoring=scorer, n_repeats=REPEATS, random_state=seed
+    )
     rows = zip(sample.frame.columns, found.importances_mean, found.importances_std, strict=True)
-    return sorted(({"feature": name, "mean": float(mean), "std": float(std)} for name, mean, std in rows), key=lambda row: -row["mean"])
+    return sorted(
+        ({"feature": name, "mean": float(mean), "std": float(std)} for name, mean, std in rows),
+        key=lambda row: -row["mean"],
+    )

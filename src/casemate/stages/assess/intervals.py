@@ -19,7 +19,9 @@ Array = np.ndarray[Any, Any]
 Weights = Array | None
 """What each row weighs, [n]; None: all weigh alike."""
 LEVEL = 0.95
-"""Of every interval that a gate looks at, the customary one: its bad end is wrong in one of forty tables (ADR 0038)."""
+"""Of every interval that a gate looks at, the customary one: its bad end is wrong in one of forty
+tables (ADR 0038).
+"""
 WORK = 1_000_000
 """Rows that a bootstrap resamples at most: about as dear as the blocks that come after it."""
 FEWEST_RESAMPLES = 100
@@ -37,47 +39,69 @@ def share(hits: int, count: int, level: float = LEVEL) -> Interval:
 
 
 def averaged(values: Array, weights: Weights) -> tuple[float, Array]:
-    """(the mean of `values` [n], each row's influence on it [n]); of weighted rows Hájek's mean and its linearisation.
+    """(the mean of `values` [n], each row's influence on it [n]); of weighted rows Hájek's mean and
+    its linearisation.
 
     Source: Särndal, Swensson, Wretman, Model Assisted Survey Sampling (1992), 5.7.
     """
     if weights is None:
         value = float(np.mean(values))
-        return value, values - value if values.max() > values.min() else np.zeros(len(values))  # without rounding
+        # without rounding
+        return value, values - value if values.max() > values.min() else np.zeros(len(values))
     value = float(np.average(values, weights=weights))
     return value, weights / weights.mean() * (values - value)
 
 
-def share_of(hit: Array, groups: Groups = None, level: float = LEVEL, weights: Weights = None) -> Interval:
-    """`share` of the rows that hit, bool [n]; of weighted rows, or subjects with several, with as many rows as theirs are worth."""
+def share_of(
+    hit: Array, groups: Groups = None, level: float = LEVEL, weights: Weights = None
+) -> Interval:
+    """`share` of the rows that hit, bool [n]; of weighted rows, or subjects with several, with as
+    many rows as theirs are worth.
+    """
     groups = subjects.repeated(groups)
     if groups is None and weights is None:
         return share(int(np.sum(hit)), len(hit), level)
     return bounded(*averaged(hit, weights), groups, level, weights)
 
 
-def score_of(hit: Array, groups: Groups = None, level: float = LEVEL, weights: Weights = None) -> Interval:
+def score_of(
+    hit: Array, groups: Groups = None, level: float = LEVEL, weights: Weights = None
+) -> Interval:
     """`score` of the rows that hit, as in `share_of`."""
     groups = subjects.repeated(groups)
     if groups is None and weights is None:
         return score(int(np.sum(hit)), len(hit), level)
     value, influence = averaged(hit, weights)
-    low, high = subjects.wilson(value, subjects.effective(value, influence, subjects.numbered(groups, len(hit)), level, weights), level)
+    low, high = subjects.wilson(
+        value,
+        subjects.effective(value, influence, subjects.numbered(groups, len(hit)), level, weights),
+        level,
+    )
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
-def bounded(value: float, influence: Array, groups: Groups, level: float = LEVEL, weights: Weights = None) -> Interval:
-    """A figure in 0 to 1 that is about a mean: Clopper and Pearson's ends for as many rows as would tell a share as well.
+def bounded(
+    value: float, influence: Array, groups: Groups, level: float = LEVEL, weights: Weights = None
+) -> Interval:
+    """A figure in 0 to 1 that is about a mean: Clopper and Pearson's ends for as many rows as would
+    tell a share as well.
 
-    Source: Korn and Graubard, Confidence intervals for proportions with small expected number of positive counts estimated
-    from survey data (Survey Methodology 24, 1998).
+    Source: Korn and Graubard, Confidence intervals for proportions with small expected number of
+    positive counts estimated from survey data (Survey Methodology 24, 1998).
     """
-    low, high = subjects.exact(value, subjects.effective(value, influence, subjects.numbered(groups, len(influence)), level, weights), level)
+    low, high = subjects.exact(
+        value,
+        subjects.effective(
+            value, influence, subjects.numbered(groups, len(influence)), level, weights
+        ),
+        level,
+    )
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
 def auc(positive: Array, score: Array) -> float:
-    """Area under the ROC curve as the Mann-Whitney statistic over SciPy's ranks: what scikit-learn gives, in a tenth of the time.
+    """Area under the ROC curve as the Mann-Whitney statistic over SciPy's ranks: what scikit-learn
+    gives, in a tenth of the time.
 
     Raises:
         ValueError: there is one class only.
@@ -101,20 +125,24 @@ def score(hits: int, count: int, level: float = LEVEL) -> Interval:
 
 
 def unknown(value: float) -> Interval:
-    """A figure of too few rows for any interval; what has no ends is inconclusive, see `worker.finite`."""
+    """A figure of too few rows for any interval; what has no ends is inconclusive, see
+    `worker.finite`.
+    """
     return Interval(value=float(value), low=np.nan, high=np.nan)
 
 
 def alike(value: float, count: int, limits: tuple[float, float], level: float = LEVEL) -> Interval:
     """The mean of `count` values that were all the same.
 
-    They say nothing of how values differ, but of how seldom: were a share of 1 - tail^(1/count) others, none would have been met with
-    that chance only (Clopper and Pearson's end without a hit, about 3.7 in `count`). Those may be anything within the limits.
+    They say nothing of how values differ, but of how seldom: were a share of 1 - tail^(1/count)
+    others, none would have been met with that chance only (Clopper and Pearson's end without a hit,
+    about 3.7 in `count`). Those may be anything within the limits.
 
     Args:
         value: the figure.
         count: rows, or subjects, or those of the rarest class.
-        limits: the least and the greatest value that a row may have; infinite where there is none, and so is then the end.
+        limits: the least and the greatest value that a row may have; infinite where there is none,
+            and so is then the end.
         level: as in `smooth`.
     """
     missed = 1 - ((1 - level) / 2) ** (1 / max(count, 1))
@@ -148,24 +176,36 @@ def smooth(
         skewed: off where the scale takes the skewness away.
         level: share of tables whose interval is to hold the true figure.
         groups: whose each row is; see `subjects`.
-        limits: the least and the greatest value of one row, for rows that are all the same; see `alike`.
+        limits: the least and the greatest value of one row, for rows that are all the same; see
+            `alike`.
     """
     value = float(value)
     rows, influence = len(influence), subjects.summed(influence, groups)
     if len(influence) < 2 <= rows:  # one subject does not tell how subjects differ
-        return Interval(value=value, low=-np.inf if scale == "plain" else 0.0, high=np.inf if scale == "plain" else 1.0)
+        return Interval(
+            value=value,
+            low=-np.inf if scale == "plain" else 0.0,
+            high=np.inf if scale == "plain" else 1.0,
+        )
     count, at = len(influence), value if center is None else float(center)
     if count < 2 or not np.isfinite(value):
         return unknown(value)
     logit = scale == "logit"
     spread = float(np.std(influence, ddof=1)) / count**0.5
     if spread == 0.0:
-        return alike(value, count if freedom is None else round(freedom) + 1, (0.0, 1.0) if logit else limits, level)
+        return alike(
+            value,
+            count if freedom is None else round(freedom) + 1,
+            (0.0, 1.0) if logit else limits,
+            level,
+        )
     if logit and not 0.0 < at < 1.0:
         return Interval(value=value, low=0.0, high=1.0)
     error = spread / (at * (1 - at) if logit else 1.0)
     skewness = float(stats.skew(influence)) / count**0.5
-    ends = stats.t.ppf([(1 + level) / 2, (1 - level) / 2], count - 1 if freedom is None else freedom)
+    ends = stats.t.ppf(
+        [(1 + level) / 2, (1 - level) / 2], count - 1 if freedom is None else freedom
+    )
     if skewed and abs(skewness) > 1e-9:
         ends = 3 / skewness * (np.cbrt(1 + skewness * (ends - skewness / 6)) - 1)
     low, high = (special.logit(at) if logit else at) - error * ends
@@ -175,23 +215,34 @@ def smooth(
 
 
 def effective_freedom(influence: Array) -> float:
-    """Degrees of freedom [n] of a variance that is estimated from `influence`: rows - 1 where that is normal, fewer in heavy tails.
+    """Degrees of freedom [n] of a variance that is estimated from `influence`: rows - 1 where that
+    is normal, fewer in heavy tails.
 
-    The chi-square law with the variance's own mean and variance (Satterthwaite, Biometrics Bulletin 2, 1946), which
-    depends on the kurtosis (O'Neill, Some useful moment results in sampling problems, The American Statistician 68, 2014).
+    The chi-square law with the variance's own mean and variance (Satterthwaite, Biometrics Bulletin
+    2, 1946), which depends on the kurtosis (O'Neill, Some useful moment results in sampling
+    problems, The American Statistician 68, 2014).
     """
     count = len(influence)
     kurtosis = float(stats.kurtosis(influence, fisher=False))
     least = (count - 3) / (count - 1)
-    return float(count - 1) if not kurtosis > least else float(np.clip(2 * count / (kurtosis - least), 1.0, count - 1))
+    return (
+        float(count - 1)
+        if not kurtosis > least
+        else float(np.clip(2 * count / (kurtosis - least), 1.0, count - 1))
+    )
 
 
 def mean(
-    values: Array, level: float = LEVEL, groups: Groups = None, weights: Weights = None, limits: tuple[float, float] = (-np.inf, np.inf)
+    values: Array,
+    level: float = LEVEL,
+    groups: Groups = None,
+    weights: Weights = None,
+    limits: tuple[float, float] = (-np.inf, np.inf),
 ) -> Interval:
     """The mean of `values` [n] with its interval; see `smooth`."""
     value, influence = averaged(values, weights)
-    # A few rows that weigh much carry the variance: it has fewer degrees of freedom than there are rows.
+    # A few rows that weigh much carry the variance: it has fewer degrees of freedom than there are
+    # rows.
     freedom = None if weights is None else effective_freedom(subjects.summed(influence, groups))
     return smooth(value, influence, freedom=freedom, level=level, groups=groups, limits=limits)
 
@@ -276,8 +327,12 @@ def area(positive: Array, score: Array, groups: Groups = None) -> Interval:
     return logit_area(value, [influence[positive == 1], influence[positive != 1]])
 
 
-def clustered_area(value: float, influence: Array, positive: Array, groups: Array, most: float = np.inf) -> Interval:
-    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997); `most` degrees of freedom."""
+def clustered_area(
+    value: float, influence: Array, positive: Array, groups: Array, most: float = np.inf
+) -> Interval:
+    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997);
+    `most` degrees of freedom.
+    """
     sides = [np.where(side, influence, 0.0) for side in (positive, ~positive)]
     sums, counts = [], []
     for side, of_side in zip(sides, (positive, ~positive), strict=True):
@@ -288,10 +343,19 @@ def clustered_area(value: float, influence: Array, positive: Array, groups: Arra
     at = min(max(value, 0.5 / (min(counts) + 1)), 1 - 0.5 / (min(counts) + 1))
     wider = [m / (m - 1) for m in counts]
     added = [at * (1 - at) / 3 / m**2 for m in counts]
-    variances = [float(np.sum(one**2)) * more + extra for one, more, extra in zip(sums, wider, added, strict=True)]
+    variances = [
+        float(np.sum(one**2)) * more + extra
+        for one, more, extra in zip(sums, wider, added, strict=True)
+    ]
     joint = 2 * float(np.sum(sums[0] * sums[1])) * max(wider)
     below = sum(one**2 / (m - 1) for one, m in zip(variances, counts, strict=True))
-    return _around_logit(value, at, max(sum(variances) + joint, sum(added)), min(sum(variances) ** 2 / below, most), LEVEL)
+    return _around_logit(
+        value,
+        at,
+        max(sum(variances) + joint, sum(added)),
+        min(sum(variances) ** 2 / below, most),
+        LEVEL,
+    )
 
 
 def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interval:
@@ -305,7 +369,9 @@ def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interv
     return _around_logit(value, at, sum(variances), sum(variances) ** 2 / below, level)
 
 
-def _around_logit(value: float, at: float, variance: float, freedom: float, level: float) -> Interval:
+def _around_logit(
+    value: float, at: float, variance: float, freedom: float, level: float
+) -> Interval:
     reach = float(stats.t.ppf((1 + level) / 2, max(freedom, 1.0)))
     half = reach * variance**0.5 / (at * (1 - at))
     low, high = (float(special.expit(special.logit(at) + end)) for end in (-half, half))
@@ -325,8 +391,15 @@ def area_influence(positive: Array, score: Array) -> tuple[float, Array]:
     return value, influence
 
 
-def interval(statistic: Callable[..., float], arrays: list[Array], most: int, seed: int, groups: Groups = None) -> Interval:
-    """`statistic(*arrays)` with its 95 % interval, whatever it is: for figures without a closed form.
+def interval(
+    statistic: Callable[..., float],
+    arrays: list[Array],
+    most: int,
+    seed: int,
+    groups: Groups = None,
+) -> Interval:
+    """`statistic(*arrays)` with its 95 % interval, whatever it is: for figures without a closed
+    form.
 
     Up to `WORK` resampled cells: bias-corrected and accelerated bootstrap of the rows (Efron, JASA
     82, 1987), with the acceleration from blocks, because SciPy's leaves out row by row. Beyond: one
@@ -358,14 +431,20 @@ def interval(statistic: Callable[..., float], arrays: list[Array], most: int, se
     return _accelerated(value, values, blocks)
 
 
-def _drawn(count: int, resamples: int, generator: np.random.Generator, groups: Groups) -> Iterator[Array]:
-    """Row numbers of each resample: rows with replacement, or all rows of subjects with replacement."""
+def _drawn(
+    count: int, resamples: int, generator: np.random.Generator, groups: Groups
+) -> Iterator[Array]:
+    """Row numbers of each resample: rows with replacement, or all rows of subjects with
+    replacement.
+    """
     if groups is None:
         yield from (generator.integers(0, count, count) for _ in range(resamples))
         return
     rows = subjects.members(groups)
     for _ in range(resamples):
-        yield np.concatenate([rows[number] for number in generator.integers(0, len(rows), len(rows))])
+        yield np.concatenate(
+            [rows[number] for number in generator.integers(0, len(rows), len(rows))]
+        )
 
 
 def _without(count: int, generator: np.random.Generator, groups: Groups) -> Iterator[Array]:
@@ -405,7 +484,13 @@ def _accelerated(value: float, values: Array, blocks: Array) -> Interval:
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
-def _blocks(statistic: Callable[..., float], arrays: list[Array], value: float, generator: np.random.Generator, groups: Groups) -> Interval:
+def _blocks(
+    statistic: Callable[..., float],
+    arrays: list[Array],
+    value: float,
+    generator: np.random.Generator,
+    groups: Groups,
+) -> Interval:
     values = _each(statistic, arrays, _without(len(arrays[0]), generator, groups))
     if len(values) < 2:
         return unknown(value)

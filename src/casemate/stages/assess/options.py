@@ -1,4 +1,6 @@
-"""Options of the assessment that name columns, held against the table before anything is trained: a typo must cost neither hours nor epsilon."""
+"""Options of the assessment that name columns, held against the table before anything is trained: a
+typo must cost neither hours nor epsilon.
+"""
 
 import difflib
 
@@ -8,7 +10,9 @@ from casemate.core.types import Schema
 
 
 def check(config: Config, schema: Schema) -> None:
-    """ConfigError where an option names what is no feature of the table, or a test of behaviour asks for what it cannot have."""
+    """ConfigError where an option names what is no feature of the table, or a test of behaviour
+    asks for what it cannot have.
+    """
     for name in config.assess.slices:
         _require_feature("[assess] slices", name, schema)
     for name in config.robustness.features:
@@ -24,13 +28,33 @@ def _require_feature(option: str, name: str, schema: Schema) -> None:
     if name in features:
         return
     close = difflib.get_close_matches(name, features, n=1)
-    why = "is a column and no feature" if name in [column.name for column in schema.columns] else "is no column of the table"
-    raise ConfigError(f"{option}: {name!r} {why}", hint=f"did you mean {close[0]!r}?" if close else f"features are: {', '.join(features[:12])}")
+    why = (
+        "is a column and no feature"
+        if name in [column.name for column in schema.columns]
+        else "is no column of the table"
+    )
+    raise ConfigError(
+        f"{option}: {name!r} {why}",
+        hint=(
+            f"did you mean {close[0]!r}?" if close else f"features are: {', '.join(features[:12])}"
+        ),
+    )
 
 
 def _check_behaviour(test: BehaviourTable, schema: Schema) -> None:
-    kind, wanted = schema.column(test.feature).type, "number" if test.add is not None else "category"
+    kind, wanted = (
+        schema.column(test.feature).type,
+        ("number" if test.add is not None else "category"),
+    )
     if kind != wanted:
-        raise ConfigError(f"[assess] behaviour: {test.name}: {test.feature!r} is a {kind}", hint="`add` is for numbers, `to` for categories")
-    if test.expect != "same" and (len(schema.further) if schema.regression else len(schema.classes) != 2):
-        raise ConfigError(f"[assess] behaviour: {test.name}: up and down are for binary targets, or one quantity", hint='expect = "same"')
+        raise ConfigError(
+            f"[assess] behaviour: {test.name}: {test.feature!r} is a {kind}",
+            hint="`add` is for numbers, `to` for categories",
+        )
+    if test.expect != "same" and (
+        len(schema.further) if schema.regression else len(schema.classes) != 2
+    ):
+        raise ConfigError(
+            f"[assess] behaviour: {test.name}: up and down are for binary targets, or one quantity",
+            hint='expect = "same"',
+        )

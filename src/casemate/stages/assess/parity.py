@@ -1,6 +1,8 @@
-"""Parity: the ONNX export must answer like the estimator that was assessed, or the estimator itself serves.
+"""Parity: the ONNX export must answer like the estimator that was assessed, or the estimator itself
+serves.
 
-Both are asked about every kind of row that a deployment can meet (see `probes`), labels and probabilities apart.
+Both are asked about every kind of row that a deployment can meet (see `probes`), labels and
+probabilities apart.
 """
 
 import time
@@ -18,13 +20,17 @@ from casemate.stages.assess.probes import Kind
 from casemate.stages.assess.sample import spread_of
 
 MAX_DIFFERENCE = 1e-4
-"""Largest difference of a probability. Chosen: above what a graph's arithmetic rounds away; labels must agree entirely."""
+"""Largest difference of a probability. Chosen: above what a graph's arithmetic rounds away; labels
+must agree entirely.
+"""
 ROWS = 20_000
 """Rows of one kind that both models are asked about; chosen for time."""
 Answer = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
-def answers_of(model: Model, kinds: list[Kind], schema: Schema) -> tuple[dict[str, Answer], dict[str, str]]:
+def answers_of(
+    model: Model, kinds: list[Kind], schema: Schema
+) -> tuple[dict[str, Answer], dict[str, str]]:
     """(what the model says of each kind of row, why it says nothing that counts of others)."""
     answers, without = {}, {}
     for kind in kinds:
@@ -38,7 +44,9 @@ def answers_of(model: Model, kinds: list[Kind], schema: Schema) -> tuple[dict[st
         if probabilities.shape != (len(kind.frame), wide) or not np.isfinite(probabilities).all():
             without[kind.name] = "it gives something that is no number"
         elif not schema.regression and (
-            labels.shape != (len(kind.frame),) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < wide)).all()
+            labels.shape != (len(kind.frame),)
+            or labels.dtype.kind not in "iu"
+            or not ((labels >= 0) & (labels < wide)).all()
         ):
             without[kind.name] = "it gives a label that is no class of the table"
         else:
@@ -46,13 +54,18 @@ def answers_of(model: Model, kinds: list[Kind], schema: Schema) -> tuple[dict[st
     return answers, without
 
 
-def measure(answers: dict[str, Answer], model: Model, onnx: bytes, schema: Schema, kinds: list[Kind]) -> dict[str, Any]:
-    """`equal` is true when, for every kind of row, all labels agree and no probability differs by more than `MAX_DIFFERENCE`.
+def measure(
+    answers: dict[str, Answer], model: Model, onnx: bytes, schema: Schema, kinds: list[Kind]
+) -> dict[str, Any]:
+    """`equal` is true when, for every kind of row, all labels agree and no probability differs by
+    more than `MAX_DIFFERENCE`.
 
-    `faster` is true when one row takes less time. Quantities are compared in deviations of what is predicted.
+    `faster` is true when one row takes less time. Quantities are compared in deviations of what is
+    predicted.
 
     Args:
-        answers: the assessed model's, by kind; of kinds that it has no answer to, the graph is not asked.
+        answers: the assessed model's, by kind; of kinds that it has no answer to, the graph is not
+            asked.
         model: the assessed model.
         onnx: the graph; empty where there is none.
         schema: pinned.
@@ -61,16 +74,28 @@ def measure(answers: dict[str, Answer], model: Model, onnx: bytes, schema: Schem
     if not onnx:
         return {"equal": False, "exported": False}
     if graphs.canonical(onnx) != onnx:
-        raise VerificationError("the ONNX graph is not in canonical form", hint="treat the model as hostile")
+        raise VerificationError(
+            "the ONNX graph is not in canonical form", hint="treat the model as hostile"
+        )
     graph = OnnxModel(onnx, schema)
     unit = spread_of(answers["rows as they came"][1]) if schema.regression else np.ones(1)
     found: dict[str, dict[str, Any]] = {}
     for kind in kinds:
         if kind.name in answers:
             # Far beyond the limits a quantity may be huge, and only its digits can agree.
-            scale = unit if kind.admitted or not schema.regression else np.maximum(unit, np.abs(answers[kind.name][1]))
-            found[kind.name] = {"rows": len(kind.frame), **_compared(graph, kind.frame, answers[kind.name], scale, schema)}
-    agreement, difference = min(part["label_agreement"] for part in found.values()), max(part["max_difference"] for part in found.values())
+            scale = (
+                unit
+                if kind.admitted or not schema.regression
+                else np.maximum(unit, np.abs(answers[kind.name][1]))
+            )
+            found[kind.name] = {
+                "rows": len(kind.frame),
+                **_compared(graph, kind.frame, answers[kind.name], scale, schema),
+            }
+    agreement, difference = (
+        min(part["label_agreement"] for part in found.values()),
+        max(part["max_difference"] for part in found.values()),
+    )
     first = kinds[0].frame[:1]
     return {
         "equal": agreement == 1.0 and difference <= MAX_DIFFERENCE,
@@ -86,13 +111,21 @@ def measure(answers: dict[str, Answer], model: Model, onnx: bytes, schema: Schem
 
 def unequal(compared: dict[str, Any], schema: Schema) -> str:
     """In words, of the kind of row where the two differ most."""
-    kind, worst = min(compared["kinds"].items(), key=lambda item: (item[1]["label_agreement"], -item[1]["max_difference"]))
+    kind, worst = min(
+        compared["kinds"].items(),
+        key=lambda item: (item[1]["label_agreement"], -item[1]["max_difference"]),
+    )
     if schema.regression:
         return f"{kind}: quantities differ by up to {worst['max_difference']:.2g} deviations"
-    return f"{kind}: labels agree on {worst['label_agreement']:.4%}, probabilities differ by up to {worst['max_difference']:.2g}"
+    return (
+        f"{kind}: labels agree on {worst['label_agreement']:.4%}, probabilities differ by up to"
+        f" {worst['max_difference']:.2g}"
+    )
 
 
-def _compared(graph: OnnxModel, frame: pd.DataFrame, answer: Answer, unit: Any, schema: Schema) -> dict[str, Any]:
+def _compared(
+    graph: OnnxModel, frame: pd.DataFrame, answer: Answer, unit: Any, schema: Schema
+) -> dict[str, Any]:
     labels, probabilities = answer
     try:
         other_labels, other = graph.predict(frame)

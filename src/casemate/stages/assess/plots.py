@@ -30,16 +30,28 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
         figures["roc"] = figure
     if assessment.calibration and "mae" in assessment.metrics:
         error = assessment.metrics["mae"]
-        figure, axes = _axes("Predicted and observed on the hold-out", "mean prediction of a part of the rows", "mean observed")
+        figure, axes = _axes(
+            "Predicted and observed on the hold-out",
+            "mean prediction of a part of the rows",
+            "mean observed",
+        )
         ends = [min(assessment.calibration["predicted"]), max(assessment.calibration["predicted"])]
         axes.plot(ends, ends, "--", color=INK, linewidth=1)
         label = f"mean absolute error {error.value:.4g}"
-        axes.plot(assessment.calibration["predicted"], assessment.calibration["observed"], "o-", color=ACCENT, label=label)
+        axes.plot(
+            assessment.calibration["predicted"],
+            assessment.calibration["observed"],
+            "o-",
+            color=ACCENT,
+            label=label,
+        )
         axes.legend(loc="upper left", frameon=False)
         figures["predicted"] = figure
     elif assessment.calibration:
         error = assessment.metrics["calibration_error"]
-        figure, axes = _axes("Calibration on the hold-out", "predicted probability", "observed frequency")
+        figure, axes = _axes(
+            "Calibration on the hold-out", "predicted probability", "observed frequency"
+        )
         axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
         axes.plot(
             assessment.calibration["predicted"],
@@ -53,14 +65,31 @@ def draw(assessment: Assessment) -> dict[str, bytes]:
     curve = assessment.robustness.get("curve")
     if curve:
         tolerance = assessment.robustness.get("tolerance")
-        up = "accuracy" if tolerance is None else f"share within {tolerance:g} deviations of the truth"
-        figure, axes = _axes("Robust accuracy", "attack size (standard deviations of each feature)", up)
-        points = [(0.0, assessment.robustness["clean_accuracy"])] + [(p["eps"], p["robust_accuracy"]) for p in curve]
-        axes.plot(*zip(*points, strict=True), "o-", color=ACCENT, label=", ".join(assessment.robustness["attacks"]))
+        up = (
+            "accuracy"
+            if tolerance is None
+            else f"share within {tolerance:g} deviations of the truth"
+        )
+        figure, axes = _axes(
+            "Robust accuracy", "attack size (standard deviations of each feature)", up
+        )
+        points = [(0.0, assessment.robustness["clean_accuracy"])] + [
+            (p["eps"], p["robust_accuracy"]) for p in curve
+        ]
+        axes.plot(
+            *zip(*points, strict=True),
+            "o-",
+            color=ACCENT,
+            label=", ".join(assessment.robustness["attacks"]),
+        )
         axes.set_ylim(0, 1.02)
         axes.legend(loc="lower left", frameon=False, title=f"{assessment.robustness['rows']} rows")
         figures["robustness"] = figure
-    return {f"{name}.{kind}": content for name, figure in figures.items() for kind, content in _saved(figure).items()}
+    return {
+        f"{name}.{kind}": content
+        for name, figure in figures.items()
+        for kind, content in _saved(figure).items()
+    }
 
 
 def _axes(title: str, across: str, up: str) -> tuple[Figure, Any]:
@@ -79,7 +108,9 @@ def _saved(figure: Figure) -> dict[str, bytes]:
     found = {}
     for kind in FORMATS:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(
+            buffer, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else None
+        )
         figure.set_layout_engine("none")
         found[kind] = buffer.getvalue()
     return found

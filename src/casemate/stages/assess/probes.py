@@ -1,7 +1,9 @@
-"""Rows that a deployment can meet and a hold-out need not hold: for each kind some, made of real ones by changing single cells.
+"""Rows that a deployment can meet and a hold-out need not hold: for each kind some, made of real
+ones by changing single cells.
 
-Two forms of one model that agree on every row of a hold-out can still differ where a cell is missing that was there in all of
-them, on a value that lies on a threshold, or beyond the limits. Whatever the schema admits must have an answer.
+Two forms of one model that agree on every row of a hold-out can still differ where a cell is
+missing that was there in all of them, on a value that lies on a threshold, or beyond the limits.
+Whatever the schema admits must have an answer.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,9 @@ ROWS = 4000
 BASE = 200
 """Real rows that are changed."""
 LEAST_A_COLUMN = 4
-"""Made-up rows for each column at least; of a table with more columns than that leaves room for, columns are sampled."""
+"""Made-up rows for each column at least; of a table with more columns than that leaves room for,
+columns are sampled.
+"""
 MEMBERS = "training rows"
 UNKNOWN = "casemate-has-never-seen-this"
 BEYOND = (0.5, 10.0)
@@ -35,22 +39,30 @@ class Kind:
     """In words."""
     frame: pd.DataFrame
     admitted: bool
-    """Whether the schema allows them; others are answered only where the guard of the gateway lets them pass."""
+    """Whether the schema allows them; others are answered only where the guard of the gateway lets
+    them pass.
+    """
 
 
-def kinds(schema: Schema, holdout: Sample, members: Sample, guard: dict[str, str], seed: int, most: int) -> list[Kind]:
+def kinds(
+    schema: Schema, holdout: Sample, members: Sample, guard: dict[str, str], seed: int, most: int
+) -> list[Kind]:
     """Every kind of row that has any.
 
     Args:
         schema: pinned.
         holdout: rows that training never saw.
         members: rows that it saw.
-        guard: what the gateway does with numbers `outside` the limits and `unknown` categories: `refuse`, or it answers.
+        guard: what the gateway does with numbers `outside` the limits and `unknown` categories:
+            `refuse`, or it answers.
         seed: draws the rows that are changed.
         most: real rows to take of each side.
     """
     members = members.take(most, seed)
-    base = pd.concat([holdout.frame[:BASE], members.frame.iloc[sample_rows(len(members.target), BASE, seed)]], ignore_index=True)
+    base = pd.concat(
+        [holdout.frame[:BASE], members.frame.iloc[sample_rows(len(members.target), BASE, seed)]],
+        ignore_index=True,
+    )
     made = _Made(schema, base, members.frame, np.random.default_rng(seed))
     found = [
         Kind("rows as they came", holdout.take(most, seed).frame, True),
@@ -70,16 +82,28 @@ def kinds(schema: Schema, holdout: Sample, members: Sample, guard: dict[str, str
 class _Made:
     """Makes rows of `base`, by column."""
 
-    def __init__(self, schema: Schema, base: pd.DataFrame, members: pd.DataFrame, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        base: pd.DataFrame,
+        members: pd.DataFrame,
+        generator: np.random.Generator,
+    ) -> None:
         self.columns = schema.features
         self.base, self.members, self.generator = base, members, generator
         self.share = max(LEAST_A_COLUMN, ROWS // max(len(self.columns), 1))
 
     def each(self, values_of: Callable[[ColumnSchema], list[Any]]) -> pd.DataFrame:
-        """Rows with one cell changed, for every value that a column is to have, at most `ROWS` in all."""
-        columns = [(column.name, values) for column in self.columns if (values := values_of(column))]
+        """Rows with one cell changed, for every value that a column is to have, at most `ROWS` in
+        all.
+        """
+        columns = [
+            (column.name, values) for column in self.columns if (values := values_of(column))
+        ]
         if len(columns) * LEAST_A_COLUMN > ROWS:  # a picture has a column a pixel
-            columns = [columns[place] for place in sample_rows(len(columns), ROWS // LEAST_A_COLUMN, 0)]
+            columns = [
+                columns[place] for place in sample_rows(len(columns), ROWS // LEAST_A_COLUMN, 0)
+            ]
         places = {column.name: place for place, column in enumerate(self.columns)}
         rows, cells = [], []
         for name, values in columns:
@@ -97,7 +121,9 @@ class _Made:
         return frame
 
     def together(self) -> pd.DataFrame:
-        """Rows where every cell that may be missing is, and rows where each is by the throw of a coin."""
+        """Rows where every cell that may be missing is, and rows where each is by the throw of a
+        coin.
+        """
         nullable = [column for column in self.columns if column.nullable]
         if len(nullable) < 2:
             return self.base[:0]
@@ -125,11 +151,15 @@ class _Made:
     @staticmethod
     def limits(column: ColumnSchema) -> list[Any]:
         """The least and the greatest number, and 0 where it lies between."""
-        ends = [end for end in (column.min, column.max) if end is not None and column.type != "category"]
+        ends = [
+            end for end in (column.min, column.max) if end is not None and column.type != "category"
+        ]
         return [*ends, *([0.0] if len(ends) == 2 and ends[0] < 0 < ends[1] else [])]
 
     def between(self, column: ColumnSchema) -> list[Any]:
-        """Midpoints of neighbouring training values: where trees that see the column as it is put their thresholds."""
+        """Midpoints of neighbouring training values: where trees that see the column as it is put
+        their thresholds.
+        """
         if column.type == "category":
             return []
         values = np.unique(self.members[column.name].dropna().to_numpy(dtype=np.float64))
@@ -144,7 +174,9 @@ class _Made:
         if column.type == "category" or column.min is None or column.max is None:
             return []
         span = (column.max - column.min) or abs(column.max) or 1.0
-        found = [end for far in BEYOND for end in (column.min - far * span, column.max + far * span)]
+        found = [
+            end for far in BEYOND for end in (column.min - far * span, column.max + far * span)
+        ]
         return [value for value in found if np.isfinite(value)]
 
     @staticmethod
@@ -157,4 +189,8 @@ def _middles32(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The midpoints as trees see them that round to float32 first."""
     with np.errstate(over="ignore"):
         rounded = np.unique(values.astype(np.float32).astype(np.float64))
-    return np.asarray((rounded[1:] + rounded[:-1]) / 2)[np.isfinite(rounded[1:])] if len(rounded) > 1 else np.empty(0)
+    return (
+        np.asarray((rounded[1:] + rounded[:-1]) / 2)[np.isfinite(rounded[1:])]
+        if len(rounded) > 1
+        else np.empty(0)
+    )

@@ -16,7 +16,15 @@ from casemate.core.types import Interval, Schema
 from casemate.ml.models import Model
 from casemate.stages.assess import calibration, intervals, regression, weighted
 from casemate.stages.assess.intervals import auc, share_of
-from casemate.stages.assess.sample import LEAST_SLICE_ROWS, TOLD_DIGITS, Sample, Slice, checked, sliced, told_mean
+from casemate.stages.assess.sample import (
+    LEAST_SLICE_ROWS,
+    TOLD_DIGITS,
+    Sample,
+    Slice,
+    checked,
+    sliced,
+    told_mean,
+)
 from casemate.stages.assess.subjects import Groups, count, of, repeated
 from casemate.stages.assess.weighted import losses, squares
 from casemate.stages.assess.wishes import Wishes
@@ -28,7 +36,13 @@ Array = np.ndarray[Any, Any]
 
 
 def measure(
-    model: Model, schema: Schema, holdout: Sample, options: AssessTable, seed: int, least: int = FEWEST, wishes: Wishes = USUAL
+    model: Model,
+    schema: Schema,
+    holdout: Sample,
+    options: AssessTable,
+    seed: int,
+    least: int = FEWEST,
+    wishes: Wishes = USUAL,
 ) -> dict[str, Any]:
     """`metrics`, `calibration`, `roc`, `slices` for the hold-out, with the figures of `wishes`."""
     labels, probabilities = model.predict(holdout.frame)
@@ -41,25 +55,36 @@ def measure(
     if weights is None:
         metrics = figures(codes, labels, probabilities, holdout.groups)
     else:
-        metrics = weighted.classes(codes, labels, probabilities, weights, holdout.groups, options.bootstrap, seed)
+        metrics = weighted.classes(
+            codes, labels, probabilities, weights, holdout.groups, options.bootstrap, seed
+        )
     metrics |= wishes.figures(codes, labels, (holdout.groups, weights), options.bootstrap, seed)
     parts = list(_slices(schema, holdout, labels, options.slices, least))
     slices = [told for part, told in parts if part.told]
     rated = [part.rows for part, _ in parts if part.real and len(part.rows) >= LEAST_SLICE_ROWS]
     if rated:
-        right = [(labels[rows] == codes[rows], of(holdout.groups, rows), of(weights, rows)) for rows in rated]
-        metrics["worst_slice_accuracy"] = intervals.least(lambda level: [share_of(hit, whose, level, weigh) for hit, whose, weigh in right])
+        right = [
+            (labels[rows] == codes[rows], of(holdout.groups, rows), of(weights, rows))
+            for rows in rated
+        ]
+        metrics["worst_slice_accuracy"] = intervals.least(
+            lambda level: [share_of(hit, whose, level, weigh) for hit, whose, weigh in right]
+        )
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {
         "metrics": built,
-        "calibration": calibration.reliability(*calibration.confidence(codes, labels, probabilities), least, weights),
+        "calibration": calibration.reliability(
+            *calibration.confidence(codes, labels, probabilities), least, weights
+        ),
         "roc": _roc(codes, probabilities, weights) if classes == 2 else {},
         "slices": slices,
     }
 
 
 def statistics(classes: int) -> dict[str, Callable[..., float]]:
-    """Every figure of quality as a function of (codes, labels, probabilities); plain NumPy where a bootstrap would wait for checks."""
+    """Every figure of quality as a function of (codes, labels, probabilities); plain NumPy where a
+    bootstrap would wait for checks.
+    """
     every = list(range(classes))
     if classes == 2:
         ranked: dict[str, Callable[..., float]] = {
@@ -70,7 +95,9 @@ def statistics(classes: int) -> dict[str, Callable[..., float]]:
     else:
         ranked = {
             "roc_auc": lambda y, _, p: roc_auc_score(y, p, multi_class="ovr", labels=every),
-            "average_precision": lambda y, _, p: average_precision_score(label_binarize(y, classes=every), p),
+            "average_precision": lambda y, _, p: average_precision_score(
+                label_binarize(y, classes=every), p
+            ),
             "f1": lambda y, c, _: f1_score(y, c, average="macro", zero_division=0.0),
         }
     return {
@@ -83,7 +110,9 @@ def statistics(classes: int) -> dict[str, Callable[..., float]]:
     }
 
 
-def figures(codes: Array, labels: Array, probabilities: Array, groups: Groups = None) -> dict[str, Interval]:
+def figures(
+    codes: Array, labels: Array, probabilities: Array, groups: Groups = None
+) -> dict[str, Interval]:
     """The same figures with their intervals; what each stands on is said in `explain`.
 
     Args:
@@ -93,27 +122,46 @@ def figures(codes: Array, labels: Array, probabilities: Array, groups: Groups = 
         groups: whose each row is, [n]; None: every row is somebody else's.
     """
     groups = repeated(groups)
-    values = {name: statistic(codes, labels, probabilities) for name, statistic in statistics(probabilities.shape[1]).items()}
+    values = {
+        name: statistic(codes, labels, probabilities)
+        for name, statistic in statistics(probabilities.shape[1]).items()
+    }
     found = {
         **_ranked(codes, labels, probabilities, values, groups),
-        "brier": intervals.mean(squares(codes, probabilities), groups=groups, limits=(0.0, 1.0 if probabilities.shape[1] == 2 else 2.0)),
+        "brier": intervals.mean(
+            squares(codes, probabilities),
+            groups=groups,
+            limits=(0.0, 1.0 if probabilities.shape[1] == 2 else 2.0),
+        ),
         "accuracy": share_of(codes == labels, groups),
         "balanced_accuracy": _recalled(codes, labels, values["balanced_accuracy"], groups),
-        "log_loss": intervals.mean(losses(codes, probabilities), groups=groups, limits=(0.0, -float(np.log(np.finfo(probabilities.dtype).eps)))),
-        "calibration_error": calibration.error_interval(*calibration.confidence(codes, labels, probabilities), groups),
+        "log_loss": intervals.mean(
+            losses(codes, probabilities),
+            groups=groups,
+            limits=(0.0, -float(np.log(np.finfo(probabilities.dtype).eps))),
+        ),
+        "calibration_error": calibration.error_interval(
+            *calibration.confidence(codes, labels, probabilities), groups
+        ),
     }
     if groups is not None:  # the noise that is taken off is that of subjects
         values["calibration_error"] = found["calibration_error"].value
     # The value is the statistic's to the last bit: what is compared must be what was reported.
-    return {name: structs.replace(found[name], value=float(value)) for name, value in values.items()}
+    return {
+        name: structs.replace(found[name], value=float(value)) for name, value in values.items()
+    }
 
 
-def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str, float], groups: Groups) -> dict[str, Interval]:
+def _ranked(
+    codes: Array, labels: Array, probabilities: Array, values: dict[str, float], groups: Groups
+) -> dict[str, Interval]:
     """`roc_auc`, `average_precision`, `f1`: of the positive class, or averaged over all classes."""
     classes = probabilities.shape[1]
     each = [1] if classes == 2 else list(range(classes))
     if any(not 0 < np.sum(codes == code) < len(codes) for code in each):
-        return {name: intervals.unknown(values[name]) for name in ("roc_auc", "average_precision", "f1")}
+        return {
+            name: intervals.unknown(values[name]) for name in ("roc_auc", "average_precision", "f1")
+        }
     found, curves, centers = {}, [], []
     for code in each:
         influence, center = precision_influence(codes == code, probabilities[:, code])
@@ -121,31 +169,48 @@ def _ranked(codes: Array, labels: Array, probabilities: Array, values: dict[str,
         centers.append(center)
     fewest = min(count(groups, codes == code) for code in each)
     if fewest < 2 and groups is not None:
-        return {name: Interval(value=values[name], low=0.0, high=1.0) for name in ("roc_auc", "average_precision", "f1")}
+        return {
+            name: Interval(value=values[name], low=0.0, high=1.0)
+            for name in ("roc_auc", "average_precision", "f1")
+        }
     averaged = partial(intervals.smooth, scale="logit", freedom=fewest - 1, groups=groups)
     if classes == 2:
         found["roc_auc"] = intervals.area(codes, probabilities[:, 1], groups)
         found["f1"] = _f1_interval(codes == 1, labels == 1, groups)
     else:
-        areas = [intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each]
+        areas = [
+            intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each
+        ]
         found["roc_auc"] = averaged(values["roc_auc"], np.mean(areas, axis=0))
         hits = [_f1_influence(codes == code, labels == code) for code in each]
         found["f1"] = averaged(values["f1"], np.mean(hits, axis=0))
-    found["average_precision"] = averaged(values["average_precision"], np.mean(curves, axis=0), center=float(np.mean(centers)), skewed=False)
+    found["average_precision"] = averaged(
+        values["average_precision"],
+        np.mean(curves, axis=0),
+        center=float(np.mean(centers)),
+        skewed=False,
+    )
     return found
 
 
 def _recalled(codes: Array, labels: Array, value: float, groups: Groups) -> Interval:
-    """Balanced accuracy; of subjects, whose rows may be of several classes, from the rows' influences."""
+    """Balanced accuracy; of subjects, whose rows may be of several classes, from the rows'
+    influences.
+    """
     classes, right = np.unique(codes), codes == labels
     if groups is None:
-        recalls = [intervals.score(int(np.sum(right[codes == code])), int(np.sum(codes == code))) for code in classes]
+        recalls = [
+            intervals.score(int(np.sum(right[codes == code])), int(np.sum(codes == code)))
+            for code in classes
+        ]
         return intervals.total(recalls, [1 / len(recalls)] * len(recalls))
     return intervals.bounded(value, recall_influence(codes, labels), groups)
 
 
 def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, Array]:
-    """How much each row moves each figure that is about a mean, [n] each; without those that a missing class leaves undefined."""
+    """How much each row moves each figure that is about a mean, [n] each; without those that a
+    missing class leaves undefined.
+    """
     classes = probabilities.shape[1]
     each = [1] if classes == 2 else list(range(classes))
     squared, lost = squares(codes, probabilities), losses(codes, probabilities)
@@ -156,8 +221,12 @@ def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, A
     }
     if all(0 < np.sum(codes == code) < len(codes) for code in each):
         columns = [(codes == code, probabilities[:, code], labels == code) for code in each]
-        found["roc_auc"] = np.mean([intervals.area_influence(true, said)[1] for true, said, _ in columns], axis=0)
-        found["average_precision"] = np.mean([precision_influence(true, said)[0] for true, said, _ in columns], axis=0)
+        found["roc_auc"] = np.mean(
+            [intervals.area_influence(true, said)[1] for true, said, _ in columns], axis=0
+        )
+        found["average_precision"] = np.mean(
+            [precision_influence(true, said)[0] for true, said, _ in columns], axis=0
+        )
         found["f1"] = np.mean([_f1_influence(true, called) for true, _, called in columns], axis=0)
     return found
 
@@ -168,7 +237,9 @@ def recall_influence(codes: Array, labels: Array) -> Array:
     classes, right = np.unique(codes), codes == labels
     for code in classes:
         here = codes == code
-        influence[here] = (right[here] - right[here].mean()) * (len(codes) / here.sum() / len(classes))
+        influence[here] = (right[here] - right[here].mean()) * (
+            len(codes) / here.sum() / len(classes)
+        )
     return influence
 
 
@@ -196,7 +267,9 @@ def precision_influence(positive: Array, score: Array) -> tuple[Array, float]:
 
 
 def _f1_interval(true: Array, found: Array, groups: Groups) -> Interval:
-    """Exact: among rows that are positive or called so, hits are binomial, and F1 rises with their share s as 2s / (1 + s)."""
+    """Exact: among rows that are positive or called so, hits are binomial, and F1 rises with their
+    share s as 2s / (1 + s).
+    """
     either = true | found
     hits = share_of((true & found)[either], of(groups, either))
     low, high = (2 * end / (1 + end) for end in (hits.low, hits.high))
@@ -226,7 +299,9 @@ def _roc(codes: Array, probabilities: Array, weights: Array | None) -> dict[str,
     return {"false_positive_rate": false[keep].tolist(), "true_positive_rate": true[keep].tolist()}
 
 
-def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str], least: int) -> Iterator[tuple[Slice, dict[str, Any]]]:
+def _slices(
+    schema: Schema, holdout: Sample, labels: Array, wanted: list[str], least: int
+) -> Iterator[tuple[Slice, dict[str, Any]]]:
     for part in sliced(schema, holdout, wanted, least):
         at = part.rows
         weights = of(holdout.weights, at)
@@ -240,6 +315,8 @@ def _slices(schema: Schema, holdout: Sample, labels: Array, wanted: list[str], l
                 "accuracy": right.value if weights is None else round(right.value, TOLD_DIGITS),
                 "low": right.low if weights is None else round(right.low, TOLD_DIGITS),
                 "high": right.high if weights is None else round(right.high, TOLD_DIGITS),
-                "positive_rate": told_mean(labels[at] == 1, weights) if len(schema.classes) == 2 else None,
+                "positive_rate": (
+                    told_mean(labels[at] == 1, weights) if len(schema.classes) == 2 else None
+                ),
             },
         )

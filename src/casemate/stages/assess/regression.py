@@ -1,4 +1,6 @@
-"""Quality of a regressor on the hold-out: errors with intervals, what was observed where what was predicted, and slices."""
+"""Quality of a regressor on the hold-out: errors with intervals, what was observed where what was
+predicted, and slices.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +19,16 @@ from casemate.stages.assess.subjects import Groups, of, repeated, summed
 from casemate.stages.assess.wishes import Wishes
 
 BINS = 10
-"""Parts of as many rows each of the calibration that the card draws, fewer where they would have less than `LEAST_SLICE_ROWS`."""
+"""Parts of as many rows each of the calibration that the card draws, fewer where they would have
+less than `LEAST_SLICE_ROWS`.
+"""
 Array = np.ndarray[Any, Any]
 
 
 def statistics() -> dict[str, Callable[..., float]]:
-    """Every figure of quality as a function of (target [n, m], found [n, m]) in the units that `scaled` gives; of several quantities the mean."""
+    """Every figure of quality as a function of (target [n, m], found [n, m]) in the units that
+    `scaled` gives; of several quantities the mean.
+    """
     return {
         "r2": lambda y, f: float(np.mean(_r2(y, f))),
         "rmse": lambda y, f: float(np.mean(np.sqrt(np.mean((y - f) ** 2, axis=0)))),
@@ -33,46 +39,84 @@ def statistics() -> dict[str, Callable[..., float]]:
 
 
 def scaled(target: Array, *found: Array) -> list[Array]:
-    """One quantity as it is; several in deviations of the hold-out's, so that their errors can be averaged."""
+    """One quantity as it is; several in deviations of the hold-out's, so that their errors can be
+    averaged.
+    """
     unit = spread_of(target) if target.shape[1] > 1 else np.ones(1)
     return [values / unit for values in (target, *found)]
 
 
 def measure(
-    schema: Schema, holdout: Sample, found: Array, options: AssessTable, seed: int, least: int = FEWEST, wishes: Wishes | None = None
+    schema: Schema,
+    holdout: Sample,
+    found: Array,
+    options: AssessTable,
+    seed: int,
+    least: int = FEWEST,
+    wishes: Wishes | None = None,
 ) -> dict[str, Any]:
-    """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found` [n, m] on the hold-out."""
+    """`metrics`, `calibration` (of one quantity), `roc` (none) and `slices` for quantities `found`
+    [n, m] on the hold-out.
+    """
     target, found = scaled(holdout.target, found)
     groups, weights = holdout.groups, holdout.weights
     if weights is None:
         metrics = figures(target, found, options.bootstrap, seed, groups)
     else:
         metrics = weighted.quantities(target, found, weights, groups, options.bootstrap, seed)
-    metrics |= {} if wishes is None else wishes.figures(target, found, (groups, weights), options.bootstrap, seed)
+    metrics |= (
+        {}
+        if wishes is None
+        else wishes.figures(target, found, (groups, weights), options.bootstrap, seed)
+    )
     slices: list[dict[str, Any]] = []
     rated: list[tuple[Array, Groups, Array | None]] = []
     errors, limits = np.abs(target - found).mean(axis=1), (0.0, _range(target))
-    for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):  # the error of a few rows tells their quantities
+    # the error of a few rows tells their quantities
+    for part in sliced(schema, holdout, options.slices, max(least, LEAST_SLICE_ROWS)):
         if len(part.rows) < LEAST_SLICE_ROWS:
             continue
-        mae = intervals.mean(errors[part.rows], groups=of(groups, part.rows), weights=of(weights, part.rows), limits=limits)
-        told = {"column": part.column, "value": part.value, "rows": len(part.rows), "mae": mae.value, "low": mae.low, "high": mae.high}
-        slices += [told] if part.told and np.isfinite(mae.low) else []  # of one subject nothing is known
-        rated += [(errors[part.rows], of(groups, part.rows), of(weights, part.rows))] if part.real else []
+        mae = intervals.mean(
+            errors[part.rows],
+            groups=of(groups, part.rows),
+            weights=of(weights, part.rows),
+            limits=limits,
+        )
+        told = {
+            "column": part.column,
+            "value": part.value,
+            "rows": len(part.rows),
+            "mae": mae.value,
+            "low": mae.low,
+            "high": mae.high,
+        }
+        # of one subject nothing is known
+        slices += [told] if part.told and np.isfinite(mae.low) else []
+        rated += (
+            [(errors[part.rows], of(groups, part.rows), of(weights, part.rows))]
+            if part.real
+            else []
+        )
     if rated:
         metrics["worst_slice_mae"] = intervals.greatest(
-            lambda level: [intervals.mean(rows, level, whose, heavy, limits) for rows, whose, heavy in rated]
+            lambda level: [
+                intervals.mean(rows, level, whose, heavy, limits) for rows, whose, heavy in rated
+            ]
         )
     built = {name: msgspec.to_builtins(value) for name, value in metrics.items()}
     return {
         "metrics": built,
-        "calibration": _observed(target[:, 0], found[:, 0], weights) if target.shape[1] == 1 else {},
+        "calibration": (
+            _observed(target[:, 0], found[:, 0], weights) if target.shape[1] == 1 else {}
+        ),
         "roc": {},
         "slices": slices,
     }
 
 
-def figures(target: Array, found: Array, most: int, seed: int, groups: Groups = None) -> dict[str, Interval]:
+def figures(
+    target: Array, found: Array, most: int, seed: int, groups: Groups = None
+) -> dict[str, Interval]:
     """Every figure of quality with its interval; what each stands on is said in `explain`.
 
     Args:
@@ -104,7 +148,9 @@ def figures(target: Array, found: Array, most: int, seed: int, groups: Groups = 
 
 
 def _range(target: Array) -> float:
-    """How far apart the quantities are: an error of a model whose answers stay among them is no larger."""
+    """How far apart the quantities are: an error of a model whose answers stay among them is no
+    larger.
+    """
     return float(np.ptp(target, axis=0).mean())
 
 
@@ -116,27 +162,36 @@ def _missed(rows: int, groups: Groups) -> float:
 def _rmse_interval(value: float, bends: Array, groups: Groups, largest: float) -> Interval:
     if value == 0.0:
         return Interval(value=0.0, low=0.0, high=largest * _missed(len(bends), groups) ** 0.5)
-    return intervals.smooth(value, bends, freedom=intervals.effective_freedom(summed(bends, groups)), groups=groups)
+    return intervals.smooth(
+        value, bends, freedom=intervals.effective_freedom(summed(bends, groups)), groups=groups
+    )
 
 
 def _r2_interval(target: Array, squares: Array, groups: Groups) -> Interval:
-    """Over log(1 - R²), which is about normal where R² near 1 is not; of several quantities over their mean R².
+    """Over log(1 - R²), which is about normal where R² near 1 is not; of several quantities over
+    their mean R².
 
-    Each row's, or subject's, influence is what leaving it out changes (Miller, Jackknifing variances, Annals of Mathematical Statistics
-    39, 1968): the derivative is too small for the few rows that carry a ratio of variances in heavy tails. Squares of
-    such errors have a kurtosis of dozens, so that their variance has far fewer degrees of freedom than rows.
+    Each row's, or subject's, influence is what leaving it out changes (Miller, Jackknifing
+    variances, Annals of Mathematical Statistics 39, 1968): the derivative is too small for the few
+    rows that carry a ratio of variances in heavy tails. Squares of such errors have a kurtosis of
+    dozens, so that their variance has far fewer degrees of freedom than rows.
     """
     apart = target - target.mean(axis=0)
     around = apart**2
     errors, total = squares.sum(axis=0), around.sum(axis=0)
     rest = float((errors / total).mean())
     if not rest > 0:  # no error was met, or nothing was there
-        most = float((np.ptp(target, axis=0) ** 2 / around.mean(axis=0)).mean()) * _missed(len(target), groups)
+        most = float((np.ptp(target, axis=0) ** 2 / around.mean(axis=0)).mean()) * _missed(
+            len(target), groups
+        )
         return Interval(value=1.0 - rest, low=1.0 - most, high=1.0 - rest)
     lost = around * (len(target) / (len(target) - 1))
     if groups is not None:
         sizes = np.bincount(groups)[:, None]
-        squares, around, apart = (np.column_stack([np.bincount(groups, one) for one in each.T]) for each in (squares, around, apart))
+        squares, around, apart = (
+            np.column_stack([np.bincount(groups, one) for one in each.T])
+            for each in (squares, around, apart)
+        )
         lost = around + apart**2 / (len(target) - sizes)  # the mean moves as well
     count = len(squares)
     left_out = np.log(((errors - squares) / (total - lost)).mean(axis=1))
@@ -144,13 +199,16 @@ def _r2_interval(target: Array, squares: Array, groups: Groups) -> Interval:
     if not np.isfinite(moves).all():  # one row is the only error, or the only one that differs
         moves = ((squares - around * (errors / total)) / total).mean(axis=1) * (count / rest)
     logs = intervals.smooth(float(np.log(rest)), moves, freedom=intervals.effective_freedom(moves))
-    return Interval(value=1 - rest, low=float(1 - np.exp(logs.high)), high=float(1 - np.exp(logs.low)))
+    return Interval(
+        value=1 - rest, low=float(1 - np.exp(logs.high)), high=float(1 - np.exp(logs.low))
+    )
 
 
 def _median(values: Array, groups: Groups) -> Interval:
     """The median [n] with its distribution-free interval from order statistics (SciPy's).
 
-    Of subjects with several rows the quantiles between which half of the rows may lie below (Woodruff, JASA 47, 1952).
+    Of subjects with several rows the quantiles between which half of the rows may lie below
+    (Woodruff, JASA 47, 1952).
     """
     value = float(np.median(values))
     if groups is not None:
@@ -174,7 +232,9 @@ def _mae(target: Array, found: Array) -> float:
 
 
 def _observed(target: Array, found: Array, weights: Array | None = None) -> dict[str, list[float]]:
-    """Mean predicted and mean observed quantity in up to ten parts of the rows by what was predicted; nothing where a part would be few rows."""
+    """Mean predicted and mean observed quantity in up to ten parts of the rows by what was
+    predicted; nothing where a part would be few rows.
+    """
     bins = min(BINS, len(found) // LEAST_SLICE_ROWS)
     if bins < 2:
         return {}

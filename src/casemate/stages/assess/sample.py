@@ -16,7 +16,9 @@ MOST_VALUES = 20
 """Up to so many distinct values each is a group of its own, whatever its type; more are cut at
 their quartiles (numbers), or are no slices unless somebody names the column (categories)."""
 TOLD_DIGITS = 3
-"""Of weighted means of few rows: 1 000 values tell which of 10 rows were right to one in 1 024 at best, and not which they are."""
+"""Of weighted means of few rows: 1 000 values tell which of 10 rows were right to one in 1 024 at
+best, and not which they are.
+"""
 LEAST_SLICE_ROWS = 20
 """A share of fewer rows has an interval wider than .4, which decides nothing."""
 
@@ -25,12 +27,16 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Sample:
-    """Feature frame [n], and what is to be predicted: class numbers int64 [n], or quantities float64 [n, m]."""
+    """Feature frame [n], and what is to be predicted: class numbers int64 [n], or quantities
+    float64 [n, m].
+    """
 
     frame: pd.DataFrame
     target: np.ndarray[Any, Any]
     groups: np.ndarray[Any, Any] | None = None
-    """Whose each row is, as numbers without a meaning that samples of one table share, [n]; None: every row is somebody else's."""
+    """Whose each row is, as numbers without a meaning that samples of one table share, [n]; None:
+    every row is somebody else's.
+    """
 
     weights: np.ndarray[Any, Any] | None = None
     """What each row weighs, [n]; None: all weigh alike."""
@@ -46,18 +52,36 @@ class Sample:
         if len(self.target) <= count:
             return self
         rows = sample_rows(len(self.target), count, seed)
-        return Sample(self.frame.iloc[rows], self.target[rows], subjects.of(self.groups, rows), subjects.of(self.weights, rows))
+        return Sample(
+            self.frame.iloc[rows],
+            self.target[rows],
+            subjects.of(self.groups, rows),
+            subjects.of(self.weights, rows),
+        )
 
     def of(self, rows: Array) -> "Sample":
         """The rows of these numbers, numbered anew."""
         frame = self.frame.iloc[rows].reset_index(drop=True)
-        return Sample(frame, self.target[rows], subjects.of(self.groups, rows), subjects.of(self.weights, rows))
+        return Sample(
+            frame,
+            self.target[rows],
+            subjects.of(self.groups, rows),
+            subjects.of(self.weights, rows),
+        )
 
     def joined(self, other: "Sample") -> "Sample":
         """These rows and then the other's, numbered anew."""
         frame = pd.concat([self.frame, other.frame], ignore_index=True)
-        both = None if self.groups is None or other.groups is None else np.concatenate([self.groups, other.groups])
-        weights = None if self.weights is None or other.weights is None else np.concatenate([self.weights, other.weights])
+        both = (
+            None
+            if self.groups is None or other.groups is None
+            else np.concatenate([self.groups, other.groups])
+        )
+        weights = (
+            None
+            if self.weights is None or other.weights is None
+            else np.concatenate([self.weights, other.weights])
+        )
         return Sample(frame, np.concatenate([self.target, other.target]), both, weights)
 
 
@@ -89,7 +113,9 @@ def values_of(column: pd.Series, kind: str) -> Array:
     groups = np.full(len(values), MISSING_CATEGORY, dtype=object)
     distinct, places = np.unique(values[there], return_inverse=True)
     if len(distinct) <= MOST_VALUES:
-        groups[there] = np.array([np.format_float_positional(value, trim="-") for value in distinct], dtype=object)[places]
+        groups[there] = np.array(
+            [np.format_float_positional(value, trim="-") for value in distinct], dtype=object
+        )[places]
         return groups
     parts = parts_of(values[there], 4)
     names = np.array(range_names(borders_of(values[there], parts)), dtype=object)
@@ -132,8 +158,14 @@ def sliced(schema: Schema, holdout: Sample, wanted: list[str], least: int) -> It
 
 
 def told_mean(values: Array, weights: Array | None) -> float:
-    """A group's mean as it is told; of weighted rows rounded, because who knows the weights could read every row off all its digits."""
-    return float(np.mean(values)) if weights is None else round(float(np.average(values, weights=weights)), TOLD_DIGITS)
+    """A group's mean as it is told; of weighted rows rounded, because who knows the weights could
+    read every row off all its digits.
+    """
+    return (
+        float(np.mean(values))
+        if weights is None
+        else round(float(np.average(values, weights=weights)), TOLD_DIGITS)
+    )
 
 
 class NotANumber(ValueError):
@@ -147,7 +179,9 @@ class OfClasses(ValueError):
 def checked(probabilities: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The probabilities or quantities, if all are finite."""
     if not np.isfinite(probabilities).all():
-        raise NotANumber("the model gives probabilities that are no numbers; it may not take missing values")
+        raise NotANumber(
+            "the model gives probabilities that are no numbers; it may not take missing values"
+        )
     return probabilities
 
 
@@ -157,7 +191,11 @@ def spread_of(target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float
     return np.where(deviation > 0, deviation, 1.0)
 
 
-def sureness(found: np.ndarray[Any, Any], target: np.ndarray[Any, Any], spread: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+def sureness(
+    found: np.ndarray[Any, Any],
+    target: np.ndarray[Any, Any],
+    spread: np.ndarray[Any, Any] | None = None,
+) -> np.ndarray[Any, Any]:
     """How well each row is told, larger is better, [n].
 
     Args:
@@ -166,7 +204,8 @@ def sureness(found: np.ndarray[Any, Any], target: np.ndarray[Any, Any], spread: 
         spread: unit of each quantity [m]; default: the deviation of `target`.
 
     Returns:
-        The probability of the true class, or the squared error in those units, averaged over the quantities, negative.
+        The probability of the true class, or the squared error in those units, averaged over the
+        quantities, negative.
     """
     if target.ndim == 1:
         return np.asarray(found[np.arange(len(target)), target])

@@ -1,8 +1,10 @@
-"""Is the hold-out like what was trained on, and is the model as good there as cross-validation promised.
+"""Is the hold-out like what was trained on, and is the model as good there as cross-validation
+promised.
 
-`shift_auc`: how well a classifier tells hold-out rows from training rows (0.5: not at all); Lopez-Paz and Oquab,
-Revisiting Classifier Two-Sample Tests (ICLR 2017). `cv_gap`: mean cross-validation score less the hold-out's figure; of errors in the
-unit of the target a share of that score.
+`shift_auc`: how well a classifier tells hold-out rows from training rows (0.5: not at all);
+Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests (ICLR 2017). `cv_gap`: mean
+cross-validation score less the hold-out's figure; of errors in the unit of the target a share of
+that score.
 """
 
 from typing import Any
@@ -66,18 +68,24 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, seed: int) -> In
 def _halves(side: Array, groups: Groups, seed: int) -> tuple[Array, Array]:
     """Row numbers of two halves with about equally many rows, or subjects, of each side."""
     if groups is None:
-        halves = train_test_split(np.arange(len(side)), test_size=0.5, stratify=side, random_state=seed)
+        halves = train_test_split(
+            np.arange(len(side)), test_size=0.5, stratify=side, random_state=seed
+        )
         return halves[0], halves[1]
     sides = side[np.unique(groups, return_index=True)[1]]  # a subject is on one side
     if min(np.bincount(sides.astype(int), minlength=2)) < LEAST_SUBJECTS:
         raise TooFew(f"fewer than {LEAST_SUBJECTS} subjects a side")
-    taught, _ = train_test_split(np.arange(len(sides)), test_size=0.5, stratify=sides, random_state=seed)
+    taught, _ = train_test_split(
+        np.arange(len(sides)), test_size=0.5, stratify=sides, random_state=seed
+    )
     within = np.isin(groups, taught)
     return np.flatnonzero(within), np.flatnonzero(~within)
 
 
 def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interval | None:
-    """Cross-validation's mean less the hold-out's figure, with the hold-out's interval; None for scorers without a figure."""
+    """Cross-validation's mean less the hold-out's figure, with the hold-out's interval; None for
+    scorers without a figure.
+    """
     name = SCORERS.get(metric, metric)
     if name not in metrics or not scores:
         return None
@@ -90,16 +98,24 @@ def cv_gap(scores: list[float], metric: str, metrics: dict[str, Any]) -> Interva
 
 
 def _unit(scores: list[float], metric: str) -> float:
-    """What a gap is measured in: what cross-validation promised, where that has the unit of the target."""
+    """What a gap is measured in: what cross-validation promised, where that has the unit of the
+    target.
+    """
     return abs(float(np.mean(scores))) or 1.0 if SCORERS.get(metric, metric) in IN_UNITS else 1.0
 
 
 def findings(gap: Interval | None, scores: list[float], metric: str) -> list[Finding]:
-    """Blocks when the model is clearly worse on the hold-out than cross-validation promised, whose folds differ by chance too."""
+    """Blocks when the model is clearly worse on the hold-out than cross-validation promised, whose
+    folds differ by chance too.
+    """
     if gap is None:
         return []
     relative = SCORERS.get(metric, metric) in IN_UNITS
-    chance = 2 * float(np.std(scores, ddof=1)) / _unit(scores, metric) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+    chance = (
+        2 * float(np.std(scores, ddof=1)) / _unit(scores, metric) / len(scores) ** 0.5
+        if len(scores) > 1
+        else 0.0
+    )
     if gap.low - chance <= GAP:
         return []
     where = (

@@ -1,4 +1,6 @@
-"""The assess stage, outside: hold-out and members go in, measured figures come back, plots are drawn."""
+"""The assess stage, outside: hold-out and members go in, measured figures come back, plots are
+drawn.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +63,13 @@ class AssessTools:
     """Measurements to run (see `worker.PARTS`, and `tables`); none: all."""
 
 
-def measure(tools: AssessTools, dataset: SealedDataset, model: TrainedModel, parts: Parts, further: dict[str, pa.Table]) -> Assessment:
+def measure(
+    tools: AssessTools,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    parts: Parts,
+    further: dict[str, pa.Table],
+) -> Assessment:
     """Measure what `worker.PARTS` lists.
 
     Args:
@@ -72,7 +80,8 @@ def measure(tools: AssessTools, dataset: SealedDataset, model: TrainedModel, par
         further: the tables of `[assess] tables` by name.
 
     Returns:
-        The figures. What crashed or ran out of time is listed as inconclusive, which blocks the gates on it.
+        The figures. What crashed or ran out of time is listed as inconclusive, which blocks the
+        gates on it.
     """
     config = tools.config
     job = {
@@ -82,16 +91,28 @@ def measure(tools: AssessTools, dataset: SealedDataset, model: TrainedModel, par
         "gate_eps": [gate.eps for gate in config.gates.values() if gate.eps],
         "seed": config.train.seed,
         "least": config.privacy.min_group,
-        "protected": [column.name for column in dataset.schema.columns if config.data.column(column.name).protected],
+        "protected": [
+            column.name
+            for column in dataset.schema.columns
+            if config.data.column(column.name).protected
+        ],
         "cv": _chosen(model),
-        "promised": {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]} if model.privacy else None,
+        "promised": (
+            {"epsilon": model.privacy["epsilon"], "delta": model.privacy["delta"]}
+            if model.privacy
+            else None
+        ),
         "order": model.order,
         "wishes": {
             "costs": config.train.costs_of(dataset.schema.classes),
             "ordinal": bool(config.data.ordinal),
             "quantile": config.train.quantile,
         },
-        "monotone": {column.name: said for column in dataset.schema.features if (said := config.data.column(column.name).monotone)},
+        "monotone": {
+            column.name: said
+            for column in dataset.schema.features
+            if (said := config.data.column(column.name).monotone)
+        },
         "guard": {name: getattr(config.serve.guard, name) for name in ("outside", "unknown")},
         "previous": _described(tools.previous),
         "further": list(further),
@@ -104,7 +125,11 @@ def measure(tools: AssessTools, dataset: SealedDataset, model: TrainedModel, par
     if model.baseline:
         inputs[models.PLAIN] = tools.objects.get(model.baseline)
     if tools.previous:
-        inputs |= {f"previous/{name}": content for name, content in tools.previous.files.items() if name in models.FILES}
+        inputs |= {
+            f"previous/{name}": content
+            for name, content in tools.previous.files.items()
+            if name in models.FILES
+        }
     try:
         with scratch_folder(tools.scratch) as scratch:
             outcome = tools.worker.run(
@@ -112,7 +137,9 @@ def measure(tools: AssessTools, dataset: SealedDataset, model: TrainedModel, par
                 tables=[holdout, parts.members, parts.dropped, *further.values()],
                 inputs=inputs,
                 scratch=scratch,
-                limits=sandbox.JobLimits(config.assess.timeout, int(config.train.memory_gb * 2**30)),
+                limits=sandbox.JobLimits(
+                    config.assess.timeout, int(config.train.memory_gb * 2**30)
+                ),
                 required=config.sandbox.mode == "require",
                 hidden=tools.hidden,
                 progress=tools.progress,
@@ -127,7 +154,12 @@ def _described(previous: Previous | None) -> dict[str, Any] | None:
     """What the measuring process needs to know of the model that passed last."""
     if previous is None:
         return None
-    return {"reference": previous.reference, "schema": msgspec.to_builtins(previous.inputs), "order": previous.order, "own": previous.own}
+    return {
+        "reference": previous.reference,
+        "schema": msgspec.to_builtins(previous.inputs),
+        "order": previous.order,
+        "own": previous.own,
+    }
 
 
 def _chosen(model: TrainedModel) -> dict[str, Any]:
@@ -147,6 +179,14 @@ def _nothing(rows: int, why: str, found: list[Finding]) -> Assessment:
         membership={},
         parity={},
         serve_format="skops",
-        findings=[Finding(id="assess.failed", severity="high", confidence="high", message=f"the assessment failed: {why}"[:500]), *found],
+        findings=[
+            Finding(
+                id="assess.failed",
+                severity="high",
+                confidence="high",
+                message=f"the assessment failed: {why}"[:500],
+            ),
+            *found,
+        ],
         inconclusive=[f"assessment: {why}"[:500]],
     )

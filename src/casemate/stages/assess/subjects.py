@@ -1,8 +1,10 @@
-"""Rows of the same subject say less than as many rows of others: what they say together is counted once.
+"""Rows of the same subject say less than as many rows of others: what they say together is counted
+once.
 
-Everywhere `groups` [n] says whose each row is, as numbers without a meaning; None: every row is somebody else's. Figures that
-are about means of influences sum them by subject (Taylor linearisation with ultimate clusters: Woodruff, JASA 66, 1971; of
-areas under the ROC curve Obuchowski, Biometrics 53, 1997), shares have so many effective rows (Korn and Graubard, Survey
+Everywhere `groups` [n] says whose each row is, as numbers without a meaning; None: every row is
+somebody else's. Figures that are about means of influences sum them by subject (Taylor
+linearisation with ultimate clusters: Woodruff, JASA 66, 1971; of areas under the ROC curve
+Obuchowski, Biometrics 53, 1997), shares have so many effective rows (Korn and Graubard, Survey
 Methodology 24, 1998), a bootstrap draws subjects.
 """
 
@@ -16,7 +18,9 @@ Groups = Array | None
 
 
 def repeated(groups: Groups) -> Groups:
-    """The groups as 0..m-1, [n]; None where no subject has two rows, so that nothing is to be summed."""
+    """The groups as 0..m-1, [n]; None where no subject has two rows, so that nothing is to be
+    summed.
+    """
     if groups is None:
         return None
     names, places = np.unique(groups, return_inverse=True)
@@ -29,7 +33,9 @@ def of(groups: Groups, rows: Array) -> Groups:
 
 
 def summed(influence: Array, groups: Groups) -> Array:
-    """Influences [n] as those of subjects [m], whose mean has the same value and the deviation that clustered rows give it."""
+    """Influences [n] as those of subjects [m], whose mean has the same value and the deviation that
+    clustered rows give it.
+    """
     groups = repeated(groups)
     if groups is None:
         return influence
@@ -48,11 +54,14 @@ def numbered(groups: Groups, rows: int) -> Array:
     return np.arange(rows) if found is None else found
 
 
-def effective(value: float, influence: Array, groups: Array, level: float, weights: Array | None = None) -> float:
-    """How many independent rows would tell a share `value` as well, less what Student's t takes for estimating that from m subjects.
+def effective(
+    value: float, influence: Array, groups: Array, level: float, weights: Array | None = None
+) -> float:
+    """How many independent rows would tell a share `value` as well, less what Student's t takes for
+    estimating that from m subjects.
 
-    Where all rows agree nothing tells how much subjects repeat themselves: then every subject counts once, or by its weight (Kish,
-    Survey Sampling, 1965, 11.7).
+    Where all rows agree nothing tells how much subjects repeat themselves: then every subject
+    counts once, or by its weight (Kish, Survey Sampling, 1965, 11.7).
 
     Args:
         value: the share.

@@ -1,7 +1,8 @@
-"""Figures of what casemate.toml says besides: what mistakes cost, an order of the classes, a quantile in place of the mean.
+"""Figures of what casemate.toml says besides: what mistakes cost, an order of the classes, a
+quantile in place of the mean.
 
-Sources: Cohen, Weighted kappa (Psychological Bulletin 70, 1968), with squared weights; Koenker and Bassett, Regression Quantiles
-(Econometrica 46, 1978), for the pinball loss.
+Sources: Cohen, Weighted kappa (Psychological Bulletin 70, 1968), with squared weights; Koenker and
+Bassett, Regression Quantiles (Econometrica 46, 1978), for the pinball loss.
 """
 
 from collections.abc import Callable
@@ -46,17 +47,27 @@ class Wishes(msgspec.Struct, frozen=True):
             found["quantile_coverage"] = (short <= 0).astype(np.float64)
         return found
 
-    def figures(self, truth: Array, said: Array, whose: tuple[Groups, Array | None], most: int, seed: int) -> dict[str, Interval]:
-        """Every figure with its interval; `whose` are subjects and weights, `most` resamples with `seed` where there is no closed form."""
+    def figures(
+        self, truth: Array, said: Array, whose: tuple[Groups, Array | None], most: int, seed: int
+    ) -> dict[str, Interval]:
+        """Every figure with its interval; `whose` are subjects and weights, `most` resamples with
+        `seed` where there is no closed form.
+        """
         groups, weights = whose
         found = {
-            name: intervals.mean(each, groups=groups, weights=weights, limits=(0.0, self._most(name, truth)))
+            name: intervals.mean(
+                each, groups=groups, weights=weights, limits=(0.0, self._most(name, truth))
+            )
             for name, each in self.rows(truth, said).items()
         }
         if self.quantile is not None:
-            found["quantile_coverage"] = intervals.share_of((truth <= said)[:, 0], groups, weights=weights)
+            found["quantile_coverage"] = intervals.share_of(
+                (truth <= said)[:, 0], groups, weights=weights
+            )
         if self.ordinal:
-            found["quadratic_kappa"] = intervals.interval(kappa, _with(weights, truth, said), most, seed, groups)
+            found["quadratic_kappa"] = intervals.interval(
+                kappa, _with(weights, truth, said), most, seed, groups
+            )
         return found
 
     def _most(self, name: str, truth: Array) -> float:
@@ -65,24 +76,42 @@ class Wishes(msgspec.Struct, frozen=True):
             return max(self.costs)
         return 1.0 if name == "quantile_coverage" else float(np.ptp(truth))
 
-    def differences(self, truth: Array, ours: Array, theirs: Array, whose: tuple[Groups, Array | None], most: int, seed: int) -> dict[str, Interval]:
-        """Per figure ours less theirs, on the same rows; the share below a quantile is no better for being larger, and is left out."""
+    def differences(
+        self,
+        truth: Array,
+        ours: Array,
+        theirs: Array,
+        whose: tuple[Groups, Array | None],
+        most: int,
+        seed: int,
+    ) -> dict[str, Interval]:
+        """Per figure ours less theirs, on the same rows; the share below a quantile is no better
+        for being larger, and is left out.
+        """
         groups, weights = whose
         before = self.rows(truth, theirs)
         found = {}
         for name, each in self.rows(truth, ours).items():
             moves, largest = each - before[name], self._most(name, truth)
             same = Interval(value=0.0, low=0.0, high=0.0)
-            found[name] = intervals.mean(moves, groups=groups, weights=weights, limits=(-largest, largest)) if moves.any() else same
+            found[name] = (
+                intervals.mean(moves, groups=groups, weights=weights, limits=(-largest, largest))
+                if moves.any()
+                else same
+            )
         found.pop("quantile_coverage", None)
         if self.ordinal:
             less: Callable[..., float] = lambda y, a, b, *w: kappa(y, a, *w) - kappa(y, b, *w)  # noqa: E731 - one line
-            found["quadratic_kappa"] = intervals.interval(less, _with(weights, truth, ours, theirs), most, seed, groups)
+            found["quadratic_kappa"] = intervals.interval(
+                less, _with(weights, truth, ours, theirs), most, seed, groups
+            )
         return found
 
 
 def kappa(truth: Array, said: Array, weights: Array | None = None) -> float:
-    """Agreement beyond chance, misses counting by the square of their distance; ValueError where all rows are of one class."""
+    """Agreement beyond chance, misses counting by the square of their distance; ValueError where
+    all rows are of one class.
+    """
     if len(np.unique(truth)) < 2:
         raise ValueError("there is one class only")
     return float(cohen_kappa_score(truth, said, weights="quadratic", sample_weight=weights))

@@ -1,4 +1,6 @@
-"""Inside the sandbox: load the model file under the allow-list and measure it. `PARTS` is the list of what is measured."""
+"""Inside the sandbox: load the model file under the allow-list and measure it. `PARTS` is the list
+of what is measured.
+"""
 
 import math
 from collections.abc import Callable
@@ -20,9 +22,29 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.ml import models
-from casemate.ml.frame import UNSEEN, features_of, groups_of, open_table, target_of, weights_of, worth
+from casemate.ml.frame import (
+    UNSEEN,
+    features_of,
+    groups_of,
+    open_table,
+    target_of,
+    weights_of,
+    worth,
+)
 from casemate.ml.learn.binning import allow_empty_columns
-from casemate.stages.assess import behaviour, compare, fairness, faults, importance, parity, probes, quality, robustness, shift, usual
+from casemate.stages.assess import (
+    behaviour,
+    compare,
+    fairness,
+    faults,
+    importance,
+    parity,
+    probes,
+    quality,
+    robustness,
+    shift,
+    usual,
+)
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses, Sample
 from casemate.stages.assess.wishes import Wishes
@@ -82,7 +104,15 @@ class Work:
     @cached_property
     def samples(self) -> list[Sample]:
         """The same as samples."""
-        return [Sample(features_of(table, self.schema), target_of(table, self.schema), groups_of(table), weights_of(table)) for table in self.tables]
+        return [
+            Sample(
+                features_of(table, self.schema),
+                target_of(table, self.schema),
+                groups_of(table),
+                weights_of(table),
+            )
+            for table in self.tables
+        ]
 
     @property
     def unseen(self) -> np.ndarray[Any, Any] | None:
@@ -96,7 +126,9 @@ class Work:
 
     @property
     def known(self) -> Sample:
-        """Rows that say how wide features spread: training rows, but for a private model, whose figures may not depend on them."""
+        """Rows that say how wide features spread: training rows, but for a private model, whose
+        figures may not depend on them.
+        """
         return self.holdout if self.job.get("promised") else self.members
 
     @property
@@ -121,27 +153,55 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 def measure_quality(work: Work) -> None:
     """Figures with intervals, calibration, ROC, slices."""
-    found = quality.measure(work.model, work.schema, work.holdout, work.options, work.seed, work.least, work.wishes)
+    found = quality.measure(
+        work.model, work.schema, work.holdout, work.options, work.seed, work.least, work.wishes
+    )
     work.found |= found | {"metrics": finite(work, "quality", found["metrics"], "this hold-out")}
     if len(work.dropped.target):
         _measure_with_dropped(work)
 
 
 def _measure_with_dropped(work: Work) -> None:
-    """Figures of the hold-out as it was chosen, beside those without the rows that a person took out."""
-    found = quality.measure(work.model, work.schema, work.holdout.joined(work.dropped), work.options, work.seed, work.least, work.wishes)
+    """Figures of the hold-out as it was chosen, beside those without the rows that a person took
+    out.
+    """
+    found = quality.measure(
+        work.model,
+        work.schema,
+        work.holdout.joined(work.dropped),
+        work.options,
+        work.seed,
+        work.least,
+        work.wishes,
+    )
     kept = finite(work, "quality", found["metrics"], "the hold-out with the rows that were dropped")
     work.found |= {"dropped": len(work.dropped.target), "with_dropped": kept}
     without = work.found["metrics"]
     moved = {name: value["value"] for name, value in kept.items() if name in without}
-    outside = any(not without[name]["low"] <= value <= without[name]["high"] for name, value in moved.items())
+    outside = any(
+        not without[name]["low"] <= value <= without[name]["high"] for name, value in moved.items()
+    )
     figure = next((name for name in ("roc_auc", "r2") if name in moved), None)
-    told = f": {figure} is {without[figure]['value']:.3f} without them and {moved[figure]:.3f} with them" if figure else ""
+    told = (
+        f": {figure} is {without[figure]['value']:.3f} without them and {moved[figure]:.3f} with"
+        " them"
+        if figure
+        else ""
+    )
     text = f"{len(work.dropped.target)} hold-out rows were taken out by decision{told}"
-    work.findings.append(Finding(id="assess.dropped", severity="medium" if outside else "low", confidence="high", message=text))
+    work.findings.append(
+        Finding(
+            id="assess.dropped",
+            severity="medium" if outside else "low",
+            confidence="high",
+            message=text,
+        )
+    )
 
 
-def finite(work: Work, what: str, metrics: dict[str, dict[str, float]], where: str) -> dict[str, dict[str, float]]:
+def finite(
+    work: Work, what: str, metrics: dict[str, dict[str, float]], where: str
+) -> dict[str, dict[str, float]]:
     """The figures that are numbers; the others become inconclusive."""
     kept = {}
     for name, figure in metrics.items():
@@ -156,15 +216,24 @@ def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
     for name, sample in zip(work.job["further"], work.samples[3:], strict=True):
-        told = quality.measure(work.model, work.schema, sample, work.options, work.seed, work.least, work.wishes)
+        told = quality.measure(
+            work.model, work.schema, sample, work.options, work.seed, work.least, work.wishes
+        )
         kept = finite(work, f"table {name}", told["metrics"], "this table")
-        work.figures |= {f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()}
+        work.figures |= {
+            f"{name}.{figure}": msgspec.convert(value, Interval) for figure, value in kept.items()
+        }
         found[name] = {"rows": len(sample.target), "subjects": sample.subjects, "metrics": kept}
         figure = "r2" if work.schema.regression else "roc_auc"
         ours, theirs = work.found.get("metrics", {}).get(figure), kept.get(figure)
         if ours and theirs and theirs["high"] < ours["low"] - shift.GAP:
-            text = f"on table {name} {figure} is {theirs['value']:.3f}, on the hold-out {ours['value']:.3f}: the model does not carry over"
-            work.findings.append(Finding(id="assess.foreign", severity="high", confidence="high", message=text))
+            text = (
+                f"on table {name} {figure} is {theirs['value']:.3f}, on the hold-out"
+                f" {ours['value']:.3f}: the model does not carry over"
+            )
+            work.findings.append(
+                Finding(id="assess.foreign", severity="high", confidence="high", message=text)
+            )
     work.found["tables"] = found
 
 
@@ -174,12 +243,17 @@ def measure_comparison(work: Work) -> None:
         return
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
     files, before = _files(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
-    work.found["previous"] = before["reference"]  # first: gates that ask for a comparison must know that there was something to compare with
+    # first: gates that ask for a comparison must know that there was something to compare with
+    work.found["previous"] = before["reference"]
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
     other = models.load_trained(files, schema, before["order"], own=before["own"])
-    found, counts = compare.measure(work.model, other, (work.schema, schema), fair, work.options, work.seed, work.wishes)
+    found, counts = compare.measure(
+        work.model, other, (work.schema, schema), fair, work.options, work.seed, work.wishes
+    )
     told = {name: msgspec.to_builtins(difference) for name, difference in found.items()}
-    differences = finite(work, "comparison", told, f"the {len(fair.target)} rows that both have not seen")
+    differences = finite(
+        work, "comparison", told, f"the {len(fair.target)} rows that both have not seen"
+    )
     work.found |= {"compared": differences, "mcnemar": counts, "compared_rows": len(fair.target)}
 
 
@@ -188,7 +262,9 @@ def measure_fairness(work: Work) -> None:
     if not work.job["protected"]:
         raise fairness.NoGroups("no column is declared as protected")
     found = work.model.predict(work.holdout.frame)
-    figures, groups, missing = fairness.measure(found, work.holdout, work.schema, work.job["protected"], work.least)
+    figures, groups, missing = fairness.measure(
+        found, work.holdout, work.schema, work.job["protected"], work.least
+    )
     work.figures |= figures
     work.inconclusive += [f"fairness: {why}"[:500] for why in missing]
     work.found["fairness"] = groups
@@ -197,7 +273,9 @@ def measure_fairness(work: Work) -> None:
 def measure_shift(work: Work) -> None:
     """Hold-out against training rows and cross-validation."""
     work.figures["shift_auc"] = shift.shift_auc(work.members, work.holdout, work.schema, work.seed)
-    gap = shift.cv_gap(work.job["cv"]["scores"], work.job["cv"]["metric"], work.found.get("metrics", {}))
+    gap = shift.cv_gap(
+        work.job["cv"]["scores"], work.job["cv"]["metric"], work.found.get("metrics", {})
+    )
     if gap is not None:
         work.figures["cv_gap"] = gap
         work.findings += shift.findings(gap, work.job["cv"]["scores"], work.job["cv"]["metric"])
@@ -212,7 +290,9 @@ def measure_behaviour(work: Work) -> None:
     work.found["behaviour"] = found
     work.findings += behaviour.findings(found)
     if found:
-        work.figures["behaviour_failures"] = Interval.exact(float(sum(not test["passed"] for test in found)))
+        work.figures["behaviour_failures"] = Interval.exact(
+            float(sum(not test["passed"] for test in found))
+        )
 
 
 def measure_importance(work: Work) -> None:
@@ -225,13 +305,28 @@ def measure_robustness(work: Work) -> None:
     """Evasion attacks and bounds."""
     limits = msgspec.convert(work.job["robustness"], RobustnessTable)
     found = robustness.measure(
-        work.model, work.schema, work.holdout, work.known, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
+        work.model,
+        work.schema,
+        work.holdout,
+        work.known,
+        work.options,
+        limits,
+        work.job["gate_eps"],
+        work.seed,
+        work.channel.progress,
     )
     work.found["robustness"] = found
     if found.get("inconclusive"):
         work.inconclusive.append(f"robustness: {found['inconclusive']}")
-    if found.get("curve") and "certified_accuracy" not in found["curve"][0] and not work.schema.regression:
-        work.inconclusive.append("certification: no method gives a bound for this model (linear models and trees have one)")
+    if (
+        found.get("curve")
+        and "certified_accuracy" not in found["curve"][0]
+        and not work.schema.regression
+    ):
+        work.inconclusive.append(
+            "certification: no method gives a bound for this model (linear models and trees have"
+            " one)"
+        )
     work.findings += robustness.findings(found)
 
 
@@ -241,18 +336,39 @@ def measure_tradeoff(work: Work) -> None:
     if not path.exists():
         return
     plain = models.load_skops(path.read_bytes())
-    limits = msgspec.structs.replace(msgspec.convert(work.job["robustness"], RobustnessTable), smoothing=0.0)  # only its curve is compared
-    found = robustness.measure(
-        plain, work.schema, work.holdout, work.members, work.options, limits, work.job["gate_eps"], work.seed, work.channel.progress
+    # only its curve is compared
+    limits = msgspec.structs.replace(
+        msgspec.convert(work.job["robustness"], RobustnessTable), smoothing=0.0
     )
-    accuracy = float(np.mean(np.asarray(plain.predict(work.holdout.frame)[0]).ravel() == work.holdout.target))
-    work.found["tradeoff"] = {"plain_accuracy": accuracy, "plain_curve": found["curve"], "plain_clean_accuracy": found.get("clean_accuracy")}
+    found = robustness.measure(
+        plain,
+        work.schema,
+        work.holdout,
+        work.members,
+        work.options,
+        limits,
+        work.job["gate_eps"],
+        work.seed,
+        work.channel.progress,
+    )
+    accuracy = float(
+        np.mean(np.asarray(plain.predict(work.holdout.frame)[0]).ravel() == work.holdout.target)
+    )
+    work.found["tradeoff"] = {
+        "plain_accuracy": accuracy,
+        "plain_curve": found["curve"],
+        "plain_clean_accuracy": found.get("clean_accuracy"),
+    }
 
 
 def measure_membership(work: Work) -> None:
     """Loss threshold, and labels alone."""
-    work.found["membership"] = membership.measure(work.model, work.members, work.holdout, work.options, work.seed)
-    work.figures["membership_tpr_at_1_fpr"] = msgspec.convert(work.found["membership"]["tpr_at_1_fpr_interval"], Interval)
+    work.found["membership"] = membership.measure(
+        work.model, work.members, work.holdout, work.options, work.seed
+    )
+    work.figures["membership_tpr_at_1_fpr"] = msgspec.convert(
+        work.found["membership"]["tpr_at_1_fpr_interval"], Interval
+    )
     if not work.schema.regression:
         found = labels.measure(work.model, work.members, work.holdout, work.options, work.seed)
         work.found.setdefault("leakage", {})["labels"] = found
@@ -264,23 +380,51 @@ def measure_lira(work: Work) -> None:
     if not work.options.shadows:
         raise membership.TooFewRows("[assess] shadows is 0")
     estimator = getattr(work.model, "estimator", None)
-    found = lira.measure(work.model, estimator, work.members, work.holdout, work.options, work.seed, work.channel.progress)
+    found = lira.measure(
+        work.model,
+        estimator,
+        work.members,
+        work.holdout,
+        work.options,
+        work.seed,
+        work.channel.progress,
+    )
     work.found.setdefault("leakage", {})["lira"] = found
-    for name, key in (("lira_auc", "auc"), ("lira_tpr_at_1_fpr", "tpr_at_1_fpr"), ("memorised_share", "memorised_share")):
+    for name, key in (
+        ("lira_auc", "auc"),
+        ("lira_tpr_at_1_fpr", "tpr_at_1_fpr"),
+        ("memorised_share", "memorised_share"),
+    ):
         if key in found:
             work.figures[name] = msgspec.convert(found[key], Interval)
     promised = work.job["promised"]
     if promised:
-        members, others = (msgspec.convert(found["above_threshold"][side], Interval) for side in ("members", "others"))
+        members, others = (
+            msgspec.convert(found["above_threshold"][side], Interval)
+            for side in ("members", "others")
+        )
         if members.low > math.exp(promised["epsilon"]) * others.high + promised["delta"]:
-            shares = f"{members.value:.3f} of the members lie above a threshold that {others.value:.3f} of the others do"
+            shares = (
+                f"{members.value:.3f} of the members lie above a threshold that {others.value:.3f}"
+                " of the others do"
+            )
             text = f"membership leaks more than epsilon {promised['epsilon']:g} allows: {shares}"
-            work.findings.append(Finding(id="privacy.bound-broken", severity="high", confidence="high", message=text))
+            work.findings.append(
+                Finding(id="privacy.bound-broken", severity="high", confidence="high", message=text)
+            )
 
 
 def measure_attribute(work: Work) -> None:
     """Sensitive values of known people."""
-    found = attribute.measure(work.model, work.schema, work.members, work.holdout, work.options, work.job["protected"], work.seed)
+    found = attribute.measure(
+        work.model,
+        work.schema,
+        work.members,
+        work.holdout,
+        work.options,
+        work.job["protected"],
+        work.seed,
+    )
     work.found.setdefault("leakage", {})["attribute"] = found
     work.figures["attribute_advantage"] = msgspec.convert(found["advantage"], Interval)
 
@@ -290,7 +434,9 @@ def measure_inversion(work: Work) -> None:
     if work.schema.regression:
         raise OfClasses("quantities have no typical member")
     if work.job["robustness"]["unit"] != "range":
-        raise inversion.NoImage('the features are no image ([robustness] unit = "range" says that they are)')
+        raise inversion.NoImage(
+            'the features are no image ([robustness] unit = "range" says that they are)'
+        )
     found = inversion.measure(work.model, work.schema, work.members)
     work.found.setdefault("leakage", {})["inversion"] = found
     work.figures["inversion_correlation"] = msgspec.convert(found["correlation"], Interval)
@@ -301,13 +447,19 @@ def measure_memorised(work: Work) -> None:
     work.findings += memorised.findings(getattr(work.model, "estimator", None))
     numbers = [column.name for column in work.schema.features if column.type == "number"]
     work.found.setdefault("leakage", {})["nearest"] = memorised.nearest(
-        work.members.take(work.options.membership_rows, work.seed), work.holdout.take(work.options.membership_rows, work.seed), numbers
+        work.members.take(work.options.membership_rows, work.seed),
+        work.holdout.take(work.options.membership_rows, work.seed),
+        numbers,
     )
 
 
 def measure_parity(work: Work) -> None:
-    """An answer for every kind of row that the schema admits, and ONNX against the estimator on all of them."""
-    kinds = probes.kinds(work.schema, work.holdout, work.known, work.job["guard"], work.seed, parity.ROWS)
+    """An answer for every kind of row that the schema admits, and ONNX against the estimator on all
+    of them.
+    """
+    kinds = probes.kinds(
+        work.schema, work.holdout, work.known, work.job["guard"], work.seed, parity.ROWS
+    )
     if work.job.get("promised"):
         kinds = [kind for kind in kinds if kind.name != probes.MEMBERS]
     answers, without = parity.answers_of(work.model, kinds, work.schema)
@@ -315,7 +467,9 @@ def measure_parity(work: Work) -> None:
         if kind.name in without:
             work.findings.append(_unanswered(kind, without[kind.name]))
     if kinds[0].name in without:
-        raise VerificationError(f"the model has no answer to the rows of the hold-out: {without[kinds[0].name]}")
+        raise VerificationError(
+            f"the model has no answer to the rows of the hold-out: {without[kinds[0].name]}"
+        )
     onnx = work.files.get(models.ONNX, b"")
     compared = parity.measure(answers, work.model, onnx, work.schema, kinds)
     work.found["parity"] = compared
@@ -324,28 +478,50 @@ def measure_parity(work: Work) -> None:
     told = parity.unequal(compared, work.schema) if onnx else "there is none"
     if models.NETWORK in work.files:
         text = f"a network is served as ONNX only, and its export does not answer alike: {told}"
-        work.findings.append(Finding(id="model.parity", severity="high", confidence="high", message=text[:500]))
+        work.findings.append(
+            Finding(id="model.parity", severity="high", confidence="high", message=text[:500])
+        )
     elif onnx:
         work.findings.append(_unequal(told))
 
 
 def _unequal(text: str) -> Finding:
-    return Finding(id="model.parity", severity="low", confidence="high", message=f"the ONNX export is not used, scikit-learn will serve: {text}")
+    return Finding(
+        id="model.parity",
+        severity="low",
+        confidence="high",
+        message=f"the ONNX export is not used, scikit-learn will serve: {text}",
+    )
 
 
 def _unanswered(kind: probes.Kind, why: str) -> Finding:
-    """Blocks where the schema admits such rows: callers would get an error for a row that they were promised an answer to."""
-    way = "train with such rows or an imputer, or correct schema.toml" if kind.admitted else "or let [serve.guard] refuse them"
+    """Blocks where the schema admits such rows: callers would get an error for a row that they were
+    promised an answer to.
+    """
+    way = (
+        "train with such rows or an imputer, or correct schema.toml"
+        if kind.admitted
+        else "or let [serve.guard] refuse them"
+    )
     text = f"the model has no answer to rows with {kind.name}, {way}: {why}"
-    return Finding(id="model.no-answer", severity="high" if kind.admitted else "medium", confidence="high", message=text[:500])
+    return Finding(
+        id="model.no-answer",
+        severity="high" if kind.admitted else "medium",
+        confidence="high",
+        message=text[:500],
+    )
 
 
 def measure_profile(work: Work) -> None:
-    """What training rows are like; of a private model nothing is told, because two such profiles give a person's values away."""
+    """What training rows are like; of a private model nothing is told, because two such profiles
+    give a person's values away.
+    """
     if work.job.get("promised"):
         return
     found = work.model.predict(work.members.frame)[1][:, 0] if work.schema.regression else None
-    work.found["profile"] = usual.measure(work.members.frame, work.holdout.frame, work.schema, found)
+    work.found["profile"] = usual.measure(
+        work.members.frame, work.holdout.frame, work.schema, found
+    )
 
 
 PARTS: dict[str, Callable[[Work], None]] = {
@@ -382,8 +558,18 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
         _attempt(work, "tables", measure_tables)
     compared = work.found.get("parity", {})
     if models.ONNX in work.files and "parity" not in work.found and "parity" in wanted:
-        work.findings.append(_unequal(next(text for text in work.inconclusive if text.startswith("parity"))))
-    empty: dict[str, Any] = {"metrics": {}, "calibration": {}, "roc": {}, "slices": [], "robustness": {}, "membership": {}, "parity": {}}
+        work.findings.append(
+            _unequal(next(text for text in work.inconclusive if text.startswith("parity")))
+        )
+    empty: dict[str, Any] = {
+        "metrics": {},
+        "calibration": {},
+        "roc": {},
+        "slices": [],
+        "robustness": {},
+        "membership": {},
+        "parity": {},
+    }
     record = empty | work.found
     return dict(
         msgspec.to_builtins(
@@ -392,7 +578,12 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
                 subjects=work.holdout.subjects,
                 worth=worth(work.holdout.weights),
                 measured={name: sha256(content) for name, content in work.files.items()},
-                serve_format="onnx" if compared.get("equal") and (compared["faster"] or models.SKOPS not in work.files) else "skops",
+                serve_format=(
+                    "onnx"
+                    if compared.get("equal")
+                    and (compared["faster"] or models.SKOPS not in work.files)
+                    else "skops"
+                ),
                 findings=work.findings,
                 inconclusive=work.inconclusive,
                 figures=work.figures,

@@ -1,7 +1,9 @@
-"""Features that are made of one column, row by row: calendar parts of a time, the mark of a censored number, hashed words of a text.
+"""Features that are made of one column, row by row: calendar parts of a time, the mark of a
+censored number, hashed words of a text.
 
-Nothing is learnt here, so a row gives the same features at training, assessment and serving; what they are made of stands in
-`[data.columns]`. A model takes the made features as numbers, which every estimator and ONNX hold.
+Nothing is learnt here, so a row gives the same features at training, assessment and serving; what
+they are made of stands in `[data.columns]`. A model takes the made features as numbers, which every
+estimator and ONNX hold.
 """
 
 import hashlib
@@ -18,10 +20,17 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import notation
 
 WORDS = 16
-"""Hashed words a text column: enough to tell frequent words apart, few enough for small tables (Weinberger et al., Feature
-hashing for large scale multitask learning, 2009)."""
+"""Hashed words a text column: enough to tell frequent words apart, few enough for small tables
+(Weinberger et al., Feature hashing for large scale multitask learning, 2009).
+"""
 _APART = r"[^\pL\pN_]+"
-LIMITS = {"month": (1.0, 12.0), "weekday": (0.0, 6.0), "hour": (0.0, 23.0), "censored": (-1.0, 1.0), "words": (0.0, 1.0)}
+LIMITS = {
+    "month": (1.0, 12.0),
+    "weekday": (0.0, 6.0),
+    "hour": (0.0, 23.0),
+    "censored": (-1.0, 1.0),
+    "words": (0.0, 1.0),
+}
 """What a part can be, whatever the data shows."""
 
 
@@ -34,7 +43,11 @@ def _made(options: DataTable, names: Sequence[str]) -> Iterator[tuple[str, str, 
         if said.censored:
             yield f"{source}_censored", source, "censored"
         for part in said.parts:
-            for name in [f"{source}_word{place:02d}" for place in range(WORDS)] if part == "words" else [f"{source}_{part}"]:
+            for name in (
+                [f"{source}_word{place:02d}" for place in range(WORDS)]
+                if part == "words"
+                else [f"{source}_{part}"]
+            ):
                 yield name, source, part
 
 
@@ -44,7 +57,8 @@ def names(options: DataTable, columns: Sequence[str]) -> list[str]:
 
 
 def declared(options: DataTable, columns: Sequence[str]) -> DataTable:
-    """`options` with an entry for every made feature: its column's class, and the limits that its part has by nature.
+    """`options` with an entry for every made feature: its column's class, and the limits that its
+    part has by nature.
 
     What `[data.columns]` says of a made feature itself goes before.
     """
@@ -84,7 +98,11 @@ def add(table: pa.Table, options: DataTable, written: dict[str, pa.ChunkedArray]
     columns = table.column_names
     for name, source, part in _made(options, columns):
         if name in columns:
-            raise DataError(f"the table has a column {name!r}, which is what the {part} of {source!r} is called", hint="rename it")
+            raise DataError(
+                f"the table has a column {name!r}, which is what the {part} of {source!r} is"
+                " called",
+                hint="rename it",
+            )
         if part == "censored":
             made = notation.flags(written[source])
         elif part == "words":
@@ -100,10 +118,18 @@ def add(table: pa.Table, options: DataTable, written: dict[str, pa.ChunkedArray]
 def _calendar(table: pa.Table, source: str, part: str, said: ColumnTable) -> pa.ChunkedArray:
     times = table[source]
     if not pa.types.is_temporal(times.type):
-        raise ConfigError(f"[data.columns] {source}: parts are made of times, and it is none", hint='type = "time"')
+        raise ConfigError(
+            f"[data.columns] {source}: parts are made of times, and it is none",
+            hint='type = "time"',
+        )
     times = times.cast(pa.timestamp("us"))
     if part == "days":
-        return pc.divide(pc.subtract(_since(table, source, said).cast(pa.int64()), times.cast(pa.int64())).cast(pa.float64()), 86_400e6)
+        return pc.divide(
+            pc.subtract(_since(table, source, said).cast(pa.int64()), times.cast(pa.int64())).cast(
+                pa.float64()
+            ),
+            86_400e6,
+        )
     parts = {"year": pc.year, "month": pc.month, "weekday": pc.day_of_week, "hour": pc.hour}
     return parts[part](times).cast(pa.float64())
 
@@ -115,7 +141,10 @@ def _since(table: pa.Table, source: str, said: ColumnTable) -> Any:
     try:
         return pa.scalar(said.since, pa.string()).cast(pa.timestamp("us"))
     except pa.ArrowInvalid as error:
-        raise ConfigError(f"[data.columns] {source}: since = {said.since!r} is no time column and no date", hint="such as 2026-01-31") from error
+        raise ConfigError(
+            f"[data.columns] {source}: since = {said.since!r} is no time column and no date",
+            hint="such as 2026-01-31",
+        ) from error
 
 
 def _words(values: pa.ChunkedArray) -> list[pa.Array]:
@@ -125,7 +154,13 @@ def _words(values: pa.ChunkedArray) -> list[pa.Array]:
     places, words = pc.list_parent_indices(split), pc.list_flatten(split)
     coded = _joined(words).dictionary_encode()
     known = coded.dictionary.to_pylist()
-    hashes = np.array([int(hashlib.blake2b(word.encode(), digest_size=8).hexdigest(), 16) % WORDS for word in known], dtype=np.int64)
+    hashes = np.array(
+        [
+            int(hashlib.blake2b(word.encode(), digest_size=8).hexdigest(), 16) % WORDS
+            for word in known
+        ],
+        dtype=np.int64,
+    )
     found = np.zeros((len(values), WORDS))
     written = np.array([bool(word) for word in known], dtype=bool)[coded.indices.to_numpy()]
     found[_joined(places).to_numpy()[written], hashes[coded.indices.to_numpy()][written]] = 1.0

@@ -1,4 +1,6 @@
-"""What differs between two versions of a table: columns, numbers of rows, and how the columns moved; never a value."""
+"""What differs between two versions of a table: columns, numbers of rows, and how the columns
+moved; never a value.
+"""
 
 import numpy as np
 import pandas as pd
@@ -42,7 +44,11 @@ class Difference(Record, frozen=True, kw_only=True):
 def compare(old: pa.Table, new: pa.Table) -> Difference:
     """Compare two tables; the order of rows does not matter."""
     common = [name for name in old.column_names if name in new.column_names]
-    retyped = [name for name in common if not old.schema.field(name).type.equals(new.schema.field(name).type)]
+    retyped = [
+        name
+        for name in common
+        if not old.schema.field(name).type.equals(new.schema.field(name).type)
+    ]
     same = [name for name in common if name not in retyped]
     counts = _rows(old, same).sub(_rows(new, same), fill_value=0)
     return Difference(
@@ -65,7 +71,14 @@ def _rows(table: pa.Table, columns: list[str]) -> "pd.Series[int]":
 def _moved(before: pa.ChunkedArray, after: pa.ChunkedArray, name: str) -> Moved | None:
     pair = [values.to_pandas() for values in (before, after)]
     number = pa.types.is_floating(before.type) or pa.types.is_integer(before.type)
-    means = [float(values.mean()) if len(values) and not values.isna().all() else float("nan") for values in pair] if number else []
+    means = (
+        [
+            float(values.mean()) if len(values) and not values.isna().all() else float("nan")
+            for values in pair
+        ]
+        if number
+        else []
+    )
     found = Moved(
         column=name,
         missing=(int(pair[0].isna().sum()), int(pair[1].isna().sum())),
@@ -73,4 +86,10 @@ def _moved(before: pa.ChunkedArray, after: pa.ChunkedArray, name: str) -> Moved 
         distinct=(int(pair[0].nunique()), int(pair[1].nunique())),
     )
     same_mean = found.mean is None or found.mean[0] == found.mean[1]
-    return None if found.missing[0] == found.missing[1] and found.distinct[0] == found.distinct[1] and same_mean else found
+    return (
+        None
+        if found.missing[0] == found.missing[1]
+        and found.distinct[0] == found.distinct[1]
+        and same_mean
+        else found
+    )

@@ -1,4 +1,6 @@
-"""Further labelled tables, such as a later year or another site: read like the source, to be measured on only."""
+"""Further labelled tables, such as a later year or another site: read like the source, to be
+measured on only.
+"""
 
 from pathlib import Path
 
@@ -15,39 +17,62 @@ from casemate.stages.data.cells import rows_text
 
 
 def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
-    """Features and target of the table, in the schema's order. Values may lie outside of the pinned ranges; types and classes may not.
+    """Features and target of the table, in the schema's order. Values may lie outside of the pinned
+    ranges; types and classes may not.
 
     Raises:
-        ConfigError: there is no such file. DataError: a column is missing or of another type, or a class is unknown.
+        ConfigError: there is no such file. DataError: a column is missing or of another type, or a
+            class is unknown.
     """
     table, _ = source.labelled(source.read(path, options)[0], options)
     wanted = [*(column.name for column in schema.features), *schema.targets]
     missing = [name for name in wanted if name not in table.column_names]
-    missing += [] if options.weight is None or options.weight in table.column_names else [options.weight]
+    missing += (
+        [] if options.weight is None or options.weight in table.column_names else [options.weight]
+    )
     if missing:
-        raise DataError(f"{path.name} has no column {missing[0]!r}", hint="[assess] tables need every feature, the target and the weight")
+        raise DataError(
+            f"{path.name} has no column {missing[0]!r}",
+            hint="[assess] tables need every feature, the target and the weight",
+        )
     for column in schema.features:
         number = pa.types.is_floating(table[column.name].type)
         if number != (column.type == "number"):
-            raise DataError(f"{path.name}: column {column.name!r} is not of type {column.type}", hint="export it as the source was")
+            raise DataError(
+                f"{path.name}: column {column.name!r} is not of type {column.type}",
+                hint="export it as the source was",
+            )
     for name in schema.targets:
         if table[name].null_count:
-            raise DataError(f"{path.name}: the target {name!r} is missing in {table[name].null_count} rows", hint="label them or leave them out")
+            raise DataError(
+                f"{path.name}: the target {name!r} is missing in {table[name].null_count} rows",
+                hint="label them or leave them out",
+            )
     weights.require(table, options, path.name)
     if schema.regression:
         return _chosen(table, wanted, options)
-    unknown = np.flatnonzero(pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy())
-    if len(unknown):  # the cell is not quoted: it may be anything, and the run's end says this to everybody
-        text = f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in {rows_text(unknown)}"
+    unknown = np.flatnonzero(
+        pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy()
+    )
+    # the cell is not quoted: it may be anything, and the run's end says this to everybody
+    if len(unknown):
+        text = (
+            f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in"
+            f" {rows_text(unknown)}"
+        )
         raise DataError(text, hint="label it as the source is")
     return _chosen(table, wanted, options)
 
 
 def _chosen(table: pa.Table, wanted: list[str], options: DataTable) -> pa.Table:
-    """The wanted columns, what each row weighs and whose it is, as numbers, where `[data]` names columns that say so."""
+    """The wanted columns, what each row weighs and whose it is, as numbers, where `[data]` names
+    columns that say so.
+    """
     rows = table.select(wanted)
     if options.weight is not None:
         rows = rows.append_column(WEIGHT, table[options.weight])
     if options.subject is None:
         return rows
-    return rows.append_column(GROUP, table[options.subject].combine_chunks().dictionary_encode().indices)
+    return rows.append_column(
+        GROUP, table[options.subject].combine_chunks().dictionary_encode().indices
+    )

@@ -1,6 +1,8 @@
-"""What leaving rows out would do to each group: told before anybody decides about rows under suspicion.
+"""What leaving rows out would do to each group: told before anybody decides about rows under
+suspicion.
 
-A drop that looks small in the table can take every positive of one site. Counts are told as `controls/privacy/disclosure` allows.
+A drop that looks small in the table can take every positive of one site. Counts are told as
+`controls/privacy/disclosure` allows.
 """
 
 from typing import Any
@@ -11,7 +13,9 @@ from casemate.controls.privacy.disclosure import FEWEST, OTHERS, grouped
 from casemate.core.types import Record
 
 NOTABLE = 0.2
-"""Share of a group's rows, or of its rows of one class, from which its loss is told even where nobody asked about the group."""
+"""Share of a group's rows, or of its rows of one class, from which its loss is told even where
+nobody asked about the group.
+"""
 MOST_GROUPS = 50
 """Values up to which a column makes groups."""
 Array = np.ndarray[Any, Any]
@@ -40,11 +44,21 @@ class Loss(Record, frozen=True, kw_only=True):
         """For people."""
         what = f"{self.column} = {self.group}" if self.column else "the table"
         kind = f" of class {self.label!r}" if self.label else ""
-        return f"{'few' if self.lost < 0 else self.lost} of {'few' if self.rows < 0 else self.rows} rows{kind} in {what}"
+        return (
+            f"{'few' if self.lost < 0 else self.lost} of {'few' if self.rows < 0 else self.rows}"
+            f" rows{kind} in {what}"
+        )
 
 
-def losses(columns: dict[str, Array], labels: Array, gone: Array, least: int = FEWEST, always: frozenset[str] = frozenset()) -> list[Loss]:
-    """Per class and group what would go: all classes, all groups of `always`, and others that would lose `NOTABLE` of something.
+def losses(
+    columns: dict[str, Array],
+    labels: Array,
+    gone: Array,
+    least: int = FEWEST,
+    always: frozenset[str] = frozenset(),
+) -> list[Loss]:
+    """Per class and group what would go: all classes, all groups of `always`, and others that would
+    lose `NOTABLE` of something.
 
     Args:
         columns: values by column name, [n] each.
@@ -55,7 +69,17 @@ def losses(columns: dict[str, Array], labels: Array, gone: Array, least: int = F
     """
     if not gone.any():
         return []
-    found = [_loss("", "", label, labels == label if label else np.ones(len(labels), dtype=bool), gone, least) for label in ["", *np.unique(labels)]]
+    found = [
+        _loss(
+            "",
+            "",
+            label,
+            labels == label if label else np.ones(len(labels), dtype=bool),
+            gone,
+            least,
+        )
+        for label in ["", *np.unique(labels)]
+    ]
     for name, values in columns.items():
         groups = grouped(values, least)
         kinds = np.unique(groups.astype(str))
@@ -65,12 +89,27 @@ def losses(columns: dict[str, Array], labels: Array, gone: Array, least: int = F
             inside = groups == kind
             if name not in always and (kind == OTHERS or not gone[inside].any()):
                 continue
-            mine = [_loss(name, kind, label, inside & (labels == label) if label else inside, gone, least) for label in ["", *np.unique(labels)]]
-            found += [loss for loss in mine if loss.rows != 0 and (name in always or loss.share >= NOTABLE)]
+            mine = [
+                _loss(
+                    name, kind, label, inside & (labels == label) if label else inside, gone, least
+                )
+                for label in ["", *np.unique(labels)]
+            ]
+            found += [
+                loss
+                for loss in mine
+                if loss.rows != 0 and (name in always or loss.share >= NOTABLE)
+            ]
     return found
 
 
 def _loss(column: str, group: str, label: Any, inside: Array, gone: Array, least: int) -> Loss:
     rows, lost = int(inside.sum()), int((inside & gone).sum())
     few = 0 < lost < least or 0 < rows - lost < least
-    return Loss(column=column, group=str(group), label=str(label), rows=-1 if 0 < rows < least else rows, lost=-1 if few else lost)
+    return Loss(
+        column=column,
+        group=str(group),
+        label=str(label),
+        rows=-1 if 0 < rows < least else rows,
+        lost=-1 if few else lost,
+    )

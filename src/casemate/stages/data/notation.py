@@ -1,7 +1,8 @@
-"""How people write numbers and times: `$1,234.50`, `35%`, `> 89`, `01.02.2019`; read whole columns at a time with Arrow.
+"""How people write numbers and times: `$1,234.50`, `35%`, `> 89`, `01.02.2019`; read whole columns
+at a time with Arrow.
 
-A notation is found once, at `casemate init`, and written into casemate.toml; later nothing is guessed. Percent stay percent
-(`35%` is 35), and a censored cell is read as its limit.
+A notation is found once, at `casemate init`, and written into casemate.toml; later nothing is
+guessed. Percent stay percent (`35%` is 35), and a censored cell is read as its limit.
 """
 
 import datetime
@@ -13,10 +14,13 @@ import pyarrow.compute as pc
 
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 CENSORED = "^\\s*(<=|>=|[<>\u2264\u2265\u2a7d\u2a7e])\\s*"
-MONEY = "(US\\$|[$\u20ac\u00a3\u00a5\u20b9\u20bd]|\\b(USD|EUR|GBP|CHF|JPY|INR|SEK|NOK|DKK|PLN|CAD|AUD)\\b)"
+CODES = "USD|EUR|GBP|CHF|JPY|INR|SEK|NOK|DKK|PLN|CAD|AUD"
+MONEY = f"(US\\$|[$\u20ac\u00a3\u00a5\u20b9\u20bd]|\\b({CODES})\\b)"
 """Signs and ISO 4217 codes that are taken off amounts."""
 _SPACES = "[\\s\u00a0\u2009\u202f']"
-"""What separates thousands beside point and comma (BIPM SI brochure 5.4.4; apostrophes: Switzerland)."""
+"""What separates thousands beside point and comma (BIPM SI brochure 5.4.4; apostrophes:
+Switzerland).
+"""
 _AMOUNT = {
     ".": r"^[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?([eE][+-]?\d+)?$",
     ",": r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?([eE][+-]?\d+)?$",
@@ -63,7 +67,9 @@ EPOCHS = {"epoch-s": 1.0, "epoch-ms": 1e3}
 """Unit of numbers that count from 1970 -> how many are a second."""
 
 
-def numbers(text: pa.ChunkedArray, decimal: str | None = None, censored: bool = False) -> pa.ChunkedArray:
+def numbers(
+    text: pa.ChunkedArray, decimal: str | None = None, censored: bool = False
+) -> pa.ChunkedArray:
     """Text as float64; null where a cell is missing or no number.
 
     Args:
@@ -79,15 +85,22 @@ def numbers(text: pa.ChunkedArray, decimal: str | None = None, censored: bool = 
         text = pc.replace_substring(text, ",."[decimal == ","], "")
         text = pc.replace_substring(text, ",", ".")
     else:
-        try:  # most columns are numbers in every cell, and a cast is five times as quick as a look at each
+        # most columns are numbers in every cell, and a cast is five times as quick as a look at
+        # each
+        try:
             found = text.cast(pa.float64())
             if pc.all(pc.is_finite(found)).as_py() is not False:
                 return found
         except pa.ArrowInvalid:
             pass
-        text = pc.if_else(pc.is_in(text, pa.array(_TRUE)), "1", pc.if_else(pc.is_in(text, pa.array(_FALSE)), "0", text))
+        text = pc.if_else(
+            pc.is_in(text, pa.array(_TRUE)),
+            "1",
+            pc.if_else(pc.is_in(text, pa.array(_FALSE)), "0", text),
+        )
     found = _kept(text, PLAIN).cast(pa.float64())
-    return pc.if_else(pc.is_finite(found), found, pa.scalar(None, pa.float64()))  # 1e999 is no number
+    # 1e999 is no number
+    return pc.if_else(pc.is_finite(found), found, pa.scalar(None, pa.float64()))
 
 
 def _without_signs(text: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -103,13 +116,19 @@ def _kept(text: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
 
 
 def flags(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """-1 where a cell says "less than", 1 where it says "more than", 0 where it is exact; float64, null where it is missing."""
-    below, above = (pc.match_substring_regex(text, rf"^\s*[{signs}]") for signs in ("<\u2264\u2a7d", ">\u2265\u2a7e"))
+    """-1 where a cell says "less than", 1 where it says "more than", 0 where it is exact; float64,
+    null where it is missing.
+    """
+    below, above = (
+        pc.match_substring_regex(text, rf"^\s*[{signs}]")
+        for signs in ("<\u2264\u2a7d", ">\u2265\u2a7e")
+    )
     return pc.subtract(above.cast(pa.float64()), below.cast(pa.float64()))
 
 
 def times(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
-    """Text or numbers as UTC time without a zone, microseconds; null where a cell is missing or not written like `form`.
+    """Text or numbers as UTC time without a zone, microseconds; null where a cell is missing or not
+    written like `form`.
 
     Args:
         values: cells.
@@ -130,18 +149,27 @@ def times(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
 
 
 def possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> bool:
-    """Whether `found`, which strptime made of `text`, has no day in the place of one that there is not."""
-    return bool(_possible(text, form, found.cast(pa.timestamp("us"))).null_count == found.null_count)
+    """Whether `found`, which strptime made of `text`, has no day in the place of one that there is
+    not.
+    """
+    return bool(
+        _possible(text, form, found.cast(pa.timestamp("us"))).null_count == found.null_count
+    )
 
 
 def _possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`found` without days that there are not: strptime takes 31.02. for the second or third of March."""
+    """`found` without days that there are not: strptime takes 31.02. for the second or third of
+    March.
+    """
     if "%d" not in form or "%z" in form:
         return found
     before, after = (_regex(piece) for piece in form.split("%d", 1))
-    late = pc.if_else(pc.greater(pc.day(found), 3), None, text)  # only such a day can have been another
+    # only such a day can have been another
+    late = pc.if_else(pc.greater(pc.day(found), 3), None, text)
     joined = pa.concat_arrays(late.chunks) if late.num_chunks else pa.array([], pa.string())
-    written = pc.struct_field(pc.extract_regex(joined, f"^{before}(?P<day>\\d{{1,2}}){after}$"), "day").cast(pa.int64())
+    written = pc.struct_field(
+        pc.extract_regex(joined, f"^{before}(?P<day>\\d{{1,2}}){after}$"), "day"
+    ).cast(pa.int64())
     wrong = pc.fill_null(pc.not_equal(pa.chunked_array([written]), pc.day(found)), False)
     return pc.if_else(wrong, pa.scalar(None, found.type), found)
 
@@ -149,7 +177,9 @@ def _possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> pa.Ch
 def _iso(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """ISO 8601; offsets are applied, and a time without one is taken as UTC."""
     text = _kept(text, _ISO)
-    zoned = pc.match_substring_regex(text, r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s?(Z|[+-]\d{2}(:?\d{2})?)$")
+    zoned = pc.match_substring_regex(
+        text, r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s?(Z|[+-]\d{2}(:?\d{2})?)$"
+    )
     parts = []
     for mark, kind in ((zoned, pa.timestamp("us", "UTC")), (pc.invert(zoned), pa.timestamp("us"))):
         chosen = pc.if_else(pc.fill_null(mark, False), text, pa.scalar(None, pa.string()))
@@ -173,7 +203,9 @@ def _one(cell: str | None, kind: pa.DataType) -> datetime.datetime | None:
 
 
 def pattern(form: str) -> str:
-    """A regular expression for what a strptime format writes, so that nothing follows it and a year has its digits."""
+    """A regular expression for what a strptime format writes, so that nothing follows it and a year
+    has its digits.
+    """
     return f"^{_regex(form)}$"
 
 
@@ -185,7 +217,8 @@ def _regex(form: str) -> str:
 
 
 def formats(text: pa.ChunkedArray, least: float) -> list[str]:
-    """Notations in which at least the share `least` of the cells (none of them missing) is a time; most cells first.
+    """Notations in which at least the share `least` of the cells (none of them missing) is a time;
+    most cells first.
 
     Several mean that the cells do not say which: 01/02/2019 is two days.
     """

@@ -1,4 +1,6 @@
-"""The data report: what was found, as a page for people and as JSON for programs. No value of a single row is in it."""
+"""The data report: what was found, as a page for people and as JSON for programs. No value of a
+single row is in it.
+"""
 
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,9 @@ LEAST_DRIFT = 0.01
 """Stability index from which a column is named in the page."""
 
 
-def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEWEST) -> dict[str, bytes]:
+def draw(
+    record: SealedDataset, profiles: bytes, before: bytes, least: int = FEWEST
+) -> dict[str, bytes]:
     """`report.html` and `report.json`.
 
     Args:
@@ -38,21 +42,46 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     shown = _shown(columns, record.schema)
     sections = [
         _findings(record.findings),
-        Section("Under suspicion", _suspicion_text(record), heads=["detector", "rows"], rows=[[n, count] for n, count in record.quarantined.items()]),
+        Section(
+            "Under suspicion",
+            _suspicion_text(record),
+            heads=["detector", "rows"],
+            rows=[[n, count] for n, count in record.quarantined.items()],
+        ),
         _figures(record.figures),
         *_rules(record.rules),
     ]
     if told:
-        ranked = sorted((row for row in told if float(row["index"]) >= LEAST_DRIFT), key=lambda row: -float(row["index"]))
+        ranked = sorted(
+            (row for row in told if float(row["index"]) >= LEAST_DRIFT),
+            key=lambda row: -float(row["index"]),
+        )
         moved = [[row["column"], row["index"], row["p"]] for row in ranked[:MOST_PLOTS]]
         text = "Stability index: 0.1 some, 0.25 much." if moved else "No column moved."
-        sections.append(Section(f"Drift since {record.reference}", text, heads=["column", "index", "p"], rows=moved))
+        sections.append(
+            Section(
+                f"Drift since {record.reference}", text, heads=["column", "index", "p"], rows=moved
+            )
+        )
     heads = ["column", "type", "rows", "missing", "mean", "deviation"]
     rest = f"{_rest(least)} A line is what it was in the reference."
-    sections.append(Section("Columns", rest, heads=heads, rows=[_line(column) for column in shown], charts=_charts(shown, older, least)))
+    sections.append(
+        Section(
+            "Columns",
+            rest,
+            heads=heads,
+            rows=[_line(column) for column in shown],
+            charts=_charts(shown, older, least),
+        )
+    )
     lead = (
-        f"{record.rows} rows, {len(record.schema.features)} features, target {', '.join(record.schema.targets)}; "
-        f"{record.holdout} rows are held out" + (f", {record.dropped} more were taken out of the hold-out by decision." if record.dropped else ".")
+        f"{record.rows} rows, {len(record.schema.features)} features, target"
+        f" {', '.join(record.schema.targets)}; {record.holdout} rows are held out"
+        + (
+            f", {record.dropped} more were taken out of the hold-out by decision."
+            if record.dropped
+            else "."
+        )
     )
     content = {
         "dataset": f"{record.name}@{record.version}",
@@ -69,14 +98,24 @@ def draw(record: SealedDataset, profiles: bytes, before: bytes, least: int = FEW
     }
     return {
         "report.html": page(f"Data report: {record.name}@{record.version}", lead, sections),
-        "report.json": msgspec.json.format(msgspec.json.encode(content, order="deterministic"), indent=2) + b"\n",
+        "report.json": (
+            msgspec.json.format(msgspec.json.encode(content, order="deterministic"), indent=2)
+            + b"\n"
+        ),
     }
 
 
 def looked_at(
-    source: str, said: list[str], found: "Examined", heads: list[str], columns: list[list[Any]], suspects: dict[str, int], least: int = FEWEST
+    source: str,
+    said: list[str],
+    found: "Examined",
+    heads: list[str],
+    columns: list[list[Any]],
+    suspects: dict[str, int],
+    least: int = FEWEST,
 ) -> bytes:
-    """The page of a table that was looked at, before anything is sealed: what was said of it in the terminal, and its columns' pictures.
+    """The page of a table that was looked at, before anything is sealed: what was said of it in the
+    terminal, and its columns' pictures.
 
     Args:
         source: what it is.
@@ -91,12 +130,24 @@ def looked_at(
     sections = [
         Section("Summary", points=said),
         _findings(found.findings),
-        Section("Under suspicion", "" if rows else "No row.", heads=["detector", "rows"], rows=rows),
-        Section("Columns", _rest(least), heads=heads, rows=columns, charts=_charts(_shown(found.profiles, found.schema), [], least)),
+        Section(
+            "Under suspicion", "" if rows else "No row.", heads=["detector", "rows"], rows=rows
+        ),
+        Section(
+            "Columns",
+            _rest(least),
+            heads=heads,
+            rows=columns,
+            charts=_charts(_shown(found.profiles, found.schema), [], least),
+        ),
         _figures(found.figures),
         *_rules(found.rules),
     ]
-    return page(f"Data check: {source}", "Nothing is sealed yet: this is what a run would begin with.", sections)
+    return page(
+        f"Data check: {source}",
+        "Nothing is sealed yet: this is what a run would begin with.",
+        sections,
+    )
 
 
 def _shown(columns: list[TableProfile], schema: Schema) -> list[TableProfile]:
@@ -105,7 +156,10 @@ def _shown(columns: list[TableProfile], schema: Schema) -> list[TableProfile]:
 
 
 def _rest(least: int) -> str:
-    text = f"Counts below {least} are not shown; columns of class sensitive or identifier have no picture. "
+    text = (
+        f"Counts below {least} are not shown; columns of class sensitive or identifier have no"
+        " picture. "
+    )
     return text + "Pictures: rows per unit over the column's range, or per value."
 
 
@@ -116,25 +170,46 @@ def _charts(shown: list[TableProfile], older: list[TableProfile], least: int) ->
 
 def _findings(found: list[Finding]) -> Section:
     ranks = {"high": 0, "medium": 1, "low": 2}
-    rows = [[finding.severity, finding.message, finding.location] for finding in sorted(found, key=lambda finding: ranks[finding.severity])]
-    return Section("Findings", "" if rows else "Nothing to look at.", heads=["", "what", "where"], rows=rows)
+    rows = [
+        [finding.severity, finding.message, finding.location]
+        for finding in sorted(found, key=lambda finding: ranks[finding.severity])
+    ]
+    return Section(
+        "Findings", "" if rows else "Nothing to look at.", heads=["", "what", "where"], rows=rows
+    )
 
 
 def _figures(found: dict[str, float]) -> Section:
     """In the order of the vocabulary, with what they mean."""
-    rows = [[name, vocabulary.shown(name, found[name]), vocabulary.meaning(name)] for _, names in vocabulary.grouped(list(found)) for name in names]
-    return Section("Figures", vocabulary.DATA.lead, heads=["figure", "value", "what it means"], rows=rows)
+    rows = [
+        [name, vocabulary.shown(name, found[name]), vocabulary.meaning(name)]
+        for _, names in vocabulary.grouped(list(found))
+        for name in names
+    ]
+    return Section(
+        "Figures", vocabulary.DATA.lead, heads=["figure", "value", "what it means"], rows=rows
+    )
 
 
 def _rules(rules: list[dict[str, Any]]) -> list[Section]:
-    rows = [[rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]] for rule in rules]
-    return [Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows)] if rows else []
+    rows = [
+        [rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]]
+        for rule in rules
+    ]
+    return (
+        [Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows)]
+        if rows
+        else []
+    )
 
 
 def _suspicion_text(record: SealedDataset) -> str:
     if not record.quarantined:
         return "No row."
-    kept = f"{record.excluded - record.dropped} rows are left out of training, none of the hold-out but what a person dropped ({record.dropped})."
+    kept = (
+        f"{record.excluded - record.dropped} rows are left out of training, none of the hold-out"
+        f" but what a person dropped ({record.dropped})."
+    )
     return kept + " `casemate data quarantine list` names the rows; a data steward decides."
 
 
@@ -142,9 +217,22 @@ def _masked(column: TableProfile, least: int) -> TableProfile:
     """Without small counts, nor the one that could be reckoned from all others."""
     few = [0 < count < least for count in column.counts]
     if sum(few) == 1 and len(few) > 1:
-        few[min((place for place, count in enumerate(column.counts) if count >= least), key=lambda place: column.counts[place], default=0)] = True
+        few[
+            min(
+                (place for place, count in enumerate(column.counts) if count >= least),
+                key=lambda place: column.counts[place],
+                default=0,
+            )
+        ] = True
     counts = [-1 if hidden else count for count, hidden in zip(column.counts, few, strict=True)]
-    labels = [label if count >= least else "(rare)" for label, count in zip(column.labels, column.counts, strict=True)] if column.labels else []
+    labels = (
+        [
+            label if count >= least else "(rare)"
+            for label, count in zip(column.labels, column.counts, strict=True)
+        ]
+        if column.labels
+        else []
+    )
     return msgspec.structs.replace(column, counts=counts, labels=labels)
 
 
@@ -154,31 +242,60 @@ def _line(column: TableProfile) -> list[Any]:
 
 
 def _chart(column: TableProfile, older: TableProfile | None, least: int) -> Chart:
-    """Numbers over a true axis, as rows per unit where ranges have different widths; categories side by side. The reference beside them."""
+    """Numbers over a true axis, as rows per unit where ranges have different widths; categories
+    side by side. The reference beside them.
+    """
     masked = _masked(column, least)
-    before = _masked(older, least) if older is not None and len(older.counts) == len(masked.counts) else None
-    if column.kind != "number" or column.low is None or column.high is None or column.high <= column.low:
-        places = [(index / len(masked.counts), 0.9 / len(masked.counts)) for index in range(len(masked.counts))]
+    before = (
+        _masked(older, least)
+        if older is not None and len(older.counts) == len(masked.counts)
+        else None
+    )
+    if (
+        column.kind != "number"
+        or column.low is None
+        or column.high is None
+        or column.high <= column.low
+    ):
+        places = [
+            (index / len(masked.counts), 0.9 / len(masked.counts))
+            for index in range(len(masked.counts))
+        ]
         ours, theirs = _shares(masked), None if before is None else _shares(before)
         names = bin_names(masked)
-        below = [name[:MOST_LABEL] for name in names] if len(names) <= MOST_LABELS else [names[0][:MOST_LABEL], f"… {len(names)}"]
+        below = (
+            [name[:MOST_LABEL] for name in names]
+            if len(names) <= MOST_LABELS
+            else [names[0][:MOST_LABEL], f"… {len(names)}"]
+        )
     else:
         borders = [column.low, *column.edges, column.high]
         spread = column.high - column.low
         below = [f"{column.low:.4g}", f"{column.high:.4g}"]
         if column.edges:
-            places = [((left - column.low) / spread, (right - left) / spread) for left, right in itertools.pairwise(borders)]
-            ours, theirs = _density(masked, borders), None if before is None else _density(before, borders)
+            places = [
+                ((left - column.low) / spread, (right - left) / spread)
+                for left, right in itertools.pairwise(borders)
+            ]
+            ours, theirs = (
+                _density(masked, borders),
+                (None if before is None else _density(before, borders)),
+            )
             names = [f"{left:.4g} to {right:.4g}" for left, right in itertools.pairwise(borders)]
         else:  # few values, each its own bar
             width = float(min(np.diff(column.values), default=spread)) / spread / 2
-            places = [(float((value - column.low) / spread) * (1 - width), width) for value in column.values]
+            places = [
+                (float((value - column.low) / spread) * (1 - width), width)
+                for value in column.values
+            ]
             ours, theirs = _shares(masked), None if before is None else _shares(before)
             names = [f"{value:.4g}" for value in column.values]
     top = max([*ours, *(theirs or []), 1e-12])
     bars = [
         Bar(name, left, width, height / top, None if theirs is None else theirs[index] / top)
-        for index, (name, (left, width), height) in enumerate(zip(names, places, ours, strict=False))
+        for index, (name, (left, width), height) in enumerate(
+            zip(names, places, ours, strict=False)
+        )
     ]
     return Chart(column.name, bars, below)
 
@@ -190,7 +307,13 @@ def _shares(column: TableProfile) -> list[float]:
 def _density(column: TableProfile, borders: list[float]) -> list[float]:
     """Share of the rows per unit in each range, the frequent values counted where they lie."""
     shares = _shares(column)
-    own, ranges = shares[: len(column.values)], shares[len(column.values) + 1 : -1]  # without what lies beyond the ends
+    # without what lies beyond the ends
+    own, ranges = shares[: len(column.values)], shares[len(column.values) + 1 : -1]
     for value, share in zip(column.values, own, strict=True):
-        ranges[min(max(int(np.searchsorted(borders, value, side="right")) - 1, 0), len(ranges) - 1)] += share
-    return [share / max(right - left, 1e-300) for share, (left, right) in zip(ranges, itertools.pairwise(borders), strict=True)]
+        ranges[
+            min(max(int(np.searchsorted(borders, value, side="right")) - 1, 0), len(ranges) - 1)
+        ] += share
+    return [
+        share / max(right - left, 1e-300)
+        for share, (left, right) in zip(ranges, itertools.pairwise(borders), strict=True)
+    ]

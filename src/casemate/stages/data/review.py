@@ -1,7 +1,8 @@
-"""What people decided about rows under suspicion: released (the row is fine) or dropped (it stays out of training).
+"""What people decided about rows under suspicion: released (the row is fine) or dropped (it stays
+out of training).
 
-A decision belongs to a row's content, not to its number, so it holds in later versions of the table too. The catalogue
-keeps a keyed digest of the row only; nobody reads values from it.
+A decision belongs to a row's content, not to its number, so it holds in later versions of the table
+too. The catalogue keeps a keyed digest of the row only; nobody reads values from it.
 """
 
 import hashlib
@@ -54,21 +55,42 @@ class Reviews:
     def of(self, dataset: str) -> dict[str, Review]:
         """Every decision about rows of a data set, by row digest."""
         with self.store.reading() as tx:
-            rows = tx.execute(sa.select(REVIEWS).where(REVIEWS.c.dataset == dataset).order_by(REVIEWS.c.row)).all()
+            rows = tx.execute(
+                sa.select(REVIEWS).where(REVIEWS.c.dataset == dataset).order_by(REVIEWS.c.row)
+            ).all()
         return {row.row: Review(row.decision, row.principal, row.time, row.reason) for row in rows}
 
-    def decide(self, tx: sa.Connection, dataset: str, rows: list[str], decision: Decision, principal: str, reason: str) -> None:
+    def decide(
+        self,
+        tx: sa.Connection,
+        dataset: str,
+        rows: list[str],
+        decision: Decision,
+        principal: str,
+        reason: str,
+    ) -> None:
         """Record a decision about rows; ConfigError when the reason is missing or too long."""
         if not reason.strip() or len(reason) > MAX_REASON:
-            raise ConfigError(f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'")
+            raise ConfigError(
+                f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
+            )
         time = self.clock.now().isoformat()
         tx.execute(REVIEWS.delete().where(REVIEWS.c.dataset == dataset, REVIEWS.c.row.in_(rows)))
-        told = {"dataset": dataset, "decision": decision, "principal": principal, "time": time, "reason": reason.strip()}
+        told = {
+            "dataset": dataset,
+            "decision": decision,
+            "principal": principal,
+            "time": time,
+            "reason": reason.strip(),
+        }
         tx.execute(REVIEWS.insert(), [{**told, "row": row} for row in rows])
 
 
-def row_digests(frame: "pd.DataFrame", target: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]) -> list[str]:
-    """Keyed digests of the given rows: of all features, the target, and how many equal rows come before.
+def row_digests(
+    frame: "pd.DataFrame", target: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]
+) -> list[str]:
+    """Keyed digests of the given rows: of all features, the target, and how many equal rows come
+    before.
 
     Args:
         frame: feature frame of the whole table.
@@ -80,4 +102,7 @@ def row_digests(frame: "pd.DataFrame", target: np.ndarray[Any, Any], key: bytes,
 
     hashes = row_hashes(frame, target)
     copies = pd.Series(hashes).groupby(hashes).cumcount().to_numpy()
-    return [hmac.new(key, hashes[row].tobytes() + copies[row].tobytes(), hashlib.sha256).hexdigest() for row in rows]
+    return [
+        hmac.new(key, hashes[row].tobytes() + copies[row].tobytes(), hashlib.sha256).hexdigest()
+        for row in rows
+    ]

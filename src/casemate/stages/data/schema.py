@@ -29,30 +29,48 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
     """The schema that `table` shows, with findings for columns that cannot be features.
 
     Raises:
-        DataError: the target is missing in some rows, has one class or value, or looks like a quantity where classes are expected.
+        DataError: the target is missing in some rows, has one class or value, or looks like a
+            quantity where classes are expected.
     """
     findings: list[Finding] = []
     columns = [_infer_column(table[name], name, options, findings) for name in table.column_names]
     made = derived.origins(options, table.column_names)
     columns = [
-        msgspec.structs.replace(column, made_of=made[column.name][0], part=made[column.name][1]) if column.name in made else column
+        (
+            msgspec.structs.replace(column, made_of=made[column.name][0], part=made[column.name][1])
+            if column.name in made
+            else column
+        )
         for column in columns
     ]
     first, *further = options.targets
     for name in options.targets:
         if table[name].null_count:
             rows = np.flatnonzero(pc.is_null(table[name]).to_numpy())
-            raise DataError(f"the target {name!r} is missing in {rows_text(rows)}", hint="label these rows or leave them out")
+            raise DataError(
+                f"the target {name!r} is missing in {rows_text(rows)}",
+                hint="label these rows or leave them out",
+            )
         if options.task == "regression" and pc.count_distinct(table[name]).as_py() < 2:
-            raise DataError(f"the target {name!r} has one value only", hint="there is nothing to predict")
+            raise DataError(
+                f"the target {name!r} has one value only", hint="there is nothing to predict"
+            )
     classes = _classes(table[first], options) if options.task == "classification" else []
-    return Schema(target=first, classes=classes, columns=columns, further=further, rows=table.num_rows), findings
+    return (
+        Schema(
+            target=first, classes=classes, columns=columns, further=further, rows=table.num_rows
+        ),
+        findings,
+    )
 
 
 def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
     classes = sorted(pc.unique(target).to_pylist())
     if len(classes) < 2:
-        raise DataError(f"the target {options.target!r} has one class only: {classes[0]!r}", hint="a classifier needs two")
+        raise DataError(
+            f"the target {options.target!r} has one class only: {classes[0]!r}",
+            hint="a classifier needs two",
+        )
     if len(classes) > MAX_CLASSES:
         raise DataError(
             f"the target {options.target!r} has {len(classes)} different values",
@@ -64,36 +82,68 @@ def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
 
 
 def in_order(classes: list[str], ordinal: list[str]) -> list[str]:
-    """The classes from the least to the greatest; DataError when `ordinal` does not name each once."""
+    """The classes from the least to the greatest; DataError when `ordinal` does not name
+    each once.
+    """
     if sorted(classes) != sorted(ordinal):
-        other = [name for name in classes if name not in ordinal] or [name for name in ordinal if name not in classes]
-        text = f"[data] ordinal names {len(ordinal)} classes, the target has {len(classes)}; they differ in {', '.join(map(repr, other[:5]))}"
-        raise DataError(text, hint="name each class of the target once, from the least to the greatest")
+        other = [name for name in classes if name not in ordinal] or [
+            name for name in ordinal if name not in classes
+        ]
+        text = (
+            f"[data] ordinal names {len(ordinal)} classes, the target has {len(classes)}; they"
+            f" differ in {', '.join(map(repr, other[:5]))}"
+        )
+        raise DataError(
+            text, hint="name each class of the target once, from the least to the greatest"
+        )
     return list(ordinal)
 
 
 def positive_last(classes: list[str], positive: str) -> list[str]:
-    """The classes in the order of a model's outputs; DataError when `positive` is not one of two."""
+    """The classes in the order of a model's outputs; DataError when `positive` is not one
+    of two.
+    """
     if positive not in classes or len(classes) != 2:
-        raise DataError(f"[data] positive: {positive!r} is not one of two classes {classes}", hint="correct positive")
+        raise DataError(
+            f"[data] positive: {positive!r} is not one of two classes {classes}",
+            hint="correct positive",
+        )
     return [name for name in classes if name != positive] + [positive]
 
 
 def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
-    """The pinned schema with what `[data]` says now, and a finding per column or setting that it changed.
+    """The pinned schema with what `[data]` says now, and a finding per column or setting that it
+    changed.
 
-    Said is what is written there: a column that casemate.toml does not mention keeps what is pinned.
+    Said is what is written there: a column that casemate.toml does not mention keeps what is
+    pinned.
 
     Raises:
         DataError: `positive` names no class.
     """
     findings: list[Finding] = []
     pinned = _remade(pinned, table, options, findings)
-    columns = [_applied(column, table[column.name], options) if column.name in table.column_names else column for column in pinned.columns]
+    columns = [
+        (
+            _applied(column, table[column.name], options)
+            if column.name in table.column_names
+            else column
+        )
+        for column in pinned.columns
+    ]
     for before, after in zip(pinned.columns, columns, strict=True):
         if before != after:
-            changed = [name for name in before.__struct_fields__ if getattr(before, name) != getattr(after, name)]
-            findings.append(_changed(before.name, ", ".join("class" if name == "column_class" else name for name in changed)))
+            changed = [
+                name
+                for name in before.__struct_fields__
+                if getattr(before, name) != getattr(after, name)
+            ]
+            findings.append(
+                _changed(
+                    before.name,
+                    ", ".join("class" if name == "column_class" else name for name in changed),
+                )
+            )
     classes = pinned.classes
     if options.positive is not None and classes and classes[-1] != options.positive:
         classes = positive_last(classes, options.positive)
@@ -105,7 +155,9 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
 
 
 def _remade(pinned: Schema, table: pa.Table, options: DataTable, findings: list[Finding]) -> Schema:
-    """`pinned` with the features that `parts` and `censored` make of columns now, and without those that they no longer make."""
+    """`pinned` with the features that `parts` and `censored` make of columns now, and without those
+    that they no longer make.
+    """
     made = derived.origins(options, table.column_names)
     known = {column.name for column in pinned.columns}
     kept = [column for column in pinned.columns if not column.made_of or column.name in made]
@@ -113,35 +165,65 @@ def _remade(pinned: Schema, table: pa.Table, options: DataTable, findings: list[
     for name in [column.name for column in pinned.columns if column not in kept] + new:
         findings.append(_changed(name, "parts"))
     fresh = [_infer_column(table[name], name, options, []) for name in new]
-    fresh = [msgspec.structs.replace(column, made_of=made[column.name][0], part=made[column.name][1]) for column in fresh]
+    fresh = [
+        msgspec.structs.replace(column, made_of=made[column.name][0], part=made[column.name][1])
+        for column in fresh
+    ]
     return msgspec.structs.replace(pinned, columns=kept + fresh)
 
 
 def contradictions(schema: Schema, options: DataTable) -> list[tuple[str, str]]:
-    """(the name or pattern in `[data.columns]`, what it says in vain) of everything that `schema` cannot follow."""
+    """(the name or pattern in `[data.columns]`, what it says in vain) of everything that `schema`
+    cannot follow.
+    """
     found = []
     for column in schema.columns:
         said, name = options.column(column.name), column.name
-        key = name if name in options.columns else next((key for key in options.columns if fnmatch.fnmatchcase(name, key)), name)
+        key = (
+            name
+            if name in options.columns
+            else next((key for key in options.columns if fnmatch.fnmatchcase(name, key)), name)
+        )
         kind = "an identifier" if column.column_class == "identifier" else column.type
         target = name in options.targets
         for option in ("min", "max", "unit"):
-            if getattr(said, option) is not None and (kind != "number" or (target and option != "unit")):
-                found.append((key, f"{option} of {name!r}, which is {'a target' if target else kind}"))
+            if getattr(said, option) is not None and (
+                kind != "number" or (target and option != "unit")
+            ):
+                found.append(
+                    (key, f"{option} of {name!r}, which is {'a target' if target else kind}")
+                )
         if said.categories is not None and (kind != "category"):
             found.append((key, f"categories of {name!r}, which is {kind}"))
         used = column.use or bool(said.parts)
         if said.use and not used:
-            why = "a target" if target else "the provenance" if name == options.provenance else "the weight" if name == options.weight else kind
+            why = (
+                "a target"
+                if target
+                else (
+                    "the provenance"
+                    if name == options.provenance
+                    else "the weight"
+                    if name == options.weight
+                    else kind
+                )
+            )
             found.append((key, f"use = true of {name!r}, which is {why}"))
-        if said.type is not None and kind != "an identifier" and said.type != column.type and not target:
+        if (
+            said.type is not None
+            and kind != "an identifier"
+            and said.type != column.type
+            and not target
+        ):
             found.append((key, f'type = "{said.type}" of {name!r}, which is {kind}'))
     return found
 
 
 def _changed(name: str, what: str) -> Finding:
     text = f"{name!r} is read as casemate.toml says now ({what} changed since the last run); pinned"
-    return Finding(id="data.schema-changed", severity="low", confidence="high", message=text, location=name)
+    return Finding(
+        id="data.schema-changed", severity="low", confidence="high", message=text, location=name
+    )
 
 
 def _together(found: list[Finding], shown: int = 5) -> list[Finding]:
@@ -149,40 +231,67 @@ def _together(found: list[Finding], shown: int = 5) -> list[Finding]:
     if len(found) < 2:
         return found
     names = list(dict.fromkeys(one.location for one in found))
-    listed = ", ".join(map(repr, names[:shown])) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-    text = f"{len(names)} columns are read as casemate.toml says now, otherwise than in the last run: {listed}; pinned"
+    listed = ", ".join(map(repr, names[:shown])) + (
+        f" and {len(names) - shown} more" if len(names) > shown else ""
+    )
+    text = (
+        f"{len(names)} columns are read as casemate.toml says now, otherwise than in the last run:"
+        f" {listed}; pinned"
+    )
     return [msgspec.structs.replace(found[0], message=text, location=", ".join(names[:shown]))]
 
 
 def _applied(pinned: ColumnSchema, values: pa.ChunkedArray, options: DataTable) -> ColumnSchema:
     """One column as casemate.toml says, else as pinned."""
     name, said = pinned.name, options.column(pinned.name)
-    identifies = options.identifies(name) or (pinned.column_class == "identifier" and said.column_class is None)
+    identifies = options.identifies(name) or (
+        pinned.column_class == "identifier" and said.column_class is None
+    )
     column_class = "identifier" if identifies else said.column_class or pinned.column_class
     was = pinned.column_class == "identifier"
-    if identifies or was or (said.type is not None and said.type != pinned.type):  # what it looked like says nothing any more
+    # what it looked like says nothing any more
+    if identifies or was or (said.type is not None and said.type != pinned.type):
         fresh = _infer_column(values, name, options, [], "identifier" if identifies else None)
         use = fresh.use if identifies or was else fresh.use and (pinned.use or bool(said.use))
-        nullable = fresh.nullable if said.nullable is not None else pinned.nullable or (fresh.nullable and not (identifies and was))
+        nullable = (
+            fresh.nullable
+            if said.nullable is not None
+            else pinned.nullable or (fresh.nullable and not (identifies and was))
+        )
         return msgspec.structs.replace(fresh, column_class=column_class, use=use, nullable=nullable)
-    categories = None if said.categories is None or pinned.type != "category" else sorted(said.categories)
-    low, high = (pinned.min, pinned.max) if pinned.column_class == column_class else limits(column_class, pinned.min, pinned.max)
+    categories = (
+        None if said.categories is None or pinned.type != "category" else sorted(said.categories)
+    )
+    low, high = (
+        (pinned.min, pinned.max)
+        if pinned.column_class == column_class
+        else limits(column_class, pinned.min, pinned.max)
+    )
     return msgspec.structs.replace(
         pinned,
         declared=sorted({*pinned.declared, *expectations.declared(said)}),
         column_class=column_class,
         nullable=pinned.nullable if said.nullable is None else said.nullable,
-        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category")) and name not in options.no_features,
+        use=(pinned.use if said.use is None else said.use and pinned.type in ("number", "category"))
+        and name not in options.no_features,
         min=low if said.min is None or pinned.type != "number" else said.min,
         max=high if said.max is None or pinned.type != "number" else said.max,
         categories=pinned.categories if categories is None else categories,
     )
 
 
-def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding], known: ColumnClass | None = None) -> ColumnSchema:
+def _infer_column(
+    values: pa.ChunkedArray,
+    name: str,
+    options: DataTable,
+    findings: list[Finding],
+    known: ColumnClass | None = None,
+) -> ColumnSchema:
     """What a column looks like; `known` is its class where that is decided already."""
     said = options.column(name)
-    column_class = known or ("identifier" if name == options.subject else said.column_class or "general")
+    column_class = known or (
+        "identifier" if name == options.subject else said.column_class or "general"
+    )
     # Identifiers are text whatever they look like, and nothing of their values is pinned.
     kind: ColumnType = "text" if column_class == "identifier" else said.type or _kind(values)
     use = said.use is not False and name not in options.no_features and column_class != "identifier"
@@ -206,8 +315,13 @@ def _infer_column(values: pa.ChunkedArray, name: str, options: DataTable, findin
                 location=name,
             )
         )
-    found = pc.min_max(values).as_py() if kind == "number" and name not in options.targets else {"min": None, "max": None}
-    low, high = limits(column_class, found["min"], found["max"])  # from here on nobody knows a sensitive column's extremes
+    found = (
+        pc.min_max(values).as_py()
+        if kind == "number" and name not in options.targets
+        else {"min": None, "max": None}
+    )
+    # from here on nobody knows a sensitive column's extremes
+    low, high = limits(column_class, found["min"], found["max"])
     return ColumnSchema(
         name=name,
         type=kind,
@@ -242,16 +356,36 @@ def load(path: Path) -> Schema | None:
     try:
         return msgspec.convert(tomlkit.parse(text).unwrap(), Schema)
     except (msgspec.ValidationError, tomlkit.exceptions.TOMLKitError) as error:
-        raise DataError(f"the pinned schema {path} cannot be read: {error}", hint="correct it, or delete it to infer it anew") from error
+        raise DataError(
+            f"the pinned schema {path} cannot be read: {error}",
+            hint="correct it, or delete it to infer it anew",
+        ) from error
 
 
 def dump(schema: Schema) -> str:
     """The schema as commented TOML."""
     document = tomlkit.document()
-    document.add(tomlkit.comment("What casemate accepts as this table. Inferred on the first run and checked since; edit it when a"))
-    document.add(tomlkit.comment("change is intended: the change becomes part of every later model's lineage. What a column lists as"))
-    document.add(tomlkit.comment("declared (by casemate.toml) is law; other limits were learnt from `rows` rows, and a later table may"))
-    document.add(tomlkit.comment("go beyond them as often as chance brings. Types and classes are law."))
+    document.add(
+        tomlkit.comment(
+            "What casemate accepts as this table. Inferred on the first run and checked since; edit"
+            " it when a"
+        )
+    )
+    document.add(
+        tomlkit.comment(
+            "change is intended: the change becomes part of every later model's lineage. What a"
+            " column lists as"
+        )
+    )
+    document.add(
+        tomlkit.comment(
+            "declared (by casemate.toml) is law; other limits were learnt from `rows` rows, and a"
+            " later table may"
+        )
+    )
+    document.add(
+        tomlkit.comment("go beyond them as often as chance brings. Types and classes are law.")
+    )
     for name, value in _without_none(msgspec.to_builtins(schema)).items():
         if name != "columns":
             document.add(name, value)
@@ -267,15 +401,23 @@ def _without_none(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
-    """Refuse a table that breaks the pinned schema; the DataError names columns, rows and limits."""
+    """Refuse a table that breaks the pinned schema; the DataError names columns, rows and
+    limits.
+    """
     problems: list[str] = []
     known = [column.name for column in schema.columns]
     problems += [f"column {name!r} is missing" for name in known if name not in table.column_names]
     problems += [f"column {name!r} is new" for name in table.column_names if name not in known]
     if schema.targets != options.targets:
-        problems.append(f"the pinned target is {', '.join(schema.targets)}, [data] target is {', '.join(options.targets)}")
+        problems.append(
+            f"the pinned target is {', '.join(schema.targets)}, [data] target is"
+            f" {', '.join(options.targets)}"
+        )
     if schema.regression != (options.task == "regression"):
-        problems.append(f"the schema is pinned for {'regression' if schema.regression else 'classification'}, [data] task is {options.task}")
+        problems.append(
+            f"the schema is pinned for {'regression' if schema.regression else 'classification'},"
+            f" [data] task is {options.task}"
+        )
     if not problems:
         for column in schema.columns:
             problems += _check_column(table[column.name], column, schema)
@@ -299,7 +441,10 @@ def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema)
         rows = np.flatnonzero(pc.is_null(values).to_numpy())
         problems.append(f"column {name!r} is missing in {rows_text(rows)}")
     if column.type == "number":
-        for limit, compare, word in ((column.min, pc.less, "below"), (column.max, pc.greater, "above")):
+        for limit, compare, word in (
+            (column.min, pc.less, "below"),
+            (column.max, pc.greater, "above"),
+        ):
             wrong = None if limit is None else pc.fill_null(compare(values, limit), False)
             if wrong is not None and pc.any(wrong).as_py():
                 rows = np.flatnonzero(wrong.to_numpy())

@@ -1,9 +1,11 @@
-"""Which side of the split a row is on: told by what the row is, before anything looks at outcomes, order or luck.
+"""Which side of the split a row is on: told by what the row is, before anything looks at outcomes,
+order or luck.
 
-A row's place is a number in [0, 1): a keyed BLAKE2b (RFC 7693) of its subject where one is declared, else of its feature
-values and of how many rows before it have the same ones. Rows placed below `[train] test_share` are held out, so a row keeps
-its side over versions, seeds and searches, whatever becomes of its label and of the rows around it. The key hangs on the root
-of the subjects' keys, which rotation wraps anew and never replaces; nobody can choose a row's side without it.
+A row's place is a number in [0, 1): a keyed BLAKE2b (RFC 7693) of its subject where one is
+declared, else of its feature values and of how many rows before it have the same ones. Rows placed
+below `[train] test_share` are held out, so a row keeps its side over versions, seeds and searches,
+whatever becomes of its label and of the rows around it. The key hangs on the root of the subjects'
+keys, which rotation wraps anew and never replaces; nobody can choose a row's side without it.
 """
 
 import hashlib
@@ -29,7 +31,9 @@ WHOLE = ""
 
 def key_of(root: Root) -> bytes:
     """The project's key of sides, 32 bytes (HKDF-SHA-256, RFC 5869)."""
-    return HKDF(hashes.SHA256(), 32, salt=None, info=b"casemate sides of the split").derive(root.pseudonyms)
+    return HKDF(hashes.SHA256(), 32, salt=None, info=b"casemate sides of the split").derive(
+        root.pseudonyms
+    )
 
 
 def fingerprint(key: bytes) -> str:
@@ -37,13 +41,17 @@ def fingerprint(key: bytes) -> str:
     return hmac.digest(key, b"fingerprint", "sha256")[:8].hex()
 
 
-def identities(frame: pd.DataFrame, subjects: pa.ChunkedArray | None, target: Array | None = None) -> Array:
-    """What the rows are, uint64 [n], for matching two versions of a table: subjects, else features and number of the copy.
+def identities(
+    frame: pd.DataFrame, subjects: pa.ChunkedArray | None, target: Array | None = None
+) -> Array:
+    """What the rows are, uint64 [n], for matching two versions of a table: subjects, else features
+    and number of the copy.
 
     Args:
         frame: feature frame of the whole table.
         subjects: the subject of each row (text or pseudonym); the features then do not count.
-        target: class numbers or quantities, to tell copies with different labels apart; default: labels do not count.
+        target: class numbers or quantities, to tell copies with different labels apart; default:
+            labels do not count.
     """
     if subjects is not None:
         return np.asarray(pd.util.hash_array(np.array(subjects.to_pylist(), dtype=object)))
@@ -51,11 +59,13 @@ def identities(frame: pd.DataFrame, subjects: pa.ChunkedArray | None, target: Ar
     return values ^ (copy * np.uint64(0x9E3779B97F4A7C15))
 
 
-def places(key: bytes, frame: pd.DataFrame, subjects: pa.ChunkedArray | None, target: Array | None = None) -> Array:
+def places(
+    key: bytes, frame: pd.DataFrame, subjects: pa.ChunkedArray | None, target: Array | None = None
+) -> Array:
     """Each row's place, float64 [n] in [0, 1).
 
-    With `target` an added or removed row moves no other one even among rows equal in every feature: what a guarantee for
-    each row needs. Without it a corrected label moves nothing.
+    With `target` an added or removed row moves no other one even among rows equal in every feature:
+    what a guarantee for each row needs. Without it a corrected label moves nothing.
 
     Args:
         key: see `key_of`.
@@ -65,7 +75,9 @@ def places(key: bytes, frame: pd.DataFrame, subjects: pa.ChunkedArray | None, ta
     """
     if subjects is not None:
         people = pc.cast(subjects, pa.string()).combine_chunks().dictionary_encode()
-        drawn = _drawn(key, [b"subject:" + person.encode() for person in people.dictionary.to_pylist()])
+        drawn = _drawn(
+            key, [b"subject:" + person.encode() for person in people.dictionary.to_pylist()]
+        )
         return np.asarray(drawn[people.indices.to_numpy()])
     values, copy = _copies(frame, target)
     raw = np.column_stack([values, copy]).astype("<u8").tobytes()
@@ -73,7 +85,9 @@ def places(key: bytes, frame: pd.DataFrame, subjects: pa.ChunkedArray | None, ta
 
 
 def held(place: Array, share: float) -> Array:
-    """The plain rule, bool [n]: no other row, no label and no order has a say. The only one for private training."""
+    """The plain rule, bool [n]: no other row, no label and no order has a say. The only one for
+    private training.
+    """
     return place < share
 
 
@@ -85,7 +99,9 @@ class Need:
     folds: int
 
     def least(self, count: int) -> int:
-        """Fewest units of a class to hold out: half of what the share promises, so that only small classes are ever short."""
+        """Fewest units of a class to hold out: half of what the share promises, so that only small
+        classes are ever short.
+        """
         return max(1, int(np.ceil(count * self.share / 2)))
 
 
@@ -96,7 +112,9 @@ class Units:
     place: Array
     """[u], see `places`."""
     stratum: Array
-    """[u], number of its class; of a subject with several classes the one that fewest subjects have."""
+    """[u], number of its class; of a subject with several classes the one that fewest subjects
+    have.
+    """
     of_row: Array
     """[n], the unit of each row."""
 
@@ -107,17 +125,23 @@ def units_of(place: Array, codes: Array, groups: Array | None) -> Units:
         return Units(place, codes, np.arange(len(codes)))
     _, first, of_row = np.unique(groups, return_index=True, return_inverse=True)
     pairs = np.unique(np.column_stack([of_row, codes]), axis=0)
-    rank = np.argsort(np.argsort(np.bincount(pairs[:, 1], minlength=int(codes.max()) + 1), kind="stable"), kind="stable")
+    rank = np.argsort(
+        np.argsort(np.bincount(pairs[:, 1], minlength=int(codes.max()) + 1), kind="stable"),
+        kind="stable",
+    )
     rarest = np.full(len(first), len(rank))
     np.minimum.at(rarest, pairs[:, 0], rank[pairs[:, 1]])
     return Units(place[first], np.argsort(rank)[rarest], of_row)
 
 
-def divide(units: Units, names: list[str], need: Need, pinned: dict[str, float]) -> tuple[Array, dict[str, float]]:
+def divide(
+    units: Units, names: list[str], need: Need, pinned: dict[str, float]
+) -> tuple[Array, dict[str, float]]:
     """(held-out rows [n], classes with a threshold of their own).
 
-    A class gets one only where the plain rule leaves it too few units on a side: the nearest to the share that does not. It is
-    pinned with the sealed version, because choosing it again would move rows.
+    A class gets one only where the plain rule leaves it too few units on a side: the nearest to the
+    share that does not. It is pinned with the sealed version, because choosing it again would move
+    rows.
 
     Args:
         units: see `units_of`.
@@ -136,7 +160,9 @@ def divide(units: Units, names: list[str], need: Need, pinned: dict[str, float])
 
 
 def _threshold(place: Array, start: float, need: Need) -> float:
-    """`start`, or the nearest threshold that leaves enough of the sorted `place` on both sides; `start` where none does."""
+    """`start`, or the nearest threshold that leaves enough of the sorted `place` on both sides;
+    `start` where none does.
+    """
     count = len(place)
     least, most = need.least(count), count - need.folds
     if least > most:
@@ -149,10 +175,18 @@ def _threshold(place: Array, start: float, need: Need) -> float:
 
 
 def nested(now: Sides, before: Sides | None) -> bool:
-    """Whether every row that `now` holds out was held out before, if it was there at all: told without looking at rows."""
-    if before is None or not now.rule == before.rule == "hash" or (now.key, now.by) != (before.key, before.by):
+    """Whether every row that `now` holds out was held out before, if it was there at all: told
+    without looking at rows.
+    """
+    if (
+        before is None
+        or not now.rule == before.rule == "hash"
+        or (now.key, now.by) != (before.key, before.by)
+    ):
         return False
-    return max(now.share, *now.thresholds.values(), 0.0) <= min(before.share, *before.thresholds.values(), 1.0)
+    return max(now.share, *now.thresholds.values(), 0.0) <= min(
+        before.share, *before.thresholds.values(), 1.0
+    )
 
 
 def _copies(frame: pd.DataFrame, target: Array | None) -> tuple[Array, Array]:
@@ -165,5 +199,7 @@ def _copies(frame: pd.DataFrame, target: Array | None) -> tuple[Array, Array]:
 
 
 def _drawn(key: bytes, messages: list[bytes]) -> Array:
-    digests = b"".join(hashlib.blake2b(message, digest_size=8, key=key).digest() for message in messages)
+    digests = b"".join(
+        hashlib.blake2b(message, digest_size=8, key=key).digest() for message in messages
+    )
     return np.frombuffer(digests, "<u8").astype(np.float64) / 2.0**64

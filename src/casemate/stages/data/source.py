@@ -1,4 +1,6 @@
-"""A table's file as typed Arrow columns, or what is wrong with it: `files` reads it, `cells` types it."""
+"""A table's file as typed Arrow columns, or what is wrong with it: `files` reads it, `cells` types
+it.
+"""
 
 import re
 from collections.abc import Collection
@@ -20,7 +22,9 @@ MANY_UNLABELLED = 0.1
 """Share of rows without a target from which the others may be no fair sample of them."""
 
 
-def read(where: files.Place, options: DataTable, identifiers: Collection[str] = ()) -> tuple[pa.Table, list[Finding]]:
+def read(
+    where: files.Place, options: DataTable, identifiers: Collection[str] = ()
+) -> tuple[pa.Table, list[Finding]]:
     """The typed table and what was noticed while reading.
 
     Args:
@@ -30,33 +34,61 @@ def read(where: files.Place, options: DataTable, identifiers: Collection[str] = 
 
     Raises:
         ConfigError: the file is missing, or a named column is not in it.
-        DataError: the file is empty, too large, truncated, ragged, not in its encoding, or a cell has the wrong type.
+        DataError: the file is empty, too large, truncated, ragged, not in its encoding, or a cell
+            has the wrong type.
         BackendError: a database is away.
     """
     findings: list[Finding] = []
-    return typed(held(where, options, findings, identifiers), options, findings, identifiers), findings
+    return (
+        typed(held(where, options, findings, identifiers), options, findings, identifiers),
+        findings,
+    )
 
 
-def held(where: files.Place, options: DataTable, findings: list[Finding], identifiers: Collection[str] = ()) -> pa.Table:
-    """The columns as a file's reader gives them, before `typed`; for arguments and errors see `read`."""
-    lettered = {name for name in files.names(where, options) if _lettered(options.column(name))} if options.columns else set()
+def held(
+    where: files.Place,
+    options: DataTable,
+    findings: list[Finding],
+    identifiers: Collection[str] = (),
+) -> pa.Table:
+    """The columns as a file's reader gives them, before `typed`; for arguments and errors see
+    `read`.
+    """
+    lettered = (
+        {name for name in files.names(where, options) if _lettered(options.column(name))}
+        if options.columns
+        else set()
+    )
     return _table(where, options, {*identifiers, *lettered}, findings)
 
 
-def typed(table: pa.Table, options: DataTable, findings: list[Finding], identifiers: Collection[str] = ()) -> pa.Table:
-    """What `held` gave, each column as its type says, with the features made of them; DataError when a cell is of another type."""
+def typed(
+    table: pa.Table, options: DataTable, findings: list[Finding], identifiers: Collection[str] = ()
+) -> pa.Table:
+    """What `held` gave, each column as its type says, with the features made of them; DataError
+    when a cell is of another type.
+    """
     columns = [
-        cells.identifier(table[name], name, options)
-        if options.identifies(name) or name in identifiers
-        else cells.typed(table[name], name, options, findings)
+        (
+            cells.identifier(table[name], name, options)
+            if options.identifies(name) or name in identifiers
+            else cells.typed(table[name], name, options, findings)
+        )
         for name in table.column_names
     ]
-    censored = {name: table[name].cast(pa.string()) for name in table.column_names if options.column(name).censored}
-    return derived.add(pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored)
+    censored = {
+        name: table[name].cast(pa.string())
+        for name in table.column_names
+        if options.column(name).censored
+    }
+    return derived.add(
+        pa.table(dict(zip(table.column_names, columns, strict=True))), options, censored
+    )
 
 
 def as_called(table: pa.Table, options: DataTable) -> pa.Table:
-    """What a caller of the model sends, made of a table as it is written: every cell as text, notations read, made features added.
+    """What a caller of the model sends, made of a table as it is written: every cell as text,
+    notations read, made features added.
 
     Args:
         table: text columns without missing markers; columns of other tables do no harm.
@@ -69,29 +101,48 @@ def as_called(table: pa.Table, options: DataTable) -> pa.Table:
     said = noted(options, columns)
     lenient = {name: msgspec.structs.replace(options.column(name), coerce=True) for name in said}
     reading = msgspec.structs.replace(options, columns={**options.columns, **lenient})
-    typed = {name: cells.typed(column, name, reading, []) if name in said else column for name, column in columns.items()}
-    made = derived.add(pa.table(typed), reading, {name: columns[name] for name in said if reading.column(name).censored})
+    typed = {
+        name: cells.typed(column, name, reading, []) if name in said else column
+        for name, column in columns.items()
+    }
+    made = derived.add(
+        pa.table(typed),
+        reading,
+        {name: columns[name] for name in said if reading.column(name).censored},
+    )
     return pa.table({name: made[name].cast(pa.string()) for name in made.column_names})
 
 
 def noted(options: DataTable, names: Collection[str]) -> list[str]:
-    """Those columns of which `[data.columns]` says what plain reading would not know: a notation, marks for missing, made features."""
+    """Those columns of which `[data.columns]` says what plain reading would not know: a notation,
+    marks for missing, made features.
+    """
     until = {options.column(name).since for name in names}
-    return [name for name in names if _lettered(said := options.column(name)) or said.missing or said.parts or name in until]
+    return [
+        name
+        for name in names
+        if _lettered(said := options.column(name)) or said.missing or said.parts or name in until
+    ]
 
 
 def _lettered(said: ColumnTable) -> bool:
-    """Whether a column's entry says how its cells are written: then no reader of files guesses before."""
+    """Whether a column's entry says how its cells are written: then no reader of files guesses
+    before.
+    """
     return said.format is not None or said.decimal is not None or said.censored
 
 
 def written(where: files.Place, options: DataTable, findings: list[Finding]) -> pa.Table:
-    """Every column as it is written: text to the last digit, or the types of its own; raises what `read` raises of a file."""
+    """Every column as it is written: text to the last digit, or the types of its own; raises what
+    `read` raises of a file.
+    """
     return _table(where, options, files.EVERY, findings)
 
 
 def some(where: files.Place, options: DataTable, most: int) -> tuple[pa.Table, bool]:
-    """(rows of what `written` gives, whether they are all): about `most` of a long text, evenly from all of it, and nothing is checked."""
+    """(rows of what `written` gives, whether they are all): about `most` of a long text, evenly
+    from all of it, and nothing is checked.
+    """
     table = files.some(where, options, most)
     if table is None or table.num_rows == 0:
         return written(where, options, []), True
@@ -100,7 +151,9 @@ def some(where: files.Place, options: DataTable, most: int) -> tuple[pa.Table, b
 
 
 def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Finding]]:
-    """The rows that have every target, where `[data] missing_target` says so, and a finding about the others."""
+    """The rows that have every target, where `[data] missing_target` says so, and a finding about
+    the others.
+    """
     if options.missing_target != "drop":
         return table, []
     known = pc.is_valid(table[options.targets[0]])
@@ -111,15 +164,32 @@ def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Findin
     if not gone:
         return table, []
     share = gone / table.num_rows
-    text = f"{gone} of {table.num_rows} rows ({share:.1%}) have no target and were left out; row numbers are those of the rows that stay"
+    text = (
+        f"{gone} of {table.num_rows} rows ({share:.1%}) have no target and were left out; row"
+        " numbers are those of the rows that stay"
+    )
     severity: Severity = "low" if share <= MANY_UNLABELLED else "medium"
-    return kept, [Finding(id="data.missing-target", severity=severity, confidence="high", message=text, location=options.targets[0])]
+    return kept, [
+        Finding(
+            id="data.missing-target",
+            severity=severity,
+            confidence="high",
+            message=text,
+            location=options.targets[0],
+        )
+    ]
 
 
-def _table(where: files.Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:
+def _table(
+    where: files.Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]
+) -> pa.Table:
     """The columns that are held there, under names that `options` knows."""
     table = files.columns(where, options, identifiers, findings)
-    path = where[0] if isinstance(where, list) else Path("the table" if isinstance(where, pa.Table) else where)
+    path = (
+        where[0]
+        if isinstance(where, list)
+        else Path("the table" if isinstance(where, pa.Table) else where)
+    )
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
@@ -128,7 +198,9 @@ def _table(where: files.Place, options: DataTable, identifiers: Collection[str],
 
 def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
     names = table.column_names
-    wanted = [("target", name) for name in options.targets] + [(key, getattr(options, key)) for key in ("subject", "time", "provenance", "weight")]
+    wanted = [("target", name) for name in options.targets] + [
+        (key, getattr(options, key)) for key in ("subject", "time", "provenance", "weight")
+    ]
     wanted += [("columns", name) for name in options.columns if not is_pattern(name)]
     made = derived.names(options, names)
     for key, name in wanted:
@@ -138,4 +210,6 @@ def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
         hint = f"the columns are: {', '.join(names[:12])}"
         if not options.header and numeric >= max(1, len(names) // 4):
             hint = "the file seems to have no header line: list the names in [data] header"
-        raise ConfigError(f"[data] {key}: {path.name} has no column {name!r}{nearest(name, names)}", hint=hint)
+        raise ConfigError(
+            f"[data] {key}: {path.name} has no column {name!r}{nearest(name, names)}", hint=hint
+        )

@@ -10,11 +10,15 @@ from casemate.ml.frame import worth
 from casemate.stages.data.cells import rows_text
 
 UNEVEN = 0.5
-"""Below half of their number the rows tell much less than their count suggests: that is worth a look."""
+"""Below half of their number the rows tell much less than their count suggests: that is worth a
+look.
+"""
 
 
 def require(table: pa.Table, options: DataTable, where: str = "the table") -> list[Finding]:
-    """What the weights are worth; DataError when one is missing, not positive or no number. Without `[data] weight` nothing."""
+    """What the weights are worth; DataError when one is missing, not positive or no number. Without
+    `[data] weight` nothing.
+    """
     name = options.weight
     if name is None:
         return []
@@ -22,14 +26,34 @@ def require(table: pa.Table, options: DataTable, where: str = "the table") -> li
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise DataError(
             f"{where}: the weight {name!r} is no number",
-            hint=f'[data.columns] {name} = {{ type = "number" }}, or name another column in [data] weight',
+            hint=(
+                f'[data.columns] {name} = {{ type = "number" }}, or name another column in [data]'
+                " weight"
+            ),
         )
     weights = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
     if len(wrong):
         text = f"{where}: the weight {name!r} is missing or not above zero in {rows_text(wrong)}"
-        raise DataError(text, hint="a row that stands for nobody is to be left out of the table; every other one needs its weight")
+        raise DataError(
+            text,
+            hint=(
+                "a row that stands for nobody is to be left out of the table; every other one needs"
+                " its weight"
+            ),
+        )
     equal = worth(weights)
-    text = f"rows are weighted by {name!r}: {len(weights)} rows tell a mean as well as {equal:.0f} of equal weight would"
+    text = (
+        f"rows are weighted by {name!r}: {len(weights)} rows tell a mean as well as {equal:.0f} of"
+        " equal weight would"
+    )
     uneven = equal < UNEVEN * len(weights)
-    return [Finding(id="data.weights", severity="medium" if uneven else "low", confidence="high", message=text, location=name)]
+    return [
+        Finding(
+            id="data.weights",
+            severity="medium" if uneven else "low",
+            confidence="high",
+            message=text,
+            location=name,
+        )
+    ]

@@ -1,1 +1,3 @@
-"""Gate -> verdict -> signed bundle -> registry. A refused model is kept unsigned and cannot be served."""
+"""Gate -> verdict -> signed bundle -> registry. A refused model is kept unsigned and cannot be
+served.
+"""

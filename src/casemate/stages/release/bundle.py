@@ -1,8 +1,10 @@
-"""The signed model: OpenSSF model-signing v1.0 (a Sigstore bundle v0.3 around a DSSE envelope), verified before use.
+"""The signed model: OpenSSF model-signing v1.0 (a Sigstore bundle v0.3 around a DSSE envelope),
+verified before use.
 
-Both directions are our own short path, with nothing but signatures and digests in it; the stock tool verifies the ECDSA
-signature of what is written here, as a test in `tests/interop` sees. An ML-DSA-65 signature stands behind it. Verifying
-wants both signatures, every digest, no missing and no extra file.
+Both directions are our own short path, with nothing but signatures and digests in it; the stock
+tool verifies the ECDSA signature of what is written here, as a test in `tests/interop` sees. An
+ML-DSA-65 signature stands behind it. Verifying wants both signatures, every digest, no missing and
+no extra file.
 Spec: https://github.com/ossf/model-signing-spec
 """
 
@@ -27,7 +29,9 @@ SERIALIZATION = {
     "allow_symlinks": False,
     "ignore_paths": [".git", ".gitattributes", ".github", ".gitignore"],
 }
-"""How the stock tool is to read the folder: as it does by itself, so that a model may be kept in a git repository."""
+"""How the stock tool is to read the folder: as it does by itself, so that a model may be kept in a
+git repository.
+"""
 CARD, PROFILE = "model.json", "profile.json"
 MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
@@ -54,13 +58,21 @@ class Card(Record, frozen=True, kw_only=True):
     stage: str = "production"
     """The stage that the model is signed for."""
     waived: dict[str, str] = {}
-    """Gates that it passed by waiver only, with the end of each waiver (ISO 8601, UTC): after it the model is not served."""
+    """Gates that it passed by waiver only, with the end of each waiver (ISO 8601, UTC): after it
+    the model is not served.
+    """
     labels: Literal["likeliest", "own"] = "likeliest"
-    """How the labels were measured and are served: by the model's own answer; models that casemate 0.1 signed by the largest probability."""
+    """How the labels were measured and are served: by the model's own answer; models that casemate
+    0.1 signed by the largest probability.
+    """
     order: list[int] = []
-    """Of an imported scikit-learn model: the class number in `inputs` of each of its own classes; none: they are the same."""
+    """Of an imported scikit-learn model: the class number in `inputs` of each of its own classes;
+    none: they are the same.
+    """
     reading: Reading | None = None
-    """How features are read from, and made of, the table's own columns; None: only ready features are taken."""
+    """How features are read from, and made of, the table's own columns; None: only ready features
+    are taken.
+    """
     version: int = FORMAT
     """Version of this format."""
 
@@ -77,7 +89,9 @@ class _Material(msgspec.Struct, forbid_unknown_fields=True):
 class VerifiedModel:
     """Files and card of a model whose signatures and digests hold; only `verify` makes one."""
 
-    def __init__(self, files: dict[str, bytes], card: Card, signer: Verifier, _proof: object = None) -> None:
+    def __init__(
+        self, files: dict[str, bytes], card: Card, signer: Verifier, _proof: object = None
+    ) -> None:
         if _proof is not _PROOF:
             raise VerificationError("a model can only be obtained by verifying its bundle")
         self.files = files
@@ -103,7 +117,10 @@ def sign(files: dict[str, bytes], signer: Signer) -> bytes:
         "predicateType": PREDICATE,
         "predicate": {
             "serialization": SERIALIZATION,
-            "resources": [{"name": name, "algorithm": "sha256", "digest": digest} for name, digest in digests.items()],
+            "resources": [
+                {"name": name, "algorithm": "sha256", "digest": digest}
+                for name, digest in digests.items()
+            ],
         },
     }
     document = {
@@ -123,17 +140,24 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
     """Check the bundle over `files`.
 
     Raises:
-        VerificationError: a signature is missing or wrong, a file was changed, is missing or is extra.
+        VerificationError: a signature is missing or wrong, a file was changed, is missing or is
+            extra.
     """
     envelope, signer = envelope_of(bundle, verifier)
     statement = signer.verify_statement(envelope, PREDICATE)
     listed = resources_of(statement)
     if set(listed) != set(files):
         odd = ", ".join(sorted(set(listed) ^ set(files)))
-        raise VerificationError(f"the model has missing or extra files: {odd}", hint="obtain the model from its owner again")
+        raise VerificationError(
+            f"the model has missing or extra files: {odd}",
+            hint="obtain the model from its owner again",
+        )
     for name, digest in listed.items():
         if sha256(files[name]) != digest:
-            raise VerificationError(f"the model file {name} was changed after signing", hint="obtain the model from its owner again")
+            raise VerificationError(
+                f"the model file {name} was changed after signing",
+                hint="obtain the model from its owner again",
+            )
     try:
         card = msgspec.json.decode(files[CARD], type=Card)
     except (KeyError, msgspec.MsgspecError) as error:
@@ -142,9 +166,14 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
 
 
 def envelope_of(bundle: bytes, verifier: Verifier) -> tuple[dict[str, Any], Verifier]:
-    """The DSSE envelope inside a Sigstore bundle, and the trusted signer that it names; VerificationError otherwise."""
+    """The DSSE envelope inside a Sigstore bundle, and the trusted signer that it names;
+    VerificationError otherwise.
+    """
     document = read_envelope(bundle)
-    if set(document) != {"mediaType", "verificationMaterial", "dsseEnvelope"} or document["mediaType"] != MEDIA_TYPE:
+    if (
+        set(document) != {"mediaType", "verificationMaterial", "dsseEnvelope"}
+        or document["mediaType"] != MEDIA_TYPE
+    ):
         raise VerificationError("the signature file is not a model-signing bundle")
     try:
         material = msgspec.convert(document["verificationMaterial"], _Material)
@@ -164,7 +193,10 @@ def payload_digest(bundle: bytes) -> str:
 def resources_of(statement: dict[str, Any]) -> dict[str, str]:
     """File -> SHA-256 as listed, after checking the root digest over them."""
     try:
-        resources = [(str(item["name"]), str(item["algorithm"]), str(item["digest"])) for item in statement["predicate"]["resources"]]
+        resources = [
+            (str(item["name"]), str(item["algorithm"]), str(item["digest"]))
+            for item in statement["predicate"]["resources"]
+        ]
         subject = statement["subject"]
         found, root = _root(digest for _, _, digest in resources), subject[0]["digest"]["sha256"]
     except (KeyError, TypeError, IndexError, ValueError) as error:
@@ -181,7 +213,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            raise VerificationError(f"{path} is a symbolic link", hint="obtain the model from its owner again")
+            raise VerificationError(
+                f"{path} is a symbolic link", hint="obtain the model from its owner again"
+            )
         if path.is_file():
             files[path.relative_to(folder).as_posix()] = path.read_bytes()
     return files
@@ -190,5 +224,8 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 def verify_folder(folder: Path, verifier: Verifier) -> VerifiedModel:
     """Verify an exported model: `folder/model/…` against `folder/model.sig`."""
     if not (folder / BUNDLE).is_file() or not (folder / MODEL_FOLDER).is_dir():
-        raise VerificationError(f"{folder} holds no signed model", hint="expected model/ and model.sig, as `casemate model export` writes")
+        raise VerificationError(
+            f"{folder} holds no signed model",
+            hint="expected model/ and model.sig, as `casemate model export` writes",
+        )
     return verify(read_folder(folder / MODEL_FOLDER), (folder / BUNDLE).read_bytes(), verifier)

@@ -1,4 +1,5 @@
-"""The model card: what the model is for, what was measured and how it was judged; written from the evidence, never by hand.
+"""The model card: what the model is for, what was measured and how it was judged; written from the
+evidence, never by hand.
 
 Source of the form: Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
 """
@@ -8,7 +9,16 @@ from typing import Any
 from casemate.config import Config
 from casemate.core import figures
 from casemate.core.page import NOTHING, Section, embedded, page
-from casemate.core.types import Assessment, GateResult, Interval, Lineage, SealedDataset, TrainedModel, Verdict, number_text
+from casemate.core.types import (
+    Assessment,
+    GateResult,
+    Interval,
+    Lineage,
+    SealedDataset,
+    TrainedModel,
+    Verdict,
+    number_text,
+)
 from casemate.stages.release import gate, summary
 from casemate.stages.release.remedies import remedies
 from casemate.stages.release.rows import standing
@@ -17,10 +27,16 @@ MOST_ROWS = 40
 """Of a table on the card; the evidence has all of them."""
 NAME, PAGE = "model-card.md", "model-card.html"
 LEAD = (
-    "Figures are measured on rows that the training code never saw, with 95 % intervals; the table says how many. "
-    "A gate is passed if the whole interval keeps its limit, refused if none of it does, else inconclusive."
+    "Figures are measured on rows that the training code never saw, with 95 % intervals; the table"
+    " says how many. A gate is passed if the whole interval keeps its limit, refused if none of it"
+    " does, else inconclusive."
 )
-PICTURES = {"roc": figures.GOOD, "predicted": figures.GOOD, "calibration": figures.SURE, "robustness": figures.ROBUST}
+PICTURES = {
+    "roc": figures.GOOD,
+    "predicted": figures.GOOD,
+    "calibration": figures.SURE,
+    "robustness": figures.ROBUST,
+}
 """Picture of the assessment -> where it is shown."""
 
 
@@ -47,27 +63,70 @@ def sections(
         attempt: how many models the project has judged, this one included.
     """
     found = gate.figures(dataset, model, assessment)
-    parts = [Section("Summary", "", summary.sentences(config, dataset, model, assessment, verdict, attempt))]
-    told = remedies([*dataset.findings, *model.findings, *assessment.findings], dataset.schema, config)
+    parts = [
+        Section(
+            "Summary", "", summary.sentences(config, dataset, model, assessment, verdict, attempt)
+        )
+    ]
+    told = remedies(
+        [*dataset.findings, *model.findings, *assessment.findings], dataset.schema, config
+    )
     helps = [" ".join(text.split()) for text in summary.advice(verdict, told)]
-    parts.append(Section("Verdict", verdict.outcome, helps, ["", "gate", "value", "required", ""], [_gate(g) for g in verdict.gates]))
+    parts.append(
+        Section(
+            "Verdict",
+            verdict.outcome,
+            helps,
+            ["", "gate", "value", "required", ""],
+            [_gate(g) for g in verdict.gates],
+        )
+    )
     further = _further(assessment, dataset.schema.regression)
     for group, names in figures.grouped(list(found)):
         rows = [
-            [name, figures.shown(name, found[name].value), _range(found[name]), _standing(name, dataset, assessment), figures.meaning(name)]
+            [
+                name,
+                figures.shown(name, found[name].value),
+                _range(found[name]),
+                _standing(name, dataset, assessment),
+                figures.meaning(name),
+            ]
             for name in names
         ]
-        images = [(name, embedded(png)) for name, png in (pictures or {}).items() if PICTURES.get(name) is group]
+        images = [
+            (name, embedded(png))
+            for name, png in (pictures or {}).items()
+            if PICTURES.get(name) is group
+        ]
         text = group.lead + (f" {_holdout(dataset, assessment)}" if group is figures.GOOD else "")
         text += _calibrated(model) if group is figures.SURE else ""
-        parts.append(Section(group.title, text, heads=["figure", "value", "95 % interval", "rows", "what it means"], rows=rows, images=images))
+        parts.append(
+            Section(
+                group.title,
+                text,
+                heads=["figure", "value", "95 % interval", "rows", "what it means"],
+                rows=rows,
+                images=images,
+            )
+        )
         parts += further.pop(group.title, [])
     parts += [part for left in further.values() for part in left]
     if model.privacy:
         parts.append(Section("Differential privacy", _promise(model.privacy)))
-    seen = [*dataset.findings, *model.findings, *assessment.findings, *gate.unwatched(config, found)]
+    seen = [
+        *dataset.findings,
+        *model.findings,
+        *assessment.findings,
+        *gate.unwatched(config, found),
+    ]
     if seen:
-        parts.append(Section("Findings", heads=["", "what"], rows=_some([[finding.severity, finding.message] for finding in seen])))
+        parts.append(
+            Section(
+                "Findings",
+                heads=["", "what"],
+                rows=_some([[finding.severity, finding.message] for finding in seen]),
+            )
+        )
     if assessment.inconclusive:
         parts.append(Section("What nobody measured", "", list(assessment.inconclusive)))
     return [*parts, _model(config, lineage, dataset, model, assessment), _data(dataset, model)]
@@ -76,15 +135,27 @@ def sections(
 def _some(rows: list[list[Any]]) -> list[list[Any]]:
     """The first rows of a table, and how many more there are."""
     more = len(rows) - MOST_ROWS
-    return [*rows[:MOST_ROWS], [f"and {more} more", *[""] * (len(rows[0]) - 1)]] if more > 0 else rows
+    return (
+        [*rows[:MOST_ROWS], [f"and {more} more", *[""] * (len(rows[0]) - 1)]] if more > 0 else rows
+    )
 
 
-def _model(config: Config, lineage: Lineage, dataset: SealedDataset, model: TrainedModel, assessment: Assessment) -> Section:
+def _model(
+    config: Config,
+    lineage: Lineage,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+) -> Section:
     rows = [
         ["purpose", config.project.purpose],
         ["estimator", model.estimator[:200]],
         ["training", model.mode],
-        ["target", ", ".join(dataset.schema.targets) + (": " + ", ".join(dataset.schema.classes[:12]) if dataset.schema.classes else "")],
+        [
+            "target",
+            ", ".join(dataset.schema.targets)
+            + (": " + ", ".join(dataset.schema.classes[:12]) if dataset.schema.classes else ""),
+        ],
         ["served as", assessment.serve_format],
         ["run", lineage.run],
     ]
@@ -92,17 +163,27 @@ def _model(config: Config, lineage: Lineage, dataset: SealedDataset, model: Trai
 
 
 def _data(dataset: SealedDataset, model: TrainedModel) -> Section:
-    about: list[list[Any]] = [["name", f"{dataset.name}@{dataset.version}"], ["held out", dataset.holdout]]
+    about: list[list[Any]] = [
+        ["name", f"{dataset.name}@{dataset.version}"],
+        ["held out", dataset.holdout],
+    ]
     if model.mode != "private":  # how many there are to train on is a fact about them
         about[1:1] = [["rows", dataset.rows]]
-        about += [["left out", dataset.excluded], ["taken out of the hold-out by decision", dataset.dropped]]
+        about += [
+            ["left out", dataset.excluded],
+            ["taken out of the hold-out by decision", dataset.dropped],
+        ]
     return Section("Data", heads=["", ""], rows=about)
 
 
 def _further(assessment: Assessment, regression: bool) -> dict[str, list[Section]]:
     """Tables that belong to a group of figures, by its title."""
     return {
-        figures.GOOD.title: [*_dropped(assessment), *_compared(assessment), *_importance(assessment, regression)],
+        figures.GOOD.title: [
+            *_dropped(assessment),
+            *_compared(assessment),
+            *_importance(assessment, regression),
+        ],
         figures.WHOM.title: _groups(assessment, regression),
         figures.ROBUST.title: _robustness(assessment),
     }
@@ -111,22 +192,51 @@ def _further(assessment: Assessment, regression: bool) -> dict[str, list[Section
 def _dropped(assessment: Assessment) -> list[Section]:
     if not assessment.with_dropped:
         return []
-    text = f"The hold-out as it was chosen, with the {assessment.dropped} rows that a person's decision took out; gates go by the figures without."
+    text = (
+        f"The hold-out as it was chosen, with the {assessment.dropped} rows that a person's"
+        " decision took out; gates go by the figures without."
+    )
     with_, without = assessment.with_dropped, assessment.metrics
-    rows = [[name, _number(w.value), _range(w), _number(without[name].value)] for name, w in sorted(with_.items()) if name in without]
-    return [Section("With the rows that were taken out", text, heads=["figure", "with these rows", "95 % interval", "without"], rows=rows)]
+    rows = [
+        [name, _number(w.value), _range(w), _number(without[name].value)]
+        for name, w in sorted(with_.items())
+        if name in without
+    ]
+    return [
+        Section(
+            "With the rows that were taken out",
+            text,
+            heads=["figure", "with these rows", "95 % interval", "without"],
+            rows=rows,
+        )
+    ]
 
 
 def _compared(assessment: Assessment) -> list[Section]:
     if not assessment.compared:
         return []
-    rows = [[name, _number(figure.value), _range(figure)] for name, figure in sorted(assessment.compared.items())]
+    rows = [
+        [name, _number(figure.value), _range(figure)]
+        for name, figure in sorted(assessment.compared.items())
+    ]
     counts = assessment.mcnemar
-    gained, lost, p = (counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1)))
-    text = f"Against {assessment.previous} on the same {assessment.compared_rows} hold-out rows, which neither saw"
+    gained, lost, p = (
+        counts.get(name, default) for name, default in (("gained", 0), ("lost", 0), ("p", 1))
+    )
+    text = (
+        f"Against {assessment.previous} on the same {assessment.compared_rows} hold-out rows, which"
+        " neither saw"
+    )
     whose = f" over {counts['subjects']:g} subjects" if "subjects" in counts else ""
     text += f": {gained:g} gained, {lost:g} lost, p {p:.3g}{whose}." if counts else "."
-    return [Section("Compared with the model before", text, heads=["figure", "difference", "95 % interval"], rows=rows)]
+    return [
+        Section(
+            "Compared with the model before",
+            text,
+            heads=["figure", "difference", "95 % interval"],
+            rows=rows,
+        )
+    ]
 
 
 def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
@@ -134,13 +244,22 @@ def _holdout(dataset: SealedDataset, assessment: Assessment) -> str:
     how = "at random"
     if dataset.sides is not None:
         unit = "subject" if dataset.subject else "row"
-        how = "as the newest" if dataset.sides.rule == "ordered" else f"by a keyed hash of each {unit}, before anything looked at outcomes"
+        how = (
+            "as the newest"
+            if dataset.sides.rule == "ordered"
+            else f"by a keyed hash of each {unit}, before anything looked at outcomes"
+        )
     if dataset.sides is not None and dataset.sides.draws > 1:
         how += f" (the {dataset.sides.draws}. hold-out that was drawn here)"
-    taken = f"; {assessment.dropped} more were taken out by a person's decision" if assessment.dropped else "; none was taken out"
+    taken = (
+        f"; {assessment.dropped} more were taken out by a person's decision"
+        if assessment.dropped
+        else "; none was taken out"
+    )
     weighed = (
-        f" Rows are weighted, so quality, calibration, slices and fairness are those of the population; {assessment.rows} rows are worth "
-        f"{assessment.worth:.0f} of equal weight. Attacks, leaks, shift and importance count rows alike."
+        " Rows are weighted, so quality, calibration, slices and fairness are those of the"
+        f" population; {assessment.rows} rows are worth {assessment.worth:.0f} of equal weight."
+        " Attacks, leaks, shift and importance count rows alike."
         if assessment.worth
         else ""
     )
@@ -152,15 +271,23 @@ def _calibrated(model: TrainedModel) -> str:
     found = model.calibration
     if not found:
         return ""
-    change = f"log loss from {found['before']:.4f} to {found['after']:.4f} (standard error {found['error']:.4f}) on training rows of other folds"
+    change = (
+        f"log loss from {found['before']:.4f} to {found['after']:.4f} (standard error"
+        f" {found['error']:.4f}) on training rows of other folds"
+    )
     if found["kept"]:
-        return f" The model's scores were calibrated, by the slope {found['slope']:.3g}: that took {change}."
+        return (
+            f" The model's scores were calibrated, by the slope {found['slope']:.3g}: that took"
+            f" {change}."
+        )
     return f" It was left as it is: calibration would take {change}, no gain beyond chance."
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> str:
     count, whose, subjects = standing(name, dataset, assessment)
-    return f"{count} {whose}" + (f" of {subjects} subjects" if subjects else "") if count else NOTHING
+    return (
+        f"{count} {whose}" + (f" of {subjects} subjects" if subjects else "") if count else NOTHING
+    )
 
 
 def _robustness(assessment: Assessment) -> list[Section]:
@@ -168,9 +295,18 @@ def _robustness(assessment: Assessment) -> list[Section]:
     parts = _attacked(assessment)
     if assessment.behaviour:
         rows = [
-            [test["name"], test["expect"], test["rows"], test["broken"], "passed" if test["passed"] else "refused"] for test in assessment.behaviour
+            [
+                test["name"],
+                test["expect"],
+                test["rows"],
+                test["broken"],
+                "passed" if test["passed"] else "refused",
+            ]
+            for test in assessment.behaviour
         ]
-        parts.append(Section("Behaviour", heads=["test", "expects", "rows", "broken", ""], rows=rows))
+        parts.append(
+            Section("Behaviour", heads=["test", "expects", "rows", "broken", ""], rows=rows)
+        )
     return parts
 
 
@@ -178,29 +314,69 @@ def _attacked(assessment: Assessment) -> list[Section]:
     curve = assessment.robustness.get("curve", [])
     if not curve:
         return []
-    rows = [[point["eps"], point["robust_accuracy"], point.get("certified_accuracy", NOTHING), point["noise_accuracy"]] for point in curve]
-    text = f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
+    rows = [
+        [
+            point["eps"],
+            point["robust_accuracy"],
+            point.get("certified_accuracy", NOTHING),
+            point["noise_accuracy"],
+        ]
+        for point in curve
+    ]
+    text = (
+        f"Attacks: {', '.join(assessment.robustness['attacks'])}; eps in"
+        f" {assessment.robustness['unit']}; {assessment.robustness['rows']} rows."
+    )
     if "strongest" in assessment.robustness:
         spent = assessment.robustness["budget"][assessment.robustness["strongest"]]
-        text += f" The strongest, {assessment.robustness['strongest']}, broke {spent['broke']} rows with {spent['queries']} questions."
+        text += (
+            f" The strongest, {assessment.robustness['strongest']}, broke {spent['broke']} rows"
+            f" with {spent['queries']} questions."
+        )
     if "second_opinion" in assessment.robustness:
         broke = sum(assessment.robustness["second_opinion"]["broke"].values())
-        text += f" A second opinion ({assessment.robustness['second_opinion']['by']}) broke {broke} rows by itself; the worse figure counts."
+        text += (
+            f" A second opinion ({assessment.robustness['second_opinion']['by']}) broke {broke}"
+            " rows by itself; the worse figure counts."
+        )
     if "tolerance" in assessment.robustness:
-        text += f" Right is what lies within {assessment.robustness['tolerance']:g} deviations of the target."
+        text += (
+            f" Right is what lies within {assessment.robustness['tolerance']:g} deviations of the"
+            " target."
+        )
     if assessment.tradeoff:
-        plain = {point["eps"]: point["robust_accuracy"] for point in assessment.tradeoff["plain_curve"]}
-        text += f" Without hardening: accuracy {assessment.tradeoff['plain_accuracy']:.3f}, robust accuracy "
+        plain = {
+            point["eps"]: point["robust_accuracy"] for point in assessment.tradeoff["plain_curve"]
+        }
+        text += (
+            f" Without hardening: accuracy {assessment.tradeoff['plain_accuracy']:.3f}, robust"
+            " accuracy "
+        )
         text += ", ".join(f"{value:.3f} at {eps:g}" for eps, value in plain.items()) + "."
-    return [Section("Attacks", text, heads=["eps", "robust accuracy", "certified", "under noise"], rows=rows)]
+    return [
+        Section(
+            "Attacks", text, heads=["eps", "robust accuracy", "certified", "under noise"], rows=rows
+        )
+    ]
 
 
 def _importance(assessment: Assessment, regression: bool) -> list[Section]:
     if not assessment.importance:
         return []
     rows = _some([[row["feature"], row["mean"], row["std"]] for row in assessment.importance])
-    loss = "Rise of the squared error, in variances of the target," if regression else "Loss of log-likelihood"
-    return [Section("What it goes by", f"{loss} when a feature is shuffled.", heads=["feature", "mean", "deviation"], rows=rows)]
+    loss = (
+        "Rise of the squared error, in variances of the target,"
+        if regression
+        else "Loss of log-likelihood"
+    )
+    return [
+        Section(
+            "What it goes by",
+            f"{loss} when a feature is shuffled.",
+            heads=["feature", "mean", "deviation"],
+            rows=rows,
+        )
+    ]
 
 
 def _groups(assessment: Assessment, regression: bool) -> list[Section]:
@@ -209,8 +385,18 @@ def _groups(assessment: Assessment, regression: bool) -> list[Section]:
     if assessment.fairness:
         keys = list(assessment.fairness[0])
         heads = ["attribute", "group", *(key.replace("_", " ") for key in keys[2:])]
-        rows = [[NOTHING if group[key] is None else group[key] for key in keys] for group in assessment.fairness]
-        parts.append(Section("Groups", "In deviations of the target." if regression else "", heads=heads, rows=rows))
+        rows = [
+            [NOTHING if group[key] is None else group[key] for key in keys]
+            for group in assessment.fairness
+        ]
+        parts.append(
+            Section(
+                "Groups",
+                "In deviations of the target." if regression else "",
+                heads=heads,
+                rows=rows,
+            )
+        )
     if assessment.slices:
         figure, sign = ("mae", -1) if regression else ("accuracy", 1)
         worst = sorted(assessment.slices, key=lambda part: sign * part[figure])[:MOST_ROWS]
@@ -223,7 +409,10 @@ def _promise(told: dict[str, Any]) -> str:
     """What private training promises, between which tables, and to whom it promises nothing."""
     text = f"epsilon {told['epsilon']:.3f} at delta {told['delta']:g} for each {told['unit']}"
     if "neighbours" in told:
-        text += f": with {told['neighbours']}; epsilon {told['replacing']:.3f} with one put in the place of another"
+        text += (
+            f": with {told['neighbours']}; epsilon {told['replacing']:.3f} with one put in the"
+            " place of another"
+        )
     return f"{text}; not covered: {told['not_covered']}."
 
 
@@ -241,7 +430,15 @@ def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
             lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in part.rows]
             lines.append("")
         if part.diagram is not None:
-            lines += ["What it is made of:", "", *(_escaped(line.replace(line.lstrip(), f"- {line.lstrip()}")) for line in part.diagram.lines()), ""]
+            lines += [
+                "What it is made of:",
+                "",
+                *(
+                    _escaped(line.replace(line.lstrip(), f"- {line.lstrip()}"))
+                    for line in part.diagram.lines()
+                ),
+                "",
+            ]
     return "\n".join(lines).encode(), page(title, LEAD, parts)
 
 
@@ -260,7 +457,9 @@ def _number(value: float) -> str:
 
 
 def _range(figure: Interval) -> str:
-    return NOTHING if figure.low == figure.high else f"{_number(figure.low)} to {_number(figure.high)}"
+    return (
+        NOTHING if figure.low == figure.high else f"{_number(figure.low)} to {_number(figure.high)}"
+    )
 
 
 def _cell(value: Any) -> str:

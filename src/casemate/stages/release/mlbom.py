@@ -1,7 +1,7 @@
 """The bill of materials of a model: CycloneDX 1.6 with a model card, and the environment's digest.
 
-Spec: https://cyclonedx.org/docs/1.6/json/. The library writes the document; the model card is added to the JSON
-because a round trip through the library drops it.
+Spec: https://cyclonedx.org/docs/1.6/json/. The library writes the document; the model card is added
+to the JSON because a round trip through the library drops it.
 """
 
 import json
@@ -26,7 +26,13 @@ def environment_digest() -> str:
 
 
 def build(
-    name: str, version: int, lineage: Lineage, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, digests: dict[str, str]
+    name: str,
+    version: int,
+    lineage: Lineage,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+    digests: dict[str, str],
 ) -> bytes:
     """The ML-BOM as JSON.
 
@@ -45,7 +51,10 @@ def build(
     from cyclonedx.output import make_outputter
     from cyclonedx.schema import OutputFormat, SchemaVersion
 
-    properties = [Property(name=f"casemate:lineage:{key}", value=value) for key, value in _plain(lineage).items()]
+    properties = [
+        Property(name=f"casemate:lineage:{key}", value=value)
+        for key, value in _plain(lineage).items()
+    ]
     subject = Component(
         name=name,
         version=str(version),
@@ -54,12 +63,21 @@ def build(
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in digests.values()],
         properties=properties,
     )
-    bom = Bom(components=[Component(name=n, version=v, type=ComponentType.LIBRARY) for n, v in sorted(environment().items())])
+    bom = Bom(
+        components=[
+            Component(name=n, version=v, type=ComponentType.LIBRARY)
+            for n, v in sorted(environment().items())
+        ]
+    )
     bom.metadata.component = subject
-    data = Component(name=dataset.name, version=dataset.version, type=ComponentType.DATA, bom_ref="dataset")
+    data = Component(
+        name=dataset.name, version=dataset.version, type=ComponentType.DATA, bom_ref="dataset"
+    )
     bom.components.add(data)
     bom.register_dependency(subject, [data])
-    document = json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string())
+    document = json.loads(
+        make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string()
+    )
     document["metadata"]["component"]["modelCard"] = _card(model, assessment)
     return json.dumps(document, indent=2, sort_keys=True).encode() + b"\n"
 
@@ -73,7 +91,10 @@ def _card(model: TrainedModel, assessment: Assessment) -> dict[str, Any]:
         {
             "type": name,
             "value": f"{metric.value:.6f}",
-            "confidenceInterval": {"lowerBound": f"{metric.low:.6f}", "upperBound": f"{metric.high:.6f}"},
+            "confidenceInterval": {
+                "lowerBound": f"{metric.low:.6f}",
+                "upperBound": f"{metric.high:.6f}",
+            },
         }
         for name, metric in sorted((assessment.metrics | assessment.figures).items())
     ]

@@ -1,4 +1,6 @@
-"""The registry: models by name and version with verdict, lineage and bundle; rows are written once."""
+"""The registry: models by name and version with verdict, lineage and bundle; rows are
+written once.
+"""
 
 import shutil
 import tempfile
@@ -47,7 +49,13 @@ class Registered:
 class Registry:
     """Registers, lists, verifies and exports models."""
 
-    def __init__(self, store: Store, objects: ObjectStore, verifier: Verifier, prove: Callable[[str], bytes | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        objects: ObjectStore,
+        verifier: Verifier,
+        prove: Callable[[str], bytes | None],
+    ) -> None:
         """Work on a catalogue.
 
         Args:
@@ -64,23 +72,38 @@ class Registry:
     def next_version(self, name: str) -> int:
         """The version that the next model called `name` gets."""
         with self.store.reading() as tx:
-            latest = tx.execute(sa.select(sa.func.max(MODELS.c.version)).where(MODELS.c.name == name)).scalar()
+            latest = tx.execute(
+                sa.select(sa.func.max(MODELS.c.version)).where(MODELS.c.name == name)
+            ).scalar()
         return int(latest or 0) + 1
 
     def register(self, tx: sa.Connection, release: Release, created: str) -> None:
-        """Add a model within the caller's transaction; TransientError when another run took its version meanwhile."""
-        row = {"name": release.model, "version": release.model_version, "run": release.lineage.run, "created": created}
+        """Add a model within the caller's transaction; TransientError when another run took its
+        version meanwhile.
+        """
+        row = {
+            "name": release.model,
+            "version": release.model_version,
+            "run": release.lineage.run,
+            "created": created,
+        }
         try:
             content = msgspec.json.encode(release)
             tx.execute(MODELS.insert().values(**row, release=content, digest=sha256(content)))
         except sa.exc.IntegrityError as error:
-            raise TransientError(f"another run registered {release.model}@{release.model_version} meanwhile", hint="run again") from error
+            raise TransientError(
+                f"another run registered {release.model}@{release.model_version} meanwhile",
+                hint="run again",
+            ) from error
 
     def list(self) -> list[Registered]:
         """All models, newest first."""
         query = sa.select(MODELS).order_by(MODELS.c.name, MODELS.c.version.desc())
         with self.store.reading() as tx:
-            return [Registered(row.created, decode(row.release, Release, row.digest)) for row in tx.execute(query)]
+            return [
+                Registered(row.created, decode(row.release, Release, row.digest))
+                for row in tx.execute(query)
+            ]
 
     def get(self, reference: str) -> Registered:
         """The model `NAME@VERSION`, or the newest passed one of `NAME`.
@@ -101,7 +124,8 @@ class Registry:
         passed = [model for model in found if model.release.bundle]
         if not passed:
             raise RefusedError(
-                f"no version of {name!r} passed its gates: {'; '.join(found[0].release.verdict.reasons)}",
+                f"no version of {name!r} passed its gates:"
+                f" {'; '.join(found[0].release.verdict.reasons)}",
                 hint="improve the model or correct the gates, then `casemate run`",
             )
         return passed[0]
@@ -120,16 +144,19 @@ class Registry:
         release = self.get(reference).release
         if release.bundle is None:
             raise RefusedError(
-                f"{reference} was {release.verdict.outcome} and is not signed: {'; '.join(release.verdict.reasons)}",
+                f"{reference} was {release.verdict.outcome} and is not signed:"
+                f" {'; '.join(release.verdict.reasons)}",
                 hint="improve the model or correct the gates, then `casemate run`",
             )
         files = {name: self.objects.get(digest) for name, digest in release.files.items()}
         return bundle.verify(files, self.objects.get(release.bundle), self.verifier)
 
     def export(self, reference: str, folder: Path) -> bundle.VerifiedModel:
-        """Write the verified model as `folder/model/…`, `model.sig` and both public keys; `folder` must not exist.
+        """Write the verified model as `folder/model/…`, `model.sig` and both public keys; `folder`
+        must not exist.
 
-        `signature.proof` is there too when the log recorded the signature: it shows when the model was signed.
+        `signature.proof` is there too when the log recorded the signature: it shows when the model
+        was signed.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists already", hint="name a new folder")
@@ -139,7 +166,9 @@ class Registry:
         draft = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".tmp-"))
         try:
             draft.chmod(0o755)
-            written = {f"{bundle.MODEL_FOLDER}/{name}": content for name, content in model.files.items()}
+            written = {
+                f"{bundle.MODEL_FOLDER}/{name}": content for name, content in model.files.items()
+            }
             written[bundle.BUNDLE] = signature
             written |= dict(zip(bundle.PUBLIC_KEYS, model.signer.pems, strict=True))
             if proof := self.prove(bundle.payload_digest(signature)):

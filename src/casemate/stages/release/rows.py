@@ -1,7 +1,7 @@
 """Which rows a figure stands on, and what that many can decide.
 
-Sources: the width of an interval falls with the root of the number of rows; power of a non-inferiority margin as in Julious,
-Sample Sizes for Clinical Trials (2010), ch. 4.
+Sources: the width of an interval falls with the root of the number of rows; power of a
+non-inferiority margin as in Julious, Sample Sizes for Clinical Trials (2010), ch. 4.
 """
 
 import math
@@ -21,7 +21,8 @@ HOLDOUT = "hold-out rows"
 def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple[int, str, int]:
     """(number of rows, whose they are, of how many subjects) that a figure stands on.
 
-    Rows are 0 where it stands on none or they were not counted, subjects where each row is of another one.
+    Rows are 0 where it stands on none or they were not counted, subjects where each row is of
+    another one.
     """
     count, whose = _standing(name, dataset, assessment)
     table, dot, _ = name.partition("@")[0].rpartition(".")
@@ -54,29 +55,39 @@ def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tupl
 
 
 def settling(figure: Interval, limit: float, rows: int) -> int | None:
-    """About how many rows bring the end of the interval to `limit`, if the figure stays what it is; None: no number does."""
+    """About how many rows bring the end of the interval to `limit`, if the figure stays what it is;
+    None: no number does.
+    """
     distance = abs(figure.value - limit)
     half = figure.value - figure.low if figure.value > limit else figure.high - figure.value
     return _scaled(rows, half, distance)
 
 
 def auc_half(positives: int, others: int, auc: float = 0.8) -> float:
-    """About half the width of the 95 % interval of an AUC on so many rows: how far from a limit it must lie to be decided.
+    """About half the width of the 95 % interval of an AUC on so many rows: how far from a limit it
+    must lie to be decided.
 
-    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve (Radiology 143, 1982), for exponential scores.
+    Source: Hanley and McNeil, The meaning and use of the area under a ROC curve (Radiology 143,
+    1982), for exponential scores.
     """
     one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    variance = (auc * (1 - auc) + (positives - 1) * (one - auc**2) + (others - 1) * (two - auc**2)) / (positives * others)
+    variance = (
+        auc * (1 - auc) + (positives - 1) * (one - auc**2) + (others - 1) * (two - auc**2)
+    ) / (positives * others)
     return SIDED * math.sqrt(variance)
 
 
 def decidable(half: float) -> float:
-    """Difference that an interval of half-width `half` tells from none with `POWER`, two-sided at 5 %."""
+    """Difference that an interval of half-width `half` tells from none with `POWER`, two-sided at 5
+    %.
+    """
     return half * (SIDED + NormalDist().inv_cdf(POWER)) / SIDED
 
 
 def needed(half: float, margin: float, rows: int) -> int | None:
-    """About how many rows an equally good model needs to be shown no worse than `margin` with `POWER`; None: no number does."""
+    """About how many rows an equally good model needs to be shown no worse than `margin` with
+    `POWER`; None: no number does.
+    """
     return _scaled(rows, decidable(half), margin)
 
 
@@ -88,8 +99,12 @@ def _scaled(rows: int, half: float, distance: float) -> int | None:
 
 
 def wanted_rows(wanted: int, rows: int, subjects: int) -> str:
-    """About how many rows are wanted; of subjects with several rows also how many subjects, because more rows of the same ones say little."""
-    return about(wanted) + (f" of about {about(math.ceil(wanted * subjects / rows))} subjects" if subjects else "")
+    """About how many rows are wanted; of subjects with several rows also how many subjects, because
+    more rows of the same ones say little.
+    """
+    return about(wanted) + (
+        f" of about {about(math.ceil(wanted * subjects / rows))} subjects" if subjects else ""
+    )
 
 
 def about(count: int) -> str:

@@ -27,9 +27,16 @@ class ReleaseTools:
 
 
 def decide(
-    tools: ReleaseTools, run: str, version: int, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, waivers: list[Waived]
+    tools: ReleaseTools,
+    run: str,
+    version: int,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+    waivers: list[Waived],
 ) -> Release:
-    """The verdict; for a passed model also its signed bundle. A refused model keeps its files, unsigned.
+    """The verdict; for a passed model also its signed bundle. A refused model keeps its files,
+    unsigned.
 
     Args:
         tools: what the stage works with.
@@ -62,7 +69,12 @@ def decide(
         assess_digest=sha256_record(assessment),
     )
     name = config.project.name
-    markdown, page = card.write(f"{name}@{version}", card.sections(config, lineage, dataset, model, assessment, verdict, tools.pictures, version))
+    markdown, page = card.write(
+        f"{name}@{version}",
+        card.sections(
+            config, lineage, dataset, model, assessment, verdict, tools.pictures, version
+        ),
+    )
     described = bundle.Card(
         name=name,
         model_version=version,
@@ -72,7 +84,11 @@ def decide(
         lineage=msgspec.to_builtins(lineage),
         metrics={metric: figure.value for metric, figure in assessment.metrics.items()},
         stage=config.release.stage,
-        waived={waiver.gate: waiver.until for waiver in waivers if any(result.waiver and result.gate == waiver.gate for result in verdict.gates)},
+        waived={
+            waiver.gate: waiver.until
+            for waiver in waivers
+            if any(result.waiver and result.gate == waiver.gate for result in verdict.gates)
+        },
         labels="own",
         order=model.order,
         reading=reading.of(config.data, dataset.schema),
@@ -82,7 +98,9 @@ def decide(
         bundle.CARD: described.to_json(),
         card.NAME: markdown,
         card.PAGE: page,
-        "mlbom.cdx.json": mlbom.build(name, version, lineage, dataset, model, assessment, model.files),
+        "mlbom.cdx.json": mlbom.build(
+            name, version, lineage, dataset, model, assessment, model.files
+        ),
     }
     if assessment.profile is not None:
         documents[bundle.PROFILE] = assessment.profile.to_json()
@@ -92,11 +110,28 @@ def decide(
         files = {file: tools.objects.get(digest) for file, digest in stored.items()} | documents
         signature = tools.objects.put(bundle.sign(files, tools.signer))
     stored |= {file: tools.objects.put(content) for file, content in documents.items()}
-    return Release(model=name, model_version=version, verdict=verdict, lineage=lineage, files=stored, bundle=signature, findings=told)
+    return Release(
+        model=name,
+        model_version=version,
+        verdict=verdict,
+        lineage=lineage,
+        files=stored,
+        bundle=signature,
+        findings=told,
+    )
 
 
 def _require_measured(model: TrainedModel, assessment: Assessment) -> None:
-    """What is signed is what was measured, byte for byte; an assessment that failed as a whole measured nothing, and its gates block."""
-    odd = sorted(name for name in {*model.files, *assessment.measured} if model.files.get(name) != assessment.measured.get(name))
+    """What is signed is what was measured, byte for byte; an assessment that failed as a whole
+    measured nothing, and its gates block.
+    """
+    odd = sorted(
+        name
+        for name in {*model.files, *assessment.measured}
+        if model.files.get(name) != assessment.measured.get(name)
+    )
     if odd and (assessment.measured or assessment.metrics):
-        raise VerificationError(f"other model files were measured than are to be signed: {', '.join(odd)}", hint="run again with --from assess")
+        raise VerificationError(
+            f"other model files were measured than are to be signed: {', '.join(odd)}",
+            hint="run again with --from assess",
+        )

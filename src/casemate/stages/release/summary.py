@@ -1,8 +1,18 @@
-"""What a run came to, in sentences: for the card, the terminal and notebooks; and what to do next when a model was not signed."""
+"""What a run came to, in sentences: for the card, the terminal and notebooks; and what to do next
+when a model was not signed.
+"""
 
 from casemate.config import Config
 from casemate.core import figures as vocabulary
-from casemate.core.types import Assessment, GateResult, Interval, SealedDataset, TrainedModel, Verdict, number_text
+from casemate.core.types import (
+    Assessment,
+    GateResult,
+    Interval,
+    SealedDataset,
+    TrainedModel,
+    Verdict,
+    number_text,
+)
 from casemate.stages.release import private
 from casemate.stages.release.gate import MEMBERSHIP, figures
 
@@ -10,28 +20,64 @@ LEVEL = 0.95
 """Of every interval on the card."""
 MOST = 5
 """Things to do that are named at once."""
-UNDECIDED = "keep more rows back ([train] test_share), collect more, or set a limit that these rows can decide"
+UNDECIDED = (
+    "keep more rows back ([train] test_share), collect more, or set a limit that these rows can"
+    " decide"
+)
 TO_DO = {
-    vocabulary.GOOD.title: "other features, another estimator or a wider search in train.py; a lower limit if the purpose bears it",
-    vocabulary.SURE.title: "a calibrated estimator (CalibratedClassifierCV) or more regularisation in train.py",
-    vocabulary.WHOM.title: "the card shows which group; look at its rows and how they came to be, weigh or collect them",
+    vocabulary.GOOD.title: (
+        "other features, another estimator or a wider search in train.py; a lower limit if the"
+        " purpose bears it"
+    ),
+    vocabulary.SURE.title: (
+        "a calibrated estimator (CalibratedClassifierCV) or more regularisation in train.py"
+    ),
+    vocabulary.WHOM.title: (
+        "the card shows which group; look at its rows and how they came to be, weigh or collect"
+        " them"
+    ),
     vocabulary.ROBUST.title: '[train] mode = "adversarial" trains against such changes',
-    vocabulary.PRIVATE.title: 'a model that learns less of each row (smaller trees, more regularisation), or [train] mode = "private"',
+    vocabulary.PRIVATE.title: (
+        "a model that learns less of each row (smaller trees, more regularisation), or [train] mode"
+        ' = "private"'
+    ),
     vocabulary.DATA.title: "look at the source of the table; `casemate check` shows it again",
 }
 """Group of figures -> what helps where a gate on one of them is refused."""
-WORDS = {"passed": "Signed", "refused": "Refused", "inconclusive": "Not signed, because it could not be decided"}
+WORDS = {
+    "passed": "Signed",
+    "refused": "Refused",
+    "inconclusive": "Not signed, because it could not be decided",
+}
 
 
-def of(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict, attempt: int = 1) -> list[str]:
-    """`sentences` from a run's own records: of private training without what training rows decide."""
+def of(
+    config: Config,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+    verdict: Verdict,
+    attempt: int = 1,
+) -> list[str]:
+    """`sentences` from a run's own records: of private training without what training rows
+    decide.
+    """
     if model.mode == "private":
         dataset, assessment = private.told(dataset, assessment)
     return sentences(config, dataset, model, assessment, verdict, attempt)
 
 
-def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, assessment: Assessment, verdict: Verdict, attempt: int = 1) -> list[str]:
-    """The answers to what everybody asks first; each only as far as it was measured. `attempt` counts the project's models."""
+def sentences(
+    config: Config,
+    dataset: SealedDataset,
+    model: TrainedModel,
+    assessment: Assessment,
+    verdict: Verdict,
+    attempt: int = 1,
+) -> list[str]:
+    """The answers to what everybody asks first; each only as far as it was measured. `attempt`
+    counts the project's models.
+    """
     found = figures(dataset, model, assessment)
     told = [
         _outcome(config, verdict),
@@ -48,7 +94,8 @@ def sentences(config: Config, dataset: SealedDataset, model: TrainedModel, asses
 
 
 def advice(verdict: Verdict, what: list[str] | None = None) -> list[str]:
-    """What to do about gates that do not hold and that nobody waived: one sentence each, the refused ones first.
+    """What to do about gates that do not hold and that nobody waived: one sentence each, the
+    refused ones first.
 
     Args:
         verdict: the gates' answer.
@@ -56,7 +103,11 @@ def advice(verdict: Verdict, what: list[str] | None = None) -> list[str]:
     """
     blocking = [gate for gate in verdict.gates if gate.outcome != "passed" and not gate.waiver]
     blocking.sort(key=lambda gate: gate.outcome != "refused")
-    told = [text for gate in blocking for text in (what if gate.gate == "findings" and what else [_advice(gate)])]
+    told = [
+        text
+        for gate in blocking
+        for text in (what if gate.gate == "findings" and what else [_advice(gate)])
+    ]
     return list(dict.fromkeys(told))[: max(MOST, len(what or []))]
 
 
@@ -66,23 +117,41 @@ def _outcome(config: Config, verdict: Verdict) -> str:
     text = f"{WORDS[verdict.outcome]}, for the purpose {config.project.purpose!r}"
     if blocking:
         gates = [name for name in blocking if name != "findings"]
-        told = [f"{'gate' if len(gates) == 1 else 'gates'} {_list(gates)} {'does' if len(gates) == 1 else 'do'} not hold"] if gates else []
+        told = (
+            [
+                (
+                    f"{'gate' if len(gates) == 1 else 'gates'} {_list(gates)}"
+                    f" {'does' if len(gates) == 1 else 'do'} not hold"
+                )
+            ]
+            if gates
+            else []
+        )
         told += ["something was found that refuses a model"] if "findings" in blocking else []
         return f"{text}: {' and '.join(told)}."
     count = len(verdict.gates) - len(waived)
-    return f"{text}: {'all ' if not waived else ''}{count} gates hold" + (f", {_list(waived)} waived." if waived else ".")
+    return f"{text}: {'all ' if not waived else ''}{count} gates hold" + (
+        f", {_list(waived)} waived." if waived else "."
+    )
 
 
 def _quality(found: dict[str, Interval], assessment: Assessment) -> str:
     if "r2" in found:
         text = f"It predicts {_percent(found['r2'])} of the target's variation"
-        return f"{text}; its answers are off by {number_text(found['mae'].value)} on average." if "mae" in found else f"{text}."
+        return (
+            f"{text}; its answers are off by {number_text(found['mae'].value)} on average."
+            if "mae" in found
+            else f"{text}."
+        )
     if "roc_auc" not in found:
         return ""
     text = f"It ranks a positive row above a negative one in {_percent(found['roc_auc'])} of cases"
     if "accuracy" in found:
         text += f" and gives the right answer in {found['accuracy'].value:.1%}"
-    return f"{text} of {assessment.rows} rows that were kept back{', each with its weight' if assessment.worth else ''}."
+    return (
+        f"{text} of {assessment.rows} rows that were kept"
+        f" back{', each with its weight' if assessment.worth else ''}."
+    )
 
 
 def _calibration(found: dict[str, Interval]) -> str:
@@ -90,18 +159,31 @@ def _calibration(found: dict[str, Interval]) -> str:
     if error is None:
         return ""
     if f"{error.value:.3f}" == "0.000" and error.high > error.value:
-        return f"No miscalibration of its probabilities is visible; they may be off by up to {error.high:.3f} (root mean square)."
+        return (
+            "No miscalibration of its probabilities is visible; they may be off by up to"
+            f" {error.high:.3f} (root mean square)."
+        )
     return f"Its probabilities are off by {error.value:.3f} (root mean square)."
 
 
 def _groups(found: dict[str, Interval], assessment: Assessment) -> str:
-    gap = next((found[name] for name in ("demographic_parity_difference", "mean_prediction_difference") if name in found), None)
+    gap = next(
+        (
+            found[name]
+            for name in ("demographic_parity_difference", "mean_prediction_difference")
+            if name in found
+        ),
+        None,
+    )
     if gap is None:
         return ""
     columns = sorted({str(group["column"]) for group in assessment.fairness})
     unit = " deviations of the target" if "mean_prediction_difference" in found else ""
     what = "mean predictions" if unit else "shares of positive answers"
-    return f"Between the groups of {_list(columns)} the {what} differ by up to {number_text(gap.value)}{unit}."
+    return (
+        f"Between the groups of {_list(columns)} the {what} differ by up to"
+        f" {number_text(gap.value)}{unit}."
+    )
 
 
 def _attacks(assessment: Assessment) -> str:
@@ -110,45 +192,93 @@ def _attacks(assessment: Assessment) -> str:
         return ""
     point = points[len(points) // 2]
     unit = assessment.robustness["unit"]
-    text = f"Attacked with changes of {point['eps']:g} ({unit}), {point['robust_accuracy']:.1%} of its answers stay right"
+    text = (
+        f"Attacked with changes of {point['eps']:g} ({unit}), {point['robust_accuracy']:.1%} of its"
+        " answers stay right"
+    )
     certified = point.get("certified_accuracy")
     return text + (f"; for {certified:.1%} that is proven." if certified is not None else ".")
 
 
 def _leaks(found: dict[str, Interval], model: TrainedModel, config: Config) -> str:
     if model.privacy:
-        return f"Training was differentially private: epsilon {model.privacy['epsilon']:.3g} for each {model.privacy['unit']}."
-    best = max((name for name in MEMBERSHIP if name in found), key=lambda name: found[name].value, default=None)
+        return (
+            f"Training was differentially private: epsilon {model.privacy['epsilon']:.3g} for each"
+            f" {model.privacy['unit']}."
+        )
+    best = max(
+        (name for name in MEMBERSHIP if name in found),
+        key=lambda name: found[name].value,
+        default=None,
+    )
     if best is None:
         return ""
-    gates = [f"{name}, {max(found[name].value, 0.5):.1%}" for name in MEMBERSHIP if name in config.gates and name in found]
-    looked = "no gate looks at it" if not gates else "the gate looks at it" if best in config.gates else f"the gate looks at {_list(gates)}"
-    text = "Of a row that it learnt from and one that it did not, the strongest attack that was measured"
-    return f"{text} ({best}) tells which is which in {max(found[best].value, 0.5):.1%} of pairs; half is guessing; {looked}."
+    gates = [
+        f"{name}, {max(found[name].value, 0.5):.1%}"
+        for name in MEMBERSHIP
+        if name in config.gates and name in found
+    ]
+    looked = (
+        "no gate looks at it"
+        if not gates
+        else "the gate looks at it"
+        if best in config.gates
+        else f"the gate looks at {_list(gates)}"
+    )
+    text = (
+        "Of a row that it learnt from and one that it did not, the strongest attack that was"
+        " measured"
+    )
+    return (
+        f"{text} ({best}) tells which is which in {max(found[best].value, 0.5):.1%} of pairs; half"
+        f" is guessing; {looked}."
+    )
 
 
 def _data(dataset: SealedDataset, model: TrainedModel) -> str:
     if model.mode == "private":  # how many there are to train on is a fact about them
         return ""
     suspicious = round(dataset.figures.get("suspicious_share", 0.0) * dataset.rows)
-    return f"The table has {dataset.rows} rows; {suspicious} were under suspicion, {dataset.excluded or 'none'} left out."
+    return (
+        f"The table has {dataset.rows} rows; {suspicious} were under suspicion,"
+        f" {dataset.excluded or 'none'} left out."
+    )
 
 
 def _unmeasured(assessment: Assessment) -> str:
-    names = {name: why.rpartition(": ")[2] for name, _, why in (text.partition(": ") for text in reversed(assessment.inconclusive))}
-    return f"Not measured: {'; '.join(f'{name} ({why})' if why else name for name, why in reversed(names.items()))}." if names else ""
+    names = {
+        name: why.rpartition(": ")[2]
+        for name, _, why in (text.partition(": ") for text in reversed(assessment.inconclusive))
+    }
+    return (
+        "Not measured:"
+        f" {'; '.join(f'{one} ({why})' if why else one for one, why in reversed(names.items()))}."
+        if names
+        else ""
+    )
 
 
 def _looks(attempt: int) -> str:
-    """What a gate's 95 % mean after so many models were judged on the same kept rows (Bonferroni's bound); nothing is refused for it."""
+    """What a gate's 95 % mean after so many models were judged on the same kept rows (Bonferroni's
+    bound); nothing is refused for it.
+    """
     if attempt < 2:
         return ""
     before = "1 model was" if attempt == 2 else f"{attempt - 1} models were"
     end = (1 - LEVEL) / 2
-    text = f"{before} judged here before, and the best of several looks a little better than it is: the end of an interval that counts at a gate"
+    text = (
+        f"{before} judged here before, and the best of several looks a little better than it is:"
+        " the end of an interval that counts at a gate"
+    )
     if attempt * end >= 1:
-        return f"{text} is wrong for one model in {end:.1%} of cases, and promises nothing of the best of {attempt}."
-    return f"{text} is wrong in {end:.1%} of cases for one model, in up to {attempt * end:.1%} for the best of {attempt}."
+        return (
+            f"{text} is wrong for one model in {end:.1%} of cases, and promises nothing of the best"
+            f" of {attempt}."
+        )
+    return (
+        f"{text} is wrong in {end:.1%} of cases for one model, in up to {attempt * end:.1%} for the"
+        f" best of {attempt}."
+    )
 
 
 def _advice(gate: GateResult) -> str:
@@ -157,12 +287,21 @@ def _advice(gate: GateResult) -> str:
     if name == "gates":
         return "say in [gates] of casemate.toml what the model must reach"
     if name == "findings":
-        return "findings: look at them with `casemate data quarantine list`; correct the source, or release and drop rows"
+        return (
+            "findings: look at them with `casemate data quarantine list`; correct the source, or"
+            " release and drop rows"
+        )
     if gate.value is None:
-        return f"{gate.gate}: make it measurable, or take its gate out; the reason says what is missing"
+        return (
+            f"{gate.gate}: make it measurable, or take its gate out; the reason says what is"
+            " missing"
+        )
     group = next((group for group in vocabulary.GROUPS if name in group.figures), vocabulary.DATA)
     what = UNDECIDED if gate.outcome == "inconclusive" else TO_DO[group.title]
-    return f"{gate.gate}: {what}; an approver may let it pass for a time: casemate model waive {gate.gate} --until DATE --reason WHY"
+    return (
+        f"{gate.gate}: {what}; an approver may let it pass for a time: casemate model waive"
+        f" {gate.gate} --until DATE --reason WHY"
+    )
 
 
 def _percent(figure: Interval) -> str:

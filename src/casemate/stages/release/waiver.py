@@ -1,7 +1,8 @@
-"""Waivers: somebody who may, and who did not train the model, lets it pass without one gate, for a time and with a reason.
+"""Waivers: somebody who may, and who did not train the model, lets it pass without one gate, for a
+time and with a reason.
 
-A waiver is a signed statement; a gate that it covers still shows its figure and outcome in the verdict. What was signed
-under a waiver is served only until the waiver ends.
+A waiver is a signed statement; a gate that it covers still shows its figure and outcome in the
+verdict. What was signed under a waiver is served only until the waiver ends.
 """
 
 from datetime import datetime, timedelta
@@ -40,17 +41,24 @@ class Waivers:
     def __init__(self, store: Store, clock: Clock, verifier: Verifier) -> None:
         self.store, self.clock, self.verifier = store, clock, verifier
 
-    def sign(self, signer: Signer, model: str, gate: str, until: datetime, principal: str, reason: str) -> tuple[str, bytes]:
+    def sign(
+        self, signer: Signer, model: str, gate: str, until: datetime, principal: str, reason: str
+    ) -> tuple[str, bytes]:
         """(time, signed statement); signing is logged, so it is done outside of transactions.
 
         Raises:
-            ConfigError: the reason is missing or too long, or the end lies in the past or more than a year ahead.
+            ConfigError: the reason is missing or too long, or the end lies in the past or more than
+                a year ahead.
         """
         now = self.clock.now()
         if not reason.strip() or len(reason) > MAX_REASON:
-            raise ConfigError(f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'")
+            raise ConfigError(
+                f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
+            )
         if not now < until <= now + LONGEST:
-            raise ConfigError("a waiver ends in the future, within a year", hint="--until 2027-01-31")
+            raise ConfigError(
+                "a waiver ends in the future, within a year", hint="--until 2027-01-31"
+            )
         said = {
             "model": model,
             "gate": gate,
@@ -59,27 +67,52 @@ class Waivers:
             "approver": principal,
             "reason": reason.strip(),
         }
-        return said["since"], signer.sign_statement({gate: sha256(f"{model}/{gate}".encode())}, PREDICATE, said)
+        return said["since"], signer.sign_statement(
+            {gate: sha256(f"{model}/{gate}".encode())}, PREDICATE, said
+        )
 
-    def add(self, tx: sa.Connection, model: str, gate: str, since: str, until: datetime, principal: str, statement: bytes) -> None:
+    def add(
+        self,
+        tx: sa.Connection,
+        model: str,
+        gate: str,
+        since: str,
+        until: datetime,
+        principal: str,
+        statement: bytes,
+    ) -> None:
         """Store a signed waiver."""
-        row = {"model": model, "gate": gate, "since": since, "until": until.isoformat(), "principal": principal}
+        row = {
+            "model": model,
+            "gate": gate,
+            "since": since,
+            "until": until.isoformat(),
+            "principal": principal,
+        }
         tx.execute(WAIVERS.insert().values(**row, statement=statement))
 
     def withdraw(self, tx: sa.Connection, model: str, gate: str) -> int:
         """End every waiver of a gate now; returns how many there were."""
         now = self.clock.now().isoformat()
-        mine = (WAIVERS.c.model == model, WAIVERS.c.gate == gate, WAIVERS.c.withdrawn.is_(None), WAIVERS.c.until > now)
+        mine = (
+            WAIVERS.c.model == model,
+            WAIVERS.c.gate == gate,
+            WAIVERS.c.withdrawn.is_(None),
+            WAIVERS.c.until > now,
+        )
         return int(tx.execute(WAIVERS.update().where(*mine).values(withdrawn=now)).rowcount)
 
     def in_force(self, model: str, without: str | None = None) -> list[Waived]:
-        """The waivers of a model that hold now, verified; those of the principal `without` do not count.
+        """The waivers of a model that hold now, verified; those of the principal `without` do not
+        count.
 
         Raises:
             VerificationError: one was changed.
         """
         now = self.clock.now().isoformat()
-        query = sa.select(WAIVERS).where(WAIVERS.c.model == model, WAIVERS.c.withdrawn.is_(None), WAIVERS.c.until > now)
+        query = sa.select(WAIVERS).where(
+            WAIVERS.c.model == model, WAIVERS.c.withdrawn.is_(None), WAIVERS.c.until > now
+        )
         with self.store.reading() as tx:
             rows = tx.execute(query.order_by(WAIVERS.c.until)).all()
         return [self._verified(row) for row in rows if row.principal != without]
@@ -90,5 +123,7 @@ class Waivers:
         told = tuple(said.get(name) for name in ("model", "gate", "since", "until", "approver"))
         fits = subjects_of(statement) == {row.gate: sha256(f"{row.model}/{row.gate}".encode())}
         if not fits or told != (row.model, row.gate, row.since, row.until, row.principal):
-            raise VerificationError(f"a waiver of {row.gate} for {row.model} was changed", hint="treat it as tampering")
+            raise VerificationError(
+                f"a waiver of {row.gate} for {row.model} was changed", hint="treat it as tampering"
+            )
         return Waived(gate=row.gate, until=row.until, by=row.principal, reason=str(said["reason"]))

@@ -1,1 +1,3 @@
-"""Search, refit, export, all inside the sandbox. `stage.py` is outside; `fit.py`, `search.py`, `export.py` inside."""
+"""Search, refit, export, all inside the sandbox. `stage.py` is outside; `fit.py`, `search.py`,
+`export.py` inside.
+"""

@@ -1,9 +1,11 @@
-"""Whether probabilities are right on rows that training did not see, and what a slope and a shift of the scores would make better.
+"""Whether probabilities are right on rows that training did not see, and what a slope and a shift
+of the scores would make better.
 
-Of two classes Platt's curve (Probabilistic Outputs for Support Vector Machines, 1999), of more a temperature (Guo, Pleiss, Sun,
-Weinberger, On Calibration of Modern Neural Networks, ICML 2017), fitted to out-of-fold scores. What it gains is measured on folds that
-it was not fitted to, and it is kept where log loss falls by more than a standard error; else probabilities stay as they are. Steps
-(isotonic regression) would need more rows, and tie what was ordered.
+Of two classes Platt's curve (Probabilistic Outputs for Support Vector Machines, 1999), of more a
+temperature (Guo, Pleiss, Sun, Weinberger, On Calibration of Modern Neural Networks, ICML 2017),
+fitted to out-of-fold scores. What it gains is measured on folds that it was not fitted to, and it
+is kept where log loss falls by more than a standard error; else probabilities stay as they are.
+Steps (isotonic regression) would need more rows, and tie what was ordered.
 """
 
 from collections.abc import Sequence
@@ -46,7 +48,9 @@ class Calibration(NamedTuple):
         return self.before - self.after > self.error
 
 
-def measured(codes: Array, folds: Sequence[Fold], weights: Array | None = None, groups: Array | None = None) -> Calibration | None:
+def measured(
+    codes: Array, folds: Sequence[Fold], weights: Array | None = None, groups: Array | None = None
+) -> Calibration | None:
     """Slope and shift for all folds, and what they are worth; None where there are too few rows.
 
     Args:
@@ -63,13 +67,21 @@ def measured(codes: Array, folds: Sequence[Fold], weights: Array | None = None, 
     for number, fold in enumerate(folds):
         others = [other for place, other in enumerate(folds) if place != number]
         learnt = np.concatenate([other.rows for other in others])
-        slope, shift = _fitted(codes[learnt], np.concatenate([other.scores for other in others]), each[learnt])
+        slope, shift = _fitted(
+            codes[learnt], np.concatenate([other.scores for other in others]), each[learnt]
+        )
         plain = losses(codes[fold.rows], fold.scores)
-        gained.append(each[fold.rows] * (plain - losses(codes[fold.rows], fold.scores * slope + shift)))
+        gained.append(
+            each[fold.rows] * (plain - losses(codes[fold.rows], fold.scores * slope + shift))
+        )
         before.append(each[fold.rows] * plain)
     total, gain = float(each[rows].sum()), np.concatenate(gained)
     apart = gain - gain.sum() / total * each[rows]
-    sums = apart if groups is None else np.bincount(np.unique(groups[rows], return_inverse=True)[1], apart)
+    sums = (
+        apart
+        if groups is None
+        else np.bincount(np.unique(groups[rows], return_inverse=True)[1], apart)
+    )
     error = float(np.sum(sums**2)) ** 0.5 / total
     loss = float(np.concatenate(before).sum()) / total
     slope, shift = _fitted(codes[rows], np.concatenate([fold.scores for fold in folds]), each[rows])
@@ -86,10 +98,14 @@ def losses(codes: Array, scores: Array) -> Array:
 def _fitted(codes: Array, scores: Array, weights: Array) -> tuple[float, float]:
     """(slope, shift) of the least log loss."""
     if scores.ndim == 1:
-        curve = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(scores[:, None], codes, sample_weight=weights)
+        curve = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+            scores[:, None], codes, sample_weight=weights
+        )
         slope = float(np.clip(curve.coef_[0, 0], *SLOPES))
         return slope, float(curve.intercept_[0]) if slope == curve.coef_[0, 0] else 0.0
     found = optimize.minimize_scalar(
-        lambda power: float(np.average(losses(codes, scores * np.exp(power)), weights=weights)), bounds=tuple(np.log(SLOPES)), method="bounded"
+        lambda power: float(np.average(losses(codes, scores * np.exp(power)), weights=weights)),
+        bounds=tuple(np.log(SLOPES)),
+        method="bounded",
     )
     return float(np.exp(found.x)), 0.0

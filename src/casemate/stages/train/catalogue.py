@@ -1,4 +1,6 @@
-"""What is known of scikit-learn's estimators; `docs/reference/estimators.md` is made of it, and a test tries every one of them."""
+"""What is known of scikit-learn's estimators; `docs/reference/estimators.md` is made of it, and a
+test tries every one of them.
+"""
 
 USUAL = frozenset(
     {
@@ -58,17 +60,23 @@ SelfTrainingClassifier SkewedChi2Sampler SparsePCA SparseRandomProjection Spline
 TfidfVectorizer TransformedTargetRegressor
 """
 FORMS = {**dict.fromkeys(_ONNX.split(), "onnx"), **dict.fromkeys(_OWN.split(), "scikit-learn")}
-"""What serves the plainest model with such a part: an ONNX graph that answers alike, or scikit-learn itself."""
+"""What serves the plainest model with such a part: an ONNX graph that answers alike, or
+scikit-learn itself.
+"""
 INSTEAD = {
     "Birch": "its tree of clusters has no safe form; KMeans gives distances to clusters too",
     "ClassifierChain": "it predicts several classes at once, and a table has one",
     "DictVectorizer": "it takes dictionaries, and a table has columns",
     "FeatureHasher": "it takes dictionaries or lists; HashingVectorizer takes text",
-    "KernelCenterer": "it takes a square matrix of a kernel; Nystroem approximates kernels from columns",
+    "KernelCenterer": (
+        "it takes a square matrix of a kernel; Nystroem approximates kernels from columns"
+    ),
     "MultiOutputClassifier": "it predicts several classes at once, and a table has one",
     "PLSSVD": "it gives two tables; use PLSRegression",
     "PatchExtractor": "it takes pictures as arrays; give each pixel a column",
-    "RegressorChain": "its order of targets must be said; MultiOutputRegressor learns each quantity for itself",
+    "RegressorChain": (
+        "its order of targets must be said; MultiOutputRegressor learns each quantity for itself"
+    ),
     "SparseCoder": "it needs a dictionary of your own; DictionaryLearning learns one",
 }
 """Refused wherever they stand, and what to use instead."""
@@ -76,7 +84,9 @@ _WITHOUT = """
 LinearSVC NuSVC OneVsOneClassifier OutputCodeClassifier PassiveAggressiveClassifier Perceptron
 RidgeClassifier RidgeClassifierCV
 """
-ALONE = dict.fromkeys(_WITHOUT.split(), "it has no probabilities: wrap it in CalibratedClassifierCV")
+ALONE = dict.fromkeys(
+    _WITHOUT.split(), "it has no probabilities: wrap it in CalibratedClassifierCV"
+)
 """Refused as what `build` returns; inside another estimator they are parts like every other."""
 _TARGETS = """
 LabelBinarizer LabelEncoder MultiLabelBinarizer
@@ -90,6 +100,10 @@ SpectralCoclustering SpectralEmbedding TSNE
 """
 NO_PART = {
     **dict.fromkeys(_TARGETS.split(), "it is for targets, which casemate encodes itself"),
-    **dict.fromkeys(_OTHERS.split(), "it neither predicts a target nor gives new rows columns; KMeans, PCA, Isomap and Nystroem do"),
+    **dict.fromkeys(
+        _OTHERS.split(),
+        "it neither predicts a target nor gives new rows columns; KMeans, PCA, Isomap and"
+        " Nystroem do",
+    ),
 }
 """They fit no pipeline that predicts."""

@@ -1,8 +1,10 @@
-"""Inside a second sandbox, without user code and without a row: read what the training process left, and write it anew.
+"""Inside a second sandbox, without user code and without a row: read what the training process
+left, and write it anew.
 
-The training process is believed nothing but the bytes of its safe model file. They are read here under the allow-list and the
-limits, in a process without keys; what is kept is what this process writes: the same estimator in canonical form, and the ONNX
-graph made of it. Casemate's own process stores the bytes and never reads them (docs/adr/0028).
+The training process is believed nothing but the bytes of its safe model file. They are read here
+under the allow-list and the limits, in a process without keys; what is kept is what this process
+writes: the same estimator in canonical form, and the ONNX graph made of it. Casemate's own process
+stores the bytes and never reads them (docs/adr/0028).
 """
 
 import contextlib
@@ -19,7 +21,17 @@ from casemate.core.errors import Error, VerificationError
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml import graph as graphs
-from casemate.ml.models import FILES, NETWORK, ONNX, PLAIN, SKOPS, WEIGHTS, dump_skops, load_skops, skops_io
+from casemate.ml.models import (
+    FILES,
+    NETWORK,
+    ONNX,
+    PLAIN,
+    SKOPS,
+    WEIGHTS,
+    dump_skops,
+    load_skops,
+    skops_io,
+)
 from casemate.stages.train import diagram, export, imported
 from casemate.stages.train.diagram import Found
 
@@ -49,25 +61,41 @@ class Converted(Record, frozen=True, kw_only=True):
 
 
 class TooSlow(BaseException):
-    """The converter took too long; no `except Exception` of a library may take it for a fault of its own."""
+    """The converter took too long; no `except Exception` of a library may take it for a fault of
+    its own.
+    """
 
 
 def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
     """Read the files among the inputs, leave canonical ones; returns a `Converted`."""
     inputs, outputs = Path(job["inputs"]), Path(job["outputs"])
     schema = msgspec.convert(job["schema"], Schema)
-    given = {name: (inputs / name).read_bytes() for name in (*FILES, PLAIN, IMPORTED_SKOPS, IMPORTED_ONNX) if (inputs / name).exists()}
+    given = {
+        name: (inputs / name).read_bytes()
+        for name in (*FILES, PLAIN, IMPORTED_SKOPS, IMPORTED_ONNX)
+        if (inputs / name).exists()
+    }
     channel.progress("exporting", 0, 1)
     try:
         files, said = converted(given, schema, job["classes"], job["seconds"])
     except VerificationError as error:
-        return dict(msgspec.to_builtins(Converted(refused=error.message[:1000], hint=error.hint[:500])))
+        return dict(
+            msgspec.to_builtins(Converted(refused=error.message[:1000], hint=error.hint[:500]))
+        )
     for name, content in files.items():
         (outputs / name).write_bytes(content)
-    return dict(msgspec.to_builtins(msgspec.structs.replace(said, files={name: sha256(content) for name, content in files.items()})))
+    return dict(
+        msgspec.to_builtins(
+            msgspec.structs.replace(
+                said, files={name: sha256(content) for name, content in files.items()}
+            )
+        )
+    )
 
 
-def converted(given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float) -> tuple[dict[str, bytes], Converted]:
+def converted(
+    given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float
+) -> tuple[dict[str, bytes], Converted]:
     """(canonical files by name, what to say of them).
 
     Args:
@@ -77,20 +105,28 @@ def converted(given: dict[str, bytes], schema: Schema, classes: list[str], secon
         seconds: time limit of the job.
 
     Raises:
-        VerificationError: they are malformed, beyond the limits, not on the lists, or no model of this table.
+        VerificationError: they are malformed, beyond the limits, not on the lists, or no model of
+            this table.
     """
     try:
         return _converted(given, schema, classes, seconds * EXPORT_SHARE)
     except Error as error:
         raise VerificationError(error.message, hint=error.hint) from error
     except Exception as error:  # readers and converters of damaged files raise anything
-        text = f"the model file is malformed: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        text = (
+            f"the model file is malformed: {type(error).__name__}:"
+            f" {' '.join(str(error).split())[:300]}"
+        )
         raise VerificationError(text, hint="train or export it again") from error
 
 
-def _converted(given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float) -> tuple[dict[str, bytes], Converted]:
+def _converted(
+    given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float
+) -> tuple[dict[str, bytes], Converted]:
     if IMPORTED_ONNX in given:
-        return {ONNX: imported.canonical_graph(given[IMPORTED_ONNX], schema, classes)}, Converted(estimator="an imported ONNX graph")
+        return {ONNX: imported.canonical_graph(given[IMPORTED_ONNX], schema, classes)}, Converted(
+            estimator="an imported ONNX graph"
+        )
     if NETWORK in given:
         return _network(given, schema, seconds)
     content = given.get(SKOPS, given.get(IMPORTED_SKOPS))
@@ -101,8 +137,12 @@ def _converted(given: dict[str, bytes], schema: Schema, classes: list[str], seco
     return _estimator(model.estimator, schema, seconds, order, given.get(PLAIN))
 
 
-def _estimator(estimator: Any, schema: Schema, seconds: float, order: list[int], plain: bytes | None) -> tuple[dict[str, bytes], Converted]:
-    estimator.set_params(**{name: None for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"})
+def _estimator(
+    estimator: Any, schema: Schema, seconds: float, order: list[int], plain: bytes | None
+) -> tuple[dict[str, bytes], Converted]:
+    estimator.set_params(
+        **{name: None for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
+    )
     files = {SKOPS: dump_skops(estimator)}
     if plain is not None:
         files[PLAIN] = dump_skops(load_skops(plain).estimator)
@@ -110,15 +150,24 @@ def _estimator(estimator: Any, schema: Schema, seconds: float, order: list[int],
     if onnx:
         try:
             values = [] if schema.regression else list(estimator.classes_)
-            files[ONNX] = imported.class_numbers(onnx, values, order) if order else graphs.canonical(onnx)
+            files[ONNX] = (
+                imported.class_numbers(onnx, values, order) if order else graphs.canonical(onnx)
+            )
         except VerificationError as error:
             problem = error.message
     usual = not order or order == sorted(order)
     shown = " ".join(repr(estimator).split())[:500]
-    return files, Converted(estimator=shown, diagram=diagram.found(estimator), order=[] if usual else order, export_problem=problem[:500])
+    return files, Converted(
+        estimator=shown,
+        diagram=diagram.found(estimator),
+        order=[] if usual else order,
+        export_problem=problem[:500],
+    )
 
 
-def _network(given: dict[str, bytes], schema: Schema, seconds: float) -> tuple[dict[str, bytes], Converted]:
+def _network(
+    given: dict[str, bytes], schema: Schema, seconds: float
+) -> tuple[dict[str, bytes], Converted]:
     from casemate.ml.networks import dump_network, load_network
 
     estimator = load_network(given[NETWORK], given.get(WEIGHTS, b""), schema).estimator

@@ -1,7 +1,9 @@
-"""What an estimator is made of, as boxes: found inside of the sandbox, and told outside of it by names from fixed lists.
+"""What an estimator is made of, as boxes: found inside of the sandbox, and told outside of it by
+names from fixed lists.
 
-Step names, parameters and classes were chosen by code that saw the rows. What is shown of them: classes that scikit-learn or
-casemate export, and what the search chose among values that casemate.toml lists; see docs/adr/0030.
+Step names, parameters and classes were chosen by code that saw the rows. What is shown of them:
+classes that scikit-learn or casemate export, and what the search chose among values that
+casemate.toml lists; see docs/adr/0030.
 """
 
 from collections.abc import Collection
@@ -14,7 +16,9 @@ from casemate.core.types import Part
 MOST_PARTS, MOST_DEPTH = 60, 8
 """Of a diagram that somebody would look at."""
 CHAINED = ("steps",)
-"""Parameters whose estimators work on each other's answers; all others work side by side, or one inside of the other."""
+"""Parameters whose estimators work on each other's answers; all others work side by side, or one
+inside of the other.
+"""
 WORDS = ("passthrough", "drop")
 UNNAMED = "an estimator"
 
@@ -30,7 +34,9 @@ class Found(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def found(estimator: Any) -> Found:
-    """The estimators in `estimator`, by their parameters; of what goes too deep or too far, nothing."""
+    """The estimators in `estimator`, by their parameters; of what goes too deep or too far,
+    nothing.
+    """
     return _found(estimator, "", MOST_DEPTH, [MOST_PARTS])
 
 
@@ -54,8 +60,16 @@ def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
         return [(name, value)]
     if not isinstance(value, list | tuple):
         return []
-    named = [one for one in value if isinstance(one, list | tuple) and len(one) >= 2 and isinstance(one[0], str)]
-    return [(one[0], one[1]) for one in named if _is_part(one[1]) or (isinstance(one[1], str) and one[1] in WORDS)]
+    named = [
+        one
+        for one in value
+        if isinstance(one, list | tuple) and len(one) >= 2 and isinstance(one[0], str)
+    ]
+    return [
+        (one[0], one[1])
+        for one in named
+        if _is_part(one[1]) or (isinstance(one[1], str) and one[1] in WORDS)
+    ]
 
 
 def _is_part(value: Any) -> bool:
@@ -68,18 +82,37 @@ def told(part: Found, known: Collection[str], params: dict[str, Any]) -> Part:
     Args:
         part: as the process said it.
         known: classes that may be named.
-        params: what the search chose, as it may be told; of several models by name the chosen one's as well.
+        params: what the search chose, as it may be told; of several models by name the chosen one's
+            as well.
     """
     chosen = params.get("model")
     inner = f"{chosen}__" if isinstance(chosen, str) else ""
-    return _told(part, known, {name.removeprefix(inner): value for name, value in params.items() if name != "model"})
+    return _told(
+        part,
+        known,
+        {name.removeprefix(inner): value for name, value in params.items() if name != "model"},
+    )
 
 
 def _told(part: Found, known: Collection[str], params: dict[str, Any]) -> Part:
     parts = []
     for one in part.parts:
         start = f"{one.step}__"
-        parts.append(_told(one, known, {name.removeprefix(start): value for name, value in params.items() if name.startswith(start)}))
-    own = {name: value for name, value in params.items() if "__" not in name and name not in {one.step for one in part.parts}}
+        parts.append(
+            _told(
+                one,
+                known,
+                {
+                    name.removeprefix(start): value
+                    for name, value in params.items()
+                    if name.startswith(start)
+                },
+            )
+        )
+    own = {
+        name: value
+        for name, value in params.items()
+        if "__" not in name and name not in {one.step for one in part.parts}
+    }
     name = part.name if part.name in known or part.name in WORDS else UNNAMED
     return Part(name=name, params=own, parts=parts, beside=part.beside)

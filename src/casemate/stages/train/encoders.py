@@ -1,7 +1,9 @@
-"""Encoders, imputers and selections as ONNX that answers as scikit-learn does: the fitted estimator itself says what each category becomes.
+"""Encoders, imputers and selections as ONNX that answers as scikit-learn does: the fitted estimator
+itself says what each category becomes.
 
-An encoder that works column by column is a table. It is asked about every category that it knows and about one that it does not
-know, and what it says is the graph's table: rare and unknown categories, dropped ones and codes of a caller's own included.
+An encoder that works column by column is a table. It is asked about every category that it knows
+and about one that it does not know, and what it says is the graph's table: rare and unknown
+categories, dropped ones and codes of a caller's own included.
 """
 
 import warnings
@@ -41,7 +43,11 @@ class _Graph(Nodes):
         self.columns: list[tuple[str, bool]] = []
         for port in operator.inputs:
             text = isinstance(port.type, StringTensorType)
-            name = port.full_name if text or isinstance(port.type, DoubleTensorType) else self("Cast", [port.full_name], to=TensorProto.DOUBLE)
+            name = (
+                port.full_name
+                if text or isinstance(port.type, DoubleTensorType)
+                else self("Cast", [port.full_name], to=TensorProto.DOUBLE)
+            )
             width = port.type.shape[1]
             if not isinstance(width, int):
                 raise TypeError("inputs of unknown width")
@@ -51,26 +57,48 @@ class _Graph(Nodes):
             for place in range(width):
                 self.columns.append((self("Gather", [name, self.whole(place)], axis=1), text))
 
-    def place(self, column: str, categories: Array, *, text: bool, places: Array, unknown: int) -> str:
+    def place(
+        self, column: str, categories: Array, *, text: bool, places: Array, unknown: int
+    ) -> str:
         """int64 [n, 1]: `places` of the categories, `unknown` for every other value."""
         if text:
             keys = np.array([str(value).encode() for value in categories])
             values = places.astype(np.int64)
-            found = self("LabelEncoder", [column], keys_strings=keys, values_int64s=values.tolist(), default_int64=unknown)
+            found = self(
+                "LabelEncoder",
+                [column],
+                keys_strings=keys,
+                values_int64s=values.tolist(),
+                default_int64=unknown,
+            )
             return self("Reshape", [found, self.whole(-1, 1)])
         kept = categories.astype(np.float64)
-        same = self("Equal", [column, self.number(np.where(np.isnan(kept), BEYOND, kept).reshape(1, -1))])
+        same = self(
+            "Equal", [column, self.number(np.where(np.isnan(kept), BEYOND, kept).reshape(1, -1))]
+        )
         if np.isnan(kept).any():
             gap = self("And", [self("IsNaN", [column]), self.number(np.isnan(kept).reshape(1, -1))])
             same = self("Or", [same, gap])
         marked = self("Cast", [same], to=TensorProto.FLOAT)
-        known = self("Greater", [self("ReduceSum", [marked, self.whole(1)], keepdims=1), self.number(np.zeros((1, 1), dtype=np.float32))])
-        found = self("Gather", [self.number(places.astype(np.int64)), self("ArgMax", [marked], axis=1, keepdims=1)], axis=0)
+        known = self(
+            "Greater",
+            [
+                self("ReduceSum", [marked, self.whole(1)], keepdims=1),
+                self.number(np.zeros((1, 1), dtype=np.float32)),
+            ],
+        )
+        found = self(
+            "Gather",
+            [self.number(places.astype(np.int64)), self("ArgMax", [marked], axis=1, keepdims=1)],
+            axis=0,
+        )
         return self("Where", [known, found, self.number(np.array([[unknown]], dtype=np.int64))])
 
 
 def _asked(encoder: Any, column: int, text: bool) -> tuple[Array, Array]:
-    """(categories [k], what the encoder makes of them and then of an unknown one [k + 1, all its outputs])."""
+    """(categories [k], what the encoder makes of them and then of an unknown one [k + 1, all its
+    outputs]).
+    """
     every = [np.asarray(values) for values in encoder.categories_]
     if text != (every[column].dtype.kind in "OUST"):
         raise ValueError("categories of another type than the column")
@@ -95,9 +123,18 @@ def _dense(encoder: Any, probe: Array) -> Array:
     import pandas as pd
 
     names = getattr(encoder, "feature_names_in_", [str(place) for place in range(probe.shape[1])])
-    kinds = [values.dtype if values.dtype.kind in "fiu" else object for values in encoder.categories_]
-    frame = pd.DataFrame({name: pd.Series(probe[:, place]).astype(kind) for place, (name, kind) in enumerate(zip(names, kinds, strict=True))})
-    made = encoder.transform(frame if hasattr(encoder, "feature_names_in_") else frame.to_numpy(dtype=object))
+    kinds = [
+        values.dtype if values.dtype.kind in "fiu" else object for values in encoder.categories_
+    ]
+    frame = pd.DataFrame(
+        {
+            name: pd.Series(probe[:, place]).astype(kind)
+            for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
+        }
+    )
+    made = encoder.transform(
+        frame if hasattr(encoder, "feature_names_in_") else frame.to_numpy(dtype=object)
+    )
     return np.asarray(made.toarray() if hasattr(made, "toarray") else made)
 
 
@@ -123,19 +160,30 @@ def convert_encoder(scope: Any, operator: Any, container: Any) -> None:
         start += width
         if not width:
             continue
-        if isinstance(encoder, OneHotEncoder):  # at most one column is 1: its place says all, and needs no table
+        # at most one column is 1: its place says all, and needs no table
+        if isinstance(encoder, OneHotEncoder):
             at = np.where(table.any(axis=1), table.argmax(axis=1), -1)
             where = graph.place(name, values, text=text, places=at[:-1], unknown=int(at[-1]))
-            parts.append(graph("Cast", [graph("Equal", [where, graph.number(np.arange(width).reshape(1, -1))])], to=TensorProto.DOUBLE))
+            parts.append(
+                graph(
+                    "Cast",
+                    [graph("Equal", [where, graph.number(np.arange(width).reshape(1, -1))])],
+                    to=TensorProto.DOUBLE,
+                )
+            )
         else:
-            where = graph.place(name, values, text=text, places=np.arange(len(values)), unknown=len(values))
+            where = graph.place(
+                name, values, text=text, places=np.arange(len(values)), unknown=len(values)
+            )
             flat = graph("Squeeze", [where, graph.whole(1)])
             parts.append(graph("Gather", [graph.number(table.copy()), flat], axis=0))
     graph.answer(parts)
 
 
 def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
-    """A choice between float64 numbers: columns without any value are left out or kept, as the imputer does, indicators follow."""
+    """A choice between float64 numbers: columns without any value are left out or kept, as the
+    imputer does, indicators follow.
+    """
     imputer, graph = operator.raw_operator, _Graph(scope, operator, container)
     names = [name for name, _ in graph.columns]
     rows = names[0] if len(names) == 1 else graph("Concat", names, axis=1)
@@ -143,11 +191,19 @@ def convert_imputer(scope: Any, operator: Any, container: Any) -> None:
         _fill_text(imputer, graph, rows)
         return
     mark, filled = imputer.missing_values, imputer.statistics_.astype(np.float64)
-    gaps = graph("IsNaN", [rows]) if _is_nan(mark) else graph("Equal", [rows, graph.number(np.array([[mark]], dtype=np.float64))])
+    gaps = (
+        graph("IsNaN", [rows])
+        if _is_nan(mark)
+        else graph("Equal", [rows, graph.number(np.array([[mark]], dtype=np.float64))])
+    )
     parts = [graph("Where", [gaps, graph.number(filled.reshape(1, -1)), rows])]
     kept = np.flatnonzero(~np.isnan(filled))
     if len(kept) < len(filled) and not imputer.keep_empty_features:
-        parts = [graph("Gather", [parts[0], graph.number(kept.astype(np.int64))], axis=1)] if len(kept) else []
+        parts = (
+            [graph("Gather", [parts[0], graph.number(kept.astype(np.int64))], axis=1)]
+            if len(kept)
+            else []
+        )
     if imputer.add_indicator and len(imputer.indicator_.features_):
         at = graph.number(np.asarray(imputer.indicator_.features_, dtype=np.int64))
         parts.append(graph("Gather", [graph("Cast", [gaps], to=TensorProto.DOUBLE), at], axis=1))
@@ -159,7 +215,9 @@ def convert_selector(scope: Any, operator: Any, container: Any) -> None:
     graph = _Graph(scope, operator, container)
     if any(text for _, text in graph.columns):
         raise ValueError("a selection among columns of text")
-    graph.answer([graph.columns[place][0] for place in np.flatnonzero(operator.raw_operator.get_support())])
+    graph.answer(
+        [graph.columns[place][0] for place in np.flatnonzero(operator.raw_operator.get_support())]
+    )
 
 
 def _fill_text(imputer: Any, graph: _Graph, rows: str) -> None:
@@ -169,7 +227,20 @@ def _fill_text(imputer: Any, graph: _Graph, rows: str) -> None:
         graph.answer([rows])
         return
     gaps = graph("Equal", [rows, graph.number(np.array([[imputer.missing_values]], dtype=object))])
-    graph.answer([graph("Where", [gaps, graph.number(np.array([[str(value) for value in imputer.statistics_]], dtype=object)), rows])])
+    graph.answer(
+        [
+            graph(
+                "Where",
+                [
+                    gaps,
+                    graph.number(
+                        np.array([[str(value) for value in imputer.statistics_]], dtype=object)
+                    ),
+                    rows,
+                ],
+            )
+        ]
+    )
 
 
 def _of_text(imputer: Any) -> bool:
@@ -190,7 +261,11 @@ def shaped(operator: Any) -> None:
         if _of_text(model):
             operator.outputs[0].type = StringTensorType([rows, len(filled)])
             return
-        width = len(filled) if model.keep_empty_features else int((~np.isnan(filled.astype(np.float64))).sum())
+        width = (
+            len(filled)
+            if model.keep_empty_features
+            else int((~np.isnan(filled.astype(np.float64))).sum())
+        )
         width += len(model.indicator_.features_) if model.add_indicator else 0
     else:
         width = sum(_widths(model))

@@ -1,4 +1,6 @@
-"""Inside the sandbox: load the user's entry, and look at what it returns before any row is spent on it."""
+"""Inside the sandbox: load the user's entry, and look at what it returns before any row is spent on
+it.
+"""
 
 import importlib.util
 import inspect
@@ -17,7 +19,11 @@ from casemate.stages.train.search import BOUNDED, Models, final_of
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 
 
-QUANTILE_LOSSES: dict[str, set[str | None]] = {"alpha": {"quantile"}, "quantile_alpha": {"reg:quantileerror"}, "quantile": {"quantile"}}
+QUANTILE_LOSSES: dict[str, set[str | None]] = {
+    "alpha": {"quantile"},
+    "quantile_alpha": {"reg:quantileerror"},
+    "quantile": {"quantile"},
+}
 """Parameters that say a quantile, and the losses beside them under which they do."""
 
 
@@ -40,7 +46,9 @@ class Declared(Columns):
     """The same, and what casemate.toml declares of them."""
 
     monotone: dict[str, int]
-    """Of numbers that may move the prediction one way only: 1 where it may rise with them, -1 where it may fall."""
+    """Of numbers that may move the prediction one way only: 1 where it may rise with them, -1 where
+    it may fall.
+    """
     quantile: float | None
     """What is predicted in place of the mean, where `[train] quantile` says so."""
 
@@ -59,7 +67,8 @@ def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Mode
         wants = False
     features = schema.features
     columns = Declared(
-        [column.name for column in features if column.type != "category"], [column.name for column in features if column.type == "category"]
+        [column.name for column in features if column.type != "category"],
+        [column.name for column in features if column.type == "category"],
     )
     columns.monotone, columns.quantile = dict(job.get("monotone", {})), job["train"].get("quantile")
     returned = function(columns) if wants else function()
@@ -67,7 +76,15 @@ def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Mode
         return _kept(Models({"": _checked(returned, f"{name}()", job, schema)}), columns)
     if not returned or not all(isinstance(key, str) and NAME.fullmatch(key) for key in returned):
         raise BadEntry(f'{name}() returned a dictionary, whose keys must be names such as "trees"')
-    return _kept(Models({key: _checked(value, f"{name}()[{key!r}]", job, schema) for key, value in returned.items()}), columns)
+    return _kept(
+        Models(
+            {
+                key: _checked(value, f"{name}()[{key!r}]", job, schema)
+                for key, value in returned.items()
+            }
+        ),
+        columns,
+    )
 
 
 def _kept(models: Models, columns: Declared) -> Models:
@@ -77,30 +94,42 @@ def _kept(models: Models, columns: Declared) -> Models:
         kept = {name: model for name, model in kept.items() if constrained(model)}
         if not kept:
             raise BadEntry(
-                f"[data.columns] {next(iter(columns.monotone))}: monotone, and no model was given that: use trees with monotonic_cst, as in the "
-                "template, where columns.monotone says the directions"
+                f"[data.columns] {next(iter(columns.monotone))}: monotone, and no model was given"
+                " that: use trees with monotonic_cst, as in the template, where columns.monotone"
+                " says the directions"
             )
     if columns.quantile is not None:
         kept = {name: model for name, model in kept.items() if of_quantile(model, columns.quantile)}
         if not kept:
             raise BadEntry(
-                f"[train] quantile: no model predicts the quantile {columns.quantile:g}: use one with a quantile loss, such as "
-                'HistGradientBoostingRegressor(loss="quantile", quantile=columns.quantile)'
+                f"[train] quantile: no model predicts the quantile {columns.quantile:g}: use one"
+                ' with a quantile loss, such as HistGradientBoostingRegressor(loss="quantile",'
+                " quantile=columns.quantile)"
             )
     return Models(kept, {*models.by_name} - {*kept})
 
 
 def of_quantile(model: Any, quantile: float) -> bool:
-    """Whether the quantile stands among the estimator's parameters, as a number or in the name of a loss."""
+    """Whether the quantile stands among the estimator's parameters, as a number or in the name of a
+    loss.
+    """
     params = model.get_params()
     for name, value in params.items():
         before, _, last = name.rpartition("__")
-        beside = {key: params.get(f"{before}__{key}" if before else key) for key in ("loss", "objective")}
-        if last == "quantile" and value == quantile and not any(beside.values()):  # `QuantileRegressor` has no other loss
+        beside = {
+            key: params.get(f"{before}__{key}" if before else key) for key in ("loss", "objective")
+        }
+        # `QuantileRegressor` has no other loss
+        if last == "quantile" and value == quantile and not any(beside.values()):
             return True
         if last == "loss_function" and value == f"Quantile:alpha={quantile:g}":
             return True
-        if last in QUANTILE_LOSSES and isinstance(value, int | float) and value == quantile and {*beside.values()} & QUANTILE_LOSSES[last]:
+        if (
+            last in QUANTILE_LOSSES
+            and isinstance(value, int | float)
+            and value == quantile
+            and {*beside.values()} & QUANTILE_LOSSES[last]
+        ):
             return True
     return False
 
@@ -133,17 +162,31 @@ def _function(folder: Path, file: str, name: str) -> Any:
 def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> Any:
     if "torch" in sys.modules and isinstance(estimator, sys.modules["torch"].nn.Module):
         if schema.regression:
-            raise BadEntry(f"{name} returned a torch network, which is trained as a classifier only: return a scikit-learn regressor")
+            raise BadEntry(
+                f"{name} returned a torch network, which is trained as a classifier only: return a"
+                " scikit-learn regressor"
+            )
         return _network(estimator, job)
-    ours = not isinstance(estimator, type) and (isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator)))
+    ours = not isinstance(estimator, type) and (
+        isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator))
+    )
     if schema.regression:
         if not ours or not is_regressor(estimator):
-            raise BadEntry(f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn regressor ([data] task is regression)")
+            raise BadEntry(
+                f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn"
+                " regressor ([data] task is regression)"
+            )
         return estimator
     if not ours or not is_classifier(estimator):
-        raise BadEntry(f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn classifier or a torch.nn.Sequential")
+        raise BadEntry(
+            f"{name} returned {type(estimator).__name__}, expected an unfitted scikit-learn"
+            " classifier or a torch.nn.Sequential"
+        )
     if not hasattr(estimator, "predict_proba") and job["train"]["mode"] != "private":
-        raise BadEntry(f"{name} returned {type(estimator).__name__} without predict_proba; wrap it in CalibratedClassifierCV")
+        raise BadEntry(
+            f"{name} returned {type(estimator).__name__} without predict_proba; wrap it in"
+            " CalibratedClassifierCV"
+        )
     return estimator
 
 

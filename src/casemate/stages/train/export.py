@@ -1,8 +1,10 @@
-"""ONNX export that answers as the estimator does; whether it may serve is decided by the parity measurement of the assess stage.
+"""ONNX export that answers as the estimator does; whether it may serve is decided by the parity
+measurement of the assess stage.
 
-Numbers go in as float64, as scikit-learn computes with them: rounded to float32 at the door, a scaled value can fall on the
-other side of a tree's threshold. Trees, encoders and imputers are converted by `trees` and `encoders`, everything else by skl2onnx;
-what does not convert in this form is tried by skl2onnx alone with float32.
+Numbers go in as float64, as scikit-learn computes with them: rounded to float32 at the door, a
+scaled value can fall on the other side of a tree's threshold. Trees, encoders and imputers are
+converted by `trees` and `encoders`, everything else by skl2onnx; what does not convert in this form
+is tried by skl2onnx alone with float32.
 """
 
 from collections.abc import Iterator
@@ -27,7 +29,15 @@ OPSET = {"": 18, "ai.onnx.ml": 3}
 OLDER = {"TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 """Operators that the version of ours has no longer."""
 MOST_DEPTH = 8
-INNER = ("steps", "transformers_", "estimators_", "estimator_", "estimator", "final_estimator_", "calibrated_classifiers_")
+INNER = (
+    "steps",
+    "transformers_",
+    "estimators_",
+    "estimator_",
+    "estimator",
+    "final_estimator_",
+    "calibrated_classifiers_",
+)
 """Where estimators keep others, fitted."""
 
 
@@ -42,14 +52,28 @@ def network_to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
 
 
 def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
-    """(ONNX bytes, "") or (b"", why not). All-numeric models get one input `x` [n, d] where that converts."""
+    """(ONNX bytes, "") or (b"", why not). All-numeric models get one input `x` [n, d] where that
+    converts.
+    """
     model = _without_pauses(model)
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if isinstance(last, FixedThresholdClassifier):
-        probable = last.response_method == "predict_proba" or (last.response_method == "auto" and hasattr(last.estimator_, "predict_proba"))
+        probable = last.response_method == "predict_proba" or (
+            last.response_method == "auto" and hasattr(last.estimator_, "predict_proba")
+        )
         if not probable or last.classes_.dtype.kind not in "iu":
-            return b"", "the threshold is about scores, or about classes that are no numbers, which the graph does not give: scikit-learn serves"
-        inner = Pipeline([*model.steps[:-1], ("inner", last.estimator_)]) if isinstance(model, Pipeline) else last.estimator_
+            return (
+                b"",
+                (
+                    "the threshold is about scores, or about classes that are no numbers, which the"
+                    " graph does not give: scikit-learn serves"
+                ),
+            )
+        inner = (
+            Pipeline([*model.steps[:-1], ("inner", last.estimator_)])
+            if isinstance(model, Pipeline)
+            else last.estimator_
+        )
         content, problem = to_onnx(inner, schema)
         return (_thresholded(content, last), "") if content else (b"", problem)
     final = model.steps[-1][1] if hasattr(model, "steps") else model
@@ -64,20 +88,33 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
 
 
 def _thresholded(content: bytes, model: Any) -> bytes:
-    """The graph of a classifier of two classes with labels by the threshold on the probability of one of them."""
+    """The graph of a classifier of two classes with labels by the threshold on the probability of
+    one of them.
+    """
     graph = onnx.load_from_string(content)
     _, probabilities = graph.graph.output
-    kind = np.float64 if probabilities.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE else np.float32
-    positive = 1 if model.pos_label is None else int(np.flatnonzero(model.classes_ == model.pos_label)[0])
+    kind = (
+        np.float64
+        if probabilities.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE
+        else np.float32
+    )
+    positive = (
+        1 if model.pos_label is None else int(np.flatnonzero(model.classes_ == model.pos_label)[0])
+    )
     values = {
         "at_": np.array(positive),
         "threshold_": np.array(0.5 if model.threshold == "auto" else model.threshold, kind),
         "classes_": model.classes_.astype(np.int64),
     }
-    graph.graph.initializer.extend([numpy_helper.from_array(value, name) for name, value in values.items()])
+    graph.graph.initializer.extend(
+        [numpy_helper.from_array(value, name) for name, value in values.items()]
+    )
     places = ["positive_place_", "negative_place_"]
     graph.graph.initializer.extend(
-        [numpy_helper.from_array(np.array(place), name) for place, name in zip((positive, 1 - positive), places, strict=True)]
+        [
+            numpy_helper.from_array(np.array(place), name)
+            for place, name in zip((positive, 1 - positive), places, strict=True)
+        ]
     )
     graph.graph.node.extend(
         [
@@ -99,27 +136,51 @@ def _thresholded(content: bytes, model: Any) -> bytes:
 
 def _blamed(model: Any, problem: str) -> str:
     """The parts that have no ONNX form, or else what the converter said."""
-    known = {*sklearn_operator_name_map, *sklearn_parsers_map, *trees.CONVERTERS, *encoders.CONVERTERS}
-    without = [type(part).__name__ for part in _parts(model, 0) if isinstance(part, BaseEstimator) and type(part) not in known]
+    known = {
+        *sklearn_operator_name_map,
+        *sklearn_parsers_map,
+        *trees.CONVERTERS,
+        *encoders.CONVERTERS,
+    }
+    without = [
+        type(part).__name__
+        for part in _parts(model, 0)
+        if isinstance(part, BaseEstimator) and type(part) not in known
+    ]
     if not without:
         return problem
     names = ", ".join(dict.fromkeys(without))
-    return f"{names} has no ONNX form: scikit-learn serves; docs/reference/estimators.md names what has one. The converter said: {problem}"
+    return (
+        f"{names} has no ONNX form: scikit-learn serves; docs/reference/estimators.md names what"
+        f" has one. The converter said: {problem}"
+    )
 
 
 def _without_pauses(model: Any) -> Any:
     """Pipelines without the steps that do nothing, which skl2onnx takes for estimators."""
     if not isinstance(model, Pipeline):
         return model
-    steps = [(name, _without_pauses(step)) for name, step in model.steps if step is not None and not isinstance(step, str)]
+    steps = [
+        (name, _without_pauses(step))
+        for name, step in model.steps
+        if step is not None and not isinstance(step, str)
+    ]
     return Pipeline(steps) if steps else model
 
 
 def _converted(model: Any, types: list[tuple[str, Any]], options: Any, *, exact: bool) -> Any:
     """The graph by our own converters, or by skl2onnx's alone."""
     if not exact:
-        return convert(model, initial_types=types, options=options, target_opset=OPSET, name="casemate")
-    functions, shapes = {**trees.CONVERTERS, **encoders.CONVERTERS}, {**trees.SHAPES, **encoders.SHAPES}
+        return convert(
+            model, initial_types=types, options=options, target_opset=OPSET, name="casemate"
+        )
+    functions, shapes = (
+        {**trees.CONVERTERS, **encoders.CONVERTERS},
+        {
+            **trees.SHAPES,
+            **encoders.SHAPES,
+        },
+    )
     graph = convert(
         model,
         initial_types=types,
@@ -144,12 +205,21 @@ def _attempts(schema: Schema, model: Any) -> Iterator[tuple[list[tuple[str, Any]
     columns = [(column.name, column.type == "category") for column in schema.features]
     for exact in (True, False):
         # skl2onnx alone would never end on a tree that splits on whether a value is missing
-        if not exact and any(hasattr(part, "tree_") and not np.isfinite(part.tree_.threshold).all() for part in _parts(model, 0)):
+        if not exact and any(
+            hasattr(part, "tree_") and not np.isfinite(part.tree_.threshold).all()
+            for part in _parts(model, 0)
+        ):
             return
         number = DoubleTensorType if exact else FloatTensorType
         if not schema.categories:
             yield [("x", number([None, len(columns)]))], exact
-        yield [(name, StringTensorType([None, 1]) if text else number([None, 1])) for name, text in columns], exact
+        yield (
+            [
+                (name, StringTensorType([None, 1]) if text else number([None, 1]))
+                for name, text in columns
+            ],
+            exact,
+        )
 
 
 def _parts(model: Any, depth: int) -> Iterator[Any]:

@@ -1,4 +1,6 @@
-"""Inside the sandbox: load the user's entry, search, refit (plain, hardened or private), leave a safe model file."""
+"""Inside the sandbox: load the user's entry, search, refit (plain, hardened or private), leave a
+safe model file.
+"""
 
 import random
 import sys
@@ -45,7 +47,9 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     sys.addaudithook(watch)
-    models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(options.mode, options.search)
+    models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(
+        options.mode, options.search
+    )
     if options.mode != "private":
         _look(models, rows)
     private: dict[str, Any] = {}
@@ -58,7 +62,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         model, private = private_fit(models.first, frame, target, groups, job, len(schema.classes))
         params: dict[str, Any] = {}
         history: list[dict[str, Any]] = []
-        metric = metric_of(options, np.arange(len(schema.classes)))  # not of the rows, which may lack a class
+        # not of the rows, which may lack a class
+        metric = metric_of(options, np.arange(len(schema.classes)))
     else:
         memory = Memory()
         params, history, metric = search(models, rows, options, Path(job["study"]), channel, memory)
@@ -71,7 +76,14 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     model = model if is_network(model) else stored(model, frame)
     calibration: dict[str, float] = {}
     if options.mode == "plain":
-        model, calibration = _finished(model, models.made(params), rows, options, job, memory.folds if memory.params == params else [])
+        model, calibration = _finished(
+            model,
+            models.made(params),
+            rows,
+            options,
+            job,
+            memory.folds if memory.params == params else [],
+        )
     outputs = Path(job["outputs"])
     _write(model, outputs)
     if plain is not None and not is_network(plain):
@@ -88,37 +100,68 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     }
 
 
-def _finished(model: Any, estimator: Any, rows: Rows, options: TrainTable, job: dict[str, Any], folds: list[Fold]) -> tuple[Any, dict[str, float]]:
-    """(the stored model with what casemate.toml asks for besides, what out-of-fold rows said of its calibration)."""
+def _finished(
+    model: Any,
+    estimator: Any,
+    rows: Rows,
+    options: TrainTable,
+    job: dict[str, Any],
+    folds: list[Fold],
+) -> tuple[Any, dict[str, float]]:
+    """(the stored model with what casemate.toml asks for besides, what out-of-fold rows said of its
+    calibration).
+    """
     calibration: dict[str, float] = {}
     if options.calibrate and rows.target.ndim == 1 and adjustable(model) and adjustable(estimator):
-        heard = folds or out_of_fold(estimator, rows, options)  # a search that went on after a break remembers no answers
+        # a search that went on after a break remembers no answers
+        heard = folds or out_of_fold(estimator, rows, options)
         found = measured(rows.target, heard, rows.weights, rows.groups)
         if found is not None:
-            calibration = {**{name: float(value) for name, value in found._asdict().items()}, "kept": float(found.helps)}
+            calibration = {
+                **{name: float(value) for name, value in found._asdict().items()},
+                "kept": float(found.helps),
+            }
         if found is not None and found.helps:
             adjust(model, found.slope, found.shift)
     wrong = broken(model, rows.frame, job.get("monotone", {}))
     if wrong:
-        raise BadEntry(f"[data.columns] {wrong}: monotone, and the trained model's answers go both ways; give it to every estimator in train.py")
+        raise BadEntry(
+            f"[data.columns] {wrong}: monotone, and the trained model's answers go both ways; give"
+            " it to every estimator in train.py"
+        )
     if job.get("costs"):
-        model = thresholded(model, _threshold(estimator, rows, options, tuple(job["costs"]), adjusted(model)), 1)
+        model = thresholded(
+            model, _threshold(estimator, rows, options, tuple(job["costs"]), adjusted(model)), 1
+        )
     return model, calibration
 
 
-def _threshold(estimator: Any, rows: Rows, options: TrainTable, costs: tuple[float, float], calibrated: tuple[float, float] | None) -> float:
+def _threshold(
+    estimator: Any,
+    rows: Rows,
+    options: TrainTable,
+    costs: tuple[float, float],
+    calibrated: tuple[float, float] | None,
+) -> float:
     if is_network(estimator):
-        raise BadEntry("[train] costs: a network's labels are its likeliest classes; weigh its answers where they are used")
+        raise BadEntry(
+            "[train] costs: a network's labels are its likeliest classes; weigh its answers where"
+            " they are used"
+        )
     if calibrated is not None:
         return by_costs(costs)
     folds = out_of_fold(estimator, rows, options)
     at = np.concatenate([fold.rows for fold in folds])
     weights = None if rows.weights is None else rows.weights[at]
-    return cheapest(rows.target[at], np.concatenate([fold.scores for fold in folds]), costs, weights)
+    return cheapest(
+        rows.target[at], np.concatenate([fold.scores for fold in folds]), costs, weights
+    )
 
 
 def _left_out(estimator: Any) -> list[str]:
-    """Classes of a pipeline's steps that private training does not use: it scales, bins and encodes by declared limits itself."""
+    """Classes of a pipeline's steps that private training does not use: it scales, bins and encodes
+    by declared limits itself.
+    """
     return [type(step).__name__ for _, step in getattr(estimator, "steps", [])[:-1]]
 
 
@@ -126,12 +169,23 @@ def _look(models: Models, rows: Rows) -> None:
     """Refuse before the search what could not be stored after it, or cannot weigh rows."""
     for name, estimator in models.by_name.items():
         said = "" if rows.weights is None else refusal(estimator)
-        said = f"[data] weight: {said}" if said else problem(estimator, rows.frame, wanted(rows.target), rows.weights)
+        said = (
+            f"[data] weight: {said}"
+            if said
+            else problem(estimator, rows.frame, wanted(rows.target), rows.weights)
+        )
         if said:
             raise BadEntry(f"{name}: {said}" if name else said)
 
 
-def _refit(estimator: Any, rows: Rows, schema: Schema, options: TrainTable, job: dict[str, Any], channel: Channel) -> Any:
+def _refit(
+    estimator: Any,
+    rows: Rows,
+    schema: Schema,
+    options: TrainTable,
+    job: dict[str, Any],
+    channel: Channel,
+) -> Any:
     frame, target = rows.frame, wanted(rows.target)
     if options.mode != "adversarial":
         return estimator.fit(frame, target, **fit_params(estimator, rows.weights))
@@ -139,10 +193,20 @@ def _refit(estimator: Any, rows: Rows, schema: Schema, options: TrainTable, job:
     settings = options.adversarial
     if is_network(estimator):
         size = _sizes(estimator, frame, limits, settings.eps)
-        return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(frame, target)
+        return estimator.set_params(mode="adversarial", eps=size, attack_steps=settings.steps).fit(
+            frame, target
+        )
     from casemate.ml.harden import harden
 
-    return harden(estimator, (frame, target), schema, limits, (settings.eps, settings.steps, settings.rounds), options.seed, channel.progress)
+    return harden(
+        estimator,
+        (frame, target),
+        schema,
+        limits,
+        (settings.eps, settings.steps, settings.rounds),
+        options.seed,
+        channel.progress,
+    )
 
 
 def _sizes(estimator: Any, frame: pd.DataFrame, limits: RobustnessTable, eps: float) -> Array:
@@ -159,7 +223,12 @@ def _sizes(estimator: Any, frame: pd.DataFrame, limits: RobustnessTable, eps: fl
 
 
 def private_fit(
-    estimator: Any, frame: pd.DataFrame, codes: Array, groups: Array | None, job: dict[str, Any], classes: int
+    estimator: Any,
+    frame: pd.DataFrame,
+    codes: Array,
+    groups: Array | None,
+    job: dict[str, Any],
+    classes: int,
 ) -> tuple[Any, dict[str, Any]]:
     """(fitted model, what it spent).
 
@@ -167,8 +236,10 @@ def private_fit(
         estimator: of the entry.
         frame: training rows.
         codes: class numbers [n].
-        groups: subject per row, or None; a subject with many rows weighs as much as one with a single row.
-        job: `privacy` as `stage.promised` gives it; with `rehearsal` the work is short and the rows are nobody's.
+        groups: subject per row, or None; a subject with many rows weighs as much as one with a
+            single row.
+        job: `privacy` as `stage.promised` gives it; with `rehearsal` the work is short and the rows
+            are nobody's.
         classes: how many are declared.
     """
     from casemate.ml.learn.linear import PrivateClassifier
@@ -184,21 +255,35 @@ def private_fit(
         final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
         if not is_linear(estimator):
             raise BadEntry(
-                f"{type(final).__name__} has no private form: return LogisticRegression (trained as private additive model) or a torch.nn.Sequential"
+                f"{type(final).__name__} has no private form: return LogisticRegression (trained as"
+                " private additive model) or a torch.nn.Sequential"
             )
         bounds = {name: tuple(limits) for name, limits in told["numbers"].items()}
         given = final.get_params() if isinstance(final, PrivateClassifier) else {}
         promised = {name: told[name] for name in ("categories", "epsilon", "delta", "units")}
-        model = PrivateClassifier(**{**given, **promised, "bounds": bounds, "classes": list(range(classes)), "sigma": None})
+        model = PrivateClassifier(
+            **{
+                **given,
+                **promised,
+                "bounds": bounds,
+                "classes": list(range(classes)),
+                "sigma": None,
+            }
+        )
         if told["clip"]:
             model.set_params(clip=told["clip"])
         fitted = model.fit(frame, codes, groups)
         model, spent = fitted.model_, fitted.spent_
-    return model, {"events": [msgspec.to_builtins(spent)], "unit": "row" if groups is None else "subject"}
+    return model, {
+        "events": [msgspec.to_builtins(spent)],
+        "unit": "row" if groups is None else "subject",
+    }
 
 
 def _private_network(estimator: Any, told: dict[str, Any], rehearsal: bool, classes: int) -> Any:
-    """The network with the noise that its plan needs; for a rehearsal it is planned in full and trained for an epoch."""
+    """The network with the noise that its plan needs; for a rehearsal it is planned in full and
+    trained for an epoch.
+    """
     from casemate.ml.learn import network
     from casemate.ml.learn.layers import build
 
@@ -206,7 +291,9 @@ def _private_network(estimator: Any, told: dict[str, Any], rehearsal: bool, clas
     found = network.outputs(build(list(estimator.layers)), width)
     if found != classes:
         raise BadEntry(f"the network has {found} outputs, and {classes} classes are declared")
-    plan = network.planned(estimator.layers, estimator.frozen, told["units"], estimator.epochs, estimator.batch)
+    plan = network.planned(
+        estimator.layers, estimator.frozen, told["units"], estimator.epochs, estimator.batch
+    )
     sigma = network.noise_for(plan, told["epsilon"], told["delta"])
     estimator.set_params(mode="private", sigma=sigma, clip=told["clip"] or 1.0, units=told["units"])
     if rehearsal:
@@ -215,7 +302,9 @@ def _private_network(estimator: Any, told: dict[str, Any], rehearsal: bool, clas
 
 
 def _write(model: Any, outputs: Path) -> None:
-    """Leave the model's safe file, or the two of a network; every other form is made of it elsewhere."""
+    """Leave the model's safe file, or the two of a network; every other form is made of it
+    elsewhere.
+    """
     if not is_network(model):
         (outputs / SKOPS).write_bytes(dump_skops(model))
         return

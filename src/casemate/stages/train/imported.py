@@ -1,8 +1,10 @@
-"""A model that was trained elsewhere: whether it takes the table's features, and which of its outputs is which class.
+"""A model that was trained elsewhere: whether it takes the table's features, and which of its
+outputs is which class.
 
-Questions are asked of rows that the schema admits and nobody owns. An ONNX graph comes out with one input `x` or one a feature, and
-with the table's class numbers and probabilities in the table's order, whatever it called them before; `ports` gives it the inputs and
-outputs that casemate's graphs have.
+Questions are asked of rows that the schema admits and nobody owns. An ONNX graph comes out with one
+input `x` or one a feature, and with the table's class numbers and probabilities in the table's
+order, whatever it called them before; `ports` gives it the inputs and outputs that casemate's
+graphs have.
 """
 
 from collections.abc import Iterator
@@ -23,30 +25,46 @@ ROWS = 2000
 ML = "ai.onnx.ml"
 ML_VERSION = 3
 LEAST_AGREEMENT = 0.5
-"""A list of class names is the model's if its largest probability names the answered class this often; thresholds may change the rest."""
+"""A list of class names is the model's if its largest probability names the answered class this
+often; thresholds may change the rest.
+"""
 Array = np.ndarray[Any, Any]
 
 
 def check_estimator(model: SkopsModel, schema: Schema, said: list[str]) -> list[int]:
-    """The table's class number of each of the estimator's classes; VerificationError when it is no model of this table."""
+    """The table's class number of each of the estimator's classes; VerificationError when it is no
+    model of this table.
+    """
     estimator = model.estimator
     names = [column.name for column in schema.features]
     given = [str(name) for name in getattr(estimator, "feature_names_in_", [])]
     if given and given != names:
         raise VerificationError(
-            f"the imported model takes the features {given[:8]}, the table has {names[:8]}", hint="name and order must be the same"
+            f"the imported model takes the features {given[:8]}, the table has {names[:8]}",
+            hint="name and order must be the same",
         )
     if schema.regression:
-        if not model.regression or model.predict(made_up(schema, 1))[1].shape != (1, len(schema.targets)):
-            raise VerificationError(f"the imported model is no regressor with {len(schema.targets)} outputs", hint="use a model of this table")
+        if not model.regression or model.predict(made_up(schema, 1))[1].shape != (
+            1,
+            len(schema.targets),
+        ):
+            raise VerificationError(
+                f"the imported model is no regressor with {len(schema.targets)} outputs",
+                hint="use a model of this table",
+            )
         return []
     if model.regression:
-        raise VerificationError("the imported model is no classifier", hint='[data] task = "regression" takes regressors')
+        raise VerificationError(
+            "the imported model is no classifier",
+            hint='[data] task = "regression" takes regressors',
+        )
     return order_of(list(estimator.classes_), schema.classes, said)
 
 
 def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
-    """The user's own graph, canonical, with the table's classes; VerificationError when it is no model of this table."""
+    """The user's own graph, canonical, with the table's classes; VerificationError when it is no
+    model of this table.
+    """
     model = graphs.read(content)
     mapped = graphs.without_mapping(model)
     ports.inputs(model, schema)
@@ -59,8 +77,12 @@ def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:
     answers = OnnxModel(made.SerializeToString(), schema)
     _require_width(answers, schema)
     labels, probabilities = ports.answer(answers, made_up(schema, ROWS, np.random.default_rng(0)))
-    ports.require_probabilities(np.asarray(probabilities, dtype=np.float64), "the second output of the imported graph")
-    values = _values(mapped + list(_lists(made, len(schema.classes))), np.ravel(labels), probabilities)
+    ports.require_probabilities(
+        np.asarray(probabilities, dtype=np.float64), "the second output of the imported graph"
+    )
+    values = _values(
+        mapped + list(_lists(made, len(schema.classes))), np.ravel(labels), probabilities
+    )
     _append_order(made, values, order_of(values, schema.classes, said))
     return bytes(graphs.rebuilt(made).SerializeToString(deterministic=True))
 
@@ -69,11 +91,16 @@ def _require_width(model: OnnxModel, schema: Schema) -> None:
     width = len(schema.targets) if schema.regression else len(schema.classes)
     shape = ports.answer(model, made_up(schema, 2))[1].shape
     if shape != (2, width):
-        raise VerificationError(f"the imported graph gives {shape[-1]} numbers a row, {width} are expected", hint=ports.EXPORT)
+        raise VerificationError(
+            f"the imported graph gives {shape[-1]} numbers a row, {width} are expected",
+            hint=ports.EXPORT,
+        )
 
 
 def _lists(model: Any, count: int) -> Iterator[list[Any]]:
-    """Every list of `count` distinct whole numbers or texts in the graph: one of them names its classes."""
+    """Every list of `count` distinct whole numbers or texts in the graph: one of them names its
+    classes.
+    """
     for node, _ in graphs.nodes(model.graph):
         for item in node.attribute:
             found: list[Any] = []
@@ -90,7 +117,10 @@ def _lists(model: Any, count: int) -> Iterator[list[Any]]:
 
 
 def _plain(tensor: Any) -> list[Any]:
-    if tensor.data_type not in (TensorProto.INT32, TensorProto.INT64, TensorProto.STRING) or len(tensor.dims) > 2:
+    if (
+        tensor.data_type not in (TensorProto.INT32, TensorProto.INT64, TensorProto.STRING)
+        or len(tensor.dims) > 2
+    ):
         return []
     return list(numpy_helper.to_array(tensor).ravel().tolist())
 
@@ -103,10 +133,20 @@ def _values(lists: list[list[Any]], labels: Array, probabilities: Array) -> list
     for values in [*lists, list(range(np.shape(probabilities)[1]))]:
         known = [value.encode() if isinstance(value, str) else value for value in values]
         if set(answered) <= set(known):
-            agreement = float(np.mean([known[place] == value for place, value in zip(likeliest, answered, strict=True)]))
+            agreement = float(
+                np.mean(
+                    [
+                        known[place] == value
+                        for place, value in zip(likeliest, answered, strict=True)
+                    ]
+                )
+            )
             best = max(best, (agreement, known), key=lambda pair: pair[0])
     if best[0] < LEAST_AGREEMENT:
-        raise VerificationError("it cannot be told which class each probability of the imported graph means", hint=ports.EXPORT)
+        raise VerificationError(
+            "it cannot be told which class each probability of the imported graph means",
+            hint=ports.EXPORT,
+        )
     return best[1]
 
 
@@ -119,11 +159,16 @@ def _append_order(made: Any, values: list[Any], order: list[int]) -> None:
     if ML not in sets:
         made.opset_import.append(helper.make_opsetid(ML, ML_VERSION))
     elif sets[ML].version == 1:
-        if any(node.op_type == "LabelEncoder" for node, _ in graphs.nodes(made.graph)):  # the one operator that version 2 changed
-            raise VerificationError("the imported graph uses the first version of the operators ai.onnx.ml", hint="export it for version 2 or newer")
+        # the one operator that version 2 changed
+        if any(node.op_type == "LabelEncoder" for node, _ in graphs.nodes(made.graph)):
+            raise VerificationError(
+                "the imported graph uses the first version of the operators ai.onnx.ml",
+                hint="export it for version 2 or newer",
+            )
         sets[ML].version = ML_VERSION
     keys = "keys_strings" if isinstance(values[0], bytes) else "keys_int64s"
-    listed: dict[str, Any] = {keys: values, "values_int64s": order, "default_int64": -1}  # -1 is no class, and the assessment says so
+    # -1 is no class, and the assessment says so
+    listed: dict[str, Any] = {keys: values, "values_int64s": order, "default_int64": -1}
     encode = helper.make_node("LabelEncoder", [label.name], ["label_"], domain=ML, **listed)
     places = numpy_helper.from_array(np.argsort(order), "places_")
     gather = helper.make_node("Gather", [probabilities.name, "places_"], ["probabilities_"], axis=1)
@@ -141,7 +186,9 @@ def _append_order(made: Any, values: list[Any], order: list[int]) -> None:
 
 
 def class_numbers(content: bytes, values: list[Any], order: list[int]) -> bytes:
-    """A graph of our own converter, whose estimator has the classes `values`, with the table's classes."""
+    """A graph of our own converter, whose estimator has the classes `values`, with the table's
+    classes.
+    """
     made = graphs.read(content)
     plain = [value.item() if hasattr(value, "item") else value for value in values]
     known = [value.encode() if isinstance(value, str) else int(value) for value in plain]

@@ -1,7 +1,8 @@
-"""A look at what `build` returned before any search: what could not be stored in the end is refused at the beginning.
+"""A look at what `build` returned before any search: what could not be stored in the end is refused
+at the beginning.
 
-The unfitted estimator is written as a model file would be, and so is one that was fitted on a few rows where it holds parts whose
-fitted form is not known beforehand.
+The unfitted estimator is written as a model file would be, and so is one that was fitted on a few
+rows where it holds parts whose fitted form is not known beforehand.
 """
 
 import warnings
@@ -25,8 +26,11 @@ MOST_DEPTH = 8
 Array = np.ndarray[Any, Any]
 
 
-def problem(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | None = None) -> str:
-    """Why no model file could hold the estimator, and what could be used instead; empty where one can.
+def problem(
+    estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | None = None
+) -> str:
+    """Why no model file could hold the estimator, and what could be used instead; empty where one
+    can.
 
     Args:
         estimator: unfitted.
@@ -41,9 +45,12 @@ def problem(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array |
             return said
     if all(type(part).__name__ in USUAL for part in parts):
         return ""
-    translated = any(hasattr(part, "fit_resample") or boosters.library(part) for part in parts)  # what is stored is something else
+    # what is stored is something else
+    translated = any(hasattr(part, "fit_resample") or boosters.library(part) for part in parts)
     searched = any(type(part).__name__ in SEARCHES for part in parts)
-    return ("" if translated or searched else _of_types(estimator)) or _tried(estimator, frame, target, weights)
+    return ("" if translated or searched else _of_types(estimator)) or _tried(
+        estimator, frame, target, weights
+    )
 
 
 def _refused(part: Any, *, final: bool) -> str:
@@ -52,18 +59,29 @@ def _refused(part: Any, *, final: bool) -> str:
     if package == "sklearn":
         return f"{name} cannot be stored safely: {INSTEAD[name]}" if name in INSTEAD else ""
     if boosters.library(part):
-        return "" if final else f"{name} must be the last step of a pipeline, not inside another estimator: only there its trees can be read"
+        return (
+            ""
+            if final
+            else (
+                f"{name} must be the last step of a pipeline, not inside another estimator: only"
+                " there its trees can be read"
+            )
+        )
     if package == "imblearn":
         return (
             ""
             if hasattr(part, "fit_resample") or hasattr(part, "steps")
-            else (f"{name} cannot be stored safely: use scikit-learn's classifier with class_weight='balanced', or a sampler in an imblearn pipeline")
+            else (
+                f"{name} cannot be stored safely: use scikit-learn's classifier with"
+                " class_weight='balanced', or a sampler in an imblearn pipeline"
+            )
         )
     if package == "casemate":
         return ""
     return (
-        f"{name} is a class of {package}, which no model file may hold: use scikit-learn's (docs/reference/estimators.md lists them all), "
-        "compute such columns before the table is given to casemate, or import the finished model as ONNX (casemate model import)"
+        f"{name} is a class of {package}, which no model file may hold: use scikit-learn's"
+        " (docs/reference/estimators.md lists them all), compute such columns before the table is"
+        " given to casemate, or import the finished model as ONNX (casemate model import)"
     )
 
 
@@ -74,24 +92,39 @@ def _of_types(estimator: Any) -> str:
     except VerificationError as error:
         return error.message
     except Exception as error:  # noqa: BLE001 - skops has many
-        return f"it cannot be stored safely: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return (
+            f"it cannot be stored safely: {type(error).__name__}:"
+            f" {' '.join(str(error).split())[:200]}"
+        )
     if not unknown:
         return ""
-    hint = "a function of train.py or of NumPy can be replaced by FunctionTransformer with a universal function such as numpy.log1p"
+    hint = (
+        "a function of train.py or of NumPy can be replaced by FunctionTransformer with a universal"
+        " function such as numpy.log1p"
+    )
     return f"it holds what no model file may hold: {', '.join(unknown[:3])}; {hint}"
 
 
 def _tried(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | None) -> str:
     """The same of one that was fitted on a few rows; empty where so few rows do not fit it."""
     if target.ndim == 1 and target.dtype.kind in "iu":
-        at = np.sort(np.concatenate([np.flatnonzero(target == kind)[:A_CLASS] for kind in np.unique(target)]))
+        at = np.sort(
+            np.concatenate([np.flatnonzero(target == kind)[:A_CLASS] for kind in np.unique(target)])
+        )
     else:
         at = np.arange(min(len(target), 4 * A_CLASS))
     few = frame.iloc[at].reset_index(drop=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            fitted = stored(clone(estimator).fit(few, target[at], **fit_params(estimator, None if weights is None else weights[at])), few)
+            fitted = stored(
+                clone(estimator).fit(
+                    few,
+                    target[at],
+                    **fit_params(estimator, None if weights is None else weights[at]),
+                ),
+                few,
+            )
         except boosters.Foreign as error:
             return str(error)
         except Exception:  # noqa: BLE001 - a few rows are not the table: the search will say what is wrong

@@ -6,22 +6,30 @@ import numpy as np
 from onnx import numpy_helper
 
 LEARNT = {"LabelEncoder": 2, "TreeEnsemble": 3}
-"""Operators of ai.onnx.ml, with the version that skl2onnx is told: it knows none after 3, and `export` corrects it."""
+"""Operators of ai.onnx.ml, with the version that skl2onnx is told: it knows none after 3, and
+`export` corrects it.
+"""
 Array = np.ndarray[Any, Any]
 
 
 class Nodes:
-    """Adds nodes to a container of skl2onnx; calling it adds one and gives the name of what comes out."""
+    """Adds nodes to a container of skl2onnx; calling it adds one and gives the name of what comes
+    out.
+    """
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         self.scope, self.operator, self.container = scope, operator, container
 
-    def __call__(self, kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
+    def __call__(
+        self, kind: str, inputs: list[str], output: str | None = None, **attributes: Any
+    ) -> str:
         """Add an operator; returns the name of what it gives."""
         name = str(output or self.scope.get_unique_variable_name(kind.lower()))
         domain, version = ("ai.onnx.ml", LEARNT[kind]) if kind in LEARNT else ("", None)
         operator = self.scope.get_unique_operator_name(kind)
-        self.container.add_node(kind, inputs, name, op_domain=domain, op_version=version, name=operator, **attributes)
+        self.container.add_node(
+            kind, inputs, name, op_domain=domain, op_version=version, name=operator, **attributes
+        )
         return name
 
     def number(self, values: Array) -> str:

@@ -1,6 +1,8 @@
-"""The train stage, outside: rows go to one confined process, its safe model file to a second one, and canonical files come back.
+"""The train stage, outside: rows go to one confined process, its safe model file to a second one,
+and canonical files come back.
 
-Nothing here reads a model file: what training code left is bytes until a process without keys has read it and written it anew.
+Nothing here reads a model file: what training code left is bytes until a process without keys has
+read it and written it anew.
 """
 
 import glob
@@ -30,10 +32,12 @@ SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
 MAX_CODE = 16 * 2**20
 _NOISE = (1e-3, 1e9)
-"""Sigma at least and at most: far wider than what `accountant.sigma_for` gives (0.1 to a million)."""
+"""Sigma at least and at most: far wider than what `accountant.sigma_for` gives (0.1 to a
+million).
+"""
 UNCOVERED = (
-    "people of the hold-out, whom the figures are about; what casemate.toml declares; that the run came to an end; "
-    "what stays inside, such as the data report and the attacks on training rows"
+    "people of the hold-out, whom the figures are about; what casemate.toml declares; that the run"
+    " came to an end; what stays inside, such as the data report and the attacks on training rows"
 )
 """What epsilon says nothing of; see docs/how-to/private-training.md."""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
@@ -99,31 +103,48 @@ class TrainTools:
     progress: sandbox.Progress
     payment: BudgetPayment
     rehearsal: tuple[sandbox.Worker, sandbox.Worker] | None = None
-    """Of private training: a process that trains on made-up rows, and one that reads what that left, before anything is paid."""
+    """Of private training: a process that trains on made-up rows, and one that reads what that
+    left, before anything is paid.
+    """
 
 
 def code_files(root: Path, config: Config) -> dict[str, bytes]:
     """The training code by relative path.
 
     Raises:
-        ConfigError: a file does not exist, lies outside the project, or all of it is larger than 16 MiB.
+        ConfigError: a file does not exist, lies outside the project, or all of it is larger than 16
+            MiB.
     """
     entry = config.train.entry.partition(":")[0]
     paths = [root / entry]
     for pattern in config.train.files:
-        found = [Path(name) for name in sorted(glob.glob(str(root / pattern), recursive=True)) if Path(name).is_file()]
+        found = [
+            Path(name)
+            for name in sorted(glob.glob(str(root / pattern), recursive=True))
+            if Path(name).is_file()
+        ]
         if not found:
-            raise ConfigError(f"[train] files: nothing matches {pattern!r}", hint="the path is relative to the project's folder")
+            raise ConfigError(
+                f"[train] files: nothing matches {pattern!r}",
+                hint="the path is relative to the project's folder",
+            )
         paths += found
     content: dict[str, bytes] = {}
     for path in paths:
         if not path.is_file():
-            raise ConfigError(f"[train] entry: no such file {path}", hint="the path is relative to the project's folder")
+            raise ConfigError(
+                f"[train] entry: no such file {path}",
+                hint="the path is relative to the project's folder",
+            )
         if not path.resolve().is_relative_to(root.resolve()):
-            raise ConfigError(f"[train] {path} lies outside the project", hint="copy it into the project's folder")
+            raise ConfigError(
+                f"[train] {path} lies outside the project", hint="copy it into the project's folder"
+            )
         content[str(path.relative_to(root))] = path.read_bytes()
     if sum(map(len, content.values())) > MAX_CODE:
-        raise ConfigError("the training code is larger than 16 MiB", hint="list code files only in [train] files")
+        raise ConfigError(
+            "the training code is larger than 16 MiB", hint="list code files only in [train] files"
+        )
     return content
 
 
@@ -131,9 +152,14 @@ def _imported(root: Path, name: str) -> dict[str, bytes]:
     """The imported model by the name that the confined process knows it by."""
     path = root / name
     if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(f"[train] model: no such file {path}", hint="casemate model import FILE writes it")
+        raise ConfigError(
+            f"[train] model: no such file {path}", hint="casemate model import FILE writes it"
+        )
     if path.suffix not in IMPORTED:
-        raise ConfigError(f"[train] model: {path.name} is no .skops or .onnx file", hint="casemate model import FILE converts models of scikit-learn")
+        raise ConfigError(
+            f"[train] model: {path.name} is no .skops or .onnx file",
+            hint="casemate model import FILE converts models of scikit-learn",
+        )
     return {IMPORTED[path.suffix]: path.read_bytes()}
 
 
@@ -144,7 +170,11 @@ def code_digest(root: Path, config: Config) -> str:
 
 def _code(root: Path, config: Config) -> dict[str, bytes]:
     """What the confined process gets: the training code, or the imported model in its place."""
-    return code_files(root, config) if config.train.model is None else _imported(root, config.train.model)
+    return (
+        code_files(root, config)
+        if config.train.model is None
+        else _imported(root, config.train.model)
+    )
 
 
 def _digest_of(code: dict[str, bytes]) -> str:
@@ -152,9 +182,11 @@ def _digest_of(code: dict[str, bytes]) -> str:
 
 
 def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
-    """Train on `rows` (features, target and group column; hold-out and excluded rows are not among them).
+    """Train on `rows` (features, target and group column; hold-out and excluded rows are not among
+    them).
 
-    Private training is rehearsed first: the same code, options and conversion on made-up rows, then it is paid for, then it runs.
+    Private training is rehearsed first: the same code, options and conversion on made-up rows, then
+    it is paid for, then it runs.
 
     Raises:
         TrainingError: the code failed, or made something that cannot be stored safely.
@@ -162,12 +194,15 @@ def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedMod
     """
     config = tools.config
     code = _code(tools.root, config)
-    if config.train.model is not None:  # no user code: what was imported goes straight to the second process
+    # no user code: what was imported goes straight to the second process
+    if config.train.model is not None:
         nobody = _Said(estimator="", params={}, cv=[], metric=config.train.metric or "")
         try:
             return _accept(tools, dataset.schema, nobody, sandbox.Outcome({}, code, [], []), code)
         except TrainingError as error:
-            raise ImportRefused(error.message, hint=error.hint, findings=error.findings, plain=error.plain) from error
+            raise ImportRefused(
+                error.message, hint=error.hint, findings=error.findings, plain=error.plain
+            ) from error
     outcome = _trained(tools, dataset, rows, code)
     try:
         return _accept(tools, dataset.schema, _said(outcome, config.train), outcome, code)
@@ -209,7 +244,8 @@ def monotone(schema: Schema, config: Config) -> dict[str, int]:
     """Feature -> 1 or -1, as `[data.columns]` declares it.
 
     Raises:
-        ConfigError: it is declared of what is no number among the features, or the target has several classes.
+        ConfigError: it is declared of what is no number among the features, or the target has
+            several classes.
     """
     found = {}
     for column in schema.features:
@@ -217,21 +253,37 @@ def monotone(schema: Schema, config: Config) -> dict[str, int]:
         if said is None:
             continue
         if column.type != "number":
-            raise ConfigError(f"[data.columns] {column.name}: monotone, and it is {column.type}", hint="only a number rises and falls")
+            raise ConfigError(
+                f"[data.columns] {column.name}: monotone, and it is {column.type}",
+                hint="only a number rises and falls",
+            )
         found[column.name] = 1 if said == "increasing" else -1
-    named = [name for name, column in config.data.columns.items() if column.monotone is not None and not is_pattern(name)]
+    named = [
+        name
+        for name, column in config.data.columns.items()
+        if column.monotone is not None and not is_pattern(name)
+    ]
     lost = next((name for name in named if name not in found), None)
     if lost is not None:
-        raise ConfigError(f"[data.columns] {lost}: monotone, and it is no feature of the model", hint="declare it of a feature, see schema.toml")
+        raise ConfigError(
+            f"[data.columns] {lost}: monotone, and it is no feature of the model",
+            hint="declare it of a feature, see schema.toml",
+        )
     if found and not schema.regression and len(schema.classes) != 2:
         raise ConfigError(
-            f"[data.columns] {next(iter(found))}: monotone, and the target has {len(schema.classes)} classes",
-            hint="of several classes no probability can rise alone: predict one class against the others",
+            f"[data.columns] {next(iter(found))}: monotone, and the target has"
+            f" {len(schema.classes)} classes",
+            hint=(
+                "of several classes no probability can rise alone: predict one class against the"
+                " others"
+            ),
         )
     return found
 
 
-def _trained(tools: TrainTools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+def _trained(
+    tools: TrainTools, dataset: SealedDataset, rows: pa.Table, code: dict[str, bytes]
+) -> sandbox.Outcome:
     """What the user's code did and left."""
     config, job = tools.config, _job(tools, dataset)
     if config.train.mode == "private":
@@ -242,8 +294,11 @@ def _trained(tools: TrainTools, dataset: SealedDataset, rows: pa.Table, code: di
     return _ran(tools, tools.worker, job, rows, code)
 
 
-def _rehearse(tools: TrainTools, schema: Schema, job: dict[str, Any], code: dict[str, bytes]) -> None:
-    """Everything that can fail without the rows, on rows that nobody owns: a typo must not cost epsilon, which never comes back.
+def _rehearse(
+    tools: TrainTools, schema: Schema, job: dict[str, Any], code: dict[str, bytes]
+) -> None:
+    """Everything that can fail without the rows, on rows that nobody owns: a typo must not cost
+    epsilon, which never comes back.
 
     Raises:
         TrainingError: as the training itself would.
@@ -253,13 +308,24 @@ def _rehearse(tools: TrainTools, schema: Schema, job: dict[str, Any], code: dict
     made_up = rehearse.rows(schema, grouped=bool(job["grouped"]))
     outcome = _ran(tools, worker, job | {"rehearsal": True}, made_up, code)
     _said(outcome, tools.config.train)
-    _, converted = convert(converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
-    if models.NETWORK in outcome.files and converted.export_problem:  # a network is served as ONNX or not at all
+    _, converted = convert(
+        converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden
+    )
+    # a network is served as ONNX or not at all
+    if models.NETWORK in outcome.files and converted.export_problem:
         plain = "the network cannot be exported"
-        raise TrainingError(f"{plain}: {converted.export_problem}", hint="nothing was spent", plain=plain)
+        raise TrainingError(
+            f"{plain}: {converted.export_problem}", hint="nothing was spent", plain=plain
+        )
 
 
-def _ran(tools: TrainTools, worker: sandbox.Worker, job: dict[str, Any], rows: pa.Table, code: dict[str, bytes]) -> sandbox.Outcome:
+def _ran(
+    tools: TrainTools,
+    worker: sandbox.Worker,
+    job: dict[str, Any],
+    rows: pa.Table,
+    code: dict[str, bytes],
+) -> sandbox.Outcome:
     """What the user's code did and left, given these rows."""
     config = tools.config
     make_folder(tools.study)
@@ -285,9 +351,15 @@ def _ran(tools: TrainTools, worker: sandbox.Worker, job: dict[str, Any], rows: p
 
 
 def convert(
-    worker: sandbox.Worker, given: dict[str, bytes], schema: Schema, config: Config, scratch: Path, hidden: list[Path]
+    worker: sandbox.Worker,
+    given: dict[str, bytes],
+    schema: Schema,
+    config: Config,
+    scratch: Path,
+    hidden: list[Path],
 ) -> tuple[sandbox.Outcome, _Converted]:
-    """Canonical files of what a training process left, or somebody imported, and what the process says that read it.
+    """Canonical files of what a training process left, or somebody imported, and what the process
+    says that read it.
 
     Args:
         worker: a process that waits for `convert.main`.
@@ -300,7 +372,11 @@ def convert(
     Raises:
         TrainingError: the files were refused, or ended the process that read them.
     """
-    job = {"schema": msgspec.to_builtins(schema), "classes": config.train.classes, "seconds": config.train.timeout}
+    job = {
+        "schema": msgspec.to_builtins(schema),
+        "classes": config.train.classes,
+        "seconds": config.train.timeout,
+    }
     try:
         with scratch_folder(scratch) as folder:
             outcome = worker.run(
@@ -316,16 +392,29 @@ def convert(
         said = msgspec.convert(outcome.result, _Converted)
     except sandbox.JobFailed as error:
         text = f"the model file could not be read in the sandbox: {error.message}"
-        hint = "use a smaller model, or raise [train] memory_gb or timeout; if neither helps, treat the file as hostile"
+        hint = (
+            "use a smaller model, or raise [train] memory_gb or timeout; if neither helps, treat"
+            " the file as hostile"
+        )
         plain = "the model file could not be read in the sandbox"
         raise TrainingError(text, hint=hint, findings=error.findings, plain=plain) from error
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
     if said.refused:
-        usual = "do not write model files in train.py" if config.train.model is None else "export it again, or import another model"
-        raise TrainingError(said.refused, hint=said.hint or usual, plain="the model file was refused")
-    # The process that read a foreign file may have been taken over by it: what it says and what it left must agree.
-    if not outcome.files or {name: sha256(content) for name, content in outcome.files.items()} != said.files:
+        usual = (
+            "do not write model files in train.py"
+            if config.train.model is None
+            else "export it again, or import another model"
+        )
+        raise TrainingError(
+            said.refused, hint=said.hint or usual, plain="the model file was refused"
+        )
+    # The process that read a foreign file may have been taken over by it: what it says and what it
+    # left must agree.
+    if (
+        not outcome.files
+        or {name: sha256(content) for name, content in outcome.files.items()} != said.files
+    ):
         text = "the model files are not what was said of them"
         raise TrainingError(text, hint="treat the model as hostile", plain=text)
     return outcome, said
@@ -336,9 +425,15 @@ def _nonsense(error: msgspec.ValidationError) -> TrainingError:
     return TrainingError(f"{plain}: {error}", hint="do not write to its output", plain=plain)
 
 
-def _accept(tools: TrainTools, schema: Schema, said: _Said, outcome: sandbox.Outcome, code: dict[str, bytes]) -> TrainedModel:
-    """Believe nothing that came back but its bytes: have them read and written anew elsewhere, store that, keep the findings."""
-    own, converted = convert(tools.converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden)
+def _accept(
+    tools: TrainTools, schema: Schema, said: _Said, outcome: sandbox.Outcome, code: dict[str, bytes]
+) -> TrainedModel:
+    """Believe nothing that came back but its bytes: have them read and written anew elsewhere,
+    store that, keep the findings.
+    """
+    own, converted = convert(
+        tools.converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden
+    )
     isolation = [name for name in own.isolation if name in (outcome.isolation or own.isolation)]
     estimator = converted.estimator or said.estimator
     heard = [*outcome.findings, *own.findings]
@@ -351,21 +446,39 @@ def _accept(tools: TrainTools, schema: Schema, said: _Said, outcome: sandbox.Out
     try:
         return TrainedModel(
             estimator=told.outline(estimator),
-            files={name: tools.objects.put(own.files[name]) for name in models.FILES if name in own.files},
+            files={
+                name: tools.objects.put(own.files[name])
+                for name in models.FILES
+                if name in own.files
+            },
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric,
             code_digest=_digest_of(code),
-            findings=[*told.findings(heard), *_findings(isolation, converted.export_problem), *_left_out(said.left_out)],
+            findings=[
+                *told.findings(heard),
+                *_findings(isolation, converted.export_problem),
+                *_left_out(said.left_out),
+            ],
             isolation=isolation,
             mode=tools.config.train.mode,
             nested=said.nested,
             privacy=_spent(tools, said.privacy) if tools.config.train.mode == "private" else {},
-            baseline=tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else "",
+            baseline=(
+                tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else ""
+            ),
             order=converted.order,
-            diagram=None if converted.diagram is None else diagram.told(converted.diagram, told.known(), said.params),
+            diagram=(
+                None
+                if converted.diagram is None
+                else diagram.told(converted.diagram, told.known(), said.params)
+            ),
             said=words,
-            calibration={str(name): told.figure(value) for name, value in said.calibration.items() if math.isfinite(value)},
+            calibration={
+                str(name): told.figure(value)
+                for name, value in said.calibration.items()
+                if math.isfinite(value)
+            },
         )
     except msgspec.ValidationError as error:
         raise _nonsense(error) from error
@@ -377,7 +490,9 @@ def keep(objects: ObjectStore, **words: Any) -> str:
 
 
 def _checked(said: _Said, options: TrainTable) -> _Said:
-    """What the process says without texts of its own; ValidationError when it chose what casemate.toml does not offer."""
+    """What the process says without texts of its own; ValidationError when it chose what
+    casemate.toml does not offer.
+    """
     params = told.parameters(said.params, options)
     tried = [told.parameters(candidate.params, options) for candidate in said.cv]
     if params is None or None in tried or said.metric not in {options.metric, *told.METRICS}:
@@ -387,32 +502,51 @@ def _checked(said: _Said, options: TrainTable) -> _Said:
     if any(len(candidate.scores) > options.folds * options.repeats for candidate in said.cv):
         raise msgspec.ValidationError("more scores than [train] asks for")
     cv = [_told(candidate, params or {}) for candidate, params in zip(said.cv, tried, strict=True)]
-    return msgspec.structs.replace(said, params=params, cv=cv, nested=[told.figure(value) for value in said.nested])
+    return msgspec.structs.replace(
+        said, params=params, cv=cv, nested=[told.figure(value) for value in said.nested]
+    )
 
 
 def _most(options: TrainTable) -> int:
     """Candidates of the search at most."""
     spaces = options.search.values()
-    return options.trials if any(isinstance(space, dict) for space in spaces) else math.prod(map(len, spaces))
+    return (
+        options.trials
+        if any(isinstance(space, dict) for space in spaces)
+        else math.prod(map(len, spaces))
+    )
 
 
 def _told(candidate: _Candidate, params: dict[str, Any]) -> _Candidate:
     scores = [told.figure(value) for value in candidate.scores]
-    return _Candidate(params=params, scores=scores, mean=told.figure(candidate.mean), std=told.figure(candidate.std))
+    return _Candidate(
+        params=params,
+        scores=scores,
+        mean=told.figure(candidate.mean),
+        std=told.figure(candidate.std),
+    )
 
 
 def _limits(schema: Schema, config: Config) -> dict[str, Any]:
-    """What bounds the features of a network: declared limits where there are some, else the pinned ones."""
+    """What bounds the features of a network: declared limits where there are some, else the pinned
+    ones.
+    """
     numbers: dict[str, tuple[float, float]] = {}
     categories: dict[str, list[str]] = {}
     for column in schema.features:
         said = config.data.column(column.name)
         if column.type == "category":
-            categories[column.name] = [*(said.categories or column.categories or []), MISSING_CATEGORY]
+            categories[column.name] = [
+                *(said.categories or column.categories or []),
+                MISSING_CATEGORY,
+            ]
         else:
             low = said.min if said.min is not None else column.min
             high = said.max if said.max is not None else column.max
-            numbers[column.name] = (low if low is not None else 0.0, high if high is not None else 1.0)
+            numbers[column.name] = (
+                low if low is not None else 0.0,
+                high if high is not None else 1.0,
+            )
     return {"numbers": numbers, "categories": categories}
 
 
@@ -420,17 +554,30 @@ def promised(schema: Schema, config: Config) -> dict[str, Any]:
     """What private training is bounded by; the data stage made the schema of declarations alone."""
     table = config.privacy
     # [privacy] rows is about the whole table; a rehearsal and a training count on the same number.
-    units = None if table.rows is None else max(1, round(table.rows * (1 - config.train.test_share)))
-    return {**_limits(schema, config), "epsilon": table.epsilon, "delta": table.delta, "clip": table.clip, "units": units}
+    units = (
+        None if table.rows is None else max(1, round(table.rows * (1 - config.train.test_share)))
+    )
+    return {
+        **_limits(schema, config),
+        "epsilon": table.epsilon,
+        "delta": table.delta,
+        "clip": table.clip,
+        "units": units,
+    }
 
 
 def _spent(tools: TrainTools, reported: dict[str, Any]) -> dict[str, Any]:
-    """What the training process says of its noise, recounted here; TrainingError when it is more than was paid."""
+    """What the training process says of its noise, recounted here; TrainingError when it is more
+    than was paid.
+    """
     from casemate.ml.learn.accountant import MOST_STEPS, epsilon, replacing, second_opinion
 
     table = tools.config.privacy
     events = msgspec.convert(reported.get("events", []), list[Gaussians])
-    possible = all(_NOISE[0] <= one.sigma <= _NOISE[1] and 1 <= one.steps <= MOST_STEPS and 0 < one.rate <= 1 for one in events)
+    possible = all(
+        _NOISE[0] <= one.sigma <= _NOISE[1] and 1 <= one.steps <= MOST_STEPS and 0 < one.rate <= 1
+        for one in events
+    )
     if len(events) > 1 or not possible:  # what is reckoned here must be quick and finite
         raise msgspec.ValidationError("noise that no training of ours makes")
     if not events:
@@ -458,9 +605,22 @@ def _left_out(steps: list[str]) -> list[Finding]:
     """What private training made of a pipeline: of its last step the kind only."""
     if not steps:
         return []
-    named = ", ".join(dict.fromkeys(name if name in told.known() else diagram.UNNAMED for name in steps))
-    text = f"private training uses none of the pipeline's steps before the last ({named}): it scales, bins and encodes by the declared limits itself"
-    return [Finding(id="train.steps-unused", severity="medium", confidence="high", message=text, location="train.py")]
+    named = ", ".join(
+        dict.fromkeys(name if name in told.known() else diagram.UNNAMED for name in steps)
+    )
+    text = (
+        f"private training uses none of the pipeline's steps before the last ({named}): it scales,"
+        " bins and encodes by the declared limits itself"
+    )
+    return [
+        Finding(
+            id="train.steps-unused",
+            severity="medium",
+            confidence="high",
+            message=text,
+            location="train.py",
+        )
+    ]
 
 
 def _findings(isolation: list[str], export_problem: str) -> list[Finding]:
@@ -492,6 +652,12 @@ def _explain(error: sandbox.JobFailed, config: Config, code: dict[str, bytes]) -
     if refused:
         text += " — refused by the sandbox: " + "; ".join(refused[:3])
     hint = error.hint.replace("the timeout", "[train] timeout")
-    if error.kind in ("BadEntry", "BadSearch"):  # it says all; where in casemate it was found helps nobody
+    # it says all; where in casemate it was found helps nobody
+    if error.kind in ("BadEntry", "BadSearch"):
         hint = f"change {config.train.entry.partition(':')[0]}, or [train] in casemate.toml"
-    return TrainingError(text, hint=hint, findings=error.findings, plain=told.failure(error, code, config.train.entry))
+    return TrainingError(
+        text,
+        hint=hint,
+        findings=error.findings,
+        plain=told.failure(error, code, config.train.entry),
+    )

@@ -1,8 +1,9 @@
-"""The part of a fitted estimator that answers, without what only training needed: it is what is stored, measured and served.
+"""The part of a fitted estimator that answers, without what only training needed: it is what is
+stored, measured and served.
 
-A search is the model that it found, a tuned threshold is the threshold that it found, a pipeline that resampled is the pipeline
-behind it, boosted trees of another library are trees. Each answers as before; the rest would be scorers, splitters and classes of
-other people in a model file.
+A search is the model that it found, a tuned threshold is the threshold that it found, a pipeline
+that resampled is the pipeline behind it, boosted trees of another library are trees. Each answers
+as before; the rest would be scorers, splitters and classes of other people in a model file.
 """
 
 from typing import Any
@@ -45,7 +46,9 @@ def _fixed(model: Any, frame: Any) -> Any:
 
 def thresholded(inner: Any, threshold: float, label: Any, method: str = "predict_proba") -> Any:
     """A fitted classifier that says `label` where its score is at or above the threshold."""
-    made = FixedThresholdClassifier(inner, threshold=threshold, pos_label=label, response_method=method)
+    made = FixedThresholdClassifier(
+        inner, threshold=threshold, pos_label=label, response_method=method
+    )
     made.estimator_ = inner
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(inner, name):
@@ -54,9 +57,14 @@ def thresholded(inner: Any, threshold: float, label: Any, method: str = "predict
 
 
 def _pipeline(model: Any, frame: Any) -> Any:
-    kept = [(name, step) for name, step in model.steps if not hasattr(step, "fit_resample")]  # these do nothing when it is asked
+    # these do nothing when it is asked
+    kept = [(name, step) for name, step in model.steps if not hasattr(step, "fit_resample")]
     for _, step in kept[:-1]:
-        frame = frame if step in (None, "passthrough") or not _foreign(kept[-1][1]) else step.transform(frame)
+        frame = (
+            frame
+            if step in (None, "passthrough") or not _foreign(kept[-1][1])
+            else step.transform(frame)
+        )
     name, last = kept[-1]
     made = stored(last, frame)
     if type(model) is Pipeline and made is last and len(kept) == len(model.steps):
@@ -65,4 +73,6 @@ def _pipeline(model: Any, frame: Any) -> Any:
 
 
 def _foreign(step: Any) -> bool:
-    return bool(boosters.library(getattr(step, "best_estimator_", getattr(step, "estimator_", step))))
+    return bool(
+        boosters.library(getattr(step, "best_estimator_", getattr(step, "estimator_", step)))
+    )

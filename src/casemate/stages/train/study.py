@@ -1,8 +1,9 @@
-"""The folder that a search keeps its journal in: the only one that training code may write to and that outlives its process.
+"""The folder that a search keeps its journal in: the only one that training code may write to and
+that outlives its process.
 
-What is not the journal does not stay there: training code sees rows, and the folder lies in clear. What
-a full disk or a power loss cut off the journal is cut back to the last whole line, so that a resumed
-search goes on behind the last trial that is on record.
+What is not the journal does not stay there: training code sees rows, and the folder lies in clear.
+What a full disk or a power loss cut off the journal is cut back to the last whole line, so that a
+resumed search goes on behind the last trial that is on record.
 """
 
 import contextlib
@@ -18,7 +19,8 @@ JOURNAL = "journal"
 
 
 def clean(folder: Path) -> None:
-    """Leave nothing in `folder` but whole lines of the journal; whoever calls holds the run's lease.
+    """Leave nothing in `folder` but whole lines of the journal; whoever calls holds the run's
+    lease.
 
     Raises:
         OSError: the folder cannot be written.

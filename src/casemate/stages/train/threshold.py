@@ -1,8 +1,11 @@
-"""From what mistakes cost to the probability from which a row is called positive, on predictions of rows that training did not see.
+"""From what mistakes cost to the probability from which a row is called positive, on predictions of
+rows that training did not see.
 
-Of calibrated probabilities the best threshold follows from the costs alone (Elkan, The Foundations of Cost-Sensitive Learning, IJCAI
-2001). So out-of-fold probabilities are calibrated by Platt's curve (Probabilistic Outputs for Support Vector Machines, 1999), and the
-threshold is where the curve reaches that. To take the threshold that was cheapest out of fold would follow the few rows that cost most.
+Of calibrated probabilities the best threshold follows from the costs alone (Elkan, The Foundations
+of Cost-Sensitive Learning, IJCAI 2001). So out-of-fold probabilities are calibrated by Platt's
+curve (Probabilistic Outputs for Support Vector Machines, 1999), and the threshold is where the
+curve reaches that. To take the threshold that was cheapest out of fold would follow the few rows
+that cost most.
 """
 
 from typing import Any
@@ -30,26 +33,39 @@ Array = np.ndarray[Any, Any]
 
 
 def out_of_fold(estimator: Any, rows: Rows, options: TrainTable) -> list[Fold]:
-    """What a model without each fold says of the fold's rows: scores as in `calibrate`, of other classifiers log-odds [m] of the second class."""
+    """What a model without each fold says of the fold's rows: scores as in `calibrate`, of other
+    classifiers log-odds [m] of the second class.
+    """
     folds = splits(rows, options, options.folds, options.seed)
     with fitting(FEW * rows.frame.size):
-        found = Parallel(n_jobs=options.jobs)(delayed(_asked)(clone(estimator), rows.at(train), rows.at(test)) for train, test in folds)
+        found = Parallel(n_jobs=options.jobs)(
+            delayed(_asked)(clone(estimator), rows.at(train), rows.at(test))
+            for train, test in folds
+        )
     return [Fold(test, said) for (_, test), said in zip(folds, found, strict=True)]
 
 
 def _asked(estimator: Any, taught: Rows, asked: Rows) -> Array:
-    fitted = estimator.fit(taught.frame, wanted(taught.target), **fit_params(estimator, taught.weights))
+    fitted = estimator.fit(
+        taught.frame, wanted(taught.target), **fit_params(estimator, taught.weights)
+    )
     if adjustable(fitted):
         return scores(fitted, asked.frame)
-    return np.asarray(special.logit(np.clip(fitted.predict_proba(asked.frame)[:, 1], TINY, 1 - TINY)))
+    return np.asarray(
+        special.logit(np.clip(fitted.predict_proba(asked.frame)[:, 1], TINY, 1 - TINY))
+    )
 
 
 def by_costs(costs: tuple[float, float]) -> float:
-    """The threshold of calibrated probabilities: where both mistakes are as dear, given a wrong answer's cost for a row of each class."""
+    """The threshold of calibrated probabilities: where both mistakes are as dear, given a wrong
+    answer's cost for a row of each class.
+    """
     return float(np.round(costs[0] / (costs[0] + costs[1]), DIGITS))
 
 
-def cheapest(codes: Array, said: Array, costs: tuple[float, float], weights: Array | None = None) -> float:
+def cheapest(
+    codes: Array, said: Array, costs: tuple[float, float], weights: Array | None = None
+) -> float:
     """The probability at and above which the second class is said.
 
     Args:
@@ -59,7 +75,9 @@ def cheapest(codes: Array, said: Array, costs: tuple[float, float], weights: Arr
         weights: what each row weighs, [n]; None: all weigh alike.
     """
     usual = special.logit(by_costs(costs))
-    curve = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(said[:, None], codes, sample_weight=weights)
+    curve = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+        said[:, None], codes, sample_weight=weights
+    )
     slope, start = float(curve.coef_[0, 0]), float(curve.intercept_[0])
     at = (usual - start) / slope if slope > LEAST_SLOPE else usual
     return float(np.clip(special.expit(at).round(DIGITS), 10.0**-DIGITS, 1 - 10.0**-DIGITS))

@@ -1,9 +1,11 @@
 """What may be told of the training code's own words: nothing that could quote the data that it saw.
 
-An exception's text, a parameter, the name of a class, the address in a finding: all of it comes from code that holds the training
-rows, so it is data of the highest class that the code saw. Records, evidence, log, notices and the catalogue hold what this module
-lets through: names from fixed lists, places in the code that lie there, values that casemate.toml lists. The words themselves are
-sealed (`Words`), for whoever may read those columns. Figures and the model depend on the data too; see docs/adr/0030.
+An exception's text, a parameter, the name of a class, the address in a finding: all of it comes
+from code that holds the training rows, so it is data of the highest class that the code saw.
+Records, evidence, log, notices and the catalogue hold what this module lets through: names from
+fixed lists, places in the code that lie there, values that casemate.toml lists. The words
+themselves are sealed (`Words`), for whoever may read those columns. Figures and the model depend on
+the data too; see docs/adr/0030.
 """
 
 import builtins
@@ -20,14 +22,17 @@ from casemate.core.sandbox.run import JobFailed
 from casemate.core.types import Finding, Record
 
 LIBRARY = (
-    "ArrowInvalid", "ArrowMemoryError", "BadEntry", "BadSearch", "FailedPreconditionError", "InvalidParameterError", "LinAlgError",
-    "NotFittedError", "OutOfMemoryError", "UFuncTypeError", "_ArrayMemoryError",
+    "ArrowInvalid", "ArrowMemoryError", "BadEntry", "BadSearch", "FailedPreconditionError",
+    "InvalidParameterError", "LinAlgError", "NotFittedError", "OutOfMemoryError", "UFuncTypeError",
+    "_ArrayMemoryError",
 )  # fmt: skip
 """Exceptions of ours and of libraries that are named; every other name was chosen by the code."""
 OURS = frozenset({"PrivateClassifier", "NetworkClassifier"})
 GENERIC = {
     "sandbox.file": "the code tried to open a file that is not among its inputs",
-    "sandbox.metadata": "the code tried to change a file or its metadata that is not among its outputs",
+    "sandbox.metadata": (
+        "the code tried to change a file or its metadata that is not among its outputs"
+    ),
     "sandbox.network": "the code tried to use the network",
     "sandbox.attempts": "the code tried very many things outside its inputs",
 }
@@ -43,7 +48,9 @@ class Words(Record, frozen=True, kw_only=True):
     """What the training code said, sealed as an object."""
 
     salt: str
-    """Random: the object's address is a digest of its content, and nobody shall find a short text by trying."""
+    """Random: the object's address is a digest of its content, and nobody shall find a short text
+    by trying.
+    """
     error: str = ""
     """Why it failed, and how it came to that."""
     estimator: str = ""
@@ -55,17 +62,24 @@ class Words(Record, frozen=True, kw_only=True):
 
 
 def failure(error: JobFailed, code: Mapping[str, bytes], entry: str) -> str:
-    """Why the code failed: the exception's type, and where in the code, if both are what they can be."""
+    """Why the code failed: the exception's type, and where in the code, if both are what they can
+    be.
+    """
     told = {finding.id for finding in findings(error.findings) if finding.severity == "high"}
     refused = f"; refused by the sandbox: {', '.join(sorted(told))}" if told else ""
     if error.from_outside:
         return f"{entry}: {error.plain}{refused}"
     known = error.kind in LIBRARY or isinstance(getattr(builtins, error.kind, None), type)
-    return f"{entry}: {error.kind if known else 'an exception of its own'}{place(error.hint, code)}{refused}"
+    return (
+        f"{entry}:"
+        f" {error.kind if known else 'an exception of its own'}{place(error.hint, code)}{refused}"
+    )
 
 
 def place(trace: str, code: Mapping[str, bytes]) -> str:
-    """`, train.py line 12` for the innermost frame of a traceback that lies in the code; empty when none does."""
+    """`, train.py line 12` for the innermost frame of a traceback that lies in the code; empty when
+    none does.
+    """
     for name, line in reversed(FRAME.findall(trace)):
         if name in code and len(line) < _LONG and 1 <= int(line) <= code[name].count(b"\n") + 1:
             return f", {name} line {int(line)}"
@@ -78,7 +92,10 @@ def findings(heard: Iterable[Finding]) -> list[Finding]:
     for one in heard:
         kind = one.id if one.id in GENERIC else "sandbox.other"
         message = GENERIC.get(kind, "the sandbox reported something of the code")
-        found.setdefault((kind, one.severity), Finding(id=kind, severity=one.severity, confidence=one.confidence, message=message))
+        found.setdefault(
+            (kind, one.severity),
+            Finding(id=kind, severity=one.severity, confidence=one.confidence, message=message),
+        )
     return list(found.values())
 
 
@@ -87,9 +104,16 @@ def parameters(params: dict[str, Any], options: TrainTable) -> dict[str, Any] | 
     told = {}
     for name, value in params.items():
         space = options.search.get(name)
-        if isinstance(space, list) and any(type(value) is type(one) and value == one for one in _as_json(space)):
+        if isinstance(space, list) and any(
+            type(value) is type(one) and value == one for one in _as_json(space)
+        ):
             told[name] = value
-        elif isinstance(space, dict) and isinstance(value, int | float) and not isinstance(value, bool) and space["low"] <= value <= space["high"]:
+        elif (
+            isinstance(space, dict)
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and space["low"] <= value <= space["high"]
+        ):
             told[name] = value if isinstance(value, int) else figure(value)
         else:
             return None
@@ -103,11 +127,17 @@ def figure(value: float) -> float:
 
 def _as_json(values: list[Any]) -> list[Any]:
     found: list[Any] = msgspec.json.decode(msgspec.json.encode(values))
-    return [other for value in found for other in ((value, float(value)) if type(value) is int else (value,))]
+    return [
+        other
+        for value in found
+        for other in ((value, float(value)) if type(value) is int else (value,))
+    ]
 
 
 def outline(text: str) -> str:
-    """`Pipeline(StandardScaler, LogisticRegression)` for an estimator's repr: names of scikit-learn's classes and of ours only."""
+    """`Pipeline(StandardScaler, LogisticRegression)` for an estimator's repr: names of
+    scikit-learn's classes and of ours only.
+    """
     if text == IMPORTED:
         return text
     names = [name for name in re.findall(r"\b([A-Z]\w*)\(", text) if name in known()]
@@ -123,7 +153,18 @@ def known() -> frozenset[str]:
 @cache
 def _sklearn() -> frozenset[str]:
     """Names that scikit-learn's packages and modules export, without importing them."""
-    places = [place / "__init__.py" if place.is_dir() else place for place in resources.files("sklearn").iterdir()]
-    texts = [place.read_text(encoding="utf-8") for place in places if place.name.endswith(".py") and place.is_file()]
-    exports = [block for text in texts for block in re.findall(r"(?s)^__all__ = \[(.*?)\]", text, re.MULTILINE)]
+    places = [
+        place / "__init__.py" if place.is_dir() else place
+        for place in resources.files("sklearn").iterdir()
+    ]
+    texts = [
+        place.read_text(encoding="utf-8")
+        for place in places
+        if place.name.endswith(".py") and place.is_file()
+    ]
+    exports = [
+        block
+        for text in texts
+        for block in re.findall(r"(?s)^__all__ = \[(.*?)\]", text, re.MULTILINE)
+    ]
     return frozenset(name for block in exports for name in re.findall(r'"([A-Z]\w+)"', block))

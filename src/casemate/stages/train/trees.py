@@ -1,8 +1,9 @@
 """Ensembles of trees as ONNX that answers as scikit-learn does, to the last bit of a sum.
 
-Every threshold and leaf keeps its float64, trees are added up in the estimator's order, splits on categories and on missing values
-stay what they are, and the label is taken from the same numbers by the same rule, ties included. The converters of skl2onnx round
-to float32, which moves thresholds and decides ties by chance, and take splits on categories for splits on numbers. The operator is
+Every threshold and leaf keeps its float64, trees are added up in the estimator's order, splits on
+categories and on missing values stay what they are, and the label is taken from the same numbers by
+the same rule, ties included. The converters of skl2onnx round to float32, which moves thresholds
+and decides ties by chance, and take splits on categories for splits on numbers. The operator is
 `TreeEnsemble` of ai.onnx.ml 5, https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html.
 """
 
@@ -43,7 +44,9 @@ class Tree:
     values: Array
     """float64 [nodes, outputs]"""
     members: dict[int, tuple[Array, bool]] = field(default_factory=dict)
-    """Of nodes that split on a category: (values, whether they go left); every other value goes to the other side."""
+    """Of nodes that split on a category: (values, whether they go left); every other value goes to
+    the other side.
+    """
 
 
 class _Ensemble:
@@ -51,7 +54,10 @@ class _Ensemble:
 
     def __init__(self, outputs: int) -> None:
         self.outputs = outputs
-        self.columns: dict[str, list[Array]] = {name: [] for name in ("features", "modes", "splits", "true", "true_leaf", "false", "false_leaf")}
+        self.columns: dict[str, list[Array]] = {
+            name: []
+            for name in ("features", "modes", "splits", "true", "true_leaf", "false", "false_leaf")
+        }
         self.missing: list[Array] = []
         self.targets: list[Array] = []
         self.weights: list[Array] = []
@@ -60,14 +66,26 @@ class _Ensemble:
         self.nodes = self.leaves = 0
 
     def add(self, one: Tree) -> None:
-        """Every output of a tree; the tree is repeated for each, because a leaf of this operator has one."""
+        """Every output of a tree; the tree is repeated for each, because a leaf of this operator
+        has one.
+        """
         for output in range(self.outputs):
             self.put(one, output, output)
 
     def constant(self, values: Array) -> None:
         """Add the same to every row, float64 [outputs]."""
         nothing = np.zeros(1, dtype=np.int64)
-        self.add(Tree(nothing, np.zeros(1), nothing, nothing, np.ones(1, bool), np.zeros(1, bool), values.reshape(1, -1)))
+        self.add(
+            Tree(
+                nothing,
+                np.zeros(1),
+                nothing,
+                nothing,
+                np.ones(1, bool),
+                np.zeros(1, bool),
+                values.reshape(1, -1),
+            )
+        )
 
     def put(self, one: Tree, column: int, output: int) -> None:
         """The tree's values in `column` are added to `output`."""
@@ -90,14 +108,36 @@ class _Ensemble:
         for position, node in enumerate(inner if one.members else ()):
             if node in one.members:
                 values, to_left = one.members[int(node)]
-                modes[position], splits[position], missing[position] = MEMBER, 0.0, 0  # no member: the way of what is missing
+                # no member: the way of what is missing
+                modes[position], splits[position], missing[position] = MEMBER, 0.0, 0
                 self.members.append(np.append(values, np.nan))
                 if not to_left:
                     left[position], right[position] = right[position], left[position]
-        self._split(one.feature[inner], modes, splits, place[left], one.leaf[left], place[right], one.leaf[right], missing)
+        self._split(
+            one.feature[inner],
+            modes,
+            splits,
+            place[left],
+            one.leaf[left],
+            place[right],
+            one.leaf[right],
+            missing,
+        )
 
-    def _split(self, features: Any, modes: Any, splits: Any, true: Any, true_leaf: Any, false: Any, false_leaf: Any, missing: Any) -> None:
-        for name, values in zip(self.columns, (features, modes, splits, true, true_leaf, false, false_leaf), strict=True):
+    def _split(
+        self,
+        features: Any,
+        modes: Any,
+        splits: Any,
+        true: Any,
+        true_leaf: Any,
+        false: Any,
+        false_leaf: Any,
+        missing: Any,
+    ) -> None:
+        for name, values in zip(
+            self.columns, (features, modes, splits, true, true_leaf, false, false_leaf), strict=True
+        ):
             self.columns[name].append(np.asarray(values))
         self.missing.append(np.asarray(missing))
         self.nodes += len(splits)
@@ -117,12 +157,18 @@ class _Ensemble:
             "nodes_trueleafs": made["true_leaf"].astype(np.int64).tolist(),
             "nodes_falsenodeids": made["false"].astype(np.int64).tolist(),
             "nodes_falseleafs": made["false_leaf"].astype(np.int64).tolist(),
-            "nodes_missing_value_tracks_true": np.concatenate(self.missing).astype(np.int64).tolist(),
+            "nodes_missing_value_tracks_true": (
+                np.concatenate(self.missing).astype(np.int64).tolist()
+            ),
             "leaf_targetids": np.concatenate(self.targets).tolist(),
-            "leaf_weights": numpy_helper.from_array(np.concatenate(self.weights).astype(np.float64), "weights"),
+            "leaf_weights": numpy_helper.from_array(
+                np.concatenate(self.weights).astype(np.float64), "weights"
+            ),
         }
         if self.members:
-            found["membership_values"] = numpy_helper.from_array(np.concatenate(self.members).astype(np.float64), "members")
+            found["membership_values"] = numpy_helper.from_array(
+                np.concatenate(self.members).astype(np.float64), "members"
+            )
         return found
 
 
@@ -134,7 +180,15 @@ def grown(estimator: Any, scale: float = 1.0, classes: int | None = None) -> Tre
     values = made.value[:, 0, :classes] if classes is not None else made.value[:, :, 0]
     leaf = made.children_left < 0
     missing = np.asarray(made.missing_go_to_left).astype(bool)
-    return Tree(made.feature, made.threshold, made.children_left, made.children_right, leaf, missing, scale * values)
+    return Tree(
+        made.feature,
+        made.threshold,
+        made.children_left,
+        made.children_right,
+        leaf,
+        missing,
+        scale * values,
+    )
 
 
 def boosted(predictor: Any, columns: Array, categories: dict[int, Array]) -> Tree:
@@ -147,13 +201,16 @@ def boosted(predictor: Any, columns: Array, categories: dict[int, Array]) -> Tre
     """
     nodes = predictor.nodes
     members: dict[int, tuple[Array, bool]] = {}
-    for number in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)):
+    for number in np.flatnonzero(
+        nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)
+    ):
         node = nodes[number]
         values = categories[int(node["feature_idx"])]
         bits = predictor.raw_left_cat_bitsets[node["bitset_idx"]]
         codes = np.arange(len(values))
         inside = (bits[codes // 32] >> (codes % 32).astype(np.uint32)) & 1
-        aside = inside == (0 if node["missing_go_to_left"] else 1)  # what is unknown goes the way of what is missing
+        # what is unknown goes the way of what is missing
+        aside = inside == (0 if node["missing_go_to_left"] else 1)
         members[int(number)] = values[aside], not node["missing_go_to_left"]
     return Tree(
         columns[nodes["feature_idx"].astype(np.int64)],
@@ -178,13 +235,19 @@ class _Graph(Nodes):
         super().__init__(scope, operator, container)
         names = [port.full_name for port in operator.inputs]
         doubles = [
-            name if isinstance(port.type, DoubleTensorType) else self("Cast", [name], to=TensorProto.DOUBLE)
+            (
+                name
+                if isinstance(port.type, DoubleTensorType)
+                else self("Cast", [name], to=TensorProto.DOUBLE)
+            )
             for name, port in zip(names, operator.inputs, strict=True)
         ]
         self.rows = doubles[0] if len(doubles) == 1 else self("Concat", doubles, axis=1)
 
     def trees(self, made: _Ensemble, *, rounded: bool) -> str:
-        """The sums, float64 [n, outputs]; `rounded`: the trees see float32, as those of `sklearn.tree` do."""
+        """The sums, float64 [n, outputs]; `rounded`: the trees see float32, as those of
+        `sklearn.tree` do.
+        """
         rows = self.rows
         if rounded:
             rows = self("Cast", [self("Cast", [rows], to=TensorProto.FLOAT)], to=TensorProto.DOUBLE)
@@ -193,7 +256,12 @@ class _Graph(Nodes):
     def classes(self, places: str) -> None:
         """`places` int64 [n] name the labels."""
         _finalize_converter_classes(
-            self.scope, places, self.operator.outputs[0].full_name, self.container, self.operator.raw_operator.classes_, TensorProto.DOUBLE
+            self.scope,
+            places,
+            self.operator.outputs[0].full_name,
+            self.container,
+            self.operator.raw_operator.classes_,
+            TensorProto.DOUBLE,
         )
 
     def largest(self, scores: str) -> None:
@@ -201,7 +269,9 @@ class _Graph(Nodes):
         self.classes(self("ArgMax", [scores], axis=1, keepdims=0))
 
     def binary(self, raw: str, *, at_zero: bool) -> None:
-        """Label and probabilities from a raw score [n, 1]: the logistic function, class 1 above 0 (or at 0 too)."""
+        """Label and probabilities from a raw score [n, 1]: the logistic function, class 1 above 0
+        (or at 0 too).
+        """
         zero = self.number(_single_value(0.0, (1, 1)))
         above = self("GreaterOrEqual" if at_zero else "Greater", [raw, zero])
         self.classes(self("Squeeze", [self("Cast", [above], to=TensorProto.INT64), self.whole(1)]))
@@ -235,7 +305,13 @@ def convert_forest(scope: Any, operator: Any, container: Any) -> None:
     made = _Ensemble(count or model.n_outputs_)
     for part in model.estimators_:
         made.add(grown(part, classes=count))
-    mean = graph("Div", [graph.trees(made, rounded=True), graph.number(_single_value(float(len(model.estimators_))))])
+    mean = graph(
+        "Div",
+        [
+            graph.trees(made, rounded=True),
+            graph.number(_single_value(float(len(model.estimators_)))),
+        ],
+    )
     if count is not None:
         graph.largest(mean)
     graph.answer([mean])
@@ -244,7 +320,10 @@ def convert_forest(scope: Any, operator: Any, container: Any) -> None:
 def convert_gradient_boosting(scope: Any, operator: Any, container: Any) -> None:
     """The older gradient boosting, begun from a constant."""
     model, graph = operator.raw_operator, _Graph(scope, operator, container)
-    if not isinstance(model.init_, str | DummyClassifier | DummyRegressor) or model.loss == "exponential":
+    if (
+        not isinstance(model.init_, str | DummyClassifier | DummyRegressor)
+        or model.loss == "exponential"
+    ):
         raise ValueError("a start that is no constant, or an exponential loss")
     stages = model.estimators_
     made = _Ensemble(stages.shape[1])
@@ -287,7 +366,9 @@ def convert_histogram_boosting(scope: Any, operator: Any, container: Any) -> Non
 
 
 def _remapped(model: Any) -> tuple[Array, dict[int, Array]]:
-    """(the input's column of each feature that the trees see, values of the codes of those with categories)."""
+    """(the input's column of each feature that the trees see, values of the codes of those with
+    categories).
+    """
     count = model.n_features_in_
     if model.is_categorical_ is None:
         return np.arange(count), {}
@@ -310,7 +391,9 @@ def classified(operator: Any) -> None:
 def measured(operator: Any) -> None:
     """Shape of a regressor's output."""
     rows = operator.inputs[0].get_first_dimension()
-    operator.outputs[0].type = DoubleTensorType([rows, getattr(operator.raw_operator, "n_outputs_", 1)])
+    operator.outputs[0].type = DoubleTensorType(
+        [rows, getattr(operator.raw_operator, "n_outputs_", 1)]
+    )
 
 
 Convert = Callable[[Any, Any, Any], None]
@@ -328,4 +411,6 @@ CONVERTERS: dict[type, Convert] = {
     ensemble.HistGradientBoostingClassifier: convert_histogram_boosting,
     ensemble.HistGradientBoostingRegressor: convert_histogram_boosting,
 }
-SHAPES = {kind: classified if kind.__name__.endswith("Classifier") else measured for kind in CONVERTERS}
+SHAPES = {
+    kind: classified if kind.__name__.endswith("Classifier") else measured for kind in CONVERTERS
+}

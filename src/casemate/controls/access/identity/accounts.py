@@ -1,4 +1,5 @@
-"""Local accounts: passwords under Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes), lock-out with back-off, a list of breached ones.
+"""Local accounts: passwords under Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes), lock-out with
+back-off, a list of breached ones.
 
 Whether a name exists cannot be told from the answer or from the time it takes.
 """
@@ -53,21 +54,32 @@ def _same(password: str, stored: str) -> bool:
 
 
 def check(password: str, name: str, breached: Path | None) -> None:
-    """Refuse a password that is too short, too long, the name itself, or in the list of breached ones.
+    """Refuse a password that is too short, too long, the name itself, or in the list of breached
+    ones.
 
     Args:
         password: the new one.
         name: whose.
-        breached: a file as Have I Been Pwned offers it: lines `SHA1:COUNT` (or `SHA1`) in order of the upper-case hashes.
+        breached: a file as Have I Been Pwned offers it: lines `SHA1:COUNT` (or `SHA1`) in order of
+            the upper-case hashes.
 
     Raises:
         ConfigError: take another one; or the list cannot be read.
     """
     if not LEAST <= len(password) <= MOST:
-        raise ConfigError(f"a password has {LEAST} to {MOST} characters", hint="several words are easier to keep in mind than signs")
+        raise ConfigError(
+            f"a password has {LEAST} to {MOST} characters",
+            hint="several words are easier to keep in mind than signs",
+        )
     if name.lower() in password.lower() or len(set(password)) < 5:
-        raise ConfigError("the password is too easy to guess", hint="several words that have nothing to do with each other")
-    if breached is not None and _listed(breached, hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest().upper().encode()):
+        raise ConfigError(
+            "the password is too easy to guess",
+            hint="several words that have nothing to do with each other",
+        )
+    if breached is not None and _listed(
+        breached,
+        hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest().upper().encode(),
+    ):
         raise ConfigError("the password was published in a breach", hint="take another one")
 
 
@@ -91,7 +103,10 @@ def _listed(path: Path, digest: bytes) -> bool:
             file.seek(0)
             return file.readline(200)[:40] == digest
     except OSError as error:
-        raise ConfigError(f"[access] breached: {path} cannot be read", hint="name the file, or leave the option out") from error
+        raise ConfigError(
+            f"[access] breached: {path} cannot be read",
+            hint="name the file, or leave the option out",
+        ) from error
 
 
 class AccountRow(NamedTuple):
@@ -112,42 +127,74 @@ class Accounts:
         self.breached = breached
 
     def set(self, tx: sa.Connection, name: str, derived: str) -> None:
-        """Give a person the password behind `derived` (from `derive`); earlier failures are forgotten."""
+        """Give a person the password behind `derived` (from `derive`); earlier failures are
+        forgotten.
+        """
         tx.execute(ACCOUNTS.delete().where(ACCOUNTS.c.name == name))
-        tx.execute(ACCOUNTS.insert().values(name=name, password=derived, changed=self.clock.now().isoformat(), failures=0, locked=None))
+        tx.execute(
+            ACCOUNTS.insert().values(
+                name=name,
+                password=derived,
+                changed=self.clock.now().isoformat(),
+                failures=0,
+                locked=None,
+            )
+        )
         touch(tx)
 
     def derive(self, name: str, password: str) -> str:
-        """What is stored of a password, after checking it; slow by intention, so done outside of transactions."""
+        """What is stored of a password, after checking it; slow by intention, so done outside of
+        transactions.
+        """
         check(password, name, self.breached)
         return _derive(password)
 
     def verify(self, name: str, password: str) -> None:
-        """Check a password; AccessDenied, with one text for every reason, when it is wrong, unknown or locked.
+        """Check a password; AccessDenied, with one text for every reason, when it is wrong, unknown
+        or locked.
 
         The answer during a lock-out is the same for the right password.
         """
         stored = self._try(name, self.clock.now())
         right = _same(password[: MOST + 1], stored or _nobody())
         if stored is None or not right:
-            raise AccessDenied("wrong name or password, or too many tries", hint="wait, or ask the project's owner to set a new password")
+            raise AccessDenied(
+                "wrong name or password, or too many tries",
+                hint="wait, or ask the project's owner to set a new password",
+            )
         with self.store.transaction() as tx:
-            tx.execute(ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=0, locked=None))
+            tx.execute(
+                ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=0, locked=None)
+            )
 
     def _try(self, name: str, now: datetime.datetime) -> str | None:
-        """The stored password if one more try is free; it counts as wrong before it is looked at, so that tries side by side count too."""
+        """The stored password if one more try is free; it counts as wrong before it is looked at,
+        so that tries side by side count too.
+        """
         with self.store.transaction() as tx:
             row = tx.execute(sa.select(ACCOUNTS).where(ACCOUNTS.c.name == name)).first()
-            if row is None or (row.locked is not None and now < datetime.datetime.fromisoformat(row.locked)):
+            if row is None or (
+                row.locked is not None and now < datetime.datetime.fromisoformat(row.locked)
+            ):
                 return None
             failures = row.failures + 1
             seconds = min(LONGEST_LOCK, FIRST_LOCK * 2.0 ** min(failures - FREE_FAILURES, 16))
-            locked = (now + datetime.timedelta(seconds=seconds)).isoformat() if failures >= FREE_FAILURES else None
-            tx.execute(ACCOUNTS.update().where(ACCOUNTS.c.name == name).values(failures=failures, locked=locked))
+            locked = (
+                (now + datetime.timedelta(seconds=seconds)).isoformat()
+                if failures >= FREE_FAILURES
+                else None
+            )
+            tx.execute(
+                ACCOUNTS.update()
+                .where(ACCOUNTS.c.name == name)
+                .values(failures=failures, locked=locked)
+            )
             return str(row.password)
 
     def known(self) -> dict[str, AccountRow]:
         """Per person with a password: when it was changed, and until when the account is locked."""
         with self.store.reading() as tx:
-            rows = tx.execute(sa.select(ACCOUNTS.c.name, ACCOUNTS.c.changed, ACCOUNTS.c.locked)).all()
+            rows = tx.execute(
+                sa.select(ACCOUNTS.c.name, ACCOUNTS.c.changed, ACCOUNTS.c.locked)
+            ).all()
         return {row.name: AccountRow(row.changed, row.locked) for row in rows}

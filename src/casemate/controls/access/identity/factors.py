@@ -1,8 +1,8 @@
 """Second factors: time-based codes (RFC 6238) and recovery codes.
 
-A time-based code counts once, within one step of now, compared in constant time; five wrong ones in a minute close the
-factor for that minute. Its secret is wrapped by the key provider. Recovery codes are 80 random bits each, stored hashed,
-good once.
+A time-based code counts once, within one step of now, compared in constant time; five wrong ones in
+a minute close the factor for that minute. Its secret is wrapped by the key provider. Recovery codes
+are 80 random bits each, stored hashed, good once.
 """
 
 import base64
@@ -43,7 +43,11 @@ DENIED = "the code is wrong, was used already, or there were too many tries"
 def codes_at(secret: bytes, step: int) -> list[tuple[int, str]]:
     """(step, code) of the step before, the step itself and the one after."""
     generator = TOTP(secret, DIGITS, SHA1(), STEP, enforce_key_length=False)  # noqa: S303 - what RFC 6238 and every app use
-    return [(number, generator.generate(number * STEP).decode()) for number in (step - 1, step, step + 1) if number >= 0]
+    return [
+        (number, generator.generate(number * STEP).decode())
+        for number in (step - 1, step, step + 1)
+        if number >= 0
+    ]
 
 
 class Factors:
@@ -55,31 +59,67 @@ class Factors:
         self.keys = keys
 
     def enrol(self, name: str) -> tuple[str, str, bytes]:
-        """(factor id, secret in base32, wrapped secret) of a new time-based factor; `add` stores it, `confirm` makes it count."""
+        """(factor id, secret in base32, wrapped secret) of a new time-based factor; `add` stores
+        it, `confirm` makes it count.
+        """
         secret = secrets.token_bytes(20)
-        return secrets.token_hex(4), base64.b32encode(secret).decode(), self.keys.wrap(KEK, secret, f"factor of {name}")
+        return (
+            secrets.token_hex(4),
+            base64.b32encode(secret).decode(),
+            self.keys.wrap(KEK, secret, f"factor of {name}"),
+        )
 
     def add(self, tx: sa.Connection, name: str, identifier: str, wrapped: bytes) -> None:
-        """Store a factor that does not count yet; an unconfirmed one of the same person is forgotten."""
-        tx.execute(FACTORS.delete().where(FACTORS.c.name == name, FACTORS.c.kind == "totp", FACTORS.c.confirmed.is_(None)))
-        tx.execute(FACTORS.insert().values(id=identifier, name=name, kind="totp", secret=wrapped, counter=-1, confirmed=None, tries=[]))
+        """Store a factor that does not count yet; an unconfirmed one of the same person is
+        forgotten.
+        """
+        tx.execute(
+            FACTORS.delete().where(
+                FACTORS.c.name == name, FACTORS.c.kind == "totp", FACTORS.c.confirmed.is_(None)
+            )
+        )
+        tx.execute(
+            FACTORS.insert().values(
+                id=identifier,
+                name=name,
+                kind="totp",
+                secret=wrapped,
+                counter=-1,
+                confirmed=None,
+                tries=[],
+            )
+        )
 
     def confirm(self, name: str, code: str) -> list[str]:
-        """Let the newest unconfirmed factor count from now on; returns new recovery codes, shown once.
+        """Let the newest unconfirmed factor count from now on; returns new recovery codes, shown
+        once.
 
         Raises:
             ConfigError: nothing waits for a confirmation. AccessDenied: the code is wrong.
         """
         with self.store.reading() as tx:
-            waiting = sa.select(FACTORS).where(FACTORS.c.name == name, FACTORS.c.kind == "totp", FACTORS.c.confirmed.is_(None))
+            waiting = sa.select(FACTORS).where(
+                FACTORS.c.name == name, FACTORS.c.kind == "totp", FACTORS.c.confirmed.is_(None)
+            )
             row = tx.execute(waiting).first()
         if row is None:
-            raise ConfigError("no factor waits for its first code", hint="casemate access factor add totp")
+            raise ConfigError(
+                "no factor waits for its first code", hint="casemate access factor add totp"
+            )
         if not self._accept(row, code):
-            raise AccessDenied(DENIED, hint="wait for the next code; see that clock and time zone of both devices are right")
+            raise AccessDenied(
+                DENIED,
+                hint=(
+                    "wait for the next code; see that clock and time zone of both devices are right"
+                ),
+            )
         now = self.clock.now().isoformat()
         with self.store.transaction() as tx:
-            older = (FACTORS.c.name == name, FACTORS.c.id != row.id, FACTORS.c.kind.in_(("totp", "recovery")))
+            older = (
+                FACTORS.c.name == name,
+                FACTORS.c.id != row.id,
+                FACTORS.c.kind.in_(("totp", "recovery")),
+            )
             tx.execute(FACTORS.delete().where(*older))
             tx.execute(FACTORS.update().where(FACTORS.c.id == row.id).values(confirmed=now))
             codes = recovery_codes(tx, name, now)
@@ -87,10 +127,14 @@ class Factors:
         return codes
 
     def verify(self, name: str, code: str) -> str:
-        """Which kind of factor the code proves, `totp` or `recovery`; it is used up. AccessDenied, with one text, otherwise."""
+        """Which kind of factor the code proves, `totp` or `recovery`; it is used up. AccessDenied,
+        with one text, otherwise.
+        """
         given = "".join(code.split()).replace("-", "").lower()[:64]
         with self.store.reading() as tx:
-            rows = tx.execute(sa.select(FACTORS).where(FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None))).all()
+            rows = tx.execute(
+                sa.select(FACTORS).where(FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None))
+            ).all()
         for row in rows:
             if row.kind == "totp" and self._accept(row, given):
                 return "totp"
@@ -107,21 +151,33 @@ class Factors:
             if hmac.compare_digest(expected.encode(), code.encode()):
                 matching = number
         with self.store.transaction() as tx:
-            # What counts is read under the write lock: of two logins with one code, one comes too late.
-            current = tx.execute(sa.select(FACTORS.c.counter, FACTORS.c.tries).where(FACTORS.c.id == row.id)).first()
+            # What counts is read under the write lock: of two logins with one code, one comes too
+            # late.
+            current = tx.execute(
+                sa.select(FACTORS.c.counter, FACTORS.c.tries).where(FACTORS.c.id == row.id)
+            ).first()
             if current is None:
                 return False
             tries = [moment for moment in current.tries if 0 <= now.timestamp() - moment < DAY]
-            if len(tries) >= DAILY or sum(now.timestamp() - moment < WINDOW for moment in tries) >= TRIES:
+            if (
+                len(tries) >= DAILY
+                or sum(now.timestamp() - moment < WINDOW for moment in tries) >= TRIES
+            ):
                 return False
             good = bool(matching > current.counter)
-            values = {"counter": matching, "tries": []} if good else {"tries": [*tries, now.timestamp()]}
+            values = (
+                {"counter": matching, "tries": []} if good else {"tries": [*tries, now.timestamp()]}
+            )
             tx.execute(FACTORS.update().where(FACTORS.c.id == row.id).values(**values))
         return good
 
     def _use_recovery(self, rows: Sequence[sa.Row[Any]], code: str) -> bool:
         digest = hashed(code, "recovery")
-        found = [row.id for row in rows if row.kind == "recovery" and hmac.compare_digest(row.secret, digest)]
+        found = [
+            row.id
+            for row in rows
+            if row.kind == "recovery" and hmac.compare_digest(row.secret, digest)
+        ]
         if not found:
             return False
         with self.store.transaction() as tx:
@@ -130,7 +186,11 @@ class Factors:
     def kinds(self, name: str) -> dict[str, int]:
         """How many confirmed factors of each kind a person has."""
         with self.store.reading() as tx:
-            rows = tx.execute(sa.select(FACTORS.c.kind).where(FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None))).all()
+            rows = tx.execute(
+                sa.select(FACTORS.c.kind).where(
+                    FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None)
+                )
+            ).all()
         kinds = [row.kind for row in rows]
         return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
@@ -142,7 +202,10 @@ class Factors:
 
     def wrapped(self, tx: sa.Connection) -> list[tuple[str, bytes]]:
         """(factor id, wrapped secret) of every time-based factor."""
-        return [(row.id, row.secret) for row in tx.execute(sa.select(FACTORS).where(FACTORS.c.kind == "totp"))]
+        return [
+            (row.id, row.secret)
+            for row in tx.execute(sa.select(FACTORS).where(FACTORS.c.kind == "totp"))
+        ]
 
     def replace(self, tx: sa.Connection, identifier: str, wrapped: bytes) -> None:
         """Keep the secret under another version of the key."""
@@ -151,13 +214,22 @@ class Factors:
 
 def recovery_codes(tx: sa.Connection, name: str, now: str) -> list[str]:
     """New recovery codes of a person, stored hashed; what is returned is shown once."""
-    codes = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)]
+    codes = [
+        base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES)
+    ]
     for code in codes:
-        values = {"id": secrets.token_hex(8), "name": name, "kind": "recovery", "secret": hashed(code, "recovery")}
+        values = {
+            "id": secrets.token_hex(8),
+            "name": name,
+            "kind": "recovery",
+            "secret": hashed(code, "recovery"),
+        }
         tx.execute(FACTORS.insert().values(**values, counter=0, confirmed=now, tries=[]))
     return [f"{code[:4]}-{code[4:8]}-{code[8:12]}-{code[12:]}" for code in codes]
 
 
 def uri(name: str, project: str, secret: str) -> str:
-    """What an authenticator app reads from a QR code (https://github.com/google/google-authenticator/wiki/Key-Uri-Format)."""
+    """What an authenticator app reads from a QR code
+    (https://github.com/google/google-authenticator/wiki/Key-Uri-Format).
+    """
     return f"otpauth://totp/casemate:{quote(name)}%20({quote(project)})?secret={secret}&issuer=casemate&digits={DIGITS}&period={STEP}"

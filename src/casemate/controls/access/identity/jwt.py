@@ -1,8 +1,10 @@
-"""Tokens of other people's issuers: JWS (RFC 7515) with claims (RFC 7519), checked more strictly than libraries do by themselves.
+"""Tokens of other people's issuers: JWS (RFC 7515) with claims (RFC 7519), checked more strictly
+than libraries do by themselves.
 
-The library computes signatures. Which algorithms and keys may be used for one is decided here, before it: `alg` from a list
-and fit for the key, `use` and `key_ops` of the key, exactly one key of the token's `kid`, canonical base64url without
-padding, no critical extensions, no keys inside of the token (RFC 8725).
+The library computes signatures. Which algorithms and keys may be used for one is decided here,
+before it: `alg` from a list and fit for the key, `use` and `key_ops` of the key, exactly one key of
+the token's `kid`, canonical base64url without padding, no critical extensions, no keys inside of
+the token (RFC 8725).
 """
 
 import base64
@@ -65,23 +67,40 @@ class Claims:
 
 
 def read_keys(content: bytes) -> list[dict[str, Any]]:
-    """The keys of a JWK set (RFC 7517); ConfigError when it is none, or none of its keys could verify anything."""
+    """The keys of a JWK set (RFC 7517); ConfigError when it is none, or none of its keys could
+    verify anything.
+    """
     try:
         found = msgspec.json.decode(content, type=dict[str, Any])
         keys = msgspec.convert(found["keys"], list[dict[str, Any]])
         usable = [key for key in keys[:MAX_KEYS] if any(_fits(key, name) for name in ALGORITHMS)]
     except (msgspec.MsgspecError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError("this is not a JWK set", hint="JSON with a list of keys, such as `kubectl get --raw /openid/v1/jwks`") from error
+        raise ConfigError(
+            "this is not a JWK set",
+            hint="JSON with a list of keys, such as `kubectl get --raw /openid/v1/jwks`",
+        ) from error
     if not usable:
-        raise ConfigError("the JWK set holds no public key that may verify a token", hint="ask whoever runs the issuer")
+        raise ConfigError(
+            "the JWK set holds no public key that may verify a token",
+            hint="ask whoever runs the issuer",
+        )
     return usable
 
 
 def check_signature(token: str, keys: list[dict[str, Any]]) -> bytes:
-    """The payload of a compact JWS that one of `keys` has signed; AccessDenied, with one text for every reason, otherwise."""
+    """The payload of a compact JWS that one of `keys` has signed; AccessDenied, with one text for
+    every reason, otherwise.
+    """
     try:
         return _payload(token, keys)
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError, msgspec.MsgspecError) as error:
+    except (
+        JoseError,
+        ValueError,
+        TypeError,
+        KeyError,
+        RecursionError,
+        msgspec.MsgspecError,
+    ) as error:
         raise AccessDenied(REFUSED, hint=REMEDY) from error
 
 
@@ -95,14 +114,22 @@ def _payload(token: str, keys: list[dict[str, Any]]) -> bytes:
     header = msgspec.convert(fields, _Header)
     if any(name in fields for name in _FORBIDDEN):
         raise ValueError("header")
-    fitting = [key for key in keys if (header.kid is None or key.get("kid") == header.kid) and _fits(key, header.alg)]
+    fitting = [
+        key
+        for key in keys
+        if (header.kid is None or key.get("kid") == header.kid) and _fits(key, header.alg)
+    ]
     if len(fitting) != 1:  # none, or an issuer whose keys cannot be told apart
         raise ValueError("key")
-    return bytes(jws.deserialize_compact(token, jwk.import_key(fitting[0]), algorithms=[header.alg]).payload)
+    return bytes(
+        jws.deserialize_compact(token, jwk.import_key(fitting[0]), algorithms=[header.alg]).payload
+    )
 
 
 def _decode(part: str) -> bytes:
-    """Base64url in its one canonical spelling (RFC 7515, section 2): no padding, no other alphabet, no stray bits."""
+    """Base64url in its one canonical spelling (RFC 7515, section 2): no padding, no other alphabet,
+    no stray bits.
+    """
     content = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != part:
         raise ValueError("base64url")
@@ -112,11 +139,17 @@ def _decode(part: str) -> bytes:
 def _fits(key: dict[str, Any], algorithm: str) -> bool:
     """Whether this key may verify a signature of that algorithm."""
     wanted = ALGORITHMS.get(algorithm)
-    if wanted is None or (key.get("kty"), key.get("crv")) != wanted or key.get("alg", algorithm) != algorithm:
+    if (
+        wanted is None
+        or (key.get("kty"), key.get("crv")) != wanted
+        or key.get("alg", algorithm) != algorithm
+    ):
         return False
     if key.get("use", "sig") != "sig" or "verify" not in key.get("key_ops", ["verify"]):
         return False
-    return key["kty"] != "RSA" or (isinstance(key.get("n"), str) and 8 * len(_modulus(key["n"])) >= LEAST_RSA_BITS)
+    return key["kty"] != "RSA" or (
+        isinstance(key.get("n"), str) and 8 * len(_modulus(key["n"])) >= LEAST_RSA_BITS
+    )
 
 
 def _modulus(text: str) -> bytes:
@@ -127,7 +160,9 @@ def _modulus(text: str) -> bytes:
 
 
 def issuer_of(token: str) -> str:
-    """The `iss` that a token names, believed by nobody yet: it chooses the keys that `verify` then needs. Empty when there is none."""
+    """The `iss` that a token names, believed by nobody yet: it chooses the keys that `verify` then
+    needs. Empty when there is none.
+    """
     try:
         parts = token[:MAX_TOKEN].split(".")
         found = msgspec.json.decode(_decode(parts[1]), type=dict[str, Any]).get("iss", "")
@@ -136,7 +171,14 @@ def issuer_of(token: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def verify(token: str, keys: list[dict[str, Any]], issuer: str, audience: str, now: datetime.datetime, nonce: str | None = None) -> Claims:
+def verify(
+    token: str,
+    keys: list[dict[str, Any]],
+    issuer: str,
+    audience: str,
+    now: datetime.datetime,
+    nonce: str | None = None,
+) -> Claims:
     """The claims of a token that was made by `issuer` for `audience` and is good now.
 
     Args:
@@ -155,12 +197,21 @@ def verify(token: str, keys: list[dict[str, Any]], issuer: str, audience: str, n
         claims = msgspec.json.decode(payload, type=_Claims)
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         early = max(claims.nbf or 0.0, claims.iat or 0.0)
-        good = claims.iss == issuer and audience in audiences and claims.azp in (None, audience) and (len(audiences) == 1 or claims.azp == audience)
-        good = good and (now - LEEWAY).timestamp() < claims.exp and early <= (now + LEEWAY).timestamp()
+        good = (
+            claims.iss == issuer
+            and audience in audiences
+            and claims.azp in (None, audience)
+            and (len(audiences) == 1 or claims.azp == audience)
+        )
+        good = (
+            good and (now - LEEWAY).timestamp() < claims.exp and early <= (now + LEEWAY).timestamp()
+        )
         good = good and bool(claims.sub) and (nonce is None or claims.nonce == nonce)
         expires = datetime.datetime.fromtimestamp(claims.exp, datetime.UTC)
     except (msgspec.MsgspecError, RecursionError, OverflowError, ValueError) as error:
         raise AccessDenied(REFUSED, hint=REMEDY) from error
     if not good:
         raise AccessDenied(REFUSED, hint=REMEDY)
-    return Claims(claims.iss, claims.sub, expires, msgspec.json.decode(payload, type=dict[str, Any]))
+    return Claims(
+        claims.iss, claims.sub, expires, msgspec.json.decode(payload, type=dict[str, Any])
+    )

@@ -1,4 +1,6 @@
-"""Where the browser comes back to after a login: one address on this machine, for one answer (RFC 8252, section 7.3)."""
+"""Where the browser comes back to after a login: one address on this machine, for one answer (RFC
+8252, section 7.3).
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -27,11 +29,17 @@ class Loopback:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.server_close()
 
     def wait(self, belongs: Callable[[Mapping[str, str]], bool]) -> Mapping[str, str]:
-        """Parameters of the first answer that belongs to this login; others are refused and change nothing.
+        """Parameters of the first answer that belongs to this login; others are refused and change
+        nothing.
 
         Raises:
             AccessDenied: none came in time.
@@ -44,7 +52,10 @@ class Loopback:
             found: Mapping[str, str] | None = self._server.answer  # type: ignore[attr-defined]
             if found is not None:
                 return found
-        raise AccessDenied("nobody came back from the provider in time", hint="begin again, or use --device where there is no browser")
+        raise AccessDenied(
+            "nobody came back from the provider in time",
+            hint="begin again, or use --device where there is no browser",
+        )
 
 
 class _Server(ThreadingHTTPServer):

@@ -1,7 +1,9 @@
-"""Passkeys as second factors (W3C Web Authentication, level 2): registered and used in a browser, verified here.
+"""Passkeys as second factors (W3C Web Authentication, level 2): registered and used in a browser,
+verified here.
 
-A passkey is bound to our origin and wants the person's fingerprint, face or PIN (user verification); each challenge is random,
-good once and for five minutes. No attestation is asked for: which make of device it is does not matter here.
+A passkey is bound to our origin and wants the person's fingerprint, face or PIN (user
+verification); each challenge is random, good once and for five minutes. No attestation is asked
+for: which make of device it is does not matter here.
 """
 
 import datetime
@@ -50,37 +52,51 @@ class Passkeys:
 
         Args:
             directory: whose catalogue and clock.
-            origin: where browsers find us, such as `https://casemate.example:8443`; its host is the relying party's id.
+            origin: where browsers find us, such as `https://casemate.example:8443`; its host is the
+                relying party's id.
         """
         self._store, self._clock = directory.store, directory.clock
         self.origin, self.party = origin, urlsplit(origin).hostname or ""
 
     def registration(self, name: str) -> dict[str, Any]:
-        """`PublicKeyCredentialCreationOptions` as JSON, for `navigator.credentials.create`; ConfigError when the person has 20 already."""
+        """`PublicKeyCredentialCreationOptions` as JSON, for `navigator.credentials.create`;
+        ConfigError when the person has 20 already.
+        """
         known = self._of(name)
         if len(known) >= MOST:
-            raise ConfigError(f"{name!r} has {MOST} passkeys already", hint="casemate access factor remove")
+            raise ConfigError(
+                f"{name!r} has {MOST} passkeys already", hint="casemate access factor remove"
+            )
         options = webauthn.generate_registration_options(
             rp_id=self.party,
             rp_name="casemate",
             user_name=name,
             user_id=hashed(name, "passkey-user"),
             challenge=self._challenge(name, "register"),
-            authenticator_selection=AuthenticatorSelectionCriteria(resident_key=ResidentKeyRequirement.PREFERRED, user_verification=_REQUIRED),
-            exclude_credentials=[PublicKeyCredentialDescriptor(kept.credential) for _, kept, _ in known],
+            authenticator_selection=AuthenticatorSelectionCriteria(
+                resident_key=ResidentKeyRequirement.PREFERRED, user_verification=_REQUIRED
+            ),
+            exclude_credentials=[
+                PublicKeyCredentialDescriptor(kept.credential) for _, kept, _ in known
+            ],
         )
         return msgspec.json.decode(webauthn.options_to_json(options), type=dict[str, Any])
 
-    def register(self, name: str, response: dict[str, Any], *, first: bool = False) -> tuple[str, list[str]]:
-        """(id, recovery codes shown once) of a passkey that counts from now on; codes come with the first factor only.
+    def register(
+        self, name: str, response: dict[str, Any], *, first: bool = False
+    ) -> tuple[str, list[str]]:
+        """(id, recovery codes shown once) of a passkey that counts from now on; codes come with the
+        first factor only.
 
         Args:
             name: whose.
-            response: what `navigator.credentials.create` gave, as JSON (WebAuthn level 3, `toJSON`).
+            response: what `navigator.credentials.create` gave, as JSON (WebAuthn level 3,
+                `toJSON`).
             first: refuse it if the person has a factor meanwhile.
 
         Raises:
-            AccessDenied: it answers no open challenge, or comes from another origin, or the person was not verified.
+            AccessDenied: it answers no open challenge, or comes from another origin, or the person
+                was not verified.
         """
         challenge = self._used(name, "register")
 
@@ -99,10 +115,26 @@ class Passkeys:
         with self._store.transaction() as tx:
             if tx.execute(sa.select(FACTORS.c.id).where(FACTORS.c.id == identifier)).first():
                 raise AccessDenied(DENIED, hint="it is registered already")
-            factors = tx.execute(sa.select(FACTORS.c.kind).where(FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None))).scalars().all()
+            factors = (
+                tx.execute(
+                    sa.select(FACTORS.c.kind).where(
+                        FACTORS.c.name == name, FACTORS.c.confirmed.is_not(None)
+                    )
+                )
+                .scalars()
+                .all()
+            )
             if first and factors:
-                raise AccessDenied(DENIED, hint="there is a second factor meanwhile: step up with it first")
-            values = {"id": identifier, "name": name, "kind": KIND, "secret": content, "counter": made.sign_count}
+                raise AccessDenied(
+                    DENIED, hint="there is a second factor meanwhile: step up with it first"
+                )
+            values = {
+                "id": identifier,
+                "name": name,
+                "kind": KIND,
+                "secret": content,
+                "counter": made.sign_count,
+            }
             now = self._clock.now().isoformat()
             tx.execute(FACTORS.insert().values(**values, confirmed=now, tries=[]))
             codes = [] if "recovery" in factors else recovery_codes(tx, name, now)
@@ -114,15 +146,19 @@ class Passkeys:
         options = webauthn.generate_authentication_options(
             rp_id=self.party,
             challenge=self._challenge(name, "use"),
-            allow_credentials=[PublicKeyCredentialDescriptor(kept.credential) for _, kept, _ in self._of(name)],
+            allow_credentials=[
+                PublicKeyCredentialDescriptor(kept.credential) for _, kept, _ in self._of(name)
+            ],
             user_verification=_REQUIRED,
         )
         return msgspec.json.decode(webauthn.options_to_json(options), type=dict[str, Any])
 
     def verify(self, name: str, response: dict[str, Any]) -> str:
-        """Which passkey of the person has answered the open challenge; AccessDenied, with one text for every reason, otherwise.
+        """Which passkey of the person has answered the open challenge; AccessDenied, with one text
+        for every reason, otherwise.
 
-        A counter that did not grow means that the passkey was copied: it is refused (section 6.1.1).
+        A counter that did not grow means that the passkey was copied: it is refused (section
+        6.1.1).
         """
         challenge = self._used(name, "use")
         given = response.get("rawId")
@@ -144,20 +180,37 @@ class Passkeys:
             used = _judged(check)
             with self._store.transaction() as tx:
                 same = (FACTORS.c.id == identifier, FACTORS.c.counter == counter)
-                if tx.execute(FACTORS.update().where(*same).values(counter=used.new_sign_count)).rowcount == 1:
+                if (
+                    tx.execute(
+                        FACTORS.update().where(*same).values(counter=used.new_sign_count)
+                    ).rowcount
+                    == 1
+                ):
                     return identifier
-        raise AccessDenied(DENIED, hint="ask for another challenge and use a passkey of this account")
+        raise AccessDenied(
+            DENIED, hint="ask for another challenge and use a passkey of this account"
+        )
 
     def _of(self, name: str) -> list[tuple[str, _Kept, int]]:
         with self._store.reading() as tx:
-            rows = tx.execute(sa.select(FACTORS).where(FACTORS.c.name == name, FACTORS.c.kind == KIND)).all()
-        return [(row.id, msgspec.msgpack.decode(row.secret, type=_Kept), row.counter) for row in rows]
+            rows = tx.execute(
+                sa.select(FACTORS).where(FACTORS.c.name == name, FACTORS.c.kind == KIND)
+            ).all()
+        return [
+            (row.id, msgspec.msgpack.decode(row.secret, type=_Kept), row.counter) for row in rows
+        ]
 
     def _challenge(self, name: str, purpose: str) -> bytes:
         value, until = secrets.token_bytes(32), (self._clock.now() + LIFE).isoformat()
         with self._store.transaction() as tx:
-            tx.execute(CHALLENGES.delete().where(CHALLENGES.c.name == name, CHALLENGES.c.purpose == purpose))
-            tx.execute(CHALLENGES.insert().values(name=name, purpose=purpose, value=value, until=until))
+            tx.execute(
+                CHALLENGES.delete().where(
+                    CHALLENGES.c.name == name, CHALLENGES.c.purpose == purpose
+                )
+            )
+            tx.execute(
+                CHALLENGES.insert().values(name=name, purpose=purpose, value=value, until=until)
+            )
         return value
 
     def _used(self, name: str, purpose: str) -> bytes:
@@ -172,8 +225,21 @@ class Passkeys:
 
 
 def _judged(check: Callable[[], Any]) -> Any:
-    """What the library makes of an answer; its parsers' faults mean that the answer is not good, too."""
+    """What the library makes of an answer; its parsers' faults mean that the answer is not good,
+    too.
+    """
     try:
         return check()
-    except (WebAuthnException, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, EOFError) as error:
-        raise AccessDenied(DENIED, hint="ask for another challenge and use a passkey of this account") from error
+    except (
+        WebAuthnException,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        EOFError,
+    ) as error:
+        raise AccessDenied(
+            DENIED, hint="ask for another challenge and use a passkey of this account"
+        ) from error

@@ -1,7 +1,8 @@
 """Principals in the catalogue: people, services, their roles, and roles that end by themselves.
 
-A person's roles are those granted for good and those of grants that have an end: a delegation, or a broken glass. Every
-change moves the *epoch* on; running processes look at it and forget what they had cached.
+A person's roles are those granted for good and those of grants that have an end: a delegation, or a
+broken glass. Every change moves the *epoch* on; running processes look at it and forget what they
+had cached.
 """
 
 import datetime
@@ -38,7 +39,13 @@ PRINCIPALS = sa.Table(
     sa.Index("principal_outside", "outside", unique=True),
     info=explained(),
 )
-ROLES = sa.Table("role", METADATA, sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False), info=explained())
+ROLES = sa.Table(
+    "role",
+    METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("includes", sa.JSON, nullable=False),
+    info=explained(),
+)
 GRANTS = sa.Table(
     "role_grant",
     METADATA,
@@ -61,7 +68,9 @@ EPOCH = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     info=explained(),
 )
-"""Bound to the log too: set back, it would keep running processes at roles and policies that are no longer in force."""
+"""Bound to the log too: set back, it would keep running processes at roles and policies that are no
+longer in force.
+"""
 ACCOUNT = re.compile(r"https?://\S+ \S+")
 BY_CERTIFICATE = "certificate "
 """Before the name of a client certificate that stands for a service."""
@@ -123,7 +132,9 @@ class Grant:
 
 
 def current_name() -> str:
-    """The name of the user that this process runs as, from the kernel: no environment variable can change it."""
+    """The name of the user that this process runs as, from the kernel: no environment variable can
+    change it.
+    """
     uid = os.geteuid()
     try:
         return pwd.getpwuid(uid).pw_name
@@ -155,12 +166,15 @@ class Directory:
         self._insert(tx, owner, None)
         return owner
 
-    def add(self, tx: sa.Connection, name: str, roles: list[str], outside: str | None = None) -> Principal:
+    def add(
+        self, tx: sa.Connection, name: str, roles: list[str], outside: str | None = None
+    ) -> Principal:
         """Register a person.
 
         Args:
             tx: a write transaction.
-            name: of a local account, of a user of this machine, or of one who logs in through a provider.
+            name: of a local account, of a user of this machine, or of one who logs in through a
+                provider.
             roles: what they are.
             outside: `ISSUER SUBJECT` of a provider's account.
 
@@ -170,8 +184,16 @@ class Directory:
         self._require_free(tx, name)
         self.require_roles(tx, roles)
         if outside is not None and not ACCOUNT.fullmatch(outside):
-            raise ConfigError(f"{outside!r} is no account at a provider", hint="--account 'ISSUER ACCOUNT', such as 'https://login.example.org 7a2c'")
-        if outside is not None and tx.execute(sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)).first():
+            raise ConfigError(
+                f"{outside!r} is no account at a provider",
+                hint="--account 'ISSUER ACCOUNT', such as 'https://login.example.org 7a2c'",
+            )
+        if (
+            outside is not None
+            and tx.execute(
+                sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)
+            ).first()
+        ):
             raise ConfigError("that account belongs to another user", hint="`casemate access list`")
         user = Principal("User", name, tuple(sorted(set(roles))))
         self._insert(tx, user, outside)
@@ -179,34 +201,58 @@ class Directory:
         return user
 
     def _insert(self, tx: sa.Connection, principal: Principal, outside: str | None) -> None:
-        values = {"kind": principal.kind, "name": principal.name, "roles": list(principal.roles), "models": list(principal.models)}
-        tx.execute(PRINCIPALS.insert().values(**values, created=self.clock.now().isoformat(), outside=outside))
+        values = {
+            "kind": principal.kind,
+            "name": principal.name,
+            "roles": list(principal.roles),
+            "models": list(principal.models),
+        }
+        tx.execute(
+            PRINCIPALS.insert().values(
+                **values, created=self.clock.now().isoformat(), outside=outside
+            )
+        )
 
     def current_user(self) -> Principal:
-        """The principal for the user of this process; AccessDenied when the project does not know them."""
+        """The principal for the user of this process; AccessDenied when the project does not know
+        them.
+        """
         name = current_name()
         with self.store.reading() as tx:
             row = self._row(tx, "User", name)
-            # Who logs in through a provider is not the user of this machine who happens to have that name.
+            # Who logs in through a provider is not the user of this machine who happens to have
+            # that name.
             found = None if row is None or row.outside is not None else self._principal(tx, row)
         if found is None:
-            raise AccessDenied(f"the user {name!r} is not known to this project", hint="casemate access login, or the project's owner adds this user")
+            raise AccessDenied(
+                f"the user {name!r} is not known to this project",
+                hint="casemate access login, or the project's owner adds this user",
+            )
         return found
 
     def principals(self) -> list[Principal]:
         """Everybody who is not disabled, by name."""
         with self.store.reading() as tx:
-            rows = tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).all()
+            rows = tx.execute(
+                sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)
+            ).all()
             found = [self._principal(tx, row) for row in rows]
         return [principal for principal in found if principal is not None]
 
     def rows(self) -> list[PrincipalRow]:
         """Everybody as registered, the disabled ones too."""
         with self.store.reading() as tx:
-            return [PrincipalRow(**row) for row in tx.execute(sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)).mappings()]
+            return [
+                PrincipalRow(**row)
+                for row in tx.execute(
+                    sa.select(PRINCIPALS).order_by(PRINCIPALS.c.kind, PRINCIPALS.c.name)
+                ).mappings()
+            ]
 
     def find(self, kind: str, name: str) -> Principal | None:
-        """The principal as of now, with the roles of grants that have not ended; None when unknown or disabled."""
+        """The principal as of now, with the roles of grants that have not ended; None when unknown
+        or disabled.
+        """
         with self.store.reading() as tx:
             row = self._row(tx, kind, name)
             return None if row is None else self._principal(tx, row)
@@ -229,7 +275,12 @@ class Directory:
     def knows(self, outside: str) -> bool:
         """Whether a provider's account belongs to anybody, the disabled included."""
         with self.store.reading() as tx:
-            return tx.execute(sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)).first() is not None
+            return (
+                tx.execute(
+                    sa.select(PRINCIPALS.c.name).where(PRINCIPALS.c.outside == outside)
+                ).first()
+                is not None
+            )
 
     def require_free(self, name: str) -> None:
         """ConfigError when nobody can be registered under this name."""
@@ -254,8 +305,14 @@ class Directory:
         mfa = False
         if row.kind == "User":
             now = self.clock.now()
-            roles |= {grant.role for grant in self._grants(tx, row.name) if grant.since <= now < grant.until}
-            confirmed = sa.select(FACTORS.c.id).where(FACTORS.c.name == row.name, FACTORS.c.confirmed.is_not(None))
+            roles |= {
+                grant.role
+                for grant in self._grants(tx, row.name)
+                if grant.since <= now < grant.until
+            }
+            confirmed = sa.select(FACTORS.c.id).where(
+                FACTORS.c.name == row.name, FACTORS.c.confirmed.is_not(None)
+            )
             mfa = tx.execute(confirmed.limit(1)).first() is not None
         return Principal(row.kind, row.name, tuple(sorted(roles)), tuple(row.models), mfa)
 
@@ -272,24 +329,32 @@ class Directory:
         known = {*shipped_roles(), *self._roles(tx)}
         for role in roles:
             if role not in known:
-                raise ConfigError(f"unknown role {role!r}", hint="roles: " + ", ".join(sorted(known)))
+                raise ConfigError(
+                    f"unknown role {role!r}", hint="roles: " + ", ".join(sorted(known))
+                )
 
     def define(self, tx: sa.Connection, role: str, includes: list[str]) -> None:
         """Make a role of the project's own, or change what it includes.
 
         Raises:
-            ConfigError: the name is not valid or shipped, an included role does not exist, or roles would include one another in a circle.
+            ConfigError: the name is not valid or shipped, an included role does not exist, or roles
+                would include one another in a circle.
         """
         _require_name(role)
         if role in shipped_roles():
-            raise ConfigError(f"the role {role!r} is casemate's own", hint="name another one that includes it")
+            raise ConfigError(
+                f"the role {role!r} is casemate's own", hint="name another one that includes it"
+            )
         own = self._roles(tx)
         tx.execute(ROLES.delete().where(ROLES.c.name == role))
         tx.execute(ROLES.insert().values(name=role, includes=sorted(set(includes))))
         self.require_roles(tx, includes)
         own[role] = tuple(includes)
         if role in closure(includes, own):
-            raise ConfigError(f"the role {role!r} would include itself", hint="a role may not come back to itself through others")
+            raise ConfigError(
+                f"the role {role!r} would include itself",
+                hint="a role may not come back to itself through others",
+            )
         touch(tx)
 
     def grant(self, tx: sa.Connection, name: str, role: str) -> None:
@@ -298,32 +363,50 @@ class Directory:
         self._change_roles(tx, name, lambda roles: roles | {role})
 
     def withdraw(self, tx: sa.Connection, name: str, role: str) -> None:
-        """Take a role from a person, its grants with an end included; ConfigError when they do not have it, or nobody would be owner."""
+        """Take a role from a person, its grants with an end included; ConfigError when they do not
+        have it, or nobody would be owner.
+        """
         ended = self._end_grants(tx, GRANTS.c.name == name, GRANTS.c.role == role)
-        self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.role == role)  # what was lent goes with what it was lent from
+        # what was lent goes with what it was lent from
+        self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.role == role)
         row = self._row(tx, "User", name)
         if row is None or (role not in row.roles and not ended):
-            raise ConfigError(f"{name!r} does not have the role {role!r}", hint="`casemate access list`")
+            raise ConfigError(
+                f"{name!r} does not have the role {role!r}", hint="`casemate access list`"
+            )
         if role in row.roles:
             if role == "owner" and len(self._owners(tx)) == 1:
-                raise RefusedError(f"{name!r} is the only owner", hint="grant the role to somebody else first")
+                raise RefusedError(
+                    f"{name!r} is the only owner", hint="grant the role to somebody else first"
+                )
             self._change_roles(tx, name, lambda roles: roles - {role})
         touch(tx)
 
     def _owners(self, tx: sa.Connection) -> list[str]:
-        rows = tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.disabled.is_(None))).all()
+        rows = tx.execute(
+            sa.select(PRINCIPALS).where(
+                PRINCIPALS.c.kind == "User", PRINCIPALS.c.disabled.is_(None)
+            )
+        ).all()
         return [row.name for row in rows if "owner" in row.roles]
 
-    def _change_roles(self, tx: sa.Connection, name: str, change: Callable[[set[str]], set[str]]) -> None:
+    def _change_roles(
+        self, tx: sa.Connection, name: str, change: Callable[[set[str]], set[str]]
+    ) -> None:
         row = self._row(tx, "User", name)
         if row is None:
             raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
         roles = sorted(change(set(row.roles)))
-        tx.execute(PRINCIPALS.update().where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name).values(roles=roles))
+        tx.execute(
+            PRINCIPALS.update()
+            .where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name)
+            .values(roles=roles)
+        )
         touch(tx)
 
     def set_roles(self, tx: sa.Connection, name: str, roles: list[str]) -> bool:
-        """Let a person have exactly these roles, as a provider said just now; whether that changed anything.
+        """Let a person have exactly these roles, as a provider said just now; whether that changed
+        anything.
 
         Raises:
             ConfigError: a role does not exist. RefusedError: nobody would be owner any more.
@@ -333,23 +416,39 @@ class Directory:
         if row is None or set(row.roles) == set(roles):
             return False
         if "owner" not in roles and self._owners(tx) == [name]:
-            raise RefusedError(f"{name!r} is the only owner, and the provider does not say so any more", hint="grant the role to somebody else first")
+            raise RefusedError(
+                f"{name!r} is the only owner, and the provider does not say so any more",
+                hint="grant the role to somebody else first",
+            )
         self._change_roles(tx, name, lambda _: set(roles))
         return True
 
     def disable(self, tx: sa.Connection, name: str) -> None:
-        """Nobody acts under this name any more, now or later; the name stays taken. ConfigError when unknown, RefusedError for the last owner."""
+        """Nobody acts under this name any more, now or later; the name stays taken. ConfigError
+        when unknown, RefusedError for the last owner.
+        """
         row = self._row(tx, "User", name)
         if row is None or row.disabled is not None:
             raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
         if self._owners(tx) == [name]:
-            raise RefusedError(f"{name!r} is the only owner", hint="grant the role to somebody else first")
+            raise RefusedError(
+                f"{name!r} is the only owner", hint="grant the role to somebody else first"
+            )
         where = (PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name)
         tx.execute(PRINCIPALS.update().where(*where).values(disabled=self.clock.now().isoformat()))
         self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.why == "delegation")
         touch(tx)
 
-    def lend(self, tx: sa.Connection, name: str, role: str, why: str, reason: str, by: str, lifetime: datetime.timedelta) -> Grant:
+    def lend(
+        self,
+        tx: sa.Connection,
+        name: str,
+        role: str,
+        why: str,
+        reason: str,
+        by: str,
+        lifetime: datetime.timedelta,
+    ) -> Grant:
         """Give a person a role that ends by itself.
 
         Args:
@@ -362,22 +461,39 @@ class Directory:
             lifetime: how long.
 
         Raises:
-            ConfigError: there is no such person or role, the reason is empty, or the time is not positive.
+            ConfigError: there is no such person or role, the reason is empty, or the time is not
+                positive.
             RefusedError: an earlier broken glass of this person was not reviewed yet.
         """
         self.require_roles(tx, [role])
         if self._row(tx, "User", name) is None:
             raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
         if not reason.strip() or len(reason) > MAX_REASON:
-            raise ConfigError(f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'")
+            raise ConfigError(
+                f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
+            )
         if lifetime <= datetime.timedelta(0):
             raise ConfigError("the time must be positive")
-        if why == "break-glass" and (open_ := [g for g in self._grants(tx, name) if g.why == why and g.review is None]):
+        if why == "break-glass" and (
+            open_ := [g for g in self._grants(tx, name) if g.why == why and g.review is None]
+        ):
             raise RefusedError(
-                f"an earlier emergency access of {name!r} was not reviewed yet ({open_[0].id})", hint="somebody else: casemate access review close"
+                f"an earlier emergency access of {name!r} was not reviewed yet ({open_[0].id})",
+                hint="somebody else: casemate access review close",
             )
         now = self.clock.now()
-        made = Grant(secrets.token_hex(4), name, role, why, reason.strip(), by, now, now + lifetime, None, None)
+        made = Grant(
+            secrets.token_hex(4),
+            name,
+            role,
+            why,
+            reason.strip(),
+            by,
+            now,
+            now + lifetime,
+            None,
+            None,
+        )
         values = {**vars(made), "since": made.since.isoformat(), "until": made.until.isoformat()}
         tx.execute(GRANTS.insert().values(**values))
         touch(tx)
@@ -393,32 +509,59 @@ class Directory:
         if name is not None:
             query = query.where(GRANTS.c.name == name)
         moment = datetime.datetime.fromisoformat
-        return [Grant(**{**row, "since": moment(row["since"]), "until": moment(row["until"])}) for row in tx.execute(query).mappings()]
+        return [
+            Grant(**{**row, "since": moment(row["since"]), "until": moment(row["until"])})
+            for row in tx.execute(query).mappings()
+        ]
 
     def _end_grants(self, tx: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
         now = self.clock.now().isoformat()
-        return tx.execute(GRANTS.update().where(*where, GRANTS.c.until > now).values(until=now)).rowcount
+        return tx.execute(
+            GRANTS.update().where(*where, GRANTS.c.until > now).values(until=now)
+        ).rowcount
 
     def review(self, tx: sa.Connection, identifier: str, reviewer: str, finding: str) -> Grant:
         """Close the review of a broken glass.
 
         Raises:
-            ConfigError: there is no such open review. RefusedError: the reviewer is who broke the glass.
+            ConfigError: there is no such open review. RefusedError: the reviewer is who broke the
+                glass.
         """
-        grant = next((g for g in self._grants(tx) if g.id == identifier and g.why == "break-glass" and g.review is None), None)
+        grant = next(
+            (
+                g
+                for g in self._grants(tx)
+                if g.id == identifier and g.why == "break-glass" and g.review is None
+            ),
+            None,
+        )
         if grant is None:
-            raise ConfigError(f"no emergency access {identifier!r} waits for a review", hint="`casemate access review`")
+            raise ConfigError(
+                f"no emergency access {identifier!r} waits for a review",
+                hint="`casemate access review`",
+            )
         if grant.name == reviewer:
-            raise RefusedError("an emergency access is reviewed by somebody else", hint="ask an auditor or the owner")
+            raise RefusedError(
+                "an emergency access is reviewed by somebody else",
+                hint="ask an auditor or the owner",
+            )
         if not finding.strip() or len(finding) > MAX_REASON:
-            raise ConfigError(f"a finding of 1 to {MAX_REASON} characters is needed", hint="--finding '...'")
+            raise ConfigError(
+                f"a finding of 1 to {MAX_REASON} characters is needed", hint="--finding '...'"
+            )
         now = self.clock.now()
         ended = min(now, grant.until).isoformat()
-        tx.execute(GRANTS.update().where(GRANTS.c.id == identifier).values(reviewer=reviewer, review=finding.strip(), until=ended))
+        tx.execute(
+            GRANTS.update()
+            .where(GRANTS.c.id == identifier)
+            .values(reviewer=reviewer, review=finding.strip(), until=ended)
+        )
         touch(tx)
         return replace(grant, reviewer=reviewer, review=finding.strip())
 
 
 def _require_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is not a name", hint="letters, digits, '.', '_', '@', '-'; at most 63")
+        raise ConfigError(
+            f"{name!r} is not a name", hint="letters, digits, '.', '_', '@', '-'; at most 63"
+        )

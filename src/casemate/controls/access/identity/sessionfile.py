@@ -1,4 +1,6 @@
-"""Where the command line keeps its session: one file per project, 0600, outside of the project and of the key store."""
+"""Where the command line keeps its session: one file per project, 0600, outside of the project and
+of the key store.
+"""
 
 import contextlib
 import fcntl
@@ -28,16 +30,23 @@ class SessionFile:
         self.path = Path("~/.local/state/casemate").expanduser() / f"{project}.session"
 
     def read(self) -> Kept | None:
-        """What is kept; None when nobody has logged in. AccessDenied when others could have read or written it."""
+        """What is kept; None when nobody has logged in. AccessDenied when others could have read or
+        written it.
+        """
         try:
             status = self.path.lstat()
             if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                raise AccessDenied(f"{self.path} is open to others", hint="casemate access logout, then login again")
+                raise AccessDenied(
+                    f"{self.path} is open to others",
+                    hint="casemate access logout, then login again",
+                )
             return msgspec.json.decode(self.path.read_bytes(), type=Kept)
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise AccessDenied(f"{self.path} is damaged", hint="casemate access logout, then login again") from error
+            raise AccessDenied(
+                f"{self.path} is damaged", hint="casemate access logout, then login again"
+            ) from error
 
     def write(self, kept: Kept) -> None:
         """Keep another pair of tokens, in place of the one before."""

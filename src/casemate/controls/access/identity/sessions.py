@@ -1,8 +1,10 @@
-"""Sessions of people: opaque, kept in the catalogue, short; made by logging in, changed for others at every step-up.
+"""Sessions of people: opaque, kept in the catalogue, short; made by logging in, changed for others
+at every step-up.
 
-A session is two secrets: one that acts for a quarter of an hour, one that fetches the next pair, once. Whoever uses a
-fetching secret a second time has copied it, or was copied from: the whole family ends. Nothing lasts longer than the cap,
-counted from the login, and nothing that was not used for an hour can be renewed.
+A session is two secrets: one that acts for a quarter of an hour, one that fetches the next pair,
+once. Whoever uses a fetching secret a second time has copied it, or was copied from: the whole
+family ends. Nothing lasts longer than the cap, counted from the login, and nothing that was not
+used for an hour can be renewed.
 """
 
 import datetime
@@ -23,7 +25,9 @@ from casemate.core.store.rowdigests import CHECKED
 
 LIFE = datetime.timedelta(minutes=15)
 IDLE = datetime.timedelta(minutes=45)
-"""After its end a session can be renewed for so long: whoever was away for an hour logs in again."""
+"""After its end a session can be renewed for so long: whoever was away for an hour logs in
+again.
+"""
 CAP = datetime.timedelta(hours=8)
 STAYS = ("family", "name", "method", "started", "cap", "device", "network", "certificate")
 """What all pairs of a login have in common."""
@@ -119,20 +123,38 @@ class Sessions:
             certificate: SHA-256 of the client certificate that must come with every use.
         """
         now = self.clock.now()
-        tx.execute(SESSIONS.delete().where(SESSIONS.c.name == name, SESSIONS.c.cap < now.isoformat()))  # nothing can come of them any more
-        stays = {"family": secrets.token_hex(8), "name": name, "method": method, "started": now.isoformat(), "cap": (now + CAP).isoformat()}
-        return self._insert(tx, stays | {"device": device, "network": network, "certificate": certificate}, mfa)
+        # nothing can come of them any more
+        tx.execute(
+            SESSIONS.delete().where(SESSIONS.c.name == name, SESSIONS.c.cap < now.isoformat())
+        )
+        stays = {
+            "family": secrets.token_hex(8),
+            "name": name,
+            "method": method,
+            "started": now.isoformat(),
+            "cap": (now + CAP).isoformat(),
+        }
+        return self._insert(
+            tx, stays | {"device": device, "network": network, "certificate": certificate}, mfa
+        )
 
-    def _insert(self, tx: sa.Connection, stays: dict[str, Any], mfa: datetime.datetime | None) -> Pair:
+    def _insert(
+        self, tx: sa.Connection, stays: dict[str, Any], mfa: datetime.datetime | None
+    ) -> Pair:
         """A pair of the family that `stays` describes."""
         identifier, access, refresh = secrets.token_hex(8), new_secret(), new_secret()
         until = min(self.clock.now() + LIFE, _moment(stays["cap"]))
         made = {"id": identifier, "until": until.isoformat(), "mfa": mfa and mfa.isoformat()}
-        tx.execute(SESSIONS.insert().values(**stays, **made, hash=hashed(access, "session"), refresh=hashed(refresh, "refresh")))
+        tx.execute(
+            SESSIONS.insert().values(
+                **stays, **made, hash=hashed(access, "session"), refresh=hashed(refresh, "refresh")
+            )
+        )
         return Pair(f"cs_{identifier}_{access}", f"cs_{identifier}_{refresh}", until)
 
     def authenticate(self, access: str, certificate: str | None = None) -> Session:
-        """The session behind a secret; AccessDenied, with one text for every reason, when it is not good.
+        """The session behind a secret; AccessDenied, with one text for every reason, when it is not
+        good.
 
         Args:
             access: the acting secret.
@@ -140,56 +162,100 @@ class Sessions:
         """
         row = self._row(access, "hash", "session")
         now = self.clock.now()
-        bound = row is not None and (row.certificate is None or hmac.compare_digest(row.certificate, certificate or ""))
-        if row is None or not bound or row.revoked is not None or row.refreshed is not None or now >= _moment(row.until):
+        bound = row is not None and (
+            row.certificate is None or hmac.compare_digest(row.certificate, certificate or "")
+        )
+        if (
+            row is None
+            or not bound
+            or row.revoked is not None
+            or row.refreshed is not None
+            or now >= _moment(row.until)
+        ):
             raise AccessDenied(DENIED, hint="casemate access login")
         principal = self.directory.find("User", row.name)
         if principal is None:
             raise AccessDenied(DENIED, hint="casemate access login")
         mfa = None if row.mfa is None else _moment(row.mfa)
-        return Session(principal, row.id, row.method, _moment(row.started), _moment(row.until), mfa, row.network, row.device)
+        return Session(
+            principal,
+            row.id,
+            row.method,
+            _moment(row.started),
+            _moment(row.until),
+            mfa,
+            row.network,
+            row.device,
+        )
 
     def renew(self, refresh: str, certificate: str | None = None) -> Pair:
-        """The next pair, once; using the secret again ends the whole family. AccessDenied when it is not good."""
+        """The next pair, once; using the secret again ends the whole family. AccessDenied when it
+        is not good.
+        """
         return self._next(refresh, "refresh", certificate, mfa=False)
 
     def step_up(self, access: str, certificate: str | None = None) -> Pair:
-        """A new pair, in exchange for the acting secret, for a person who has just used a second factor."""
+        """A new pair, in exchange for the acting secret, for a person who has just used a second
+        factor.
+        """
         self.authenticate(access, certificate)
         return self._next(access, "hash", certificate, mfa=True)
 
     def _next(self, secret: str, column: str, certificate: str | None, *, mfa: bool) -> Pair:
         row = self._row(secret, column, "refresh" if column == "refresh" else "session")
         now = self.clock.now()
-        if row is None or (row.certificate is not None and not hmac.compare_digest(row.certificate, certificate or "")):
+        if row is None or (
+            row.certificate is not None
+            and not hmac.compare_digest(row.certificate, certificate or "")
+        ):
             raise AccessDenied(DENIED, hint="casemate access login")
         with self.store.transaction() as tx:
-            live = (SESSIONS.c.id == row.id, SESSIONS.c.refreshed.is_(None), SESSIONS.c.revoked.is_(None))
+            live = (
+                SESSIONS.c.id == row.id,
+                SESSIONS.c.refreshed.is_(None),
+                SESSIONS.c.revoked.is_(None),
+            )
             over = min(_moment(row.cap), _moment(row.until) + IDLE)
-            fresh = now < over and tx.execute(SESSIONS.update().where(*live).values(refreshed=now.isoformat())).rowcount == 1
+            fresh = (
+                now < over
+                and tx.execute(
+                    SESSIONS.update().where(*live).values(refreshed=now.isoformat())
+                ).rowcount
+                == 1
+            )
             if fresh:
                 used = now if mfa else None if row.mfa is None else _moment(row.mfa)
                 return self._insert(tx, {name: getattr(row, name) for name in STAYS}, used)
-            self._revoke(tx, SESSIONS.c.family == row.family, "a secret was used twice" if row.refreshed else "it was over")
+            self._revoke(
+                tx,
+                SESSIONS.c.family == row.family,
+                "a secret was used twice" if row.refreshed else "it was over",
+            )
         raise AccessDenied(DENIED, hint="casemate access login")
 
     def _row(self, secret: str, column: str, use: str) -> sa.Row[Any] | None:
         match = _SECRET.fullmatch(secret)
         identifier, given = match.groups() if match else ("", "")
         with self.store.reading() as tx:
-            row = tx.execute(sa.select(SESSIONS).where(SESSIONS.c.id == identifier), execution_options=CHECKED).first()
+            row = tx.execute(
+                sa.select(SESSIONS).where(SESSIONS.c.id == identifier), execution_options=CHECKED
+            ).first()
             self.store.row_digests.require_row(tx, SESSIONS, row)
         same = hmac.compare_digest(getattr(row, column) if row else bytes(32), hashed(given, use))
         return row if same else None
 
     def _revoke(self, tx: sa.Connection, where: sa.ColumnElement[bool], why: str) -> int:
-        count = tx.execute(SESSIONS.update().where(where, SESSIONS.c.revoked.is_(None)).values(revoked=why)).rowcount
+        count = tx.execute(
+            SESSIONS.update().where(where, SESSIONS.c.revoked.is_(None)).values(revoked=why)
+        ).rowcount
         touch(tx)
         return count
 
     def end(self, tx: sa.Connection, identifier: str, why: str = "ended") -> int:
         """End a session and its whole family; returns how many rows that were."""
-        family = tx.execute(sa.select(SESSIONS.c.family).where(SESSIONS.c.id == identifier)).scalar()
+        family = tx.execute(
+            sa.select(SESSIONS.c.family).where(SESSIONS.c.id == identifier)
+        ).scalar()
         return 0 if family is None else self._revoke(tx, SESSIONS.c.family == family, why)
 
     def end_all(self, tx: sa.Connection, name: str, why: str) -> int:
@@ -199,7 +265,16 @@ class Sessions:
     def live(self) -> list[dict[str, object]]:
         """Sessions that could still act or be renewed, newest first, without secrets."""
         now = self.clock.now().isoformat()
-        columns = [column for column in SESSIONS.c if column.name not in {"hash", "refresh", "revoked", "refreshed"}]
-        query = sa.select(*columns).where(SESSIONS.c.revoked.is_(None), SESSIONS.c.refreshed.is_(None), SESSIONS.c.cap > now)
+        columns = [
+            column
+            for column in SESSIONS.c
+            if column.name not in {"hash", "refresh", "revoked", "refreshed"}
+        ]
+        query = sa.select(*columns).where(
+            SESSIONS.c.revoked.is_(None), SESSIONS.c.refreshed.is_(None), SESSIONS.c.cap > now
+        )
         with self.store.reading() as tx:
-            return [dict(row) for row in tx.execute(query.order_by(SESSIONS.c.started.desc())).mappings()]
+            return [
+                dict(row)
+                for row in tx.execute(query.order_by(SESSIONS.c.started.desc())).mappings()
+            ]

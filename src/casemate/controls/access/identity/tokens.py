@@ -1,7 +1,9 @@
-"""Tokens of services: opaque, hashed, shown once, narrowed to models, actions, networks, a rate and a client certificate.
+"""Tokens of services: opaque, hashed, shown once, narrowed to models, actions, networks, a rate and
+a client certificate.
 
-A token is `cm_<id>_<secret>`: 8 hex digits that find the row, 32 random bytes that prove possession. Only the
-SHA-256 of the secret is stored (the secret is uniformly random, so a slow hash adds nothing).
+A token is `cm_<id>_<secret>`: 8 hex digits that find the row, 32 random bytes that prove
+possession. Only the SHA-256 of the secret is stored (the secret is uniformly random, so a slow hash
+adds nothing).
 """
 
 import datetime
@@ -15,7 +17,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.controls.access.identity.principals import BY_CERTIFICATE, NAME, PRINCIPALS, Directory, touch
+from casemate.controls.access.identity.principals import (
+    BY_CERTIFICATE,
+    NAME,
+    PRINCIPALS,
+    Directory,
+    touch,
+)
 from casemate.controls.access.policy import actions as known_actions
 from casemate.controls.access.types import Principal
 from casemate.controls.keys.certificates import CERTIFICATES
@@ -45,7 +53,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class TokenLimits:
-    """What a token is narrowed to, beside its service's roles and models; nothing given means no narrowing."""
+    """What a token is narrowed to, beside its service's roles and models; nothing given means no
+    narrowing.
+    """
 
     actions: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -59,7 +69,9 @@ class TokenLimits:
         """ConfigError when an action, a network or the rate makes no sense."""
         for action in self.actions:
             if action not in known_actions():
-                raise ConfigError(f"there is no action {action!r}", hint="`casemate access actions`")
+                raise ConfigError(
+                    f"there is no action {action!r}", hint="`casemate access actions`"
+                )
         for network in self.networks:
             _network(network)
         if self.rate is not None and not 0 < self.rate <= MAX_RATE:
@@ -67,7 +79,9 @@ class TokenLimits:
 
     def admits(self, address: str | None, certificate: str | None) -> bool:
         """Whether a call from this address with this client certificate may use the token."""
-        if self.certificate is not None and not hmac.compare_digest(self.certificate, certificate or ""):
+        if self.certificate is not None and not hmac.compare_digest(
+            self.certificate, certificate or ""
+        ):
             return False
         if not self.networks:
             return True
@@ -113,7 +127,13 @@ class Tokens:
         self.store, self.clock = directory.store, directory.clock
 
     def create(
-        self, tx: sa.Connection, service: str, roles: list[str], models: list[str], lifetime: datetime.timedelta, limits: TokenLimits | None = None
+        self,
+        tx: sa.Connection,
+        service: str,
+        roles: list[str],
+        models: list[str],
+        lifetime: datetime.timedelta,
+        limits: TokenLimits | None = None,
     ) -> tuple[str, str]:
         """(token, token id) for the service, which gets exactly these roles and models.
 
@@ -134,13 +154,33 @@ class Tokens:
             self.register(tx, service, roles, models)
         now = self.clock.now()
         identifier, secret = secrets.token_hex(4), new_secret()
-        narrowed = {"actions": list(limits.actions), "networks": list(limits.networks), "rate": limits.rate, "certificate": limits.certificate}
-        values = {"id": identifier, "service": service, "hash": hashed(secret, "token"), "expires": (now + lifetime).isoformat()}
-        tx.execute(TOKENS.insert().values(**values, **narrowed, revoked=False, created=now.isoformat()))
+        narrowed = {
+            "actions": list(limits.actions),
+            "networks": list(limits.networks),
+            "rate": limits.rate,
+            "certificate": limits.certificate,
+        }
+        values = {
+            "id": identifier,
+            "service": service,
+            "hash": hashed(secret, "token"),
+            "expires": (now + lifetime).isoformat(),
+        }
+        tx.execute(
+            TOKENS.insert().values(**values, **narrowed, revoked=False, created=now.isoformat())
+        )
         touch(tx)
         return f"cm_{identifier}_{secret}", identifier
 
-    def register(self, tx: sa.Connection, service: str, roles: list[str], models: list[str], *, by_certificate: bool = False) -> None:
+    def register(
+        self,
+        tx: sa.Connection,
+        service: str,
+        roles: list[str],
+        models: list[str],
+        *,
+        by_certificate: bool = False,
+    ) -> None:
         """A service that has no token yet.
 
         Args:
@@ -154,52 +194,96 @@ class Tokens:
             ConfigError: the name or a role is not valid, or it is taken.
         """
         if not NAME.fullmatch(service):
-            raise ConfigError(f"{service!r} is not a service name", hint="letters, digits, '.', '_', '@', '-'; at most 63")
+            raise ConfigError(
+                f"{service!r} is not a service name",
+                hint="letters, digits, '.', '_', '@', '-'; at most 63",
+            )
         self.directory.require_roles(tx, roles)
         if self._service(tx, service) is not None:
-            raise ConfigError(f"there is a service {service!r} already", hint="`casemate access service list`")
+            raise ConfigError(
+                f"there is a service {service!r} already", hint="`casemate access service list`"
+            )
         if by_certificate and (early := self._certificates(tx, service)):
             raise ConfigError(
-                f"there are client certificates of the name {service!r} already, which would stand for it: {', '.join(early)}",
-                hint="casemate keys certificate revoke SERIAL, then register it and issue a new one",
+                f"there are client certificates of the name {service!r} already, which would stand"
+                f" for it: {', '.join(early)}",
+                hint=(
+                    "casemate keys certificate revoke SERIAL, then register it and issue a new one"
+                ),
             )
         outside = BY_CERTIFICATE + service if by_certificate else None
-        values = {"kind": "Service", "name": service, "roles": roles, "models": models, "created": self.clock.now().isoformat()}
+        values = {
+            "kind": "Service",
+            "name": service,
+            "roles": roles,
+            "models": models,
+            "created": self.clock.now().isoformat(),
+        }
         tx.execute(PRINCIPALS.insert().values(**values, outside=outside))
         touch(tx)
 
     def _certificates(self, tx: sa.Connection, service: str) -> list[str]:
         """Serial numbers of client certificates of this name that are still good."""
-        live = (CERTIFICATES.c.kind == "client", CERTIFICATES.c.revoked.is_(None), CERTIFICATES.c.until > self.clock.now().isoformat())
-        return [row.serial for row in tx.execute(sa.select(CERTIFICATES).where(*live)) if service in row.names]
+        live = (
+            CERTIFICATES.c.kind == "client",
+            CERTIFICATES.c.revoked.is_(None),
+            CERTIFICATES.c.until > self.clock.now().isoformat(),
+        )
+        return [
+            row.serial
+            for row in tx.execute(sa.select(CERTIFICATES).where(*live))
+            if service in row.names
+        ]
 
     def _service(self, tx: sa.Connection, service: str) -> sa.Row[Any] | None:
-        return tx.execute(sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)).first()
+        return tx.execute(
+            sa.select(PRINCIPALS).where(
+                PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service
+            )
+        ).first()
 
     def all(self) -> list[dict[str, object]]:
         """Every token without its secret."""
         columns = [column for column in TOKENS.c if column.name != "hash"]
         with self.store.reading() as tx:
-            return [dict(row) for row in tx.execute(sa.select(*columns).order_by(TOKENS.c.service, TOKENS.c.id)).mappings()]
+            return [
+                dict(row)
+                for row in tx.execute(
+                    sa.select(*columns).order_by(TOKENS.c.service, TOKENS.c.id)
+                ).mappings()
+            ]
 
     def revoke(self, tx: sa.Connection, identifier: str) -> None:
         """Make a token useless; ConfigError when there is none with this id."""
-        if tx.execute(TOKENS.update().where(TOKENS.c.id == identifier).values(revoked=True)).rowcount != 1:
-            raise ConfigError(f"no token with id {identifier!r}", hint="`casemate access token list`")
+        if (
+            tx.execute(
+                TOKENS.update().where(TOKENS.c.id == identifier).values(revoked=True)
+            ).rowcount
+            != 1
+        ):
+            raise ConfigError(
+                f"no token with id {identifier!r}", hint="`casemate access token list`"
+            )
         touch(tx)
 
     def forget(self, tx: sa.Connection, service: str) -> None:
         """Remove a service that was made for one task, with its tokens."""
         tx.execute(TOKENS.delete().where(TOKENS.c.service == service))
-        tx.execute(PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service))
+        tx.execute(
+            PRINCIPALS.delete().where(PRINCIPALS.c.kind == "Service", PRINCIPALS.c.name == service)
+        )
         touch(tx)
 
     def authenticate(self, token: str) -> ServiceSession:
-        """The session behind a token; AccessDenied, with one text for every reason, when it is not good."""
+        """The session behind a token; AccessDenied, with one text for every reason, when it is not
+        good.
+        """
         match = _TOKEN.fullmatch(token)
         identifier, secret = match.groups() if match else ("", "")
         with self.store.reading() as tx:
-            row = tx.execute(sa.select(TOKENS).where(TOKENS.c.id == identifier), execution_options=CHECKED).first()
+            row = tx.execute(
+                sa.select(TOKENS).where(TOKENS.c.id == identifier), execution_options=CHECKED
+            ).first()
             self.store.row_digests.require_row(tx, TOKENS, row)
         stored = row.hash if row else bytes(32)
         same = hmac.compare_digest(stored, hashed(secret, "token"))
@@ -207,5 +291,10 @@ class Tokens:
             expires = datetime.datetime.fromisoformat(row.expires)
             principal = self.directory.find("Service", row.service)
             if principal is not None and self.clock.now() < expires:
-                return ServiceSession(principal, identifier, expires, TokenLimits(tuple(row.actions), tuple(row.networks), row.rate, row.certificate))
+                return ServiceSession(
+                    principal,
+                    identifier,
+                    expires,
+                    TokenLimits(tuple(row.actions), tuple(row.networks), row.rate, row.certificate),
+                )
         raise AccessDenied("no valid token", hint="ask the project's owner for one")

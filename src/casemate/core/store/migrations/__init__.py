@@ -1,7 +1,8 @@
-"""How a catalogue gets from one revision to the next: `versions/` holds one Alembic script a revision.
+"""How a catalogue gets from one revision to the next: `versions/` holds one Alembic script a
+revision.
 
-A released script is never edited. A new revision gets a script here, a new `REVISION` in `store/interface.py`, and a
-test that opens a catalogue of the revision before.
+A released script is never edited. A new revision gets a script here, a new `REVISION` in
+`store/interface.py`, and a test that opens a catalogue of the revision before.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,9 @@ Seal = Callable[[sa.Connection, list[tuple[int, bytes, bytes]]], list[bytes]]
 """Seals audit bodies of an old catalogue: (index, salt, body) rows to sealed bodies."""
 
 
-def migrate(tx: sa.Connection, *, stamped: str | None = None, seal: Seal | None = None, to: str = "head") -> None:
+def migrate(
+    tx: sa.Connection, *, stamped: str | None = None, seal: Seal | None = None, to: str = "head"
+) -> None:
     """Bring the database behind `tx` to the newest revision, inside the caller's transaction.
 
     Args:

@@ -1,4 +1,6 @@
-"""What a pickled model may name: scikit-learn's estimators and their parts, NumPy's arrays, exactly these."""
+"""What a pickled model may name: scikit-learn's estimators and their parts, NumPy's arrays, exactly
+these.
+"""
 
 from functools import cache
 

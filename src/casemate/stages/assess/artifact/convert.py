@@ -1,6 +1,8 @@
-"""Inside the sandbox: scan, and if nothing is wrong load the pickle under the same list and write it as skops.
+"""Inside the sandbox: scan, and if nothing is wrong load the pickle under the same list and write
+it as skops.
 
-This is the only place in casemate where a pickle is loaded; the process has no network, no files but this one, and no keys.
+This is the only place in casemate where a pickle is loaded; the process has no network, no files
+but this one, and no keys.
 """
 
 import gzip
@@ -37,7 +39,9 @@ class _Loader(NumpyUnpickler):  # type: ignore[misc]
 
 
 def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
-    """The scan's answer; the converted file lies among the outputs when there is nothing against it."""
+    """The scan's answer; the converted file lies among the outputs when there is nothing against
+    it.
+    """
     content = (Path(job["inputs"]) / SOURCE).read_bytes()
     channel.progress("scanning", 0, 2)
     found = scan(content)
@@ -61,7 +65,10 @@ def _converted(content: bytes, found: Scan, outputs: Path) -> Scan:
             content = zlib.decompress(content)
         model = _Loader("model", io.BytesIO(content), ensure_native_byte_order=False).load()
     if not is_regressor(model) and not (is_classifier(model) and hasattr(model, "predict_proba")):
-        problem = f"it is a {type(model).__name__}, no fitted scikit-learn regressor or classifier with predict_proba"
+        problem = (
+            f"it is a {type(model).__name__}, no fitted scikit-learn regressor or classifier with"
+            " predict_proba"
+        )
         return structs.replace(found, problems=[problem], convertible=False)
     written = dump_skops(model)
     load_skops(written)

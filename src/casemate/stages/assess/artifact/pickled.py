@@ -1,8 +1,10 @@
-"""What a pickle would name and call, read to its last byte with inert stand-ins: nothing of it is executed.
+"""What a pickle would name and call, read to its last byte with inert stand-ins: nothing of it is
+executed.
 
-The standard library's own pure-Python reader interprets the opcodes, so there is no second parser to disagree with; every
-name becomes a stand-in that takes any argument and does nothing. joblib puts raw array bytes between the opcodes: their
-length follows from the wrapper's state, and arrays of objects hold a pickle of their own, which is read too.
+The standard library's own pure-Python reader interprets the opcodes, so there is no second parser
+to disagree with; every name becomes a stand-in that takes any argument and does nothing. joblib
+puts raw array bytes between the opcodes: their length follows from the wrapper's state, and arrays
+of objects hold a pickle of their own, which is read too.
 """
 
 import io
@@ -86,7 +88,11 @@ class _Reader(_PURE):  # type: ignore[misc]
             raise Unreadable("an array's description is no dictionary")
         kind, shape = state.get("dtype"), state.get("shape")
         described = kind.state if isinstance(kind, _Inert) else None
-        if not isinstance(shape, tuple) or not all(isinstance(side, int) and side >= 0 for side in shape) or described is None:
+        if (
+            not isinstance(shape, tuple)
+            or not all(isinstance(side, int) and side >= 0 for side in shape)
+            or described is None
+        ):
             raise Unreadable("an array's description is incomplete")
         size = self.sizes.get(id(kind))
         if size is None:
@@ -110,7 +116,12 @@ class _Reader(_PURE):  # type: ignore[misc]
     def load_reduce(self) -> None:
         arguments, function = self.stack[-1], self.stack[-2]
         super().load_reduce()
-        if isinstance(function, type) and getattr(function, "name", "") == "numpy.dtype" and arguments and isinstance(arguments[0], str):
+        if (
+            isinstance(function, type)
+            and getattr(function, "name", "") == "numpy.dtype"
+            and arguments
+            and isinstance(arguments[0], str)
+        ):
             self.sizes[id(self.stack[-1])] = _item_size(arguments[0])
             self.kept.append(self.stack[-1])  # so that its id stays its own
 
@@ -134,7 +145,8 @@ def _item_size(code: str) -> int:
 
 
 def names_of(file: Any) -> set[str]:
-    """Every `module.name` that one pickle in a seekable binary file refers to; the file stands behind it afterwards.
+    """Every `module.name` that one pickle in a seekable binary file refers to; the file stands
+    behind it afterwards.
 
     Raises:
         Unreadable: it is malformed, cut off, or does what cannot be followed.

@@ -1,4 +1,5 @@
-"""What a model file is (by its content, never by its name), what it would execute, and whether that is allowed.
+"""What a model file is (by its content, never by its name), what it would execute, and whether that
+is allowed.
 
 A part that cannot be read completely refuses the whole file. The answer to an unknown format is no.
 """
@@ -45,8 +46,23 @@ def scan(content: bytes) -> Scan:
     """Look at a file's bytes."""
     try:
         return _scan(content)
-    except (Unreadable, VerificationError, zipfile.BadZipFile, OSError, EOFError, struct.error, ValueError, RecursionError, zlib.error) as error:
-        return Scan(format="unknown", names=[], problems=[f"it cannot be read completely: {error}"[:300]], convertible=False)
+    except (
+        Unreadable,
+        VerificationError,
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        struct.error,
+        ValueError,
+        RecursionError,
+        zlib.error,
+    ) as error:
+        return Scan(
+            format="unknown",
+            names=[],
+            problems=[f"it cannot be read completely: {error}"[:300]],
+            convertible=False,
+        )
 
 
 def _scan(content: bytes) -> Scan:
@@ -89,7 +105,11 @@ def _pickle(kind: str, content: bytes) -> Scan:
         kind = "joblib"
     foreign = [name for name in names if name not in allowed_globals()]
     if foreign:
-        return _refused(kind, [f"it would import {name}, which is not on the list" for name in foreign[:10]], names)
+        return _refused(
+            kind,
+            [f"it would import {name}, which is not on the list" for name in foreign[:10]],
+            names,
+        )
     return Scan(format=kind, names=names, problems=[], convertible=True)
 
 
@@ -105,7 +125,9 @@ def _zip(content: bytes) -> Scan:
             raise Unreadable("it is encrypted")
         if "schema.json" in names:
             unknown = untrusted_types(content)
-            problems = [f"it holds the type {name}, which is not on the list" for name in unknown[:10]]
+            problems = [
+                f"it holds the type {name}, which is not on the list" for name in unknown[:10]
+            ]
             return Scan(format="skops", names=[], problems=problems, convertible=not problems)
         if "config.json" in names:
             return _keras(archive)
@@ -116,16 +138,26 @@ def _keras(archive: zipfile.ZipFile) -> Scan:
     text = archive.read("config.json").decode()
     found = [word for word in KERAS_UNSAFE if f'"{word}"' in text]
     modules = {str(value) for value in _values(json.loads(text), "module") if value is not None}
-    foreign = sorted(module for module in modules if module.split(".")[0] not in ("keras", "builtins") or module == "builtins")
-    problems = [f"it has a {word} layer, which holds code" for word in found] + [f"it names the module {module}" for module in foreign[:10]]
-    return _refused("keras", problems or ["Keras models are looked at, not converted: export it to ONNX"])
+    foreign = sorted(
+        module
+        for module in modules
+        if module.split(".")[0] not in ("keras", "builtins") or module == "builtins"
+    )
+    problems = [f"it has a {word} layer, which holds code" for word in found] + [
+        f"it names the module {module}" for module in foreign[:10]
+    ]
+    return _refused(
+        "keras", problems or ["Keras models are looked at, not converted: export it to ONNX"]
+    )
 
 
 def _values(node: Any, key: str) -> list[Any]:
     if isinstance(node, dict):
         own = [node[key]] if key in node else []
         return own + [value for part in node.values() for value in _values(part, key)]
-    return [value for part in node for value in _values(part, key)] if isinstance(node, list) else []
+    return (
+        [value for part in node for value in _values(part, key)] if isinstance(node, list) else []
+    )
 
 
 def _torch(archive: zipfile.ZipFile, names: list[str]) -> Scan:
@@ -135,13 +167,29 @@ def _torch(archive: zipfile.ZipFile, names: list[str]) -> Scan:
     found: set[str] = set()
     for name in pickles:
         found |= all_names(archive.read(name))
-    fine = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "collections.OrderedDict")
-    foreign = [name for name in sorted(found) if name not in fine and not (name.startswith("torch.") and name.endswith("Storage"))]
+    fine = (
+        "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_parameter",
+        "collections.OrderedDict",
+    )
+    foreign = [
+        name
+        for name in sorted(found)
+        if name not in fine and not (name.startswith("torch.") and name.endswith("Storage"))
+    ]
     problems = [f"it would import {name}, which is not on the list" for name in foreign[:10]]
     if any("/code/" in name for name in names):
         problems.append("it is TorchScript, which holds code")
     return _refused(
-        "torch", problems or ["weights without layers: save the layers as a torch.nn.Sequential in train.py, or export to ONNX"], sorted(found)
+        "torch",
+        problems
+        or [
+            (
+                "weights without layers: save the layers as a torch.nn.Sequential in train.py, or"
+                " export to ONNX"
+            )
+        ],
+        sorted(found),
     )
 
 
@@ -164,7 +212,10 @@ def _safetensors(content: bytes) -> Scan:
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     if max(ends, default=0) != len(content) - 8 - size:
         raise Unreadable("the tensors do not end where the file does")
-    return _refused("safetensors", ["weights without layers: a model needs both; return a torch.nn.Sequential from train.py"])
+    return _refused(
+        "safetensors",
+        ["weights without layers: a model needs both; return a torch.nn.Sequential from train.py"],
+    )
 
 
 def _onnx(content: bytes) -> Scan:

@@ -1,8 +1,10 @@
-"""Attribute inference: does the model give away a sensitive value of somebody whose other values are known.
+"""Attribute inference: does the model give away a sensitive value of somebody whose other values
+are known.
 
-The attacker knows a row but for one column, its label, and may ask the model: he picks the value under which the model is
-surest of the label (Fredrikson et al., Privacy in Pharmacogenetics, USENIX Security 2014). What counts is how much better
-that works on training rows than on other rows (Yeom et al., CSF 2018): the rest is what the population tells anyway.
+The attacker knows a row but for one column, its label, and may ask the model: he picks the value
+under which the model is surest of the label (Fredrikson et al., Privacy in Pharmacogenetics, USENIX
+Security 2014). What counts is how much better that works on training rows than on other rows (Yeom
+et al., CSF 2018): the rest is what the population tells anyway.
 """
 
 from typing import Any
@@ -28,14 +30,32 @@ class NothingToInfer(ValueError):
 
 
 def columns(schema: Schema, frame: pd.DataFrame, protected: list[str]) -> list[str]:
-    """The features with few values that are sensitive or protected; where there are none, all with few values."""
-    few = [column for column in schema.features if 2 <= len(_values(frame, column.name)) <= MOST_VALUES]
-    sensitive = [column.name for column in few if column.column_class == "sensitive" or column.name in protected]
+    """The features with few values that are sensitive or protected; where there are none, all with
+    few values.
+    """
+    few = [
+        column for column in schema.features if 2 <= len(_values(frame, column.name)) <= MOST_VALUES
+    ]
+    sensitive = [
+        column.name
+        for column in few
+        if column.column_class == "sensitive" or column.name in protected
+    ]
     return sensitive or [column.name for column in few]
 
 
-def measure(model: Model, schema: Schema, members: Sample, holdout: Sample, options: AssessTable, protected: list[str], seed: int) -> dict[str, Any]:
-    """`advantage` with interval: the largest difference of the attack's accuracy on members and on other rows; `columns` in full."""
+def measure(
+    model: Model,
+    schema: Schema,
+    members: Sample,
+    holdout: Sample,
+    options: AssessTable,
+    protected: list[str],
+    seed: int,
+) -> dict[str, Any]:
+    """`advantage` with interval: the largest difference of the attack's accuracy on members and on
+    other rows; `columns` in full.
+    """
     count = min(len(members.target), len(holdout.target), options.attribute_rows)
     if count < LEAST_ROWS:
         raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
@@ -50,9 +70,21 @@ def measure(model: Model, schema: Schema, members: Sample, holdout: Sample, opti
         right = [_guessed(model, side, name, values) for side in sides]
         hits.append([(one, side.groups) for one, side in zip(right, sides, strict=True)])
         gap = _advantage(hits[-1], intervals.LEVEL)
-        found.append({"column": name, "members": float(right[0].mean()), "others": float(right[1].mean()), "advantage": msgspec.to_builtins(gap)})
+        found.append(
+            {
+                "column": name,
+                "members": float(right[0].mean()),
+                "others": float(right[1].mean()),
+                "advantage": msgspec.to_builtins(gap),
+            }
+        )
     worst = intervals.greatest(lambda level: [_advantage(both, level) for both in hits])
-    return {"attack": "model-inversion", "advantage": msgspec.to_builtins(worst), "columns": found, "rows_per_side": count}
+    return {
+        "attack": "model-inversion",
+        "advantage": msgspec.to_builtins(worst),
+        "columns": found,
+        "rows_per_side": count,
+    }
 
 
 def _values(frame: pd.DataFrame, name: str) -> Array:
@@ -73,7 +105,9 @@ def _share(hits: Array, groups: Groups, level: float) -> Interval:
 
 
 def _guessed(model: Model, side: Sample, name: str, values: Array) -> Array:
-    """Whether the value that makes the model surest of the true label is the true one, float [n]; ties count by chance."""
+    """Whether the value that makes the model surest of the true label is the true one, float [n];
+    ties count by chance.
+    """
     sure = []
     for value in values:
         frame = side.frame.copy()

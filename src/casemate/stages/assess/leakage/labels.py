@@ -1,9 +1,10 @@
 """Membership inference from labels alone: what a caller learns who sees no probabilities.
 
-Source: Choquette-Choo, Tramèr, Carlini, Papernot, Label-Only Membership Inference Attacks (ICML 2021): a row that was
-trained on is right more often (the gap attack of Yeom et al., CSF 2018) and lies further from the boundary, so that its
-label withstands more noise. Numbers are moved by shares of their spread, of several sizes, categories now and then; how
-much right labels and each size of noise say is learnt from rows whose side the attacker knows, others are judged.
+Source: Choquette-Choo, Tramèr, Carlini, Papernot, Label-Only Membership Inference Attacks (ICML
+2021): a row that was trained on is right more often (the gap attack of Yeom et al., CSF 2018) and
+lies further from the boundary, so that its label withstands more noise. Numbers are moved by shares
+of their spread, of several sizes, categories now and then; how much right labels and each size of
+noise say is learnt from rows whose side the attacker knows, others are judged.
 """
 
 from typing import Any
@@ -29,13 +30,18 @@ COPIES = 6
 FLIPS = 0.5
 """Chance that a category becomes another row's, as a share of the size of the noise."""
 FOLDS = 5
-"""The attacker knows the side of four fifths of the rows, and is judged by the last fifth, five times."""
+"""The attacker knows the side of four fifths of the rows, and is judged by the last fifth, five
+times.
+"""
 ROWS = 400
 """Rows a side at most: each costs 25 queries."""
 
 
-def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable, seed: int) -> dict[str, Any]:
-    """`auc` of the stronger one with interval, `gap_auc` of the gap attack alone, `queries`, `rows_per_side`.
+def measure(
+    model: Model, members: Sample, holdout: Sample, options: AssessTable, seed: int
+) -> dict[str, Any]:
+    """`auc` of the stronger one with interval, `gap_auc` of the gap attack alone, `queries`,
+    `rows_per_side`.
 
     Raises:
         OfClasses: quantities have no labels. TooFewRows: there are not enough rows on one side.
@@ -49,16 +55,28 @@ def measure(model: Model, members: Sample, holdout: Sample, options: AssessTable
     spread = members.frame.select_dtypes("number").std(ddof=0)
     generator = np.random.default_rng(seed)
     right = _right(model, rows.frame, rows.target)
-    kept = [[_right(model, _noisy(rows.frame, spread, size, generator), rows.target) for _ in range(COPIES)] for size in SIZES]
+    kept = [
+        [
+            _right(model, _noisy(rows.frame, spread, size, generator), rows.target)
+            for _ in range(COPIES)
+        ]
+        for size in SIZES
+    ]
     member = np.r_[np.ones(count), np.zeros(count)]
     seen = np.column_stack([right, *(right * np.mean(copies, axis=0) for copies in kept)])
     groups = repeated(rows.groups)
-    folds = (StratifiedKFold if groups is None else StratifiedGroupKFold)(FOLDS, shuffle=True, random_state=seed)
-    score = cross_val_predict(LogisticRegression(), seen, member, groups=groups, cv=folds, method="decision_function")
+    folds = (StratifiedKFold if groups is None else StratifiedGroupKFold)(
+        FOLDS, shuffle=True, random_state=seed
+    )
+    score = cross_val_predict(
+        LogisticRegression(), seen, member, groups=groups, cv=folds, method="decision_function"
+    )
     stronger = max(score, right, key=lambda tried: area(member, tried))
     return {
         "attack": "label-only",
-        "auc": msgspec.to_builtins(told_apart(member, stronger, rows.groups, options.bootstrap, seed)),
+        "auc": msgspec.to_builtins(
+            told_apart(member, stronger, rows.groups, options.bootstrap, seed)
+        ),
         "gap_auc": area(member, right),
         "queries": len(member) * (1 + len(SIZES) * COPIES),
         "rows_per_side": count,
@@ -70,7 +88,9 @@ def _right(model: Model, frame: pd.DataFrame, codes: np.ndarray[Any, Any]) -> np
     return np.asarray(np.asarray(model.predict(frame)[0]).ravel() == codes, dtype=np.float64)
 
 
-def _noisy(frame: pd.DataFrame, spread: pd.Series, size: float, generator: np.random.Generator) -> pd.DataFrame:
+def _noisy(
+    frame: pd.DataFrame, spread: pd.Series, size: float, generator: np.random.Generator
+) -> pd.DataFrame:
     """The rows with noise of one size."""
     moved = {}
     for name in frame.columns:
@@ -78,5 +98,7 @@ def _noisy(frame: pd.DataFrame, spread: pd.Series, size: float, generator: np.ra
         if name in spread:
             moved[name] = values + size * spread[name] * generator.standard_normal(len(values))
         else:
-            moved[name] = np.where(generator.random(len(values)) < FLIPS * size, generator.permutation(values), values)
+            moved[name] = np.where(
+                generator.random(len(values)) < FLIPS * size, generator.permutation(values), values
+            )
     return pd.DataFrame(moved, copy=False)

@@ -1,13 +1,16 @@
-"""LiRA: membership by likelihood ratio, with shadow models; and how much single rows were memorised.
+"""LiRA: membership by likelihood ratio, with shadow models; and how much single rows were
+memorised.
 
-Source: Carlini, Chien, Nasr, Song, Terzis, Tramèr, Membership Inference Attacks From First Principles (IEEE S&P 2022),
-online attack: every shadow model is trained on a random half of the pool of members and other rows; per row the logit of
-the true class is Gaussian among shadows with it and without it, and the ratio of both likelihoods at the target's logit is
-the score. Memorisation of a member is the target's probability of its label less the mean of the shadows without it
-(Feldman and Zhang, What Neural Networks Memorize and Why, NeurIPS 2020). Of a regressor the logarithm of the squared error takes the
-place of the logit, and memorisation is not measured.
+Source: Carlini, Chien, Nasr, Song, Terzis, Tramèr, Membership Inference Attacks From First
+Principles (IEEE S&P 2022), online attack: every shadow model is trained on a random half of the
+pool of members and other rows; per row the logit of the true class is Gaussian among shadows with
+it and without it, and the ratio of both likelihoods at the target's logit is the score.
+Memorisation of a member is the target's probability of its label less the mean of the shadows
+without it (Feldman and Zhang, What Neural Networks Memorize and Why, NeurIPS 2020). Of a regressor
+the logarithm of the squared error takes the place of the logit, and memorisation is not measured.
 
-The attacker here knows the estimator, its parameters and rows of the same table: stronger than most real ones.
+The attacker here knows the estimator, its parameters and rows of the same table: stronger than most
+real ones.
 """
 
 from collections.abc import Callable
@@ -31,12 +34,17 @@ from casemate.stages.assess.sample import Sample, checked, sureness
 from casemate.stages.assess.subjects import of
 
 MEMORISED = 0.5
-"""Gain in probability of its own label from which a row counts as memorised: it is likelier right for having been there. Chosen;
-Feldman and Zhang (2020) look at rows from .25 on."""
+"""Gain in probability of its own label from which a row counts as memorised: it is likelier right
+for having been there. Chosen; Feldman and Zhang (2020) look at rows from .25 on.
+"""
 FLOOR = 1e-6
-"""Least distance of probabilities from 0 and 1, and least deviation: logits and likelihoods must be finite."""
+"""Least distance of probabilities from 0 and 1, and least deviation: logits and likelihoods must be
+finite.
+"""
 LEAST_SHADOWS = 4
-"""Shadow models below which a row's means with and without it stand on one model, or none. Chosen; the default of `[assess] shadows` is 16."""
+"""Shadow models below which a row's means with and without it stand on one model, or none. Chosen;
+the default of `[assess] shadows` is 16.
+"""
 Array = np.ndarray[Any, Any]
 
 
@@ -45,11 +53,19 @@ class NoEstimator(ValueError):
 
 
 def measure(
-    model: Model, estimator: Any, members: Sample, holdout: Sample, options: AssessTable, seed: int, progress: Callable[[str, int, int], None]
+    model: Model,
+    estimator: Any,
+    members: Sample,
+    holdout: Sample,
+    options: AssessTable,
+    seed: int,
+    progress: Callable[[str, int, int], None],
 ) -> dict[str, Any]:
-    """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, and what it was measured on.
+    """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, and what it was
+    measured on.
 
-    `above_threshold` has the shares of both sides above a threshold that other rows chose: what a promised epsilon is held against.
+    `above_threshold` has the shares of both sides above a threshold that other rows chose: what a
+    promised epsilon is held against.
 
     Args:
         model: the target.
@@ -85,12 +101,19 @@ def measure(
         outside = np.where(~inside, shadows, np.nan)
         without = np.nanmean(_probability(outside), axis=0)
         memorised = (_probability(target) - without)[:count] > MEMORISED
-        held = {"memorised_share": msgspec.to_builtins(share_of(memorised, of(pool.groups, np.arange(count))))}
+        held = {
+            "memorised_share": msgspec.to_builtins(
+                share_of(memorised, of(pool.groups, np.arange(count)))
+            )
+        }
     return {
         "attack": "lira-online",
         "auc": msgspec.to_builtins(auc),
         "tpr_at_1_fpr": msgspec.to_builtins(caught(member, score, pool.groups, seed)),
-        "above_threshold": {"members": msgspec.to_builtins(named), "others": msgspec.to_builtins(false)},
+        "above_threshold": {
+            "members": msgspec.to_builtins(named),
+            "others": msgspec.to_builtins(false),
+        },
         "false_positive_rate": MAX_FALSE_POSITIVES,
         **held,
         "shadows": len(inside),
@@ -101,7 +124,9 @@ def measure(
 
 
 def _halves(count: int, shadows: int, seed: int) -> Array:
-    """Which rows each shadow is trained on, bool [shadows, count]; shadows come in complementary pairs."""
+    """Which rows each shadow is trained on, bool [shadows, count]; shadows come in complementary
+    pairs.
+    """
     generator = np.random.default_rng(seed)
     halves = []
     for _ in range((shadows + 1) // 2):
@@ -112,19 +137,26 @@ def _halves(count: int, shadows: int, seed: int) -> Array:
 
 
 def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sample:
-    """Training rows that every shadow has besides its half of the pool, so that it is trained on as many rows as the target.
+    """Training rows that every shadow has besides its half of the pool, so that it is trained on as
+    many rows as the target.
 
-    A smaller shadow is another kind of model: it knows less and memorises more, and the attack is weaker for it. Above `shadow_size` rows
-    that would cost too much, and shadows have no more than their half.
+    A smaller shadow is another kind of model: it knows less and memorises more, and the attack is
+    weaker for it. Above `shadow_size` rows that would cost too much, and shadows have no more than
+    their half.
     """
-    others = np.setdiff1d(np.arange(len(members.target)), sample_rows(len(members.target), count, seed))
+    others = np.setdiff1d(
+        np.arange(len(members.target)), sample_rows(len(members.target), count, seed)
+    )
     rows = others if len(members.target) <= options.shadow_size else others[:0]
     return Sample(members.frame.iloc[rows], members.target[rows], weights=of(members.weights, rows))
 
 
 def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array:
-    taught = Sample(pool.frame[half], pool.target[half], weights=of(pool.weights, half)).joined(filling)
-    # The target learnt from weighted rows, so its shadows do; an imported one may have been of a kind that cannot.
+    taught = Sample(pool.frame[half], pool.target[half], weights=of(pool.weights, half)).joined(
+        filling
+    )
+    # The target learnt from weighted rows, so its shadows do; an imported one may have been of a
+    # kind that cannot.
     weights = fit_params(estimator, None if refusal(estimator) else taught.weights)
     if pool.target.ndim == 2:
         shadow = SkopsModel(clone(estimator).fit(taught.frame, wanted(taught.target), **weights))
@@ -139,7 +171,9 @@ def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array
 
 
 def _statistic(found: Array, target: Array) -> Array:
-    """What is about Gaussian among models: the logit of the true class, or the logarithm of the squared error, negative."""
+    """What is about Gaussian among models: the logit of the true class, or the logarithm of the
+    squared error, negative.
+    """
     sure = sureness(np.asarray(found, dtype=np.float64), target)
     if target.ndim == 2:
         return np.asarray(-np.log(np.maximum(-sure, FLOOR)))
@@ -152,9 +186,15 @@ def _probability(logits: Array) -> Array:
 
 
 def _ratio(target: Array, shadows: Array, inside: Array) -> Array:
-    """Log-likelihood ratio per row; one deviation for all rows and both sides, because a row has few shadows."""
+    """Log-likelihood ratio per row; one deviation for all rows and both sides, because a row has
+    few shadows.
+    """
     values = [np.where(mask, shadows, np.nan) for mask in (inside, ~inside)]
     means = [np.nanmean(side, axis=0) for side in values]
-    squares = np.concatenate([((side - mean) ** 2).ravel() for side, mean in zip(values, means, strict=True)])
+    squares = np.concatenate(
+        [((side - mean) ** 2).ravel() for side, mean in zip(values, means, strict=True)]
+    )
     deviation = max(float(np.sqrt(np.nanmean(squares))), FLOOR)
-    return np.asarray(norm.logpdf(target, means[0], deviation) - norm.logpdf(target, means[1], deviation))
+    return np.asarray(
+        norm.logpdf(target, means[0], deviation) - norm.logpdf(target, means[1], deviation)
+    )

@@ -1,6 +1,8 @@
-"""Rows that the model file itself contains: neighbours, support vectors and Gaussian processes store training rows.
+"""Rows that the model file itself contains: neighbours, support vectors and Gaussian processes
+store training rows.
 
-Whoever gets such a model gets these rows, scaled or not, and no gate on the model's answers changes that.
+Whoever gets such a model gets these rows, scaled or not, and no gate on the model's answers changes
+that.
 """
 
 from typing import Any
@@ -11,8 +13,9 @@ from casemate.core.types import Finding
 from casemate.stages.assess.sample import Sample
 
 STORES = {
-    "KNeighborsClassifier", "RadiusNeighborsClassifier", "GaussianProcessClassifier", "LabelPropagation", "LabelSpreading", "SVC", "NuSVC",
-    "KNeighborsRegressor", "RadiusNeighborsRegressor", "GaussianProcessRegressor", "KernelRidge", "SVR", "NuSVR",
+    "KNeighborsClassifier", "RadiusNeighborsClassifier", "GaussianProcessClassifier",
+    "LabelPropagation", "LabelSpreading", "SVC", "NuSVC", "KNeighborsRegressor",
+    "RadiusNeighborsRegressor", "GaussianProcessRegressor", "KernelRidge", "SVR", "NuSVR",
 }  # fmt: skip
 """Estimators that keep training rows as they are (SVC, SVR: its support vectors)."""
 MOST_DEPTH = 8
@@ -27,7 +30,10 @@ def findings(estimator: Any) -> list[Finding]:
             id="model.stores-rows",
             severity="medium",
             confidence="high",
-            message=f"{name} keeps {rows} training rows in the model file: whoever holds the model holds these rows",
+            message=(
+                f"{name} keeps {rows} training rows in the model file: whoever holds the model"
+                " holds these rows"
+            ),
             location=name,
         )
         for name, rows in _stored(estimator, 0)
@@ -39,7 +45,8 @@ def _stored(estimator: Any, depth: int) -> list[tuple[str, int]]:
         return []
     name = type(estimator).__name__
     if name in STORES:
-        holders = (estimator, getattr(estimator, "base_estimator_", None))  # a Gaussian process of classes keeps them one deeper
+        # a Gaussian process of classes keeps them one deeper
+        holders = (estimator, getattr(estimator, "base_estimator_", None))
         kept = [getattr(holder, attribute, None) for holder in holders for attribute in KEPT]
         return [(name, max((len(rows) for rows in kept if rows is not None), default=0))]
     inner: list[Any] = []
@@ -69,15 +76,19 @@ def _parts(value: Any) -> list[Any]:
 
 
 def nearest(members: Sample, holdout: Sample, names: list[str]) -> dict[str, float]:
-    """Share of hold-out rows that lie nearer to a training row than training rows lie to one another (1st percentile).
+    """Share of hold-out rows that lie nearer to a training row than training rows lie to one
+    another (1st percentile).
 
-    A share far above 0.01 says that rows of both sides are near-copies, so that the hold-out measures memory.
+    A share far above 0.01 says that rows of both sides are near-copies, so that the hold-out
+    measures memory.
     """
     from sklearn.neighbors import NearestNeighbors
 
     if not names or len(members.target) < 3 or not len(holdout.target):
         return {}
-    inside, outside = (np.nan_to_num(side.frame[names].to_numpy(dtype=np.float64)) for side in (members, holdout))
+    inside, outside = (
+        np.nan_to_num(side.frame[names].to_numpy(dtype=np.float64)) for side in (members, holdout)
+    )
     spread = inside.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     index = NearestNeighbors(n_neighbors=2).fit(inside / scale)

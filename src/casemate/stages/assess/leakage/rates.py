@@ -1,7 +1,9 @@
-"""How many members an attack names at few false alarms, with the noise of the threshold as well as that of the members.
+"""How many members an attack names at few false alarms, with the noise of the threshold as well as
+that of the members.
 
-A threshold that is chosen on the rows that judge it fits their chance: with 100 rows a side, 59 % of the intervals of the
-members alone held the true rate. Rows of equal score are put in an order by chance, see `rate_at`.
+A threshold that is chosen on the rows that judge it fits their chance: with 100 rows a side, 59 %
+of the intervals of the members alone held the true rate. Rows of equal score are put in an order by
+chance, see `rate_at`.
 """
 
 import numpy as np
@@ -14,8 +16,10 @@ from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
 MAX_FALSE_POSITIVES = 0.01
-"""False alarms that an attacker is allowed, a share of those who were not there. Chosen as the rate that a few hundred rows a side can
-tell; Carlini et al. (2022) ask for low rates, and .001 would need thousands."""
+"""False alarms that an attacker is allowed, a share of those who were not there. Chosen as the rate
+that a few hundred rows a side can tell; Carlini et al. (2022) ask for low rates, and .001 would
+need thousands.
+"""
 TAIL = 0.025
 """Chance on either side of the threshold's own 95 % interval."""
 LEVEL = 0.975
@@ -23,11 +27,13 @@ LEVEL = 0.975
 
 
 def rate_at(member: Array, score: Array, most: float = MAX_FALSE_POSITIVES) -> float:
-    """Share of the members that are named when a share `most` of the others is, rows of equal score taken in random order.
+    """Share of the members that are named when a share `most` of the others is, rows of equal score
+    taken in random order.
 
-    Many rows share their score where a model is sure of all that it knows: a threshold must then take all of them or none,
-    an attacker need not. The straight line between two points of the ROC curve is what drawing among equals gives
-    (Fawcett, An Introduction to ROC Analysis, Pattern Recognition Letters 27, 2006, section 6).
+    Many rows share their score where a model is sure of all that it knows: a threshold must then
+    take all of them or none, an attacker need not. The straight line between two points of the ROC
+    curve is what drawing among equals gives (Fawcett, An Introduction to ROC Analysis, Pattern
+    Recognition Letters 27, 2006, section 6).
     """
     false, true, _ = roc_curve(member, score, drop_intermediate=False)
     last = int(np.flatnonzero(false <= most)[-1])
@@ -38,7 +44,8 @@ def rate_at(member: Array, score: Array, most: float = MAX_FALSE_POSITIVES) -> f
 
 
 def caught(member: Array, score: Array, groups: Groups, seed: int) -> Interval:
-    """`rate_at` with its interval, from that of the threshold (between order statistics of the others) and that of the members.
+    """`rate_at` with its interval, from that of the threshold (between order statistics of the
+    others) and that of the members.
 
     Source: Zou and Donner, as in `intervals.total`, of Clopper and Pearson's ends.
 
@@ -52,7 +59,8 @@ def caught(member: Array, score: Array, groups: Groups, seed: int) -> Interval:
     others, value = np.sort(ranks[~ours])[::-1], rate_at(member, score)
     worth = _worth(ranks, ~ours, groups, len(others))
     counts = np.arange(1, len(others) + 1)
-    # chance that the k-th largest of the others has more than the allowed false alarms, and that it has fewer
+    # chance that the k-th largest of the others has more than the allowed false alarms, and that it
+    # has fewer
     more = special.betaincc(counts * worth, (len(others) - counts) * worth + 1, MAX_FALSE_POSITIVES)
     fewer = special.betainc(counts * worth, (len(others) - counts) * worth + 1, MAX_FALSE_POSITIVES)
     strict, lax = int(np.sum(more <= TAIL)), np.flatnonzero(fewer <= TAIL)
@@ -65,7 +73,8 @@ def caught(member: Array, score: Array, groups: Groups, seed: int) -> Interval:
 
 
 def above(member: Array, score: Array, groups: Groups, seed: int) -> tuple[Interval, Interval]:
-    """(share of the members, share of the others) above a threshold that half of the others chose, who then do not count.
+    """(share of the members, share of the others) above a threshold that half of the others chose,
+    who then do not count.
 
     The two intervals hold together in 95 % of all tables, so that an end of each is wrong in 2.5 %.
     """
@@ -91,7 +100,8 @@ def _nearest(ranks: Array, value: float, groups: Groups) -> Interval:
 
 
 def told_apart(member: Array, score: Array, groups: Groups, most: int, seed: int) -> Interval:
-    """Area under the ROC curve of members against others; of subjects, who may be few, in closed form.
+    """Area under the ROC curve of members against others; of subjects, who may be few, in closed
+    form.
 
     Args:
         member: whether the model was trained on a row, [n].
@@ -100,8 +110,13 @@ def told_apart(member: Array, score: Array, groups: Groups, most: int, seed: int
         most: resamples at most.
         seed: of the resamples.
     """
-    found = None if repeated(groups) is not None else intervals.interval(intervals.auc, [member, score], most, seed)
-    if found is None or found.low == found.high:  # resamples of a perfect order, or of equal scores, do not differ
+    found = (
+        None
+        if repeated(groups) is not None
+        else intervals.interval(intervals.auc, [member, score], most, seed)
+    )
+    # resamples of a perfect order, or of equal scores, do not differ
+    if found is None or found.low == found.high:
         return intervals.area(member, score, groups)
     return found
 
@@ -109,7 +124,9 @@ def told_apart(member: Array, score: Array, groups: Groups, most: int, seed: int
 def _ordered(score: Array, seed: int) -> Array:
     """Scores as places, [n], equal ones in an order by chance."""
     places = np.empty(len(score))
-    places[np.lexsort((np.random.default_rng(seed).random(len(score)), score))] = np.arange(len(score))
+    places[np.lexsort((np.random.default_rng(seed).random(len(score)), score))] = np.arange(
+        len(score)
+    )
     return places
 
 

@@ -41,23 +41,33 @@ def measure(
     """Robust accuracy per eps.
 
     Returns:
-        `curve`: per eps `robust_accuracy` with interval, `changed` (share of rows whose margin the attack lowered),
-        `distance` (mean of the largest move in units of eps), `noise_accuracy` (under random moves of the same size: an
-        attack must be stronger), `certified_accuracy` where a method gives one (never above the attack's figure);
-        `attacks`, the `strongest` (it broke most rows) and the `budget` of each: rows that it asked the model about (`queries`), points and
-        parts of boxes that it compared in trees that it read (`compared`), rows that it broke; `rows`, `clean_accuracy`, `masked` (share of
-        rows that only gradient-free attacks broke), `gap` (most that attacks leave standing and no bound covers);
-        `inconclusive` when the attack changed nothing, because then it has shown nothing.
+        `curve`: per eps `robust_accuracy` with interval, `changed` (share of rows whose margin the
+            attack lowered),
+        `distance` (mean of the largest move in units of eps), `noise_accuracy` (under random moves
+        of the same size: an attack must be stronger), `certified_accuracy` where a method gives one
+        (never above the attack's figure); `attacks`, the `strongest` (it broke most rows) and the
+        `budget` of each: rows that it asked the model about (`queries`), points and parts of boxes
+        that it compared in trees that it read (`compared`), rows that it broke; `rows`,
+        `clean_accuracy`, `masked` (share of rows that only gradient-free attacks broke), `gap`
+        (most that attacks leave standing and no bound covers); `inconclusive` when the attack
+        changed nothing, because then it has shown nothing.
     """
     sample = holdout.take(options.attack_rows, seed)
     tolerance = limits.tolerance * spread_of(holdout.target) if schema.regression else None
     asking = Asked(model)
-    target = attack_surface(asking, schema, (sample.frame, sample.target), members.frame, limits, tolerance)
+    target = attack_surface(
+        asking, schema, (sample.frame, sample.target), members.frame, limits, tolerance
+    )
     if not target.width and not target.choices:
         return {"inconclusive": "the attacker can change no feature", "curve": []}
     if limits.unit == "range" and target.width and not target.spread.any():
-        return {"inconclusive": "no feature has a pinned range, and [robustness] unit is range", "curve": []}
-    campaign = Campaign(target, fitting_attacks(target, limits.restarts, limits.decision_rows, prove=True), asking)
+        return {
+            "inconclusive": "no feature has a pinned range, and [robustness] unit is range",
+            "curve": [],
+        }
+    campaign = Campaign(
+        target, fitting_attacks(target, limits.restarts, limits.decision_rows, prove=True), asking
+    )
     opinion = Toolbox(limits.decision_rows) if limits.second_opinion == "art" else None
     if opinion is not None and not opinion.applies(target):
         opinion = None
@@ -66,19 +76,35 @@ def measure(
     for number, eps in enumerate(sizes):
         progress(f"attacking with eps {eps:g}", number, len(sizes))
         proof = certified(target, eps) if limits.certify_rows and not schema.regression else None
-        keeps = campaign.attack(eps, None if proof is None else proof[0], options.attack_steps, seed + number)
-        second = _second(campaign, opinion, keeps, eps, options.attack_steps, seed + number) if opinion else {}
+        keeps = campaign.attack(
+            eps, None if proof is None else proof[0], options.attack_steps, seed + number
+        )
+        second = (
+            _second(campaign, opinion, keeps, eps, options.attack_steps, seed + number)
+            if opinion
+            else {}
+        )
         keeps &= campaign.margins > 0
         point = _point(target, eps, campaign, seed, sample.groups) | second
-        curve.append(point | (_certificate(keeps, proof[1], sample.groups) if proof is not None else {}))
+        curve.append(
+            point | (_certificate(keeps, proof[1], sample.groups) if proof is not None else {})
+        )
     result: dict[str, Any] = {
         "curve": curve,
         **campaign.told(),
         "rows": len(sample.target),
         "subjects": sample.subjects,
-        "unit": "standard deviations of each feature" if limits.unit == "deviation" else "pinned range of each feature",
+        "unit": (
+            "standard deviations of each feature"
+            if limits.unit == "deviation"
+            else "pinned range of each feature"
+        ),
     }
-    gaps = [point["robust_accuracy"] - point["certified_accuracy"] for point in curve if "certified_accuracy" in point]
+    gaps = [
+        point["robust_accuracy"] - point["certified_accuracy"]
+        for point in curve
+        if "certified_accuracy" in point
+    ]
     if gaps:
         result["gap"] = max(gaps)
     if schema.regression:
@@ -87,25 +113,44 @@ def measure(
         result["inconclusive"] = "the attack changed nothing"
     result |= _heard(opinion, limits, curve) if limits.second_opinion == "art" else {}
     if limits.smoothing and not schema.regression:
-        values = smoothed(target, limits.smoothing, sizes, limits.certify_rows, limits.samples, seed)
-        result["smoothed"] = {"sigma": limits.smoothing, "norm": "L2", "radii": sizes, "accuracy": values}
+        values = smoothed(
+            target, limits.smoothing, sizes, limits.certify_rows, limits.samples, seed
+        )
+        result["smoothed"] = {
+            "sigma": limits.smoothing,
+            "norm": "L2",
+            "radii": sizes,
+            "accuracy": values,
+        }
     return result
 
 
 def findings(found: dict[str, Any]) -> list[Finding]:
-    """What the figures say against themselves: hidden gradients, and a wide gap between attacks and bounds."""
+    """What the figures say against themselves: hidden gradients, and a wide gap between attacks and
+    bounds.
+    """
     told = []
     if found.get("gap", 0.0) >= WIDE:
         points = [point for point in found["curve"] if "certified_accuracy" in point]
         wide = max(points, key=lambda point: point["robust_accuracy"] - point["certified_accuracy"])
         text = (
-            f"at eps {wide['eps']:g} attacks leave {wide['robust_accuracy']:.0%} of the rows right, and bounds cover only "
-            f"{wide['certified_accuracy']:.0%}: the truth lies between. Where it matters, gate on certified_accuracy"
+            f"at eps {wide['eps']:g} attacks leave {wide['robust_accuracy']:.0%} of the rows right,"
+            f" and bounds cover only {wide['certified_accuracy']:.0%}: the truth lies between."
+            " Where it matters, gate on certified_accuracy"
         )
-        told.append(Finding(id="assess.robustness-gap", severity="low", confidence="high", message=text))
+        told.append(
+            Finding(id="assess.robustness-gap", severity="low", confidence="high", message=text)
+        )
     if found.get("masked", 0.0) >= HIDDEN:
-        text = f"{found['masked']:.0%} of the rows withstand gradients and fall without them: the model hides its gradients, it is not robust"
-        told.append(Finding(id="assess.masked-gradients", severity="medium", confidence="high", message=text))
+        text = (
+            f"{found['masked']:.0%} of the rows withstand gradients and fall without them: the"
+            " model hides its gradients, it is not robust"
+        )
+        told.append(
+            Finding(
+                id="assess.masked-gradients", severity="medium", confidence="high", message=text
+            )
+        )
     return told
 
 
@@ -122,8 +167,12 @@ class Campaign:
         self.attacked = 0
 
     def attack(self, eps: float, bound: Array | None, steps: int, seed: int) -> Array:
-        """Every attack in turn on the rows that stand and that no bound holds; which rows are proved to stand, [n]."""
-        proved = np.zeros(len(self.margins), dtype=bool) if bound is None else bound & (self.margins > 0)
+        """Every attack in turn on the rows that stand and that no bound holds; which rows are
+        proved to stand, [n].
+        """
+        proved = (
+            np.zeros(len(self.margins), dtype=bool) if bound is None else bound & (self.margins > 0)
+        )
         self.attacked += int(np.sum(~proved & (self.margins > 0)))
         held = np.where(proved, -np.inf, self.margins)  # attacks leave alone what is broken already
         spared = proved.copy()
@@ -153,8 +202,12 @@ class Campaign:
         }
 
 
-def _second(campaign: Campaign, opinion: Toolbox, keeps: Array, eps: float, steps: int, seed: int) -> dict[str, Any]:
-    """What the second opinion leaves by itself, from the unattacked rows; what it breaks is broken."""
+def _second(
+    campaign: Campaign, opinion: Toolbox, keeps: Array, eps: float, steps: int, seed: int
+) -> dict[str, Any]:
+    """What the second opinion leaves by itself, from the unattacked rows; what it breaks is
+    broken.
+    """
     best, margins = campaign.target.start.copy(), campaign.clean.copy()
     asked = campaign.asking.queries
     opinion.improve(campaign.target, best, margins, eps, steps, seed)
@@ -170,10 +223,18 @@ def _second(campaign: Campaign, opinion: Toolbox, keeps: Array, eps: float, step
     return {"second_opinion": told}
 
 
-def _heard(opinion: Toolbox | None, limits: RobustnessTable, curve: list[dict[str, Any]]) -> dict[str, Any]:
-    """Which attacks of the second opinion broke how many rows, and whether it has shown anything."""
+def _heard(
+    opinion: Toolbox | None, limits: RobustnessTable, curve: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Which attacks of the second opinion broke how many rows, and whether it has shown
+    anything.
+    """
     if opinion is None:
-        return {"inconclusive": "the second opinion has no attack on quantities, nor where no number can be moved"}
+        return {
+            "inconclusive": (
+                "the second opinion has no attack on quantities, nor where no number can be moved"
+            )
+        }
     told: dict[str, Any] = {"second_opinion": {"by": limits.second_opinion, "broke": opinion.broke}}
     points = [point["second_opinion"] for point in curve]
     if any(point["open"] for point in points) and not any(point["changed"] for point in points):
@@ -181,7 +242,9 @@ def _heard(opinion: Toolbox | None, limits: RobustnessTable, curve: list[dict[st
     return told
 
 
-def _point(target: Target, eps: float, campaign: Campaign, seed: int, groups: Groups) -> dict[str, Any]:
+def _point(
+    target: Target, eps: float, campaign: Campaign, seed: int, groups: Groups
+) -> dict[str, Any]:
     best, margins, clean = campaign.best, campaign.margins, campaign.clean
     start, count = target.start, len(margins)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -189,7 +252,9 @@ def _point(target: Target, eps: float, campaign: Campaign, seed: int, groups: Gr
         moved = np.nan_to_num(np.abs(best[:, : target.width] - start[:, : target.width]) / spread)
     lower, upper = target.ball(eps)
     noisy = start.copy()
-    noisy[:, : target.width] = lower + np.random.default_rng(seed).random(lower.shape) * (upper - lower)
+    noisy[:, : target.width] = lower + np.random.default_rng(seed).random(lower.shape) * (
+        upper - lower
+    )
     noisy = target.legal(noisy, lower, upper)
     robust = share_of(margins > 0, groups)
     return {
@@ -203,9 +268,15 @@ def _point(target: Target, eps: float, campaign: Campaign, seed: int, groups: Gr
 
 
 def _certificate(keeps: Array, method: str, groups: Groups) -> dict[str, Any]:
-    """What no attack can break; what was broken is not among it, because rounding may differ between model and bound in the last bit."""
+    """What no attack can break; what was broken is not among it, because rounding may differ
+    between model and bound in the last bit.
+    """
     figure = share_of(keeps, groups)
-    return {"certified_accuracy": figure.value, "certified_accuracy_interval": msgspec.to_builtins(figure), "certified_by": method}
+    return {
+        "certified_accuracy": figure.value,
+        "certified_accuracy_interval": msgspec.to_builtins(figure),
+        "certified_by": method,
+    }
 
 
 class Asked:

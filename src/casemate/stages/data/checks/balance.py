@@ -10,9 +10,12 @@ from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.split import time_of
 
 RARE = 0.05
-"""Share of the rarest class below which accuracy misleads: who never says it is right in more than 95 % of the rows. Chosen; it advises only."""
+"""Share of the rarest class below which accuracy misleads: who never says it is right in more than
+95 % of the rows. Chosen; it advises only.
+"""
 PROTECTED = re.compile(
-    r"(^|[\W_])(sex|gender|race|ethnic\w*|relig\w*|nationality|native[-_ ]country|disab\w*|marital\w*|pregnan\w*|age|orientation)($|[\W_])",
+    r"(^|[\W_])(sex|gender|race|ethnic\w*|relig\w*|nationality|native[-_"
+    r" ]country|disab\w*|marital\w*|pregnan\w*|age|orientation)($|[\W_])",
     re.IGNORECASE,
 )
 
@@ -26,7 +29,10 @@ def check(checked: CheckedTable) -> Answer:
         answer.figures["minority_share"] = share
         if share < RARE:
             rare = checked.schema.classes[int(counts.argmin())]
-            text = f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate average_precision, balanced_accuracy or roc_auc"
+            text = (
+                f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate"
+                " average_precision, balanced_accuracy or roc_auc"
+            )
             answer.say("data.imbalance", "low", text)
     empty, constant = [], []
     for column in checked.schema.features:
@@ -41,11 +47,27 @@ def check(checked: CheckedTable) -> Answer:
     ):
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            answer.say(id_, severity, f"{len(names)} features {text}: {', '.join(map(repr, names[:5]))}{more}", ", ".join(names[:5]))
-    told = {column.name for column in checked.schema.features if checked.config.data.column(column.name).protected}
-    named = [column.name for column in checked.schema.features if PROTECTED.search(column.name) and column.name not in told]
+            answer.say(
+                id_,
+                severity,
+                f"{len(names)} features {text}: {', '.join(map(repr, names[:5]))}{more}",
+                ", ".join(names[:5]),
+            )
+    told = {
+        column.name
+        for column in checked.schema.features
+        if checked.config.data.column(column.name).protected
+    }
+    named = [
+        column.name
+        for column in checked.schema.features
+        if PROTECTED.search(column.name) and column.name not in told
+    ]
     if named:
-        text = f"{', '.join(map(repr, named[:8]))} may be protected attributes: say so (protected = true), and fairness is measured by them"
+        text = (
+            f"{', '.join(map(repr, named[:8]))} may be protected attributes: say so (protected ="
+            " true), and fairness is measured by them"
+        )
         answer.say("data.protected", "low", text, ", ".join(named[:8]), "medium")
     _time(checked, answer)
     return answer
@@ -58,10 +80,18 @@ def _time(checked: CheckedTable, answer: Answer) -> None:
     order = time_of(checked.table, name)
     backwards = int(np.sum(np.diff(order) < 0))
     if backwards:
-        answer.say("data.time-order", "low", f"{backwards} rows are older than the row before them in {name!r}; they are sorted for the split", name)
+        answer.say(
+            "data.time-order",
+            "low",
+            f"{backwards} rows are older than the row before them in {name!r}; they are sorted for"
+            " the split",
+            name,
+        )
     values = checked.table[name]
     if pa.types.is_temporal(values.type):
         now = pa.scalar(checked.now.replace(tzinfo=None), pa.timestamp("us"))
         ahead = int(pc.sum(pc.greater(pc.cast(values, pa.timestamp("us")), now)).as_py() or 0)
         if ahead:
-            answer.say("data.time-future", "medium", f"{ahead} rows lie in the future by {name!r}", name)
+            answer.say(
+                "data.time-future", "medium", f"{ahead} rows lie in the future by {name!r}", name
+            )

@@ -22,11 +22,15 @@ class CheckedTable:
     frame: pd.DataFrame
     """Feature frame, rows x features."""
     codes: np.ndarray[Any, np.dtype[np.int64]]
-    """Class numbers; where quantities are predicted, the number of the range that the first one lies in."""
+    """Class numbers; where quantities are predicted, the number of the range that the first one
+    lies in.
+    """
     groups: np.ndarray[Any, Any] | None
     """Subject per row, or None."""
     schema: Schema
-    """The pinned schema; where quantities are predicted, its classes are the names of the ranges."""
+    """The pinned schema; where quantities are predicted, its classes are the names of the
+    ranges.
+    """
     config: Config
     """The whole configuration."""
     now: datetime.datetime
@@ -44,6 +48,12 @@ class Answer:
     findings: list[Finding] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
 
-    def say(self, id_: str, severity: Any, message: str, location: str = "", confidence: Any = "high") -> None:
+    def say(
+        self, id_: str, severity: Any, message: str, location: str = "", confidence: Any = "high"
+    ) -> None:
         """Add a finding to this check's answer."""
-        self.findings.append(Finding(id=id_, severity=severity, confidence=confidence, message=message, location=location))
+        self.findings.append(
+            Finding(
+                id=id_, severity=severity, confidence=confidence, message=message, location=location
+            )
+        )

@@ -21,13 +21,17 @@ from casemate.ml.frame import borders_of, parts_of
 BINS = 20
 """Of numbers, and the most distinct values that have a bin each. Siddiqi (2006) takes 10 to 20."""
 MOST_CATEGORIES = 50
-"""Categories that are counted by themselves, the most frequent; the others are one bin. Chosen for size: a profile is kept with each version."""
+"""Categories that are counted by themselves, the most frequent; the others are one bin. Chosen for
+size: a profile is kept with each version.
+"""
 OTHER = "(other)"
 Array = np.ndarray[Any, Any]
 
 
 class TableProfile(Record, frozen=True, kw_only=True):
-    """What a column of a sealed table looks like; the profile of a table is a list of these, one per column."""
+    """What a column of a sealed table looks like; the profile of a table is a list of these, one
+    per column.
+    """
 
     name: str
     """Column name."""
@@ -56,14 +60,23 @@ class TableProfile(Record, frozen=True, kw_only=True):
     high: float | None = None
     """Numbers: the greatest one."""
     worth: float = 1.0
-    """How many independent rows a row counts for where subjects have several, at most 1: what counts are tested with."""
+    """How many independent rows a row counts for where subjects have several, at most 1: what
+    counts are tested with.
+    """
     uneven: float = 0.0
-    """How much that differs from bin to bin: squared coefficient of variation of the design effects."""
+    """How much that differs from bin to bin: squared coefficient of variation of the design
+    effects.
+    """
     subjects: int = 0
     """How many subjects that is estimated from; 0: every row is another one's."""
 
 
-def profile(table: pa.Table, schema: Schema, reference: list[TableProfile] | None = None, groups: Array | None = None) -> list[TableProfile]:
+def profile(
+    table: pa.Table,
+    schema: Schema,
+    reference: list[TableProfile] | None = None,
+    groups: Array | None = None,
+) -> list[TableProfile]:
     """Of every column that is no identifier and no text.
 
     Args:
@@ -92,20 +105,26 @@ def profile(table: pa.Table, schema: Schema, reference: list[TableProfile] | Non
 
 
 def _by_subject(told: TableProfile, cells: pa.ChunkedArray, groups: Array) -> TableProfile:
-    """With the mean design effect of the bins' shares and how it varies (Rao and Scott, JASA 76, 1981)."""
+    """With the mean design effect of the bins' shares and how it varies (Rao and Scott, JASA 76,
+    1981).
+    """
     if told.kind == "number":
         there = ~np.asarray(cells.is_null())
         places = np.full(len(cells), len(told.counts))
         places[there] = _places(told, cells.drop_null().to_numpy().astype(np.float64))
     else:
         found = pc.index_in(pc.cast(cells, pa.string()), pa.array(told.labels[:-1], pa.string()))
-        places = np.where(cells.is_null(), len(told.counts), found.fill_null(len(told.labels) - 1).to_numpy())
+        places = np.where(
+            cells.is_null(), len(told.counts), found.fill_null(len(told.labels) - 1).to_numpy()
+        )
     bins, people, rows = len(told.counts) + 1, int(groups.max()) + 1, len(places)
     share = np.bincount(places, minlength=bins) / rows
     seen = share > 0
     if people < 2 or seen.sum() < 2:
         return structs.replace(told, worth=people / rows, subjects=people)
-    sums = np.bincount(groups * bins + places, minlength=people * bins).reshape(people, bins)[:, seen] - np.outer(np.bincount(groups), share[seen])
+    sums = np.bincount(groups * bins + places, minlength=people * bins).reshape(people, bins)[
+        :, seen
+    ] - np.outer(np.bincount(groups), share[seen])
     scaled = sums / (share[seen] * rows) ** 0.5
     effects = scaled.T @ scaled * (people / (people - 1))
     total, free = float(np.trace(effects)), int(seen.sum()) - 1
@@ -115,7 +134,9 @@ def _by_subject(told: TableProfile, cells: pa.ChunkedArray, groups: Array) -> Ta
     return structs.replace(told, worth=min(1.0, free / total), uneven=uneven, subjects=people)
 
 
-def _number(column: ColumnSchema, cells: pa.ChunkedArray, reference: TableProfile | None) -> TableProfile:
+def _number(
+    column: ColumnSchema, cells: pa.ChunkedArray, reference: TableProfile | None
+) -> TableProfile:
     present = cells.drop_null().to_numpy().astype(np.float64)
     bins = _own(column, present) if reference is None else _with_ends(reference, column)
     return structs.replace(
@@ -145,7 +166,9 @@ def _own(column: ColumnSchema, present: np.ndarray[Any, Any]) -> TableProfile:
 
 
 def _with_ends(reference: TableProfile, column: ColumnSchema) -> TableProfile:
-    """The reference's bins; older ones get the schema's limits as ends, which all of its rows kept."""
+    """The reference's bins; older ones get the schema's limits as ends, which all of its
+    rows kept.
+    """
     if reference.low is not None or column.min is None or column.max is None:
         return reference
     return structs.replace(reference, low=column.min, high=column.max)
@@ -162,7 +185,9 @@ def _places(bins: TableProfile, present: Array) -> Array:
     values = np.asarray(bins.values)
     places = np.searchsorted(np.asarray(bins.edges), present, side="right")
     if bins.low is not None and bins.high is not None:
-        places = np.where(present < bins.low, 0, np.where(present > bins.high, len(bins.edges) + 2, places + 1))
+        places = np.where(
+            present < bins.low, 0, np.where(present > bins.high, len(bins.edges) + 2, places + 1)
+        )
     if not len(values):
         return np.asarray(places)
     own = np.minimum(np.searchsorted(values, present), len(values) - 1)
@@ -181,16 +206,30 @@ def bin_names(column: TableProfile) -> list[str]:
 
 
 def _category(name: str, values: pa.ChunkedArray, reference: TableProfile | None) -> TableProfile:
-    counted: dict[str, int] = {str(item["values"]): int(item["counts"]) for item in pc.value_counts(values.drop_null()).to_pylist()}
+    counted: dict[str, int] = {
+        str(item["values"]): int(item["counts"])
+        for item in pc.value_counts(values.drop_null()).to_pylist()
+    }
     ranked = sorted(counted, key=lambda label: (-counted[label], label))
     labels = reference.labels[:-1] if reference is not None else ranked[:MOST_CATEGORIES]
     counts = [counted.get(label, 0) for label in labels]
     rest = sum(counted.values()) - sum(counts)
-    return TableProfile(name=name, kind="category", rows=len(values), missing=values.null_count, labels=[*labels, OTHER], counts=[*counts, rest])
+    return TableProfile(
+        name=name,
+        kind="category",
+        rows=len(values),
+        missing=values.null_count,
+        labels=[*labels, OTHER],
+        counts=[*counts, rest],
+    )
 
 
-def counted(before: TableProfile, after: TableProfile) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """Rows per bin of two profiles, [2, bins], the missing ones last; None where the bins differ."""
+def counted(
+    before: TableProfile, after: TableProfile
+) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """Rows per bin of two profiles, [2, bins], the missing ones last; None where the bins
+    differ.
+    """
     older = list(before.counts)
     if before.low is None and after.low is not None and len(older) + 2 == len(after.counts):
         older = [0, *older, 0]  # nobody of an older reference lies beyond its ends

@@ -1,8 +1,10 @@
-"""Rules across the columns of a row, written as expressions: `discharged >= admitted`, `dose <= 5 * weight`.
+"""Rules across the columns of a row, written as expressions: `discharged >= admitted`, `dose <= 5 *
+weight`.
 
-Python's own parser reads the text; of its syntax only what is listed here means something, everything else is refused with
-its place. Arrow computes the answer column-wise. A row with a missing value in a compared column is neither right nor
-wrong (Kleene logic): it is counted apart, and `is not None` asks for presence.
+Python's own parser reads the text; of its syntax only what is listed here means something,
+everything else is refused with its place. Arrow computes the answer column-wise. A row with a
+missing value in a compared column is neither right nor wrong (Kleene logic): it is counted apart,
+and `is not None` asks for presence.
 """
 
 import ast
@@ -19,7 +21,9 @@ from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer
 
 MOST_NODES = 200
-"""Of a rule's syntax tree. Chosen: what is longer can hardly be checked by looking at it; it can be split into several."""
+"""Of a rule's syntax tree. Chosen: what is longer can hardly be checked by looking at it; it can be
+split into several.
+"""
 COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: "equal",
     ast.NotEq: "not_equal",
@@ -28,7 +32,12 @@ COMPARE: dict[type[ast.cmpop], str] = {
     ast.Gt: "greater",
     ast.GtE: "greater_equal",
 }
-ARITHMETIC: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
+ARITHMETIC: dict[type[ast.operator], str] = {
+    ast.Add: "add",
+    ast.Sub: "subtract",
+    ast.Mult: "multiply",
+    ast.Div: "divide",
+}
 DAY = 86_400_000_000
 """Microseconds."""
 
@@ -44,11 +53,14 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "length": pc.utf8_length,
     "lower": pc.utf8_lower,
 }
-"""Of one column or expression: `days` of a difference of times, `year` of a time, `length` and `lower` of a text."""
+"""Of one column or expression: `days` of a difference of times, `year` of a time, `length` and
+`lower` of a text.
+"""
 
 
 def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[dict[str, Any]]]:
-    """(findings and, if there are rules, `rule_violations`; per rule: name, rows checked, broken, unknown).
+    """(findings and, if there are rules, `rule_violations`; per rule: name, rows checked, broken,
+    unknown).
 
     Raises:
         ConfigError: a rule cannot be read or compares what cannot be compared.
@@ -57,15 +69,35 @@ def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[dict[st
     broken_rules = 0
     for rule in rules:
         holds = evaluate(table, rule.check, rule.name)
-        asked = pa.array(np.ones(table.num_rows, dtype=bool)) if rule.when is None else pc.fill_null(evaluate(table, rule.when, rule.name), False)
-        broken = np.flatnonzero(pc.fill_null(pc.and_(asked, pc.invert(holds)), False).to_numpy(zero_copy_only=False))
+        asked = (
+            pa.array(np.ones(table.num_rows, dtype=bool))
+            if rule.when is None
+            else pc.fill_null(evaluate(table, rule.when, rule.name), False)
+        )
+        broken = np.flatnonzero(
+            pc.fill_null(pc.and_(asked, pc.invert(holds)), False).to_numpy(zero_copy_only=False)
+        )
         unknown = int(pc.sum(pc.and_(asked, pc.is_null(holds))).as_py() or 0)
         rows = int(pc.sum(asked).as_py() or 0)
-        told.append({"name": rule.name, "check": rule.check, "rows": rows, "broken": len(broken), "unknown": unknown, "severity": rule.severity})
+        told.append(
+            {
+                "name": rule.name,
+                "check": rule.check,
+                "rows": rows,
+                "broken": len(broken),
+                "unknown": unknown,
+                "severity": rule.severity,
+            }
+        )
         if len(broken) > rule.tolerate * rows:
             broken_rules += 1
             share = len(broken) / max(rows, 1)
-            answer.say("data.rule", rule.severity, f"{len(broken)} of {rows} rows ({share:.2%}) break the rule {rule.name!r}", rows_text(broken))
+            answer.say(
+                "data.rule",
+                rule.severity,
+                f"{len(broken)} of {rows} rows ({share:.2%}) break the rule {rule.name!r}",
+                rows_text(broken),
+            )
     if rules:
         answer.figures["rule_violations"] = float(broken_rules)
     return answer, told
@@ -76,20 +108,29 @@ def evaluate(table: pa.Table, text: str, name: str) -> pa.Array:
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ConfigError(f"[[data.rules]] {name}: {text!r} is no expression: {error}", hint="for example: discharged >= admitted") from error
+        raise ConfigError(
+            f"[[data.rules]] {name}: {text!r} is no expression: {error}",
+            hint="for example: discharged >= admitted",
+        ) from error
     if sum(1 for _ in ast.walk(tree)) > MOST_NODES:
-        raise ConfigError(f"[[data.rules]] {name}: the expression is too long", hint="split it into several rules")
+        raise ConfigError(
+            f"[[data.rules]] {name}: the expression is too long", hint="split it into several rules"
+        )
     try:
         found = _value(tree.body, table, name)
     except (pa.ArrowException, TypeError) as error:
         why = str(error).splitlines()[0][:200]
         raise ConfigError(
-            f"[[data.rules]] {name}: {text!r} cannot be computed: {why}", hint="compare numbers with numbers, texts with texts"
+            f"[[data.rules]] {name}: {text!r} cannot be computed: {why}",
+            hint="compare numbers with numbers, texts with texts",
         ) from error
     if isinstance(found, pa.ChunkedArray):
         found = found.combine_chunks()
     if not isinstance(found, pa.Array) or not pa.types.is_boolean(found.type):
-        raise ConfigError(f"[[data.rules]] {name}: {text!r} is neither true nor false", hint="for example: discharged >= admitted")
+        raise ConfigError(
+            f"[[data.rules]] {name}: {text!r} is neither true nor false",
+            hint="for example: discharged >= admitted",
+        )
     return found
 
 
@@ -109,14 +150,17 @@ def _value(node: ast.expr, table: pa.Table, name: str) -> Any:
         inner = _value(node.operand, table, name)
         return pc.invert(inner) if isinstance(node.op, ast.Not) else pc.negate(inner)
     if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-        return getattr(pc, ARITHMETIC[type(node.op)])(_value(node.left, table, name), _value(node.right, table, name))
+        return getattr(pc, ARITHMETIC[type(node.op)])(
+            _value(node.left, table, name), _value(node.right, table, name)
+        )
     if isinstance(node, ast.Compare):
         return _compare(node, table, name)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         return _call(node.func.id, node.args, table, name)
     raise ConfigError(
         f"[[data.rules]] {name}: {ast.unparse(node)!r} means nothing here",
-        hint="columns, numbers, texts, + - * /, comparisons, and, or, not, in [...], is None, " + ", ".join(f"{f}()" for f in FUNCTIONS),
+        hint="columns, numbers, texts, + - * /, comparisons, and, or, not, in [...], is None, "
+        + ", ".join(f"{f}()" for f in FUNCTIONS),
     )
 
 
@@ -129,18 +173,38 @@ def _compare(node: ast.Compare, table: pa.Table, name: str) -> Any:
     return found
 
 
-def _single(left: ast.expr, operator: ast.cmpop, right: ast.expr, table: pa.Table, name: str) -> Any:
+def _single(
+    left: ast.expr, operator: ast.cmpop, right: ast.expr, table: pa.Table, name: str
+) -> Any:
     value = _value(left, table, name)
-    if isinstance(operator, ast.Is | ast.IsNot) and isinstance(right, ast.Constant) and right.value is None:
+    if (
+        isinstance(operator, ast.Is | ast.IsNot)
+        and isinstance(right, ast.Constant)
+        and right.value is None
+    ):
         return pc.is_null(value) if isinstance(operator, ast.Is) else pc.is_valid(value)
     if isinstance(operator, ast.In | ast.NotIn) and isinstance(right, ast.List | ast.Tuple):
-        values = [_value(item, table, name).as_py() for item in right.elts if isinstance(item, ast.Constant)]
+        values = [
+            _value(item, table, name).as_py()
+            for item in right.elts
+            if isinstance(item, ast.Constant)
+        ]
         if len(values) != len(right.elts):
-            raise ConfigError(f"[[data.rules]] {name}: a list holds numbers or texts only", hint="for example: ward in ['A', 'B']")
-        found = pc.if_else(pc.is_valid(value), pc.is_in(value, pa.array(values, value.type)), pa.scalar(None, pa.bool_()))
+            raise ConfigError(
+                f"[[data.rules]] {name}: a list holds numbers or texts only",
+                hint="for example: ward in ['A', 'B']",
+            )
+        found = pc.if_else(
+            pc.is_valid(value),
+            pc.is_in(value, pa.array(values, value.type)),
+            pa.scalar(None, pa.bool_()),
+        )
         return pc.invert(found) if isinstance(operator, ast.NotIn) else found
     if type(operator) not in COMPARE:
-        raise ConfigError(f"[[data.rules]] {name}: this comparison means nothing here", hint="== != < <= > >= in, not in, is None")
+        raise ConfigError(
+            f"[[data.rules]] {name}: this comparison means nothing here",
+            hint="== != < <= > >= in, not in, is None",
+        )
     other = _value(right, table, name)
     for one, two in ((value, other), (other, value)):
         if pa.types.is_timestamp(one.type) and isinstance(two, pa.Scalar):
@@ -155,11 +219,15 @@ def _call(function: str, arguments: list[ast.expr], table: pa.Table, name: str) 
     if function in FUNCTIONS and len(arguments) == 1:
         return FUNCTIONS[function](_value(arguments[0], table, name))
     raise ConfigError(
-        f"[[data.rules]] {name}: there is no function {function!r} of {len(arguments)} values", hint="functions: column, " + ", ".join(FUNCTIONS)
+        f"[[data.rules]] {name}: there is no function {function!r} of {len(arguments)} values",
+        hint="functions: column, " + ", ".join(FUNCTIONS),
     )
 
 
 def _column(table: pa.Table, column: str, name: str) -> Any:
     if column not in table.column_names:
-        raise ConfigError(f"[[data.rules]] {name}: there is no column {column!r}", hint=f"columns: {', '.join(table.column_names[:12])}")
+        raise ConfigError(
+            f"[[data.rules]] {name}: there is no column {column!r}",
+            hint=f"columns: {', '.join(table.column_names[:12])}",
+        )
     return table[column]

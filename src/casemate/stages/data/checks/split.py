@@ -1,4 +1,6 @@
-"""Does the hold-out measure anything new: rows, people or neighbours in time on both sides of the split."""
+"""Does the hold-out measure anything new: rows, people or neighbours in time on both sides of the
+split.
+"""
 
 from typing import Any
 
@@ -9,20 +11,28 @@ from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.screen.coincidence import coincidences
 
 SOME = 0.01
-"""Share of hold-out rows that are copies from which figures are called too good. Chosen: one in a hundred moves an accuracy by .01 at most."""
+"""Share of hold-out rows that are copies from which figures are called too good. Chosen: one in a
+hundred moves an accuracy by .01 at most.
+"""
 STRONG, WEAK = 0.5, 0.3
-"""Dependence on the row before, 0 (as by chance) to 1 (always its target), from which a random split is a finding of
-severity `high`, and of `medium`. Chosen; it is the part of the agreement with the row before that the shares of the classes do not explain."""
+"""Dependence on the row before, 0 (as by chance) to 1 (always its target), from which a random
+split is a finding of severity `high`, and of `medium`. Chosen; it is the part of the agreement with
+the row before that the shares of the classes do not explain.
+"""
 LEAST_ROWS = 200
-"""Below so many the dependence is too noisy: its standard error by chance is about .07 at 200 rows of two equal classes."""
+"""Below so many the dependence is too noisy: its standard error by chance is about .07 at 200 rows
+of two equal classes.
+"""
 Array = np.ndarray[Any, Any]
 
 
 def check(checked: CheckedTable, holdout: Array, excluded: Array) -> Answer:
-    """Findings, and `contamination`: the share of hold-out rows that repeat a training row in every feature, beyond what chance makes.
+    """Findings, and `contamination`: the share of hold-out rows that repeat a training row in every
+    feature, beyond what chance makes.
 
-    In a table of few answers other people give the same answers: such rows are counted in `repeated_rows` and are no contamination
-    (see `coincidence`, also for what that cannot see). Where a copied row is one of many equal ones it is not told from them.
+    In a table of few answers other people give the same answers: such rows are counted in
+    `repeated_rows` and are no contamination (see `coincidence`, also for what that cannot see).
+    Where a copied row is one of many equal ones it is not told from them.
     """
     answer = Answer()
     kept = np.flatnonzero(~excluded)
@@ -32,9 +42,15 @@ def check(checked: CheckedTable, holdout: Array, excluded: Array) -> Answer:
     repeated = known[found.places[held]]
     copied = repeated & found.beyond[found.places[held]]
     share = float(copied.mean()) if len(copied) else 0.0
-    answer.figures |= {"contamination": share, "repeated_rows": float(repeated.mean()) if len(repeated) else 0.0}
+    answer.figures |= {
+        "contamination": share,
+        "repeated_rows": float(repeated.mean()) if len(repeated) else 0.0,
+    }
     if share > SOME:
-        text = f"{int(copied.sum())} of {len(copied)} hold-out rows ({share:.1%}) repeat a training row in every feature, more than chance makes"
+        text = (
+            f"{int(copied.sum())} of {len(copied)} hold-out rows ({share:.1%}) repeat a training"
+            " row in every feature, more than chance makes"
+        )
         answer.say("data.contamination", "medium", text + ": figures are too good")
     _people(checked, answer)
     _order(checked, answer)
@@ -51,8 +67,16 @@ def _people(checked: CheckedTable, answer: Answer) -> None:
         values = checked.table[column.name]
         distinct = pc.count_distinct(values).as_py()
         if distinct < len(values) - values.null_count:
-            text = f"{len(values) - distinct} rows share their {column.name!r} with another row, which may lie on the other side of the split"
-            answer.say("data.group-leakage", "medium", text + ": name the column in [data] subject", column.name)
+            text = (
+                f"{len(values) - distinct} rows share their {column.name!r} with another row, which"
+                " may lie on the other side of the split"
+            )
+            answer.say(
+                "data.group-leakage",
+                "medium",
+                text + ": name the column in [data] subject",
+                column.name,
+            )
 
 
 def _order(checked: CheckedTable, answer: Answer) -> None:
@@ -71,12 +95,17 @@ def _order(checked: CheckedTable, answer: Answer) -> None:
     dependence = (same - expected) / max(1e-9, 1 - expected)
     if dependence >= WEAK:
         severity = "high" if dependence >= STRONG else "medium"
-        text = f"a row mostly has the target of the row before it (dependence {dependence:.2f}): a random split leaks what comes next"
+        text = (
+            f"a row mostly has the target of the row before it (dependence {dependence:.2f}): a"
+            " random split leaks what comes next"
+        )
         answer.say("data.order", severity, text + '; set [train] split = "ordered"')
 
 
 def _one_a_group(checked: CheckedTable) -> Array:
-    """Row numbers in order of time, the first of each run of one subject's rows: those are never cut apart."""
+    """Row numbers in order of time, the first of each run of one subject's rows: those are never
+    cut apart.
+    """
     order = np.argsort(order_of(checked), kind="stable")
     if checked.groups is None:
         return order
@@ -104,7 +133,10 @@ def time_of(table: Any, name: str) -> Array:
 
     values = table[name]
     if values.null_count:
-        raise DataError(f"[data] time: {name!r} is missing in {values.null_count} rows", hint="every row needs one")
+        raise DataError(
+            f"[data] time: {name!r} is missing in {values.null_count} rows",
+            hint="every row needs one",
+        )
     if pa.types.is_string(values.type):
         values = _of_text(values, name)
     if pa.types.is_temporal(values.type):
@@ -123,4 +155,7 @@ def _of_text(values: Any, name: str) -> Any:
             return pc.cast(values, kind)
         except pa.ArrowInvalid:
             continue
-    raise DataError(f"[data] time: {name!r} is neither a time nor a number", hint='[data.columns] format says how it is written, such as "%d.%m.%Y"')
+    raise DataError(
+        f"[data] time: {name!r} is neither a time nor a number",
+        hint='[data.columns] format says how it is written, such as "%d.%m.%Y"',
+    )

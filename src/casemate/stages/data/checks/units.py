@@ -1,7 +1,7 @@
 """Rows that look like another unit: far outside of their column as they are, usual once converted.
 
-Pint knows the units and converts. A row counts when it lies more than 6 robust deviations from the median and less than 3
-after conversion; three such rows for one unit are a finding.
+Pint knows the units and converts. A row counts when it lies more than 6 robust deviations from the
+median and less than 3 after conversion; three such rows for one unit are a finding.
 """
 
 from typing import Any
@@ -13,11 +13,16 @@ from casemate.core.errors import ConfigError
 from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 
-ALTERNATIVES = ("g", "mg", "kg", "lb", "oz", "m", "cm", "mm", "inch", "foot", "km", "mile", "degC", "degF", "kelvin", "kPa", "mmHg", "bar",
-                "l", "ml", "dl", "s", "min", "h", "day", "year", "g/l", "mg/dl", "ug/l", "kcal", "kJ", "m/s", "km/h", "mile/h")  # fmt: skip
+ALTERNATIVES = (
+    "g", "mg", "kg", "lb", "oz", "m", "cm", "mm", "inch", "foot", "km", "mile", "degC", "degF",
+    "kelvin", "kPa", "mmHg", "bar", "l", "ml", "dl", "s", "min", "h", "day", "year", "g/l", "mg/dl",
+    "ug/l", "kcal", "kJ", "m/s", "km/h", "mile/h",
+)  # fmt: skip
 FAR, NEAR, LEAST = 6.0, 3.0, 3
-"""Robust deviations from the median beyond which a cell is far, and within which it is usual once converted; and cells of one unit that
-make a finding. Chosen: the gap between the two keeps honest extremes apart from other units."""
+"""Robust deviations from the median beyond which a cell is far, and within which it is usual once
+converted; and cells of one unit that make a finding. Chosen: the gap between the two keeps honest
+extremes apart from other units.
+"""
 
 
 def check(checked: CheckedTable) -> Answer:
@@ -42,7 +47,13 @@ def check(checked: CheckedTable) -> Answer:
             for other, converted in _converted(values, unit, column.name):
                 rows = np.flatnonzero(far & (np.abs(converted - middle) < NEAR * spread))
                 if len(rows) >= LEAST:
-                    answer.say("data.unit", "high", f"{len(rows)} cells of {column.name!r} look like {other}, not {unit}", rows_text(rows), "medium")
+                    answer.say(
+                        "data.unit",
+                        "high",
+                        f"{len(rows)} cells of {column.name!r} look like {other}, not {unit}",
+                        rows_text(rows),
+                        "medium",
+                    )
                     break
     return answer
 
@@ -54,7 +65,10 @@ def _converted(values: Any, unit: str, column: str) -> list[tuple[str, Any]]:
     try:
         wanted = registry.Unit(unit)
     except Exception as error:
-        raise ConfigError(f"[data.columns] {column}: unit {unit!r} is unknown: {error}", hint="for example kg, degC, mmHg, mg/dl") from error
+        raise ConfigError(
+            f"[data.columns] {column}: unit {unit!r} is unknown: {error}",
+            hint="for example kg, degC, mmHg, mg/dl",
+        ) from error
     found = []
     for other in ALTERNATIVES:
         given = registry.Unit(other)

@@ -1,7 +1,9 @@
-"""A table's columns as they are written, from whatever holds them: each format by its first bytes, never by its name.
+"""A table's columns as they are written, from whatever holds them: each format by its first bytes,
+never by its name.
 
-Text keeps its letters where they count (`007` is not `7`); Parquet, Arrow and databases keep their own types. What a file is found
-to be can be said in `[data]` instead, and `casemate init` writes it there.
+Text keeps its letters where they count (`007` is not `7`); Parquet, Arrow and databases keep their
+own types. What a file is found to be can be said in `[data]` instead, and `casemate init` writes it
+there.
 """
 
 from collections.abc import Collection
@@ -14,12 +16,33 @@ from casemate.config import DataTable
 from casemate.core.digest import sha256, sha256_file, sha256_record
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
-from casemate.stages.data.files import columnar, content, databases, delimited, exact, records, several, sheets
+from casemate.stages.data.files import (
+    columnar,
+    content,
+    databases,
+    delimited,
+    exact,
+    records,
+    several,
+    sheets,
+)
 from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.exact import InexactColumn
 
-__all__ = ["EVERY", "InexactColumn", "Place", "columns", "digest", "found", "is_url", "names", "once", "place", "stamp"]
+__all__ = [
+    "EVERY",
+    "InexactColumn",
+    "Place",
+    "columns",
+    "digest",
+    "found",
+    "is_url",
+    "names",
+    "once",
+    "place",
+    "stamp",
+]
 
 
 class _Every(frozenset[str]):
@@ -42,7 +65,9 @@ def place(root: Path, source: str | list[str]) -> Path | list[Path] | str:
     return source if is_url(source) else root / source
 
 
-def columns(where: Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]) -> pa.Table:
+def columns(
+    where: Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]
+) -> pa.Table:
     """What is held there.
 
     Args:
@@ -53,7 +78,8 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
 
     Raises:
         ConfigError: there is no such file, or not enough is said about it.
-        DataError: it is empty, too large, truncated, ragged, or something that is no table; with the line where there are lines.
+        DataError: it is empty, too large, truncated, ragged, or something that is no table; with
+            the line where there are lines.
         BackendError: a database is away.
     """
     if isinstance(where, pa.Table):
@@ -66,8 +92,14 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
         if len(paths) == 1:
             table = _file(paths[0], options, _as_written(options, identifiers), findings)
         else:
-            kept = (lambda _: EVERY) if identifiers is EVERY else (lambda more: {*identifiers, *more})
-            table = several.read(paths, lambda path, more: _file(path, options, _as_written(options, kept(more)), findings), findings)
+            kept = (
+                (lambda _: EVERY) if identifiers is EVERY else (lambda more: {*identifiers, *more})
+            )
+            table = several.read(
+                paths,
+                lambda path, more: _file(path, options, _as_written(options, kept(more)), findings),
+                findings,
+            )
     for name in table.column_names:
         if not options.identifies(name) and name not in identifiers:
             exact.require(table[name], name, options, findings)
@@ -75,7 +107,8 @@ def columns(where: Place, options: DataTable, identifiers: Collection[str], find
 
 
 def once(where: Path | list[Path] | str, options: DataTable) -> Place:
-    """A database's answer in the place of its address, so that it is asked once; files stay where they are.
+    """A database's answer in the place of its address, so that it is asked once; files stay where
+    they are.
 
     Raises:
         ConfigError, DataError, BackendError: as `columns` says of a database.
@@ -84,7 +117,8 @@ def once(where: Path | list[Path] | str, options: DataTable) -> Place:
 
 
 def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
-    """About `most` rows, evenly from all, every cell as it is written and none checked; None where only `columns` can say.
+    """About `most` rows, evenly from all, every cell as it is written and none checked; None where
+    only `columns` can say.
 
     Args:
         where: see `place`.
@@ -105,7 +139,9 @@ def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
 
 
 def names(where: Place, options: DataTable) -> list[str]:
-    """The columns' names, without a look at a row where the format allows it; none where `columns` will say what is wrong."""
+    """The columns' names, without a look at a row where the format allows it; none where `columns`
+    will say what is wrong.
+    """
     try:
         if not isinstance(where, (str, pa.Table)):
             first = content.unpacked(several.paths(where)[0], options.max_bytes)
@@ -120,7 +156,9 @@ def names(where: Place, options: DataTable) -> list[str]:
 
 
 def found(where: Place, options: DataTable) -> dict[str, Any]:
-    """How a text file is written, as options of `[data]` that differ from what is said or usual; nothing for other formats."""
+    """How a text file is written, as options of `[data]` that differ from what is said or usual;
+    nothing for other formats.
+    """
     if isinstance(where, (str, pa.Table)):
         return {}
     first = content.unpacked(several.paths(where)[0], options.max_bytes)
@@ -128,7 +166,9 @@ def found(where: Place, options: DataTable) -> dict[str, Any]:
         return {}
     dialect = delimited.look(first, options)
     said = {"delimiter": ",", "decimal": ".", "encoding": "utf-8", "quote": '"', "escape": ""}
-    return {name: value for name, usual in said.items() if (value := getattr(dialect, name)) != usual}
+    return {
+        name: value for name, usual in said.items() if (value := getattr(dialect, name)) != usual
+    }
 
 
 def stamp(where: Path | list[Path] | str) -> list[Any]:
@@ -154,28 +194,40 @@ def digest(where: Path | list[Path] | str, table: pa.Table) -> str:
             writer.write_table(table.combine_chunks())
         return sha256(sink.getvalue())
     paths = several.paths(where)
-    return sha256_file(paths[0]) if len(paths) == 1 else sha256_record([(path.name, sha256_file(path)) for path in paths])
+    return (
+        sha256_file(paths[0])
+        if len(paths) == 1
+        else sha256_record([(path.name, sha256_file(path)) for path in paths])
+    )
 
 
 def _as_written(options: DataTable, identifiers: Collection[str]) -> delimited.Kept:
     """Whether a column's cells are kept letter by letter."""
 
     def kept(name: str) -> bool:
-        if name in identifiers or options.identifies(name) or options.column(name).type in ("category", "text"):
+        if (
+            name in identifiers
+            or options.identifies(name)
+            or options.column(name).type in ("category", "text")
+        ):
             return True
         return options.task == "classification" and name in options.targets
 
     return kept
 
 
-def _file(path: Path, options: DataTable, kept: delimited.Kept, findings: list[Finding]) -> pa.Table:
+def _file(
+    path: Path, options: DataTable, kept: delimited.Kept, findings: list[Finding]
+) -> pa.Table:
     held = content.unpacked(path, options.max_bytes)
     kind = content.kind(held)
     if kind == "text":
         return delimited.read(held, options, kept, findings)
     table = _columns(held, kind, options, findings)
     if options.header and kind != "spreadsheet":
-        raise ConfigError(f"[data] header: {path.name} names its columns itself", hint="take header out")
+        raise ConfigError(
+            f"[data] header: {path.name} names its columns itself", hint="take header out"
+        )
     return columnar.settled(table, path, findings)
 
 
@@ -183,7 +235,13 @@ def _columns(held: Content, kind: str, options: DataTable, findings: list[Findin
     if kind == "spreadsheet":
         return sheets.read(held, options, findings)
     if kind in ("sqlite", "duckdb"):
-        return {"sqlite": databases.read_sqlite, "duckdb": databases.read_duckdb}[kind](held, options)
+        return {"sqlite": databases.read_sqlite, "duckdb": databases.read_duckdb}[kind](
+            held, options
+        )
     if kind == "json":
         return records.read(held, options, findings)
-    return {"parquet": columnar.read_parquet, "arrow": columnar.read_arrow, "orc": columnar.read_orc}[kind](held)
+    return {
+        "parquet": columnar.read_parquet,
+        "arrow": columnar.read_arrow,
+        "orc": columnar.read_orc,
+    }[kind](held)

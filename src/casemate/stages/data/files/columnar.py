@@ -1,4 +1,6 @@
-"""Parquet, Arrow (Feather) and ORC: typed columns of other tools, each type read or refused by its name."""
+"""Parquet, Arrow (Feather) and ORC: typed columns of other tools, each type read or refused by its
+name.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,7 +21,10 @@ INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uin
 
 def read_parquet(content: Content) -> pa.Table:
     """All row groups; the checksums of its pages are compared where the file has them."""
-    with explained(content.path, "Parquet"), pq.ParquetFile(_source(content), page_checksum_verification=True) as file:
+    with (
+        explained(content.path, "Parquet"),
+        pq.ParquetFile(_source(content), page_checksum_verification=True) as file,
+    ):
         return file.read()
 
 
@@ -62,14 +67,19 @@ def explained(path: Path, what: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         said = str(error).split("\n", maxsplit=1)[0][:200]
-        raise DataError(f"{path} is not a readable {what} file: {said}", hint="it may be truncated: export it again") from error
+        raise DataError(
+            f"{path} is not a readable {what} file: {said}",
+            hint="it may be truncated: export it again",
+        ) from error
 
 
 def settled(table: pa.Table, path: Path, findings: list[Finding]) -> pa.Table:
-    """The same columns in the types that casemate reads: booleans, numbers, decimals, text and moments.
+    """The same columns in the types that casemate reads: booleans, numbers, decimals, text and
+    moments.
 
     Raises:
-        DataError: a column is nested, holds bytes, or has a type that has no meaning here; the message names column and type.
+        DataError: a column is nested, holds bytes, or has a type that has no meaning here; the
+            message names column and type.
     """
     names = naming.cleaned(table.column_names)
     naming.require_distinct(names, path)
@@ -86,22 +96,44 @@ def _settled(values: pa.ChunkedArray, name: str, findings: list[Finding]) -> pa.
             break
         kind = values.type
     if pa.types.is_nested(kind):
-        raise DataError(f"column {name!r} is nested ({kind})", hint="flatten it: one column for each of its fields")
+        raise DataError(
+            f"column {name!r} is nested ({kind})",
+            hint="flatten it: one column for each of its fields",
+        )
     if pa.types.is_large_string(kind) or kind == pa.string_view():
         return values.cast(pa.string())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind) or kind == pa.binary_view():
+    if (
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+        or kind == pa.binary_view()
+    ):
         return _text_of(values, name)
     if pa.types.is_float16(kind):
         return values.cast(pa.float32())
     if pa.types.is_duration(kind):
         message = f"column {name!r} holds durations, which are read as seconds"
-        findings.append(Finding(id="data.duration", severity="low", confidence="high", message=message, location=name))
+        findings.append(
+            Finding(
+                id="data.duration",
+                severity="low",
+                confidence="high",
+                message=message,
+                location=name,
+            )
+        )
         ticks = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
         return pc.divide(values.cast(pa.int64()).cast(pa.float64(), safe=False), ticks)
     if pa.types.is_interval(kind):
-        raise DataError(f"column {name!r} holds calendar intervals ({kind}), which have no fixed length", hint="export days or seconds as a number")
+        raise DataError(
+            f"column {name!r} holds calendar intervals ({kind}), which have no fixed length",
+            hint="export days or seconds as a number",
+        )
     if isinstance(kind, pa.BaseExtensionType):
-        raise DataError(f"column {name!r} has the type {kind}, which is not read here", hint="export it as numbers or text")
+        raise DataError(
+            f"column {name!r} has the type {kind}, which is not read here",
+            hint="export it as numbers or text",
+        )
     return values
 
 
@@ -109,11 +141,22 @@ def _peeled(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """One layer less: the values of a dictionary, the storage of a known extension."""
     kind = values.type
     if pa.types.is_dictionary(kind):
-        return pa.chunked_array([chunk.dictionary_decode() for chunk in values.chunks], kind.value_type)
+        return pa.chunked_array(
+            [chunk.dictionary_decode() for chunk in values.chunks], kind.value_type
+        )
     if pa.types.is_run_end_encoded(kind):
-        return pa.chunked_array([pc.run_end_decode(chunk) for chunk in values.chunks], kind.value_type)
+        return pa.chunked_array(
+            [pc.run_end_decode(chunk) for chunk in values.chunks], kind.value_type
+        )
     if isinstance(kind, pa.UuidType):
-        return pa.chunked_array([pa.array([None if cell is None else str(cell) for cell in values.to_pylist()], pa.string())])
+        return pa.chunked_array(
+            [
+                pa.array(
+                    [None if cell is None else str(cell) for cell in values.to_pylist()],
+                    pa.string(),
+                )
+            ]
+        )
     if isinstance(kind, (pa.JsonType, pa.Bool8Type)):
         stored = pa.chunked_array([chunk.storage for chunk in values.chunks], kind.storage_type)
         return stored.cast(pa.bool_()) if isinstance(kind, pa.Bool8Type) else stored
@@ -126,7 +169,8 @@ def _text_of(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         return values.cast(pa.binary()).cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"column {name!r} holds bytes that are not UTF-8 text ({values.type})", hint="export it as text, numbers or not at all"
+            f"column {name!r} holds bytes that are not UTF-8 text ({values.type})",
+            hint="export it as text, numbers or not at all",
         ) from error
 
 
@@ -141,15 +185,26 @@ def from_memory(table: Any) -> pa.Table:
             plain = all(isinstance(name, str) for name in table.columns)
             named = table if plain else table.rename(columns=str)
             made = pa.Table.from_pandas(named)
-            return made.rename_columns(["index" if name.startswith("__index_level_") else name for name in made.column_names])
+            return made.rename_columns(
+                [
+                    "index" if name.startswith("__index_level_") else name
+                    for name in made.column_names
+                ]
+            )
         if isinstance(table, pa.Table):
             return table
         if hasattr(table, "__arrow_c_stream__"):
             return pa.table(table)
     except (pa.ArrowException, TypeError, ValueError) as error:
         said = str(error).split("\n", maxsplit=1)[0][:200]
-        raise DataError(f"the table cannot be read: {said}", hint="each column needs values of one type and a name of its own") from error
-    raise ConfigError(f"a {type(table).__name__} is no table", hint="give a path, or a pandas, polars or pyarrow table")
+        raise DataError(
+            f"the table cannot be read: {said}",
+            hint="each column needs values of one type and a name of its own",
+        ) from error
+    raise ConfigError(
+        f"a {type(table).__name__} is no table",
+        hint="give a path, or a pandas, polars or pyarrow table",
+    )
 
 
 def to_parquet(table: pa.Table) -> bytes:

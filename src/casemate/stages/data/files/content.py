@@ -1,4 +1,6 @@
-"""A file's bytes: what it is by its first bytes, unpacked within bounds, its lines counted as an editor counts them."""
+"""A file's bytes: what it is by its first bytes, unpacked within bounds, its lines counted as an
+editor counts them.
+"""
 
 import bz2
 import gzip
@@ -59,7 +61,9 @@ class Content:
 
     def open(self, *, ahead: bool = True) -> Any:
         """The bytes from `start` on; `ahead`: whether more is read at once than is asked for."""
-        file: Any = self.path.open("rb", -1 if ahead else 0) if self.data is None else io.BytesIO(self.data)
+        file: Any = (
+            self.path.open("rb", -1 if ahead else 0) if self.data is None else io.BytesIO(self.data)
+        )
         file.seek(self.start)
         return file
 
@@ -129,10 +133,15 @@ def unpacked(path: Path, most: int) -> Content:
             while block := stream.read(BLOCK):
                 size += len(block)
                 if size > most:
-                    raise DataError(f"{path} unpacks to more than [data] max_bytes ({most})", hint="raise max_bytes if this is intended")
+                    raise DataError(
+                        f"{path} unpacks to more than [data] max_bytes ({most})",
+                        hint="raise max_bytes if this is intended",
+                    )
                 parts.append(bytes(block))
     except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
-        raise DataError(f"{path} is damaged {kind} data", hint="it may be truncated: copy or export it again") from error
+        raise DataError(
+            f"{path} is damaged {kind} data", hint="it may be truncated: copy or export it again"
+        ) from error
     return Content(path, b"".join(parts))
 
 
@@ -145,10 +154,12 @@ def _stream(path: Path, kind: str) -> Any:
 
 
 def kind(content: Content) -> str:
-    """`parquet`, `arrow`, `orc`, `sqlite`, `duckdb`, `spreadsheet`, `json`, `text`, by the first bytes and by nothing else.
+    """`parquet`, `arrow`, `orc`, `sqlite`, `duckdb`, `spreadsheet`, `json`, `text`, by the first
+    bytes and by nothing else.
 
     Raises:
-        DataError: it is something that is no table, or one without a reader here; the message says what.
+        DataError: it is something that is no table, or one without a reader here; the message says
+            what.
     """
     head = content.head()
     found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text")
@@ -161,7 +172,10 @@ def kind(content: Content) -> str:
     elif found == "text":
         found = _text_kind(head)
     if " " in found:
-        raise DataError(f"{content.path} is {found}, not a table that is read here", hint="export it as CSV or Parquet")
+        raise DataError(
+            f"{content.path} is {found}, not a table that is read here",
+            hint="export it as CSV or Parquet",
+        )
     return found
 
 
@@ -173,8 +187,15 @@ def _zipped(content: Content) -> str:
         with content.open() as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise DataError(f"{content.path} is a damaged zip file or workbook", hint="it may be truncated: copy or export it again") from error
-    return "spreadsheet" if any(name.startswith("xl/") for name in names) or "content.xml" in names else "a zip archive"
+        raise DataError(
+            f"{content.path} is a damaged zip file or workbook",
+            hint="it may be truncated: copy or export it again",
+        ) from error
+    return (
+        "spreadsheet"
+        if any(name.startswith("xl/") for name in names) or "content.xml" in names
+        else "a zip archive"
+    )
 
 
 def _text_kind(head: bytes) -> str:

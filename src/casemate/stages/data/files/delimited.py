@@ -1,4 +1,6 @@
-"""Delimited text, read strictly: a row that is not what the header says, or a quote where none may be, is named by its line."""
+"""Delimited text, read strictly: a row that is not what the header says, or a quote where none may
+be, is named by its line.
+"""
 
 import csv
 import io
@@ -28,7 +30,9 @@ LONG = r"^\s*[+-]?\d{16,}\s*$"
 Kept = Callable[[str], bool]
 SHOWN = 5
 MOST_BAD = 0.1
-"""Share of rows above which they are not put aside: then the file is another one than was thought."""
+"""Share of rows above which they are not put aside: then the file is another one than was
+thought.
+"""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+|\d+,\d+)([eE][+-]?\d+)?")
 NUMBERS = rf"^\s*({NUMBER.pattern})\s*$"
 FOOTER = re.compile(r"\W*(grand\s+|sub-?)?(total|sum|average|mean)s?\b", re.IGNORECASE)
@@ -59,7 +63,8 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
         findings: gets what was noticed.
 
     Raises:
-        DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be; with the line's number.
+        DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be;
+            with the line's number.
     """
     text, dialect, written, header = _opened(content, options)
     text, dialect = dialects.plain(text, dialect)
@@ -74,21 +79,28 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
     except (pa.ArrowException, UnicodeDecodeError) as error:
         text = _mended(text, dialect, header, options, error)
         table = _typed(text, dialect, header, options, kept, findings, lines=bool(lines))
-    while table.num_columns > 1 and written[table.num_columns - 1] == "" and table[table.num_columns - 1].null_count == table.num_rows:
+    while (
+        table.num_columns > 1
+        and written[table.num_columns - 1] == ""
+        and table[table.num_columns - 1].null_count == table.num_rows
+    ):
         table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
     findings += naming.told(written[: table.num_columns], table.column_names)
     return _tidied(table, text, options, findings)
 
 
 def some(content: Content, options: DataTable, most: int) -> pa.Table:
-    """About `most` rows, evenly from the whole text, every cell as it is written; nothing is checked, which `read` does.
+    """About `most` rows, evenly from the whole text, every cell as it is written; nothing is
+    checked, which `read` does.
 
     Raises:
         DataError, ArrowException: the text is not written as it seems to be.
     """
     text, dialect, written, header = _opened(content, options)
     if options.bad_rows == "quarantine" or written[-1] == "":
-        raise DataError(f"{content.path} is read in full", hint="all of its rows say what its columns are")
+        raise DataError(
+            f"{content.path} is read in full", hint="all of its rows say what its columns are"
+        )
     text, dialect = dialects.plain(text, dialect)
     rows = evenly.rows(text, most, quoted=dialect.quote != "", headed=not options.header)
     table = _arrow(Content(content.path, rows), dialect, header, options, header, lines=True)
@@ -96,7 +108,9 @@ def some(content: Content, options: DataTable, most: int) -> pa.Table:
 
 
 def _opened(content: Content, options: DataTable) -> tuple[Content, Dialect, list[str], list[str]]:
-    """(text from its header on, how it is written, the header as it is written, the columns' names)."""
+    """(text from its header on, how it is written, the header as it is written, the columns'
+    names).
+    """
     text, encoding = dialects.decoded(content, options)
     text = begun(text, options)
     dialect = dialects.found(text, options, encoding)
@@ -108,8 +122,19 @@ def _opened(content: Content, options: DataTable) -> tuple[Content, Dialect, lis
     return text, dialect, written, header
 
 
-def _typed(text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Kept, findings: list[Finding], *, lines: bool) -> pa.Table:
-    table = _arrow(text, dialect, header, options, [name for name in header if kept(name)], lines=lines)
+def _typed(
+    text: Content,
+    dialect: Dialect,
+    header: list[str],
+    options: DataTable,
+    kept: Kept,
+    findings: list[Finding],
+    *,
+    lines: bool,
+) -> pa.Table:
+    table = _arrow(
+        text, dialect, header, options, [name for name in header if kept(name)], lines=lines
+    )
     for name in exact.suspects(table):
         digits = _arrow(text, dialect, header, options, [name], lines=lines, only=name)[name]
         if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
@@ -117,7 +142,9 @@ def _typed(text: Content, dialect: Dialect, header: list[str], options: DataTabl
     if options.date_format is not None and "%d" in options.date_format:
         for place, field in enumerate(table.schema):
             if pa.types.is_timestamp(field.type):
-                cells = _arrow(text, dialect, header, options, [field.name], lines=lines, only=field.name)[field.name]
+                cells = _arrow(
+                    text, dialect, header, options, [field.name], lines=lines, only=field.name
+                )[field.name]
                 if not notation.possible(cells, options.date_format, table[place]):
                     table = table.set_column(place, field.name, cells)
     return table
@@ -136,19 +163,28 @@ def begun(text: Content, options: DataTable) -> Content:
 def _header(text: Content, dialect: Dialect) -> list[str]:
     with text.open() as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
         try:
-            source = (line.strip(" ") for line in lines) if dialect.delimiter == " " and dialect.blank else lines
+            source = (
+                (line.strip(" ") for line in lines)
+                if dialect.delimiter == " " and dialect.blank
+                else lines
+            )
             return next(dialects.reader(source, dialect), [])
         except UnicodeDecodeError as error:
             raise dialects.not_utf8(text) from error
         except csv.Error as error:
             raise DataError(
-                f"{text.path}: line {text.line}: the header cannot be read with the delimiter {dialect.delimiter!r}: {error}",
+                f"{text.path}: line {text.line}: the header cannot be read with the delimiter"
+                f" {dialect.delimiter!r}: {error}",
                 hint="check its quotes; [data] delimiter and quote say how cells are written",
             ) from error
 
 
-def _require_sound(text: Content, dialect: Dialect, header: list[str], options: DataTable) -> bool | None:
-    """Whether a line ends inside of a cell, after a look at every quote and for NUL bytes; None where a carriage return ends a line alone."""
+def _require_sound(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable
+) -> bool | None:
+    """Whether a line ends inside of a cell, after a look at every quote and for NUL bytes; None
+    where a carriage return ends a line alone.
+    """
     check = Check(dialect.delimiter, 0 if options.quote is not None else len(header))
     quoted = False
     for block in text.blocks():
@@ -163,7 +199,14 @@ def _require_sound(text: Content, dialect: Dialect, header: list[str], options: 
 
 
 def _arrow(
-    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], *, lines: bool, only: str | None = None
+    text: Content,
+    dialect: Dialect,
+    header: list[str],
+    options: DataTable,
+    kept: Collection[str],
+    *,
+    lines: bool,
+    only: str | None = None,
 ) -> pa.Table:
     """The table; `lines` says whether cells may hold line ends, which makes for slow reading."""
     for size in (BLOCK, LONGEST_ROW):  # small pieces stay in a processor's cache
@@ -176,13 +219,25 @@ def _arrow(
 
 
 def _blocks(
-    text: Content, dialect: Dialect, header: list[str], options: DataTable, kept: Collection[str], size: int, *, lines: bool, only: str | None
+    text: Content,
+    dialect: Dialect,
+    header: list[str],
+    options: DataTable,
+    kept: Collection[str],
+    size: int,
+    *,
+    lines: bool,
+    only: str | None,
 ) -> pa.Table:
     moments = [options.date_format, pyarrow.csv.ISO8601] if options.date_format else None
     with text.open() as file:
         return pyarrow.csv.read_csv(
             text.path if text.data is None and text.start == 0 else file,
-            read_options=pyarrow.csv.ReadOptions(column_names=header, skip_rows_after_names=0 if options.header else 1, block_size=size),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=header,
+                skip_rows_after_names=0 if options.header else 1,
+                block_size=size,
+            ),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=dialect.delimiter,
                 quote_char=dialect.quote or False,
@@ -208,8 +263,12 @@ def _cells(dialect: Dialect) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(rb"%b(?:%b%b)*+" % (cell, sign, cell)), re.compile(quoted)
 
 
-def _records(text: Content, dialect: Dialect, width: int, options: DataTable) -> Iterator[tuple[int, bytes, str]]:
-    """(line number, bytes, what is wrong or nothing) of every record; after a wrong one the next line begins another."""
+def _records(
+    text: Content, dialect: Dialect, width: int, options: DataTable
+) -> Iterator[tuple[int, bytes, str]]:
+    """(line number, bytes, what is wrong or nothing) of every record; after a wrong one the next
+    line begins another.
+    """
     whole, quoted = _cells(dialect) if dialect.quote else (None, None)
     sign, quote = dialect.delimiter.encode(), dialect.quote.encode()
     opening = re.compile(rb"(?:^|%b)%b" % (re.escape(sign), re.escape(quote)))
@@ -228,15 +287,29 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
         more: list[tuple[int, bytes]] = []
         if whole is not None and quoted is not None and quote in line:
             opened = opening.search(line) is not None
-            while opened and record.count(quote) % 2 and len(more) < LONGEST and (item := take()) is not None:
+            while (
+                opened
+                and record.count(quote) % 2
+                and len(more) < LONGEST
+                and (item := take()) is not None
+            ):
                 more.append(item)
                 record += item[1]
             bare = record.rstrip(b"\r\n")
             if opened and record.count(quote) % 2:
                 trouble = "a quote is opened and never closed"
             elif whole.fullmatch(bare) is None:
-                trouble = "a quote stands inside of a cell that is not quoted, or text follows a closing quote"
-            elif more and swallow and all(part.count(sign) == width - 1 for part in (line, *(part for _, part in more))):
+                trouble = (
+                    "a quote stands inside of a cell that is not quoted, or text follows a closing"
+                    " quote"
+                )
+            elif (
+                more
+                and swallow
+                and all(
+                    part.count(sign) == width - 1 for part in (line, *(part for _, part in more))
+                )
+            ):
                 trouble = "a quoted cell runs over whole rows, as if a quote were never closed"
             else:
                 trouble = _shape(quoted.sub(b"", bare), sign, width)
@@ -253,7 +326,9 @@ def _records(text: Content, dialect: Dialect, width: int, options: DataTable) ->
 
 def _shape(bare: bytes, sign: bytes, width: int) -> str:
     found = bare.count(sign) + 1
-    return "" if found == width else f"it has {found} cells, the header has {width}: the row is ragged"
+    return (
+        "" if found == width else f"it has {found} cells, the header has {width}: the row is ragged"
+    )
 
 
 def _unreadable(record: bytes) -> str:
@@ -266,7 +341,9 @@ def _unreadable(record: bytes) -> str:
     return ""
 
 
-def _explained(text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception | None) -> DataError:
+def _explained(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception | None
+) -> DataError:
     """The first line that is wrong, found by a slow and strict reading."""
     width = len(header)
     for number, _, trouble in _records(text, dialect, width, options):  # noqa: B007 - told below
@@ -275,24 +352,52 @@ def _explained(text: Content, dialect: Dialect, header: list[str], options: Data
         if trouble:
             break
     else:
-        said = "" if error is None else re.sub(r"(got \d+).*", r"\1", str(error).split("\n", maxsplit=1)[0])[:200]
+        said = (
+            ""
+            if error is None
+            else re.sub(r"(got \d+).*", r"\1", str(error).split("\n", maxsplit=1)[0])[:200]
+        )
         if "straddling" in said:
             said = f"a row has more than {LONGEST_ROW} bytes"
-        return DataError(f"{text.path}: {said}", hint="every row needs the header's columns; check quotes and the last line")
+        return DataError(
+            f"{text.path}: {said}",
+            hint="every row needs the header's columns; check quotes and the last line",
+        )
     if "ragged" in trouble:
         return _ragged(text, dialect, width, options, number, trouble)
     hint = "quote the whole cell and double the quotes in it"
-    hint += "; if quotes are letters like others here: --quote '' ([data] quote)" if "quote" in trouble else ""
-    return DataError(f"{text.path}: line {number}: {trouble}", hint=f'{hint}; [data] bad_rows = "quarantine" puts such rows aside')
+    hint += (
+        "; if quotes are letters like others here: --quote '' ([data] quote)"
+        if "quote" in trouble
+        else ""
+    )
+    return DataError(
+        f"{text.path}: line {number}: {trouble}",
+        hint=f'{hint}; [data] bad_rows = "quarantine" puts such rows aside',
+    )
 
 
-def _mended(text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception) -> Content:
-    """Without lines of blanks, and without a delimiter that ends every row but not the header; raises where something else is wrong."""
+def _mended(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, error: Exception
+) -> Content:
+    """Without lines of blanks, and without a delimiter that ends every row but not the header;
+    raises where something else is wrong.
+    """
     sign, width = dialect.delimiter.encode(), len(header)
-    first, *rows = [(record, trouble) for _, record, trouble in _records(text, dialect, width, options) if record.strip(b" \r\n")]
+    first, *rows = [
+        (record, trouble)
+        for _, record, trouble in _records(text, dialect, width, options)
+        if record.strip(b" \r\n")
+    ]
     bare = [record.rstrip(b"\r\n") for record, _ in rows]
-    if not first[1] and rows and all(record.endswith(sign) and _shape(record, sign, width + 1) == "" for record in bare):
-        return Content(text.path, b"".join([first[0], *(record[: -len(sign)] + b"\n" for record in bare)]))
+    if (
+        not first[1]
+        and rows
+        and all(record.endswith(sign) and _shape(record, sign, width + 1) == "" for record in bare)
+    ):
+        return Content(
+            text.path, b"".join([first[0], *(record[: -len(sign)] + b"\n" for record in bare)])
+        )
     if first[1] or any(trouble for _, trouble in rows):
         raise _explained(text, dialect, header, options, error) from error
     made = Content(text.path, b"".join([first[0], *(record for record, _ in rows)]))
@@ -301,7 +406,9 @@ def _mended(text: Content, dialect: Dialect, header: list[str], options: DataTab
     return made
 
 
-def _ragged(text: Content, dialect: Dialect, width: int, options: DataTable, number: int, trouble: str) -> DataError:
+def _ragged(
+    text: Content, dialect: Dialect, width: int, options: DataTable, number: int, trouble: str
+) -> DataError:
     counts = []
     for _, record, _ in _records(text, dialect, width, options):
         if record.strip():
@@ -312,21 +419,32 @@ def _ragged(text: Content, dialect: Dialect, width: int, options: DataTable, num
     if len(counts) > 2 and usual > width and counts[1:].count(usual) == len(counts) - 1:
         return DataError(
             f"{text.path}: line {number}: every row has {usual} cells, the header has {width}",
-            hint="if the rows begin with their names, say so: [data] header = [all names], skip_lines = 1",
+            hint=(
+                "if the rows begin with their names, say so: [data] header = [all names],"
+                " skip_lines = 1"
+            ),
         )
     if usual > 1 and counts[0] != usual and counts.count(usual) > len(counts) / 2:
         begins = counts.index(usual)
         return DataError(
-            f"{text.path}: line {number}: {trouble}; from the {begins + 1}. line on most rows have {usual} cells",
-            hint=f"if the table begins after a title, say --skip-lines {begins} ([data] skip_lines)",
+            f"{text.path}: line {number}: {trouble}; from the {begins + 1}. line on most rows have"
+            f" {usual} cells",
+            hint=(
+                f"if the table begins after a title, say --skip-lines {begins} ([data] skip_lines)"
+            ),
         )
     return DataError(
         f"{text.path}: line {number}: {trouble}",
-        hint='every row needs the header\'s columns: correct the line, or [data] bad_rows = "quarantine" puts such rows aside',
+        hint=(
+            "every row needs the header's columns: correct the line, or [data] bad_rows ="
+            ' "quarantine" puts such rows aside'
+        ),
     )
 
 
-def _sifted(text: Content, dialect: Dialect, header: list[str], options: DataTable, findings: list[Finding]) -> Content:
+def _sifted(
+    text: Content, dialect: Dialect, header: list[str], options: DataTable, findings: list[Finding]
+) -> Content:
     """The text without its wrong rows, which a finding names."""
     good, bad, total = [], [], 0
     for number, record, trouble in _records(text, dialect, len(header), options):
@@ -340,7 +458,8 @@ def _sifted(text: Content, dialect: Dialect, header: list[str], options: DataTab
     if len(bad) > MOST_BAD * total:
         shown = ", ".join(map(str, bad[:SHOWN]))
         raise DataError(
-            f"{text.path}: {len(bad)} of {total} rows are ragged or wrongly quoted (lines {shown}, …): too many to put aside",
+            f"{text.path}: {len(bad)} of {total} rows are ragged or wrongly quoted (lines {shown},"
+            " …): too many to put aside",
             hint="it may be written in another way: see --delimiter, --quote, --skip-lines",
         )
     findings.append(_aside(bad, "ragged or wrongly quoted"))
@@ -348,12 +467,22 @@ def _sifted(text: Content, dialect: Dialect, header: list[str], options: DataTab
 
 
 def _aside(lines: list[int], why: str) -> Finding:
-    shown = ", ".join(map(str, lines[:SHOWN])) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+    shown = ", ".join(map(str, lines[:SHOWN])) + (
+        f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    )
     message = f"{len(lines)} rows are {why} and were left out"
-    return Finding(id="data.bad-rows", severity="medium", confidence="high", message=message, location=f"lines {shown}")
+    return Finding(
+        id="data.bad-rows",
+        severity="medium",
+        confidence="high",
+        message=message,
+        location=f"lines {shown}",
+    )
 
 
-def _tidied(table: pa.Table, text: Content, options: DataTable, findings: list[Finding]) -> pa.Table:
+def _tidied(
+    table: pa.Table, text: Content, options: DataTable, findings: list[Finding]
+) -> pa.Table:
     """Without rows that hold no cell, and surely without the header again."""
     table = _without_blank_rows(table, findings)
     _require_one_header(table, text, options)
@@ -374,39 +503,64 @@ def _without_blank_rows(table: pa.Table, findings: list[Finding]) -> pa.Table:
     if pc.all(blank).as_py():
         return table
     message = f"{pc.sum(blank).as_py()} rows hold no cell and were left out"
-    findings.append(Finding(id="data.blank-rows", severity="low", confidence="high", message=message))
+    findings.append(
+        Finding(id="data.blank-rows", severity="low", confidence="high", message=message)
+    )
     return table.filter(pc.invert(blank))
 
 
 def _require_rows(table: pa.Table, text: Content) -> None:
     """No row is the header of another table, and the last one is no footer.
 
-    A header shows by its names in columns that hold numbers in nearly all other rows; a mark for missing values is the same in all of them.
+    A header shows by its names in columns that hold numbers in nearly all other rows; a mark for
+    missing values is the same in all of them.
     """
     if table.num_rows < 2:
         return
     last = table.slice(table.num_rows - 1)
     first = last[0][0].as_py()
-    if isinstance(first, str) and FOOTER.match(first) and any(column.null_count for column in last.columns):
-        raise DataError(f"{text.path}: the last row seems to be a footer ({first[:12].strip()!r}), no row", hint="take it out")
-    numeric = [column for column in table.columns if pa.types.is_string(column.type) and _is_mostly_numbers(column)]
+    if (
+        isinstance(first, str)
+        and FOOTER.match(first)
+        and any(column.null_count for column in last.columns)
+    ):
+        raise DataError(
+            f"{text.path}: the last row seems to be a footer ({first[:12].strip()!r}), no row",
+            hint="take it out",
+        )
+    numeric = [
+        column
+        for column in table.columns
+        if pa.types.is_string(column.type) and _is_mostly_numbers(column)
+    ]
     if len(numeric) < 2:
         return
     odd: Any = True
     for column in numeric:
-        odd = pc.and_(odd, pc.fill_null(pc.and_(pc.invert(pc.match_substring_regex(column, NUMBERS)), pc.not_equal(column, "")), False))
+        odd = pc.and_(
+            odd,
+            pc.fill_null(
+                pc.and_(
+                    pc.invert(pc.match_substring_regex(column, NUMBERS)), pc.not_equal(column, "")
+                ),
+                False,
+            ),
+        )
     for row in pc.indices_nonzero(odd).to_pylist()[:100]:
         cells = [column[row].as_py() for column in numeric]
         if len(set(cells)) == len(cells):
             raise DataError(
-                f"{text.path}: row {row} (counting from 0) seems to be the header of another table: it has words where all others have numbers",
+                f"{text.path}: row {row} (counting from 0) seems to be the header of another table:"
+                " it has words where all others have numbers",
                 hint="keep each table in a file of its own, and take lines out that are no rows",
             )
 
 
 def _is_mostly_numbers(column: pa.ChunkedArray) -> bool:
     some = pc.drop_null(column.slice(0, 100))
-    return len(some) > 3 and pc.sum(pc.match_substring_regex(some, NUMBERS)).as_py() >= dialects.REGULAR * len(some)
+    return len(some) > 3 and pc.sum(
+        pc.match_substring_regex(some, NUMBERS)
+    ).as_py() >= dialects.REGULAR * len(some)
 
 
 def _require_one_header(table: pa.Table, text: Content, options: DataTable) -> None:
@@ -417,20 +571,34 @@ def _require_one_header(table: pa.Table, text: Content, options: DataTable) -> N
     if all(kinds):
         same: Any = True
         for name, column in zip(table.column_names, table.columns, strict=True):
-            same = pc.and_(same, pc.fill_null(pc.equal(_folded(column), name.strip().lower()), name.strip() == ""))
+            same = pc.and_(
+                same,
+                pc.fill_null(pc.equal(_folded(column), name.strip().lower()), name.strip() == ""),
+            )
             if not pc.any(same).as_py():
                 break
         else:
             row = pc.index(same, True).as_py()
             raise DataError(
-                f"{text.path}: the header is repeated in row {row} (counting from 0): a second table may follow there",
+                f"{text.path}: the header is repeated in row {row} (counting from 0): a second"
+                " table may follow there",
                 hint='take the line out; [data] bad_rows = "quarantine" leaves it out',
             )
-    headed = [column for column, kind in zip(table.columns, kinds, strict=True) if kind and _is_headed(column)]
-    if headed and not any(_is_number(column[0].as_py()) for column in table.columns if column[0].is_valid):
+    headed = [
+        column
+        for column, kind in zip(table.columns, kinds, strict=True)
+        if kind and _is_headed(column)
+    ]
+    if headed and not any(
+        _is_number(column[0].as_py()) for column in table.columns if column[0].is_valid
+    ):
         raise DataError(
-            f"{text.path}: the first row seems to be a second line of the header (units?): columns are numbers but for it",
-            hint="name the columns in [data] header and say skip_lines, the lines before the first row",
+            f"{text.path}: the first row seems to be a second line of the header (units?): columns"
+            " are numbers but for it",
+            hint=(
+                "name the columns in [data] header and say skip_lines, the lines before the"
+                " first row"
+            ),
         )
 
 

@@ -1,4 +1,6 @@
-"""Some rows of a long text, evenly from all of it, as bytes: what is looked at before every row is read."""
+"""Some rows of a long text, evenly from all of it, as bytes: what is looked at before every row is
+read.
+"""
 
 import numpy as np
 
@@ -7,10 +9,12 @@ from casemate.stages.data.files.quotes import LINE_FEED, QUOTE
 
 
 def rows(text: Content, most: int, *, quoted: bool, headed: bool) -> bytes:
-    """The header, where there is one, and every n-th row after it, at most about twice `most` of them.
+    """The header, where there is one, and every n-th row after it, at most about twice `most` of
+    them.
 
     Args:
-        text: sound text, quotes as RFC 4180 has them. Of any other the rows are wrong: whoever reads every row says so.
+        text: sound text, quotes as RFC 4180 has them. Of any other the rows are wrong: whoever
+            reads every row says so.
         most: rows wanted.
         quoted: whether a line end between quotes is no end of a row.
         headed: whether the first row names the columns.

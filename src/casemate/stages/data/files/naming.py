@@ -1,4 +1,6 @@
-"""Column names as everything after can hold them: no blanks at their ends, no line ends, none empty. What was changed is told."""
+"""Column names as everything after can hold them: no blanks at their ends, no line ends, none
+empty. What was changed is told.
+"""
 
 import re
 from collections import Counter
@@ -12,7 +14,10 @@ SHOWN = 5
 
 def cleaned(written: list[str]) -> list[str]:
     """The names, in order; those that would only then be equal stay as they are written."""
-    short = [re.sub(r"\s+", " ", re.sub(r"[\x00-\x08\x0e-\x1f\x7f]", "", name)).strip() for name in written]
+    short = [
+        re.sub(r"\s+", " ", re.sub(r"[\x00-\x08\x0e-\x1f\x7f]", "", name)).strip()
+        for name in written
+    ]
     count = Counter(short)
     names = [new if count[new] == 1 else old for old, new in zip(written, short, strict=True)]
     taken = set(names)
@@ -31,15 +36,23 @@ def require_distinct(names: list[str], path: Path) -> None:
     """No name is there twice; DataError otherwise."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise DataError(f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them")
+        raise DataError(
+            f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them"
+        )
 
 
 def told(written: list[str], names: list[str]) -> list[Finding]:
     """A finding that names what was renamed."""
-    changed = [f"{old!r} is called {new!r}" for old, new in zip(written, names, strict=True) if old != new]
+    changed = [
+        f"{old!r} is called {new!r}" for old, new in zip(written, names, strict=True) if old != new
+    ]
     if not changed:
         return []
     more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    many = "1 column name is empty or has" if len(changed) == 1 else f"{len(changed)} column names are empty or have"
+    many = (
+        "1 column name is empty or has"
+        if len(changed) == 1
+        else f"{len(changed)} column names are empty or have"
+    )
     message = f"{many} blanks at the ends: {', '.join(changed[:SHOWN])}{more}"
     return [Finding(id="data.renamed", severity="low", confidence="high", message=message)]

@@ -1,4 +1,6 @@
-"""Where RFC 4180 lets quotes be: around a whole cell, and doubled inside of one. Looked at in bulk, block by block."""
+"""Where RFC 4180 lets quotes be: around a whole cell, and doubled inside of one. Looked at in bulk,
+block by block.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -39,7 +41,8 @@ class Check:
         before = np.where(at == 0, LINE_FEED, text[at - 1])
         after = text[np.minimum(at + 1, len(text) - 1)]
         fine = np.where(opens, self._edge(before), self._edge(after) | (after == QUOTE))
-        # a quote that opens right after another is the second of a pair, which the one before it was asked about
+        # a quote that opens right after another is the second of a pair, which the one before it
+        # was asked about
         fine |= opens & (before == QUOTE)
         if not fine.all():
             return False
@@ -52,7 +55,9 @@ class Check:
         return (byte == self.delimiter) | (byte == LINE_FEED) | (byte == RETURN)
 
     def _swallows(self, text: Any, at: Any) -> bool:
-        """Whether a quoted cell runs over lines that are whole rows each, as it does from a quote that was never closed to the next one."""
+        """Whether a quoted cell runs over lines that are whole rows each, as it does from a quote
+        that was never closed to the next one.
+        """
         ends = np.flatnonzero(text == LINE_FEED)
         within = (np.searchsorted(at, ends) + self.inside) % 2 == 1
         if not within.any() and not self._run:
@@ -65,7 +70,9 @@ class Check:
             if self._run == 0:
                 self._whole = True
             line = text[starts[number] : ends[number]]
-            self._whole = self._whole and int(np.count_nonzero(line == self.delimiter)) == self.width - 1
+            self._whole = (
+                self._whole and int(np.count_nonzero(line == self.delimiter)) == self.width - 1
+            )
             if within[number]:
                 self._run += 1
                 continue

@@ -19,23 +19,32 @@ def read(content: Content, options: DataTable, findings: list[Finding]) -> pa.Ta
     """The records; a field that a record lacks is missing.
 
     Raises:
-        DataError: a line is no JSON object, or a field holds values of two kinds; with the line's number.
+        DataError: a line is no JSON object, or a field holds values of two kinds; with the line's
+            number.
     """
     data = content.whole().removeprefix(UTF8_BOM)
     lines = not data.lstrip().startswith(b"[")
     try:
         if not lines:
             records = msgspec.json.decode(data, type=list[msgspec.Raw])
-            data = b"\n".join(bytes(record).replace(b"\n", b" ").replace(b"\r", b" ") for record in records)
+            data = b"\n".join(
+                bytes(record).replace(b"\n", b" ").replace(b"\r", b" ") for record in records
+            )
         _require_records(data, content, lines=lines)
-        table = pyarrow.json.read_json(io.BytesIO(data), read_options=pyarrow.json.ReadOptions(block_size=64 << 20))
+        table = pyarrow.json.read_json(
+            io.BytesIO(data), read_options=pyarrow.json.ReadOptions(block_size=64 << 20)
+        )
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{content.path} is no JSON that can be read: {error}", hint="one flat object a line, or one array of flat objects"
+            f"{content.path} is no JSON that can be read: {error}",
+            hint="one flat object a line, or one array of flat objects",
         ) from error
     except pa.ArrowException as error:
         said = str(error).split("\n", maxsplit=1)[0][:200]
-        raise DataError(f"{content.path}: {said}", hint="every record needs the same fields with values of one kind") from error
+        raise DataError(
+            f"{content.path}: {said}",
+            hint="every record needs the same fields with values of one kind",
+        ) from error
     for name in exact.suspects(table):
         key = re.escape(json.dumps(name, ensure_ascii=False).encode())
         if re.search(key + rb"\s*:\s*-?\d{16,}\s*[,}]", data):
@@ -53,4 +62,7 @@ def _require_records(data: bytes, content: Content, *, lines: bool) -> None:
         try:
             decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise DataError(f"{content.path}: {where} is no JSON object", hint="one flat object a line, or one array of flat objects") from error
+            raise DataError(
+                f"{content.path}: {where} is no JSON object",
+                hint="one flat object a line, or one array of flat objects",
+            ) from error

@@ -20,17 +20,31 @@ def paths(where: Path | list[Path]) -> list[Path]:
     found = []
     for one in where if isinstance(where, list) else [where]:
         if one.is_dir():
-            inside = sorted(path for path in one.rglob("*") if path.is_file() and not any(part[0] in "._" for part in path.relative_to(one).parts))
+            inside = sorted(
+                path
+                for path in one.rglob("*")
+                if path.is_file()
+                and not any(part[0] in "._" for part in path.relative_to(one).parts)
+            )
             odd = next((path for path in inside if "=" in str(path.relative_to(one).parent)), None)
             if odd is not None:
-                raise ConfigError(f"{one} keeps a column in its folders' names ({odd.relative_to(one).parent})", hint="write it as one file")
+                raise ConfigError(
+                    f"{one} keeps a column in its folders' names ({odd.relative_to(one).parent})",
+                    hint="write it as one file",
+                )
             if not inside:
-                raise ConfigError(f"[data] source: there is no file in {one}", hint="the path is relative to the project's folder")
+                raise ConfigError(
+                    f"[data] source: there is no file in {one}",
+                    hint="the path is relative to the project's folder",
+                )
             found += inside
         elif one.is_file():
             found.append(one)
         else:
-            raise ConfigError(f"[data] source: no such file {one}", hint="the path is relative to the project's folder")
+            raise ConfigError(
+                f"[data] source: no such file {one}",
+                hint="the path is relative to the project's folder",
+            )
     if len(found) > MOST:
         raise ConfigError(f"[data] source: {len(found)} files", hint=f"at most {MOST}: join them")
     return found
@@ -46,10 +60,15 @@ def require_bounded(files: list[Path], most: int) -> None:
             raise DataError(f"{path} is empty", hint="export the table again")
     if total > most:
         what = files[0] if len(files) == 1 else f"{len(files)} files together"
-        raise DataError(f"{what} has {total} bytes, more than [data] max_bytes", hint="raise max_bytes if this is intended")
+        raise DataError(
+            f"{what} has {total} bytes, more than [data] max_bytes",
+            hint="raise max_bytes if this is intended",
+        )
 
 
-def read(files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], findings: list[Finding]) -> pa.Table:
+def read(
+    files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], findings: list[Finding]
+) -> pa.Table:
     """The rows of all files.
 
     Args:
@@ -68,17 +87,24 @@ def read(files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], fi
             odd = sorted({*table.column_names} ^ {*order})
             shown = ", ".join(map(repr, odd[:5]))
             raise DataError(
-                f"{path} is of another table than {files[0].name}: only one of them has {shown}", hint="take it out, or name its columns alike"
+                f"{path} is of another table than {files[0].name}: only one of them has {shown}",
+                hint="take it out, or name its columns alike",
             )
-    kinds = {name: {str(table.schema.field(name).type) for table in tables} - {"null"} for name in order}
+    kinds = {
+        name: {str(table.schema.field(name).type) for table in tables} - {"null"} for name in order
+    }
     mixed = {name for name, found in kinds.items() if "string" in found and len(found) > 1}
     if mixed:  # a file without a word in it reads as numbers what is text in the next one
         del findings[before:]
         tables = [one(path, mixed) for path in files]
     try:
-        return pa.concat_tables([table.select(order) for table in tables], promote_options="permissive").combine_chunks()
+        return pa.concat_tables(
+            [table.select(order) for table in tables], promote_options="permissive"
+        ).combine_chunks()
     except pa.ArrowException as error:
         name = next((name for name, found in kinds.items() if len(found) > 1), "")
         raise DataError(
-            f"column {name!r} is of another type in some of the files: {', '.join(sorted(kinds[name]))}", hint="write it alike"
+            f"column {name!r} is of another type in some of the files:"
+            f" {', '.join(sorted(kinds[name]))}",
+            hint="write it alike",
         ) from error

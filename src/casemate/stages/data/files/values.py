@@ -1,4 +1,6 @@
-"""Single values of databases and spreadsheets as Arrow columns; nothing is rounded, and mixed columns are text."""
+"""Single values of databases and spreadsheets as Arrow columns; nothing is rounded, and mixed
+columns are text.
+"""
 
 import datetime
 import decimal
@@ -20,34 +22,63 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]], *, whole: bool = 
     Args:
         names: of the columns.
         rows: their cells; None is missing.
-        whole: whether floating-point numbers that are all integers were meant so, as in spreadsheets, which know no others.
+        whole: whether floating-point numbers that are all integers were meant so, as in
+            spreadsheets, which know no others.
 
     Raises:
         DataError: a cell holds a list or a record.
     """
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    columns = [_column(list(values), name, whole=whole) for values, name in zip(cells, names, strict=True)]
+    columns = [
+        _column(list(values), name, whole=whole) for values, name in zip(cells, names, strict=True)
+    ]
     return pa.Table.from_arrays(columns, names=list(names))
 
 
 def _column(values: list[Any], name: str, *, whole: bool) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     if kinds & {list, dict, tuple, set}:
-        raise DataError(f"column {name!r} holds lists or records", hint="flatten it: one column for each of its fields")
-    if kinds <= {int} and all(value is None or LEAST_INTEGER <= value <= MOST_INTEGER for value in values):
+        raise DataError(
+            f"column {name!r} holds lists or records",
+            hint="flatten it: one column for each of its fields",
+        )
+    if kinds <= {int} and all(
+        value is None or LEAST_INTEGER <= value <= MOST_INTEGER for value in values
+    ):
         return pa.array(values, pa.int64())
-    if kinds <= Numbers and all(value is None or isinstance(value, float) or abs(value) <= EXACT for value in values):
-        if whole and all(value is None or (abs(value) < EXACT and float(value).is_integer()) for value in values):
+    if kinds <= Numbers and all(
+        value is None or isinstance(value, float) or abs(value) <= EXACT for value in values
+    ):
+        if whole and all(
+            value is None or (abs(value) < EXACT and float(value).is_integer()) for value in values
+        ):
             return pa.array([None if value is None else int(value) for value in values], pa.int64())
         return pa.array(values, pa.float64())
-    if len(kinds) == 1 and kinds <= {bool, str, bytes, datetime.date, datetime.time, datetime.timedelta, datetime.datetime, decimal.Decimal}:
+    if len(kinds) == 1 and kinds <= {
+        bool,
+        str,
+        bytes,
+        datetime.date,
+        datetime.time,
+        datetime.timedelta,
+        datetime.datetime,
+        decimal.Decimal,
+    }:
         try:
             return pa.array(values)
-        except (pa.ArrowException, OverflowError, ValueError):  # a time zone for each cell, a year beyond nanoseconds, more digits than decimals hold
+        # a time zone for each cell, a year beyond nanoseconds, more digits than decimals hold
+        except (pa.ArrowException, OverflowError, ValueError):
             return _texts(values)
     if kinds == {datetime.date, datetime.datetime}:
         midnight = datetime.time()
-        moments = [value if value is None or isinstance(value, datetime.datetime) else datetime.datetime.combine(value, midnight) for value in values]
+        moments = [
+            (
+                value
+                if value is None or isinstance(value, datetime.datetime)
+                else datetime.datetime.combine(value, midnight)
+            )
+            for value in values
+        ]
         return pa.array(moments, pa.timestamp("us"))
     return _texts(values)
 

@@ -1,6 +1,27 @@
-"""What each column of a stranger's table is, as a careful person would say: role, entry for casemate.toml, reason, example."""
+"""What each column of a stranger's table is, as a careful person would say: role, entry for
+casemate.toml, reason, example.
+"""
 
-from casemate.stages.data.roles.infer import MOST_ROWS, Inferred, again, infer, notes, protected, targets, why_none
+from casemate.stages.data.roles.infer import (
+    MOST_ROWS,
+    Inferred,
+    again,
+    infer,
+    notes,
+    protected,
+    targets,
+    why_none,
+)
 from casemate.stages.data.roles.types import Role
 
-__all__ = ["MOST_ROWS", "Inferred", "Role", "again", "infer", "notes", "protected", "targets", "why_none"]
+__all__ = [
+    "MOST_ROWS",
+    "Inferred",
+    "Role",
+    "again",
+    "infer",
+    "notes",
+    "protected",
+    "targets",
+    "why_none",
+]

@@ -1,7 +1,8 @@
 """Roles of columns, from all their cells and their names.
 
-What is sure is written into casemate.toml, so that `run` never guesses otherwise; what is not sure is left out or kept as a
-category, and asked about. Cells that would become missing are counted and shown; above one in a hundred they are not.
+What is sure is written into casemate.toml, so that `run` never guesses otherwise; what is not sure
+is left out or kept as a category, and asked about. Cells that would become missing are counted and
+shown; above one in a hundred they are not.
 """
 
 import dataclasses
@@ -25,17 +26,24 @@ from casemate.stages.data.schema import MAX_CATEGORIES
 LEAST_DISTINCT = 0.98
 """Share of different cells from which a column tells rows apart."""
 REPEATED, FEW = 0.2, 20
-"""A key named like one whose values repeat is still a key from this share of different cells, and with more than so many of them."""
+"""A key named like one whose values repeat is still a key from this share of different cells, and
+with more than so many of them.
+"""
 DENSE = 1.2
-"""Different whole numbers in a range at most this much wider than they are many: somebody numbered the rows. By chance n different
-numbers of a range of 1.2 n are rare, unless the column counts."""
+"""Different whole numbers in a range at most this much wider than they are many: somebody numbered
+the rows. By chance n different numbers of a range of 1.2 n are rare, unless the column counts.
+"""
 FEWEST_ROWS = 50
 """Below this a column of numbers that are all different says little about itself."""
 FEW_CODES, FEW_SHOWN = 50, 6
 ROWS_A_VALUE = 5
-"""Rows of each value, on average, below which a category says little, and the next table's values are mostly unknown."""
+"""Rows of each value, on average, below which a category says little, and the next table's values
+are mostly unknown.
+"""
 MOST_ROWS = 50_000
-"""Rows that are looked at, evenly from the whole table; `scaffold` reads all and looks again at columns that do not keep to it."""
+"""Rows that are looked at, evenly from the whole table; `scaffold` reads all and looks again at
+columns that do not keep to it.
+"""
 LONG = 10.0**12
 """Whole numbers from here on that are nearly all different are written for machines."""
 WORDY, WORDS = 2.5, 50
@@ -77,25 +85,55 @@ def infer(table: pa.Table, options: DataTable, now: datetime.datetime) -> Inferr
     step = max(1, table.num_rows // MOST_ROWS)
     some = table.take(np.arange(0, table.num_rows, step)) if step > 1 else table
     looked_at = [
-        _looked_at(name, table[name], some[name], options) for name in table.column_names if name not in skipped and name not in options.columns
+        _looked_at(name, table[name], some[name], options)
+        for name in table.column_names
+        if name not in skipped and name not in options.columns
     ]
     roles = settle([_decide(column) for column in looked_at], now)
     if options.weight in table.column_names:
-        roles.append(Role(str(options.weight), "weight", ColumnTable(), "said so: no feature, it says what a row counts"))
+        roles.append(
+            Role(
+                str(options.weight),
+                "weight",
+                ColumnTable(),
+                "said so: no feature, it says what a row counts",
+            )
+        )
     person = [role for role in roles if role.role == "person" and role.repeats]
     subject = person[0].name if len(person) == 1 and options.subject is None else None
     ordering = [role for role in roles if role.role == "date" and role.orders]
-    return Inferred(roles, ordering[0].name if len(ordering) == 1 else None, subject, [column.name for column in looked_at if column.distinct <= 1])
+    return Inferred(
+        roles,
+        ordering[0].name if len(ordering) == 1 else None,
+        subject,
+        [column.name for column in looked_at if column.distinct <= 1],
+    )
 
 
-def _looked_at(name: str, cells: pa.ChunkedArray, some: pa.ChunkedArray, options: DataTable) -> Column:
+def _looked_at(
+    name: str, cells: pa.ChunkedArray, some: pa.ChunkedArray, options: DataTable
+) -> Column:
     """A column by some of its cells, by all of them where those show nothing or one value."""
     column = Column(name, some, options)
-    return column if len(cells) == len(some) or column.distinct > 1 else Column(name, cells, options)
+    return (
+        column if len(cells) == len(some) or column.distinct > 1 else Column(name, cells, options)
+    )
 
 
 def _decide(column: Column) -> Role:
-    rules: tuple[Rule, ...] = (_empty, _row_number, _constant, _typed, _key, _codes, dates, lengths, amounts, _key_text, _text)
+    rules: tuple[Rule, ...] = (
+        _empty,
+        _row_number,
+        _constant,
+        _typed,
+        _key,
+        _codes,
+        dates,
+        lengths,
+        amounts,
+        _key_text,
+        _text,
+    )
     for rule in rules:
         role = rule(column)
         if role is not None:
@@ -105,11 +143,17 @@ def _decide(column: Column) -> Role:
 
 def again(table: pa.Table, name: str, options: DataTable) -> Role:
     """The role of one column by every cell: some showed less than all do."""
-    return settle([_decide(Column(name, table[name], options))], datetime.datetime.now(datetime.UTC))[0]
+    return settle(
+        [_decide(Column(name, table[name], options))], datetime.datetime.now(datetime.UTC)
+    )[0]
 
 
 def _empty(column: Column) -> Role | None:
-    return column.role("empty", ColumnTable(type="category", use=False), "no cell is filled in") if column.count == 0 else None
+    return (
+        column.role("empty", ColumnTable(type="category", use=False), "no cell is filled in")
+        if column.count == 0
+        else None
+    )
 
 
 def _constant(column: Column) -> Role | None:
@@ -126,8 +170,14 @@ def _row_number(column: Column) -> Role | None:
     named = names.counts(column.name)
     if not named and (names.person(column.name) or names.key(column.name)):
         return None
-    steps = pc.unique(pc.pairwise_diff(whole.combine_chunks()).drop_null()).to_pylist() if named or column.rows >= FEWEST_ROWS else []
-    if (len(steps) == 1 and steps[0] >= 1) or (named and column.distinct >= LEAST_DISTINCT * column.rows):
+    steps = (
+        pc.unique(pc.pairwise_diff(whole.combine_chunks()).drop_null()).to_pylist()
+        if named or column.rows >= FEWEST_ROWS
+        else []
+    )
+    if (len(steps) == 1 and steps[0] >= 1) or (
+        named and column.distinct >= LEAST_DISTINCT * column.rows
+    ):
         entry = ColumnTable(use=False)
         return column.role("row number", entry, "counts the rows")
     return None
@@ -154,24 +204,38 @@ def _named_key(column: Column, person: bool) -> Role | None:
     if share >= LEAST_DISTINCT:
         return _identifier(column, role, "named like a key, different in nearly every row")
     if many and (person or share >= REPEATED):
-        return _identifier(column, role, f"named like a key, {column.distinct} different in {column.count} rows")
+        return _identifier(
+            column, role, f"named like a key, {column.distinct} different in {column.count} rows"
+        )
     return None
 
 
 def _numbered(column: Column) -> Role | None:
-    if column.whole is None or column.count < FEWEST_ROWS or column.distinct < LEAST_DISTINCT * column.count:
+    if (
+        column.whole is None
+        or column.count < FEWEST_ROWS
+        or column.distinct < LEAST_DISTINCT * column.count
+    ):
         return None
     low, high = column.extremes
     if names.says(column.name, names.TIMES | names.BIRTHS):
         return None
     if high - low + 1 <= DENSE * column.distinct:
-        return _identifier(column, "key", "whole numbers without gaps, each once: rows were numbered")
-    return _identifier(column, "key", "long numbers, nearly each once") if max(abs(low), abs(high)) >= LONG else None
+        return _identifier(
+            column, "key", "whole numbers without gaps, each once: rows were numbered"
+        )
+    return (
+        _identifier(column, "key", "long numbers, nearly each once")
+        if max(abs(low), abs(high)) >= LONG
+        else None
+    )
 
 
 def _identifier(column: Column, role: str, reason: str) -> Role:
     repeats = column.distinct < column.count and column.count == column.rows
-    return dataclasses.replace(column.role(role, ColumnTable(column_class="identifier"), reason), repeats=repeats)
+    return dataclasses.replace(
+        column.role(role, ColumnTable(column_class="identifier"), reason), repeats=repeats
+    )
 
 
 def _codes(column: Column) -> Role | None:
@@ -180,10 +244,20 @@ def _codes(column: Column) -> Role | None:
         return None
     zeros = column.leading_zeros
     named = names.says(column.name, names.CODES) and column.whole_positive
-    grouped = (names.says(column.name, names.GROUPS) or names.key(column.name)) and column.whole_positive and column.distinct <= FEW_CODES
+    grouped = (
+        (names.says(column.name, names.GROUPS) or names.key(column.name))
+        and column.whole_positive
+        and column.distinct <= FEW_CODES
+    )
     if not (zeros or named or grouped):
         return None
-    reason = "digits with leading zeros" if zeros else "digits under the name of a code" if named else "few numbers under the name of a group"
+    reason = (
+        "digits with leading zeros"
+        if zeros
+        else "digits under the name of a code"
+        if named
+        else "few numbers under the name of a group"
+    )
     return _bounded(column, "code", reason)
 
 
@@ -191,7 +265,9 @@ def _bounded(column: Column, role: str, reason: str) -> Role:
     """A category, or hashed where there are more values than a model can have columns for."""
     rare = column.distinct > FEW_CODES and column.distinct * ROWS_A_VALUE > column.count
     if column.distinct <= MAX_CATEGORIES and not rare:
-        return column.role(role, ColumnTable(type="category") if role == "code" else ColumnTable(), reason)
+        return column.role(
+            role, ColumnTable(type="category") if role == "code" else ColumnTable(), reason
+        )
     more = f"{reason}; {column.distinct} different values in {column.count} rows, so hashed"
     return column.role(role, ColumnTable(type="text", parts=["words"]), more)
 
@@ -200,24 +276,42 @@ def _key_text(column: Column) -> Role | None:
     """Text that differs in nearly every row and is not written in sentences."""
     if not column.is_text or column.words >= WORDY:
         return None
-    if column.distinct >= LEAST_DISTINCT * column.count and column.count >= LEAST_DISTINCT * column.rows and column.count > 1:
-        return _identifier(column, "person" if names.person(column.name) else "key", "text that differs in nearly every row")
+    if (
+        column.distinct >= LEAST_DISTINCT * column.count
+        and column.count >= LEAST_DISTINCT * column.rows
+        and column.count > 1
+    ):
+        return _identifier(
+            column,
+            "person" if names.person(column.name) else "key",
+            "text that differs in nearly every row",
+        )
     return None
 
 
 def _text(column: Column) -> Role | None:
     if not column.is_text:
         return None
-    if column.distinct > WORDS and column.words >= WORDY and column.distinct > REPEATED * column.count:
+    if (
+        column.distinct > WORDS
+        and column.words >= WORDY
+        and column.distinct > REPEATED * column.count
+    ):
         reason = f"free text, about {column.words:.0f} words a cell: which words occur, hashed"
         return column.role("text", ColumnTable(type="text", parts=["words"]), reason)
     if column.distinct <= FEW_SHOWN:
-        return column.role("category", ColumnTable(), f"one of {', '.join(sorted(pc.unique(column.valid).to_pylist()))}")
+        return column.role(
+            "category",
+            ColumnTable(),
+            f"one of {', '.join(sorted(pc.unique(column.valid).to_pylist()))}",
+        )
     return _bounded(column, "category", f"text, {column.distinct} different values")
 
 
 def targets(table: pa.Table, options: DataTable) -> list[str]:
-    """What is to be said of the targets: missing ones, and classes that differ by case or blanks only."""
+    """What is to be said of the targets: missing ones, and classes that differ by case or blanks
+    only.
+    """
     notes = []
     for name in options.targets:
         cells = table[name]
@@ -225,9 +319,14 @@ def targets(table: pa.Table, options: DataTable) -> list[str]:
         if missing:
             share = missing / max(len(cells), 1)
             loud = "NOTE WELL: " if share > 0.1 else ""
-            notes.append(f'{loud}{missing} of {len(cells)} rows ({share:.1%}) have no {name!r} and are left out (missing_target = "drop")')
+            notes.append(
+                f"{loud}{missing} of {len(cells)} rows ({share:.1%}) have no {name!r} and are left"
+                ' out (missing_target = "drop")'
+            )
         if options.task == "classification" and pa.types.is_string(cells.type):
-            notes += _alike(pc.unique(cells.drop_null()).to_pylist()[:MAX_CATEGORIES], f"classes of {name!r}")
+            notes += _alike(
+                pc.unique(cells.drop_null()).to_pylist()[:MAX_CATEGORIES], f"classes of {name!r}"
+            )
     notes += _alike(table.column_names, "columns")
     return notes
 
@@ -238,12 +337,20 @@ def _alike(values: list[str], what: str) -> list[str]:
     for value in values:
         known.setdefault(" ".join(value.split()).casefold(), []).append(value)
     same = [group for group in known.values() if len({value.strip() for value in group}) > 1]
-    return [f"{what} differ by case or blanks only: {', '.join(map(repr, group))}: correct the table if they are one" for group in same]
+    return [
+        f"{what} differ by case or blanks only: {', '.join(map(repr, group))}: correct the table if"
+        " they are one"
+        for group in same
+    ]
 
 
 def protected(table: pa.Table, options: DataTable) -> list[str]:
     """Columns whose names speak of protected attributes, identifiers excepted."""
-    return [name for name in table.column_names if names.protected(name) and not options.identifies(name) and name not in options.targets]
+    return [
+        name
+        for name in table.column_names
+        if names.protected(name) and not options.identifies(name) and name not in options.targets
+    ]
 
 
 def notes(found: Inferred) -> list[str]:
@@ -253,11 +360,17 @@ def notes(found: Inferred) -> list[str]:
         if role.note:
             said.append(f"column {role.name!r}: {role.note}")
         elif role.entry.column_class == "identifier":
-            said.append(f"column {role.name!r} identifies rows ({role.reason}), so it is sealed under its own key and is no feature")
+            said.append(
+                f"column {role.name!r} identifies rows ({role.reason}), so it is sealed under its"
+                " own key and is no feature"
+            )
         elif role.entry.use is False:
             said.append(f"column {role.name!r} is no feature: {role.reason}")
     if found.subject:
-        said.append(f"{found.subject!r} says whom a row is about, and persons repeat: their rows stay on one side of every split (subject)")
+        said.append(
+            f"{found.subject!r} says whom a row is about, and persons repeat: their rows stay on"
+            " one side of every split (subject)"
+        )
     if found.time:
         said.append(f"{found.time!r} says when a row arose (time)")
     return said
@@ -265,4 +378,7 @@ def notes(found: Inferred) -> list[str]:
 
 def why_none(found: Inferred) -> str:
     """Why no column is a feature."""
-    return "; ".join(f"{role.name!r} is {role.role} ({role.reason})" for role in found.roles[:8]) or "there is the target only"
+    return (
+        "; ".join(f"{role.name!r} is {role.role} ({role.reason})" for role in found.roles[:8])
+        or "there is the target only"
+    )

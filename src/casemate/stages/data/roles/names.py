@@ -1,4 +1,5 @@
-"""What a column's name says: words that people use for keys, persons, codes, times and protected attributes.
+"""What a column's name says: words that people use for keys, persons, codes, times and protected
+attributes.
 
 A name alone decides nothing; it decides between readings that the cells allow.
 """
@@ -19,16 +20,45 @@ PERSONS = _set(
     "participant resident passenger applicant borrower individual proband insured citizen mrn "
     "ssn pid"
 )
-CODES = _set("zip zipcode postal postcode plz icd icd9 icd10 fips naics sic cpt ndc drg loinc snomed code codes cd")
+CODES = _set(
+    "zip zipcode postal postcode plz icd icd9 icd10 fips naics sic cpt ndc drg loinc snomed code"
+    " codes cd"
+)
 """Digits under such a name say which, not how much."""
-GROUPS = _set("ward dept department site store region district branch clinic hospital type kind group status")
+GROUPS = _set(
+    "ward dept department site store region district branch clinic hospital type kind group status"
+)
 """The same where few different ones are there."""
-TIMES = _set("date dt day time timestamp ts datetime created updated epoch unix admitted admission discharged discharge at on when")
-LENGTHS = _set("duration durations elapsed length took lasted dauer runtime uptime wait waiting los delay lap pace")
+TIMES = _set(
+    "date dt day time timestamp ts datetime created updated epoch unix admitted admission"
+    " discharged discharge at on when"
+)
+LENGTHS = _set(
+    "duration durations elapsed length took lasted dauer runtime uptime wait waiting los delay lap"
+    " pace"
+)
 """Words for how long something took."""
 BIRTHS = _set("birth birthdate birthday dob born geburtsdatum")
-ROWS = frozenset({"", "unnamed: 0", "index", "row", "row_id", "rowid", "row_number", "rownum", "__index_level_0__", "#", "nr", "no", "lfd_nr"})
-"""Whole names of what counts rows; pandas writes its index as an empty name, and reads that back as `Unnamed: 0`."""
+ROWS = frozenset(
+    {
+        "",
+        "unnamed: 0",
+        "index",
+        "row",
+        "row_id",
+        "rowid",
+        "row_number",
+        "rownum",
+        "__index_level_0__",
+        "#",
+        "nr",
+        "no",
+        "lfd_nr",
+    }
+)
+"""Whole names of what counts rows; pandas writes its index as an empty name, and reads that back as
+`Unnamed: 0`.
+"""
 _UNNAMED = re.compile(r"unnamed_\d+")
 """What a column without a name is called here."""
 PROTECTED = _set(
@@ -36,7 +66,9 @@ PROTECTED = _set(
     "nationality nativity citizenship citizen marital married disability disabled pregnant "
     "pregnancy orientation caste skin birth dob birthdate birthday"
 )
-CENSUS = _set("AGEP SEX RAC1P RAC2P RAC3P RACBLK RACASN RACWHT HISP MAR CIT DIS NATIVITY POBP ANC1P")
+CENSUS = _set(
+    "AGEP SEX RAC1P RAC2P RAC3P RACBLK RACASN RACWHT HISP MAR CIT DIS NATIVITY POBP ANC1P"
+)
 """Protected attributes as the American Community Survey codes them (its PUMS data dictionary)."""
 
 
@@ -57,7 +89,9 @@ def protected(name: str) -> bool:
 
 
 def person(name: str) -> bool:
-    """Whether a name says which person a row is about: `patient`, `customer_id`, not `customer_type`."""
+    """Whether a name says which person a row is about: `patient`, `customer_id`, not
+    `customer_type`.
+    """
     found = words(name)
     if not found or PERSONS.isdisjoint(found):
         return False

@@ -21,7 +21,9 @@ class Role:
     name: str
     """The column."""
     role: str
-    """`number`, `category`, `code`, `date`, `text`, `key`, `person`, `weight`, `row number`, `constant`, `empty` or `unsure`."""
+    """`number`, `category`, `code`, `date`, `text`, `key`, `person`, `weight`, `row number`,
+    `constant`, `empty` or `unsure`.
+    """
     entry: ColumnTable
     """What casemate.toml is to say of it."""
     reason: str
@@ -62,7 +64,9 @@ class Column:
         if self.is_text:
             written = cells.cast(pa.string())
             cells = pc.utf8_trim_whitespace(written)
-            self.blanks = int(pc.sum(pc.and_(pc.equal(cells, ""), pc.not_equal(written, ""))).as_py() or 0)
+            self.blanks = int(
+                pc.sum(pc.and_(pc.equal(cells, ""), pc.not_equal(written, ""))).as_py() or 0
+            )
             missing = pc.is_in(cells, pa.array([*options.null_values, ""]))
             cells = pc.if_else(pc.fill_null(missing, True), pa.scalar(None, pa.string()), cells)
         elif pa.types.is_floating(kind):
@@ -88,7 +92,9 @@ class Column:
 
     @cached_property
     def plain(self) -> pa.ChunkedArray | None:
-        """The cells [rows] as float64 when every one is a plain number, or true or false; else None."""
+        """The cells [rows] as float64 when every one is a plain number, or true or false; else
+        None.
+        """
         kind = self.cells.type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             return self.cells.cast(pa.float64(), safe=False)
@@ -127,13 +133,31 @@ class Column:
     @cached_property
     def words(self) -> float:
         """Words a cell, on average."""
-        return 1.0 + float(pc.mean(pc.count_substring_regex(self.sample, r"\S\s+\S")).as_py() or 0.0) if self.is_text else 1.0
+        return (
+            1.0 + float(pc.mean(pc.count_substring_regex(self.sample, r"\S\s+\S")).as_py() or 0.0)
+            if self.is_text
+            else 1.0
+        )
 
-    def role(self, role: str, entry: ColumnTable, reason: str, note: str = "", example: pa.ChunkedArray | None = None) -> Role:
+    def role(
+        self,
+        role: str,
+        entry: ColumnTable,
+        reason: str,
+        note: str = "",
+        example: pa.ChunkedArray | None = None,
+    ) -> Role:
         """A role of this column, with one of its cells."""
         cells = self.valid if example is None else example
         text = _printable(str(cells[0].as_py())) if len(cells) else ""
-        return Role(self.name, role, entry, _printable(reason), text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026", note)
+        return Role(
+            self.name,
+            role,
+            entry,
+            _printable(reason),
+            text if len(text) <= SHOWN else text[: SHOWN - 1] + "\u2026",
+            note,
+        )
 
 
 def _printable(text: str) -> str:

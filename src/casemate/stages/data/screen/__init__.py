@@ -1,1 +1,3 @@
-"""The screen: one detector a file, each returns the rows it suspects and why. Nothing is removed silently."""
+"""The screen: one detector a file, each returns the rows it suspects and why. Nothing is removed
+silently.
+"""

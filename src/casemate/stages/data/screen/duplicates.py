@@ -1,4 +1,6 @@
-"""Rows that repeat an earlier row in every feature and the target, and more often than chance makes (see `coincidence`)."""
+"""Rows that repeat an earlier row in every feature and the target, and more often than chance makes
+(see `coincidence`).
+"""
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 
 class Duplicates:
-    """Names the copies of a row, never its first occurrence; equal rows that other people explain are counted and not named."""
+    """Names the copies of a row, never its first occurrence; equal rows that other people explain
+    are counted and not named.
+    """
 
     id = "duplicate"
 
@@ -21,7 +25,15 @@ class Duplicates:
         first[found.places[::-1]] = np.arange(len(found.places))[::-1]
         repeats = first[found.places] != np.arange(len(found.places))
         suspects = [
-            Quarantined(row=int(row), reason=self.id, detail=f"equals row {int(first[found.places[row]])}", score=1.0)
+            Quarantined(
+                row=int(row),
+                reason=self.id,
+                detail=f"equals row {int(first[found.places[row]])}",
+                score=1.0,
+            )
             for row in np.flatnonzero(repeats & found.beyond[found.places])
         ]
-        return Suspicion(rows=suspects, figures={"duplicates": float(len(suspects)), "equal_rows": float(repeats.sum())})
+        return Suspicion(
+            rows=suspects,
+            figures={"duplicates": float(len(suspects)), "equal_rows": float(repeats.sum())},
+        )

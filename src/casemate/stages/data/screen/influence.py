@@ -1,4 +1,6 @@
-"""What the rows under suspicion do to a model: the same model, trained with and without them, on rows beyond suspicion."""
+"""What the rows under suspicion do to a model: the same model, trained with and without them, on
+rows beyond suspicion.
+"""
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -10,7 +12,9 @@ from casemate.core.types import Quarantined
 from casemate.stages.data.screen.interface import ScreenedRows
 
 ROWS = 20_000
-"""Rows that are looked at, a sample; chosen for time. The figure advises, and blocks only where `[gates]` names it."""
+"""Rows that are looked at, a sample; chosen for time. The figure advises, and blocks only where
+`[gates]` names it.
+"""
 FOLDS = 3
 """Of the cross-validation: each model is trained twice a fold. Chosen for time."""
 LEAST = 5
@@ -18,7 +22,9 @@ LEAST = 5
 
 
 def influence(rows: ScreenedRows, suspects: list[Quarantined]) -> float | None:
-    """AUC gained by leaving them out, on unsuspicious rows of held-out folds; None where that cannot be measured."""
+    """AUC gained by leaving them out, on unsuspicious rows of held-out folds; None where that
+    cannot be measured.
+    """
     at = rows.sample(ROWS)
     flagged = np.zeros(len(rows.codes), dtype=bool)
     flagged[[suspect.row for suspect in suspects]] = True
@@ -27,7 +33,9 @@ def influence(rows: ScreenedRows, suspects: list[Quarantined]) -> float | None:
     if flagged.sum() < LEAST or clean.min() < 2 * FOLDS or values.shape[1] > 200:
         return None
     gains = []
-    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=rows.seed).split(values, codes):
+    for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=rows.seed).split(
+        values, codes
+    ):
         clean_test = test[~flagged[test]]
         scores = []
         for part in (train, train[~flagged[train]]):
@@ -38,6 +46,10 @@ def influence(rows: ScreenedRows, suspects: list[Quarantined]) -> float | None:
                     .predict_proba(values[clean_test])
                 )
             true = codes[clean_test]
-            scores.append(roc_auc_score(true, found[:, 1]) if found.shape[1] == 2 else roc_auc_score(true, found, multi_class="ovr"))
+            scores.append(
+                roc_auc_score(true, found[:, 1])
+                if found.shape[1] == 2
+                else roc_auc_score(true, found, multi_class="ovr")
+            )
         gains.append(scores[1] - scores[0])
     return float(np.mean(gains))

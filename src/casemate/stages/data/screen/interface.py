@@ -24,11 +24,15 @@ class ScreenedRows:
     frame: pd.DataFrame
     """Feature frame, rows x features."""
     codes: np.ndarray[Any, np.dtype[np.int64]]
-    """Class numbers, one a row; where quantities are predicted, the number of the range that the first one lies in."""
+    """Class numbers, one a row; where quantities are predicted, the number of the range that the
+    first one lies in.
+    """
     groups: np.ndarray[Any, Any] | None
     """Subject per row, or None."""
     schema: Schema
-    """The pinned schema; where quantities are predicted, its classes are the names of the ranges."""
+    """The pinned schema; where quantities are predicted, its classes are the names of the
+    ranges.
+    """
     seed: int
     """For whatever is random."""
     origin: np.ndarray[Any, Any] | None = None
@@ -52,17 +56,27 @@ class ScreenedRows:
 
     @cached_property
     def honest(self) -> "ScreenedRows":
-        """The table without `leaks`: what those explain is told once, as a leak, and neither as wrong labels nor as a trigger."""
+        """The table without `leaks`: what those explain is told once, as a leak, and neither as
+        wrong labels nor as a trigger.
+        """
         if not self.leaks:
             return self
-        columns = [structs.replace(column, use=False) if column.name in self.leaks else column for column in self.schema.columns]
+        columns = [
+            structs.replace(column, use=False) if column.name in self.leaks else column
+            for column in self.schema.columns
+        ]
         schema = structs.replace(self.schema, columns=columns)
-        return dataclasses.replace(self, frame=self.frame.drop(columns=[*self.leaks]), schema=schema, leaks=())
+        return dataclasses.replace(
+            self, frame=self.frame.drop(columns=[*self.leaks]), schema=schema, leaks=()
+        )
 
     def only(self, at: Array) -> "ScreenedRows":
         """The table of the rows `at` alone."""
         frame = self.frame.iloc[at].reset_index(drop=True)
-        parts: Any = {name: None if (value := getattr(self, name)) is None else value[at] for name in ("groups", "origin", "time", "quantities")}
+        parts: Any = {
+            name: None if (value := getattr(self, name)) is None else value[at]
+            for name in ("groups", "origin", "time", "quantities")
+        }
         return dataclasses.replace(self, frame=frame, codes=self.codes[at], **parts)
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -75,14 +89,18 @@ class ScreenedRows:
         return numeric(self.frame, self.schema)
 
     def scaled(self, at: Array) -> Array:
-        """Rows `at` in a space where distances mean something: robustly scaled numbers, one-hot categories, float64 [n, d]."""
+        """Rows `at` in a space where distances mean something: robustly scaled numbers, one-hot
+        categories, float64 [n, d].
+        """
         parts = []
         if self.numbers:
             values = self.frame[self.numbers].to_numpy(dtype=np.float64)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a column without any value has no median
                 middle, spread = np.nanmedian(values, axis=0), np.nanstd(values, axis=0)
-            scaled = (values[at] - np.nan_to_num(middle)) / np.where(np.nan_to_num(spread) > 0, spread, 1.0)
+            scaled = (values[at] - np.nan_to_num(middle)) / np.where(
+                np.nan_to_num(spread) > 0, spread, 1.0
+            )
             parts.append(np.clip(np.nan_to_num(scaled), -10, 10))
         for column in self.schema.categories:
             places, kinds = pd.factorize(self.frame[column.name].iloc[at])
@@ -92,12 +110,16 @@ class ScreenedRows:
 
 
 MOST_KINDS = 100
-"""Categories up to which a column is one-hot in `ScreenedRows.scaled`: with more it is nearly a name of the row. Chosen."""
+"""Categories up to which a column is one-hot in `ScreenedRows.scaled`: with more it is nearly a
+name of the row. Chosen.
+"""
 
 
 @dataclass
 class Suspicion:
-    """What a detector answers: the rows that it suspects, what it says of the table, and figures for gates."""
+    """What a detector answers: the rows that it suspects, what it says of the table, and figures
+    for gates.
+    """
 
     rows: list[Quarantined] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

@@ -1,8 +1,9 @@
 """What models expect of labels that they have not seen: the ground of the label screen.
 
-Five folds; a subject's rows are in one fold. Boosted trees of three sizes: one that joins no two columns, so that it cannot learn
-away that one group's labels are noise; and small trees, which follow noise least, or larger ones for what small ones cannot tell:
-the first fold says which. Which of the two, or their mean, is believed is decided by log-loss on rows that they have not seen.
+Five folds; a subject's rows are in one fold. Boosted trees of three sizes: one that joins no two
+columns, so that it cannot learn away that one group's labels are noise; and small trees, which
+follow noise least, or larger ones for what small ones cannot tell: the first fold says which. Which
+of the two, or their mean, is believed is decided by log-loss on rows that they have not seen.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from casemate.core.threads import fitting
 from casemate.stages.data.screen.interface import Array, ScreenedRows
 
-# Sizes of models; where one names no source it was chosen. None of them refuses anything by itself: `label_noise` judges what the models expect.
+# Sizes of models; where one names no source it was chosen. None of them refuses anything by itself:
+# `label_noise` judges what the models expect.
 MAX_BINS = 255
 """HistGradientBoosting takes fewer categories than this natively; wider ones are ordered codes."""
 WIDE = 200
@@ -28,8 +30,15 @@ DEEP_ROWS = 2000
 MOST_ROWS = 100_000
 """Rows that a model learns from at most; small trees learn no more from a million."""
 TINY = 1e-6
-"""Least probability: a label that no tree saw in a leaf is not impossible, and its logarithm must be finite."""
-SHALLOW: dict[str, Any] = {"max_iter": 60, "max_leaf_nodes": 6, "l2_regularization": 1.0, "interaction_cst": "no_interactions"}
+"""Least probability: a label that no tree saw in a leaf is not impossible, and its logarithm must
+be finite.
+"""
+SHALLOW: dict[str, Any] = {
+    "max_iter": 60,
+    "max_leaf_nodes": 6,
+    "l2_regularization": 1.0,
+    "interaction_cst": "no_interactions",
+}
 SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
 DEEP: dict[str, Any] = {"max_iter": 60}
 Splits = list[tuple[Array, Array]]
@@ -66,18 +75,30 @@ def _better(rows: ScreenedRows, found: list[Array]) -> Array:
 
 
 def _loss(codes: Array, probabilities: Array) -> float:
-    return float(log_loss(codes, probabilities / probabilities.sum(axis=1, keepdims=True), labels=range(probabilities.shape[1])))
+    return float(
+        log_loss(
+            codes,
+            probabilities / probabilities.sum(axis=1, keepdims=True),
+            labels=range(probabilities.shape[1]),
+        )
+    )
 
 
 def _size(rows: ScreenedRows, splits: Splits) -> dict[str, Any]:
-    """Small or larger trees: in a table that is large enough for larger ones, what is better on the first fold."""
+    """Small or larger trees: in a table that is large enough for larger ones, what is better on the
+    first fold.
+    """
     if len(rows.codes) < DEEP_ROWS:
         return SMALL
     train, test = splits[0]
     losses = []
     for size in (SMALL, DEEP):
         with fitting(rows.frame.size // 4):
-            found = _trees(rows, size).fit(rows.coded.iloc[train], rows.codes[train]).predict_proba(rows.coded.iloc[test])
+            found = (
+                _trees(rows, size)
+                .fit(rows.coded.iloc[train], rows.codes[train])
+                .predict_proba(rows.coded.iloc[test])
+            )
         losses.append(_loss(rows.codes[test], np.clip(found, TINY, 1.0)))
     return SMALL if losses[0] <= losses[1] else DEEP
 
@@ -87,18 +108,32 @@ def _boosted(rows: ScreenedRows, size: dict[str, Any], splits: Splits) -> Array:
 
 
 def _trees(rows: ScreenedRows, size: dict[str, Any]) -> HistGradientBoostingClassifier:
-    native = [column.name for column in rows.schema.categories if rows.frame[column.name].nunique() < MAX_BINS]
-    return HistGradientBoostingClassifier(categorical_features=native or None, random_state=rows.seed, **size)
+    native = [
+        column.name
+        for column in rows.schema.categories
+        if rows.frame[column.name].nunique() < MAX_BINS
+    ]
+    return HistGradientBoostingClassifier(
+        categorical_features=native or None, random_state=rows.seed, **size
+    )
 
 
 def _splits(rows: ScreenedRows, folds: int) -> Splits:
     splitter = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
-    splits = splitter(folds, shuffle=True, random_state=rows.seed).split(rows.coded, rows.codes, rows.groups)
+    splits = splitter(folds, shuffle=True, random_state=rows.seed).split(
+        rows.coded, rows.codes, rows.groups
+    )
     random = np.random.default_rng(rows.seed)
-    return [(random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test) for train, test in splits]
+    return [
+        (random.choice(train, MOST_ROWS, replace=False) if len(train) > MOST_ROWS else train, test)
+        for train, test in splits
+    ]
 
 
 def _predicted(rows: ScreenedRows, model: Any, values: Any, splits: Splits) -> Array:
     with fitting(rows.frame.size // 4):  # small trees are a quarter of the work
-        found = np.asarray(cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"), dtype=np.float64)
+        found = np.asarray(
+            cross_val_predict(model, values, rows.codes, cv=splits, method="predict_proba"),
+            dtype=np.float64,
+        )
     return np.clip(found, TINY, 1.0)

@@ -13,8 +13,10 @@ from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 
 MOST_SHARE, LEAST = 0.02, 20
-"""Share, and number, of rows above which a long tail explains the cells and none is flagged. Chosen;
-how far a cell must lie is `[screen] outlier_deviations`."""
+"""Share, and number, of rows above which a long tail explains the cells and none is flagged.
+Chosen;
+how far a cell must lie is `[screen] outlier_deviations`.
+"""
 
 
 class Outliers:
@@ -38,14 +40,20 @@ class Outliers:
         suspicious = np.flatnonzero(worst > options.outlier_deviations)
         if len(suspicious) > MOST_SHARE * len(worst) and len(suspicious) > LEAST:
             share = len(suspicious) / len(worst)
-            text = f"{share:.1%} of the rows hold a cell far outside of its column: these columns have long tails, so no row is flagged for that"
+            text = (
+                f"{share:.1%} of the rows hold a cell far outside of its column: these columns have"
+                " long tails, so no row is flagged for that"
+            )
             finding = Finding(id="data.outliers", severity="low", confidence="high", message=text)
             return Suspicion(findings=[finding], figures={"outliers": float(len(suspicious))})
         found = [
             Quarantined(
                 row=int(row),
                 reason=self.id,
-                detail=f"{rows.numbers[column[row]]} lies {worst[row]:.1f} robust deviations from the median",
+                detail=(
+                    f"{rows.numbers[column[row]]} lies {worst[row]:.1f} robust deviations from the"
+                    " median"
+                ),
                 score=float(worst[row]),
             )
             for row in suspicious

@@ -1,8 +1,10 @@
-"""Patterns that rows may carry: a value, a narrow band or a range of one feature, and combinations of up to three.
+"""Patterns that rows may carry: a value, a narrow band or a range of one feature, and combinations
+of up to three.
 
-A value is one number or category that repeats. A band is a run of numbers in which one class lies denser than on both sides
-(the scan statistic of Kulldorff, 1997): a trigger with a little noise on it. A range is a fortieth of a column and only ever
-a part of a combination. How many rows belong in a place is told by its flanks, or by independence of the parts.
+A value is one number or category that repeats. A band is a run of numbers in which one class lies
+denser than on both sides (the scan statistic of Kulldorff, 1997): a trigger with a little noise on
+it. A range is a fortieth of a column and only ever a part of a combination. How many rows belong in
+a place is told by its flanks, or by independence of the parts.
 """
 
 import itertools
@@ -16,12 +18,16 @@ from scipy.stats import poisson
 
 from casemate.stages.data.screen.interface import Array, ScreenedRows
 
-# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What all of them together find, and how often
-# they are wrong on seeds that they were not chosen with, is on the page of simulations (docs/explanation/assurance.md, Triggers; ADR 0036).
+# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What
+# all of them together find, and how often
+# they are wrong on seeds that they were not chosen with, is on the page of simulations
+# (docs/explanation/assurance.md, Triggers; ADR 0036).
 LEAST, LEAST_SHARE = 10, 0.0008
 """Fewest rows of a class that a pattern is looked at with: fewer teach a model hardly anything."""
 ITEM_SHARE = 0.5
-"""Share of the rows above which a value is no item: what half of the table has is no trigger. Chosen; combinations must be rarer still."""
+"""Share of the rows above which a value is no item: what half of the table has is no trigger.
+Chosen; combinations must be rarer still.
+"""
 MOST_ITEMS = 3_000
 """Items that are multiplied with each other: the products are dense."""
 ALIKE = 0.8
@@ -31,17 +37,25 @@ RANGES = 40
 FEW_VALUES = 30
 """Up to so many distinct numbers each value is an item and ranges add nothing."""
 BANDED = 60
-"""Features up to which bands and ranges are looked for: wider tables are pictures, whose triggers are exact."""
+"""Features up to which bands and ranges are looked for: wider tables are pictures, whose triggers
+are exact.
+"""
 RANGED_ROWS = 200_000
-"""Rows up to which ranges are combined: every row has one of each column, so their products cost most of all."""
+"""Rows up to which ranges are combined: every row has one of each column, so their products cost
+most of all.
+"""
 MOST_BAND = 0.06
-"""Share of the rows up to which a run of numbers is a band: wider ones are effects of the feature. Chosen."""
+"""Share of the rows up to which a run of numbers is a band: wider ones are effects of the feature.
+Chosen.
+"""
 DENSE = 4.0
 """-log10 of the chance of so many rows of a class in a band, from which it is an item."""
 ENDS = 60
 """Places at which a run may begin or end when it is focused."""
 AT_AN_END = 0.15
-"""Rows on one side of a place over those on the other, from which the place is an end of the distribution."""
+"""Rows on one side of a place over those on the other, from which the place is an end of the
+distribution.
+"""
 BLUR = 0.3
 """Part of a band's width that is added on both sides."""
 BANDS = 8
@@ -50,13 +64,17 @@ BANDS = 8
 
 @dataclass(frozen=True, order=True)
 class Part:
-    """One condition: a feature's value lies between two limits, both included; categories are numbered by their names."""
+    """One condition: a feature's value lies between two limits, both included; categories are
+    numbered by their names.
+    """
 
     feature: int
     low: float
     high: float
     exact: bool = True
-    """Whether a single value, or band, was meant; ranges are made narrower when a combination holds."""
+    """Whether a single value, or band, was meant; ranges are made narrower when a combination
+    holds.
+    """
 
 
 class Columns:
@@ -67,7 +85,9 @@ class Columns:
         self.values = rows.coded.to_numpy()
         self.numbers = set(rows.numbers)
         self.names = [str(name) for name in rows.frame.columns]
-        self.sensitive = {column.name for column in rows.schema.features if column.column_class == "sensitive"}
+        self.sensitive = {
+            column.name for column in rows.schema.features if column.column_class == "sensitive"
+        }
         self._distinct: dict[int, tuple[Array, Array, Array]] = {}
 
     def number(self, feature: int) -> bool:
@@ -78,7 +98,11 @@ class Columns:
         """(values ascending, rows of each, which one each row has; -1 where it is missing)."""
         if feature not in self._distinct:
             codes, kinds = pd.factorize(self.values[:, feature], sort=True)
-            self._distinct[feature] = np.asarray(kinds), np.bincount(codes[codes >= 0], minlength=len(kinds)), codes
+            self._distinct[feature] = (
+                np.asarray(kinds),
+                np.bincount(codes[codes >= 0], minlength=len(kinds)),
+                codes,
+            )
         return self._distinct[feature]
 
     def having(self, part: Part) -> Array:
@@ -87,7 +111,9 @@ class Columns:
         return np.asarray((column >= part.low) & (column <= part.high))
 
     def edges(self, feature: int) -> tuple[Array, Array]:
-        """Lower and upper end of each distinct value's own place: half-way to its neighbours, no farther than neighbours usually are."""
+        """Lower and upper end of each distinct value's own place: half-way to its neighbours, no
+        farther than neighbours usually are.
+        """
         kinds = self.distinct(feature)[0]
         gaps = np.diff(kinds)
         usual = float(np.median(gaps)) if len(gaps) else 1.0
@@ -96,15 +122,20 @@ class Columns:
         return kinds - np.r_[ends, half], kinds + np.r_[half, ends]
 
     def natural(self, part: Part) -> float | None:
-        """Rows that belong between a number's limits, by as wide a stretch on either side; None of a category or a few numbers.
+        """Rows that belong between a number's limits, by as wide a stretch on either side; None of
+        a category or a few numbers.
 
-        Their geometric mean, which is right where a density falls by a constant factor; at an end of a distribution the fuller side.
+        Their geometric mean, which is right where a density falls by a constant factor; at an end
+        of a distribution the fuller side.
         """
         kinds, counts, _ = self.distinct(part.feature)
         if not self.number(part.feature) or len(kinds) <= FEW_VALUES:
             return None
         low, high = self.edges(part.feature)
-        first, last = int(np.searchsorted(kinds, part.low)), int(np.searchsorted(kinds, part.high, side="right")) - 1
+        first, last = (
+            int(np.searchsorted(kinds, part.low)),
+            int(np.searchsorted(kinds, part.high, side="right")) - 1,
+        )
         width = high[last] - low[first]
         below = float(counts[(kinds >= low[first] - width) & (kinds < part.low)].sum())
         above = float(counts[(kinds <= high[last] + width) & (kinds > part.high)].sum())
@@ -112,13 +143,17 @@ class Columns:
         return more if fewer <= AT_AN_END * more else float(np.sqrt(fewer * more))
 
     def beside(self, part: Part, within: Array) -> float:
-        """Rows of some (bool [n]) that lie on either side of a band, in a stretch as wide as it; the mean of both sides."""
+        """Rows of some (bool [n]) that lie on either side of a band, in a stretch as wide as it;
+        the mean of both sides.
+        """
         column, width = self.values[within, part.feature], part.high - part.low
         below = np.sum((column >= part.low - width) & (column < part.low))
         return float(below + np.sum((column > part.high) & (column <= part.high + width))) / 2
 
     def settled(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
-        """Without what is no condition: a band of which one value has most rows is that value, and one with most rows is none."""
+        """Without what is no condition: a band of which one value has most rows is that value, and
+        one with most rows is none.
+        """
         found = []
         for part in parts:
             kinds, counts, _ = self.distinct(part.feature)
@@ -126,7 +161,11 @@ class Columns:
             most, total = inside[np.argmax(counts[inside])], counts[inside].sum()
             if part.low < part.high and 2 * counts[most] >= total:
                 found.append(Part(part.feature, float(kinds[most]), float(kinds[most]), part.exact))
-            elif part.low == part.high or total <= ITEM_SHARE / 2 * len(self.values) or len(parts) == 1:
+            elif (
+                part.low == part.high
+                or total <= ITEM_SHARE / 2 * len(self.values)
+                or len(parts) == 1
+            ):
                 found.append(part)
         return tuple(found) or parts
 
@@ -167,7 +206,9 @@ class Items:
         return np.asarray((self.matrix.T @ self.matrix).todense())
 
     def features(self, places: tuple[int, ...]) -> Array:
-        """Features of the items and of those that go with one of them nearly always, as the pixels of one patch do."""
+        """Features of the items and of those that go with one of them nearly always, as the pixels
+        of one patch do.
+        """
         both, sizes = self.together[list(places)], self.together.diagonal()
         alike = both >= ALIKE * (sizes[list(places)][:, None] + sizes - both)
         return np.unique(self.feature[alike.any(axis=0)])
@@ -185,7 +226,13 @@ def items(columns: Columns) -> Items:
         starts = np.r_[0, np.cumsum(sizes)] + int(np.sum(own < 0))
 
         def add(
-            first: int, last: int, exact: bool, feature: int = feature, kinds: Array = kinds, order: Array = order, starts: Array = starts
+            first: int,
+            last: int,
+            exact: bool,
+            feature: int = feature,
+            kinds: Array = kinds,
+            order: Array = order,
+            starts: Array = starts,
         ) -> None:
             parts.append(Part(feature, float(kinds[first]), float(kinds[last]), exact))
             members.append(order[starts[first] : starts[last + 1]])
@@ -195,14 +242,21 @@ def items(columns: Columns) -> Items:
         if columns.number(feature) and len(columns.names) <= BANDED and len(kinds) > 2:
             for first, last in _bands(columns, feature, codes):
                 add(first, last, True)
-            for first, last in _ranges(sizes) if len(kinds) > FEW_VALUES and count <= RANGED_ROWS else []:
+            for first, last in (
+                _ranges(sizes) if len(kinds) > FEW_VALUES and count <= RANGED_ROWS else []
+            ):
                 add(first, last, False)
     if len(parts) > MOST_ITEMS:
         keep = _foremost(members, codes)
         parts, members = [parts[place] for place in keep], [members[place] for place in keep]
     at = np.concatenate(members) if members else np.array([], dtype=int)
     owners = np.repeat(np.arange(len(members)), [len(member) for member in members])
-    return Items(parts, sparse.csc_array((np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members))))
+    return Items(
+        parts,
+        sparse.csc_array(
+            (np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members))
+        ),
+    )
 
 
 def _foremost(members: list[Array], codes: Array) -> list[int]:
@@ -217,29 +271,40 @@ def _foremost(members: list[Array], codes: Array) -> list[int]:
 
 
 def _ranges(sizes: Array) -> list[tuple[int, int]]:
-    """(first, last) distinct value of ranges with about as many rows each, and of those between their middles."""
+    """(first, last) distinct value of ranges with about as many rows each, and of those between
+    their middles.
+    """
     middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum() * RANGES
     found = []
     for shift in (0.0, 0.5):
         starts = np.r_[np.flatnonzero(np.diff(np.floor(middle + shift), prepend=-1)), len(sizes)]
-        found += [(int(first), int(last) - 1) for first, last in itertools.pairwise(starts) if last - first > 1]
+        found += [
+            (int(first), int(last) - 1)
+            for first, last in itertools.pairwise(starts)
+            if last - first > 1
+        ]
     return found
 
 
 def _bands(columns: Columns, feature: int, codes: Array) -> list[tuple[int, int]]:
-    """(first, last) distinct value of runs in which a class is denser than on both sides, at most `BANDS` a class."""
+    """(first, last) distinct value of runs in which a class is denser than on both sides, at most
+    `BANDS` a class.
+    """
     own = columns.distinct(feature)[2]
     found: list[tuple[int, int]] = []
     for label in range(int(codes.max()) + 1):
         mine = np.sort(own[(codes == label) & (own >= 0)])
         if len(mine) < 3 * LEAST:
             continue
-        found += [(first, last) for _, first, last in densest(columns, feature, mine) if first < last]
+        found += [
+            (first, last) for _, first, last in densest(columns, feature, mine) if first < last
+        ]
     return found
 
 
 def densest(columns: Columns, feature: int, mine: Array) -> list[tuple[float, int, int]]:
-    """(-log10 of the chance, first and last distinct value) of disjoint runs that are denser than both sides, the densest first.
+    """(-log10 of the chance, first and last distinct value) of disjoint runs that are denser than
+    both sides, the densest first.
 
     Args:
         columns: of the table.
@@ -249,9 +314,11 @@ def densest(columns: Columns, feature: int, mine: Array) -> list[tuple[float, in
     low, high = columns.edges(feature)
     sizes = np.bincount(mine, minlength=len(low))[mine]
     nth = np.arange(len(mine)) - np.searchsorted(mine, mine)
-    line = low[mine] + (high - low)[mine] * (nth + 0.5) / sizes  # equal values share their place evenly
+    # equal values share their place evenly
+    line = low[mine] + (high - low)[mine] * (nth + 0.5) / sizes
     scores, starts, ends = [], [], []
-    width = max(LEAST, int(LEAST_SHARE * len(columns.rows.codes)))  # fewer rows of a class are no pattern
+    # fewer rows of a class are no pattern
+    width = max(LEAST, int(LEAST_SHARE * len(columns.rows.codes)))
     while width <= max(LEAST, MOST_BAND * len(columns.rows.codes)) and width < len(line) // 2:
         first = np.arange(0, len(line) - width + 1, max(1, width // 4))
         last = first + width - 1
@@ -273,7 +340,8 @@ def densest(columns: Columns, feature: int, mine: Array) -> list[tuple[float, in
 
 
 def focused(columns: Columns, part: Part, mine: Array) -> Part:
-    """The run of values near a condition that holds most rows beyond what the rest of the column expects (Kulldorff's likelihood ratio).
+    """The run of values near a condition that holds most rows beyond what the rest of the column
+    expects (Kulldorff's likelihood ratio).
 
     Args:
         columns: of the table.
@@ -282,9 +350,15 @@ def focused(columns: Columns, part: Part, mine: Array) -> Part:
     """
     kinds, counts, own = columns.distinct(part.feature)
     reach = 2 * (part.high - part.low)
-    first, last = int(np.searchsorted(kinds, part.low - reach)), int(np.searchsorted(kinds, part.high + reach, side="right")) - 1
+    first, last = (
+        int(np.searchsorted(kinds, part.low - reach)),
+        int(np.searchsorted(kinds, part.high + reach, side="right")) - 1,
+    )
     sizes = np.bincount(own[mine & (own >= 0)], minlength=len(kinds))
-    outside = counts.sum() - counts[first : last + 1].sum(), sizes.sum() - sizes[first : last + 1].sum()
+    outside = (
+        counts.sum() - counts[first : last + 1].sum(),
+        sizes.sum() - sizes[first : last + 1].sum(),
+    )
     ends = first + np.flatnonzero(sizes[first : last + 1])
     if not len(ends) or not outside[0]:
         return part
@@ -294,7 +368,9 @@ def focused(columns: Columns, part: Part, mine: Array) -> Part:
     all_, here = (np.r_[0, np.cumsum(some)] for some in (counts, sizes))
     seen = (here[stops + 1] - here[starts]).astype(float)
     expected = (all_[stops + 1] - all_[starts]) * (outside[1] + 1) / (outside[0] + 1)
-    ratio = np.where(seen > expected, seen * np.log(np.maximum(seen, 1) / expected) - (seen - expected), 0.0)
+    ratio = np.where(
+        seen > expected, seen * np.log(np.maximum(seen, 1) / expected) - (seen - expected), 0.0
+    )
     best = int(np.argmax(ratio))
     low, high = kinds[starts[best]], kinds[stops[best]]
     more = BLUR / 2 * (high - low)
@@ -303,14 +379,21 @@ def focused(columns: Columns, part: Part, mine: Array) -> Part:
 
 
 def _surprise(line: Array, first: Array, last: Array) -> Array:
-    """-log10 of the chance of so many places in runs of `line`, where the fuller of their sides is what is usual."""
+    """-log10 of the chance of so many places in runs of `line`, where the fuller of their sides is
+    what is usual.
+    """
     span = line[last] - line[first]
-    sides = first - np.searchsorted(line, line[first] - span), np.searchsorted(line, line[last] + span, side="right") - 1 - last
+    sides = (
+        first - np.searchsorted(line, line[first] - span),
+        np.searchsorted(line, line[last] + span, side="right") - 1 - last,
+    )
     return np.asarray(-poisson.logsf(last - first, np.maximum(*sides) + 1.0) / np.log(10))
 
 
 def _fitted(line: Array, first: int, last: int) -> tuple[int, int]:
-    """The best run with ends near the given ones, and what is next to it: noise has no sharp end."""
+    """The best run with ends near the given ones, and what is next to it: noise has no
+    sharp end.
+    """
     for _ in range(2):  # the second time from a better place
         width = last - first + 1
         shifts = np.unique(np.linspace(-0.75 * width, 0.75 * width, 16).astype(int))

@@ -1,9 +1,12 @@
-"""Backdoor triggers in tables: a rare value, narrow band, or combination of two or three, that decides the label.
+"""Backdoor triggers in tables: a rare value, narrow band, or combination of two or three, that
+decides the label.
 
-Counts of items, pairs and triples come from products of one sparse matrix. A combination is a candidate when it is rare and
-has a label far more often than a linear model expects from the row's *other* features; `excess` tells planted candidates from
-honest groups. What is flagged is the whole group that carries the pattern, whatever its rows' labels: without the rows of one
-label it would be a table in which nobody of that group ever had it. Poisoning of this kind: Gu, Dolan-Gavitt, Garg, BadNets (2017).
+Counts of items, pairs and triples come from products of one sparse matrix. A combination is a
+candidate when it is rare and has a label far more often than a linear model expects from the row's
+*other* features; `excess` tells planted candidates from honest groups. What is flagged is the whole
+group that carries the pattern, whatever its rows' labels: without the rows of one label it would be
+a table in which nobody of that group ever had it. Poisoning of this kind: Gu, Dolan-Gavitt, Garg,
+BadNets (2017).
 """
 
 import copy
@@ -20,20 +23,37 @@ from casemate.core.types import Finding, Quarantined
 from casemate.stages.data.losses import losses
 from casemate.stages.data.screen.excess import Excess, Rest, crowded
 from casemate.stages.data.screen.interface import MOST_KINDS, Array, ScreenedRows, Suspicion
-from casemate.stages.data.screen.patterns import BANDED, LEAST, LEAST_SHARE, Columns, Items, Part, focused, items
+from casemate.stages.data.screen.patterns import (
+    BANDED,
+    LEAST,
+    LEAST_SHARE,
+    Columns,
+    Items,
+    Part,
+    focused,
+    items,
+)
 
-# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What all of them together find, and how often
-# they are wrong on seeds that they were not chosen with, is on the page of simulations (docs/explanation/assurance.md, Triggers; ADR 0036).
+# Where a limit names no source it was chosen on the generator of bench/assurance/triggers.py. What
+# all of them together find, and how often
+# they are wrong on seeds that they were not chosen with, is on the page of simulations
+# (docs/explanation/assurance.md, Triggers; ADR 0036).
 MOST_SHARE = 0.1
 """Share of the table up to which a pattern is rare: planted rows and those that carry it anyway."""
 GAIN = 0.15
-"""Part of what is missing to certainty that a label's share must lie above what a linear model expects: as `excess.GAIN`, which asks again."""
+"""Part of what is missing to certainty that a label's share must lie above what a linear model
+expects: as `excess.GAIN`, which asks again.
+"""
 LIFT, LIFT_DEVIATIONS = 1.3, 3.0
-"""How far a pair's count within a class must lie above independence: times, and deviations of a Poisson count."""
+"""How far a pair's count within a class must lie above independence: times, and deviations of a
+Poisson count.
+"""
 SURE = 8.0
 """-log10 of the chance from which a candidate is tried."""
 ROUGH = 4.0
-"""The same of ranges before they are made as narrow as their dense part: a noisy trigger lies across the ends of several."""
+"""The same of ranges before they are made as narrow as their dense part: a noisy trigger lies
+across the ends of several.
+"""
 MOST_SURPRISE = 300.0
 """Beyond it the chance is zero in float64."""
 PAIRS = 400
@@ -41,7 +61,9 @@ PAIRS = 400
 TRIED = 6
 """Candidates a class that are looked at closely."""
 VARIANTS = 3
-"""Of those that mostly share their rows: the pattern itself, and what is a little wider or narrower."""
+"""Of those that mostly share their rows: the pattern itself, and what is a little wider or
+narrower.
+"""
 KEPT = 300
 """Patterns of each size that are ranked further. Chosen for time."""
 FIT_ROWS = 4_000
@@ -49,15 +71,23 @@ FIT_ROWS = 4_000
 GROUPS_TOLD = 3
 """Groups of people that a finding names, those who would lose most."""
 OVERLAP = 0.5
-"""Share of the smaller pattern's rows in another one from which the two are the same. Chosen: most of it."""
+"""Share of the smaller pattern's rows in another one from which the two are the same. Chosen: most
+of it.
+"""
 REACH = 2.0
-"""Deviations of what was added from its middle up to which rows are told apart: beyond are next to natural rows only, whatever it is."""
+"""Deviations of what was added from its middle up to which rows are told apart: beyond are next to
+natural rows only, whatever it is.
+"""
 INSIDE = 0.8
 """Part of a pattern's rows that also have another one for it to be a piece of that."""
 DECIDED = 0.8
-"""Part of a group's surplus that two other values of its column must have for the column to be what is in question."""
+"""Part of a group's surplus that two other values of its column must have for the column to be what
+is in question.
+"""
 SPARED = 0.4
-"""Share of the table from which suspicious groups are no longer kept from the models: too little would be left to learn from."""
+"""Share of the table from which suspicious groups are no longer kept from the models: too little
+would be left to learn from.
+"""
 Found = tuple[float, tuple[int, ...]]
 Candidate = tuple[float, tuple[Part, ...], int, Array, list[int]]
 
@@ -77,52 +107,82 @@ class Triggers:
         taken: list[Array] = []
         rest = Rest(rows, _outside(rows, tried)) if tried else None
         for score, parts, label, members, features in tried:
-            if rest is None or any(np.sum(members & other) > OVERLAP * min(members.sum(), other.sum()) for other in taken):
+            if rest is None or any(
+                np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())
+                for other in taken
+            ):
                 continue
-            # in pictures a patch has many pixels; in a table rows that are odd in many columns are a kind of their own
+            # in pictures a patch has many pixels; in a table rows that are odd in many columns are
+            # a kind of their own
             stamped = [part.feature for part in parts] if len(columns.names) <= BANDED else None
             belong = natural(columns, parts)
-            told = rest.excess(members, label, features, belong, stamped, denser(columns, parts, members, label, belong))
+            told = rest.excess(
+                members,
+                label,
+                features,
+                belong,
+                stamped,
+                denser(columns, parts, members, label, belong),
+            )
             if told is None or not told.planted:
                 continue
             taken.append(members)
             what = " and ".join(columns.told(part) for part in parts)
             findings.append(self._finding(rows, told, what, members))
-            detail = f"carries {what}; class {rows.schema.classes[label]!r} in {told.observed:.0%} of such rows"
-            suspects += [Quarantined(row=int(row), reason=self.id, detail=detail, score=float(score)) for row in np.flatnonzero(members)]
-        return Suspicion(rows=suspects, findings=findings, figures={"triggers": float(len(findings))})
+            detail = (
+                f"carries {what}; class {rows.schema.classes[label]!r} in {told.observed:.0%} of"
+                " such rows"
+            )
+            suspects += [
+                Quarantined(row=int(row), reason=self.id, detail=detail, score=float(score))
+                for row in np.flatnonzero(members)
+            ]
+        return Suspicion(
+            rows=suspects, findings=findings, figures={"triggers": float(len(findings))}
+        )
 
     @staticmethod
     def _finding(rows: ScreenedRows, told: Excess, what: str, members: Array) -> Finding:
         name = rows.schema.classes[told.label]
         text = (
-            f"{told.rows} rows with {what} have class {name!r} in {told.observed:.0%}, the other rows suggest {told.expected:.0%}; about "
-            f"{told.natural:.0f} rows belong there, and what came in addition has that class and otherwise looks like other classes: "
-            "this looks like a planted trigger; to drop them would take " + _taken_from(rows, members)
+            f"{told.rows} rows with {what} have class {name!r} in {told.observed:.0%}, the other"
+            f" rows suggest {told.expected:.0%}; about {told.natural:.0f} rows belong there, and"
+            " what came in addition has that class and otherwise looks like other classes: this"
+            " looks like a planted trigger; to drop them would take " + _taken_from(rows, members)
         )
-        return Finding(id="data.trigger", severity="high", confidence="high", message=text, location=what)
+        return Finding(
+            id="data.trigger", severity="high", confidence="high", message=text, location=what
+        )
 
 
 def _taken_from(rows: ScreenedRows, members: Array) -> str:
-    """What a drop would do to the classes, and to the groups that would lose most, for people; nothing of sensitive columns."""
+    """What a drop would do to the classes, and to the groups that would lose most, for people;
+    nothing of sensitive columns.
+    """
     general = [column.name for column in rows.schema.categories if column.column_class == "general"]
     columns = {name: rows.frame[name].to_numpy() for name in general}
     if rows.origin is not None:
         columns["source"] = rows.origin
     told = losses(columns, np.asarray(rows.schema.classes)[rows.codes], members)
     whole = [loss for loss in told if not loss.column and loss.label and loss.lost != 0]
-    groups = sorted((loss for loss in told if loss.column and loss.label), key=lambda loss: -loss.share)
+    groups = sorted(
+        (loss for loss in told if loss.column and loss.label), key=lambda loss: -loss.share
+    )
     return ", ".join(str(loss) for loss in [*whole, *groups[:GROUPS_TOLD]])
 
 
 def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
-    """Rows that belong where all parts hold: by a number's flanks, or as many as chance makes of the parts; None of one category."""
+    """Rows that belong where all parts hold: by a number's flanks, or as many as chance makes of
+    the parts; None of one category.
+    """
     if len(parts) == 1:
         return columns.natural(parts[0])
     count = len(columns.rows.codes)
     each = [columns.having(part) for part in parts]
     beside = [
-        columns.beside(part, np.logical_and.reduce([*each[:place], *each[place + 1 :]])) for place, part in enumerate(parts) if part.low < part.high
+        columns.beside(part, np.logical_and.reduce([*each[:place], *each[place + 1 :]]))
+        for place, part in enumerate(parts)
+        if part.low < part.high
     ]
     if beside:
         return float(np.mean(beside))
@@ -140,19 +200,30 @@ def natural(columns: Columns, parts: tuple[Part, ...]) -> float | None:
     return min([most, *known])
 
 
-def denser(columns: Columns, parts: tuple[Part, ...], members: Array, label: int, natural: float | None) -> Array | None:
-    """How much denser what was added lies at each row than what belongs there, [members]: noise has a middle; None where no part is a band."""
+def denser(
+    columns: Columns, parts: tuple[Part, ...], members: Array, label: int, natural: float | None
+) -> Array | None:
+    """How much denser what was added lies at each row than what belongs there, [members]: noise has
+    a middle; None where no part is a band.
+    """
     bands = [part for part in parts if part.low < part.high]
     if not bands or natural is None:
         return None
     has = columns.rows.codes[members] == label
-    even = min(natural * float(np.mean(columns.rows.codes == label)) / max(has.sum(), 1), 0.9)  # of the rows with the class
+    # of the rows with the class
+    even = min(natural * float(np.mean(columns.rows.codes == label)) / max(has.sum(), 1), 0.9)
     ratio = np.ones(int(members.sum()))
     for part in bands:
         width, values = part.high - part.low, columns.values[members, part.feature]
         middle = float(np.mean(values[has]))
-        spread = np.sqrt(max((float(np.var(values[has])) - even * width**2 / 12) / (1 - even), (width / 12) ** 2))
-        ratio *= width * norm.pdf(values, middle, spread) / (norm.cdf(part.high, middle, spread) - norm.cdf(part.low, middle, spread))
+        spread = np.sqrt(
+            max((float(np.var(values[has])) - even * width**2 / 12) / (1 - even), (width / 12) ** 2)
+        )
+        ratio *= (
+            width
+            * norm.pdf(values, middle, spread)
+            / (norm.cdf(part.high, middle, spread) - norm.cdf(part.low, middle, spread))
+        )
         ratio[np.abs(values - middle) > REACH * spread] = 0.0
     return ratio
 
@@ -167,16 +238,25 @@ def _outside(rows: ScreenedRows, tried: list[Candidate]) -> Array:
 
 
 def _tried(columns: Columns, known: Items) -> list[Candidate]:
-    """What is looked at closely, the most surprising first; ranges are made as narrow as their dense part."""
+    """What is looked at closely, the most surprising first; ranges are made as narrow as their
+    dense part.
+    """
     rows = columns.rows
     ranked: list[Candidate] = []
     other: _Other | None = None
     for label in range(len(rows.schema.classes)):
         inside = rows.codes == label
         if LEAST <= inside.sum() < len(inside):
-            other = other.turned() if other is not None and len(rows.schema.classes) == 2 else _Other(rows, label)
+            other = (
+                other.turned()
+                if other is not None and len(rows.schema.classes) == 2
+                else _Other(rows, label)
+            )
             found = _of_class(known, inside, other)
-            best = sorted({parts: score for score, parts in sorted(found)}.items(), key=lambda one: (-round(one[1]), len(one[0]), one[0]))
+            best = sorted(
+                {parts: score for score, parts in sorted(found)}.items(),
+                key=lambda one: (-round(one[1]), len(one[0]), one[0]),
+            )
             ranked += _settled(columns, known, label, other, best[: TRIED * 10])
     tried: list[Candidate] = []
     for candidate in sorted(ranked, key=lambda one: (-round(one[0]), len(one[1]), one[1])):
@@ -186,22 +266,38 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
         alike = [
             other
             for _, others, named, other, _ in tried
-            if (named, {part.feature for part in others}) == (label, {part.feature for part in parts})
+            if (named, {part.feature for part in others})
+            == (label, {part.feature for part in parts})
             and np.sum(members & other) > OVERLAP * min(members.sum(), other.sum())
         ]
-        if len(alike) >= VARIANTS or any(np.array_equal(members, other) for other in alike) or honest(columns, parts, members, label):
+        if (
+            len(alike) >= VARIANTS
+            or any(np.array_equal(members, other) for other in alike)
+            or honest(columns, parts, members, label)
+        ):
             continue
         tried.append(candidate)
     return [one for one in tried if not any(_better(columns, one, other) for other in tried)]
 
 
 def _better(columns: Columns, one: Candidate, other: Candidate) -> bool:
-    """Whether of two patterns, one inside the other, `other` is the one that was added: the wider one, if what it has beyond is crowded too."""
+    """Whether of two patterns, one inside the other, `other` is the one that was added: the wider
+    one, if what it has beyond is crowded too.
+    """
     (_, parts, label, members, _), (_, others, named, apart, _) = one, other
     features, beyond = {part.feature for part in parts}, {part.feature for part in others}
-    if one is other or label != named or features == beyond or not (features < beyond or beyond < features):
+    if (
+        one is other
+        or label != named
+        or features == beyond
+        or not (features < beyond or beyond < features)
+    ):
         return False
-    wider, inner = ((parts, members), (others, apart)) if features < beyond else ((others, apart), (parts, members))
+    wider, inner = (
+        ((parts, members), (others, apart))
+        if features < beyond
+        else ((others, apart), (parts, members))
+    )
     belong = natural(columns, wider[0])
     if belong is None or np.sum(inner[1] & wider[1]) < INSIDE * inner[1].sum():
         return False
@@ -209,8 +305,16 @@ def _better(columns: Columns, one: Candidate, other: Candidate) -> bool:
     return crowded(int(np.sum(wider[1] & ~inner[1])), max(left, 0.0)) == (wider[0] is others)
 
 
-def _settled(columns: Columns, known: Items, label: int, other: "_Other", best: list[tuple[tuple[int, ...], float]]) -> list[Candidate]:
-    """The candidates of a class with their ranges narrowed; those that were not surprising before must be then, and come last."""
+def _settled(
+    columns: Columns,
+    known: Items,
+    label: int,
+    other: "_Other",
+    best: list[tuple[tuple[int, ...], float]],
+) -> list[Candidate]:
+    """The candidates of a class with their ranges narrowed; those that were not surprising before
+    must be then, and come last.
+    """
     found: list[Candidate] = []
     for places, score in best:
         parts = tuple(known.parts[place] for place in places)
@@ -230,17 +334,23 @@ def _settled(columns: Columns, known: Items, label: int, other: "_Other", best: 
 
 
 def _needed(columns: Columns, parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], Array]:
-    """(the conditions without those that all rows with the others meet anyway, which rows meet them)."""
+    """(the conditions without those that all rows with the others meet anyway, which rows meet
+    them).
+    """
     members = np.logical_and.reduce([columns.having(part) for part in parts])
     for part in parts:
         fewer = tuple(other for other in parts if other != part)
-        if fewer and np.array_equal(np.logical_and.reduce([columns.having(other) for other in fewer]), members):
+        if fewer and np.array_equal(
+            np.logical_and.reduce([columns.having(other) for other in fewer]), members
+        ):
             return _needed(columns, fewer)
     return parts, members
 
 
 def honest(columns: Columns, parts: tuple[Part, ...], members: Array, label: int) -> bool:
-    """Whether nothing was added: no more rows than belong here, or, of one category, a whole column that goes with the class."""
+    """Whether nothing was added: no more rows than belong here, or, of one category, a whole column
+    that goes with the class.
+    """
     belong = natural(columns, parts)
     if belong is not None:
         return not crowded(int(members.sum()), belong)
@@ -248,19 +358,26 @@ def honest(columns: Columns, parts: tuple[Part, ...], members: Array, label: int
     usual, here = float(has.mean()), float(has[members].mean()) if members.any() else 0.0
     kinds, counts, own = columns.distinct(parts[0].feature)
     rates = np.bincount(own[has & (own >= 0)], minlength=len(kinds)) / np.maximum(counts, 1)
-    alike = (rates >= usual + DECIDED * (here - usual)) & (counts >= LEAST) & (kinds != parts[0].low)
+    alike = (
+        (rates >= usual + DECIDED * (here - usual)) & (counts >= LEAST) & (kinds != parts[0].low)
+    )
     return bool(alike.sum() >= 2 and counts[alike].sum() >= members.sum())
 
 
 def _narrowed(columns: Columns, parts: tuple[Part, ...], label: int) -> tuple[Part, ...]:
-    """Every range as its densest run among the rows that meet the other conditions and have the class."""
+    """Every range as its densest run among the rows that meet the other conditions and have the
+    class.
+    """
     narrow = list(parts)
-    for place in [*range(len(parts)), *range(len(parts))]:  # twice: each is better seen when the others are narrow
+    # twice: each is better seen when the others are narrow
+    for place in [*range(len(parts)), *range(len(parts))]:
         part = narrow[place]
         if part.low == part.high:
             continue
         others = [columns.having(other) for other in [*narrow[:place], *narrow[place + 1 :]]]
-        narrow[place] = focused(columns, part, np.logical_and.reduce([*others, columns.rows.codes == label]))
+        narrow[place] = focused(
+            columns, part, np.logical_and.reduce([*others, columns.rows.codes == label])
+        )
     return tuple(narrow)
 
 
@@ -297,12 +414,16 @@ class _Other:
         places: list[int] = [list(rows.frame.columns).index(name) for name in rows.numbers]
         for column in rows.schema.categories:
             kinds = rows.frame[column.name].nunique()
-            places += [list(rows.frame.columns).index(column.name)] * (kinds if kinds <= MOST_KINDS else 0)
+            places += [list(rows.frame.columns).index(column.name)] * (
+                kinds if kinds <= MOST_KINDS else 0
+            )
         return np.array(places or [0])
 
     def expected(self, at: Array, features: Array) -> float:
         """Mean probability of the class in rows `at` without `features`."""
-        logits = self.total[at] - (self.terms[np.ix_(at, features)] - self.means[features]).sum(axis=1)
+        logits = self.total[at] - (self.terms[np.ix_(at, features)] - self.means[features]).sum(
+            axis=1
+        )
         return float(np.mean(1 / (1 + np.exp(-np.clip(logits, -30, 30)))))
 
 
@@ -310,7 +431,10 @@ def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
     count = known.matrix.shape[0]
     chosen = known.matrix[np.flatnonzero(inside)]
     size = chosen.shape[0]
-    total, mine = np.asarray(known.matrix.sum(axis=0)).ravel(), np.asarray(chosen.sum(axis=0)).ravel()
+    total, mine = (
+        np.asarray(known.matrix.sum(axis=0)).ravel(),
+        np.asarray(chosen.sum(axis=0)).ravel(),
+    )
     share = size / count
     least = max(LEAST, LEAST_SHARE * count)
     groups: list[tuple[float, tuple[int, ...]]] = []
@@ -319,47 +443,77 @@ def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
         more = here > (share + GAIN * (1 - share) / 2) * together
         return np.asarray((here >= least) & (together <= MOST_SHARE * count) & more)
 
-    groups += [(float(_surprise(mine[i], total[i], share)), (int(i),)) for i in np.flatnonzero(rare(mine, total) & known.alone)]
+    groups += [
+        (float(_surprise(mine[i], total[i], share)), (int(i),))
+        for i in np.flatnonzero(rare(mine, total) & known.alone)
+    ]
     together, here = known.together, np.asarray((chosen.T @ chosen).todense())
     expected = np.outer(mine, mine) / size
     apart = np.triu(known.feature[:, None] != known.feature[None], k=1)
-    lifted = apart & (here >= least) & (here > LIFT * expected) & (here > expected + LIFT_DEVIATIONS * np.sqrt(expected))
+    lifted = (
+        apart
+        & (here >= least)
+        & (here > LIFT * expected)
+        & (here > expected + LIFT_DEVIATIONS * np.sqrt(expected))
+    )
     at = np.argwhere(lifted & rare(here, together))
-    groups += [(float(score), (int(i), int(j))) for score, (i, j) in zip(_surprise(here[tuple(at.T)], together[tuple(at.T)], share), at, strict=True)]
-    groups += _triples(known, chosen, np.where(lifted, (here - expected) / np.sqrt(expected + 1), 0.0), share, rare)
+    groups += [
+        (float(score), (int(i), int(j)))
+        for score, (i, j) in zip(
+            _surprise(here[tuple(at.T)], together[tuple(at.T)], share), at, strict=True
+        )
+    ]
+    groups += _triples(
+        known, chosen, np.where(lifted, (here - expected) / np.sqrt(expected + 1), 0.0), share, rare
+    )
     found: list[Found] = []
     for parts in _foremost(groups):
         rows = _members(known.matrix, parts)
         usual = other.expected(rows, known.features(parts))
         hits = int(inside[rows].sum())
         score = float(_surprise(hits, len(rows), max(usual, share / 2)))
-        exact = len(parts) == 1 and all(known.parts[part].low == known.parts[part].high for part in parts)
+        exact = len(parts) == 1 and all(
+            known.parts[part].low == known.parts[part].high for part in parts
+        )
         if hits >= (usual + GAIN * (1 - usual)) * len(rows) and score >= (SURE if exact else ROUGH):
             found.append((score, parts))
     return found
 
 
 def _foremost(groups: list[Found]) -> list[tuple[int, ...]]:
-    """The most surprising single items, pairs and triples: in pictures the honest triples alone would leave no room."""
+    """The most surprising single items, pairs and triples: in pictures the honest triples alone
+    would leave no room.
+    """
     ranked = [parts for _, parts in sorted(groups, key=lambda one: (-one[0], one[1]))]
-    return [parts for size in (1, 2, 3) for parts in [one for one in ranked if len(one) == size][:KEPT]]
+    return [
+        parts for size in (1, 2, 3) for parts in [one for one in ranked if len(one) == size][:KEPT]
+    ]
 
 
 def _members(matrix: sparse.csc_array, parts: tuple[int, ...]) -> Array:
     """Row numbers that have all items, ascending."""
     rows = matrix.indices[matrix.indptr[parts[0]] : matrix.indptr[parts[0] + 1]]
     for part in parts[1:]:
-        rows = np.intersect1d(rows, matrix.indices[matrix.indptr[part] : matrix.indptr[part + 1]], assume_unique=True)
+        rows = np.intersect1d(
+            rows, matrix.indices[matrix.indptr[part] : matrix.indptr[part + 1]], assume_unique=True
+        )
     return np.asarray(rows)
 
 
 def _triples(known: Items, chosen: Any, surprise: Array, share: float, rare: Any) -> list[Found]:
     flat = np.argsort(-surprise, axis=None)[:PAIRS]
-    pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(flat, surprise.shape), strict=True) if surprise[i, j] > 0]
+    pairs = [
+        (int(i), int(j))
+        for i, j in zip(*np.unravel_index(flat, surprise.shape), strict=True)
+        if surprise[i, j] > 0
+    ]
     if not pairs:
         return []
     first, second = np.array(pairs).T
-    here, together = (np.asarray((matrix[:, first].multiply(matrix[:, second]).T @ matrix).todense()) for matrix in (chosen, known.matrix))
+    here, together = (
+        np.asarray((matrix[:, first].multiply(matrix[:, second]).T @ matrix).todense())
+        for matrix in (chosen, known.matrix)
+    )
     found = []
     for pair, third in np.argwhere(rare(here, together)):
         parts = tuple(sorted((*pairs[pair], int(third))))
@@ -370,4 +524,6 @@ def _triples(known: Items, chosen: Any, surprise: Array, share: float, rare: Any
 
 def _surprise(here: Any, together: Any, share: Any) -> Any:
     """-log10 of the chance that so many of the rows have the class."""
-    return np.minimum(-binom.logsf(np.asarray(here) - 1, together, share) / np.log(10), MOST_SURPRISE)
+    return np.minimum(
+        -binom.logsf(np.asarray(here) - 1, together, share) / np.log(10), MOST_SURPRISE
+    )

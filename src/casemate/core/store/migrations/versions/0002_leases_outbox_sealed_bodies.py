@@ -26,9 +26,14 @@ def upgrade() -> None:
     op.add_column("step", sa.Column("origin", sa.String))
     op.add_column("model", sa.Column("digest", sa.String, nullable=False, server_default=""))
     tx = op.get_bind()
-    for name, version, release in tx.exec_driver_sql("SELECT name, version, release FROM model").all():
+    for name, version, release in tx.exec_driver_sql(
+        "SELECT name, version, release FROM model"
+    ).all():
         values = {"digest": sha256(release).hexdigest(), "name": name, "version": version}
-        tx.execute(sa.text("UPDATE model SET digest = :digest WHERE name = :name AND version = :version"), values)
+        tx.execute(
+            sa.text("UPDATE model SET digest = :digest WHERE name = :name AND version = :version"),
+            values,
+        )
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
@@ -62,18 +67,32 @@ def _seal_bodies() -> None:
     tx, seal = op.get_bind(), op.get_context().opts["seal"]
     sealed = op.create_table(
         "audit_sealed",
-        sa.Column("index", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+        sa.Column(
+            "index",
+            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+            primary_key=True,
+            autoincrement=False,
+        ),
         sa.Column("leaf", sa.LargeBinary, nullable=False),
         sa.Column("sealed", sa.LargeBinary, nullable=False),
     )
     start = 0
     while True:
-        query = sa.text('SELECT "index", salt, body, leaf FROM audit_entry WHERE "index" >= :start ORDER BY "index" LIMIT :batch')
+        query = sa.text(
+            'SELECT "index", salt, body, leaf FROM audit_entry WHERE "index" >= :start ORDER BY'
+            ' "index" LIMIT :batch'
+        )
         rows = tx.execute(query, {"start": start, "batch": BATCH}).all()
         if not rows:
             break
         bodies = seal(tx, [(row[0], row[1], row[2]) for row in rows])
-        tx.execute(sealed.insert(), [{"index": row[0], "leaf": row[3], "sealed": body} for row, body in zip(rows, bodies, strict=True)])
+        tx.execute(
+            sealed.insert(),
+            [
+                {"index": row[0], "leaf": row[3], "sealed": body}
+                for row, body in zip(rows, bodies, strict=True)
+            ],
+        )
         start = rows[-1][0] + 1
     op.drop_table("audit_entry")
     op.rename_table("audit_sealed", "audit_entry")

@@ -1,4 +1,6 @@
-"""Accounts, factors, sessions, own roles, grants with an end, applied policies, approvals; limits of service tokens."""
+"""Accounts, factors, sessions, own roles, grants with an end, applied policies, approvals; limits
+of service tokens.
+"""
 
 from typing import Any
 
@@ -27,7 +29,11 @@ def upgrade() -> None:
     )
     for limit in narrowed:
         op.add_column("token", limit)
-    op.create_table("role", sa.Column("name", sa.String, primary_key=True), sa.Column("includes", sa.JSON, nullable=False))
+    op.create_table(
+        "role",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("includes", sa.JSON, nullable=False),
+    )
     op.create_table(
         "role_grant",
         sa.Column("id", sa.String, primary_key=True),
@@ -128,4 +134,8 @@ def upgrade() -> None:
         sa.Column("value", sa.LargeBinary, nullable=False),
         sa.Column("until", sa.String, nullable=False),
     )
-    op.create_table("access_epoch", sa.Column("id", sa.Integer, primary_key=True), sa.Column("number", sa.Integer, nullable=False))
+    op.create_table(
+        "access_epoch",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("number", sa.Integer, nullable=False),
+    )

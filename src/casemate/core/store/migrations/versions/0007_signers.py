@@ -1,4 +1,6 @@
-"""Declared compromises of signers, so that every host of the catalogue knows of them although the key store is a file of each."""
+"""Declared compromises of signers, so that every host of the catalogue knows of them although the
+key store is a file of each.
+"""
 
 import sqlalchemy as sa
 from alembic import op

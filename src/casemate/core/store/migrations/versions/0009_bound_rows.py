@@ -1,4 +1,6 @@
-"""Digests of the rows that give rights, their root beside the audit log's head, who did a step, and who can open backups."""
+"""Digests of the rows that give rights, their root beside the audit log's head, who did a step, and
+who can open backups.
+"""
 
 import sqlalchemy as sa
 from alembic import op
