@@ -629,7 +629,7 @@ def test_nobody_without_them_gives_a_service_roles_beyond_asking_and_watching(he
 
 def test_what_was_lent_ends_with_what_it_was_lent_from(own):
     project = casemate.open(own)
-    admin = project.point
+    admin = project.access
     for name, roles in (("oz", ["operator"]), ("mate", []), ("pal", [])):
         admin.add_user(name, roles, PASSWORD)
 

@@ -238,7 +238,7 @@ def test_a_store_is_put_under_a_passphrase_later_and_the_passphrase_changed(own,
     assert "casemate-recovery-1" in first.out
     recovery = "casemate-recovery-1" + first.out.partition("casemate-recovery-1")[2]
     project = works(own)
-    assert "passphrase" in project.keys.protection
+    assert "passphrase" in project.keystore.protection
     monkeypatch.setenv("NEXT_PASSPHRASE", "another good passphrase")
     second = cli("keys", "protect", "env:NEXT_PASSPHRASE", "--config", own)
     assert "casemate-recovery-1" not in second.out
@@ -534,7 +534,7 @@ def test_two_passphrases_at_once_do_not_lose_the_keys(own, monkeypatch):
         with pytest.raises(BackendError, match="meanwhile"):
             call()
     monkeypatch.setenv("SECOND", "the second passphrase")
-    casemate.open(own).keystore.remember_passphrase("env:SECOND")
+    casemate.open(own).keys.remember_passphrase("env:SECOND")
     works(own)
 
 

@@ -176,7 +176,7 @@ def test_where_a_second_factor_is_enrolled_a_fresh_one_is_asked_for_and_a_restor
     project, tmp_path
 ):
     secret = base64.b32decode(project.access.add_factor()[0])
-    operator(project, "owner").access.logins.logout()
+    operator(project, "owner").logins.logout()
     (_, first), (_, second), _ = codes_at(secret, int(project.clock.now().timestamp()) // STEP)
     project.access.confirm_factor(first)
     for attempt in (

@@ -541,7 +541,7 @@ def _toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         if (value := getattr(data, name)) != getattr(usual, name):
             extra.append(f"{name} = {tomlkit.item(value).as_string()}")
     reasons = {role.name: role.reason for role in plan.roles}
-    columns = ["[data.columns]"]
+    columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
         reason = reasons.get(name, "")
         columns.append(_inline(name, column) + (f"    # {reason}" if reason else ""))

@@ -30,6 +30,11 @@ PASS_ON = ("VotingClassifier", "VotingRegressor", "StackingClassifier", "Stackin
 """Their fit takes weights though its signature does not name them."""
 
 
+def chained(estimator: Any) -> bool:
+    """Whether it is a pipeline; `PrivateClassifier` has a number called `steps`."""
+    return isinstance(getattr(estimator, "steps", None), list)
+
+
 def fit_params(estimator: Any, weights: Array | None) -> dict[str, Array]:
     """What `fit` gets besides rows and target: the weights [n] under the name of the step that
     takes them; nothing without weights.
@@ -39,7 +44,7 @@ def fit_params(estimator: Any, weights: Array | None) -> dict[str, Array]:
 
 def refusal(estimator: Any) -> str:
     """Why the estimator cannot learn from weighted rows, and what can; empty where it can."""
-    while isinstance(getattr(estimator, "steps", None), list) or type(estimator).__name__ == FIXED:
+    while chained(estimator) or type(estimator).__name__ == FIXED:
         if type(estimator).__name__ == FIXED:
             estimator = estimator.estimator
             continue
@@ -65,7 +70,7 @@ def refusal(estimator: Any) -> str:
         if not _takes(inner):
             way = (
                 f"put {name} at the end of the pipeline, around the last step alone"
-                if hasattr(inner, "steps")
+                if chained(inner)
                 else "use another one in it"
             )
             return f"{name} would not give the weights to the {type(inner).__name__} in it: {way}"
@@ -79,7 +84,7 @@ def _takes(estimator: Any) -> bool:
 def _name(estimator: Any) -> str:
     if type(estimator).__name__ == FIXED:  # it hands over what it gets
         return _name(estimator.estimator)
-    if not hasattr(estimator, "steps"):
+    if not chained(estimator):
         return NAME
     step, last = estimator.steps[-1]
     return f"{step}__{_name(last)}"

@@ -76,14 +76,14 @@ def remedies(findings: list[Finding], schema: Schema, config: Config) -> list[st
 
 def _of_leaks(findings: list[Finding], schema: Schema, config: Config) -> str:
     names = leaks(findings, [column.name for column in schema.columns])
-    lines = "".join(f"\n{toml_key(name)} = {{ use = false }}" for name in names)
+    head = "" if config.data.columns else "\n[data.columns]"
+    lines = head + "".join(f"\n{toml_key(name)} = {{ use = false }}" for name in names)
     there = [name for name in names if name in config.data.columns]
     known = (
         f"\n({', '.join(map(repr, there))}: in the entry that is there already)" if there else ""
     )
-    lead = (
-        "leaks: what is known only after the outcome is no feature; under [data.columns] in"
-        " casemate.toml"
+    lead = "leaks: what is known only after the outcome is no feature;" + (
+        " casemate.toml:" if head else " under [data.columns] in casemate.toml"
     )
     return f"{lead}{lines}{known}\nor, if it is known before: {WAIVER}"
 
