@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from casemate.ml.learn.weights import chained
+
 ADJUSTABLE = ("HistGradientBoostingClassifier", "LogisticRegression")
 """Their probabilities are the logistic function, or softmax, of scores that are sums."""
 KEPT = "calibration_"
@@ -49,10 +51,8 @@ def scores(model: Any, frame: Any) -> Array:
 
 
 def _last(model: Any) -> Any:
-    while hasattr(model, "steps") or type(model).__name__ == "FixedThresholdClassifier":
+    while chained(model) or type(model).__name__ == "FixedThresholdClassifier":
         model = (
-            model.steps[-1][1]
-            if hasattr(model, "steps")
-            else getattr(model, "estimator_", model.estimator)
+            model.steps[-1][1] if chained(model) else getattr(model, "estimator_", model.estimator)
         )
     return model
