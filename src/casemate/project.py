@@ -21,7 +21,6 @@ from casemate.wiring import Wiring, locate
 if TYPE_CHECKING:
     from casemate import pipeline
     from casemate.core.types import Assessment
-    from casemate.operations.acting import Acting
     from casemate.operations.backup import Backups
     from casemate.operations.checkup import Imported
     from casemate.operations.dataset import Datasets
@@ -154,12 +153,6 @@ class Project(Wiring):
         from casemate.operations.retention import collect
 
         return collect(self, apply=apply, progress=progress)
-
-    def begin(self, workers: int) -> "Acting":
-        """See `operations.gateways.begin`."""
-        from casemate.operations.gateways import begin
-
-        return begin(self, workers)
 
 
 def open_project(

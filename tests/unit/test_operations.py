@@ -19,7 +19,7 @@ from casemate.controls.access.policy import actions
 from casemate.controls.keys.sealedfile import Opener
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.types import SealedDataset
-from casemate.operations import backup, dataset, models, store
+from casemate.operations import backup, dataset, gateways, models, store
 from casemate.operations.acting import Operation
 from casemate.operations.keys import custody, rotation
 from casemate.serve import explain
@@ -96,7 +96,7 @@ CALLS = {
     "dataset.Dataset.to_arrow": lambda at, _: data(at).to_arrow(),
     "dataset.Datasets.all": lambda at, _: at.datasets["wdbc"],
     "fsck.examine": lambda at, _: at.examine(),
-    "gateways.begin": lambda at, _: at.begin(1),
+    "gateways.begin": lambda at, _: gateways.begin(at, 1),
     "keys.custody.issue": lambda at, out: at.keys.issue("server", ["localhost"], 1, "p256", out),
     "keys.custody.protect": lambda at, _: at.keys.protect("env:HOME"),
     "keys.custody.renew": lambda at, out: at.keys.renew(out),

@@ -15,8 +15,9 @@ An operation that is put into a class with a `project` is its method:
 `project.keystore.destroy("objects", 1)`.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -40,6 +41,13 @@ class Holder(Protocol):
         """Whose operations they are."""
 
 
+class Noun:
+    """What can be asked about one kind of thing of a project; its verbs are operations."""
+
+    def __init__(self, project: Wiring) -> None:
+        self.project = project
+
+
 @dataclass(frozen=True)
 class Acting:
     """Somebody whom policy has let do one operation."""
@@ -55,11 +63,14 @@ class Acting:
     def append(
         self, tx: sa.Connection, action: str, about: str, outcome: str = "done", /, **detail: Any
     ) -> None:
-        """Record what they did in the transaction that does it; `publish` once that has ended."""
+        """Record what they did in the transaction that does it."""
         self.project.log.append(tx, self.uid, action, about, outcome, detail)
 
-    def publish(self) -> None:
-        """Sign what was appended."""
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Of the catalogue, for what they do and its entries, which are published once it ended."""
+        with self.project.database.transaction() as tx:
+            yield tx
         self.project.log.publish()
 
     def record(self, action: str, about: str, outcome: str = "done", /, **detail: Any) -> None:

@@ -8,7 +8,7 @@ from casemate.controls.audit.publication import AuditReport
 from casemate.controls.audit.query import Query
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import write_atomic
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.wiring import Wiring
 
 
@@ -97,11 +97,8 @@ def resolve(project: Wiring, reason: str) -> int:
     return len(project.publication.resolve())
 
 
-class Audit:
+class Audit(Noun):
     """The log of a project, by its verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     entries = entries
     since = since

@@ -51,8 +51,9 @@ from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows
 from casemate.core.store.sqlite import SqliteStore, vacuum
 from casemate.core.types import Record
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.store import bring_up_to_date
+from casemate.operations.toml import edited
 from casemate.wiring import CATALOG, STATE, Wiring, locate
 
 MANIFEST = "MANIFEST.json"
@@ -704,12 +705,8 @@ def _unpack(draft: Path, name: str, content: bytes) -> None:
 
 def _use_sqlite(root: Path) -> None:
     """The catalogue in a backup is SQLite, whatever it was."""
-    import tomlkit
-
-    document = tomlkit.parse((root / FILE_NAME).read_text(encoding="utf-8"))
-    if document.get("store"):
-        document.remove("store")
-        (root / FILE_NAME).write_text(tomlkit.dumps(document), encoding="utf-8")
+    with edited(root) as document:
+        document.pop("store", None)
     store = open_store("", root / STATE / CATALOG)
     try:
         if store.damage():
@@ -718,11 +715,8 @@ def _use_sqlite(root: Path) -> None:
         store.close()
 
 
-class Backups:
+class Backups(Noun):
     """Backups of a project, by their verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     create = create
     restore_subjects = restore_subjects

@@ -24,7 +24,7 @@ from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.types import MISSING_CATEGORY, Quarantined, Schema, SealedDataset
 from casemate.ml.frame import features_of, target_of
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.stages.data.losses import Loss, losses
 from casemate.stages.data.review import Review, row_digests
 from casemate.wiring import Wiring
@@ -336,7 +336,7 @@ class Dataset:
         )
         self._require_rows(rows)
         digests = self._digests(np.array(sorted(set(rows)), dtype=np.int64))
-        with self.project.database.transaction() as tx:
+        with acting.transaction() as tx:
             self.project.reviews.decide(tx, self.record.name, digests, decision, acting.uid, reason)
             detail = {
                 "version": self.record.version,
@@ -345,7 +345,6 @@ class Dataset:
                 "reason": reason.strip(),
             }
             acting.append(tx, f"quarantine:{decision}", f'Dataset::"{self.record.name}"', **detail)
-        acting.publish()
 
     def _digests(self, rows: "np.ndarray[Any, Any]") -> list[str]:
         """Keyed digests of rows; nothing of them is shown, so no right to read is needed beyond the
@@ -559,11 +558,8 @@ def _without_values(schema: Schema, hidden: set[str]) -> Schema:
     )
 
 
-class Datasets(Mapping[str, Dataset]):
+class Datasets(Noun, Mapping[str, Dataset]):
     """Sealed data sets by `NAME` (newest) or `NAME@VERSION`, for whoever may list data sets."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     @reading("dataset:list")
     def all(self) -> dict[str, Dataset]:

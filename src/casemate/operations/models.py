@@ -11,7 +11,7 @@ from typing import Any
 from casemate.controls.access.types import principal_of
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import Release, Verdict
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.stages.release.approval import Approval
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered
@@ -133,11 +133,10 @@ def approve(project: Wiring, reference: str, reason: str, stage: str | None = No
     )
     verify(project, reference)
     time, statement = project.approvals.sign(project.signer, release, stage, acting.uid, reason)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.approvals.add(tx, release, stage, acting.uid, time, statement)
         detail = {"version": release.model_version, "stage": stage, "bundle": release.bundle}
         acting.append(tx, "model:approved", f'Model::"{release.model}"', **detail)
-    acting.publish()
     return Model(project, registered)
 
 
@@ -175,7 +174,7 @@ def promote(
     verify(project, reference)
     require_approved(project, reference)
     share, to = (share, principals or []) if part == "canary" else (1.0, [])
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.rollouts.promote(
             tx,
             release.model,
@@ -194,7 +193,6 @@ def promote(
             "reason": reason,
         }
         acting.append(tx, "model:promoted", f'Model::"{release.model}"', **detail)
-    acting.publish()
     return Model(project, registered)
 
 
@@ -319,11 +317,10 @@ def waive(project: Wiring, gate: str, until: datetime, reason: str) -> None:
         )
     acting = waive.ask(project, model, gate=gate)
     since, statement = project.waivers.sign(project.signer, model, gate, until, acting.uid, reason)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.waivers.add(tx, model, gate, since, until, acting.uid, statement)
         detail = {"gate": gate, "until": until.isoformat(), "reason": reason.strip()}
         acting.append(tx, "gate:waived", f'Model::"{model}"', **detail)
-    acting.publish()
 
 
 @operation("gate:waive", "Model")
@@ -331,20 +328,16 @@ def unwaive(project: Wiring, gate: str) -> int:
     """End every waiver of `gate`; returns how many held. AccessDenied: policy."""
     model = project.config.project.name
     acting = unwaive.ask(project, model, gate=gate)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         count = project.waivers.withdraw(tx, model, gate)
         acting.append(tx, "gate:unwaived", f'Model::"{model}"', gate=gate, waivers=count)
-    acting.publish()
     return count
 
 
-class Models(Mapping[str, Model]):
+class Models(Noun, Mapping[str, Model]):
     """Models by `NAME` (newest that passed) or `NAME@VERSION`, for whoever may list models, and
     what can be done with them.
     """
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     def __getitem__(self, reference: str) -> Model:
         try:

@@ -2,7 +2,7 @@
 
 from casemate.core.errors import Error
 from casemate.core.outbox import Message
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.wiring import Wiring
 
 
@@ -43,11 +43,8 @@ def deliver(project: Wiring, retry: list[int] | None = None) -> list[tuple[Messa
     return project.outbox.send()
 
 
-class Outgoing:
+class Outgoing(Noun):
     """The outbox of a project, by its verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     list = listing
     show = show

@@ -2,7 +2,7 @@
 
 from casemate.controls.privacy.budget import Spending, total
 from casemate.core.types import Record
-from casemate.operations.acting import reading
+from casemate.operations.acting import Noun, reading
 from casemate.wiring import Wiring
 
 
@@ -35,10 +35,7 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
     return spendings, sums
 
 
-class Privacy:
+class Privacy(Noun):
     """Privacy budgets of a project, by their verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     budget = budget

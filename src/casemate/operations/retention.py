@@ -82,7 +82,7 @@ def collect(
     acting = collect.ask(project)
     with alone(project.state / "lock", "removing what is not needed"):
         plan = _look(project, progress)
-        with project.database.transaction() as tx:
+        with acting.transaction() as tx:
             _forget(tx, plan)
             if not plan.empty:
                 detail = {
@@ -93,7 +93,6 @@ def collect(
                 }
                 detail |= {"count": len(plan.runs), "bytes": plan.size}
                 acting.append(tx, "project:cleaned", 'Project::"retention"', **detail)
-        acting.publish()
         progress("files")
         for path in _files(project):
             remove_tree(path)

@@ -13,7 +13,7 @@ from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared
 from casemate.core.page import Section, fragment
 from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.models import Model
 from casemate.stages.release import summary
 from casemate.stages.release.remedies import remedies
@@ -282,11 +282,8 @@ def _forget_studies(project: Wiring) -> None:
             remove_tree(study)
 
 
-class Runs:
+class Runs(Noun):
     """The runs of a project, by their verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     start = run
     list = listing

@@ -16,7 +16,7 @@ from casemate.core.files import alone
 from casemate.core.store import open_store
 from casemate.core.store.interface import MOVED, REVISION
 from casemate.core.types import Record
-from casemate.operations.acting import operation, reading
+from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.toml import edited
 from casemate.wiring import CATALOG, Wiring
 
@@ -250,11 +250,8 @@ def _move_objects(
     return len(new.digests())
 
 
-class Storage:
+class Storage(Noun):
     """Catalogue and objects of a project, by their verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     show = show
     upgrade = upgrade

@@ -4,14 +4,11 @@ everywhere within a second.
 
 from casemate.operations.access import logins, machines, people, policies
 from casemate.operations.access import review as reviewing
-from casemate.wiring import Wiring
+from casemate.operations.acting import Noun
 
 
-class Access:
+class Access(Noun):
     """People, services, sessions and policies of a project, by their verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     whoami = logins.whoami
     factors = logins.factors

@@ -35,14 +35,13 @@ def factors(project: Wiring) -> dict[str, int]:
 def end_session(project: Wiring, identifier: str) -> int:
     """End a session of anybody; ConfigError when there is none."""
     acting = end_session.ask(project, session=identifier)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         count = project.point.sessions.end(tx, identifier, f"ended by {acting.principal.name}")
         if not count:
             raise ConfigError(
                 f"no live session {identifier!r}", hint="`casemate access session list`"
             )
         acting.append(tx, "session:end", f'Session::"{identifier}"')
-    acting.publish()
     return count
 
 
@@ -57,10 +56,9 @@ def add_factor(project: Wiring) -> tuple[str, str]:
     """
     acting = _own_login(add_factor, project)
     identifier, secret, wrapped = project.point.factors.enrol(acting.principal.name)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.factors.add(tx, acting.principal.name, identifier, wrapped)
         acting.append(tx, "factor:add", acting.uid, factor=identifier)
-    acting.publish()
     return secret, uri(acting.principal.name, project.point.options.project, secret)
 
 
@@ -80,11 +78,10 @@ def remove_factors(project: Wiring, name: str) -> int:
     """Forget all factors of a person who has lost them; returns how many."""
     acting = about(remove_factors, project, name)
     no_higher(acting, name)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         count = project.point.factors.remove(tx, name)
         project.point.sessions.end_all(tx, name, "the second factor was removed")
         acting.append(tx, "factor:remove", f'User::"{name}"', factors=count)
-    acting.publish()
     return count
 
 

@@ -43,7 +43,7 @@ def add_service(
     """
     acting = add_service.ask(project, service=service)
     no_more_than_own(acting, roles, SERVICE_ROLES)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.tokens.register(tx, service, roles, models, by_certificate=by_certificate)
         acting.append(
             tx,
@@ -53,7 +53,6 @@ def add_service(
             models=models,
             by_certificate=by_certificate,
         )
-    acting.publish()
 
 
 @operation("access:service")
@@ -62,7 +61,7 @@ def remove_service(project: Wiring, service: str) -> int:
     none.
     """
     acting = remove_service.ask(project, service=service)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         count = int(
             tx.execute(
                 sa.select(sa.func.count()).select_from(TOKENS).where(TOKENS.c.service == service)
@@ -79,7 +78,6 @@ def remove_service(project: Wiring, service: str) -> int:
             )
         project.point.tokens.forget(tx, service)
         acting.append(tx, "service:remove", f'Service::"{service}"', tokens=count)
-    acting.publish()
     return count
 
 
@@ -96,7 +94,7 @@ def create_token(
     acting = create_token.ask(project, service=service)
     no_more_than_own(acting, roles, SERVICE_ROLES)
     limits = limits or TokenLimits()
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         token, identifier = project.point.tokens.create(
             tx, service, roles, models, lifetime, limits
         )
@@ -108,7 +106,6 @@ def create_token(
             "limits": vars(limits),
         }
         acting.append(tx, "token:create", f'Service::"{service}"', **detail)
-    acting.publish()
     return token, identifier
 
 
@@ -118,10 +115,9 @@ def revoke_token(project: Wiring, identifier: str) -> None:
     this id.
     """
     acting = revoke_token.ask(project)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.tokens.revoke(tx, identifier)
         acting.append(tx, "token:revoke", f'Token::"{identifier}"')
-    acting.publish()
 
 
 def forget(project: Wiring, service: str, identifier: str) -> None:

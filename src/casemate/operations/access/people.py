@@ -109,7 +109,7 @@ def add_user(
     if roles:
         no_more_than_own(about(add_user, project, name, also="access:grant", roles=roles), roles)
     derived = None if password is None else project.point.accounts.derive(name, password)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         made = project.point.directory.add(tx, name, roles, account)
         if derived is not None:
             project.point.accounts.set(tx, name, derived)
@@ -121,7 +121,6 @@ def add_user(
             password=derived is not None,
             account=account,
         )
-    acting.publish()
     return made
 
 
@@ -148,11 +147,10 @@ def set_password(project: Wiring, name: str, password: str, current: str | None 
     if project.point.directory.find("User", name) is None:
         raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
     derived = project.point.accounts.derive(name, password)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.accounts.set(tx, name, derived)
         ended = project.point.sessions.end_all(tx, name, "the password was changed")
         acting.append(tx, "user:password", f'User::"{name}"', sessions_ended=ended)
-    acting.publish()
 
 
 @operation("access:user")
@@ -162,11 +160,10 @@ def disable_user(project: Wiring, name: str) -> None:
     """
     acting = about(disable_user, project, name)
     no_higher(acting, name)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.directory.disable(tx, name)
         project.point.sessions.end_all(tx, name, "the user was disabled")
         acting.append(tx, "user:disable", f'User::"{name}"')
-    acting.publish()
 
 
 @operation("access:grant")
@@ -178,10 +175,9 @@ def define_role(project: Wiring, role: str, includes: list[str]) -> None:
             "a role may come to include what its author does not have",
             hint="an owner defines roles",
         )
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.directory.define(tx, role, includes)
         acting.append(tx, "role:define", f'Role::"{role}"', includes=sorted(includes))
-    acting.publish()
     project.point.forget()
 
 
@@ -190,10 +186,9 @@ def grant(project: Wiring, name: str, role: str) -> None:
     """Give a person a role for good."""
     acting = about(grant, project, name, roles=[role])
     no_more_than_own(acting, [role])
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.directory.grant(tx, name, role)
         acting.append(tx, "role:grant", f'User::"{name}"', role=role)
-    acting.publish()
 
 
 @operation("access:grant")
@@ -201,10 +196,9 @@ def withdraw(project: Wiring, name: str, role: str) -> None:
     """Take a role from a person, delegations of it included."""
     acting = withdraw.ask(project, about=f'User::"{name}"', roles=[role])
     no_higher(acting, name)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.point.directory.withdraw(tx, name, role)
         acting.append(tx, "role:withdraw", f'User::"{name}"', role=role)
-    acting.publish()
 
 
 @operation("access:delegate")
@@ -255,7 +249,7 @@ def break_glass(project: Wiring, reason: str, lifetime: datetime.timedelta) -> G
 def _lend(
     acting: Acting, name: str, role: str, why: str, reason: str, lifetime: datetime.timedelta
 ) -> Grant:
-    with acting.project.database.transaction() as tx:
+    with acting.transaction() as tx:
         made = acting.project.point.directory.lend(
             tx, name, role, why, reason, acting.principal.name, lifetime
         )
@@ -273,5 +267,4 @@ def _lend(
                 f"break-glass/{made.id}",
                 {"principal": acting.uid, **told},
             )
-    acting.publish()
     return made

@@ -35,7 +35,7 @@ def report(project: Wiring, days: int = 90) -> tuple[list[Reviewed], list[Grant]
 def close_review(project: Wiring, identifier: str, finding: str) -> Grant:
     """Say what an emergency access was worth; by somebody else than who took it."""
     acting = close_review.ask(project, grant=identifier)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         closed = project.point.directory.review(tx, identifier, acting.principal.name, finding)
         acting.append(
             tx,
@@ -44,7 +44,6 @@ def close_review(project: Wiring, identifier: str, finding: str) -> Grant:
             grant=identifier,
             finding=finding.strip(),
         )
-    acting.publish()
     return closed
 
 
@@ -58,7 +57,7 @@ def close_finding(project: Wiring, identifier: str, reason: str) -> AccessFindin
         raise ConfigError(
             f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
         )
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         closed = project.point.anomalies.close(
             tx, identifier, acting.principal.name, reason.strip()
         )
@@ -70,5 +69,4 @@ def close_finding(project: Wiring, identifier: str, reason: str) -> AccessFindin
         acting.append(
             tx, "access:finding-closed", closed.principal, finding=identifier, reason=reason.strip()
         )
-    acting.publish()
     return closed

@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from casemate.operations.acting import Noun
 from casemate.operations.keys import custody, looking, rotation
-from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
     from casemate.operations.keys.erasure import Erased
 
 
-class Keys:
+class Keys(Noun):
     """The key store of a project, by its verbs."""
-
-    def __init__(self, project: Wiring) -> None:
-        self.project = project
 
     list = looking.listing
     show = looking.show

@@ -101,11 +101,10 @@ def _issue(
     replace: bool = False,
 ) -> str:
     project = acting.project
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         serial, chain, key = project.certificates.issue(tx, kind, names, days, algorithm)
         detail = {"kind": kind, "names": names, "days": days, "algorithm": algorithm}
         acting.append(tx, "certificate:issue", f'Certificate::"{serial}"', **detail)
-    acting.publish()
     certificates.write(out, chain, key, project.keystore.authority.pem, replace=replace)
     return serial
 
@@ -140,7 +139,6 @@ def renew(project: Wiring, folder: Path) -> tuple[str, str | None]:
 def revoke(project: Wiring, serial: str) -> None:
     """Make a certificate useless at once; AccessDenied, or ConfigError when there is none."""
     acting = revoke.ask(project, "certificates", serial=serial)
-    with project.database.transaction() as tx:
+    with acting.transaction() as tx:
         project.certificates.revoke(tx, serial)
         acting.append(tx, "certificate:revoke", f'Certificate::"{serial}"')
-    acting.publish()
