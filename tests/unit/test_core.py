@@ -58,6 +58,16 @@ def test_operating_system_faults_say_who_must_act(number, expected):
     assert error.hint
 
 
+def test_a_folder_in_a_files_place_is_named_and_not_the_draft_that_was_to_replace_it(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write_atomic(tmp_path / "out", b"page")
+    error = from_os_error(caught.value)
+    assert isinstance(error, ConfigError)
+    assert error.message == f"this is a folder: {tmp_path / 'out'}"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_no_control_character_of_foreign_text_reaches_the_terminal():
     assert "\x1b" not in Error("\x1b[2Jgone", hint="\x07").diagnostics()
 

@@ -250,7 +250,8 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 def from_os_error(error: OSError) -> Error:
     """Turn an operating-system fault that reached the edge into one that says who must act."""
-    where = f": {error.filename}" if error.filename else ""
+    name = error.filename2 or error.filename  # of a draft and what it was to replace, the latter
+    where = f": {name}" if name else ""
     if error.errno in FULL:
         return BackendError(
             f"the disk is full{where}",
@@ -263,6 +264,8 @@ def from_os_error(error: OSError) -> Error:
         )
     if isinstance(error, FileNotFoundError):
         return ConfigError(f"no such file or folder{where}", hint="check the path")
+    if isinstance(error, IsADirectoryError):
+        return ConfigError(f"this is a folder{where}", hint="name a file")
     return BackendError(
         f"the operating system refused: {error.strerror or error}{where}", hint="see the system log"
     )
