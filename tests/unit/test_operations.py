@@ -351,6 +351,14 @@ def test_what_is_permitted_is_recorded_by_the_operation_itself(own, tmp_path):
     ]
 
 
+def test_what_an_operation_did_is_published_by_the_time_it_returns(own):
+    """Outsiders read the checkpoint; nobody has to look at the log first."""
+    at = casemate.open(own)
+    at.access.add_user("ana", ["auditor"], PASSWORD)
+    published = (at.log.folder / "checkpoint").read_text().splitlines()[1]
+    assert int(published) == at.log.size()
+
+
 def test_a_compromise_is_asked_for_once_and_told_to_key_store_catalogue_and_log(own):
     at = casemate.open(own)
     first, second = datetime.datetime.now(datetime.UTC) - DAY, datetime.datetime.now(datetime.UTC)
