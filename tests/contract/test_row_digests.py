@@ -42,7 +42,7 @@ def test_the_administrator_of_a_postgresql_server_gives_nobody_a_right(moved):
             use(fresh, token)
         assert {one.subject for one in examine(fresh).damage} == {f"table {table}"}
         run(f"DELETE FROM {table}", f"INSERT INTO {table} SELECT * FROM kept", "DROP TABLE kept")
-        fresh.store.close()
+        fresh.database.close()
     assert examine(casemate.open(root)).outcome == "intact"
     project.database.close()
 

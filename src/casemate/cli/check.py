@@ -38,6 +38,7 @@ def look(arguments: Any, project: Any) -> int:
     """Look at the source; exit code 1 when a finding blocks."""
     from casemate.cli.output import emit, table
     from casemate.core import figures
+    from casemate.core.findings import ranked
     from casemate.core.progress import Lines
     from casemate.operations.checkup import assess_data
     from casemate.stages.data.stage import per_detector
@@ -49,17 +50,15 @@ def look(arguments: Any, project: Any) -> int:
     finally:
         lines.close()
     counts = per_detector(found.suspects)
-    ranked = sorted(
-        found.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity)
-    )
-    blocking = [finding for finding in ranked if finding.severity == "high"]
+    findings = ranked(found.findings)
+    blocking = [finding for finding in findings if finding.severity == "high"]
     names = [name for _, names in figures.grouped(list(found.figures)) for name in names]
     text = [_lead(found, project), ""]
     text += [table(HEADS, _columns(found)), ""]
     text += [
         f"{finding.severity}: {finding.message}"
         + (f" [{finding.location}]" if finding.location else "")
-        for finding in ranked
+        for finding in findings
     ]
     text += [
         "under suspicion: "

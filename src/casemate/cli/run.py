@@ -25,7 +25,6 @@ def run(arguments: Any) -> int:
     """Run or resume; exit code 1 when the model was refused."""
     if sys.stderr.isatty() or arguments.format == "text":
         print("casemate: opening the project", file=sys.stderr, flush=True)
-    from casemate.cli.foretold import Foreteller
     from casemate.cli.output import emit, table
     from casemate.core.errors import ConfigError
 
@@ -34,6 +33,9 @@ def run(arguments: Any) -> int:
             "--fresh does everything again, --from only a part", hint="give one of them"
         )
     project = open_for(arguments)
+    from casemate.cli.foretold import Foreteller  # what it imports is there by now
+    from casemate.core.findings import ranked
+
     lines = Foreteller(project, quiet=arguments.format == "json")
     try:
         result = project.run(
@@ -42,9 +44,7 @@ def run(arguments: Any) -> int:
     finally:
         lines.close()
     verdict = result.verdict
-    findings = sorted(
-        result.findings, key=lambda finding: ("high", "medium", "low").index(finding.severity)
-    )
+    findings = ranked(result.findings)
     text = [*result.summary, ""]
     text += [
         table(

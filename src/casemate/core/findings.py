@@ -2,6 +2,13 @@
 
 from casemate.core.types import Finding
 
+SEVERITIES = ("high", "medium", "low")
+
+
+def ranked(findings: list[Finding]) -> list[Finding]:
+    """The gravest first, and as they came among equals."""
+    return sorted(findings, key=lambda one: SEVERITIES.index(one.severity))
+
 
 def leaks(findings: list[Finding], names: list[str]) -> list[str]:
     """Those of the columns `names` that may know the answer each, the likeliest first: label and

@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from casemate.controls.privacy.disclosure import merged
 from casemate.core.types import Interval
 from casemate.ml.frame import parts_of
-from casemate.stages.assess.intervals import LEVEL, alike
+from casemate.stages.assess.intervals import LEVEL, missed
 from casemate.stages.assess.subjects import Groups, repeated
 
 BINS = 10
@@ -74,8 +74,7 @@ def error_interval(
         )
     # nothing but certainties, and all came true: what was not met may be wrong altogether
     if not gap.any() and variance.max() <= TINY:
-        subjects = len(said) if groups is None else int(groups.max()) + 1
-        return Interval(value=0.0, low=0.0, high=alike(0.0, subjects, (0.0, 1.0)).high ** 0.5)
+        return Interval(value=0.0, low=0.0, high=missed(len(said), groups) ** 0.5)
     unit = float(np.sum(variance**2) / np.sum(variance)) * wider
     freedom = float(np.sum(variance) ** 2 / np.sum(variance**2))
     seen = float(np.sum(count * gap**2)) / unit

@@ -216,7 +216,7 @@ def differences(
             moves = sides[0][name] - sides[1][name]
             # the same answers on every row: the same model, or one that nothing here tells from it
             if not moves.any():
-                found[name] = Interval(value=value, low=value, high=value)
+                found[name] = Interval.exact(value)
                 continue
             found[name] = intervals.smooth(
                 value,

@@ -131,6 +131,11 @@ def unknown(value: float) -> Interval:
     return Interval(value=float(value), low=np.nan, high=np.nan)
 
 
+def missed(rows: int, groups: Groups) -> float:
+    """Share of rows that may be wrong where none of these is; see `alike`."""
+    return alike(0.0, rows if groups is None else int(groups.max()) + 1, (0.0, 1.0)).high
+
+
 def alike(value: float, count: int, limits: tuple[float, float], level: float = LEVEL) -> Interval:
     """The mean of `count` values that were all the same.
 

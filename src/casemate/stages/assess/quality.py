@@ -18,15 +18,15 @@ from casemate.stages.assess import calibration, intervals, regression, weighted
 from casemate.stages.assess.intervals import auc, share_of
 from casemate.stages.assess.sample import (
     LEAST_SLICE_ROWS,
-    TOLD_DIGITS,
     Sample,
     Slice,
+    as_told,
     checked,
     sliced,
     told_mean,
 )
 from casemate.stages.assess.subjects import Groups, count, of, repeated
-from casemate.stages.assess.weighted import losses, squares
+from casemate.stages.assess.weighted import f1_interval, losses, recall_influence, squares
 from casemate.stages.assess.wishes import Wishes
 
 ROC_POINTS = 200
@@ -176,7 +176,7 @@ def _ranked(
     averaged = partial(intervals.smooth, scale="logit", freedom=fewest - 1, groups=groups)
     if classes == 2:
         found["roc_auc"] = intervals.area(codes, probabilities[:, 1], groups)
-        found["f1"] = _f1_interval(codes == 1, labels == 1, groups)
+        found["f1"] = f1_interval(codes == 1, labels == 1, groups)
     else:
         areas = [
             intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each
@@ -231,18 +231,6 @@ def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, A
     return found
 
 
-def recall_influence(codes: Array, labels: Array) -> Array:
-    """Each row's influence on balanced accuracy, [n]."""
-    influence = np.empty(len(codes))
-    classes, right = np.unique(codes), codes == labels
-    for code in classes:
-        here = codes == code
-        influence[here] = (right[here] - right[here].mean()) * (
-            len(codes) / here.sum() / len(classes)
-        )
-    return influence
-
-
 def precision_influence(positive: Array, score: Array) -> tuple[Array, float]:
     """(each row's influence on average precision [n], the figure less half its bias).
 
@@ -264,16 +252,6 @@ def precision_influence(positive: Array, score: Array) -> tuple[Array, float]:
     influence[order] = (hit * (precision - value) + hit * gained - lost) * (count / total)
     without = float(((found - 1 + value) / last)[hit == 1].mean())
     return influence, (value + without) / 2
-
-
-def _f1_interval(true: Array, found: Array, groups: Groups) -> Interval:
-    """Exact: among rows that are positive or called so, hits are binomial, and F1 rises with their
-    share s as 2s / (1 + s).
-    """
-    either = true | found
-    hits = share_of((true & found)[either], of(groups, either))
-    low, high = (2 * end / (1 + end) for end in (hits.low, hits.high))
-    return Interval(value=2 * hits.value / (1 + hits.value), low=low, high=high)
 
 
 def _f1_influence(true: Array, found: Array) -> Array:
@@ -312,9 +290,9 @@ def _slices(
                 "column": part.column,
                 "value": part.value,
                 "rows": len(at),
-                "accuracy": right.value if weights is None else round(right.value, TOLD_DIGITS),
-                "low": right.low if weights is None else round(right.low, TOLD_DIGITS),
-                "high": right.high if weights is None else round(right.high, TOLD_DIGITS),
+                "accuracy": as_told(right.value, weights),
+                "low": as_told(right.low, weights),
+                "high": as_told(right.high, weights),
                 "positive_rate": (
                     told_mean(labels[at] == 1, weights) if len(schema.classes) == 2 else None
                 ),

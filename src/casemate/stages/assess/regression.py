@@ -154,14 +154,11 @@ def _range(target: Array) -> float:
     return float(np.ptp(target, axis=0).mean())
 
 
-def _missed(rows: int, groups: Groups) -> float:
-    """Share of rows that may be wrong where none of these is; see `intervals.alike`."""
-    return intervals.alike(0.0, rows if groups is None else int(groups.max()) + 1, (0.0, 1.0)).high
-
-
 def _rmse_interval(value: float, bends: Array, groups: Groups, largest: float) -> Interval:
     if value == 0.0:
-        return Interval(value=0.0, low=0.0, high=largest * _missed(len(bends), groups) ** 0.5)
+        return Interval(
+            value=0.0, low=0.0, high=largest * intervals.missed(len(bends), groups) ** 0.5
+        )
     return intervals.smooth(
         value, bends, freedom=intervals.effective_freedom(summed(bends, groups)), groups=groups
     )
@@ -181,7 +178,7 @@ def _r2_interval(target: Array, squares: Array, groups: Groups) -> Interval:
     errors, total = squares.sum(axis=0), around.sum(axis=0)
     rest = float((errors / total).mean())
     if not rest > 0:  # no error was met, or nothing was there
-        most = float((np.ptp(target, axis=0) ** 2 / around.mean(axis=0)).mean()) * _missed(
+        most = float((np.ptp(target, axis=0) ** 2 / around.mean(axis=0)).mean()) * intervals.missed(
             len(target), groups
         )
         return Interval(value=1.0 - rest, low=1.0 - most, high=1.0 - rest)

@@ -157,15 +157,17 @@ def sliced(schema: Schema, holdout: Sample, wanted: list[str], least: int) -> It
             yield Slice(name, OTHERS, others, told=True, real=False)
 
 
-def told_mean(values: Array, weights: Array | None) -> float:
-    """A group's mean as it is told; of weighted rows rounded, because who knows the weights could
-    read every row off all its digits.
+def as_told(value: float, weights: Array | None) -> float:
+    """What is told of a group; of weighted rows rounded, because who knows the weights could read
+    every row off all its digits.
     """
-    return (
-        float(np.mean(values))
-        if weights is None
-        else round(float(np.average(values, weights=weights)), TOLD_DIGITS)
-    )
+    return value if weights is None else round(value, TOLD_DIGITS)
+
+
+def told_mean(values: Array, weights: Array | None) -> float:
+    """A group's mean as it is told."""
+    mean = np.mean(values) if weights is None else np.average(values, weights=weights)
+    return as_told(float(mean), weights)
 
 
 class NotANumber(ValueError):

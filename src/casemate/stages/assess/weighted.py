@@ -108,7 +108,10 @@ def classes(
     found = {
         "accuracy": intervals.share_of(codes == labels, groups, weights=weights),
         "balanced_accuracy": intervals.bounded(
-            values["balanced_accuracy"], _recalled(codes, labels, weights), groups, weights=weights
+            values["balanced_accuracy"],
+            recall_influence(codes, labels, weights),
+            groups,
+            weights=weights,
         ),
         "brier": intervals.mean(squares(codes, probabilities), groups=groups, weights=weights),
         "log_loss": intervals.mean(losses(codes, probabilities), groups=groups, weights=weights),
@@ -121,13 +124,14 @@ def classes(
     if any(subjects.count(groups, codes == code) < 2 or np.all(codes == code) for code in every):
         found |= {name: intervals.unknown(values[name]) for name in ranked}
     else:
+        if len(every) == 1:  # a perfect order has no spread to draw again
+            found["roc_auc"] = area(codes == 1, probabilities[:, 1], weights, groups)
+            found["f1"] = f1_interval(codes == 1, labels == 1, groups, weights)
         found |= {
             name: intervals.interval(statistics[name], arrays, most, seed, groups)
             for name in ranked
+            if name not in found
         }
-        if len(every) == 1:  # a perfect order has no spread to draw again
-            found["roc_auc"] = area(codes == 1, probabilities[:, 1], weights, groups)
-            found["f1"] = _f1(codes == 1, labels == 1, weights, groups)
     return {name: structs.replace(found[name], value=value) for name, value in values.items()}
 
 
@@ -136,14 +140,14 @@ def quantities(
 ) -> dict[str, Interval]:
     """`regression.figures` of weighted rows."""
     arrays, groups = [target, found, weights], subjects.repeated(groups)
-    made = {
-        name: intervals.interval(statistic, arrays, most, seed, groups)
-        for name, statistic in of_quantities().items()
-    }
-    made["mae"] = structs.replace(
-        intervals.mean(np.abs(target - found).mean(axis=1), groups=groups, weights=weights),
-        value=made["mae"].value,
-    )
+    made = {}
+    for name, statistic in of_quantities().items():
+        if name == "mae":
+            errors = np.abs(target - found).mean(axis=1)
+            mean = intervals.mean(errors, groups=groups, weights=weights)
+            made[name] = structs.replace(mean, value=statistic(*arrays))
+        else:
+            made[name] = intervals.interval(statistic, arrays, most, seed, groups)
     return made
 
 
@@ -174,24 +178,27 @@ def area_influence(positive: Array, score: Array, weights: Array) -> tuple[float
     return value, (right - value) * weights * (len(score) / side)
 
 
-def _recalled(codes: Array, labels: Array, weights: Array) -> Array:
-    """Each row's influence on weighted balanced accuracy, [n]."""
+def recall_influence(codes: Array, labels: Array, weights: Array | None = None) -> Array:
+    """Each row's influence on balanced accuracy, [n]."""
     influence, right = np.zeros(len(codes)), codes == labels
+    each = np.ones(len(codes)) if weights is None else weights
     known = np.unique(codes)
     for code in known:
         here = codes == code
-        gap = right[here] - np.average(right[here], weights=weights[here])
-        influence[here] = weights[here] * gap * (len(codes) / weights[here].sum() / len(known))
+        gap = right[here] - np.average(right[here], weights=each[here])
+        influence[here] = each[here] * gap * (len(codes) / each[here].sum() / len(known))
     return influence
 
 
-def _f1(true: Array, found: Array, weights: Array, groups: Groups) -> Interval:
-    """Among rows that are positive or called so, F1 rises with the share s of hits as 2s /
-    (1 + s).
+def f1_interval(
+    true: Array, found: Array, groups: Groups, weights: Array | None = None
+) -> Interval:
+    """Exact without weights: among rows that are positive or called so, hits are binomial, and F1
+    rises with their share s as 2s / (1 + s).
     """
     either = true | found
     hits = intervals.share_of(
-        (true & found)[either], subjects.of(groups, either), weights=weights[either]
+        (true & found)[either], subjects.of(groups, either), weights=subjects.of(weights, either)
     )
     low, value, high = (2 * end / (1 + end) for end in (hits.low, hits.value, hits.high))
     return Interval(value=value, low=low, high=high)

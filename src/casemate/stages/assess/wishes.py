@@ -44,7 +44,6 @@ class Wishes(msgspec.Struct, frozen=True):
         if self.quantile is not None:
             short = (truth - said)[:, 0]
             found["pinball_loss"] = np.maximum(self.quantile * short, (self.quantile - 1) * short)
-            found["quantile_coverage"] = (short <= 0).astype(np.float64)
         return found
 
     def figures(
@@ -72,9 +71,7 @@ class Wishes(msgspec.Struct, frozen=True):
 
     def _most(self, name: str, truth: Array) -> float:
         """The most that one row can add, for rows that all add the same; see `intervals.alike`."""
-        if name == "cost":
-            return max(self.costs)
-        return 1.0 if name == "quantile_coverage" else float(np.ptp(truth))
+        return max(self.costs) if name == "cost" else float(np.ptp(truth))
 
     def differences(
         self,
@@ -93,13 +90,11 @@ class Wishes(msgspec.Struct, frozen=True):
         found = {}
         for name, each in self.rows(truth, ours).items():
             moves, largest = each - before[name], self._most(name, truth)
-            same = Interval(value=0.0, low=0.0, high=0.0)
             found[name] = (
                 intervals.mean(moves, groups=groups, weights=weights, limits=(-largest, largest))
                 if moves.any()
-                else same
+                else Interval.exact(0.0)
             )
-        found.pop("quantile_coverage", None)
         if self.ordinal:
             less: Callable[..., float] = lambda y, a, b, *w: kappa(y, a, *w) - kappa(y, b, *w)  # noqa: E731 - one line
             found["quadratic_kappa"] = intervals.interval(

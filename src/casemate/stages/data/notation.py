@@ -148,6 +148,13 @@ def times(values: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
     return _possible(values, form, pc.cast(found, kind))  # with a zone: the same moment in UTC
 
 
+def has_day(form: str) -> bool:
+    """Whether a form names a day that can be held against what strptime made of it: with a zone it
+    may be another one in UTC.
+    """
+    return "%d" in form and "%z" not in form
+
+
 def possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> bool:
     """Whether `found`, which strptime made of `text`, has no day in the place of one that there is
     not.
@@ -161,12 +168,12 @@ def _possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> pa.Ch
     """`found` without days that there are not: strptime takes 31.02. for the second or third of
     March.
     """
-    if "%d" not in form or "%z" in form:
+    if not has_day(form):
         return found
     before, after = (_regex(piece) for piece in form.split("%d", 1))
     # only such a day can have been another
     late = pc.if_else(pc.greater(pc.day(found), 3), None, text)
-    joined = pa.concat_arrays(late.chunks) if late.num_chunks else pa.array([], pa.string())
+    joined = late.combine_chunks()
     written = pc.struct_field(
         pc.extract_regex(joined, f"^{before}(?P<day>\\d{{1,2}}){after}$"), "day"
     ).cast(pa.int64())

@@ -10,6 +10,7 @@ import numpy as np
 
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core import figures as vocabulary
+from casemate.core.findings import ranked
 from casemate.core.page import NOTHING, Bar, Chart, Section, page
 from casemate.core.types import Finding, Schema, SealedDataset
 from casemate.stages.data.checks import drift
@@ -169,11 +170,7 @@ def _charts(shown: list[TableProfile], older: list[TableProfile], least: int) ->
 
 
 def _findings(found: list[Finding]) -> Section:
-    ranks = {"high": 0, "medium": 1, "low": 2}
-    rows = [
-        [finding.severity, finding.message, finding.location]
-        for finding in sorted(found, key=lambda finding: ranks[finding.severity])
-    ]
+    rows = [[one.severity, one.message, one.location] for one in ranked(found)]
     return Section(
         "Findings", "" if rows else "Nothing to look at.", heads=["", "what", "where"], rows=rows
     )

@@ -148,13 +148,11 @@ def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sa
         np.arange(len(members.target)), sample_rows(len(members.target), count, seed)
     )
     rows = others if len(members.target) <= options.shadow_size else others[:0]
-    return Sample(members.frame.iloc[rows], members.target[rows], weights=of(members.weights, rows))
+    return members.of(rows)
 
 
 def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array:
-    taught = Sample(pool.frame[half], pool.target[half], weights=of(pool.weights, half)).joined(
-        filling
-    )
+    taught = pool.of(half).joined(filling)
     # The target learnt from weighted rows, so its shadows do; an imported one may have been of a
     # kind that cannot.
     weights = fit_params(estimator, None if refusal(estimator) else taught.weights)

@@ -118,19 +118,7 @@ def check(checked: CheckedTable) -> Answer:
     suspicious = [name for name in alone if alone[name] >= SUSPICIOUS or name in later]
     honest = frame.drop(columns=[*{*suspicious, *later}])
     if suspicious:
-        rest = (
-            _auc(
-                codes,
-                _asked(
-                    HistGradientBoostingClassifier(max_iter=30, random_state=0),
-                    honest,
-                    codes,
-                    whose,
-                ),
-            )
-            if honest.shape[1]
-            else 0.5
-        )
+        rest = _reached(honest, codes, whose)
         for name in sorted({*suspicious} - told, key=lambda name: (-alone[name], name)):
             _alone(
                 name,
@@ -181,17 +169,7 @@ def _one_against_rest(
         honest = frame.drop(columns=strong)
         if not copies or len(codes) < COPY_ROWS:
             continue
-        asked = (
-            _asked(
-                HistGradientBoostingClassifier(max_iter=30, random_state=0),
-                honest,
-                mine.astype(np.int64),
-                whose,
-            )
-            if honest.shape[1]
-            else None
-        )
-        rest = 0.5 if asked is None else _auc(mine, asked)
+        rest = _reached(honest, mine.astype(np.int64), whose)
         known = [
             name
             for name in copies
@@ -417,6 +395,14 @@ def _asked(model: Any, frame: pd.DataFrame, codes: Array, whose: Array) -> Array
     with fitting(frame.size):
         folds = _folds(codes.tobytes(), np.ascontiguousarray(whose, dtype=np.int64).tobytes())
         return np.asarray(cross_val_predict(model, frame, codes, cv=folds, method="predict_proba"))
+
+
+def _reached(honest: pd.DataFrame, codes: Array, whose: Array) -> float:
+    """The AUC that the other features reach together; 0.5 where there are none."""
+    if not honest.shape[1]:
+        return 0.5
+    model = HistGradientBoostingClassifier(max_iter=30, random_state=0)
+    return _auc(codes, _asked(model, honest, codes, whose))
 
 
 @lru_cache(maxsize=1)

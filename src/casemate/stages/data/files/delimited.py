@@ -136,17 +136,16 @@ def _typed(
         text, dialect, header, options, [name for name in header if kept(name)], lines=lines
     )
     for name in exact.suspects(table):
-        digits = _arrow(text, dialect, header, options, [name], lines=lines, only=name)[name]
+        digits = _arrow(text, dialect, header, options, [name], lines=lines, only=[name])[name]
         if pc.any(pc.match_substring_regex(digits, LONG)).as_py():
             exact.tell(name, options, findings)
-    if options.date_format is not None and "%d" in options.date_format:
-        for place, field in enumerate(table.schema):
-            if pa.types.is_timestamp(field.type):
-                cells = _arrow(
-                    text, dialect, header, options, [field.name], lines=lines, only=field.name
-                )[field.name]
-                if not notation.possible(cells, options.date_format, table[place]):
-                    table = table.set_column(place, field.name, cells)
+    dated = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    if dated and options.date_format is not None and notation.has_day(options.date_format):
+        written = _arrow(text, dialect, header, options, dated, lines=lines, only=dated)
+        for name in dated:
+            if not notation.possible(written[name], options.date_format, table[name]):
+                place = table.schema.get_field_index(name)
+                table = table.set_column(place, name, written[name])
     return table
 
 
@@ -206,16 +205,15 @@ def _arrow(
     kept: Collection[str],
     *,
     lines: bool,
-    only: str | None = None,
+    only: list[str] | None = None,
 ) -> pa.Table:
     """The table; `lines` says whether cells may hold line ends, which makes for slow reading."""
-    for size in (BLOCK, LONGEST_ROW):  # small pieces stay in a processor's cache
-        try:
-            return _blocks(text, dialect, header, options, kept, size, lines=lines, only=only)
-        except pa.ArrowInvalid as error:
-            if size == LONGEST_ROW or "straddling" not in str(error):
-                raise
-    raise AssertionError("one of the sizes returns or raises")
+    try:  # small pieces stay in a processor's cache
+        return _blocks(text, dialect, header, options, kept, BLOCK, lines=lines, only=only)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+    return _blocks(text, dialect, header, options, kept, LONGEST_ROW, lines=lines, only=only)
 
 
 def _blocks(
@@ -227,7 +225,7 @@ def _blocks(
     size: int,
     *,
     lines: bool,
-    only: str | None,
+    only: list[str] | None,
 ) -> pa.Table:
     moments = [options.date_format, pyarrow.csv.ISO8601] if options.date_format else None
     with text.open() as file:
@@ -248,7 +246,7 @@ def _blocks(
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=True,
                 decimal_point=dialect.decimal,
-                include_columns=None if only is None else [only],
+                include_columns=only,
                 timestamp_parsers=moments,
                 column_types=dict.fromkeys({*kept}, pa.string()),
             ),
