@@ -217,7 +217,9 @@ def test_a_search_over_ranges_resumes_with_the_same_trials(tmp_path):
     from sklearn.linear_model import LogisticRegression
 
     from casemate.config import TrainTable
-    from casemate.stages.train.search import Models, Rows, search
+    from casemate.stages.train.candidates import Models
+    from casemate.stages.train.folds import Rows
+    from casemate.stages.train.search import search
 
     class Channel:
         def __init__(self, stop_after=None):

@@ -118,7 +118,8 @@ def _effect(tx, project, record: Finding) -> None:
 def search(root: Path, ack: Ack) -> None:
     """A search of three trials, from where its journal ends."""
     from casemate.stages.train import study
-    from casemate.stages.train.search import Models, _study
+    from casemate.stages.train.candidates import Models
+    from casemate.stages.train.search import _study
 
     folder = root / ".casemate" / "studies" / "search"
     folder.mkdir(parents=True, exist_ok=True)

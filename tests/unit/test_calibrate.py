@@ -18,8 +18,10 @@ from casemate.stages.assess.leakage import lira
 from casemate.stages.assess.sample import Sample
 from casemate.stages.train import fit
 from casemate.stages.train.calibrate import Fold, measured
+from casemate.stages.train.candidates import Models
 from casemate.stages.train.export import to_onnx
-from casemate.stages.train.search import Memory, Models, Rows, search
+from casemate.stages.train.folds import Rows
+from casemate.stages.train.search import Memory, search
 
 
 def table(classes, count=400):

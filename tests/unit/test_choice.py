@@ -16,8 +16,10 @@ from casemate.config import TrainTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.operations import scaffold
+from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry, build
-from casemate.stages.train.search import BadSearch, Models, Rows, search
+from casemate.stages.train.folds import BadSearch, Rows
+from casemate.stages.train.search import search
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from casemate.operations import runs
 from casemate.stages.assess.wishes import Wishes, kappa
 from casemate.stages.data import schema
 from casemate.stages.train.entry import of_quantile
-from casemate.stages.train.search import PINBALL, metric_of, scorer
+from casemate.stages.train.metrics import PINBALL, metric_of, scorer
 
 HEAD = '[project]\nname = "t"\nid = "t-1"\n[train]\nentry = "train.py:build"\n'
 LIGHT = [

@@ -31,6 +31,7 @@ from casemate.ml.learn.accountant import Gaussians
 from casemate.ml.learn.linear import PrivateClassifier, descend
 from casemate.ml.learn.noise import Noise
 from casemate.ml.models import dump_skops, load_skops
+from casemate.stages.train.fit import private_fit
 from casemate.stages.train.stage import _spent
 
 pytestmark = pytest.mark.slow
@@ -364,3 +365,22 @@ def test_steps_that_private_training_does_not_use_are_named_and_no_class_of_the_
         in finding.message
     )
     assert stage._left_out(fit._left_out(LogisticRegression())) == []
+
+
+def test_an_entry_that_returns_the_private_classifier_itself_is_trained():
+    """It has a number called `steps`, as a pipeline has a list."""
+    frame, codes = adult_like(500)
+    job = {
+        "privacy": {
+            "numbers": BOUNDS,
+            "categories": KINDS,
+            "epsilon": 3.0,
+            "delta": 1e-5,
+            "units": 500,
+            "clip": None,
+        },
+        "rehearsal": False,
+    }
+    model, told = private_fit(PrivateClassifier(steps=40), frame, codes, None, job, 2)
+    assert model.predict_proba(frame).shape == (500, 2)
+    assert told["unit"] == "row"

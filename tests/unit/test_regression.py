@@ -52,7 +52,8 @@ from casemate.stages.assess.sample import Sample
 from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.train import export
-from casemate.stages.train.search import BadSearch, metric_of
+from casemate.stages.train.folds import BadSearch
+from casemate.stages.train.metrics import metric_of
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ from casemate.config import TrainTable
 from casemate.core.types import Quarantined
 from casemate.stages.data.stage import per_detector
 from casemate.stages.train import study
-from casemate.stages.train.search import Models, _study
+from casemate.stages.train.candidates import Models
+from casemate.stages.train.search import _study
 
 OPTIONS = TrainTable(entry="train.py:build", trials=3, search={"c": {"low": 0.0, "high": 1.0}})
 

@@ -30,7 +30,9 @@ from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.ml.learn.weights import fit_params, refusal
 from casemate.stages.assess import intervals, quality, regression, weighted
 from casemate.stages.data import weights
-from casemate.stages.train.search import BadSearch, Models, Rows, search
+from casemate.stages.train.candidates import Models
+from casemate.stages.train.folds import BadSearch, Rows
+from casemate.stages.train.search import search
 
 
 @pytest.fixture

@@ -22,6 +22,10 @@ from casemate.operations import runs
 from casemate.stages.assess import behaviour
 from casemate.stages.assess.sample import Sample
 from casemate.stages.assess.wishes import Wishes
+from casemate.stages.train.candidates import Models
+from casemate.stages.train.entry import BadEntry
+from casemate.stages.train.fit import _look
+from casemate.stages.train.folds import Rows
 from casemate.stages.train.monotone import broken, constrained
 from casemate.stages.train.stored import stored, thresholded
 from casemate.stages.train.threshold import cheapest
@@ -219,3 +223,12 @@ def test_costs_of_other_classes_are_refused(config):
     with pytest.raises(ConfigError, match="the target's classes are 0, 1"):
         config("train.costs.ill=2", "train.costs.well=1").train.costs_of(["0", "1"])
     assert config("train.costs.b=2", "train.costs.a=1").train.costs_of(["a", "b"]) == [1.0, 2.0]
+
+
+def test_costs_for_a_network_are_refused_before_anything_is_trained():
+    network = pytest.importorskip("casemate.ml.learn.network")
+    layers = [{"kind": "Linear", "in_features": 2, "out_features": 2}]
+    estimator = network.NetworkClassifier(layers)
+    rows = Rows(pd.DataFrame({"a": [1.0, 2.0]}), np.array([0, 1]))
+    with pytest.raises(BadEntry, match=r"\[train\] costs: a network"):
+        _look(Models({"": estimator}), rows, (1.0, 2.0))

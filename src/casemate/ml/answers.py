@@ -50,11 +50,21 @@ float64's rounding.
 """
 
 
+def chained(estimator: Any) -> bool:
+    """Whether it is a pipeline; `PrivateClassifier` has a number called `steps`."""
+    return isinstance(getattr(estimator, "steps", None), list)
+
+
+def last_step(estimator: Any) -> Any:
+    """The last step of a pipeline; anything else itself."""
+    return estimator.steps[-1][1] if chained(estimator) else estimator
+
+
 def answering(estimator: Any) -> Any:
     """The classifier that decides: the last step of a pipeline, the refitted one of a search."""
     while True:
-        if hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
+        if chained(estimator):
+            estimator = last_step(estimator)
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         else:

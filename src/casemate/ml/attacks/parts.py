@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from casemate.ml.answers import chained, last_step
 from casemate.ml.attacks.interface import Array
 
 MONOTONE = {
@@ -39,11 +40,11 @@ def parts_of(estimator: Any, moved: set[str]) -> Parts | None:
     """The preprocessing and the final model, if all before it is monotone feature by feature."""
     if estimator is None:
         return None
-    if not hasattr(estimator, "steps"):
+    if not chained(estimator):
         return Parts(None, estimator)
     before = estimator[:-1]
     return (
-        Parts(before if len(before.steps) else None, estimator.steps[-1][1])
+        Parts(before if len(before.steps) else None, last_step(estimator))
         if _monotone(before, moved)
         else None
     )
@@ -56,7 +57,7 @@ def _monotone(step: Any, moved: set[str]) -> bool:
     name = type(step).__name__
     if step is None or isinstance(step, str):
         return step is None or step in {"passthrough", "drop"}
-    if hasattr(step, "steps"):
+    if chained(step):
         return all(_monotone(inner, moved) for _, inner in step.steps)
     if hasattr(step, "transformers_"):
         return all(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from casemate.ml.learn.weights import chained
+from casemate.ml.answers import chained, last_step
 
 ADJUSTABLE = ("HistGradientBoostingClassifier", "LogisticRegression")
 """Their probabilities are the logistic function, or softmax, of scores that are sums."""
@@ -53,6 +53,6 @@ def scores(model: Any, frame: Any) -> Array:
 def _last(model: Any) -> Any:
     while chained(model) or type(model).__name__ == "FixedThresholdClassifier":
         model = (
-            model.steps[-1][1] if chained(model) else getattr(model, "estimator_", model.estimator)
+            last_step(model) if chained(model) else getattr(model, "estimator_", model.estimator)
         )
     return model

@@ -13,6 +13,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import has_fit_parameter
 
+from casemate.ml.answers import chained
+
 Array = np.ndarray[Any, Any]
 NAME = "sample_weight"
 SEARCHES = (
@@ -28,11 +30,6 @@ SEARCHES = (
 FIXED = "FixedThresholdClassifier"
 PASS_ON = ("VotingClassifier", "VotingRegressor", "StackingClassifier", "StackingRegressor")
 """Their fit takes weights though its signature does not name them."""
-
-
-def chained(estimator: Any) -> bool:
-    """Whether it is a pipeline; `PrivateClassifier` has a number called `steps`."""
-    return isinstance(getattr(estimator, "steps", None), list)
 
 
 def fit_params(estimator: Any, weights: Array | None) -> dict[str, Array]:

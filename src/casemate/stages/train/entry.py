@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
 from casemate.stages.train import boosters
+from casemate.stages.train.candidates import BOUNDED, Models, final_of
 from casemate.stages.train.monotone import constrained
-from casemate.stages.train.search import BOUNDED, Models, final_of
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*")
 

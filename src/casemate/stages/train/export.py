@@ -22,6 +22,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
 from casemate.core.types import Schema
+from casemate.ml.answers import last_step
 from casemate.ml.models import onnx_session
 from casemate.stages.train import encoders, trees
 
@@ -76,7 +77,7 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
         )
         content, problem = to_onnx(inner, schema)
         return (_thresholded(content, last), "") if content else (b"", problem)
-    final = model.steps[-1][1] if hasattr(model, "steps") else model
+    final = last_step(model)
     options = None if schema.regression else {id(final): {"zipmap": False}}
     problem = ""
     for types, exact in _attempts(schema, model):

@@ -15,16 +15,20 @@ from sklearn.base import clone
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
+from casemate.ml.answers import chained, last_step
 from casemate.ml.frame import GROUP, features_of, open_table, target_of, wanted, weights_of
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.ml.learn.calibrate import adjust, adjustable, adjusted
 from casemate.ml.learn.weights import fit_params, refusal
 from casemate.ml.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.stages.train.calibrate import Fold, measured
+from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
+from casemate.stages.train.folds import Rows
 from casemate.stages.train.look import problem
+from casemate.stages.train.metrics import metric_of
 from casemate.stages.train.monotone import broken
-from casemate.stages.train.search import Memory, Models, Rows, metric_of, nested, search
+from casemate.stages.train.search import Memory, nested, search
 from casemate.stages.train.stored import stored, thresholded
 from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
 
@@ -51,7 +55,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         options.mode, options.search
     )
     if options.mode != "private":
-        _look(models, rows)
+        _look(models, rows, job.get("costs"))
     private: dict[str, Any] = {}
     left_out: list[str] = []
     outer: list[float] = []
@@ -114,8 +118,8 @@ def _finished(
     calibration: dict[str, float] = {}
     if options.calibrate and rows.target.ndim == 1 and adjustable(model) and adjustable(estimator):
         # a search that went on after a break remembers no answers
-        heard = folds or out_of_fold(estimator, rows, options)
-        found = measured(rows.target, heard, rows.weights, rows.groups)
+        folds = folds or out_of_fold(estimator, rows, options)
+        found = measured(rows.target, folds, rows.weights, rows.groups)
         if found is not None:
             calibration = {
                 **{name: float(value) for name, value in found._asdict().items()},
@@ -130,27 +134,15 @@ def _finished(
             " it to every estimator in train.py"
         )
     if job.get("costs"):
-        model = thresholded(
-            model, _threshold(estimator, rows, options, tuple(job["costs"]), adjusted(model)), 1
-        )
+        costs = tuple(job["costs"])
+        if adjusted(model) is not None:
+            return thresholded(model, by_costs(costs), 1), calibration
+        folds = folds or out_of_fold(estimator, rows, options)
+        model = thresholded(model, _threshold(folds, rows, costs), 1)
     return model, calibration
 
 
-def _threshold(
-    estimator: Any,
-    rows: Rows,
-    options: TrainTable,
-    costs: tuple[float, float],
-    calibrated: tuple[float, float] | None,
-) -> float:
-    if is_network(estimator):
-        raise BadEntry(
-            "[train] costs: a network's labels are its likeliest classes; weigh its answers where"
-            " they are used"
-        )
-    if calibrated is not None:
-        return by_costs(costs)
-    folds = out_of_fold(estimator, rows, options)
+def _threshold(folds: list[Fold], rows: Rows, costs: tuple[float, float]) -> float:
     at = np.concatenate([fold.rows for fold in folds])
     weights = None if rows.weights is None else rows.weights[at]
     return cheapest(
@@ -162,12 +154,20 @@ def _left_out(estimator: Any) -> list[str]:
     """Classes of a pipeline's steps that private training does not use: it scales, bins and encodes
     by declared limits itself.
     """
-    return [type(step).__name__ for _, step in getattr(estimator, "steps", [])[:-1]]
+    steps = estimator.steps if chained(estimator) else []
+    return [type(step).__name__ for _, step in steps[:-1]]
 
 
-def _look(models: Models, rows: Rows) -> None:
-    """Refuse before the search what could not be stored after it, or cannot weigh rows."""
+def _look(models: Models, rows: Rows, costs: Any) -> None:
+    """Refuse before the search what could not be stored after it, cannot weigh rows, or has no
+    threshold that costs could move.
+    """
     for name, estimator in models.by_name.items():
+        if costs and is_network(estimator):
+            raise BadEntry(
+                "[train] costs: a network's labels are its likeliest classes; weigh its answers"
+                " where they are used"
+            )
         said = "" if rows.weights is None else refusal(estimator)
         said = (
             f"[data] weight: {said}"
@@ -252,7 +252,7 @@ def private_fit(
         model = _private_network(estimator, told, job["rehearsal"], classes).fit(frame, codes)
         spent = model.spent()
     else:
-        final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        final = last_step(estimator)
         if not is_linear(estimator):
             raise BadEntry(
                 f"{type(final).__name__} has no private form: return LogisticRegression (trained as"

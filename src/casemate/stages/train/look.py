@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, clone
 
 from casemate.core.errors import VerificationError
+from casemate.ml.answers import chained, last_step
 from casemate.ml.learn.weights import SEARCHES, fit_params
 from casemate.ml.models import dump_skops, untrusted_types
 from casemate.stages.train import boosters
@@ -134,8 +135,8 @@ def _tried(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | 
 
 def _last(estimator: Any) -> Any:
     while True:
-        if hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
+        if chained(estimator):
+            estimator = last_step(estimator)
         elif type(estimator).__name__ in SEARCHES:
             estimator = estimator.estimator
         else:

@@ -5,73 +5,32 @@ Nested cross-validation judges the whole search: each outer fold is held out fro
 own (Varma and Simon, BMC Bioinformatics 2006), because the best score of a search is too good.
 """
 
-import inspect
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import clone
-from sklearn.metrics import get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 from sklearn.utils.parallel import Parallel, delayed
 
 from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
-from casemate.ml.frame import strata_of, wanted
+from casemate.ml.frame import wanted
 from casemate.ml.learn.calibrate import adjustable
 from casemate.ml.learn.calibrate import scores as scores_of
 from casemate.ml.learn.weights import fit_params
 from casemate.stages.train.calibrate import Fold
+from casemate.stages.train.candidates import MODEL, Models
+from casemate.stages.train.folds import FEW, Array, BadSearch, Rows, splits
+from casemate.stages.train.metrics import metric_of, require_weighable, scorer
+from casemate.stages.train.prepared import Prepared
 
-Array = np.ndarray[Any, Any]
+Cut = tuple[int, Array, Array]
+"""A fold: its number, the numbers of the rows to learn from, and of those to ask about."""
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
-MODEL = "model"
-"""The parameter that chooses among several."""
-PINBALL = "neg_mean_pinball_loss"
-"""What chooses among models of a quantile."""
-BOUNDED = (
-    "LogisticRegression",
-    "PrivateClassifier",
-    "SGDClassifier",
-    "LogisticRegressionCV",
-    "LinearSVC",
-    "RidgeClassifier",
-    "NetworkClassifier",
-)
-"""Final estimators that private and adversarial training prefer."""
-FEW = 10
-"""A user's fit stands alone, so threads pay from a tenth of the size on that they pay for ours."""
-
-
-class BadSearch(Exception):
-    """A parameter or metric of the configuration does not exist."""
-
-    kind = "BadSearch"
-
-
-class Rows(NamedTuple):
-    """What is learnt from."""
-
-    frame: pd.DataFrame
-    """Features."""
-    target: Array
-    """Class numbers [n], or quantities [n, m]."""
-    groups: Array | None = None
-    """Subject per row, [n]; keeps a subject's rows in one fold."""
-    weights: Array | None = None
-    """What each row weighs, [n]; None: all weigh alike."""
-
-    def at(self, rows: Array) -> "Rows":
-        """The rows of these numbers."""
-        groups, weights = (
-            None if one is None else one[rows] for one in (self.groups, self.weights)
-        )
-        return Rows(self.frame.iloc[rows], self.target[rows], groups, weights)
 
 
 class Memory:
@@ -102,84 +61,6 @@ class Memory:
         ]
 
 
-class Models:
-    """Estimators to choose among; a search names them by `model`, and their parameters as
-    `NAME__PARAMETER`.
-    """
-
-    def __init__(self, by_name: dict[str, Any], left_out: Collection[str] = ()) -> None:
-        """Take them, the first is the one that is trained where no search chooses; `""` names a
-        single one.
-
-        Args:
-            by_name: unfitted estimators.
-            left_out: names of others that cannot do what casemate.toml asks for; a search may name
-                them in vain.
-        """
-        self.by_name = by_name
-        self.left_out = frozenset(left_out)
-
-    @property
-    def first(self) -> Any:
-        """The one that is trained where no search chooses."""
-        return next(iter(self.by_name.values()))
-
-    @property
-    def single(self) -> bool:
-        """Whether there is nothing to choose."""
-        return "" in self.by_name
-
-    def for_mode(self, mode: str, space: dict[str, Any]) -> "Models":
-        """Those that the mode can train well: private and adversarial training keep linear models
-        and networks where there are some.
-
-        What a search names alone stays: somebody asked for it.
-        """
-        if self.single or mode == "plain":
-            return self
-        asked = space.get(MODEL, list(self.by_name))
-        named = {name: model for name, model in self.by_name.items() if name in asked}
-        fitting = {name: model for name, model in named.items() if final_of(model) in BOUNDED}
-        return Models(fitting or named or self.by_name, self.left_out)
-
-    def unknown(self, space: dict[str, Any]) -> str:
-        """A name of the search that is no parameter; empty when there is none."""
-        if self.single:
-            return next((name for name in sorted(space) if name not in self.first.get_params()), "")
-        known = {
-            f"{name}__{one}" for name, model in self.by_name.items() for one in model.get_params()
-        }
-        return next((name for name in sorted(space) if name != MODEL and name not in known), "")
-
-    def kept(self, params: dict[str, Any]) -> dict[str, Any]:
-        """The parameters that concern the model that they choose."""
-        if self.single:
-            return params
-        chosen = params.get(MODEL, next(iter(self.by_name)))
-        return {
-            name: value
-            for name, value in params.items()
-            if name == MODEL or name.startswith(f"{chosen}__")
-        }
-
-    def made(self, params: dict[str, Any]) -> Any:
-        """A fresh estimator with these parameters."""
-        if self.single:
-            return clone(self.first).set_params(**params)
-        chosen = params.get(MODEL, next(iter(self.by_name)))
-        given = {
-            name.partition("__")[2]: value
-            for name, value in params.items()
-            if name.startswith(f"{chosen}__")
-        }
-        return clone(self.by_name[chosen]).set_params(**given)
-
-
-def final_of(model: Any) -> str:
-    """Name of the class that a pipeline ends in."""
-    return type(model.steps[-1][1] if hasattr(model, "steps") else model).__name__
-
-
 def search(
     models: Models,
     rows: Rows,
@@ -199,7 +80,7 @@ def search(
         memory: gets what the best candidate said out of fold.
     """
     metric = metric_of(options, rows.target)
-    _require_weighable(metric, rows)
+    require_weighable(metric, rows)
     space = _space(models, options)
     score = _scorer(models, rows, options, metric, memory)
     candidates = (
@@ -248,67 +129,39 @@ def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) ->
             for params, scores in candidates
         ]
         found.append(
-            _scored(models.made(_best(history)["params"]), rows, train, test, metric, options)[0]
+            _scored(
+                models.made(_best(history)["params"]),
+                rows,
+                (number, train, test),
+                metric,
+                options,
+                Prepared(),
+                hear=False,
+            )[0]
         )
     return found
 
 
 def _scored(
-    model: Any, rows: Rows, train: Array, test: Array, metric: str, options: TrainTable
+    model: Any,
+    rows: Rows,
+    fold: Cut,
+    metric: str,
+    options: TrainTable,
+    prepared: Prepared,
+    *,
+    hear: bool,
 ) -> tuple[float, Array | None]:
-    """Trained on some rows: (score on others, what it says of them where that can be calibrated);
-    weights count on both sides.
+    """Trained on some rows: (score on others, what it says of them if that is asked for and can be
+    calibrated); weights count on both sides.
     """
+    number, train, test = fold
     taught, asked = rows.at(train), rows.at(test)
-    model.fit(taught.frame, wanted(taught.target), **fit_params(model, taught.weights))
+    left, learnt, heard = prepared.apart(model, taught, asked, number)
+    left.fit(learnt, wanted(taught.target), **fit_params(left, taught.weights))
     weights = {} if asked.weights is None else {"sample_weight": asked.weights}
-    said = scores_of(model, asked.frame) if asked.target.ndim == 1 and adjustable(model) else None
-    return float(scorer(metric, options)(model, asked.frame, wanted(asked.target), **weights)), said
-
-
-def scorer(metric: str, options: TrainTable) -> Any:
-    """scikit-learn's, or that of the declared quantile."""
-    if metric != PINBALL:
-        return get_scorer(metric)
-    return make_scorer(mean_pinball_loss, greater_is_better=False, alpha=options.quantile)
-
-
-def _require_weighable(metric: str, rows: Rows) -> None:
-    """BadSearch when rows are weighted and the scorer would count them alike."""
-    if metric == PINBALL:
-        return
-    score = get_scorer(metric)._score_func  # noqa: SLF001 - scikit-learn does not say it elsewhere
-    if rows.weights is not None and (
-        "sample_weight" not in inspect.signature(score).parameters or "_ovo" in metric
-    ):
-        raise BadSearch(
-            f"[train] metric {metric!r} cannot weigh rows, and [data] weight is set: use another"
-            " one, such as neg_log_loss or r2"
-        )
-
-
-def metric_of(options: TrainTable, target: Array) -> str:
-    """The scorer's name; BadSearch when scikit-learn has none of it."""
-    if options.quantile is not None:
-        return PINBALL
-    metric = options.metric or (
-        "roc_auc"
-        if target.ndim == 1
-        else "r2"
-        if target.shape[1] > 1
-        else "neg_root_mean_squared_error"
-    )
-    if metric == "roc_auc" and target.ndim == 1 and target.max() > 1:
-        metric = "roc_auc_ovr"
-    if metric not in get_scorer_names():
-        raise BadSearch(f"[train] metric {metric!r} is no scikit-learn scorer")
-    of_quantities = get_scorer(metric)._score_func.__module__.endswith("_regression")  # noqa: SLF001 - scikit-learn does not say it elsewhere
-    if of_quantities != (target.ndim == 2):
-        raise BadSearch(
-            f"[train] metric {metric!r} does not fit [data] task: it is for"
-            f" {'regression' if of_quantities else 'classification'}"
-        )
-    return metric
+    said = scores_of(left, heard) if hear and asked.target.ndim == 1 and adjustable(left) else None
+    return float(scorer(metric, options)(left, heard, wanted(asked.target), **weights)), said
 
 
 def _space(models: Models, options: TrainTable) -> dict[str, Any]:
@@ -369,44 +222,17 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
     )
 
 
-def splits(rows: Rows, options: TrainTable, folds: int, seed: int) -> list[tuple[Array, Array]]:
-    """(numbers of the rows to train on, to ask about) of each fold."""
-    frame, target, groups, _ = rows
-    if options.split == "ordered":
-        return [
-            _forward(train, test, target, groups)
-            for train, test in TimeSeriesSplit(folds).split(frame)
-        ]
-    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
-    return list(
-        splitter(folds, shuffle=True, random_state=seed).split(frame, strata_of(target), groups)
-    )
-
-
-def _forward(train: Array, test: Array, target: Array, groups: Array | None) -> tuple[Array, Array]:
-    """A fold that goes forward in time, without the later rows of people who are known already."""
-    if groups is not None:
-        test = test[~np.isin(groups[test], groups[train])]
-    if target.ndim == 1 and any(
-        len(np.unique(target[side])) <= target.max() for side in (train, test)
-    ):
-        text = (
-            f"[train] folds: cut in order of time, {len(train)} older rows and {len(test)} newer"
-            " ones do not hold every class both"
-        )
-        raise BadSearch(text + ": lower folds, or use more rows")
-    return train, test
-
-
 def _scorer(
     models: Models, rows: Rows, options: TrainTable, metric: str, memory: "Memory | None" = None
 ) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
-    folds = [
+    cuts = [
         fold
         for repeat in range(repeats)
         for fold in splits(rows, options, options.folds, options.seed + repeat)
     ]
+    folds: list[Cut] = [(number, *fold) for number, fold in enumerate(cuts)]
+    prepared = Prepared()
 
     def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
         model = models.made(params)
@@ -417,7 +243,10 @@ def _scorer(
             cut = folds[start : start + step]
             with fitting(FEW * rows.frame.size):
                 parts = Parallel(n_jobs=options.jobs)(
-                    delayed(_scored)(clone(model), rows, *fold, metric, options) for fold in cut
+                    delayed(_scored)(
+                        clone(model), rows, fold, metric, options, prepared, hear=memory is not None
+                    )
+                    for fold in cut
                 )
             found, heard = (
                 found + [value for value, _ in parts],
@@ -426,7 +255,7 @@ def _scorer(
             if len(found) < len(folds) and stop(found):
                 break
         if memory is not None and len(found) == len(folds):
-            memory.keep(params, found, [fold for _, fold in folds[: options.folds]], heard)
+            memory.keep(params, found, [test for _, test in cuts[: options.folds]], heard)
         return found
 
     return score

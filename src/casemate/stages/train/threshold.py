@@ -22,7 +22,7 @@ from casemate.ml.frame import wanted
 from casemate.ml.learn.calibrate import adjustable, scores
 from casemate.ml.learn.weights import fit_params
 from casemate.stages.train.calibrate import Fold
-from casemate.stages.train.search import FEW, Rows, splits
+from casemate.stages.train.folds import FEW, Rows, splits
 
 TINY = 1e-9
 LEAST_SLOPE = 0.1
