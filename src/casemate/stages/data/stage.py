@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from sklearn import config_context
+from threadpoolctl import threadpool_limits
 
 from casemate.config import FILE_NAME, Config, DataTable, line_of
 from casemate.controls.keys import identifiers, tables
@@ -56,6 +58,10 @@ DETECTORS: dict[str, type[Detector]] = {
     "spectral": Spectral,
 }
 """Switch in `[screen]` -> detector, in the order in which they run."""
+SLOWEST = "label_noise"
+"""It takes about as long as all others together."""
+DETECTORS_AT_ONCE = 2
+"""More would wait for the slowest anyway, and each holds a copy of the table."""
 WITHOUT_LEAKS = ("neighbours", "label_noise", "triggers")
 """Those that ask whether a row's label fits its features."""
 
@@ -442,17 +448,15 @@ def _screen(tools: DataTools, rows: ScreenedRows) -> Suspicion:
 
 def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
     total = Suspicion()
-    for switch, detector in DETECTORS.items():
-        if getattr(tools.config.screen, switch):
-            tools.progress(f"screening for {switch.replace('_', ' ')}", 2, 6)
-            found = _found(
-                detector(), rows.honest if switch in WITHOUT_LEAKS else rows, tools.config
-            )
-            total.rows += found.rows
-            total.findings += found.findings
-            total.figures |= found.figures
+    switches = [switch for switch in DETECTORS if getattr(tools.config.screen, switch)]
+    names = ", ".join(switch.replace("_", " ") for switch in switches)
+    tools.progress(f"screening for {names}", 2, 6)
+    for found in _at_once(tools.config, rows, switches):
+        total.rows += found.rows
+        total.findings += found.findings
+        total.figures |= found.figures
     total.findings += provenance.findings(rows, total.rows, tools.config.screen)
-    if any(getattr(tools.config.screen, switch) for switch in DETECTORS):
+    if switches:
         total.figures["suspicious_share"] = len({suspect.row for suspect in total.rows}) / len(
             rows.codes
         )
@@ -462,6 +466,25 @@ def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
         if gain is not None:
             total.figures["influence"] = gain
     return total
+
+
+def _at_once(config: Config, rows: ScreenedRows, switches: list[str]) -> list[Suspicion]:
+    """What each detector found, in their order; the slowest begins, and the others go on beside it.
+
+    Their numeric libraries have one thread each: two fits that share the processors with threads of
+    their own would wait for each other.
+    """
+
+    def look(switch: str) -> Suspicion:
+        seen = rows.honest if switch in WITHOUT_LEAKS else rows
+        with config_context(skip_parameter_validation=True), threadpool_limits(1):
+            return _found(DETECTORS[switch](), seen, config)
+
+    rows.coded, rows.honest.coded  # noqa: B018 - made once, not by every thread
+    first = sorted(switches, key=lambda switch: switch != SLOWEST)
+    with threadpool_limits(1), ThreadPoolExecutor(DETECTORS_AT_ONCE) as pool:
+        found = dict(zip(first, pool.map(look, first), strict=True))
+    return [found[switch] for switch in switches]
 
 
 def _decided(tools: DataTools, rows: ScreenedRows, root: Root) -> dict[int, str]:
