@@ -27,7 +27,7 @@ MANY = 5
 """With more classes than this only the larger trees are grown: they grow one for every class."""
 DEEP_ROWS = 2000
 """Rows below which only small trees are grown: larger ones follow noise there. Chosen."""
-MOST_ROWS = 100_000
+MOST_ROWS = 20_000
 """Rows that a model learns from at most; small trees learn no more from a million."""
 TINY = 1e-6
 """Least probability: a label that no tree saw in a leaf is not impossible, and its logarithm must

@@ -189,6 +189,8 @@ class Items:
     parts: list[Part]
     matrix: sparse.csc_array
     """Float32 [n, items]."""
+    codes: Array
+    """Class of each row, int64 [n]."""
 
     @cached_property
     def feature(self) -> Array:
@@ -203,7 +205,24 @@ class Items:
     @cached_property
     def together(self) -> Array:
         """Rows that meet both, float32 [items, items]."""
-        return np.asarray((self.matrix.T @ self.matrix).todense())
+        if self.codes.max(initial=0) == 1:
+            return self._halves[0] + self._halves[1]
+        return _both(self.matrix)
+
+    @cached_property
+    def _halves(self) -> tuple[Array, Array]:
+        """`together` of each of two classes: to count both costs what counting all rows does."""
+        return _both(self.of(0)), _both(self.of(1))
+
+    def of(self, label: int) -> sparse.csc_array:
+        """The rows of a class, float32 [members, items]."""
+        return self.matrix[np.flatnonzero(self.codes == label)]
+
+    def together_of(self, label: int) -> Array:
+        """Rows of a class that meet both, float32 [items, items]."""
+        if self.codes.max(initial=0) == 1:
+            return self._halves[label]
+        return _both(self.of(label))
 
     def features(self, places: tuple[int, ...]) -> Array:
         """Features of the items and of those that go with one of them nearly always, as the pixels
@@ -212,6 +231,10 @@ class Items:
         both, sizes = self.together[list(places)], self.together.diagonal()
         alike = both >= ALIKE * (sizes[list(places)][:, None] + sizes - both)
         return np.unique(self.feature[alike.any(axis=0)])
+
+
+def _both(matrix: sparse.csc_array) -> Array:
+    return np.asarray((matrix.T @ matrix).todense())
 
 
 def items(columns: Columns) -> Items:
@@ -256,6 +279,7 @@ def items(columns: Columns) -> Items:
         sparse.csc_array(
             (np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members))
         ),
+        codes,
     )
 
 

@@ -252,7 +252,7 @@ def _tried(columns: Columns, known: Items) -> list[Candidate]:
                 if other is not None and len(rows.schema.classes) == 2
                 else _Other(rows, label)
             )
-            found = _of_class(known, inside, other)
+            found = _of_class(known, label, other)
             best = sorted(
                 {parts: score for score, parts in sorted(found)}.items(),
                 key=lambda one: (-round(one[1]), len(one[0]), one[0]),
@@ -427,9 +427,8 @@ class _Other:
         return float(np.mean(1 / (1 + np.exp(-np.clip(logits, -30, 30)))))
 
 
-def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
-    count = known.matrix.shape[0]
-    chosen = known.matrix[np.flatnonzero(inside)]
+def _of_class(known: Items, label: int, other: _Other) -> list[Found]:
+    count, inside, chosen = known.matrix.shape[0], known.codes == label, known.of(label)
     size = chosen.shape[0]
     total, mine = (
         np.asarray(known.matrix.sum(axis=0)).ravel(),
@@ -447,7 +446,7 @@ def _of_class(known: Items, inside: Array, other: _Other) -> list[Found]:
         (float(_surprise(mine[i], total[i], share)), (int(i),))
         for i in np.flatnonzero(rare(mine, total) & known.alone)
     ]
-    together, here = known.together, np.asarray((chosen.T @ chosen).todense())
+    together, here = known.together, known.together_of(label)
     expected = np.outer(mine, mine) / size
     apart = np.triu(known.feature[:, None] != known.feature[None], k=1)
     lifted = (
