@@ -258,7 +258,7 @@ def items(columns: Columns) -> Items:
             starts: Array = starts,
         ) -> None:
             parts.append(Part(feature, float(kinds[first]), float(kinds[last]), exact))
-            members.append(order[starts[first] : starts[last + 1]])
+            members.append(order[starts[first] : starts[last + 1]].astype(np.int32))
 
         for kind in np.flatnonzero((sizes >= least) & (sizes <= ITEM_SHARE * count)):
             add(int(kind), int(kind), True)
@@ -272,15 +272,14 @@ def items(columns: Columns) -> Items:
     if len(parts) > MOST_ITEMS:
         keep = _foremost(members, codes)
         parts, members = [parts[place] for place in keep], [members[place] for place in keep]
-    at = np.concatenate(members) if members else np.array([], dtype=int)
-    owners = np.repeat(np.arange(len(members)), [len(member) for member in members])
-    return Items(
-        parts,
-        sparse.csc_array(
-            (np.ones(len(at), dtype=np.float32), (at, owners)), shape=(count, len(members))
-        ),
-        codes,
-    )
+    ends = np.cumsum([0, *(len(member) for member in members)])
+    at = np.empty(ends[-1], dtype=np.int32 if count <= np.iinfo(np.int32).max else np.int64)
+    for place, member in enumerate(members):
+        at[ends[place] : ends[place + 1]] = np.sort(member)
+    met = np.ones(len(at), dtype=np.float32)
+    # put together by hand: from pairs of places it took four times the memory
+    matrix = sparse.csc_array((met, at, ends.astype(at.dtype)), shape=(count, len(members)))
+    return Items(parts, matrix, codes)
 
 
 def _foremost(members: list[Array], codes: Array) -> list[int]:
