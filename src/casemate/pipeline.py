@@ -34,6 +34,7 @@ from casemate.core.errors import (
     VerificationError,
 )
 from casemate.core.files import write_atomic
+from casemate.core.memory import give_back
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
@@ -161,6 +162,7 @@ def _run(
             # A database's answer can be as large as the table, which is sealed by now: training
             # needs the memory.
             del answer, held
+            give_back()
             # What only the schema can contradict is said before anything is searched for.
             options.check(context.config, dataset.schema)
             rows = SealedRows(context, dataset)

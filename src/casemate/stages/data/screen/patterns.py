@@ -100,8 +100,8 @@ class Columns:
             codes, kinds = pd.factorize(self.values[:, feature], sort=True)
             self._distinct[feature] = (
                 np.asarray(kinds),
-                np.bincount(codes[codes >= 0], minlength=len(kinds)),
-                codes,
+                np.bincount(codes[codes >= 0], minlength=len(kinds)).astype(np.int32),
+                codes.astype(np.int32),
             )
         return self._distinct[feature]
 

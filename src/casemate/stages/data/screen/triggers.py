@@ -394,11 +394,11 @@ class _Other:
         model = LogisticRegression(C=0.1, max_iter=100)
         with fitting(len(at) * matrix.shape[1]):
             model.fit(matrix[at], target[at])
-        terms = matrix * model.coef_[0]
+        matrix *= model.coef_[0]
         owners = self._owners(rows)
         self.terms = np.zeros((len(every), rows.frame.shape[1]))
         for place in np.unique(owners):
-            self.terms[:, place] = terms[:, owners == place].sum(axis=1)
+            self.terms[:, place] = matrix[:, owners == place].sum(axis=1)
         self.total = self.terms.sum(axis=1) + model.intercept_[0]
         self.means = self.terms.mean(axis=0)
 
