@@ -41,11 +41,11 @@ test: $(DEV) ## every test that this machine can run; what it skips is listed wi
 	$(BIN)/pytest -n 2 --dist worksteal
 
 faults: $(DEV) ## every fault test at full length: each point, each trial (hours)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/test_log.py tests/unit/test_backup_fsck.py tests/unit/test_policy.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/controls/test_log.py tests/unit/operations/test_backup_fsck.py tests/unit/controls/test_policy.py
 
 TIER ?= security
 TESTS_fast := -m "not slow"
-TESTS_security := -m "not slow" $(addprefix tests/unit/test_,access.py anomalies.py column_access.py controls.py core.py disclosure.py issuers.py key_store.py log.py passkeys.py pinned.py policy.py seccomp.py signers.py subjects.py supervise.py text.py witness.py)
+TESTS_security := -m "not slow" $(addprefix tests/unit/,controls core config/test_pinned.py serve/test_anomalies.py stages/data/test_disclosure.py)
 TESTS_all :=
 coverage: $(DEV) ## branch coverage against floors that only rise: TIER=security (the fast tests of controls, signatures and sandbox), fast or all (an hour)
 	$(BIN)/coverage erase

@@ -2,7 +2,7 @@
 
 `Wiring` builds each part when it is first asked for and does nothing with it: what can be done
 stands in `operations/`. What reads tables is imported where it is used: whoever lists runs or keys
-waits for none of it (`tests/unit/test_imports.py`).
+waits for none of it (`tests/unit/project/test_imports.py`).
 """
 
 import functools

@@ -11,7 +11,7 @@ import tomlkit
 from tests.attacks.test_gateway import Caller, new_token, within_a_second
 from tests.conftest import serving, wait_for
 from tests.unit.authenticator import Authenticator
-from tests.unit.test_issuers import OTHER, RSA, Issuer, maker
+from tests.unit.controls.test_issuers import OTHER, RSA, Issuer, maker
 
 import casemate
 from casemate.controls.access.anomalies import STORM

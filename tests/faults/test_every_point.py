@@ -18,7 +18,7 @@ import tomlkit
 from tests.conftest import command, write_csv
 from tests.faults import work
 from tests.unit.conftest import grow, make_log
-from tests.unit.test_witness import request as ask
+from tests.unit.controls.test_witness import request as ask
 
 import casemate
 from casemate.controls.audit.witness import Witness

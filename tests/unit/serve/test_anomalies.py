@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
-from tests.unit.test_access import change, directory  # noqa: F401 - a fixture
+from tests.unit.controls.test_access import change, directory  # noqa: F401 - a fixture
 
 import casemate
 from casemate.config import PlaceTable

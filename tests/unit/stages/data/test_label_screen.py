@@ -26,7 +26,7 @@ from casemate.stages.data.screen.plateau import plateau, turned_over
 pytestmark = pytest.mark.slow
 
 SIMULATED = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "labels.py"))
+    **runpy.run_path(str(Path(__file__).parents[4] / "bench" / "assurance" / "labels.py"))
 )
 RANKS = {"low": 0, "medium": 1, "high": 2}
 OPTIONS = ScreenTable()

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.unit.test_roles import ROWS, plan_of, role_of, values_of
+from tests.unit.stages.data.test_roles import ROWS, plan_of, role_of, values_of
 
 from casemate import config as configuration
 from casemate.config import parse

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ASSURANCE = Path(__file__).parents[2] / "bench" / "assurance"
+ASSURANCE = Path(__file__).parents[3] / "bench" / "assurance"
 HARNESS = runpy.run_path(str(ASSURANCE / "__main__.py"), run_name="harness")
 
 

@@ -29,7 +29,7 @@ from casemate.stages.data.screen.triggers import Triggers
 pytestmark = pytest.mark.slow
 
 SIMULATED = SimpleNamespace(
-    **runpy.run_path(str(Path(__file__).parents[2] / "bench" / "assurance" / "triggers.py"))
+    **runpy.run_path(str(Path(__file__).parents[4] / "bench" / "assurance" / "triggers.py"))
 )
 
 

@@ -9,7 +9,7 @@ from tests import tiers
 
 from casemate import pipeline
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LISTED = """
 import casemate
 import pytest
@@ -74,3 +74,13 @@ def test_no_fast_test_lies_where_programs_are_started(request):
 def test_a_fast_test_that_runs_the_pipeline_fails():
     with tiers.no_run(), pytest.raises(pytest.fail.Exception, match="mark it slow"):
         pipeline.run(None, "nobody")
+
+
+def test_unit_tests_lie_in_the_rooms_of_the_product():
+    rooms = {
+        path.parent.relative_to(ROOT / "tests/unit") for path in ROOT.glob("tests/unit/**/*.py")
+    }
+    known = {Path(), Path("project")}  # fixtures; what is true of the repository as a whole
+    assert {
+        str(room) for room in rooms - known if not (ROOT / "src/casemate" / room).is_dir()
+    } == set()

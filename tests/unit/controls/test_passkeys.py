@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.authenticator import PRESENT, Authenticator, text
-from tests.unit.test_access import change, directory  # noqa: F401 - a fixture
+from tests.unit.controls.test_access import change, directory  # noqa: F401 - a fixture
 
 from casemate.controls.access.identity.passkeys import LIFE, MOST, Passkeys
 from casemate.core.errors import AccessDenied, ConfigError

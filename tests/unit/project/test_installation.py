@@ -19,7 +19,7 @@ from casemate.cli import VERBS
 from casemate.core.errors import ConfigError
 from casemate.core.extras import EXTRAS, needed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOOLS = Path(sys.executable).parent
 MOST_DISTRIBUTIONS, MOST_MEGABYTES = 8, 40
 VERIFIER = {"cryptography", "msgspec", "_cffi_backend", "_openssl", "typing_extensions"}

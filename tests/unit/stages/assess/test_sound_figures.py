@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from scipy.special import expit
 from tests.cli.test_trust_cli import project_of
-from tests.unit.test_gate import records
-from tests.unit.test_holdout import looked_at, noisy
-from tests.unit.test_poisoning import rows_of
+from tests.unit.operations.test_holdout import looked_at, noisy
+from tests.unit.stages.data.test_poisoning import rows_of
+from tests.unit.stages.release.test_gate import records
 
 import casemate
 from casemate import config as configuration

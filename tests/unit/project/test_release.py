@@ -14,7 +14,7 @@ import pytest
 
 import casemate
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHECK = ROOT / "release" / "check.py"
 
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.unit.test_serving import Shape
+from tests.unit.serve.test_serving import Shape
 
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import RequestError
