@@ -25,6 +25,7 @@ from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import stage as data
 from casemate.stages.train import entry
+from casemate.stages.train.folds import Rows
 from casemate.stages.train.look import problem
 from casemate.stages.train.search import search
 from casemate.stages.train.stored import stored
@@ -69,9 +70,8 @@ def trained(
     for estimator in models.by_name.values():
         if problem(estimator, rows.frame, wanted(rows.target)):
             raise SystemExit("a model that could not be stored")
-    params, history, metric = search(
-        models, rows.frame, rows.target, None, options.train, root, Quiet()
-    )
+    told = Rows(rows.frame, rows.target)
+    params, history, metric = search(models, told, options.train, root, Quiet())
     fitted = clone(models.made(params)).fit(rows.frame, wanted(rows.target))
     best = max(history, key=lambda candidate: candidate["mean"])
     return SkopsModel(stored(fitted, rows.frame)), {"scores": best["scores"], "metric": metric}
@@ -97,6 +97,12 @@ def assessed(
         ],
         "cv": cv,
         "promised": None,
+        "wishes": {
+            "costs": options.train.costs_of(schema.classes),
+            "ordinal": bool(options.data.ordinal),
+            "quantile": options.train.quantile,
+        },
+        "monotone": {},
         "guard": {name: getattr(options.serve.guard, name) for name in ("outside", "unknown")},
         "previous": None,
         "further": [],
@@ -124,6 +130,8 @@ def main(root: Path) -> None:
     work = assessed(
         options, found.schema, model, cv, [rows.of(holdout), rows.of(members), rows.of(holdout[:0])]
     )
+    if "metrics" not in work.found:
+        raise SystemExit("; ".join(work.inconclusive))
     print(
         f"roc_auc {work.found['metrics']['roc_auc']['value']:.6f}; not measured:"
         f" {'; '.join(work.inconclusive)}"

@@ -1,7 +1,8 @@
 """What Python users hold: a project, by its nouns. Each of them asks policy and records, whoever
 acts.
 
-What reads tables, trains or draws is imported where it is used (`tests/unit/project/test_imports.py`).
+What reads tables, trains or draws is imported where it is used (a test
+holds that: `tests/unit/project/test_imports.py`).
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ import datetime
 import math
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,11 +15,13 @@ from casemate.core.types import Profile, Schema
 from casemate.ml import models
 from casemate.ml.frame import Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
-from casemate.serve.called import Raw
 from casemate.serve.cells import Cells
 from casemate.serve.guard import Guard
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
+
+if TYPE_CHECKING:
+    from casemate.serve.called import Raw
 
 SLOW = 0.001
 """Seconds for one row from which a model runs in a thread, so that its callers do not hold up the
@@ -66,7 +68,11 @@ class Endpoint:
         """Whether all features are numeric, so that one tensor [n, d] is enough."""
         self.cells = {column.name: Cells(column, missing) for column in self.features}
         """By input, in the schema's order: how callers may write its values."""
-        self.raw = None if card.reading is None else Raw(card.reading, self.cells)
+        self.raw: Raw | None = None
+        if card.reading is not None:  # a gateway whose callers send features reads no tables
+            from casemate.serve import called
+
+            self.raw = called.Raw(card.reading, self.cells)
         """How features are read from the table's own columns; None: they come ready."""
         self.extra = table.extra
         self.guard = Guard(self.schema, profile, table.guard)
