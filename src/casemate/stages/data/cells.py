@@ -25,6 +25,8 @@ NOTABLE = 0.01
 """Share of cells that were read as missing from which it is no slip of a pen: the finding weighs
 more.
 """
+SAMPLE, REPEATING = 10_000, 0.1
+"""Cells, and the share of them up to which they are distinct for a column to repeat itself."""
 MOST_SHOWN = 3
 EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 """Bits of a floating-point number -> from where on it does not hold every integer, so that two
@@ -297,7 +299,7 @@ def _from_text(
     text = _text(values, options)
     if column.type in ("category", "text"):
         return text
-    found = notation.numbers(text, column.decimal, column.censored)
+    found = _numbers(text, column)
     count, total = len(found) - found.null_count, len(values) - values.null_count
     if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
         if name in options.targets:
@@ -310,3 +312,14 @@ def _from_text(
     wrong = pc.and_not(pc.and_(pc.is_valid(values), pc.is_null(found)), declared)
     _told(wrong, values, name, column, "numbers", findings)
     return found
+
+
+def _numbers(text: pa.ChunkedArray, column: ColumnTable) -> pa.ChunkedArray:
+    """`notation.numbers`; of words that repeat each is read once."""
+    sample = text.slice(0, SAMPLE)
+    if len(text) <= SAMPLE or pc.count_distinct(sample).as_py() > SAMPLE * REPEATING:
+        return notation.numbers(text, column.decimal, column.censored)
+    encoded = text.dictionary_encode()
+    kinds = pa.chunked_array([encoded.chunk(0).dictionary])
+    read = notation.numbers(kinds, column.decimal, column.censored).combine_chunks()
+    return pa.chunked_array([read.take(chunk.indices) for chunk in encoded.chunks])

@@ -67,6 +67,9 @@ def check(checked: CheckedTable) -> Answer:
         text = (
             f"{', '.join(map(repr, named[:8]))} may be protected attributes: say so (protected ="
             " true), and fairness is measured by them"
+            if len(named) > 1
+            else f"{named[0]!r} may be a protected attribute: say so (protected = true), and"
+            " fairness is measured by it"
         )
         answer.say("data.protected", "low", text, ", ".join(named[:8]), "medium")
     _time(checked, answer)
