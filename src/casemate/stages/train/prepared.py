@@ -4,9 +4,9 @@ A grid over the last step of a pipeline would otherwise encode the same rows aga
 candidate, and twice for each: once to hear what it says, once to score it.
 """
 
+import sys
 from typing import Any
 
-import joblib
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import clone
@@ -44,10 +44,7 @@ class Prepared:
         if _in_place(last_step(model)):
             return model, taught.frame, asked.frame
         before = clone(model[:-1])
-        try:
-            key = joblib.hash(before), fold
-        except Exception:  # noqa: BLE001 - a user's own step may hold what has no hash
-            return model, taught.frame, asked.frame
+        key = _described(before), fold
         found = self._kept.get(key)
         if found is None:
             found = (
@@ -59,6 +56,12 @@ class Prepared:
                 self._kept[key] = found
                 self._bytes += size
         return last_step(model), *found
+
+
+def _described(estimator: Any) -> str:
+    """Its classes and parameters in full: the same for two that do the same."""
+    with np.printoptions(threshold=sys.maxsize):
+        return str(estimator.__repr__(N_CHAR_MAX=sys.maxsize))
 
 
 def _in_place(estimator: Any) -> bool:
