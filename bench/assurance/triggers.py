@@ -233,7 +233,7 @@ def run(scale: float) -> dict[str, list[dict[str, Any]]]:
     """Figure name -> simulated points; a share of tables, or of tables in which four in five
     planted rows were flagged.
     """
-    many, few = max(2, round(60 * scale)), max(1, round(20 * scale))
+    many, few = max(2, round(240 * scale)), max(1, round(80 * scale))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in FIGURES}
     for kind in ("site", "one of twenty", "band", "constant", *TWINS):
         for follows in (False, True):
