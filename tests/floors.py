@@ -20,7 +20,7 @@ PARTS = {
         "casemate/controls/",
         "casemate/core/sandbox/",
         "casemate/core/signatures",
-        "casemate/verify",
+        "casemate/verification",
     ),
     "controls/access": ("casemate/controls/access/",),
     "controls/audit": ("casemate/controls/audit/",),
@@ -28,7 +28,7 @@ PARTS = {
     "controls/privacy": ("casemate/controls/privacy/",),
     "core/sandbox": ("casemate/core/sandbox/",),
     "core/signatures": ("casemate/core/signatures",),
-    "verify": ("casemate/verify",),
+    "verification": ("casemate/verification",),
 }
 """Parts, by the beginning of their modules' paths below `src/`."""
 SLACK = 0.5

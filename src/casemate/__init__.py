@@ -8,11 +8,12 @@
     run = project.run()                   # data -> train -> assess -> release
     run.verdict.outcome                   # 'passed', 'refused' or 'inconclusive'
     run.model.verify()                    # both signatures and every digest, or VerificationError
+    casemate.verify("handed-over")        # what somebody else signed, by keys that you have
 
 Architecture, from top to bottom; a module imports only from below:
   cli/        faces: parse, ask an operation, print
   serve/      the prediction gateway
-  verify      what outsiders check, without a project
+  verification  what outsiders check, without a project
   project     what Python users hold: nouns
   operations/ what can be asked for, a function per verb; each asks policy and records
   wiring      what a project is built from: the only place where a back end is chosen
@@ -37,14 +38,16 @@ if TYPE_CHECKING:
     from casemate.project import Project
     from casemate.project import create_project as create
     from casemate.project import open_project as open
+    from casemate.verification import verify_path as verify
 
-__all__ = ["Error", "Project", "__version__", "create", "open"]
+__all__ = ["Error", "Project", "__version__", "create", "open", "verify"]
 __version__ = "0.1.0"
 
 
 _HOME = {
     "open": ("casemate.project", "open_project"),
     "create": ("casemate.project", "create_project"),
+    "verify": ("casemate.verification", "verify_path"),
     "Project": ("casemate.project", "Project"),
     "Error": ("casemate.core.errors", "Error"),
 }

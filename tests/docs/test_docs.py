@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+import casemate
 from casemate import config as configuration
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,14 @@ def test_the_reference_is_up_to_date():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_nouns_of_the_python_reference_are_what_a_project_has():
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    nouns = re.findall(r"^## project\.(\w+)$", page, re.M)
+    assert len(nouns) > 5
+    public = {name for name in vars(casemate.Project) if not name.startswith("_")}
+    assert set(nouns) <= public, "what `Wiring` alone has is no noun for users"
 
 
 def test_every_link_between_pages_exists():

@@ -37,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Verify offline; exit code 4 when it does not hold."""
     from casemate.cli.output import emit
-    from casemate.verify import verify_path
+    from casemate.verification import verify_path
 
-    result = verify_path(arguments.path, arguments.key, arguments.checkpoint, arguments.proof)
+    result = verify_path(
+        arguments.path, arguments.key or [], arguments.checkpoint or [], arguments.proof
+    )
     emit(
         arguments,
         {"kind": result.kind, "summary": result.summary, "signer": result.signer},

@@ -25,7 +25,7 @@ from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
 from casemate.serve.server import serve
 from casemate.stages.release import bundle
-from casemate.verify import verify_path
+from casemate.verification import verify_path
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -61,7 +61,7 @@ def test_what_a_former_signer_signed_stays_valid_and_new_signatures_are_the_new_
     again = casemate.open(project.root)
     assert (number, len(again.keystore.signers)) == (2, 2)
     for path in (tmp_path / "old", *signed_things(project.root)):
-        assert verify_path(path).signer
+        assert casemate.verify(str(path)).signer
         assert verify_path(path, [project.root / ".casemate" / "public"])
     assert (
         again.models["wdbc"].verify().fingerprint

@@ -40,13 +40,13 @@ def test_a_part_below_its_floor_fails(file, capsys):
     assert file("fast", 800)[0] == 0
     assert file("fast", 795)[0] == 0
     assert file("fast", 794)[0] == 1
-    assert "verify: 79.4 % is below its floor, 80.0 %" in capsys.readouterr().err
+    assert "verification: 79.4 % is below its floor, 80.0 %" in capsys.readouterr().err
 
 
 def test_floors_only_rise(file):
     file("fast", 800, "--raise")
-    assert file("fast", 700, "--raise")[1]["fast"]["verify"] == 80.0
-    assert file("fast", 900, "--raise")[1]["fast"]["verify"] == 90.0
+    assert file("fast", 700, "--raise")[1]["fast"]["verification"] == 80.0
+    assert file("fast", 900, "--raise")[1]["fast"]["verification"] == 90.0
 
 
 def test_a_tier_without_floors_does_not_pass(file):
@@ -60,8 +60,8 @@ def test_a_figure_is_cut_not_rounded():
 
 def test_a_part_whose_modules_moved_is_an_error_not_a_hundred_percent():
     moved = report(800)
-    del moved["files"]["src/casemate/verify.py"]
-    with pytest.raises(SystemExit, match="verify: no module"):
+    del moved["files"]["src/casemate/verification.py"]
+    with pytest.raises(SystemExit, match="verification: no module"):
         floors.measured(moved)
 
 

@@ -191,7 +191,7 @@ def test_wheels_of_what_the_verifier_needs_are_there_for_every_system(platform, 
 
 def test_the_verifier_imports_nothing_but_cryptography_and_msgspec():
     script = (
-        "import sys, casemate.cli.verify, casemate.verify, casemate.cli;"
+        "import sys, casemate.cli.verify, casemate.verification, casemate.cli;"
         " print(*sorted({m.partition('.')[0] for m in sys.modules}))"
     )
     done = executed(

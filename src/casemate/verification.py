@@ -7,7 +7,7 @@ who signed it and are not used.
 """
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -135,12 +135,12 @@ def _from_folder(folder: Path) -> Trusted:
 
 
 def verify_path(
-    path: Path,
-    keys: list[Path] | None = None,
-    checkpoints: list[Path] | None = None,
-    proof: Path | None = None,
+    path: Path | str,
+    keys: Sequence[Path | str] = (),
+    checkpoints: Sequence[Path | str] = (),
+    proof: Path | str | None = None,
 ) -> Verified:
-    """Find out what `path` is and verify it.
+    """Find out what `path` is and verify it: `casemate.verify` for Python users.
 
     Args:
         path: an exported model, a run's folder, a sealed table, an audit log, or a proof of one
@@ -154,14 +154,20 @@ def verify_path(
     Raises:
         ConfigError: there is nothing at `path` that casemate signs, or a key file is missing.
         VerificationError: it was changed, or nobody trusted signed it.
+
+    Returns:
+        what it is, what it says, and who signed it.
     """
+    path, trusted = Path(path), [Path(key) for key in keys]
+    kept = [Path(checkpoint) for checkpoint in checkpoints]
+    proof = None if proof is None else Path(proof)
     if not path.exists():
         raise ConfigError(
             f"no such file or folder: {path}",
             hint="an exported model, a run's folder, a sealed table or an audit log",
         )
     if path.is_file() and _begins_with(path, MAGIC):
-        return _first_trusted(_proof, path, trusted_keys(keys or []))
+        return _first_trusted(_proof, path, trusted_keys(trusted))
     if proof is not None and not proof.is_file():
         raise ConfigError(f"no such proof: {proof}", hint="as `casemate audit prove` writes it")
     proof = proof or (path / PROOF if (path / PROOF).is_file() else None)
@@ -169,10 +175,10 @@ def verify_path(
         ("model.sig", partial(_model, proof)),
         ("evidence.dsse.json", partial(_evidence, proof)),
         ("manifest.dsse.json", partial(_table, proof)),
-        ("checkpoint", partial(_log, checkpoints or [])),
+        ("checkpoint", partial(_log, kept)),
     ):
         if (path / marker).is_file():
-            return _first_trusted(check, path, trusted_keys(keys or []))
+            return _first_trusted(check, path, trusted_keys(trusted))
     if (path / "model").is_dir():
         raise VerificationError(
             f"{path} holds a model without model.sig: it is unsigned", hint="do not use it"
