@@ -119,6 +119,13 @@ def test_the_tests_that_the_threat_model_names_exist():
         assert (ROOT / name).is_file(), name
 
 
+def test_the_files_that_contributors_are_sent_to_exist():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:src/casemate|tests|docs|bench|changes)/[\w/.-]+)`", page))
+    missing = {name for name in named if not (ROOT / name).exists()}
+    assert {Path(name).stem.removeprefix("test_") for name in missing} == {"blank"}, "yours to be"
+
+
 def test_no_lock_or_text_names_a_host_or_a_machine_path():
     for path in [
         *(ROOT / "requirements").glob("*"),
