@@ -791,8 +791,8 @@ def layers(calls: int = 20_000) -> None:
     import casemate
     from casemate.serve import outputs
     from casemate.serve.batch import Job
+    from casemate.serve.parts import assemble
     from casemate.serve.protocols import oip
-    from casemate.serve.server import assemble
     from casemate.serve.types import Answer
 
     def each(work: Any, count: int = calls) -> float:

@@ -19,7 +19,7 @@ from casemate.core.sandbox import confine
 from casemate.core.sandbox.run import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
-from casemate.serve.server import tls_context
+from casemate.serve.tls import tls_context
 from casemate.wiring import Wiring, locate
 
 EXTRAS = {

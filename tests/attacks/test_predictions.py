@@ -20,7 +20,7 @@ from casemate.core.errors import ConfigError, VerificationError
 from casemate.ml.frame import rows_bytes
 from casemate.serve.explain import explain
 from casemate.serve.protocols.oip_grpc import message
-from casemate.serve.server import forget
+from casemate.serve.watches import forget
 
 INFER = "/v2/models/wdbc/infer"
 

@@ -35,13 +35,14 @@ from casemate.serve.guard import MOST_TOLD, Unfit
 from casemate.serve.health import Health
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.metrics import CONTENT_TYPE, Metrics
-from casemate.serve.model_set import ModelSet, Statistics, Version
+from casemate.serve.model_set import ModelSet
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota, TooMany
 from casemate.serve.routes import Found, Router
 from casemate.serve.telemetry import Seen, Tell
 from casemate.serve.types import JSON, Answer, Array, FeedbackBody, Reply
+from casemate.serve.versions import Statistics, Version
 
 EXTENSIONS = ["binary_tensor_data"]
 MOST_TRACE = 64

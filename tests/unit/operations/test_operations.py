@@ -79,11 +79,15 @@ CALLS = {
     "audit.resolve": lambda at, _: at.audit.resolve("r"),
     "audit.since": lambda at, _: at.audit.since(0),
     "audit.verify": lambda at, _: at.audit.verify(),
-    "backup.add_recipient": lambda at, _: at.backups.add_recipient("x", passphrase=PASSWORD),
-    "backup.create": lambda at, out: at.backups.create(out),
-    "backup.receivers": lambda at, _: at.backups.recipients(),
-    "backup.remove_recipient": lambda at, _: at.backups.remove_recipient("me"),
-    "backup.restore_subjects": lambda at, out: at.backups.restore_subjects(out, Opener(PASSWORD)),
+    "backup.recipients.add_recipient": lambda at, _: at.backups.add_recipient(
+        "x", passphrase=PASSWORD
+    ),
+    "backup.creation.create": lambda at, out: at.backups.create(out),
+    "backup.recipients.receivers": lambda at, _: at.backups.recipients(),
+    "backup.recipients.remove_recipient": lambda at, _: at.backups.remove_recipient("me"),
+    "backup.subjects.restore_subjects": lambda at, out: at.backups.restore_subjects(
+        out, Opener(PASSWORD)
+    ),
     "checkup.assess": lambda at, _: at.assess("wdbc"),
     "checkup.assess_data": lambda at, _: at.check(),
     "checkup.import_model": lambda at, out: at.import_model(out),

@@ -18,7 +18,7 @@ from casemate.serve.admission import Admission
 from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
-from casemate.serve.server import GatewayProxy
+from casemate.serve.parts import GatewayProxy
 
 PLACES = {
     "berlin": PlaceTable(

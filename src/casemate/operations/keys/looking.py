@@ -10,7 +10,7 @@ from casemate.core.files import write_atomic
 from casemate.core.signatures import Verifier
 from casemate.core.types import Record
 from casemate.operations.acting import reading
-from casemate.operations.keys.rotation import uses
+from casemate.operations.keys.wrapped import uses
 from casemate.wiring import Wiring
 
 
