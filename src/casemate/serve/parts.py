@@ -107,17 +107,17 @@ class GatewayProxy:
         probabilities: Array,
         noticed: dict[str, int],
     ) -> None:
-        """See `Gateway.answered`."""
-        self.gateway.answered(endpoint, job, codes, probabilities, noticed)
+        """See `Recording.answered`."""
+        self.gateway.recording.answered(endpoint, job, codes, probabilities, noticed)
 
     def failed(
         self, endpoint: Endpoint, job: Job, fault: Exception, noticed: dict[str, int]
     ) -> None:
-        """See `Gateway.failed`."""
-        self.gateway.failed(endpoint, job, fault, noticed)
+        """See `Recording.failed`."""
+        self.gateway.recording.failed(endpoint, job, fault, noticed)
 
     def release(self, waiting: list[Any], fault: Exception | None) -> None:
         """Called from the log's thread."""
         if self.loop is not None and not self.loop.is_closed():
             with contextlib.suppress(RuntimeError):  # closed just now: nobody waits any more
-                self.loop.call_soon_threadsafe(self.gateway.release, waiting, fault)
+                self.loop.call_soon_threadsafe(self.gateway.recording.release, waiting, fault)
