@@ -18,7 +18,8 @@ from casemate import config as configuration
 from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
 from casemate.controls.access.identity.sessions import Bearer
 from casemate.controls.access.logins import Logins
-from casemate.controls.access.point import Options, PolicyPoint
+from casemate.controls.access.options import Options
+from casemate.controls.access.point import PolicyPoint
 from casemate.controls.access.policy import Policy
 from casemate.controls.access.usage import Usage
 from casemate.controls.audit.bodies import Bodies

@@ -15,7 +15,7 @@ from tests.attacks.test_gateway import Caller, new_token
 from tests.conftest import serving
 
 import casemate
-from casemate.controls.audit.decisions import GROUPS
+from casemate.controls.audit.predictions import GROUPS
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.ml.frame import rows_bytes
 from casemate.serve.explain import explain

@@ -15,7 +15,8 @@ from casemate import __version__
 from casemate.config import OutputsTable, ServeTable
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import Decisions, request_id
+from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.predictions import request_id
 from casemate.core.errors import AccessDenied, Error, RequestError
 from casemate.serve import bodies, openapi, outputs
 from casemate.serve.admission import Admission, Caller

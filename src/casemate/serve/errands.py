@@ -4,7 +4,8 @@ import asyncio
 
 import msgspec
 
-from casemate.controls.audit.decisions import Decisions, nobodys
+from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.predictions import nobodys
 from casemate.core.errors import ConfigError, RequestError
 from casemate.serve import bodies
 from casemate.serve.admission import Caller

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import new_writer
+from casemate.controls.audit.predictions import new_writer
 from casemate.operations.gateways import incident
 from casemate.serve.admission import Admission
 from casemate.serve.aggregates import Aggregates

@@ -13,7 +13,7 @@ import numpy as np
 
 from casemate.config import OutputsTable, ServeTable
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import Prediction, request_id
+from casemate.controls.audit.predictions import Prediction, request_id
 from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, Error, RequestError, Wrong
 from casemate.ml.frame import rows_bytes

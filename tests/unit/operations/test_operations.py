@@ -421,7 +421,15 @@ def test_the_gateway_decides_about_requests_in_its_guard_and_records_them_and_no
     commit records it.
     """
     found = {call.partition(":")[0] for call in deciding(Path(casemate.__file__).parent / "serve")}
-    assert found == {"admission.py", "app.py", "explain.py", "http.py", "login.py", "server.py"}
+    assert found == {
+        "admission.py",
+        "app.py",
+        "explain.py",
+        "http.py",
+        "login.py",
+        "refusals.py",
+        "watches.py",
+    }
 
 
 def test_operations_say_what_they_ask_for():

@@ -304,7 +304,8 @@ def _backup(arguments: Any, project: Any) -> int:
 def _bring_back(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.config import FILE_NAME, load
-    from casemate.controls.keys.store import KeyStore, keystore_folder, recover
+    from casemate.controls.keys.savedkeys import recover, restore
+    from casemate.controls.keys.store import keystore_folder
     from casemate.core.secrets import read_secret
 
     path = Path(arguments.config)
@@ -315,7 +316,7 @@ def _bring_back(arguments: Any) -> int:
         recover(folder, read_secret(arguments.recovery), read_secret(arguments.passphrase))
         text = "the passphrase was replaced"
     else:
-        KeyStore.restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
+        restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
         text = f"{folder}: the key store is back"
     overrides = (
         [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from casemate.config import FILE_NAME
-from casemate.controls.audit.log import HEAD
+from casemate.controls.audit.entries import HEAD
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys import sealedfile
 from casemate.controls.keys.recipients import Recipient

@@ -16,10 +16,11 @@ import msgspec
 from casemate.config import KeysTable
 from casemate.controls.audit.bodies import KEK as AUDIT
 from casemate.controls.keys import keyfile
+from casemate.controls.keys.identity import IDENTITY
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
 from casemate.controls.keys.signers import SignerRecord
-from casemate.controls.keys.store import IDENTITY, keystore_folder
+from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
 from casemate.core.errors import (
     BackendError,

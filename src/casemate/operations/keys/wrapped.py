@@ -7,8 +7,8 @@ from pathlib import Path
 
 from casemate.controls.audit.bodies import KEK as AUDIT
 from casemate.controls.keys import objects
+from casemate.controls.keys.identity import IDENTITY
 from casemate.controls.keys.manifests import MANIFEST
-from casemate.controls.keys.store import IDENTITY
 from casemate.controls.keys.subjects import KEK as SUBJECTS
 from casemate.core.errors import (
     BackendError,
