@@ -31,6 +31,7 @@ from casemate.controls.access.identity.registered import (
     ROLES,
     PrincipalRow,
     owners,
+    register,
     require_name,
     touch,
 )
@@ -68,7 +69,7 @@ class Directory:
     def add_owner(self, tx: sa.Connection) -> Principal:
         """Register the user of this process as the project's owner."""
         owner = Principal("User", current_name(), ("owner",))
-        self._insert(tx, owner, None)
+        register(tx, self.clock, owner, None)
         return owner
 
     def add(
@@ -101,22 +102,9 @@ class Directory:
         ):
             raise ConfigError("that account belongs to another user", hint="`casemate access list`")
         user = Principal("User", name, tuple(sorted(set(roles))))
-        self._insert(tx, user, outside)
+        register(tx, self.clock, user, outside)
         touch(tx)
         return user
-
-    def _insert(self, tx: sa.Connection, principal: Principal, outside: str | None) -> None:
-        values = {
-            "kind": principal.kind,
-            "name": principal.name,
-            "roles": list(principal.roles),
-            "models": list(principal.models),
-        }
-        tx.execute(
-            PRINCIPALS.insert().values(
-                **values, created=self.clock.now().isoformat(), outside=outside
-            )
-        )
 
     def current_user(self) -> Principal:
         """The principal for the user of this process; AccessDenied when the project does not know

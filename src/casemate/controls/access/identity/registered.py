@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from casemate.controls.access.types import Principal
+from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError
 from casemate.core.store import METADATA, explained
 
@@ -102,3 +104,16 @@ def owners(tx: sa.Connection) -> list[str]:
         sa.select(PRINCIPALS).where(PRINCIPALS.c.kind == "User", PRINCIPALS.c.disabled.is_(None))
     ).all()
     return [row.name for row in rows if "owner" in row.roles]
+
+
+def register(tx: sa.Connection, clock: Clock, principal: Principal, outside: str | None) -> None:
+    """Write down somebody new."""
+    values = {
+        "kind": principal.kind,
+        "name": principal.name,
+        "roles": list(principal.roles),
+        "models": list(principal.models),
+    }
+    tx.execute(
+        PRINCIPALS.insert().values(**values, created=clock.now().isoformat(), outside=outside)
+    )
