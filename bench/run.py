@@ -131,6 +131,7 @@ def million(rows: int) -> None:
 def sealed(rows: int = 500_000) -> None:
     """Sealed write and read over plain Parquet, zstd."""
     from casemate.controls.keys import tables
+    from casemate.controls.keys.parquet import ROW_GROUP
     from casemate.controls.keys.store import KeyStore
 
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +151,7 @@ def sealed(rows: int = 500_000) -> None:
                     target,
                     compression="zstd",
                     compression_level=1,
-                    row_group_size=tables.ROW_GROUP,
+                    row_group_size=ROW_GROUP,
                 )
                 descriptor = os.open(target, os.O_RDONLY)
                 os.fsync(descriptor)

@@ -791,8 +791,8 @@ def layers(calls: int = 20_000) -> None:
     import casemate
     from casemate.serve import outputs
     from casemate.serve.batch import Job
+    from casemate.serve.parts import assemble
     from casemate.serve.protocols import oip
-    from casemate.serve.server import assemble
     from casemate.serve.types import Answer
 
     def each(work: Any, count: int = calls) -> float:
@@ -858,13 +858,13 @@ def layers(calls: int = 20_000) -> None:
 
         async def answered() -> None:
             future = asyncio.get_running_loop().create_future()
-            from casemate.serve.app import _Asking
+            from casemate.serve.recording import Asking
 
             numbers = iter(range(1, 10**9))
             job = Job(asked, time.perf_counter(), None, future)
 
             def one() -> None:
-                job.context = _Asking(
+                job.context = Asking(
                     caller,
                     next(numbers),
                     "",
@@ -872,7 +872,7 @@ def layers(calls: int = 20_000) -> None:
                     version,
                     asyncio.get_running_loop().create_future(),
                 )
-                gateway.answered(endpoint, job, codes.tolist(), probabilities, {})
+                gateway.recording.answered(endpoint, job, codes.tolist(), probabilities, {})
 
             line(
                 "all after the model: outputs, bytes, counts, quota, record with its"

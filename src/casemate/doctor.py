@@ -11,6 +11,7 @@ from typing import Literal
 
 from OpenSSL import SSL
 
+from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core import quiet
 from casemate.core.blobs import require_conditions
@@ -19,7 +20,7 @@ from casemate.core.sandbox import confine
 from casemate.core.sandbox.run import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
-from casemate.serve.server import tls_context
+from casemate.serve.tls import tls_context
 from casemate.wiring import Wiring, locate
 
 EXTRAS = {
@@ -227,7 +228,9 @@ def _project(project: Wiring) -> list[Check]:
                 ),
             )
         )
-        findings = project.keystore.findings(project.config.keys.max_age_days, project.clock.now())
+        findings = overdue_keys(
+            project.keystore.provider, project.config.keys.max_age_days, project.clock.now()
+        )
         overdue = ", ".join(finding.location for finding in findings)
         checks.append(
             Check(

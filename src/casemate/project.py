@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from casemate.core.types import Assessment
     from casemate.operations.backup import Backups
     from casemate.operations.checkup import Imported
+    from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
-    from casemate.operations.fsck import Report
     from casemate.operations.retention import Plan
     from casemate.operations.status import Status
     from casemate.stages.data.stage import Examined

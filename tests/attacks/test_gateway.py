@@ -24,7 +24,7 @@ from casemate.controls.access.identity.tokens import TokenLimits
 from casemate.controls.access.policy import actions
 from casemate.core.errors import RequestError
 from casemate.serve.app import PROBES
-from casemate.serve.protocols import oip
+from casemate.serve.protocols import oip, tensors
 from casemate.serve.routes import ROUTES
 
 
@@ -306,7 +306,7 @@ FIELDS = st.fixed_dictionaries(
     optional={
         "name": st.just("x") | JSON,
         "shape": st.just([1, 1]) | JSON,
-        "datatype": st.sampled_from([*oip.DTYPES, "BYTES", "BF16"]),
+        "datatype": st.sampled_from([*tensors.DTYPES, "BYTES", "BF16"]),
         "data": JSON,
         "parameters": st.fixed_dictionaries(
             {}, optional={"binary_data_size": st.integers(-1, 9) | JSON}
@@ -333,11 +333,11 @@ def test_any_header_and_bytes_are_a_request_or_refused(inputs, rest, header):
 @settings(max_examples=100, deadline=None)
 @given(values=st.lists(st.text(max_size=8), max_size=6), cut=st.integers(0, 40))
 def test_texts_in_bytes_come_back_or_are_refused(values, cut):
-    packed = oip.packed(values)
-    tensor = oip.Tensor("x", [len(values)], "BYTES", packed, binary=True)
-    assert oip._unpacked(tensor, len(values)) == values
+    packed = tensors.packed(values)
+    tensor = tensors.Tensor("x", [len(values)], "BYTES", packed, binary=True)
+    assert tensors.unpacked(tensor, len(values)) == values
     try:
-        found = oip._unpacked(oip.Tensor("x", [9], "BYTES", packed[:cut], binary=True), 9)
+        found = tensors.unpacked(tensors.Tensor("x", [9], "BYTES", packed[:cut], binary=True), 9)
     except RequestError:
         return
     assert found == values[: len(found)]

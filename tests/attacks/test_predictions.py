@@ -15,12 +15,12 @@ from tests.attacks.test_gateway import Caller, new_token
 from tests.conftest import serving
 
 import casemate
-from casemate.controls.audit.decisions import GROUPS
+from casemate.controls.audit.predictions import GROUPS
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.ml.frame import rows_bytes
 from casemate.serve.explain import explain
 from casemate.serve.protocols.oip_grpc import message
-from casemate.serve.server import forget
+from casemate.serve.watches import forget
 
 INFER = "/v2/models/wdbc/infer"
 

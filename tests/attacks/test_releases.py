@@ -21,10 +21,10 @@ from tests.faults.test_gateway_faults import children
 import casemate
 from casemate.core.errors import BackendError, ConfigError
 from casemate.operations import models
-from casemate.serve import server
+from casemate.serve import watches
 from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
-from casemate.serve.server import assemble
+from casemate.serve.parts import assemble
 
 BODY = json.dumps(
     {"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}]}
@@ -368,7 +368,7 @@ def test_workers_end_together_and_a_taken_port_is_one_clear_message(many, own):
 
 
 def test_a_version_that_could_not_be_loaded_is_told_once_and_tried_again(two, monkeypatch):
-    def away(_):
+    def away(*_):
         raise BackendError("the catalogue is away")
 
     project = casemate.open(two)
@@ -378,7 +378,7 @@ def test_a_version_that_could_not_be_loaded_is_told_once_and_tried_again(two, mo
         project.models["wdbc@2"].promote()
         releases = project.rollouts.all()
         with monkeypatch.context() as patch:
-            patch.setattr(parts.model_set, "_endpoint", away)
+            patch.setattr("casemate.serve.model_set.loaded", away)
             for _ in range(2):
                 asyncio.run(parts.model_set._follow(releases))
         assert parts.model_set.references == ["wdbc@1"]
@@ -398,12 +398,12 @@ def test_retention_goes_on_after_an_error(monkeypatch):
         if len(tried) == 1:
             raise OSError("the catalogue is away")
 
-    monkeypatch.setattr(server, "forget", forget)
-    monkeypatch.setattr(server, "FORGET_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(watches, "forget", forget)
+    monkeypatch.setattr(watches, "FORGET_RETRY_SECONDS", 0.01)
 
     async def for_a_while():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(server._forget(None, Health(Metrics())), 0.5)
+            await asyncio.wait_for(watches.forgetting(None, Health(Metrics())), 0.5)
 
     asyncio.run(for_a_while())
     assert len(tried) == 2

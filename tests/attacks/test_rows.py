@@ -287,7 +287,7 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
     digests = project.database.row_digests
-    from casemate.controls.access.identity.principals import PRINCIPALS
+    from casemate.controls.access.identity.registered import PRINCIPALS
     from casemate.core.store.rowdigests import _blob, _digest
 
     with project.database.reading() as tx:
@@ -378,7 +378,8 @@ def test_every_way_to_ask_for_a_bound_row_is_checked(arranged):
     root, _ = arranged
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
-    from casemate.controls.access.identity.principals import GRANTS, PRINCIPALS
+    from casemate.controls.access.identity.grants import GRANTS
+    from casemate.controls.access.identity.registered import PRINCIPALS
 
     inner = sa.select(PRINCIPALS.c.name).subquery()
     for query in (

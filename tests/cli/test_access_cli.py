@@ -12,7 +12,7 @@ from casemate.cli import build_parser
 from casemate.cli.commands import COMMANDS as FACES
 from casemate.cli.commands import registry
 from casemate.controls.access.identity.factors import STEP, codes_at
-from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.controls.access.identity.registered import PRINCIPALS
 from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.access.identity.sessions import LIFE
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError

@@ -20,7 +20,7 @@ from casemate.config import DataTable, load
 from casemate.core.errors import ConfigError, DataError, RequestError
 from casemate.operations import scaffold
 from casemate.serve.batches import predict_file
-from casemate.serve.client import connect
+from casemate.serve.connect import connect
 from casemate.serve.protocols import oip_grpc
 from casemate.serve.rows import of_table, open_source
 from casemate.serve.written import cell, written

@@ -19,7 +19,7 @@ from casemate.core.errors import RefusedError
 from casemate.core.types import Assessment, SealedDataset
 from casemate.operations import models, scaffold
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.server import assemble
+from casemate.serve.parts import assemble
 
 
 def table(count=1500, seed=0):

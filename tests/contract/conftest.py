@@ -8,7 +8,8 @@ import pytest
 from tests.contract.key_servers import Moto, OpenBao, SeaweedFS, s3_client
 
 from casemate.config import KeysTable
-from casemate.controls.keys.store import KeyStore, open_keeper
+from casemate.controls.keys.keepers import open_keeper
+from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import FileBlobs, S3Blobs, S3Place
 from casemate.core.secrets import read_secret
 from casemate.core.store import open_store

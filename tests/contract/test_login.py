@@ -18,7 +18,7 @@ from casemate.controls.keys.aws import AwsKeys
 from casemate.controls.keys.vault import VaultKeys
 from casemate.core.errors import BackendError
 from casemate.serve.metrics import Metrics
-from casemate.serve.server import count_login
+from casemate.serve.watches import count_login
 
 DATA_KEY = bytes(range(32))
 POLICY = 'path "transit/*" { capabilities = ["create", "read", "update"] }'

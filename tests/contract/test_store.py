@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from tests.conftest import write_csv
 
 import casemate
-from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.controls.access.identity.registered import PRINCIPALS
 from casemate.controls.audit.bodies import KEYS
+from casemate.controls.audit.entries import HEAD
 from casemate.controls.audit.entry import leaf_entry
-from casemate.controls.audit.log import HEAD
 from casemate.controls.audit.merkle import Frontier, leaf_hash
 from casemate.core.engine import STAGES
 from casemate.core.errors import BackendError, ConfigError

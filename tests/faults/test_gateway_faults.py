@@ -33,9 +33,9 @@ from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import CompromisedSigner
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
-from casemate.serve import server
 from casemate.serve.connections import Connections
-from casemate.serve.server import assemble
+from casemate.serve.parts import assemble
+from casemate.serve.watches import look
 
 STUCK = [sys.executable, str(Path(__file__).with_name("stuck.py"))]
 GONE = (OSError, http.client.HTTPException)
@@ -568,7 +568,7 @@ def test_while_the_catalogue_is_away_probes_and_metrics_answer_and_operators_are
         raise AssertionError(await ask("/v2/health/ready"))
 
     async def through_it():
-        looking = server._look(project, parts, Connections(project.config.serve, parts.metrics))
+        looking = look(project, parts, Connections(project.config.serve, parts.metrics))
         watches = [
             asyncio.create_task(watch) for watch in (parts.gateway.admission.watch(), looking)
         ]

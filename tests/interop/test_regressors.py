@@ -7,7 +7,6 @@ import importlib.util
 import json
 import re
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +22,9 @@ import casemate
 from casemate.config import ServeTable
 from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.operations import scaffold
+from casemate.serve.canary import drifted
 from casemate.serve.explain import explain
-from casemate.serve.model_set import ModelSet, Statistics
+from casemate.serve.versions import Statistics
 
 ROWS = 400
 TRAIN = """from sklearn.compose import make_column_selector, make_column_transformer
@@ -241,12 +241,12 @@ def test_a_canary_whose_quantities_moved_is_noticed_and_an_equal_one_is_not(size
     live = counted(*np.array_split(rows, 7))
     assert live.mean == pytest.approx(rows.mean(axis=0))
     assert live.deviation == pytest.approx(rows.std(axis=0), rel=1e-3)
-    model_set = SimpleNamespace(table=ServeTable())
+    limits = ServeTable().canary
     alone = np.full((1, 2), 0.1 + 0.2)
-    assert ModelSet._drifted(model_set, counted(*[alone] * 300), counted(*[alone] * 900)) == ""
-    assert ModelSet._drifted(model_set, counted(rows[:500]), live) == ""
+    assert drifted(limits, counted(*[alone] * 300), counted(*[alone] * 900)) == ""
+    assert drifted(limits, counted(rows[:500]), live) == ""
     second = rows + np.array([0.0, 0.005 * size + 2])
-    assert "mean prediction" in ModelSet._drifted(model_set, counted(second), live), (
+    assert "mean prediction" in drifted(limits, counted(second), live), (
         "the second target counts too"
     )
 

@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Predict every row that can be; 1 when some could not."""
     from casemate.serve.batches import predict_file
-    from casemate.serve.client import connect
+    from casemate.serve.connect import connect
     from casemate.serve.rows import require_file
     from casemate.serve.written import CsvSink, written
 

@@ -13,18 +13,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from casemate.controls.access.masks import masked
-from casemate.controls.access.policy import Decision, Resource
-from casemate.controls.access.rows import RowFilter, Tags
-from casemate.controls.access.types import Principal
 from casemate.controls.keys import tables
-from casemate.controls.keys.identifiers import PSEUDONYM, classes_of
+from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
-from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.types import MISSING_CATEGORY, Quarantined, Schema, SealedDataset
+from casemate.core.errors import ConfigError
+from casemate.core.types import MISSING_CATEGORY, Quarantined, SealedDataset
 from casemate.ml.frame import features_of, target_of
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.sight import Access, Shown, Sight, under_masks, without_values
 from casemate.stages.data.losses import Loss, losses
 from casemate.stages.data.review import Review, row_digests
 from casemate.wiring import Wiring
@@ -34,39 +31,6 @@ if TYPE_CHECKING:
 
 GENERAL = {"column_class": "general"}
 WITHHELD_ROWS, MASKED_COLUMNS = "casemate:withheld-rows", "casemate:masked-columns"
-
-
-@dataclass(frozen=True)
-class Access:
-    """What one principal may see of a data set."""
-
-    principal: Principal
-    classes: dict[str, str]
-    """Column class per column."""
-    decisions: dict[str, Decision]
-    """The policy's answer per column class."""
-    masked: dict[str, str]
-    """Mask per column that is shown under it."""
-    opened: frozenset[str] = frozenset()
-    """Classes whose keys are needed to open other columns; nothing of them is shown."""
-
-    @property
-    def denied(self) -> frozenset[str]:
-        """Column classes whose keys are not unwrapped for this principal."""
-        needed = {self.classes[column] for column in self.masked} | self.opened
-        return (
-            frozenset(name for name, decision in self.decisions.items() if not decision.allowed)
-            - needed
-        )
-
-    @property
-    def withheld(self) -> dict[str, tuple[str, ...]]:
-        """Per column that stays closed, the policies that say so."""
-        return {
-            column: self.decisions[found].reasons
-            for column, found in self.classes.items()
-            if not self.decisions[found].allowed and column not in self.masked
-        }
 
 
 @dataclass(frozen=True)
@@ -90,34 +54,15 @@ class Dataset:
         """
         return dataclasses.replace(self, purpose=purpose)
 
+    @property
+    def _sight(self) -> Sight:
+        return Sight(self.project, self.record, self.purpose)
+
     def access(self) -> Access:
         """What the current user may see of it: each column class is decided by policy. Nothing is
         recorded.
         """
-        point, classes, resource = (
-            self.project.point,
-            classes_of(self.record),
-            Resource("Dataset", self.record.name),
-        )
-
-        def asked(action: str) -> dict[str, Decision]:
-            return {
-                found: point.decide(action, resource, self.purpose, column_class=found)[1]
-                for found in sorted(set(classes.values()))
-            }
-
-        decisions, under_masks = asked("dataset:read"), asked("dataset:read-masked")
-        masks = {
-            name: column.mask
-            for name, column in self.project.config.data.columns.items()
-            if column.mask is not None
-        }
-        shown = {
-            name: masks[name]
-            for name, found in classes.items()
-            if name in masks and not decisions[found].allowed and under_masks[found].allowed
-        }
-        return Access(point.actor, classes, decisions, shown)
+        return self._sight.access()
 
     def hears_code(self) -> bool:
         """Whether the current user may hear what training code says of this version: it may quote
@@ -125,28 +70,7 @@ class Dataset:
 
         These are the features and the targets; nothing is recorded.
         """
-        schema, access = self.record.schema, self.access()
-        seen = {
-            column.column_class
-            for column in schema.columns
-            if column in schema.features or column.name in schema.targets
-        }
-        if not all(access.decisions[found].allowed for found in seen):
-            return False
-        try:
-            rows = self._rows(access)
-        except AccessDenied:
-            return False
-        # without columns to tell rows apart, one stands for all
-        one = pa.table({schema.target: [None]})
-        rows.keep(
-            tables.read(
-                self.folder, self.project.provider, self.project.signer.verifier, rows.columns
-            )
-            if rows.columns
-            else one
-        )
-        return rows.withheld == 0
+        return self._sight.hears_code()
 
     @operation("dataset:read", "Dataset")
     def to_arrow(self, columns: list[str] | None = None) -> pa.Table:
@@ -167,7 +91,7 @@ class Dataset:
                 may.
             ConfigError: there is no such column.
         """
-        access, wanted, rows = self._decided(columns)
+        access, wanted, rows = self._sight.decided(columns)
         table = rows.keep(
             tables.read(
                 self.folder,
@@ -177,8 +101,8 @@ class Dataset:
                 access.denied,
             )
         )
-        self._told(rows, table.num_rows)
-        shown = self._shown(self.project.identifiers.open(table), columns, rows, access)
+        self._sight.told(rows, table.num_rows)
+        shown = under_masks(self.project.identifiers.open(table), columns, rows, access)
         said = {WITHHELD_ROWS: str(rows.withheld)} if rows.withheld else {}
         if under := [name for name in shown.column_names if name in access.masked]:
             said[MASKED_COLUMNS] = ",".join(under)
@@ -187,7 +111,7 @@ class Dataset:
     @operation("dataset:read", "Dataset")
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The same in pieces of at most 65 536 rows, in constant memory."""
-        access, wanted, rows = self._decided(columns)
+        access, wanted, rows = self._sight.decided(columns)
         root, count = None, 0
         try:
             for batch in tables.scan(
@@ -201,11 +125,11 @@ class Dataset:
                 count += piece.num_rows
                 if PSEUDONYM in piece.column_names:
                     root = root or self.project.identifiers.root(create=False)
-                yield from self._shown(
+                yield from under_masks(
                     self.project.identifiers.open(piece, root), columns, rows, access
                 ).to_batches()
         finally:  # also of a reader who stops half-way
-            self._told(rows, count)
+            self._sight.told(rows, count)
 
     @property
     def folder(self) -> Path:
@@ -221,7 +145,7 @@ class Dataset:
         acting = Dataset.show.ask(self.project, self.record.name, context=GENERAL)
         hidden = {*access.withheld, *access.masked}
         record = msgspec.structs.replace(
-            self.record, schema=_without_values(self.record.schema, hidden)
+            self.record, schema=without_values(self.record.schema, hidden)
         )
         found = msgspec.json.decode(
             self.project.objects.get(record.quarantine), type=list[Quarantined]
@@ -418,144 +342,14 @@ class Dataset:
 
         return compare(self.to_arrow(), newer.to_arrow())
 
-    def _rows(self, access: Access) -> RowFilter:
-        """The filter of rows; its columns must be open to whoever reads, or nothing is."""
-        point, columns = self.project.point, self.project.config.access.rows
-        for name in columns:
-            if name not in access.classes:
-                raise ConfigError(
-                    f"[access] rows: {self.reference} has no column {name!r}",
-                    hint="no policy could tell its rows apart",
-                )
-            if access.classes[name] != "general":
-                raise ConfigError(
-                    f"[access] rows: {name!r} is of class {access.classes[name]}",
-                    hint="rows are told apart by general columns",
-                )
-            if name in access.withheld:
-                raise AccessDenied(
-                    f"{access.principal.uid} may not see {name!r}, by which rows are told apart",
-                    hint="the project's owner writes policies",
-                )
-
-        def allowed(tags: Tags) -> bool:
-            return point.decide(
-                "dataset:read-rows", Resource("Row", self.record.name, tags), self.purpose
-            )[1].allowed
-
-        return RowFilter(columns, allowed)
-
-    def _told(self, rows: RowFilter, read: int) -> None:
-        principal, resource = self.project.point.actor, f'Dataset::"{self.record.name}"'
-        self.project.point.anomalies.read(principal.uid, read)
-        if rows.withheld:
-            self.project.log.record(
-                principal.uid,
-                "dataset:read-rows",
-                resource,
-                "denied",
-                version=self.record.version,
-                rows=rows.withheld,
-            )
-
-    def _decided(self, columns: list[str] | None) -> tuple[Access, list[str], RowFilter]:
-        """(what may be seen, columns to read, filter of rows), decided and recorded."""
-        access = self.access()
-        rows = self._rows(access)
-        if unknown := sorted(set(columns or ()) - set(access.classes)):
-            raise ConfigError(
-                f"{self.reference} has no column {unknown[0]!r}", hint="`casemate data show NAME`"
-            )
-        asked = list(access.classes) if columns is None else columns
-        refused = [name for name in asked if name in access.withheld]
-        resource = f'Dataset::"{self.record.name}"'
-        reasons = sorted(
-            {
-                reason
-                for found in {access.classes[name] for name in asked}
-                for reason in access.decisions[found].reasons
-            }
-        )
-        if refused and (columns is not None or len(refused) == len(asked)):
-            self.project.log.record(
-                access.principal.uid,
-                "dataset:read",
-                resource,
-                "denied",
-                columns=refused,
-                policies=reasons,
-            )
-            raise AccessDenied(
-                f"{access.principal.uid} may not dataset:read {self.record.name!r}, columns"
-                f" {', '.join(refused[:8])} ({', '.join(reasons)})",
-                hint="ask for other columns; the project's owner grants roles and writes policies",
-            )
-        wanted = [name for name in asked if name not in refused]
-        told: dict[str, Any] = {
-            "version": self.record.version,
-            "withheld": refused,
-            "policies": reasons,
-        }
-        if under := [name for name in wanted if name in access.masked]:
-            told["masked"] = under
-        if self.purpose is not None:
-            told["purpose"] = self.purpose
-        self.project.log.record(access.principal.uid, "dataset:read", resource, "allowed", **told)
-        named = {
-            column.name
-            for column in self.record.schema.columns
-            if column.column_class == "identifier"
-        }
-        if self.record.subject is not None and PSEUDONYM not in wanted and named & set(wanted):
-            wanted = [*wanted, PSEUDONYM]
-            access = dataclasses.replace(access, opened=frozenset({access.classes[PSEUDONYM]}))
-        return access, [*wanted, *(name for name in rows.columns if name not in wanted)], rows
-
     @property
     def reference(self) -> str:
         """How this version is asked for, `NAME@VERSION`."""
         return f"{self.record.name}@{self.record.version}"
 
-    @staticmethod
-    def _shown(
-        opened: pa.Table, columns: list[str] | None, rows: RowFilter, access: Access
-    ) -> pa.Table:
-        """Without what was read for our own purposes only, and under masks."""
-        ours = {PSEUDONYM, *(rows.columns if columns is not None else ())} - set(columns or ())
-        shown = opened.drop_columns([name for name in opened.column_names if name in ours])
-        for name in [name for name in shown.column_names if name in access.masked]:
-            column = masked(shown[name], access.masked[name], name)
-            shown = shown.set_column(shown.column_names.index(name), name, column)
-        return shown
-
     def to_pandas(self, columns: list[str] | None = None) -> Any:
         """The same as a pandas DataFrame."""
         return self.to_arrow(columns).to_pandas()
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A data set as one person may see it."""
-
-    reader: str
-    record: SealedDataset
-    suspects: list[Quarantined]
-    access: Access
-
-
-def _without_values(schema: Schema, hidden: set[str]) -> Schema:
-    """The schema without what it says of the values of columns that policy does not open."""
-    columns = [
-        (
-            msgspec.structs.replace(column, min=None, max=None, categories=None)
-            if column.name in hidden
-            else column
-        )
-        for column in schema.columns
-    ]
-    return msgspec.structs.replace(
-        schema, columns=columns, classes=[] if schema.target in hidden else schema.classes
-    )
 
 
 class Datasets(Noun, Mapping[str, Dataset]):

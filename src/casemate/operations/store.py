@@ -9,7 +9,8 @@ import msgspec
 
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.keys.objects import ObjectStore
-from casemate.controls.keys.store import KeyStore, keystore_folder
+from casemate.controls.keys.store import keystore_folder
+from casemate.controls.keys.upgrade import upgrade_keys
 from casemate.core.blobs import require_conditions
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.files import alone
@@ -69,7 +70,7 @@ def bring_up_to_date(project: Wiring) -> None:
     """The upgrade itself, of a catalogue that nobody can be asked in yet: one that comes out of a
     backup, or is about to be asked.
     """
-    project.keystore = KeyStore.upgrade(
+    project.keystore = upgrade_keys(
         keystore_folder(project.config.project.id), project.config.project.id, project.config.keys
     )
     project.database.upgrade(Bodies(project.keystore.provider).seal)

@@ -14,10 +14,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from casemate.controls.access.acting import Identity
 from casemate.controls.access.identity.jwt import MAX_TOKEN
 from casemate.controls.access.identity.sessions import Session
 from casemate.controls.access.identity.tokens import TokenLimits
-from casemate.controls.access.point import Identity, PolicyPoint
+from casemate.controls.access.point import PolicyPoint
 from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.types import Principal
 from casemate.controls.audit.commit import GroupCommit

@@ -10,7 +10,8 @@ import pyarrow as pa
 from casemate.config import DataTable
 from casemate.core.errors import ConfigError, RequestError
 from casemate.core.files import writing
-from casemate.serve.client import REQUEST, REQUEST_ROW, ROW, Answers, Client
+from casemate.serve.client import REQUEST, REQUEST_ROW, ROW, Client
+from casemate.serve.predictions import Answers
 from casemate.serve.rows import Part, Source, open_source
 from casemate.serve.written import CsvSink, Sink
 

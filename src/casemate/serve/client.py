@@ -8,17 +8,11 @@ A request holds some rows. Those that the gateway refuses are named by it and se
 others are asked about again; so one unknown category costs its own row.
 """
 
-import contextlib
-import datetime
-import decimal
 import http.client
-import math
-import secrets
 import ssl
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -35,13 +29,12 @@ from casemate.core.errors import (
     RequestError,
     Wrong,
 )
-from casemate.core.secrets import read_secret
 from casemate.core.types import ColumnSchema
-from casemate.operations.access import machines
 from casemate.serve.called import Called
 from casemate.serve.cells import Cells
+from casemate.serve.predictions import Answers, Predicted, Predictions, columns_of
 from casemate.serve.rows import Part, Rejected, Source, of_table
-from casemate.wiring import Wiring
+from casemate.serve.values import text_of, values_of
 
 BATCH, MOST_VALUES = 1000, 200_000
 """Rows, and values, of a request: a few megabytes of JSON."""
@@ -55,7 +48,6 @@ MOST_SPLITS = 64
 takes ten.
 """
 ROW, REQUEST, REQUEST_ROW = "row", "request", "request_row"
-MINUTES = 60
 
 
 class _Described(msgspec.Struct):
@@ -88,47 +80,6 @@ class GatewayRefusal(RequestError):
     def __init__(self, status: int, said: _Refusal) -> None:
         super().__init__(f"the gateway answered {status}: {said.error[:300]}", rows=said.rows)
         self.status, self.said = status, said
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a model says about some rows of a table."""
-
-    numbers: list[int]
-    """Of each row, its number in the table, from 0."""
-    places: list[int]
-    """Of each row, its place in the part that was asked about."""
-    request: str
-    """Request id, for `casemate explain`."""
-    columns: dict[str, list[Any]]
-    """`label` and `p_CLASS` for each probability that may be seen, or the quantities by their
-    targets' names, or noisy counts.
-    """
-
-    counts: bool = False
-    """Whether these are noisy counts of all rows together, a class each, and nothing of any row."""
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What came of one part of a table."""
-
-    part: Part
-    answers: list[Answers]
-    rejected: list[Rejected]
-    """In the table's order, with those that could not be read."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What came of a table."""
-
-    answers: pa.Table
-    """`row` (from 0), the answer, `request` and `request_row` (for `casemate explain REQUEST --row
-    N`).
-    """
-    rejected: list[Rejected] = field(default_factory=list)
-    """Rows without an answer."""
 
 
 class Client:
@@ -218,7 +169,7 @@ class Client:
         offered: dict[str, Any] = {
             output["name"]: {"data": []} for output in self.described.outputs
         }
-        return list(_columns(self.described.parameters, offered))
+        return list(columns_of(self.described.parameters, offered))
 
     def predict(self, table: Any) -> Predictions:
         """The model's answers for a table in memory.
@@ -298,7 +249,7 @@ class Client:
             place: self._rejected(part, place, name, why) for place, (name, why) in unread.items()
         }
         for name, reader in cells.items():
-            values[name], wrong = _values(reader, given[name])
+            values[name], wrong = values_of(reader, given[name])
             for place, why in wrong.items():
                 rejected.setdefault(place, self._rejected(part, place, name, why))
         answers: list[Answers] = []
@@ -351,12 +302,12 @@ class Client:
         )
         numbers, columns = (
             [part.numbers[place] for place in places],
-            _columns(self.described.parameters, outputs),
+            columns_of(self.described.parameters, outputs),
         )
         return Answers(numbers, places, headers["x-request-id"], columns, "count" in outputs)
 
     def _rejected(self, part: Part, place: int, name: str, why: str) -> Rejected:
-        value = "" if name not in part.columns else _text(part.columns[name][place]) or ""
+        value = "" if name not in part.columns else text_of(part.columns[name][place]) or ""
         return Rejected(
             part.numbers[place], None if part.lines is None else part.lines[place], name, value, why
         )
@@ -404,142 +355,6 @@ class Client:
         self._connection.close()
 
 
-@contextlib.contextmanager
-def connect(
-    project: Wiring,
-    model: str | None = None,
-    *,
-    url: str | None = None,
-    token: str | None = None,
-    certificate: Path | None = None,
-) -> Iterator[Client]:
-    """A client of the project's gateway.
-
-    Args:
-        project: whose authority is trusted.
-        model: as callers name it, or as it is registered; perhaps with `@VERSION`. Default: the
-            only one, or the project's.
-        url: of the gateway; default: `[serve]` host and port.
-        token: `file:PATH` or `env:NAME`; default: one for this block, made by the owner and
-            forgotten afterwards.
-        certificate: folder with `cert.pem` and `key.pem`, where the gateway demands one.
-    """
-    options = project.config
-    alias, name = _alias(options.serve.models, options.project.name, model)
-    url = url or f"https://{options.serve.host}:{options.serve.port}"
-    with contextlib.ExitStack() as stack:
-        secret = read_secret(token) if token else stack.enter_context(_own_token(project, name))
-        authority = project.keystore.folder / "public" / "ca.pem"
-        client = Client(
-            url,
-            secret,
-            authority,
-            certificate,
-            model=alias,
-            missing=options.data.null_values,
-            most_rows=options.serve.max_rows,
-            called=Called(options.data),
-        )
-        stack.callback(client.close)
-        yield client
-
-
-def _alias(served: dict[str, str], own: str, given: str | None) -> tuple[str, str]:
-    """(what callers name a model, what it is registered as): a token is for the latter, a path has
-    the former.
-    """
-    served = served or {own: own}
-    if given is None:
-        given = own if own in served or len(served) != 1 else next(iter(served))
-    name, at, version = given.partition("@")
-    if name not in served:
-        aliases = [
-            alias for alias, reference in served.items() if reference.partition("@")[0] == name
-        ]
-        if len(aliases) > 1:
-            raise ConfigError(
-                f"{name} is served under several names: {', '.join(aliases)}",
-                hint="give one of them as --model",
-            )
-        if not aliases:
-            raise ConfigError(
-                f"[serve.models] serves no {name!r}", hint=f"served are: {', '.join(served)}"
-            )
-        name = aliases[0]
-    return name + at + version, served[name].partition("@")[0]
-
-
-@contextlib.contextmanager
-def _own_token(project: Wiring, model: str) -> Iterator[str]:
-    service = f"predict-{secrets.token_hex(4)}"
-    token, identifier = machines.create_token(
-        project, service, ["client"], [model], datetime.timedelta(minutes=MINUTES)
-    )
-    try:
-        yield token
-    finally:
-        machines.forget(project, service, identifier)
-
-
 def _about_rows(refused: GatewayRefusal) -> bool:
     """Whether other rows may be answered though these are not."""
     return refused.status == 422 or refused.said.code == "CM-MODEL"
-
-
-def _columns(known: dict[str, Any], outputs: dict[str, Any]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {"label": outputs["label"]["data"]} if "label" in outputs else {}
-    classes = [f"p_{name}" for name in known.get("classes", [])]
-    for output, columns in (
-        ("probabilities", classes),
-        ("prediction", known.get("targets", [])),
-        ("count", ["count"]),
-    ):
-        if output in outputs:
-            flat, width = outputs[output]["data"], len(columns)
-            found |= {name: flat[place::width] for place, name in enumerate(columns)}
-    return found
-
-
-def _values(reader: Cells, given: list[Any]) -> tuple[list[Any], dict[int, str]]:
-    """(what is sent, per value that cannot be sent why)."""
-    if reader.column.type == "category":
-        texts = [_text(value) for value in given]
-        return [
-            None if text is None or text.strip() in reader.missing else text.strip()
-            for text in texts
-        ], {}
-    plain = [_plain(value) for value in given]
-    wrong: dict[int, str] = {}
-    try:
-        numbers = reader.read(plain)
-    except RequestError as error:
-        wrong = {one.row: one.why for one in error.rows}
-        numbers = reader.read(
-            [None if place in wrong else value for place, value in enumerate(plain)]
-        )
-    sent: list[Any] = []
-    for place, number in enumerate(numbers.tolist()):
-        if math.isinf(number):  # JSON has none: it would go as a missing value
-            wrong[place] = "has an infinite value"
-        sent.append(number if math.isfinite(number) else None)
-    return sent, wrong
-
-
-def _plain(value: Any) -> Any:
-    """A value of Arrow as the table's numbers have it; durations are seconds."""
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    return float(value) if isinstance(value, decimal.Decimal) else value
-
-
-def _text(value: Any) -> str | None:
-    """A value of Arrow as the table's text has it."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return str(value)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from casemate.controls.access.masks import masked
-from casemate.controls.audit.decisions import Prediction
+from casemate.controls.audit.predictions import Prediction
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RequestError, VerificationError
 from casemate.core.types import Profile, SealedDataset

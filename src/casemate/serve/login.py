@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from casemate.controls.access.acting import Identity
 from casemate.controls.access.identity.sessions import Pair, Session
 from casemate.controls.access.logins import Logins
-from casemate.controls.access.point import Identity, PolicyPoint
+from casemate.controls.access.point import PolicyPoint
 from casemate.core.errors import RequestError
 
 MAX_BODY = 16 * 1024

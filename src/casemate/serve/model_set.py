@@ -13,26 +13,22 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from casemate.core.errors import (
     ConfigError,
     Error,
-    RefusedError,
     UnexplainedRow,
-    VerificationError,
-    WrongSigner,
 )
-from casemate.operations.models import canary_failed, require_approved
-from casemate.serve.batch import Batcher, BatchListener
+from casemate.operations.models import canary_failed
+from casemate.serve.batch import BatchListener
+from casemate.serve.canary import worse
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Board, Heartbeat, Notice
+from casemate.serve.loading import fault_of, loaded
 from casemate.serve.metrics import Metrics
-from casemate.serve.types import Array
+from casemate.serve.versions import Served, Statistics, Version
 from casemate.stages.release.rollout import Part, Released
 from casemate.wiring import Wiring
 
@@ -46,104 +42,6 @@ AGAIN_SECONDS = 30.0
 
 KINDS = ("signature", "stuck")
 """Why a model can be withdrawn."""
-SLACK = 1e-6
-"""Share of a mean that rounding may move it by."""
-
-
-@dataclass(slots=True)
-class Statistics:
-    """What one version did since it was put here."""
-
-    answers: int = 0
-    failures: int = 0
-    refusals: int = 0
-    """Requests that guards refused."""
-    rows: int = 0
-    refused: int = 0
-    """Their rows."""
-    seconds: float = 0.0
-    labels: dict[int, int] = field(default_factory=dict)
-    told: int = 0
-    """Rows whose quantities are in what follows."""
-    mean: Array | None = None
-    """Of a regressor's quantities, [m]."""
-    squares: Array | None = None
-    """Their squared distances from it, summed, [m]."""
-
-    def summed(self, quantities: Array) -> None:
-        """Count a regressor's answers, float64 [n, m]; Chan, Golub, LeVeque, Algorithms for
-        Computing the Sample Variance (1983).
-        """
-        count, mean = len(quantities), quantities.mean(axis=0)
-        squares = ((quantities - mean) ** 2).sum(axis=0)
-        if self.mean is None or self.squares is None:
-            self.told, self.mean, self.squares = count, mean, squares
-            return
-        apart, total = mean - self.mean, self.told + count
-        self.squares = self.squares + squares + apart**2 * (self.told * count / total)
-        self.mean, self.told = self.mean + apart * (count / total), total
-
-    @property
-    def deviation(self) -> Array:
-        """Standard deviation of the quantities, [m]."""
-        return np.sqrt(self.squares / self.told) if self.squares is not None else np.zeros(0)
-
-
-class Version:
-    """One version with its queue."""
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        part: Part,
-        deadline: float,
-        listener: BatchListener,
-        heartbeat: Heartbeat,
-    ) -> None:
-        self.endpoint = endpoint
-        self.part: Part = part
-        self.batcher = Batcher(endpoint, deadline, listener, heartbeat.lane(endpoint.reference))
-        self.seen = Statistics()
-
-
-@dataclass
-class Served:
-    """What stands under one name."""
-
-    alias: str
-    model: str
-    """The model's own name: what policy decides on."""
-    pinned: int | None
-    """The version that configuration names."""
-    live: Version | None = None
-    canary: Version | None = None
-    shadow: Version | None = None
-    share: float = 0.0
-    principals: frozenset[str] = frozenset()
-    turn: float = 0.0
-    """Adds up the canary's share; each time it passes 1 the canary answers."""
-
-    def choose(self, uid: str) -> Version | None:
-        """The version that answers this caller now."""
-        if self.canary is not None:
-            if uid in self.principals:
-                return self.canary
-            self.turn += self.share
-            if self.turn >= 1.0:
-                self.turn -= 1.0
-                return self.canary
-        return self.live
-
-    def version(self, number: str) -> Version | None:
-        """A version by its number, if callers may ask for it."""
-        for version in (self.live, self.canary):
-            if version is not None and version.endpoint.version == number:
-                return version
-        return None
-
-    def versions(self) -> list[Version]:
-        """All versions that are loaded under this name: live, canary and shadow."""
-        return [version for version in (self.live, self.canary, self.shadow) if version is not None]
 
 
 class ModelSet:
@@ -204,7 +102,7 @@ class ModelSet:
             self._apply(
                 served,
                 {
-                    part: self._endpoint(reference)
+                    part: loaded(self.project, reference)
                     for part, reference in self._wanted(served, releases).items()
                 },
                 releases,
@@ -237,22 +135,6 @@ class ModelSet:
             )
             wanted["live"] = self.project.registry.get(kept).reference
         return wanted
-
-    def _endpoint(self, reference: str) -> Endpoint:
-        """A model from the registry: approved, verified, signed for this stage, loaded."""
-        require_approved(self.project, reference)
-        try:
-            verified = self.project.registry.verify(reference)
-        except WrongSigner:  # the signer may have changed since this process began
-            self.project.reload_signers()
-            verified = self.project.registry.verify(reference)
-        if verified.card.stage != self.table.stage:
-            raise RefusedError(
-                f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves"
-                f" {self.table.stage!r}",
-                hint="set [release] stage and run, or [serve] stage",
-            )
-        return Endpoint.load(verified, self.table, self.project.config.data.null_values)
 
     def _apply(
         self, served: Served, endpoints: dict[Part, Endpoint], releases: list[Released]
@@ -431,7 +313,7 @@ class ModelSet:
             for part, reference in wanted.items():
                 try:
                     endpoints[part] = here.get(reference) or await self._aside(
-                        self._endpoint, reference
+                        loaded, self.project, reference
                     )
                 except Error as error:
                     whole = False
@@ -453,7 +335,7 @@ class ModelSet:
         away: Error | None = None
         for version in self._versions():
             try:
-                self._judged({version: await self._aside(self._fault, version.endpoint)})
+                self._judged({version: await self._aside(fault_of, self.project, version.endpoint)})
             # such as a key provider that is away: nobody can say just now, and what was said before
             # holds
             except Error as error:
@@ -479,25 +361,16 @@ class ModelSet:
             await self._aside(self._incident, reference, "model:withdrawn", fault)
             del self._untold[reference]
 
-    def _fault(self, endpoint: Endpoint) -> str:
-        try:
-            verified = self.project.registry.verify(endpoint.reference)
-        except (VerificationError, RefusedError, ConfigError) as error:
-            return error.message
-        return (
-            ""
-            if verified.fingerprint == endpoint.fingerprint
-            else "it is signed by somebody else now"
-        )
-
     async def _judge(self) -> None:
         """Take a canary back that does worse than the live version."""
         for served in self.served.values():
             canary = served.canary
             if canary is None or served.pinned is not None:
                 continue
-            why = self._worse(
-                canary.seen, served.live.seen if served.live is not None else Statistics()
+            why = worse(
+                self.table.canary,
+                canary.seen,
+                served.live.seen if served.live is not None else Statistics(),
             )
             if why:
                 served.canary = None  # at once here; the catalogue tells the others
@@ -512,53 +385,3 @@ class ModelSet:
                 await self._aside(
                     self._incident, canary.endpoint.reference, "model:canary-failed", why
                 )
-
-    def _worse(self, canary: Statistics, live: Statistics) -> str:
-        limits = self.table.canary
-        asked = canary.answers + canary.failures
-        if asked + canary.refusals < limits.requests:
-            return ""
-        if canary.failures > limits.errors * asked:
-            return f"{canary.failures} of {asked} requests failed, at most {limits.errors:.1%} may"
-        refused = canary.refused / max(canary.rows + canary.refused, 1)
-        usual = live.refused / max(live.rows + live.refused, 1)
-        if refused > usual + limits.refusals:
-            return f"guards refuse {refused:.1%} of its rows, {usual:.1%} of the live version's"
-        if live.answers < limits.requests or not canary.answers:
-            return ""
-        slow, fast = canary.seconds / canary.answers, live.seconds / live.answers
-        if slow > limits.latency * fast:
-            return f"an answer takes {slow * 1000:.2f} ms, {fast * 1000:.2f} ms on the live version"
-        return self._drifted(canary, live)
-
-    def _drifted(self, canary: Statistics, live: Statistics) -> str:
-        """How its answers differ from the live version's beyond chance."""
-        drift = self.table.canary.drift
-        if canary.mean is not None and live.mean is not None:
-            noise = 3 * np.hypot(
-                canary.deviation / math.sqrt(canary.told), live.deviation / math.sqrt(live.told)
-            )
-            moved = np.abs(
-                canary.mean - live.mean
-            ) > drift * live.deviation + noise + SLACK * np.abs(live.mean)
-            if moved.any():
-                place = int(moved.argmax())
-                return (
-                    f"its mean prediction is {canary.mean[place]:.6g}, the live version's"
-                    f" {live.mean[place]:.6g}"
-                )
-            return ""
-        for code in {*canary.labels, *live.labels}:
-            here, there = (
-                canary.labels.get(code, 0) / canary.rows,
-                live.labels.get(code, 0) / live.rows,
-            )
-            both = (canary.labels.get(code, 0) + live.labels.get(code, 0)) / (
-                canary.rows + live.rows
-            )
-            chance = 3 * math.sqrt(both * (1 - both) * (1 / canary.rows + 1 / live.rows))
-            if abs(here - there) > drift + chance:
-                return (
-                    f"it says class {code} to {here:.1%} of rows, the live version to {there:.1%}"
-                )
-        return ""

@@ -24,7 +24,7 @@ from casemate.serve.heartbeat import ENDING, SECOND
 from casemate.serve.http import Bounded, Send, settings, sweep
 from casemate.serve.metrics import Metrics
 from casemate.serve.ports import begin
-from casemate.serve.workers import Place
+from casemate.serve.worker import Place
 
 LOOK_SECONDS = 0.1
 SILENT_SECONDS, STARVED_SECONDS = 1.0, 3.0

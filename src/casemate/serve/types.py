@@ -42,3 +42,11 @@ class Answer(NamedTuple):
     """
     noticed: dict[str, int]
     """Rows that each guard noticed."""
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def json_of(value: Any) -> bytes:
+    """What goes back as JSON."""
+    return _ENCODER.encode(value)

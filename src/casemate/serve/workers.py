@@ -20,8 +20,6 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,10 +31,19 @@ from casemate.core.sandbox.confine import die_with_parent
 from casemate.operations import gateways
 from casemate.serve.heartbeat import ENDING, SECOND, Board, Heartbeat, Notice
 from casemate.serve.ports import bound, reserve
+from casemate.serve.worker import (
+    FOLDER,
+    Announce,
+    Ended,
+    Place,
+    Said,
+    Started,
+    Work,
+    Worker,
+    fault_of,
+)
 from casemate.wiring import Wiring
 
-FOLDER = "gateway"
-"""In the project's state: where workers leave their counts."""
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 STRIKES, STRIKE_SECONDS = 2, 3600.0
@@ -56,42 +63,6 @@ AGAIN_SECONDS = 1.0
 DEAF_SECONDS = 5.0
 STOP_SECONDS = 30.0
 """How long a worker may take to answer what it has begun and to write its records."""
-Announce = Callable[[str, list[str]], None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a worker is given to work with."""
-
-    heartbeat: Heartbeat
-    board: Board
-    listener: socket.socket
-    grpc_port: int | None
-    after: str
-    """Why its predecessor is not there any more; empty for the first."""
-
-
-Work = Callable[[Wiring, Place, Announce], None]
-
-
-class _Ended(msgspec.Struct):
-    """What a worker says that could not start."""
-
-    code: str
-    message: str
-    hint: str
-
-
-class _Started(msgspec.Struct):
-    """What a worker says that answers."""
-
-    url: str
-    references: list[str]
-
-
-class _Said(msgspec.Struct):
-    started: _Started | None = None
-    ended: _Ended | None = None
 
 
 def supervise(project: Wiring, announce: Announce, work: Work, standby: Work) -> None:
@@ -138,21 +109,6 @@ def supervise(project: Wiring, announce: Announce, work: Work, standby: Work) ->
     gateways.ended(acting)
 
 
-@dataclass
-class _Worker:
-    """One process, as the supervisor sees it."""
-
-    pid: int
-    heartbeat: Heartbeat
-    pipe: int
-    """On which it says that it answers; -1 once it has."""
-    began: float = field(default_factory=time.monotonic)
-    leaving: float = 0.0
-    """`time.monotonic()` at which it is killed if it is still there; 0 while it should stay."""
-    relieves: int = 0
-    """Process id of a worker that goes once this one answers."""
-
-
 class _Team:
     """The supervisor's side."""
 
@@ -172,7 +128,7 @@ class _Team:
         self._count = project.config.serve.workers
         self._board = Board(2 * self._count + 2)
         self._free = list(self._board.pages)
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._wanted = 0
         """How often somebody asked for the end."""
         self._ends: list[float] = []
@@ -182,7 +138,7 @@ class _Team:
         """(when, why, in whose place) a worker is to be started."""
         self._looked = time.monotonic_ns()
 
-    def start(self, count: int) -> _Started | None:
+    def start(self, count: int) -> Started | None:
         """Start all; returns what the first of them announces, None when the end was asked for
         meanwhile.
         """
@@ -195,7 +151,7 @@ class _Team:
             if said is None:
                 return None
             if said.started is None:
-                raise _error(said.ended)
+                raise fault_of(said.ended)
             told = told or said.started
         return told
 
@@ -203,7 +159,7 @@ class _Team:
         """A signal came; who asks a second time waits for nobody."""
         self._wanted += 1
 
-    def _spawn(self, after: str) -> _Worker:
+    def _spawn(self, after: str) -> Worker:
         readable, writable = os.pipe()
         heartbeat = self._free.pop()
         heartbeat.clear()
@@ -214,7 +170,7 @@ class _Team:
             b"casemate-worker",
         )
         os.close(writable)
-        self._workers[pid] = worker = _Worker(pid, heartbeat, readable)
+        self._workers[pid] = worker = Worker(pid, heartbeat, readable)
         return worker
 
     def _spare(self) -> None:
@@ -250,7 +206,7 @@ class _Team:
         """A process's whole life."""
         status, parent_hears = 1, os.fdopen(pipe, "wb")
 
-        def tell(said: _Said) -> None:
+        def tell(said: Said) -> None:
             with contextlib.suppress(OSError), parent_hears:
                 parent_hears.write(msgspec.json.encode(said))
 
@@ -261,7 +217,7 @@ class _Team:
             work(
                 self._project,
                 place,
-                lambda url, references: tell(_Said(started=_Started(url, references))),
+                lambda url, references: tell(Said(started=Started(url, references))),
             )
             status = 0
         except Error as error:
@@ -269,7 +225,7 @@ class _Team:
             if place.after or parent_hears.closed:
                 print(error.diagnostics(), file=sys.stderr, flush=True)
             else:
-                tell(_Said(ended=_Ended(error.code, error.message, error.hint)))
+                tell(Said(ended=Ended(error.code, error.message, error.hint)))
         except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
             traceback.print_exc()
         finally:
@@ -277,7 +233,7 @@ class _Team:
             sys.stderr.flush()
             os._exit(status)
 
-    def _heard(self, worker: _Worker, seconds: float) -> _Said | None:
+    def _heard(self, worker: Worker, seconds: float) -> Said | None:
         """What a worker says about its start; None while it has not said anything."""
         if worker.pipe < 0:
             return None
@@ -289,11 +245,11 @@ class _Team:
             os.kill(worker.pid, signal.SIGKILL)
         return self._read(worker)
 
-    def _read(self, worker: _Worker) -> _Said:
+    def _read(self, worker: Worker) -> Said:
         with os.fdopen(worker.pipe, "rb") as pipe:
             worker.pipe = -1
             content = pipe.read()  # a worker says all at once, or ends
-        return msgspec.json.decode(content, type=_Said) if content else _Said()
+        return msgspec.json.decode(content, type=Said) if content else Said()
 
     def watch(self) -> None:
         """Replace workers that end or stand still, until told to stop."""
@@ -322,7 +278,7 @@ class _Team:
                 poll.register(worker.pipe, select.POLLIN)
         poll.poll(seconds * 1000)
 
-    def _look(self, worker: _Worker, now: int) -> None:
+    def _look(self, worker: Worker, now: int) -> None:
         """Whether a worker must go."""
         if worker.leaving:
             if time.monotonic() > worker.leaving:
@@ -348,7 +304,7 @@ class _Team:
             now,
         ]
 
-    def _replace(self, worker: _Worker, reason: str, model: str, *, at_once: bool) -> None:
+    def _replace(self, worker: Worker, reason: str, model: str, *, at_once: bool) -> None:
         """Put another worker in the place of one that is not good any more; it may end what it has
         begun if it still can.
         """
@@ -405,7 +361,7 @@ class _Team:
                 )
             self._replace(worker, "ended", how, at_once=True)
 
-    def _gone(self, worker: _Worker) -> None:
+    def _gone(self, worker: Worker) -> None:
         del self._workers[worker.pid]
         self._free.append(worker.heartbeat)
         if worker.pipe >= 0:
@@ -429,25 +385,9 @@ class _Team:
                     os.kill(pid, signal.SIGKILL)
             self._wait(LOOK_SECONDS)
 
-    def _deaf(self, worker: _Worker) -> bool:
+    def _deaf(self, worker: Worker) -> bool:
         """Whether a worker cannot hear that it should end: its event loop has not turned for a
         while, and did not end either.
         """
         last = worker.heartbeat.last
         return 0 < last < ENDING and time.monotonic_ns() - last > DEAF_SECONDS * SECOND
-
-
-def _error(said: _Ended | None) -> Error:
-    """A worker's fault, as if it had happened here."""
-    if said is None:
-        return BackendError(
-            "a worker ended while it started",
-            hint="its message stands above; `casemate doctor` looks for the rest",
-        )
-    kinds = [Error]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    made = next((kind for kind in kinds if kind.code == said.code), BackendError)
-    error = made.__new__(made)
-    Error.__init__(error, said.message, hint=said.hint)
-    return error

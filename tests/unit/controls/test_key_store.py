@@ -14,8 +14,10 @@ from tests.contract.conftest import aws, openbao  # noqa: F401 - fixtures
 import casemate
 from casemate.controls.keys import keyfile, manifests, slots, tables
 from casemate.controls.keys.interface import PURPOSES
+from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
-from casemate.controls.keys.store import KeyStore, keystore_folder, recover
+from casemate.controls.keys.savedkeys import recover
+from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.core.blobs import FileBlobs
 from casemate.core.errors import (
     AccessDenied,
@@ -289,9 +291,10 @@ def test_the_key_store_of_casemate_0_1_is_upgraded_and_everything_still_opens(ow
     casemate.open(own).store.upgrade()
     again = works(own)
     assert again.keystore.signer.verifier.fingerprint == keys.signer.verifier.fingerprint
-    assert {finding.location for finding in again.keystore.findings(365, again.clock.now())} == set(
-        PURPOSES
-    ) - {"identity"}
+    assert {
+        finding.location
+        for finding in overdue_keys(again.keystore.provider, 365, again.clock.now())
+    } == set(PURPOSES) - {"identity"}
 
 
 def test_objects_of_casemate_0_1_are_read_and_sealed_anew_by_a_rotation(tmp_path):

@@ -15,8 +15,9 @@ from tests.unit.conftest import grow, make_log
 
 from casemate.controls.audit import tiles
 from casemate.controls.audit.checkpoint import verify_checkpoint
+from casemate.controls.audit.entries import ENTRIES, HEAD
 from casemate.controls.audit.entry import Entry
-from casemate.controls.audit.log import ENTRIES, ERASED, HEAD
+from casemate.controls.audit.log import ERASED
 from casemate.controls.audit.merkle import (
     Frontier,
     consistency_proof,

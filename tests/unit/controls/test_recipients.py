@@ -19,6 +19,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 from casemate.core.files import DRAFT
 from casemate.operations import backup, scaffold
+from casemate.operations.backup import archive
 from casemate.operations.keys import custody
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def elsewhere(tmp_path, monkeypatch):
         home = tmp_path / f"home-{name}"
         home.mkdir(exist_ok=True)
         monkeypatch.setenv("HOME", str(home))
-        for module in ("controls.access.identity.principals", "operations.backup"):
+        for module in ("controls.access.identity.principals", "operations.backup.restoration"):
             monkeypatch.setattr(f"casemate.{module}.current_name", lambda: name)
         return home
 
@@ -248,13 +249,13 @@ def old_format(project, path):
     backup.create(project, path.with_name("new"), with_keys=True)
     files = {}
     for kind, file in (("data", path.with_name("new")), ("keys", path.with_name("new.keys"))):
-        files |= dict(backup._members(file, kind, Opener(SECRET), lambda _: None))
+        files |= dict(archive.members(file, kind, Opener(SECRET), lambda _: None))
     manifest = msgspec.json.decode(files.pop("MANIFEST.json"))
     manifest["files"] = {name: sha256(content) for name, content in files.items()}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in [*files.items(), ("MANIFEST.json", msgspec.json.encode(manifest))]:
-            backup._add(tar, name, content)
+            archive.add(tar, name, content)
     salt = os.urandom(16)
     line = msgspec.json.encode(
         {"kdf": "argon2id", "salt": salt, "iterations": 3, "lanes": 4, "memory_kib": 1 << 16}

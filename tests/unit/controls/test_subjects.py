@@ -28,7 +28,7 @@ from casemate.core.types import Assessment, SealedDataset
 from casemate.operations import runs, scaffold
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
-from casemate.operations.keys.erasure import _needle
+from casemate.operations.keys.needle import needle_of
 from casemate.stages.data.diff import compare
 
 
@@ -641,7 +641,7 @@ def test_other_tables_that_are_read_are_named_like_the_source(tmp_path, cli):
 
 
 def test_identifiers_are_found_in_pages_and_in_arrays_of_text():
-    needle = _needle("Ann & 77")
+    needle = needle_of("Ann & 77")
     for form in (
         b"Ann & 77",
         b"<td>Ann &amp; 77</td>",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.controls.access.identity.registered import PRINCIPALS
 from casemate.core.errors import BackendError
 from casemate.core.store import sqlite
 

@@ -79,11 +79,15 @@ CALLS = {
     "audit.resolve": lambda at, _: at.audit.resolve("r"),
     "audit.since": lambda at, _: at.audit.since(0),
     "audit.verify": lambda at, _: at.audit.verify(),
-    "backup.add_recipient": lambda at, _: at.backups.add_recipient("x", passphrase=PASSWORD),
-    "backup.create": lambda at, out: at.backups.create(out),
-    "backup.receivers": lambda at, _: at.backups.recipients(),
-    "backup.remove_recipient": lambda at, _: at.backups.remove_recipient("me"),
-    "backup.restore_subjects": lambda at, out: at.backups.restore_subjects(out, Opener(PASSWORD)),
+    "backup.recipients.add_recipient": lambda at, _: at.backups.add_recipient(
+        "x", passphrase=PASSWORD
+    ),
+    "backup.creation.create": lambda at, out: at.backups.create(out),
+    "backup.recipients.receivers": lambda at, _: at.backups.recipients(),
+    "backup.recipients.remove_recipient": lambda at, _: at.backups.remove_recipient("me"),
+    "backup.subjects.restore_subjects": lambda at, out: at.backups.restore_subjects(
+        out, Opener(PASSWORD)
+    ),
     "checkup.assess": lambda at, _: at.assess("wdbc"),
     "checkup.assess_data": lambda at, _: at.check(),
     "checkup.import_model": lambda at, out: at.import_model(out),
@@ -417,7 +421,15 @@ def test_the_gateway_decides_about_requests_in_its_guard_and_records_them_and_no
     commit records it.
     """
     found = {call.partition(":")[0] for call in deciding(Path(casemate.__file__).parent / "serve")}
-    assert found == {"admission.py", "app.py", "explain.py", "http.py", "login.py", "server.py"}
+    assert found == {
+        "admission.py",
+        "app.py",
+        "explain.py",
+        "http.py",
+        "login.py",
+        "refusals.py",
+        "watches.py",
+    }
 
 
 def test_operations_say_what_they_ask_for():

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import tree
 
 import casemate
-from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.controls.access.identity.registered import PRINCIPALS
 from casemate.core.engine import STEPS
 from casemate.core.errors import AccessDenied, BusyError
 from casemate.core.files import shared_lock

@@ -8,9 +8,9 @@ from tests.unit.controls.test_access import change, directory  # noqa: F401 - a 
 
 import casemate
 from casemate.config import PlaceTable
+from casemate.controls.access.acting import Identity
 from casemate.controls.access.anomalies import KINDS, STORM, USUAL, WINDOW, Anomalies
 from casemate.controls.access.identity.principals import current_name
-from casemate.controls.access.point import Identity
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, RefusedError
@@ -18,7 +18,7 @@ from casemate.serve.admission import Admission
 from casemate.serve.health import Health
 from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
-from casemate.serve.server import GatewayProxy
+from casemate.serve.parts import GatewayProxy
 
 PLACES = {
     "berlin": PlaceTable(

@@ -15,6 +15,7 @@ from casemate.core.errors import RequestError
 from casemate.ml.frame import features_of
 from casemate.serve.called import Raw
 from casemate.serve.protocols import invocations, oip, oip_grpc
+from casemate.serve.protocols.tensors import packed
 from casemate.stages.data import schema as schemas
 from casemate.stages.data import source
 from casemate.stages.release import reading
@@ -85,7 +86,7 @@ def rest(shape, inputs):
 
 
 def binary(shape, columns):
-    parts = [oip.packed(values) for values in columns.values()]
+    parts = [packed(values) for values in columns.values()]
     inputs = [
         {
             "name": name,

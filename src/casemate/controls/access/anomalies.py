@@ -18,7 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.config import PlaceTable
-from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.registered import touch
 from casemate.core.errors import ConfigError
 from casemate.core.store import METADATA, explained
 from casemate.core.store.rowdigests import CHECKED

@@ -13,7 +13,7 @@ import cedarpy
 import msgspec
 import sqlalchemy as sa
 
-from casemate.controls.access.identity.principals import touch
+from casemate.controls.access.identity.registered import touch
 from casemate.controls.access.policy import Policy
 from casemate.core.clock import Clock
 from casemate.core.store import METADATA, Store, explained

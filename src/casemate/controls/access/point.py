@@ -6,17 +6,15 @@ access login`), or, where `[access] local` allows it, the user of this machine a
 them.
 """
 
-import datetime
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from casemate.config import PlaceTable
-from casemate.controls.access.anomalies import FACTOR_RISK, STOP_RISK, AccessFinding, Anomalies
+from casemate.controls.access.acting import Identity, own_factor
+from casemate.controls.access.anomalies import STOP_RISK, AccessFinding, Anomalies
 from casemate.controls.access.applied import Applied, loosened
 from casemate.controls.access.identity.accounts import Accounts
 from casemate.controls.access.identity.factors import Factors
@@ -24,65 +22,18 @@ from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.identity.sessionfile import Kept, SessionFile
 from casemate.controls.access.identity.sessions import Bearer, Session, Sessions
 from casemate.controls.access.identity.tokens import Tokens
+from casemate.controls.access.options import Alert, Options
 from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
-from casemate.controls.access.situation import Situation, zone
+from casemate.controls.access.situation import Situation, posture_of, zone
 from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.clock import Clock
-from casemate.core.errors import AccessDenied, ConfigError, RefusedError
+from casemate.core.errors import AccessDenied, RefusedError
 from casemate.core.store import Store
 
 if TYPE_CHECKING:
-    from casemate.controls.access.identity.issuers import Workloads
-    from casemate.controls.access.identity.oidc import Provider
     from casemate.controls.access.identity.passkeys import Passkeys
-
-MAX_POSTURE = 100
-FRESH = 900
-"""Seconds for which a second factor counts as just used."""
-FIRST_FACTOR = datetime.timedelta(minutes=10)
-"""After a login, within which a person without a second factor may add one."""
-Alert = Callable[[sa.Connection, str, str, dict[str, Any]], None]
-"""Queues a message (transaction, event, key, content) for whoever is to hear of it."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the configuration says of access."""
-
-    project: str
-    purpose: str
-    folder: Path
-    """The project's own policies."""
-    environment: str = "local"
-    timezone: str = "UTC"
-    mfa_required: bool = False
-    local: bool = True
-    breached: Path | None = None
-    posture: Path | None = None
-    places: dict[str, PlaceTable] = field(default_factory=dict)
-    bulk_rows: int = 100_000
-    origin: str = "https://localhost:8443"
-    """Where browsers find this service; passkeys are bound to it."""
-    provider: Callable[[str], "Provider"] | None = None
-    """Makes the OpenID provider of a name."""
-    workloads: Callable[[], "Workloads | None"] = lambda: None
-    """Makes the verifier of workloads' tokens, if there are issuers of any."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who acts, and how that is known."""
-
-    principal: Principal
-    session: Session | None
-    """None for the user of this machine."""
-
-    @property
-    def method(self) -> str:
-        """How the person proved who they are."""
-        return self.session.method if self.session else "machine"
 
 
 class PolicyPoint:
@@ -238,13 +189,7 @@ class PolicyPoint:
 
     def posture(self) -> str | None:
         """What the posture check says of this device; None where there is none."""
-        if self.options.posture is None:
-            return None
-        try:
-            with self.options.posture.open(encoding="utf-8") as file:
-                return file.readline(MAX_POSTURE).strip() or "unknown"
-        except (OSError, UnicodeDecodeError):
-            return "unknown"
+        return posture_of(self.options.posture)
 
     def _told(self, tx: sa.Connection, found: AccessFinding) -> None:
         """A finding goes into the log and to whoever is to hear of it; from `STOP_RISK` on it ends
@@ -352,35 +297,8 @@ class PolicyPoint:
         return after
 
     def own_factor(self, identity: Identity) -> Principal:
-        """Whoever acts, if they may add a factor to their own login now: the first one soon after a
-        login, or with the help of one that they have.
-
-        Raises:
-            AccessDenied: the login is too old, or something unusual is open about them: who stole a
-                session must not make it stronger.
-        """
-        situation, session = self.situation(identity), identity.session
-        age = situation.mfa_age
-        if situation.risk >= FACTOR_RISK and (age is None or age > FRESH):
-            raise AccessDenied(
-                "something unusual is open about this login",
-                hint="ask an auditor or owner to look: casemate access finding list",
-            )
-        if (
-            not identity.principal.mfa
-            and session is not None
-            and situation.now - session.started > FIRST_FACTOR
-        ):
-            raise AccessDenied(
-                "a first second factor is added within ten minutes of the login",
-                hint="casemate access login again",
-            )
-        if identity.principal.mfa and (age is None or age > FRESH):
-            raise AccessDenied(
-                "a second factor is replaced with the help of the first one",
-                hint="casemate access step-up --code prompt",
-            )
-        return identity.principal
+        """Whoever acts, if they may add a factor to their own login; see `acting.own_factor`."""
+        return own_factor(identity, self.situation(identity))
 
     def resource(self, resource: Resource) -> str:
         """The resource's name in the log."""
@@ -471,19 +389,3 @@ class PolicyPoint:
             **detail,
         )
         return identity.principal
-
-
-def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:
-    """`90m`, `4h` or `7d` as a time, at most `most`; ConfigError when it is none."""
-    units = {"m": "minutes", "h": "hours", "d": "days"}
-    number, unit = text[:-1], text[-1:]
-    if (
-        unit not in units
-        or not number.isdigit()
-        or len(number) > 6
-        or not datetime.timedelta(0)
-        < (found := datetime.timedelta(**{units[unit]: int(number)}))
-        <= most
-    ):
-        raise ConfigError(f"{text!r} is not a time of at most {most}", hint="such as 90m, 4h or 7d")
-    return found

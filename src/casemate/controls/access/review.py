@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from casemate.controls.access.identity.principals import Directory, Grant
+from casemate.controls.access.identity.grants import Grant
+from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.policy import NEEDED, Policy, Resource, actions
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal

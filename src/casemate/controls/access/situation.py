@@ -4,9 +4,12 @@ import datetime
 import ipaddress
 import zoneinfo
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from casemate.core.errors import ConfigError
+
+MAX_POSTURE = 100
 
 
 @dataclass(frozen=True)
@@ -83,3 +86,14 @@ def address(text: str) -> str:
 
 def _extension(name: str, value: str) -> dict[str, Any]:
     return {"__extn": {"fn": name, "arg": value}}
+
+
+def posture_of(path: Path | None) -> str | None:
+    """What the posture check writes of this device; None where there is none."""
+    if path is None:
+        return None
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline(MAX_POSTURE).strip() or "unknown"
+    except (OSError, UnicodeDecodeError):
+        return "unknown"

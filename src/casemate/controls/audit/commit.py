@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from casemate.controls.audit import decisions
 from casemate.controls.audit.log import AuditLog
+from casemate.controls.audit.predictions import Committed, Committer, append
 from casemate.core.errors import VerificationError
 
 Entry = tuple[str, str, str, str, dict[str, Any]]
@@ -59,8 +59,8 @@ class GroupCommit:
         self._lazy = lazy
         self._release = release
         self._entries: deque[tuple[Entry, Future[int]]] = deque()
-        self._predictions: deque[tuple[decisions.Committed, Any]] = deque()
-        self._commits = decisions.Committer()
+        self._predictions: deque[tuple[Committed, Any]] = deque()
+        self._commits = Committer()
         self._open = True
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -88,7 +88,7 @@ class GroupCommit:
 
         Args:
             number: the request's number; ascending.
-            body: `decisions.Prediction` as JSON.
+            body: `Prediction` as JSON.
             rows: what it was made from, where that is kept.
             waiting: what `release` gets once it is durable, or failed.
         """
@@ -160,7 +160,7 @@ class GroupCommit:
     def _commit(
         self,
         entries: list[tuple[Entry, Future[int]]],
-        predictions: list[tuple[decisions.Committed, Any]],
+        predictions: list[tuple[Committed, Any]],
     ) -> None:
         # A caller that gave up still gets its entry written; its future takes no answer any more.
         waiting = [
@@ -175,9 +175,7 @@ class GroupCommit:
                 if waiting:
                     indexes = self.log.append_many(tx, [entry for entry, _ in waiting])
                 if predictions:
-                    decisions.append(
-                        self.log, tx, self.writer, sorted([one for one, _ in predictions])
-                    )
+                    append(self.log, tx, self.writer, sorted([one for one, _ in predictions]))
         except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
             self.failing = error
             # they were answered already: their records wait for the next commit

@@ -9,6 +9,7 @@ What a crash leaves unpublished is published by the next append or by `publish()
 import base64
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,58 +18,24 @@ import sqlalchemy as sa
 
 from casemate.controls.audit import tiles
 from casemate.controls.audit.bodies import Bodies
-from casemate.controls.audit.checkpoint import CheckpointSigner, Head, parse_head, verify_checkpoint
+from casemate.controls.audit.checkpoint import CheckpointSigner
+from casemate.controls.audit.entries import ADD, ENTRIES, HEAD, MOVE_HEAD, NEWEST, READ_HEAD
 from casemate.controls.audit.entry import SALT_SIZE, Entry, leaf_entry
 from casemate.controls.audit.merkle import (
-    EMPTY_ROOT,
     Frontier,
-    consistency_proof,
-    full_root,
     inclusion_proof,
     leaf_hash,
-    verify_consistency,
 )
-from casemate.controls.audit.note import parse_note
 from casemate.controls.audit.proof import write_proof
+from casemate.controls.audit.published import Published
 from casemate.controls.audit.verify import VerifiedLog, verify_log
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock
-from casemate.core.errors import BackendError, ConfigError, HistoryError, VerificationError
+from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
-from casemate.core.store import METADATA, Store, decode
-from casemate.core.store.prepared import Prepared
+from casemate.core.store import Store, decode
 from casemate.core.store.rowdigests import EMPTY_ROOT as EMPTY_ROWS
 
-INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-ENTRIES = sa.Table(
-    "audit_entry",
-    METADATA,
-    sa.Column("index", INDEX, primary_key=True, autoincrement=False),
-    sa.Column("leaf", sa.LargeBinary, nullable=False),
-    sa.Column("sealed", sa.LargeBinary, nullable=False),
-)
-HEAD = sa.Table(
-    "audit_head",
-    METADATA,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("size", INDEX, nullable=False),
-    sa.Column("roots", sa.LargeBinary, nullable=False),
-    sa.Column("rows", sa.String),
-)
-_HEAD = Prepared(sa.select(HEAD.c.size, HEAD.c.roots, HEAD.c.rows))
-_MOVE_HEAD = Prepared(
-    HEAD.update().values(
-        size=sa.bindparam("new_size"),
-        roots=sa.bindparam("new_roots"),
-        rows=sa.bindparam("new_rows"),
-    )
-)
-_NEWEST = Prepared(
-    sa.select(HEAD.c.size, HEAD.c.rows, ENTRIES.c.sealed).outerjoin_from(
-        HEAD, ENTRIES, ENTRIES.c.index == sa.literal_column("audit_head.size - 1")
-    )
-)
-_ADD = Prepared(ENTRIES.insert())
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH
 ERASED = "(erased)"
@@ -172,8 +139,8 @@ class AuditLog:
             {"index": first + i, "leaf": leaf, "sealed": body}
             for i, (leaf, body) in enumerate(zip(leaves, sealed, strict=True))
         ]
-        _ADD(tx, values)
-        _MOVE_HEAD(
+        ADD(tx, values)
+        MOVE_HEAD(
             tx,
             [
                 {
@@ -195,7 +162,7 @@ class AuditLog:
             VerificationError: the newest entry is gone or changed, or the catalogue's head says
                 something else.
         """
-        rows = _NEWEST.rows(tx)
+        rows = NEWEST.rows(tx)
         if not rows or rows[0][0] == 0:
             return EMPTY_ROWS
         ((size, stated, sealed),) = rows
@@ -215,7 +182,7 @@ class AuditLog:
         self.append_many(tx, [("casemate", action, "Catalog", "done", detail)], root)
 
     def _head(self, tx: sa.Connection) -> tuple[Frontier, str]:
-        rows = _HEAD.rows(tx)
+        rows = READ_HEAD.rows(tx)
         if not rows:
             raise BackendError(
                 f"{self.store.name} was moved to another database",
@@ -246,106 +213,25 @@ class AuditLog:
                 written.
         """
         make_folder(self.folder)
+        files = Published(self.folder, self.signer)
         if anew:
             self.check_bodies()
         with exclusive_wait(self.folder / ".lock"):
             with self.store.reading() as tx:
                 head = self._frontier(tx)
-                published = self._published(anew=anew)
+                published = files.head(anew=anew)
                 if head.size <= published.size:
-                    self._require_growth(published, head)
+                    files.require_growth(published, head)
                     if not anew and (self.folder / "checkpoint").exists():
                         return
-                self._write_tiles(tx, 0 if anew else published.size, head.size)
-            self._require_growth(published, head)
+                files.write_tiles(
+                    partial(self._opened, tx), 0 if anew else published.size, head.size
+                )
+            files.require_growth(published, head)
             write_atomic(
                 self.folder / "checkpoint", self.signer.sign(head.size, head.root()), mode=0o644
             )
-            self._drop_old(published.size, head.size)
-
-    def _published(self, *, anew: bool) -> Head:
-        try:
-            content = (self.folder / "checkpoint").read_bytes()
-            if anew:  # a damaged checkpoint says nothing, and is what is to be replaced
-                verify_checkpoint(content, self.signer.vkeys)
-            return parse_head(parse_note(content))
-        except FileNotFoundError:
-            return Head(self.signer.name, 0, EMPTY_ROOT)
-        except VerificationError:
-            if not anew:
-                raise
-            return Head(self.signer.name, 0, EMPTY_ROOT)
-
-    def _require_growth(self, old: Head, new: Frontier) -> None:
-        """Never sign a fork: a catalogue that was restored from an old copy must not replace what
-        was published.
-        """
-        try:
-            nodes = tiles.nodes_of(self.folder, new.size)
-            proof = consistency_proof(old.size, new.size, nodes) if old.size <= new.size else []
-            verify_consistency(old.size, new.size, proof, old.root, new.root())
-        except VerificationError as error:
-            raise HistoryError(
-                f"the catalogue's log of {new.size} entries does not contain the published one of"
-                f" {old.size} ({error.message})",
-                hint=(
-                    "the catalogue was rolled back or changed: restore its newest backup; nothing"
-                    " was signed"
-                ),
-            ) from error
-
-    def _write_tiles(self, tx: sa.Connection, old: int, new: int) -> None:
-        level, below_old, below_new = 0, old, new
-        while below_new:
-            for number in range(below_old // tiles.WIDTH, -(-below_new // tiles.WIDTH)):
-                width = min(tiles.WIDTH, below_new - number * tiles.WIDTH)
-                if level == 0:
-                    rows = list(self._opened(tx, number * tiles.WIDTH, width))
-                    if len(rows) != width:
-                        raise VerificationError(
-                            "audit entries are missing from the catalogue",
-                            hint="restore the catalogue from a backup",
-                        )
-                    entries = tiles.bundle([leaf_entry(salt, body) for _, salt, body, _ in rows])
-                    tiles.write_level(self.folder, "entries", number, entries, width)
-                    hashes = [leaf for _, _, _, leaf in rows]
-                else:
-                    hashes = self._written(level, number, below_old - number * tiles.WIDTH)
-                    hashes += [
-                        self._full_root(level - 1, number * tiles.WIDTH + child)
-                        for child in range(len(hashes), width)
-                    ]
-                tiles.write_level(self.folder, level, number, b"".join(hashes), width)
-            level, below_old, below_new = (
-                level + 1,
-                below_old // tiles.WIDTH,
-                below_new // tiles.WIDTH,
-            )
-
-    def _drop_old(self, old: int, new: int) -> None:
-        level = 0
-        while new:
-            number = old // tiles.WIDTH
-            width = min(tiles.WIDTH, new - number * tiles.WIDTH)
-            for name in (level, "entries") if level == 0 else (level,):
-                tiles.drop_partials(self.folder, name, number, width)
-            level, old, new = level + 1, old // tiles.WIDTH, new // tiles.WIDTH
-
-    def _written(self, level: int, number: int, width: int) -> list[bytes]:
-        """The hashes of a tile as it was published; they need no second look at the tiles below."""
-        try:
-            return (
-                tiles.split_hashes(tiles.read_tile(self.folder, level, number, width))
-                if width > 0
-                else []
-            )
-        except VerificationError:
-            return []
-
-    def _full_root(self, level: int, number: int) -> bytes:
-        return full_root(
-            tiles.split_hashes(tiles.read_tile(self.folder, level, number, tiles.WIDTH))
-        )
+            files.drop_old(published.size, head.size)
 
     def _opened(
         self, tx: sa.Connection, start: int, count: int

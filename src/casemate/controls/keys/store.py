@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from casemate.config import KeysTable
 from casemate.controls.keys import CONFIG_HOME, keyfile, pki, slots
 from casemate.controls.keys.file import FileKeys
-from casemate.controls.keys.interface import PURPOSES, KeyKeeper
-from casemate.controls.keys.keyfile import Document, DocumentV1, Kek, Sealed
+from casemate.controls.keys.identity import IDENTITY, Identity, new_identity, pem
+from casemate.controls.keys.interface import KeyKeeper
+from casemate.controls.keys.keepers import file_keys, master_key, open_keeper
+from casemate.controls.keys.keyfile import Document, DocumentV1, Sealed
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.signers import SignerRecord
 from casemate.core.errors import (
-    AccessDenied,
     BackendError,
     BusyError,
     ConfigError,
@@ -32,62 +33,11 @@ from casemate.core.errors import (
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
-from casemate.core.types import Finding
-
-IDENTITY = "identity"
-BACKUP = b"casemate-keys/v1\n"
-V1_CREATED = "1970-01-01T00:00:00+00:00"
-"""casemate 0.1 kept no dates: its keys are overdue by any policy."""
 
 
 def keystore_folder(project_id: str) -> Path:
     """Where a project's keys live on this machine."""
     return CONFIG_HOME.expanduser() / project_id
-
-
-class _Identity(msgspec.Struct, forbid_unknown_fields=True):
-    signer_ecdsa: str
-    signer_mldsa65: bytes
-    log_ed25519: bytes
-    log_mldsa44: bytes
-    ca_key: str
-    ca_certificate: str
-    signer_since: str = ""
-    former_signers: list[SignerRecord] = []
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-def _new_identity(project: str) -> _Identity:
-    signer = Signer.generate()
-    ca_key, ca_certificate = pki.create_authority(project)
-    return _Identity(
-        signer_ecdsa=_pem(signer.classical),
-        signer_mldsa65=signer.quantum.private_bytes_raw(),
-        log_ed25519=ed25519.Ed25519PrivateKey.generate().private_bytes_raw(),
-        log_mldsa44=mldsa.MLDSA44PrivateKey.generate().private_bytes_raw(),
-        ca_key=_pem(ca_key),
-        ca_certificate=ca_certificate.public_bytes(serialization.Encoding.PEM).decode(),
-    )
-
-
-def open_keeper(table: KeysTable, project: str) -> KeyKeeper:
-    """The provider that `[keys]` names, if it is not the file one.
-
-    Raises:
-        BackendError: its package is not installed, or it is away.
-    """
-    if table.provider == "vault":
-        from casemate.controls.keys.vault import VaultKeys
-
-        return VaultKeys(table, project)
-    from casemate.controls.keys.aws import AwsKeys
-
-    return AwsKeys(table, project)
 
 
 class KeyStore:
@@ -151,7 +101,7 @@ class KeyStore:
         keys.complete()
         store = cls(folder, document, keys)
         store.recovery = recovery
-        store._keep(_new_identity(project))
+        store.keep(new_identity(project))
         return store
 
     @classmethod
@@ -181,45 +131,11 @@ class KeyStore:
                 ),
             )
         if document.provider == "file":
-            return cls(folder, document, FileKeys(folder, document, _master(document, table)))
+            return cls(folder, document, FileKeys(folder, document, master_key(document, table)))
         return cls(folder, document, open_keeper(table, document.project))
 
-    @classmethod
-    def upgrade(cls, folder: Path, project: str, table: KeysTable) -> "KeyStore":
-        """The key store in this version's format, with every KEK that it needs; written only when
-        something was missing.
-        """
-        old = keyfile.read(folder)
-        if not isinstance(old, DocumentV1):
-            store = cls.open(folder, table)
-            if set(PURPOSES) - set(store.provider.versions()):
-                store.provider.prepare()
-            return store
-        keks = {
-            key: {
-                number: Kek(
-                    "active" if number == max(versions) else "decrypt-only", V1_CREATED, kek
-                )
-                for number, kek in versions.items()
-            }
-            for key, versions in old.keks.items()
-        }
-        keys = FileKeys(folder, Document(keyfile.VERSION, project, "file", None, keks, None), None)
-        keys.complete()
-        store = cls(folder, keys.document, keys)
-        store._keep(
-            _Identity(
-                old.signer_ecdsa,
-                old.signer_mldsa65,
-                old.log_ed25519,
-                old.log_mldsa44,
-                old.ca_key,
-                old.ca_certificate,
-            )
-        )
-        return store
-
-    def _keep(self, identity: _Identity) -> None:
+    def keep(self, identity: Identity) -> None:
+        """Seal these private keys and write them."""
         key, nonce = secrets.token_bytes(32), os.urandom(12)
         content = nonce + AESGCM(key).encrypt(nonce, msgspec.json.encode(identity), self._bound())
         self._change(
@@ -259,7 +175,7 @@ class KeyStore:
             self.provider.document = document
 
     @cached_property
-    def _identity(self) -> _Identity:
+    def _identity(self) -> Identity:
         sealed = self.document.identity
         try:
             if sealed is None:
@@ -267,7 +183,7 @@ class KeyStore:
             key = self.provider.unwrap(IDENTITY, sealed.wrapped, "private keys")
             return msgspec.json.decode(
                 AESGCM(key).decrypt(sealed.content[:12], sealed.content[12:], self._bound()),
-                type=_Identity,
+                type=Identity,
             )
         except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
             raise VerificationError(
@@ -318,10 +234,10 @@ class KeyStore:
             present, retired=now.isoformat(), compromised=compromised and compromised.isoformat()
         )
         fresh = Signer.generate()
-        self._keep(
+        self.keep(
             msgspec.structs.replace(
                 self._identity,
-                signer_ecdsa=_pem(fresh.classical),
+                signer_ecdsa=pem(fresh.classical),
                 signer_mldsa65=fresh.quantum.private_bytes_raw(),
                 signer_since=now.isoformat(),
                 former_signers=[*former, retired],
@@ -354,7 +270,7 @@ class KeyStore:
                 hint="only an earlier time can be declared",
             )
         changed = msgspec.structs.replace(found, compromised=since.isoformat())
-        self._keep(
+        self.keep(
             msgspec.structs.replace(
                 self._identity,
                 former_signers=[changed if record is found else record for record in former],
@@ -387,27 +303,6 @@ class KeyStore:
             else "file, under a passphrase and a post-quantum recovery key"
         )
 
-    def findings(self, max_age_days: int, now: datetime.datetime) -> list[Finding]:
-        """A finding for every key whose active version is older than `max_age_days`."""
-        found = []
-        for key, versions in self.provider.versions().items():
-            age = (now - datetime.datetime.fromisoformat(versions[-1].created)).days
-            if age > max_age_days:
-                message = (
-                    f"version {versions[-1].number} of the key {key!r} is older than {max_age_days}"
-                    f" days: casemate keys rotate {key}"
-                )
-                found.append(
-                    Finding(
-                        id="keys.overdue",
-                        severity="medium",
-                        confidence="high",
-                        message=message,
-                        location=key,
-                    )
-                )
-        return found
-
     def protect(self, passphrase: str, *, new_recovery: bool = False) -> None:
         """Seal the file provider's KEKs under a passphrase, or change it; a `recovery` key is made
         when there was none.
@@ -420,7 +315,7 @@ class KeyStore:
         Raises:
             ConfigError: the passphrase is too short, or the provider is not the file one.
         """
-        keys = self._file_keys()
+        keys = file_keys(self.provider)
         before = keys.master
         if before is not None and self.document.slots is not None and not new_recovery:
             changed = slots.with_passphrase(
@@ -441,20 +336,12 @@ class KeyStore:
         keys.master = master
         keys.reload()
 
-    def _file_keys(self) -> FileKeys:
-        if not isinstance(self.provider, FileKeys):
-            raise ConfigError(
-                "only the file provider has a passphrase",
-                hint="the provider of this project protects its keys by itself",
-            )
-        return self.provider
-
     def open_target(self, table: KeysTable) -> KeyKeeper:
         """The provider of `table`, to take this project's data keys over once it is prepared."""
         if table.provider != "file":
             return open_keeper(table, self.document.project)
         # from a migration that was interrupted
-        master = _master(self.document, table) if self.document.slots else None
+        master = master_key(self.document, table) if self.document.slots else None
         if table.passphrase is None:
             return FileKeys(self.folder, self.document, master)
         clear = master is None
@@ -493,54 +380,6 @@ class KeyStore:
         self.provider = target
         self._change(change, moving=True)
 
-    def backup(self, passphrase: str) -> bytes:
-        """The whole file, sealed once more: Argon2id and AES-256-GCM, after the line
-        `casemate-keys/v1` and the parameters.
-        """
-        kdf, nonce = slots.Kdf(salt=os.urandom(16)), os.urandom(12)
-        slots.check(passphrase)
-        head = BACKUP + msgspec.json.encode(kdf) + b"\n"
-        return (
-            head
-            + nonce
-            + AESGCM(kdf.derive(passphrase)).encrypt(
-                nonce, msgspec.json.encode(self.document), head
-            )
-        )
-
-    @classmethod
-    def restore(cls, folder: Path, content: bytes, passphrase: str) -> None:
-        """Write the key store that `backup` made.
-
-        Raises:
-            VerificationError: it was changed, or the passphrase is wrong.
-            ConfigError: other keys lie there.
-        """
-        try:
-            magic, line, sealed = content.split(b"\n", 2)
-            if magic + b"\n" != BACKUP:
-                raise ValueError("format")
-            key = msgspec.json.decode(line, type=slots.Kdf).derive(passphrase)
-            plain = AESGCM(key).decrypt(sealed[:12], sealed[12:], BACKUP + line + b"\n")
-            document = msgspec.json.decode(plain, type=Document)
-        except (ValueError, InvalidTag) as error:
-            raise VerificationError(
-                "the backup of the keys was changed, or the passphrase is wrong",
-                hint="try another copy of it",
-            ) from error
-        if folder.name != document.project:
-            raise VerificationError(
-                f"these are the keys of {document.project}, not of {folder.name}",
-                hint="take this project's backup",
-            )
-        if (folder / keyfile.FILE).exists():
-            raise ConfigError(
-                f"{folder / keyfile.FILE} exists already",
-                hint="move it away if the backup's keys count",
-            )
-        make_folder(folder)
-        keyfile.write(folder, document)
-
     def rewrap_identity(self) -> bool:
         """Wrap the private keys' data key under the active version; whether that was needed."""
         sealed = self.document.identity
@@ -554,37 +393,3 @@ class KeyStore:
             lambda document: setattr(document, "identity", Sealed(wrapped, sealed.content))
         )
         return True
-
-
-def _master(document: Document, table: KeysTable) -> bytes | None:
-    if document.slots is None:
-        return None
-    if table.passphrase is None:
-        raise AccessDenied(
-            "the key store is under a passphrase",
-            hint=(
-                '[keys] passphrase = "env:NAME", "file:PATH" or "prompt" says where to get it from'
-            ),
-        )
-    return slots.open_with_passphrase(
-        document.slots, read_secret(table.passphrase, secret_servers(table)), document.project
-    )
-
-
-def recover(folder: Path, recovery: str, passphrase: str) -> None:
-    """Set a new passphrase with the recovery key.
-
-    Raises:
-        AccessDenied: the recovery key is another one's.
-        ConfigError: there is no passphrase to replace, or the new one is too short.
-    """
-    with exclusive_wait(folder / ".lock"):
-        document = keyfile.read(folder)
-        if isinstance(document, DocumentV1) or document.slots is None:
-            raise ConfigError(
-                "this key store is under no passphrase",
-                hint="`casemate keys protect` puts it under one",
-            )
-        master = slots.open_with_recovery(document.slots, recovery, document.project)
-        document.slots = slots.with_passphrase(document.slots, master, passphrase, document.project)
-        keyfile.write(folder, document)

@@ -14,24 +14,30 @@ footer, which is encrypted too, says which is which.
 import base64
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
-from pyarrow import fs
 
 from casemate.controls.keys import manifests
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.manifests import MANIFEST, PREDICATE
+from casemate.controls.keys.parquet import (
+    LOCAL,
+    decryption,
+    factory_of,
+    named,
+    outward,
+    parquet_writer,
+    stored_as,
+)
 from casemate.core.digest import sha256_file
 from casemate.core.errors import DataError, Error, VerificationError
 from casemate.core.files import (
@@ -47,27 +53,6 @@ from casemate.core.signatures import Signer, Verifier
 
 PART = "part-00000.parquet"
 PART_ROWS = 8 * 1024 * 1024
-ROW_GROUP = 256 * 1024
-_LOCAL = fs.LocalFileSystem()
-_NOT_HELD = re.compile(r"[,:;]|^\s|\s$|^$")
-_NAMES = b"casemate.names"
-"""Metadata of a part: stored name -> name, as JSON, of the columns that have two."""
-
-
-class _Kms(pe.KmsClient):  # type: ignore[misc]
-    """Lets pyarrow wrap its data keys through a KeyProvider."""
-
-    def __init__(self, keys: KeyProvider, denied: frozenset[str], resource: str) -> None:
-        super().__init__()
-        self.keys, self.denied, self.resource = keys, denied, resource
-
-    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
-        return base64.b64encode(self.keys.wrap(master_key_identifier, key_bytes, self.resource))
-
-    def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
-        if master_key_identifier in self.denied:
-            raise PermissionError(f"columns of class {master_key_identifier!r} are withheld")
-        return self.keys.unwrap(master_key_identifier, base64.b64decode(wrapped_key), self.resource)
 
 
 class _Material(msgspec.Struct):
@@ -77,61 +62,6 @@ class _Material(msgspec.Struct):
     wrappedDEK: str  # noqa: N815
     doubleWrapping: bool = False  # noqa: N815
     wrappedKEK: str = ""  # noqa: N815
-
-
-def _stored(name: str) -> str:
-    """The name under which a column is stored."""
-    return name if _NOT_HELD.search(name) is None else "~" + quote(name, safe="")
-
-
-def _outward(schema: pa.Schema) -> pa.Schema:
-    """A stored part's columns under their own names; parts that were sealed before there were two
-    have no other.
-    """
-    metadata = dict(schema.metadata or {})
-    names = msgspec.json.decode(metadata.pop(_NAMES, b"{}"), type=dict[str, str])
-    return (
-        pa.schema(
-            [field.with_name(names.get(field.name, field.name)) for field in schema],
-            metadata or None,
-        )
-        if names
-        else schema
-    )
-
-
-def _inward(schema: pa.Schema) -> pa.Schema:
-    """The columns as they are stored."""
-    stored = {_stored(name): name for name in schema.names}
-    if len(stored) < len(schema.names):
-        raise DataError(
-            "two columns would be stored under one name", hint="rename the one that begins with ~"
-        )
-    odd = {short: name for short, name in stored.items() if short != name}
-    if not odd:
-        return schema
-    metadata = {**(schema.metadata or {}), _NAMES: msgspec.json.encode(odd)}
-    return pa.schema([field.with_name(_stored(field.name)) for field in schema], metadata)
-
-
-def _named(rows: Any) -> Any:
-    """A table or batch as it was read, under the columns' own names."""
-    schema = _outward(rows.schema)
-    return rows if schema is rows.schema else type(rows).from_arrays(rows.columns, schema=schema)
-
-
-def _decryption(
-    folder: Path, name: str, keys: KeyProvider, denied: frozenset[str] = frozenset()
-) -> Any:
-    factory = _factory(keys, folder, denied)
-    return factory.file_decryption_properties(
-        pe.KmsConnectionConfig(), pe.DecryptionConfiguration(), str(folder / name), _LOCAL
-    )
-
-
-def _factory(keys: KeyProvider, folder: Path, denied: frozenset[str] = frozenset()) -> Any:
-    # A factory caches unwrapped keys, so one lives for one call only.
-    return pe.CryptoFactory(lambda _config: _Kms(keys, denied, f"table {folder.parent.name}"))
 
 
 def seal(
@@ -207,9 +137,9 @@ def _share(
     _, subjects = manifests.verified(older, verifier)
     first = next(iter(sorted(subjects)))
     with pq.ParquetFile(
-        older / first, decryption_properties=_decryption(older, first, keys)
+        older / first, decryption_properties=decryption(older, first, keys)
     ) as file:
-        if not _outward(file.schema_arrow).equals(schema):
+        if not outward(file.schema_arrow).equals(schema):
             raise DataError(
                 f"the rows have other columns or types than {older.parent.name}@{older.name}",
                 hint="seal them as a version of their own",
@@ -242,7 +172,7 @@ def _write_parts(
             stack.close()
             names.append(f"part-{first + len(names):05d}.parquet")
             write, room = (
-                stack.enter_context(_parquet_writer(draft / names[-1], schema, keys, classes)),
+                stack.enter_context(parquet_writer(draft / names[-1], schema, keys, classes)),
                 part_rows,
             )
 
@@ -262,34 +192,6 @@ def _write_parts(
         if first + len(names) == 0:
             begin()
     return {name: sha256_file(draft / name) for name in names}
-
-
-@contextlib.contextmanager
-def _parquet_writer(
-    path: Path, schema: pa.Schema, keys: KeyProvider, classes: dict[str, str]
-) -> Iterator[Any]:
-    by_class: dict[str, list[str]] = {}
-    for column in schema.names:
-        by_class.setdefault(classes[column], []).append(_stored(column))
-    inner = _inward(schema)
-    configuration = pe.EncryptionConfiguration(
-        footer_key="footer",
-        column_keys=by_class,
-        encryption_algorithm="AES_GCM_V1",
-        data_key_length_bits=256,
-        double_wrapping=True,
-        internal_key_material=False,
-    )
-    properties = _factory(keys, path.parent).file_encryption_properties(
-        pe.KmsConnectionConfig(), configuration, str(path), _LOCAL
-    )
-    # A dictionary of numbers that hardly repeat costs time and saves nothing.
-    texts = [field.name for field in inner if pa.types.is_string(field.type)]
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": texts or False}
-    with pq.ParquetWriter(path, inner, encryption_properties=properties, **options) as writer:
-        yield lambda rows: writer.write_table(
-            rows if inner is schema else rows.rename_columns(inner.names), row_group_size=ROW_GROUP
-        )
 
 
 def wrapped_keys(folder: Path) -> list[tuple[str, bytes]]:
@@ -324,8 +226,8 @@ def rewrap(folder: Path, keys: KeyProvider) -> None:
         with scratch_folder(folder.parent) as scratch:
             (scratch / path.name).write_bytes(path.read_bytes())
             part = scratch / path.name.removeprefix("_KEY_MATERIAL_FOR_").removesuffix(".json")
-            _factory(keys, folder).rotate_master_keys(
-                pe.KmsConnectionConfig(), str(part), _LOCAL, double_wrapping=True
+            factory_of(keys, folder).rotate_master_keys(
+                pe.KmsConnectionConfig(), str(part), LOCAL, double_wrapping=True
             )
             write_atomic(path, (scratch / path.name).read_bytes())
 
@@ -338,10 +240,10 @@ def columns_of(folder: Path, keys: KeyProvider, verifier: Verifier) -> pa.Schema
     with (
         _explained(folder),
         pq.ParquetFile(
-            folder / first, decryption_properties=_decryption(folder, first, keys)
+            folder / first, decryption_properties=decryption(folder, first, keys)
         ) as file,
     ):
-        return _outward(file.schema_arrow)
+        return outward(file.schema_arrow)
 
 
 def seal_anew(
@@ -367,12 +269,12 @@ def seal_anew(
         for name in sorted(path.name for path in folder.glob("*.parquet")):
             with (
                 pq.ParquetFile(
-                    folder / name, decryption_properties=_decryption(folder, name, keys)
+                    folder / name, decryption_properties=decryption(folder, name, keys)
                 ) as file,
-                _parquet_writer(draft / name, _outward(file.schema_arrow), keys, classes) as write,
+                parquet_writer(draft / name, outward(file.schema_arrow), keys, classes) as write,
             ):
                 for number in range(file.num_row_groups):
-                    write(change(_named(file.read_row_group(number))))
+                    write(change(named(file.read_row_group(number))))
         subjects = {path.name: sha256_file(path) for path in draft.glob("*.parquet")}
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
         fsync_tree(draft)
@@ -400,7 +302,7 @@ def read(
             for.
     """
     expected = _own(folder, verifier)
-    stored = None if columns is None else [_stored(name) for name in columns]
+    stored = None if columns is None else [stored_as(name) for name in columns]
     # Hashing lets go of the interpreter's lock and runs beside the decryption; nothing is given
     # away before both are done.
     with ThreadPoolExecutor(1) as pool:
@@ -408,11 +310,11 @@ def read(
         try:
             with _explained(folder):
                 tables = [
-                    _named(
+                    named(
                         pq.read_table(
                             folder / name,
                             columns=stored,
-                            decryption_properties=_decryption(folder, name, keys, denied),
+                            decryption_properties=decryption(folder, name, keys, denied),
                         )
                     )
                     for name in sorted(expected)
@@ -441,14 +343,14 @@ def scan(
             _explained(folder),
             pq.ParquetFile(
                 folder / name,
-                decryption_properties=_decryption(folder, name, keys, denied),
+                decryption_properties=decryption(folder, name, keys, denied),
                 pre_buffer=False,
             ) as file,
         ):
             yield from map(
-                _named,
+                named,
                 file.iter_batches(
-                    columns=None if columns is None else [_stored(name) for name in columns]
+                    columns=None if columns is None else [stored_as(name) for name in columns]
                 ),
             )
 

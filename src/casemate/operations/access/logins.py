@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from casemate.controls.access.acting import Identity
 from casemate.controls.access.identity.factors import uri
-from casemate.controls.access.point import Identity
 from casemate.core.errors import ConfigError
 from casemate.operations.access.rules import about, no_higher
 from casemate.operations.acting import Acting, Operation, operation, reading

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.controls.access.identity.principals import PRINCIPALS
+from casemate.controls.access.identity.registered import PRINCIPALS
 from casemate.controls.access.identity.tokens import TOKENS, TokenLimits
 from casemate.controls.access.types import Principal
 from casemate.core.errors import ConfigError

@@ -3,7 +3,8 @@
 import datetime
 
 from casemate.controls.access.identity.accounts import AccountRow
-from casemate.controls.access.identity.principals import EMERGENCY, Grant, PrincipalRow
+from casemate.controls.access.identity.grants import EMERGENCY, Grant
+from casemate.controls.access.identity.registered import PrincipalRow
 from casemate.controls.access.policy import shipped_roles
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError

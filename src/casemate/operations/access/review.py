@@ -1,7 +1,7 @@
 """What is not as usual, which emergencies wait, what nobody uses."""
 
 from casemate.controls.access.anomalies import AccessFinding
-from casemate.controls.access.identity.principals import MAX_REASON, Grant
+from casemate.controls.access.identity.grants import MAX_REASON, Grant
 from casemate.controls.access.review import Reviewed, review, waiting
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.operations.acting import operation, reading

@@ -5,7 +5,7 @@ each asks policy and records.
 from pathlib import Path
 from typing import Any, Literal
 
-from casemate.controls.keys import certificates
+from casemate.controls.keys import certificates, savedkeys
 from casemate.controls.keys.pki import Algorithm, Kind
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import write_atomic
@@ -59,7 +59,7 @@ def save(project: Wiring, file: Path, passphrase: str) -> None:
     acting = save.ask(project, "all", file=file.name)
     if file.exists():
         raise ConfigError(f"{file} exists already", hint="name a new file")
-    write_atomic(file, project.keystore.backup(passphrase))
+    write_atomic(file, savedkeys.backup(project.keystore.document, passphrase))
     acting.record("keys:backed-up", ALL, file=file.name)
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from casemate.controls.keys.interface import KeyVersion
+from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.keys.signers import SignerRecord
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
 from casemate.core.signatures import Verifier
 from casemate.core.types import Record
 from casemate.operations.acting import reading
-from casemate.operations.keys.rotation import uses
+from casemate.operations.keys.wrapped import uses
 from casemate.wiring import Wiring
 
 
@@ -54,7 +55,7 @@ class KeyUse(Record, frozen=True, kw_only=True):
 def listing(project: Wiring) -> KeyList:
     """Every key with its versions, the signer, the log's keys; AccessDenied: policy."""
     keys = project.keystore
-    late = keys.findings(project.config.keys.max_age_days, project.clock.now())
+    late = overdue_keys(keys.provider, project.config.keys.max_age_days, project.clock.now())
     return KeyList(
         folder=str(keys.folder),
         provider=keys.document.provider,

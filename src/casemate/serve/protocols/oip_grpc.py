@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from casemate.core.errors import RequestError
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols import oip
+from casemate.serve.protocols import tensors as wire
 from casemate.serve.protocols.interface import Asked
 from casemate.serve.types import Answer, Headers
 
@@ -202,7 +203,7 @@ def read(endpoint: Endpoint, name: str, request: Any, max_rows: int) -> Asked:
     ):
         raise RequestError("raw_input_contents stands for all inputs, in their order, or for none")
     tensors = [
-        oip.Tensor(
+        wire.Tensor(
             one.name,
             list(one.shape),
             one.datatype,
@@ -232,7 +233,7 @@ def _contents(tensor: Any) -> bytes:
     if tensor.datatype == "BYTES":
         return b"".join(struct.pack("<I", len(value)) + value for value in values)
     try:
-        return np.array(values, oip.DTYPES[tensor.datatype]).tobytes()
+        return np.array(values, wire.DTYPES[tensor.datatype]).tobytes()
     except OverflowError as error:
         raise RequestError(
             f"input {tensor.name[:100]!r}: a value is no {tensor.datatype}"
@@ -252,10 +253,12 @@ def encode(
             continue
         text = isinstance(values, list)
         output = response.outputs.add(
-            name=name, datatype=oip.datatype(values), shape=[len(values)] if text else values.shape
+            name=name,
+            datatype=wire.datatype(values),
+            shape=[len(values)] if text else values.shape,
         )
         if raw:
-            response.raw_output_contents.append(oip.packed(values) if text else oip.raw(values))
+            response.raw_output_contents.append(wire.packed(values) if text else wire.raw(values))
         elif text:
             output.contents.bytes_contents.extend(value.encode() for value in values)
         else:

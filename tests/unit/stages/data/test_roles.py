@@ -41,7 +41,7 @@ def role_of(plan, name: str = "x"):
 
 def values_of(plan, folder, name: str = "x"):
     """The column as a run reads it, from the casemate.toml that would be written."""
-    data = configuration.parse(scaffold._toml(plan, "p-1", None)).data
+    data = configuration.parse(scaffold.text.casemate_toml(plan, "p-1", None)).data
     table, _ = source.read(folder / "t.csv", data)
     return table[name].to_pylist()
 

@@ -121,7 +121,7 @@ def test_init_finds_them_says_so_and_a_run_reads_them_as_numbers(tmp_path, name,
     assert ("1:30 is read as hours" in role.note) == (
         form == "duration" and ":" in cells[0] and cells[0].count(":") == 1
     )
-    text = scaffold._toml(plan, "p-1", None)
+    text = scaffold.text.casemate_toml(plan, "p-1", None)
     assert f'format = "{form}"' in text
     read = values_of(plan, tmp_path, name)
     assert (
@@ -163,7 +163,8 @@ def test_the_types_of_parquet_become_the_same_numbers(tmp_path):
     assert any("'took' holds durations, which are read as seconds" in note for note in plan.notes)
     assert plan.data.columns["at"].format == "clock"
     read, _ = source.read(
-        tmp_path / "t.parquet", configuration.parse(scaffold._toml(plan, "p-1", None)).data
+        tmp_path / "t.parquet",
+        configuration.parse(scaffold.text.casemate_toml(plan, "p-1", None)).data,
     )
     assert read["at"].to_pylist() == [int(n) / 3600 for n in DRAWN] and read[
         "took"

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from casemate.config import TrainTable
+from casemate.config import DataTable, TrainTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.operations import scaffold
@@ -179,10 +179,8 @@ def test_templates_learn_tables_of_every_shape(template, classes, tmp_path):
 
 
 def project(rows, task, tmp_path):
-    plan = scaffold.Plan(
-        "t", "p", scaffold.DataTable(source="t.csv", target="y"), task, "", rows=rows
-    )
-    return scaffold._search(plan)
+    plan = scaffold.Plan("t", "p", DataTable(source="t.csv", target="y"), task, "", rows=rows)
+    return scaffold.text._search(plan)
 
 
 def test_trees_are_as_large_as_the_table_can_feed(tmp_path):

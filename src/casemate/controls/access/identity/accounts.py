@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.registered import touch
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA, explained
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from casemate.controls.access.identity.principals import FACTORS, Directory, touch
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.registered import FACTORS, touch
 from casemate.controls.access.identity.tokens import hashed
 from casemate.controls.keys.interface import KeyProvider
 from casemate.core.errors import AccessDenied, ConfigError

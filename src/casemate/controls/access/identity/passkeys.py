@@ -24,7 +24,8 @@ from webauthn.helpers.structs import (
 )
 
 from casemate.controls.access.identity.factors import CHALLENGES, recovery_codes
-from casemate.controls.access.identity.principals import FACTORS, Directory, touch
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.registered import FACTORS, touch
 from casemate.controls.access.identity.tokens import hashed
 from casemate.core.errors import AccessDenied, ConfigError
 

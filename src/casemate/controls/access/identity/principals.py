@@ -8,127 +8,39 @@ had cached.
 import datetime
 import os
 import pwd
-import re
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from casemate.controls.access.identity.grants import (
+    GRANTS,
+    MAX_REASON,
+    Grant,
+    close_review,
+    end_grants,
+    grants_of,
+)
+from casemate.controls.access.identity.registered import (
+    ACCOUNT,
+    BY_CERTIFICATE,
+    EPOCH,
+    FACTORS,
+    PRINCIPALS,
+    ROLES,
+    PrincipalRow,
+    owners,
+    register,
+    require_name,
+    touch,
+)
 from casemate.controls.access.policy import shipped_roles
 from casemate.controls.access.types import Principal, closure
 from casemate.core.clock import Clock
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
-from casemate.core.store import METADATA, Store, explained
+from casemate.core.store import Store
 from casemate.core.store.rowdigests import CHECKED
-
-EMERGENCY = "emergency"
-"""The role of a person who broke the glass."""
-MAX_REASON = 500
-PRINCIPALS = sa.Table(
-    "principal",
-    METADATA,
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("roles", sa.JSON, nullable=False),
-    sa.Column("models", sa.JSON, nullable=False),
-    sa.Column("created", sa.String, nullable=False, default=""),
-    sa.Column("disabled", sa.String),
-    sa.Column("outside", sa.String),
-    sa.Index("principal_outside", "outside", unique=True),
-    info=explained(),
-)
-ROLES = sa.Table(
-    "role",
-    METADATA,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("includes", sa.JSON, nullable=False),
-    info=explained(),
-)
-GRANTS = sa.Table(
-    "role_grant",
-    METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("role", sa.String, nullable=False),
-    sa.Column("why", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("by", sa.String, nullable=False),
-    sa.Column("since", sa.String, nullable=False),
-    sa.Column("until", sa.String, nullable=False),
-    sa.Column("reviewer", sa.String),
-    sa.Column("review", sa.String),
-    info=explained(),
-)
-EPOCH = sa.Table(
-    "access_epoch",
-    METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("number", sa.Integer, nullable=False),
-    info=explained(),
-)
-"""Bound to the log too: set back, it would keep running processes at roles and policies that are no
-longer in force.
-"""
-ACCOUNT = re.compile(r"https?://\S+ \S+")
-BY_CERTIFICATE = "certificate "
-"""Before the name of a client certificate that stands for a service."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
-FACTORS = sa.Table(
-    "factor",
-    METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("secret", sa.LargeBinary, nullable=False),
-    sa.Column("counter", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False),
-    sa.Column("confirmed", sa.String),
-    sa.Column("tries", sa.JSON, nullable=False),
-    info=explained("name", apart=("counter", "tries")),
-)
-
-
-@dataclass(frozen=True)
-class PrincipalRow:
-    """Somebody as they were registered, whether or not they may still act."""
-
-    kind: str
-    """`User` or `Service`."""
-    name: str
-    roles: list[str]
-    """Those that are theirs for good, without grants."""
-    models: list[str]
-    """Of a service: the models that it may ask."""
-    created: str
-    """When, RFC 3339 in UTC."""
-    disabled: str | None
-    """Since when nobody acts as them any more."""
-    outside: str | None
-    """`ISSUER SUBJECT` of a provider's account, or the certificate that stands for a service."""
-
-    @property
-    def uid(self) -> str:
-        """As policies and the log write it."""
-        return f'{self.kind}::"{self.name}"'
-
-
-@dataclass(frozen=True)
-class Grant:
-    """A role for a limited time."""
-
-    id: str
-    name: str
-    """The person who has it."""
-    role: str
-    why: str
-    """`delegation` or `break-glass`."""
-    reason: str
-    by: str
-    since: datetime.datetime
-    until: datetime.datetime
-    reviewer: str | None
-    review: str | None
 
 
 def current_name() -> str:
@@ -140,12 +52,6 @@ def current_name() -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid-{uid}"
-
-
-def touch(tx: sa.Connection) -> None:
-    """Move the epoch on: every process forgets its decisions and sessions within a second."""
-    if tx.execute(EPOCH.update().values(number=EPOCH.c.number + 1)).rowcount == 0:
-        tx.execute(EPOCH.insert().values(id=1, number=1))
 
 
 class Directory:
@@ -163,7 +69,7 @@ class Directory:
     def add_owner(self, tx: sa.Connection) -> Principal:
         """Register the user of this process as the project's owner."""
         owner = Principal("User", current_name(), ("owner",))
-        self._insert(tx, owner, None)
+        register(tx, self.clock, owner, None)
         return owner
 
     def add(
@@ -196,22 +102,9 @@ class Directory:
         ):
             raise ConfigError("that account belongs to another user", hint="`casemate access list`")
         user = Principal("User", name, tuple(sorted(set(roles))))
-        self._insert(tx, user, outside)
+        register(tx, self.clock, user, outside)
         touch(tx)
         return user
-
-    def _insert(self, tx: sa.Connection, principal: Principal, outside: str | None) -> None:
-        values = {
-            "kind": principal.kind,
-            "name": principal.name,
-            "roles": list(principal.roles),
-            "models": list(principal.models),
-        }
-        tx.execute(
-            PRINCIPALS.insert().values(
-                **values, created=self.clock.now().isoformat(), outside=outside
-            )
-        )
 
     def current_user(self) -> Principal:
         """The principal for the user of this process; AccessDenied when the project does not know
@@ -288,7 +181,7 @@ class Directory:
             self._require_free(tx, name)
 
     def _require_free(self, tx: sa.Connection, name: str) -> None:
-        _require_name(name)
+        require_name(name)
         if self._row(tx, "User", name) is not None:
             raise ConfigError(f"there is a user {name!r} already", hint="`casemate access list`")
 
@@ -306,9 +199,7 @@ class Directory:
         if row.kind == "User":
             now = self.clock.now()
             roles |= {
-                grant.role
-                for grant in self._grants(tx, row.name)
-                if grant.since <= now < grant.until
+                grant.role for grant in grants_of(tx, row.name) if grant.since <= now < grant.until
             }
             confirmed = sa.select(FACTORS.c.id).where(
                 FACTORS.c.name == row.name, FACTORS.c.confirmed.is_not(None)
@@ -340,7 +231,7 @@ class Directory:
             ConfigError: the name is not valid or shipped, an included role does not exist, or roles
                 would include one another in a circle.
         """
-        _require_name(role)
+        require_name(role)
         if role in shipped_roles():
             raise ConfigError(
                 f"the role {role!r} is casemate's own", hint="name another one that includes it"
@@ -366,29 +257,21 @@ class Directory:
         """Take a role from a person, its grants with an end included; ConfigError when they do not
         have it, or nobody would be owner.
         """
-        ended = self._end_grants(tx, GRANTS.c.name == name, GRANTS.c.role == role)
+        ended = end_grants(tx, self.clock, GRANTS.c.name == name, GRANTS.c.role == role)
         # what was lent goes with what it was lent from
-        self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.role == role)
+        end_grants(tx, self.clock, GRANTS.c.by == name, GRANTS.c.role == role)
         row = self._row(tx, "User", name)
         if row is None or (role not in row.roles and not ended):
             raise ConfigError(
                 f"{name!r} does not have the role {role!r}", hint="`casemate access list`"
             )
         if role in row.roles:
-            if role == "owner" and len(self._owners(tx)) == 1:
+            if role == "owner" and len(owners(tx)) == 1:
                 raise RefusedError(
                     f"{name!r} is the only owner", hint="grant the role to somebody else first"
                 )
             self._change_roles(tx, name, lambda roles: roles - {role})
         touch(tx)
-
-    def _owners(self, tx: sa.Connection) -> list[str]:
-        rows = tx.execute(
-            sa.select(PRINCIPALS).where(
-                PRINCIPALS.c.kind == "User", PRINCIPALS.c.disabled.is_(None)
-            )
-        ).all()
-        return [row.name for row in rows if "owner" in row.roles]
 
     def _change_roles(
         self, tx: sa.Connection, name: str, change: Callable[[set[str]], set[str]]
@@ -415,7 +298,7 @@ class Directory:
         row = self._row(tx, "User", name)
         if row is None or set(row.roles) == set(roles):
             return False
-        if "owner" not in roles and self._owners(tx) == [name]:
+        if "owner" not in roles and owners(tx) == [name]:
             raise RefusedError(
                 f"{name!r} is the only owner, and the provider does not say so any more",
                 hint="grant the role to somebody else first",
@@ -430,13 +313,13 @@ class Directory:
         row = self._row(tx, "User", name)
         if row is None or row.disabled is not None:
             raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
-        if self._owners(tx) == [name]:
+        if owners(tx) == [name]:
             raise RefusedError(
                 f"{name!r} is the only owner", hint="grant the role to somebody else first"
             )
         where = (PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name)
         tx.execute(PRINCIPALS.update().where(*where).values(disabled=self.clock.now().isoformat()))
-        self._end_grants(tx, GRANTS.c.by == name, GRANTS.c.why == "delegation")
+        end_grants(tx, self.clock, GRANTS.c.by == name, GRANTS.c.why == "delegation")
         touch(tx)
 
     def lend(
@@ -475,7 +358,7 @@ class Directory:
         if lifetime <= datetime.timedelta(0):
             raise ConfigError("the time must be positive")
         if why == "break-glass" and (
-            open_ := [g for g in self._grants(tx, name) if g.why == why and g.review is None]
+            open_ := [g for g in grants_of(tx, name) if g.why == why and g.review is None]
         ):
             raise RefusedError(
                 f"an earlier emergency access of {name!r} was not reviewed yet ({open_[0].id})",
@@ -502,66 +385,8 @@ class Directory:
     def grants(self) -> list[Grant]:
         """Every grant with an end, newest first."""
         with self.store.reading() as tx:
-            return self._grants(tx)
-
-    def _grants(self, tx: sa.Connection, name: str | None = None) -> list[Grant]:
-        query = sa.select(GRANTS).order_by(GRANTS.c.since.desc())
-        if name is not None:
-            query = query.where(GRANTS.c.name == name)
-        moment = datetime.datetime.fromisoformat
-        return [
-            Grant(**{**row, "since": moment(row["since"]), "until": moment(row["until"])})
-            for row in tx.execute(query).mappings()
-        ]
-
-    def _end_grants(self, tx: sa.Connection, *where: sa.ColumnElement[bool]) -> int:
-        now = self.clock.now().isoformat()
-        return tx.execute(
-            GRANTS.update().where(*where, GRANTS.c.until > now).values(until=now)
-        ).rowcount
+            return grants_of(tx)
 
     def review(self, tx: sa.Connection, identifier: str, reviewer: str, finding: str) -> Grant:
-        """Close the review of a broken glass.
-
-        Raises:
-            ConfigError: there is no such open review. RefusedError: the reviewer is who broke the
-                glass.
-        """
-        grant = next(
-            (
-                g
-                for g in self._grants(tx)
-                if g.id == identifier and g.why == "break-glass" and g.review is None
-            ),
-            None,
-        )
-        if grant is None:
-            raise ConfigError(
-                f"no emergency access {identifier!r} waits for a review",
-                hint="`casemate access review`",
-            )
-        if grant.name == reviewer:
-            raise RefusedError(
-                "an emergency access is reviewed by somebody else",
-                hint="ask an auditor or the owner",
-            )
-        if not finding.strip() or len(finding) > MAX_REASON:
-            raise ConfigError(
-                f"a finding of 1 to {MAX_REASON} characters is needed", hint="--finding '...'"
-            )
-        now = self.clock.now()
-        ended = min(now, grant.until).isoformat()
-        tx.execute(
-            GRANTS.update()
-            .where(GRANTS.c.id == identifier)
-            .values(reviewer=reviewer, review=finding.strip(), until=ended)
-        )
-        touch(tx)
-        return replace(grant, reviewer=reviewer, review=finding.strip())
-
-
-def _require_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise ConfigError(
-            f"{name!r} is not a name", hint="letters, digits, '.', '_', '@', '-'; at most 63"
-        )
+        """Close the review of a broken glass; see `grants.close_review`."""
+        return close_review(tx, self.clock, identifier, reviewer, finding)

@@ -16,7 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.controls.access.identity.principals import Directory, touch
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.registered import touch
 from casemate.controls.access.identity.tokens import hashed, new_secret
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied

@@ -17,13 +17,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.controls.access.identity.principals import (
-    BY_CERTIFICATE,
-    NAME,
-    PRINCIPALS,
-    Directory,
-    touch,
-)
+from casemate.controls.access.identity.principals import Directory
+from casemate.controls.access.identity.registered import BY_CERTIFICATE, NAME, PRINCIPALS, touch
 from casemate.controls.access.policy import actions as known_actions
 from casemate.controls.access.types import Principal
 from casemate.controls.keys.certificates import CERTIFICATES

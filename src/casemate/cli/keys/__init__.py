@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from casemate.cli.commands import open_for
+from casemate.cli.keys.certificates import certificate_arguments, certify
+from casemate.cli.keys.shredding import shred
+from casemate.cli.keys.signers import sign, signer_arguments
 from casemate.cli.options import common
 
 SETTINGS = (
@@ -102,12 +105,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate.add_argument("provider", choices=("file", "vault", "aws"), help="the new provider")
     for name in SETTINGS:
         migrate.add_argument(f"--{name}", help=f"[keys] {name} of the new provider")
-    _signer(
+    signer_arguments(
         action("signer", "who signs, who signed before, and a compromise").add_subparsers(
             dest="what", metavar="ACTION", required=True
         )
     )
-    _certificate(
+    certificate_arguments(
         action("certificate", "certificates of the project's own authority").add_subparsers(
             dest="what", metavar="ACTION", required=True
         )
@@ -125,69 +128,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _signer(actions: Any) -> None:
-    actions.add_parser(
-        "list", help="the present signer and all former ones", parents=[common(nested=True)]
-    )
-    rotate = actions.add_parser(
-        "rotate",
-        help="sign with new keys; what was signed stays valid",
-        parents=[common(nested=True)],
-    )
-    rotate.add_argument(
-        "--compromised",
-        metavar="TIME",
-        help="since when others may have had the present keys: later signatures count no more",
-    )
-    distrust = actions.add_parser(
-        "distrust", help="declare a former signer compromised", parents=[common(nested=True)]
-    )
-    distrust.add_argument("number", type=int, help="as `list` shows it")
-    distrust.add_argument(
-        "since", metavar="TIME", help="such as 2026-11-23T09:30:00Z, or 12h for twelve hours ago"
-    )
-
-
-def _certificate(actions: Any) -> None:
-    def action(name: str, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = actions.add_parser(
-            name, help=text, parents=[common(nested=True)]
-        )
-        return parser
-
-    issue = action("issue", "a certificate and its key, in a new folder")
-    issue.add_argument(
-        "kind", choices=("server", "client", "node"), help="what it is for; a node is both"
-    )
-    issue.add_argument(
-        "names", nargs="+", metavar="NAME", help="DNS names and addresses; of a client its name"
-    )
-    issue.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="new folder for cert.pem, key.pem and ca.pem",
-    )
-    issue.add_argument("--days", type=int, default=30, help="how long it is valid (default: 30)")
-    issue.add_argument(
-        "--algorithm",
-        choices=("p256", "mldsa65"),
-        default="p256",
-        help="of its key (default: p256)",
-    )
-    renew = action(
-        "renew",
-        "replace the certificate in a folder once two thirds of its life are over; for a daily job",
-    )
-    renew.add_argument("folder", type=Path, metavar="DIR", help="as `issue` wrote it")
-    action("list", "every certificate that was issued")
-    revoke = action("revoke", "make a certificate useless at once")
-    revoke.add_argument("serial", help="as `list` shows it")
-    crl = action("crl", "write the revocation list for other servers, valid for a day")
-    crl.add_argument("--out", type=Path, required=True, metavar="FILE", help="PEM file")
-
-
 def run(arguments: Any) -> int:
     """List, rotate, disable, destroy, protect, move, save and restore keys."""
     if arguments.action in {"recover", "restore"}:
@@ -203,9 +143,9 @@ def run(arguments: Any) -> int:
         "protect": _protect,
         "migrate": _migrate,
         "backup": _backup,
-        "shred": _shred,
-        "signer": _sign,
-        "certificate": _certify,
+        "shred": shred,
+        "signer": sign,
+        "certificate": certify,
     }[arguments.action](arguments, project)
 
 
@@ -348,46 +288,6 @@ def _migrate(arguments: Any, project: Any) -> int:
     return 0
 
 
-def _shred(arguments: Any, project: Any) -> int:
-    from casemate.cli.output import emit
-    from casemate.core.secrets import read_secret
-
-    # policy is asked before anybody is asked for an identifier
-    done = project.keys.erase(
-        lambda: read_secret(arguments.subject), look=arguments.look, blank=arguments.blank
-    )
-    who = f"subject {done.subject[:16]}"
-    lines = [
-        f"looked through: {', '.join(f'{count} {what}' for what, count in done.looked.items())}"
-    ]
-    lines += [
-        f"{'sealed under their key' if arguments.look else 'unreadable'} in {version}: {rows} rows"
-        for version, rows in done.sealed.items()
-    ]
-    lines += [f"taken out of {version}: {cells} cells" for version, cells in done.emptied.items()]
-    lines += [f"STILL READABLE in {place.where}: {place.advice}" for place in done.readable]
-    if arguments.look:
-        lines.append(
-            f"nothing was destroyed; {len(done.readable)} places hold {who} beyond the reach of"
-            " their key"
-        )
-    else:
-        key = (
-            f"the key of {who} is destroyed"
-            if done.key
-            else f"{who} has no key that could be destroyed, their cells are emptied"
-        )
-        where = "here" if "objects" in done.looked else "in the tables"
-        lines.append(
-            f"NOT ERASED: {key}, but what is listed above still holds them"
-            if done.readable
-            else f"{key}; nothing readable is left {where}"
-        )
-    lines += [f"beyond casemate's reach: {place.where}: {place.advice}" for place in done.beyond]
-    emit(arguments, done, "\n".join(lines))
-    return 1 if done.readable else 0
-
-
 def _backup(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
     from casemate.core.secrets import read_secret
@@ -404,7 +304,8 @@ def _backup(arguments: Any, project: Any) -> int:
 def _bring_back(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.config import FILE_NAME, load
-    from casemate.controls.keys.store import KeyStore, keystore_folder, recover
+    from casemate.controls.keys.savedkeys import recover, restore
+    from casemate.controls.keys.store import keystore_folder
     from casemate.core.secrets import read_secret
 
     path = Path(arguments.config)
@@ -415,7 +316,7 @@ def _bring_back(arguments: Any) -> int:
         recover(folder, read_secret(arguments.recovery), read_secret(arguments.passphrase))
         text = "the passphrase was replaced"
     else:
-        KeyStore.restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
+        restore(folder, arguments.file.read_bytes(), read_secret(arguments.passphrase))
         text = f"{folder}: the key store is back"
     overrides = (
         [*arguments.overrides, f"keys.passphrase={arguments.passphrase}"]
@@ -429,109 +330,4 @@ def _bring_back(arguments: Any) -> int:
         project.publish_keys()
     project.keys.brought_back(arguments.action)
     emit(arguments, {"folder": str(folder)}, text)
-    return 0
-
-
-def _sign(arguments: Any, project: Any) -> int:
-    from casemate.cli.output import emit, table
-    from casemate.controls.audit.query import parse_time
-    from casemate.core.errors import ConfigError
-
-    now = project.clock.now()
-    if arguments.what == "list":
-        value = project.keys.signers()
-        rows = [
-            [
-                one.number,
-                one.fingerprint[:32],
-                *((said or "")[:19] for said in (one.since, one.retired, one.compromised)),
-            ]
-            for one in value
-        ]
-        emit(
-            arguments,
-            value,
-            table(["signer", "SHA-256", "since", "retired", "compromised since"], rows),
-        )
-        return 0
-    rotating = arguments.what == "rotate"
-    given = arguments.compromised if rotating else arguments.since
-    since = None if given is None else parse_time(given, now)
-    if since is not None and since > now:
-        raise ConfigError(
-            f"{given!r} is in the future",
-            hint="a compromise is declared from when it may have begun",
-        )
-    if rotating or since is None:
-        fresh = project.keys.new_signer(since)
-        told = f"signer {fresh.number} signs from now on; give others the new .casemate/public"
-        number = fresh.number
-    else:
-        number = arguments.number
-        project.keys.distrust(number, since)
-        told = (
-            f"signer {number} is compromised since {since.isoformat()}; give others the new"
-            " .casemate/public"
-        )
-    emit(arguments, {"number": number, "compromised": since and since.isoformat()}, told)
-    return 0
-
-
-def _certify(arguments: Any, project: Any) -> int:
-    from casemate.cli.output import emit, table
-
-    if arguments.what == "issue":
-        serial = project.keys.issue(
-            arguments.kind, arguments.names, arguments.days, arguments.algorithm, arguments.out
-        )
-        text = (
-            f"{arguments.out}: {arguments.kind} certificate {serial} for"
-            f" {', '.join(arguments.names)}, {arguments.days} days"
-        )
-        emit(arguments, {"serial": serial, "folder": str(arguments.out)}, text)
-        return 0
-    if arguments.what == "renew":
-        return _renew(arguments, project)
-    if arguments.what == "list":
-        found = project.keys.certificates()
-        rows = [
-            [
-                c["serial"],
-                c["kind"],
-                ", ".join(c["names"]),
-                c["until"][:16],
-                "revoked" if c["revoked"] else "",
-            ]
-            for c in found
-        ]
-        emit(arguments, found, table(["serial", "kind", "names", "until", ""], rows))
-    elif arguments.what == "revoke":
-        project.keys.revoke(arguments.serial)
-        emit(
-            arguments,
-            {"revoked": arguments.serial},
-            f"{arguments.serial} is revoked; our servers refuse it within a second",
-        )
-    else:
-        project.keys.revocations(arguments.out)
-        emit(arguments, {"crl": str(arguments.out)}, f"wrote {arguments.out}, valid for a day")
-    return 0
-
-
-def _renew(arguments: Any, project: Any) -> int:
-    from casemate.cli.output import emit
-
-    serial, fresh = project.keys.renew(arguments.folder)
-    if fresh is None:
-        emit(
-            arguments,
-            {"serial": serial, "renewed": False},
-            f"{serial} is still good for more than a third of its life; nothing to do",
-        )
-    else:
-        emit(
-            arguments,
-            {"serial": fresh, "folder": str(arguments.folder)},
-            f"{arguments.folder}: certificate {fresh} in place of {serial}",
-        )
     return 0

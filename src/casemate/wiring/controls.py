@@ -1,12 +1,7 @@
-"""What a project is built from: the only place where a back end is chosen, and where parts meet.
-
-`Wiring` builds each part when it is first asked for and does nothing with it: what can be done
-stands in `operations/`. What reads tables is imported where it is used: whoever lists runs or keys
-waits for none of it (`tests/unit/project/test_imports.py`).
+"""The controls of a project: keys, catalogue, log and policy, each built when it is first asked
+for.
 """
 
-import functools
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,16 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import sqlalchemy as sa
 
-from casemate import config as configuration
-from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
+from casemate.config import FILE_NAME, Config
 from casemate.controls.access.identity.sessions import Bearer
 from casemate.controls.access.logins import Logins
-from casemate.controls.access.point import Options, PolicyPoint
+from casemate.controls.access.point import PolicyPoint
 from casemate.controls.access.policy import Policy
-from casemate.controls.access.usage import Usage
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
-from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.log import AuditLog
@@ -32,42 +24,28 @@ from casemate.controls.audit.signing import SignatureLog
 from casemate.controls.keys import signers
 from casemate.controls.keys.certificates import Certificates
 from casemate.controls.keys.compromises import Compromises
-from casemate.controls.keys.objects import ObjectStore
-from casemate.controls.keys.recipients import Recipients
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
-from casemate.controls.privacy.budget import Ledger
-from casemate.core.blobs import Blobs, S3Place, open_blobs
-from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
-from casemate.core.engine import Engine, RetryPolicy
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
-from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
-from casemate.core.outbox.ways import way
+from casemate.core.outbox import Outbox
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.store import Store, open_store
-from casemate.stages.release.approval import Approvals
-from casemate.stages.release.registry import Registry
-from casemate.stages.release.rollout import Rollouts
-from casemate.stages.release.waiver import Waivers
 
 if TYPE_CHECKING:
-    from casemate.controls.access.identity.issuers import Workloads
-    from casemate.controls.access.identity.oidc import Provider
     from casemate.controls.keys.identifiers import Identifiers
-    from casemate.stages.data.review import Reviews
+
+from casemate.wiring.access import access_options
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
-ENDS = ("run:passed", "run:refused", "run:failed")
-"""Events after which checkpoints are cosigned and copied."""
 
 
-class Wiring:
-    """A project's parts: configuration, keys, catalogue, log, registry, policy."""
+class Controls:
+    """What protects a project: its keys, catalogue, log and policy."""
 
     def __init__(
         self,
@@ -77,7 +55,7 @@ class Wiring:
         *,
         check: bool = True,
         bearer: Bearer | None = None,
-        beside: "Wiring | None" = None,
+        beside: "Self | None" = None,
     ) -> None:
         """Open the catalogue; everything else is built when it is asked for.
 
@@ -239,23 +217,7 @@ class Wiring:
     @cached_property
     def point(self) -> PolicyPoint:
         """The policy point: who acts, and what they may do."""
-        project, table = self.config.project, self.config.access
-        options = Options(
-            project=project.id,
-            purpose=project.purpose,
-            folder=self.root / table.policies,
-            environment=table.environment,
-            timezone=table.timezone,
-            mfa_required=table.mfa == "required",
-            local=table.local,
-            breached=None if table.breached is None else self.root / table.breached,
-            posture=None if table.posture is None else self.root / table.posture,
-            places=table.places,
-            bulk_rows=table.bulk_rows,
-            origin=table.origin or f"https://{self.config.serve.names[0]}:{self.config.serve.port}",
-            provider=self._provider,
-            workloads=self._workloads,
-        )
+        options = access_options(self.root, self.config, self.clock, self.read_secret)
         return PolicyPoint(
             self.database,
             self.clock,
@@ -271,25 +233,6 @@ class Wiring:
         """How people log in and out."""
         return Logins(self.point)
 
-    def _provider(self, name: str) -> "Provider":
-        from casemate.controls.access.identity.oidc import Provider  # not at start-up: 0.1 s
-
-        known = self.config.access.providers
-        if name not in known:
-            raise ConfigError(
-                f"there is no provider {name!r}",
-                hint="[access.providers]: " + (", ".join(sorted(known)) or "none"),
-            )
-        return Provider(name, known[name], self.root, self.clock, self.read_secret)
-
-    def _workloads(self) -> "Workloads | None":
-        from casemate.controls.access.identity.issuers import Workloads
-
-        tables = self.config.access.workloads
-        return (
-            Workloads(tables, self.root, self.clock, self.config.outbox.timeout) if tables else None
-        )
-
     def _alert(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
         self.outbox.enqueue(tx, event, key, content)
 
@@ -298,123 +241,10 @@ class Wiring:
         """The policies in force."""
         return self.point.policy
 
-    @cached_property
-    def objects(self) -> ObjectStore:
-        """The store of sealed objects: model files and evidence, by digest."""
-        return ObjectStore(self.blobs(self.config.store), self.provider)
-
-    def blobs(self, store: StoreTable) -> Blobs:
-        """Where sealed objects lie according to `store`."""
-        keys = {
-            name: self.read_secret(value)
-            for name in ("access_key", "secret_key")
-            if (value := getattr(store, name)) is not None
-        }
-        place = (
-            S3Place(*split_url(store.objects), store.endpoint, store.region, **keys)
-            if store.objects
-            else None
-        )
-        return open_blobs(place, self.state / "objects", self.state / "tmp")
-
-    @cached_property
-    def registry(self) -> Registry:
-        """The registry of models that were released."""
-        return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
-
     @property
-    def rollouts(self) -> Rollouts:
-        """Which versions are served to whom."""
-        return Rollouts(self.database)
-
-    @property
-    def usage(self) -> Usage:
-        """What callers have used of models."""
-        return Usage(self.database)
-
-    @property
-    def decisions(self) -> Decisions:
-        """What served models answered."""
-        return Decisions(self.log)
-
-    @property
-    def approvals(self) -> Approvals:
-        """Who approved which model."""
-        return Approvals(self.database, self.clock, self.signer.verifier)
-
-    @property
-    def ledger(self) -> Ledger:
-        """What data sets have spent of their privacy budgets."""
-        return Ledger(self.database, self.clock)
-
-    @property
-    def recipients(self) -> Recipients:
-        """Who can open backups."""
-        return Recipients(self.database, self.clock)
-
-    @property
-    def reviews(self) -> "Reviews":
-        """What people decided about rows under suspicion."""
-        from casemate.stages.data.review import Reviews
-
-        return Reviews(self.database, self.clock)
-
-    @property
-    def waivers(self) -> Waivers:
-        """Gates that models may pass without, for a time."""
-        return Waivers(self.database, self.clock, self.signer.verifier)
-
-    @cached_property
     def outbox(self) -> Outbox:
-        """What is to leave, and the receivers of today's configuration."""
-        limits = self.config.outbox
-        routes = [
-            Route(name, tuple(notice.on), self._way(notice))
-            for name, notice in self.config.notices.items()
-        ]
-        if self.config.audit.copies:
-            routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
-        if self.config.audit.witnesses:
-            routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
-        return Outbox(
-            self.database,
-            self.clock,
-            routes,
-            DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout),
-        )
-
-    def _copy_checkpoint(self, _: Message) -> None:
-        self.publication.copy()
-
-    def _cosign_checkpoint(self, _: Message) -> None:
-        self.publication.judge(self.publication.cosign())
-
-    def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
-        secret = (
-            None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
-        )
-        return way(
-            notice.kind,
-            notice.to,
-            self.root,
-            self.config.outbox.timeout,
-            notice.server,
-            notice.sender,
-            secret,
-        )
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The engine that runs steps, resumes them and commits what they did."""
-        run = self.config.run
-        retry_policy = RetryPolicy(
-            run.retries,
-            run.backoff,
-            {str(stage): seconds for stage, seconds in run.timeouts.items()},
-        )
-        return Engine(
-            self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy
-        )
+        """What is to leave."""
+        raise NotImplementedError
 
     @property
     def public_folders(self) -> tuple[Path, Path]:
@@ -446,12 +276,3 @@ class Wiring:
 def log_origin(project_id: str) -> str:
     """The audit log's name in its checkpoints."""
     return f"casemate/{project_id}"
-
-
-def locate(path: str | Path = ".", overrides: list[str] | None = None) -> tuple[Path, Config]:
-    """(folder, configuration) of the project in the folder `path`, or whose configuration file is
-    `path`; ConfigError when there is none.
-    """
-    path = Path(path)
-    file = path if path.is_file() else path / FILE_NAME
-    return file.absolute().parent, configuration.load(file, overrides)

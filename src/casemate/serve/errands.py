@@ -1,0 +1,58 @@
+"""What callers do beside asking models: say what really was, and see to their own login."""
+
+import asyncio
+
+import msgspec
+
+from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.predictions import nobodys
+from casemate.core.errors import ConfigError, RequestError
+from casemate.serve import bodies
+from casemate.serve.admission import Caller
+from casemate.serve.bodies import Receive, Scope
+from casemate.serve.login import MAX_BODY, Login
+from casemate.serve.types import JSON, FeedbackBody, Reply, json_of
+
+
+class Errands:
+    """Does them for callers who may."""
+
+    def __init__(self, decisions: Decisions, login: Login, max_body: int) -> None:
+        self.decisions, self.login, self.max_body = decisions, login, max_body
+
+    async def feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
+        """What really was, for an earlier request of the same caller."""
+        try:
+            headers = dict(scope["headers"])
+            body = await bodies.read(scope, headers, receive, self.max_body)
+            said = msgspec.json.decode(
+                bodies.inflated(headers, body, self.max_body), type=FeedbackBody
+            )
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise RequestError(f"the body is not as expected: {error}") from error
+        uid = caller.principal.uid
+
+        def attach() -> None:
+            found, _ = self.decisions.find(said.id)
+            if found.principal != uid or found.model.partition("@")[0] != model:
+                raise ConfigError(nobodys(said.id))
+            self.decisions.feedback(
+                uid, said.id, said.outcome if isinstance(said.outcome, list) else [said.outcome]
+            )
+
+        try:
+            await asyncio.to_thread(attach)
+        except ConfigError as error:
+            raise RequestError(error.message) from error
+        return Reply(200, JSON, json_of({"id": said.id, "recorded": True}))
+
+    async def own_login(self, route: str, method: str, scope: Scope, receive: Receive) -> bytes:
+        """What a person does about their own login."""
+        headers = dict(scope["headers"])
+        body = await bodies.read(scope, headers, receive, MAX_BODY) if method == "POST" else b""
+        bearer = headers.get(b"authorization", b"")[7:].decode("ascii", "replace")
+        return json_of(
+            await asyncio.to_thread(
+                self.login.answer, route, bearer, scope.get("certificate"), body
+            )
+        )

@@ -1,0 +1,37 @@
+"""A model on its way from the registry into the gateway: approved, verified, signed for this stage;
+and whether that still holds.
+"""
+
+from casemate.core.errors import ConfigError, RefusedError, VerificationError, WrongSigner
+from casemate.operations.models import require_approved
+from casemate.serve.endpoint import Endpoint
+from casemate.wiring import Wiring
+
+
+def loaded(project: Wiring, reference: str) -> Endpoint:
+    """A model from the registry: approved, verified, signed for this stage, loaded."""
+    table = project.config.serve
+    require_approved(project, reference)
+    try:
+        verified = project.registry.verify(reference)
+    except WrongSigner:  # the signer may have changed since this process began
+        project.reload_signers()
+        verified = project.registry.verify(reference)
+    if verified.card.stage != table.stage:
+        raise RefusedError(
+            f"{reference} is signed for the stage {verified.card.stage!r}, this gateway serves"
+            f" {table.stage!r}",
+            hint="set [release] stage and run, or [serve] stage",
+        )
+    return Endpoint.load(verified, table, project.config.data.null_values)
+
+
+def fault_of(project: Wiring, endpoint: Endpoint) -> str:
+    """What is wrong with a model that is served; empty when nothing is."""
+    try:
+        verified = project.registry.verify(endpoint.reference)
+    except (VerificationError, RefusedError, ConfigError) as error:
+        return error.message
+    return (
+        "" if verified.fingerprint == endpoint.fingerprint else "it is signed by somebody else now"
+    )

@@ -1,0 +1,169 @@
+"""What a project is built from: the only place where a back end is chosen, and where parts meet.
+
+`Wiring` builds each part when it is first asked for and does nothing with it: what can be done
+stands in `operations/`. What reads tables is imported where it is used: whoever lists runs or keys
+waits for none of it (`tests/unit/project/test_imports.py`).
+"""
+
+import functools
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from casemate import config as configuration
+from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
+from casemate.controls.access.usage import Usage
+from casemate.controls.audit.decisions import Decisions
+from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.keys.recipients import Recipients
+from casemate.controls.privacy.budget import Ledger
+from casemate.core.blobs import Blobs, S3Place, open_blobs
+from casemate.core.blobs.s3 import split_url
+from casemate.core.engine import Engine, RetryPolicy
+from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
+from casemate.core.outbox.ways import way
+from casemate.stages.release.approval import Approvals
+from casemate.stages.release.registry import Registry
+from casemate.stages.release.rollout import Rollouts
+from casemate.stages.release.waiver import Waivers
+from casemate.wiring.controls import CATALOG, STATE, Controls, log_origin
+
+if TYPE_CHECKING:
+    from casemate.stages.data.review import Reviews
+
+__all__ = ["CATALOG", "STATE", "Wiring", "locate", "log_origin"]
+
+ENDS = ("run:passed", "run:refused", "run:failed")
+"""Events after which checkpoints are cosigned and copied."""
+
+
+class Wiring(Controls):
+    """A project's parts: configuration, keys, catalogue, log, registry, policy."""
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """The store of sealed objects: model files and evidence, by digest."""
+        return ObjectStore(self.blobs(self.config.store), self.provider)
+
+    def blobs(self, store: StoreTable) -> Blobs:
+        """Where sealed objects lie according to `store`."""
+        keys = {
+            name: self.read_secret(value)
+            for name in ("access_key", "secret_key")
+            if (value := getattr(store, name)) is not None
+        }
+        place = (
+            S3Place(*split_url(store.objects), store.endpoint, store.region, **keys)
+            if store.objects
+            else None
+        )
+        return open_blobs(place, self.state / "objects", self.state / "tmp")
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry of models that were released."""
+        return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Which versions are served to whom."""
+        return Rollouts(self.database)
+
+    @property
+    def usage(self) -> Usage:
+        """What callers have used of models."""
+        return Usage(self.database)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What served models answered."""
+        return Decisions(self.log)
+
+    @property
+    def approvals(self) -> Approvals:
+        """Who approved which model."""
+        return Approvals(self.database, self.clock, self.signer.verifier)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What data sets have spent of their privacy budgets."""
+        return Ledger(self.database, self.clock)
+
+    @property
+    def recipients(self) -> Recipients:
+        """Who can open backups."""
+        return Recipients(self.database, self.clock)
+
+    @property
+    def reviews(self) -> "Reviews":
+        """What people decided about rows under suspicion."""
+        from casemate.stages.data.review import Reviews
+
+        return Reviews(self.database, self.clock)
+
+    @property
+    def waivers(self) -> Waivers:
+        """Gates that models may pass without, for a time."""
+        return Waivers(self.database, self.clock, self.signer.verifier)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """What is to leave, and the receivers of today's configuration."""
+        limits = self.config.outbox
+        routes = [
+            Route(name, tuple(notice.on), self._way(notice))
+            for name, notice in self.config.notices.items()
+        ]
+        if self.config.audit.copies:
+            routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
+        if self.config.audit.witnesses:
+            routes.append(Route("witnesses", ENDS, self._cosign_checkpoint))
+        return Outbox(
+            self.database,
+            self.clock,
+            routes,
+            DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout),
+        )
+
+    def _copy_checkpoint(self, _: Message) -> None:
+        self.publication.copy()
+
+    def _cosign_checkpoint(self, _: Message) -> None:
+        self.publication.judge(self.publication.cosign())
+
+    def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
+        secret = (
+            None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
+        )
+        return way(
+            notice.kind,
+            notice.to,
+            self.root,
+            self.config.outbox.timeout,
+            notice.server,
+            notice.sender,
+            secret,
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine that runs steps, resumes them and commits what they did."""
+        run = self.config.run
+        retry_policy = RetryPolicy(
+            run.retries,
+            run.backoff,
+            {str(stage): seconds for stage, seconds in run.timeouts.items()},
+        )
+        return Engine(
+            self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy
+        )
+
+
+def locate(path: str | Path = ".", overrides: list[str] | None = None) -> tuple[Path, Config]:
+    """(folder, configuration) of the project in the folder `path`, or whose configuration file is
+    `path`; ConfigError when there is none.
+    """
+    path = Path(path)
+    file = path if path.is_file() else path / FILE_NAME
+    return file.absolute().parent, configuration.load(file, overrides)
