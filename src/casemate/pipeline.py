@@ -23,7 +23,7 @@ from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger, Limit, Spending, spend
 from casemate.core.digest import sha256_file, sha256_record
-from casemate.core.engine import Engine, Run
+from casemate.core.engine import Engine
 from casemate.core.errors import (
     CompromisedSigner,
     ConfigError,
@@ -35,6 +35,7 @@ from casemate.core.errors import (
 )
 from casemate.core.files import write_atomic
 from casemate.core.memory import give_back
+from casemate.core.run import Run
 from casemate.core.sandbox.run import ForkServer, Worker
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel

@@ -41,13 +41,14 @@ from casemate.controls.privacy.budget import Ledger
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
 from casemate.core.clock import Clock, SystemClock
-from casemate.core.engine import Engine, RetryPolicy
+from casemate.core.engine import Engine
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
+from casemate.core.steps import RetryPolicy
 from casemate.core.store import Store, open_store
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry

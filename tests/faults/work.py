@@ -11,8 +11,8 @@ import casemate
 from casemate.config import TrainTable
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys import tables
-from casemate.core.engine import STAGES
 from casemate.core.errors import VerificationError
+from casemate.core.steps import STAGES
 from casemate.core.types import Finding
 
 Ack = Callable[[str], object]

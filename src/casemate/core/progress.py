@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from casemate.core.engine import STAGES
+from casemate.core.steps import STAGES
 from casemate.core.types import number_text
 
 

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from casemate.controls.keys import compromises, manifests, signers
 from casemate.core.digest import sha256
-from casemate.core.engine import ENDED, STAGES, STEPS
 from casemate.core.errors import (
     BackendError,
     CompromisedSigner,
@@ -29,6 +28,7 @@ from casemate.core.errors import (
 from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
+from casemate.core.steps import ENDED, STAGES, STEPS
 from casemate.core.store import decode
 from casemate.core.store.interface import MOVED
 from casemate.core.store.rowdigests import CHECKED

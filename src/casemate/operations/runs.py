@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.core import progress
-from casemate.core.engine import STAGES, Run, RunRow
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock
 from casemate.core.page import Section, fragment
+from casemate.core.run import Run
+from casemate.core.steps import STAGES, RunRow
 from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import Noun, operation, reading
