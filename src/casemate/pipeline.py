@@ -36,7 +36,8 @@ from casemate.core.errors import (
 from casemate.core.files import write_atomic
 from casemate.core.memory import give_back
 from casemate.core.run import Run
-from casemate.core.sandbox.run import ForkServer, Worker
+from casemate.core.sandbox.run import Worker
+from casemate.core.sandbox.server import ForkServer
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel
 from casemate.ml.attacks import second

@@ -18,7 +18,8 @@ from tests.attacks.mutants import NUMBERS, estimators, originals
 import casemate
 from casemate.core import archive
 from casemate.core.errors import TrainingError, VerificationError
-from casemate.core.sandbox.run import Worker, available
+from casemate.core.sandbox.kernel import available
+from casemate.core.sandbox.run import Worker
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml import graph as graphs
 from casemate.ml import models

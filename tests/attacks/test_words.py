@@ -15,7 +15,7 @@ from tests.conftest import lighten, write_csv
 
 import casemate
 from casemate.core.errors import AccessDenied, TrainingError
-from casemate.core.sandbox.run import JobFailed
+from casemate.core.sandbox.failure import JobFailed
 from casemate.core.store.sqlite import driver
 from casemate.core.types import Finding, TrainedModel
 from casemate.operations import scaffold

@@ -13,7 +13,8 @@ from msgspec import structs
 from casemate import pipeline
 from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
-from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
+from casemate.core.sandbox.failure import JobFailed, JobLimits
+from casemate.core.sandbox.run import Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.operations.acting import operation

@@ -23,7 +23,7 @@ from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError, DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.findings import leaks
-from casemate.core.sandbox.run import Progress
+from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides

@@ -20,7 +20,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError, Error, ImportRefused, TrainingError
 from casemate.core.files import make_folder, scratch_folder
-from casemate.core.sandbox import confined
+from casemate.core.sandbox import confined, conversation, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import MISSING_CATEGORY, Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
@@ -100,7 +100,7 @@ class TrainTools:
     """Trains; None for an imported model."""
     converter: sandbox.Worker
     """Reads what it left; see `convert`."""
-    progress: sandbox.Progress
+    progress: conversation.Progress
     payment: BudgetPayment
     rehearsal: tuple[sandbox.Worker, sandbox.Worker] | None = None
     """Of private training: a process that trains on made-up rows, and one that reads what that
@@ -337,14 +337,14 @@ def _ran(
                 tables=[rows],
                 inputs=code,
                 scratch=scratch,
-                limits=sandbox.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
+                limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 outputs=SAFE,
                 hidden=tools.hidden,
                 writable=[tools.study],
                 progress=tools.progress,
             )
-    except sandbox.JobFailed as error:
+    except failure.JobFailed as error:
         raise _explain(error, config, code) from error
     finally:
         study.clean(tools.study)
@@ -384,13 +384,13 @@ def convert(
                 tables=[],
                 inputs=given,
                 scratch=folder,
-                limits=sandbox.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
+                limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require",
                 outputs=(*models.FILES, models.PLAIN),
                 hidden=hidden,
             )
         said = msgspec.convert(outcome.result, _Converted)
-    except sandbox.JobFailed as error:
+    except failure.JobFailed as error:
         text = f"the model file could not be read in the sandbox: {error.message}"
         hint = (
             "use a smaller model, or raise [train] memory_gb or timeout; if neither helps, treat"
@@ -646,7 +646,7 @@ def _findings(isolation: list[str], export_problem: str) -> list[Finding]:
     return findings
 
 
-def _explain(error: sandbox.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
+def _explain(error: failure.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
     refused = [finding.message for finding in error.findings if finding.severity == "high"]
     text = f"{config.train.entry}: {error.message}"
     if refused:
