@@ -20,7 +20,6 @@ from casemate import config
 from casemate.controls.keys.identifiers import Root
 from casemate.ml.frame import features_of, sample_rows, target_of, wanted
 from casemate.ml.models import SkopsModel
-from casemate.pipeline import MEMBERS
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import stage as data
@@ -29,6 +28,7 @@ from casemate.stages.train.folds import Rows
 from casemate.stages.train.look import problem
 from casemate.stages.train.search import search
 from casemate.stages.train.stored import stored
+from casemate.supply.rows import MEMBERS
 
 
 class Quiet:

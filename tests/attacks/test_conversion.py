@@ -296,8 +296,8 @@ def build():
 def test_a_threshold_is_measured_signed_and_served(tiny_project):
     from casemate.core.types import Assessment, SealedDataset
     from casemate.ml.frame import features_of, target_of
-    from casemate.pipeline import SealedRows
     from casemate.serve.endpoint import Endpoint
+    from casemate.supply.rows import SealedRows
 
     (tiny_project / "train.py").write_text(THRESHOLD)
     project = casemate.open(tiny_project, ["train.search={}"])

@@ -21,8 +21,8 @@ from casemate.stages.release.remedies import remedies
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
-    from casemate import pipeline
     from casemate.stages.train.told import Words
+    from casemate.supply.context import Reporter, RunContext
 
 _KEY = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 
@@ -31,13 +31,13 @@ class Silent:
     """A reporter that says nothing."""
 
     def begin(self, run: Run) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
 
     def progress(self, text: str, done: int, total: int) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
 
     def stage(self, name: str, record: Any) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def run(
     start: str | None = None,
     fresh: bool = False,
     key: str | None = None,
-    reporter: "pipeline.Reporter | None" = None,
+    reporter: "Reporter | None" = None,
 ) -> RunResult:
     """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed
     since the last one.
@@ -177,14 +177,12 @@ def run(
     )
 
 
-def run_context(
-    project: Wiring, reporter: "pipeline.Reporter | None" = None
-) -> "pipeline.RunContext":
+def run_context(project: Wiring, reporter: "Reporter | None" = None) -> "RunContext":
     """Everything that the stages work with."""
-    from casemate import pipeline
     from casemate.operations.dataset import Dataset
+    from casemate.supply.context import RunContext
 
-    return pipeline.RunContext(
+    return RunContext(
         root=project.root,
         state=project.state,
         config=project.config,

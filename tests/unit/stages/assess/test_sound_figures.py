@@ -16,7 +16,6 @@ from tests.unit.stages.release.test_gate import records
 
 import casemate
 from casemate import config as configuration
-from casemate import pipeline
 from casemate.config import ScreenTable
 from casemate.core.types import Interval
 from casemate.operations import runs
@@ -26,6 +25,7 @@ from casemate.stages.data.checks import rules
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.release.gate import judge
 from casemate.stages.release.rows import auc_half
+from casemate.supply.rows import SealedRows
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def sealed_anew(root, frame):
 )
 def test_a_further_column_or_another_order_draws_no_other_holdout(sealed, change):
     before = casemate.open(sealed).datasets["study"].record
-    split = pipeline.SealedRows(runs.run_context(casemate.open(sealed)), before)._split["holdout"]
+    split = SealedRows(runs.run_context(casemate.open(sealed)), before)._split["holdout"]
     found = sealed_anew(sealed, change(noisy()))
     assert np.array_equal(found.holdout, split)
     assert found.sides.draws == 1
@@ -86,12 +86,12 @@ def test_rows_that_were_rounded_do_not_count_as_new_to_the_model_before(home, tm
     project = project_of(tmp_path / "study", noisy())
     project.run()
     before = project.datasets["study"].record
-    split = pipeline.SealedRows(runs.run_context(project), before)._split
+    split = SealedRows(runs.run_context(project), before)._split
     rounded = noisy().assign(a=noisy()["a"].round(3))
     rounded.to_csv(tmp_path / "study.csv", index=False)
     project = casemate.open(project.root)
     project.run()
-    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+    rows = SealedRows(runs.run_context(project), project.datasets["study"].record)
     unseen = rows.unseen_by(before)
     trained = ~split["holdout"][rows._split["holdout"]]
     assert trained.sum() > 50, "most of today's hold-out was trained on"
@@ -106,7 +106,7 @@ def test_rows_that_were_added_count_as_new(home, tmp_path):
     project = casemate.open(project.root)
     project.run()
     assert (
-        pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+        SealedRows(runs.run_context(project), project.datasets["study"].record)
         .unseen_by(before)
         .all()
     )
