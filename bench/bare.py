@@ -23,6 +23,7 @@ from casemate.ml.models import SkopsModel
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import stage as data
+from casemate.stages.data.tools import DataTools
 from casemate.stages.train import entry
 from casemate.stages.train.folds import Rows
 from casemate.stages.train.look import problem
@@ -44,7 +45,7 @@ def examined(root: Path, options: config.Config) -> data.Examined:
     """
     keys: Any = None
     nowhere: Any = SimpleNamespace(candidate=Root.drawn)
-    tools = data.DataTools(
+    tools = DataTools(
         root,
         options,
         root,

@@ -115,9 +115,9 @@ def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
 
 def data_tools(context: RunContext, held: Any = None) -> Any:
     """What the data stage works with; `held` is a database's answer, where it was asked already."""
-    from casemate.stages.data import stage as data
+    from casemate.stages.data.tools import DataTools
 
-    return data.DataTools(
+    return DataTools(
         context.root,
         context.config,
         context.state / "datasets",
@@ -152,8 +152,9 @@ def _train(
 
     def fit() -> TrainedModel:
         from casemate.stages.train import stage as train
+        from casemate.stages.train.tools import TrainTools
 
-        tools = train.TrainTools(
+        tools = TrainTools(
             context.root,
             context.config,
             context.objects,

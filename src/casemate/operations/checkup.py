@@ -258,12 +258,12 @@ def _fit(project: Wiring, file: Path) -> tuple[str, str]:
     pinned.
     """
     from casemate.stages.data.schema import load
-    from casemate.stages.train import stage
+    from casemate.stages.train import stage, training_code
 
     schema = load(project.root / project.config.data.schema)
     if schema is None:
         return "", ""
-    given = {stage.IMPORTED[file.suffix]: file.read_bytes()}
+    given = {training_code.IMPORTED[file.suffix]: file.read_bytes()}
     hidden = [project.keystore.folder, project.root]
     with Worker(SandboxPool.JOBS["convert"], 1) as worker:
         try:

@@ -9,7 +9,7 @@ from casemate.core.types import SealedDataset
 from casemate.stages.data import files
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.source import READING
-from casemate.stages.train.stage import code_digest
+from casemate.stages.train.training_code import code_digest
 from casemate.supply.context import RunContext
 
 COMPUTING = (
