@@ -16,7 +16,7 @@ from casemate import config as configuration
 from casemate.config import AssessTable, Config, ScreenTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import compare
-from casemate.stages.assess.intervals import auc
+from casemate.stages.assess.roc import auc
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import screening, sides
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion

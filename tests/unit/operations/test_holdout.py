@@ -19,7 +19,8 @@ from casemate.operations import runs
 from casemate.operations.keys import rotation
 from casemate.pipeline import data_tools
 from casemate.stages.assess.sample import Sample
-from casemate.stages.assess.worker import Work, measure_comparison
+from casemate.stages.assess.work import Work
+from casemate.stages.assess.worker import measure_comparison
 from casemate.stages.data.stage import examine
 from casemate.supply.rows import SealedRows
 

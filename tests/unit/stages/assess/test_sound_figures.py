@@ -19,7 +19,7 @@ from casemate import config as configuration
 from casemate.config import ScreenTable
 from casemate.core.types import Interval
 from casemate.operations import runs
-from casemate.stages.assess import compare, intervals, quality, regression
+from casemate.stages.assess import bootstrap, compare, intervals, quality, regression, roc
 from casemate.stages.assess.leakage import rates
 from casemate.stages.data.checks import rules
 from casemate.stages.data.screen.label_noise import LabelNoise
@@ -180,7 +180,7 @@ def test_a_figure_whose_resamples_are_undefined_has_no_interval():
             raise ValueError("a row came twice")
         return float(values.mean())
 
-    found = intervals.interval(of_different_rows, [np.arange(9.0)], 200, 0)
+    found = bootstrap.interval(of_different_rows, [np.arange(9.0)], 200, 0)
     assert found.value == 4.0 and np.isnan(found.low) and np.isnan(found.high)
     assert np.isnan(intervals.mean(np.array([0.3])).low)
 
@@ -197,7 +197,7 @@ def test_three_classes_of_which_one_is_absent_have_no_interval_of_their_ranks():
 @pytest.mark.parametrize(("positives", "negatives"), [(20, 180), (20, 1980), (50, 100_000)])
 def test_a_perfect_order_is_worth_as_much_with_more_negatives(positives, negatives):
     truth = np.r_[np.ones(positives), np.zeros(negatives)]
-    found = intervals.area(
+    found = roc.area(
         truth,
         np.r_[
             np.ones(positives) + np.arange(positives), np.zeros(negatives) - np.arange(negatives)
@@ -231,7 +231,7 @@ def test_what_a_holdout_can_tell_of_an_auc_is_about_as_wide_as_its_interval():
         for _ in range(60):
             # an AUC of .8
             scores = np.r_[random.exponential(4.0, positives), random.exponential(1.0, others)]
-            found = intervals.area(np.r_[np.ones(positives), np.zeros(others)], scores)
+            found = roc.area(np.r_[np.ones(positives), np.zeros(others)], scores)
             widths.append((found.high - found.low) / 2)
         assert auc_half(positives, others) == pytest.approx(np.median(widths), rel=0.15)
 
