@@ -28,7 +28,7 @@ def warm() -> None:
 
 
 class Acks:
-    """A `pipeline.Reporter` that acknowledges finished stages."""
+    """A `supply.context.Reporter` that acknowledges finished stages."""
 
     def __init__(self, ack: Ack) -> None:
         self.ack = ack

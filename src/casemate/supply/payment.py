@@ -18,7 +18,7 @@ class BudgetPayment:
         self.context, self.work, self.dataset, self.principal = context, work, dataset, principal
 
     def pay(self, epsilon: float, delta: float) -> None:
-        """See `train.stage.BudgetPayment`."""
+        """See `train.tools.BudgetPayment`."""
         context, table = self.context, self.context.config.privacy
         wanted = Spending(
             id=f"{self.work.id}/train",
@@ -36,6 +36,6 @@ class BudgetPayment:
         spend(context.engine, context.ledger, wanted, Limit(table.budget, table.budget_delta))
 
     def settle(self, epsilon: float, events: list[Gaussians]) -> None:
-        """See `train.stage.BudgetPayment`."""
+        """See `train.tools.BudgetPayment`."""
         with self.context.engine.store.transaction() as tx:
             self.context.ledger.settle(tx, f"{self.work.id}/train", epsilon, events)

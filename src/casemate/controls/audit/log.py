@@ -37,7 +37,7 @@ from casemate.core.errors import BackendError, ConfigError, HistoryError, Verifi
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import METADATA, Store, decode
 from casemate.core.store.prepared import Prepared
-from casemate.core.store.rowdigests import EMPTY_ROOT as EMPTY_ROWS
+from casemate.core.store.rowcontent import EMPTY_ROOT as EMPTY_ROWS
 
 INDEX = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 ENTRIES = sa.Table(

@@ -101,7 +101,7 @@ def score(hits: int, count: int, level: float = LEVEL) -> Interval:
 
 def unknown(value: float) -> Interval:
     """A figure of too few rows for any interval; what has no ends is inconclusive, see
-    `worker.finite`.
+    `work.finite`.
     """
     return Interval(value=float(value), low=np.nan, high=np.nan)
 

@@ -10,20 +10,30 @@ import numpy as np
 import pyarrow as pa
 from sklearn import config_context
 
-from casemate.config import FILE_NAME, Config, DataTable, line_of
+from casemate.config import Config
 from casemate.controls.keys import identifiers, tables
 from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_record
-from casemate.core.errors import ConfigError, DataError, Error
+from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
 from casemate.ml.frame import features_of
-from casemate.stages.data import derived, expectations, files, private, sides, source, weights
+from casemate.stages.data import (
+    declared,
+    derived,
+    expectations,
+    files,
+    private,
+    sides,
+    source,
+    weights,
+)
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, rules, split, units
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.profile import TableProfile, profile
+from casemate.stages.data.declared import require_followed
 from casemate.stages.data.division import check_sides, check_splits, divided, places_in_time
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 from casemate.stages.data.screening import (
@@ -78,7 +88,7 @@ def examine(tools: DataTools) -> Examined:
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
-    known = [] if pinned is None else schemas.identifiers(pinned, options)
+    known = [] if pinned is None else declared.identifiers(pinned, options)
     table, findings = source.read(where, options, known)
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
@@ -294,28 +304,14 @@ def _schema(
         schema, findings = (
             schemas.infer(table, options)
             if pinned is None
-            else schemas.apply(pinned, table, options)
+            else declared.apply(pinned, table, options)
         )
-        _require_followed(tools.root, schema, options)
+        require_followed(tools.root, schema, options)
         schema, beyond = expectations.widened(schema, table)
         findings += beyond
     # a new one against the limits that [data.columns] declares
     schemas.check(table, schema, options)
     return schema, findings
-
-
-def _require_followed(root: Path, schema: Schema, options: DataTable) -> None:
-    """ConfigError, with the line, when casemate.toml says something of a column that would be
-    ignored.
-    """
-    vain = schemas.contradictions(schema, options)
-    if vain:
-        key, what = vain[0]
-        more = f" (and {len(vain) - 1} more)" if len(vain) > 1 else ""
-        hint = "remove it, or say what the column is: type, class, target"
-        raise ConfigError(
-            f"{line_of(root / FILE_NAME, key)}[data.columns] says {what}{more}", hint=hint
-        )
 
 
 def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
