@@ -286,12 +286,11 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
     root, token = arranged
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
-    digests = project.database.row_digests
     from casemate.controls.access.identity.principals import PRINCIPALS
-    from casemate.core.store.rowcontent import blob, digest_of
+    from casemate.core.store.rowcontent import blob, digest_of, rows_in
 
     with project.database.reading() as tx:
-        rows = digests._found(tx, PRINCIPALS, None)[0]["principal", "[]"]
+        rows = rows_in(tx, PRINCIPALS, None)[0]["principal", "[]"]
     with driver.connect(root / ".casemate" / "catalog.db") as connection:
         connection.execute(
             "UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'",
