@@ -20,15 +20,17 @@ from casemate import config
 from casemate.controls.keys.identifiers import Root
 from casemate.ml.frame import features_of, sample_rows, target_of, wanted
 from casemate.ml.models import SkopsModel
-from casemate.pipeline import MEMBERS
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.work import Work
 from casemate.stages.data import stage as data
+from casemate.stages.data.tools import DataTools
 from casemate.stages.train import entry
 from casemate.stages.train.folds import Rows
 from casemate.stages.train.look import problem
 from casemate.stages.train.search import search
 from casemate.stages.train.stored import stored
+from casemate.supply.rows import MEMBERS
 
 
 class Quiet:
@@ -44,7 +46,7 @@ def examined(root: Path, options: config.Config) -> data.Examined:
     """
     keys: Any = None
     nowhere: Any = SimpleNamespace(candidate=Root.drawn)
-    tools = data.DataTools(
+    tools = DataTools(
         root,
         options,
         root,
@@ -83,7 +85,7 @@ def assessed(
     model: SkopsModel,
     cv: dict[str, Any],
     samples: list[Sample],
-) -> worker.Work:
+) -> Work:
     """Every measurement of the assess stage."""
     job = {
         "schema": msgspec.to_builtins(schema),
@@ -108,7 +110,7 @@ def assessed(
         "further": [],
         "inputs": "/nowhere",
     }
-    work = worker.Work(job, Quiet())
+    work = Work(job, Quiet())
     work.__dict__ |= {"model": model, "samples": samples, "files": {}}  # nothing is read from files
     for name, part in worker.PARTS.items():
         worker._attempt(work, name, part)

@@ -339,7 +339,8 @@ def audit(entries: int = 40_000, writers: int = 64) -> None:
 def engine(steps: int = 30) -> None:
     """What a step costs beside its work, and what resuming costs."""
     from casemate.core.clock import SystemClock
-    from casemate.core.engine import STAGES, Engine
+    from casemate.core.engine import Engine
+    from casemate.core.steps import STAGES
     from casemate.core.types import Finding
 
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from casemate.config import AssessTable, RobustnessTable, ScreenTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.data.screen.interface import ScreenedRows
-from casemate.stages.data.stage import DETECTORS
+from casemate.stages.data.screening import DETECTORS
 
 CASES = Path(__file__).parents[2] / "shared" / "cases" / "datasets"
 ADULT = [

@@ -4,6 +4,7 @@ is out of date.
 
 import argparse
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -272,9 +273,8 @@ def _hints(kind: type) -> dict[str, str]:
     fields = kind.__struct_fields__
     return {
         name: (
-            str(found[name])
+            re.sub(r"casemate\.core\.types\.\w+\.", "", str(found[name]))
             .replace("typing.", "")
-            .replace("casemate.core.types.", "")
             .replace("<class '", "")
             .replace("'>", "")
         )
@@ -289,7 +289,7 @@ PYTHON = {
     "casemate.project.Project": "Project",
     "casemate.operations.runs.Runs": "project.runs",
     "casemate.operations.runs.RunResult": "RunResult",
-    "casemate.core.engine.RunRow": "RunRow",
+    "casemate.core.steps.RunRow": "RunRow",
     "casemate.operations.dataset.Datasets": "project.datasets",
     "casemate.operations.dataset.Dataset": "Dataset",
     "casemate.operations.models.Models": "project.models",

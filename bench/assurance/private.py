@@ -28,7 +28,8 @@ from casemate.ml.frame import codes_of, features_of
 from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.learn.linear import PrivateClassifier, noisy_sums
 from casemate.stages.data import stage as data
-from casemate.stages.train import fit, stage
+from casemate.stages.data.tools import DataTools
+from casemate.stages.train import fit, promise
 
 AUDITED = "audit lower bound of epsilon through the pipeline at claimed 1"
 SEEN = "the same audit where a twentieth of the noise is added"
@@ -98,7 +99,7 @@ def examined(frame: pd.DataFrame, keys: Keys, config: Config, reviews: Any = Non
         frame.to_csv(Path(folder) / config.data.source, index=False)
         now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         nothing: Any = None
-        tools = data.DataTools(
+        tools = DataTools(
             Path(folder), config, Path(folder), nothing, nothing, keys, nothing, now, lambda *_: None, None, None, reviews or {}  # type: ignore[arg-type]
         )  # fmt: skip
         return data.examine(tools)
@@ -119,7 +120,7 @@ def given(found: data.Examined, config: Config) -> Given:
     schema = found.schema
     rows = np.flatnonzero(~found.holdout & ~found.excluded)
     frame = features_of(found.table, schema).iloc[rows].reset_index(drop=True)
-    job = {"privacy": stage.promised(schema, config), "rehearsal": False}
+    job = {"privacy": promise.promised(schema, config), "rehearsal": False}
     return Given(frame, codes_of(found.table, schema)[rows], job, len(schema.classes))
 
 

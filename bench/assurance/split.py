@@ -16,10 +16,9 @@ from casemate import config as configuration
 from casemate.config import AssessTable, Config, ScreenTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.stages.assess import compare
-from casemate.stages.assess.intervals import auc
+from casemate.stages.assess.roc import auc
 from casemate.stages.assess.sample import Sample
-from casemate.stages.data import sides
-from casemate.stages.data import stage as data
+from casemate.stages.data import screening, sides
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 from casemate.stages.release import rows as standing
 
@@ -87,7 +86,7 @@ def suspicion(frame: pd.DataFrame, codes: Array, options: ScreenTable) -> Suspic
     """What the screen dislikes."""
     total = Suspicion()
     for switch in SCREENS:
-        total.rows += data.DETECTORS[switch]()(
+        total.rows += screening.DETECTORS[switch]()(
             ScreenedRows(frame, codes, None, SCHEMA, 0), options
         ).rows
     return total
@@ -123,7 +122,7 @@ def reported(tables: int, count: int, keys: int) -> list[dict[str, Any]]:
             for key in range(keys):
                 place = sides.places(key.to_bytes(32, "big"), frame, None)
                 held, _ = sides.divide(sides.units_of(place, codes, None), SCHEMA.classes, NEED, {})
-                out = data._excluded(config, found.rows, {}, held)  # the rule that is measured
+                out = screening.left_out(config, found.rows, {}, held)  # the rule that is measured
                 model = Fitted(
                     LogisticRegression().fit(frame[~held & ~out].to_numpy(), codes[~held & ~out])
                 )

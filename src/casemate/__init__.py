@@ -18,6 +18,7 @@ Architecture, from top to bottom; a module imports only from below:
   operations/ what can be asked for, a function per verb; each asks policy and records
   wiring      what a project is built from: the only place where a back end is chosen
   pipeline    THE SPINE: the list of stages
+  supply/     what it gives them: rows, processes, payment
   stages/     what happens to the data, in order: data, train, assess, release
   controls/   what must hold at every step: keys < audit < access < privacy
   ml/         models, learners, attacks

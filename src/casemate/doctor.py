@@ -17,7 +17,7 @@ from casemate.core import quiet
 from casemate.core.blobs import require_conditions
 from casemate.core.errors import Error
 from casemate.core.sandbox import confine
-from casemate.core.sandbox.run import available
+from casemate.core.sandbox.kernel import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
 from casemate.serve.tls import tls_context

@@ -20,7 +20,6 @@ from casemate.operations.store import Storage
 from casemate.wiring import Wiring, locate
 
 if TYPE_CHECKING:
-    from casemate import pipeline
     from casemate.core.types import Assessment
     from casemate.operations.backup import Backups
     from casemate.operations.checkup import Imported
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from casemate.operations.retention import Plan
     from casemate.operations.status import Status
     from casemate.stages.data.stage import Examined
+    from casemate.supply.context import Reporter
 
 
 class Project(Wiring):
@@ -113,7 +113,7 @@ class Project(Wiring):
         return status(self)
 
     def check(
-        self, only: list[str] | None = None, reporter: "pipeline.Reporter | None" = None
+        self, only: list[str] | None = None, reporter: "Reporter | None" = None
     ) -> "Examined":
         """See `operations.checkup.assess_data`."""
         from casemate.operations.checkup import assess_data
@@ -124,7 +124,7 @@ class Project(Wiring):
         self,
         reference: str,
         only: list[str] | None = None,
-        reporter: "pipeline.Reporter | None" = None,
+        reporter: "Reporter | None" = None,
     ) -> "Assessment":
         """See `operations.checkup.assess`."""
         from casemate.operations.checkup import assess

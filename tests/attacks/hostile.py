@@ -18,7 +18,8 @@ import msgspec
 import pyarrow as pa
 
 from casemate.config import DataTable, TrainTable
-from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
+from casemate.core.sandbox.failure import JobFailed, JobLimits
+from casemate.core.sandbox.run import Worker
 from casemate.stages.data import schema as schemas
 
 ACTIONS = r'''

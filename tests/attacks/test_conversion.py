@@ -18,7 +18,8 @@ from tests.attacks.mutants import NUMBERS, estimators, originals
 import casemate
 from casemate.core import archive
 from casemate.core.errors import TrainingError, VerificationError
-from casemate.core.sandbox.run import Worker, available
+from casemate.core.sandbox.kernel import available
+from casemate.core.sandbox.run import Worker
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml import graph as graphs
 from casemate.ml import models
@@ -295,8 +296,8 @@ def build():
 def test_a_threshold_is_measured_signed_and_served(tiny_project):
     from casemate.core.types import Assessment, SealedDataset
     from casemate.ml.frame import features_of, target_of
-    from casemate.pipeline import SealedRows
     from casemate.serve.endpoint import Endpoint
+    from casemate.supply.rows import SealedRows
 
     (tiny_project / "train.py").write_text(THRESHOLD)
     project = casemate.open(tiny_project, ["train.search={}"])

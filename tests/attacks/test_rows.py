@@ -286,16 +286,15 @@ def test_digests_that_were_made_to_fit_do_not_fit_the_log(arranged):
     root, token = arranged
     sql(root, "UPDATE principal SET roles = '[\"owner\"]' WHERE name = 'mallory'")
     project = casemate.open(root)
-    digests = project.database.row_digests
     from casemate.controls.access.identity.registered import PRINCIPALS
-    from casemate.core.store.rowdigests import _blob, _digest
+    from casemate.core.store.rowcontent import blob, digest_of, rows_in
 
     with project.database.reading() as tx:
-        rows = digests._found(tx, PRINCIPALS, None)[0]["principal", "[]"]
+        rows = rows_in(tx, PRINCIPALS, None)[0]["principal", "[]"]
     with driver.connect(root / ".casemate" / "catalog.db") as connection:
         connection.execute(
             "UPDATE row_digest SET rows = ?, digest = ? WHERE name = 'principal'",
-            (_blob(rows), _digest(rows)),
+            (blob(rows), digest_of(rows)),
         )
     with pytest.raises(UnexplainedRow, match="row_digest is not what the audit log says"):
         looks_up(casemate.open(root), token)
@@ -351,7 +350,7 @@ def test_an_upgrade_does_not_take_over_rows_anew_that_the_log_knows(arranged, cl
 
 def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right():
     from casemate.core.store import METADATA
-    from casemate.core.store.rowdigests import tables
+    from casemate.core.store.rowcontent import tables
 
     free = {
         "access_count": "counts denials",

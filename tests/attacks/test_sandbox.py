@@ -22,16 +22,11 @@ from casemate.config import DataTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, StageTimeout, TrainingError
-from casemate.core.sandbox.run import (
-    ForkServer,
-    JobFailed,
-    JobLimits,
-    Worker,
-    _Conversation,
-    _converse,
-    _hear,
-    available,
-)
+from casemate.core.sandbox.conversation import Conversation, _hear, converse
+from casemate.core.sandbox.failure import JobFailed, JobLimits
+from casemate.core.sandbox.kernel import available
+from casemate.core.sandbox.run import Worker
+from casemate.core.sandbox.server import ForkServer
 from casemate.operations.runs import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
@@ -395,7 +390,7 @@ def test_a_class_of_the_training_code_cannot_be_stored(tiny_project):
 
 
 def test_rows_reach_the_sandbox_in_memory_only(tmp_path):
-    from casemate.core.sandbox.run import _memory_file
+    from casemate.core.sandbox.server import _memory_file
 
     descriptor = _memory_file(pa.table({"a": [1.0]}))
     assert "memfd" in os.readlink(f"/proc/self/fd/{descriptor}")
@@ -781,14 +776,14 @@ NONSENSE = [
 
 @pytest.mark.parametrize("line", NONSENSE, ids=lambda line: line[:30].decode())
 def test_nonsense_on_the_channel_is_not_heard(line):
-    heard = _Conversation(read=[], write=[], isolation=["landlock"])
+    heard = Conversation(read=[], write=[], isolation=["landlock"])
     _hear(heard, line, lambda *_: None)
     assert (heard.result, heard.error, heard.findings) == (None, None, [])
 
 
 def test_a_path_that_nobody_can_open_is_not_walked_along():
     """Each of its links would be looked at here, in the one process that keeps the time."""
-    heard = _Conversation(read=[], write=[], isolation=["landlock"])
+    heard = Conversation(read=[], write=[], isolation=["landlock"])
     finding = {
         "id": "sandbox.file",
         "severity": "high",
@@ -800,7 +795,7 @@ def test_a_path_that_nobody_can_open_is_not_walked_along():
 
 
 def test_rows_that_were_handed_over_cannot_be_changed_or_grown(fit):
-    from casemate.core.sandbox.run import _memory_file
+    from casemate.core.sandbox.server import _memory_file
 
     descriptor = _memory_file(pa.table({"a": [1.0]}))
     for work in (
@@ -850,8 +845,8 @@ def test_code_that_closes_its_output_and_stays_is_out_of_time():
         stderr=subprocess.PIPE,
     ) as process:
         process.server = SimpleNamespace(ended=process.poll)
-        heard = _Conversation([], [])
-        _converse(process, b"{}", 1.5, None, heard)
+        heard = Conversation([], [])
+        converse(process, b"{}", 1.5, None, heard)
         process.kill()
     assert heard.stopped == "timeout"
 

@@ -15,12 +15,12 @@ from tests.conftest import lighten, write_csv
 
 import casemate
 from casemate.core.errors import AccessDenied, TrainingError
-from casemate.core.sandbox.run import JobFailed
+from casemate.core.sandbox.failure import JobFailed
 from casemate.core.store.sqlite import driver
 from casemate.core.types import Finding, TrainedModel
 from casemate.operations import scaffold
 from casemate.stages.train import told
-from casemate.stages.train.stage import _checked, _Said
+from casemate.stages.train.answer import Said, _checked
 
 SECRET = "48151.62342"
 WITHHELD = (
@@ -320,7 +320,7 @@ def test_figures_are_as_many_as_were_asked_for_and_told_to_six_digits():
     options = casemate.config.TrainTable(entry="t.py:b", search={"a": [1, 2]}, folds=2, nested=2)
     said = {"estimator": "", "metric": "roc_auc", "params": {"a": 1}, "nested": [1 / 3, 1.0]}
     one = {"params": {"a": 1}, "scores": [0.123456789, 1.0], "mean": 0.123456789, "std": 2 / 3}
-    checked = _checked(msgspec.convert({**said, "cv": [one, one]}, _Said), options)
+    checked = _checked(msgspec.convert({**said, "cv": [one, one]}, Said), options)
     assert checked.nested == [0.333333, 1.0]
     assert checked.cv[0].scores == [0.123457, 1.0]
     assert (checked.cv[0].mean, checked.cv[0].std) == (0.123457, 0.666667)
@@ -330,7 +330,7 @@ def test_figures_are_as_many_as_were_asked_for_and_told_to_six_digits():
         {"cv": [one], "nested": [0.5] * 3},
     ):
         with pytest.raises(msgspec.ValidationError):
-            _checked(msgspec.convert({**said, **more}, _Said), options)
+            _checked(msgspec.convert({**said, **more}, Said), options)
 
 
 @pytest.mark.parametrize(

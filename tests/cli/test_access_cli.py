@@ -431,9 +431,9 @@ class Stopped(Silent):
 
 
 def test_neither_who_started_a_run_nor_who_went_on_with_it_approves_its_model(own, cli):
-    from casemate.core.engine import STEPS
     from casemate.core.errors import VerificationError
     from casemate.core.lease import RUNS
+    from casemate.core.steps import STEPS
 
     text = (own / "casemate.toml").read_text()
     (own / "casemate.toml").write_text(

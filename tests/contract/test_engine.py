@@ -13,7 +13,7 @@ from tests.conftest import wait_for
 
 from casemate.core import lease as leases
 from casemate.core.clock import SystemClock
-from casemate.core.engine import STAGES, Engine, RetryPolicy
+from casemate.core.engine import Engine
 from casemate.core.errors import (
     BackendError,
     BusyError,
@@ -25,6 +25,7 @@ from casemate.core.errors import (
     TransientError,
     VerificationError,
 )
+from casemate.core.steps import STAGES, RetryPolicy
 from casemate.core.store import open_store
 from casemate.core.types import Finding
 

@@ -13,6 +13,7 @@ from casemate.core.errors import BackendError, ConfigError, DataError
 from casemate.operations import runs, scaffold
 from casemate.stages.data import files, source
 from casemate.stages.data.files import databases
+from casemate.supply.inputs import inputs_of
 
 ROWS = 60
 SECRET = "swordfish"
@@ -150,7 +151,7 @@ def test_init_and_a_run_ask_once_each_and_what_changed_there_is_seen(visits, mon
         context = runs.run_context(project)
         where = files.place(context.root, context.config.data.source)
         answer = files.once(where, context.config.data)
-        inputs = pipeline._inputs(context, where, answer)
+        inputs = inputs_of(context, where, answer)
         with context.engine.begin(inputs, project.point.identify().principal.uid) as work:
             sealed = pipeline._data(context, work, answer)
             work.finish("failed")

@@ -14,9 +14,9 @@ from casemate.controls.audit.bodies import KEYS
 from casemate.controls.audit.entries import HEAD
 from casemate.controls.audit.entry import leaf_entry
 from casemate.controls.audit.merkle import Frontier, leaf_hash
-from casemate.core.engine import STAGES
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.outbox import Message
+from casemate.core.steps import STAGES
 from casemate.core.store import METADATA, open_store
 from casemate.core.store.interface import REVISION
 from casemate.core.store.move import copy_rows

@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, {repo!r})
 import casemate
 from casemate.core import lease
-from casemate.core.engine import STAGES
+from casemate.core.steps import STAGES
 from casemate.core.types import Finding
 from casemate.core.errors import Error
 lease.BEAT_SECONDS, lease.TICK_SECONDS, lease.PATIENCE = 0.2, 0.05, 10

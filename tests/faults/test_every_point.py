@@ -24,7 +24,7 @@ import casemate
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys import recipients
 from casemate.controls.keys.store import KeyStore
-from casemate.core.engine import STAGES
+from casemate.core.steps import STAGES
 from casemate.operations import backup, scaffold
 from casemate.operations.fsck import examine
 

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import command, wait_for
 
 import casemate
-from casemate.core.engine import STAGES
+from casemate.core.steps import STAGES
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 
 

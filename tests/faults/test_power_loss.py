@@ -42,7 +42,7 @@ NORMAL = (
 )
 NO_FOLDER = (
     "from casemate.core import files; files.fsync_folder = lambda folder: None\nimport"
-    " casemate.core.engine as e; e.fsync_folder = files.fsync_folder"
+    " casemate.core.run as e; e.fsync_folder = files.fsync_folder"
 )
 NO_FSYNC = "import os; os.fsync = lambda descriptor: None"
 

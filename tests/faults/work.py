@@ -11,8 +11,8 @@ import casemate
 from casemate.config import TrainTable
 from casemate.controls.audit.witness import Witness
 from casemate.controls.keys import tables
-from casemate.core.engine import STAGES
 from casemate.core.errors import VerificationError
+from casemate.core.steps import STAGES
 from casemate.core.types import Finding
 
 Ack = Callable[[str], object]
@@ -28,7 +28,7 @@ def warm() -> None:
 
 
 class Acks:
-    """A `pipeline.Reporter` that acknowledges finished stages."""
+    """A `supply.context.Reporter` that acknowledges finished stages."""
 
     def __init__(self, ack: Ack) -> None:
         self.ack = ack

@@ -41,7 +41,7 @@ def look(arguments: Any, project: Any) -> int:
     from casemate.core.findings import ranked
     from casemate.core.progress import Lines
     from casemate.operations.checkup import assess_data
-    from casemate.stages.data.stage import per_detector
+    from casemate.stages.data.screening import per_detector
     from casemate.stages.release.remedies import remedies
 
     lines = Lines(quiet=arguments.format == "json")

@@ -38,7 +38,7 @@ def run(arguments: Any) -> int:
     if arguments.action == "check":
         from casemate.stages.data.files import place
         from casemate.stages.data.files.several import paths
-        from casemate.stages.train.stage import code_files
+        from casemate.stages.train.training_code import code_files
 
         files = code_files(project.root, project.config)
         where = place(project.root, project.config.data.source)

@@ -17,7 +17,7 @@ class Foreteller(Lines):
         self.project = project
 
     def stage(self, name: str, record: Any) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
         super().stage(name, record)
         config = self.project.config
         if name != "data" or config.train.mode == "private" or self._waived():

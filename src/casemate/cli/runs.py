@@ -7,7 +7,7 @@ from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
-    from casemate.core.engine import RunRow
+    from casemate.core.steps import RunRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

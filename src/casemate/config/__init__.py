@@ -30,7 +30,9 @@ from casemate.config.figures import (
     WISHES,
 )
 from casemate.config.file import FIXED, load, parse, schema
+from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.screen import ScreenTable
 from casemate.config.serve import (
     AggregateTable,
     CanaryTable,
@@ -56,14 +58,7 @@ from casemate.config.table import (
     Url,
     is_pattern,
 )
-from casemate.config.train import (
-    AdversarialTable,
-    NetworkTable,
-    PrivacyTable,
-    SandboxTable,
-    ScreenTable,
-    TrainTable,
-)
+from casemate.config.train import AdversarialTable, NetworkTable, SandboxTable, TrainTable
 from casemate.config.trust import (
     AuditTable,
     KeysTable,

@@ -15,7 +15,8 @@ from casemate.config.figures import (
     REGRESSION,
 )
 from casemate.config.release import GateTable
-from casemate.config.train import ScreenTable, bad_space
+from casemate.config.screen import ScreenTable
+from casemate.config.train import bad_space
 from casemate.config.trust import impossible_audit
 from casemate.config.whole import Config
 from casemate.config.words import nearest

@@ -1,102 +1,11 @@
-"""`[train]`, `[screen]`, `[privacy]` and `[sandbox]`: how a model is made."""
+"""`[train]` and `[sandbox]`: how a model is made."""
 
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from casemate.config.table import Count, DetectorId, Share, Table
+from casemate.config.table import Count, Table
 from casemate.core.errors import ConfigError
-
-
-class ScreenTable(Table, frozen=True, kw_only=True):
-    """What is looked for in the rows before anything learns from them."""
-
-    label_noise: Annotated[
-        bool, Meta(description="Suspected wrong labels by out-of-fold probabilities.")
-    ] = True
-    outliers: Annotated[bool, Meta(description="Cells far outside their column's spread.")] = True
-    duplicates: Annotated[
-        bool,
-        Meta(
-            description=(
-                "Rows equal in every feature and the target, more of them than chance makes."
-            )
-        ),
-    ] = True
-    neighbours: Annotated[
-        bool, Meta(description="Rows whose nearest rows nearly all have another label.")
-    ] = True
-    floods: Annotated[
-        bool,
-        Meta(
-            description=(
-                "Many near-copies of one row with one label, far more of them than chance makes."
-            )
-        ),
-    ] = True
-    provenance: Annotated[
-        bool,
-        Meta(
-            description=(
-                "Sources and times at which labels or suspicious rows are unusually frequent."
-            )
-        ),
-    ] = True
-    triggers: Annotated[
-        bool,
-        Meta(description="Rare values of one to three features that decide the label (backdoors)."),
-    ] = True
-    spectral: Annotated[
-        bool,
-        Meta(
-            description="Small groups inside a class that stand apart from it (spectral signature)."
-        ),
-    ] = True
-    influence: Annotated[
-        bool,
-        Meta(
-            description=(
-                "How much the rows under suspicion change a model: trained with and without them."
-            )
-        ),
-    ] = True
-    rows: Annotated[
-        int,
-        Meta(
-            description=(
-                "Rows that the detectors with a cost above n log n look at; larger tables are"
-                " sampled."
-            ),
-            ge=100,
-        ),
-    ] = 50_000
-    folds: Annotated[int, Meta(description="Folds of the label screen.", ge=2, le=20)] = 5
-    outlier_deviations: Annotated[
-        float,
-        Meta(description="Robust deviations (median, MAD) from which a cell is an outlier.", gt=0),
-    ] = 12.0
-    quarantine: Annotated[
-        Literal["report", "exclude"],
-        Meta(
-            description=(
-                "`exclude` leaves suspicious training rows out; they stay sealed and listed. The"
-                " hold-out keeps its rows in any case."
-            )
-        ),
-    ] = "report"
-    exclude: Annotated[
-        list[DetectorId],
-        Meta(
-            description=(
-                "Detectors whose training rows are left out even with `report`, such as `trigger`,"
-                " before anybody looked at them."
-            )
-        ),
-    ] = []
-    cap: Annotated[
-        Share,
-        Meta(description="Largest share of rows under suspicion; above it the run is refused."),
-    ] = 0.25
 
 
 class AdversarialTable(Table, frozen=True, kw_only=True):
@@ -312,69 +221,6 @@ class TrainTable(Table, frozen=True, kw_only=True):
                 hint="name each of the two classes of the target once",
             )
         return [float(self.costs[name]) for name in classes] if self.costs else []
-
-
-class PrivacyTable(Table, frozen=True, kw_only=True):
-    """What private training may spend, and what a data set may give away in all."""
-
-    min_group: Annotated[
-        int,
-        Meta(
-            description=(
-                "Fewest rows that a told figure may be about; smaller groups are told together as"
-                " `(others)`."
-            ),
-            ge=1,
-            le=1000,
-        ),
-    ] = 10
-
-    epsilon: Annotated[float, Meta(description="Of one private training.", gt=0, le=100)] = 1.0
-    delta: Annotated[
-        float,
-        Meta(
-            description="Of one private training; well below one over the number of rows.",
-            gt=0,
-            lt=0.1,
-        ),
-    ] = 1e-5
-    rows: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description=(
-                "About how many rows (or subjects) the table has, a round number from what you"
-                " know; the sampling rate of private training follows from it. Needed for torch"
-                " networks trained in batches; default: rows are counted with noise."
-            )
-        ),
-    ] = None
-    clip: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
-        Meta(
-            description=(
-                "Largest norm of one row's (or subject's) gradient; default: 0.2 for linear models,"
-                " 1 for networks."
-            )
-        ),
-    ] = None
-    budget: Annotated[
-        float,
-        Meta(
-            description=(
-                "Epsilon that all trainings and statistics of one data set may spend together, per"
-                " purpose."
-            ),
-            gt=0,
-        ),
-    ] = 8.0
-    budget_delta: Annotated[
-        float,
-        Meta(
-            description="Delta at which the ledger adds up; the deltas spent may not exceed it.",
-            gt=0,
-            lt=0.1,
-        ),
-    ] = 1e-4
 
 
 class SandboxTable(Table, frozen=True, kw_only=True):

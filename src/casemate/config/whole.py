@@ -3,10 +3,12 @@
 from casemate.config.access import AccessTable
 from casemate.config.assess import AssessTable, RobustnessTable
 from casemate.config.data import DataTable, ProjectTable
+from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.screen import ScreenTable
 from casemate.config.serve import ServeTable
 from casemate.config.table import Name, Table
-from casemate.config.train import PrivacyTable, SandboxTable, ScreenTable, TrainTable
+from casemate.config.train import SandboxTable, TrainTable
 from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
 
 

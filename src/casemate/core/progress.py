@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from casemate.core.engine import STAGES
+from casemate.core.steps import STAGES
 from casemate.core.types import number_text
 
 
 class Lines:
-    """A `pipeline.Reporter` that writes one line a finished stage, and a live line where a person
-    looks.
+    """A `supply.context.Reporter` that writes one line a finished stage, and a live line where a
+    person looks.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -27,7 +27,7 @@ class Lines:
             self.status.start()
 
     def begin(self, run: Any) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
         if run.ended == "unchanged":
             self.say(
                 f"nothing has changed since run {run.id}: its result stands (--fresh does"
@@ -51,14 +51,14 @@ class Lines:
             self.say(f"unchanged, so reused: {told} (--fresh does everything again)")
 
     def progress(self, text: str, done: int, total: int) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
         if self.live:
             from rich.markup import escape
 
             self.status.update(escape(text) + (f" {done}/{total}" if total else ""))
 
     def stage(self, name: str, record: Any) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
         elapsed = time.monotonic() - self.began
         self.say(f"{STAGES.index(name) + 1} {name:<8} {_summary(name, record)}  [{elapsed:.1f} s]")
 

@@ -13,13 +13,17 @@ from msgspec import structs
 from casemate import pipeline
 from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
-from casemate.core.sandbox.run import JobFailed, JobLimits, Worker
+from casemate.core.sandbox.failure import JobFailed, JobLimits
+from casemate.core.sandbox.run import Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.operations.acting import operation
 from casemate.operations.runs import run_context
 from casemate.stages.assess.artifact.scan import Scan
 from casemate.stages.data.stage import Examined, examine
+from casemate.supply.context import Reporter
+from casemate.supply.processes import SandboxPool
+from casemate.supply.rows import SealedRows
 from casemate.wiring import Wiring
 
 MAX_FILE = 2 * 2**30
@@ -50,7 +54,7 @@ def assess(
     project: Wiring,
     reference: str,
     only: list[str] | None = None,
-    reporter: pipeline.Reporter | None = None,
+    reporter: Reporter | None = None,
 ) -> Assessment:
     """Measure a registered model on its hold-out, without a run: nothing is judged, signed or
     registered.
@@ -77,10 +81,10 @@ def assess(
         raise ConfigError(f"the run of {reference} is not in the catalogue", hint="casemate fsck")
     with (
         shared_lock(project.state / "lock", lambda: None),
-        Worker(pipeline.SandboxPool.JOBS["assess"], project.config.train.threads) as worker,
+        Worker(SandboxPool.JOBS["assess"], project.config.train.threads) as worker,
     ):
         context = run_context(project, reporter)
-        rows = pipeline.SealedRows(context, dataset)
+        rows = SealedRows(context, dataset)
         tools = stage.AssessTools(
             context.config,
             context.objects,
@@ -109,7 +113,7 @@ def assess(
 
 @operation("run:start")
 def assess_data(
-    project: Wiring, only: list[str] | None = None, reporter: pipeline.Reporter | None = None
+    project: Wiring, only: list[str] | None = None, reporter: Reporter | None = None
 ) -> Examined:
     """Check and screen the table of `[data] source` as it is now; nothing is sealed.
 
@@ -254,14 +258,14 @@ def _fit(project: Wiring, file: Path) -> tuple[str, str]:
     pinned.
     """
     from casemate.stages.data.schema import load
-    from casemate.stages.train import stage
+    from casemate.stages.train import stage, training_code
 
     schema = load(project.root / project.config.data.schema)
     if schema is None:
         return "", ""
-    given = {stage.IMPORTED[file.suffix]: file.read_bytes()}
+    given = {training_code.IMPORTED[file.suffix]: file.read_bytes()}
     hidden = [project.keystore.folder, project.root]
-    with Worker(pipeline.SandboxPool.JOBS["convert"], 1) as worker:
+    with Worker(SandboxPool.JOBS["convert"], 1) as worker:
         try:
             stage.convert(worker, given, schema, project.config, project.state / "tmp", hidden)
         except TrainingError as error:

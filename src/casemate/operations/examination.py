@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from casemate.controls.keys import compromises, manifests, signers
 from casemate.core.digest import sha256
-from casemate.core.engine import ENDED, STAGES, STEPS
 from casemate.core.errors import (
     CompromisedSigner,
     Error,
@@ -20,6 +19,7 @@ from casemate.core.errors import (
 from casemate.core.files import write_atomic
 from casemate.core.lease import RUNS
 from casemate.core.outbox import OUTBOX, Message
+from casemate.core.steps import ENDED, STAGES, STEPS
 from casemate.core.store import decode
 from casemate.core.store.interface import MOVED
 from casemate.core.store.rowdigests import CHECKED

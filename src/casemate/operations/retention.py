@@ -17,10 +17,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.core.engine import STEPS
 from casemate.core.errors import Error
 from casemate.core.files import alone, remove_tree
 from casemate.core.lease import RUNS
+from casemate.core.steps import STEPS
 from casemate.core.store import METADATA, decode
 from casemate.core.types import Record, Release, SealedDataset
 from casemate.operations.acting import operation

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.core import progress
-from casemate.core.engine import STAGES, Run, RunRow
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock
 from casemate.core.page import Section, fragment
+from casemate.core.run import Run
+from casemate.core.steps import STAGES, RunRow
 from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import Noun, operation, reading
@@ -20,8 +21,8 @@ from casemate.stages.release.remedies import remedies
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
-    from casemate import pipeline
     from casemate.stages.train.told import Words
+    from casemate.supply.context import Reporter, RunContext
 
 _KEY = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
 
@@ -30,13 +31,13 @@ class Silent:
     """A reporter that says nothing."""
 
     def begin(self, run: Run) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
 
     def progress(self, text: str, done: int, total: int) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
 
     def stage(self, name: str, record: Any) -> None:
-        """See `pipeline.Reporter`."""
+        """See `supply.context.Reporter`."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def run(
     start: str | None = None,
     fresh: bool = False,
     key: str | None = None,
-    reporter: "pipeline.Reporter | None" = None,
+    reporter: "Reporter | None" = None,
 ) -> RunResult:
     """Run the pipeline, resume the run that a crash interrupted, or say that nothing has changed
     since the last one.
@@ -176,14 +177,12 @@ def run(
     )
 
 
-def run_context(
-    project: Wiring, reporter: "pipeline.Reporter | None" = None
-) -> "pipeline.RunContext":
+def run_context(project: Wiring, reporter: "Reporter | None" = None) -> "RunContext":
     """Everything that the stages work with."""
-    from casemate import pipeline
     from casemate.operations.dataset import Dataset
+    from casemate.supply.context import RunContext
 
-    return pipeline.RunContext(
+    return RunContext(
         root=project.root,
         state=project.state,
         config=project.config,

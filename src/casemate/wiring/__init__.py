@@ -20,9 +20,10 @@ from casemate.controls.keys.recipients import Recipients
 from casemate.controls.privacy.budget import Ledger
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
-from casemate.core.engine import Engine, RetryPolicy
+from casemate.core.engine import Engine
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
+from casemate.core.steps import RetryPolicy
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.rollout import Rollouts

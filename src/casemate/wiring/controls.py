@@ -34,11 +34,10 @@ from casemate.core.outbox import Outbox
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
 from casemate.core.store import Store, open_store
+from casemate.wiring.access import access_options
 
 if TYPE_CHECKING:
     from casemate.controls.keys.identifiers import Identifiers
-
-from casemate.wiring.access import access_options
 
 STATE = ".casemate"
 CATALOG = "catalog.db"

@@ -63,7 +63,7 @@ def test_an_unknown_word_where_only_fixed_ones_mean_something_names_the_nearest(
 
 
 def test_detectors_that_can_be_excluded_are_those_that_there_are():
-    from casemate.stages.data.stage import DETECTORS
+    from casemate.stages.data.screening import DETECTORS
 
     assert set(get_args(config.DetectorId)) == {detector.id for detector in DETECTORS.values()}
 

@@ -12,7 +12,7 @@ from tests.conftest import write_csv
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
 from casemate.operations import scaffold
-from casemate.stages.data import schema, source
+from casemate.stages.data import declared, schema, source
 
 CSV = {
     "id": ["007", "8", "9"],
@@ -34,10 +34,10 @@ def pin(tmp_path):
         pinned, _ = schema.infer(source.read(tmp_path / "t.csv", first)[0], first)
         # as it comes back from schema.toml
         pinned = msgspec.convert(msgspec.to_builtins(pinned), schema.Schema)
-        table, _ = source.read(tmp_path / "t.csv", second, schema.identifiers(pinned, second))
-        applied, findings = schema.apply(pinned, table, second)
+        table, _ = source.read(tmp_path / "t.csv", second, declared.identifiers(pinned, second))
+        applied, findings = declared.apply(pinned, table, second)
         schema.check(table, applied, second)
-        again, quiet = schema.apply(applied, table, second)
+        again, quiet = declared.apply(applied, table, second)
         assert (again, quiet) == (applied, [])  # once applied nothing changes any more
         return applied, findings
 
@@ -144,9 +144,9 @@ def test_what_is_applied_is_what_a_new_schema_would_say_where_it_says_anything(
         DataTable(source="t.csv", target="y", columns={"age": said}) for said in (before, after)
     )
     pinned, _ = schema.infer(source.read(folder / "t.csv", first)[0], first)
-    table, _ = source.read(folder / "t.csv", second, schema.identifiers(pinned, second))
+    table, _ = source.read(folder / "t.csv", second, declared.identifiers(pinned, second))
     try:
-        applied, _ = schema.apply(pinned, table, second)
+        applied, _ = declared.apply(pinned, table, second)
         schema.check(table, applied, second)
     # such as: it was pinned as text, and nothing says what the digits are
     except DataError as error:

@@ -32,7 +32,7 @@ from casemate.ml.learn.linear import PrivateClassifier, descend
 from casemate.ml.learn.noise import Noise
 from casemate.ml.models import dump_skops, load_skops
 from casemate.stages.train.fit import private_fit
-from casemate.stages.train.stage import _spent
+from casemate.stages.train.promise import spent
 
 pytestmark = pytest.mark.slow
 
@@ -204,7 +204,7 @@ def ledger(tmp_path):
 )
 def test_noise_that_cannot_be_is_nonsense_and_nothing_to_reckon_with(events, config):
     with pytest.raises(msgspec.ValidationError):
-        _spent(SimpleNamespace(config=config()), {"events": events})
+        spent(SimpleNamespace(config=config()), {"events": events})
 
 
 def spending(name, epsilon=1.0, delta=1e-5, dataset="d", purpose="care", events=()):
@@ -354,17 +354,17 @@ def test_steps_that_private_training_does_not_use_are_named_and_no_class_of_the_
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from casemate.stages.train import fit, stage
+    from casemate.stages.train import fit, promise
 
     own = type("AnnHasFlu", (StandardScaler,), {})
     steps = fit._left_out(make_pipeline(StandardScaler(), own(), LogisticRegression()))
-    (finding,) = stage._left_out(steps)
+    (finding,) = promise.left_out(steps)
     assert (finding.id, finding.severity) == ("train.steps-unused", "medium")
     assert (
         "none of the pipeline's steps before the last (StandardScaler, an estimator)"
         in finding.message
     )
-    assert stage._left_out(fit._left_out(LogisticRegression())) == []
+    assert promise.left_out(fit._left_out(LogisticRegression())) == []
 
 
 def test_an_entry_that_returns_the_private_classifier_itself_is_trained():

@@ -30,6 +30,7 @@ from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
 from casemate.operations.keys.needle import needle_of
 from casemate.stages.data.diff import compare
+from casemate.supply.inputs import inputs_of
 
 
 @pytest.fixture
@@ -474,7 +475,7 @@ class Ward:
         """A run that ends behind its data stage."""
         project = self.say(subject, columns)
         context = runs.run_context(project)
-        inputs = pipeline._inputs(context, self.root / context.config.data.source, None)
+        inputs = inputs_of(context, self.root / context.config.data.source, None)
         with context.engine.begin(inputs, project.point.identify().principal.uid) as work:
             pipeline._data(context, work, None)
             work.finish("failed")

@@ -20,6 +20,7 @@ from casemate.ml.learn import accountant
 from casemate.operations import scaffold
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.work import Work
 from casemate.stages.data import private, sides
 from casemate.stages.data.review import row_digests
 from casemate.stages.train import rehearse
@@ -220,7 +221,7 @@ def test_the_plain_rule_is_the_only_one_and_nobody_guesses_it_without_the_key(be
 
 def profiled(members, promised):
     schema = audit.examined(audit.people(200, 0), KEYS, CONFIG).schema
-    work = worker.Work({"promised": promised}, None)
+    work = Work({"promised": promised}, None)
     work.__dict__["schema"] = schema
     held = Sample(members.frame[:100], members.target[:100])
     work.__dict__["samples"] = [held, members]

@@ -12,7 +12,6 @@ from tests.cli.test_trust_cli import project_of
 
 import casemate
 from casemate import config as configuration
-from casemate import pipeline
 from casemate.controls.keys.subjects import Root
 from casemate.core.types import ColumnSchema, Schema, SealedDataset, Sides
 from casemate.ml.frame import UNSEEN
@@ -20,8 +19,10 @@ from casemate.operations import runs
 from casemate.operations.keys import rotation
 from casemate.pipeline import data_tools
 from casemate.stages.assess.sample import Sample
-from casemate.stages.assess.worker import Work, measure_comparison
+from casemate.stages.assess.work import Work
+from casemate.stages.assess.worker import measure_comparison
 from casemate.stages.data.stage import examine
+from casemate.supply.rows import SealedRows
 
 
 def noisy(count=900, seed=0):
@@ -120,7 +121,7 @@ def dropped(home, tmp_path_factory):
         gates='roc_auc = { min = 0.5, no_worse_than = "previous", margin = 0.2 }\n',
     )
     first = project.run()
-    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+    rows = SealedRows(runs.run_context(project), project.datasets["study"].record)
     held = np.flatnonzero(rows._split["holdout"])
     wrong = held[((noisy()["a"] > 0) != (noisy()["ill"] == 1)).to_numpy()[held]][:15]
     trained = np.flatnonzero(~rows._split["holdout"])[:4]
@@ -162,12 +163,12 @@ def test_a_model_is_compared_on_every_row_where_both_were_divided_alike(dropped)
 def test_of_a_model_that_was_divided_otherwise_only_rows_that_it_never_saw_count(dropped):
     """The rows of its version are looked at: its hold-out was another one."""
     project, first, _ = dropped
-    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+    rows = SealedRows(runs.run_context(project), project.datasets["study"].record)
     before = project.engine.record(first.id, "data", SealedDataset)
     assert rows.unseen_by(before).all()
     old = structs.replace(before, sides=None)
     assert rows.unseen_by(old).all()  # in truth nothing differed
-    other = pipeline.SealedRows(runs.run_context(project), old)
+    other = SealedRows(runs.run_context(project), old)
     drawn = np.random.default_rng(0).permutation(rows._split["holdout"])
     other._split = {**other._split, "holdout": drawn}
     kept = rows._split["holdout"] & ~rows._split["excluded"]
@@ -182,7 +183,7 @@ def test_of_a_model_that_was_divided_otherwise_only_rows_that_it_never_saw_count
 
 def test_of_a_model_whose_rows_are_gone_nothing_is_known_to_be_unseen(dropped):
     project, first, _ = dropped
-    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+    rows = SealedRows(runs.run_context(project), project.datasets["study"].record)
     before = project.engine.record(first.id, "data", SealedDataset)
     assert not rows.unseen_by(structs.replace(before, sides=None, version="0" * 16)).any()
     assert not rows.unseen_by(None).any()

@@ -9,10 +9,10 @@ from tests.conftest import tree
 
 import casemate
 from casemate.controls.access.identity.registered import PRINCIPALS
-from casemate.core.engine import STEPS
 from casemate.core.errors import AccessDenied, BusyError
 from casemate.core.files import shared_lock
 from casemate.core.lease import RUNS
+from casemate.core.steps import STEPS
 from casemate.core.types import Release
 from casemate.operations import retention
 from casemate.operations.fsck import examine

@@ -7,13 +7,13 @@ import pytest
 from tests.conftest import lighten, write_csv
 
 import casemate
-from casemate import pipeline
 from casemate.config import TrainTable
 from casemate.controls.keys import manifests
 from casemate.operations import runs, scaffold
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
 from casemate.stages.train import search
+from casemate.supply.rows import SealedRows
 
 
 def sealed(project, folder):
@@ -110,7 +110,7 @@ def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold
     lighten(tmp_path)
     project = casemate.open(tmp_path, ['train.split="ordered"', 'data.time="when"'])
     project.run()
-    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["t"].record)
+    rows = SealedRows(runs.run_context(project), project.datasets["t"].record)
     trained, held = rows.training["when"].to_pylist(), rows.holdout["when"].to_pylist()
     assert trained == sorted(trained)
     assert max(trained) < min(held)

@@ -34,7 +34,7 @@ from casemate.core.clock import Clock
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import Store, decode
-from casemate.core.store.rowdigests import EMPTY_ROOT as EMPTY_ROWS
+from casemate.core.store.rowcontent import EMPTY_ROOT as EMPTY_ROWS
 
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH

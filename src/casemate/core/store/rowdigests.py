@@ -18,24 +18,28 @@ The log itself is kept from being rolled back by its published checkpoints, copi
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
 import sqlalchemy as sa
 
-from casemate.core.digest import sha256
 from casemate.core.errors import BackendError, UnexplainedRow, VerificationError
-from casemate.core.store.schema import APART, METADATA, SCOPE
-
-ROW_DIGESTS = sa.Table(
-    "row_digest",
-    METADATA,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("scope", sa.String, primary_key=True),
-    sa.Column("rows", sa.LargeBinary, nullable=False),
-    sa.Column("digest", sa.String, nullable=False),
+from casemate.core.store import digesttable
+from casemate.core.store.rowcontent import (
+    EMPTY_ROOT,
+    Group,
+    Scope,
+    columns_of,
+    content_of,
+    digest_of,
+    root_of,
+    rows_in,
+    tables,
+    tables_of,
+    text_of,
 )
+from casemate.core.store.schema import SCOPE
+
 CHECKED = {"rows_checked": True}
 """Execution options of a statement whose rows its author checks, or must see as they are."""
 KNOWN_SECONDS = 1.0
@@ -44,10 +48,6 @@ change may take to be seen.
 """
 NAMED = 5
 """Rows that a message names."""
-Scope = tuple[Any, ...]
-Group = tuple[str, str]
-"""(table, scope as JSON)."""
-EMPTY_ROOT = sha256(b"")
 
 
 class RootLog(Protocol):
@@ -70,21 +70,6 @@ class _State:
         self.changed: set[tuple[str, Scope]] = set()
         self.unsettled: set[tuple[str, Scope]] = set()
         self.plain = False
-
-
-def tables() -> list[sa.Table]:
-    """Every table whose rows must be explained."""
-    return [table for table in METADATA.sorted_tables if SCOPE in table.info]
-
-
-def root_of(digests: dict[Group, str]) -> str:
-    """SHA-256 over all groups."""
-    return sha256(
-        b"".join(
-            msgspec.json.encode([*group, digest]) + b"\n"
-            for group, digest in sorted(digests.items())
-        )
-    )
 
 
 class RowDigests:
@@ -139,7 +124,7 @@ class RowDigests:
         elif isinstance(statement, sa.sql.expression.SelectBase):
             # Whoever reads in any other way has every table checked as a whole: slower, and nothing
             # is forgotten.
-            for table in _tables_of(statement):
+            for table in tables_of(statement):
                 self.require(tx, table)
 
     def _touched(
@@ -212,21 +197,21 @@ class RowDigests:
         if self._attached is None:
             return
         state = self._state(tx)
-        key = (str(table.name), None if scope is None else _text(scope))
+        key = (str(table.name), None if scope is None else text_of(scope))
         if key in state.checked or (str(table.name), None) in state.checked:
             return
         self._locked(tx, table)
         self._require_plain(tx)
-        changed = {_text(own) for name, own in state.changed if name == str(table.name)}
+        changed = {text_of(own) for name, own in state.changed if name == str(table.name)}
         expected = self._expected(tx, state)
-        found, rows = self._found(tx, table, scope)
+        found, rows = rows_in(tx, table, scope)
         groups = {
             group
             for group in expected
             if group[0] == str(table.name) and key[1] in (None, group[1])
         } | set(found)
         for group in groups:
-            if group[1] not in changed and expected.get(group) != _digest(found.get(group, {})):
+            if group[1] not in changed and expected.get(group) != digest_of(found.get(group, {})):
                 raise self._unexplained(tx, table, group, found.get(group, {}))
         if scope is not None and not changed:
             self._known[str(table.name), scope] = (time.monotonic(), rows)
@@ -243,7 +228,7 @@ class RowDigests:
         checked, rows = self._known.get((str(table.name), scope), (0.0, set[bytes]()))
         if (
             time.monotonic() - checked >= KNOWN_SECONDS
-            or _content([values[c.name] for c in _columns(table)]) not in rows
+            or content_of([values[c.name] for c in columns_of(table)]) not in rows
         ):
             self.require(tx, table, scope)
 
@@ -260,7 +245,7 @@ class RowDigests:
             # The table of digests lies in the same catalogue and could be rewritten with the rows:
             # the log's entry says what its root is.
             if known != root:
-                digests = self._stored(tx)
+                digests = digesttable.stored(tx)
                 if root_of(digests) != root:
                     raise UnexplainedRow(
                         "the table row_digest is not what the audit log says: somebody else than"
@@ -271,73 +256,16 @@ class RowDigests:
             state.digests = dict(digests)
         return state.digests
 
-    def _stored(self, tx: sa.Connection) -> dict[Group, str]:
-        query = sa.select(ROW_DIGESTS.c.name, ROW_DIGESTS.c.scope, ROW_DIGESTS.c.digest)
-        return {(row.name, row.scope): row.digest for row in tx.execute(query)}
-
-    def _found(
-        self, tx: sa.Connection, table: sa.Table, scope: Scope | None
-    ) -> tuple[dict[Group, dict[str, str]], set[bytes]]:
-        """(SHA-256 of each row by its key, by group; the rows themselves)."""
-        names, parts = [column.name for column in _columns(table)], table.info[SCOPE]
-        read = [_reader(column) for column in _columns(table)]
-        keys = [names.index(column.name) for column in table.primary_key.columns]
-        groups = [names.index(name) for name in parts]
-        text, values = self._query(tx, table, scope), None if scope is None else tuple(scope)
-        found: dict[Group, dict[str, str]] = {}
-        rows = set()
-        for raw in tx.exec_driver_sql(text, values or None):
-            row = [
-                value if one is None else one(value) for one, value in zip(read, raw, strict=True)
-            ]
-            content = _content(row)
-            rows.add(content)
-            group = (str(table.name), _text(row[at] for at in groups))
-            found.setdefault(group, {})[_text(row[at] for at in keys)] = sha256(content)
-        return found, rows
-
-    def _query(self, tx: sa.Connection, table: sa.Table, scope: Scope | None) -> str:
-        """SQL for the driver itself: to compile nine queries anew in every process would take
-        longer than to run them.
-        """
-        quote, mark = (
-            tx.dialect.identifier_preparer.quote,
-            ("?" if tx.dialect.paramstyle == "qmark" else "%s"),
-        )
-        columns = ", ".join(quote(column.name) for column in _columns(table))
-        where = (
-            " AND ".join(f"{quote(name)} = {mark}" for name in table.info[SCOPE]) if scope else ""
-        )
-        return f"SELECT {columns} FROM {quote(table.name)}" + (f" WHERE {where}" if where else "")  # noqa: S608 - names of our own tables
-
     def _unexplained(
         self, tx: sa.Connection, table: sa.Table, group: Group, found: dict[str, str]
     ) -> UnexplainedRow:
-        named = self._differences(tx, group, found)
+        named = digesttable.differences(tx, group, found)
         more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
         return UnexplainedRow(
             f"the catalogue's table {table.name} holds what the audit log does not explain:"
             f" {'; '.join(named[:NAMED])}{more}",
             hint=_HINT,
         )
-
-    def _differences(self, tx: sa.Connection, group: Group, found: dict[str, str]) -> list[str]:
-        query = sa.select(ROW_DIGESTS.c.rows).where(
-            ROW_DIGESTS.c.name == group[0], ROW_DIGESTS.c.scope == group[1]
-        )
-        stored = tx.execute(query).scalar()
-        try:
-            before = {} if stored is None else msgspec.json.decode(stored, type=dict[str, str])
-        except msgspec.MsgspecError:
-            before = {}
-        named = [f"{key} was added" for key in sorted(found.keys() - before.keys())]
-        named += [f"{key} is gone" for key in sorted(before.keys() - found.keys())]
-        named += [
-            f"{key} was changed"
-            for key in sorted(found.keys() & before.keys())
-            if found[key] != before[key]
-        ]
-        return named or [f"the digests of {group[1]} were changed"]
 
     def differences(self, tx: sa.Connection) -> list[tuple[str, str]]:
         """(table, what is not explained) for everything in the catalogue, as it is.
@@ -350,14 +278,14 @@ class RowDigests:
         expected = self._expected(tx, self._state(tx))
         named = []
         for table in tables():
-            found, _ = self._found(tx, table, None)
+            found, _ = rows_in(tx, table, None)
             for group in sorted(
                 {group for group in expected if group[0] == str(table.name)} | set(found)
             ):
-                if expected.get(group) != _digest(found.get(group, {})):
+                if expected.get(group) != digest_of(found.get(group, {})):
                     named += [
                         (str(table.name), what)
-                        for what in self._differences(tx, group, found.get(group, {}))
+                        for what in digesttable.differences(tx, group, found.get(group, {}))
                     ]
         return named
 
@@ -379,9 +307,9 @@ class RowDigests:
         before = dict(digests)
         declared = {str(table.name): table for table in tables()}
         for name, scope in sorted(state.unsettled, key=repr):
-            group = (name, _text(scope))
-            self._write(
-                tx, digests, group, self._found(tx, declared[name], scope)[0].get(group, {})
+            group = (name, text_of(scope))
+            digesttable.write(
+                tx, digests, group, rows_in(tx, declared[name], scope)[0].get(group, {})
             )
             self._known.pop((name, scope), None)
         state.unsettled.clear()
@@ -390,26 +318,6 @@ class RowDigests:
         root = root_of(digests)
         self._cache = (root, dict(digests))
         return root
-
-    def _write(
-        self, tx: sa.Connection, digests: dict[Group, str], group: Group, rows: dict[str, str]
-    ) -> None:
-        new = _digest(rows)
-        if digests.get(group) == new:
-            return
-        tx.execute(
-            ROW_DIGESTS.delete().where(
-                ROW_DIGESTS.c.name == group[0], ROW_DIGESTS.c.scope == group[1]
-            )
-        )
-        digests.pop(group, None)
-        if new is not None:
-            tx.execute(
-                ROW_DIGESTS.insert().values(
-                    name=group[0], scope=group[1], rows=_blob(rows), digest=new
-                )
-            )
-            digests[group] = new
 
     def finish(self, tx: sa.Connection) -> None:
         """Before a commit: an entry of its own for what no other entry of this transaction has
@@ -431,11 +339,11 @@ class RowDigests:
         self._require_plain(tx, self._state(tx))
         digests: dict[Group, str] = {}
         counts = {}
-        tx.execute(ROW_DIGESTS.delete())
+        tx.execute(digesttable.ROW_DIGESTS.delete())
         for table in tables():
-            found, _ = self._found(tx, table, None)
+            found, _ = rows_in(tx, table, None)
             for group, rows in found.items():
-                self._write(tx, digests, group, rows)
+                digesttable.write(tx, digests, group, rows)
             counts[str(table.name)] = sum(map(len, found.values()))
         self._log.bind(tx, root_of(digests), "catalog:adopted", {"rows": counts})
         return counts
@@ -445,47 +353,3 @@ _HINT = (
     "casemate fsck names it; find out who could write to the database, undo it there or restore a"
     " backup: casemate backup restore"
 )
-
-
-def _columns(table: sa.Table) -> list[sa.Column[Any]]:
-    return [column for column in table.columns if column.name not in table.info[APART]]
-
-
-def _reader(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
-    """What makes of a driver's value the one that SQLAlchemy gives."""
-    if isinstance(column.type, sa.JSON):
-        return lambda value: (
-            msgspec.json.decode(value) if isinstance(value, (str, bytes)) else value
-        )
-    if isinstance(column.type, sa.Boolean):
-        return lambda value: None if value is None else bool(value)
-    return (
-        (lambda value: None if value is None else float(value))
-        if isinstance(column.type, sa.Float)
-        else None
-    )
-
-
-def _text(values: Iterable[Any]) -> str:
-    return msgspec.json.encode(list(values)).decode()
-
-
-def _content(values: list[Any]) -> bytes:
-    """A row, the same from every database."""
-    return msgspec.json.encode(values, order="deterministic")
-
-
-def _blob(rows: dict[str, str]) -> bytes:
-    return msgspec.json.encode(rows, order="deterministic")
-
-
-def _digest(rows: dict[str, str]) -> str | None:
-    return sha256(_blob(rows)) if rows else None
-
-
-def _tables_of(statement: Any) -> list[sa.Table]:
-    """The tables of a query, nested ones included, that must be explained."""
-    parts = dict.fromkeys(
-        part for part in sa.sql.visitors.iterate(statement) if isinstance(part, sa.Table)
-    )
-    return [table for table in parts if SCOPE in table.info]

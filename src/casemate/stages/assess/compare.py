@@ -19,7 +19,7 @@ from scipy import signal, stats
 from casemate.config import AssessTable
 from casemate.core.types import Interval, Schema
 from casemate.ml.models import Model
-from casemate.stages.assess import calibration, intervals, regression, subjects, weighted
+from casemate.stages.assess import bootstrap, calibration, intervals, regression, subjects, weighted
 from casemate.stages.assess.quality import USUAL, influences, statistics
 from casemate.stages.assess.sample import Sample, checked
 from casemate.stages.assess.subjects import Groups
@@ -171,7 +171,7 @@ def _drawn(
 
     arrays = [*truth, *sides[0], *sides[1], *weights]
     return {
-        name: intervals.interval(partial(difference, statistic), arrays, most, seed, rows.groups)
+        name: bootstrap.interval(partial(difference, statistic), arrays, most, seed, rows.groups)
         for name, statistic in statistics.items()
     }
 

@@ -1,11 +1,11 @@
-"""95 % intervals of figures, in closed form where there is one, by the bootstrap where not.
+"""95 % intervals of figures in closed form; where there is none, see `bootstrap`.
 
 A gate keeps the bad end of an interval, so each end is to be wrong in 2.5 % of all tables. What
 `bench/assurance/figures.py` finds for each figure stands in `explain`.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,6 @@ LEVEL = 0.95
 """Of every interval that a gate looks at, the customary one: its bad end is wrong in one of forty
 tables (ADR 0038).
 """
-WORK = 1_000_000
-"""Rows that a bootstrap resamples at most: about as dear as the blocks that come after it."""
-FEWEST_RESAMPLES = 100
-"""Below so many, tails of 2.5 % are told by two resamples: blocks are left out instead."""
-BLOCKS = 50
-"""Student's t with 49 degrees of freedom is 2.5 % wider than the normal law: cheap enough."""
 
 
 def share(hits: int, count: int, level: float = LEVEL) -> Interval:
@@ -99,25 +93,6 @@ def bounded(
     return Interval(value=value, low=min(low, value), high=max(high, value))
 
 
-def auc(positive: Array, score: Array) -> float:
-    """Area under the ROC curve as the Mann-Whitney statistic over SciPy's ranks: what scikit-learn
-    gives, in a tenth of the time.
-
-    Raises:
-        ValueError: there is one class only.
-    """
-    return _auc(positive, stats.rankdata(score))
-
-
-def _auc(positive: Array, ranks: Array) -> float:
-    """The same from the ranks of all scores."""
-    count = int(np.sum(positive == 1))
-    others = len(positive) - count
-    if not count or not others:
-        raise ValueError("there is one class only")
-    return float((ranks[positive == 1].sum() - count * (count + 1) / 2) / (count * others))
-
-
 def score(hits: int, count: int, level: float = LEVEL) -> Interval:
     """A share of rows with Wilson's interval (SciPy's): right on average, for sums of shares."""
     limits = stats.binomtest(hits, count).proportion_ci(level, method="wilson")
@@ -126,7 +101,7 @@ def score(hits: int, count: int, level: float = LEVEL) -> Interval:
 
 def unknown(value: float) -> Interval:
     """A figure of too few rows for any interval; what has no ends is inconclusive, see
-    `worker.finite`.
+    `work.finite`.
     """
     return Interval(value=float(value), low=np.nan, high=np.nan)
 
@@ -307,198 +282,3 @@ def greatest(parts: Callable[[float], list[Interval]]) -> Interval:
 
 def _negative(part: Interval) -> Interval:
     return Interval(value=-part.value, low=-part.high, high=-part.low)
-
-
-def area(positive: Array, score: Array, groups: Groups = None) -> Interval:
-    """Area under the ROC curve: DeLong's variance, on the logit scale, Satterthwaite's degrees.
-
-    A few positives that happen to lie well have next to no variance of their own, so each side
-    counts one row more with the variance of evenly spread ranks, A(1 - A)/3 (as Agresti and Coull
-    add rows to shares). Sources: DeLong, DeLong, Clarke-Pearson (Biometrics 44, 1988); Brunner and
-    Munzel (Biometrical Journal 42, 2000) for the degrees of freedom.
-
-    Args:
-        positive: 1 or True for positives, [n].
-        score: larger is more positive, [n].
-        groups: whose each row is; a subject more takes the place of the row more.
-
-    Raises:
-        ValueError: there is one class only.
-    """
-    value, influence = area_influence(positive == 1, score)
-    groups = subjects.repeated(groups)
-    if groups is not None:
-        return clustered_area(value, influence, positive == 1, groups)
-    return logit_area(value, [influence[positive == 1], influence[positive != 1]])
-
-
-def clustered_area(
-    value: float, influence: Array, positive: Array, groups: Array, most: float = np.inf
-) -> Interval:
-    """`area` of subjects, whose rows may lie on both sides (Obuchowski, Biometrics 53, 1997);
-    `most` degrees of freedom.
-    """
-    sides = [np.where(side, influence, 0.0) for side in (positive, ~positive)]
-    sums, counts = [], []
-    for side, of_side in zip(sides, (positive, ~positive), strict=True):
-        sums.append(np.bincount(groups, side) / len(influence))
-        counts.append(subjects.count(groups, of_side))
-    if min(counts) < 2:
-        return Interval(value=value, low=0.0, high=1.0)
-    at = min(max(value, 0.5 / (min(counts) + 1)), 1 - 0.5 / (min(counts) + 1))
-    wider = [m / (m - 1) for m in counts]
-    added = [at * (1 - at) / 3 / m**2 for m in counts]
-    variances = [
-        float(np.sum(one**2)) * more + extra
-        for one, more, extra in zip(sums, wider, added, strict=True)
-    ]
-    joint = 2 * float(np.sum(sums[0] * sums[1])) * max(wider)
-    below = sum(one**2 / (m - 1) for one, m in zip(variances, counts, strict=True))
-    return _around_logit(
-        value,
-        at,
-        max(sum(variances) + joint, sum(added)),
-        min(sum(variances) ** 2 / below, most),
-        LEVEL,
-    )
-
-
-def logit_area(value: float, parts: list[Array], level: float = LEVEL) -> Interval:
-    """`area` from the influences [m] of the rows of each side."""
-    count = sum(map(len, parts))
-    fewest = min(map(len, parts))  # a perfect order says no more than its rarer side
-    at = min(max(value, 0.5 / (fewest + 1)), 1 - 0.5 / (fewest + 1))
-    spread = [np.sum((part * len(part) / count) ** 2) + at * (1 - at) / 3 for part in parts]
-    variances = [one / len(part) ** 2 for one, part in zip(spread, parts, strict=True)]
-    below = sum(one**2 / max(len(part) - 1, 1) for one, part in zip(variances, parts, strict=True))
-    return _around_logit(value, at, sum(variances), sum(variances) ** 2 / below, level)
-
-
-def _around_logit(
-    value: float, at: float, variance: float, freedom: float, level: float
-) -> Interval:
-    reach = float(stats.t.ppf((1 + level) / 2, max(freedom, 1.0)))
-    half = reach * variance**0.5 / (at * (1 - at))
-    low, high = (float(special.expit(special.logit(at) + end)) for end in (-half, half))
-    return Interval(value=value, low=min(low, value), high=max(high, value))
-
-
-def area_influence(positive: Array, score: Array) -> tuple[float, Array]:
-    """(area under the ROC curve, each row's influence [n]), ties counted half."""
-    ranks = stats.rankdata(score)
-    value = _auc(positive, ranks)
-    count, others = int(positive.sum()), int((~positive).sum())
-    influence = np.empty(len(score))
-    share_below = (ranks[positive] - stats.rankdata(score[positive])) / others
-    share_above = 1 - (ranks[~positive] - stats.rankdata(score[~positive])) / count
-    influence[positive] = (share_below - value) * (len(score) / count)
-    influence[~positive] = (share_above - value) * (len(score) / others)
-    return value, influence
-
-
-def interval(
-    statistic: Callable[..., float],
-    arrays: list[Array],
-    most: int,
-    seed: int,
-    groups: Groups = None,
-) -> Interval:
-    """`statistic(*arrays)` with its 95 % interval, whatever it is: for figures without a closed
-    form.
-
-    Up to `WORK` resampled cells: bias-corrected and accelerated bootstrap of the rows (Efron, JASA
-    82, 1987), with the acceleration from blocks, because SciPy's leaves out row by row. Beyond: one
-    of `BLOCKS` random blocks is left out at a time, and Student's t (Shao and Wu, A general theory
-    for jackknife variance estimation, Annals of Statistics 17, 1989), because few resamples make
-    an interval too narrow.
-
-    Args:
-        statistic: takes the arrays; a ValueError leaves a resample out.
-        arrays: with the rows first, paired.
-        most: resamples at most.
-        seed: of the draws.
-        groups: whose each row is; subjects are drawn and left out as a whole.
-    """
-    count, groups = len(arrays[0]), subjects.repeated(groups)
-    value = float(statistic(*arrays))
-    if count < 2 or not np.isfinite(value):
-        return unknown(value)
-    generator = np.random.default_rng(seed)
-    if groups is not None and not groups.max():  # one subject does not tell how subjects differ
-        return Interval(value=value, low=-np.inf, high=np.inf)
-    resamples = max(most, FEWEST_RESAMPLES)
-    if resamples * count > WORK:
-        return _blocks(statistic, arrays, value, generator, groups)
-    values = _each(statistic, arrays, _drawn(count, resamples, generator, groups))
-    if len(values) < resamples // 2:
-        return unknown(value)
-    blocks = _each(statistic, arrays, _without(count, generator, groups))
-    return _accelerated(value, values, blocks)
-
-
-def _drawn(
-    count: int, resamples: int, generator: np.random.Generator, groups: Groups
-) -> Iterator[Array]:
-    """Row numbers of each resample: rows with replacement, or all rows of subjects with
-    replacement.
-    """
-    if groups is None:
-        yield from (generator.integers(0, count, count) for _ in range(resamples))
-        return
-    rows = subjects.members(groups)
-    for _ in range(resamples):
-        yield np.concatenate(
-            [rows[number] for number in generator.integers(0, len(rows), len(rows))]
-        )
-
-
-def _without(count: int, generator: np.random.Generator, groups: Groups) -> Iterator[Array]:
-    """Row numbers with one random block of rows, or of subjects, left out, block by block."""
-    if groups is None:
-        places = generator.permutation(count)
-        for block in np.array_split(places, min(BLOCKS, count)):
-            yield np.setdiff1d(places, block, assume_unique=True)
-        return
-    every = generator.permutation(int(groups.max()) + 1)
-    for block in np.array_split(every, min(BLOCKS, len(every))):
-        yield np.flatnonzero(~np.isin(groups, block))
-
-
-def _each(statistic: Callable[..., float], arrays: list[Array], draws: Iterable[Array]) -> Array:
-    """The statistic of every draw of rows; those where it is not defined are left out."""
-    found = []
-    for rows in draws:
-        try:
-            found.append(statistic(*(array[rows] for array in arrays)))
-        except ValueError:  # a resample of a rare class may hold one class only
-            continue
-    values = np.asarray(found, dtype=np.float64)
-    return np.asarray(values[np.isfinite(values)])
-
-
-def _accelerated(value: float, values: Array, blocks: Array) -> Interval:
-    """Bias-corrected and accelerated percentiles of resampled `values`."""
-    moved = blocks.mean() - blocks
-    size = float(np.sum(moved**2)) ** 1.5
-    acceleration = float(np.sum(moved**3)) / (6 * size) if size > 0 else 0.0
-    below = (np.sum(values < value) + 0.5 * np.sum(values == value)) / len(values)
-    bias = float(stats.norm.ppf(np.clip(below, 1 / len(values), 1 - 1 / len(values))))
-    tails = bias + stats.norm.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    shares = stats.norm.cdf(bias + tails / (1 - acceleration * tails))
-    low, high = np.quantile(values, shares, method="weibull")
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
-
-
-def _blocks(
-    statistic: Callable[..., float],
-    arrays: list[Array],
-    value: float,
-    generator: np.random.Generator,
-    groups: Groups,
-) -> Interval:
-    values = _each(statistic, arrays, _without(len(arrays[0]), generator, groups))
-    if len(values) < 2:
-        return unknown(value)
-    variance = (len(values) - 1) / len(values) * float(np.sum((values - values.mean()) ** 2))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * variance**0.5
-    return Interval(value=value, low=value - half, high=value + half)

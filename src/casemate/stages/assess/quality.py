@@ -14,8 +14,9 @@ from casemate.config import AssessTable
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.types import Interval, Schema
 from casemate.ml.models import Model
-from casemate.stages.assess import calibration, intervals, regression, weighted
-from casemate.stages.assess.intervals import auc, share_of
+from casemate.stages.assess import calibration, intervals, regression, roc, weighted
+from casemate.stages.assess.intervals import share_of
+from casemate.stages.assess.roc import auc
 from casemate.stages.assess.sample import (
     LEAST_SLICE_ROWS,
     Sample,
@@ -175,12 +176,10 @@ def _ranked(
         }
     averaged = partial(intervals.smooth, scale="logit", freedom=fewest - 1, groups=groups)
     if classes == 2:
-        found["roc_auc"] = intervals.area(codes, probabilities[:, 1], groups)
+        found["roc_auc"] = roc.area(codes, probabilities[:, 1], groups)
         found["f1"] = f1_interval(codes == 1, labels == 1, groups)
     else:
-        areas = [
-            intervals.area_influence(codes == code, probabilities[:, code])[1] for code in each
-        ]
+        areas = [roc.area_influence(codes == code, probabilities[:, code])[1] for code in each]
         found["roc_auc"] = averaged(values["roc_auc"], np.mean(areas, axis=0))
         hits = [_f1_influence(codes == code, labels == code) for code in each]
         found["f1"] = averaged(values["f1"], np.mean(hits, axis=0))
@@ -222,7 +221,7 @@ def influences(codes: Array, labels: Array, probabilities: Array) -> dict[str, A
     if all(0 < np.sum(codes == code) < len(codes) for code in each):
         columns = [(codes == code, probabilities[:, code], labels == code) for code in each]
         found["roc_auc"] = np.mean(
-            [intervals.area_influence(true, said)[1] for true, said, _ in columns], axis=0
+            [roc.area_influence(true, said)[1] for true, said, _ in columns], axis=0
         )
         found["average_precision"] = np.mean(
             [precision_influence(true, said)[0] for true, said, _ in columns], axis=0

@@ -13,7 +13,7 @@ from scipy import stats
 from casemate.config import AssessTable
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.types import Interval, Schema
-from casemate.stages.assess import intervals, weighted
+from casemate.stages.assess import bootstrap, intervals, weighted
 from casemate.stages.assess.sample import LEAST_SLICE_ROWS, Sample, sliced, spread_of
 from casemate.stages.assess.subjects import Groups, of, repeated, summed
 from casemate.stages.assess.wishes import Wishes
@@ -143,7 +143,7 @@ def figures(
         made["worst_target_r2"] = made["r2"]
     else:
         for name in ("median_absolute_error", "worst_target_r2"):
-            made[name] = intervals.interval(statistics()[name], [target, found], most, seed, groups)
+            made[name] = bootstrap.interval(statistics()[name], [target, found], most, seed, groups)
     return {name: structs.replace(made[name], value=value) for name, value in values.items()}
 
 

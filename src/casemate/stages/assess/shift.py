@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Interval, Schema
 from casemate.ml.frame import numeric
-from casemate.stages.assess import intervals
+from casemate.stages.assess import roc
 from casemate.stages.assess.sample import Sample
 from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
@@ -62,7 +62,7 @@ def shift_auc(members: Sample, holdout: Sample, schema: Schema, seed: int) -> In
     taught, asked = _halves(side, repeated(rows.groups), seed)
     with fitting(frame.size):
         found = model.fit(frame.iloc[taught], side[taught]).predict_proba(frame.iloc[asked])[:, 1]
-    return intervals.area(side[asked], found, of(rows.groups, asked))
+    return roc.area(side[asked], found, of(rows.groups, asked))
 
 
 def _halves(side: Array, groups: Groups, seed: int) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.files import scratch_folder
+from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Assessment, Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
@@ -56,7 +57,7 @@ class AssessTools:
     scratch: Path
     hidden: list[Path]
     worker: sandbox.Worker
-    progress: sandbox.Progress
+    progress: conversation.Progress
     previous: Previous | None = None
     """The model that passed last, to compare with."""
     only: tuple[str, ...] = ()
@@ -137,7 +138,7 @@ def measure(
                 tables=[holdout, parts.members, parts.dropped, *further.values()],
                 inputs=inputs,
                 scratch=scratch,
-                limits=sandbox.JobLimits(
+                limits=failure.JobLimits(
                     config.assess.timeout, int(config.train.memory_gb * 2**30)
                 ),
                 required=config.sandbox.mode == "require",
@@ -145,7 +146,7 @@ def measure(
                 progress=tools.progress,
             )
         return msgspec.convert(outcome.result, Assessment)
-    except sandbox.JobFailed as error:
+    except failure.JobFailed as error:
         why = error.plain if error.from_outside else f"its process ended with {error.kind}"
         return _nothing(holdout.num_rows, why, error.findings)
 

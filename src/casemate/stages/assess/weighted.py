@@ -24,7 +24,7 @@ from sklearn.metrics import (
 from sklearn.preprocessing import label_binarize
 
 from casemate.core.types import Interval
-from casemate.stages.assess import calibration, intervals, subjects
+from casemate.stages.assess import bootstrap, calibration, intervals, roc, subjects
 from casemate.stages.assess.subjects import Groups
 
 Array = np.ndarray[Any, Any]
@@ -128,7 +128,7 @@ def classes(
             found["roc_auc"] = area(codes == 1, probabilities[:, 1], weights, groups)
             found["f1"] = f1_interval(codes == 1, labels == 1, groups, weights)
         found |= {
-            name: intervals.interval(statistics[name], arrays, most, seed, groups)
+            name: bootstrap.interval(statistics[name], arrays, most, seed, groups)
             for name in ranked
             if name not in found
         }
@@ -147,18 +147,18 @@ def quantities(
             mean = intervals.mean(errors, groups=groups, weights=weights)
             made[name] = structs.replace(mean, value=statistic(*arrays))
         else:
-            made[name] = intervals.interval(statistic, arrays, most, seed, groups)
+            made[name] = bootstrap.interval(statistic, arrays, most, seed, groups)
     return made
 
 
 def area(positive: Array, score: Array, weights: Array, groups: Groups) -> Interval:
-    """`intervals.area` of weighted rows, by their influences: how large a share of the other side
+    """`roc.area` of weighted rows, by their influences: how large a share of the other side
     each row is on the right side of.
     """
     value, influence = area_influence(positive, score, weights)
     # a few rows that weigh much carry the variance
     freedom = intervals.effective_freedom(subjects.summed(influence, groups))
-    return intervals.clustered_area(
+    return roc.clustered_area(
         value, influence, positive, subjects.numbered(groups, len(score)), freedom
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from casemate.core.types import Interval
-from casemate.stages.assess import intervals
+from casemate.stages.assess import bootstrap, intervals
 from casemate.stages.assess.subjects import Groups
 
 Array = np.ndarray[Any, Any]
@@ -64,7 +64,7 @@ class Wishes(msgspec.Struct, frozen=True):
                 (truth <= said)[:, 0], groups, weights=weights
             )
         if self.ordinal:
-            found["quadratic_kappa"] = intervals.interval(
+            found["quadratic_kappa"] = bootstrap.interval(
                 kappa, _with(weights, truth, said), most, seed, groups
             )
         return found
@@ -97,7 +97,7 @@ class Wishes(msgspec.Struct, frozen=True):
             )
         if self.ordinal:
             less: Callable[..., float] = lambda y, a, b, *w: kappa(y, a, *w) - kappa(y, b, *w)  # noqa: E731 - one line
-            found["quadratic_kappa"] = intervals.interval(
+            found["quadratic_kappa"] = bootstrap.interval(
                 less, _with(weights, truth, ours, theirs), most, seed, groups
             )
         return found

@@ -2,35 +2,21 @@
 of what is measured.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import onnxruntime  # noqa: F401 - loaded while the parent works
-import pyarrow as pa
 from sklearn import config_context
 
-from casemate.config import AssessTable, RobustnessTable
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.threads import fitting
 from casemate.core.types import Assessment, Finding, Interval, Schema
 from casemate.ml import models
-from casemate.ml.frame import (
-    UNSEEN,
-    features_of,
-    groups_of,
-    open_table,
-    target_of,
-    weights_of,
-    worth,
-)
+from casemate.ml.frame import worth
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.stages.assess import (
     behaviour,
@@ -41,114 +27,22 @@ from casemate.stages.assess import (
     parity,
     probes,
     quality,
-    robustness,
     shift,
     usual,
 )
-from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
-from casemate.stages.assess.sample import OfClasses, Sample
-from casemate.stages.assess.wishes import Wishes
+from casemate.stages.assess.attacks import (
+    measure_attribute,
+    measure_inversion,
+    measure_lira,
+    measure_membership,
+    measure_memorised,
+    measure_robustness,
+    measure_tradeoff,
+)
+from casemate.stages.assess.work import PREVIOUS, Work, files_in, finite
 
 models.skops_io()  # same
 allow_empty_columns()
-PREVIOUS = "previous"
-"""Folder of the model that passed last, among the inputs."""
-
-
-@dataclass
-class Work:
-    """One assessment: what is measured, and what was found so far."""
-
-    job: dict[str, Any]
-    channel: Channel
-    found: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Interval] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    inconclusive: list[str] = field(default_factory=list)
-
-    @cached_property
-    def schema(self) -> Schema:
-        """The schema that was pinned with the data set."""
-        return msgspec.convert(self.job["schema"], Schema)
-
-    @cached_property
-    def options(self) -> AssessTable:
-        """The `[assess]` table of the configuration."""
-        return msgspec.convert(self.job["assess"], AssessTable)
-
-    @property
-    def seed(self) -> int:
-        """The seed of everything that is random in the assessment."""
-        return int(self.job["seed"])
-
-    @property
-    def least(self) -> int:
-        """Fewest rows that a told figure may be about."""
-        return int(self.job["least"])
-
-    @cached_property
-    def files(self) -> dict[str, bytes]:
-        """The files of the model by name, as they were converted."""
-        return _files(Path(self.job["inputs"]))
-
-    @cached_property
-    def model(self) -> models.Scored:
-        """The model that is measured, read from its safe file."""
-        return models.load_trained(self.files, self.schema, self.job["order"])
-
-    @cached_property
-    def tables(self) -> list[pa.Table]:
-        """Hold-out, members, dropped hold-out rows and the further tables."""
-        return [open_table(descriptor) for descriptor in self.job["tables"]]
-
-    @cached_property
-    def samples(self) -> list[Sample]:
-        """The same as samples."""
-        return [
-            Sample(
-                features_of(table, self.schema),
-                target_of(table, self.schema),
-                groups_of(table),
-                weights_of(table),
-            )
-            for table in self.tables
-        ]
-
-    @property
-    def unseen(self) -> np.ndarray[Any, Any] | None:
-        """Hold-out rows that the model before was not trained on, bool [h]; None: every one."""
-        return self.tables[0][UNSEEN].to_numpy() if UNSEEN in self.tables[0].column_names else None
-
-    @cached_property
-    def wishes(self) -> Wishes:
-        """What besides the usual figures says how good an answer is."""
-        return msgspec.convert(self.job["wishes"], Wishes)
-
-    @property
-    def known(self) -> Sample:
-        """Rows that say how wide features spread: training rows, but for a private model, whose
-        figures may not depend on them.
-        """
-        return self.holdout if self.job.get("promised") else self.members
-
-    @property
-    def holdout(self) -> Sample:
-        """Rows that training never saw."""
-        return self.samples[0]
-
-    @property
-    def members(self) -> Sample:
-        """Rows that it saw."""
-        return self.samples[1]
-
-    @property
-    def dropped(self) -> Sample:
-        """Rows that training never saw and that a person took out of the hold-out."""
-        return self.samples[2]
-
-
-def _files(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in models.FILES if (folder / name).exists()}
 
 
 def measure_quality(work: Work) -> None:
@@ -199,19 +93,6 @@ def _measure_with_dropped(work: Work) -> None:
     )
 
 
-def finite(
-    work: Work, what: str, metrics: dict[str, dict[str, float]], where: str
-) -> dict[str, dict[str, float]]:
-    """The figures that are numbers; the others become inconclusive."""
-    kept = {}
-    for name, figure in metrics.items():
-        if all(map(math.isfinite, figure.values())):
-            kept[name] = figure
-        else:
-            work.inconclusive.append(f"{what}: {name} is not defined on {where}")
-    return kept
-
-
 def measure_tables(work: Work) -> None:
     """The same figures on every further table."""
     found = {}
@@ -242,7 +123,7 @@ def measure_comparison(work: Work) -> None:
     if not work.job["previous"]:
         return
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
-    files, before = _files(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
+    files, before = files_in(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
     # first: gates that ask for a comparison must know that there was something to compare with
     work.found["previous"] = before["reference"]
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
@@ -299,158 +180,6 @@ def measure_importance(work: Work) -> None:
     """Tell what each feature is worth to the model, by shuffling it."""
     if work.options.importance:
         work.found["importance"] = importance.measure(work.model, work.holdout, work.seed)
-
-
-def measure_robustness(work: Work) -> None:
-    """Evasion attacks and bounds."""
-    limits = msgspec.convert(work.job["robustness"], RobustnessTable)
-    found = robustness.measure(
-        work.model,
-        work.schema,
-        work.holdout,
-        work.known,
-        work.options,
-        limits,
-        work.job["gate_eps"],
-        work.seed,
-        work.channel.progress,
-    )
-    work.found["robustness"] = found
-    if found.get("inconclusive"):
-        work.inconclusive.append(f"robustness: {found['inconclusive']}")
-    if (
-        found.get("curve")
-        and "certified_accuracy" not in found["curve"][0]
-        and not work.schema.regression
-    ):
-        work.inconclusive.append(
-            "certification: no method gives a bound for this model (linear models and trees have"
-            " one)"
-        )
-    work.findings += robustness.findings(found)
-
-
-def measure_tradeoff(work: Work) -> None:
-    """What hardening cost and brought: the same figures of the same model without it."""
-    path = Path(work.job["inputs"]) / models.PLAIN
-    if not path.exists():
-        return
-    plain = models.load_skops(path.read_bytes())
-    # only its curve is compared
-    limits = msgspec.structs.replace(
-        msgspec.convert(work.job["robustness"], RobustnessTable), smoothing=0.0
-    )
-    found = robustness.measure(
-        plain,
-        work.schema,
-        work.holdout,
-        work.members,
-        work.options,
-        limits,
-        work.job["gate_eps"],
-        work.seed,
-        work.channel.progress,
-    )
-    accuracy = float(
-        np.mean(np.asarray(plain.predict(work.holdout.frame)[0]).ravel() == work.holdout.target)
-    )
-    work.found["tradeoff"] = {
-        "plain_accuracy": accuracy,
-        "plain_curve": found["curve"],
-        "plain_clean_accuracy": found.get("clean_accuracy"),
-    }
-
-
-def measure_membership(work: Work) -> None:
-    """Loss threshold, and labels alone."""
-    work.found["membership"] = membership.measure(
-        work.model, work.members, work.holdout, work.options, work.seed
-    )
-    work.figures["membership_tpr_at_1_fpr"] = msgspec.convert(
-        work.found["membership"]["tpr_at_1_fpr_interval"], Interval
-    )
-    if not work.schema.regression:
-        found = labels.measure(work.model, work.members, work.holdout, work.options, work.seed)
-        work.found.setdefault("leakage", {})["labels"] = found
-        work.figures["label_only_auc"] = msgspec.convert(found["auc"], Interval)
-
-
-def measure_lira(work: Work) -> None:
-    """Likelihood ratio with shadow models; also what the promised epsilon allows."""
-    if not work.options.shadows:
-        raise membership.TooFewRows("[assess] shadows is 0")
-    estimator = getattr(work.model, "estimator", None)
-    found = lira.measure(
-        work.model,
-        estimator,
-        work.members,
-        work.holdout,
-        work.options,
-        work.seed,
-        work.channel.progress,
-    )
-    work.found.setdefault("leakage", {})["lira"] = found
-    for name, key in (
-        ("lira_auc", "auc"),
-        ("lira_tpr_at_1_fpr", "tpr_at_1_fpr"),
-        ("memorised_share", "memorised_share"),
-    ):
-        if key in found:
-            work.figures[name] = msgspec.convert(found[key], Interval)
-    promised = work.job["promised"]
-    if promised:
-        members, others = (
-            msgspec.convert(found["above_threshold"][side], Interval)
-            for side in ("members", "others")
-        )
-        if members.low > math.exp(promised["epsilon"]) * others.high + promised["delta"]:
-            shares = (
-                f"{members.value:.3f} of the members lie above a threshold that {others.value:.3f}"
-                " of the others do"
-            )
-            text = f"membership leaks more than epsilon {promised['epsilon']:g} allows: {shares}"
-            work.findings.append(
-                Finding(id="privacy.bound-broken", severity="high", confidence="high", message=text)
-            )
-
-
-def measure_attribute(work: Work) -> None:
-    """Sensitive values of known people."""
-    found = attribute.measure(
-        work.model,
-        work.schema,
-        work.members,
-        work.holdout,
-        work.options,
-        work.job["protected"],
-        work.seed,
-    )
-    work.found.setdefault("leakage", {})["attribute"] = found
-    work.figures["attribute_advantage"] = msgspec.convert(found["advantage"], Interval)
-
-
-def measure_inversion(work: Work) -> None:
-    """Typical members, where the features are an image."""
-    if work.schema.regression:
-        raise OfClasses("quantities have no typical member")
-    if work.job["robustness"]["unit"] != "range":
-        raise inversion.NoImage(
-            'the features are no image ([robustness] unit = "range" says that they are)'
-        )
-    found = inversion.measure(work.model, work.schema, work.members)
-    work.found.setdefault("leakage", {})["inversion"] = found
-    work.figures["inversion_correlation"] = msgspec.convert(found["correlation"], Interval)
-
-
-def measure_memorised(work: Work) -> None:
-    """Rows inside the model file, and near-copies across the split."""
-    work.findings += memorised.findings(getattr(work.model, "estimator", None))
-    numbers = [column.name for column in work.schema.features if column.type == "number"]
-    work.found.setdefault("leakage", {})["nearest"] = memorised.nearest(
-        work.members.take(work.options.membership_rows, work.seed),
-        work.holdout.take(work.options.membership_rows, work.seed),
-        numbers,
-    )
 
 
 def measure_parity(work: Work) -> None:

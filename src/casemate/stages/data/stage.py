@@ -1,8 +1,6 @@
 """The data stage: read, check against the pinned schema, screen, split, seal."""
 
 import dataclasses
-import datetime
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,92 +9,47 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from sklearn import config_context
-from threadpoolctl import threadpool_limits
 
-from casemate.config import FILE_NAME, Config, DataTable, line_of
+from casemate.config import Config
 from casemate.controls.keys import identifiers, tables
-from casemate.controls.keys.identifiers import Identifiers
-from casemate.controls.keys.interface import KeyProvider
-from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_record
-from casemate.core.errors import ConfigError, DataError, Error
+from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
-from casemate.core.findings import leaks
-from casemate.core.sandbox.run import Progress
-from casemate.core.signatures import Signer
 from casemate.core.threads import fitting
 from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
-from casemate.ml.frame import edges_of, features_of, range_names, range_of, target_of
-from casemate.stages.data import derived, expectations, files, private, sides, source, weights
+from casemate.ml.frame import features_of
+from casemate.stages.data import (
+    declared,
+    derived,
+    expectations,
+    files,
+    private,
+    sides,
+    source,
+    weights,
+)
 from casemate.stages.data import schema as schemas
-from casemate.stages.data.checks import balance, drift, leakage, rules, split, units
+from casemate.stages.data.checks import balance, drift, rules, split, units
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.profile import TableProfile, profile
-from casemate.stages.data.review import Review, row_digests
-from casemate.stages.data.screen import provenance
-from casemate.stages.data.screen.duplicates import Duplicates
-from casemate.stages.data.screen.floods import Floods
-from casemate.stages.data.screen.influence import influence
-from casemate.stages.data.screen.interface import Detector, ScreenedRows, Suspicion
-from casemate.stages.data.screen.label_noise import LabelNoise
-from casemate.stages.data.screen.neighbours import Neighbours
-from casemate.stages.data.screen.outliers import Outliers
-from casemate.stages.data.screen.spectral import Spectral
-from casemate.stages.data.screen.triggers import Triggers
+from casemate.stages.data.declared import require_followed
+from casemate.stages.data.division import check_sides, check_splits, divided, places_in_time
+from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
+from casemate.stages.data.screening import (
+    as_screened,
+    decisions,
+    judged,
+    left_out,
+    look_for_leaks,
+    per_detector,
+    screen_rows,
+    suspicious,
+)
+from casemate.stages.data.tools import DataTools
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 MOST_PARTS = 64
 """A table in more files than this is written anew as a whole."""
-DETECTORS: dict[str, type[Detector]] = {
-    "duplicates": Duplicates,
-    "floods": Floods,
-    "outliers": Outliers,
-    "neighbours": Neighbours,
-    "label_noise": LabelNoise,
-    "triggers": Triggers,
-    "spectral": Spectral,
-}
-"""Switch in `[screen]` -> detector, in the order in which they run."""
-SLOWEST = "label_noise"
-"""It takes about as long as all others together."""
-DETECTORS_AT_ONCE = 2
-"""More would wait for the slowest anyway, and each holds a copy of the table."""
-WITHOUT_LEAKS = ("neighbours", "label_noise", "triggers")
-"""Those that ask whether a row's label fits its features."""
-
-
-@dataclass(frozen=True)
-class DataTools:
-    """What the stage works with."""
-
-    root: Path
-    config: Config
-    datasets: Path
-    objects: ObjectStore
-    keys: KeyProvider
-    identifiers: Identifiers
-    signer: Signer
-    now: datetime.datetime
-    progress: Progress
-    previous: SealedDataset | None
-    """The newest sealed version, whose files are shared when this one only adds rows."""
-    reference: SealedDataset | None = None
-    """The version whose statistics this one is compared with."""
-    reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
-    """What people decided about rows, by row digest."""
-    held: pa.Table | None = None
-    """What a database answered, where it was asked already."""
-
-    @property
-    def place(self) -> files.Place:
-        """Where the table is; a database is asked here, if it was not before."""
-        options = self.config.data
-        return (
-            files.once(files.place(self.root, options.source), options)
-            if self.held is None
-            else self.held
-        )
 
 
 @dataclass(frozen=True)
@@ -135,7 +88,7 @@ def examine(tools: DataTools) -> Examined:
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
-    known = [] if pinned is None else schemas.identifiers(pinned, options)
+    known = [] if pinned is None else declared.identifiers(pinned, options)
     table, findings = source.read(where, options, known)
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
@@ -150,17 +103,17 @@ def examine(tools: DataTools) -> Examined:
             hint="see [data.columns]: identifiers and text are not features",
         )
     frame, groups = features_of(table, schema), _groups(table, config)
-    rows, root = _rows(table, frame, groups, schema, config), tools.identifiers.candidate()
-    _check_splits(rows.codes, groups, config, len(rows.schema.classes))
+    rows, root = as_screened(table, frame, groups, schema, config), tools.identifiers.candidate()
+    check_splits(rows.codes, groups, config, len(rows.schema.classes))
     # before anything looks for rows that are hard to tell
-    how, holdout, neither = _divided(tools, table, rows, root)
+    how, holdout, neither = divided(tools, table, rows, root)
     to_check = CheckedTable(table, frame, rows.codes, groups, rows.schema, config, tools.now)
-    leaking, rows = _leaking(tools, to_check, rows)
-    suspicion = _apart(tools, rows, holdout)
-    decided = _decided(tools, rows, root)
-    excluded = neither | _excluded(config, suspicion.rows, decided, holdout)
-    _check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
-    findings += _judged(suspicion, decided)
+    leaking, rows = look_for_leaks(tools, to_check, rows)
+    suspicion = suspicious(tools, rows, holdout)
+    decided = decisions(tools, rows, root)
+    excluded = neither | left_out(config, suspicion.rows, decided, holdout)
+    check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
+    findings += judged(suspicion, decided)
     profiles, checked, told = _checks(tools, to_check, leaking, holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
@@ -172,7 +125,7 @@ def examine(tools: DataTools) -> Examined:
         excluded,
         holdout,
         how,
-        _order(rows),
+        places_in_time(rows),
         statistics,
         findings,
         figures,
@@ -265,13 +218,13 @@ def _private(
     `private`.
     """
     config, subject = tools.config, tools.config.data.subject
-    rows = _rows(table, features_of(table, schema), _groups(table, config), schema, config)
+    rows = as_screened(table, features_of(table, schema), _groups(table, config), schema, config)
     root = tools.identifiers.candidate()
     holdout = private.held_out(
         root, rows, None if subject is None else table[subject], config.train.test_share
     )
     excluded = np.zeros_like(holdout)
-    decided = _decided(tools, rows, root)
+    decided = decisions(tools, rows, root)
     private.require_untouched(decided, holdout)
     excluded[[row for row, decision in decided.items() if decision == "dropped"]] = True
     by = [subject] if subject else [*(column.name for column in schema.features), *schema.targets]
@@ -281,10 +234,10 @@ def _private(
     to_check = CheckedTable(
         table, rows.frame, rows.codes, rows.groups, rows.schema, config, tools.now
     )
-    leaking, rows = _leaking(tools, to_check, rows)
+    leaking, rows = look_for_leaks(tools, to_check, rows)
     try:
-        _check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
-        suspicion = _screen(tools, rows)
+        check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
+        suspicion = screen_rows(tools, rows)
     except DataError as error:  # too few rows of a class to look for odd ones among them
         suspicion = Suspicion(
             findings=[
@@ -297,7 +250,7 @@ def _private(
             ]
         )
     profiles, checked, told = _checks(tools, to_check, leaking, holdout, excluded)
-    found = private.informing(findings + _judged(suspicion, decided) + checked.findings)
+    found = private.informing(findings + judged(suspicion, decided) + checked.findings)
     figures = suspicion.figures | checked.figures
     return Examined(
         table=table,
@@ -306,7 +259,7 @@ def _private(
         excluded=excluded,
         holdout=holdout,
         sides=how,
-        order=_order(rows),
+        order=places_in_time(rows),
         statistics=_statistics(rows),
         findings=found,
         figures=figures,
@@ -351,28 +304,14 @@ def _schema(
         schema, findings = (
             schemas.infer(table, options)
             if pinned is None
-            else schemas.apply(pinned, table, options)
+            else declared.apply(pinned, table, options)
         )
-        _require_followed(tools.root, schema, options)
+        require_followed(tools.root, schema, options)
         schema, beyond = expectations.widened(schema, table)
         findings += beyond
     # a new one against the limits that [data.columns] declares
     schemas.check(table, schema, options)
     return schema, findings
-
-
-def _require_followed(root: Path, schema: Schema, options: DataTable) -> None:
-    """ConfigError, with the line, when casemate.toml says something of a column that would be
-    ignored.
-    """
-    vain = schemas.contradictions(schema, options)
-    if vain:
-        key, what = vain[0]
-        more = f" (and {len(vain) - 1} more)" if len(vain) > 1 else ""
-        hint = "remove it, or say what the column is: type, class, target"
-        raise ConfigError(
-            f"{line_of(root / FILE_NAME, key)}[data.columns] says {what}{more}", hint=hint
-        )
 
 
 def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
@@ -387,149 +326,6 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
     return np.asarray(
         subject.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     )
-
-
-def _rows(table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Config) -> ScreenedRows:
-    """The table as detectors see it: quantities are cut into ranges, which stand for the classes
-    that most detectors ask about.
-    """
-    options, target = config.data, target_of(table, schema)
-    codes, quantities = target, None
-    if schema.regression:
-        edges = edges_of(target[:, 0])
-        codes, quantities = range_of(edges, target[:, 0]), target
-        schema = msgspec.structs.replace(schema, classes=range_names(edges))
-    origin = (
-        None
-        if options.provenance is None
-        else np.asarray(table[options.provenance].cast(pa.string()).to_pylist(), dtype=str)
-    )
-    time = None if options.time is None else split.time_of(table, options.time)
-    return ScreenedRows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
-
-
-def _leaking(
-    tools: DataTools, checked: CheckedTable, rows: ScreenedRows
-) -> tuple[Answer, ScreenedRows]:
-    """(what was found of leaks, the rows with their names): before anything asks whether labels fit
-    the features.
-    """
-    tools.progress("looking for features that know the answer", 2, 6)
-    with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
-        answer = leakage.check(checked)
-    names = leaks(answer.findings, list(rows.frame.columns))
-    return answer, dataclasses.replace(rows, leaks=tuple(names))
-
-
-def _apart(tools: DataTools, rows: ScreenedRows, holdout: Mask) -> Suspicion:
-    """What is suspicious, and where training rows are left out for it: told from training rows
-    alone.
-
-    A screen that has seen the labels of the hold-out leaves just those training rows out that
-    disagree with them.
-    """
-    whole, screen = _screen(tools, rows), tools.config.screen
-    if screen.quarantine != "exclude" and not screen.exclude:
-        return whole
-    places = np.flatnonzero(~holdout)
-    own = _screen(tools, rows.only(places)).rows
-    kept = [suspect for suspect in whole.rows if holdout[suspect.row]]
-    found = [
-        *kept,
-        *(msgspec.structs.replace(suspect, row=int(places[suspect.row])) for suspect in own),
-    ]
-    return dataclasses.replace(whole, rows=sorted(found, key=lambda suspect: suspect.row))
-
-
-def _screen(tools: DataTools, rows: ScreenedRows) -> Suspicion:
-    with config_context(skip_parameter_validation=True), fitting(rows.frame.size):
-        return _screened(tools, rows)
-
-
-def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
-    total = Suspicion()
-    switches = [switch for switch in DETECTORS if getattr(tools.config.screen, switch)]
-    names = ", ".join(switch.replace("_", " ") for switch in switches)
-    tools.progress(f"screening for {names}", 2, 6)
-    for found in _at_once(tools.config, rows, switches):
-        total.rows += found.rows
-        total.findings += found.findings
-        total.figures |= found.figures
-    total.findings += provenance.findings(rows, total.rows, tools.config.screen)
-    if switches:
-        total.figures["suspicious_share"] = len({suspect.row for suspect in total.rows}) / len(
-            rows.codes
-        )
-    if tools.config.screen.influence and total.rows:
-        tools.progress("measuring the influence of suspicious rows", 3, 6)
-        gain = influence(rows, total.rows)
-        if gain is not None:
-            total.figures["influence"] = gain
-    return total
-
-
-def _at_once(config: Config, rows: ScreenedRows, switches: list[str]) -> list[Suspicion]:
-    """What each detector found, in their order; the slowest begins, and the others go on beside it.
-
-    Their numeric libraries have one thread each: two fits that share the processors with threads of
-    their own would wait for each other.
-    """
-
-    def look(switch: str) -> Suspicion:
-        seen = rows.honest if switch in WITHOUT_LEAKS else rows
-        with config_context(skip_parameter_validation=True), threadpool_limits(1):
-            return _found(DETECTORS[switch](), seen, config)
-
-    rows.coded, rows.honest.coded  # noqa: B018 - made once, not by every thread
-    first = sorted(switches, key=lambda switch: switch != SLOWEST)
-    with threadpool_limits(1), ThreadPoolExecutor(DETECTORS_AT_ONCE) as pool:
-        found = dict(zip(first, pool.map(look, first), strict=True))
-    return [found[switch] for switch in switches]
-
-
-def _decided(tools: DataTools, rows: ScreenedRows, root: Root) -> dict[int, str]:
-    """Row -> what people decided, for every row that anybody decided about."""
-    if not tools.reviews:
-        return {}
-    every = np.arange(len(rows.codes))
-    digests = row_digests(rows.frame, rows.target, root.pseudonyms, every)
-    return {
-        row: tools.reviews[digest].decision
-        for row, digest in enumerate(digests)
-        if digest in tools.reviews
-    }
-
-
-def _found(detector: Detector, rows: ScreenedRows, config: Config) -> Suspicion:
-    if rows.frame.shape[1]:
-        return detector(rows, config.screen)
-    text = (
-        f"{detector.id} is inconclusive: every feature may know the answer, and nothing is left to"
-        " judge labels by"
-    )
-    return Suspicion(
-        findings=[
-            Finding(id="data.label-screen", severity="medium", confidence="high", message=text)
-        ]
-    )
-
-
-def _judged(suspicion: Suspicion, decided: dict[int, str]) -> list[Finding]:
-    """The screen's findings; what a person has looked at row by row no longer blocks."""
-    open_detectors = {suspect.reason for suspect in suspicion.rows if suspect.row not in decided}
-    looked_at = {f"data.{suspect.reason}" for suspect in suspicion.rows} - {
-        f"data.{reason}" for reason in open_detectors
-    }
-    return [
-        (
-            msgspec.structs.replace(
-                finding, severity="low", message=finding.message + " (every row of it was reviewed)"
-            )
-            if finding.id in looked_at
-            else finding
-        )
-        for finding in suspicion.findings
-    ]
 
 
 def _checks(
@@ -565,176 +361,6 @@ def _answers(
     return profiles, answer, told
 
 
-def _excluded(
-    config: Config, suspects: list[Quarantined], decided: dict[int, str], holdout: Mask
-) -> Mask:
-    """Rows to leave out: of what the screen found training rows only, of what a person dropped
-    every row.
-
-    What a screen dislikes are the rows that models get wrong; a hold-out without those measures
-    something else.
-    """
-    # What a person released is no longer under suspicion; what nobody decided about is.
-    suspicious = {suspect.row for suspect in suspects if decided.get(suspect.row) != "released"}
-    total = len(holdout)
-    share = len(suspicious) / total
-    if share > config.screen.cap:
-        raise DataError(
-            f"{len(suspicious)} of {total} rows ({share:.1%}) are under suspicion, the cap is"
-            f" {config.screen.cap:.1%} ({per_detector(suspects)})",
-            hint="look at the source of these rows; if they are right, raise [screen] cap",
-        )
-    left_out = suspicious if config.screen.quarantine == "exclude" else set()
-    left_out |= {
-        suspect.row
-        for suspect in suspects
-        if suspect.reason in config.screen.exclude and decided.get(suspect.row) != "released"
-    }
-    mask = np.zeros(total, dtype=bool)
-    mask[sorted(left_out)] = True
-    # The hold-out keeps what the screen dislikes, or it would measure an easier table than the
-    # world is.
-    mask &= ~holdout
-    mask[sorted(row for row, decision in decided.items() if decision == "dropped")] = True
-    return mask
-
-
-def _check_splits(
-    codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, config: Config, classes: int
-) -> None:
-    """Every class must reach the hold-out and every fold: by rows, or by subjects where rows are
-    grouped.
-    """
-    unit = "rows" if groups is None else "subjects"
-    # a fold needs no row of every range
-    parts = (
-        [codes == code for code in range(classes)]
-        if config.data.task == "classification"
-        else [codes >= 0]
-    )
-    counts = [int(part.sum()) if groups is None else len(np.unique(groups[part])) for part in parts]
-    rarest, folds, share = min(counts), config.train.folds, config.train.test_share
-    if int(rarest * (1 - share)) < folds or int(rarest * share + 0.5) < 1:
-        what, more = ("rarest class", " of that class") if len(parts) > 1 else ("table", "")
-        raise DataError(
-            f"the {what} has {rarest} {unit}, too few for {folds} folds and a hold-out of"
-            f" {share:.0%}",
-            hint=f"lower [train] folds, or collect more{more}"
-            + ("" if groups is None else "; check [data] subject"),
-        )
-
-
-def _check_sides(rows: ScreenedRows, holdout: Mask, training: Mask, config: Config) -> None:
-    """After rows were left out, both sides still have what is needed of every class."""
-    kinds = range(len(rows.schema.classes)) if rows.quantities is None else [None]
-    for kind in kinds:
-        here = np.ones(len(rows.codes), dtype=bool) if kind is None else rows.codes == kind
-        sides_ = [here & side for side in (holdout, training)]
-        left, kept = [
-            int(side.sum()) if rows.groups is None else len(np.unique(rows.groups[side]))
-            for side in sides_
-        ]
-        if left < 1 or kept < config.train.folds:
-            what = "the table" if kind is None else f"class {rows.schema.classes[kind]!r}"
-            unit = "rows" if rows.groups is None else "subjects"
-            raise DataError(
-                f"{what} has {left} {unit} in the hold-out and {kept} to train on, too few for"
-                f" {config.train.folds} folds",
-                hint=(
-                    "collect more of that class, lower [train] folds, or look at what [screen] and"
-                    " decisions leave out"
-                ),
-            )
-
-
-def _divided(
-    tools: DataTools, table: pa.Table, rows: ScreenedRows, root: Root
-) -> tuple[Sides, Mask, Mask]:
-    """(how it was divided, hold-out rows, rows on neither side)."""
-    config, share = tools.config, tools.config.train.test_share
-    if config.train.split == "ordered":
-        return Sides(rule="ordered", share=share), *_newest(rows, config)
-    subject = config.data.subject
-    key = sides.key_of(root)
-    before = (
-        tools.previous.sides
-        if tools.previous is not None and tools.previous.name == config.dataset_name
-        else None
-    )
-    by = [subject] if subject else _hashed(rows, before)
-    how = Sides(rule="hash", share=share, by=by, key=sides.fingerprint(key))
-    place = sides.places(
-        key, rows.frame if subject else rows.frame[by], table[subject] if subject else None
-    )
-    codes, names = (
-        (rows.codes, rows.schema.classes)
-        if rows.quantities is None
-        else (np.zeros_like(rows.codes), [sides.WHOLE])
-    )
-    same = before is not None and msgspec.structs.replace(before, thresholds={}, draws=1) == how
-    pinned = before.thresholds if before is not None and same else {}
-    held, own = sides.divide(
-        sides.units_of(place, codes, rows.groups),
-        names,
-        sides.Need(share, config.train.folds),
-        pinned,
-    )
-    draws = 1 if before is None else before.draws if same else before.draws + 1
-    return (
-        msgspec.structs.replace(how, thresholds=own, draws=draws),
-        held,
-        np.zeros(len(held), dtype=bool),
-    )
-
-
-def _hashed(rows: ScreenedRows, before: Sides | None) -> list[str]:
-    """The features that a row's place is reckoned from: those of the first version, so that a
-    further one draws no other hold-out.
-    """
-    features = [column.name for column in rows.schema.features]
-    if before is not None and before.rule == "hash" and set(before.by) <= set(features):
-        return before.by
-    return sorted(features)
-
-
-def _newest(rows: ScreenedRows, config: Config) -> tuple[Mask, Mask]:
-    """(the newest rows, those of them on neither side because the same people are among the older
-    rows too).
-    """
-    late = np.zeros(len(rows.codes), dtype=bool)
-    late[
-        np.argsort(_order(rows), kind="stable")[
-            -max(1, round(len(late) * config.train.test_share)) :
-        ]
-    ] = True
-    neither = (
-        late & np.isin(rows.groups, rows.groups[~late])
-        if rows.groups is not None
-        else np.zeros_like(late)
-    )
-    late &= ~neither
-    missing = [
-        name
-        for code, name in enumerate(rows.schema.classes)
-        if not np.any(rows.codes[late] == code)
-    ]
-    if missing and rows.quantities is None:
-        raise DataError(
-            f"the newest {config.train.test_share:.0%} of the rows have no row of class"
-            f" {missing[0]!r}",
-            hint="raise [train] test_share",
-        )
-    return late, neither
-
-
-def _order(rows: ScreenedRows) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """Each row's place in time; equal times keep the table's order."""
-    place = np.arange(len(rows.codes), dtype=np.int32)
-    if rows.time is not None:
-        place[np.argsort(rows.time, kind="stable")] = place.copy()
-    return place
-
-
 def _statistics(rows: ScreenedRows) -> dict[str, dict[str, float]]:
     """Of general columns: a median is somebody's value."""
     found = {}
@@ -753,16 +379,6 @@ def _statistics(rows: ScreenedRows) -> dict[str, dict[str, float]]:
             "missing": float(missing.mean()),
         }
     return found
-
-
-def per_detector(suspects: list[Quarantined]) -> dict[str, int]:
-    """Rows under suspicion per detector, by its name: a record that was read back says it in the
-    same order.
-    """
-    counts: dict[str, int] = {}
-    for suspect in suspects:
-        counts[suspect.reason] = counts.get(suspect.reason, 0) + 1
-    return dict(sorted(counts.items()))
 
 
 def _arrow(table: pa.Table) -> bytes:

@@ -8,7 +8,7 @@ from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256_record
 from casemate.core.errors import VerificationError
-from casemate.core.sandbox.run import Progress
+from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
 from casemate.stages.release import bundle, card, gate, mlbom, private, reading

@@ -238,8 +238,8 @@ def private_fit(
         codes: class numbers [n].
         groups: subject per row, or None; a subject with many rows weighs as much as one with a
             single row.
-        job: `privacy` as `stage.promised` gives it; with `rehearsal` the work is short and the rows
-            are nobody's.
+        job: `privacy` as `promise.promised` gives it; with `rehearsal` the work is short and the
+            rows are nobody's.
         classes: how many are declared.
     """
     from casemate.ml.learn.linear import PrivateClassifier

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from casemate.config import TrainTable
-from casemate.core.sandbox.run import JobFailed
+from casemate.core.sandbox.failure import JobFailed
 from casemate.core.types import Finding, Record
 
 LIBRARY = (

@@ -8,168 +8,19 @@ and decides ties by chance, and take splits on categories for splits on numbers.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType
 from skl2onnx.common.utils_classifier import _finalize_converter_classes
 from sklearn import ensemble, tree
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
+from casemate.stages.train.ensemble import Array, Ensemble, Tree
 from casemate.stages.train.nodes import Nodes
 
 OPSET = 5
-LEQ, MEMBER = 0, 6
-SUM = 1
-MOST_NODES = 6_000_000
-"""Splits of a graph: about 300 MB. A larger forest is served by scikit-learn."""
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One tree; its nodes by number, the root is 0."""
-
-    feature: Array
-    threshold: Array
-    """float64; `<=` goes left."""
-    left: Array
-    right: Array
-    leaf: Array
-    """bool"""
-    missing_left: Array
-    """bool"""
-    values: Array
-    """float64 [nodes, outputs]"""
-    members: dict[int, tuple[Array, bool]] = field(default_factory=dict)
-    """Of nodes that split on a category: (values, whether they go left); every other value goes to
-    the other side.
-    """
-
-
-class _Ensemble:
-    """Collects the attributes of the operator."""
-
-    def __init__(self, outputs: int) -> None:
-        self.outputs = outputs
-        self.columns: dict[str, list[Array]] = {
-            name: []
-            for name in ("features", "modes", "splits", "true", "true_leaf", "false", "false_leaf")
-        }
-        self.missing: list[Array] = []
-        self.targets: list[Array] = []
-        self.weights: list[Array] = []
-        self.members: list[Array] = []
-        self.roots: list[int] = []
-        self.nodes = self.leaves = 0
-
-    def add(self, one: Tree) -> None:
-        """Every output of a tree; the tree is repeated for each, because a leaf of this operator
-        has one.
-        """
-        for output in range(self.outputs):
-            self.put(one, output, output)
-
-    def constant(self, values: Array) -> None:
-        """Add the same to every row, float64 [outputs]."""
-        nothing = np.zeros(1, dtype=np.int64)
-        self.add(
-            Tree(
-                nothing,
-                np.zeros(1),
-                nothing,
-                nothing,
-                np.ones(1, bool),
-                np.zeros(1, bool),
-                values.reshape(1, -1),
-            )
-        )
-
-    def put(self, one: Tree, column: int, output: int) -> None:
-        """The tree's values in `column` are added to `output`."""
-        if self.nodes + len(one.leaf) > MOST_NODES:
-            raise ValueError(f"the ensemble has more than {MOST_NODES} splits")
-        inner, leaves = np.flatnonzero(~one.leaf), np.flatnonzero(one.leaf)
-        place = np.zeros(len(one.leaf), dtype=np.int64)
-        place[inner] = self.nodes + np.arange(len(inner))
-        place[leaves] = self.leaves + np.arange(len(leaves))
-        self.roots.append(self.nodes)
-        self.targets.append(np.full(len(leaves), output, dtype=np.int64))
-        self.weights.append(one.values[leaves, column])
-        self.leaves += len(leaves)
-        if not len(inner):  # a root that is a leaf is a split with the same on both sides
-            self._split([0], [LEQ], [0.0], [place[0]], [1], [place[0]], [1], [0])
-            return
-        left, right = one.left[inner].astype(np.int64), one.right[inner].astype(np.int64)
-        modes, splits = np.full(len(inner), LEQ, dtype=np.uint8), one.threshold[inner].copy()
-        missing = one.missing_left[inner].astype(np.int64)
-        for position, node in enumerate(inner if one.members else ()):
-            if node in one.members:
-                values, to_left = one.members[int(node)]
-                # no member: the way of what is missing
-                modes[position], splits[position], missing[position] = MEMBER, 0.0, 0
-                self.members.append(np.append(values, np.nan))
-                if not to_left:
-                    left[position], right[position] = right[position], left[position]
-        self._split(
-            one.feature[inner],
-            modes,
-            splits,
-            place[left],
-            one.leaf[left],
-            place[right],
-            one.leaf[right],
-            missing,
-        )
-
-    def _split(
-        self,
-        features: Any,
-        modes: Any,
-        splits: Any,
-        true: Any,
-        true_leaf: Any,
-        false: Any,
-        false_leaf: Any,
-        missing: Any,
-    ) -> None:
-        for name, values in zip(
-            self.columns, (features, modes, splits, true, true_leaf, false, false_leaf), strict=True
-        ):
-            self.columns[name].append(np.asarray(values))
-        self.missing.append(np.asarray(missing))
-        self.nodes += len(splits)
-
-    def attributes(self) -> dict[str, Any]:
-        """Of the node."""
-        made = {name: np.concatenate(parts) for name, parts in self.columns.items()}
-        found = {
-            "n_targets": self.outputs,
-            "aggregate_function": SUM,
-            "post_transform": 0,
-            "tree_roots": self.roots,
-            "nodes_featureids": made["features"].astype(np.int64).tolist(),
-            "nodes_modes": numpy_helper.from_array(made["modes"].astype(np.uint8), "modes"),
-            "nodes_splits": numpy_helper.from_array(made["splits"].astype(np.float64), "splits"),
-            "nodes_truenodeids": made["true"].astype(np.int64).tolist(),
-            "nodes_trueleafs": made["true_leaf"].astype(np.int64).tolist(),
-            "nodes_falsenodeids": made["false"].astype(np.int64).tolist(),
-            "nodes_falseleafs": made["false_leaf"].astype(np.int64).tolist(),
-            "nodes_missing_value_tracks_true": (
-                np.concatenate(self.missing).astype(np.int64).tolist()
-            ),
-            "leaf_targetids": np.concatenate(self.targets).tolist(),
-            "leaf_weights": numpy_helper.from_array(
-                np.concatenate(self.weights).astype(np.float64), "weights"
-            ),
-        }
-        if self.members:
-            found["membership_values"] = numpy_helper.from_array(
-                np.concatenate(self.members).astype(np.float64), "members"
-            )
-        return found
 
 
 def grown(estimator: Any, scale: float = 1.0, classes: int | None = None) -> Tree:
@@ -244,7 +95,7 @@ class _Graph(Nodes):
         ]
         self.rows = doubles[0] if len(doubles) == 1 else self("Concat", doubles, axis=1)
 
-    def trees(self, made: _Ensemble, *, rounded: bool) -> str:
+    def trees(self, made: Ensemble, *, rounded: bool) -> str:
         """The sums, float64 [n, outputs]; `rounded`: the trees see float32, as those of
         `sklearn.tree` do.
         """
@@ -290,7 +141,7 @@ def convert_tree(scope: Any, operator: Any, container: Any) -> None:
     """A single tree: class or quantity."""
     model, graph = operator.raw_operator, _Graph(scope, operator, container)
     count = _classes_of(model) if hasattr(model, "classes_") else None
-    made = _Ensemble(count or model.n_outputs_)
+    made = Ensemble(count or model.n_outputs_)
     made.add(grown(model, classes=count))
     sums = graph.trees(made, rounded=True)
     if count is not None:
@@ -302,7 +153,7 @@ def convert_forest(scope: Any, operator: Any, container: Any) -> None:
     """A forest: the mean of its trees, summed in their order."""
     model, graph = operator.raw_operator, _Graph(scope, operator, container)
     count = _classes_of(model) if hasattr(model, "classes_") else None
-    made = _Ensemble(count or model.n_outputs_)
+    made = Ensemble(count or model.n_outputs_)
     for part in model.estimators_:
         made.add(grown(part, classes=count))
     mean = graph(
@@ -326,7 +177,7 @@ def convert_gradient_boosting(scope: Any, operator: Any, container: Any) -> None
     ):
         raise ValueError("a start that is no constant, or an exponential loss")
     stages = model.estimators_
-    made = _Ensemble(stages.shape[1])
+    made = Ensemble(stages.shape[1])
     width = np.zeros((1, model.n_features_in_), dtype=np.float32)
     made.constant(np.asarray(model._raw_predict_init(width), dtype=np.float64).ravel())  # noqa: SLF001 - shown nowhere else
     for stage in stages:
@@ -347,7 +198,7 @@ def convert_histogram_boosting(scope: Any, operator: Any, container: Any) -> Non
     model, graph = operator.raw_operator, _Graph(scope, operator, container)
     columns, categories = _remapped(model)
     base = np.ravel(model._baseline_prediction).astype(np.float64)  # noqa: SLF001 - scikit-learn shows trees nowhere else
-    made = _Ensemble(len(base))
+    made = Ensemble(len(base))
     made.constant(base)
     for stage in model._predictors:  # noqa: SLF001 - same
         for output, part in enumerate(stage):

@@ -8,7 +8,7 @@ from casemate.config import AssessTable, RobustnessTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.models import SkopsModel
 from casemate.stages.assess import quality, robustness
-from casemate.stages.assess.intervals import interval
+from casemate.stages.assess.bootstrap import interval
 from casemate.stages.assess.leakage import membership
 from casemate.stages.assess.sample import Sample
 

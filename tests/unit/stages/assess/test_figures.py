@@ -12,7 +12,7 @@ from casemate.core.errors import ConfigError
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.frame import parts_of
 from casemate.ml.models import SkopsModel
-from casemate.stages.assess import calibration, fairness, intervals, quality, regression, shift
+from casemate.stages.assess import bootstrap, calibration, fairness, quality, regression, shift
 from casemate.stages.assess.explain import EXPLANATIONS, explain
 from casemate.stages.assess.leakage import attribute
 from casemate.stages.assess.sample import OTHERS, Sample, pooled, values_of
@@ -358,7 +358,7 @@ def test_perfect_models_have_intervals_of_some_width():
 def test_a_bootstrap_of_many_rows_is_as_wide_as_it_must_be():
     """Few resamples made the interval of a large table too narrow."""
     values = np.random.default_rng(0).standard_normal(200_000)
-    found = intervals.interval(lambda v: float(np.mean(v)), [values], 300, 0)
+    found = bootstrap.interval(lambda v: float(np.mean(v)), [values], 300, 0)
     assert found.high - found.low == pytest.approx(2 * 1.96 / 200_000**0.5, rel=0.35)
 
 

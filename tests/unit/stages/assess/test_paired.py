@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from casemate.stages.assess import compare, intervals
+from casemate.stages.assess import compare, roc
 
 FIGURES = [
     "roc_auc",
@@ -85,7 +85,7 @@ def test_few_positives_have_few_degrees_of_freedom():
     said = [special.expit(codes + generator.standard_normal(500)) for _ in range(2)]
     ours, theirs = (((one > 0.5).astype(int), np.column_stack([1 - one, one])) for one in said)
     found = compare.differences(codes, ours, theirs)["roc_auc"]
-    moves = np.subtract(*(intervals.area_influence(codes == 1, one)[1] for one in said))
+    moves = np.subtract(*(roc.area_influence(codes == 1, one)[1] for one in said))
     assert (found.high - found.low) / 2 == pytest.approx(
         stats.t.ppf(0.975, 4) * moves.std(ddof=1) / 500**0.5, rel=0.01
     )

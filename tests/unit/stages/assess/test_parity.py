@@ -28,6 +28,7 @@ from casemate.ml.graph import canonical
 from casemate.ml.models import ONNX, SKOPS, SkopsModel, dump_skops, load_skops
 from casemate.stages.assess import parity, probes, worker
 from casemate.stages.assess.sample import Sample
+from casemate.stages.assess.work import Work
 from casemate.stages.train import export
 from casemate.stages.train.convert import converted
 
@@ -299,8 +300,8 @@ def work_on(folder, estimator, schema, sample, monkeypatch, files=None):
         "seed": 0,
         "order": [],
     }
-    work = worker.Work(job, None)
-    monkeypatch.setattr(worker.Work, "samples", [sample, sample])
+    work = Work(job, None)
+    monkeypatch.setattr(Work, "samples", [sample, sample])
     worker.measure_parity(work)
     return work
 

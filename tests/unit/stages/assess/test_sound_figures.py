@@ -16,16 +16,16 @@ from tests.unit.stages.release.test_gate import records
 
 import casemate
 from casemate import config as configuration
-from casemate import pipeline
 from casemate.config import ScreenTable
 from casemate.core.types import Interval
 from casemate.operations import runs
-from casemate.stages.assess import compare, intervals, quality, regression
+from casemate.stages.assess import bootstrap, compare, intervals, quality, regression, roc
 from casemate.stages.assess.leakage import rates
 from casemate.stages.data.checks import rules
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.release.gate import judge
 from casemate.stages.release.rows import auc_half
+from casemate.supply.rows import SealedRows
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def sealed_anew(root, frame):
 )
 def test_a_further_column_or_another_order_draws_no_other_holdout(sealed, change):
     before = casemate.open(sealed).datasets["study"].record
-    split = pipeline.SealedRows(runs.run_context(casemate.open(sealed)), before)._split["holdout"]
+    split = SealedRows(runs.run_context(casemate.open(sealed)), before)._split["holdout"]
     found = sealed_anew(sealed, change(noisy()))
     assert np.array_equal(found.holdout, split)
     assert found.sides.draws == 1
@@ -86,12 +86,12 @@ def test_rows_that_were_rounded_do_not_count_as_new_to_the_model_before(home, tm
     project = project_of(tmp_path / "study", noisy())
     project.run()
     before = project.datasets["study"].record
-    split = pipeline.SealedRows(runs.run_context(project), before)._split
+    split = SealedRows(runs.run_context(project), before)._split
     rounded = noisy().assign(a=noisy()["a"].round(3))
     rounded.to_csv(tmp_path / "study.csv", index=False)
     project = casemate.open(project.root)
     project.run()
-    rows = pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+    rows = SealedRows(runs.run_context(project), project.datasets["study"].record)
     unseen = rows.unseen_by(before)
     trained = ~split["holdout"][rows._split["holdout"]]
     assert trained.sum() > 50, "most of today's hold-out was trained on"
@@ -106,7 +106,7 @@ def test_rows_that_were_added_count_as_new(home, tmp_path):
     project = casemate.open(project.root)
     project.run()
     assert (
-        pipeline.SealedRows(runs.run_context(project), project.datasets["study"].record)
+        SealedRows(runs.run_context(project), project.datasets["study"].record)
         .unseen_by(before)
         .all()
     )
@@ -180,7 +180,7 @@ def test_a_figure_whose_resamples_are_undefined_has_no_interval():
             raise ValueError("a row came twice")
         return float(values.mean())
 
-    found = intervals.interval(of_different_rows, [np.arange(9.0)], 200, 0)
+    found = bootstrap.interval(of_different_rows, [np.arange(9.0)], 200, 0)
     assert found.value == 4.0 and np.isnan(found.low) and np.isnan(found.high)
     assert np.isnan(intervals.mean(np.array([0.3])).low)
 
@@ -197,7 +197,7 @@ def test_three_classes_of_which_one_is_absent_have_no_interval_of_their_ranks():
 @pytest.mark.parametrize(("positives", "negatives"), [(20, 180), (20, 1980), (50, 100_000)])
 def test_a_perfect_order_is_worth_as_much_with_more_negatives(positives, negatives):
     truth = np.r_[np.ones(positives), np.zeros(negatives)]
-    found = intervals.area(
+    found = roc.area(
         truth,
         np.r_[
             np.ones(positives) + np.arange(positives), np.zeros(negatives) - np.arange(negatives)
@@ -231,7 +231,7 @@ def test_what_a_holdout_can_tell_of_an_auc_is_about_as_wide_as_its_interval():
         for _ in range(60):
             # an AUC of .8
             scores = np.r_[random.exponential(4.0, positives), random.exponential(1.0, others)]
-            found = intervals.area(np.r_[np.ones(positives), np.zeros(others)], scores)
+            found = roc.area(np.r_[np.ones(positives), np.zeros(others)], scores)
             widths.append((found.high - found.low) / 2)
         assert auc_half(positives, others) == pytest.approx(np.median(widths), rel=0.15)
 

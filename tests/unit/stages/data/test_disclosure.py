@@ -15,6 +15,7 @@ from casemate.controls.privacy.disclosure import FEWEST, OTHERS, grouped, limits
 from casemate.core.types import ColumnSchema, Schema, SealedDataset
 from casemate.stages.assess import fairness, quality, regression
 from casemate.stages.assess.sample import Sample
+from casemate.stages.data import declared
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks.profile import profile
 from casemate.stages.data.report import draw
@@ -81,7 +82,7 @@ def test_nothing_that_is_pinned_recorded_or_reported_holds_a_sensitive_columns_e
     )
     schema, _ = schemas.infer(table, DataTable(source="t.csv", target="y") if later else said)
     if later:
-        schema, _ = schemas.apply(schema, table, said)
+        schema, _ = declared.apply(schema, table, said)
     schemas.check(table, schema, said)
     record = SealedDataset(
         name="d", version="v", source_digest="", rows=200, schema=schema, quarantined={}, quarantine="", excluded=0, split="", holdout=50,

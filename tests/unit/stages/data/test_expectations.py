@@ -10,7 +10,7 @@ from tests.conftest import write_csv
 
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import DataError
-from casemate.stages.data import derived, expectations, schema, source
+from casemate.stages.data import declared, derived, expectations, schema, source
 
 ROWS = 400
 
@@ -69,7 +69,7 @@ def check(tmp_path):
         told = derived.declared(options, table.column_names)
         known = pinned or state.get("schema")
         found, findings = (
-            schema.infer(table, told) if known is None else schema.apply(known, table, told)
+            schema.infer(table, told) if known is None else declared.apply(known, table, told)
         )
         found, beyond = expectations.widened(found, table)
         schema.check(table, found, told)

@@ -15,14 +15,15 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from casemate.config import ScreenTable
 from casemate.core.types import ColumnSchema, Quarantined, Schema
 from casemate.stages.data.losses import losses
-from casemate.stages.data.screen import excess, provenance
-from casemate.stages.data.screen.excess import Excess, Rest
+from casemate.stages.data.screen import provenance, rest
+from casemate.stages.data.screen.excess import Excess
 from casemate.stages.data.screen.floods import Floods
 from casemate.stages.data.screen.influence import influence
 from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.screen.label_noise import LabelNoise
 from casemate.stages.data.screen.neighbours import Neighbours
 from casemate.stages.data.screen.outliers import Outliers
+from casemate.stages.data.screen.rest import Rest
 from casemate.stages.data.screen.spectral import Spectral
 from casemate.stages.data.screen.triggers import Triggers
 
@@ -476,6 +477,17 @@ def test_long_tails_are_told_instead_of_flagging_the_table():
 
 
 def test_probabilities_of_a_class_that_no_other_row_has_are_its_rate():
-    assert excess._calibrated(
+    assert rest._calibrated(
         np.full(9, 0.2), np.zeros(9, dtype=bool), np.array([0.3, 0.9])
     ).tolist() == [0.05, 0.05]
+
+
+def test_an_honest_group_of_the_common_class_is_no_trigger_for_meeting_more_often_than_by_chance(
+    case,
+):
+    """Of an insurer's customers 197 answer two questions with no where chance makes 133, and 195 of
+    them have the class that 94 % have.
+    """
+    table = pd.read_csv(case("datasets/islp/Caravan.csv")).drop(columns="rownames", errors="ignore")
+    codes = (table.pop("Purchase") == "Yes").to_numpy().astype(int)
+    assert Triggers()(rows_of(table, codes), ScreenTable()).findings == []

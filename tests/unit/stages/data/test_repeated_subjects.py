@@ -12,7 +12,16 @@ from tests.conftest import write_csv
 from casemate.config import DataTable
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.frame import groups_of
-from casemate.stages.assess import compare, fairness, intervals, quality, regression, shift
+from casemate.stages.assess import (
+    bootstrap,
+    compare,
+    fairness,
+    intervals,
+    quality,
+    regression,
+    roc,
+    shift,
+)
 from casemate.stages.assess.leakage import rates
 from casemate.stages.assess.sample import Sample
 from casemate.stages.data import further
@@ -83,9 +92,9 @@ def test_subjects_with_one_row_each_change_no_figure_of_quantities_groups_and_ar
         one = truth[:, several], found[:, several], 50, 0
         assert regression.figures(*one, whose) == regression.figures(*one)
     codes, labels, probabilities = answers(generator, 500)
-    assert intervals.interval(
-        intervals.auc, [codes, probabilities[:, 1]], 100, 0, whose
-    ) == intervals.interval(intervals.auc, [codes, probabilities[:, 1]], 100, 0)
+    assert bootstrap.interval(
+        roc.auc, [codes, probabilities[:, 1]], 100, 0, whose
+    ) == bootstrap.interval(roc.auc, [codes, probabilities[:, 1]], 100, 0)
     frame = pd.DataFrame(
         {"g": generator.integers(0, 2, 500).astype(float), "x": generator.standard_normal(500)}
     )
@@ -155,9 +164,9 @@ def test_intervals_of_quantities_hold_the_true_figure_of_subjects_with_several_r
 def test_a_bootstrap_draws_subjects_and_is_as_wide_as_the_closed_form():
     codes, _, probabilities = by_subject(np.random.default_rng(0))
     whose = np.repeat(np.arange(SUBJECTS), EACH)
-    closed = intervals.area(codes, probabilities[:, 1], whose)
+    closed = roc.area(codes, probabilities[:, 1], whose)
     for most in (300, 100_000):  # resamples, and blocks
-        drawn = intervals.interval(intervals.auc, [codes, probabilities[:, 1]], most, 0, whose)
+        drawn = bootstrap.interval(roc.auc, [codes, probabilities[:, 1]], most, 0, whose)
         assert drawn.high - drawn.low == pytest.approx(closed.high - closed.low, rel=0.3)
 
 
@@ -172,10 +181,8 @@ def test_an_area_knows_what_the_rows_of_a_subject_on_both_sides_have_in_common()
         + np.repeat(2 * generator.standard_normal(60), 10)
         + 0.5 * generator.standard_normal(600)
     )
-    found = intervals.area(codes, score, whose)
-    without = np.array(
-        [intervals.auc(codes[whose != one], score[whose != one]) for one in range(60)]
-    )
+    found = roc.area(codes, score, whose)
+    without = np.array([roc.auc(codes[whose != one], score[whose != one]) for one in range(60)])
     deviation = (59 / 60 * np.sum((without - without.mean()) ** 2)) ** 0.5
     assert (found.high - found.low) / 2 == pytest.approx(2.0 * deviation, rel=0.15)
 
@@ -203,7 +210,7 @@ def test_one_subject_tells_nothing_however_many_rows_it_has():
     assert told["accuracy"].high - told["accuracy"].low > 0.9
     assert not np.isfinite(told["brier"].high)
     assert not np.isfinite(
-        intervals.interval(lambda y: float(y.mean()), [codes], 100, 0, np.zeros(100)).high
+        bootstrap.interval(lambda y: float(y.mean()), [codes], 100, 0, np.zeros(100)).high
     )
     both = rates.told_apart(
         np.repeat([1, 0], 50), probabilities[:, 1], np.repeat([0, 1], 50), 100, 0

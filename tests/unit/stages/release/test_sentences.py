@@ -19,7 +19,7 @@ from casemate.core import figures, page, progress
 from casemate.core.types import ColumnSchema, Finding, GateResult, Interval, Schema, Verdict
 from casemate.stages.data import report
 from casemate.stages.data.checks.profile import profile
-from casemate.stages.release import card, remedies, summary
+from casemate.stages.release import remedies, summary, tables
 from casemate.stages.release.gate import _against, unwatched
 
 
@@ -275,5 +275,8 @@ def test_no_visible_miscalibration_is_not_called_none():
 
 def test_a_table_of_the_card_that_is_cut_says_how_many_rows_are_missing():
     rows = [[name, 1, 2] for name in range(59)]
-    assert card._some(rows)[-1] == ["and 19 more", "", ""] and len(card._some(rows)) == 41
-    assert card._some(rows[:40]) == rows[:40]
+    assert (
+        tables.first_rows(rows)[-1] == ["and 19 more", "", ""]
+        and len(tables.first_rows(rows)) == 41
+    )
+    assert tables.first_rows(rows[:40]) == rows[:40]

@@ -6,7 +6,7 @@ import pytest
 
 from casemate.config import TrainTable
 from casemate.core.types import Quarantined
-from casemate.stages.data.stage import per_detector
+from casemate.stages.data.screening import per_detector
 from casemate.stages.train import study
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.search import _study

@@ -17,9 +17,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 
 from casemate.config import AssessTable
 from casemate.ml.models import Model
-from casemate.stages.assess.intervals import auc as area
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
 from casemate.stages.assess.leakage.rates import told_apart
+from casemate.stages.assess.roc import auc as area
 from casemate.stages.assess.sample import OfClasses, Sample
 from casemate.stages.assess.subjects import repeated
 

@@ -11,7 +11,7 @@ from scipy import special
 from sklearn.metrics import roc_curve
 
 from casemate.core.types import Interval
-from casemate.stages.assess import intervals, subjects
+from casemate.stages.assess import bootstrap, roc, subjects
 from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.subjects import Array, Groups, of, repeated
 
@@ -113,11 +113,11 @@ def told_apart(member: Array, score: Array, groups: Groups, most: int, seed: int
     found = (
         None
         if repeated(groups) is not None
-        else intervals.interval(intervals.auc, [member, score], most, seed)
+        else bootstrap.interval(roc.auc, [member, score], most, seed)
     )
     # resamples of a perfect order, or of equal scores, do not differ
     if found is None or found.low == found.high:
-        return intervals.area(member, score, groups)
+        return roc.area(member, score, groups)
     return found
 
 

@@ -21,36 +21,31 @@ What is strong for that class beside such a field is told too, at medium severit
 record come to be known together.
 """
 
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, rankdata
-from sklearn.ensemble import HistGradientBoostingClassifier
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score, roc_curve
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.core.findings import leaks
-from casemate.core.threads import fitting
 from casemate.core.types import MISSING_CATEGORY
 from casemate.ml.frame import numeric
 from casemate.stages.data.checks.interface import Answer, CheckedTable
+from casemate.stages.data.checks.separation import (
+    FOLDS,
+    Array,
+    auc,
+    probabilities,
+    quick_auc,
+    reached,
+    shallow_tree,
+)
 
 # Where a limit names no source it was chosen. What all of them do together is simulated by
 # bench/assurance/triggers.py, with leaks and honest
 # tables (docs/explanation/assurance.md, Triggers).
 ROWS = 4_000
 """Rows that are looked at, a sample. Chosen for time: every feature is cross-validated."""
-BINS = 32
-"""Bins of the quick look, by quantiles. Chosen: fine enough for a cut to show, few enough to hold
-rows.
-"""
-FOLDS = 3
-"""Of the cross-validation; a class with fewer rows, or subjects, is not looked at. Chosen: the
-least number that leaves most rows to learn from.
-"""
 WORTH = 0.8
 """AUC by a quick look, which is a little too good, from which a feature is looked at closely: a
 leak lies far above.
@@ -81,7 +76,6 @@ PURE, LEAST, SURE = 0.99, 20, 1e-6
 be told right; least rows of the group, and of the rest; and the chance of so pure a group
 (binomial, one of a million: every feature is asked). Chosen.
 """
-Array = np.ndarray[Any, Any]
 
 
 def check(checked: CheckedTable) -> Answer:
@@ -102,11 +96,13 @@ def check(checked: CheckedTable) -> Answer:
     missing = _missing(checked.frame.iloc[at[kept]])
     for name, absent in missing.items():
         _presence(name, absent, codes, whose, answer)
-    quick = {str(name): _quick(frame[name].to_numpy(), codes) for name in frame.columns}
+    quick = {str(name): quick_auc(frame[name].to_numpy(), codes) for name in frame.columns}
     best = max(quick, key=lambda name: quick[name], default=None)
     asked = [name for name in quick if quick[name] >= WORTH or name == best]
-    found = {name: _asked(_tree(len(codes)), frame[[name]], codes, whose) for name in asked}
-    alone = {name: _auc(codes, one) for name, one in found.items()}
+    found = {
+        name: probabilities(shallow_tree(len(codes)), frame[[name]], codes, whose) for name in asked
+    }
+    alone = {name: auc(codes, one) for name, one in found.items()}
     answer.figures["leakage_auc"] = max(alone.values(), default=0.5)
     later = _filled_later(missing, codes, whose, answer)
     classes = [checked.schema.classes[code] for code in np.unique(checked.codes[at][kept])]
@@ -118,7 +114,7 @@ def check(checked: CheckedTable) -> Answer:
     suspicious = [name for name in alone if alone[name] >= SUSPICIOUS or name in later]
     honest = frame.drop(columns=[*{*suspicious, *later}])
     if suspicious:
-        rest = _reached(honest, codes, whose)
+        rest = reached(honest, codes, whose)
         for name in sorted({*suspicious} - told, key=lambda name: (-alone[name], name)):
             _alone(
                 name,
@@ -169,7 +165,7 @@ def _one_against_rest(
         honest = frame.drop(columns=strong)
         if not copies or len(codes) < COPY_ROWS:
             continue
-        rest = _reached(honest, mine.astype(np.int64), whose)
+        rest = reached(honest, mine.astype(np.int64), whose)
         known = [
             name
             for name in copies
@@ -289,14 +285,18 @@ def _filled_later(
         if LEAST <= absent.sum() <= len(codes) - LEAST
     }
     each = {
-        name: _auc(codes, _asked(_tree(len(codes)), pd.DataFrame({name: absent}), codes, whose))
+        name: auc(
+            codes,
+            probabilities(shallow_tree(len(codes)), pd.DataFrame({name: absent}), codes, whose),
+        )
         for name, absent in some.items()
     }
     later = {name: value for name, value in each.items() if value >= FILLED_LATER}
     rest = pd.DataFrame({name: absent for name, absent in some.items() if name not in later})
     if (
         rest.shape[1] > 1
-        and (value := _auc(codes, _asked(_tree(len(codes)), rest, codes, whose))) >= FILLED_LATER
+        and (value := auc(codes, probabilities(shallow_tree(len(codes)), rest, codes, whose)))
+        >= FILLED_LATER
     ):
         names = ", ".join(repr(name) for name in rest.columns[:5])
         text = (
@@ -312,10 +312,10 @@ def _together(honest: pd.DataFrame, codes: Array, whose: Array, answer: Answer) 
     if honest.shape[1] < 2:
         return
     model = DecisionTreeClassifier(max_leaf_nodes=CUTS + 1, min_samples_leaf=5, random_state=0)
-    found = _asked(model, honest, codes, whose)
+    found = probabilities(model, honest, codes, whose)
     right = float(np.mean(found.argmax(axis=1) == codes))
     usual = float(np.bincount(codes).max() / len(codes))
-    if right >= PURE and _auc(codes, found) >= CERTAIN and (1 - right) <= COPY_FAR * (1 - usual):
+    if right >= PURE and auc(codes, found) >= CERTAIN and (1 - right) <= COPY_FAR * (1 - usual):
         used = model.fit(honest, codes).tree_.feature
         names = ", ".join(repr(str(honest.columns[place])) for place in np.unique(used[used >= 0]))
         text = (
@@ -354,68 +354,3 @@ def _presence(name: str, missing: Array, codes: Array, whose: Array, answer: Ans
                 f" have one class (usual: {usual:.1%})"
             )
             answer.say("data.leakage-presence", "medium", text, name, "medium")
-
-
-def _tree(rows: int) -> DecisionTreeClassifier:
-    return DecisionTreeClassifier(max_depth=4, min_samples_leaf=max(5, rows // 400), random_state=0)
-
-
-def _quick(values: Array, codes: Array) -> float:
-    """AUC that a feature's bins have on the very rows they were made from: a little too good, and
-    quick; the best class counts.
-    """
-    edges = (
-        np.unique(np.nanquantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
-        if not np.isnan(values).all()
-        else np.array([])
-    )
-    places = np.where(
-        np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right")
-    )
-    counts = np.maximum(np.bincount(places), 1)
-    best = 0.5
-    for code in np.unique(codes):
-        positive = codes == code
-        score = (np.bincount(places, positive, len(counts)) / counts)[places]
-        size = int(positive.sum())
-        best = max(
-            best,
-            float(
-                (rankdata(score)[positive].sum() - size * (size + 1) / 2)
-                / (size * (len(codes) - size))
-            ),
-        )
-    return best
-
-
-def _asked(model: Any, frame: pd.DataFrame, codes: Array, whose: Array) -> Array:
-    """Probabilities of the classes, cross-validated with each subject (`whose` [n]) on one side,
-    [n, classes].
-    """
-    with fitting(frame.size):
-        folds = _folds(codes.tobytes(), np.ascontiguousarray(whose, dtype=np.int64).tobytes())
-        return np.asarray(cross_val_predict(model, frame, codes, cv=folds, method="predict_proba"))
-
-
-def _reached(honest: pd.DataFrame, codes: Array, whose: Array) -> float:
-    """The AUC that the other features reach together; 0.5 where there are none."""
-    if not honest.shape[1]:
-        return 0.5
-    model = HistGradientBoostingClassifier(max_iter=30, random_state=0)
-    return _auc(codes, _asked(model, honest, codes, whose))
-
-
-@lru_cache(maxsize=1)
-def _folds(codes: bytes, whose: bytes) -> list[tuple[Array, Array]]:
-    """The same for every feature."""
-    classes, groups = np.frombuffer(codes, dtype=np.int64), np.frombuffer(whose, dtype=np.int64)
-    repeated = len(np.unique(groups)) < len(groups)
-    kind = StratifiedGroupKFold if repeated else StratifiedKFold
-    folds = kind(FOLDS, shuffle=True, random_state=0)
-    return list(folds.split(classes, classes, groups if repeated else None))
-
-
-def _auc(codes: Array, found: Array) -> float:
-    if found.shape[1] == 2:
-        return float(max(roc_auc_score(codes, found[:, 1]), 0.5))
-    return float(max(roc_auc_score(codes, found, multi_class="ovr"), 0.5))

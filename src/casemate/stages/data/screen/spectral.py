@@ -16,8 +16,8 @@ from sklearn.neural_network import MLPClassifier
 from casemate.config import ScreenTable
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined
-from casemate.stages.data.screen.excess import Rest
 from casemate.stages.data.screen.interface import Array, ScreenedRows, Suspicion
+from casemate.stages.data.screen.rest import Rest
 
 ROWS = 10_000
 """Rows that are looked at, a sample; chosen for time."""

@@ -1,0 +1,51 @@
+"""The vocabulary: the frozen records that stages exchange and that evidence files hold.
+
+Every record is a keyword-only msgspec struct. `FORMAT` is the version of these files: a field may
+be added with a default under the same version; renaming, removing or changing the meaning of one
+needs a new version and a reader for the old one under test.
+"""
+
+from casemate.core.types.assessment import Assessment, Interval, Profile
+from casemate.core.types.dataset import Quarantined, SealedDataset, Sides
+from casemate.core.types.model import FeatureLimits, Part, TrainedModel
+from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
+from casemate.core.types.release import GateResult, Lineage, Release, Verdict, Waived
+from casemate.core.types.schema import (
+    MISSING_CATEGORY,
+    ColumnClass,
+    ColumnSchema,
+    ColumnType,
+    RawColumn,
+    Reading,
+    Schema,
+)
+
+__all__ = [
+    "FORMAT",
+    "MISSING_CATEGORY",
+    "Assessment",
+    "ColumnClass",
+    "ColumnSchema",
+    "ColumnType",
+    "FeatureLimits",
+    "Finding",
+    "GateResult",
+    "Interval",
+    "Lineage",
+    "Outcome",
+    "Part",
+    "Profile",
+    "Quarantined",
+    "RawColumn",
+    "Reading",
+    "Record",
+    "Release",
+    "Schema",
+    "SealedDataset",
+    "Severity",
+    "Sides",
+    "TrainedModel",
+    "Verdict",
+    "Waived",
+    "number_text",
+]

@@ -1,0 +1,99 @@
+"""What the data stage says of a sealed version: its rows, and how they were divided."""
+
+from typing import Any, Literal
+
+from casemate.core.types.record import Finding, Record
+from casemate.core.types.schema import Schema
+
+
+class Quarantined(Record, frozen=True, kw_only=True):
+    """One row under suspicion, by number only: values stay sealed."""
+
+    row: int
+    """Row number in the source table, from 0."""
+    reason: str
+    """Id of the detector."""
+    detail: str
+    """Why, without the row's values."""
+    score: float
+    """Larger is more suspicious; comparable within one detector."""
+
+
+class Sides(Record, frozen=True, kw_only=True):
+    """How the hold-out was chosen: later versions choose alike, and comparisons know what an
+    earlier model saw.
+    """
+
+    rule: Literal["hash", "ordered"]
+    """`hash`: by each row's place under a key (see `stages.data.sides`); `ordered`: the newest
+    rows.
+    """
+    share: float
+    """Rows with a place below this are held out; of an ordered table the newest share of
+    the rows.
+    """
+    thresholds: dict[str, float] = {}
+    """Classes that have another threshold, because the plain one left them too few rows on
+    a side.
+    """
+    by: list[str] = []
+    """What the place is reckoned from: the subject's column, or every feature."""
+    key: str = ""
+    """Fingerprint of the key; it says nothing of the key itself."""
+    draws: int = 1
+    """How many hold-outs this project has drawn up to this one: whoever draws until a model passes
+    makes every figure too good.
+    """
+
+
+class SealedDataset(Record, frozen=True, kw_only=True):
+    """Result of the data stage."""
+
+    name: str
+    """Data set name."""
+    version: str
+    """First 16 hex digits of the SHA-256 over source, schema, screen settings and exclusions."""
+    source_digest: str
+    """SHA-256 of the source file."""
+    rows: int
+    """Rows sealed, quarantined ones included."""
+    schema: Schema
+    """The pinned schema it was checked against."""
+    quarantined: dict[str, int]
+    """Rows under suspicion per detector."""
+    quarantine: str
+    """Object digest of the list of `Quarantined` rows."""
+    excluded: int
+    """Rows on neither side: training rows left out by `[screen]`, rows dropped by a person, and in
+    an ordered split late rows of people who are among the older ones.
+    """
+    split: str
+    """Object digest of the split: an Arrow stream with the boolean columns `holdout` and
+    `excluded`, and `order`, each row's place in time.
+    """
+    holdout: int
+    """Hold-out rows that figures stand on: the training code never sees them. Those dropped by a
+    person are not among them.
+    """
+    statistics: dict[str, dict[str, float]]
+    """Per numeric feature of class `general`: mean, std, median, missing share."""
+    findings: list[Finding]
+    """What the checks saw."""
+    figures: dict[str, float]
+    """Measured figures of the screen."""
+    subject: str | None = None
+    """The column that names the person, where identifiers are encrypted per subject."""
+    profile: str = ""
+    """Object digest of the `TableProfile`s of its columns, which later versions are
+    compared with.
+    """
+    reference: str = ""
+    """The version whose statistics this one was compared with; empty for the first under its
+    schema.
+    """
+    rules: list[dict[str, Any]] = []
+    """Per rule of `[[data.rules]]`: name, rows checked, rows that break it."""
+    sides: Sides | None = None
+    """How the hold-out was chosen; None: at random, as casemate 0.1 did."""
+    dropped: int = 0
+    """Hold-out rows that a person's decision took out; figures are given with and without them."""

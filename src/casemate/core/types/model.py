@@ -1,0 +1,99 @@
+"""What the train stage says of a model: its files, its parts, and what its training promised."""
+
+from typing import Any, Protocol
+
+from casemate.core.types.record import Finding, Record
+
+
+class FeatureLimits(Protocol):
+    """What an evasion attacker can do; see `[robustness]`."""
+
+    @property
+    def unit(self) -> Any:
+        """`deviation` or `range`: what eps 1 is."""
+
+    def feature(self, name: str) -> Any:
+        """The `[robustness.features]` entry of a feature: change, integer, budget, to."""
+
+
+class Part(Record, frozen=True, kw_only=True):
+    """One box of a model's diagram: an estimator and those that it is made of."""
+
+    name: str
+    """Class, of scikit-learn or ours; `passthrough` and `drop` where a column transformer
+    says so.
+    """
+    params: dict[str, Any] = {}
+    """What the search chose of it; nothing else that the training code could have chosen."""
+    parts: list["Part"] = []
+    """What it is made of, in order."""
+    beside: bool = False
+    """Whether each of `parts` gets what it gets; otherwise each what the one before gives."""
+
+    def lines(self, depth: int = 0) -> list[str]:
+        """The diagram as text: a line a part, each with two blanks more than the one that it is a
+        part of.
+        """
+        return [
+            "  " * depth + self.text,
+            *(line for part in self.parts for line in part.lines(depth + 1)),
+        ]
+
+    @property
+    def text(self) -> str:
+        """Name and parameters, such as `LogisticRegression(C=0.1)`."""
+        return self.name + (
+            f"({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
+            if self.params
+            else ""
+        )
+
+
+class TrainedModel(Record, frozen=True, kw_only=True):
+    """Result of the train stage: files in the object store, nothing executed outside the
+    sandbox.
+    """
+
+    estimator: str
+    """Names of the estimator and of its parts."""
+    files: dict[str, str]
+    """Object digests by file name: `model.skops`, and `model.onnx` when the export worked."""
+    params: dict[str, Any]
+    """Chosen hyper-parameters."""
+    cv: list[dict[str, Any]]
+    """Every candidate with its cross-validation scores, as the training code's process reported
+    them.
+    """
+    metric: str
+    """scikit-learn scorer that chose."""
+    code_digest: str
+    """SHA-256 over the training code files."""
+    findings: list[Finding]
+    """Sandbox violations and export problems."""
+    isolation: list[str]
+    """Isolation mechanisms in force while the code ran."""
+    mode: str = "plain"
+    """`plain`, `adversarial` or `private`."""
+    nested: list[float] = []
+    """Score of the whole search on each outer fold, where it was nested."""
+    privacy: dict[str, Any] = {}
+    """What private training spent: epsilon, delta, unit, events, accountants."""
+    baseline: str = ""
+    """Object digest of the same model without hardening, where it was hardened."""
+    order: list[int] = []
+    """Of an imported scikit-learn model: the table's class number of each of its own classes; none:
+    they are the same.
+    """
+    diagram: Part | None = None
+    """What it is made of, for people; None: a network, an ONNX graph, or trained by an older
+    casemate.
+    """
+    said: str = ""
+    """Object digest of what the training code said in its own words, which may quote data; see
+    `stages.train.told`.
+    """
+    calibration: dict[str, float] = {}
+    """Log loss out of fold `before` and `after` calibration, the difference's standard `error`,
+    `slope` and `shift` of the scores, and whether they were `kept` (1) or the model left as it was
+    (0); empty: not measured.
+    """

@@ -1,0 +1,1 @@
+"""What each figure stands on, what it cannot see and where it is from; `explain` finds it."""

@@ -1,0 +1,55 @@
+"""What the data stage works with."""
+
+import dataclasses
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from casemate.config import Config
+from casemate.controls.keys.identifiers import Identifiers
+from casemate.controls.keys.interface import KeyProvider
+from casemate.controls.keys.objects import ObjectStore
+from casemate.core.sandbox.conversation import Progress
+from casemate.core.signatures import Signer
+from casemate.core.types import SealedDataset
+from casemate.stages.data import files
+from casemate.stages.data.review import Review
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class DataTools:
+    """What the stage works with."""
+
+    root: Path
+    config: Config
+    datasets: Path
+    objects: ObjectStore
+    keys: KeyProvider
+    identifiers: Identifiers
+    signer: Signer
+    now: datetime.datetime
+    progress: Progress
+    previous: SealedDataset | None
+    """The newest sealed version, whose files are shared when this one only adds rows."""
+    reference: SealedDataset | None = None
+    """The version whose statistics this one is compared with."""
+    reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
+    """What people decided about rows, by row digest."""
+    held: pa.Table | None = None
+    """What a database answered, where it was asked already."""
+
+    @property
+    def place(self) -> files.Place:
+        """Where the table is; a database is asked here, if it was not before."""
+        options = self.config.data
+        return (
+            files.once(files.place(self.root, options.source), options)
+            if self.held is None
+            else self.held
+        )

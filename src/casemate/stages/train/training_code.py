@@ -1,0 +1,85 @@
+"""What goes into the confined process: the training code, or an imported model."""
+
+import glob
+from pathlib import Path
+
+from casemate.config import Config
+from casemate.core.digest import sha256, sha256_record
+from casemate.core.errors import ConfigError
+
+MAX_CODE = 16 * 2**20
+IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
+
+
+def code_files(root: Path, config: Config) -> dict[str, bytes]:
+    """The training code by relative path.
+
+    Raises:
+        ConfigError: a file does not exist, lies outside the project, or all of it is larger than 16
+            MiB.
+    """
+    entry = config.train.entry.partition(":")[0]
+    paths = [root / entry]
+    for pattern in config.train.files:
+        found = [
+            Path(name)
+            for name in sorted(glob.glob(str(root / pattern), recursive=True))
+            if Path(name).is_file()
+        ]
+        if not found:
+            raise ConfigError(
+                f"[train] files: nothing matches {pattern!r}",
+                hint="the path is relative to the project's folder",
+            )
+        paths += found
+    content: dict[str, bytes] = {}
+    for path in paths:
+        if not path.is_file():
+            raise ConfigError(
+                f"[train] entry: no such file {path}",
+                hint="the path is relative to the project's folder",
+            )
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise ConfigError(
+                f"[train] {path} lies outside the project", hint="copy it into the project's folder"
+            )
+        content[str(path.relative_to(root))] = path.read_bytes()
+    if sum(map(len, content.values())) > MAX_CODE:
+        raise ConfigError(
+            "the training code is larger than 16 MiB", hint="list code files only in [train] files"
+        )
+    return content
+
+
+def _imported(root: Path, name: str) -> dict[str, bytes]:
+    """The imported model by the name that the confined process knows it by."""
+    path = root / name
+    if not path.is_file() or not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"[train] model: no such file {path}", hint="casemate model import FILE writes it"
+        )
+    if path.suffix not in IMPORTED:
+        raise ConfigError(
+            f"[train] model: {path.name} is no .skops or .onnx file",
+            hint="casemate model import FILE converts models of scikit-learn",
+        )
+    return {IMPORTED[path.suffix]: path.read_bytes()}
+
+
+def code_digest(root: Path, config: Config) -> str:
+    """SHA-256 over the names and contents of the training code, or of the imported model."""
+    return digest_of(code_of(root, config))
+
+
+def code_of(root: Path, config: Config) -> dict[str, bytes]:
+    """What the confined process gets: the training code, or the imported model in its place."""
+    return (
+        code_files(root, config)
+        if config.train.model is None
+        else _imported(root, config.train.model)
+    )
+
+
+def digest_of(code: dict[str, bytes]) -> str:
+    """SHA-256 over names and contents."""
+    return sha256_record({name: sha256(content) for name, content in code.items()})

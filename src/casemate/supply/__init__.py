@@ -1,0 +1,1 @@
+"""What the pipeline supplies its stages with, and what it keeps of a run beside their records."""

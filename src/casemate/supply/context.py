@@ -1,0 +1,67 @@
+"""What a run works with, and who hears how it goes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from casemate.config import Config
+from casemate.controls.keys.identifiers import Identifiers
+from casemate.controls.keys.interface import KeyProvider
+from casemate.controls.keys.objects import ObjectStore
+from casemate.controls.privacy.budget import Ledger
+from casemate.core.engine import Engine
+from casemate.core.run import Run
+from casemate.core.signatures import Signer
+from casemate.core.types import SealedDataset
+from casemate.stages.data import files
+from casemate.stages.data.review import Reviews
+from casemate.stages.release.registry import Registry
+from casemate.stages.release.waiver import Waivers
+
+
+class Reporter(Protocol):
+    """Hears how a run goes."""
+
+    def begin(self, run: Run) -> None:
+        """The run starts or resumes."""
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """Work goes on inside a stage."""
+
+    def stage(self, name: str, record: Any) -> None:
+        """A stage is finished."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything a run works with; `operations.runs.run_context` builds it."""
+
+    root: Path
+    state: Path
+    config: Config
+    engine: Engine
+    registry: Registry
+    objects: ObjectStore
+    keys: KeyProvider
+    identifiers: Identifiers
+    signer: Signer
+    secret: Path
+    reporter: Reporter
+    waivers: Waivers
+    reviews: Reviews
+    ledger: Ledger
+    hears: Callable[[SealedDataset], bool]
+    """Whether whoever acts may hear what training code says, which may quote the rows that
+    it saw.
+    """
+
+    @property
+    def hidden(self) -> list[Path]:
+        """What no confined process may be able to read."""
+        where = files.place(self.root, self.config.data.source)
+        return [
+            self.secret,
+            self.root,
+            *([] if isinstance(where, str) else where if isinstance(where, list) else [where]),
+        ]
