@@ -867,9 +867,11 @@ def layers(calls: int = 20_000) -> None:
                 job.context = Asking(
                     caller,
                     next(numbers),
+                    time.perf_counter(),
                     "",
                     gateway.table.outputs,
                     version,
+                    version.seen,
                     asyncio.get_running_loop().create_future(),
                 )
                 gateway.recording.answered(endpoint, job, codes.tolist(), probabilities, {})
