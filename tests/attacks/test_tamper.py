@@ -12,7 +12,7 @@ from casemate.controls.keys.objects import name_of
 from casemate.core.errors import BackendError, ConfigError, Error, RefusedError, VerificationError
 from casemate.core.signatures import Verifier
 from casemate.stages.release import bundle
-from casemate.verify import verify_path
+from casemate.verification import verify_path
 
 
 def flip(path: Path, where: int | None = None) -> None:
