@@ -33,6 +33,7 @@ class Errands:
         uid = caller.principal.uid
 
         def attach() -> None:
+            """Beside the decision, if it is the caller's own."""
             found, _ = self.decisions.find(said.id)
             if found.principal != uid or found.model.partition("@")[0] != model:
                 raise ConfigError(nobodys(said.id))

@@ -120,6 +120,7 @@ class Calls:
             async with asyncio.timeout(BODY_SECONDS) as limit:
 
                 def end() -> None:
+                    """Give the place to a newcomer."""
                     nonlocal gave_way
                     gave_way = True
                     limit.reschedule(0.0)

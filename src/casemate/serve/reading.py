@@ -28,6 +28,7 @@ async def understood(
     """The rows in a body; what takes long is read beside the other requests."""
 
     def read() -> Asked:
+        """By the protocol of the route."""
         if "message" in scope:
             return oip_grpc.read(endpoint, alias, scope["message"], table.max_rows)
         plain = bodies.inflated(headers, body, max_body)

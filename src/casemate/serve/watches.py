@@ -42,6 +42,7 @@ async def look(project: Wiring, parts: Parts, connections: Connections) -> None:
     where = f'Project::"{project.config.project.id}"'
 
     def told(fault: Exception) -> Any:
+        """The entry that says what could not be recorded, and for how long."""
         detail = {
             "fault": fault.code if isinstance(fault, Error) else type(fault).__name__,
             "seconds": round(time.monotonic() - since, 1),
