@@ -53,6 +53,11 @@ def repeated(weight, *arrays):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
+def test_weighted_rows_have_the_same_figures_as_others(classes):
+    assert set(weighted.of_classes(classes)) == set(quality.statistics(classes))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
 def test_weighted_figures_are_those_of_the_table_with_every_row_as_often_as_it_weighs(classes):
     generator = np.random.default_rng(classes)
     codes, weight = generator.integers(0, classes, 300), generator.integers(1, 6, 300)
