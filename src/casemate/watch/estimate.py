@@ -154,15 +154,14 @@ class Judge:
         return "quantity" if self.classes is None else "classes"
 
     def _positive(self, column: pd.Series) -> Array:
-        assert self.classes is not None
-        cells = tables.categories(column)
-        strange = {cell for cell in cells if cell is not None} - set(self.classes)
+        cells, classes = tables.categories(column), self.classes or ("", "")
+        strange = {cell for cell in cells if cell is not None} - set(classes)
         if strange:
             raise DataError(
                 f"{column.name!r} has a class that the reference has not: {min(strange)!r}",
-                hint=f"its classes: {', '.join(self.classes)}",
+                hint=f"its classes: {', '.join(classes)}",
             )
-        return np.array([cell == self.classes[1] for cell in cells], float)
+        return np.array([cell == classes[1] for cell in cells], float)
 
     def _answers(self, rows: pd.DataFrame, scores: Array) -> Array:
         if self.prediction is None:

@@ -107,13 +107,15 @@ def categories(column: pd.Series) -> Array:
     """Cells as text, object [n]; None where there is none. `1` and `1.0` are one category, since a
     gap turns a column of whole numbers into one of fractions.
     """
-    cells = column.astype(object).to_numpy()
-    return np.array([_category(cell) for cell in cells], object)
+    if isinstance(column.dtype, pd.StringDtype):
+        return column.astype(object).where(column.notna(), None).to_numpy()
+    cells, missing = column.astype(object).to_numpy(), column.isna().to_numpy(bool)
+    return np.array(
+        [None if gap else _category(cell) for cell, gap in zip(cells, missing, strict=True)], object
+    )
 
 
-def _category(cell: Any) -> str | None:
-    if cell is None or cell is pd.NA or cell is pd.NaT or cell != cell:
-        return None
+def _category(cell: Any) -> str:
     if isinstance(cell, (float, np.floating)) and float(cell).is_integer():
         return str(int(cell))
     return str(cell)
