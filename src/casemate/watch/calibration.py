@@ -32,8 +32,8 @@ class Calibrator:
 
     `none` takes the score for the share; `platt` is a straight line between their log odds (Platt,
     Probabilistic outputs for support vector machines, 1999); `isotonic` is any curve that never
-    falls (Zadrozny and Elkan, KDD 2002). The kind is isotonic where rows suffice, and else whichever
-    stiff one has the least squared error in rows that it has not seen: figures are sums of shares,
+    falls (Zadrozny and Elkan, KDD 2002). The kind is isotonic where rows suffice, and else the
+    stiff one with the least squared error in rows that it has not seen: figures are sums of shares,
     and a share of 0 that should be .01 costs them next to nothing.
     """
 

@@ -11,7 +11,7 @@ Array = np.ndarray[Any, Any]
 MOST_SCORES = 400
 """That stand for a reference's distribution: the tail is then right to a few per cent."""
 NEAR = 0.5
-"""Deviations from the middle where the saddlepoint's formula cancels, and the normal law is good."""
+"""Deviations below which the saddlepoint's formula cancels, and the normal law is good."""
 FEWEST_WINDOWS = 5
 """Of the reference, to say how much its own windows differ."""
 UNEVEN = 0.01
@@ -80,8 +80,9 @@ def of_counts(hits: Array, rows: int, known: Array, reference: int) -> Array:
         known: hits in the reference, [k].
         reference: its rows.
     """
-    law = stats.hypergeom(rows + reference, hits + known, rows)
-    return np.asarray(np.minimum(2 * np.minimum(law.sf(hits - 1), law.cdf(hits)), 1.0))
+    law = (rows + reference, hits + known, rows)
+    more, fewer = stats.hypergeom.sf(hits - 1, *law), stats.hypergeom.cdf(hits, *law)
+    return np.asarray(np.minimum(2 * np.minimum(more, fewer), 1.0))
 
 
 def of_more(hits: int, rows: int, known: int, reference: int) -> float:

@@ -65,6 +65,8 @@ class Drift(Record, frozen=True, kw_only=True):
     tests: int
     limit: float
     """On the family-wise chance: false alarms stay within the budget."""
+    least: float
+    """The smallest family-wise chance of all tests."""
     findings: list[Finding]
     quality: str
     """`holds`, `suffers` or `unknown`."""
@@ -91,6 +93,7 @@ class Reference:
         prediction: str | None = None,
         positive: str | None = None,
         is_ordered: bool = True,
+        is_joint: bool = True,
     ) -> None:
         """Learn.
 
@@ -105,6 +108,7 @@ class Reference:
             positive: see `estimate.Judge`.
             is_ordered: whether the order of the rows says something, so that neighbours may be
                 alike.
+            is_joint: whether a classifier looks at all features together: nearly all of the cost.
 
         Raises:
             ConfigError: an importance is no number from 0, or names no feature.
@@ -112,6 +116,7 @@ class Reference:
         """
         tables.require_rows(rows, "the reference", FEWEST_ROWS)
         self.features, self.alarms, self.is_ordered = list(features), alarms, is_ordered
+        self.is_joint = is_joint and len(self.features) > 1
         self.importance = _weighed(importance, self.features)
         self.columns = [*self.features, *([score] if score else [])]
         tables.require_columns(rows, self.columns, "the reference")
@@ -120,7 +125,7 @@ class Reference:
         self.own: dict[tuple[str, str, int], tables.Array] = {}
         self.profiles = {name: profile(rows[name]) for name in self.columns}
         self.matrix = tables.Matrix(rows, self.features)
-        self.tests = sum(one.tests for one in self.profiles.values()) + (len(self.features) > 1)
+        self.tests = sum(one.tests for one in self.profiles.values()) + self.is_joint
         self.judge = None
         if target is not None:
             if score is None:
@@ -164,6 +169,7 @@ class Reference:
             rows=len(current),
             tests=self.tests,
             limit=limit,
+            least=float(adjusted.min()),
             findings=sorted(findings, key=lambda one: -one.rank),
             quality=quality,
             because=because,
@@ -179,7 +185,7 @@ class Reference:
             for name in self.columns
             for check in self.profiles[name].checks(current[name])
         ]
-        if len(self.features) > 1:
+        if self.is_joint:
             found.append((JOINT, self._joint(self.rows, current)))
         return found
 
@@ -241,9 +247,7 @@ class Reference:
             text=f"{said}: {check.detail}",
         )
 
-    def _quality(
-        self, current: pd.DataFrame, found: list[Check]
-    ) -> tuple[str, str, Chunk | None]:
+    def _quality(self, current: pd.DataFrame, found: list[Check]) -> tuple[str, str, Chunk | None]:
         if self.judge is None:
             return "unknown", "no target and score to estimate it by", None
         try:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+from scipy import stats
 
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Interval, Record
@@ -365,12 +365,13 @@ def _figure(
 
 
 def _interval(value: float, drawn: Array, level: float) -> Interval:
-    """Normal on the scale of log odds, whose tails reach further than draws can tell."""
+    """Normal on the scale of the arcsine of the root, whose tails reach further than draws can tell
+    and on which shares near 0 and 1 differ as much as others (Anscombe, Biometrika 35, 1948).
+    """
     held = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(held) < DRAWS / 2:
         return Interval(value=value, low=0.0, high=1.0)
-    odds = special.logit(np.clip(held, 1e-6, 1 - 1e-6))
-    middle = special.logit(np.clip(value, 1e-6, 1 - 1e-6))
-    half = stats.norm.isf((1 - level) / 2) * np.std(odds, ddof=1)
-    low, high = special.expit([middle - half, middle + half])
+    half = float(stats.norm.isf((1 - level) / 2) * np.std(np.arcsin(np.sqrt(held)), ddof=1))
+    middle = float(np.arcsin(np.sqrt(np.clip(value, 0, 1))))
+    low, high = np.sin(np.clip([middle - half, middle + half], 0, np.pi / 2)) ** 2
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))

@@ -145,11 +145,14 @@ class Categories:
             _more("unseen", new, rows, self.single, self.rows, named),
         ]
         if self.counts and rows > missing:
-            found.append(self._moved(counts.drop(unseen), rows))
+            # among many rare categories an unseen one is nothing new
+            found.append(
+                self._moved(counts if OTHERS in self.counts else counts.drop(unseen), rows)
+            )
         return found
 
     def _moved(self, counts: "pd.Series[int]", rows: int) -> Check:
-        now = {name: 0 for name in self.counts}
+        now = dict.fromkeys(self.counts, 0)
         for cell, count in counts.items():
             now[str(cell) if str(cell) in self.counts else OTHERS] += int(count)
         names = list(self.counts)

@@ -6,7 +6,10 @@ from typing import Any
 
 from casemate.cli.options import common
 
-ACTIONS: dict[str, str] = {}
+ACTIONS: dict[str, str] = {
+    "drift": "is a table still like the reference: features, all together, answers",
+    "estimate": "how good are a model's answers while no outcome is known",
+}
 """Every action with its line in `casemate watch --help`; each has a module here."""
 
 
