@@ -17,7 +17,7 @@ LEAST, MOST = 1e-6, 1 - 1e-6
 STEPS = 50
 """Newton's, at most; it needs about six."""
 RIDGE = 1e-6
-"""On the curvature, so that scores which are all the same have a line too."""
+"""On the line's squares, so that scores which are all the same have a line too."""
 STIFF = ("none", "platt")
 KINDS = (*STIFF, "isotonic")
 """From the stiffest to the freest."""
@@ -165,15 +165,22 @@ def fitted_line(at: Array, positives: Array, others: Array) -> tuple[Array, Arra
     counts = positives + others
     aims = positives * up + others * down
     terms = np.column_stack([np.ones(len(at)), at])
+
+    def loss(line: Array) -> float:
+        values = terms @ line
+        return float(counts @ np.logaddexp(0, values) - aims @ values + RIDGE * line @ line / 2)
+
     line, curvature = np.array([0.0, 1.0]), np.eye(2)
     for _ in range(STEPS):
         shares = special.expit(terms @ line)
-        slopes = counts * np.maximum(shares * (1 - shares), 1e-9)
+        slopes = counts * shares * (1 - shares)
         curvature = terms.T @ (slopes[:, None] * terms) + RIDGE * np.eye(2)
-        step = np.linalg.solve(curvature, terms.T @ (aims - counts * shares))
-        line = line + np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-8:
+        step = np.linalg.solve(curvature, terms.T @ (aims - counts * shares) - RIDGE * line)
+        while loss(line + step) > loss(line) and np.abs(step).max() > 1e-8:
+            step = step / 2
+        if np.abs(step).max() <= 1e-8:
             break
+        line = line + step
     return line, np.linalg.inv(curvature)
 
 

@@ -44,7 +44,8 @@ def of_mean(scores: Array, mean: float, rows: float) -> float:
         return float(2 * stats.norm.sf(x * rows**0.5))
     most = float(values.max())
     if x >= most * (1 - 1e-9):
-        return float(min(1.0, 2 * np.mean(values >= most * (1 - 1e-9)) ** rows))
+        share = float(np.mean(values >= most * (1 - 1e-9)))
+        return min(1.0, 2 * share**rows)
     return min(1.0, 2 * _tail(values, x, rows))
 
 

@@ -22,7 +22,7 @@ from casemate.watch.profiles import KINDS, Check, profile
 JOINT = "(all features together)"
 MOST_WINDOWS = 20
 """Of the reference that are compared with its rest: more hardly move their spread."""
-MOST_JOINT_WINDOWS = 6
+MOST_JOINT_WINDOWS = 12
 """The same for the classifier, which learns anew for each."""
 FINENESS = 4
 """Steps to a doubling of a window's size, between which its own windows are not made anew."""
@@ -214,7 +214,9 @@ class Reference:
         if not self.is_ordered or count < chances.FEWEST_WINDOWS:
             return np.empty(0)
         if (feature, kind, size) not in self.own:
-            starts = np.linspace(0, total - size, count).astype(int)
+            # one anywhere in each part: evenly spaced ones might all be of the same hour
+            drawn = np.arange(count) + np.random.default_rng(0).random(count)
+            starts = (drawn / count * (total - size)).astype(int)
             self._look_at_own(feature, size, [int(start) for start in starts])
         return self.own[feature, kind, size]
 
@@ -251,7 +253,9 @@ class Reference:
         if self.judge is None:
             return "unknown", "no target and score to estimate it by", None
         try:
-            chunk = self.judge.chunk(self.judge.usable(current))
+            # a page is an alarm too: the budget holds for what is said to suffer
+            usable = self.judge.usable(current)
+            chunk = self.judge.chunk(usable, level=1 - self.alarms.chance)
         except DataError as error:
             return "unknown", error.message, None
         suffering = _suffering(chunk, BEARING[self.judge.kind])
@@ -263,7 +267,7 @@ class Reference:
         if chunk.worth < FEWEST_REFERENCE:
             because = f"only {chunk.worth:.0f} reference rows tell about this population"
             return "unknown", because, chunk
-        return "holds", "the estimated figures are those of the reference", chunk
+        return "holds", "no figure is worse for sure", chunk
 
 
 def drift(

@@ -23,7 +23,10 @@ def read(path: Path) -> pd.DataFrame:
         ConfigError: there is no such file.
         DataError: it is empty, truncated, ragged or no table.
     """
-    return files.columns(path, DataTable(source=str(path), target=""), (), []).to_pandas()
+    if not path.exists():
+        raise ConfigError(f"no such file {path}", hint="give the path of a table")
+    table = files.columns(path, DataTable(source=str(path), target=""), (), [])
+    return pd.DataFrame(table.to_pandas())
 
 
 def require_rows(frame: pd.DataFrame, which: str, least: int = 1) -> None:
