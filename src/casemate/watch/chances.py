@@ -45,7 +45,7 @@ def of_mean(scores: Array, mean: float, rows: float) -> float:
     most = float(values.max())
     if x >= most * (1 - 1e-9):
         share = float(np.mean(values >= most * (1 - 1e-9)))
-        return min(1.0, 2 * share**rows)
+        return float(min(1.0, 2 * share**rows))
     return min(1.0, 2 * _tail(values, x, rows))
 
 

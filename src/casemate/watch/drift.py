@@ -52,7 +52,7 @@ class Finding(Record, frozen=True, kw_only=True):
     importance: float
     """Of the feature, the greatest as 1."""
     rank: float
-    """Shift times importance: findings are in this order."""
+    """Shift times importance: findings are in this order, that of all together last."""
     page: bool
     """Somebody should be woken; else it is a note."""
     text: str
@@ -170,7 +170,7 @@ class Reference:
             tests=self.tests,
             limit=limit,
             least=float(adjusted.min()),
-            findings=sorted(findings, key=lambda one: -one.rank),
+            findings=sorted(findings, key=lambda one: (one.feature == JOINT, -one.rank)),
             quality=quality,
             because=because,
             page=page,
@@ -200,8 +200,8 @@ class Reference:
             at = np.random.default_rng(0).choice(len(reference), most, replace=False)
             reference = reference.iloc[np.sort(at)]
         area, chance, _ = told_apart(self.matrix(reference), self.matrix(current))
-        # the distance of two distributions that an area shows is at least twice its excess
-        shift = float(np.clip(2 * area - 1, 0, 1))
+        # of all pairs of distributions so far apart, none has a greater area
+        shift = max(1 - float(2 - 2 * area) ** 0.5, 0.0)
         detail = f"a classifier tells the rows apart with an area of {area:.3f}"
         return Check(kind="joint", chance=chance, shift=shift, detail=detail)
 

@@ -137,16 +137,19 @@ class Judge:
         self.reference = self.losses.reference()
 
     def _learn_classes(self, rows: pd.DataFrame) -> None:
-        if self.scores.min() < 0 or self.scores.max() > 1:
-            raise DataError(
-                f"scores in {self.score!r} are not all in 0 to 1",
-                hint="give the score of the positive class as a probability",
-            )
+        self._require_shares(self.scores)
         self.positive = self._positive(rows[self.target])
         self.calibrator = Calibrator(self.scores, self.positive)
         self.reference = expected.Rows(self.scores, self._answers(rows, self.scores)).figures(
             self.positive
         )
+
+    def _require_shares(self, scores: Array) -> None:
+        if scores.min() < 0 or scores.max() > 1:
+            raise DataError(
+                f"scores in {self.score!r} are not all in 0 to 1",
+                hint="give the score of the positive class as a probability",
+            )
 
     @property
     def kind(self) -> str:
@@ -180,11 +183,8 @@ class Judge:
         scores = tables.numbers(current[self.score])[0]
         kept = current[np.isfinite(scores)]
         tables.require_rows(kept, f"the current table (rows with a score in {self.score!r})")
-        if self.classes is not None and not 0 <= scores[np.isfinite(scores)].max() <= 1:
-            raise DataError(
-                f"scores in {self.score!r} are not all in 0 to 1",
-                hint="give the score of the positive class as a probability",
-            )
+        if self.classes is not None:
+            self._require_shares(scores[np.isfinite(scores)])
         return kept
 
     def chunk(self, rows: pd.DataFrame, first: int = 0, level: float = LEVEL) -> Chunk:

@@ -38,7 +38,7 @@ def told_apart(reference: Array, current: Array, seed: int = 0) -> tuple[float, 
     (ICLR 2017).
 
     Args:
-        reference: [n, d], NaN where missing.
+        reference: [n, d], finite.
         current: [m, d].
         seed: of the halves.
     """

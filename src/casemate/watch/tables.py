@@ -14,6 +14,8 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import files
 
 Array = np.ndarray[Any, Any]
+MOST, MISSING = 1e300, -1e301
+"""Of numbers that trees read, and what stands for none: midpoints between them are still finite."""
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -126,7 +128,7 @@ def _category(cell: Any) -> str:
 
 class Matrix:
     """Features of any kind as a float matrix for trees: categories by how frequent they are in the
-    reference, what it has not as -1, missing as NaN.
+    reference, what it has not as -1, missing below everything.
     """
 
     def __init__(self, reference: pd.DataFrame, features: Sequence[str]) -> None:
@@ -146,10 +148,11 @@ class Matrix:
         for name in self.features:
             codes = self.codes[name]
             if codes is None:
-                columns.append(numbers(frame[name])[0])
+                values = np.clip(numbers(frame[name])[0], -MOST, MOST)
+                columns.append(np.where(np.isnan(values), MISSING, values))
             else:
                 cells = categories(frame[name])
                 columns.append(
-                    np.array([np.nan if c is None else codes.get(c, -1) for c in cells], float)
+                    np.array([MISSING if c is None else codes.get(c, -1) for c in cells], float)
                 )
         return np.column_stack(columns) if columns else np.empty((len(frame), 0))

@@ -85,6 +85,7 @@ def test_features_that_move_against_each_other_are_found_together():
     assert {one.feature for one in said.findings} == {JOINT}
 
 
+@pytest.mark.slow
 def test_false_alarms_stay_within_what_the_budget_gives_a_window(made):
     alarms = FalseAlarms(count=2000, days=90, windows_per_day=90)
     judged = Reference(made(3000), FEATURES, alarms=alarms, is_joint=False)
@@ -122,7 +123,8 @@ def test_findings_are_ranked_by_shift_times_importance(made):
     said = drift(
         made(5000), current, features=FEATURES, importance={"kind": 5.0, "number": 0.1}, **HOURLY
     )
-    ranks = [one.rank for one in said.findings]
+    assert said.findings[-1].feature == JOINT
+    ranks = [one.rank for one in said.findings[:-1]]
     assert ranks == sorted(ranks, reverse=True)
     assert all(one.rank == one.shift * one.importance for one in said.findings)
     single = [one for one in said.findings if one.feature != JOINT]
@@ -237,8 +239,8 @@ def test_the_verb_exits_with_1_when_something_is_found(made, tmp_path, cli):
     weights = ["--importance", str(tmp_path / "weights.json")]
     loud = cli(*words, str(tmp_path / "moved.parquet"), *options, *weights, "--format", "json")
     assert loud.code == 1
-    told = {one["feature"]: one["importance"] for one in json.loads(loud.out)["findings"]}
-    assert told["number"] == 1.0
+    first = json.loads(loud.out)["findings"][0]
+    assert (first["feature"], first["importance"]) == ("number", 1.0)
     assert "page  number" in cli(*words, str(tmp_path / "moved.parquet"), *options).out
 
 
