@@ -175,7 +175,9 @@ def test_text_that_is_new_in_every_row_is_no_drift(made):
     reference, current = made(2000), made(300, seed=1)
     for name, rows in (("r", reference), ("c", current)):
         rows["id"] = [f"{name}{at}" for at in range(len(rows))]
-    assert drift(reference, current, features=["id"], **HOURLY).findings == []
+    for is_ordered in (True, False):
+        said = drift(reference, current, features=["id"], is_ordered=is_ordered, **HOURLY)
+        assert said.findings == []
 
 
 def test_odd_columns_are_judged_without_a_fault(made):

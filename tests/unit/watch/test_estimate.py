@@ -47,6 +47,12 @@ def test_expected_figures_are_the_mean_over_outcomes():
     assert rows.figures(scores**2) == pytest.approx(means, abs=0.004)
 
 
+def test_a_row_is_no_pair_with_itself():
+    rows = expected.Rows(np.array([0.2, 0.8]), np.zeros(2))
+    assert rows.area(np.array([0.5, 0.5])) == pytest.approx(0.5)
+    assert rows.area(np.array([0.1, 0.9])) == pytest.approx(0.81 / 0.82)
+
+
 def test_figures_that_nothing_defines_are_not_numbers():
     found = expected.Rows(np.array([0.1, 0.2]), np.zeros(2)).figures(np.zeros(2))
     assert np.isnan([found["roc_auc"], found["precision"], found["recall"]]).all()
