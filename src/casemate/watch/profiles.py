@@ -11,6 +11,8 @@ from casemate.watch import chances, tables
 Array = np.ndarray[Any, Any]
 MOST_CATEGORIES = 200
 """That are looked at one by one; rarer ones count as one."""
+FEWEST = 5
+"""Rows of a category: rarer ones were met by chance, and would be met less often in any window."""
 OTHERS = "(other)"
 """The rarer ones together."""
 KINDS = {
@@ -126,10 +128,10 @@ class Categories:
         self.rows, self.missing = len(cells), int(cells.isna().sum())
         self.known = set(counts.index)
         self.single = int((counts == 1).sum())
-        frequent = counts.iloc[:MOST_CATEGORIES]
+        frequent = counts[counts >= FEWEST].iloc[:MOST_CATEGORIES]
         self.counts = {str(cell): int(count) for cell, count in frequent.items()}
         if len(counts) > len(frequent):
-            self.counts[OTHERS] = int(counts.iloc[MOST_CATEGORIES:].sum())
+            self.counts[OTHERS] = int(counts.iloc[len(frequent) :].sum())
 
     def checks(self, column: pd.Series) -> list[Check]:
         """Every test of a window."""
