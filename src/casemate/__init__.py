@@ -19,6 +19,7 @@ Architecture, from top to bottom; a module imports only from below:
   wiring      what a project is built from: the only place where a back end is chosen
   pipeline    THE SPINE: the list of stages
   supply/     what it gives them: rows, processes, payment
+  watch/      judges of tables after the release: drift, performance without labels
   stages/     what happens to the data, in order: data, train, assess, release
   controls/   what must hold at every step: keys < audit < access < privacy
   ml/         models, learners, attacks

@@ -57,6 +57,11 @@ CALLS: dict[str, list[str]] = {
     "model promote": ["wdbc@1"],
     "assess": ["wdbc"],
     "privacy budget": [],
+    "watch drift": ["clinic/data/wdbc.csv", "clinic/data/wdbc.csv"],
+    "watch estimate": [
+        *("clinic/data/wdbc.csv", "clinic/data/wdbc.csv"),
+        *("--target", "malignant", "--score", "mean_smoothness"),
+    ],
     "verify": ["out"],
     "explain": [],
     "access whoami": [],

@@ -49,6 +49,8 @@ COMMANDS: dict[str, str | None] = {
     "serve": "gateways.begin",
     "explain": "serve.explain.explain",
     "predict": "access.machines.create_token",
+    "watch drift": None,
+    "watch estimate": None,
     "access whoami": "access.logins.whoami",
     "access login": None,
     "access logout": None,
