@@ -148,6 +148,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "store": ["show"],
         "backup": ["recipients", "list"],
         "keys": ["list"],
+        "watch": ["drift", "a.csv", "b.csv"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
         done = executed(light / "bin/casemate", verb, *words.get(verb, []), cwd=clinic)
