@@ -87,7 +87,7 @@ def look(arguments: Any, project: Any) -> int:
         _write(arguments.output, found, project, counts, len(blocking))
         text.append(f"Page: {arguments.output}")
     told = {
-        "findings": ranked,
+        "findings": findings,
         "figures": found.figures,
         "quarantined": counts,
         "rules": found.rules,
