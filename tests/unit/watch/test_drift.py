@@ -10,6 +10,8 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.watch.budget import FalseAlarms
 from casemate.watch.drift import JOINT, Reference, drift
 
+pytestmark = pytest.mark.slow
+
 HOURLY = {"windows_per_day": 24}
 FEATURES = ["number", "zeros", "kind"]
 

@@ -13,6 +13,8 @@ from casemate.watch.calibration import KINDS, Calibrator, Moved, fitted_line, lo
 from casemate.watch.estimate import CHANGED, estimate, parted
 from casemate.watch.populations import density_ratio, told_apart
 
+pytestmark = pytest.mark.slow
+
 KNOWN = {"target": "y", "score": "score"}
 
 
