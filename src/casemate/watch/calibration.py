@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special
 
+from casemate.ml.frame import worth
+
 Array = np.ndarray[Any, Any]
 MOST_BINS = 1000
 """Of scores that share a place; a finer grid moves no figure by a ten-thousandth."""
@@ -112,14 +114,14 @@ class Moved:
         self.is_moved = False
         if weights is None:
             return
-        worth = float(weights.sum() ** 2 / np.sum(weights**2))
-        counts = calibrator.counts(weights * worth / weights.sum())
+        rows = worth(weights)
+        counts = calibrator.counts(weights * rows / weights.sum())
         at = logits(self.chances)
         line, covariance = fitted_line(at, *counts)
         gain = likelihood(special.expit(line[0] + line[1] * at), *counts) - likelihood(
             special.expit(at), *counts
         )
-        if gain > np.log(worth):  # two parameters at half a logarithm each
+        if gain > np.log(rows):  # two parameters at half a logarithm each
             self.line, self.covariance, self.is_moved = line, covariance, True
 
     def at(self, scores: Array) -> Array:

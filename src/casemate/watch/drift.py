@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from msgspec import structs
 
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Record
@@ -157,7 +158,7 @@ class Reference:
         for at in np.flatnonzero(adjusted <= limit):
             feature, check = found[at]
             chance = chances.among(check.chance, self._own(feature, check.kind, len(current)))
-            found[at] = feature, _with(check, chance)
+            found[at] = feature, structs.replace(check, chance=chance)
         adjusted = self._adjusted(found)
         held = [(*found[at], adjusted[at]) for at in np.flatnonzero(adjusted <= limit)]
         quality, because, chunk = self._quality(current, [check for _, check, _ in held])
@@ -319,12 +320,6 @@ def drift(
     )
     known, now = set(reference.columns), set(current.columns)
     return judged.window(current, sorted(str(name) for name in (known ^ now) - set(others)))
-
-
-def _with(check: Check, chance: float) -> Check:
-    return Check(
-        kind=check.kind, chance=chance, shift=check.shift, detail=check.detail, blind=check.blind
-    )
 
 
 def _weighed(importance: Mapping[str, float] | None, features: Sequence[str]) -> dict[str, float]:

@@ -18,9 +18,10 @@ from scipy import stats
 
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Interval, Record
+from casemate.ml.frame import worth
 from casemate.watch import expected, losses, tables
 from casemate.watch.calibration import Calibrator, Moved
-from casemate.watch.populations import density_ratio, effective_rows
+from casemate.watch.populations import density_ratio
 
 Array = np.ndarray[Any, Any]
 LEVEL = 0.95
@@ -195,57 +196,40 @@ class Judge:
             first: where the chunk stands.
             level: of the intervals.
         """
-        matrix = self.matrix(rows)
+        matrix, outcomes = self.matrix(rows), self._realised(rows)
         weights = density_ratio(self.rows, matrix)
         scores = matrix[:, -1]
         moved: dict[str, Interval] = {}
         if self.classes is None:
             estimated = self.losses.estimate(matrix, weights, level)
+            realised = losses.realised(outcomes - scores) if outcomes is not None else {}
         else:
-            estimated = self._expected(rows, scores, Moved(self.calibrator, None), level)
+            ordered = expected.Rows(scores, self._answers(rows, scores))
+            estimated = _expected(ordered, scores, Moved(self.calibrator, None), level)
             calibration = Moved(self.calibrator, weights)
             if calibration.is_moved:
-                moved = self._expected(rows, scores, calibration, level)
-        realised = self._realised(rows, scores)
+                moved = _expected(ordered, scores, calibration, level)
+            realised = ordered.figures(outcomes) if outcomes is not None else {}
         figures = [
             _figure(name, self.reference[name], interval, moved.get(name), realised.get(name))
             for name, interval in estimated.items()
         ]
         changed = [one.name for one in figures if one.changed]
-        worth = float(len(self.rows)) if weights is None else effective_rows(weights)
         return Chunk(
             first=first,
             rows=len(rows),
             moved=weights is not None,
-            worth=worth,
+            worth=float(len(self.rows)) if weights is None else worth(weights),
             figures=figures,
             text=f"{CHANGED}: {', '.join(changed)} outside the interval" if changed else "",
         )
 
-    def _expected(
-        self, rows: pd.DataFrame, scores: Array, calibration: Moved, level: float
-    ) -> dict[str, Interval]:
-        """Figures from calibrated scores."""
-        ordered = expected.Rows(scores, self._answers(rows, scores))
-
-        def draw(generator: np.random.Generator) -> Array:
-            return calibration.drawn(scores, generator)
-
-        drawn = expected.realisations(ordered, draw, DRAWS, np.random.default_rng(0))
-        found = ordered.figures(calibration.at(scores))
-        return {
-            name: _interval(found[name], drawn[:, at], level)
-            for at, name in enumerate(expected.FIGURES)
-        }
-
-    def _realised(self, rows: pd.DataFrame, scores: Array) -> dict[str, float]:
-        """The figures from outcomes, where every row of the chunk has one."""
+    def _realised(self, rows: pd.DataFrame) -> Array | None:
+        """Quantities, or 1 for the positive class, [n]; None where a row has no outcome."""
         if self.target not in rows or rows[self.target].isna().any():
-            return {}
-        if self.classes is None:
-            return losses.realised(_outcomes(rows[self.target]) - scores)
-        positive = self._positive(rows[self.target])
-        return expected.Rows(scores, self._answers(rows, scores)).figures(positive)
+            return None
+        column = rows[self.target]
+        return _outcomes(column) if self.classes is None else self._positive(column)
 
 
 def estimate(
@@ -341,6 +325,22 @@ def _outcomes(column: pd.Series) -> Array:
             f"{column.name!r} has an outcome that is no finite number", hint="leave its row out"
         )
     return values
+
+
+def _expected(
+    rows: expected.Rows, scores: Array, calibration: Moved, level: float
+) -> dict[str, Interval]:
+    """Figures from calibrated scores."""
+
+    def draw(generator: np.random.Generator) -> Array:
+        return calibration.drawn(scores, generator)
+
+    drawn = expected.realisations(rows, draw, DRAWS, np.random.default_rng(0))
+    found = rows.figures(calibration.at(scores))
+    return {
+        name: _interval(found[name], drawn[:, at], level)
+        for at, name in enumerate(expected.FIGURES)
+    }
 
 
 def _figure(

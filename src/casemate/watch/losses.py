@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from casemate.core.types import Interval
-from casemate.watch.populations import effective_rows
+from casemate.ml.frame import worth
 
 Array = np.ndarray[Any, Any]
 FOLDS = 5
@@ -62,7 +62,7 @@ class Losses:
             missed = float(np.average(residuals, weights=weights))
             spread = float(np.average((residuals - missed) ** 2, weights=weights)) ** 0.5
             value = max(float(model.predict(rows).mean()) + missed, 0.0)
-            half = width * spread * (1 / len(rows) + 1 / effective_rows(weights)) ** 0.5
+            half = width * spread * (1 / len(rows) + 1 / worth(weights)) ** 0.5
             low, high = max(value - half, 0.0), value + half
             found[name] = Interval(
                 value=_told(name, value), low=_told(name, low), high=_told(name, high)

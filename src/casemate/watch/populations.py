@@ -79,8 +79,3 @@ def density_ratio(reference: Array, current: Array, seed: int = 0) -> Array | No
         return None
     weights = np.minimum(np.exp(np.clip(odds, -50, 50)), MOST_WEIGHT)
     return np.asarray(weights / weights.mean())
-
-
-def effective_rows(weights: Array) -> float:
-    """How many unweighted rows tell as much (Kish, Survey sampling, 1965)."""
-    return float(weights.sum() ** 2 / np.sum(weights**2))

@@ -226,11 +226,9 @@ def _scorer(
     models: Models, rows: Rows, options: TrainTable, metric: str, memory: "Memory | None" = None
 ) -> Score:
     repeats = 1 if options.split == "ordered" else options.repeats
-    cuts = [
-        fold
-        for repeat in range(repeats)
-        for fold in splits(rows, options, options.folds, options.seed + repeat)
-    ]
+    cuts = itertools.chain.from_iterable(
+        splits(rows, options, options.folds, options.seed + repeat) for repeat in range(repeats)
+    )
     folds: list[Cut] = [(number, *fold) for number, fold in enumerate(cuts)]
     prepared = Prepared()
 
@@ -255,7 +253,7 @@ def _scorer(
             if len(found) < len(folds) and stop(found):
                 break
         if memory is not None and len(found) == len(folds):
-            memory.keep(params, found, [test for _, test in cuts[: options.folds]], heard)
+            memory.keep(params, found, [test for _, _, test in folds[: options.folds]], heard)
         return found
 
     return score

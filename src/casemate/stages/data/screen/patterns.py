@@ -75,14 +75,15 @@ class Items:
     @cached_property
     def together(self) -> Array:
         """Rows that meet both, float32 [items, items]."""
-        if self.codes.max(initial=0) == 1:
-            return self._halves[0] + self._halves[1]
-        return _both(self.matrix)
+        halves = self._halves
+        return _both(self.matrix) if halves is None else halves[0] + halves[1]
 
     @cached_property
-    def _halves(self) -> tuple[Array, Array]:
-        """`together` of each of two classes: to count both costs what counting all rows does."""
-        return _both(self.of(0)), _both(self.of(1))
+    def _halves(self) -> tuple[Array, Array] | None:
+        """`together` of each of two classes: to count both costs what counting all rows does; None
+        of more classes.
+        """
+        return (_both(self.of(0)), _both(self.of(1))) if self.codes.max(initial=0) == 1 else None
 
     def of(self, label: int) -> sparse.csc_array:
         """The rows of a class, float32 [members, items]."""
@@ -90,9 +91,7 @@ class Items:
 
     def together_of(self, label: int) -> Array:
         """Rows of a class that meet both, float32 [items, items]."""
-        if self.codes.max(initial=0) == 1:
-            return self._halves[label]
-        return _both(self.of(label))
+        return _both(self.of(label)) if self._halves is None else self._halves[label]
 
     def features(self, places: tuple[int, ...]) -> Array:
         """Features of the items and of those that go with one of them nearly always, as the pixels
