@@ -607,6 +607,8 @@ def test_a_leak_is_told_with_the_lines_to_paste_by_check_and_before_a_run_trains
         and '\n  "owed" = { use = false }\n' in looked.out
         and "quarantine" not in looked.out.partition("Next: ")[2]
     )
+    listed = cli("check", "--format", "json").value["findings"]
+    assert [one["severity"] for one in listed if one["location"] == "owed"] == ["high"]
     ran = cli("run")
     assert ran.code == 1
     told, _, trained = ran.err.partition("2 train ")

@@ -304,3 +304,14 @@ def test_the_verb_exits_with_1_when_outcomes_contradict(made, tmp_path, cli):
     assert (sound.code, len(json.loads(sound.out)["chunks"])) == (0, 2)
     broken = cli(*words, str(tmp_path / "w.csv"), *options)
     assert (broken.code, CHANGED in broken.out) == (1, True)
+
+
+def test_a_chunk_says_how_many_reference_rows_tell_about_its_population(made):
+    reference = made(4000)
+    still, moved = (
+        estimate(reference, made(2000, seed=1, shift=shift), **KNOWN).chunks[0]
+        for shift in (0.0, 1.5)
+    )
+    assert (still.moved, still.worth) == (False, 4000)
+    assert moved.moved
+    assert moved.worth < 2000
