@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from casemate.operations.dataset import Datasets
     from casemate.operations.retention import Plan
     from casemate.operations.status import Status
+    from casemate.operations.watching import Watch
     from casemate.stages.data.stage import Examined
     from casemate.supply.context import Reporter
 
@@ -105,6 +106,13 @@ class Project(Wiring):
     def messages(self) -> Outgoing:
         """What is to leave: list, show, deliver."""
         return Outgoing(self)
+
+    @property
+    def watch(self) -> "Watch":
+        """What is watched: look once, show, report."""
+        from casemate.operations.watching import Watch
+
+        return Watch(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

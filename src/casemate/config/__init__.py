@@ -68,6 +68,7 @@ from casemate.config.trust import (
     WitnessTable,
     keys_table,
 )
+from casemate.config.watch import WatchTable
 from casemate.config.whole import Config
 
 __all__ = [
@@ -129,6 +130,7 @@ __all__ = [
     "Table",
     "TrainTable",
     "Url",
+    "WatchTable",
     "WitnessTable",
     "WorkloadTable",
     "describe",

@@ -27,6 +27,8 @@ Event = Literal[
     "model:canary-failed",
     "model:withdrawn",
     "model:not-loaded",
+    "watch:alarm",
+    "watch:well",
     "*",
 ]
 """What the outbox can tell; `*` is all of it."""

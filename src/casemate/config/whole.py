@@ -10,6 +10,7 @@ from casemate.config.serve import ServeTable
 from casemate.config.table import Name, Table
 from casemate.config.train import SandboxTable, TrainTable
 from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
+from casemate.config.watch import WatchTable
 
 
 class Config(Table, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class Config(Table, frozen=True, kw_only=True):
     retention: RetentionTable = RetentionTable()
     notices: dict[Name, NoticeTable] = {}
     serve: ServeTable = ServeTable()
+    watch: WatchTable = WatchTable()
     access: AccessTable = AccessTable()
 
     @property

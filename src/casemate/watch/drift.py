@@ -7,6 +7,7 @@ that. A finding wakes somebody only where quality suffers or cannot be told; els
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from casemate.watch import chances, tables
 from casemate.watch.budget import FalseAlarms, corrected
 from casemate.watch.estimate import FEWEST_REFERENCE, Chunk, Judge
 from casemate.watch.populations import told_apart
-from casemate.watch.profiles import KINDS, Check, profile
+from casemate.watch.profiles import KINDS, Check, Profile, profile
 
 JOINT = "(all features together)"
 MOST_WINDOWS = 20
@@ -140,6 +141,35 @@ class Reference:
                 positive=positive,
             )
 
+    @classmethod
+    def sketched(
+        cls,
+        profiles: Mapping[str, Profile],
+        *,
+        alarms: FalseAlarms,
+        importance: Mapping[str, float] | None = None,
+        score: str | None = None,
+        judge: Judge | None = None,
+    ) -> Self:
+        """A reference of which no rows are left: features one by one, and answers; not all
+        together, and not how much its own windows differ.
+
+        Args:
+            profiles: by column, `score` among them.
+            alarms: how often it may be wrong.
+            importance: see `__init__`.
+            score: column of answers.
+            judge: estimates quality.
+        """
+        made = cls.__new__(cls)
+        made.profiles, made.columns, made.score = dict(profiles), list(profiles), score
+        made.features = [name for name in made.columns if name != score]
+        made.alarms, made.judge = alarms, judge
+        made.is_ordered = made.is_joint = False
+        made.importance = _weighed(importance, made.features)
+        made.tests = sum(one.tests for one in made.profiles.values())
+        return made
+
     def window(self, current: pd.DataFrame, left_out: Sequence[str] = ()) -> Drift:
         """What a window shows.
 
@@ -208,11 +238,13 @@ class Reference:
 
     def _own(self, feature: str, kind: str, size: int) -> tables.Array:
         """Chances of the reference's own windows of about as many rows, each beside its rest."""
+        if not self.is_ordered:
+            return np.empty(0)
         total = len(self.rows)
         size = round(2 ** (round(np.log2(size) * FINENESS) / FINENESS))
         most = MOST_JOINT_WINDOWS if feature == JOINT else MOST_WINDOWS
         count = min(total // size, most)
-        if not self.is_ordered or count < chances.FEWEST_WINDOWS:
+        if count < chances.FEWEST_WINDOWS:
             return np.empty(0)
         if (feature, kind, size) not in self.own:
             # one anywhere in each part: evenly spaced ones might all be of the same hour

@@ -150,6 +150,9 @@ CALLS = {
     "store.move_objects": lambda at, _: at.store.move_objects({"objects": "s3://b/x"}),
     "store.show": lambda at, _: at.store.show(),
     "store.upgrade": lambda at, _: at.store.upgrade(),
+    "watching.looking.once": lambda at, _: at.watch.once(),
+    "watching.looking.report": lambda at, out: at.watch.report(out),
+    "watching.looking.show": lambda at, _: at.watch.show(),
 }
 """How each is asked for from Python; None: everybody may ask about themselves, or another test does
 (test_words).

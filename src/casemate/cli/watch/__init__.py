@@ -1,4 +1,4 @@
-"""`casemate watch`: the judges, on plain files."""
+"""`casemate watch`: look at a project again and again, or once; and the judges on plain files."""
 
 import argparse
 import importlib
@@ -7,6 +7,9 @@ from typing import Any
 from casemate.cli.options import common
 
 ACTIONS: dict[str, str] = {
+    "once": "look once at what was answered since the last look, and tell what is wrong",
+    "show": "what the last look came to: alarms, models, levels",
+    "report": "the same as one HTML page, with each feature beside its baseline",
     "drift": "is a table still like the reference: features, all together, answers",
     "estimate": "how good are a model's answers while no outcome is known",
 }
@@ -15,7 +18,12 @@ ACTIONS: dict[str, str] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    parser.add_argument(
+        "--every", type=int, metavar="SECONDS", help="between two looks (default: [watch] every)"
+    )
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="without an action: look again and again"
+    )
     for name, help_ in ACTIONS.items():
         action = actions.add_parser(name, help=help_, parents=[common(nested=True)])
         importlib.import_module(f"casemate.cli.watch.{name}").add_arguments(action)
@@ -23,5 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Do what the action says."""
-    module = importlib.import_module(f"casemate.cli.watch.{arguments.action}")
+    action = arguments.action or "service"
+    module = importlib.import_module(f"casemate.cli.watch.{action}")
     return int(module.run(arguments))

@@ -7,6 +7,7 @@ and deleted after its time while the log still verifies.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -32,6 +33,16 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
 
 _BATCH = 200
+
+
+@dataclass(frozen=True)
+class Group:
+    """Predictions that were recorded together."""
+
+    index: int
+    """Their log entry."""
+    bodies: list[bytes]
+    """`Prediction` as JSON each, verified."""
 
 
 class Decisions:
@@ -96,6 +107,56 @@ class Decisions:
             if not rows:
                 return
             start = int(rows[-1]["index"])
+
+    def groups(self, after: int, until: int | None = None) -> Iterator[Group]:
+        """Every group of predictions behind a log entry, oldest first; a group that was forgotten
+        has none.
+
+        Args:
+            after: index of a log entry.
+            until: the last entry to look at; None: to the end.
+
+        Raises:
+            VerificationError: they were changed.
+        """
+        query = sa.select(GROUPS).order_by(GROUPS.c.index).limit(_BATCH)
+        if until is not None:
+            query = query.where(GROUPS.c.index <= until)
+        while True:
+            with self.log.store.reading() as tx:
+                rows = tx.execute(query.where(GROUPS.c.index > after)).mappings().all()
+                found = [
+                    Group(row["index"], [body for _, body in self._opened(tx, row)]) for row in rows
+                ]
+            yield from found
+            if len(rows) < _BATCH:
+                return
+            after = int(rows[-1]["index"])
+
+    def between(self, since: str, until: str) -> Iterator[tuple[bytes, bytes | None]]:
+        """(prediction as JSON, its rows where they were kept) of groups that were recorded in a
+        stretch of time, verified.
+
+        Args:
+            since: ISO 8601.
+            until: the same, exclusive.
+        """
+        last = -1
+        query = sa.select(GROUPS).where(GROUPS.c.time >= since, GROUPS.c.time < until)
+        query = query.order_by(GROUPS.c.index).limit(_BATCH)
+        while True:
+            with self.log.store.reading() as tx:
+                rows = tx.execute(query.where(GROUPS.c.index > last)).mappings().all()
+                found = [
+                    (body, None if inputs is None else inputs[place])
+                    for row in rows
+                    for inputs in [self._all_inputs(tx, row)]
+                    for place, (_, body) in enumerate(self._opened(tx, row))
+                ]
+            yield from found
+            if len(rows) < _BATCH:
+                return
+            last = int(rows[-1]["index"])
 
     def contents(self) -> Iterator[tuple[int, bytes]]:
         """(log entry, what is kept beside it, decrypted): every prediction, and every request's
@@ -290,10 +351,15 @@ class Decisions:
         return predictions
 
     def _inputs(self, tx: sa.Connection, row: Any, place: int) -> bytes | None:
+        inputs = self._all_inputs(tx, row)
+        return None if inputs is None else inputs[place]
+
+    def _all_inputs(self, tx: sa.Connection, row: Any) -> list[bytes] | None:
+        """The rows of each prediction of a group; None where they are not kept."""
         if row["inputs"] is None:
             return None
         _, content = self.log.bodies.open(tx, row["index"], row["inputs"], INPUTS)
-        return msgspec.msgpack.decode(content, type=list[bytes])[place]
+        return msgspec.msgpack.decode(content, type=list[bytes])
 
     def _require_committed(self, row: Any) -> None:
         entry = next(self.log.entries(row["index"]), None)

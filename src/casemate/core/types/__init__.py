@@ -6,6 +6,7 @@ needs a new version and a reader for the old one under test.
 """
 
 from casemate.core.types.assessment import Assessment, Interval, Profile
+from casemate.core.types.baseline import Baseline, Bin, ColumnSketch
 from casemate.core.types.dataset import Quarantined, SealedDataset, Sides
 from casemate.core.types.model import FeatureLimits, Part, TrainedModel
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
@@ -24,8 +25,11 @@ __all__ = [
     "FORMAT",
     "MISSING_CATEGORY",
     "Assessment",
+    "Baseline",
+    "Bin",
     "ColumnClass",
     "ColumnSchema",
+    "ColumnSketch",
     "ColumnType",
     "FeatureLimits",
     "Finding",

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from casemate.core.types.baseline import Baseline
 from casemate.core.types.record import Finding, Record
 
 
@@ -80,6 +81,8 @@ class Assessment(Record, frozen=True, kw_only=True):
     """That model's reference."""
     profile: Profile | None = None
     """What training rows are like; signed with the model."""
+    baseline: Baseline | None = None
+    """What inputs and answers are watched against; signed with the model."""
     mcnemar: dict[str, float] = {}
     """Rows that only this model gets right (`gained`), that only the other one does (`lost`), and
     the exact p-value. Where subjects have several rows, `p` counts subjects, and `subjects` is how

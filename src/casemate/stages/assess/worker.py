@@ -19,6 +19,7 @@ from casemate.ml import models
 from casemate.ml.frame import worth
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.stages.assess import (
+    baseline,
     behaviour,
     compare,
     fairness,
@@ -242,11 +243,14 @@ def _unanswered(kind: probes.Kind, why: str) -> Finding:
 
 
 def measure_profile(work: Work) -> None:
-    """What training rows are like; of a private model nothing is told, because two such profiles
-    give a person's values away.
+    """What training rows are like, and what is watched against; of a private model nothing is told,
+    because two such profiles give a person's values away.
     """
     if work.job.get("promised"):
         return
+    work.found["baseline"] = baseline.measure(
+        work.model, work.schema, work.members, work.holdout, work.least
+    )
     found = work.model.predict(work.members.frame)[1][:, 0] if work.schema.regression else None
     work.found["profile"] = usual.measure(
         work.members.frame, work.holdout.frame, work.schema, found

@@ -32,7 +32,7 @@ SERIALIZATION = {
 """How the stock tool is to read the folder: as it does by itself, so that a model may be kept in a
 git repository.
 """
-CARD, PROFILE = "model.json", "profile.json"
+CARD, PROFILE, BASELINE = "model.json", "profile.json", "baseline.json"
 MODEL_FOLDER, BUNDLE = "model", "model.sig"
 PUBLIC_KEYS = ("signer.pub", "signer-mldsa65.pub")
 PROOF = "signature.proof"

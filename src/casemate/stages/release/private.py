@@ -49,6 +49,7 @@ def told(dataset: SealedDataset, assessment: Assessment) -> tuple[SealedDataset,
         leakage={},
         figures=figures,
         profile=None,
+        baseline=None,
         findings=findings,
         inconclusive=[
             text

@@ -104,6 +104,8 @@ def decide(
     }
     if assessment.profile is not None:
         documents[bundle.PROFILE] = assessment.profile.to_json()
+    if assessment.baseline is not None:
+        documents[bundle.BASELINE] = assessment.baseline.to_json()
     signature = None
     if verdict.outcome == "passed":
         tools.progress("signing", 1, 2)

@@ -1,0 +1,175 @@
+"""What stands how high just now: disk, keys, certificates, budgets, outbox, models. Each function
+looks at one thing; one that cannot look is an alarm of its own.
+"""
+
+import datetime
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from casemate.controls.keys.keepers import overdue_keys
+from casemate.controls.privacy.budget import ANSWERS, total
+from casemate.core.errors import Error
+from casemate.operations.watching.alarms import EVERY, Cause, Severity
+from casemate.watch.telemetry import DAY, Sample, Series
+from casemate.wiring import Wiring
+
+FULL = 0.02
+"""Share of a disk below which nothing can be written for long, whatever the forecast."""
+
+
+@dataclass
+class Look:
+    """What one look found."""
+
+    samples: list[Sample] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    looked_at: set[tuple[str, str]] = field(default_factory=set)
+    """Names of causes that could have been found, and of what model."""
+
+
+Looker = Callable[[Wiring, datetime.datetime], Iterator[Sample | Cause]]
+
+
+def look(project: Wiring, now: datetime.datetime) -> Look:
+    """Look at everything.
+
+    Args:
+        project: whose.
+        now: the time.
+    """
+    found = Look()
+    for name, (lookers, causes) in LOOKERS.items():
+        found.looked_at.add(("unseen", EVERY))
+        try:
+            seen = list(lookers(project, now))
+        except (Error, OSError) as error:
+            text = error.message if isinstance(error, Error) else str(error)
+            hint = "mend what the message says; until then nothing is known of it"
+            told = f"{name} could not be looked at: {text}"
+            found.causes.append(_cause("unseen", told, hint, page=True, what=name))
+            continue
+        found.looked_at |= {(cause, EVERY) for cause in causes}
+        found.samples += [one for one in seen if isinstance(one, Sample)]
+        found.causes += [one for one in seen if isinstance(one, Cause)]
+    return found
+
+
+def _level(name: str, now: datetime.datetime, value: float, **labels: str) -> Sample:
+    return Sample(Series.level(name, **labels), now.timestamp(), value)
+
+
+def _cause(name: str, text: str, hint: str, *, page: bool = False, **labels: str) -> Cause:
+    severity: Severity = "page" if page else "note"
+    return Cause(name=name, labels=labels, severity=severity, text=text, hint=hint)
+
+
+def _disk(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    usage = shutil.disk_usage(project.state)
+    yield _level("casemate_disk_free_bytes", now, usage.free)
+    yield _level("casemate_disk_bytes", now, usage.total)
+    if usage.free < FULL * usage.total:
+        text = f"{usage.free / 2**20:.0f} MiB are free where {project.state} lies"
+        hint = "free disk space: without it no answer leaves, because none can be recorded"
+        yield _cause("disk-full", text, hint, page=True)
+
+
+def _keys(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    keys = project.keystore.provider
+    for name, versions in keys.versions().items():
+        age = now - datetime.datetime.fromisoformat(versions[-1].created)
+        yield _level("casemate_key_age_days", now, age.total_seconds() / DAY, key=name)
+    for finding in overdue_keys(keys, project.config.keys.max_age_days, now):
+        hint = f"the key custodian: casemate keys rotate {finding.location}"
+        yield _cause("key-overdue", finding.message, hint, key=finding.location)
+
+
+def _certificates(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    days = project.config.watch.certificate_days
+    authority = project.keystore.authority.certificate.not_valid_after_utc
+    ends = {"certificate authority": authority}
+    certificates: list[dict[str, Any]] = project.certificates.list()
+    for one in certificates:
+        if one["revoked"] is None:
+            until = datetime.datetime.fromisoformat(str(one["until"]))
+            if until > now:  # one that has ended is nobody's any more
+                ends[f"{', '.join(one['names'])} ({one['serial']})"] = until
+    for name, until in ends.items():
+        left = (until - now).total_seconds() / DAY
+        yield _level("casemate_certificate_days_left", now, left, certificate=name)
+        if left < days:
+            yield _cause(
+                "certificate-ends",
+                f"the certificate of {name} ends in {left:.1f} days",
+                "the key custodian: casemate keys certificate issue",
+                page=left < days / 4,
+                certificate=name,
+            )
+
+
+def _budgets(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    privacy, aggregates = project.config.privacy, project.config.serve.aggregates
+    spendings = project.ledger.of()
+    for dataset, purpose in sorted({(one.dataset, one.purpose) for one in spendings}):
+        of_answers = dataset.startswith(ANSWERS)
+        limit = aggregates.budget if of_answers else privacy.budget
+        mine = [one for one in spendings if (one.dataset, one.purpose) == (dataset, purpose)]
+        spent = total(mine, 1.0 if of_answers else privacy.budget_delta)
+        of = {"dataset": dataset, "purpose": purpose}
+        yield _level("casemate_epsilon_spent", now, spent, **of)
+        yield _level("casemate_epsilon_left", now, max(limit - spent, 0.0), **of)
+        if spent >= project.config.watch.budget_share * limit:
+            text = f"epsilon {spent:.3g} of {limit:g} is spent of {dataset!r} for {purpose!r}"
+            hint = "the privacy officer: casemate privacy budget shows who spent what"
+            yield _cause("budget-spent", text, hint, dataset=dataset, purpose=purpose)
+
+
+def _outbox(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    for state in ("pending", "dead"):
+        messages = project.outbox.messages(state)
+        yield _level("casemate_outbox_messages", now, len(messages), state=state)
+        if state == "dead" and messages:
+            text = f"{len(messages)} messages could not be delivered: {messages[-1]['error']}"
+            hint = "an operator: casemate outbox list, then casemate outbox retry"
+            yield _cause("outbox-dead", text, hint)
+
+
+def _models(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    created = {model.reference: model.created for model in project.registry.list()}
+    days = project.config.watch.model_days
+    for released in project.rollouts.all():
+        if released.part != "live" or released.reference not in created:
+            continue
+        since = datetime.datetime.fromisoformat(created[released.reference])
+        age = (now - since).total_seconds() / DAY
+        yield _level("casemate_model_age_days", now, age, model=released.reference)
+        if days is not None and age >= days:
+            text = f"{released.reference} was trained {age:.0f} days ago"
+            hint = "train it anew: casemate run, then casemate model promote"
+            yield _cause("model-old", text, hint, model=released.reference)
+
+
+def _runs(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    runs = project.engine.runs()
+    ended = [run for run in runs if run.ended is not None]
+    if not ended:
+        return
+    newest = ended[0]
+    since = now - datetime.datetime.fromisoformat(str(newest.ended))
+    yield _level("casemate_run_age_days", now, since.total_seconds() / DAY)
+    if newest.state == "failed":
+        text = f"the run {newest.id} failed: {(newest.error or '')[:200]}"
+        yield _cause("run-failed", text, "casemate runs show, then casemate run again")
+
+
+LOOKERS: dict[str, tuple[Looker, tuple[str, ...]]] = {
+    "disk": (_disk, ("disk-full",)),
+    "keys": (_keys, ("key-overdue",)),
+    "certificates": (_certificates, ("certificate-ends",)),
+    "privacy budgets": (_budgets, ("budget-spent",)),
+    "outbox": (_outbox, ("outbox-dead",)),
+    "models": (_models, ("model-old",)),
+    "runs": (_runs, ("run-failed",)),
+}
+"""What is looked at -> by whom, and which causes may be found."""

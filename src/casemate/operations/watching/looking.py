@@ -1,0 +1,264 @@
+"""One look at everything, what is known of it, and a page of it."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from casemate.core.errors import ConfigError, Error
+from casemate.core.files import alone, write_atomic
+from casemate.core.types import Record
+from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.watching import alarms, judged, levels
+from casemate.operations.watching.alarms import EVERY, Alarm, Cause
+from casemate.operations.watching.answers import Answer, Counter
+from casemate.operations.watching.judged import Judgement, Realised
+from casemate.operations.watching.models import Catalogue
+from casemate.watch.telemetry import HOUR, Sample, Series, Telemetry
+from casemate.wiring import Wiring
+
+FOLDER, FILE = "telemetry", "series.db"
+FEEDBACK = "model:feedback"
+JUDGED = ("drift", "quality-estimated")
+"""Causes that are found where a window was judged."""
+LEARNT = ("quality-realised", "relation-changed")
+"""Causes that are found where outcomes are known."""
+
+
+class Progress(Record, frozen=True, kw_only=True):
+    """How far a watcher has read."""
+
+    entry: int
+    """The last log entry."""
+    time: str
+    """When, ISO 8601."""
+
+
+class Seen(Record, frozen=True, kw_only=True):
+    """What one look came to."""
+
+    time: str
+    answers: int
+    """Recorded predictions that were read."""
+    outcomes: int
+    """Requests whose outcome was told since the last look."""
+    judgements: list[Judgement]
+    """Windows that were judged."""
+    alarms: list[Alarm]
+    """That stand now."""
+    told: int
+    """Beginnings and ends of alarms that were told."""
+    left_out: int
+    """Samples beyond the bound of series, and outcomes that no model could have said."""
+
+
+class Level(Record, frozen=True, kw_only=True):
+    """The newest point of a series."""
+
+    series: str
+    time: str
+    value: float
+
+
+class Known(Record, frozen=True, kw_only=True):
+    """What a watcher knows."""
+
+    time: str | None
+    """Of the last look; None: there was none."""
+    alarms: list[Alarm]
+    """That stand, and those that ended lately."""
+    judgements: list[Judgement]
+    """The newest of each model version."""
+    realised: list[Realised]
+    levels: list[Level]
+
+
+@operation("watch:run")
+def once(project: Wiring) -> Seen:
+    """Look once: read what was answered since the last look, judge windows that are over, begin and
+    end alarms, and tell of them.
+
+    Raises:
+        AccessDenied: policy. BusyError: another watcher looks just now. BackendError: the catalogue
+            or the telemetry cannot be written.
+    """
+    once.ask(project, unrecorded=True)
+    folder = project.state / FOLDER
+    with alone(folder / "lock", "a look"), Telemetry(folder / FILE) as telemetry:
+        before = telemetry.kept("progress", Progress)
+        start = -1 if before is None else before.entry
+        # what an earlier look began to tell and did not end
+        told = alarms.tell(project, telemetry, start + 1)
+        seen = _look(project, telemetry, start)
+        told += alarms.tell(project, telemetry, start + 1)
+    if told:
+        project.outbox.send()
+    return msgspec.structs.replace(seen, told=told)
+
+
+def _look(project: Wiring, telemetry: Telemetry, start: int) -> Seen:
+    now = project.clock.now()
+    last = project.log.size() - 1
+    catalogue = Catalogue(project)
+    counter = Counter(catalogue, project.config.watch.window_hours * HOUR)
+    for group in project.decisions.groups(start, last):
+        counter.add(group.bodies)
+    flows, outcomes = _entries(project, counter, start, last)
+    look = levels.look(project, now)
+    with telemetry.transaction():
+        telemetry.add([*counter.samples(), *flows, *look.samples])
+        counter.keep(telemetry)
+        telemetry.thin(now.timestamp())
+        judgements, causes, looked_at = _judge(project, telemetry, catalogue, now)
+        standing = alarms.update(
+            telemetry, [*look.causes, *causes], look.looked_at | looked_at, now
+        )
+        time = now.isoformat(timespec="seconds")
+        telemetry.keep("progress", Progress(entry=last, time=time))
+    return Seen(
+        time=time,
+        answers=counter.count,
+        outcomes=outcomes,
+        judgements=judgements,
+        alarms=standing,
+        told=0,
+        left_out=telemetry.left_out + counter.unusable,
+    )
+
+
+def _entries(project: Wiring, counter: Counter, start: int, last: int) -> tuple[list[Sample], int]:
+    """Actions of the log by minute, and outcomes, which the counter gets."""
+    flows: dict[tuple[Series, float], float] = {}
+    outcomes = 0
+    for entry in project.log.entries(start + 1):
+        if entry.index > last:
+            break
+        time = datetime.datetime.fromisoformat(entry.time).timestamp()
+        series = Series.flow("casemate_audit", action=entry.action, outcome=entry.outcome)
+        key = series, time // 60 * 60
+        flows[key] = flows.get(key, 0.0) + 1
+        if entry.action == FEEDBACK and entry.outcome == "done":
+            outcomes += 1
+            _learn(project, counter, entry.detail, time)
+    return [Sample(series, time, value) for (series, time), value in flows.items()], outcomes
+
+
+def _learn(project: Wiring, counter: Counter, detail: dict[str, Any], time: float) -> None:
+    try:
+        prediction, _ = project.decisions.find(detail["request"])
+    except ConfigError:
+        return  # its time is over: it was forgotten
+    said = msgspec.convert(prediction, Answer, from_attributes=True)
+    counter.outcome(said, detail["outcome"], time)
+
+
+def _judge(
+    project: Wiring, telemetry: Telemetry, catalogue: Catalogue, now: datetime.datetime
+) -> tuple[list[Judgement], list[Cause], set[tuple[str, str]]]:
+    judgements: list[Judgement] = []
+    causes: list[Cause] = []
+    looked_at: set[tuple[str, str]] = {("unjudged", EVERY)}
+    models = {name.partition("/")[0] for name in telemetry.names("answers/")}
+    for model in sorted(models):
+        watched = catalogue(model)
+        if watched is None:
+            continue
+        try:
+            found = judged.judge_windows(project, telemetry, watched, now)
+            learnt = judged.realised(telemetry, watched, project.config.watch)
+        except Error as error:
+            hint = "mend what the message says; until then this model is not watched"
+            labels = {"model": model}
+            text = f"{model} could not be judged: {error.message}"
+            causes.append(
+                Cause(name="unjudged", labels=labels, severity="page", text=text, hint=hint)
+            )
+            continue
+        judgements += found
+        if found:
+            looked_at |= {(name, model) for name in JUDGED}
+            causes += judged.causes(found[-1])
+        else:
+            causes += _standing(telemetry, model)
+        if learnt is not None:
+            looked_at |= {(name, model) for name in LEARNT}
+            causes += judged.causes_realised(learnt)
+            telemetry.keep(f"realised/{model}", learnt)
+    for model, why in catalogue.faults.items():
+        causes.append(
+            Cause(
+                name="unjudged",
+                labels={"model": model},
+                severity="note",
+                text=f"{model} is not watched: {why}",
+                hint="casemate fsck says what is damaged; a version that is gone is not asked",
+            )
+        )
+    return judgements, causes, looked_at
+
+
+def _standing(telemetry: Telemetry, model: str) -> list[Cause]:
+    """What the last judgement of a model said: it stands until the next one."""
+    names = telemetry.names(f"judgement/{model}/")
+    last = telemetry.kept(f"judgement/{model}/{names[-1]}", Judgement) if names else None
+    return [] if last is None else judged.causes(last)
+
+
+@reading("watch:read")
+def show(project: Wiring) -> Known:
+    """What the last look came to; AccessDenied: policy."""
+    path = project.state / FOLDER / FILE
+    if not path.exists():
+        return Known(time=None, alarms=[], judgements=[], realised=[], levels=[])
+    with Telemetry(path) as telemetry:
+        progress = telemetry.kept("progress", Progress)
+        judgements: dict[str, Judgement] = {}
+        for name, one in telemetry.all_kept("judgement/", Judgement).items():
+            judgements[name.partition("/")[0]] = one
+        return Known(
+            time=None if progress is None else progress.time,
+            alarms=list(telemetry.all_kept(alarms.PREFIX, Alarm).values()),
+            judgements=list(judgements.values()),
+            realised=list(telemetry.all_kept("realised/", Realised).values()),
+            levels=_levels(telemetry),
+        )
+
+
+def _levels(telemetry: Telemetry) -> list[Level]:
+    found = []
+    for series in telemetry.series():
+        point = telemetry.latest(series)
+        if point is not None:
+            time = datetime.datetime.fromtimestamp(point.at, datetime.UTC).isoformat()
+            found.append(Level(series=str(series), time=time, value=point.value(series.kind)))
+    return found
+
+
+@reading("watch:read")
+def report(project: Wiring, out: Path) -> None:
+    """Write what is known as one HTML page; AccessDenied: policy.
+
+    Args:
+        project: whose.
+        out: the file.
+
+    Raises:
+        ConfigError: nothing was looked at yet.
+    """
+    from casemate.operations.watching.page import draw
+
+    path = project.state / FOLDER / FILE
+    if not path.exists():
+        raise ConfigError("nothing was watched yet", hint="casemate watch once")
+    with Telemetry(path) as telemetry:
+        content = draw(project, telemetry)
+    write_atomic(out, content, mode=0o644)
+
+
+class Watch(Noun):
+    """What is watched of a project, by its verbs."""
+
+    once = once
+    show = show
+    report = report
