@@ -197,7 +197,9 @@ class Judge:
             level: of the intervals.
         """
         matrix, outcomes = self.matrix(rows), self._realised(rows)
-        weights = density_ratio(self.rows, matrix)
+        # what a score promises does not depend on how frequent it is: only features can move it
+        has_features = matrix.shape[1] > 1
+        weights = density_ratio(self.rows, matrix) if has_features else None
         scores = matrix[:, -1]
         moved: dict[str, Interval] = {}
         if self.classes is None:

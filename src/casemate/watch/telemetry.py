@@ -120,6 +120,7 @@ class Telemetry:
         """
         make_folder(path.parent)
         self.path = path
+        path.touch(0o600)  # SQLite's own files take its mode
         try:
             self._base = sqlite3.connect(path, timeout=10, isolation_level=None)
             # one writer, and a journal that a crash rolls back by itself

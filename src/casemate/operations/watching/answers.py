@@ -16,6 +16,8 @@ from casemate.watch.telemetry import MINUTE, Sample, Series, Telemetry
 
 MOST_CALLERS = 1_000
 """That get a series of their own in one pass; the others are one."""
+MOST_COUNTS = 20_000
+"""That are held in memory at once."""
 OTHER_CALLERS = "(others)"
 
 
@@ -93,6 +95,7 @@ class Counter:
         self._decoder = msgspec.json.Decoder(list[Answer])
         self._flows: dict[tuple[int, Series], float] = {}
         self._times: dict[tuple[int, Series], list[float]] = {}
+        self._series: dict[tuple[str, ...], Series] = {}
         self._windows: dict[tuple[str, int], _Sums] = {}
         self._callers: set[str] = set()
         self.count = 0
@@ -168,14 +171,25 @@ class Counter:
         return found
 
     def _flow(self, minute: int, name: str, by: float, **labels: str) -> None:
-        key = minute, Series.flow(name, **labels)
+        known = (name, *labels.values())
+        series = self._series.get(known)
+        if series is None:
+            series = self._series[known] = Series.flow(name, **labels)
+        key = minute, series
         self._flows[key] = self._flows.get(key, 0.0) + by
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `samples` should be taken away."""
+        return len(self._flows) >= MOST_COUNTS
+
     def samples(self) -> Iterator[Sample]:
-        """What was counted by minute."""
-        for (minute, series), value in self._flows.items():
+        """Take away what was counted by minute."""
+        flows, times = self._flows, self._times
+        self._flows, self._times = {}, {}
+        for (minute, series), value in flows.items():
             yield Sample(series, minute * MINUTE, value)
-        for (minute, series), (total, count) in self._times.items():
+        for (minute, series), (total, count) in times.items():
             yield Sample(series, minute * MINUTE, total / count, int(count))
 
     def keep(self, telemetry: Telemetry) -> None:

@@ -102,11 +102,13 @@ def _look(project: Wiring, telemetry: Telemetry, start: int) -> Seen:
     last = project.log.size() - 1
     catalogue = Catalogue(project)
     counter = Counter(catalogue, project.config.watch.window_hours * HOUR)
-    for group in project.decisions.groups(start, last):
-        counter.add(group.bodies)
-    flows, outcomes = _entries(project, counter, start, last)
     look = levels.look(project, now)
     with telemetry.transaction():
+        for group in project.decisions.groups(start, last):
+            counter.add(group.bodies)
+            if counter.is_full:
+                telemetry.add(counter.samples())
+        flows, outcomes = _entries(project, counter, start, last)
         telemetry.add([*counter.samples(), *flows, *look.samples])
         counter.keep(telemetry)
         telemetry.thin(now.timestamp())
