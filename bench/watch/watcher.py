@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from bench.watch import traffic
 
 import casemate
-from bench.watch import traffic
 from casemate.operations import scaffold
 
 DAYS = 30

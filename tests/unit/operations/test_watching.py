@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from bench.watch import traffic
+from tests.conftest import lighten, write_csv
 
 import casemate
-from bench.watch import traffic
 from casemate.controls.audit.decisions import Decisions
 from casemate.core.errors import BackendError, BusyError
 from casemate.core.files import alone
@@ -20,7 +21,6 @@ from casemate.operations import scaffold
 from casemate.operations.watching import alarms, looking
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.watch.telemetry import DAY, HOUR, Series, Telemetry
-from tests.conftest import lighten, write_csv
 
 BEGAN = (time.time() // DAY + 1) * DAY
 """The next midnight, UTC: projects of tests are made now."""
