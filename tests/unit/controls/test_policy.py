@@ -108,6 +108,7 @@ MAY = {
             "dataset:statistics",
             "budget:read",
             "project:check",
+            "watch:read",
         ),
     },
     "approver": {
@@ -148,6 +149,8 @@ MAY = {
             "access:session",
             "access:break-glass",
             "access:delegate",
+            "watch:run",
+            "watch:read",
         ),
     },
     "auditor": {
@@ -170,6 +173,7 @@ MAY = {
             "access:delegate",
             "budget:read",
             "model:explain",
+            "watch:read",
         ),
     },
     "privacy-officer": {
@@ -205,7 +209,7 @@ MAY = {
             "backup:keys",
         ),
     },
-    "monitor": {"metrics:read", "gateway:read"},
+    "monitor": {"metrics:read", "gateway:read", "watch:read"},
     "client": {"gateway:read"},
     "analyst": {"gateway:read"},
     "emergency": {
@@ -227,6 +231,8 @@ MAY = {
             "outbox:send",
             "store:read",
             "access:session",
+            "watch:run",
+            "watch:read",
         ),
     },
 }

@@ -33,6 +33,8 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
 
 _BATCH = 200
+_FEW = 8
+"""Groups whose predictions are in memory at once: each has thousands under load."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Decisions:
         Raises:
             VerificationError: they were changed.
         """
-        query = sa.select(GROUPS).order_by(GROUPS.c.index).limit(_BATCH)
+        query = sa.select(GROUPS).order_by(GROUPS.c.index).limit(_FEW)
         if until is not None:
             query = query.where(GROUPS.c.index <= until)
         while True:
@@ -129,7 +131,7 @@ class Decisions:
                     Group(row["index"], [body for _, body in self._opened(tx, row)]) for row in rows
                 ]
             yield from found
-            if len(rows) < _BATCH:
+            if len(rows) < _FEW:
                 return
             after = int(rows[-1]["index"])
 
@@ -143,7 +145,7 @@ class Decisions:
         """
         last = -1
         query = sa.select(GROUPS).where(GROUPS.c.time >= since, GROUPS.c.time < until)
-        query = query.order_by(GROUPS.c.index).limit(_BATCH)
+        query = query.order_by(GROUPS.c.index).limit(_FEW)
         while True:
             with self.log.store.reading() as tx:
                 rows = tx.execute(query.where(GROUPS.c.index > last)).mappings().all()
@@ -154,7 +156,7 @@ class Decisions:
                     for place, (_, body) in enumerate(self._opened(tx, row))
                 ]
             yield from found
-            if len(rows) < _BATCH:
+            if len(rows) < _FEW:
                 return
             last = int(rows[-1]["index"])
 
