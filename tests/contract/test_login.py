@@ -117,8 +117,8 @@ def test_a_login_that_cannot_be_renewed_is_told_once_and_recovers(
     assert told.count("was not renewed and ends in") == 1
     metrics = Metrics()
     count_login(metrics, keys)
-    assert b"casemate_key_login_failing 1.0" in metrics.render()
-    assert b"casemate_key_login_faults_total" in metrics.render()
+    assert b"casemate_key_login_failing 1.0" in metrics.render()[1]
+    assert b"casemate_key_login_faults_total" in metrics.render()[1]
     (tmp_path / "away").rename(tmp_path / "secret")
     wait_for(lambda: not keys.login.failing)
     assert "holds again" in capsys.readouterr().err

@@ -53,6 +53,7 @@ COMMANDS: dict[str, str | None] = {
     "watch once": "watching.looking.once",
     "watch show": "watching.looking.show",
     "watch report": "watching.looking.report",
+    "deploy prometheus": None,
     "watch drift": None,
     "watch estimate": None,
     "access whoami": "access.logins.whoami",

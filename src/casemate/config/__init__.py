@@ -68,7 +68,7 @@ from casemate.config.trust import (
     WitnessTable,
     keys_table,
 )
-from casemate.config.watch import WatchTable
+from casemate.config.watch import LATENCIES, ObjectiveTable, WatchTable
 from casemate.config.whole import Config
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     "FIGURES",
     "FILE_NAME",
     "FIXED",
+    "LATENCIES",
     "LESS_IS_BETTER",
     "OF_CLASSES",
     "OF_QUANTITIES",
@@ -108,6 +109,7 @@ __all__ = [
     "Name",
     "NetworkTable",
     "NoticeTable",
+    "ObjectiveTable",
     "Origin",
     "OutboxTable",
     "OutputsTable",

@@ -10,7 +10,7 @@ from casemate.config.serve import ServeTable
 from casemate.config.table import Name, Table
 from casemate.config.train import SandboxTable, TrainTable
 from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
-from casemate.config.watch import WatchTable
+from casemate.config.watch import ObjectiveTable, WatchTable
 
 
 class Config(Table, frozen=True, kw_only=True):
@@ -35,6 +35,7 @@ class Config(Table, frozen=True, kw_only=True):
     notices: dict[Name, NoticeTable] = {}
     serve: ServeTable = ServeTable()
     watch: WatchTable = WatchTable()
+    slo: dict[Name, ObjectiveTable] = {}
     access: AccessTable = AccessTable()
 
     @property

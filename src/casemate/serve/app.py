@@ -26,7 +26,7 @@ from casemate.serve.bodies import Receive, Scope
 from casemate.serve.errands import Errands
 from casemate.serve.health import Health
 from casemate.serve.login import Login
-from casemate.serve.metrics import CONTENT_TYPE, Metrics
+from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
 from casemate.serve.protocols import oip
 from casemate.serve.protocols.interface import Asked
@@ -315,7 +315,7 @@ class Gateway:
                 200, JSON, await self.errands.own_login(route.name, route.method, scope, receive)
             )
         if not name:
-            return self._about_the_gateway(route.name)
+            return self._about_the_gateway(route.name, scope)
         if route.name == "feedback":
             return await self.errands.feedback(
                 scope, receive, caller, served.model if served is not None else name
@@ -341,10 +341,12 @@ class Gateway:
             ),
         )
 
-    def _about_the_gateway(self, route: str) -> Reply:
+    def _about_the_gateway(self, route: str, scope: Scope) -> Reply:
         if route == "metrics":
             self.gauge()
-            return Reply(200, [(b"content-type", CONTENT_TYPE.encode())], self.metrics.render())
+            accepted = [value for name, value in scope["headers"] if name == b"accept"]
+            kind, page = self.metrics.render(b",".join(accepted).decode("latin-1"))
+            return Reply(200, [(b"content-type", kind.encode())], page)
         if route == "openapi":
             return Reply(200, JSON, openapi.document())
         if route == "server":

@@ -18,13 +18,17 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.exposition import generate_latest as plain
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 
 from casemate import __version__
+from casemate.config import LATENCIES
 from casemate.core.files import write_atomic
+from casemate.watch import levels
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BUCKETS = LATENCIES
 COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "casemate_requests": ("HTTP requests by route and status.", ("route", "status")),
     "casemate_rows": ("Rows predicted.", ("model", "version", "part")),
@@ -77,12 +81,14 @@ ONE_FOR_ALL = {
 class Metrics:
     """The counts of one gateway."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, state: Path | None = None) -> None:
         """Start at zero.
 
         Args:
             folder: where the workers of one gateway leave their counts for one another.
+            state: the project's state folder, where a watcher may leave what it knows.
         """
+        self._state = state
         self.counts: dict[tuple[str, ...], float] = {}
         self.times: dict[str, list[float]] = {}
         """Per route: requests per bucket, above the last, and the sum of seconds."""
@@ -163,11 +169,34 @@ class Metrics:
         build = GaugeMetricFamily("casemate_build", "The running version.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
+        yield from self._watched()
 
-    def render(self) -> bytes:
-        """The page that Prometheus reads."""
-        render: Any = generate_latest
-        return bytes(render(self._registry))
+    def _watched(self) -> Iterator[Metric]:
+        """What the watcher of this machine knows."""
+        families: dict[str, GaugeMetricFamily] = {}
+        for one in [] if self._state is None else levels.read(self._state):
+            labels = dict(sorted(one.labels.items()))
+            if one.name not in families:
+                text = levels.TOLD[one.name]
+                families[one.name] = GaugeMetricFamily(one.name, text, labels=list(labels))
+            families[one.name].add_metric(list(labels.values()), one.value)
+        yield from families.values()
+
+    def render(self, accept: str = "") -> tuple[str, bytes]:
+        """(content type, the page that Prometheus reads).
+
+        OpenMetrics 1.0 for whoever asks for it, in whatever version, else the text format 0.0.4
+        (https://prometheus.io/docs/instrumenting/exposition_formats/): prometheus-client would
+        write 1.0 and call it what was asked for.
+
+        Args:
+            accept: header of the request.
+        """
+        kinds = {part.partition(";")[0].strip() for part in accept.split(",")}
+        if "application/openmetrics-text" in kinds:
+            render: Any = open_metrics
+            return CONTENT_TYPE_LATEST, bytes(render(self._registry))
+        return CONTENT_TYPE_PLAIN_0_0_4, bytes(plain(self._registry))
 
 
 def _families(

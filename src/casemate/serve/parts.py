@@ -53,7 +53,8 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
         place: among the other workers; None for a gateway that nobody watches over.
     """
     table, proxy = project.config.serve, GatewayProxy()
-    metrics = Metrics(project.state / FOLDER if table.workers > 1 and place is not None else None)
+    shared = project.state / FOLDER if table.workers > 1 and place is not None else None
+    metrics = Metrics(shared, project.state)
     health, heartbeat = Health(metrics), place.heartbeat if place is not None else Heartbeat.alone()
     model_set = ModelSet(
         project,

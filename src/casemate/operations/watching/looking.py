@@ -15,10 +15,10 @@ from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
 from casemate.operations.watching.judged import Judgement, Realised
 from casemate.operations.watching.models import Catalogue
+from casemate.watch.levels import FILE, FOLDER, PLACE, TOLD, Gauge, Gauges
 from casemate.watch.telemetry import HOUR, Sample, Series, Telemetry
 from casemate.wiring import Wiring
 
-FOLDER, FILE = "telemetry", "series.db"
 FEEDBACK = "model:feedback"
 JUDGED = ("drift", "quality-estimated")
 """Causes that are found where a window was judged."""
@@ -117,6 +117,7 @@ def _look(project: Wiring, telemetry: Telemetry, start: int) -> Seen:
             telemetry, [*look.causes, *causes], look.looked_at | looked_at, now
         )
         time = now.isoformat(timespec="seconds")
+        telemetry.keep(PLACE, _gauges(telemetry, look.samples, standing, now))
         telemetry.keep("progress", Progress(entry=last, time=time))
     return Seen(
         time=time,
@@ -127,6 +128,55 @@ def _look(project: Wiring, telemetry: Telemetry, start: int) -> Seen:
         told=0,
         left_out=telemetry.left_out + counter.unusable,
     )
+
+
+def _gauges(
+    telemetry: Telemetry, samples: list[Sample], standing: list[Alarm], now: datetime.datetime
+) -> Gauges:
+    """What is told to whoever scrapes."""
+    found = [
+        Gauge(name=one.series.name, labels=dict(one.series.labels), value=one.value)
+        for one in samples
+    ]
+    for alarm in standing:
+        found.append(Gauge(name="casemate_alarm", labels=_labels(alarm.cause), value=1))
+    for judgement in _newest(telemetry).values():
+        estimate = None if judgement.drift is None else judgement.drift.estimate
+        for figure in () if estimate is None else estimate.figures:
+            interval = figure.estimated if figure.moved is None else figure.moved
+            labels = {"model": judgement.model, "figure": figure.name}
+            for ending, value in (
+                ("", interval.value),
+                ("_low", interval.low),
+                ("_high", interval.high),
+            ):
+                name = f"casemate_quality_estimated{ending}"
+                found.append(Gauge(name=name, labels=labels, value=value))
+    for model, one in telemetry.all_kept("realised/", Realised).items():
+        for name, interval in one.figures.items():
+            labels, value = {"model": model, "figure": name}, interval.value
+            found.append(Gauge(name="casemate_quality_realised", labels=labels, value=value))
+    moment = Gauge(name="casemate_watch_look_timestamp_seconds", labels={}, value=now.timestamp())
+    return Gauges(gauges=[one for one in [*found, moment] if one.name in TOLD])
+
+
+def _labels(cause: Cause) -> dict[str, str]:
+    """The same labels for every alarm, because all are series of one metric."""
+    others = [text for key, text in sorted(cause.labels.items()) if key != "model"]
+    model = cause.labels.get("model", "")
+    severity = cause.severity
+    return {"alarm": cause.name, "model": model, "severity": severity, "of": ", ".join(others)}
+
+
+def _newest(telemetry: Telemetry) -> dict[str, Judgement]:
+    """The newest judgement of each model version."""
+    found = {}
+    for model in dict.fromkeys(name.partition("/")[0] for name in telemetry.names("judgement/")):
+        name = telemetry.names(f"judgement/{model}/")[-1]
+        one = telemetry.kept(f"judgement/{model}/{name}", Judgement)
+        if one is not None:
+            found[model] = one
+    return found
 
 
 def _entries(project: Wiring, counter: Counter, start: int, last: int) -> tuple[list[Sample], int]:
@@ -215,13 +265,10 @@ def show(project: Wiring) -> Known:
         return Known(time=None, alarms=[], judgements=[], realised=[], levels=[])
     with Telemetry(path) as telemetry:
         progress = telemetry.kept("progress", Progress)
-        judgements: dict[str, Judgement] = {}
-        for name, one in telemetry.all_kept("judgement/", Judgement).items():
-            judgements[name.partition("/")[0]] = one
         return Known(
             time=None if progress is None else progress.time,
             alarms=list(telemetry.all_kept(alarms.PREFIX, Alarm).values()),
-            judgements=list(judgements.values()),
+            judgements=list(_newest(telemetry).values()),
             realised=list(telemetry.all_kept("realised/", Realised).values()),
             levels=_levels(telemetry),
         )
