@@ -41,7 +41,7 @@ PANELS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("Free disk", "bytes", "casemate_disk_free_bytes", "instance"),
     ("Privacy budgets left", "none", "casemate_epsilon_left", "dataset purpose"),
-    ("Certificates end in", "d", "casemate_certificate_days_left", "certificate"),
+    ("Certificates end in", "s", "casemate_certificate_left_seconds", "certificate"),
     ("Records that wait for the disk", "none", "casemate_unwritten", "instance"),
 )
 """Title, unit, expression and the labels that tell lines apart, of each."""

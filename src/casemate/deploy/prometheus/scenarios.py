@@ -71,7 +71,7 @@ def _always() -> list[Scenario]:
         Scenario("it is up", {UP: "1x20"}, "15m", [Expected("CasemateDown", fires=False)]),
         Scenario(
             "it lost a scrape or two",
-            {UP: "1x10 0 0 1x10"},
+            {UP: "1x14 0 0 1x10"},
             "15m",
             [Expected("CasemateDown", fires=False)],
         ),
@@ -137,13 +137,27 @@ def _burns(objective: Named) -> list[Scenario]:
     some = round((1 - objective.table.target) * 16, 6)
     all_bad = _series(objective, "0+100x120", "0+100x120", "0x120")
     some_bad = _series(objective, f"0+{some:g}x1600", "0+100x1600", f"0+{100 - some:.6f}x1600")
-    one_bad = _series(objective, "0x299 1x20", "0+100x299 30001+100x20", "0+100x320")
+    one_bad = _series(objective, "0x302 1x20", "0+100x302 30301+100x20", "0+100x320")
+    # of a thousand a minute: a fiftieth of the budget of a day within minutes, no twentieth
+    burst = round((1 - objective.table.target) * 5_000, 6)
+    some_minutes = _series(
+        objective,
+        f"0x1549 {burst:g}+{burst:g}x10",
+        "0+1000x1560",
+        f"0+1000x1549 {1_550_000 - burst:.6f}+{1000 - burst:.6f}x10",
+    )
     page, ticket = ({"severity": one, "slo": name} for one in ("page", "ticket"))
     return [
         Scenario(
             f"{name}: every request is bad",
             all_bad,
             "2h",
+            [Expected("CasemateBudgetBurnsFast", page)],
+        ),
+        Scenario(
+            f"{name}: some are, for minutes",
+            some_minutes,
+            "26h",
             [Expected("CasemateBudgetBurnsFast", page)],
         ),
         Scenario(
@@ -158,7 +172,7 @@ def _burns(objective: Named) -> list[Scenario]:
         Scenario(
             f"{name}: one is, at night",
             one_bad,
-            "5h10m",
+            "5h5m",
             [
                 Expected("CasemateBudgetBurnsFast", fires=False),
                 Expected("CasemateBudgetBurnsSlowly", fires=False),
@@ -169,18 +183,18 @@ def _burns(objective: Named) -> list[Scenario]:
 
 def _fresh(objective: Named) -> list[Scenario]:
     days = objective.table.most
-    series = 'casemate_model_age_days{model="m@1"}'
+    series = 'casemate_model_age_seconds{model="m@1"}'
     labels = {"severity": "ticket", "slo": objective.name, "model": "m@1"}
     return [
         Scenario(
             f"{objective.name}: an old model",
-            {series: f"{days + 1:g}x20"},
+            {series: f"{86_400 * (days + 1):.0f}x20"},
             "15m",
             [Expected("CasemateModelOld", labels, numbers={"most": days})],
         ),
         Scenario(
             f"{objective.name}: a young one",
-            {series: f"{days / 2:g}x20"},
+            {series: f"{86_400 * days / 2:.0f}x20"},
             "15m",
             [Expected("CasemateModelOld", fires=False)],
         ),

@@ -79,7 +79,7 @@ def _keys(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
     keys = project.keystore.provider
     for name, versions in keys.versions().items():
         age = now - datetime.datetime.fromisoformat(versions[-1].created)
-        yield _level("casemate_key_age_days", now, age.total_seconds() / DAY, key=name)
+        yield _level("casemate_key_age_seconds", now, age.total_seconds(), key=name)
     for finding in overdue_keys(keys, project.config.keys.max_age_days, now):
         hint = f"the key custodian: casemate keys rotate {finding.location}"
         yield _cause("key-overdue", finding.message, hint, key=finding.location)
@@ -96,14 +96,14 @@ def _certificates(project: Wiring, now: datetime.datetime) -> Iterator[Sample | 
             if until > now:  # one that has ended is nobody's any more
                 ends[f"{', '.join(one['names'])} ({one['serial']})"] = until
     for name, until in ends.items():
-        left = (until - now).total_seconds() / DAY
-        yield _level("casemate_certificate_days_left", now, left, certificate=name)
-        if left < days:
+        left = (until - now).total_seconds()
+        yield _level("casemate_certificate_left_seconds", now, left, certificate=name)
+        if left < days * DAY:
             yield _cause(
                 "certificate-ends",
-                f"the certificate of {name} ends in {left:.1f} days",
+                f"the certificate of {name} ends in {left / DAY:.1f} days",
                 "the key custodian: casemate keys certificate issue",
-                page=left < days / 4,
+                page=left < days * DAY / 4,
                 certificate=name,
             )
 
@@ -142,10 +142,10 @@ def _models(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]
         if released.part != "live" or released.reference not in created:
             continue
         since = datetime.datetime.fromisoformat(created[released.reference])
-        age = (now - since).total_seconds() / DAY
-        yield _level("casemate_model_age_days", now, age, model=released.reference)
-        if days is not None and age >= days:
-            text = f"{released.reference} was trained {age:.0f} days ago"
+        age = (now - since).total_seconds()
+        yield _level("casemate_model_age_seconds", now, age, model=released.reference)
+        if days is not None and age >= days * DAY:
+            text = f"{released.reference} was trained {age / DAY:.0f} days ago"
             hint = "train it anew: casemate run, then casemate model promote"
             yield _cause("model-old", text, hint, model=released.reference)
 
@@ -157,7 +157,7 @@ def _runs(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
         return
     newest = ended[0]
     since = now - datetime.datetime.fromisoformat(str(newest.ended))
-    yield _level("casemate_run_age_days", now, since.total_seconds() / DAY)
+    yield _level("casemate_run_age_seconds", now, since.total_seconds())
     if newest.state == "failed":
         text = f"the run {newest.id} failed: {(newest.error or '')[:200]}"
         yield _cause("run-failed", text, "casemate runs show, then casemate run again")

@@ -1,0 +1,162 @@
+"""What is rendered for Prometheus: every rule has a case in which it fires and one in which it is
+silent, and a promise that says too little is refused.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+
+import msgspec
+import pytest
+
+from casemate.config import ObjectiveTable, parse
+from casemate.core.errors import ConfigError
+from casemate.deploy import prometheus
+from casemate.deploy.files import write
+from casemate.deploy.prometheus.texts import TEXTS
+
+BASE = """
+[project]
+name = "demo"
+id = "demo-1"
+[data]
+source = "t.csv"
+target = "y"
+[train]
+entry = "train.py:build"
+"""
+OBJECTIVES = """
+[slo.answers]
+kind = "availability"
+[slo.quick]
+kind = "latency"
+target = 0.99
+[slo.young]
+kind = "freshness"
+most = 90
+[slo.known]
+kind = "guarded"
+most = 0.05
+[slo.good]
+kind = "quality"
+least = 0.7
+"""
+AUTHORITY = b"-----BEGIN CERTIFICATE-----\n"
+
+
+def rendered(text: str = BASE + OBJECTIVES) -> dict[str, bytes]:
+    return prometheus.render(parse(text), AUTHORITY, "127.0.0.1:8443")
+
+
+def alerts(files: dict[str, bytes]) -> set[str]:
+    return set(re.findall(r"- alert: (\w+)", files["casemate.rules.yml"].decode()))
+
+
+def test_every_alert_is_tried_in_a_case_where_it_fires_and_one_where_it_is_silent():
+    files = rendered()
+    tests = files["casemate.rules.test.yml"].decode()
+    fires = set(re.findall(r"alertname: (\w+)\n +exp_alerts:\n +- exp_labels", tests))
+    silent = set(re.findall(r"alertname: (\w+)\n +exp_alerts: \[\]", tests))
+    assert fires == silent == alerts(files) == set(TEXTS)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("text", [BASE, BASE + OBJECTIVES])
+def test_promtool_and_its_rule_tests_pass(tmp_path, text):
+    write(tmp_path, rendered(text))
+    (tmp_path / "token").write_text("t")
+    for words in (
+        ("check", "config", "prometheus.yml"),
+        ("test", "rules", "casemate.rules.test.yml"),
+    ):
+        done = subprocess.run(
+            ["promtool", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (">= 10)", ">= 0)"),  # one error at night
+        ("0.02 * casemate:slo_budget", "2 * casemate:slo_budget"),
+        ('casemate_alarm{severity="page"}', "casemate_alarm"),
+        ("casemate_model_age_seconds) > 7776000", "casemate_model_age_seconds) > 0"),
+        ("> 0.05 * sum by (model)", "> 0 * sum by (model)"),
+        ("for: 5m", "for: 0s"),  # a scrape or two were lost
+    ],
+)
+def test_the_rule_tests_notice_a_rule_that_is_wrong(tmp_path, before, after):
+    files = rendered()
+    rules = files["casemate.rules.yml"].decode()
+    assert before in rules
+    files["casemate.rules.yml"] = rules.replace(before, after).encode()
+    write(tmp_path, files)
+    done = subprocess.run(
+        ["promtool", "test", "rules", "casemate.rules.test.yml"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+
+
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
+def test_amtool_takes_the_alertmanager_configuration(tmp_path):
+    write(tmp_path, rendered())
+    done = subprocess.run(
+        ["amtool", "check-config", "alertmanager.yml"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"kind": "latency", "seconds": 0.3}, "no limit that the gateway counts by"),
+        ({"kind": "freshness"}, "needs 'most'"),
+        ({"kind": "guarded"}, "needs 'most'"),
+        ({"kind": "quality"}, "needs 'least'"),
+    ],
+)
+def test_an_objective_that_says_too_little_is_refused(table, said):
+    with pytest.raises(ConfigError, match=said):
+        prometheus.require_whole("x", msgspec.convert(table, ObjectiveTable))
+
+
+def test_rendering_twice_writes_nothing_and_an_edited_file_is_not_written_over(tmp_path):
+    files = rendered()
+    first = write(tmp_path, files)
+    assert set(first.written) == set(files)
+    assert write(tmp_path, rendered()).written == []
+    (tmp_path / "alertmanager.yml").write_text("mine")
+    with pytest.raises(ConfigError, match=r"alertmanager\.yml") as caught:
+        write(tmp_path, rendered(BASE))
+    assert "--replace" in caught.value.hint
+    assert (tmp_path / "alertmanager.yml").read_text() == "mine"
+    assert (tmp_path / "casemate.rules.yml").read_bytes() == files["casemate.rules.yml"]
+    assert write(tmp_path, files, replace=True).written == ["alertmanager.yml"]
+
+
+def test_texts_of_the_configuration_cannot_leave_their_place_in_yaml():
+    text = BASE.replace('"demo"', '"demo"').replace("demo-1", "demo-2")
+    hostile = "127.0.0.1:1'\n  evil: 'x"
+    files = prometheus.render(parse(text), AUTHORITY, hostile)
+    (line,) = [
+        one
+        for one in files["prometheus.yml"].decode().splitlines()
+        if 'targets: ["127.0.0.1:1' in one or "127.0.0.1:1'" in one
+    ]
+    assert "evil" in line
+
+
+def test_the_dashboard_is_json_whose_panels_all_ask_something():
+    board = json.loads(rendered()["grafana/casemate.json"])
+    assert board["schemaVersion"] >= 39
+    assert all(panel["targets"][0]["expr"] for panel in board["panels"])
+    assert sum("Error budget" in panel["title"] for panel in board["panels"]) == 2
