@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import threading
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -58,8 +59,17 @@ def sink():
 def started(words, folder, port):
     log = (folder / f"{words[0]}.log").open("w")
     process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
-    wait_for(lambda: listens(port))
+    wait_for(lambda: listens(port) and is_ready(port))
     return process
+
+
+def is_ready(port):
+    """Whether it answers queries yet: its port is open before that."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready"):
+            return True
+    except urllib.error.URLError:
+        return False
 
 
 def quick(folder, running, sink, alertmanager):
