@@ -73,7 +73,7 @@ def apart(watch: Watch) -> Line:
         os.dup2(2, 1)
         line = Line(theirs_read, theirs_write)
         folders = [path for path in watch.read if path not in watch.write]
-        if confine.landlock([*folders, "/proc"], [os.devnull]):
+        if confine.landlock(folders, [os.devnull]):
             reports: Any = _Reports(line)
             sys.addaudithook(Watch(reports, folders, [os.devnull]))
             _answer(line)
