@@ -16,6 +16,10 @@ MOST_FINDINGS = 1000
 """Findings between two answers that are listened to: more than an honest model has in all."""
 
 
+NONSENSE = "it gave no answer that is understood"
+_ENDS: dict[type[Exception], str] = {Gone: "its process ended", Silent: "it came to no end"}
+
+
 class OwnCodeFailed(RuntimeError):
     """The model's own code raised something, ended its process, or answered with nonsense."""
 
@@ -47,6 +51,8 @@ class AskedModel:
             VerificationError: the process could not read the model.
         """
         self._line, self._heard, self._lock = line, heard, threading.Lock()
+        self.ended = ""
+        """Why it cannot be asked any more: its process ended, or what it says is not understood."""
         self._width = len(schema.targets) if schema.regression else len(schema.classes)
         carried = code.among(files)
         head = Head(what="load", names=list(carried), order=list(order or []), own=own)
@@ -101,7 +107,7 @@ class AskedModel:
         most = 8 * len(frame) * (self._width + 1)
         said, found = self._asked(Head(what=what), [packed(frame)], most)
         if len(found) != parts:
-            raise OwnCodeFailed("it gave no answer that is understood")
+            raise OwnCodeFailed(NONSENSE)
         return said, found
 
     def _asked(self, head: Head, parts: list[bytes], most: int) -> tuple[Head, list[bytes]]:
@@ -113,14 +119,12 @@ class AskedModel:
                     if said.what != "finding":
                         break
                     self._heard(said.finding)
-            except Gone as error:
-                raise OwnCodeFailed("its process ended") from error
-            except Silent as error:
-                raise OwnCodeFailed("it came to no end") from error
-            except ValueError as error:
-                raise OwnCodeFailed("it gave no answer that is understood") from error
+            except (Gone, Silent, ValueError) as error:
+                self.ended = _ENDS.get(type(error), NONSENSE)
+                self.close()
+                raise OwnCodeFailed(self.ended) from error
         if said.what != "done":
-            raise OwnCodeFailed(said.text or "it gave no answer that is understood")
+            raise OwnCodeFailed(said.text or NONSENSE)
         return said, found
 
     def _table(self, said: Head, content: bytes, rows: int, *, narrower: bool = False) -> Array:

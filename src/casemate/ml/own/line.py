@@ -10,6 +10,7 @@ import os
 import select
 import struct
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,8 +65,9 @@ class Line:
     """One end."""
 
     def __init__(self, read: int, write: int) -> None:
-        """Take two descriptors over."""
+        """Take two descriptors over; they are closed with the line, or when nobody holds it."""
         self.read, self.write = read, write
+        self._shut = weakref.finalize(self, _close, read, write)
         self.seconds: float | None = None
         """How long the other side may be silent; None: for ever."""
         os.set_blocking(read, False)
@@ -94,11 +96,9 @@ class Line:
         return head, [self._get(size) for size in sizes]
 
     def close(self) -> None:
-        """Close both."""
-        for descriptor in (self.read, self.write):
-            if descriptor >= 0:
-                os.close(descriptor)
+        """Say and hear no more."""
         self.read = self.write = -1
+        self._shut()
 
     def _put(self, content: memoryview) -> None:
         while content:
@@ -134,6 +134,11 @@ class Line:
         while not poll.poll(None if end is None else max(0.0, end - time.monotonic()) * 1000):
             if end is not None and time.monotonic() >= end:
                 raise Silent
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def packed(frame: pd.DataFrame) -> bytes:
