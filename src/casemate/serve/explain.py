@@ -8,6 +8,7 @@ Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RequestError, VerificationError
 from casemate.core.types import Profile, SealedDataset
 from casemate.ml.frame import Rows, part_of, rows_bytes, rows_from
+from casemate.ml.own.asked import OwnCodeFailed
 from casemate.operations.acting import operation, reading
 from casemate.operations.dataset import Dataset
 from casemate.serve.endpoint import Endpoint
@@ -102,7 +104,7 @@ def explain(
     verified = project.registry.verify(prediction.model)
     missing = project.config.data.null_values
     loaded = Endpoint.load(verified, project.config.serve, missing, surroundings(project))
-    with contextlib.closing(loaded) as endpoint:
+    with contextlib.closing(loaded) as endpoint, _own_code():
         rows = (
             rows_from(kept, endpoint.schema)
             if kept
@@ -149,6 +151,17 @@ def explain(
             ),
         )
         return _masked(project, verified.card.lineage["run"], found)
+
+
+@contextlib.contextmanager
+def _own_code() -> Iterator[None]:
+    """A model's own code that fails is a fault of the model."""
+    try:
+        yield
+    except OwnCodeFailed as error:
+        raise VerificationError(
+            f"the model does not answer this time: {error}", hint="ask its owner"
+        ) from error
 
 
 def _masked(project: Wiring, run: str, found: Explained) -> Explained:

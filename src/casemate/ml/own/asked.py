@@ -1,5 +1,6 @@
 """A model with code of its own, asked in the process that holds the code."""
 
+import builtins
 import threading
 from collections.abc import Callable
 
@@ -16,12 +17,25 @@ MOST_FINDINGS = 1000
 """Findings between two answers that are listened to: more than an honest model has in all."""
 
 
-NONSENSE = "it gave no answer that is understood"
-_ENDS: dict[type[Exception], str] = {Gone: "its process ended", Silent: "it came to no end"}
+NONSENSE = "the model's own code gave no answer that is understood"
+_ENDS: dict[type[Exception], str] = {
+    Gone: "the process of the model's own code ended",
+    Silent: "the model's own code came to no end",
+}
 
 
 class OwnCodeFailed(RuntimeError):
-    """The model's own code raised something, ended its process, or answered with nonsense."""
+    """The model's own code raised something, ended its process, or answered with nonsense.
+
+    Its text quotes nothing that the code said, which may hold rows: of an exception only a name of
+    Python's own.
+    """
+
+    def __init__(self, what: str, said: str = "") -> None:
+        kind = said.partition(":")[0]
+        known = isinstance(getattr(builtins, kind, None), type)
+        missing = "; the model does not take missing values" if "contains NaN" in said else ""
+        super().__init__(f"{what}: {kind}{missing}" if known else what)
 
 
 class AskedModel:
@@ -61,7 +75,8 @@ class AskedModel:
         except OwnCodeFailed as error:
             raise VerificationError(
                 f"the model could not be read with its own code: {error}",
-                hint="correct the code of [train] transformers and run again",
+                hint="[train] transformers names that code: what it does when it is imported must"
+                " work without files, network and rows",
             ) from error
         self.regression = said.regression
         self.classes = said.classes
@@ -124,7 +139,7 @@ class AskedModel:
                 self.close()
                 raise OwnCodeFailed(self.ended) from error
         if said.what != "done":
-            raise OwnCodeFailed(said.text or NONSENSE)
+            raise OwnCodeFailed("the model's own code failed", said.text)
         return said, found
 
     def _table(self, said: Head, content: bytes, rows: int, *, narrower: bool = False) -> Array:
@@ -132,11 +147,11 @@ class AskedModel:
         shape = said.shape
         fits = len(shape) == 2 and shape[0] == rows
         if not fits or not (shape[1] == self._width or (narrower and 0 < shape[1] < self._width)):
-            raise OwnCodeFailed(f"it answered {shape} to {rows} rows of {self._width} outputs")
+            raise OwnCodeFailed(f"{NONSENSE}: {shape} to {rows} rows of {self._width} outputs")
         return self._numbers(content, "<f8", shape)
 
     def _numbers(self, content: bytes, kind: str, shape: list[int]) -> Array:
         try:
             return numbers(content, kind, shape)
         except ValueError as error:
-            raise OwnCodeFailed("it answered with another number of numbers") from error
+            raise OwnCodeFailed(f"{NONSENSE}: another number of numbers") from error
