@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import ServeTable
+from casemate.core.errors import VerificationError
 from casemate.core.sandbox.session import Surroundings
 from casemate.core.types import Profile, Schema
 from casemate.ml import models
 from casemate.ml.frame import Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
+from casemate.ml.own.asked import OwnCodeFailed
 from casemate.serve.cells import Cells
 from casemate.serve.guard import Guard
 from casemate.serve.types import Array
@@ -140,7 +142,14 @@ class Endpoint:
             table,
             missing,
         )
-        made._measure()
+        try:
+            made._measure()
+        except OwnCodeFailed as error:
+            made.close()
+            raise VerificationError(
+                f"{made.reference} does not answer in its sandbox: {error}",
+                hint="what its code needs must work without files, network and training rows",
+            ) from error
         return made
 
     def _measure(self) -> None:

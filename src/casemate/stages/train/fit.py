@@ -4,6 +4,7 @@ safe model file.
 
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def _own(inputs: Path) -> list[str]:
     return own.names_in({own.place_of(path.name): path.read_bytes() for path in found})
 
 
-def _look(models: Models, rows: Rows, costs: Any, names: list[str]) -> None:
+def _look(models: Models, rows: Rows, costs: Any, names: Sequence[str] = ()) -> None:
     """Refuse before the search what could not be stored after it, cannot weigh rows, or has no
     threshold that costs could move.
     """
