@@ -49,7 +49,7 @@ def module(monkeypatch):
     def load(content: bytes, name: str = "features"):
         monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
         monkeypatch.delitem(sys.modules, name, raising=False)
-        code.install({f"code/{name}.py": content})
+        code.install({f"own_code/{name}.py": content})
         made = __import__(name)
         monkeypatch.setitem(sys.modules, name, made)
         return made
@@ -86,13 +86,13 @@ def refusal(files: dict[str, bytes], entry: str = "train.py") -> str:
 
 
 def test_a_file_that_computes_is_accepted_and_its_names_are_listed_exactly():
-    files = {"code/features.py": source()}
+    files = {"own_code/features.py": source()}
     code.check(files, "train.py")
     assert code.names_in(files) == ["features.LogRatio", "features.doubled"]
 
 
 def test_files_may_import_each_other_and_nothing_else_of_the_project():
-    files = {"code/features.py": b"from others import x\n", "code/others.py": b"x = 1\n"}
+    files = {"own_code/features.py": b"from others import x\n", "own_code/others.py": b"x = 1\n"}
     code.check(files)
     assert "imports 'helpers'" in refusal({"features.py": b"import helpers\n"})
     assert "in no package" in refusal({"features.py": b"from . import x\n"})
@@ -162,9 +162,18 @@ def test_files_outside_links_and_missing_ones_are_refused(project, tmp_path):
 def test_the_code_is_an_input_of_the_run_by_its_bytes(project):
     root, options = project("lib/features.py", lib__features=source())
     before = code_digest(root, options)
-    assert code_of(root, options)["code/features.py"] == source()
+    assert code_of(root, options)["own_code/features.py"] == source()
     (root / "lib" / "features.py").write_bytes(source() + b"# changed\n")
     assert code_digest(root, options) != before
+
+
+def test_a_folder_of_the_users_is_not_taken_for_declared_code(project):
+    root, options = project(own_code__helpers=b"x = 1\n")
+    import msgspec
+
+    train = msgspec.structs.replace(options.train, files=["own_code/*.py"])
+    with pytest.raises(ConfigError, match="rename the folder|kept for"):
+        code_of(root, msgspec.structs.replace(options, train=train))
 
 
 def rows() -> tuple[pd.DataFrame, np.ndarray]:
@@ -266,7 +275,7 @@ def test_what_a_file_does_not_list_is_left_out_of_it(module):
 
 
 def test_records_name_the_classes_of_the_code_and_say_when_none_is_used():
-    files = {"code/features.py": source()}
+    files = {"own_code/features.py": source()}
     (carried,) = told.of_own_code(files, files)
     assert carried.id == "model.own-code"
     assert "features.py (LogRatio, doubled)" in carried.message

@@ -23,7 +23,7 @@ from typing import TypeVar
 from casemate.core.errors import ConfigError
 
 T = TypeVar("T")
-FOLDER = "code"
+FOLDER = "own_code"
 """Where the files lie among a model's files, and among what the training code may import."""
 MAX_FILE = 256 * 2**10
 """Bytes of one file: about 6000 lines. Chosen: a reviewer reads it before it is approved, and the
