@@ -117,8 +117,8 @@ def code_of(root: Path, config: Config) -> dict[str, bytes]:
     taken = own.among(given)
     if taken:
         raise ConfigError(
-            f"[train] {next(iter(taken))} lies in a folder called {own.FOLDER!r}, a name that is kept"
-            " for [train] transformers",
+            f"[train] {next(iter(taken))} lies in a folder called {own.FOLDER!r}, a name that is"
+            " kept for [train] transformers",
             hint="rename the folder",
         )
     return given | own_code(root, config)
