@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from casemate.config import Config
 from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
+from casemate.core.findings import attempts
 from casemate.core.memory import give_back
 from casemate.core.run import Run
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
@@ -187,7 +188,6 @@ def _plain(context: RunContext, work: Run, error: TrainingError, heard: bool) ->
     """The same fault in words that everybody may read; what the code said is sealed as an object
     that the message names.
     """
-    from casemate.stages.train import told
     from casemate.stages.train.stage import keep
 
     found = [finding.message for finding in error.findings]
@@ -198,7 +198,7 @@ def _plain(context: RunContext, work: Run, error: TrainingError, heard: bool) ->
         " code saw"
     )
     kind = ImportRefused if isinstance(error, ImportRefused) else TrainingError
-    plain = kind(text, hint=hint, findings=told.findings(error.findings), plain=text)
+    plain = kind(text, hint=hint, findings=attempts(error.findings), plain=text)
     plain.words = (error.message, error.hint) if heard else None
     return plain
 

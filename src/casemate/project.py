@@ -140,12 +140,17 @@ class Project(Wiring):
         return assess(self, reference, only, reporter)
 
     def import_model(
-        self, file: Path, name: str | None = None, *, convert: bool = True
+        self,
+        file: Path,
+        name: str | None = None,
+        *,
+        convert: bool = True,
+        own_code: bool = False,
     ) -> "Imported":
         """See `operations.checkup.import_model`."""
         from casemate.operations.checkup import import_model
 
-        return import_model(self, file, name, convert=convert)
+        return import_model(self, file, name, convert=convert, own_code=own_code)
 
     def examine(
         self, *, repair: bool = False, progress: Callable[[str], None] = lambda _: None

@@ -223,6 +223,8 @@ def _model(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
         f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)}"
         " files"
     )
+    if model.card.code:
+        told += f", with code of its own: {', '.join(model.card.code)}"
     return Verified("model", told, _who(trusted, model.signer))
 
 

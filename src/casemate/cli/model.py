@@ -1,6 +1,7 @@
 """`casemate model`."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parents=[common(nested=True)],
     )
     import_.add_argument(
-        "file", type=Path, help="pickle, joblib, skops, ONNX, torch, Keras, HDF5 or safetensors"
+        "file",
+        type=Path,
+        help=(
+            "pickle, joblib, skops, ONNX, torch, Keras, HDF5 or safetensors, or the folder of a"
+            " model that casemate exported"
+        ),
+    )
+    import_.add_argument(
+        "--own-code",
+        action="store_true",
+        help="take in the code that such a folder carries, after you have read it",
     )
     import_.add_argument("--name", help="of the result (default: the file's)")
     import_.add_argument("--scan-only", action="store_true", help="look, and write nothing")
@@ -242,8 +253,15 @@ def _import(arguments: Any, project: Any) -> int:
     from casemate.core.text import clean
     from casemate.operations.checkup import import_model
 
-    found = import_model(project, arguments.file, arguments.name, convert=not arguments.scan_only)
-    names = ", ".join(found.scan.names[:10]) or "nothing that is executed"
+    found = import_model(
+        project,
+        arguments.file,
+        arguments.name,
+        convert=not arguments.scan_only,
+        own_code=arguments.own_code,
+    )
+    names = ", ".join([*found.scan.names[:10], *(path.name for path in found.code)])
+    names = names or "nothing that is executed"
     text = [f"{arguments.file.name}: {found.scan.format}; it names {names}"]
     if found.file is not None:
         relative = found.file.relative_to(project.root)
@@ -253,10 +271,12 @@ def _import(arguments: Any, project: Any) -> int:
                 f"as it stands, a run would refuse it: {found.problem}",
                 f"  hint: {found.remedy}",
             ]
+        named = [str(path.relative_to(project.root)) for path in found.code]
+        also = f" and transformers = {json.dumps(named)}" if named else ""
         text += [
             (
-                f'Next: [train] model = "{relative}" in casemate.toml, then casemate run: it is'
-                " measured like any other"
+                f'Next: [train] model = "{relative}"{also} in casemate.toml, then casemate run: it'
+                " is measured like any other"
             )
         ]
     said = {
@@ -264,6 +284,7 @@ def _import(arguments: Any, project: Any) -> int:
         "file": None if found.file is None else str(found.file),
         "problem": found.problem,
         "remedy": found.remedy,
+        "code": [str(path) for path in found.code],
     }
     emit(arguments, said, clean("\n".join(text), lines=True))  # it may quote a foreign file
     return 1 if found.problem else 0

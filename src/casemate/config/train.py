@@ -54,6 +54,16 @@ class TrainTable(Table, frozen=True, kw_only=True):
         list[str],
         Meta(description="Further code files that the entry imports, relative to the project."),
     ] = []
+    transformers: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "Python files with estimators of your own that `entry` imports by the file's name:"
+                " signed with the model, and run in a sandbox wherever it is used; see"
+                " docs/how-to/own-transformers.md."
+            )
+        ),
+    ] = []
     model: Annotated[
         str | None,
         Meta(

@@ -9,9 +9,11 @@ need not be the likeliest class (see `core.answers`).
 import importlib
 import io
 import json
+import re
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -266,10 +268,16 @@ def skops_io() -> Any:
 
 
 def dump_skops(estimator: Any) -> bytes:
-    """The estimator as a skops file that is the same for equal estimators: ids renumbered, no
-    times, compressed.
+    """The estimator as a skops file that is the same for equal estimators; see `canonical`."""
+    return canonical(skops_io().dumps(estimator))
+
+
+def canonical(content: bytes) -> bytes:
+    """A skops file with ids renumbered, no times, compressed, and without what its listing does not
+    name; nothing is constructed.
     """
     renumbered: dict[str, str] = {}
+    listed = {"schema.json"}
 
     def number(value: Any) -> str:
         return renumbered.setdefault(str(value), str(len(renumbered) + 1))
@@ -283,16 +291,19 @@ def dump_skops(estimator: Any) -> bytes:
         if isinstance(node.get("__id__"), int):
             changed["__id__"] = int(number(node["__id__"]))
         if isinstance(node.get("file"), str) and "__loader__" in node:
+            listed.add(node["file"])
             stem, dot, ending = node["file"].partition(".")
             changed["file"] = number(stem) + dot + ending
         return changed
 
-    source = zipfile.ZipFile(io.BytesIO(skops_io().dumps(estimator)))
+    source = zipfile.ZipFile(io.BytesIO(content))
     schema = walk(json.loads(source.read("schema.json")))
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in source.namelist():
             stem, dot, ending = name.partition(".")
+            if name not in listed:
+                continue
             if name == "schema.json":
                 archive.writestr(
                     zipfile.ZipInfo("schema.json"), json.dumps(schema), zipfile.ZIP_DEFLATED
@@ -306,32 +317,49 @@ def dump_skops(estimator: Any) -> bytes:
     return target.getvalue()
 
 
-def untrusted_types(content: bytes) -> list[str]:
-    """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES`; nothing is
-    constructed.
+def classes_in(content: bytes) -> set[str]:
+    """Names of the classes that a skops file lists, without modules; nothing is constructed."""
+    archive.check(content)
+    listing = zipfile.ZipFile(io.BytesIO(content)).read("schema.json")
+    return set(re.findall(r'"__class__": *"(\w+)"', listing.decode()))
+
+
+def untrusted_types(content: bytes, trusted: Sequence[str] = ()) -> list[str]:
+    """Types in a skops file that are neither skops' defaults nor in `ALLOWED_TYPES` or `trusted`
+    (qualified names); nothing is constructed.
     """
     archive.check(content)
+    known = {*ALLOWED_TYPES, *trusted}
     try:
-        return sorted(set(skops_io().get_untrusted_types(data=content)) - set(ALLOWED_TYPES))
+        return sorted(set(skops_io().get_untrusted_types(data=content)) - known)
     except MALFORMED as error:
         raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 
 
-def load_skops(content: bytes, order: list[int] | None = None, *, own: bool = True) -> SkopsModel:
+def load_skops(
+    content: bytes,
+    order: list[int] | None = None,
+    *,
+    own: bool = True,
+    trusted: Sequence[str] = (),
+) -> SkopsModel:
     """The estimator in a skops file (see `SkopsModel`); VerificationError when it is malformed or
     holds a type that is not allowed.
+
+    `trusted` are names of the model's own code, in the process that imported it and nowhere else.
     """
-    unknown = untrusted_types(content)
+    unknown = untrusted_types(content, trusted)
     if unknown:
         raise VerificationError(
             f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
             hint=(
-                "docs/reference/estimators.md lists what a model may consist of; functions and"
-                " classes of train.py are no part of it"
+                "docs/reference/estimators.md lists what a model may consist of; classes of your"
+                " own are part of it where [train] transformers names their file"
             ),
         )
     try:
-        return SkopsModel(skops_io().loads(content, trusted=list(ALLOWED_TYPES)), order, own=own)
+        made = skops_io().loads(content, trusted=[*ALLOWED_TYPES, *trusted])
+        return SkopsModel(made, order, own=own)
     except MALFORMED as error:
         raise VerificationError(f"the model file is malformed: {type(error).__name__}") from error
 

@@ -11,16 +11,19 @@ import msgspec
 from msgspec import structs
 
 from casemate import pipeline
+from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, TrainingError
 from casemate.core.files import make_folder, scratch_folder, shared_lock, write_atomic
 from casemate.core.sandbox.failure import JobFailed, JobLimits
 from casemate.core.sandbox.run import Worker
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.ml import models
+from casemate.ml.own import code
 from casemate.operations.acting import operation
 from casemate.operations.runs import run_context
 from casemate.stages.assess.artifact.scan import Scan
 from casemate.stages.data.stage import Examined, examine
+from casemate.stages.release import bundle
 from casemate.supply.context import Reporter
 from casemate.supply.processes import SandboxPool
 from casemate.supply.rows import SealedRows
@@ -161,29 +164,55 @@ class Imported:
     """
     remedy: str = ""
     """What to do about that."""
+    code: tuple[Path, ...] = ()
+    """Files with code of its own, beside it: what `[train] transformers` has to name."""
 
 
 @operation("model:import", "Model")
 def import_model(
-    project: Wiring, file: Path, name: str | None = None, *, convert: bool = True
+    project: Wiring,
+    file: Path,
+    name: str | None = None,
+    *,
+    convert: bool = True,
+    own_code: bool = False,
 ) -> Imported:
     """Scan a model file without executing it, and write it in a safe format when nothing is wrong
     with it.
 
     Args:
         project: where it goes to.
-        file: pickle, joblib, skops, ONNX, torch, Keras, HDF5 or safetensors.
+        file: pickle, joblib, skops, ONNX, torch, Keras, HDF5 or safetensors; or the folder of a
+            model that casemate exported.
         name: of the result, without ending; default: the file's.
         convert: off: scan only.
+        own_code: take in code that such a folder carries: from the next run on it is executed, in
+            sandboxes.
 
     Raises:
-        RefusedError: the scan found something, or could not read the file to its end.
-        ConfigError: there is no such file, it is a folder or too large, or a model of this name was
-            imported before.
+        RefusedError: the scan found something, could not read the file to its end, or the folder
+            carries code and `own_code` is off.
+        ConfigError: there is no such file, it is another folder or too large, or a model of this
+            name was imported before.
     """
     acting = import_model.ask(project, project.config.project.name, file=file.name)
+    resource = f'Model::"{project.config.project.name}"'
+    shown = file.name
+    carried: dict[str, bytes] = {}
     if file.is_dir():
-        raise ConfigError(f"{file} is a folder; a model is one file", hint=_instead_of(file))
+        name = name or file.resolve().name
+        file, carried = _exported(file)
+        if carried and not own_code:
+            listed = ", ".join(carried)
+            problem = f"it carries code of its own ({listed})"
+            acting.record("model:imported", resource, "denied", file=shown, problems=[problem])
+            raise RefusedError(
+                f"{shown} is refused: {problem}",
+                hint=(
+                    "verify it (casemate verify FOLDER) and read that code; --own-code takes it in,"
+                    " and it runs in sandboxes only. Or ask for the model as ONNX"
+                ),
+            )
     if not file.is_file():
         raise ConfigError(f"there is no file {file}", hint="name a model file")
     if file.stat().st_size > MAX_FILE:
@@ -202,12 +231,12 @@ def import_model(
             outcome = worker.run(
                 {"convert": convert},
                 tables=[],
-                inputs={"source": file.read_bytes()},
+                inputs={"source": file.read_bytes(), **carried},
                 scratch=scratch,
                 limits=JobLimits(
                     project.config.assess.timeout, int(project.config.train.memory_gb * 2**30)
                 ),
-                required=project.config.sandbox.mode == "require",
+                required=project.config.sandbox.mode == "require" or bool(carried),
                 outputs=(models.SKOPS, models.ONNX),
                 hidden=[project.keystore.folder, project.root],
             )
@@ -228,16 +257,16 @@ def import_model(
                 Scan(format="unknown", names=[], problems=problems, convertible=False),
                 None,
             )
-    resource = f'Model::"{project.config.project.name}"'
     detail = {
-        "file": file.name,
+        "file": shown,
+        "code": {name: sha256(content) for name, content in carried.items()},
         "format": found.format,
         "problems": [problem[:200] for problem in found.problems][:5],
     }
     acting.record("model:imported", resource, "denied" if found.problems else "done", **detail)
     if found.problems:
         raise RefusedError(
-            f"{file.name} ({found.format}) is refused: {'; '.join(found.problems[:3])}",
+            f"{shown} ({found.format}) is refused: {'; '.join(found.problems[:3])}",
             hint="ask for another format, or train it anew",
         )
     if not convert or outcome is None:
@@ -248,12 +277,32 @@ def import_model(
     target = project.root / IMPORTED / f"{name}{Path(ending).suffix}"
     if target.exists():
         raise ConfigError(f"{target} exists already", hint="--name gives it another name")
-    make_folder(target.parent, 0o755)
-    write_atomic(target, content, mode=0o644)
-    return Imported(found, target, *_fit(project, target))
+    beside = {target.with_suffix("") / Path(path).name: text for path, text in carried.items()}
+    for path, text in {target: content, **beside}.items():
+        make_folder(path.parent, 0o755)
+        write_atomic(path, text, mode=0o644)
+    return Imported(found, target, *_fit(project, target, carried), tuple(beside))
 
 
-def _fit(project: Wiring, file: Path) -> tuple[str, str]:
+def _exported(folder: Path) -> tuple[Path, dict[str, bytes]]:
+    """(the model file in a folder that casemate exported, its code by name); ConfigError where it
+    is another folder.
+    """
+    inner = folder / bundle.MODEL_FOLDER
+    found = [inner / name for name in (models.SKOPS, models.ONNX) if (inner / name).is_file()]
+    if not found or not (folder / bundle.BUNDLE).is_file():
+        raise ConfigError(f"{folder} is a folder; a model is one file", hint=_instead_of(folder))
+    paths = sorted((inner / code.FOLDER).iterdir()) if (inner / code.FOLDER).exists() else []
+    if len(paths) > code.MOST_FILES or any(path.is_symlink() for path in (inner, *paths)):
+        raise ConfigError(f"{folder} is no model that casemate exported", hint="casemate verify it")
+    carried = {}
+    for path in paths:
+        with path.open("rb") as file:
+            carried[code.place_of(path.name)] = file.read(code.MAX_FILE + 1)
+    return found[0], carried
+
+
+def _fit(project: Wiring, file: Path, carried: dict[str, bytes]) -> tuple[str, str]:
     """(why a run would refuse this imported model, what to do about it), as far as a schema is
     pinned.
     """
@@ -263,7 +312,7 @@ def _fit(project: Wiring, file: Path) -> tuple[str, str]:
     schema = load(project.root / project.config.data.schema)
     if schema is None:
         return "", ""
-    given = {training_code.IMPORTED[file.suffix]: file.read_bytes()}
+    given = {training_code.IMPORTED[file.suffix]: file.read_bytes(), **carried}
     hidden = [project.keystore.folder, project.root]
     with Worker(SandboxPool.JOBS["convert"], 1) as worker:
         try:

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 
 from casemate.config import ServeTable
+from casemate.core.errors import VerificationError
+from casemate.core.sandbox.session import Surroundings
 from casemate.core.types import Profile, Schema
 from casemate.ml import models
 from casemate.ml.frame import Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
+from casemate.ml.own.asked import OwnCodeFailed
 from casemate.serve.cells import Cells
 from casemate.serve.guard import Guard
 from casemate.serve.types import Array
@@ -100,10 +103,22 @@ class Endpoint:
 
     @classmethod
     def load(
-        cls, verified: VerifiedModel, table: ServeTable, missing: Collection[str] = ()
+        cls,
+        verified: VerifiedModel,
+        table: ServeTable,
+        missing: Collection[str] = (),
+        surroundings: Surroundings = Surroundings(),  # noqa: B008 - frozen
     ) -> "Endpoint":
-        """Build the model that the signed card names, and see how fast it is; `missing`: texts that
-        mean a missing value.
+        """Build the model that the signed card names, and see how fast it is.
+
+        Args:
+            verified: the model.
+            table: the `[serve]` table.
+            missing: texts that mean a missing value.
+            surroundings: of the sandbox, where the model has code of its own.
+
+        Raises:
+            SandboxError: it has, and this kernel cannot confine it.
         """
         card = verified.card
         profile = (
@@ -111,17 +126,30 @@ class Endpoint:
             if PROFILE in verified.files
             else None
         )
+        model: Model
+        if card.code:
+            from casemate.serve.confined import ConfinedModel
+
+            model = ConfinedModel(verified, surroundings)
+        else:
+            own = card.labels == "own"
+            model = models.load(verified.files, card.serve_format, card.inputs, card.order, own=own)
         made = cls(
             card,
-            models.load(
-                verified.files, card.serve_format, card.inputs, card.order, own=card.labels == "own"
-            ),
+            model,
             verified.fingerprint,
             profile,
             table,
             missing,
         )
-        made._measure()
+        try:
+            made._measure()
+        except OwnCodeFailed as error:
+            made.close()
+            raise VerificationError(
+                f"{made.reference} does not answer in its sandbox: {error}",
+                hint="what its code needs must work without files, network and training rows",
+            ) from error
         return made
 
     def _measure(self) -> None:
@@ -134,7 +162,9 @@ class Endpoint:
             began = time.perf_counter()
             self.predict(rows)
             times[count] = time.perf_counter() - began
-        self.slow, self.row_seconds = times[1] > SLOW, times[100] / 100
+        # a sandbox that has to be started again takes seconds
+        self.slow = times[1] > SLOW or bool(self.card.code)
+        self.row_seconds = times[100] / 100
         rows = example(self.schema, max(SIZES), np.random.default_rng(0))
         alone = [self.predict(part_of(rows, place, place + 1))[1][0] for place in range(max(SIZES))]
         self.steady = all(
@@ -154,6 +184,17 @@ class Endpoint:
             self.faults[kind] = fault
         self.withdrawn = next(iter(self.faults.values()), "")
         return bool(fault) and not before
+
+    @property
+    def tried(self) -> str:
+        """What the model's own code tried that its sandbox refuses; empty while it tried
+        nothing.
+        """
+        return str(getattr(self.model, "tried", ""))
+
+    def close(self) -> None:
+        """Ask no more; ends the sandbox of a model that has one."""
+        getattr(self.model, "close", lambda: None)()
 
     def in_thread(self, count: int) -> bool:
         """Whether so many rows would hold up the event loop."""

@@ -8,6 +8,7 @@ Convolutional Networks, ECCV 2014). It speaks of one feature at a time.
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -21,9 +22,11 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RequestError, VerificationError
 from casemate.core.types import Profile, SealedDataset
 from casemate.ml.frame import Rows, part_of, rows_bytes, rows_from
+from casemate.ml.own.asked import OwnCodeFailed
 from casemate.operations.acting import operation, reading
 from casemate.operations.dataset import Dataset
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.loading import surroundings
 from casemate.serve.protocols import invocations, oip, oip_grpc
 from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE
@@ -99,51 +102,66 @@ def explain(
     name = prediction.model.partition("@")[0]
     explain.ask(project, name, request=identifier)
     verified = project.registry.verify(prediction.model)
-    endpoint = Endpoint.load(verified, project.config.serve, project.config.data.null_values)
-    rows = (
-        rows_from(kept, endpoint.schema)
-        if kept
-        else None
-        if body is None
-        else _given(endpoint, name, body)
-    )
-    if rows is not None and sha256(rows_bytes(rows)) != prediction.input:
-        raise ConfigError(
-            "these are not the rows of that request",
-            hint="give the body as it was sent, to the last digit",
+    missing = project.config.data.null_values
+    loaded = Endpoint.load(verified, project.config.serve, missing, surroundings(project))
+    with contextlib.closing(loaded) as endpoint, _own_code():
+        rows = (
+            rows_from(kept, endpoint.schema)
+            if kept
+            else None
+            if body is None
+            else _given(endpoint, name, body)
         )
-    profile = (
-        msgspec.json.decode(verified.files[PROFILE], type=Profile)
-        if PROFILE in verified.files
-        else None
-    )
-    codes = np.frombuffer(prediction.labels, "<u2")
-    probabilities = (
-        np.frombuffer(prediction.probabilities, endpoint.wire).reshape(len(codes), -1)
-        if len(codes)
-        else np.empty((0, 0), np.float32)
-    )
-    if not 0 <= row < max(prediction.rows, 1):
-        raise ConfigError(
-            f"the request has {prediction.rows} rows, there is no row {row}",
-            hint="rows are numbered from 0",
+        if rows is not None and sha256(rows_bytes(rows)) != prediction.input:
+            raise ConfigError(
+                "these are not the rows of that request",
+                hint="give the body as it was sent, to the last digit",
+            )
+        profile = (
+            msgspec.json.decode(verified.files[PROFILE], type=Profile)
+            if PROFILE in verified.files
+            else None
         )
-    answered = rows is not None and not prediction.refused
-    found = Explained(
-        prediction=prediction,
-        time=prediction.moment.isoformat(timespec="milliseconds"),
-        answers=_answers(endpoint, codes, probabilities),
-        outcome=project.decisions.outcome(identifier),
-        replayed=(
-            _same(endpoint, rows, codes, probabilities) if answered and rows is not None else None
-        ),
-        counted=(
-            _counted(endpoint, part_of(rows, row, row + 1), profile, most)
-            if answered and rows is not None
-            else []
-        ),
-    )
-    return _masked(project, verified.card.lineage["run"], found)
+        codes = np.frombuffer(prediction.labels, "<u2")
+        probabilities = (
+            np.frombuffer(prediction.probabilities, endpoint.wire).reshape(len(codes), -1)
+            if len(codes)
+            else np.empty((0, 0), np.float32)
+        )
+        if not 0 <= row < max(prediction.rows, 1):
+            raise ConfigError(
+                f"the request has {prediction.rows} rows, there is no row {row}",
+                hint="rows are numbered from 0",
+            )
+        answered = rows is not None and not prediction.refused
+        found = Explained(
+            prediction=prediction,
+            time=prediction.moment.isoformat(timespec="milliseconds"),
+            answers=_answers(endpoint, codes, probabilities),
+            outcome=project.decisions.outcome(identifier),
+            replayed=(
+                _same(endpoint, rows, codes, probabilities)
+                if answered and rows is not None
+                else None
+            ),
+            counted=(
+                _counted(endpoint, part_of(rows, row, row + 1), profile, most)
+                if answered and rows is not None
+                else []
+            ),
+        )
+        return _masked(project, verified.card.lineage["run"], found)
+
+
+@contextlib.contextmanager
+def _own_code() -> Iterator[None]:
+    """A model's own code that fails is a fault of the model."""
+    try:
+        yield
+    except OwnCodeFailed as error:
+        raise VerificationError(
+            f"the model does not answer this time: {error}", hint="ask its owner"
+        ) from error
 
 
 def _masked(project: Wiring, run: str, found: Explained) -> Explained:

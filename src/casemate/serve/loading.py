@@ -3,6 +3,7 @@ and whether that still holds.
 """
 
 from casemate.core.errors import ConfigError, RefusedError, VerificationError, WrongSigner
+from casemate.core.sandbox.session import Surroundings
 from casemate.operations.models import require_approved
 from casemate.serve.endpoint import Endpoint
 from casemate.wiring import Wiring
@@ -23,7 +24,14 @@ def loaded(project: Wiring, reference: str) -> Endpoint:
             f" {table.stage!r}",
             hint="set [release] stage and run, or [serve] stage",
         )
-    return Endpoint.load(verified, table, project.config.data.null_values)
+    missing = project.config.data.null_values
+    return Endpoint.load(verified, table, missing, surroundings(project))
+
+
+def surroundings(project: Wiring) -> Surroundings:
+    """What a model's own code may use here, and must not reach."""
+    hidden = (project.keystore.folder, project.root)
+    return Surroundings(int(project.config.train.memory_gb * 2**30), hidden)
 
 
 def fault_of(project: Wiring, endpoint: Endpoint) -> str:

@@ -40,7 +40,7 @@ AGAIN_SECONDS = 30.0
 """After which a version that could not be loaded is tried again."""
 
 
-KINDS = ("signature", "stuck")
+KINDS = ("signature", "stuck", "code")
 """Why a model can be withdrawn."""
 
 
@@ -225,12 +225,21 @@ class ModelSet:
                 version.endpoint.judge("stuck", "it stands still")
                 self._show(version)
 
+    def _mistrust(self) -> None:
+        """Withdraw a model whose own code tried what its sandbox refuses; for good."""
+        for version in self._versions():
+            fault = version.endpoint.tried
+            if fault and version.endpoint.judge("code", fault):
+                self._untold[version.endpoint.reference] = fault
+                self._show(version)
+
     async def watch(self) -> None:
         """Follow what is released, verify what is served, judge canaries; for ever."""
         judged = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self.give_up()
+            self._mistrust()
             try:
                 await self._withdrawn(self.listen())
                 await self._distrust()

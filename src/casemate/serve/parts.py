@@ -39,7 +39,10 @@ class Parts:
     heartbeat: Heartbeat
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, and end the sandboxes of models that have one."""
+        for served in self.model_set.served.values():
+            for version in served.versions():
+                version.endpoint.close()
         self.audit.close()
         for observer in self.observers:
             observer.close()

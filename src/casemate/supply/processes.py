@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from casemate.core.findings import attempts
 from casemate.core.run import Run
 from casemate.core.sandbox.run import Worker
 from casemate.core.sandbox.server import ForkServer
@@ -60,9 +61,7 @@ class SandboxPool:
 
     def tried(self, job: str) -> list[Finding]:
         """What the job's process tried so far, in words that everybody may read."""
-        from casemate.stages.train import told
-
-        return told.findings(self._workers[job].findings) if job in self._workers else []
+        return attempts(self._workers[job].findings) if job in self._workers else []
 
     def _start(self, team: list[str]) -> None:
         if team[0] not in self._servers:

@@ -78,7 +78,7 @@ def failure(heard: Conversation, code: int | None, limits: JobLimits) -> Error:
             f"this kernel cannot confine the code: only {', '.join(heard.isolation)} work here",
             hint=(
                 'use Linux 5.13 or newer with Landlock, or set [sandbox] mode = "prefer" and accept'
-                " the finding"
+                " the finding; [train] transformers are run in a sandbox or not at all"
             ),
         )
     kind = clean(error["kind"], 100)

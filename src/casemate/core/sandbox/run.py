@@ -6,6 +6,7 @@ import os
 import site
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,8 @@ from casemate.core.sandbox.failure import JobLimits, failure
 from casemate.core.sandbox.server import ForkServer, Job
 from casemate.core.types import Finding
 
+IN, OUT = "in", "out"
+"""Folders in a job's scratch folder."""
 MAX_FILE = 8 * 2**30
 MAX_OUTPUT = 2 * 2**30
 MIN_SHARED = 5 * 2**29
@@ -122,39 +125,55 @@ class Worker:
             SandboxError: the kernel cannot confine and `required`.
             JobFailed: the job failed, was killed, or ran out of time or memory.
         """
-        source, target = scratch / "in", scratch / "out"
-        source.mkdir()
-        target.mkdir()
+        message, heard = described(job, scratch, limits, hidden, writable or [], required=required)
+        heard.findings = self.findings
         for name, content in inputs.items():
-            path = source / name
+            path = scratch / IN / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
-        _keep_out(hidden, read)
-        write = [str(target), "/dev/null", root.SHARED_MEMORY, *map(str, writable or [])]
-        message = {
-            "job": {**job, "inputs": str(source), "outputs": str(target)},
-            "read": read,
-            "write": write,
-            "required": required,
-            # whoever fills it exceeds the memory first
-            "shared_bytes": max(limits.memory_bytes + limits.memory_bytes // 4, MIN_SHARED),
-            "bounds": {
-                "memory_bytes": limits.memory_bytes,
-                "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,
-                "file_bytes": MAX_FILE,
-                "tasks": limits.tasks,
-            },
-        }
-        heard = Conversation(read, write, findings=self.findings)
         with Job(self._server, self._target, tables) as process:
             converse(process, msgspec.json.encode(message), limits.seconds, progress, heard)
         if heard.result is None:
             heard.log = heard.log or self._server.log()
             raise failure(heard, process.code, limits)
-        taken = {name: _take(target, name) for name in outputs}
+        taken = {name: _take(scratch / OUT, name) for name in outputs}
         files = {name: content for name, content in taken.items() if content is not None}
         return Outcome(heard.result, files, heard.findings, heard.isolation)
+
+
+def described(
+    job: dict[str, Any],
+    scratch: Path,
+    limits: JobLimits,
+    hidden: list[Path],
+    writable: Sequence[Path] = (),
+    *,
+    required: bool,
+) -> tuple[dict[str, Any], Conversation]:
+    """What a confined process is told, with folders for inputs and outputs made in `scratch`; and
+    what will be heard of it. Arguments and errors: see `Worker.run`.
+    """
+    source, target = scratch / IN, scratch / OUT
+    source.mkdir()
+    target.mkdir()
+    read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
+    _keep_out(hidden, read)
+    write = [str(target), "/dev/null", root.SHARED_MEMORY, *map(str, writable)]
+    message = {
+        "job": {**job, "inputs": str(source), "outputs": str(target)},
+        "read": read,
+        "write": write,
+        "required": required,
+        # whoever fills it exceeds the memory first
+        "shared_bytes": max(limits.memory_bytes + limits.memory_bytes // 4, MIN_SHARED),
+        "bounds": {
+            "memory_bytes": limits.memory_bytes,
+            "cpu_seconds": int(limits.seconds * (os.cpu_count() or 1)) + 60,
+            "file_bytes": MAX_FILE,
+            "tasks": limits.tasks,
+        },
+    }
+    return message, Conversation(read, write)
 
 
 def _keep_out(hidden: list[Path], read: list[str]) -> None:

@@ -115,7 +115,21 @@ class ForkServer:
 class Job:
     """A fork of the server while it works: its pipes, and how it ended."""
 
-    def __init__(self, server: ForkServer, target: str, tables: list[pa.Table]) -> None:
+    def __init__(
+        self,
+        server: ForkServer,
+        target: str,
+        tables: list[pa.Table],
+        further: Sequence[int] = (),
+    ) -> None:
+        """Start it.
+
+        Args:
+            server: who forks.
+            target: see `ForkServer`.
+            tables: what it gets in memory.
+            further: descriptors that it gets behind them; they are closed here.
+        """
         self.server = server
         self.code: int | None = None
         pipes = [os.pipe() for _ in range(3)]
@@ -128,6 +142,7 @@ class Job:
         theirs = [stdin, stdout, stderr]
         try:
             theirs += map(_memory_file, tables)
+            theirs += further
             server.start(target, theirs)
         finally:
             for descriptor in theirs:

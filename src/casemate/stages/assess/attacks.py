@@ -1,7 +1,6 @@
 """Attacks on the model: changed inputs, and what it tells of the rows that it learnt from."""
 
 import math
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from casemate.config import RobustnessTable
 from casemate.core.types import Finding, Interval
 from casemate.ml import models
+from casemate.ml.own import code
 from casemate.stages.assess import robustness
 from casemate.stages.assess.leakage import attribute, inversion, labels, lira, membership, memorised
 from casemate.stages.assess.sample import OfClasses
@@ -46,10 +46,9 @@ def measure_robustness(work: Work) -> None:
 
 def measure_tradeoff(work: Work) -> None:
     """What hardening cost and brought: the same figures of the same model without it."""
-    path = Path(work.job["inputs"]) / models.PLAIN
-    if not path.exists():
+    plain = work.plain
+    if plain is None:
         return
-    plain = models.load_skops(path.read_bytes())
     # only its curve is compared
     limits = msgspec.structs.replace(
         msgspec.convert(work.job["robustness"], RobustnessTable), smoothing=0.0
@@ -93,10 +92,9 @@ def measure_lira(work: Work) -> None:
     """Likelihood ratio with shadow models; also what the promised epsilon allows."""
     if not work.options.shadows:
         raise membership.TooFewRows("[assess] shadows is 0")
-    estimator = getattr(work.model, "estimator", None)
     found = lira.measure(
         work.model,
-        estimator,
+        work.learner,
         work.members,
         work.holdout,
         work.options,
@@ -158,7 +156,10 @@ def measure_inversion(work: Work) -> None:
 
 def measure_memorised(work: Work) -> None:
     """Rows inside the model file, and near-copies across the split."""
-    work.findings += memorised.findings(getattr(work.model, "estimator", None))
+    if code.among(work.files):  # nothing of such a model is constructed here
+        work.findings += memorised.listed(work.files[models.SKOPS])
+    else:
+        work.findings += memorised.findings(getattr(work.model, "estimator", None))
     numbers = [column.name for column in work.schema.features if column.type == "number"]
     work.found.setdefault("leakage", {})["nearest"] = memorised.nearest(
         work.members.take(work.options.membership_rows, work.seed),

@@ -9,15 +9,18 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec import structs
 
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.files import scratch_folder
+from casemate.core.findings import attempts
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Assessment, Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.ml.frame import UNSEEN
+from casemate.ml.own import code
 
 
 @dataclass(frozen=True)
@@ -125,11 +128,12 @@ def measure(
     inputs = {name: tools.objects.get(digest) for name, digest in model.files.items()}
     if model.baseline:
         inputs[models.PLAIN] = tools.objects.get(model.baseline)
+    carried = code.among({**model.files, **(tools.previous.files if tools.previous else {})})
     if tools.previous:
         inputs |= {
             f"previous/{name}": content
             for name, content in tools.previous.files.items()
-            if name in models.FILES
+            if name in models.FILES or name in carried
         }
     try:
         with scratch_folder(tools.scratch) as scratch:
@@ -141,11 +145,13 @@ def measure(
                 limits=failure.JobLimits(
                     config.assess.timeout, int(config.train.memory_gb * 2**30)
                 ),
-                required=config.sandbox.mode == "require",
+                required=config.sandbox.mode == "require" or bool(carried),
                 hidden=tools.hidden,
                 progress=tools.progress,
             )
-        return msgspec.convert(outcome.result, Assessment)
+        found = msgspec.convert(outcome.result, Assessment)
+        # what a model's own code tried while it was asked
+        return structs.replace(found, findings=[*found.findings, *attempts(outcome.findings)])
     except failure.JobFailed as error:
         why = error.plain if error.from_outside else f"its process ended with {error.kind}"
         return _nothing(holdout.num_rows, why, error.findings)

@@ -11,15 +11,21 @@ import numpy as np
 import pyarrow as pa
 
 from casemate.config import AssessTable
-from casemate.core.sandbox.child import Channel
+from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Finding, Interval, Schema
 from casemate.ml import models
 from casemate.ml.frame import UNSEEN, features_of, groups_of, open_table, target_of, weights_of
+from casemate.ml.own import code
+from casemate.ml.own.asked import AskedModel
+from casemate.ml.own.line import Line
+from casemate.ml.own.process import apart
 from casemate.stages.assess.sample import Sample
 from casemate.stages.assess.wishes import Wishes
 
 PREVIOUS = "previous"
 """Folder of the model that passed last, among the inputs."""
+MODEL, SHADOWS = "model", "shadows"
+"""Two uses of a model's own code: what is measured never sees a label, what trains anew does."""
 
 
 @dataclass
@@ -32,6 +38,27 @@ class Work:
     figures: dict[str, Interval] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     inconclusive: list[str] = field(default_factory=list)
+    lines: dict[str, Line] = field(default_factory=dict)
+    """To the processes that hold the code of models which carry some."""
+
+    def set_apart(self, watch: Watch) -> None:
+        """Start a process for each use of a model's own code; before any row is read, so that none
+        of them has one.
+        """
+        if code.among(self.files):
+            self.lines = {use: apart(watch) for use in (MODEL, SHADOWS, models.PLAIN)}
+        if code.among(files_in(Path(self.job["inputs"]) / PREVIOUS)):
+            self.lines[PREVIOUS] = apart(watch)
+
+    def asked(
+        self, use: str, files: dict[str, bytes], schema: Schema, order: list[int], own: bool
+    ) -> AskedModel:
+        """The model in the process that was set apart for this use."""
+
+        def heard(finding: dict[str, str]) -> None:
+            self.channel.send(finding=finding)
+
+        return AskedModel(self.lines[use], files, schema, order, own=own, heard=heard)
 
     @cached_property
     def schema(self) -> Schema:
@@ -61,7 +88,37 @@ class Work:
     @cached_property
     def model(self) -> models.Scored:
         """The model that is measured, read from its safe file."""
+        if MODEL in self.lines:
+            return self.asked(MODEL, self.files, self.schema, self.job["order"], own=True)
         return models.load_trained(self.files, self.schema, self.job["order"])
+
+    @cached_property
+    def learner(self) -> Any:
+        """What can be trained anew like the model; None where nothing can."""
+        if SHADOWS in self.lines:
+            return self.asked(SHADOWS, self.files, self.schema, self.job["order"], own=True)
+        return getattr(self.model, "estimator", None)
+
+    @cached_property
+    def plain(self) -> models.Scored | None:
+        """The same model without hardening, where it was hardened."""
+        path = Path(self.job["inputs"]) / models.PLAIN
+        if not path.exists():
+            return None
+        if models.PLAIN in self.lines:
+            files = self.files | {models.SKOPS: path.read_bytes()}
+            return self.asked(models.PLAIN, files, self.schema, [], own=True)
+        return models.load_skops(path.read_bytes())
+
+    @cached_property
+    def previous(self) -> models.Scored:
+        """The model that passed last."""
+        before = self.job["previous"]
+        schema = msgspec.convert(before["schema"], Schema)
+        files = files_in(Path(self.job["inputs"]) / PREVIOUS)
+        if PREVIOUS in self.lines:
+            return self.asked(PREVIOUS, files, schema, before["order"], own=before["own"])
+        return models.load_trained(files, schema, before["order"], own=before["own"])
 
     @cached_property
     def tables(self) -> list[pa.Table]:
@@ -115,8 +172,10 @@ class Work:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """A model's files in a folder, by name."""
-    return {name: (folder / name).read_bytes() for name in models.FILES if (folder / name).exists()}
+    """A model's files in a folder, by name, its own code among them."""
+    own = sorted(path.name for path in (folder / code.FOLDER).glob("*.py"))
+    names = [*models.FILES, *map(code.place_of, own)]
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
 
 
 def finite(

@@ -3,7 +3,6 @@ of what is measured.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -40,7 +39,7 @@ from casemate.stages.assess.attacks import (
     measure_robustness,
     measure_tradeoff,
 )
-from casemate.stages.assess.work import PREVIOUS, Work, files_in, finite
+from casemate.stages.assess.work import Work, finite
 
 models.skops_io()  # same
 allow_empty_columns()
@@ -124,13 +123,12 @@ def measure_comparison(work: Work) -> None:
     if not work.job["previous"]:
         return
     schema = msgspec.convert(work.job["previous"]["schema"], Schema)
-    files, before = files_in(Path(work.job["inputs"]) / PREVIOUS), work.job["previous"]
+    before = work.job["previous"]
     # first: gates that ask for a comparison must know that there was something to compare with
     work.found["previous"] = before["reference"]
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
-    other = models.load_trained(files, schema, before["order"], own=before["own"])
     found, counts = compare.measure(
-        work.model, other, (work.schema, schema), fair, work.options, work.seed, work.wishes
+        work.model, work.previous, (work.schema, schema), fair, work.options, work.seed, work.wishes
     )
     told = {name: msgspec.to_builtins(difference) for name, difference in found.items()}
     differences = finite(
@@ -277,9 +275,10 @@ PARTS: dict[str, Callable[[Work], None]] = {
 """Every measurement by its name; further tables are measured one by one, as `table NAME`."""
 
 
-def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
+def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     """Run every measurement; one that raises is inconclusive and does not stop the others."""
     work = Work(job, channel)
+    work.set_apart(watch)
     assert work.model and work.samples  # noqa: S101 - what cannot be loaded fails the assessment as a whole
     wanted = job["only"] or list(PARTS)
     for step, (name, part) in enumerate(PARTS.items()):

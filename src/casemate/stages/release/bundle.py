@@ -20,6 +20,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
 from casemate.core.types import FORMAT, Reading, Record, Schema
+from casemate.ml.own import code
 
 PREDICATE = "https://model_signing/signature/v1.0"
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -68,6 +69,10 @@ class Card(Record, frozen=True, kw_only=True):
     order: list[int] = []
     """Of an imported scikit-learn model: the class number in `inputs` of each of its own classes;
     none: they are the same.
+    """
+    code: dict[str, str] = {}
+    """Files with code of its own among its files, with their SHA-256: they run in a sandbox
+    wherever the model is used, and nowhere else.
     """
     reading: Reading | None = None
     """How features are read from, and made of, the table's own columns; None: only ready features
@@ -162,6 +167,12 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
         card = msgspec.json.decode(files[CARD], type=Card)
     except (KeyError, msgspec.MsgspecError) as error:
         raise VerificationError("the signed model has no readable model.json") from error
+    # said twice on purpose: what is executed is never only one file more in a folder
+    if code.among(listed) != card.code:
+        raise VerificationError(
+            "the signed model.json names other code of its own than the model holds",
+            hint="obtain the model from its owner again",
+        )
     return VerifiedModel(dict(files), card, signer, _PROOF)
 
 

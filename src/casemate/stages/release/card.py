@@ -17,6 +17,7 @@ from casemate.core.types import (
     TrainedModel,
     Verdict,
 )
+from casemate.ml.own import code
 from casemate.stages.release import gate, summary
 from casemate.stages.release.remedies import remedies
 from casemate.stages.release.rows import standing
@@ -126,7 +127,20 @@ def sections(
         )
     if assessment.inconclusive:
         parts.append(Section("What nobody measured", "", list(assessment.inconclusive)))
-    return [*parts, _model(config, lineage, dataset, model, assessment), _data(dataset, model)]
+    parts.append(_model(config, lineage, dataset, model, assessment))
+    return [*parts, *_own_code(model), _data(dataset, model)]
+
+
+def _own_code(model: TrainedModel) -> list[Section]:
+    carried = code.among(model.files)
+    text = (
+        "The model computes with code that its authors wrote. It is signed with the model, and runs"
+        " in a sandbox wherever the model is used. Who approves the model approves this code: read"
+        " it. It is asked as any model is; that it does the same for every row that nobody asked"
+        " about, no measurement says."
+    )
+    rows: list[list[Any]] = [[name, digest] for name, digest in carried.items()]
+    return [Section("Code of its own", text, heads=["file", "SHA-256"], rows=rows)] if rows else []
 
 
 def _model(

@@ -11,6 +11,7 @@ from typing import Any
 
 from casemate.core.digest import sha256_record
 from casemate.core.types import Assessment, Lineage, SealedDataset, TrainedModel
+from casemate.ml.own import code
 
 
 @cache
@@ -55,6 +56,10 @@ def build(
         Property(name=f"casemate:lineage:{key}", value=value)
         for key, value in _plain(lineage).items()
     ]
+    properties += [
+        Property(name="casemate:own-code", value=f"{name} SHA-256 {digest}")
+        for name, digest in code.among(digests).items()
+    ]
     subject = Component(
         name=name,
         version=str(version),
@@ -69,6 +74,9 @@ def build(
             for n, v in sorted(environment().items())
         ]
     )
+    for file, digest in code.among(digests).items():
+        hashes = [HashType(alg=HashAlgorithm.SHA_256, content=digest)]
+        bom.components.add(Component(name=file, type=ComponentType.FILE, hashes=hashes))
     bom.metadata.component = subject
     data = Component(
         name=dataset.name, version=dataset.version, type=ComponentType.DATA, bom_ref="dataset"

@@ -11,6 +11,7 @@ from casemate.core.errors import VerificationError
 from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
+from casemate.ml.own import code
 from casemate.stages.release import bundle, card, gate, mlbom, private, reading
 
 
@@ -91,6 +92,7 @@ def decide(
         },
         labels="own",
         order=model.order,
+        code=code.among(model.files),
         reading=reading.of(config.data, dataset.schema),
     )
     stored = dict(model.files)

@@ -1,6 +1,10 @@
 """Inside a second sandbox, without user code and without a row: read what the training process
 left, and write it anew.
 
+A model with code of the user's is written anew as well, but not constructed: its types are looked
+at, and its listing is put into canonical form. The code runs beside nobody's keys or rows, in the
+process that training had and in those that ask the model (docs/adr/0046).
+
 The training process is believed nothing but the bytes of its safe model file. They are read here
 under the allow-list and the limits, in a process without keys; what is kept is what this process
 writes: the same estimator in canonical form, and the ONNX graph made of it. Casemate's own process
@@ -28,10 +32,15 @@ from casemate.ml.models import (
     PLAIN,
     SKOPS,
     WEIGHTS,
+    canonical,
     dump_skops,
     load_skops,
     skops_io,
+    untrusted_types,
 )
+from casemate.ml.own import code as own
+from casemate.ml.own.asked import AskedModel
+from casemate.ml.own.process import apart
 from casemate.stages.train import diagram, export, imported
 from casemate.stages.train.diagram import Found
 
@@ -58,6 +67,8 @@ class Converted(Record, frozen=True, kw_only=True):
     """Why nothing was written; empty when it was."""
     hint: str = ""
     """What to do about that."""
+    own: bool = False
+    """Whether the model holds classes or functions of the user's own files."""
 
 
 class TooSlow(BaseException):
@@ -66,18 +77,16 @@ class TooSlow(BaseException):
     """
 
 
-def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]:
+def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     """Read the files among the inputs, leave canonical ones; returns a `Converted`."""
     inputs, outputs = Path(job["inputs"]), Path(job["outputs"])
     schema = msgspec.convert(job["schema"], Schema)
-    given = {
-        name: (inputs / name).read_bytes()
-        for name in (*FILES, PLAIN, IMPORTED_SKOPS, IMPORTED_ONNX)
-        if (inputs / name).exists()
-    }
+    known = (*FILES, PLAIN, IMPORTED_SKOPS, IMPORTED_ONNX)
+    places = [*known, *(own.place_of(path.name) for path in (inputs / own.FOLDER).glob("*.py"))]
+    given = {name: (inputs / name).read_bytes() for name in places if (inputs / name).exists()}
     channel.progress("exporting", 0, 1)
     try:
-        files, said = converted(given, schema, job["classes"], job["seconds"])
+        files, said = converted(given, schema, job["classes"], job["seconds"], watch)
     except VerificationError as error:
         return dict(
             msgspec.to_builtins(Converted(refused=error.message[:1000], hint=error.hint[:500]))
@@ -94,7 +103,11 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
 
 
 def converted(
-    given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float
+    given: dict[str, bytes],
+    schema: Schema,
+    classes: list[str],
+    seconds: float,
+    watch: Watch | None = None,
 ) -> tuple[dict[str, bytes], Converted]:
     """(canonical files by name, what to say of them).
 
@@ -103,13 +116,14 @@ def converted(
         schema: the pinned schema.
         classes: `[train] classes`.
         seconds: time limit of the job.
+        watch: of this confined process; needed for an imported model with code of its own.
 
     Raises:
         VerificationError: they are malformed, beyond the limits, not on the lists, or no model of
             this table.
     """
     try:
-        return _converted(given, schema, classes, seconds * EXPORT_SHARE)
+        return _converted(given, schema, classes, seconds * EXPORT_SHARE, watch)
     except Error as error:
         raise VerificationError(error.message, hint=error.hint) from error
     except Exception as error:  # readers and converters of damaged files raise anything
@@ -121,7 +135,11 @@ def converted(
 
 
 def _converted(
-    given: dict[str, bytes], schema: Schema, classes: list[str], seconds: float
+    given: dict[str, bytes],
+    schema: Schema,
+    classes: list[str],
+    seconds: float,
+    watch: Watch | None,
 ) -> tuple[dict[str, bytes], Converted]:
     if IMPORTED_ONNX in given:
         return {ONNX: imported.canonical_graph(given[IMPORTED_ONNX], schema, classes)}, Converted(
@@ -132,9 +150,50 @@ def _converted(
     content = given.get(SKOPS, given.get(IMPORTED_SKOPS))
     if content is None:
         raise VerificationError("there is no model file")
+    carried = own.among(given)
+    if set(own.names_in(carried)) & set(untrusted_types(content)):
+        return _with_own_code(given, carried, schema, classes, watch)
     model = load_skops(content)
     order = imported.check_estimator(model, schema, classes) if IMPORTED_SKOPS in given else []
     return _estimator(model.estimator, schema, seconds, order, given.get(PLAIN))
+
+
+def _with_own_code(
+    given: dict[str, bytes],
+    carried: dict[str, bytes],
+    schema: Schema,
+    classes: list[str],
+    watch: Watch | None,
+) -> tuple[dict[str, bytes], Converted]:
+    """Such a model, canonical without being constructed; an imported one is asked about classes in
+    a process apart.
+    """
+    names = own.names_in(carried)
+    files = {}
+    for wanted, there in ((SKOPS, (SKOPS, IMPORTED_SKOPS)), (PLAIN, (PLAIN,))):
+        content = next((given[name] for name in there if name in given), None)
+        if content is not None:
+            unknown = untrusted_types(content, names)
+            if unknown:
+                raise VerificationError(
+                    f"the model holds types that cannot be stored safely: {', '.join(unknown[:5])}",
+                    hint="put the classes of your own into the files of [train] transformers",
+                )
+            files[wanted] = canonical(content)
+    order: list[int] = []
+    if IMPORTED_SKOPS in given and watch is not None:
+        model = AskedModel(apart(watch), {SKOPS: files[SKOPS], **carried}, schema)
+        order = imported.check_asked(model, schema, classes)
+        model.close()
+    held = sorted(set(untrusted_types(files[SKOPS])) & set(names))
+    return files, Converted(
+        own=True,
+        order=[] if order == sorted(order) else order,
+        export_problem=(
+            f"{held[0]} is code of your own, which no ONNX operator stands for; scikit-learn serves"
+            " the model, in a sandbox"
+        ),
+    )
 
 
 def _estimator(

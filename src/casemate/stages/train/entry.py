@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
+from casemate.ml.own import code as own
 from casemate.stages.train import boosters
 from casemate.stages.train.candidates import BOUNDED, Models, final_of
 from casemate.stages.train.monotone import constrained
@@ -146,7 +147,8 @@ def is_network(estimator: Any) -> bool:
 
 def _function(folder: Path, file: str, name: str) -> Any:
     path = folder / file
-    sys.path[:0] = [str(path.parent), str(folder)]
+    # in a folder, not in memory: the processes of `[train] jobs` import them too
+    sys.path[:0] = [str(folder / own.FOLDER), str(path.parent), str(folder)]
     sys.dont_write_bytecode = True
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec and spec.loader  # noqa: S101 - the file was copied here

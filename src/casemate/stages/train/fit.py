@@ -4,6 +4,7 @@ safe model file.
 
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from casemate.ml.learn.binning import allow_empty_columns
 from casemate.ml.learn.calibrate import adjust, adjustable, adjusted
 from casemate.ml.learn.weights import fit_params, refusal
 from casemate.ml.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
+from casemate.ml.own import code as own
 from casemate.stages.train.calibrate import Fold, measured
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry, build, is_linear, is_network
@@ -55,7 +57,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         options.mode, options.search
     )
     if options.mode != "private":
-        _look(models, rows, job.get("costs"))
+        _look(models, rows, job.get("costs"), _own(Path(job["inputs"])))
     private: dict[str, Any] = {}
     left_out: list[str] = []
     outer: list[float] = []
@@ -158,7 +160,13 @@ def _left_out(estimator: Any) -> list[str]:
     return [type(step).__name__ for _, step in steps[:-1]]
 
 
-def _look(models: Models, rows: Rows, costs: Any) -> None:
+def _own(inputs: Path) -> list[str]:
+    """Names that the files of `[train] transformers` define."""
+    found = sorted((inputs / own.FOLDER).glob("*.py"))
+    return own.names_in({own.place_of(path.name): path.read_bytes() for path in found})
+
+
+def _look(models: Models, rows: Rows, costs: Any, names: Sequence[str] = ()) -> None:
     """Refuse before the search what could not be stored after it, cannot weigh rows, or has no
     threshold that costs could move.
     """
@@ -172,7 +180,7 @@ def _look(models: Models, rows: Rows, costs: Any) -> None:
         said = (
             f"[data] weight: {said}"
             if said
-            else problem(estimator, rows.frame, wanted(rows.target), rows.weights)
+            else problem(estimator, rows.frame, wanted(rows.target), rows.weights, names)
         )
         if said:
             raise BadEntry(f"{name}: {said}" if name else said)
@@ -306,13 +314,21 @@ def _write(model: Any, outputs: Path) -> None:
     elsewhere.
     """
     if not is_network(model):
-        (outputs / SKOPS).write_bytes(dump_skops(model))
+        (outputs / SKOPS).write_bytes(dump_skops(_alone(model)))
         return
     from casemate.ml.networks import dump_network
 
     description, weights = dump_network(model)
     (outputs / NETWORK).write_bytes(description)
     (outputs / WEIGHTS).write_bytes(weights)
+
+
+def _alone(model: Any) -> Any:
+    """The model without processes of its own; where no code of the user's is in it, the conversion
+    does that too.
+    """
+    named = [name for name in model.get_params() if name.rpartition("__")[2] == "n_jobs"]
+    return model.set_params(**dict.fromkeys(named))
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from casemate.core.types import Schema
 from casemate.ml import graph as graphs
 from casemate.ml.frame import made_up
 from casemate.ml.models import OnnxModel, SkopsModel
+from casemate.ml.own.asked import AskedModel
 from casemate.stages.train import ports
 from casemate.stages.train.classes import order_of
 
@@ -59,6 +60,24 @@ def check_estimator(model: SkopsModel, schema: Schema, said: list[str]) -> list[
             hint='[data] task = "regression" takes regressors',
         )
     return order_of(list(estimator.classes_), schema.classes, said)
+
+
+def check_asked(model: AskedModel, schema: Schema, said: list[str]) -> list[int]:
+    """The same of one with code of its own, as the process says that holds the code."""
+    names = [column.name for column in schema.features]
+    if model.features and model.features != names:
+        raise VerificationError(
+            f"the imported model takes the features {model.features[:8]}, the table has"
+            f" {names[:8]}",
+            hint="name and order must be the same",
+        )
+    if model.regression != schema.regression:
+        raise VerificationError(
+            "the imported model predicts something else than the table has",
+            hint="[data] task says whether it is classes or quantities",
+        )
+    model.predict(made_up(schema, 1))  # raises where its answer is of another width
+    return [] if schema.regression else order_of(model.classes, schema.classes, said)
 
 
 def canonical_graph(content: bytes, schema: Schema, said: list[str]) -> bytes:

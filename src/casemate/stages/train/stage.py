@@ -18,10 +18,12 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error, ImportRefused, TrainingError
 from casemate.core.files import make_folder, scratch_folder
+from casemate.core.findings import attempts
 from casemate.core.sandbox import confined, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
+from casemate.ml.own import code as own
 from casemate.stages.train import diagram, rehearse, study, told
 from casemate.stages.train.answer import Said, answer_of, nonsense
 from casemate.stages.train.diagram import Found
@@ -43,6 +45,7 @@ class _Converted(msgspec.Struct, forbid_unknown_fields=True):
     export_problem: str
     refused: str
     hint: str
+    own: bool
 
 
 def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedModel:
@@ -161,9 +164,8 @@ def _rehearse(
     made_up = rehearse.rows(schema, grouped=bool(job["grouped"]))
     outcome = _ran(tools, worker, job | {"rehearsal": True}, made_up, code)
     answer_of(outcome, tools.config.train)
-    _, converted = convert(
-        converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden
-    )
+    given = outcome.files | own.among(code)
+    _, converted = convert(converter, given, schema, tools.config, tools.scratch, tools.hidden)
     # a network is served as ONNX or not at all
     if models.NETWORK in outcome.files and converted.export_problem:
         plain = "the network cannot be exported"
@@ -191,7 +193,7 @@ def _ran(
                 inputs=code,
                 scratch=scratch,
                 limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
-                required=config.sandbox.mode == "require",
+                required=config.sandbox.mode == "require" or bool(own.among(code)),
                 outputs=SAFE,
                 hidden=tools.hidden,
                 writable=[tools.study],
@@ -238,7 +240,7 @@ def convert(
                 inputs=given,
                 scratch=folder,
                 limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
-                required=config.sandbox.mode == "require",
+                required=config.sandbox.mode == "require" or bool(own.among(given)),
                 outputs=(*models.FILES, models.PLAIN),
                 hidden=hidden,
             )
@@ -279,12 +281,14 @@ def _accept(
     """Believe nothing that came back but its bytes: have them read and written anew elsewhere,
     store that, keep the findings.
     """
-    own, converted = convert(
-        tools.converter, outcome.files, schema, tools.config, tools.scratch, tools.hidden
+    given = outcome.files | own.among(code)
+    ours, converted = convert(
+        tools.converter, given, schema, tools.config, tools.scratch, tools.hidden
     )
-    isolation = [name for name in own.isolation if name in (outcome.isolation or own.isolation)]
+    carried = own.among(code) if converted.own else {}
+    isolation = [name for name in ours.isolation if name in (outcome.isolation or ours.isolation)]
     estimator = converted.estimator or said.estimator
-    heard = [*outcome.findings, *own.findings]
+    heard = [*outcome.findings, *ours.findings]
     words = keep(
         tools.objects,
         estimator=estimator,
@@ -293,19 +297,21 @@ def _accept(
     )
     try:
         return TrainedModel(
-            estimator=told.outline(estimator),
+            estimator=told.outline(estimator, own.plain_names(carried)),
+            # the code as training had it, whatever lies in the project by now
             files={
-                name: tools.objects.put(own.files[name])
-                for name in models.FILES
-                if name in own.files
+                name: tools.objects.put(content)
+                for name, content in [*ours.files.items(), *carried.items()]
+                if name != models.PLAIN
             },
             params=said.params,
             cv=[msgspec.to_builtins(candidate) for candidate in said.cv],
             metric=said.metric,
             code_digest=digest_of(code),
             findings=[
-                *told.findings(heard),
-                *_findings(isolation, converted.export_problem),
+                *attempts(heard),
+                *_findings(isolation, "" if carried else converted.export_problem),
+                *told.of_own_code(own.among(code), carried),
                 *left_out(said.left_out),
             ],
             isolation=isolation,
@@ -313,7 +319,7 @@ def _accept(
             nested=said.nested,
             privacy=spent(tools, said.privacy) if tools.config.train.mode == "private" else {},
             baseline=(
-                tools.objects.put(own.files[models.PLAIN]) if models.PLAIN in own.files else ""
+                tools.objects.put(ours.files[models.PLAIN]) if models.PLAIN in ours.files else ""
             ),
             order=converted.order,
             diagram=(

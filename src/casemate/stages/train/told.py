@@ -10,7 +10,7 @@ the data too; see docs/adr/0030.
 
 import builtins
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,8 +18,10 @@ from typing import Any
 import msgspec
 
 from casemate.config import TrainTable
+from casemate.core.findings import attempts
 from casemate.core.sandbox.failure import JobFailed
 from casemate.core.types import Finding, Record
+from casemate.ml.own import code as own
 
 LIBRARY = (
     "ArrowInvalid", "ArrowMemoryError", "BadEntry", "BadSearch", "FailedPreconditionError",
@@ -28,18 +30,12 @@ LIBRARY = (
 )  # fmt: skip
 """Exceptions of ours and of libraries that are named; every other name was chosen by the code."""
 OURS = frozenset({"PrivateClassifier", "NetworkClassifier"})
-GENERIC = {
-    "sandbox.file": "the code tried to open a file that is not among its inputs",
-    "sandbox.metadata": (
-        "the code tried to change a file or its metadata that is not among its outputs"
-    ),
-    "sandbox.network": "the code tried to use the network",
-    "sandbox.attempts": "the code tried very many things outside its inputs",
-}
 METRICS = {"roc_auc", "roc_auc_ovr", "r2", "neg_root_mean_squared_error", "neg_mean_pinball_loss"}
 """What is chosen where casemate.toml names no scorer."""
 FRAME, IMPORTED = re.compile(r'File "[^"]*/in/([^"]+)", line (\d+)'), "an imported ONNX graph"
 DIGITS = 6
+_NAMED = 10
+"""Classes of the user's that a sentence lists."""
 _LONG = 10
 """Digits that no number of a line has: 16 MiB of code have fewer lines."""
 
@@ -65,7 +61,7 @@ def failure(error: JobFailed, code: Mapping[str, bytes], entry: str) -> str:
     """Why the code failed: the exception's type, and where in the code, if both are what they can
     be.
     """
-    told = {finding.id for finding in findings(error.findings) if finding.severity == "high"}
+    told = {finding.id for finding in attempts(error.findings) if finding.severity == "high"}
     refused = f"; refused by the sandbox: {', '.join(sorted(told))}" if told else ""
     if error.from_outside:
         return f"{entry}: {error.plain}{refused}"
@@ -84,19 +80,6 @@ def place(trace: str, code: Mapping[str, bytes]) -> str:
         if name in code and len(line) < _LONG and 1 <= int(line) <= code[name].count(b"\n") + 1:
             return f", {name} line {int(line)}"
     return ""
-
-
-def findings(heard: Iterable[Finding]) -> list[Finding]:
-    """The sandbox's findings, each kind once, in our words."""
-    found: dict[tuple[str, str], Finding] = {}
-    for one in heard:
-        kind = one.id if one.id in GENERIC else "sandbox.other"
-        message = GENERIC.get(kind, "the sandbox reported something of the code")
-        found.setdefault(
-            (kind, one.severity),
-            Finding(id=kind, severity=one.severity, confidence=one.confidence, message=message),
-        )
-    return list(found.values())
 
 
 def parameters(params: dict[str, Any], options: TrainTable) -> dict[str, Any] | None:
@@ -134,13 +117,39 @@ def _as_json(values: list[Any]) -> list[Any]:
     ]
 
 
-def outline(text: str) -> str:
+def of_own_code(declared: Mapping[str, bytes], carried: Mapping[str, bytes]) -> list[Finding]:
+    """What is said of the files of `[train] transformers`; their names are casemate.toml's and
+    those that stand in them, so they may be told.
+    """
+    if not declared:
+        return []
+    listed = ", ".join(own.module_of(path) + ".py" for path in declared)
+    if carried:
+        names = ", ".join(own.plain_names(carried)[:_NAMED])
+        kind, text = (
+            "model.own-code",
+            (
+                f"the model carries code of its own, {listed} ({names}): it runs in a sandbox"
+                " wherever the model is used, and has no ONNX form, because no operator stands"
+                " for it"
+            ),
+        )
+    else:
+        kind, text = (
+            "train.own-code-unused",
+            f"nothing of {listed} is part of the model, so it is not signed with it",
+        )
+    return [Finding(id=kind, severity="low", confidence="high", message=text)]
+
+
+def outline(text: str, own_names: Collection[str] = ()) -> str:
     """`Pipeline(StandardScaler, LogisticRegression)` for an estimator's repr: names of
-    scikit-learn's classes and of ours only.
+    scikit-learn's classes, of ours and of those in the files of `[train] transformers` only.
     """
     if text == IMPORTED:
         return text
-    names = [name for name in re.findall(r"\b([A-Z]\w*)\(", text) if name in known()]
+    named = known() | {*own_names}
+    names = [name for name in re.findall(r"\b([A-Z]\w*)\(", text) if name in named]
     first, *rest = list(dict.fromkeys(names)) or ["an estimator"]
     return f"{first}({', '.join(rest)})" if rest else first
 

@@ -1,4 +1,6 @@
-"""What goes into the confined process: the training code, or an imported model."""
+"""What goes into the confined process: the training code, or an imported model, and the files of
+`[train] transformers`.
+"""
 
 import glob
 from pathlib import Path
@@ -6,6 +8,7 @@ from pathlib import Path
 from casemate.config import Config
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError
+from casemate.ml.own import code as own
 
 MAX_CODE = 16 * 2**20
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
@@ -51,6 +54,39 @@ def code_files(root: Path, config: Config) -> dict[str, bytes]:
     return content
 
 
+def own_code(root: Path, config: Config) -> dict[str, bytes]:
+    """The files of `[train] transformers`, by the names that they have in a model.
+
+    Raises:
+        ConfigError: one is not there, lies outside the project, is a link, too large, no plain
+            Python, or imports what it may not.
+    """
+    content = {name: _own_file(root, name) for name in config.train.transformers}
+    own.check(content, "" if config.train.model else config.train.entry.partition(":")[0])
+    return {own.place_of(name): text for name, text in content.items()}
+
+
+def _own_file(root: Path, name: str) -> bytes:
+    path = root / name
+    if Path(name).is_absolute() or not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"[train] transformers: {name} lies outside the project",
+            hint="copy it into the project's folder",
+        )
+    if any(place.is_symlink() for place in (path, *path.parents) if place.is_relative_to(root)):
+        raise ConfigError(
+            f"[train] transformers: {name} is reached by a symbolic link",
+            hint="put the file itself into the project's folder",
+        )
+    if not path.is_file():
+        raise ConfigError(
+            f"[train] transformers: no such file {path}",
+            hint="the path is relative to the project's folder",
+        )
+    with path.open("rb") as file:
+        return file.read(own.MAX_FILE + 1)  # one more tells that it is too large
+
+
 def _imported(root: Path, name: str) -> dict[str, bytes]:
     """The imported model by the name that the confined process knows it by."""
     path = root / name
@@ -73,11 +109,19 @@ def code_digest(root: Path, config: Config) -> str:
 
 def code_of(root: Path, config: Config) -> dict[str, bytes]:
     """What the confined process gets: the training code, or the imported model in its place."""
-    return (
+    given = (
         code_files(root, config)
         if config.train.model is None
         else _imported(root, config.train.model)
     )
+    taken = own.among(given)
+    if taken:
+        raise ConfigError(
+            f"[train] {next(iter(taken))} lies in a folder called {own.FOLDER!r}, a name that is"
+            " kept for [train] transformers",
+            hint="rename the folder",
+        )
+    return given | own_code(root, config)
 
 
 def digest_of(code: dict[str, bytes]) -> str:

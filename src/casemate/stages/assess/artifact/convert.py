@@ -17,8 +17,10 @@ from joblib.numpy_pickle import NumpyUnpickler
 from msgspec import structs
 from sklearn.base import is_classifier, is_regressor
 
+from casemate.core.errors import ConfigError
 from casemate.core.sandbox.child import Channel, Watch
-from casemate.ml.models import ONNX, SKOPS, dump_skops, load_skops
+from casemate.ml.models import ONNX, SKOPS, canonical, dump_skops, load_skops, untrusted_types
+from casemate.ml.own import code
 from casemate.stages.assess.artifact.allowed import allowed_globals
 from casemate.stages.assess.artifact.scan import Scan, scan
 
@@ -42,19 +44,32 @@ def main(job: dict[str, Any], channel: Channel, _watch: Watch) -> dict[str, Any]
     """The scan's answer; the converted file lies among the outputs when there is nothing against
     it.
     """
-    content = (Path(job["inputs"]) / SOURCE).read_bytes()
+    inputs = Path(job["inputs"])
+    content = (inputs / SOURCE).read_bytes()
+    paths = sorted((inputs / code.FOLDER).glob("*"))
+    carried = {code.place_of(path.name): path.read_bytes() for path in paths}
     channel.progress("scanning", 0, 2)
-    found = scan(content)
+    try:
+        code.check(carried)
+    except ConfigError as error:
+        problem = error.message.partition("transformers: ")[2]
+        refused = Scan(format="skops", names=[], problems=[problem], convertible=False)
+        return dict(msgspec.to_builtins(refused))
+    names = code.names_in(carried)
+    found = scan(content, names)
     if not found.problems and job["convert"]:
         channel.progress("converting", 1, 2)
-        found = _converted(content, found, Path(job["outputs"]))
+        found = _converted(content, found, Path(job["outputs"]), names)
     return dict(msgspec.to_builtins(found))
 
 
-def _converted(content: bytes, found: Scan, outputs: Path) -> Scan:
+def _converted(content: bytes, found: Scan, outputs: Path, names: list[str]) -> Scan:
     """What there is to say after a sound file was written anew in a safe format."""
     if found.format == "onnx":
         (outputs / ONNX).write_bytes(content)
+        return found
+    if found.format == "skops" and set(untrusted_types(content)) & set(names):
+        (outputs / SKOPS).write_bytes(canonical(content))  # its code is not run for that
         return found
     if found.format == "skops":
         model = load_skops(content).estimator

@@ -10,6 +10,7 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 from casemate.core.archive import MAX_UNPACKED
@@ -42,10 +43,10 @@ class Scan(Record, frozen=True, kw_only=True):
     """The repr of what was converted, cut at 500 characters."""
 
 
-def scan(content: bytes) -> Scan:
-    """Look at a file's bytes."""
+def scan(content: bytes, trusted: Sequence[str] = ()) -> Scan:
+    """Look at a file's bytes; `trusted`: names of code that was allowed with it."""
     try:
-        return _scan(content)
+        return _scan(content, trusted)
     except (
         Unreadable,
         VerificationError,
@@ -65,13 +66,13 @@ def scan(content: bytes) -> Scan:
         )
 
 
-def _scan(content: bytes) -> Scan:
+def _scan(content: bytes, trusted: Sequence[str]) -> Scan:
     if not content:
         return _refused("unknown", ["the file is empty"])
     if content[:2] == b"\x1f\x8b" or content[:1] == b"\x78":
         return _pickle("joblib", _unpacked(content))
     if content[:4] == b"PK\x03\x04":
-        return _zip(content)
+        return _zip(content, trusted)
     if content[:8] == b"\x89HDF\r\n\x1a\n":
         return _hdf5(content)
     if content[:1] == b"\x80" and content[1:2] <= b"\x05":
@@ -113,7 +114,7 @@ def _pickle(kind: str, content: bytes) -> Scan:
     return Scan(format=kind, names=names, problems=[], convertible=True)
 
 
-def _zip(content: bytes) -> Scan:
+def _zip(content: bytes, trusted: Sequence[str]) -> Scan:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         if len(entries) > MOST_ENTRIES or sum(entry.file_size for entry in entries) > MAX_UNPACKED:
@@ -124,7 +125,7 @@ def _zip(content: bytes) -> Scan:
         if any(entry.flag_bits & 1 for entry in entries):
             raise Unreadable("it is encrypted")
         if "schema.json" in names:
-            unknown = untrusted_types(content)
+            unknown = untrusted_types(content, trusted)
             problems = [
                 f"it holds the type {name}, which is not on the list" for name in unknown[:10]
             ]

@@ -19,14 +19,13 @@ from typing import Any
 import msgspec
 import numpy as np
 from scipy.stats import norm
-from sklearn.base import clone
 
 from casemate.config import AssessTable
 from casemate.core.threads import fitting
-from casemate.ml.frame import sample_rows, wanted
-from casemate.ml.learn.calibrate import adjust, adjusted
-from casemate.ml.learn.weights import fit_params, refusal
-from casemate.ml.models import Model, SkopsModel
+from casemate.ml.frame import sample_rows
+from casemate.ml.models import Model
+from casemate.ml.own.asked import AskedModel
+from casemate.ml.refit import refitted
 from casemate.stages.assess.intervals import share_of
 from casemate.stages.assess.leakage.membership import LEAST_ROWS, TooFewRows
 from casemate.stages.assess.leakage.rates import MAX_FALSE_POSITIVES, above, caught, told_apart
@@ -69,7 +68,8 @@ def measure(
 
     Args:
         model: the target.
-        estimator: an estimator like it, which is cloned and trained anew.
+        estimator: an estimator like it, which is cloned and trained anew; of a model with code of
+            its own, a process that does so and whose other answers nobody measures.
         members: rows that the target was trained on.
         holdout: rows that it was not.
         options: the `[assess]` table.
@@ -153,19 +153,16 @@ def _filling(members: Sample, count: int, options: AssessTable, seed: int) -> Sa
 
 def _shadow(estimator: Any, pool: Sample, half: Array, filling: Sample) -> Array:
     taught = pool.of(half).joined(filling)
-    # The target learnt from weighted rows, so its shadows do; an imported one may have been of a
-    # kind that cannot.
-    weights = fit_params(estimator, None if refusal(estimator) else taught.weights)
-    if pool.target.ndim == 2:
-        shadow = SkopsModel(clone(estimator).fit(taught.frame, wanted(taught.target), **weights))
-        return _statistic(checked(shadow.predict(pool.frame)[1]), pool.target)
-    model = clone(estimator).fit(taught.frame, taught.target, **weights)
-    calibration = adjusted(estimator)
-    if calibration is not None:  # or the shadows' scores would be of another scale
-        adjust(model, *calibration)
-    probabilities = np.zeros((len(pool.target), int(pool.target.max()) + 1))
-    probabilities[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(pool.frame)
-    return _statistic(checked(probabilities), pool.target)
+    rows = taught.frame, taught.target, taught.weights
+    found = (
+        estimator.refitted(rows, pool.frame)
+        if isinstance(estimator, AskedModel)
+        else refitted(estimator, rows, pool.frame)
+    )
+    if pool.target.ndim == 1:  # the last classes may have no row among those that were taught
+        missing = max(0, int(pool.target.max()) + 1 - found.shape[1])
+        found = np.pad(found, ((0, 0), (0, missing)))
+    return _statistic(checked(found), pool.target)
 
 
 def _statistic(found: Array, target: Array) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from casemate.core.types import Finding
+from casemate.ml.models import classes_in
 from casemate.stages.assess.sample import Sample
 
 STORES = {
@@ -37,6 +38,23 @@ def findings(estimator: Any) -> list[Finding]:
             location=name,
         )
         for name, rows in _stored(estimator, 0)
+    ]
+
+
+def listed(content: bytes) -> list[Finding]:
+    """The same by the names in a model file that is not constructed: without how many rows."""
+    return [
+        Finding(
+            id="model.stores-rows",
+            severity="medium",
+            confidence="high",
+            message=(
+                f"{name} keeps training rows in the model file: whoever holds the model holds"
+                " these rows"
+            ),
+            location=name,
+        )
+        for name in sorted(classes_in(content) & STORES)
     ]
 
 
