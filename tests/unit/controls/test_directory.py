@@ -73,7 +73,7 @@ def test_nobody_is_registered_under_a_wrong_or_taken_name_role_or_account(
     name,
     roles,
     outside,
-    said,  # noqa: F811
+    said,
 ):
     change(directory, directory.add, "ola", [], f"{ISSUER} 7")
     before = state(directory)
@@ -284,7 +284,7 @@ def test_a_certificate_that_was_issued_before_does_not_come_to_stand_for_a_servi
     names,
     until,
     revoked,
-    stands,  # noqa: F811
+    stands,
 ):
     with directory.store.transaction() as tx:
         values = {
@@ -349,7 +349,7 @@ def test_a_secret_under_another_version_of_the_key_proves_the_same(factors, keys
 
 def test_a_factor_that_is_removed_while_its_code_is_looked_at_proves_nothing(
     factors,
-    monkeypatch,  # noqa: F811
+    monkeypatch,
 ):
     factors.confirm("ben", code_of(factors))
     factors.clock.go(60)
