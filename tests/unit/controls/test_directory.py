@@ -69,7 +69,7 @@ def test_the_first_owner_is_whom_the_kernel_names_and_no_environment(tmp_path, m
     ],
 )
 def test_nobody_is_registered_under_a_wrong_or_taken_name_role_or_account(
-    directory,
+    directory,  # noqa: F811
     name,
     roles,
     outside,
@@ -279,7 +279,7 @@ def test_a_rate_is_within_its_limits(rate):
     ],
 )
 def test_a_certificate_that_was_issued_before_does_not_come_to_stand_for_a_service(
-    directory,
+    directory,  # noqa: F811
     kind,
     names,
     until,
@@ -348,7 +348,7 @@ def test_a_secret_under_another_version_of_the_key_proves_the_same(factors, keys
 
 
 def test_a_factor_that_is_removed_while_its_code_is_looked_at_proves_nothing(
-    factors,
+    factors,  # noqa: F811
     monkeypatch,
 ):
     factors.confirm("ben", code_of(factors))

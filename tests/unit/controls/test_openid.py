@@ -212,8 +212,10 @@ def test_a_login_by_device_code_waits_for_the_person(provider, issuer):
     local = provider()
     issuer.documents["/device"] = (
         200,
-        b'{"device_code":"d","user_code":"AB-CD","verification_uri":"https://x","expires_in":60,'
-        b'"interval":0}',
+        (
+            b'{"device_code":"d","user_code":"AB-CD","verification_uri":"https://x","expires_in":60,'
+            b'"interval":0}'
+        ),
     )
     device = local.begin_device()
     assert (device.user_code, device.expires_in) == ("AB-CD", 60)
