@@ -501,11 +501,7 @@ def test_a_sealed_file_is_there_whole_or_not_at_all_and_replaces_nothing(tmp_pat
     with pytest.raises(RuntimeError), sealing(path, "data", "p-1", people[1].all()) as stream:
         stream.write(b"half")
         raise RuntimeError
-    assert {one.name for one in tmp_path.iterdir()} == {
-        "catalog.db",
-        "catalog.db-wal",
-        "catalog.db-shm",
-    } & {one.name for one in tmp_path.iterdir()}
+    assert [one.name for one in tmp_path.iterdir() if not one.name.startswith("catalog.db")] == []
     path.write_bytes(b"mine")
     with pytest.raises(FileExistsError):
         sealed(path, people)
@@ -867,4 +863,4 @@ def test_a_thread_renews_the_token_of_an_idle_process_and_goes_with_it():
     assert len(threads()) == 1
     wait_for(lambda: server.renewed > 2)
     del login
-    wait_for(lambda: gc.collect() and False or not threads())
+    wait_for(lambda: not threads() or (gc.collect() and False))

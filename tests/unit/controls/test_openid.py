@@ -452,14 +452,22 @@ def test_the_browser_comes_back_once_with_the_answer_to_this_login():
 
 
 def test_whoever_sends_anything_but_a_get_is_not_heard():
+    ended = []
+
+    def wait():
+        with refused("CM-DENIED", "nobody came back"):
+            loopback.wait(lambda answer: True)
+        ended.append(True)
+
     with Loopback(0.3) as loopback:
         host = urlsplit(loopback.address)
-        waiting = threading.Thread(target=lambda: pytest.raises(Exception, loopback.wait, bool))
+        waiting = threading.Thread(target=wait)
         waiting.start()
         connection = http.client.HTTPConnection(host.hostname, host.port, timeout=5)
         connection.request("POST", "/callback?state=s", b"")
         assert connection.getresponse().status == 501
         waiting.join(20)
+    assert ended == [True]
 
 
 def test_who_never_comes_back_is_not_logged_in():

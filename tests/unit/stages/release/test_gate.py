@@ -23,11 +23,11 @@ def records(findings=(), **changed):
         findings=list(findings),
         isolation=[],
     )
-    values = {
-        "rows": 1, "metrics": {"accuracy": Interval(value=0.9, low=0.8, high=1.0)}, "calibration": {}, "roc": {}, "slices": [],
-        "robustness": {"curve": [{"eps": 0.1, "robust_accuracy": 0.7}]}, "membership": {"auc": {"value": 0.55}}, "parity": {},
-        "serve_format": "onnx", "findings": [], "inconclusive": [],
-    }  # fmt: skip
+    values = dict(
+        rows=1, metrics={"accuracy": Interval(value=0.9, low=0.8, high=1.0)}, calibration={}, roc={}, slices=[],
+        robustness={"curve": [{"eps": 0.1, "robust_accuracy": 0.7}]}, membership={"auc": {"value": 0.55}}, parity={},
+        serve_format="onnx", findings=[], inconclusive=[],
+    )  # fmt: skip
     return dataset, model, Assessment(**{**values, **changed})
 
 
