@@ -205,6 +205,18 @@ def test_keys_are_taken_file_by_file_as_well_as_by_folder(tmp_path, keys):
         verify_path(path, files[:1])
 
 
+@pytest.mark.parametrize(
+    "said", [{}, {"run": "r1"}, {"run": 1, "project": 2, "model": 3, "outcome": 4}]
+)
+def test_evidence_that_says_nothing_of_its_run_is_refused(tmp_path, keys, said):
+    path = run_folder(tmp_path / "runs/r1")
+    (path / evidence.EVIDENCE).write_bytes(
+        SIGNER.sign_statement({"1-data.json": sha256(b"{}")}, evidence.PREDICATE, said)
+    )
+    with refused("CM-VERIFY", "says nothing of its run"):
+        verify_path(path, keys)
+
+
 # The log
 
 

@@ -17,7 +17,6 @@ from casemate.stages.data.files import naming
 from casemate.stages.data.files.content import Content
 
 
-
 def read_parquet(content: Content) -> pa.Table:
     """All row groups; the checksums of its pages are compared where the file has them."""
     with (
