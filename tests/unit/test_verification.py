@@ -309,6 +309,8 @@ def after(tmp_path, own_log):
     path = table(tmp_path / "table")
     payload = base64.b64decode(json.loads((path / manifests.MANIFEST).read_bytes())["payload"])
     signatures.record(sha256(payload))
+    signed = (model(tmp_path / "exported") / bundle.BUNDLE).read_bytes()
+    signatures.record(bundle.payload_digest(signed))
     own_log.publish()
     time.sleep(0.001)
     now = datetime.datetime.now(datetime.UTC).isoformat()
@@ -344,14 +346,18 @@ def test_a_proof_without_the_logs_key_shows_nothing(after):
         verify_path(path, [public], proof=proof)
 
 
-def test_a_proof_beside_a_model_is_found_by_itself(after, tmp_path, own_log):
-    public, _, _ = after
-    path = model(tmp_path / "exported")
-    with refused("CM-COMPROMISED"):
-        verify_path(path, [public])
-    (path / "signature.proof").write_bytes(own_log.prove(0))
+def test_a_proof_beside_a_model_is_found_by_itself_and_one_that_is_named_goes_before_it(
+    after, tmp_path, own_log
+):
+    public, _, another = after
+    path = tmp_path / "exported"
     with refused("CM-COMPROMISED", "shows no earlier"):
         verify_path(path, [public])
+    index = [entry.index for entry in own_log.entries()][-1]
+    (path / "signature.proof").write_bytes(own_log.prove(index))
+    assert verify_path(path, [public]).kind == "model"
+    with refused("CM-COMPROMISED", "shows no earlier"):
+        verify_path(path, [public], proof=another)
 
 
 def test_a_history_that_the_present_signer_did_not_sign_is_refused(after):

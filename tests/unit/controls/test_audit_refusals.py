@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 from tests.unit.conftest import grow, make_log, refused
 
+from casemate.controls.audit import decisions as decisions_module
 from casemate.controls.audit import merkle, note, predictions, proof, tiles
 from casemate.controls.audit.checkpoint import (
     CheckpointSigner,
@@ -590,6 +591,7 @@ def columns(log, **values):
 
 
 def test_a_prediction_is_found_by_its_request_and_not_what_a_shadow_said(log):
+    assert Decisions(log).check() == 0
     kept(log, predicted(1, "shadow"), predicted(1), predicted(2))
     kept(log, predicted(3), inputs=False)
     decisions = Decisions(log)
@@ -605,6 +607,26 @@ def test_a_prediction_is_found_by_its_request_and_not_what_a_shadow_said(log):
             decisions.find(wrong)
     with refused("CM-CONFIG", "only calls to infer have one"):
         decisions.find(request_id(WRITER, 9))
+
+
+def test_predictions_are_looked_through_in_batches_to_the_last(log, monkeypatch):
+    monkeypatch.setattr(decisions_module, "_BATCH", 1)
+    for number in range(3):
+        kept(log, predicted(number))
+    decisions = Decisions(log)
+    assert list(decisions.newest(0)) == []
+    assert [one.id for one in decisions.newest(9)] == [request_id(WRITER, n) for n in (2, 1, 0)]
+    assert decisions.check() == 3
+    before = list(decisions.contents())
+    log.seal_anew(decisions.seal_anew)
+    log.bodies._opened.clear()
+    assert list(decisions.contents()) == before
+    assert decisions.forget("2000-01-01", "2999-01-01") == 3
+    assert [entry.action for entry in log.entries()].count(predictions.FORGOTTEN) == 1
+    assert decisions.forget("2999-01-01", "2999-01-01") == 3
+    decisions.seal_anew()
+    assert list(decisions.contents()) == []
+    assert decisions.check() == 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ refusal changes nothing.
 
 import datetime
 
+import pyarrow as pa
 import pytest
 from tests.unit.authenticator import Authenticator
 from tests.unit.conftest import refused
@@ -28,6 +29,7 @@ from casemate.controls.access.identity.principals import Directory, current_name
 from casemate.controls.access.identity.registered import BY_CERTIFICATE, FACTORS
 from casemate.controls.access.identity.tokens import CERTIFICATES, MAX_RATE, TokenLimits, Tokens
 from casemate.controls.access.policy import NEEDED, Policy, Resource, roles_text, schema_text
+from casemate.controls.access.rows import RowFilter
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
 from casemate.core.store.sqlite import SqliteStore
@@ -490,6 +492,24 @@ def test_moments_within_a_second_are_one_moment_for_policies_and_others_are_not(
     }.items():
         changed = Situation(**{"purpose": "care", "now": NOW, "mfa_age": 11, name: value})
         assert changed.key != usual.key, name
+
+
+def test_an_authenticator_is_given_the_secret_and_whose_it_is():
+    told = factors_module.uri("ana b", "p/1", "ABC")
+    assert told.startswith("otpauth://totp/casemate:ana%20b%20(p/1)?secret=ABC&issuer=casemate&")
+
+
+def test_limits_of_a_token_that_make_sense_are_taken():
+    TokenLimits(actions=("model:infer", "model:read"), networks=("10.1.0.0/16",), rate=1).check()
+
+
+def test_a_row_is_asked_about_once_and_a_table_without_rows_not_at_all():
+    asked = []
+    rows = RowFilter([], lambda tags: bool(asked.append(tags)))
+    table = pa.table({"a": [1, 2, 3]})
+    assert rows.keep(table.slice(0, 0)).num_rows == rows.keep(table).num_rows == 0
+    assert rows.keep(table).num_rows == 0
+    assert (asked, rows.withheld) == ([()], 6)
 
 
 def test_what_is_shipped_can_be_read():

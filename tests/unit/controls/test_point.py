@@ -271,6 +271,20 @@ def test_a_session_file_that_others_can_read_or_write_is_not_used(made, mode):
         point.identify()
 
 
+def test_a_session_file_that_is_gone_already_is_removed_without_a_fault(home):
+    file = SessionFile("p-1")
+    assert file.read() is None
+    assert not file.remove()
+    file.write(Kept("a", "b", "c"))
+    assert file.remove()
+
+
+def test_passkeys_are_bound_to_where_browsers_find_this_service(made):
+    point = made(origin="https://casemate.example:8443")
+    assert point.passkeys is point.passkeys
+    assert point.passkeys.request(ME)["rpId"] == "casemate.example"
+
+
 def test_a_session_file_of_somebody_else_is_not_used(home, monkeypatch):
     file = SessionFile("p-1")
     file.write(Kept("a", "b", "c"))
