@@ -189,6 +189,12 @@ def test_what_is_not_signed_is_told_apart_from_what_casemate_never_signs(
         verify_path(tmp_path / "runs" / "x", keys)
 
 
+def test_a_folder_with_numbered_things_that_lies_elsewhere_is_no_run(tmp_path, keys):
+    (tmp_path / "other" / "x" / "1-data").mkdir(parents=True)
+    with refused("CM-CONFIG", "is nothing that casemate signs"):
+        verify_path(tmp_path / "other" / "x", keys)
+
+
 def test_a_key_or_proof_that_is_not_there_is_a_mistake_of_the_command(tmp_path, keys):
     path = table(tmp_path / "table")
     with refused("CM-CONFIG", "no such public key"):
