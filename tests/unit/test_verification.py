@@ -244,6 +244,15 @@ def test_a_log_is_checked_with_its_own_keys_and_nothing_else(tmp_path, own_log, 
         verify_path(own_log.folder, keys)
 
 
+def test_a_log_of_the_readers_own_project_needs_no_key_to_be_named(tmp_path, own_log, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    public = published(tmp_path / "home/.config/casemate/mine/public")
+    with refused("CM-SIGNER", "none of the keys trusted here"):
+        verify_path(own_log.folder)
+    (public / "log.vkey").write_text(own_log.signer.vkeys)
+    assert verify_path(own_log.folder).signer == "log keys from mine"
+
+
 def test_a_kept_checkpoint_must_be_a_former_state_of_the_log(tmp_path, own_log, log_keys):
     key = [vkey(tmp_path, own_log.signer.vkeys)]
     kept = tmp_path / "kept"
