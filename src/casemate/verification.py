@@ -233,8 +233,7 @@ def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     said = evidence.verify(path, verifier)
     return Verified(
         "evidence",
-        f"run {said.get('run')} of {said.get('project')}: {said.get('model')}"
-        f" {said.get('outcome')}",
+        f"run {said.run} of {said.project}: {said.model} {said.outcome}",
         _who(trusted, verifier),
     )
 

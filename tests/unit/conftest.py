@@ -1,4 +1,6 @@
-"""A log of its own for every test."""
+"""A log of its own for every test, and what a refusal must say."""
+
+import contextlib
 
 import pytest
 
@@ -8,6 +10,7 @@ from casemate.controls.audit.log import AuditLog
 from casemate.controls.keys.store import KeyStore
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import SystemClock
+from casemate.core.errors import Error
 from casemate.core.store.sqlite import SqliteStore
 
 
@@ -43,3 +46,12 @@ def grow(log, count):
 @pytest.fixture
 def log(tmp_path, log_keys):
     return make_log(tmp_path, log_keys)
+
+
+@contextlib.contextmanager
+def refused(code, said=""):
+    """What is done inside must end with an error of exactly this code, which says `said`."""
+    with pytest.raises(Error) as caught:
+        yield caught
+    assert caught.value.code == code, caught.value
+    assert said in f"{caught.value.message}; {caught.value.hint}"

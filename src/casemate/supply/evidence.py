@@ -2,6 +2,8 @@
 
 import importlib.util
 
+import msgspec
+
 from casemate.core.digest import sha256_file
 from casemate.core.files import write_atomic
 from casemate.core.run import Run
@@ -34,13 +36,13 @@ def sign_evidence(context: RunContext, work: Run, release: Release) -> None:
         for path in sorted(work.folder.rglob("*"))
         if path.is_file() and path.name != evidence.EVIDENCE
     }
-    predicate = {
-        "run": work.id,
-        "project": context.config.project.id,
-        "model": f"{release.model}@{release.model_version}",
-        "outcome": release.verdict.outcome,
-    }
+    said = evidence.Said(
+        run=work.id,
+        project=context.config.project.id,
+        model=f"{release.model}@{release.model_version}",
+        outcome=release.verdict.outcome,
+    )
     write_atomic(
         work.folder / evidence.EVIDENCE,
-        context.signer.sign_statement(subjects, evidence.PREDICATE, predicate),
+        context.signer.sign_statement(subjects, evidence.PREDICATE, msgspec.to_builtins(said)),
     )

@@ -6,6 +6,7 @@ import hmac
 import http.server
 import json
 import threading
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -225,6 +226,7 @@ class Issuer:
     def __init__(self):
         owner = self
         self.asked = 0
+        self.posted = []
 
         class Serve(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -236,7 +238,8 @@ class Issuer:
                 self.wfile.write(body)
 
             def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                owner.posted.append((dict(parse_qsl(body.decode())), dict(self.headers)))
                 self.do_GET()
 
             def log_message(self, *_):

@@ -1,8 +1,8 @@
 """What the data stage says of a sealed version: its rows, and how they were divided."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from casemate.core.types.record import Finding, Record
+from casemate.core.types.record import Finding, Record, Severity
 from casemate.core.types.schema import Schema
 
 
@@ -17,6 +17,25 @@ class Quarantined(Record, frozen=True, kw_only=True):
     """Why, without the row's values."""
     score: float
     """Larger is more suspicious; comparable within one detector."""
+
+
+class RuleChecked(Record, frozen=True, kw_only=True):
+    """What became of one rule of `[[data.rules]]`. The fields are in the order in which files have
+    them.
+    """
+
+    broken: int
+    """Rows that break it."""
+    check: str
+    """The expression."""
+    name: str
+    """What the configuration calls it."""
+    rows: int
+    """Rows that it was asked of."""
+    severity: Severity
+    """Of the finding, if it is broken."""
+    unknown: int
+    """Rows of which it cannot be told, because a value is missing."""
 
 
 class Sides(Record, frozen=True, kw_only=True):
@@ -91,8 +110,8 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """The version whose statistics this one was compared with; empty for the first under its
     schema.
     """
-    rules: list[dict[str, Any]] = []
-    """Per rule of `[[data.rules]]`: name, rows checked, rows that break it."""
+    rules: list[RuleChecked] = []
+    """What became of each rule of `[[data.rules]]`."""
     sides: Sides | None = None
     """How the hold-out was chosen; None: at random, as casemate 0.1 did."""
     dropped: int = 0

@@ -12,7 +12,7 @@ from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core import figures as vocabulary
 from casemate.core.findings import ranked
 from casemate.core.page import NOTHING, Bar, Chart, Section, page
-from casemate.core.types import Finding, Schema, SealedDataset
+from casemate.core.types import Finding, RuleChecked, Schema, SealedDataset
 from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import TableProfile, bin_names
 
@@ -188,11 +188,8 @@ def _figures(found: dict[str, float]) -> Section:
     )
 
 
-def _rules(rules: list[dict[str, Any]]) -> list[Section]:
-    rows = [
-        [rule["name"], rule["check"], rule["rows"], rule["broken"], rule["unknown"]]
-        for rule in rules
-    ]
+def _rules(rules: list[RuleChecked]) -> list[Section]:
+    rows = [[rule.name, rule.check, rule.rows, rule.broken, rule.unknown] for rule in rules]
     return (
         [Section("Rules", heads=["rule", "check", "rows", "broken", "cannot be told"], rows=rows)]
         if rows

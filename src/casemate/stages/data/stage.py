@@ -17,7 +17,15 @@ from casemate.core.digest import sha256_record
 from casemate.core.errors import DataError, Error
 from casemate.core.files import write_atomic
 from casemate.core.threads import fitting
-from casemate.core.types import FORMAT, Finding, Quarantined, Schema, SealedDataset, Sides
+from casemate.core.types import (
+    FORMAT,
+    Finding,
+    Quarantined,
+    RuleChecked,
+    Schema,
+    SealedDataset,
+    Sides,
+)
 from casemate.ml.frame import features_of
 from casemate.stages.data import (
     declared,
@@ -69,7 +77,7 @@ class Examined:
     findings: list[Finding]
     figures: dict[str, float]
     profiles: list[TableProfile]
-    rules: list[dict[str, Any]]
+    rules: list[RuleChecked]
     root: Root
     """What the sides hang on; sealing keeps it, if it is new."""
 
@@ -330,7 +338,7 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
 
 def _checks(
     tools: DataTools, checked: CheckedTable, leaking: Answer, holdout: Any, excluded: Any
-) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
+) -> tuple[list[TableProfile], Any, list[RuleChecked]]:
     """(profiles of the columns, all answers together, what each rule found)."""
     tools.progress("checking the table", 4, 6)
     with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
@@ -339,7 +347,7 @@ def _checks(
 
 def _answers(
     tools: DataTools, checked: CheckedTable, leaking: Answer, holdout: Any, excluded: Any
-) -> tuple[list[TableProfile], Any, list[dict[str, Any]]]:
+) -> tuple[list[TableProfile], Any, list[RuleChecked]]:
     answer, told = rules.check(checked.table, checked.config.data.rules)
     before = None
     if tools.reference is not None and tools.reference.profile:

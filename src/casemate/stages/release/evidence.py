@@ -3,7 +3,8 @@ alone.
 """
 
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from casemate.core.digest import sha256_file
 from casemate.core.errors import VerificationError
@@ -13,7 +14,22 @@ EVIDENCE = "evidence.dsse.json"
 PREDICATE = "https://casemate.dev/run-evidence/v1"
 
 
-def verify(folder: Path, verifier: Verifier) -> dict[str, Any]:
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What the evidence says of its run, beside the digests of its files. The fields are in the
+    order in which the signed statement has them; one that a newer casemate added is no fault.
+    """
+
+    model: str
+    """`NAME@VERSION`."""
+    outcome: str
+    """`passed`, `refused` or `inconclusive`."""
+    project: str
+    """Id of the project."""
+    run: str
+    """Id of the run."""
+
+
+def verify(folder: Path, verifier: Verifier) -> Said:
     """What a run's signed evidence says, after checking every file; VerificationError when anything
     was changed.
     """
@@ -39,4 +55,9 @@ def verify(folder: Path, verifier: Verifier) -> dict[str, Any]:
                 f"the evidence file {name} was changed after signing",
                 hint="restore it from a backup",
             )
-    return dict(statement["predicate"])
+    try:
+        return msgspec.convert(statement.get("predicate"), Said)
+    except msgspec.ValidationError as error:
+        raise VerificationError(
+            "the signed evidence says nothing of its run", hint="restore it from a backup"
+        ) from error

@@ -50,7 +50,7 @@ NOW = datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)
 
 def broken(check, when=None, **more):
     answer, told = rules.check(STAY, [RuleTable(name="r", check=check, when=when, **more)])
-    return told[0]["broken"], told[0]["unknown"], answer
+    return told[0].broken, told[0].unknown, answer
 
 
 @pytest.mark.parametrize(

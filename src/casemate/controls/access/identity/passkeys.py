@@ -33,7 +33,6 @@ KIND = "passkey"
 LIFE = datetime.timedelta(minutes=5)
 MOST = 20
 """Passkeys a person may have."""
-MAX_RESPONSE = 16 * 1024
 DENIED = "the passkey's answer is not good"
 _REQUIRED = UserVerificationRequirement.REQUIRED
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from casemate.config import RuleTable
 from casemate.core.errors import ConfigError
+from casemate.core.types import RuleChecked
 from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer
 
@@ -58,9 +59,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 """
 
 
-def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[dict[str, Any]]]:
-    """(findings and, if there are rules, `rule_violations`; per rule: name, rows checked, broken,
-    unknown).
+def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[RuleChecked]]:
+    """(findings and, if there are rules, `rule_violations`; what became of each rule).
 
     Raises:
         ConfigError: a rule cannot be read or compares what cannot be compared.
@@ -80,14 +80,14 @@ def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[dict[st
         unknown = int(pc.sum(pc.and_(asked, pc.is_null(holds))).as_py() or 0)
         rows = int(pc.sum(asked).as_py() or 0)
         told.append(
-            {
-                "name": rule.name,
-                "check": rule.check,
-                "rows": rows,
-                "broken": len(broken),
-                "unknown": unknown,
-                "severity": rule.severity,
-            }
+            RuleChecked(
+                name=rule.name,
+                check=rule.check,
+                rows=rows,
+                broken=len(broken),
+                unknown=unknown,
+                severity=rule.severity,
+            )
         )
         if len(broken) > rule.tolerate * rows:
             broken_rules += 1

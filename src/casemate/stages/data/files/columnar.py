@@ -16,8 +16,6 @@ from casemate.core.types import Finding
 from casemate.stages.data.files import naming
 from casemate.stages.data.files.content import Content
 
-INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
-
 
 def read_parquet(content: Content) -> pa.Table:
     """All row groups; the checksums of its pages are compared where the file has them."""
