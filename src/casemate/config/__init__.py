@@ -21,6 +21,7 @@ from casemate.config.figures import (
     AT_EPS,
     CLASSIFICATION,
     FIGURES,
+    LABELS,
     LESS_IS_BETTER,
     OF_CLASSES,
     OF_QUANTITIES,
@@ -28,6 +29,7 @@ from casemate.config.figures import (
     QUALITY,
     REGRESSION,
     WISHES,
+    worst,
 )
 from casemate.config.file import FIXED, load, parse, schema
 from casemate.config.privacy import PrivacyTable
@@ -76,6 +78,7 @@ __all__ = [
     "FIGURES",
     "FILE_NAME",
     "FIXED",
+    "LABELS",
     "LESS_IS_BETTER",
     "OF_CLASSES",
     "OF_QUANTITIES",
@@ -139,4 +142,5 @@ __all__ = [
     "parse",
     "require_possible",
     "schema",
+    "worst",
 ]

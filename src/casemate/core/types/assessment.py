@@ -117,6 +117,10 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Subjects that the hold-out rows are of, where some have several; 0: every row is another
     one's.
     """
+    labels: dict[str, "Assessment"] = {}
+    """Where a row carries several labels, what was measured of each; `metrics` and `figures` are
+    then the worst label's, and those of all labels of a row together.
+    """
     worth: float = 0.0
     """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well
     (Kish); 0: all weigh alike.

@@ -166,7 +166,14 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
                 f"{name} returned a torch network, which is trained as a classifier only: return a"
                 " scikit-learn regressor"
             )
+        if schema.labels:
+            raise BadEntry(
+                f"{name} returned a torch network, which is trained for one target: return a"
+                " scikit-learn classifier, which is fitted once a label"
+            )
         return _network(estimator, job)
+    if schema.labels:
+        estimator = _of_one_label(estimator, name)
     ours = not isinstance(estimator, type) and (
         isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator))
     )
@@ -186,6 +193,20 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
         raise BadEntry(
             f"{name} returned {type(estimator).__name__} without predict_proba; wrap it in"
             " CalibratedClassifierCV"
+        )
+    return estimator
+
+
+def _of_one_label(estimator: Any, name: str) -> Any:
+    """What is fitted once a label: the classifier inside of a `MultiOutputClassifier`, else the
+    estimator itself; a chain is refused, in which one label would be a feature of the next.
+    """
+    if type(estimator).__name__ == "MultiOutputClassifier":
+        return estimator.estimator
+    if type(estimator).__name__ == "ClassifierChain":
+        raise BadEntry(
+            f"{name} returned ClassifierChain, and every label is learnt, attacked and gated for"
+            " itself: return the classifier inside of it, which is fitted once a label"
         )
     return estimator
 
