@@ -118,8 +118,9 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
 }
 """Every figure that a gate may name, with its possible range."""
 OF_CLASSES = {
-    *CLASSIFICATION, *LABELS, "certified_accuracy", "label_only_auc", "demographic_parity_difference",
-    "equalized_odds_difference", "inversion_correlation", "memorised_share", "epsilon",
+    *CLASSIFICATION, *LABELS, "certified_accuracy", "label_only_auc",
+    "demographic_parity_difference", "equalized_odds_difference", "inversion_correlation",
+    "memorised_share", "epsilon",
     "minority_share",
 }  # fmt: skip
 """Figures that no regressor has."""

@@ -71,8 +71,8 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: no figure of {config.data.task}, which has {ours}")
     if figure in LABELS and (of_label or dot or not config.data.several_labels):
         problems.append(
-            f"[gates] {name}: is about all labels of a row together, on the hold-out of a table with"
-            " several labels"
+            f"[gates] {name}: is about all labels of a row together, on the hold-out of a table"
+            " with several labels"
         )
     least, most = known[figure]
     if gate.min is None and gate.max is None and gate.no_worse_than is None:

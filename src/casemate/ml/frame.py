@@ -124,7 +124,7 @@ def rarest_of(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64
     label.
     """
     positive = labels.mean(axis=0)
-    carried = np.where(positive > 0.5, labels == 0, labels == 1)  # noqa: PLR2004 - the rarer of two
+    carried = np.where(positive > 0.5, labels == 0, labels == 1)
     found = np.zeros(len(labels), dtype=np.int64)
     for place in np.argsort(-carried.sum(axis=0), kind="stable"):
         found[carried[:, place]] = place + 1

@@ -13,7 +13,6 @@ from sklearn.multioutput import MultiOutputClassifier
 
 from casemate.core.errors import VerificationError
 from casemate.core.types import Schema
-from casemate.ml.models import SkopsModel
 
 Array = np.ndarray[Any, Any]
 
@@ -21,9 +20,9 @@ Array = np.ndarray[Any, Any]
 class LabelsModel:
     """The classifiers of all labels together; `views` are the models of each."""
 
-    def __init__(self, estimator: Any, schema: Schema) -> None:
-        """Wrap what `together` made; VerificationError when it is something else."""
-        self.views = [SkopsModel(part) for part in parts_of(estimator, schema)]
+    def __init__(self, views: list[Any]) -> None:
+        """Wrap the models of all labels, in the order of the schema's targets."""
+        self.views = views
 
     def predict(self, frame: pd.DataFrame) -> tuple[Array, Array]:
         """(labels int64 [n, m], 1 is yes; probabilities of yes [n, m])."""

@@ -361,9 +361,9 @@ def _stored(content: bytes, schema: Schema, order: list[int] | None, *, own: boo
     found = load_skops(content, order, own=own)
     if not schema.labels:
         return found
-    from casemate.ml.labels import LabelsModel
+    from casemate.ml.labels import LabelsModel, parts_of
 
-    return LabelsModel(found.estimator, schema)
+    return LabelsModel([SkopsModel(part, own=own) for part in parts_of(found.estimator, schema)])
 
 
 def load(

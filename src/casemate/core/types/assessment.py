@@ -125,3 +125,12 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well
     (Kish); 0: all weigh alike.
     """
+
+    @property
+    def of_quality(self) -> dict[str, Interval]:
+        """`metrics`, and each label's as `LABEL.FIGURE`."""
+        return self.metrics | {
+            f"{label}.{name}": figure
+            for label, one in self.labels.items()
+            for name, figure in one.metrics.items()
+        }

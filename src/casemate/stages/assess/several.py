@@ -89,6 +89,11 @@ def together(whole: Assessment, by_label: dict[str, Assessment]) -> Assessment:
         previous=next((one.previous for one in each if one.previous), ""),
         compared_rows=min(one.compared_rows for one in each),
         dropped=each[0].dropped,
+        robustness=_weakest(each),
+        slices=_listed(by_label, "slices", "column"),
+        fairness=_listed(by_label, "fairness", "column"),
+        importance=_listed(by_label, "importance", "feature"),
+        behaviour=_listed(by_label, "behaviour", "name"),
         findings=[*whole.findings, *_findings(by_label)],
         inconclusive=[*whole.inconclusive, *_inconclusive(by_label)],
         labels=by_label,
@@ -104,6 +109,26 @@ def shared(found: list[dict[str, Interval]]) -> dict[str, Interval]:
         for name in found[0]
         if all(name in one for one in found)
     }
+
+
+def _listed(by_label: dict[str, Assessment], part: str, name: str) -> list[dict[str, Any]]:
+    """What is said of each label in one list, with the label behind the `name`."""
+    return [
+        {**told, name: f"{told[name]} ({label})"}
+        for label, one in by_label.items()
+        for told in getattr(one, part)
+    ]
+
+
+def _weakest(each: list[Assessment]) -> dict[str, Any]:
+    """The attacks on the label whose answers stay right least often; nothing where a label could
+    not be attacked.
+    """
+    curves = [one.robustness.get("curve", []) for one in each]
+    if not all(curves) or any("inconclusive" in one.robustness for one in each):
+        return {}
+    sums = [sum(point["robust_accuracy"] for point in curve) for curve in curves]
+    return each[int(np.argmin(sums))].robustness
 
 
 def _findings(by_label: dict[str, Assessment]) -> list[Finding]:

@@ -151,8 +151,11 @@ def _of_label(findings: list[Finding], schema: Schema, labels: object) -> list[F
 
 
 def _largest(figures: dict[str, float], others: dict[str, float]) -> dict[str, float]:
-    """The worse of two: of what is suspicious, more is worse."""
-    return figures | {name: max(value, figures.get(name, value)) for name, value in others.items()}
+    """The worse of two: of what is suspicious more is worse, of what a screen can tell less."""
+    return figures | {
+        name: (min if name == "label_screen_auc" else max)(value, figures.get(name, value))
+        for name, value in others.items()
+    }
 
 
 def _at_once(config: Config, rows: ScreenedRows, switches: list[str]) -> list[Suspicion]:

@@ -224,12 +224,15 @@ def _limit(
             limit=limit,
             reason=f"{name} is inconclusive: {why}",
         )
+    whose = next((one for one in assessment.labels if found.get(f"{one}.{key}") == figure), "")
+    of = f" (label {whose!r}, the worst)" if whose and len(assessment.labels) > 1 else ""
     parts = [
         _against(figure, gate.min, 1, standing(key)),
         _against(figure, gate.max, -1, standing(key)),
     ]
     parts = [
-        (outcome, f"{name} is {_text(figure)}, required {limit}{more}") for outcome, more in parts
+        (outcome, f"{name} is {_text(figure)}{of}, required {limit}{more}")
+        for outcome, more in parts
     ]
     parts += _with_dropped(name, gate, assessment, limit)
     if gate.no_worse_than and assessment.previous:
