@@ -58,8 +58,8 @@ class Explained:
     time: str
     """ISO 8601."""
     answers: list[tuple[str, float]]
-    """Per row the class and its probability, as recorded; of several labels per row each label with
-    its class and the probability of yes; of a regressor per row each target and
+    """Per row the class and its probability, as recorded; of several labels per row each label
+    with its class and that one's probability; of a regressor per row each target and
     its quantity.
     """
     outcome: Any | None
@@ -225,7 +225,10 @@ def _answers(endpoint: Endpoint, codes: Array, probabilities: Array) -> list[tup
         ]
     if endpoint.labels:
         return [
-            (f"{name} {pair[code >> place & 1]}", float(row[place]))
+            (
+                f"{name} {pair[code >> place & 1]}",
+                float(row[place] if code >> place & 1 else 1 - row[place]),
+            )
             for code, row in zip(codes.tolist(), probabilities, strict=True)
             for place, (name, pair) in enumerate(
                 zip(endpoint.classes, endpoint.labels, strict=True)
