@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
-from casemate.stages.train import boosters
+from casemate.ml.answers import last_step
+from casemate.stages.train import boosters, categories
 from casemate.stages.train.candidates import BOUNDED, Models, final_of
 from casemate.stages.train.monotone import constrained
 
@@ -174,6 +175,11 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
         return _network(estimator, job)
     if schema.labels:
         estimator = _of_one_label(estimator, name)
+    if boosters.library(last_step(estimator)) == "catboost":
+        categories.cloneable(last_step(estimator))
+    if boosters.library(estimator) and not isinstance(estimator, type):
+        told = [(column.name, column.type == "category") for column in schema.features]
+        estimator = categories.encoded(estimator, boosters.library(estimator), told)
     ours = not isinstance(estimator, type) and (
         isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator))
     )

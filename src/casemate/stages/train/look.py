@@ -17,8 +17,9 @@ from casemate.core.errors import VerificationError
 from casemate.ml.answers import chained, last_step
 from casemate.ml.learn.weights import SEARCHES, fit_params
 from casemate.ml.models import dump_skops, untrusted_types
-from casemate.stages.train import boosters
+from casemate.stages.train import boosters, oblivious
 from casemate.stages.train.catalogue import INSTEAD, USUAL
+from casemate.stages.train.grown import Foreign
 from casemate.stages.train.stored import stored
 
 A_CLASS = 25
@@ -61,7 +62,7 @@ def _refused(part: Any, *, final: bool) -> str:
         return f"{name} cannot be stored safely: {INSTEAD[name]}" if name in INSTEAD else ""
     if boosters.library(part):
         return (
-            ""
+            (oblivious.refusal(part) if boosters.library(part) == "catboost" else "")
             if final
             else (
                 f"{name} must be the last step of a pipeline, not inside another estimator: only"
@@ -126,7 +127,7 @@ def _tried(estimator: Any, frame: pd.DataFrame, target: Array, weights: Array | 
                 ),
                 few,
             )
-        except boosters.Foreign as error:
+        except Foreign as error:
             return str(error)
         except Exception:  # noqa: BLE001 - a few rows are not the table: the search will say what is wrong
             return ""
