@@ -258,7 +258,8 @@ def _with_dropped(
     """The same limit on the hold-out as it was chosen: rows that people take out are those that
     models get wrong.
     """
-    figure = assessment.with_dropped.get(name)
+    label, plain = rows.of_label(name, assessment)
+    figure = (assessment.labels[label] if label else assessment).with_dropped.get(plain)
     if figure is None:
         return []
     standing = (assessment.rows + assessment.dropped, rows.HOLDOUT, 0)
