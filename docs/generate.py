@@ -101,8 +101,8 @@ def estimators() -> str:
         "is refused before the search.",
         "", "| estimator | what becomes of it |", "|---|---|",
         *(f"| `{name}` | {cell(said[name])} |" for name in sorted(said)), "",
-        "XGBoost, LightGBM and CatBoost at the end of a pipeline are read as scikit-learn's histogram gradient boosting, with equal answers, and are "
-        "served as ONNX; pipelines of imbalanced-learn are stored without their samplers.",
+        "XGBoost, LightGBM and CatBoost at the end of a pipeline are read as scikit-learn's histogram gradient boosting, with equal answers, native "
+        "categories included, and are served as ONNX; pipelines of imbalanced-learn are stored without their samplers.",
         "",
     ]  # fmt: skip
     return "\n".join(parts)

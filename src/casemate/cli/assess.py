@@ -52,7 +52,7 @@ def run(arguments: Any) -> int:
         )
     finally:
         lines.close()
-    figures = {**found.metrics, **found.figures}
+    figures = {**found.of_quality, **found.figures}
     if "auc" in found.membership:
         figures["membership_auc"] = found.membership["auc"]
     rows = [

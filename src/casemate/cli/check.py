@@ -129,28 +129,43 @@ def _lead(found: Any, project: Any) -> str:
     )
     if schema.regression:
         return text + "a quantity."
+    if schema.labels:
+        told = [f"{view.target} ({_sizes(found, view)})" for view in schema.views]
+        text = text.removesuffix(f"{', '.join(schema.targets)}: ") + "; ".join(told) + "."
+        # the label that the fewest held-out rows can tell anything of
+        rarest = min(schema.views, key=lambda view: _fewest(found, view))
+        return text + _decided(found, held, rarest)
+    return f"{text}{_sizes(found, schema)}." + _decided(found, held, schema)
+
+
+def _sizes(found: Any, schema: Any) -> str:
+    """The classes of a target with their rows."""
     counts = found.table[schema.target].value_counts().to_pylist()
     sizes = {str(one["values"]): one["counts"] for one in counts}
-    text += ", ".join(f"{name} ({sizes.get(name, 0)})" for name in schema.classes) + "."
-    return text + _decided(found, held)
+    return ", ".join(f"{name} ({sizes.get(name, 0)})" for name in schema.classes)
 
 
-def _decided(found: Any, held: int) -> str:
+def _fewest(found: Any, schema: Any) -> int:
+    return min(int(one["counts"]) for one in found.table[schema.target].value_counts().to_pylist())
+
+
+def _decided(found: Any, held: int, schema: Any) -> str:
     """What so many held-out rows can tell: who sets a gate should know before the run."""
     import numpy as np
     import pyarrow.compute as pc
 
     from casemate.stages.release.rows import auc_half
 
-    if len(found.schema.classes) != 2:
+    if len(schema.classes) != 2:
         return ""
-    positive = pc.equal(found.table[found.schema.target], found.schema.classes[1]).to_numpy()
+    positive = pc.equal(found.table[schema.target], schema.classes[1]).to_numpy()
     positives = int(np.sum(positive & found.holdout & ~found.excluded))
     if not 0 < positives < held:
         return ""
+    of = f" of {schema.target!r}" if found.schema.labels else ""
     half = auc_half(positives, held - positives)
     return (
-        f"\n{held} held-out rows tell an AUC near 0.8 to about ± {half:.2f}: a gate that is nearer"
+        f"\n{held} held-out rows tell an AUC near 0.8{of} to about ± {half:.2f}: a gate that is nearer"
         " to what the model reaches stays undecided."
     )
 

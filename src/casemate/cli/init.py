@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         action="append",
-        help="the column to predict; give it again for several quantities",
+        help="the column to predict; give it again for several quantities, or several yes/no labels",
     )
     parser.add_argument(
         "--task", choices=("classification", "regression"), help="default: by what the target holds"
@@ -160,7 +160,13 @@ def _told(plan: Any) -> list[str]:
     predicted = f"Predicted: {', '.join(map(repr, plan.data.targets))}"
     lines.append(
         predicted
-        + (f", one of {', '.join(map(repr, plan.classes[:8]))}" if plan.classes else ", a quantity")
+        + (
+            ", labels that a row carries or not, each learnt for itself"
+            if plan.data.several_labels
+            else f", one of {', '.join(map(repr, plan.classes[:8]))}"
+            if plan.classes
+            else ", a quantity"
+        )
     )
     lines.append(f"The model gets {len(features)} features.")
     return [*lines, ""]

@@ -21,13 +21,16 @@ from casemate.config.figures import (
     AT_EPS,
     CLASSIFICATION,
     FIGURES,
+    LABELS,
     LESS_IS_BETTER,
+    MORE_IS_BETTER,
     OF_CLASSES,
     OF_QUANTITIES,
     ON_TRAINING_ROWS,
     QUALITY,
     REGRESSION,
     WISHES,
+    worst,
 )
 from casemate.config.file import FIXED, load, parse, schema
 from casemate.config.privacy import PrivacyTable
@@ -77,8 +80,10 @@ __all__ = [
     "FIGURES",
     "FILE_NAME",
     "FIXED",
+    "LABELS",
     "LATENCIES",
     "LESS_IS_BETTER",
+    "MORE_IS_BETTER",
     "OF_CLASSES",
     "OF_QUANTITIES",
     "ON_TRAINING_ROWS",
@@ -143,4 +148,5 @@ __all__ = [
     "parse",
     "require_possible",
     "schema",
+    "worst",
 ]

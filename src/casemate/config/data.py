@@ -55,6 +55,13 @@ class RuleTable(Table, frozen=True, kw_only=True):
     )
 
 
+MOST_LABELS = 16
+"""Labels of a row at most: the answers to a row are recorded as the bits of one 16-bit number, and
+each label is trained, screened and attacked for itself, so that a run takes as many times as long.
+Chosen.
+"""
+
+
 class DataTable(Table, frozen=True, kw_only=True):
     """The table to learn from."""
 
@@ -70,7 +77,12 @@ class DataTable(Table, frozen=True, kw_only=True):
     ]
     target: Annotated[
         str | Annotated[list[str], Meta(min_length=1, max_length=100)],
-        Meta(description="Column to predict; several for regression: a list."),
+        Meta(
+            description=(
+                "Column to predict; several quantities, or several labels of which a row may carry"
+                " any: a list."
+            )
+        ),
     ]
     task: Annotated[
         Literal["classification", "regression"],
@@ -259,6 +271,11 @@ class DataTable(Table, frozen=True, kw_only=True):
         return [self.target] if isinstance(self.target, str) else self.target
 
     @property
+    def several_labels(self) -> bool:
+        """Whether a row may carry any of several labels, each of them yes or no."""
+        return self.task == "classification" and len(self.targets) > 1
+
+    @property
     def no_features(self) -> list[str]:
         """Columns that are never a feature, whatever `[data.columns]` says of them."""
         return [
@@ -308,12 +325,8 @@ def impossible_data(data: DataTable) -> list[str]:
         problems += _impossible_weight(data, data.weight)
     if len(set(data.targets)) < len(data.targets):
         problems.append("[data] target names a column twice")
-    if data.task == "classification" and len(data.targets) > 1:
-        problems.append(
-            f"[data] target: {', '.join(data.targets)} would be several labels of a row, and a"
-            " project predicts one: make a project for each of them (casemate init a-folder"
-            ' --table FILE --target LABEL); several quantities need task = "regression"'
-        )
+    if data.several_labels:
+        problems += _impossible_labels(data)
     if data.ordinal:
         problems += _impossible_order(data)
     if data.task == "regression" and data.positive is not None:
@@ -327,6 +340,20 @@ def impossible_data(data: DataTable) -> list[str]:
         f"[[data.rules]] two rules are called {name!r}"
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
+    return problems
+
+
+def _impossible_labels(data: DataTable) -> list[str]:
+    problems = []
+    if len(data.targets) > MOST_LABELS:
+        problems.append(
+            f"[data] target: names {len(data.targets)} labels, a project learns up to"
+            f" {MOST_LABELS}: make a project for each group of them"
+        )
+    if data.ordinal:
+        problems.append(
+            "[data] ordinal: is for the classes of one target; of several labels each is yes or no"
+        )
     return problems
 
 

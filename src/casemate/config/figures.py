@@ -1,6 +1,7 @@
 """Every figure that a gate may name."""
 
 import math
+from typing import Protocol, TypeVar
 
 _SHARE: tuple[float, float | None] = (0.0, 1.0)
 CLASSIFICATION: dict[str, tuple[float, float | None]] = {
@@ -17,6 +18,13 @@ CLASSIFICATION: dict[str, tuple[float, float | None]] = {
     "rank_error": (0.0, None),
     "worst_slice_accuracy": _SHARE,
 }
+LABELS: dict[str, tuple[float, float | None]] = {
+    "hamming_loss": _SHARE,
+    "subset_accuracy": _SHARE,
+    "micro_f1": _SHARE,
+    "macro_f1": _SHARE,
+}
+"""Figures of all labels of a row together."""
 REGRESSION: dict[str, tuple[float, float | None]] = {
     "r2": (-math.inf, 1.0),
     "rmse": (0.0, None),
@@ -29,7 +37,7 @@ REGRESSION: dict[str, tuple[float, float | None]] = {
 }
 WISHES = ("cost", "quadratic_kappa", "rank_error", "pinball_loss", "quantile_coverage")
 """Figures of quality that there are only where casemate.toml says what they go by."""
-QUALITY = CLASSIFICATION | REGRESSION
+QUALITY = CLASSIFICATION | LABELS | REGRESSION
 """Figures of quality with their possible range; `TABLE.FIGURE` names them on one of `[assess]
 tables`.
 """
@@ -40,6 +48,7 @@ LESS_IS_BETTER = {
     "rank_error",
     "pinball_loss",
     "calibration_error",
+    "hamming_loss",
     "rmse",
     "mae",
     "median_absolute_error",
@@ -48,6 +57,37 @@ LESS_IS_BETTER = {
 """Figures of quality that should be small."""
 AT_EPS = {"robust_accuracy", "certified_accuracy"}
 """Figures that belong to an attack size."""
+MORE_IS_BETTER = {*QUALITY} - LESS_IS_BETTER | AT_EPS
+"""Figures that should be large; of all others, which say what leaks, differs or is odd, less is
+better.
+"""
+
+
+class Ends(Protocol):
+    """A figure with its interval."""
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+
+
+Figure = TypeVar("Figure", bound=Ends)
+
+
+def worst(name: str, found: list[Figure]) -> Figure:
+    """Of one figure of several labels the one whose bad end is the worst; `name` as gates call it,
+    with `@EPS` and the table's name.
+    """
+    plain = name.partition("@")[0].rpartition(".")[2]
+    if plain in MORE_IS_BETTER:
+        return min(found, key=lambda figure: figure.low)
+    return max(found, key=lambda figure: figure.high)
+
+
 FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "robust_accuracy": _SHARE,
     "certified_accuracy": _SHARE,
@@ -78,8 +118,9 @@ FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
 }
 """Every figure that a gate may name, with its possible range."""
 OF_CLASSES = {
-    *CLASSIFICATION, "certified_accuracy", "label_only_auc", "demographic_parity_difference",
-    "equalized_odds_difference", "inversion_correlation", "memorised_share", "epsilon",
+    *CLASSIFICATION, *LABELS, "certified_accuracy", "label_only_auc",
+    "demographic_parity_difference", "equalized_odds_difference", "inversion_correlation",
+    "memorised_share", "epsilon",
     "minority_share",
 }  # fmt: skip
 """Figures that no regressor has."""

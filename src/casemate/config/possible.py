@@ -8,6 +8,7 @@ from casemate.config.figures import (
     AT_EPS,
     CLASSIFICATION,
     FIGURES,
+    LABELS,
     OF_CLASSES,
     OF_QUANTITIES,
     ON_TRAINING_ROWS,
@@ -39,9 +40,11 @@ def impossible(config: Config) -> list[str]:
 
 def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
     table, dot, figure = name.rpartition(".")
-    known = QUALITY if dot else FIGURES
-    if dot and table not in config.assess.tables:
-        return [f"[gates] {name}: [assess] tables has no {table!r}"]
+    of_label = config.data.several_labels and table in config.data.targets
+    known = QUALITY if dot and not of_label else FIGURES
+    if dot and not of_label and table not in config.assess.tables:
+        more = " and [data] target no such label" if config.data.several_labels else ""
+        return [f"[gates] {name}: [assess] tables has no {table!r}{more}"]
     if figure not in known:
         return [f"[gates] unknown figure {name!r}{nearest(figure, known)}"]
     problems = []
@@ -60,8 +63,17 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: say {wanting[figure][1]}")
     foreign = OF_CLASSES if config.data.task == "regression" else OF_QUANTITIES
     if figure in foreign:
-        ours = ", ".join(REGRESSION if config.data.task == "regression" else CLASSIFICATION)
+        ours = ", ".join(
+            REGRESSION
+            if config.data.task == "regression"
+            else CLASSIFICATION | (LABELS if config.data.several_labels else {})
+        )
         problems.append(f"[gates] {name}: no figure of {config.data.task}, which has {ours}")
+    if figure in LABELS and (of_label or dot or not config.data.several_labels):
+        problems.append(
+            f"[gates] {name}: is about all labels of a row together, on the hold-out of a table"
+            " with several labels"
+        )
     least, most = known[figure]
     if gate.min is None and gate.max is None and gate.no_worse_than is None:
         problems.append(f"[gates] {name}: give min, max or no_worse_than")
@@ -71,9 +83,9 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         gate.max is not None and gate.max < least
     ):
         problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
-    if gate.eps is not None and name not in AT_EPS:
+    if gate.eps is not None and figure not in AT_EPS:
         problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
-    if gate.eps is None and name in AT_EPS:
+    if gate.eps is None and figure in AT_EPS:
         problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
     if gate.no_worse_than and (
         dot or name not in QUALITY or name.startswith("worst_") or name == "quantile_coverage"
@@ -100,6 +112,8 @@ def _impossible_training(config: Config) -> list[str]:
         )
     if config.train.mode == "private" and config.train.nested:
         problems.append("[train] nested: every outer fold would spend privacy")
+    if config.data.several_labels:
+        problems += _impossible_labels(config)
     if config.data.task == "regression" and config.train.mode != "plain":
         problems.append(
             f"[train] mode: {config.train.mode!r} is for classifiers, [data] task is regression"
@@ -122,6 +136,27 @@ def _impossible_training(config: Config) -> list[str]:
             )
         if behaviour.expect != "same" and behaviour.add is None:
             problems.append(f"[[assess.behaviour]] {behaviour.name}: up and down need add")
+    return problems
+
+
+def _impossible_labels(config: Config) -> list[str]:
+    """What is for one target only."""
+    problems = [
+        f"[assess] tables: {name!r} is a label's name too, and gates could not tell them apart"
+        for name in config.assess.tables
+        if name in config.data.targets
+    ]
+    way = "make a project for each label (casemate init a-folder --table FILE --target LABEL)"
+    if config.train.mode != "plain":
+        problems.append(
+            f"[train] mode: {config.train.mode!r} training is for one target, [data] target names"
+            f" {len(config.data.targets)} labels: {way}"
+        )
+    if config.train.model is not None:
+        problems.append(
+            "[train] model: an imported model answers for one target, [data] target names"
+            f" {len(config.data.targets)} labels: {way}"
+        )
     return problems
 
 

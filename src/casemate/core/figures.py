@@ -37,6 +37,10 @@ GOOD = Group(
         ),
         "rank_error": "mean number of classes by which an answer misses, in their order; 0 is best",
         "f1": "precision and recall of the positive class in one number",
+        "hamming_loss": "share of single labels that are wrong; 0 is best",
+        "subset_accuracy": "share of rows with every label right",
+        "micro_f1": "precision and recall over all single labels; frequent labels weigh most",
+        "macro_f1": "mean over the labels of each one's precision and recall in one number",
         "r2": (
             "part of the target's variation that is predicted; 0 is as good as always saying the"
             " mean"

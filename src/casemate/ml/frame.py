@@ -23,6 +23,8 @@ Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
 """
 
 ROWS_A_RANGE, MOST_RANGES = 20, 10
+NO_LABEL = "(no label)"
+"""What a row without any label is called where labels stand for classes."""
 GROUP = "__group__"
 """The column that carries the subject's number beside features and target, where rows are
 grouped.
@@ -60,9 +62,11 @@ def codes_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, np.dtype[np.int
 
 
 def target_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
-    """What is to be predicted: class numbers int64 [n], or quantities float64 [n, m] in the order
-    of `schema.targets`.
+    """What is to be predicted: class numbers int64 [n], or, in the order of `schema.targets`,
+    labels int64 [n, m] (1 is yes) or quantities float64 [n, m].
     """
+    if schema.labels:
+        return np.column_stack([codes_of(table, view) for view in schema.views])
     if not schema.regression:
         return codes_of(table, schema)
     return np.column_stack(
@@ -107,12 +111,34 @@ def wanted(target: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return target[:, 0] if target.ndim == 2 and target.shape[1] == 1 else target
 
 
+def are_labels(target: np.ndarray[Any, Any]) -> bool:
+    """Whether a target holds several labels a row, int [n, m]."""
+    return target.ndim == 2 and target.dtype.kind in "iu"
+
+
+def rarest_of(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Of each row the rarest label that it carries, as 1 to m, and 0 where it carries none, [n].
+
+    Carried is the rarer of a label's two values. Rows of the rarest label are one group, those of
+    the next one are in two, and so on, so that groups which are shared out evenly share out every
+    label.
+    """
+    positive = labels.mean(axis=0)
+    carried = np.where(positive > 0.5, labels == 0, labels == 1)
+    found = np.zeros(len(labels), dtype=np.int64)
+    for place in np.argsort(-carried.sum(axis=0), kind="stable"):
+        found[carried[:, place]] = place + 1
+    return found
+
+
 def strata_of(target: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Groups to share out evenly among the sides of a split, int64 [n]: the classes, or ranges of
-    the first quantity with as many rows each.
+    """Groups to share out evenly among the sides of a split, int64 [n]: the classes, the rarest
+    label that a row carries, or ranges of the first quantity with as many rows each.
     """
     if target.ndim == 1:
         return target
+    if are_labels(target):
+        return rarest_of(target)
     return range_of(edges_of(target[:, 0]), target[:, 0])
 
 
@@ -198,7 +224,7 @@ def sample_rows(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[n
 def row_hashes(
     frame: pd.DataFrame, target: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """A 64-bit hash a row, of every feature and the class, or the quantities."""
+    """A 64-bit hash a row, of every feature and the class, the labels or the quantities."""
     hashes = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy()
     codes = (
         target

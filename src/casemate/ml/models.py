@@ -2,7 +2,8 @@
 
 `Model.predict` takes a feature frame (see `ml.frame`) and gives (class numbers int64 [n],
 probabilities float [n, k]), both in the order of the schema's classes; a regressor has no labels
-and gives (empty int64 [0], quantities float [n, m]). The label is the model's own answer, which
+and gives (empty int64 [0], quantities float [n, m]); a model of several labels gives (int64 [n, m],
+1 is yes, probabilities of yes [n, m]). The label is the model's own answer, which
 need not be the likeliest class (see `core.answers`).
 """
 
@@ -381,7 +382,16 @@ def load_trained(
             "the model has no model file that could be measured",
             hint="it must hold model.skops, a network or an ONNX graph",
         )
-    return load_skops(files[SKOPS], order, own=own)
+    return _stored(files[SKOPS], schema, order, own=own)
+
+
+def _stored(content: bytes, schema: Schema, order: list[int] | None, *, own: bool) -> Scored:
+    found = load_skops(content, order, own=own)
+    if not schema.labels:
+        return found
+    from casemate.ml.labels import LabelsModel, parts_of
+
+    return LabelsModel([SkopsModel(part, own=own) for part in parts_of(found.estimator, schema)])
 
 
 def load(
@@ -396,5 +406,5 @@ def load(
     return (
         OnnxModel(files[ONNX], schema)
         if serve_format == "onnx"
-        else load_skops(files[SKOPS], order, own=own)
+        else _stored(files[SKOPS], schema, order, own=own)
     )

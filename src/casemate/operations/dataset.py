@@ -19,7 +19,7 @@ from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.controls.privacy.statistics import Noisy, noisy, require_declared
 from casemate.core.errors import ConfigError
 from casemate.core.types import MISSING_CATEGORY, Quarantined, SealedDataset
-from casemate.ml.frame import features_of, target_of
+from casemate.ml.frame import NO_LABEL, features_of, rarest_of, target_of
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.sight import Access, Shown, Sight, under_masks, without_values
 from casemate.stages.data.losses import Loss, losses
@@ -215,7 +215,7 @@ class Dataset:
             self.folder,
             self.project.provider,
             self.project.signer.verifier,
-            [*names, schema.target],
+            [*names, *schema.targets],
         )
         columns = {
             name: np.asarray(
@@ -228,7 +228,10 @@ class Dataset:
             if not schema.regression
             else np.zeros(table.num_rows, dtype=int)
         )
-        labels = np.asarray(schema.classes if not schema.regression else [""], dtype=str)[target]
+        if schema.labels:
+            target = rarest_of(target)
+        names_of = [NO_LABEL, *schema.targets] if schema.labels else schema.classes or [""]
+        labels = np.asarray(names_of, dtype=str)[target]
         gone = np.zeros(table.num_rows, dtype=bool)
         gone[rows] = True
         return losses(columns, labels, gone, config.privacy.min_group, frozenset(always))

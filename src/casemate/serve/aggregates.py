@@ -78,6 +78,11 @@ class Aggregates:
             Unaggregated: there are too few rows, or two are alike. Spent: the budget is used up.
                 BackendError: OpenDP is not installed.
         """
+        if endpoint.labels:
+            raise Unaggregated(
+                "noisy counts are for a model of one target, and this one answers with several"
+                " labels: ask a model of one of them"
+            )
         require_opendp()  # nobody pays for what could not be told
         if count < self._table.rows:
             raise Unaggregated(

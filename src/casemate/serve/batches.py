@@ -114,8 +114,7 @@ def _types(
     if counts:
         return {"label": pa.string(), "count": pa.int64(), REQUEST: pa.string()}
     values = {
-        _told_apart(name): pa.string() if name == "label" and not client.targets else pa.float64()
-        for name in names
+        _told_apart(name): pa.string() if name in client.texts else pa.float64() for name in names
     }
     carried = {new: source.types[name] for name, new in kept.items()}
     return {ROW: pa.int64(), **carried, **values, REQUEST: pa.string(), REQUEST_ROW: pa.int64()}

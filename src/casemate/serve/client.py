@@ -157,7 +157,13 @@ class Client:
     @property
     def probabilities(self) -> list[str]:
         """Names of the columns that hold probabilities."""
-        return [f"p_{name}" for name in self.described.parameters.get("classes", [])]
+        known = self.described.parameters
+        return [f"p_{name}" for name in known.get("labels") or known.get("classes", [])]
+
+    @property
+    def texts(self) -> list[str]:
+        """Names of the columns that hold classes."""
+        return [] if self.targets else self.described.parameters.get("labels") or ["label"]
 
     @property
     def targets(self) -> list[str]:

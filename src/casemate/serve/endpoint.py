@@ -15,7 +15,7 @@ from casemate.core.errors import VerificationError
 from casemate.core.sandbox.session import Surroundings
 from casemate.core.types import Profile, Schema
 from casemate.ml import models
-from casemate.ml.frame import Rows, part_of, range_names, range_of
+from casemate.ml.frame import NO_LABEL, Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
 from casemate.ml.own.asked import OwnCodeFailed
 from casemate.serve.cells import Cells
@@ -63,8 +63,16 @@ class Endpoint:
         self.regression = self.schema.regression
         self.profile = profile
         self._edges = np.array([] if profile is None else profile.edges)
-        self.classes = range_names(self._edges) if self.regression else self.schema.classes
-        """What a row can be said to be: a class, or the range that its first quantity lies in."""
+        self.labels = self.schema.labels
+        """Of several labels a row the two classes of each, yes last; none: there is one target."""
+        self.classes = (
+            range_names(self._edges)
+            if self.regression
+            else self.schema.classes or self.schema.targets
+        )
+        """What a row can be said to be: a class, the range that its first quantity lies in, or
+        what it can carry: labels.
+        """
         self.wire = "<f8" if self.regression else "<f4"
         """How answers are recorded."""
         self.takes_matrix = not self.schema.categories
@@ -174,6 +182,13 @@ class Endpoint:
             for size in SIZES
         )
 
+    def carried(self, code: int) -> list[str]:
+        """What the answer `code` says that a row is: its class, or the labels that it carries."""
+        if not self.labels:
+            return [self.classes[code]]
+        names = [name for place, name in enumerate(self.classes) if code >> place & 1]
+        return names or [NO_LABEL]
+
     def judge(self, kind: str, fault: str) -> bool:
         """Withdraw it, or take that back when `fault` is empty; returns whether it was withdrawn by
         this.
@@ -208,7 +223,8 @@ class Endpoint:
         """(class numbers int64 [n], probabilities float32 [n, k]) for rows in the schema's order.
 
         Of a regressor: the numbers of the ranges that its first quantity lies in, and quantities
-        float64 [n, m].
+        float64 [n, m]. Of several labels: numbers whose bit `1 << place` is a label's yes, and
+        probabilities of yes float32 [n, m].
         """
         model = self.model
         if isinstance(model, OnnxModel) and model.single and isinstance(rows, np.ndarray):
@@ -224,6 +240,8 @@ class Endpoint:
             codes, probabilities = model.predict(self._frame(rows))
         if self.regression:
             return range_of(self._edges, probabilities[:, 0]), probabilities
+        if self.labels:
+            codes = codes @ (1 << np.arange(len(self.labels)))
         return np.ravel(codes), np.asarray(probabilities, dtype=np.float32)
 
     def _frame(self, rows: Rows) -> pd.DataFrame:

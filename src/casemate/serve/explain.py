@@ -38,7 +38,9 @@ MOST_FEATURES = 2000
 
 @dataclass(frozen=True)
 class Counted:
-    """What one feature did to the probability of the answer, or to the first quantity."""
+    """What one feature did to the probability of the answer or of the first label, or to the first
+    quantity.
+    """
 
     feature: str
     value: float | str | None
@@ -59,7 +61,8 @@ class Explained:
     time: str
     """ISO 8601."""
     answers: list[tuple[str, float]]
-    """Per row the class and its probability, as recorded; of a regressor per row each target and
+    """Per row the class and its probability, as recorded; of several labels per row each label
+    with its class and that one's probability; of a regressor per row each target and
     its quantity.
     """
     outcome: Any | None
@@ -238,6 +241,17 @@ def _answers(endpoint: Endpoint, codes: Array, probabilities: Array) -> list[tup
             for row in probabilities
             for name, value in zip(endpoint.schema.targets, row, strict=True)
         ]
+    if endpoint.labels:
+        return [
+            (
+                f"{name} {pair[code >> place & 1]}",
+                float(row[place] if code >> place & 1 else 1 - row[place]),
+            )
+            for code, row in zip(codes.tolist(), probabilities, strict=True)
+            for place, (name, pair) in enumerate(
+                zip(endpoint.classes, endpoint.labels, strict=True)
+            )
+        ]
     return [
         (endpoint.classes[code], float(probabilities[place, code]))
         for place, code in enumerate(codes.tolist())
@@ -253,8 +267,8 @@ def _same(endpoint: Endpoint, rows: Rows, codes: Array, probabilities: Array) ->
 
 
 def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int) -> list[Counted]:
-    """Per feature how the probability of the class, or the first quantity, changes when it becomes
-    usual.
+    """Per feature how the probability of the class or of the first label, or the first quantity,
+    changes when it becomes usual.
 
     Usual is the training mean (without a profile the middle of what the schema allows), or the mean
     over all other categories.
@@ -262,7 +276,7 @@ def _counted(endpoint: Endpoint, rows: Rows, profile: Profile | None, most: int)
     if len(endpoint.features) > MOST_FEATURES:
         return []
     codes, probabilities = endpoint.predict(rows)
-    code = 0 if endpoint.regression else int(codes[0])
+    code = 0 if endpoint.regression or endpoint.labels else int(codes[0])
     told = float(probabilities[0, code])
     middles = [
         ((column.min or 0.0) + (column.max or 0.0)) / 2

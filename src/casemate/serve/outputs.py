@@ -8,8 +8,9 @@ training data (Tramèr et al., Stealing Machine Learning Models via Prediction A
 Noisy counts (`serve.aggregates`) say how many rows of a request get which class, and nothing of any
 of them.
 
-A regressor's answer is `prediction`, rounded if so configured; where only the label may be seen,
-the range that it lies in.
+Of several labels `label` holds a row's classes one after the other, n times m, and `top` its
+likeliest labels. A regressor's answer is `prediction`, rounded if so configured; where only the
+label may be seen, the range that it lies in.
 """
 
 from typing import Any
@@ -24,6 +25,12 @@ NAMES = ("label", "probabilities", "top", "top_probabilities", "prediction", "co
 LABEL_ONLY, AGGREGATE = OutputsTable(show="label"), OutputsTable(show="aggregate")
 
 
+def shape_of(endpoint: Endpoint, name: str, values: list[str]) -> list[int]:
+    """The shape of an output of texts: `label` of several labels is [n, m]."""
+    width = len(endpoint.labels)
+    return [len(values) // width, width] if width and name == "label" else [len(values)]
+
+
 def shown(
     endpoint: Endpoint, codes: list[int], probabilities: Array, table: OutputsTable
 ) -> dict[str, Any]:
@@ -31,12 +38,18 @@ def shown(
 
     Args:
         endpoint: whose answer it is.
-        codes: class numbers [n].
-        probabilities: float32 [n, k], or quantities float64 [n, m].
+        codes: what `Endpoint.predict` gives, [n].
+        probabilities: float32 [n, k], of several labels those of yes [n, m], or quantities float64
+            [n, m].
         table: what may be seen.
     """
     classes = endpoint.classes
-    labels = [classes[code] for code in codes]
+    if endpoint.labels:
+        labels = [
+            pair[code >> place & 1] for code in codes for place, pair in enumerate(endpoint.labels)
+        ]
+    else:
+        labels = [classes[code] for code in codes]
     if table.show == "label":
         return {"label": labels}
     if table.digits is not None:

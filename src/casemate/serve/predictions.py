@@ -19,8 +19,8 @@ class Answers:
     request: str
     """Request id, for `casemate explain`."""
     columns: dict[str, list[Any]]
-    """`label` and `p_CLASS` for each probability that may be seen, or the quantities by their
-    targets' names, or noisy counts.
+    """`label` and `p_CLASS` for each probability that may be seen, of several labels each one's
+    name and `p_LABEL`, or the quantities by their targets' names, or noisy counts.
     """
 
     counts: bool = False
@@ -51,8 +51,14 @@ class Predictions:
 
 def columns_of(known: dict[str, Any], outputs: dict[str, Any]) -> dict[str, list[Any]]:
     """The columns of an answer, by what is known of the model and what it gave."""
-    found: dict[str, list[Any]] = {"label": outputs["label"]["data"]} if "label" in outputs else {}
-    classes = [f"p_{name}" for name in known.get("classes", [])]
+    labels = known.get("labels") or ["label"]
+    said = outputs["label"]["data"] if "label" in outputs else None
+    found: dict[str, list[Any]] = (
+        {}
+        if said is None
+        else {name: said[place :: len(labels)] for place, name in enumerate(labels)}
+    )
+    classes = [f"p_{name}" for name in known.get("labels") or known.get("classes", [])]
     for output, columns in (
         ("probabilities", classes),
         ("prediction", known.get("targets", [])),

@@ -150,10 +150,8 @@ class Recording:
         told = asking.future is not None and asking.shown.show != "aggregate"
         for code in codes:
             seen.labels[code] = seen.labels.get(code, 0) + 1
-            if told:
-                metrics.count(
-                    "casemate_labels", endpoint.name, endpoint.version, endpoint.classes[code]
-                )
+            for name in endpoint.carried(code) if told else []:
+                metrics.count("casemate_labels", endpoint.name, endpoint.version, name)
         metrics.count(
             "casemate_rows", endpoint.name, endpoint.version, asking.version.part, by=count
         )

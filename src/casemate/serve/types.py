@@ -18,8 +18,8 @@ class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     """Of the request."""
-    outcome: str | float | list[str | float | list[float]]
-    """What really was: of the one row, or a list; of several targets a list a row."""
+    outcome: str | float | list[str | float | list[str | float]]
+    """What really was: of the one row, or a list; of several targets or labels a list a row."""
 
 
 class Reply(NamedTuple):

@@ -120,7 +120,20 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Subjects that the hold-out rows are of, where some have several; 0: every row is another
     one's.
     """
+    labels: dict[str, "Assessment"] = {}
+    """Where a row carries several labels, what was measured of each; `metrics` and `figures` are
+    then the worst label's, and those of all labels of a row together.
+    """
     worth: float = 0.0
     """Where rows are weighted: so many hold-out rows of equal weight would tell a mean as well
     (Kish); 0: all weigh alike.
     """
+
+    @property
+    def of_quality(self) -> dict[str, Interval]:
+        """`metrics`, and each label's as `LABEL.FIGURE`."""
+        return self.metrics | {
+            f"{label}.{name}": figure
+            for label, one in self.labels.items()
+            for name, figure in one.metrics.items()
+        }

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from msgspec import structs
+
 from casemate.core.types.record import FORMAT, Record
 
 ColumnType = Literal["number", "category", "time", "text"]
@@ -48,27 +50,59 @@ class Schema(Record, frozen=True, kw_only=True):
     target: str
     """Column to predict, the first one where there are several."""
     classes: list[str]
-    """Target classes as text, in the order of the model's outputs; none: the target is a quantity,
-    and the model a regressor.
+    """Target classes as text, in the order of the model's outputs; none: the target is a quantity
+    and the model a regressor, or there are `labels`.
     """
     columns: list[ColumnSchema]
     """All columns in the table's order, the target included."""
     rows: int = 0
     """Rows that limits were learnt from; 0: every limit is law."""
     further: list[str] = []
-    """Further columns to predict (regressors only)."""
+    """Further columns to predict: quantities, or labels."""
+    labels: list[list[str]] = []
+    """Where a row carries several labels at once, the two classes of each of `targets`, the one
+    that means yes last; none: there is one target, or quantities. `classes` is empty then.
+    """
     version: int = FORMAT
     """Version of this format."""
 
     @property
     def regression(self) -> bool:
         """Whether quantities are predicted."""
-        return not self.classes
+        return not self.classes and not self.labels
 
     @property
     def targets(self) -> list[str]:
         """Every column to predict, in the order of the model's outputs."""
         return [self.target, *self.further]
+
+    def one(self, label: str) -> "Schema":
+        """The same table with one of its labels as the only target: what every measurement of two
+        classes sees.
+        """
+        others = {*self.targets} - {label}
+        return structs.replace(
+            self,
+            target=label,
+            classes=self.labels[self.targets.index(label)],
+            columns=[column for column in self.columns if column.name not in others],
+            further=[],
+            labels=[],
+        )
+
+    def answer(self, code: int) -> str:
+        """What the class number `code` says of a row; of several labels, whose bits it is, those
+        that the row carries. IndexError: there is no such class.
+        """
+        if not self.labels:
+            return self.classes[code]
+        carried = [name for place, name in enumerate(self.targets) if code >> place & 1]
+        return "+".join(carried) or "(none)"
+
+    @property
+    def views(self) -> list["Schema"]:
+        """One schema a label, in the order of `targets`."""
+        return [self.one(name) for name in self.targets] if self.labels else []
 
     @property
     def features(self) -> list[ColumnSchema]:

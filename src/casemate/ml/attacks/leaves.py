@@ -214,6 +214,8 @@ def _histograms(model: Any) -> Trees | None:
     base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)  # noqa: SLF001 - same
     if model.is_categorical_ is not None and np.any(model.is_categorical_):
         return None  # its own encoder changes the order of the inputs
+    if np.any(model._bin_mapper.is_categorical_):  # noqa: SLF001 - same
+        return None  # splits on categories of another library's trees
     parts = []
     for stage in stages:
         for number, predictor in enumerate(stage):

@@ -45,7 +45,7 @@ def start(
         table: a path, a folder, a list of paths, a `postgresql://` URL, or a pandas, polars or
             pyarrow table, which is written as Parquet into the project's data folder. A pandas
             index that is more than row numbers becomes a column.
-        target: column to predict, or several quantities.
+        target: column to predict, or several quantities or labels.
         folder: the project's; it is made where it is missing.
         subject: column that identifies a person.
         task: default: by what the target holds.

@@ -1,6 +1,7 @@
 """A new project for the user's own table: what its columns, target and task are taken for."""
 
 import datetime
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,12 @@ CLASS_GATES = (
     "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60,"
     " eps = 0.1 }"
 )
+LABEL_GATES = (
+    "# Each is about the worst label; one label's own: {name} = {{ min = 0.80 }}\n"
+    "roc_auc = {{ min = 0.70 }}\nmembership_auc = {{ max = 0.65 }}\n# robust_accuracy = {{ min ="
+    " 0.60, eps = 0.1 }}\n# hamming_loss = {{ max = 0.20 }}   # share of single labels that are"
+    " wrong"
+)
 QUANTITY_GATES = (
     "r2 = { min = 0.30 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60, eps ="
     " 0.1 }"
@@ -46,11 +53,11 @@ def from_table(
         root: the new project's folder.
         table: a file of any format that is read, a folder or list of files with the same columns, a
             database's URL, or a table in memory, which becomes a Parquet file of the project.
-        target: column to predict, or several quantities.
+        target: column to predict, or several quantities or labels.
         subject: column that identifies a person.
         header: names for a CSV file without a header line.
         task: default: regression where the target has many different numbers, or there are several
-            targets.
+            targets that are not all yes or no.
         reading: options of `[data]` that say how the table is read, such as `delimiter`; what is
             not said is found by its content.
 
@@ -75,7 +82,10 @@ def from_table(
             f"found by content: {', '.join(f'{name} {value!r}' for name, value in new.items())}"
         )
     some, all_rows = source.some(table, options, roles.MOST_ROWS)
-    if several and task is None:
+    if several and task is None and all(_are_labels(some[name]) for name in options.targets):
+        options = structs.replace(options, task="classification")
+        configuration.require_possible(options)
+    elif several and task is None:
         _require_quantities(some, options.targets)
     if isinstance(target, str) and task is None and _is_quantity(some[target]):
         options = structs.replace(options, task="regression")
@@ -122,7 +132,13 @@ def from_table(
             if several
             else "train_quantity.txt"
         ),
-        gates=QUANTITY_GATES if options.task == "regression" else CLASS_GATES,
+        gates=(
+            QUANTITY_GATES
+            if options.task == "regression"
+            else LABEL_GATES.format(name=json.dumps(f"{options.targets[0]}.roc_auc"))
+            if several
+            else CLASS_GATES
+        ),
         rows=content.num_rows,
         inferred=known.columns,
         classes=known.classes,
@@ -225,18 +241,17 @@ def _relative(root: Path, table: Path | str) -> str:
 
 
 def _require_quantities(written: pa.Table, targets: list[str]) -> None:
-    """ConfigError where several targets are labels of a row: they are no quantities, and one model
-    of ours predicts one label.
-    """
+    """ConfigError where some of several targets are labels of a row and others are not."""
     labels = [name for name in targets if _are_labels(written[name])]
     if labels:
         raise ConfigError(
-            f"the targets {', '.join(map(repr, labels[:5]))} are labels, and a project predicts one"
-            " label or several quantities",
+            f"the targets {', '.join(map(repr, labels[:5]))} are labels and the others are not, and"
+            " a project predicts quantities, or labels, each of them yes or no",
             hint=(
-                f"make a project for each: casemate init {labels[0]} --table … --target"
-                f" {labels[0]}; leave the other labels out of the features ([data.columns] use ="
-                " false). --task regression takes numbers as quantities all the same"
+                f"make a project for the labels and one for the others: casemate init {labels[0]}"
+                f" --table … --target {labels[0]}; leave the other targets out of the features"
+                " ([data.columns] use = false). --task regression takes numbers as quantities all"
+                " the same"
             ),
         )
 

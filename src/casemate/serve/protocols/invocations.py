@@ -3,9 +3,9 @@ is the same but for its details.
 
 JSON: one of `dataframe_split`, `dataframe_records`, `inputs` (rows, or lists by name), `instances`
 (rows, or records); CSV with or without a line of names; JSON lines, a record or a row each. Columns
-are found by name where names are given. The reply holds `predictions` (class names [n]) and, unless
-hidden, `probabilities` [n, k]; of a regressor `predictions` are quantities, [n] or [n, m];
-`Accept: text/csv` or `application/jsonlines` gets one line a row.
+are found by name where names are given. The reply holds `predictions` (class names [n], of several
+labels [n, m]) and, unless hidden, `probabilities` [n, k]; of a regressor `predictions` are
+quantities, [n] or [n, m]; `Accept: text/csv` or `application/jsonlines` gets one line a row.
 Specs: https://mlflow.org/docs/latest/genai/deployment/deploy-model-locally,
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 """
@@ -102,12 +102,16 @@ def read(
     return Asked(rows, count, _encoding(accept))
 
 
-def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
+def encode(endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     """(headers, body of the reply)."""
     outputs = answer.outputs
     reply: dict[str, Any] = {
         "predictions": (
-            outputs["prediction"].tolist() if "prediction" in outputs else outputs["label"]
+            outputs["prediction"].tolist()
+            if "prediction" in outputs
+            else list(zip(*_labels(endpoint, outputs["label"]), strict=True))
+            if endpoint.labels
+            else outputs["label"]
         )
     }
     if "count" in outputs:
@@ -124,12 +128,18 @@ def encode(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     return JSON, msgspec.json.encode(reply)
 
 
-def encode_csv(_endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
+def _labels(endpoint: Endpoint, said: list[str]) -> list[list[str]]:
+    """What `label` says, a column a target."""
+    width = max(len(endpoint.labels), 1)
+    return [said[place::width] for place in range(width)]
+
+
+def encode_csv(endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
     """(headers, a line a row): the class and all probabilities, or pairs of class and probability,
     or the quantities; no line of names.
     """
     outputs = answer.outputs
-    columns: list[Any] = [outputs["label"]] if "label" in outputs else []
+    columns: list[Any] = _labels(endpoint, outputs["label"]) if "label" in outputs else []
     for name in ("probabilities", "prediction", "count"):
         if name in outputs:
             columns += np.atleast_2d(outputs[name].T).tolist()

@@ -7,7 +7,8 @@ schema's order, or one tensor [n] or [n, 1] a feature by name: a number may come
 category as BOOL or a number; or the columns of the training table as it was written (BYTES), of
 which the metadata's parameters tell (`raw`). JSON null, or NaN in bytes, is a missing value. The
 reply holds `label` (BYTES, class names) and `probabilities` (FP32 [n, k]), or of a regressor
-`prediction` (FP64 [n], of several targets [n, m]); noisy counts are `count` (INT64 [k]) beside all
+`prediction` (FP64 [n], of several targets [n, m]); of several labels `label` is BYTES [n, m] and
+`probabilities` are those of yes; noisy counts are `count` (INT64 [k]) beside all
 labels.
 """
 
@@ -20,7 +21,7 @@ from msgspec import Meta
 from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.outputs import NAMES
+from casemate.serve.outputs import NAMES, shape_of
 from casemate.serve.protocols.columns import raw_names
 from casemate.serve.protocols.interface import Asked, Encode
 from casemate.serve.protocols.tensors import DTYPES, Tensor, columns, datatype, matrix, packed, raw
@@ -217,7 +218,7 @@ def encode(
         text = isinstance(values, list)
         output: dict[str, Any] = {
             "name": name,
-            "shape": [len(values)] if text else list(values.shape),
+            "shape": shape_of(endpoint, name, values) if text else list(values.shape),
             "datatype": datatype(values),
         }
         if binary:
@@ -252,6 +253,8 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
         {"name": "label", "datatype": "BYTES", "shape": [-1]},
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(endpoint.classes)]},
     ]
+    if endpoint.labels:
+        outputs[0]["shape"] = [-1, len(targets)]
     if endpoint.regression:
         outputs = [
             {
@@ -274,7 +277,13 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
         ],
         "outputs": outputs,
         "parameters": (
-            ({"targets": targets} if endpoint.regression else {"classes": endpoint.classes})
+            (
+                {"targets": targets}
+                if endpoint.regression
+                else {"labels": targets}
+                if endpoint.labels
+                else {"classes": endpoint.classes}
+            )
             | {"signer": endpoint.fingerprint}
             | ({} if endpoint.raw is None else {"raw": endpoint.raw.described})
         ),

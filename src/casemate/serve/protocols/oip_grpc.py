@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 
 from casemate.core.errors import RequestError
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.outputs import shape_of
 from casemate.serve.protocols import oip
 from casemate.serve.protocols import tensors as wire
 from casemate.serve.protocols.interface import Asked
@@ -255,7 +256,7 @@ def encode(
         output = response.outputs.add(
             name=name,
             datatype=wire.datatype(values),
-            shape=[len(values)] if text else values.shape,
+            shape=shape_of(endpoint, name, values) if text else values.shape,
         )
         if raw:
             response.raw_output_contents.append(wire.packed(values) if text else wire.raw(values))

@@ -53,8 +53,10 @@ def measure(
             name=CLASSES, rows=len(quantity), missing=0, bins=_bins(quantity, least)
         )
         return Baseline(rows=len(members.target), features=features, answers=answers)
-    codes = np.ravel(labels).astype(int)
-    said = np.array([schema.classes[code] for code in codes], dtype=object)
+    codes = np.asarray(labels, dtype=int)
+    if schema.labels:
+        codes = codes @ (1 << np.arange(len(schema.labels)))
+    said = np.array([schema.answer(code) for code in np.ravel(codes).tolist()], dtype=object)
     scores, positive = [], ""
     if len(schema.classes) == 2:
         positive = schema.classes[1]

@@ -39,14 +39,16 @@ def answers_of(
         except Exception as error:  # noqa: BLE001 - an estimator may raise anything; that there is no answer is what is told
             without[kind.name] = faults.plain(error)
             continue
-        labels, probabilities = np.ravel(labels), np.asarray(probabilities, dtype=np.float64)
-        wide = len(schema.targets) if schema.regression else len(schema.classes)
+        if not schema.labels:
+            labels = np.ravel(labels)
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        wide = len(schema.classes) or len(schema.targets)
         if probabilities.shape != (len(kind.frame), wide) or not np.isfinite(probabilities).all():
             without[kind.name] = "it gives something that is no number"
         elif not schema.regression and (
-            labels.shape != (len(kind.frame),)
+            labels.shape != (probabilities.shape if schema.labels else (len(kind.frame),))
             or labels.dtype.kind not in "iu"
-            or not ((labels >= 0) & (labels < wide)).all()
+            or not ((labels >= 0) & (labels < (2 if schema.labels else wide))).all()
         ):
             without[kind.name] = "it gives a label that is no class of the table"
         else:

@@ -108,7 +108,7 @@ def measure(
         ),
         "order": model.order,
         "wishes": {
-            "costs": config.train.costs_of(dataset.schema.classes),
+            "costs": config.train.costs_of((dataset.schema.views or [dataset.schema])[0].classes),
             "ordinal": bool(config.data.ordinal),
             "quantile": config.train.quantile,
         },

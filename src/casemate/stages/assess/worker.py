@@ -27,6 +27,7 @@ from casemate.stages.assess import (
     parity,
     probes,
     quality,
+    several,
     shift,
     usual,
 )
@@ -127,8 +128,9 @@ def measure_comparison(work: Work) -> None:
     # first: gates that ask for a comparison must know that there was something to compare with
     work.found["previous"] = before["reference"]
     fair = compare.unseen(work.holdout, work.unseen, before["reference"])
+    other, schema = several.previous_of(work.previous, work.schema, schema)
     found, counts = compare.measure(
-        work.model, work.previous, (work.schema, schema), fair, work.options, work.seed, work.wishes
+        work.model, other, (work.schema, schema), fair, work.options, work.seed, work.wishes
     )
     told = {name: msgspec.to_builtins(difference) for name, difference in found.items()}
     differences = finite(
@@ -280,13 +282,29 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     work = Work(job, channel)
     work.set_apart(watch)
     assert work.model and work.samples  # noqa: S101 - what cannot be loaded fails the assessment as a whole
-    wanted = job["only"] or list(PARTS)
-    for step, (name, part) in enumerate(PARTS.items()):
+    if not work.schema.labels:
+        return dict(msgspec.to_builtins(_measured(work, PARTS)))
+    of_each = {name: part for name, part in PARTS.items() if name not in several.WHOLE}
+    of_all = {"quality": several.measure_quality}
+    whole = _measured(work, of_all | {name: PARTS[name] for name in several.WHOLE}, tables=False)
+    by_label = {}
+    for one in several.works(work):
+        by_label[one.schema.target] = _measured(one, of_each, f"{one.schema.target}: ")
+    return dict(msgspec.to_builtins(several.together(whole, by_label)))
+
+
+def _measured(
+    work: Work, parts: dict[str, Callable[[Work], None]], of: str = "", *, tables: bool = True
+) -> Assessment:
+    """What `parts` say of one target."""
+    job, channel = work.job, work.channel
+    wanted = job["only"] or list(parts)
+    for step, (name, part) in enumerate(parts.items()):
         if name not in wanted and not (name == "quality" and "shift" in wanted):
             continue
-        channel.progress(name, step, len(PARTS))
+        channel.progress(f"{of}{name}", step, len(parts))
         _attempt(work, name, part)
-    if job["further"] and (not job["only"] or "tables" in job["only"]):
+    if tables and job["further"] and (not job["only"] or "tables" in job["only"]):
         _attempt(work, "tables", measure_tables)
     compared = work.found.get("parity", {})
     if models.ONNX in work.files and "parity" not in work.found and "parity" in wanted:
@@ -302,8 +320,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "membership": {},
         "parity": {},
     }
-    record = empty | work.found
-    return dict(
+    record: dict[str, Any] = empty | work.found
+    return msgspec.convert(
         msgspec.to_builtins(
             Assessment(
                 rows=len(work.holdout.target),
@@ -321,7 +339,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
                 figures=work.figures,
                 **record,
             )
-        )
+        ),
+        Assessment,
     )
 
 

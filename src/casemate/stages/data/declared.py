@@ -47,14 +47,20 @@ def apply(pinned: Schema, table: pa.Table, options: DataTable) -> tuple[Schema, 
                     ", ".join("class" if name == "column_class" else name for name in changed),
                 )
             )
-    classes = pinned.classes
+    classes, labels = pinned.classes, pinned.labels
+    if options.positive is not None and labels:
+        labels = [positive_last(values, options.positive) for values in labels]
+        if labels != pinned.labels:
+            findings.append(_changed(", ".join(pinned.targets), "positive"))
     if options.positive is not None and classes and classes[-1] != options.positive:
         classes = positive_last(classes, options.positive)
         findings.append(_changed(pinned.target, "positive"))
     if options.ordinal and classes and classes != options.ordinal:
         classes = in_order(classes, options.ordinal)
         findings.append(_changed(pinned.target, "ordinal"))
-    return msgspec.structs.replace(pinned, columns=columns, classes=classes), _together(findings)
+    return msgspec.structs.replace(
+        pinned, columns=columns, classes=classes, labels=labels
+    ), _together(findings)
 
 
 def _remade(pinned: Schema, table: pa.Table, options: DataTable, findings: list[Finding]) -> Schema:

@@ -15,12 +15,22 @@ from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.tools import DataTools, Mask
 
 
-def check_splits(
-    codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, config: Config, classes: int
-) -> None:
-    """Every class must reach the hold-out and every fold: by rows, or by subjects where rows are
-    grouped.
+def check_splits(rows: ScreenedRows, groups: np.ndarray[Any, Any] | None, config: Config) -> None:
+    """Every class must reach the hold-out and every fold, of several labels both values of each: by
+    rows, or by subjects where rows are grouped.
     """
+    for view in rows.views:
+        label = view.schema.target if rows.labels is not None else ""
+        _check_splits(view.codes, groups, config, len(view.schema.classes), label)
+
+
+def _check_splits(
+    codes: np.ndarray[Any, Any],
+    groups: np.ndarray[Any, Any] | None,
+    config: Config,
+    classes: int,
+    label: str,
+) -> None:
     unit = "rows" if groups is None else "subjects"
     # a fold needs no row of every range
     parts = (
@@ -32,6 +42,8 @@ def check_splits(
     rarest, folds, share = min(counts), config.train.folds, config.train.test_share
     if int(rarest * (1 - share)) < folds or int(rarest * share + 0.5) < 1:
         what, more = ("rarest class", " of that class") if len(parts) > 1 else ("table", "")
+        if label:
+            what, more = f"rarer value of the label {label!r}", " of it, or leave the label out"
         raise DataError(
             f"the {what} has {rarest} {unit}, too few for {folds} folds and a hold-out of"
             f" {share:.0%}",
@@ -42,6 +54,10 @@ def check_splits(
 
 def check_sides(rows: ScreenedRows, holdout: Mask, training: Mask, config: Config) -> None:
     """After rows were left out, both sides still have what is needed of every class."""
+    if rows.labels is not None:
+        for view in rows.views:
+            check_sides(view, holdout, training, config)
+        return
     kinds = range(len(rows.schema.classes)) if rows.quantities is None else [None]
     for kind in kinds:
         here = np.ones(len(rows.codes), dtype=bool) if kind is None else rows.codes == kind
@@ -51,7 +67,11 @@ def check_sides(rows: ScreenedRows, holdout: Mask, training: Mask, config: Confi
             for side in sides_
         ]
         if left < 1 or kept < config.train.folds:
-            what = "the table" if kind is None else f"class {rows.schema.classes[kind]!r}"
+            what = (
+                "the table"
+                if kind is None
+                else f"class {rows.schema.classes[kind]!r} of {rows.schema.target!r}"
+            )
             unit = "rows" if rows.groups is None else "subjects"
             raise DataError(
                 f"{what} has {left} {unit} in the hold-out and {kept} to train on, too few for"
@@ -84,7 +104,7 @@ def divided(
     )
     codes, names = (
         (rows.codes, rows.schema.classes)
-        if rows.quantities is None
+        if rows.quantities is None and rows.labels is None
         else (np.zeros_like(rows.codes), [sides.WHOLE])
     )
     same = before is not None and msgspec.structs.replace(before, thresholds={}, draws=1) == how
@@ -131,8 +151,9 @@ def _newest(rows: ScreenedRows, config: Config) -> tuple[Mask, Mask]:
     late &= ~neither
     missing = [
         name
-        for code, name in enumerate(rows.schema.classes)
-        if not np.any(rows.codes[late] == code)
+        for view in rows.views
+        for code, name in enumerate(view.schema.classes)
+        if not np.any(view.codes[late] == code)
     ]
     if missing and rows.quantities is None:
         raise DataError(

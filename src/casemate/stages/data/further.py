@@ -51,16 +51,17 @@ def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
     weights.require(table, options, path.name)
     if schema.regression:
         return _chosen(table, wanted, options)
-    unknown = np.flatnonzero(
-        pc.invert(pc.is_in(table[schema.target], pa.array(schema.classes, pa.string()))).to_numpy()
-    )
-    # the cell is not quoted: it may be anything, and the run's end says this to everybody
-    if len(unknown):
-        text = (
-            f"{path.name}: the target is none of the model's classes {schema.classes[:5]} in"
-            f" {rows_text(unknown)}"
+    for view in schema.views or [schema]:
+        unknown = np.flatnonzero(
+            pc.invert(pc.is_in(table[view.target], pa.array(view.classes, pa.string()))).to_numpy()
         )
-        raise DataError(text, hint="label it as the source is")
+        # the cell is not quoted: it may be anything, and the run's end says this to everybody
+        if len(unknown):
+            text = (
+                f"{path.name}: the target {view.target!r} is none of the model's classes"
+                f" {view.classes[:5]} in {rows_text(unknown)}"
+            )
+            raise DataError(text, hint="label it as the source is")
     return _chosen(table, wanted, options)
 
 

@@ -54,25 +54,44 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
             raise DataError(
                 f"the target {name!r} has one value only", hint="there is nothing to predict"
             )
-    classes = _classes(table[first], options) if options.task == "classification" else []
+    found = (
+        [_classes(table[name], name, options) for name in options.targets]
+        if options.task == "classification"
+        else [[]]
+    )
     return (
         Schema(
-            target=first, classes=classes, columns=columns, further=further, rows=table.num_rows
+            target=first,
+            classes=[] if options.several_labels else found[0],
+            labels=found if options.several_labels else [],
+            columns=columns,
+            further=further,
+            rows=table.num_rows,
         ),
         findings,
     )
 
 
-def _classes(target: pa.ChunkedArray, options: DataTable) -> list[str]:
+def _classes(target: pa.ChunkedArray, name: str, options: DataTable) -> list[str]:
     classes = sorted(pc.unique(target).to_pylist())
     if len(classes) < 2:
         raise DataError(
-            f"the target {options.target!r} has one class only: {classes[0]!r}",
+            f"the target {name!r} has one class only: {classes[0]!r}",
             hint="a classifier needs two",
+        )
+    if options.several_labels and len(classes) > 2:
+        raise DataError(
+            f"the label {name!r} has {len(classes)} different values, and of several labels each is"
+            " yes or no",
+            hint=(
+                f"make a project for {name!r} alone (casemate init a-folder --table FILE --target"
+                f" {name!r}), or a column for each of its values; quantities: [data] task ="
+                ' "regression"'
+            ),
         )
     if len(classes) > MAX_CLASSES:
         raise DataError(
-            f"the target {options.target!r} has {len(classes)} different values",
+            f"the target {name!r} has {len(classes)} different values",
             hint='[data] task = "regression" predicts quantities',
         )
     if options.ordinal:
@@ -256,8 +275,9 @@ def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
 
 def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> list[str]:
     name = column.name
-    if column.name == schema.target and not schema.regression:
-        return _outside(values, schema.classes, name, "class")
+    if name in schema.targets and not schema.regression:
+        classes = schema.one(name).classes if schema.labels else schema.classes
+        return _outside(values, classes, name, "class")
     found = _kind(values)
     if found != column.type and not (column.type in ("category", "text") and found == "category"):
         return [f"column {name!r} is {found}, pinned as {column.type}"]

@@ -17,7 +17,7 @@ from casemate.core.errors import DataError
 from casemate.core.findings import leaks
 from casemate.core.threads import fitting
 from casemate.core.types import Finding, Quarantined, Schema
-from casemate.ml.frame import edges_of, range_names, range_of, target_of
+from casemate.ml.frame import NO_LABEL, edges_of, range_names, range_of, rarest_of, target_of
 from casemate.stages.data.checks import leakage, split
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.review import row_digests
@@ -47,6 +47,8 @@ SLOWEST = "label_noise"
 """It takes about as long as all others together."""
 DETECTORS_AT_ONCE = 2
 """More would wait for the slowest anyway, and each holds a copy of the table."""
+OF_ROWS = ("duplicates", "outliers")
+"""Those that ask about whole rows; of several labels the others look at each for itself."""
 WITHOUT_LEAKS = ("neighbours", "label_noise", "triggers")
 """Those that ask whether a row's label fits its features."""
 
@@ -58,8 +60,12 @@ def look_for_leaks(
     the features.
     """
     tools.progress("looking for features that know the answer", 2, 6)
+    answer = Answer()
     with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
-        answer = leakage.check(checked)
+        for view in checked.views:
+            found = leakage.check(view)
+            answer.findings += _of_label(found.findings, view.schema, checked.labels)
+            answer.figures = _largest(answer.figures, found.figures)
     names = leaks(answer.findings, list(rows.frame.columns))
     return answer, dataclasses.replace(rows, leaks=tuple(names))
 
@@ -95,10 +101,13 @@ def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
     switches = [switch for switch in DETECTORS if getattr(tools.config.screen, switch)]
     names = ", ".join(switch.replace("_", " ") for switch in switches)
     tools.progress(f"screening for {names}", 2, 6)
-    for found in _at_once(tools.config, rows, switches):
+    whole = switches if rows.labels is None else [one for one in switches if one in OF_ROWS]
+    for found in _at_once(tools.config, rows, whole):
         total.rows += found.rows
         total.findings += found.findings
         total.figures |= found.figures
+    if rows.labels is not None:
+        _screen_labels(tools.config, rows, [one for one in switches if one not in whole], total)
     total.findings += provenance.findings(rows, total.rows, tools.config.screen)
     if switches:
         total.figures["suspicious_share"] = len({suspect.row for suspect in total.rows}) / len(
@@ -110,6 +119,43 @@ def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
         if gain is not None:
             total.figures["influence"] = gain
     return total
+
+
+def _screen_labels(
+    config: Config, rows: ScreenedRows, switches: list[str], total: Suspicion
+) -> None:
+    """What the detectors that ask about a label find of each of several, added to `total`: a row
+    that one of them suspects for several labels stands there once, under the first.
+    """
+    known = set()
+    for view in rows.views:
+        name = view.schema.target
+        for found in _at_once(config, view, switches):
+            for suspect in found.rows:
+                if (suspect.row, suspect.reason) not in known:
+                    known.add((suspect.row, suspect.reason))
+                    detail = f"label {name!r}: {suspect.detail}"
+                    total.rows.append(msgspec.structs.replace(suspect, detail=detail))
+            total.findings += _of_label(found.findings, view.schema, rows.labels)
+            total.figures = _largest(total.figures, found.figures)
+
+
+def _of_label(findings: list[Finding], schema: Schema, labels: object) -> list[Finding]:
+    """The findings with the label that they are about, where there are several."""
+    if labels is None:
+        return findings
+    return [
+        msgspec.structs.replace(finding, message=f"label {schema.target!r}: {finding.message}")
+        for finding in findings
+    ]
+
+
+def _largest(figures: dict[str, float], others: dict[str, float]) -> dict[str, float]:
+    """The worse of two: of what is suspicious more is worse, of what a screen can tell less."""
+    return figures | {
+        name: (min if name == "label_screen_auc" else max)(value, figures.get(name, value))
+        for name, value in others.items()
+    }
 
 
 def _at_once(config: Config, rows: ScreenedRows, switches: list[str]) -> list[Suspicion]:
@@ -227,11 +273,14 @@ def per_detector(suspects: list[Quarantined]) -> dict[str, int]:
 def as_screened(
     table: pa.Table, frame: Any, groups: Any, schema: Schema, config: Config
 ) -> ScreenedRows:
-    """The table as detectors see it: quantities are cut into ranges, which stand for the classes
-    that most detectors ask about.
+    """The table as detectors see it: ranges of quantities, and the rarest of several labels, stand
+    for the classes that most detectors ask about.
     """
     options, target = config.data, target_of(table, schema)
-    codes, quantities = target, None
+    codes, quantities, labels = target, None, None
+    if schema.labels:
+        codes, labels = rarest_of(target), target
+        schema = msgspec.structs.replace(schema, classes=[NO_LABEL, *schema.targets])
     if schema.regression:
         edges = edges_of(target[:, 0])
         codes, quantities = range_of(edges, target[:, 0]), target
@@ -242,4 +291,6 @@ def as_screened(
         else np.asarray(table[options.provenance].cast(pa.string()).to_pylist(), dtype=str)
     )
     time = None if options.time is None else split.time_of(table, options.time)
-    return ScreenedRows(frame, codes, groups, schema, config.train.seed, origin, time, quantities)
+    return ScreenedRows(
+        frame, codes, groups, schema, config.train.seed, origin, time, quantities, labels
+    )

@@ -26,7 +26,9 @@ from casemate.ml.frame import row_hashes
 
 Array = np.ndarray[Any, Any]
 WHOLE = ""
-"""The one stratum of a table whose target is a quantity: its ranges move when rows are added."""
+"""The one stratum of a table whose target is a quantity, or several labels: ranges, and which label
+is the rarest, move when rows are added.
+"""
 
 
 def key_of(root: Root) -> bytes:

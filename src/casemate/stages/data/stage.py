@@ -112,10 +112,12 @@ def examine(tools: DataTools) -> Examined:
         )
     frame, groups = features_of(table, schema), _groups(table, config)
     rows, root = as_screened(table, frame, groups, schema, config), tools.identifiers.candidate()
-    check_splits(rows.codes, groups, config, len(rows.schema.classes))
+    check_splits(rows, groups, config)
     # before anything looks for rows that are hard to tell
     how, holdout, neither = divided(tools, table, rows, root)
-    to_check = CheckedTable(table, frame, rows.codes, groups, rows.schema, config, tools.now)
+    to_check = CheckedTable(
+        table, frame, rows.codes, groups, rows.schema, config, tools.now, rows.labels
+    )
     leaking, rows = look_for_leaks(tools, to_check, rows)
     suspicion = suspicious(tools, rows, holdout)
     decided = decisions(tools, rows, root)
@@ -244,7 +246,7 @@ def _private(
     )
     leaking, rows = look_for_leaks(tools, to_check, rows)
     try:
-        check_splits(rows.codes, rows.groups, config, len(rows.schema.classes))
+        check_splits(rows, rows.groups, config)
         suspicion = screen_rows(tools, rows)
     except DataError as error:  # too few rows of a class to look for odd ones among them
         suspicion = Suspicion(

@@ -157,6 +157,7 @@ def _model(
         [
             "target",
             ", ".join(dataset.schema.targets)
+            + (" (labels, each carried or not)" if dataset.schema.labels else "")
             + (": " + ", ".join(dataset.schema.classes[:12]) if dataset.schema.classes else ""),
         ],
         ["served as", assessment.serve_format],

@@ -7,11 +7,11 @@ gate that does not hold may be waived by an approver, for a time and with a reas
 part of the verdict.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
-from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable
+from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable, worst
 from casemate.core.types import (
     Assessment,
     Finding,
@@ -109,9 +109,18 @@ def figures(
     those at an attack size.
     """
     found = {name: Interval.exact(value) for name, value in dataset.figures.items()}
-    found |= assessment.metrics | assessment.figures
-    if "auc" in assessment.membership:
-        found["membership_auc"] = _interval(assessment.membership["auc"])
+    found |= _measured(assessment)
+    if assessment.labels:
+        each = {label: _measured(one) for label, one in assessment.labels.items()}
+        for label, own in each.items():
+            found |= {
+                f"{label}.{name}": figure
+                for name, figure in own.items()
+                if "." not in name.partition("@")[0]  # on the hold-out, not on a further table
+            }
+        for name in next(iter(each.values())):
+            if all(name in own for own in each.values()):
+                found[name] = worst(name, [own[name] for own in each.values()])
     if "epsilon" in model.privacy:
         found["epsilon"] = Interval.exact(model.privacy["epsilon"])
     if len(model.nested) > 1:
@@ -120,6 +129,14 @@ def figures(
             low=min(model.nested),
             high=max(model.nested),
         )
+    return found
+
+
+def _measured(assessment: Assessment) -> dict[str, Interval]:
+    """What was measured of one target."""
+    found = assessment.metrics | assessment.figures
+    if "auc" in assessment.membership:
+        found["membership_auc"] = _interval(assessment.membership["auc"])
     if "inconclusive" not in assessment.robustness:
         for name in sorted(AT_EPS):
             for point in assessment.robustness.get("curve", []):
@@ -196,7 +213,7 @@ def _limit(
             (
                 text
                 for text in assessment.inconclusive
-                if text.startswith((_source(name), "assessment"))
+                if text.startswith((_source(name, assessment.labels), "assessment"))
             ),
             "not measured",
         )
@@ -207,12 +224,15 @@ def _limit(
             limit=limit,
             reason=f"{name} is inconclusive: {why}",
         )
+    whose = next((one for one in assessment.labels if found.get(f"{one}.{key}") == figure), "")
+    of = f" (label {whose!r}, the worst)" if whose and len(assessment.labels) > 1 else ""
     parts = [
         _against(figure, gate.min, 1, standing(key)),
         _against(figure, gate.max, -1, standing(key)),
     ]
     parts = [
-        (outcome, f"{name} is {_text(figure)}, required {limit}{more}") for outcome, more in parts
+        (outcome, f"{name} is {_text(figure)}{of}, required {limit}{more}")
+        for outcome, more in parts
     ]
     parts += _with_dropped(name, gate, assessment, limit)
     if gate.no_worse_than and assessment.previous:
@@ -238,7 +258,8 @@ def _with_dropped(
     """The same limit on the hold-out as it was chosen: rows that people take out are those that
     models get wrong.
     """
-    figure = assessment.with_dropped.get(name)
+    label, plain = rows.of_label(name, assessment)
+    figure = (assessment.labels[label] if label else assessment).with_dropped.get(plain)
     if figure is None:
         return []
     standing = (assessment.rows + assessment.dropped, rows.HOLDOUT, 0)
@@ -335,8 +356,10 @@ def _text(figure: Interval) -> str:
     return f"{number_text(figure.value)} ({number_text(figure.low)} to {number_text(figure.high)})"
 
 
-def _source(name: str) -> str:
-    table, dot, _ = name.rpartition(".")
+def _source(name: str, labels: Collection[str]) -> str:
+    table, dot, figure = name.rpartition(".")
+    if table in labels:
+        return _source(figure, ())
     if dot:
         return f"table {table}"
     if name in QUALITY:

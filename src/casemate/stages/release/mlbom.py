@@ -104,7 +104,7 @@ def _card(model: TrainedModel, assessment: Assessment) -> dict[str, Any]:
                 "upperBound": f"{metric.high:.6f}",
             },
         }
-        for name, metric in sorted((assessment.metrics | assessment.figures).items())
+        for name, metric in sorted((assessment.of_quality | assessment.figures).items())
     ]
     return {
         "modelParameters": {

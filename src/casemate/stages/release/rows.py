@@ -24,6 +24,10 @@ def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple
     Rows are 0 where it stands on none or they were not counted, subjects where each row is of
     another one.
     """
+    if assessment.labels:  # of the same rows each
+        label, figure = of_label(name, assessment)
+        one = assessment.labels[label or next(iter(assessment.labels))]
+        return standing(figure, dataset, one)
     count, whose = _standing(name, dataset, assessment)
     table, dot, _ = name.partition("@")[0].rpartition(".")
     if dot:
@@ -31,6 +35,15 @@ def standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple
     if "@" in name:
         return count, whose, int(assessment.robustness.get("subjects", 0))
     return count, whose, assessment.subjects if whose == HOLDOUT else 0
+
+
+def of_label(name: str, assessment: Assessment) -> tuple[str, str]:
+    """(the label that a figure is about, its name without that); no label where it is about all of
+    them, or there are none.
+    """
+    figure, at, eps = name.partition("@")
+    label, _, plain = figure.rpartition(".")
+    return (label, plain + at + eps) if label in assessment.labels else ("", name)
 
 
 def _standing(name: str, dataset: SealedDataset, assessment: Assessment) -> tuple[int, str]:

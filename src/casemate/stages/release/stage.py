@@ -83,7 +83,7 @@ def decide(
         serve_format=assessment.serve_format,
         purpose=config.project.purpose,
         lineage=msgspec.to_builtins(lineage),
-        metrics={metric: figure.value for metric, figure in assessment.metrics.items()},
+        metrics={metric: figure.value for metric, figure in assessment.of_quality.items()},
         stage=config.release.stage,
         waived={
             waiver.gate: waiver.until

@@ -145,12 +145,30 @@ def _quality(found: dict[str, Interval], assessment: Assessment) -> str:
         )
     if "roc_auc" not in found:
         return ""
+    if assessment.labels:
+        return _labels(found, assessment)
     text = f"It ranks a positive row above a negative one in {_percent(found['roc_auc'])} of cases"
     if "accuracy" in found:
         text += f" and gives the right answer in {found['accuracy'].value:.1%}"
     return (
         f"{text} of {assessment.rows} rows that were kept"
         f" back{', each with its weight' if assessment.worth else ''}."
+    )
+
+
+def _labels(found: dict[str, Interval], assessment: Assessment) -> str:
+    """Of several labels the worst one, and how often all of a row are right."""
+    name = next(one for one in assessment.labels if found[f"{one}.roc_auc"] == found["roc_auc"])
+    text = (
+        f"It says which of {len(assessment.labels)} labels each row carries; of the worst one,"
+        f" {name!r}, it ranks a row that carries it above one that does not in"
+        f" {_percent(found['roc_auc'])} of cases"
+    )
+    if "subset_accuracy" in found:
+        text += f", and every label is right in {found['subset_accuracy'].value:.1%}"
+    return (
+        f"{text} of {assessment.rows} rows that were kept back. Figures without a label's name are"
+        " those of the worst label."
     )
 
 

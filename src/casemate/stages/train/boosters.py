@@ -8,9 +8,6 @@ that is refused by name, and the two must answer alike on the rows that were lea
 """
 
 import json
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +15,11 @@ import pandas as pd
 from sklearn._loss.loss import HalfPoissonLoss, HalfSquaredError
 from sklearn.base import is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
-Array = np.ndarray[Any, Any]
+from casemate.stages.train import categories, oblivious
+from casemate.stages.train.grown import Foreign, Grown, Tree, known_link, turning
+
 LIBRARIES = ("xgboost", "lightgbm", "catboost")
 CLOSE = 1e-5
 """Their sums are float32; a probability, or a quantity in deviations, may differ by that."""
@@ -37,30 +35,7 @@ LIGHTGBM = {
     "huber": "identity", "fair": "identity", "quantile": "identity", "mape": "identity",
     "poisson": "log", "gamma": "log", "tweedie": "log",
 }  # fmt: skip
-CATBOOST = {
-    "Logloss": "classes", "CrossEntropy": "classes", "MultiClass": "classes", "RMSE": "identity",
-    "MAE": "identity", "Quantile": "identity", "Poisson": "log", "Tweedie": "log",
-}  # fmt: skip
 """Objectives that are known, and through which link they answer."""
-
-
-class Foreign(Exception):
-    """A model of another library that has no exact form here; the message says what, and what to
-    use instead.
-    """
-
-    kind = "BadEntry"
-
-
-@dataclass(frozen=True)
-class Grown:
-    """What a library learnt: trees by iteration and output, what they begin with, float64 [k], the
-    link.
-    """
-
-    trees: list[list[Array]]
-    base: Array
-    link: str
 
 
 def library(model: Any) -> str:
@@ -69,21 +44,40 @@ def library(model: Any) -> str:
     return name if name in LIBRARIES else ""
 
 
-def as_sklearn(model: Any, frame: Any) -> Any:
+def as_sklearn(model: Any, frame: Any, unknown: Any = None) -> Any:
     """The fitted model as histogram gradient boosting of scikit-learn.
 
     Args:
         model: XGBClassifier, LGBMRegressor, CatBoostClassifier and the like, fitted.
         frame: rows that it learnt, as it gets them.
+        unknown: rows with categories that nobody has seen, as it gets them; None: there are none,
+            or what stands before it refuses them.
 
     Raises:
         Foreign: it does something that trees on numbers do not, or the two answer differently.
     """
-    grown = {"xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": _catboost}[library(model)](
-        model
-    )
+    read = {"xgboost": _xgboost, "lightgbm": _lightgbm, "catboost": oblivious.read}[library(model)]
+    grown = read(model, frame, unknown)
+    if any(count > categories.MOST for count in grown.counts.values()):
+        raise Foreign(
+            f"{type(model).__name__} with native categories tells at most {categories.MOST} apart:"
+            f" OrdinalEncoder(max_categories={categories.KEPT}) makes the rarest one"
+        )
     made = _shell(grown, is_classifier(model), model, frame)
-    asked = frame[:ROWS]
+    wrong = f"{type(model).__name__} answers otherwise than its trees do; use plain options, or"
+    if not _alike(made, model, frame[:ROWS]):
+        raise Foreign(f"{wrong} HistGradientBoosting of scikit-learn")
+    if grown.counts and unknown is not None and not _alike(made, model, unknown):
+        raise Foreign(
+            f"{type(model).__name__} answers otherwise than its trees do where a category is"
+            ' unknown; use OrdinalEncoder(handle_unknown="use_encoded_value",'
+            " unknown_value=numpy.nan)"
+        )
+    return made
+
+
+def _alike(made: Any, model: Any, asked: Any) -> bool:
+    """Whether the two answer alike on some rows."""
     if is_classifier(model):
         found, expected, unit = (
             made.predict_proba(asked),
@@ -93,12 +87,7 @@ def as_sklearn(model: Any, frame: Any) -> Any:
     else:
         found, expected = made.predict(asked), np.ravel(model.predict(asked))
         unit = float(np.std(expected)) or 1.0
-    if found.shape != expected.shape or not np.abs(found - expected).max() <= CLOSE * unit:
-        raise Foreign(
-            f"{type(model).__name__} answers otherwise than its trees do; use plain options, or"
-            " HistGradientBoosting of scikit-learn"
-        )
-    return made
+    return found.shape == expected.shape and bool(np.abs(found - expected).max() <= CLOSE * unit)
 
 
 def _shell(grown: Grown, classes: bool, model: Any, frame: Any) -> Any:
@@ -118,61 +107,27 @@ def _shell(grown: Grown, classes: bool, model: Any, frame: Any) -> Any:
     else:
         made._loss = HalfPoissonLoss() if grown.link == "log" else HalfSquaredError()  # noqa: SLF001 - its link is what counts
     made._baseline_prediction = grown.base.reshape(1, -1)  # noqa: SLF001 - there is no other way to hand trees over
-    none = np.zeros((0, 8), dtype=np.uint32)
     made._predictors = [  # noqa: SLF001 - same
-        [TreePredictor(nodes, none, none) for nodes in stage] for stage in grown.trees
+        [TreePredictor(tree.nodes, tree.sets, tree.sets) for tree in stage] for stage in grown.trees
     ]
+    for (
+        place,
+        count,
+    ) in grown.counts.items():  # what is no known code goes the way of what is missing
+        made._bin_mapper.is_categorical_[place] = True  # noqa: SLF001 - same
+        made._bin_mapper.bin_thresholds_[place] = np.arange(float(count))  # noqa: SLF001 - same
     made.set_params(max_iter=max(len(grown.trees), 1))
     return made
 
 
-def _node(
-    nodes: Array, at: int, feature: int, threshold: float, missing_left: bool, left: int, right: int
-) -> None:
-    node = nodes[at]
-    node["feature_idx"], node["num_threshold"], node["missing_go_to_left"] = (
-        feature,
-        threshold,
-        missing_left,
-    )
-    node["left"], node["right"], node["count"] = left, right, 1
-
-
-def _leaf(nodes: Array, at: int, value: float) -> None:
-    nodes[at]["value"], nodes[at]["is_leaf"], nodes[at]["count"] = value, True, 1
-
-
-def turning(threshold: float, *, below: bool) -> float:
-    """The greatest float64 that, rounded to float32, is below (or, else, not above) a float32
-    threshold.
-    """
-    edge = np.float32(threshold)
-    low, high = (
-        (np.nextafter(edge, np.float32(-np.inf)), edge)
-        if below
-        else (edge, np.nextafter(edge, np.float32(np.inf)))
-    )
-    middle = (float(low) + float(high)) / 2
-    return middle if np.float32(middle) == low else float(np.nextafter(middle, -np.inf))
-
-
-def _known(name: str, known: dict[str, str], library: str) -> str:
-    if name not in known:
-        raise Foreign(
-            f"{library} with the objective {name!r} is not known here: use one of"
-            f" {', '.join(known)}"
-        )
-    return known[name]
-
-
-def _xgboost(model: Any) -> Grown:
+def _xgboost(model: Any, frame: Any, unknown: Any) -> Grown:
     booster = model.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     if learner["gradient_booster"]["name"] != "gbtree" or not np.isnan(model.missing):
         raise Foreign(
             "XGBoost with another booster than gbtree, or another mark than NaN for missing values"
         )
-    link = _known(learner["objective"]["name"], XGBOOST, "XGBoost")
+    link = known_link(learner["objective"]["name"], XGBOOST, "XGBoost")
     outputs = max(int(learner["learner_model_param"]["num_class"]), 1)
     if int(learner["learner_model_param"].get("num_target", 1)) > 1:
         raise Foreign(
@@ -190,43 +145,51 @@ def _xgboost(model: Any) -> Grown:
     )
     base = np.broadcast_to(base, (outputs,)).astype(np.float64).copy()
     body = learner["gradient_booster"]["model"]
-    trees = [_xgboost_tree(tree) for tree in body["trees"]]
+    kinds = learner.get("feature_types") or []
+    counts = {
+        place: categories.count_of(frame, place) for place, kind in enumerate(kinds) if kind == "c"
+    }
+    left = {place for place in counts if categories.negative(unknown, place)}
+    trees = [_xgboost_tree(tree, counts, left) for tree in body["trees"]]
     if len(trees) % outputs or list(body["tree_info"]) != [
         number % outputs for number in range(len(trees))
     ]:
         raise Foreign("XGBoost with several trees at once: leave num_parallel_tree at 1")
     stages = [trees[start : start + outputs] for start in range(0, len(trees), outputs)]
     best = booster.attr("best_iteration")
-    return Grown(stages if best is None else stages[: int(best) + 1], base, link)
+    return Grown(stages if best is None else stages[: int(best) + 1], base, link, counts)
 
 
-def _xgboost_tree(tree: dict[str, Any]) -> Array:
-    if any(tree.get("split_type", [])):
-        raise Foreign(
-            "XGBoost with native categories: put an OrdinalEncoder or OneHotEncoder before it, and"
-            " leave enable_categorical off"
+def _xgboost_tree(tree: dict[str, Any], counts: dict[int, int], left: set[int]) -> Tree:
+    """One tree. The codes that it lists for a split go right, every other one left, one below zero
+    (of the features `left`, whose encoder says that of what it does not know) too.
+    """
+    made = Tree(len(tree["left_children"]))
+    kinds = tree.get("split_type") or [0] * len(made.nodes)
+    right = {
+        node: {*tree["categories"][start : start + size]}
+        for node, start, size in zip(
+            tree.get("categories_nodes", []),
+            tree.get("categories_segments", []),
+            tree.get("categories_sizes", []),
+            strict=True,
         )
-    nodes = np.zeros(len(tree["left_children"]), dtype=PREDICTOR_RECORD_DTYPE)
-    for at, (left, right) in enumerate(
-        zip(tree["left_children"], tree["right_children"], strict=True)
-    ):
-        if left < 0:
-            _leaf(nodes, at, float(np.float32(tree["split_conditions"][at])))
+    }
+    for at, ways in enumerate(zip(tree["left_children"], tree["right_children"], strict=True)):
+        feature = tree["split_indices"][at]
+        if ways[0] < 0:
+            made.leaf(at, float(np.float32(tree["split_conditions"][at])))
+        elif kinds[at]:
+            codes = {*range(min(counts[feature], categories.MOST))} - right[at]
+            missing = bool(tree["default_left"][at]) or feature in left
+            made.split(at, feature, missing, ways, codes=codes)
         else:
             threshold = turning(tree["split_conditions"][at], below=True)
-            _node(
-                nodes,
-                at,
-                tree["split_indices"][at],
-                threshold,
-                bool(tree["default_left"][at]),
-                left,
-                right,
-            )
-    return nodes
+            made.split(at, feature, bool(tree["default_left"][at]), ways, threshold)
+    return made
 
 
-def _lightgbm(model: Any) -> Grown:
+def _lightgbm(model: Any, frame: Any, _unknown: Any) -> Grown:
     options = model.get_params()
     if (
         options.get("boosting_type") == "rf"
@@ -240,17 +203,24 @@ def _lightgbm(model: Any) -> Grown:
     link = (
         "classes"
         if objective == f"multiclass num_class:{outputs}"
-        else _known(objective, LIGHTGBM, "LightGBM")
+        else known_link(objective, LIGHTGBM, "LightGBM")
     )
-    trees = [_lightgbm_tree(tree["tree_structure"]) for tree in said["tree_info"]]
+    if said.get("pandas_categorical"):
+        raise Foreign(
+            "LightGBM with columns of pandas' category type: put an OrdinalEncoder before it, and"
+            " name the columns in categorical_feature"
+        )
+    counts: dict[int, int] = {}
+    trees = [_lightgbm_tree(tree["tree_structure"], frame, counts) for tree in said["tree_info"]]
     return Grown(
         [trees[start : start + outputs] for start in range(0, len(trees), outputs)],
         np.zeros(outputs),
         link,
+        counts,
     )
 
 
-def _lightgbm_tree(root: dict[str, Any]) -> Array:
+def _lightgbm_tree(root: dict[str, Any], frame: Any, counts: dict[int, int]) -> Tree:
     flat: list[dict[str, Any]] = [root]
     nodes: list[tuple[int, int]] = []
     for one in flat:  # grows while it is walked
@@ -259,78 +229,19 @@ def _lightgbm_tree(root: dict[str, Any]) -> Array:
             continue
         nodes.append((len(flat), len(flat) + 1))
         flat += [one["left_child"], one["right_child"]]
-    made = np.zeros(len(flat), dtype=PREDICTOR_RECORD_DTYPE)
-    for at, (one, (left, right)) in enumerate(zip(flat, nodes, strict=True)):
+    made = Tree(len(flat))
+    for at, (one, ways) in enumerate(zip(flat, nodes, strict=True)):
         if "leaf_value" in one:
-            _leaf(made, at, float(one["leaf_value"]))
+            made.leaf(at, float(one["leaf_value"]))
+            continue
+        feature = int(one["split_feature"])
+        if one["decision_type"] == "==":  # what is missing, below zero or not listed goes right
+            codes = [int(code) for code in one["threshold"].split("||")]
+            counts[feature] = max(categories.count_of(frame, feature), max(codes) + 1)
+            made.split(at, feature, False, ways, codes=[c for c in codes if c <= categories.MOST])
         elif one["decision_type"] != "<=" or one["missing_type"] == "Zero":
-            raise Foreign(
-                "LightGBM with native categories: put an OrdinalEncoder or OneHotEncoder before it,"
-                " without categorical_feature"
-            )
+            raise Foreign("LightGBM with splits other than on numbers and categories")
         else:  # a column that had no gap: a missing value counts as 0
             missing = one["default_left"] if one["missing_type"] == "NaN" else one["threshold"] >= 0
-            _node(
-                made,
-                at,
-                int(one["split_feature"]),
-                float(one["threshold"]),
-                bool(missing),
-                left,
-                right,
-            )
-    return made
-
-
-def _catboost(model: Any) -> Grown:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.json"
-        model.save_model(str(path), format="json")
-        said = json.loads(path.read_text(encoding="utf-8"))
-    if (
-        said["features_info"].get("categorical_features")
-        or said["features_info"].get("text_features")
-        or "oblivious_trees" not in said
-    ):
-        raise Foreign(
-            "CatBoost with categories, text or trees that are not symmetric: put an encoder before"
-            " it, leave cat_features out"
-        )
-    name = str(model.get_all_params()["loss_function"]).partition(":")[0]
-    link = _known(name, CATBOOST, "CatBoost")
-    scale, bias = said["scale_and_bias"]
-    base = np.ravel(np.asarray(bias, dtype=np.float64))
-    features = {one["feature_index"]: one for one in said["features_info"]["float_features"]}
-    trees = [
-        _catboost_tree(tree, features, len(base), float(scale)) for tree in said["oblivious_trees"]
-    ]
-    return Grown(trees, base, link)
-
-
-def _catboost_tree(
-    tree: dict[str, Any], features: dict[int, Any], outputs: int, scale: float
-) -> list[Array]:
-    splits = tree["splits"] or []
-    values = scale * np.asarray(tree["leaf_values"], dtype=np.float64).reshape(-1, outputs)
-    depth = len(splits)
-    made = [np.zeros(2 ** (depth + 1) - 1, dtype=PREDICTOR_RECORD_DTYPE) for _ in range(outputs)]
-    # a heap: level by level, the last split first, so that leaves lie in the order of their numbers
-    for at in range(2**depth - 1):
-        level = (at + 1).bit_length() - 1
-        split = splits[depth - 1 - level]
-        feature = features[split["float_feature_index"]]
-        left = feature.get("nan_value_treatment", "AsIs") != "AsTrue"
-        for nodes in made:
-            _node(
-                nodes,
-                at,
-                int(feature["flat_feature_index"]),
-                turning(split["border"], below=False),
-                left,
-                2 * at + 1,
-                2 * at + 2,
-            )
-    for output, nodes in enumerate(made):
-        for leaf in range(2**depth):
-            _leaf(nodes, 2**depth - 1 + leaf, float(values[leaf, output]))
+            made.split(at, feature, bool(missing), ways, float(one["threshold"]))
     return made

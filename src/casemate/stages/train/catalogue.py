@@ -65,13 +65,15 @@ scikit-learn itself.
 """
 INSTEAD = {
     "Birch": "its tree of clusters has no safe form; KMeans gives distances to clusters too",
-    "ClassifierChain": "it predicts several classes at once, and a table has one",
+    "ClassifierChain": "in it one label is a feature of the next; of several labels return the"
+    " classifier inside, which is fitted once a label",
     "DictVectorizer": "it takes dictionaries, and a table has columns",
     "FeatureHasher": "it takes dictionaries or lists; HashingVectorizer takes text",
     "KernelCenterer": (
         "it takes a square matrix of a kernel; Nystroem approximates kernels from columns"
     ),
-    "MultiOutputClassifier": "it predicts several classes at once, and a table has one",
+    "MultiOutputClassifier": "it is for several labels ([data] target = a list), and stands for"
+    " the classifier inside of it",
     "PLSSVD": "it gives two tables; use PLSRegression",
     "PatchExtractor": "it takes pictures as arrays; give each pixel a column",
     "RegressorChain": (

@@ -25,6 +25,7 @@ from casemate.core.errors import Error, VerificationError
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml import graph as graphs
+from casemate.ml.labels import parts_of
 from casemate.ml.models import (
     FILES,
     NETWORK,
@@ -199,9 +200,10 @@ def _with_own_code(
 def _estimator(
     estimator: Any, schema: Schema, seconds: float, order: list[int], plain: bytes | None
 ) -> tuple[dict[str, bytes], Converted]:
-    estimator.set_params(
-        **{name: None for name in estimator.get_params() if name.rpartition("__")[2] == "n_jobs"}
-    )
+    for part in [estimator, *(parts_of(estimator, schema) if schema.labels else [])]:
+        part.set_params(
+            **{name: None for name in part.get_params() if name.rpartition("__")[2] == "n_jobs"}
+        )
     files = {SKOPS: dump_skops(estimator)}
     if plain is not None:
         files[PLAIN] = dump_skops(load_skops(plain).estimator)
@@ -218,7 +220,7 @@ def _estimator(
     shown = " ".join(repr(estimator).split())[:500]
     return files, Converted(
         estimator=shown,
-        diagram=diagram.found(estimator),
+        diagram=diagram.found(estimator.estimator if schema.labels else estimator),
         order=[] if usual else order,
         export_problem=problem[:500],
     )

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from casemate.core.types import Schema
+from casemate.ml.answers import last_step
 from casemate.ml.own import code as own
-from casemate.stages.train import boosters
+from casemate.stages.train import boosters, categories
 from casemate.stages.train.candidates import BOUNDED, Models, final_of
 from casemate.stages.train.monotone import constrained
 
@@ -168,7 +169,19 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
                 f"{name} returned a torch network, which is trained as a classifier only: return a"
                 " scikit-learn regressor"
             )
+        if schema.labels:
+            raise BadEntry(
+                f"{name} returned a torch network, which is trained for one target: return a"
+                " scikit-learn classifier, which is fitted once a label"
+            )
         return _network(estimator, job)
+    if schema.labels:
+        estimator = _of_one_label(estimator, name)
+    if boosters.library(last_step(estimator)) == "catboost":
+        categories.cloneable(last_step(estimator))
+    if boosters.library(estimator) and not isinstance(estimator, type):
+        told = [(column.name, column.type == "category") for column in schema.features]
+        estimator = categories.encoded(estimator, boosters.library(estimator), told)
     ours = not isinstance(estimator, type) and (
         isinstance(estimator, BaseEstimator) or bool(boosters.library(estimator))
     )
@@ -188,6 +201,20 @@ def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> 
         raise BadEntry(
             f"{name} returned {type(estimator).__name__} without predict_proba; wrap it in"
             " CalibratedClassifierCV"
+        )
+    return estimator
+
+
+def _of_one_label(estimator: Any, name: str) -> Any:
+    """What is fitted once a label: the classifier inside of a `MultiOutputClassifier`, else the
+    estimator itself; a chain is refused, in which one label would be a feature of the next.
+    """
+    if type(estimator).__name__ == "MultiOutputClassifier":
+        return estimator.estimator
+    if type(estimator).__name__ == "ClassifierChain":
+        raise BadEntry(
+            f"{name} returned ClassifierChain, and every label is learnt, attacked and gated for"
+            " itself: return the classifier inside of it, which is fitted once a label"
         )
     return estimator
 

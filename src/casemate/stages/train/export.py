@@ -57,6 +57,8 @@ def to_onnx(model: Any, schema: Schema) -> tuple[bytes, str]:
     converts.
     """
     model = _without_pauses(model)
+    if schema.labels:
+        return b"", "a model of several labels is no graph: scikit-learn serves, label by label"
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if isinstance(last, FixedThresholdClassifier):
         probable = last.response_method == "predict_proba" or (

@@ -18,6 +18,7 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.ml.answers import chained, last_step
 from casemate.ml.frame import GROUP, features_of, open_table, target_of, wanted, weights_of
+from casemate.ml.labels import together
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.ml.learn.calibrate import adjust, adjustable, adjusted
 from casemate.ml.learn.weights import fit_params, refusal
@@ -76,12 +77,15 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         outer = nested(models, rows, options, channel) if options.nested > 1 else []
         channel.progress("refitting on all training rows", len(history), len(history))
         chosen = models.made(params)
-        model = _refit(chosen, rows, schema, options, job, channel)
+        if schema.labels:
+            model = _a_label_each(models, params, rows, options, job, memory)
+        else:
+            model = _refit(chosen, rows, schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     model = model if is_network(model) else stored(model, frame)
     calibration: dict[str, float] = {}
-    if options.mode == "plain":
+    if options.mode == "plain" and not schema.labels:
         model, calibration = _finished(
             model,
             models.made(params),
@@ -104,6 +108,30 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "left_out": left_out,
         "calibration": calibration,
     }
+
+
+def _a_label_each(
+    models: Models,
+    params: dict[str, Any],
+    rows: Rows,
+    options: TrainTable,
+    job: dict[str, Any],
+    memory: Memory,
+) -> Any:
+    """One model a label, each refitted and finished as a model of one target is, in one estimator
+    of scikit-learn.
+    """
+    parts = []
+    for place, view in enumerate(rows.views):
+        chosen = models.made(params)
+        fitted = chosen.fit(view.frame, view.target, **fit_params(chosen, view.weights))
+        folds = [
+            Fold(fold.rows, fold.scores[:, place])
+            for fold in (memory.folds if memory.params == params else [])
+        ]
+        part = stored(fitted, view.frame)
+        parts.append(_finished(part, models.made(params), view, options, job, folds)[0])
+    return together(parts)
 
 
 def _finished(
@@ -180,7 +208,7 @@ def _look(models: Models, rows: Rows, costs: Any, names: Sequence[str] = ()) -> 
         said = (
             f"[data] weight: {said}"
             if said
-            else problem(estimator, rows.frame, wanted(rows.target), rows.weights, names)
+            else problem(estimator, rows.frame, wanted(rows.views[0].target), rows.weights, names)
         )
         if said:
             raise BadEntry(f"{name}: {said}" if name else said)

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
 from casemate.config import TrainTable
-from casemate.ml.frame import strata_of
+from casemate.ml.frame import are_labels, strata_of
 
 Array = np.ndarray[Any, Any]
 FEW = 10
@@ -26,11 +26,20 @@ class Rows(NamedTuple):
     frame: pd.DataFrame
     """Features."""
     target: Array
-    """Class numbers [n], or quantities [n, m]."""
+    """Class numbers [n], labels int [n, m], or quantities float [n, m]."""
     groups: Array | None = None
     """Subject per row, [n]; keeps a subject's rows in one fold."""
     weights: Array | None = None
     """What each row weighs, [n]; None: all weigh alike."""
+
+    @property
+    def views(self) -> list["Rows"]:
+        """The rows with each label as the only target; of one target, or quantities, the rows as
+        they are.
+        """
+        if not are_labels(self.target):
+            return [self]
+        return [self._replace(target=codes) for codes in self.target.T]
 
     def at(self, rows: Array) -> "Rows":
         """The rows of these numbers."""

@@ -17,8 +17,9 @@ from casemate.core.errors import VerificationError
 from casemate.ml.answers import chained, last_step
 from casemate.ml.learn.weights import SEARCHES, fit_params
 from casemate.ml.models import dump_skops, load_skops, untrusted_types
-from casemate.stages.train import boosters, told
+from casemate.stages.train import boosters, oblivious, told
 from casemate.stages.train.catalogue import INSTEAD, USUAL
+from casemate.stages.train.grown import Foreign
 from casemate.stages.train.stored import stored
 
 A_CLASS = 25
@@ -78,7 +79,7 @@ def _refused(part: Any, own: Collection[str], *, final: bool) -> str:
         return f"{name} cannot be stored safely: {INSTEAD[name]}" if name in INSTEAD else ""
     if boosters.library(part):
         return (
-            ""
+            (oblivious.refusal(part) if boosters.library(part) == "catboost" else "")
             if final
             else (
                 f"{name} must be the last step of a pipeline, not inside another estimator: only"
@@ -156,7 +157,7 @@ def _tried(
                 ),
                 few,
             )
-        except boosters.Foreign as error:
+        except Foreign as error:
             return str(error)
         except Exception:  # noqa: BLE001 - a few rows are not the table: the search will say what is wrong
             return ""

@@ -17,7 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
-from casemate.ml.frame import wanted
+from casemate.ml.frame import are_labels, wanted
 from casemate.ml.learn.calibrate import adjustable
 from casemate.ml.learn.calibrate import scores as scores_of
 from casemate.ml.learn.weights import fit_params
@@ -79,7 +79,7 @@ def search(
         channel: gets progress.
         memory: gets what the best candidate said out of fold.
     """
-    metric = metric_of(options, rows.target)
+    metric = metric_of(options, rows.views[0].target)
     require_weighable(metric, rows)
     space = _space(models, options)
     score = _scorer(models, rows, options, metric, memory)
@@ -113,7 +113,7 @@ def search(
 
 def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) -> list[float]:
     """Score of the whole search on every outer fold."""
-    metric = metric_of(options, rows.target)
+    metric = metric_of(options, rows.views[0].target)
     found = []
     for number, (train, test) in enumerate(splits(rows, options, options.nested, options.seed + 1)):
         channel.progress("nested cross-validation", number, options.nested)
@@ -153,15 +153,34 @@ def _scored(
     hear: bool,
 ) -> tuple[float, Array | None]:
     """Trained on some rows: (score on others, what it says of them if that is asked for and can be
-    calibrated); weights count on both sides.
+    calibrated); weights count on both sides. Of several labels one is trained for each: the mean
+    score, and what they say side by side.
     """
     number, train, test = fold
+    if are_labels(rows.target):
+        views = rows.views
+        told = [
+            _scored(
+                clone(model),
+                view,
+                (number * len(views) + place, train, test),  # steps may learn from the target
+                metric,
+                options,
+                prepared,
+                hear=hear,
+            )
+            for place, view in enumerate(views)
+        ]
+        heard = [one for _, one in told if one is not None]
+        return float(np.mean([score for score, _ in told])), (
+            np.column_stack(heard) if len(heard) == len(views) else None
+        )
     taught, asked = rows.at(train), rows.at(test)
-    left, learnt, heard = prepared.apart(model, taught, asked, number)
+    left, learnt, shown = prepared.apart(model, taught, asked, number)
     left.fit(learnt, wanted(taught.target), **fit_params(left, taught.weights))
     weights = {} if asked.weights is None else {"sample_weight": asked.weights}
-    said = scores_of(left, heard) if hear and asked.target.ndim == 1 and adjustable(left) else None
-    return float(scorer(metric, options)(left, heard, wanted(asked.target), **weights)), said
+    said = scores_of(left, shown) if hear and asked.target.ndim == 1 and adjustable(left) else None
+    return float(scorer(metric, options)(left, shown, wanted(asked.target), **weights)), said
 
 
 def _space(models: Models, options: TrainTable) -> dict[str, Any]:

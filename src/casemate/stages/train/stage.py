@@ -92,8 +92,19 @@ def _job(tools: TrainTools, dataset: SealedDataset) -> dict[str, Any]:
         "privacy": promised(dataset.schema, config) if config.train.mode == "private" else {},
         "rehearsal": False,
         "monotone": monotone(dataset.schema, config),
-        "costs": config.train.costs_of(dataset.schema.classes),
+        "costs": costs(dataset.schema, config),
     }
+
+
+def costs(schema: Schema, config: Config) -> list[float]:
+    """What a wrong answer costs for a row of each class, in their order; of several labels for each
+    of them alike.
+
+    Raises:
+        ConfigError: the costs are not those of these classes.
+    """
+    found = [config.train.costs_of(view.classes) for view in schema.views or [schema]]
+    return found[0]
 
 
 def monotone(schema: Schema, config: Config) -> dict[str, int]:
@@ -125,7 +136,7 @@ def monotone(schema: Schema, config: Config) -> dict[str, int]:
             f"[data.columns] {lost}: monotone, and it is no feature of the model",
             hint="declare it of a feature, see schema.toml",
         )
-    if found and not schema.regression and len(schema.classes) != 2:
+    if found and schema.classes and len(schema.classes) != 2:
         raise ConfigError(
             f"[data.columns] {next(iter(found))}: monotone, and the target has"
             f" {len(schema.classes)} classes",

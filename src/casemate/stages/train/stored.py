@@ -12,34 +12,35 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
-from casemate.stages.train import boosters
+from casemate.stages.train import boosters, categories
 
 
-def stored(model: Any, frame: Any) -> Any:
+def stored(model: Any, frame: Any, unknown: Any = None) -> Any:
     """The same answers from fewer parts.
 
     Args:
         model: fitted.
         frame: rows that it learnt, for the comparison with another library's trees.
+        unknown: rows with categories that nobody has seen, for the same.
 
     Raises:
         Foreign: trees of another library that do not answer alike here.
     """
     if hasattr(model, "best_estimator_"):
-        return stored(model.best_estimator_, frame)
+        return stored(model.best_estimator_, frame, unknown)
     if isinstance(model, FrozenEstimator):
-        return stored(model.estimator, frame)
+        return stored(model.estimator, frame, unknown)
     if isinstance(model, TunedThresholdClassifierCV):
-        return _fixed(model, frame)
+        return _fixed(model, frame, unknown)
     if isinstance(model, Pipeline):
         return _pipeline(model, frame)
     if boosters.library(model):
-        return boosters.as_sklearn(model, frame)
+        return boosters.as_sklearn(model, frame, unknown)
     return model
 
 
-def _fixed(model: Any, frame: Any) -> Any:
-    inner = stored(model.estimator_, frame)
+def _fixed(model: Any, frame: Any, unknown: Any) -> Any:
+    inner = stored(model.estimator_, frame, unknown)
     label = model._curve_scorer._get_pos_label()  # noqa: SLF001 - the class that the threshold is about is shown nowhere else
     return thresholded(inner, float(model.best_threshold_), label, model.response_method)
 
@@ -57,19 +58,26 @@ def thresholded(inner: Any, threshold: float, label: Any, method: str = "predict
 
 
 def _pipeline(model: Any, frame: Any) -> Any:
+    unknown = categories.unknown_rows(frame) if _foreign(model.steps[-1][1]) else None
     # these do nothing when it is asked
     kept = [(name, step) for name, step in model.steps if not hasattr(step, "fit_resample")]
     for _, step in kept[:-1]:
-        frame = (
-            frame
-            if step in (None, "passthrough") or not _foreign(kept[-1][1])
-            else step.transform(frame)
-        )
+        if step in (None, "passthrough") or not _foreign(kept[-1][1]):
+            continue
+        frame, unknown = step.transform(frame), _transformed(step, unknown)
     name, last = kept[-1]
-    made = stored(last, frame)
+    made = stored(last, frame, unknown)
     if type(model) is Pipeline and made is last and len(kept) == len(model.steps):
         return model
     return Pipeline([*kept[:-1], (name, made)])
+
+
+def _transformed(step: Any, unknown: Any) -> Any:
+    """None where the step refuses categories that it does not know."""
+    try:
+        return None if unknown is None else step.transform(unknown)
+    except ValueError:
+        return None
 
 
 def _foreign(step: Any) -> bool:

@@ -221,8 +221,12 @@ def _remapped(model: Any) -> tuple[Array, dict[int, Array]]:
     categories).
     """
     count = model.n_features_in_
-    if model.is_categorical_ is None:
-        return np.arange(count), {}
+    if model.is_categorical_ is None:  # categories of other libraries' trees are codes already
+        known = model._bin_mapper  # noqa: SLF001 - same
+        return np.arange(count), {
+            int(place): known.bin_thresholds_[place]
+            for place in np.flatnonzero(known.is_categorical_)
+        }
     first, rest = np.flatnonzero(model.is_categorical_), np.flatnonzero(~model.is_categorical_)
     found = {}
     for place, values in enumerate(model._preprocessor.named_transformers_["encoder"].categories_):  # noqa: SLF001 - same

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.models import OnnxModel, dump_skops, load_skops, untrusted_types
-from casemate.stages.train import boosters, export, look
+from casemate.stages.train import boosters, export, grown, look
 from casemate.stages.train.stored import stored
 
 pytestmark = pytest.mark.slow
@@ -105,8 +105,8 @@ def test_a_rounded_value_turns_where_the_comparison_says(border):
         for near in (np.nextafter(middle, -9e9), middle, np.nextafter(middle, 9e9))
     ]
     for value in asked:
-        assert (np.float32(value) < edge) == (value <= boosters.turning(border, below=True))
-        assert (np.float32(value) <= edge) == (value <= boosters.turning(border, below=False))
+        assert (np.float32(value) < edge) == (value <= grown.turning(border, below=True))
+        assert (np.float32(value) <= edge) == (value <= grown.turning(border, below=False))
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_a_model_that_answers_otherwise_than_its_trees_is_refused(monkeypatch):
     model = made(XGB, "XGBClassifier").fit(frame, targets["two"])
     real = boosters._xgboost_tree
 
-    def shifted(tree):
-        nodes = real(tree)
-        nodes["value"] += 0.001
-        return nodes
+    def shifted(*given):
+        tree = real(*given)
+        tree.nodes["value"] += 0.001
+        return tree
 
     monkeypatch.setattr(boosters, "_xgboost_tree", shifted)
-    with pytest.raises(boosters.Foreign, match="answers otherwise"):
+    with pytest.raises(grown.Foreign, match="answers otherwise"):
         stored(model, frame)
 
 

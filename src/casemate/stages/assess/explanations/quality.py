@@ -146,6 +146,38 @@ QUALITY = (
         missed(1.9, "2 120", 3.1, "1 000 rows, 4 slices"),
     ),
     of(
+        "hamming_loss",
+        "Share of single labels that are wrong: the mean over rows of each row's share.",
+        INDEPENDENT,
+        HALL,
+        "Rare labels: who never says them is seldom wrong. Look at each label's average_precision.",
+        UNTESTED,
+    ),
+    of(
+        "subset_accuracy",
+        "Share of rows with every label right. Clopper-Pearson's exact interval.",
+        INDEPENDENT,
+        CLOPPER,
+        "How wrong the other rows are, and in which label.",
+        SHARE_WRONG,
+    ),
+    of(
+        "micro_f1",
+        "F1 over all single labels at once, frequent labels weighing most; bootstrap.",
+        INDEPENDENT,
+        "Efron, JASA 82 (1987)",
+        "Rare labels.",
+        UNTESTED,
+    ),
+    of(
+        "macro_f1",
+        "Mean F1 of the labels, each counting alike; bootstrap.",
+        INDEPENDENT,
+        "Efron, JASA 82 (1987)",
+        "Which label is bad: each has its own figures, as LABEL.f1.",
+        UNTESTED,
+    ),
+    of(
         "r2",
         "1 - squared error over variance; what leaving a row out changes in log(1 - R²), Student's"
         " t by kurtosis; of several quantities the mean.",

@@ -24,16 +24,8 @@ def check(checked: CheckedTable) -> Answer:
     """Findings, and `minority_share`: the share of the rarest class."""
     answer = Answer()
     if checked.config.data.task == "classification":
-        counts = np.bincount(checked.codes, minlength=len(checked.schema.classes))
-        share = float(counts.min() / counts.sum())
-        answer.figures["minority_share"] = share
-        if share < RARE:
-            rare = checked.schema.classes[int(counts.argmin())]
-            text = (
-                f"class {rare!r} has {share:.2%} of the rows: accuracy misleads, gate"
-                " average_precision, balanced_accuracy or roc_auc"
-            )
-            answer.say("data.imbalance", "low", text)
+        shares = [_rarest(view, answer) for view in checked.views]
+        answer.figures["minority_share"] = min(shares)
     empty, constant = [], []
     for column in checked.schema.features:
         values = checked.table[column.name]
@@ -74,6 +66,21 @@ def check(checked: CheckedTable) -> Answer:
         answer.say("data.protected", "low", text, ", ".join(named[:8]), "medium")
     _time(checked, answer)
     return answer
+
+
+def _rarest(checked: CheckedTable, answer: Answer) -> float:
+    """Share of the rarest class of one target, told where it is small."""
+    counts = np.bincount(checked.codes, minlength=len(checked.schema.classes))
+    share = float(counts.min() / counts.sum())
+    if share < RARE:
+        rare = checked.schema.classes[int(counts.argmin())]
+        of = f" of {checked.schema.target!r}" if checked.config.data.several_labels else ""
+        text = (
+            f"class {rare!r}{of} has {share:.2%} of the rows: accuracy misleads, gate"
+            " average_precision, balanced_accuracy or roc_auc"
+        )
+        answer.say("data.imbalance", "low", text)
+    return share
 
 
 def _time(checked: CheckedTable, answer: Answer) -> None:

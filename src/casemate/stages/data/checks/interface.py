@@ -1,5 +1,6 @@
 """What a check gets and gives."""
 
+import dataclasses
 import datetime
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ class CheckedTable:
     """Feature frame, rows x features."""
     codes: np.ndarray[Any, np.dtype[np.int64]]
     """Class numbers; where quantities are predicted, the number of the range that the first one
-    lies in.
+    lies in; of several labels the rarest that the row carries.
     """
     groups: np.ndarray[Any, Any] | None
     """Subject per row, or None."""
@@ -35,6 +36,18 @@ class CheckedTable:
     """The whole configuration."""
     now: datetime.datetime
     """Aware, in UTC."""
+    labels: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    """Several labels a row, int64 [n, m]."""
+
+    @property
+    def views(self) -> list["CheckedTable"]:
+        """The table with each label as the only target; of one target the table as it is."""
+        if self.labels is None:
+            return [self]
+        return [
+            dataclasses.replace(self, codes=codes, schema=schema, labels=None)
+            for codes, schema in zip(self.labels.T, self.schema.views, strict=True)
+        ]
 
     def sample(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """At most `count` row numbers, the same for the same seed."""

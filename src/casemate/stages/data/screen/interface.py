@@ -25,13 +25,13 @@ class ScreenedRows:
     """Feature frame, rows x features."""
     codes: np.ndarray[Any, np.dtype[np.int64]]
     """Class numbers, one a row; where quantities are predicted, the number of the range that the
-    first one lies in.
+    first one lies in; of several labels the rarest that the row carries (see `frame.rarest_of`).
     """
     groups: np.ndarray[Any, Any] | None
     """Subject per row, or None."""
     schema: Schema
-    """The pinned schema; where quantities are predicted, its classes are the names of the
-    ranges.
+    """The pinned schema; where quantities are predicted, its classes are the names of the ranges;
+    of several labels `NO_LABEL` and their names.
     """
     seed: int
     """For whatever is random."""
@@ -41,13 +41,27 @@ class ScreenedRows:
     """When each row arose, as numbers that grow, or None."""
     quantities: np.ndarray[Any, np.dtype[np.float64]] | None = None
     """What is to be predicted where that is no class, float64 [n, m]."""
+    labels: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    """What is to be predicted where a row carries several labels, int64 [n, m]."""
     leaks: tuple[str, ...] = ()
     """Features that may know the answer, as `checks.leakage` found them."""
 
     @property
     def target(self) -> Array:
-        """Class numbers int64 [n], or quantities float64 [n, m]."""
+        """Class numbers int64 [n], labels int64 [n, m], or quantities float64 [n, m]."""
+        if self.labels is not None:
+            return self.labels
         return self.codes if self.quantities is None else self.quantities
+
+    @property
+    def views(self) -> list["ScreenedRows"]:
+        """The table with each label as the only target; of one target the table as it is."""
+        if self.labels is None:
+            return [self]
+        return [
+            dataclasses.replace(self, codes=codes, schema=schema, labels=None)
+            for codes, schema in zip(self.labels.T, self.schema.views, strict=True)
+        ]
 
     @property
     def numbers(self) -> list[str]:
@@ -75,7 +89,7 @@ class ScreenedRows:
         frame = self.frame.iloc[at].reset_index(drop=True)
         parts: Any = {
             name: None if (value := getattr(self, name)) is None else value[at]
-            for name in ("groups", "origin", "time", "quantities")
+            for name in ("groups", "origin", "time", "quantities", "labels")
         }
         return dataclasses.replace(self, frame=frame, codes=self.codes[at], **parts)
 
