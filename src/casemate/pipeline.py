@@ -13,6 +13,7 @@ import pyarrow as pa
 from casemate.config import Config
 from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
 from casemate.core.findings import attempts
+from casemate.core.imports import uncollected, undescribed
 from casemate.core.memory import give_back
 from casemate.core.run import Run
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
@@ -88,7 +89,8 @@ def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
     """Read, check, screen, split, seal."""
 
     def seal() -> SealedDataset:
-        from casemate.stages.data import stage as data
+        with uncollected(), undescribed():
+            from casemate.stages.data import stage as data
 
         return data.seal(data_tools(context, held))
 

@@ -81,8 +81,11 @@ def run(arguments: Any) -> int:
     """Create the project and show what was inferred."""
     from casemate.cli.output import emit
     from casemate.core.errors import ConfigError
-    from casemate.operations import scaffold
-    from casemate.stages.data import files
+    from casemate.core.imports import uncollected
+
+    with uncollected():
+        from casemate.operations import scaffold
+        from casemate.stages.data import files
 
     root = Path(arguments.dir)
     if arguments.example:

@@ -1,6 +1,7 @@
 """`casemate run`."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -27,6 +28,9 @@ def run(arguments: Any) -> int:
         print("casemate: opening the project", file=sys.stderr, flush=True)
     from casemate.cli.output import emit, table
     from casemate.core.errors import ConfigError
+    from casemate.core.threads import WAITING
+
+    os.environ.update(WAITING | os.environ)  # what somebody has set stays
 
     if arguments.fresh and arguments.start:
         raise ConfigError(

@@ -152,6 +152,11 @@ def _impossible_labels(config: Config) -> list[str]:
             f"[train] mode: {config.train.mode!r} training is for one target, [data] target names"
             f" {len(config.data.targets)} labels: {way}"
         )
+    if config.train.transformers:
+        problems.append(
+            "[train] transformers: code of your own is asked apart, for one target, [data] target"
+            f" names {len(config.data.targets)} labels: {way}"
+        )
     if config.train.model is not None:
         problems.append(
             "[train] model: an imported model answers for one target, [data] target names"

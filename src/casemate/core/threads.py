@@ -4,6 +4,12 @@ import contextlib
 from collections.abc import Iterator
 
 SMALL = 20_000 * 30
+WAITING = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_THREAD_TIMEOUT": "4"}
+"""Environment of a process in which threads of numeric libraries sleep while they wait for each
+other. Unasked they spin, for 25 ms after each product of matrices: where other programs want the
+cores too, a fit with two threads then takes up to ten times the CPU, and longer. What is computed
+is the same. 4 is OpenBLAS's least (2 to the 4th cycles). Libraries read it when they are loaded.
+"""
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from casemate.core import progress
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock
+from casemate.core.imports import uncollected
 from casemate.core.page import Section, fragment
 from casemate.core.run import Run
 from casemate.core.steps import STAGES, RunRow
@@ -140,7 +141,8 @@ def run(
         Error: see `casemate.core.errors`; a refused model is a result, not an error.
     """
     # what computes takes a second to import, and most verbs compute nothing
-    from casemate import pipeline
+    with uncollected():
+        from casemate import pipeline
 
     first = "data" if fresh else start
     if key is not None and not _KEY.fullmatch(key):

@@ -9,6 +9,7 @@ this module's code, so the next job starts from a process that no job has touche
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from casemate.core.imports import uncollected, undescribed
 from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 
 _MAX_ATTEMPTS = 10_000
@@ -341,7 +343,11 @@ def _receive(tables: list[int]) -> dict[str, Any]:
 def main() -> int:
     """Serve; what returns is a fork that has run one job."""
     confine.die_with_parent()
-    modules = {target: importlib.import_module(target.partition(":")[0]) for target in sys.argv[2:]}
+    with uncollected(), undescribed():
+        modules = {
+            target: importlib.import_module(target.partition(":")[0]) for target in sys.argv[2:]
+        }
+    gc.freeze()  # no fork looks for garbage among it, and so none copies its pages
     target, descriptors = _asked(socket.socket(fileno=int(sys.argv[1])))
     work = getattr(modules[target], target.partition(":")[2])
     job = _receive(descriptors)

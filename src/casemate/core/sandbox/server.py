@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from casemate.core import quiet
+from casemate.core.threads import WAITING
 
 MAX_LOG = 64 * 1024
 """Bytes of what the job prints that are kept: the last ones."""
@@ -45,6 +46,7 @@ class ForkServer:
             "LOKY_MAX_CPU_COUNT": str(cores),
             "OMP_NUM_THREADS": count,
             "OPENBLAS_NUM_THREADS": count,
+            **WAITING,
             # converters iterate over sets: equal input must give equal files
             "PYTHONHASHSEED": "0",
         }

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from casemate.core.types import Record
+from casemate.core.types import Record, Schema
 from casemate.operations.watching.models import Catalogue, Watched
 from casemate.watch.tables import Array
 from casemate.watch.telemetry import MINUTE, Sample, Series, Telemetry
@@ -209,15 +209,17 @@ class _Sums:
         self.error = self.square = self.delay = 0.0
         steps = len(watched.middles)
         self.scores, self.known, self.positive = (np.zeros(steps, np.int64) for _ in range(3))
-        self.labels = np.zeros(max(len(watched.schema.classes), 1), np.int64)
+        self.labels: dict[str, int] = {}
 
     def add(self, requests: int, rows: int, labels: bytes, outputs: bytes) -> None:
         """Count answers, given one behind the other as they were recorded."""
         self.requests += requests
         self.rows += rows
         if not self.watched.schema.regression:
-            codes = np.frombuffer(labels, "<u2")
-            self.labels += np.bincount(codes, minlength=len(self.labels))[: len(self.labels)]
+            codes, counts = np.unique(np.frombuffer(labels, "<u2"), return_counts=True)
+            for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+                name = self.watched.schema.answer(code)
+                self.labels[name] = self.labels.get(name, 0) + count
         steps = self._steps(outputs, rows)
         if steps is not None:
             self.scores += np.bincount(steps, minlength=len(self.scores))
@@ -244,11 +246,9 @@ class _Sums:
             self.error += float(np.abs(errors).sum())
             self.square += float((errors**2).sum())
         else:
-            told = [str(one) for one in outcome]
-            if not set(told) <= set(schema.classes):
-                raise ValueError("an outcome is no class of the model")
+            told = [_told(one, schema) for one in outcome]
             codes = np.frombuffer(said.labels, "<u2").tolist()
-            right = [schema.classes[code] == one for code, one in zip(codes, told, strict=True)]
+            right = [schema.answer(code) == one for code, one in zip(codes, told, strict=True)]
             self.hits += sum(right)
             steps = self._steps(said.probabilities, said.rows)
             if steps is not None:
@@ -260,12 +260,10 @@ class _Sums:
 
     def joined(self, before: Window | None) -> Window:
         """Together with what was counted of this window in earlier passes."""
-        classes = self.watched.schema.classes
-        labels = {name: int(rows) for name, rows in zip(classes, self.labels, strict=False) if rows}
         now = Window(
             requests=self.requests,
             rows=self.rows,
-            labels=labels,
+            labels=self.labels,
             scores=self.scores.tolist(),
             known=self.known.tolist(),
             positive=self.positive.tolist(),
@@ -276,6 +274,18 @@ class _Sums:
             delay=self.delay,
         )
         return now if before is None else together([before, now])
+
+
+def _told(outcome: Any, schema: Schema) -> str:
+    """An outcome as `Schema.answer` has it; ValueError when it is no class or label of the model."""
+    if not schema.labels:
+        if str(outcome) not in schema.classes:
+            raise ValueError("an outcome is no class of the model")
+        return str(outcome)
+    carried = {str(one) for one in (outcome if isinstance(outcome, list) else [outcome])}
+    if not carried <= {*schema.targets}:
+        raise ValueError("an outcome is no label of the model")
+    return "+".join(name for name in schema.targets if name in carried) or "(none)"
 
 
 def together(windows: list[Window]) -> Window:

@@ -252,7 +252,7 @@ def _columns(watched: Watched, said: Answer, content: bytes) -> dict[str, Array]
         outputs = np.frombuffer(said.probabilities, "<f8").reshape(said.rows, -1)
         return {**columns, ANSWER: outputs[:, 0]}
     codes = np.frombuffer(said.labels, "<u2").tolist()
-    columns[ANSWER] = np.array([schema.classes[code] for code in codes], dtype=object)
+    columns[ANSWER] = np.array([schema.answer(code) for code in codes], dtype=object)
     outputs = np.frombuffer(said.probabilities, "<f4").reshape(said.rows, -1)
     columns[SCORE] = (
         outputs[:, 1].astype(float) if watched.is_binary else np.full(said.rows, np.nan)

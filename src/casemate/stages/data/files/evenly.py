@@ -22,11 +22,13 @@ def rows(text: Content, most: int, *, quoted: bool, headed: bool) -> bytes:
     starts = _starts(text, quoted=quoted)
     first = starts[:1] if headed else starts[:0]
     step = max(1, (len(starts) - 1 - len(first)) // most)
+    numbers = np.append(np.arange(len(first)), np.arange(len(first), len(starts) - 1, step))
+    begins, sizes = text.start + starts[numbers], starts[numbers + 1] - starts[numbers]
     found = []
     with text.open(ahead=False) as file:
-        for number in [*range(len(first)), *range(len(first), len(starts) - 1, step)]:
-            file.seek(text.start + int(starts[number]))
-            found.append(file.read(int(starts[number + 1] - starts[number])))
+        for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
+            file.seek(begin)
+            found.append(file.read(size))
     return b"".join(found)
 
 
