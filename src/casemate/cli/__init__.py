@@ -32,7 +32,7 @@ VERBS = {
         "look at one prediction again: who asked, what counted, and the same answer bit for bit"
     ),
     "predict": "ask the running gateway",
-    "watch": "judge tables after the release: drift, performance without labels",
+    "watch": "judge tables and series: drift, performance without labels, anomalies, forecasts",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",
     "outbox": "what leaves: messages, deliveries, dead letters",

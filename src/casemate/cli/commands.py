@@ -51,6 +51,8 @@ COMMANDS: dict[str, str | None] = {
     "predict": "access.machines.create_token",
     "watch drift": None,
     "watch estimate": None,
+    "watch detect": None,
+    "watch forecast": None,
     "access whoami": "access.logins.whoami",
     "access login": None,
     "access logout": None,

@@ -15,7 +15,7 @@ import msgspec
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Record
 from casemate.watch.budget import FalseAlarms
-from casemate.watch.order import LONG, Counter, Order
+from casemate.watch.order import GAPS, LONG, Counter, Order
 from casemate.watch.seasons import DAY, SLOWEST, Seasons
 from casemate.watch.tails import Sides, Trust
 
@@ -180,7 +180,7 @@ class Detector:
         place, since = memory.order.place(time)
         if place in NOTES:
             return _unjudged(time, number, NOTES[place])
-        if memory.seen < 2 * LONG:
+        if memory.seen <= GAPS:
             self.limit = self.budget.limit(memory.order.usual)
         if place == "set":
             memory.alarmed = None
@@ -208,7 +208,7 @@ class Detector:
             return Judgement(time=time, value=value, score=0.0, anomaly=False, note=note)
         if place == "set" or since > LONG * usual:
             memory.means.last = number  # there is no neighbour to compare it with
-        surprise, name, expected = self._looked_at(time, number)
+        surprise, name, expected = self._looked_at(memory.means, time, number)
         is_alarm = self._is_alarm(time, surprise)
         score = 1 - 0.5 ** (max(surprise, 0.0) / self.limit)
         low, high = self._interval(number, expected)
@@ -227,11 +227,10 @@ class Detector:
             note=note,
         )
 
-    def _looked_at(self, time: float, number: float) -> tuple[float, str, float]:
+    def _looked_at(self, means: Means, time: float, number: float) -> tuple[float, str, float]:
         """(the greatest surprise, whose it is, what was expected); then learns."""
         memory = self.memory
-        means, views, seen = memory.means, memory.views, memory.seen
-        assert means is not None
+        views, seen = memory.views, memory.seen
         per_day = DAY / max(memory.order.usual, 1.0)
         early = 1 / seen
         step = number - means.last
