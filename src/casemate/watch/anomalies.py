@@ -200,7 +200,7 @@ class Detector:
         usual = memory.order.usual
         note = ""
         if place == "gap":
-            note = f"{since / usual - 1:.0f} points missing before"
+            note = f"missing before: {since / usual - 1:.0f}"
         elif place == "set":
             note = "the clock was set back"
         if memory.means is None:
