@@ -62,6 +62,10 @@ CALLS: dict[str, list[str]] = {
         *("clinic/data/wdbc.csv", "clinic/data/wdbc.csv"),
         *("--target", "malignant", "--score", "mean_smoothness"),
     ],
+    "watch detect": [
+        *("clinic/data/series.csv", "--time", "timestamp", "--value", "value"),
+    ],
+    "watch forecast": ["clinic/data/series.csv", "--horizon", "3h"],
     "verify": ["out"],
     "explain": [],
     "access whoami": [],

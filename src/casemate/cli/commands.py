@@ -56,6 +56,8 @@ COMMANDS: dict[str, str | None] = {
     "deploy prometheus": None,
     "watch drift": None,
     "watch estimate": None,
+    "watch detect": None,
+    "watch forecast": None,
     "access whoami": "access.logins.whoami",
     "access login": None,
     "access logout": None,

@@ -12,6 +12,8 @@ ACTIONS: dict[str, str] = {
     "report": "the same as one HTML page, with each feature beside its baseline",
     "drift": "is a table still like the reference: features, all together, answers",
     "estimate": "how good are a model's answers while no outcome is known",
+    "detect": "what is unusual in a series of numbers, point by point",
+    "forecast": "how a series goes on, and when it meets a limit",
 }
 """Every action with its line in `casemate watch --help`; each has a module here."""
 

@@ -277,7 +277,7 @@ class _Sums:
 
 
 def _told(outcome: Any, schema: Schema) -> str:
-    """An outcome as `Schema.answer` has it; ValueError when it is no class or label of the model."""
+    """An outcome as `Schema.answer` has it; ValueError when the model could not have said it."""
     if not schema.labels:
         if str(outcome) not in schema.classes:
             raise ValueError("an outcome is no class of the model")
