@@ -57,6 +57,11 @@ CALLS: dict[str, list[str]] = {
     "model promote": ["wdbc@1"],
     "assess": ["wdbc"],
     "privacy budget": [],
+    "watch": [],
+    "watch once": [],
+    "watch show": [],
+    "watch report": ["--out", str(HOME / "watch.html")],
+    "deploy prometheus": [str(HOME / "prometheus")],
     "watch drift": ["clinic/data/wdbc.csv", "clinic/data/wdbc.csv"],
     "watch estimate": [
         *("clinic/data/wdbc.csv", "clinic/data/wdbc.csv"),

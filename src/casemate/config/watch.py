@@ -33,7 +33,11 @@ class WatchTable(Table, frozen=True, kw_only=True):
     ] = 100
     disk_days: Annotated[
         float,
-        Meta(description="Days before the disk is full that somebody is told.", gt=0, le=366),
+        Meta(
+            description="Days before a disk is full, or a privacy budget spent, that it is told.",
+            gt=0,
+            le=366,
+        ),
     ] = 7.0
     certificate_days: Annotated[
         float, Meta(description="Days before a certificate ends.", gt=0, le=366)

@@ -8,7 +8,6 @@ crash. The file can be deleted at any time; then the past is forgotten, and noth
 
 import contextlib
 import itertools
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 
 from casemate.core.errors import BackendError
 from casemate.core.files import make_folder
+from casemate.core.store.sqlite import driver
 from casemate.core.types import Record
 
 T = TypeVar("T", bound=Record)
@@ -122,7 +122,7 @@ class Telemetry:
         self.path = path
         path.touch(0o600)  # SQLite's own files take its mode
         try:
-            self._base = sqlite3.connect(path, timeout=10, isolation_level=None)
+            self._base = driver.connect(path, timeout=10, isolation_level=None)
             # one writer, and a journal that a crash rolls back by itself
             self._base.execute("PRAGMA journal_mode = DELETE")
             self._base.execute("PRAGMA synchronous = FULL")
@@ -134,7 +134,7 @@ class Telemetry:
                     f"{path} was written by another version of casemate",
                     hint="delete it: a watcher begins anew, and nothing but its past is lost",
                 )
-        except sqlite3.Error as error:
+        except driver.Error as error:
             raise _fault(path, error) from error
         self._numbers: dict[tuple[str, str], int] = {}
         self.left_out = 0
@@ -166,7 +166,7 @@ class Telemetry:
                 self._base.execute("ROLLBACK")
                 raise
             self._base.execute("COMMIT")
-        except sqlite3.Error as error:
+        except driver.Error as error:
             raise _fault(self.path, error) from error
 
     def add(self, samples: Iterable[Sample], step: int = MINUTE) -> None:
@@ -296,7 +296,7 @@ def _labels(text: str) -> tuple[tuple[str, str], ...]:
     return msgspec.json.decode(text, type=tuple[tuple[str, str], ...])
 
 
-def _fault(path: Path, error: sqlite3.Error) -> BackendError:
+def _fault(path: Path, error: Exception) -> BackendError:
     return BackendError(
         f"{path} cannot be read or written: {error}",
         hint="free disk space, or delete the file: nothing but a watcher's past is in it",

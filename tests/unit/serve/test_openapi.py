@@ -30,8 +30,8 @@ BODIES: dict[str, tuple[list[Any], list[Any]]] = {
          {"inputs": [TENSOR], "outputs": ["label"]}, {"inputs": [TENSOR], "parameters": {"binary_data_output": "yes"}}],
     ),
     "feedback": (
-        [{"id": "a", "outcome": "b"}, {"id": "a", "outcome": 1}, {"id": "a", "outcome": ["b", 1.5, [1, 2]]}, {"id": "a", "outcome": []}],
-        [{"id": "a"}, {"outcome": 1}, {"id": "a", "outcome": None}, {"id": "a", "outcome": 1, "more": 1}, {"id": "a", "outcome": [["b"]]}],
+        [{"id": "a", "outcome": "b"}, {"id": "a", "outcome": 1}, {"id": "a", "outcome": ["b", 1.5, [1, 2]]}, {"id": "a", "outcome": []}, {"id": "a", "outcome": [["b"]]}],
+        [{"id": "a"}, {"outcome": 1}, {"id": "a", "outcome": None}, {"id": "a", "outcome": 1, "more": 1}, {"id": "a", "outcome": [[["b"]]]}],
     ),
     "login-renew": (
         [{}, {"refresh": "a"}, {"passkey": {"id": 1}, "code": None}],

@@ -145,7 +145,7 @@ def test_what_is_noticed_is_refused_only_where_the_project_says_so(reaction):
 
 def test_outputs_show_no_more_than_they_may():
     probabilities = np.array([[0.123456, 0.6, 0.276544]], dtype=np.float32)
-    names: Any = SimpleNamespace(classes=["a", "b", "c"], regression=False)
+    names: Any = SimpleNamespace(classes=["a", "b", "c"], regression=False, labels=[])
     assert (
         outputs.shown(names, [1], probabilities, OutputsTable())["probabilities"] is probabilities
     )
@@ -749,7 +749,7 @@ def test_json_lines_are_answered_in_json_lines():
         },
         {},
     )
-    told = msgspec.json.Decoder().decode_lines(asked.encode(None, answer)[1])
+    told = msgspec.json.Decoder().decode_lines(asked.encode(NUMBERS, answer)[1])
     assert told == [
         {"prediction": "b", "probabilities": [0.5, 0.5]},
         {"prediction": "c", "probabilities": [0.25, 0.75]},
@@ -793,7 +793,7 @@ def test_the_reply_shows_the_best_classes_by_name():
         },
         {},
     )
-    assert msgspec.json.decode(invocations.encode(None, answer)[1]) == {
+    assert msgspec.json.decode(invocations.encode(NUMBERS, answer)[1]) == {
         "predictions": ["b"],
         "probabilities": [{"b": 0.5, "c": 0.25}],
     }

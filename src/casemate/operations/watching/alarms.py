@@ -171,4 +171,6 @@ def _hear(project: Wiring, alarm: Alarm, event: str) -> None:
     with project.database.transaction() as tx:
         outcome = "failed" if event == ALARM else "done"
         project.log.append(tx, "casemate", event, about, outcome, content)
-        project.outbox.enqueue(tx, event, f"{alarm.key}/{event}", content)
+        project.outbox.enqueue(
+            tx, "watch:alarm" if event == ALARM else "watch:well", f"{alarm.key}/{event}", content
+        )

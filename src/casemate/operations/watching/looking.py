@@ -10,7 +10,7 @@ from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
-from casemate.operations.watching import alarms, judged, levels
+from casemate.operations.watching import alarms, judged, levels, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
 from casemate.operations.watching.judged import Judgement, Realised
@@ -22,6 +22,8 @@ from casemate.wiring import Wiring
 FEEDBACK = "model:feedback"
 JUDGED = ("drift", "quality-estimated")
 """Causes that are found where a window was judged."""
+TRENDS = ("anomaly", "runs-out")
+"""Causes that are found in series at every look."""
 LEARNT = ("quality-realised", "relation-changed")
 """Causes that are found where outcomes are known."""
 
@@ -210,7 +212,9 @@ def _judge(
 ) -> tuple[list[Judgement], list[Cause], set[tuple[str, str]]]:
     judgements: list[Judgement] = []
     causes: list[Cause] = []
-    looked_at: set[tuple[str, str]] = {("unjudged", EVERY)}
+    table = project.config.watch
+    causes += trends.unusual(telemetry, now, table) + trends.running_out(telemetry, now, table)
+    looked_at: set[tuple[str, str]] = {(name, EVERY) for name in ("unjudged", *TRENDS)}
     models = {name.partition("/")[0] for name in telemetry.names("answers/")}
     for model in sorted(models):
         watched = catalogue(model)
@@ -218,7 +222,7 @@ def _judge(
             continue
         try:
             found = judged.judge_windows(project, telemetry, watched, now)
-            learnt = judged.realised(telemetry, watched, project.config.watch)
+            learnt = judged.realised(telemetry, watched, table)
         except Error as error:
             hint = "mend what the message says; until then this model is not watched"
             labels = {"model": model}
