@@ -13,7 +13,7 @@ import pyarrow as pa
 from casemate.config import Config
 from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
 from casemate.core.findings import attempts
-from casemate.core.imports import uncollected, undescribed
+from casemate.core.imports import uncollected
 from casemate.core.memory import give_back
 from casemate.core.run import Run
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
@@ -89,7 +89,7 @@ def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
     """Read, check, screen, split, seal."""
 
     def seal() -> SealedDataset:
-        with uncollected(), undescribed():
+        with uncollected():
             from casemate.stages.data import stage as data
 
         return data.seal(data_tools(context, held))

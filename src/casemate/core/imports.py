@@ -2,9 +2,7 @@
 
 import contextlib
 import gc
-import importlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
@@ -19,32 +17,3 @@ def uncollected() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
-
-
-class _Described(dict[str, list[str]]):
-    """Stands for scipy's parsed docstring: its text, unparsed and without what is added to it."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(Notes=[])
-        self._text = function.__doc__ or ""
-
-    def __str__(self) -> str:
-        return "\n" + self._text
-
-
-@contextlib.contextmanager
-def undescribed() -> Iterator[None]:
-    """Import inside what imports scipy: 600 docstrings are not parsed only to add to them which
-    array libraries the function takes (an eighth of the time to import scikit-learn).
-    """
-    try:
-        scipy: Any = importlib.import_module("scipy._lib._array_api")
-        parser = scipy.FunctionDoc
-    except (ImportError, AttributeError):  # another scipy does without
-        yield
-        return
-    scipy.FunctionDoc = _Described
-    try:
-        yield
-    finally:
-        scipy.FunctionDoc = parser

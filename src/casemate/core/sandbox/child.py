@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from casemate.core.imports import uncollected, undescribed
+from casemate.core.imports import uncollected
 from casemate.core.sandbox import confine, confined, root, seccomp, supervise
 
 _MAX_ATTEMPTS = 10_000
@@ -343,7 +343,7 @@ def _receive(tables: list[int]) -> dict[str, Any]:
 def main() -> int:
     """Serve; what returns is a fork that has run one job."""
     confine.die_with_parent()
-    with uncollected(), undescribed():
+    with uncollected():
         modules = {
             target: importlib.import_module(target.partition(":")[0]) for target in sys.argv[2:]
         }
