@@ -90,6 +90,8 @@ def main(words: list[str] | None = None) -> int:
     taken = parser.parse_args(words)
     floors = json.loads(FLOORS.read_text())
     figures = measured(json.load(sys.stdin))
+    if taken.tier == "security":
+        del figures["all"]  # of the other rooms it only shows what is imported
     for part, figure in figures.items():
         print(
             f"{part:20} {figure:5.1f} %   floor {floors.get(taken.tier, {}).get(part, 0.0):5.1f} %"

@@ -19,6 +19,7 @@ from casemate.controls.keys.signers import SignerRecord
 from casemate.core.digest import sha256
 from casemate.core.signatures import Signer
 from casemate.core.types import Schema
+from casemate.ml.own import code
 from casemate.stages.release import bundle, evidence
 from casemate.verification import trusted_keys, verify_path
 
@@ -63,7 +64,8 @@ def run_folder(folder, signer=SIGNER):
     return folder
 
 
-def model(folder, signer=SIGNER):
+def model(folder, signer=SIGNER, own=None, named=None):
+    own = own or {}
     card = bundle.Card(
         name="m",
         model_version=2,
@@ -72,13 +74,25 @@ def model(folder, signer=SIGNER):
         purpose="care",
         lineage={},
         metrics={},
+        code=named or {name: sha256(content) for name, content in own.items()},
     )
-    files = {bundle.CARD: card.to_json(), "model.onnx": b"graph"}
+    files = {bundle.CARD: card.to_json(), "model.onnx": b"graph", **own}
     (folder / "model").mkdir(parents=True)
     for name, content in files.items():
+        (folder / "model" / name).parent.mkdir(exist_ok=True)
         (folder / "model" / name).write_bytes(content)
     (folder / bundle.BUNDLE).write_bytes(bundle.sign(files, signer))
     return folder
+
+
+def test_a_model_with_code_of_its_own_says_so_and_may_name_no_other(tmp_path, keys):
+    name, text = f"{code.FOLDER}/steps.py", b"x = 1"
+    found = verify_path(model(tmp_path / "m", own={name: text}), keys)
+    assert "with code of its own: " in found.summary
+    assert "steps.py" in found.summary
+    other = model(tmp_path / "other", own={name: text}, named={name: sha256(b"x = 2")})
+    with refused("CM-VERIFY", "names other code"):
+        verify_path(other, keys)
 
 
 MADE = {"table": table, "runs/r1": run_folder, "model": model}

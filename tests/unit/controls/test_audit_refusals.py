@@ -629,6 +629,43 @@ def test_predictions_are_looked_through_in_batches_to_the_last(log, monkeypatch)
     assert decisions.check() == 3
 
 
+def test_groups_are_read_on_from_an_entry_and_a_forgotten_one_is_empty(log, monkeypatch):
+    monkeypatch.setattr(decisions_module, "_FEW", 1)
+    for number in range(3):
+        kept(log, predicted(number))
+    decisions = Decisions(log)
+    found = list(decisions.groups(-1))
+    assert [one.index for one in found] == [0, 1, 2]
+    bodies = [msgspec.json.decode(one.bodies[0], type=Prediction).id for one in found]
+    assert bodies == [request_id(WRITER, number) for number in range(3)]
+    assert [one.index for one in decisions.groups(0)] == [1, 2]
+    assert [one.index for one in decisions.groups(-1, until=1)] == [0, 1]
+    decisions.forget("2999-01-01", "2999-01-01")
+    assert [one.bodies for one in decisions.groups(-1, until=2)] == [[]] * 3
+
+
+def test_predictions_of_a_stretch_of_time_come_with_their_rows_where_these_are_kept(
+    log, monkeypatch
+):
+    monkeypatch.setattr(decisions_module, "_FEW", 1)
+    kept(log, predicted(0), predicted(1))
+    kept(log, predicted(2), inputs=False)
+    decisions = Decisions(log)
+    found = list(decisions.between("2000-01-01", "2999-01-01"))
+    assert [rows for _, rows in found] == [b"rows", b"rows", None]
+    assert msgspec.json.decode(found[1][0], type=Prediction).id == request_id(WRITER, 1)
+    assert list(decisions.between("2000-01-01", "2000-01-02")) == []
+    assert list(decisions.between("2999-01-01", "2999-01-02")) == []
+
+
+def test_a_rewritten_group_is_refused_by_whoever_reads_on(log):
+    kept(log, predicted(1))
+    columns(log, commitments=bytes(32))
+    for read in (Decisions(log).groups(-1), Decisions(log).between("2000-01-01", "2999-01-01")):
+        with refused("CM-VERIFY", "were changed after"):
+            list(read)
+
+
 @pytest.mark.parametrize(
     ("change", "find", "check"),
     [
