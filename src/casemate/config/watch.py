@@ -28,8 +28,8 @@ class WatchTable(Table, frozen=True, kw_only=True):
         int, Meta(description="Hours of answers that are judged together.", ge=1, le=24 * 31)
     ] = 24
     window_rows: Annotated[
-        Count,
-        Meta(description="Rows that a window has at least: it goes on until it has them."),
+        int,
+        Meta(description="Rows that a window has at least: it goes on until it has them.", ge=20),
     ] = 100
     disk_days: Annotated[
         float,

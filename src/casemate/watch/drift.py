@@ -37,6 +37,10 @@ ten times this share. Smaller losses are below what a week's retraining gains or
 """
 FEWEST_ROWS = 100
 """Of a reference: its range and rarest categories would be chance."""
+FEWEST_CURRENT = 20
+"""Of a window: of fewer, all could be of a kind that the reference hardly has, and the exact tests
+would still not say so within a budget of months. Chosen.
+"""
 BEARING = {"classes": ("roc_auc", "accuracy"), "quantity": ("mae", "rmse")}
 """Figures that must not suffer."""
 
@@ -178,9 +182,9 @@ class Reference:
             left_out: columns that were not looked at, to be told.
 
         Raises:
-            DataError: it is empty, or a column is missing.
+            DataError: it has too few rows, or a column is missing.
         """
-        tables.require_rows(current, "the current table")
+        tables.require_rows(current, "the current table", FEWEST_CURRENT)
         tables.require_columns(current, self.columns, "the current table")
         found = self.checks(current)
         limit = self.alarms.chance

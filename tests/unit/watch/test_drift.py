@@ -203,9 +203,11 @@ def test_the_same_rows_in_another_order_say_the_same(made):
     assert one == other
 
 
-def test_one_row_is_too_little_to_say_anything_of_but_no_fault(made):
-    said = drift(made(500), made(1, seed=1), features=FEATURES, **HOURLY)
-    assert (said.rows, said.findings) == (1, [])
+def test_a_window_of_too_few_rows_is_not_said_to_be_like_the_reference(made):
+    with pytest.raises(DataError, match="1 row, too few") as caught:
+        drift(made(500), made(1, seed=1), features=FEATURES, **HOURLY)
+    assert "at least 20" in caught.value.hint
+    assert drift(made(500), made(20, seed=1), features=FEATURES, **HOURLY).findings == []
 
 
 def test_what_cannot_be_judged_is_refused(made):
