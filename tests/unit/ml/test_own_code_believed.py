@@ -12,8 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from casemate.core.errors import ConfigError, VerificationError
-from casemate.ml.models import canonical, classes_in, dump_skops, load_skops, untrusted_types
+from casemate.ml.models import dump_skops, load_skops, untrusted_types
 from casemate.ml.own import code
+from casemate.ml.skopsfile import canonical, classes_in
 from casemate.stages.train import look, stage, told
 from casemate.stages.train.training_code import code_digest, code_of, own_code
 

@@ -33,7 +33,6 @@ from casemate.ml.models import (
     PLAIN,
     SKOPS,
     WEIGHTS,
-    canonical,
     dump_skops,
     load_skops,
     skops_io,
@@ -42,6 +41,7 @@ from casemate.ml.models import (
 from casemate.ml.own import code as own
 from casemate.ml.own.asked import AskedModel
 from casemate.ml.own.process import apart
+from casemate.ml.skopsfile import canonical
 from casemate.stages.train import diagram, export, imported
 from casemate.stages.train.diagram import Found
 

@@ -19,8 +19,9 @@ from sklearn.base import is_classifier, is_regressor
 
 from casemate.core.errors import ConfigError
 from casemate.core.sandbox.child import Channel, Watch
-from casemate.ml.models import ONNX, SKOPS, canonical, dump_skops, load_skops, untrusted_types
+from casemate.ml.models import ONNX, SKOPS, dump_skops, load_skops, untrusted_types
 from casemate.ml.own import code
+from casemate.ml.skopsfile import canonical
 from casemate.stages.assess.artifact.allowed import allowed_globals
 from casemate.stages.assess.artifact.scan import Scan, scan
 

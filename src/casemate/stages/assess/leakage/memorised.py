@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from casemate.core.types import Finding
-from casemate.ml.models import classes_in
+from casemate.ml.skopsfile import classes_in
 from casemate.stages.assess.sample import Sample
 
 STORES = {
