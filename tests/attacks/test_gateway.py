@@ -574,7 +574,7 @@ def test_metrics_are_openmetrics_and_count(gateway, client, rows):
     running, project = gateway
     monitor = Caller(running, new_token(project, "mon", role="monitor")[0])
     client("POST", "/v2/models/wdbc/infer", infer(rows[0]))
-    status, page, headers = monitor("GET", "/metrics")
+    status, page, headers = monitor("GET", "/metrics", None, accept="application/openmetrics-text")
     assert status == 200
     assert headers["content-type"].startswith("application/openmetrics-text")
     families = {family.name: family for family in text_string_to_metric_families(page.decode())}

@@ -39,6 +39,7 @@ def test_every_command_says_which_operation_it_is_the_face_of():
 
 
 WORDS = {
+    "watch": [],
     "keys rotate": [],
     "keys disable": ["footer", "1"],
     "keys enable": ["footer", "1"],

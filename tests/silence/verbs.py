@@ -57,7 +57,6 @@ CALLS: dict[str, list[str]] = {
     "model promote": ["wdbc@1"],
     "assess": ["wdbc"],
     "privacy budget": [],
-    "watch": [],
     "watch once": [],
     "watch show": [],
     "watch report": ["--out", str(HOME / "watch.html")],

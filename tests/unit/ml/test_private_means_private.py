@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bench.assurance import private as audit
+from sklearn.dummy import DummyClassifier
 
 import casemate
 from casemate.config import load, parse
@@ -17,6 +18,7 @@ from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.core.types import Assessment, Interval, TrainedModel
 from casemate.ml.frame import features_of
 from casemate.ml.learn import accountant
+from casemate.ml.models import SkopsModel
 from casemate.operations import scaffold
 from casemate.stages.assess import worker
 from casemate.stages.assess.sample import Sample
@@ -221,10 +223,12 @@ def test_the_plain_rule_is_the_only_one_and_nobody_guesses_it_without_the_key(be
 
 def profiled(members, promised):
     schema = audit.examined(audit.people(200, 0), KEYS, CONFIG).schema
-    work = Work({"promised": promised}, None)
+    work = Work({"promised": promised, "least": 10}, None)
     work.__dict__["schema"] = schema
     held = Sample(members.frame[:100], members.target[:100])
     work.__dict__["samples"] = [held, members]
+    constant = DummyClassifier().fit(members.frame, members.target)
+    work.__dict__["model"] = SkopsModel(constant)
     worker.measure_profile(work)
     return work.found.get("profile")
 

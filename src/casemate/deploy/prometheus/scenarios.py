@@ -139,12 +139,12 @@ def _burns(objective: Named) -> list[Scenario]:
     some_bad = _series(objective, f"0+{some:g}x1600", "0+100x1600", f"0+{100 - some:.6f}x1600")
     one_bad = _series(objective, "0x302 1x20", "0+100x302 30301+100x20", "0+100x320")
     # of a thousand a minute: a fiftieth of the budget of a day within minutes, no twentieth
-    burst = round((1 - objective.table.target) * 5_000, 6)
+    burst = round((1 - objective.table.target) * 1_800, 6)
     some_minutes = _series(
         objective,
-        f"0x1549 {burst:g}+{burst:g}x10",
+        f"0x1529 {burst:g}+{burst:g}x30",
         "0+1000x1560",
-        f"0+1000x1549 {1_550_000 - burst:.6f}+{1000 - burst:.6f}x10",
+        f"0+1000x1529 {1_530_000 - burst:.6f}+{1000 - burst:.6f}x30",
     )
     page, ticket = ({"severity": one, "slo": name} for one in ("page", "ticket"))
     return [

@@ -329,7 +329,6 @@ def test_several_quantities_are_exported_in_their_order():
     ("override", "words"),
     [
         (["data.task=regression"], "accuracy: no figure of regression, which has r2"),
-        (['data.target=["y", "z"]'], "several quantities need task"),
         (["gates.r2.min=0.5"], "r2: no figure of classification"),
         (["data.task=regression", 'data.target=["y", "y"]'], "names a column twice"),
         (["data.task=regression", 'train.mode="private"'], "is for classifiers"),
