@@ -43,9 +43,10 @@ without change, which keep the budget with it: bench/watch/anomalies.py.
 """
 WORSE = 1.5
 """Of the greatest surprise of an incident, with which it alarms again before it is over."""
-MOST_WORSE = 1.6
-"""Of the limit, that an incident's surprise counts at most where the next one is compared."""
-LASTING = 0.8
+MOST_WORSE = 1.3
+"""Of the limit, that an incident's surprise counts at most once it is over and the next one is
+compared."""
+LASTING = 1.0
 """Of the limit, above which an incident goes on."""
 FADING = 2.0
 """Quiet times in which the bar of a next incident falls back, to a third of its height."""
@@ -269,14 +270,14 @@ class Detector:
                 bar = max(WORSE * memory.peak, limit)
             else:
                 past = since / self.quiet - 1 if self.quiet else 1e9
-                bar += (memory.peak - limit) * exp(-past / FADING)
+                bar += (min(memory.peak, MOST_WORSE * limit) - limit) * exp(-past / FADING)
         if surprise > bar and memory.seen > LEARNING:
             memory.alarmed = time
-            memory.peak = surprise if is_quiet else min(surprise, MOST_WORSE * limit)
+            memory.peak = surprise
             return True
         if is_quiet and surprise > LASTING * limit:
             memory.alarmed = time
-            memory.peak = max(memory.peak, min(surprise, MOST_WORSE * limit))
+            memory.peak = max(memory.peak, surprise)
         return False
 
     def _interval(self, number: float, expected: float) -> tuple[float | None, float | None]:
