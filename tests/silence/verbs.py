@@ -166,7 +166,7 @@ REFUSED: dict[str, list[str]] = {
     "keys certificate revoke": ["1"],
 }
 """Called too, whatever they answer: here there is nothing for them to do, or nobody to do it."""
-SERVED = ("serve", "predict", "audit witness serve")
+SERVED = ("serve", "predict", "audit witness serve", "watch")
 """Called as processes of their own, by `served`."""
 
 
@@ -231,6 +231,7 @@ def served() -> dict[str, object]:
         else None
     )
     gateway = process("serve", "--port", "0")
+    watcher = process("watch", "--every", "1")
     try:
         line = gateway.stdout.readline()
         url = next(word for word in line.split() if word.startswith("https://"))
@@ -241,9 +242,10 @@ def served() -> dict[str, object]:
         )
         answers = load(url, json.loads(made.stdout)["token"])
         heard = witness.stdout.readline() if witness else ""
+        looked = watcher.stdout.readline()
     finally:
         codes = []
-        for running in (gateway, witness):
+        for running in (gateway, watcher, witness):
             if running:
                 running.send_signal(signal.SIGTERM)
                 codes.append(running.wait(30))
@@ -252,6 +254,7 @@ def served() -> dict[str, object]:
         "predict": predicted.returncode,
         "answers": answers,
         "witness": heard,
+        "watcher": looked,
         "codes": codes,
         "err": predicted.stderr,
     }
@@ -264,6 +267,8 @@ def day() -> None:
     first = subprocess.run([sys.executable, "-m", "casemate", *CALLS["init"]], check=False)
     answers["init"] = first.returncode
     lighten(PROJECT / "casemate.toml")
+    hours = (f"2026-03-{2 + at // 24:02} {at % 24:02}:00,{40 + at % 7}\n" for at in range(480))
+    (PROJECT / "data" / "series.csv").write_text("timestamp,value\n" + "".join(hours))
     ran = subprocess.run(
         [sys.executable, "-m", "casemate", "run", "--config", str(PROJECT)], check=False
     )
