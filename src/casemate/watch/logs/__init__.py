@@ -1,0 +1,1 @@
+"""Logs: one kind of line for every door, stage, request and decision."""
