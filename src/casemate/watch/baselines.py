@@ -44,16 +44,44 @@ def reference(
 
 
 def judge(baseline: Baseline) -> Judge | None:
-    """What estimates quality; None where the baseline has no scores with outcomes, or too few."""
-    if not baseline.scores:
-        return None
-    scores = np.concatenate([_spread(one) for one in baseline.scores])
-    outcomes = np.concatenate([_interleaved(one) for one in baseline.scores])
-    rows = pd.DataFrame({SCORE: scores, OUTCOME: outcomes})
+    """What estimates quality; None where the baseline has no answers with outcomes, or too few."""
+    quantities = [one for one in baseline.answers.bins if one.square > 0]
     try:
-        return Judge(rows, target=OUTCOME, score=SCORE, positive="1")
+        if quantities:
+            return _judge_of_quantities(quantities)
+        if baseline.scores:
+            return _judge_of_classes(baseline)
     except DataError:
-        return None
+        pass
+    return None
+
+
+def _judge_of_classes(baseline: Baseline) -> Judge:
+    rows = pd.DataFrame(
+        {
+            SCORE: np.concatenate([_spread(one) for one in baseline.scores]),
+            OUTCOME: np.concatenate([_interleaved(one, one.positive) for one in baseline.scores]),
+        }
+    )
+    if baseline.positive:
+        return Judge(rows, target=OUTCOME, score=SCORE, positive="1")
+    # more than two classes: what is positive is that the class was said rightly, and all were said
+    return Judge(rows, target=OUTCOME, score=SCORE, positive="1", cut=0.0, only=("accuracy",))
+
+
+def _judge_of_quantities(bins: list[Bin]) -> Judge:
+    said = np.concatenate([_spread(one) for one in bins])
+    errors = np.concatenate([_errors(one) for one in bins])
+    rows = pd.DataFrame({ANSWER: said, OUTCOME: said + errors})
+    return Judge(rows, target=OUTCOME, score=ANSWER, only=("mae",))
+
+
+def _errors(one: Bin) -> Array:
+    """Errors with the bin's mean and, nearly, its mean square: the same one in some rows and none
+    in the others; the spread of squares is lost, so only the mean error can be estimated, [rows].
+    """
+    count = max(round(one.rows * min(one.error**2 / one.square, 1.0)), 1)
+    return np.asarray(_interleaved(one, count) * (one.error * one.rows / count))
 
 
 def profile(sketch: ColumnSketch) -> Profile:
@@ -74,7 +102,6 @@ def _spread(one: Bin) -> Array:
     return np.linspace(one.low, one.high, one.rows)
 
 
-def _interleaved(one: Bin) -> Array:
-    """Outcomes of a bin, the positive ones evenly among the others, [rows]."""
-    steps = np.arange(one.rows + 1) * one.positive // one.rows
-    return np.diff(steps)
+def _interleaved(one: Bin, count: int) -> Array:
+    """1 in `count` rows of a bin, evenly among the others, which have 0, [rows]."""
+    return np.diff(np.arange(one.rows + 1) * count // one.rows)

@@ -96,6 +96,8 @@ class Judge:
         features: Sequence[str] = (),
         prediction: str | None = None,
         positive: str | None = None,
+        cut: float = CUT,
+        only: Sequence[str] = (),
     ) -> None:
         """Learn the reference.
 
@@ -104,8 +106,10 @@ class Judge:
             target: column of outcomes; two values, else quantities.
             score: column of the positive class's score in [0, 1], or of the foretold quantity.
             features: columns by which populations are compared.
-            prediction: column of answers; None: positive from a score of a half.
+            prediction: column of answers; None: positive from a score of `cut`.
             positive: the positive class; None: the later of the two in order.
+            cut: score from which an answer is positive.
+            only: figures that are estimated; none: all.
 
         Raises:
             ConfigError: `positive` is no class, or an option is for classes only.
@@ -115,6 +119,7 @@ class Judge:
         tables.require_columns(reference, named, "the reference")
         tables.require_columns(reference, features, "the reference")
         self.target, self.score, self.prediction = target, score, prediction
+        self.cut, self.only = cut, only
         scores = tables.numbers(reference[score])[0]
         kept = np.isfinite(scores) & reference[target].notna().to_numpy(bool)
         rows = reference[kept]
@@ -169,7 +174,7 @@ class Judge:
 
     def _answers(self, rows: pd.DataFrame, scores: Array) -> Array:
         if self.prediction is None:
-            return np.asarray(scores >= CUT, float)
+            return np.asarray(scores >= self.cut, float)
         return self._positive(rows[self.prediction])
 
     def usable(self, current: pd.DataFrame) -> pd.DataFrame:
@@ -215,6 +220,7 @@ class Judge:
         figures = [
             _figure(name, self.reference[name], interval, moved.get(name), realised.get(name))
             for name, interval in estimated.items()
+            if not self.only or name in self.only
         ]
         changed = [one.name for one in figures if one.changed]
         return Chunk(

@@ -12,7 +12,11 @@ class Bin(Record, frozen=True, kw_only=True):
     high: float
     rows: int
     positive: int = 0
-    """Of a score: rows whose outcome was the positive class."""
+    """Of a score: rows whose outcome was the positive class, or whose class was said rightly."""
+    error: float = 0.0
+    """Of an answered quantity: mean absolute error, in the target's unit."""
+    square: float = 0.0
+    """Of an answered quantity: mean squared error."""
 
 
 class ColumnSketch(Record, frozen=True, kw_only=True):
@@ -41,8 +45,8 @@ class Baseline(Record, frozen=True, kw_only=True):
     answers: ColumnSketch
     """Of hold-out rows, which training never saw: the classes said, or the first quantity."""
     scores: list[Bin] = []
-    """Of a model with two classes: what it said of hold-out rows (the probability of the second
-    class), with how many of them were positive.
+    """Of two classes: the probability of the second one in hold-out rows, with how many were of it;
+    of more: the probability of the class that was said, with how often it was right.
     """
     positive: str = ""
-    """The second class."""
+    """The second of two classes."""

@@ -2,6 +2,7 @@
 minute for the time series and by window for the judges.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,11 +47,11 @@ class Window(Record, frozen=True, kw_only=True):
     labels: dict[str, int]
     """Rows a class; of a regressor none."""
     scores: list[int]
-    """Rows a step of `Watched.edges`; empty with more than two classes."""
+    """Rows a step of `Watched.edges`, by `Watched.scores`."""
     known: list[int]
-    """Of these, rows whose outcome is known by now; of two classes."""
+    """Of these, rows whose outcome is known by now; of classes."""
     positive: list[int]
-    """Of these, rows whose outcome was the second class."""
+    """Of these, rows whose outcome was what the score is the probability of."""
     outcomes: int = 0
     """Rows whose outcome is known, of any model."""
     hits: int = 0
@@ -220,19 +221,18 @@ class _Sums:
             for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
                 name = self.watched.schema.answer(code)
                 self.labels[name] = self.labels.get(name, 0) + count
-        steps = self._steps(outputs, rows)
+        steps = self._steps(labels, outputs, rows)
         if steps is not None:
             self.scores += np.bincount(steps, minlength=len(self.scores))
 
-    def _steps(self, outputs: bytes, rows: int) -> Array | None:
-        """The step of each row's answer; None with more than two classes."""
+    def _steps(self, labels: bytes, outputs: bytes, rows: int) -> Array | None:
+        """The step of each row's answer; None with several labels a row."""
         if self.watched.schema.regression:
             quantities = np.frombuffer(outputs, "<f8").reshape(rows, -1)[:, 0]
             return np.searchsorted(self.watched.edges, quantities, side="left")
-        if not self.watched.is_binary:
-            return None
-        scores = np.frombuffer(outputs, "<f4").reshape(rows, -1)[:, 1]
-        return np.searchsorted(self.watched.edges, scores, side="right")
+        codes = np.frombuffer(labels, "<u2")
+        scores = self.watched.scores(codes, np.frombuffer(outputs, "<f4").reshape(rows, -1))
+        return None if scores is None else np.searchsorted(self.watched.edges, scores, side="right")
 
     def learn(self, said: Answer, outcome: list[Any], delay: float) -> None:
         """Count what really was; ValueError or TypeError when it is nothing of the kind."""
@@ -248,11 +248,11 @@ class _Sums:
         else:
             told = [_told(one, schema) for one in outcome]
             codes = np.frombuffer(said.labels, "<u2").tolist()
-            right = [schema.answer(code) == one for code, one in zip(codes, told, strict=True)]
-            self.hits += sum(right)
-            steps = self._steps(said.probabilities, said.rows)
+            pairs = [(schema.answer(code), one) for code, one in zip(codes, told, strict=True)]
+            self.hits += sum(answer == one for answer, one in pairs)
+            steps = self._steps(said.labels, said.probabilities, said.rows)
             if steps is not None:
-                positive = np.array([one == schema.classes[1] for one in told])
+                positive = np.array([self.watched.is_positive(*pair) for pair in pairs])
                 self.known += np.bincount(steps, minlength=len(self.known))
                 self.positive += np.bincount(steps[positive], minlength=len(self.positive))
         self.outcomes += said.rows
@@ -296,7 +296,8 @@ def together(windows: list[Window]) -> Window:
             labels[name] = labels.get(name, 0) + rows
 
     def added(lists: list[list[int]]) -> list[int]:
-        return [sum(values) for values in zip(*lists, strict=True)]
+        # an earlier version counted no scores of more than two classes
+        return [sum(values) for values in itertools.zip_longest(*lists, fillvalue=0)]
 
     return Window(
         requests=sum(one.requests for one in windows),

@@ -75,7 +75,7 @@ class Realised(Record, frozen=True, kw_only=True):
     promised: dict[str, Interval]
     """The same figures of the hold-out."""
     chunk: Chunk | None = None
-    """Of models with two classes: what the scores of the same rows promised, beside what was
+    """Of models of classes: what the scores of the same rows promised, beside what was
     realised. The rows are those with an outcome, so that it does not matter which ones these are.
     """
 
@@ -251,12 +251,13 @@ def _columns(watched: Watched, said: Answer, content: bytes) -> dict[str, Array]
     if schema.regression:
         outputs = np.frombuffer(said.probabilities, "<f8").reshape(said.rows, -1)
         return {**columns, ANSWER: outputs[:, 0]}
-    codes = np.frombuffer(said.labels, "<u2").tolist()
-    columns[ANSWER] = np.array([schema.answer(code) for code in codes], dtype=object)
-    outputs = np.frombuffer(said.probabilities, "<f4").reshape(said.rows, -1)
-    columns[SCORE] = (
-        outputs[:, 1].astype(float) if watched.is_binary else np.full(said.rows, np.nan)
+    codes = np.frombuffer(said.labels, "<u2")
+    columns[ANSWER] = np.array([schema.answer(code) for code in codes.tolist()], dtype=object)
+    scores = watched.scores(
+        codes,
+        np.frombuffer(said.probabilities, "<f4").reshape(said.rows, -1),
     )
+    columns[SCORE] = np.full(said.rows, np.nan) if scores is None else scores
     return columns
 
 

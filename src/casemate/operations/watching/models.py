@@ -51,10 +51,23 @@ class Watched:
             return np.zeros(1)
         return np.asarray(np.r_[edges[0], (edges[1:] + edges[:-1]) / 2, edges[-1]])
 
-    @property
-    def is_binary(self) -> bool:
-        """Whether one probability says all."""
-        return len(self.schema.classes) == 2
+    def scores(self, codes: Array, outputs: Array) -> Array | None:
+        """What is counted of answered classes: of two the probability of the second one, of more
+        that of the class that was said; None for several labels a row, which have no one.
+
+        Args:
+            codes: classes, int [n].
+            outputs: probabilities, [n, classes].
+        """
+        if self.schema.labels:
+            return None
+        if len(self.schema.classes) == 2:
+            return np.asarray(outputs[:, 1], float)
+        return np.asarray(outputs[np.arange(len(codes)), codes], float)
+
+    def is_positive(self, answer: str, outcome: str) -> bool:
+        """Whether an outcome is what the score is the probability of."""
+        return outcome == (self.schema.classes[1] if len(self.schema.classes) == 2 else answer)
 
 
 class Catalogue:

@@ -50,7 +50,10 @@ def measure(
     if schema.regression:
         quantity = np.asarray(outputs[:, 0], float)
         answers = ColumnSketch(
-            name=CLASSES, rows=len(quantity), missing=0, bins=_bins(quantity, least)
+            name=CLASSES,
+            rows=len(quantity),
+            missing=0,
+            bins=_bins(quantity, least, errors=_first(holdout.target) - quantity),
         )
         return Baseline(rows=len(members.target), features=features, answers=answers)
     codes = np.asarray(labels, dtype=int)
@@ -63,6 +66,9 @@ def measure(
         scores = _bins(
             np.asarray(outputs[:, 1], float), least, np.asarray(holdout.target == 1).ravel()
         )
+    elif not schema.labels:  # several labels of a row have no one probability
+        said_with = np.asarray(outputs, float)[np.arange(len(codes)), codes]
+        scores = _bins(said_with, least, codes == np.asarray(holdout.target).ravel())
     return Baseline(
         rows=len(members.target),
         features=features,
@@ -104,13 +110,21 @@ def _counted(name: str, values: Array, missing: int, least: int) -> ColumnSketch
     )
 
 
-def _bins(values: Array, least: int, positive: Array | None = None) -> list[Bin]:
+def _first(target: Any) -> Array:
+    quantities = np.asarray(target, float)
+    return quantities if quantities.ndim == 1 else np.asarray(quantities[:, 0])
+
+
+def _bins(
+    values: Array, least: int, positive: Array | None = None, errors: Array | None = None
+) -> list[Bin]:
     """Neighbouring values put together until each bin has enough rows; none when all are too few.
 
     Args:
         values: finite, [n].
         least: fewest rows of a bin.
         positive: bool [n], counted per bin.
+        errors: [n], of which bins get the mean absolute and the mean squared one.
     """
     if len(values) < least:
         return []
@@ -120,18 +134,28 @@ def _bins(values: Array, least: int, positive: Array | None = None) -> list[Bin]
     rough = (np.cumsum(counts) - counts) // size
     starts = np.flatnonzero(np.r_[True, np.diff(rough) > 0])
     rows = np.add.reduceat(counts, starts)
-    hits = np.bincount(places, positive, len(distinct)) if positive is not None else counts * 0
-    positives = np.add.reduceat(hits, starts)
+
+    def summed(each: Array | None) -> Array:
+        if each is None:
+            return np.zeros(len(starts))
+        return np.asarray(np.add.reduceat(np.bincount(places, each, len(distinct)), starts))
+
+    positives = summed(positive)
+    missed = [summed(errors if errors is None else abs(errors) ** power) for power in (1, 2)]
     ends = np.r_[starts[1:], len(distinct)] - 1
     found = []
     for group in disclosure.merged(rows, least):
         low, high = distinct[starts[group[0]]], distinct[ends[group[-1]]]
+        count = int(rows[group].sum())
+        error, square = (_told(each[group].sum() / count, False) for each in missed)
         found.append(
             Bin(
                 low=_told(low, low == high),
                 high=_told(high, low == high),
-                rows=int(rows[group].sum()),
+                rows=count,
                 positive=int(positives[group].sum()),
+                error=error,
+                square=square,
             )
         )
     return found
