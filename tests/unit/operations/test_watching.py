@@ -114,6 +114,19 @@ def test_a_window_goes_on_until_it_has_enough_rows(root):
     assert judged.rows == 120
 
 
+def test_an_early_look_judges_what_there_is_and_the_whole_window_is_judged_later(root):
+    ask(root, population(600, 1, older=8), 0)
+    project = traffic.opened(root, BEGAN + 0.5 * DAY)
+    assert project.watch.once().judgements == []
+    (early,) = traffic.opened(root, BEGAN + 0.6 * DAY).watch.once(early=True).judgements
+    assert "age" in {one.feature for one in early.drift.findings}
+    assert early.ended < traffic.opened(root, BEGAN + 0.7 * DAY).clock.now().isoformat()
+    seen = look(root, 1.1)
+    (whole,) = seen.judgements
+    assert (whole.rows, whole.began) == (600, early.began)
+    assert "drift" in dict(names(seen))
+
+
 def test_outcomes_are_joined_to_their_answers_and_a_turned_relation_is_told(root):
     frame = population(900, 1, turned=True)
     ids = ask(root, frame, 0)

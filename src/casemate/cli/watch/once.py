@@ -11,14 +11,20 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No options beyond the common ones."""
+    """Options of the action."""
+    parser.add_argument(
+        "--early",
+        action="store_true",
+        help="judge what there is of windows that are not over, too (one more chance of a false"
+        " alarm)",
+    )
 
 
 def run(arguments: Any) -> int:
     """Look once; exit code 1 while an alarm stands that somebody should see to now."""
     from casemate.cli.output import emit
 
-    seen = open_for(arguments).watch.once()
+    seen = open_for(arguments).watch.once(early=arguments.early)
     lines = [line(seen), *(told(one) for one in seen.alarms)]
     emit(arguments, seen, "\n".join(lines))
     return 1 if any(one.cause.severity == "page" for one in seen.alarms) else 0

@@ -3,6 +3,7 @@ baseline, how good are the answers while no outcome is known, and how good were 
 """
 
 import datetime
+import math
 import zlib
 from collections.abc import Mapping
 
@@ -88,7 +89,12 @@ class Until(Record, frozen=True, kw_only=True):
 
 
 def judge_windows(
-    project: Wiring, telemetry: Telemetry, watched: Watched, now: datetime.datetime
+    project: Wiring,
+    telemetry: Telemetry,
+    watched: Watched,
+    now: datetime.datetime,
+    *,
+    early: bool = False,
 ) -> list[Judgement]:
     """Judge what is over of a model's windows, and remember it; within the caller's transaction.
 
@@ -97,6 +103,7 @@ def judge_windows(
         telemetry: holds the windows.
         watched: the model version.
         now: the time.
+        early: judge the rest as well, up to now; it will be judged again when it is over.
     """
     table = project.config.watch
     seconds = table.window_hours * HOUR
@@ -123,6 +130,10 @@ def judge_windows(
             first, gathered = number + 1, []
     if found:
         telemetry.keep(f"judged/{model}", Until(window=first))
+    rest = {int(text): one for text, one in kept.items() if int(text) >= first and one.rows}
+    if early and sum(one.rows for one in rest.values()) >= table.window_rows:
+        stretch = min(rest) * seconds, math.ceil(now.timestamp())
+        found.append(_judged(project, watched, together(list(rest.values())), stretch))
     for one in found:
         telemetry.keep(f"judgement/{model}/{one.ended}", one)
     _forget(telemetry, model)

@@ -77,9 +77,14 @@ class Known(Record, frozen=True, kw_only=True):
 
 
 @operation("watch:run")
-def once(project: Wiring) -> Seen:
+def once(project: Wiring, *, early: bool = False) -> Seen:
     """Look once: read what was answered since the last look, judge windows that are over, begin and
     end alarms, and tell of them.
+
+    Args:
+        project: what is looked at.
+        early: judge what there is of windows that are not over, too: each time is one more chance
+            of a false alarm, which the budget does not know of.
 
     Raises:
         AccessDenied: policy. BusyError: another watcher looks just now. BackendError: the catalogue
@@ -92,14 +97,14 @@ def once(project: Wiring) -> Seen:
         start = -1 if before is None else before.entry
         # what an earlier look began to tell and did not end
         told = alarms.tell(project, telemetry, start + 1)
-        seen = _look(project, telemetry, start)
+        seen = _look(project, telemetry, start, early=early)
         told += alarms.tell(project, telemetry, start + 1)
     if told:
         project.outbox.send()
     return msgspec.structs.replace(seen, told=told)
 
 
-def _look(project: Wiring, telemetry: Telemetry, start: int) -> Seen:
+def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> Seen:
     now = project.clock.now()
     last = project.log.size() - 1
     catalogue = Catalogue(project)
@@ -114,7 +119,7 @@ def _look(project: Wiring, telemetry: Telemetry, start: int) -> Seen:
         telemetry.add([*counter.samples(), *flows, *look.samples])
         counter.keep(telemetry)
         telemetry.thin(now.timestamp())
-        judgements, causes, looked_at = _judge(project, telemetry, catalogue, now)
+        judgements, causes, looked_at = _judge(project, telemetry, catalogue, now, early=early)
         standing = alarms.update(
             telemetry, [*look.causes, *causes], look.looked_at | looked_at, now
         )
@@ -208,7 +213,12 @@ def _learn(project: Wiring, counter: Counter, detail: dict[str, Any], time: floa
 
 
 def _judge(
-    project: Wiring, telemetry: Telemetry, catalogue: Catalogue, now: datetime.datetime
+    project: Wiring,
+    telemetry: Telemetry,
+    catalogue: Catalogue,
+    now: datetime.datetime,
+    *,
+    early: bool,
 ) -> tuple[list[Judgement], list[Cause], set[tuple[str, str]]]:
     judgements: list[Judgement] = []
     causes: list[Cause] = []
@@ -221,7 +231,7 @@ def _judge(
         if watched is None:
             continue
         try:
-            found = judged.judge_windows(project, telemetry, watched, now)
+            found = judged.judge_windows(project, telemetry, watched, now, early=early)
             learnt = judged.realised(telemetry, watched, table)
         except Error as error:
             hint = "mend what the message says; until then this model is not watched"
