@@ -115,12 +115,14 @@ def test_a_window_goes_on_until_it_has_enough_rows(root):
 
 
 def test_an_early_look_judges_what_there_is_and_the_whole_window_is_judged_later(root):
-    ask(root, population(600, 1, older=8), 0)
-    project = traffic.opened(root, BEGAN + 0.5 * DAY)
-    assert project.watch.once().judgements == []
-    (early,) = traffic.opened(root, BEGAN + 0.6 * DAY).watch.once(early=True).judgements
+    morning, evening = population(300, 1, older=8), population(300, 2, older=8)
+    times = BEGAN + np.linspace(60, DAY / 3, 300)
+    traffic.answer(traffic.opened(root, BEGAN), "t@1", morning, times)
+    assert look(root, 0.5).judgements == []
+    (early,) = traffic.opened(root, BEGAN + 0.5 * DAY).watch.once(early=True).judgements
+    assert early.rows == 300
     assert "age" in {one.feature for one in early.drift.findings}
-    assert early.ended < traffic.opened(root, BEGAN + 0.7 * DAY).clock.now().isoformat()
+    traffic.answer(traffic.opened(root, BEGAN), "t@1", evening, times + DAY / 2)
     seen = look(root, 1.1)
     (whole,) = seen.judgements
     assert (whole.rows, whole.began) == (600, early.began)
