@@ -385,13 +385,16 @@ def _suffering(chunk: Chunk, bearing: Sequence[str]) -> str:
             continue
         worse = -1.0 if figure.name in ("mae", "rmse") else 1.0
         least = LOSS if worse > 0 else 10 * LOSS * figure.reference
+        usual = figure.reference
+        if figure.realised is None:  # compared with its like: a calibration may be wrong for all
+            usual = worse * min(worse * usual, worse * figure.promised.value)
         for interval in (figure.estimated, figure.moved):
             if interval is None:
                 continue
             value = interval.value if figure.realised is None else figure.realised
-            half = (interval.high - interval.low) / 2
-            fall = worse * (figure.reference - value)
-            if fall >= least and fall > half:
+            fall = worse * (usual - value)
+            # a reference of few rows might as well have come out otherwise
+            if fall >= least and fall > np.hypot(interval.half, figure.promised.half):
                 how = "estimated at" if figure.realised is None else "realised as"
-                return f"{figure.name} {how} {value:.3f}, in the reference {figure.reference:.3f}"
+                return f"{figure.name} {how} {value:.3f}, in the reference {usual:.3f}"
     return ""

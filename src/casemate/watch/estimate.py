@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Interval, Record
@@ -28,8 +27,6 @@ LEVEL = 0.95
 """Of all chunks' intervals of one figure together: five of a hundred files in which the relation
 holds are said to have changed.
 """
-DRAWS = 200
-"""Of outcomes per chunk: their spread is then known to 5 %."""
 FEWEST_REFERENCE = 100
 """Rows with a known outcome: below, calibration says next to nothing."""
 CUT = 0.5
@@ -43,6 +40,8 @@ class Figure(Record, frozen=True, kw_only=True):
     name: str
     reference: float
     """What it is in the reference."""
+    promised: Interval
+    """What the same estimate says of the reference's own rows."""
     estimated: Interval
     """For what will be realised, by the reference's own calibration (CBPE)."""
     moved: Interval | None = None
@@ -120,6 +119,7 @@ class Judge:
         tables.require_columns(reference, features, "the reference")
         self.target, self.score, self.prediction = target, score, prediction
         self.cut, self.only = cut, only
+        self.own: dict[float, dict[str, Interval]] = {}
         scores = tables.numbers(reference[score])[0]
         kept = np.isfinite(scores) & reference[target].notna().to_numpy(bool)
         rows = reference[kept]
@@ -146,9 +146,8 @@ class Judge:
         self._require_shares(self.scores)
         self.positive = self._positive(rows[self.target])
         self.calibrator = Calibrator(self.scores, self.positive)
-        self.reference = expected.Rows(self.scores, self._answers(rows, self.scores)).figures(
-            self.positive
-        )
+        self.ordered = expected.Rows(self.scores, self._answers(rows, self.scores))
+        self.reference = self.ordered.figures(self.positive)
 
     def _require_shares(self, scores: Array) -> None:
         if scores.min() < 0 or scores.max() > 1:
@@ -217,8 +216,15 @@ class Judge:
             if calibration.is_moved:
                 moved = _expected(ordered, scores, calibration, level)
             realised = ordered.figures(outcomes) if outcomes is not None else {}
+        promised = self._promised(level)
         figures = [
-            _figure(name, self.reference[name], interval, moved.get(name), realised.get(name))
+            _figure(
+                name,
+                (self.reference[name], promised[name]),
+                interval,
+                moved.get(name),
+                realised.get(name),
+            )
             for name, interval in estimated.items()
             if not self.only or name in self.only
         ]
@@ -231,6 +237,16 @@ class Judge:
             figures=figures,
             text=f"{CHANGED}: {', '.join(changed)} outside the interval" if changed else "",
         )
+
+    def _promised(self, level: float) -> dict[str, Interval]:
+        """The estimate of the reference's own rows: calibration may be as wrong for these."""
+        if level not in self.own:
+            if self.classes is None:
+                self.own[level] = self.losses.estimate(self.rows, None, level)
+            else:
+                calibration = Moved(self.calibrator, None)
+                self.own[level] = _expected(self.ordered, self.scores, calibration, level)
+        return self.own[level]
 
     def _realised(self, rows: pd.DataFrame) -> Array | None:
         """Quantities, or 1 for the positive class, [n]; None where a row has no outcome."""
@@ -343,17 +359,17 @@ def _expected(
     def draw(generator: np.random.Generator) -> Array:
         return calibration.drawn(scores, generator)
 
-    drawn = expected.realisations(rows, draw, DRAWS, np.random.default_rng(0))
+    drawn = expected.realisations(rows, draw, np.random.default_rng(0))
     found = rows.figures(calibration.at(scores))
     return {
-        name: _interval(found[name], drawn[:, at], level)
+        name: expected.interval(found[name], drawn[:, at], level)
         for at, name in enumerate(expected.FIGURES)
     }
 
 
 def _figure(
     name: str,
-    reference: float,
+    reference: tuple[float, Interval],
     estimated: Interval,
     moved: Interval | None,
     realised: float | None,
@@ -364,22 +380,10 @@ def _figure(
         changed = not any(one.low <= realised <= one.high for one in both)
     return Figure(
         name=name,
-        reference=reference,
+        reference=reference[0],
+        promised=reference[1],
         estimated=estimated,
         moved=moved,
         realised=realised,
         changed=changed,
     )
-
-
-def _interval(value: float, drawn: Array, level: float) -> Interval:
-    """Normal on the scale of the arcsine of the root, whose tails reach further than draws can tell
-    and on which shares near 0 and 1 differ as much as others (Anscombe, Biometrika 35, 1948).
-    """
-    held = drawn[np.isfinite(drawn)]
-    if not np.isfinite(value) or len(held) < DRAWS / 2:
-        return Interval(value=value, low=0.0, high=1.0)
-    half = float(stats.norm.isf((1 - level) / 2) * np.std(np.arcsin(np.sqrt(held)), ddof=1))
-    middle = float(np.arcsin(np.sqrt(np.clip(value, 0, 1))))
-    low, high = np.sin(np.clip([middle - half, middle + half], 0, np.pi / 2)) ** 2
-    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import stats
+
+from casemate.core.types import Interval
 
 Array = np.ndarray[Any, Any]
 
@@ -58,20 +61,35 @@ class Rows:
 
 FIGURES = ("roc_auc", "accuracy", "precision", "recall", "specificity", "f1")
 """In the order in which they are told."""
+DRAWS = 200
+"""Of outcomes per chunk: their spread is then known to 5 %."""
 Draw = Callable[[np.random.Generator], Array]
 """Draws chances that may be the true ones, [n]."""
 
 
-def realisations(rows: Rows, draw: Draw, count: int, generator: np.random.Generator) -> Array:
-    """What the figures of one chunk may turn out to be, [count, figures]: the chances are as unsure
+def realisations(rows: Rows, draw: Draw, generator: np.random.Generator) -> Array:
+    """What the figures of one chunk may turn out to be, [DRAWS, figures]: the chances are as unsure
     as `draw` says, and outcomes are then thrown by them.
     """
     drawn = []
-    for _ in range(count):
+    for _ in range(DRAWS):
         chances = draw(generator)
         found = rows.figures((generator.random(len(chances)) < chances).astype(float))
         drawn.append([found[name] for name in FIGURES])
     return np.array(drawn)
+
+
+def interval(value: float, drawn: Array, level: float) -> Interval:
+    """Normal on the scale of the arcsine of the root, whose tails reach further than draws can tell
+    and on which shares near 0 and 1 differ as much as others (Anscombe, Biometrika 35, 1948).
+    """
+    held = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or len(held) < DRAWS / 2:
+        return Interval(value=value, low=0.0, high=1.0)
+    half = float(stats.norm.isf((1 - level) / 2) * np.std(np.arcsin(np.sqrt(held)), ddof=1))
+    middle = float(np.arcsin(np.sqrt(np.clip(value, 0, 1))))
+    low, high = np.sin(np.clip([middle - half, middle + half], 0, np.pi / 2)) ** 2
+    return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 
 
 def _ratio(part: float, whole: float) -> float:

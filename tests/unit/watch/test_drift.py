@@ -152,6 +152,21 @@ def test_a_move_to_rows_that_are_harder_wakes_somebody(made):
 
 
 @pytest.mark.parametrize("change", [new_category, infinite, gaps])
+def test_a_model_that_is_surer_than_it_says_does_not_suffer_from_rows_like_the_reference():
+    """Few rows with outcomes: scores are taken at their word, though nearly all answers are right."""
+
+    def rows(count: int, seed: int) -> pd.DataFrame:
+        random = np.random.default_rng(seed)
+        outcome = random.integers(0, 2, count)
+        score = np.where(outcome, 1 - random.beta(1, 9, count), random.beta(1, 9, count))
+        return pd.DataFrame({"x": random.normal(size=count), "p": score, "y": outcome})
+
+    for seed in range(20):
+        few, now = rows(131, seed), rows(600, 100 + seed).drop(columns="y")
+        said = drift(few, now, features=["x"], score="p", target="y", windows_per_day=1)
+        assert said.quality == "holds", said.because
+
+
 def test_rows_whose_like_the_model_never_met_make_quality_unknown(made, change):
     current = made(1000, seed=1).drop(columns="y")
     change(current)

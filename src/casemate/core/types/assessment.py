@@ -20,6 +20,11 @@ class Interval(Record, frozen=True, kw_only=True):
         """A figure that is known without doubt."""
         return cls(value=value, low=value, high=value)
 
+    @property
+    def half(self) -> float:
+        """Half its width."""
+        return (self.high - self.low) / 2
+
 
 class Profile(Record, frozen=True, kw_only=True):
     """What the numbers of training rows are like, so that a server can tell a row that is not."""
