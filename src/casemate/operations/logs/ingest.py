@@ -18,7 +18,7 @@ from casemate.watch.logs.line import LogLine
 from casemate.watch.logs.store import FOLDER, LogStore, Positions
 from casemate.wiring import Wiring, log_origin
 
-BATCH = 5_000
+BATCH = 20_000
 """Lines that are added together: fewer cost a commit more often, more are more in memory."""
 ROUNDS = 10
 """How often files are read again that have grown meanwhile: what comes later waits for the next

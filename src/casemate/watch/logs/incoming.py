@@ -28,7 +28,7 @@ such pieces.
 MOST_LINE = 4 * 1024 * 1024
 """Bytes of a line that is parsed; a longer one is garbage. Of one that is shorter the beginning of
 the message is kept."""
-MOST_READ = 5_000
+MOST_READ = 20_000
 """Lines that are given out together."""
 ABANDONED = 3600.0
 """Seconds after which a last line without an end is given up: whoever wrote it has died."""
