@@ -168,7 +168,7 @@ def test_a_log_that_was_restored_and_is_shorter_is_read_on_from_its_end(own):
 def test_lines_of_days_that_are_over_are_forgotten_and_that_is_on_record(own):
     at = casemate.open(own)
     at.logs.search("")
-    later = traffic.opened(own, datetime.datetime.now().timestamp() + 200 * 86_400)
+    later = traffic.opened(own, datetime.datetime.now(datetime.UTC).timestamp() + 200 * 86_400)
     later.logs.search("")
     (dropped,) = [e for e in later.log.entries() if e.action == "logs:drop"]
     assert dropped.detail["days"] == [datetime.datetime.now(datetime.UTC).date().isoformat()]

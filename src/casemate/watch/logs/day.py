@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.core.files import make_folder, writing
-from casemate.watch.logs.index import BLOCK, Index
-from casemate.watch.logs.line import LogLine, moment
+from casemate.watch.logs.index import BLOCK, DEFAULTS, Index
+from casemate.watch.logs.line import LogLine
 
 if TYPE_CHECKING:
     import pyarrow
@@ -54,6 +54,22 @@ COLUMNS = {
 """Columns of the view `logs`: the short names, but `principal` for `user`, which SQL keeps for
 itself. A field that does not apply is NULL.
 """
+
+RISING = {
+    "time": "DELTA_BINARY_PACKED",
+    "duration": "DELTA_BINARY_PACKED",
+    "size": "DELTA_BINARY_PACKED",
+    "id": "DELTA_BYTE_ARRAY",
+    "request": "DELTA_BYTE_ARRAY",
+}
+"""Columns whose values differ little from those before them; with dictionaries, which are
+Parquet's default, a file is half as large again.
+"""
+LAYOUT: dict[str, Any] = {
+    "compression": "zstd",
+    "column_encoding": RISING,
+    "use_dictionary": [name for name in COLUMNS if name not in (*RISING, "message", "trace")],
+}
 
 
 class Day:
@@ -106,19 +122,16 @@ class Day:
         path = self.folder / f"lines-{first:08}-{end - 1:08}.parquet"
         with (
             writing(path) as file,
-            pyarrow.parquet.ParquetWriter(file, schema(), compression="zstd") as parquet,
+            pyarrow.parquet.ParquetWriter(file, schema(), **LAYOUT) as parquet,
         ):
             for table in self.tables(first):
                 parquet.write_table(table)
 
     def tables(self, first: int) -> "Iterator[pyarrow.Table]":
         """The lines from a block on, so many blocks together as make a row group."""
-        lines: list[LogLine] = []
-        for number, block in self.index.lines(first):
-            lines += block
-            if len(lines) >= GROUP * BLOCK or number == self.index.blocks() - 1:
-                yield table(lines)
-                lines = []
+        end, columns = self.index.blocks(), self.index.columns
+        for start in range(first, end, GROUP):
+            yield table([columns(number) for number in range(start, min(end, start + GROUP))])
 
 
 def size(folder: Path) -> int:
@@ -144,16 +157,29 @@ def schema() -> "pyarrow.Schema":
     return pyarrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
 
 
-def table(lines: list[LogLine]) -> "pyarrow.Table":
-    """Lines as a table."""
+def table(blocks: list[dict[str, list[Any]]]) -> "pyarrow.Table":
+    """Blocks as a table."""
     import pyarrow
 
-    columns: dict[str, list[Any]] = {}
-    for name, kind in COLUMNS.items():
-        values = [getattr(line, "user" if name == "principal" else name) for line in lines]
-        if kind == "timestamp":
-            values = [moment(value).replace(tzinfo=None) for value in values]
-        elif kind == "string":
-            values = [value or None for value in values]
-        columns[name] = values
+    columns: dict[str, Any] = {}
+    for field in schema():
+        name = "user" if field.name == "principal" else field.name
+        values: list[Any] = []
+        for block in blocks:
+            values += block.get(name) or [DEFAULTS[name]] * len(block["id"])
+        if field.name == "time":
+            in_utc = pyarrow.array(values).cast(pyarrow.timestamp("ms", tz="UTC"))
+            columns[field.name] = in_utc.cast(field.type)
+        else:
+            told = pyarrow.array(values, field.type)
+            columns[field.name] = _given(told) if field.type == pyarrow.string() else told
     return pyarrow.table(columns, schema=schema())
+
+
+def _given(texts: Any) -> Any:
+    """Texts, with NULL for the empty ones."""
+    import pyarrow
+    import pyarrow.compute
+
+    empty = pyarrow.compute.equal(texts, "")
+    return pyarrow.compute.if_else(empty, pyarrow.scalar(None, texts.type), texts)

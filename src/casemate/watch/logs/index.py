@@ -26,7 +26,8 @@ BLOCK = 256
 """Lines of a block: fewer compress worse, and of more each hit would decompress too many."""
 HEAP = 64_000_000
 """Bytes of words that tantivy holds in memory before it writes them."""
-_FIELDS = {field.name: field.default for field in msgspec.structs.fields(LogLine)}
+DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(LogLine)}
+"""What a field is where it does not apply."""
 
 
 def library() -> Any:
@@ -126,10 +127,11 @@ class Index:
 
     def block(self, number: int) -> list[LogLine]:
         """The lines of a block."""
-        columns = self._columns(number)
+        columns = self.columns(number)
         return [_line(columns, place) for place in range(len(columns["id"]))]
 
-    def _columns(self, number: int) -> dict[str, list[Any]]:
+    def columns(self, number: int) -> dict[str, list[Any]]:
+        """The lines of a block, field by field; a field that no line has is left out."""
         with _faults(self.folder):
             query = library().Query.term_query(self.index.schema, "block", number)
             found = self.searcher.search(query, limit=1, count=False)
@@ -186,7 +188,7 @@ class Index:
 
     def at(self, places: list[int]) -> list[LogLine]:
         """The lines at these places, in that order."""
-        blocks = {number: self._columns(number) for number in {one // BLOCK for one in places}}
+        blocks = {number: self.columns(number) for number in {one // BLOCK for one in places}}
         return [_line(blocks[place // BLOCK], place % BLOCK) for place in places]
 
     def counts(self, query: "tantivy.Query", aggregation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -214,7 +216,9 @@ def _document(line: LogLine, place: int) -> "tantivy.Document":
     document.add_text("message", f"{line.message} {line.code}" if line.code else line.message)
     document.add_json(NAMED, {name: text for name in NAMES if (text := getattr(line, name))})
     for name in IDENTIFIERS:
-        if text := getattr(line, name):
+        text = getattr(line, name)
+        # a request is known by its own id, and `request:` asks for both
+        if text and (name != "request" or text != line.id):
             document.add_text(name, text)
     for name in NUMBERS:
         if (number := getattr(line, name)) is not None:
@@ -235,11 +239,11 @@ def _packed(lines: list[LogLine]) -> bytes:
     """A block: its fields one after the other compress to three quarters of its lines."""
     import pyarrow
 
-    columns = {name: [getattr(line, name) for line in lines] for name in _FIELDS}
+    columns = {name: [getattr(line, name) for line in lines] for name in DEFAULTS}
     told = {
         name: column
         for name, column in columns.items()
-        if any(value != _FIELDS[name] for value in column)
+        if any(value != DEFAULTS[name] for value in column)
     }
     content = msgspec.json.encode(told)
     packed = pyarrow.Codec("zstd", 1).compress(content, asbytes=True)

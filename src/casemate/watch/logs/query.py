@@ -214,7 +214,11 @@ class _Reading:
             whole = [_quoted(f'{kind}::"{value[0]}"') for kind in ("User", "Service")]
             self.out.append(f"{field}:IN [{value[0]} {' '.join(whole)}]")
             return
-        self.out.append(f"{field}:{self._value(start, name, value[0])}")
+        said = self._value(start, name, value[0])
+        # what a request's line is known by is its request id, which is indexed once
+        self.out.append(
+            f"(request:{said} OR id:{said})" if field == "request" else f"{field}:{said}"
+        )
 
     def _value(self, start: int, name: str, value: str) -> str:
         if value[0] in '[{<>"' or _ONE_OF.match(value) or _PLAIN.fullmatch(value):
