@@ -66,12 +66,16 @@ def new_lines(project: Wiring, store: LogStore) -> Iterator[Batch]:
         store: knows how far each source was read; it is not changed.
     """
     positions = store.positions()
-    # a log that was restored from a backup is shorter than what was read of it
-    positions = replace(positions, entry=min(positions.entry, project.log.size()))
     origin, oldest = log_origin(project.config.project.id), store.oldest()
+    if positions.entry:
+        last = next(project.log.entries(positions.entry - 1), None)
+        if last is None or of_entry(last, origin).id != positions.last:
+            # the log was restored from a backup and went on otherwise: ids tell what is known
+            positions = replace(positions, entry=0)
     entries = project.log.entries(positions.entry)
     while some := list(itertools.islice(entries, BATCH)):
-        positions = replace(positions, entry=some[-1].index + 1)
+        last_id = of_entry(some[-1], origin).id
+        positions = replace(positions, entry=some[-1].index + 1, last=last_id)
         lines = [of_entry(entry, origin) for entry in some if entry.time[:10] >= oldest]
         yield Batch(lines=lines, positions=positions)
     for path in incoming.waiting(store.incoming):

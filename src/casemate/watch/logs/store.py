@@ -53,6 +53,8 @@ class Positions(Record, frozen=True, kw_only=True):
 
     entry: int = 0
     """The next entry of the audit log."""
+    last: str = ""
+    """Id of the line of the entry before it."""
     files: dict[str, int] = {}
     """Bytes of files that came in."""
     garbage: int = 0
