@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from casemate.operations.checkup import Imported
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
+    from casemate.operations.logs import Logs
     from casemate.operations.retention import Plan
     from casemate.operations.status import Status
     from casemate.operations.watching import Watch
@@ -113,6 +114,13 @@ class Project(Wiring):
         from casemate.operations.watching import Watch
 
         return Watch(self)
+
+    @property
+    def logs(self) -> "Logs":
+        """The log store: search, follow, count, ask in SQL, erase."""
+        from casemate.operations.logs import Logs
+
+        return Logs(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

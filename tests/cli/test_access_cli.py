@@ -40,6 +40,9 @@ def test_every_command_says_which_operation_it_is_the_face_of():
 
 WORDS = {
     "watch": [],
+    "logs stats": ["--by", "code"],
+    "logs sql": ["select 1"],
+    "logs erase": ["zebra"],
     "keys rotate": [],
     "keys disable": ["footer", "1"],
     "keys enable": ["footer", "1"],

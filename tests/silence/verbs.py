@@ -60,6 +60,11 @@ CALLS: dict[str, list[str]] = {
     "watch once": [],
     "watch show": [],
     "watch report": ["--out", str(HOME / "watch.html")],
+    "logs search": ["level:info"],
+    "logs tail": [],
+    "logs stats": ["--by", "action"],
+    "logs sql": ["select action, count(*) from logs group by action"],
+    "logs erase": ["zebra"],
     "deploy prometheus": [str(HOME / "prometheus")],
     "watch drift": ["clinic/data/wdbc.csv", "clinic/data/wdbc.csv"],
     "watch estimate": [

@@ -33,6 +33,7 @@ from casemate.config.figures import (
     worst,
 )
 from casemate.config.file import FIXED, load, parse, schema
+from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
 from casemate.config.screen import ScreenTable
@@ -110,6 +111,7 @@ __all__ = [
     "GuardTable",
     "KeysTable",
     "LimitsTable",
+    "LogsTable",
     "Mask",
     "Name",
     "NetworkTable",

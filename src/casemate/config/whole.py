@@ -3,6 +3,7 @@
 from casemate.config.access import AccessTable
 from casemate.config.assess import AssessTable, RobustnessTable
 from casemate.config.data import DataTable, ProjectTable
+from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
 from casemate.config.screen import ScreenTable
@@ -35,6 +36,7 @@ class Config(Table, frozen=True, kw_only=True):
     notices: dict[Name, NoticeTable] = {}
     serve: ServeTable = ServeTable()
     watch: WatchTable = WatchTable()
+    logs: LogsTable = LogsTable()
     slo: dict[Name, ObjectiveTable] = {}
     access: AccessTable = AccessTable()
 

@@ -15,13 +15,18 @@ from casemate.serve.batch import Job
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Heartbeat
+from casemate.serve.logged import RequestLines
 from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
 from casemate.serve.quota import Quota
 from casemate.serve.telemetry import RequestLog, Traces, observers
 from casemate.serve.types import Array
 from casemate.serve.worker import FOLDER, Place
+from casemate.watch.logs.incoming import FOLDER as INCOMING
+from casemate.watch.logs.store import FOLDER as FOLDER_OF_LOGS
 from casemate.wiring import Wiring
+
+Observer = RequestLog | RequestLines | Traces
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Parts:
     quota: Quota
     metrics: Metrics
     audit: GroupCommit
-    observers: list[RequestLog | Traces]
+    observers: list[Observer]
     proxy: "GatewayProxy"
     health: Health
     heartbeat: Heartbeat
@@ -70,10 +75,12 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
     )
     model_set.load()
     quota = Quota(project.usage, project.clock, table.limits, project.point.anomalies.probing)
-    told = observers(table, project.root, metrics)
-    audit = GroupCommit(
-        project.log, new_writer(), lazy=table.audit == "batched", release=proxy.release
-    )
+    writer = new_writer()
+    told: list[Observer] = [*observers(table, project.root, metrics)]
+    if project.config.logs.requests:
+        where, most = project.state / FOLDER_OF_LOGS / INCOMING, project.config.logs.max_megabytes
+        told.append(RequestLines(where, most, writer, metrics))
+    audit = GroupCommit(project.log, writer, lazy=table.audit == "batched", release=proxy.release)
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
         admission = Admission(project.point, audit, quota, health)

@@ -55,6 +55,7 @@ IRREVERSIBLE = {
     "store:migrate",
     "project:clean",
     "audit:resolve",
+    "logs:erase",
 }
 
 
@@ -151,6 +152,7 @@ MAY = {
             "access:delegate",
             "watch:run",
             "watch:read",
+            "logs:read",
         ),
     },
     "auditor": {
@@ -174,6 +176,7 @@ MAY = {
             "budget:read",
             "model:explain",
             "watch:read",
+            "logs:read",
         ),
     },
     "privacy-officer": {
@@ -189,6 +192,7 @@ MAY = {
             "access:review",
         ),
         *("access:delegate", "dataset:statistics", "budget:read", "model:explain"),
+        *("logs:read", "logs:erase"),
     },
     "custodian": {
         *(
@@ -233,6 +237,7 @@ MAY = {
             "access:session",
             "watch:run",
             "watch:read",
+            "logs:read",
         ),
     },
 }

@@ -149,6 +149,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "backup": ["recipients", "list"],
         "keys": ["list"],
         "watch": ["drift", "a.csv", "b.csv"],
+        "logs": ["search"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:

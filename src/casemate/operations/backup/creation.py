@@ -29,7 +29,17 @@ from casemate.operations.backup.subjects import Person, without_subjects
 from casemate.wiring import CATALOG, STATE, Wiring
 
 HEADS = ("checkpoint", WITNESSED)
-SKIPPED = {"audit", "tmp", "studies", CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", "lock", ".lock"}
+SKIPPED = {
+    "audit",
+    "tmp",
+    "studies",
+    "logs",
+    CATALOG,
+    f"{CATALOG}-wal",
+    f"{CATALOG}-shm",
+    "lock",
+    ".lock",
+}
 
 
 @operation("backup:create", also=("backup:keys",))

@@ -10,7 +10,7 @@ from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
-from casemate.operations.watching import alarms, judged, levels, trends
+from casemate.operations.watching import alarms, judged, levels, lines, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
 from casemate.operations.watching.judged import Judgement, Realised
@@ -101,6 +101,7 @@ def once(project: Wiring, *, early: bool = False) -> Seen:
         told += alarms.tell(project, telemetry, start + 1)
     if told:
         project.outbox.send()
+        lines.take(project)  # alarms are lines, too
     return msgspec.structs.replace(seen, told=told)
 
 
@@ -110,6 +111,7 @@ def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> 
     catalogue = Catalogue(project)
     counter = Counter(catalogue, project.config.watch.window_hours * HOUR)
     look = levels.look(project, now)
+    untaken = lines.take(project)
     with telemetry.transaction():
         for group in project.decisions.groups(start, last):
             counter.add(group.bodies)
@@ -121,7 +123,7 @@ def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> 
         telemetry.thin(now.timestamp())
         judgements, causes, looked_at = _judge(project, telemetry, catalogue, now, early=early)
         standing = alarms.update(
-            telemetry, [*look.causes, *causes], look.looked_at | looked_at, now
+            telemetry, [*look.causes, *untaken, *causes], look.looked_at | looked_at, now
         )
         time = now.isoformat(timespec="seconds")
         telemetry.keep(PLACE, _gauges(telemetry, look.samples, standing, now))
@@ -224,7 +226,9 @@ def _judge(
     causes: list[Cause] = []
     table = project.config.watch
     causes += trends.unusual(telemetry, now, table) + trends.running_out(telemetry, now, table)
-    looked_at: set[tuple[str, str]] = {(name, EVERY) for name in ("unjudged", *TRENDS)}
+    looked_at: set[tuple[str, str]] = {
+        (name, EVERY) for name in ("unjudged", lines.UNWRITTEN, *TRENDS)
+    }
     models = {name.partition("/")[0] for name in telemetry.names("answers/")}
     for model in sorted(models):
         watched = catalogue(model)

@@ -5,13 +5,20 @@ reads `{"event.action": "run:start"}` as `{"event": {"action": "run:start"}}`. W
 field for is a label, as ECS asks. No field ever holds a value of a row.
 """
 
+import datetime
 from typing import Literal
 
 import msgspec
 
+from casemate.core.text import clean
+
 Level = Literal["debug", "info", "warning", "error"]
 ECS = "9.0.0"
 MOST_MESSAGE = 2_000
+MOST_FIELD = 256
+"""Characters of any other text: names, digests and reasons are shorter."""
+CUT = " ... (cut)"
+"""The end of a text that was longer."""
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,3 +69,40 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = msgspec.field(name="labels.model", default="")
     run: str = msgspec.field(name="labels.run", default="")
     stage: str = msgspec.field(name="labels.stage", default="")
+
+
+_TEXTS = [
+    (field.name, MOST_MESSAGE if field.name == "message" else MOST_FIELD)
+    for field in msgspec.structs.fields(LogLine)
+    if field.type is str
+]
+
+
+def tidy(line: LogLine) -> LogLine:
+    """The line without anything that a terminal obeys, no text longer than it may be, its time in
+    UTC with milliseconds.
+
+    Raises:
+        ValueError: the time is none.
+    """
+    found: dict[str, str] = {}
+    for name, most in _TEXTS:
+        text = getattr(line, name)
+        if len(text) > most or not (text.isascii() and text.isprintable()):
+            kept = clean(text[: most + 1], most)
+            found[name] = kept if len(text) <= most else kept[: most - len(CUT)] + CUT
+    if not (len(line.time) == 24 and line.time.endswith("Z")):
+        found["time"] = written(moment(line.time))
+    return msgspec.structs.replace(line, **found) if found else line
+
+
+def moment(text: str) -> datetime.datetime:
+    """A time as lines have it; ValueError: it is none."""
+    found = datetime.datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def written(time: datetime.datetime) -> str:
+    """A time as lines have it."""
+    in_utc = time.astimezone(datetime.UTC)
+    return in_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,23 @@
+"""`[logs]`: what is kept to be searched."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from casemate.config.table import Count, Table
+
+
+class LogsTable(Table, frozen=True, kw_only=True):
+    """The log store: `casemate logs`. Needs `casemate[logs]`."""
+
+    requests: Annotated[
+        bool, Meta(description="Whether the gateway tells every request, without rows or answers.")
+    ] = True
+    days: Annotated[Count, Meta(description="Days that lines are kept, beside today.")] = 90
+    max_megabytes: Annotated[
+        int,
+        Meta(
+            description="Megabytes of all lines together: beyond it the oldest days go first.",
+            ge=100,
+        ),
+    ] = 2048

@@ -1,0 +1,109 @@
+"""Every request as a line for the log store: a file of this process that whoever keeps the store
+reads and removes.
+"""
+
+import asyncio
+import datetime
+from pathlib import Path
+
+import msgspec
+
+from casemate.serve.metrics import Metrics
+from casemate.serve.telemetry import MOST_WAITING, WRITE_SECONDS, Seen
+from casemate.watch.logs.incoming import Writer
+from casemate.watch.logs.line import Level, LogLine, tidy, written
+
+SHARE = 4
+"""Lines that wait for the store may take a quarter of what the store may."""
+
+
+class RequestLines:
+    """Lines for the log store, appended twice a second; a request does no more than queue what was
+    seen of it.
+    """
+
+    def __init__(self, folder: Path, megabytes: int, node: str, metrics: Metrics) -> None:
+        """Nothing is written yet.
+
+        Args:
+            folder: where lines come in.
+            megabytes: that the store may take.
+            node: this process's name.
+            metrics: where lost lines are counted.
+        """
+        self._writer = Writer(folder, megabytes * 1_000_000 // SHARE)
+        self._node, self._metrics = node, metrics
+        self._seen: list[Seen] = []
+        self._encoder = msgspec.json.Encoder()
+
+    def __call__(self, seen: Seen) -> None:
+        """Queue a request."""
+        if len(self._seen) >= MOST_WAITING:
+            self._metrics.count("casemate_untold", "lines")
+            return
+        self._seen.append(seen)
+
+    def write(self) -> None:
+        """Append what waits."""
+        waiting, self._seen = self._seen, []
+        if not waiting:
+            return
+        try:
+            self._writer.append([self._encoder.encode(line(seen, self._node)) for seen in waiting])
+        except OSError:
+            self._metrics.count("casemate_untold", "lines", by=len(waiting))
+        if self._writer.lost:
+            self._metrics.count("casemate_untold", "lines", by=self._writer.lost)
+            self._writer.lost = 0
+
+    async def watch(self) -> None:
+        """Write what waits, again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            await asyncio.to_thread(self.write)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.write()
+
+
+def line(seen: Seen, node: str) -> LogLine:
+    """A request as a line.
+
+    Args:
+        seen: of it.
+        node: which process answered.
+    """
+    level: Level = "error" if seen.status >= 500 else "warning" if seen.status >= 400 else "info"
+    of = f" of {seen.model}" if seen.model else ""
+    code = f" {seen.code}" if seen.code else ""
+    who = seen.principal or "a stranger"
+    return tidy(
+        LogLine(
+            time=written(datetime.datetime.fromtimestamp(seen.time, datetime.UTC)),
+            level=level,
+            message=f"{who} asked for {seen.route}{of}: {seen.status}{code}",
+            id=seen.id,
+            dataset="casemate.request",
+            action=seen.route,
+            outcome="success" if seen.status < 400 else "failure",
+            reason="answered" if seen.status < 400 else "refused",
+            duration=seen.micros * 1000,
+            user=seen.principal,
+            node=node,
+            trace=_trace(seen.trace),
+            request=seen.id,
+            method=seen.method,
+            status=seen.status,
+            size=seen.size,
+            code=seen.code,
+            model=seen.model,
+        )
+    )
+
+
+def _trace(parent: str) -> str:
+    """The trace id of a `traceparent` (W3C Trace Context); "" where it is none."""
+    parts = parent.split("-")
+    is_one = len(parts) >= 4 and len(parts[1]) == 32 and set(parts[1]) <= set("0123456789abcdef")
+    return parts[1] if is_one else ""
