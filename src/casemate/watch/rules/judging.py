@@ -74,6 +74,7 @@ class Rules:
         """Those that run."""
         self._unread = [*unread, *translation.faults, *self._broken.values()]
         self._broken = {}
+        self._table.need({name for rule in self.rules for name in rule.fields})
         self._windows = {
             rule.key: Windows(rule.counted) for rule in self.rules if rule.counted is not None
         }

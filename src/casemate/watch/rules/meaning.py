@@ -47,13 +47,28 @@ def check(rule: Any, raw: dict[str, Any]) -> Iterator[str]:
     if "timeframe" in detection:
         yield "timeframe has no effect in a detection: write a correlation with a timespan"
     yield from _conditions(detection, list(rule.detection.detections))
-    items = [
-        item for one in rule.detection.detections.values() for item in _items(one.detection_items)
-    ]
+    items = _all(rule)
     if sum(len(item.value) for item in items) > MOST_VALUES:
         yield f"it has more than {MOST_VALUES} values"
     for item in items:
         yield from _item(item)
+
+
+def fields(rule: Any) -> set[str]:
+    """Every field that a rule's SQL can read."""
+    from sigma.types import SigmaFieldReference
+
+    found = {TIME}
+    for item in _all(rule):
+        found.add(item.field)
+        found |= {one.field for one in item.value if isinstance(one, SigmaFieldReference)}
+    return found
+
+
+def _all(rule: Any) -> list[Any]:
+    return [
+        item for one in rule.detection.detections.values() for item in _items(one.detection_items)
+    ]
 
 
 def _source(source: Any) -> Iterator[str]:

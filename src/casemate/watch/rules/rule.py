@@ -45,6 +45,8 @@ class Rule(Record, frozen=True, kw_only=True):
     """None: it only counts for correlations."""
     queries: tuple[str, ...] = ()
     """SELECT statements on the table of lines; none for a correlation."""
+    fields: tuple[str, ...] = ()
+    """All that they read."""
     counted: Counted | None = None
     is_told: bool = True
     """Whether a match of its own is told; not of what only counts for correlations."""

@@ -10,7 +10,7 @@ file behind it (an attached database or a loaded library is refused by the first
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from casemate.core.errors import BackendError
@@ -67,19 +67,25 @@ class Table:
         self._connection.execute(
             f"CREATE TABLE {TABLE} ({ROW} INTEGER PRIMARY KEY, {', '.join(columns)})"
         )
-        marks = ", ".join("?" * (len(FIELDS) + 1))
-        self._insert = f"INSERT INTO {TABLE} VALUES ({marks})"  # noqa: S608 - constants
+        self.need(FIELDS)
         self._connection.create_function("regexp", 2, _matches, deterministic=True)
+
+    def need(self, fields: Iterable[str]) -> None:
+        """Hold only these from now on: what no rule reads costs most of the time."""
+        names = sorted(fields)
+        self._attributes = [FIELDS[name] for name in names]
+        columns = ", ".join([ROW, *(f"`{name}`" for name in names)])
+        marks = ", ".join("?" * (len(names) + 1))
+        self._insert = f"INSERT INTO {TABLE} ({columns}) VALUES ({marks})"  # noqa: S608 - constants
 
     def fill(self, lines: Sequence[LogLine]) -> None:
         """Hold these instead of those before; a line's row is its place among them."""
-        attributes = tuple(FIELDS.values())
         self._connection.execute("BEGIN")
         self._connection.execute(f"DELETE FROM {TABLE}")  # noqa: S608 - a constant
         self._connection.executemany(
             self._insert,
             (
-                (row, *[_stored(getattr(line, name)) for name in attributes])
+                (row, *[_stored(getattr(line, name)) for name in self._attributes])
                 for row, line in enumerate(lines)
             ),
         )

@@ -171,11 +171,13 @@ def _single(document: Document, parsed: Any) -> Rule:
         reasons.append(f"its SQL is empty or longer than {MOST_SQL} characters")
     if reasons:
         raise ValueError(*reasons)
+    fields = meaning.fields(parsed)
     service = parsed.logsource.service
     if service is not None:
+        fields.add("event.dataset")
         only = f"`event.dataset` = '{meaning.SERVICES[service]}'"
         queries = [f"SELECT * FROM ({one}) WHERE {only}" for one in queries]  # noqa: S608 - constants
-    return _rule(document, parsed, queries=tuple(queries))
+    return _rule(document, parsed, queries=tuple(queries), fields=tuple(sorted(fields)))
 
 
 def _counted(parsed: Any, singles: dict[str, Rule], names: dict[str, str]) -> Counted:
@@ -244,6 +246,7 @@ def _rule(
     parsed: Any,
     *,
     queries: tuple[str, ...] = (),
+    fields: tuple[str, ...] = (),
     counted: Counted | None = None,
 ) -> Rule:
     return Rule(
@@ -252,6 +255,7 @@ def _rule(
         file=document.file,
         level=None if parsed.level is None else parsed.level.name.lower(),
         queries=queries,
+        fields=fields,
         counted=counted,
         description=parsed.description or "",
         falsepositives=tuple(map(str, parsed.falsepositives or ())),
