@@ -5,6 +5,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -181,13 +182,17 @@ def test_a_line_without_the_group_or_a_time_counts_for_nobody(tmp_path):
     assert made.judge([denied(one, time="yesterday", id=str(one)) for one in range(9)]) == []
 
 
-def test_what_was_judged_before_is_remembered_and_not_told(tmp_path):
-    made = made_of(tmp_path, DENIED, FIVE)
-    assert made.span == 60
-    made.remember([denied(one) for one in range(9)])
-    assert made.judge([line(10)]) == []
-    (match,) = made.judge([denied(10)])
-    assert match.count == 10
+def test_another_process_goes_on_where_one_ended_with_the_same_correlation_only(tmp_path):
+    before = made_of(tmp_path, DENIED, FIVE)
+    assert before.judge([denied(one) for one in range(4)]) == []
+    kept = msgspec.json.decode(msgspec.json.encode(before.state()), type=dict[str, windows.State])
+    after = made_of(tmp_path, DENIED, FIVE)
+    after.restore(kept)
+    (match,) = after.judge([denied(4)])
+    assert (match.count, after.state() != kept) == (5, True)
+    other = made_of(tmp_path, DENIED, FIVE.replace("timespan: 1m", "timespan: 2m"))
+    other.restore(kept)
+    assert other.judge([denied(4)]) == []
 
 
 def test_a_line_of_the_future_does_not_make_the_present_old(tmp_path):

@@ -1,7 +1,5 @@
 """Sigma rules over lines: what is read, what is refused, and what SQL made of a rule can do."""
 
-import os
-
 import pytest
 
 from casemate.core.errors import ConfigError
@@ -243,13 +241,6 @@ def test_too_many_rules_or_files_are_refused(tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(ConfigError, match="there are no rules at"):
         Rules(tmp_path / "none")
-
-
-def test_a_change_of_a_file_is_noticed(tmp_path):
-    made = rules(tmp_path, rule("{event.action: x}"))
-    assert not made.is_stale()
-    os.utime(tmp_path / "rules" / "0.yml", ns=(0, 0))
-    assert made.is_stale()
 
 
 def test_lines_about_alarms_are_never_judged(tmp_path):

@@ -9,9 +9,6 @@ from casemate.cli.options import common
 if TYPE_CHECKING:
     from casemate.watch.rules import Match, Rules
 
-FOLDER = "rules"
-"""In the project's folder: its own rules, beside those that ship with the product."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the action."""
@@ -113,6 +110,7 @@ def _told(match: "Match") -> str:
 
 def _rules(arguments: Any) -> "Rules":
     """Those that ship, and the folder's."""
+    from casemate.operations.watching.ruled import FOLDER
     from casemate.watch.rules import Rules
 
     if getattr(arguments, "folder", None) is not None:

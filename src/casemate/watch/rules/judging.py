@@ -1,7 +1,7 @@
 """Which rules match a batch of lines."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from casemate.core.clock import Clock, SystemClock
@@ -12,7 +12,7 @@ from casemate.watch.rules.fields import FIELDS
 from casemate.watch.rules.rule import Fault, Rule
 from casemate.watch.rules.table import Table, Unanswered, usable
 from casemate.watch.rules.translating import Translation
-from casemate.watch.rules.windows import Seen, Windows, seconds
+from casemate.watch.rules.windows import Seen, State, Windows, seconds
 
 BATCH = 10_000
 """Lines in memory at once: some 10 MB."""
@@ -56,12 +56,10 @@ class Rules:
                 has too many files.
         """
         usable()
-        self._folders = ((reading.STARTER,) if starter else ()) + folders
-        self._signature = self._seen()
         self._clock = clock or SystemClock()
         translation = Translation()
         unread: list[Fault] = []
-        for folder in self._folders:
+        for folder in (*((reading.STARTER,) if starter else ()), *folders):
             documents, faults = reading.read(folder)
             translation.add(documents)
             unread += faults
@@ -85,15 +83,6 @@ class Rules:
         """Rules that do not run, and those that could not be asked about the last batch."""
         return [*self._unread, *self._broken.values()]
 
-    @property
-    def span(self) -> int:
-        """Seconds before a start of which correlations want to `remember` the lines."""
-        return max((one.counted.span for one in self._windows.values()), default=0)
-
-    def is_stale(self) -> bool:
-        """Whether a file of the folders has changed since they were read."""
-        return self._seen() != self._signature
-
     def judge(self, batch: Sequence[LogLine]) -> list[Match]:
         """Which rules match: of a rule about single lines one match for all of its lines, of a
         correlation one for each group with a new line in a window that reached the threshold.
@@ -110,19 +99,19 @@ class Rules:
                 found[key] = _joined(found[key], match) if key in found else match
         return self._bounded(list(found.values()))
 
-    def remember(self, batch: Sequence[LogLine]) -> None:
-        """Count lines that were judged before, by another process say, and tell nothing."""
-        for start in range(0, len(batch), BATCH):
-            lines = _judgeable(batch[start : start + BATCH])
-            self._count(lines, self._hits(lines, counting=True))
-            self._forget(lines)
+    def state(self) -> dict[str, State]:
+        """What correlations have seen, by their rule's key: for `restore` in another process."""
+        return {key: windows.state() for key, windows in self._windows.items()}
+
+    def restore(self, states: Mapping[str, State]) -> None:
+        """Go on where another one ended; what is of no correlation that runs is left."""
+        for key, windows in self._windows.items():
+            if key in states:
+                windows.restore(states[key])
 
     def close(self) -> None:
         """Give the memory back."""
         self._table.close()
-
-    def _seen(self) -> tuple[object, ...]:
-        return tuple(reading.signature(one) for one in self._folders if one.is_dir())
 
     def _try(self, rule: Rule) -> None:
         """Whether SQLite takes what the back end made, asked about no line."""
@@ -142,14 +131,13 @@ class Rules:
             self._broken[rule.key] = Fault(file=rule.file, rule=rule.title, reason=str(error))
             return None
 
-    def _hits(self, lines: list[LogLine], *, counting: bool = False) -> dict[str, list[int]]:
+    def _hits(self, lines: list[LogLine]) -> dict[str, list[int]]:
         """Places of the lines that each rule about single lines matches, by its key."""
-        wanted = {key for one in self._windows.values() for key in one.counted.of}
         self._table.fill(lines)
         hits = {}
         with self._table.asking():
             for rule in self.rules:
-                if rule.counted is None and (rule.key in wanted or not counting):
+                if rule.counted is None:
                     hits[rule.key] = self._rows(rule) or []
         return hits
 

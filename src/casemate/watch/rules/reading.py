@@ -37,15 +37,6 @@ class Document(NamedTuple):
         return Fault(file=self.file, rule=self.title, reason=reason[:1_000])
 
 
-def signature(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What changes when a file of the folder does: names, sizes and times."""
-    found = []
-    for path in _files(folder):
-        state = path.stat()
-        found.append((path.name, state.st_size, state.st_mtime_ns))
-    return tuple(found)
-
-
 def _files(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         names = sorted(one.name for one in entries if one.name.endswith(ENDINGS) and one.is_file())

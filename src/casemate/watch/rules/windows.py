@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from casemate.core.types import Record
 from casemate.watch.rules.rule import Counted
 
 MOST_IN_GROUP = 5_000
 """Lines kept of one group: five times the highest threshold."""
-MOST_KEPT = 50_000
-"""Lines kept of one correlation: some 15 MB."""
+MOST_KEPT = 20_000
+"""Lines kept of one correlation: some 5 MB, and 2 MB as `State`."""
 
 
 def seconds(time: str) -> float | None:
@@ -52,6 +53,15 @@ class Reached:
     lines: list[Seen]
 
 
+class State(Record, frozen=True, kw_only=True):
+    """What a correlation has seen, for the next process."""
+
+    counted: Counted
+    """Of another one nothing is taken over."""
+    groups: list[tuple[tuple[str, ...], list[tuple[float, str, int, str]]]]
+    """Groups with the fields of their `Seen`, in order."""
+
+
 class Windows:
     """One correlation's lines of the newest two spans."""
 
@@ -60,6 +70,19 @@ class Windows:
         self._groups: dict[tuple[str, ...], list[Seen]] = {}
         self.left_out = 0
         """Lines that went before their time, because there were too many."""
+
+    def state(self) -> State:
+        """What is kept, as a record."""
+        groups = [
+            (group, [(one.at, one.id, one.of, one.value) for one in kept])
+            for group, kept in self._groups.items()
+        ]
+        return State(counted=self.counted, groups=groups)
+
+    def restore(self, state: State) -> None:
+        """Go on from there, if it is of the same correlation."""
+        if state.counted == self.counted:
+            self._groups = {group: [Seen(*one) for one in kept] for group, kept in state.groups}
 
     def add(self, lines: Iterable[tuple[tuple[str, ...], Seen]]) -> dict[tuple[str, ...], set[str]]:
         """Keep lines with their groups; the ids of those that are new, by group."""
