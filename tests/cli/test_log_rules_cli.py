@@ -4,9 +4,9 @@ import json
 
 import msgspec
 import pytest
+from tests.unit.watch.rule_lines import correlation, denied, line, rule
 
 from casemate.cli import main
-from tests.unit.watch.rule_lines import correlation, denied, line, rule
 
 GOOD = rule("{event.reason: denied}", title="Denied", more="name: denied\n")
 BAD = rule("{event.acton: x}", title="Misspelt")

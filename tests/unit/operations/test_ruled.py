@@ -5,6 +5,7 @@ begins and once when it ends, and never fed by itself.
 import datetime
 
 import pytest
+from tests.unit.watch.rule_lines import correlation, denied, line, rule
 
 import casemate
 from casemate.operations import scaffold
@@ -12,7 +13,6 @@ from casemate.operations.watching import alarms, ruled
 from casemate.operations.watching.alarms import Alarm
 from casemate.watch.rules import Rules
 from casemate.watch.telemetry import Telemetry
-from tests.unit.watch.rule_lines import correlation, denied, line, rule
 
 START = datetime.datetime(2026, 3, 2, 12, tzinfo=datetime.UTC)
 DENIED = rule("{event.reason: denied}", title="denied", level="", more="name: denied\n")

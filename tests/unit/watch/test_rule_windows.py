@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sigma.backends.sqlite import sqliteBackend
 from sigma.collection import SigmaCollection
+from tests.unit.watch.rule_lines import START, correlation, denied, line, rule
 
 from casemate.core.store.sqlite import driver
 from casemate.watch.rules import Rules, windows
-from tests.unit.watch.rule_lines import START, correlation, denied, line, rule
 
 BASES = {
     "first": rule("{event.action: a}", title="first", level="", more="name: first\n"),

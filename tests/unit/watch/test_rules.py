@@ -1,6 +1,7 @@
 """Sigma rules over lines: what is read, what is refused, and what SQL made of a rule can do."""
 
 import pytest
+from tests.unit.watch.rule_lines import correlation, denied, line, rule, time
 
 from casemate.core.errors import ConfigError
 from casemate.core.store.sqlite import driver
@@ -8,7 +9,6 @@ from casemate.operations.watching import alarms
 from casemate.watch.rules import STARTER, Rules, judging, reading, table, translating
 from casemate.watch.rules.meaning import REFUSED, TRANSLATED
 from casemate.watch.rules.table import Table, Unanswered
-from tests.unit.watch.rule_lines import correlation, denied, line, rule, time
 
 
 def rules(tmp_path, *texts, **options) -> Rules:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.unit.watch.rule_lines import denied, line
 
 import casemate
 from casemate.core.errors import Error
 from casemate.watch.rules import STARTER, Rules
-from tests.unit.watch.rule_lines import denied, line
 
 SOURCE = Path(casemate.__file__).parent
 DAY = 24 * 3600
