@@ -8,6 +8,7 @@ import pytest
 from tests.unit.watch.rule_lines import correlation, denied, line, rule
 
 import casemate
+from casemate.core.errors import BackendError
 from casemate.operations import scaffold
 from casemate.operations.watching import alarms, ruled
 from casemate.operations.watching.alarms import Alarm
@@ -128,3 +129,88 @@ def test_an_alarm_says_which_lines_to_look_at_and_when_it_is_harmless(tmp_path):
     (cause,) = ruled.causes(rules.judge([line(action="x", id="some-id")]), [])
     assert "some-id" in cause.hint
     assert "a rehearsal" in cause.hint
+
+
+@pytest.fixture
+def watched(project):
+    """A project with own rules, after the look that judging begins behind."""
+    folder = project.root / ruled.FOLDER
+    folder.mkdir()
+    (folder / "three.yml").write_text(f"{DENIED}---\n{THREE}")
+    project.watch.once()
+    return project
+
+
+def refuse(project, times: int) -> None:
+    for _ in range(times):
+        project.log.record('User::"eve"', "run:start", 'Run::"x"', "denied")
+
+
+def ruled_of(seen) -> list[tuple[str, str]]:
+    return [
+        (one.cause.labels["rule"], one.cause.labels["user.name"])
+        for one in seen.alarms
+        if one.cause.name == ruled.MATCHED
+    ]
+
+
+def test_what_is_denied_again_and_again_is_an_alarm_of_the_watcher_over_several_looks(watched):
+    refuse(watched, 2)
+    assert ruled_of(watched.watch.once()) == []
+    refuse(watched, 1)
+    seen = casemate.open(watched.root).watch.once()
+    assert ruled_of(seen) == [("a correlation", 'User::"eve"')]
+    for _ in range(3):
+        assert ruled_of(watched.watch.once()) == [("a correlation", 'User::"eve"')]
+    assert len([one for one in told(watched) if one[1] == 'User::"eve"']) == 1
+
+
+def test_lines_of_a_look_that_died_are_judged_by_the_next_one_once(watched, monkeypatch):
+    refuse(watched, 3)
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(alarms, "update", dies)
+        with pytest.raises(KeyboardInterrupt):
+            watched.watch.once()
+    (alarm,) = [one for one in watched.watch.once().alarms if one.cause.name == ruled.MATCHED]
+    assert ": 3 since" in alarm.cause.text
+
+
+def test_a_rule_that_was_written_wrongly_is_a_page_at_the_next_look_and_no_more_when_mended(
+    watched,
+):
+    broken = watched.root / ruled.FOLDER / "broken.yml"
+    broken.write_text(rule("{event.acton: x}", title="broken"))
+    (alarm,) = watched.watch.once().alarms
+    assert (alarm.cause.name, alarm.cause.severity) == (ruled.BROKEN, "page")
+    assert alarm.cause.labels == {"file": "broken.yml", "rule": "broken"}
+
+
+def test_lines_beyond_those_of_one_look_wait_for_the_next(watched, monkeypatch):
+    monkeypatch.setattr(ruled, "MOST_JUDGED", 1)
+    for _ in range(3):
+        refuse(watched, 1)
+        watched.logs.search("")
+    found = [ruled_of(watched.watch.once()) for _ in range(6)]
+    assert found[0] == []
+    assert found[-1] == [("a correlation", 'User::"eve"')]
+
+
+def test_without_the_store_nothing_is_judged_and_no_alarm_ends(watched, monkeypatch):
+    refuse(watched, 3)
+    assert len(ruled_of(watched.watch.once())) == 1
+    monkeypatch.setattr(ruled, "is_there", lambda: False)
+    with Telemetry(watched.root / "t.db") as opened:
+        assert ruled.judge(watched, opened) == ([], set())
+
+
+def test_a_damaged_store_is_said_and_the_look_goes_on(watched, monkeypatch):
+    def damaged(*_):
+        raise BackendError("the store is damaged", hint="delete it")
+
+    monkeypatch.setattr(ruled, "_newer", damaged)
+    alarm = next(one for one in watched.watch.once().alarms if one.cause.name == ruled.BROKEN)
+    assert alarm.cause.text == "the store is damaged"
