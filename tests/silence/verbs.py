@@ -75,6 +75,9 @@ CALLS: dict[str, list[str]] = {
         *("clinic/data/series.csv", "--time", "timestamp", "--value", "value"),
     ],
     "watch forecast": ["clinic/data/series.csv", "--horizon", "3h"],
+    "logs rules check": [],
+    "logs rules list": [],
+    "logs rules test": ["Denied again and again", "--lines", "clinic/data/lines.jsonl"],
     "verify": ["out"],
     "explain": [],
     "access whoami": [],
@@ -274,6 +277,9 @@ def day() -> None:
     lighten(PROJECT / "casemate.toml")
     hours = (f"2026-03-{2 + at // 24:02} {at % 24:02}:00,{40 + at % 7}\n" for at in range(480))
     (PROJECT / "data" / "series.csv").write_text("timestamp,value\n" + "".join(hours))
+    line = {"@timestamp": "2026-03-02T12:00:00Z", "log.level": "info", "message": "m"}
+    line |= {"event.id": "1", "event.dataset": "casemate.audit", "event.reason": "denied"}
+    (PROJECT / "data" / "lines.jsonl").write_text(json.dumps(line) + "\n")
     ran = subprocess.run(
         [sys.executable, "-m", "casemate", "run", "--config", str(PROJECT)], check=False
     )

@@ -33,7 +33,7 @@ VERBS = {
     ),
     "predict": "ask the running gateway",
     "watch": "see what changes after the release: inputs, answers, quality, machine, or plain files",
-    "logs": "search what was done, asked and alarmed",
+    "logs": "search what was done, asked and alarmed; rules over it",
     "deploy": "files for other people's systems: Prometheus",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

@@ -10,7 +10,7 @@ from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
-from casemate.operations.watching import alarms, judged, levels, lines, trends
+from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
 from casemate.operations.watching.judged import Judgement, Realised
@@ -122,8 +122,12 @@ def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> 
         counter.keep(telemetry)
         telemetry.thin(now.timestamp())
         judgements, causes, looked_at = _judge(project, telemetry, catalogue, now, early=early)
+        matched, asked = ruled.judge(project, telemetry)
         standing = alarms.update(
-            telemetry, [*look.causes, *untaken, *causes], look.looked_at | looked_at, now
+            telemetry,
+            [*look.causes, *untaken, *causes, *matched],
+            look.looked_at | looked_at | asked,
+            now,
         )
         time = now.isoformat(timespec="seconds")
         telemetry.keep(PLACE, _gauges(telemetry, look.samples, standing, now))

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.commands import open_for
+from casemate.cli.logs import rules
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parents=[common(nested=True)],
     )
     _query(erase, is_needed=True)
+    rules.add_arguments(
+        actions.add_parser("rules", help="Sigma rules over lines: check, list or try them")
+    )
 
 
 def _query(parser: argparse.ArgumentParser, *, is_needed: bool = False) -> None:
@@ -66,9 +70,11 @@ def _query(parser: argparse.ArgumentParser, *, is_needed: bool = False) -> None:
 
 
 def run(arguments: Any) -> int:
-    """Search, follow, count, answer, erase."""
+    """Search, follow, count, answer, erase; what is about rules needs no project."""
     from casemate.cli.output import emit, table
 
+    if arguments.action == "rules":
+        return rules.run(arguments)
     project = open_for(arguments)
     if arguments.action == "search":
         found = project.logs.search(
