@@ -151,6 +151,8 @@ MAY = {
             "access:delegate",
             "watch:run",
             "watch:read",
+            "sinks:send",
+            "sinks:read",
         ),
     },
     "auditor": {
@@ -174,6 +176,7 @@ MAY = {
             "budget:read",
             "model:explain",
             "watch:read",
+            "sinks:read",
         ),
     },
     "privacy-officer": {
@@ -233,6 +236,8 @@ MAY = {
             "access:session",
             "watch:run",
             "watch:read",
+            "sinks:send",
+            "sinks:read",
         ),
     },
 }
