@@ -34,7 +34,7 @@ VERBS = {
     "predict": "ask the running gateway",
     "watch": "see what changes after the release: inputs, answers, quality, machine, or plain files",
     "sinks": "log lines and gauges on their way to Elasticsearch, syslog, Splunk, OpenTelemetry",
-    "deploy": "files for other people's systems: Prometheus",
+    "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",
     "outbox": "what leaves: messages, deliveries, dead letters",

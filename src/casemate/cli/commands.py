@@ -57,6 +57,8 @@ COMMANDS: dict[str, str | None] = {
     "sinks status": "sinks.status",
     "sinks check": "sinks.check",
     "deploy prometheus": None,
+    "deploy elasticsearch": None,
+    "deploy rsyslog": None,
     "watch drift": None,
     "watch estimate": None,
     "watch detect": None,

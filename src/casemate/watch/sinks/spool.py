@@ -307,7 +307,7 @@ def _cut(content: bytes, cursor: Cursor, wanted: frozenset[str], most: int) -> B
     ends: list[tuple[int, int]] = []
     damaged: list[tuple[int, Refusal]] = []
     offset, line = cursor.offset, cursor.line
-    for raw in content.split(b"\n")[: content.count(b"\n") + (not content.endswith(b"\n"))]:
+    for raw in content.removesuffix(b"\n").split(b"\n") if content else ():
         item = _read(raw)
         is_wanted = item is not None and _kind(item) in wanted
         if is_wanted and items and (len(items) == most or _is_change(items[-1], item)):

@@ -87,8 +87,10 @@ def connected(to: Place) -> Iterator[socket.socket]:
             if isinstance(sock, ssl.SSLSocket):
                 sock.do_handshake()
             yield sock
+            if over.is_set():  # what was read as an end was ours
+                raise TimeoutError
     except (OSError, http.client.HTTPException, ValueError) as error:
-        if over.is_set():
+        if over.is_set() or isinstance(error, TimeoutError):
             text = f"{to.name} did not answer within {to.timeout:g} s"
         else:
             text = f"{to.name} was not reached: {reason_of(error) or type(error).__name__}"
