@@ -2,6 +2,7 @@
 Elasticsearch. For rsyslog 8.2302 and newer.
 """
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +11,9 @@ from casemate.core.errors import ConfigError
 from casemate.core.http import is_private
 from casemate.deploy import elasticsearch
 from casemate.deploy.templates import environment
+
+_PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
+"""What rsyslog's `cat FILE` takes without quotes, which it does not know."""
 
 
 def render(config: Config, root: Path, url: str | None, work: str) -> dict[str, bytes]:
@@ -24,6 +28,11 @@ def render(config: Config, root: Path, url: str | None, work: str) -> dict[str, 
     Raises:
         ConfigError: there is no file to read, or nowhere to send it.
     """
+    if not _PLAIN.fullmatch(work):
+        raise ConfigError(
+            f"{work!r} cannot be rsyslog's folder",
+            hint="an absolute path of letters, digits and . _ - /",
+        )
     files = [table for table in config.sinks.values() if table.kind == "file"]
     if not files:
         raise ConfigError(
@@ -68,6 +77,5 @@ def _quoted(text: str) -> str:
     """
     if not text.isprintable():
         raise ConfigError(f"{text!r} cannot stand in rsyslog's configuration")
-    # $ begins a variable in double quotes
-    escaped = "".join("\\" + sign if sign in '\\"$' else sign for sign in text)
+    escaped = "".join("\\" + sign if sign in '\\"' else sign for sign in text)
     return f'"{escaped}"'
