@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from casemate.operations.dataset import Datasets
     from casemate.operations.logs import Logs
     from casemate.operations.retention import Plan
+    from casemate.operations.sinks import Sinks
     from casemate.operations.status import Status
     from casemate.operations.watching import Watch
     from casemate.stages.data.stage import Examined
@@ -121,6 +122,13 @@ class Project(Wiring):
         from casemate.operations.logs import Logs
 
         return Logs(self)
+
+    @property
+    def sinks(self) -> "Sinks":
+        """Where log lines go: send, status, check."""
+        from casemate.operations.sinks import Sinks
+
+        return Sinks(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

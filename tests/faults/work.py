@@ -175,3 +175,57 @@ def witness(root: Path, ack: Ack) -> None:
         if answer.status != 200:
             raise VerificationError(f"{path.name}: {answer.status} {answer.body}")
         ack(f"cosigned {path.name.rpartition('-')[2]}")
+
+
+class Receiver:
+    """Acknowledges what it gets, outside of where faults happen; refuses every tenth line."""
+
+    takes = frozenset({"lines"})
+
+    def __init__(self, ack: Ack) -> None:
+        self.ack = ack
+
+    def send(self, batch):
+        from casemate.watch.sinks.interface import Refusal, Sent
+
+        for item in batch:
+            self.ack(f"got {item.id}")
+        refused = [Refusal(id=item.id, reason="tenth") for item in batch if item.id.endswith("0")]
+        return Sent(accepted=len(batch) - len(refused), refused=refused)
+
+
+SPOOLED = 120
+"""Lines of `spool`, in three batches."""
+
+
+def spool(root: Path, ack: Ack) -> None:
+    """Lines into a spool of small segments and out of it, as a look of the watcher does; whoever
+    brings them remembers what was taken.
+    """
+    from casemate.core.clock import SystemClock
+    from casemate.watch.logs.line import LogLine
+    from casemate.watch.sinks.delivery import Manner, Route, send_all
+    from casemate.watch.sinks.spool import EVERYTHING, Spool
+
+    remembered = root / "remembered"
+    done = int(remembered.read_text()) if remembered.exists() else 0
+    for start in range(done, SPOOLED, 40):
+        spool = Spool(root / ".casemate" / "spool", 2**16, ["one"])
+        time = "2026-11-29T08:00:00.000Z"
+        spool.append(
+            [
+                LogLine(
+                    time=time, level="info", message="m", id=f"{at:04d}", dataset="casemate.audit"
+                )
+                for at in range(start, start + 40)
+            ]
+        )
+        remembered.write_text(str(start + 40))
+        routes = [Route("one", Receiver(ack), EVERYTHING)]
+        for one in send_all(spool, routes, Manner(SystemClock(), now=True)):
+            if one.error:
+                ack(f"! {one.error}")
+                return
+    spool = Spool(root / ".casemate" / "spool", 2**16, ["one"])
+    send_all(spool, [Route("one", Receiver(ack), EVERYTHING)], Manner(SystemClock(), now=True))
+    ack(f"left {spool.end().line - spool.cursor('one').line}")

@@ -29,6 +29,9 @@ PROJECT = HOME / "clinic"
 LISTEN_SECONDS = 13.0
 """onnxruntime calls its maker nine seconds after it was imported."""
 
+LINES = ["-s", 'sinks.lines={kind="file",to=".casemate/lines.jsonl"}']
+"""A sink that needs nobody."""
+
 CALLS: dict[str, list[str]] = {
     "init": ["init", str(PROJECT), "--example", "clinical"],
     "check": [],
@@ -65,7 +68,12 @@ CALLS: dict[str, list[str]] = {
     "logs stats": ["--by", "action"],
     "logs sql": ["select action, count(*) from logs group by action"],
     "logs erase": ["zebra"],
+    "sinks send": LINES,
+    "sinks status": LINES,
+    "sinks check": LINES,
     "deploy prometheus": [str(HOME / "prometheus")],
+    "deploy elasticsearch": [str(HOME / "elasticsearch")],
+    "deploy rsyslog": [str(HOME / "rsyslog"), *LINES],
     "watch drift": ["clinic/data/wdbc.csv", "clinic/data/wdbc.csv"],
     "watch estimate": [
         *("clinic/data/wdbc.csv", "clinic/data/wdbc.csv"),

@@ -45,6 +45,7 @@ from casemate.config.serve import (
     OutputsTable,
     ServeTable,
 )
+from casemate.config.sinks import SinkTable, SpoolTable
 from casemate.config.table import (
     FILE_NAME,
     SPANS,
@@ -135,6 +136,8 @@ __all__ = [
     "ScreenTable",
     "ServeTable",
     "Share",
+    "SinkTable",
+    "SpoolTable",
     "StoreTable",
     "Table",
     "TrainTable",

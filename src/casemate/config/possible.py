@@ -17,6 +17,7 @@ from casemate.config.figures import (
 )
 from casemate.config.release import GateTable
 from casemate.config.screen import ScreenTable
+from casemate.config.sinks import impossible_sinks
 from casemate.config.train import bad_space
 from casemate.config.trust import impossible_audit
 from casemate.config.whole import Config
@@ -35,7 +36,8 @@ def impossible(config: Config) -> list[str]:
     problems += (
         impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
     )
-    return problems + impossible_audit(config.audit) + impossible_access(config.access)
+    problems += impossible_audit(config.audit) + impossible_access(config.access)
+    return problems + impossible_sinks(config.sinks)
 
 
 def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:

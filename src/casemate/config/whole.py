@@ -8,6 +8,7 @@ from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
 from casemate.config.screen import ScreenTable
 from casemate.config.serve import ServeTable
+from casemate.config.sinks import SinkTable, SpoolTable
 from casemate.config.table import Name, Table
 from casemate.config.train import SandboxTable, TrainTable
 from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
@@ -38,6 +39,8 @@ class Config(Table, frozen=True, kw_only=True):
     watch: WatchTable = WatchTable()
     logs: LogsTable = LogsTable()
     slo: dict[Name, ObjectiveTable] = {}
+    spool: SpoolTable = SpoolTable()
+    sinks: dict[Name, SinkTable] = {}
     access: AccessTable = AccessTable()
 
     @property

@@ -153,6 +153,8 @@ MAY = {
             "watch:run",
             "watch:read",
             "logs:read",
+            "sinks:send",
+            "sinks:read",
         ),
     },
     "auditor": {
@@ -177,6 +179,7 @@ MAY = {
             "model:explain",
             "watch:read",
             "logs:read",
+            "sinks:read",
         ),
     },
     "privacy-officer": {
@@ -238,6 +241,8 @@ MAY = {
             "watch:run",
             "watch:read",
             "logs:read",
+            "sinks:send",
+            "sinks:read",
         ),
     },
 }

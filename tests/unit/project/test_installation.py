@@ -145,6 +145,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "access": ["list"],
         "audit": ["show"],
         "outbox": ["list"],
+        "sinks": ["status"],
         "store": ["show"],
         "backup": ["recipients", "list"],
         "keys": ["list"],

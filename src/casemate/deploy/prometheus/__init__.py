@@ -11,13 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from casemate.config import LATENCIES, Config, ObjectiveTable
 from casemate.core.errors import ConfigError
 from casemate.deploy.prometheus import dashboard
 from casemate.deploy.prometheus.scenarios import Scenario, scenarios
 from casemate.deploy.prometheus.texts import filled, template
+from casemate.deploy.templates import environment
 
 ROUTES = "infer|invocations"
 """Routes whose requests count: those that ask a model."""
@@ -152,17 +151,11 @@ def require_whole(name: str, table: ObjectiveTable) -> None:
 
 
 def _text(name: str, **values: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("casemate.deploy.prometheus", ""),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - YAML: every text of the configuration goes through `quoted`
-    )
-    environment.filters["quoted"] = _quoted
-    environment.globals |= {"template": template, "filled": filled}
-    return environment.get_template(f"{name}.jinja").render(**values)
+    # every text of the configuration goes through `quoted`
+    jinja = environment("casemate.deploy.prometheus")
+    jinja.filters["quoted"] = _quoted
+    jinja.globals |= {"template": template, "filled": filled}
+    return jinja.get_template(f"{name}.jinja").render(**values)
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from msgspec.structs import replace
 
 from casemate.core.types import Record
+from casemate.operations.sinks import spool_of
 from casemate.watch.logs import incoming
 from casemate.watch.logs.entries import of_entry
 from casemate.watch.logs.line import LogLine
@@ -98,7 +99,8 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
         forced: remove what came in also where its last line has no end.
 
     Raises:
-        BackendError: the disk is full, the store damaged, or one day larger than all may be.
+        BackendError: the disk is full, the store or the spool damaged, or one day larger than all
+            may be.
     """
     store.require_room()
     touched: set[str] = set()
@@ -106,6 +108,9 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
     before = positions.garbage
     for _ in range(ROUNDS):
         for batch in new_lines(project, store):
+            if project.config.sinks:
+                # before they count as read: whoever dies here sends them twice, under the same ids
+                spool_of(project).append(batch.lines)
             fresh = store.add(batch.lines)
             count += len(fresh)
             touched.update(line.time[:10] for line in fresh)

@@ -11,6 +11,7 @@ from typing import Any
 from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.privacy.budget import ANSWERS, total
 from casemate.core.errors import Error
+from casemate.operations import sinks
 from casemate.operations.watching.alarms import EVERY, Cause, Severity
 from casemate.watch.telemetry import DAY, Sample, Series
 from casemate.wiring import Wiring
@@ -163,6 +164,28 @@ def _runs(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
         yield _cause("run-failed", text, "casemate runs show, then casemate run again")
 
 
+def _sinks(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    for one in sinks.standing(project):
+        yield _level("casemate_sink_waiting", now, one.waiting, sink=one.sink)
+        yield _level("casemate_sink_refused", now, one.refused + one.diverted, sink=one.sink)
+        yield _level("casemate_sink_dropped", now, one.dropped, sink=one.sink)
+        hint = "an operator: casemate sinks status, then casemate sinks check"
+        if one.failures:
+            text = f"{one.waiting} lines wait for the sink {one.sink}: {one.error}"
+            yield _cause("sink-away", text, hint, sink=one.sink)
+        if one.refused + one.diverted:
+            text = (
+                f"the sink {one.sink} has refused {one.refused} lines, and put {one.diverted} aside"
+            )
+            yield _cause("sink-refused", text, hint, sink=one.sink)
+        if one.dropped:
+            text = (
+                f"{one.dropped} lines went before the sink {one.sink} took them: the spool was full"
+            )
+            more = "mend the sink, or raise [spool] max_megabytes; the log itself is whole"
+            yield _cause("sink-dropped", text, more, page=True, sink=one.sink)
+
+
 LOOKERS: dict[str, tuple[Looker, tuple[str, ...]]] = {
     "disk": (_disk, ("disk-full",)),
     "keys": (_keys, ("key-overdue",)),
@@ -171,5 +194,6 @@ LOOKERS: dict[str, tuple[Looker, tuple[str, ...]]] = {
     "outbox": (_outbox, ("outbox-dead",)),
     "models": (_models, ("model-old",)),
     "runs": (_runs, ("run-failed",)),
+    "sinks": (_sinks, ("sink-away", "sink-refused", "sink-dropped")),
 }
 """What is looked at -> by whom, and which causes may be found."""

@@ -6,14 +6,21 @@ from casemate.operations.watching.alarms import Cause
 from casemate.wiring import Wiring
 
 UNWRITTEN = "logs-unwritten"
+MISSING = Cause(
+    name=UNWRITTEN,
+    labels={},
+    severity="page",
+    text="no line reaches a sink: they come out of the log store, which is not installed",
+    hint="pip install 'casemate[logs]'",
+)
 
 
 def take(project: Wiring) -> list[Cause]:
-    """Take what is new; what is wrong with that. Nothing is taken where the extra is not
-    installed.
+    """Take what is new, for the log store and the sinks; what is wrong with that. Nothing is taken
+    where the extra is not installed.
     """
     if not is_there():
-        return []
+        return [MISSING] if project.config.sinks else []
     store = store_of(project)
     try:
         with store.writing(waits=False):

@@ -1,5 +1,6 @@
 """One look at everything, what is known of it, and a page of it."""
 
+import contextlib
 import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
+from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
@@ -93,16 +95,28 @@ def once(project: Wiring, *, early: bool = False) -> Seen:
     once.ask(project, unrecorded=True)
     folder = project.state / FOLDER
     with alone(folder / "lock", "a look"), Telemetry(folder / FILE) as telemetry:
+        _pass_on(project)  # first, so that this look sees how it went
         before = telemetry.kept("progress", Progress)
         start = -1 if before is None else before.entry
         # what an earlier look began to tell and did not end
         told = alarms.tell(project, telemetry, start + 1)
         seen = _look(project, telemetry, start, early=early)
         told += alarms.tell(project, telemetry, start + 1)
+        if told:
+            lines.take(project)  # alarms are lines, too
+        gauges = telemetry.kept(PLACE, Gauges)
+        _pass_on(project, [] if gauges is None else gauges.gauges)
     if told:
         project.outbox.send()
-        lines.take(project)  # alarms are lines, too
     return msgspec.structs.replace(seen, told=told)
+
+
+def _pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> None:
+    """Send what waits for sinks. What is wrong with one, or with the spool, fails no look: the next
+    `levels.look` finds it.
+    """
+    with contextlib.suppress(Error):
+        sinks.pass_on(project, gauges)
 
 
 def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> Seen:

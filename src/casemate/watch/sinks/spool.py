@@ -1,0 +1,349 @@
+"""The spool: lines that are to be sent, in segment files, and how far each sink has come.
+
+A segment is named after the number of its first line and only grows at its end; `append` returns
+once all lines are on disk. Where a sink stands is one small file, replaced whole after each batch
+that its receiver took. So what dies anywhere loses nothing, and repeats at most one batch, which a
+receiver recognises by `event.id`. Beyond the bound the oldest segment goes: a sink that had not
+read it finds the gap in the numbers, and counts it.
+"""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from casemate.core.errors import Error, from_os_error
+from casemate.core.files import alone, exclusive_wait, fsync_folder, make_folder, write_atomic
+from casemate.core.types import Record
+from casemate.watch.logs.line import LogLine
+from casemate.watch.sinks.interface import Item, Levels, Refusal
+
+PLACE = ("logs", "spool")
+"""In a project's state folder."""
+SEGMENTS = 32
+"""Parts of the bound: so much of it is lost at once when it is full."""
+EVERYTHING = frozenset({"gauges", "casemate.audit", "casemate.request", "casemate.alarm"})
+"""Every kind of entry."""
+_OF_GAUGES = b'{"gauges":'
+"""How a line begins that is no log line."""
+_LINES = msgspec.json.Decoder(LogLine)
+_GAUGES = msgspec.json.Decoder(Levels)
+
+
+class Cursor(Record, frozen=True, kw_only=True):
+    """How far a sink has come."""
+
+    segment: int
+    """Number of the first line of the segment that is read next."""
+    offset: int = 0
+    """Bytes of that segment that are done."""
+    line: int
+    """Number of the line that is next."""
+    accepted: int = 0
+    refused: int = 0
+    diverted: int = 0
+    dropped: int = 0
+    """Lines that went before they were sent, because the spool was full."""
+    failures: int = 0
+    """In a row."""
+    error: str = ""
+    """The last one, until something is accepted again."""
+    due: str | None = None
+    """Not tried again before, ISO 8601."""
+    sent: str | None = None
+    """When something was accepted last, ISO 8601."""
+
+
+class End(NamedTuple):
+    """Where the spool ends; everything before is on disk."""
+
+    segment: int
+    size: int
+    line: int
+
+
+class Batch(NamedTuple):
+    """What was read at once."""
+
+    items: list[Item]
+    """Readable ones that the sink wants, all of one kind."""
+    ends: list[tuple[int, int]]
+    """Of each of them: (offset behind it, line behind it)."""
+    damaged: list[tuple[int, Refusal]]
+    """Lines that are no lines any more, with the offset behind each."""
+    behind: Cursor
+    """The cursor once all of it is settled."""
+
+
+class Spool:
+    """A spool in `folder`.
+
+    >>> spool = Spool(folder, 256 * 2**20, ["search"])      # doctest: +SKIP
+    >>> spool.append(lines)                                 # doctest: +SKIP
+    """
+
+    def __init__(self, folder: Path, most: int, sinks: Sequence[str] = ()) -> None:
+        """Make the folder, and a beginning for every sink that has none.
+
+        Args:
+            folder: where it lies.
+            most: bytes that it may take.
+            sinks: who reads it: a new one begins with the oldest line that is kept.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        self.folder, self.most, self.sinks = folder, most, list(sinks)
+        with _disk():
+            make_folder(folder / "cursors")
+            for name in self.sinks:
+                if not self._cursor_path(name).exists():
+                    first = (self._segments() or [0])[0]
+                    self.keep(name, Cursor(segment=first, line=first))
+
+    def append(self, entries: Sequence[LogLine | Levels]) -> None:
+        """Add entries; when this returns they outlast power loss. It never waits for a receiver.
+
+        Raises:
+            BackendError: the disk is full or refuses; some of them may be there, so the caller
+                comes with all of them again.
+        """
+        encoder = msgspec.json.Encoder()
+        lines = [encoder.encode(entry) + b"\n" for entry in entries]
+        if not lines:
+            return
+        with _disk(), exclusive_wait(self.folder / "lock"):
+            end = self._settled()
+            for chunk in _chunks(lines, self.most // SEGMENTS):
+                content = b"".join(chunk)
+                if end.size and end.size + len(content) > self.most // SEGMENTS:
+                    end = self._begin(end.line)
+                self._make_room(len(content))
+                self._write(end, content)
+                end = End(end.segment, end.size + len(content), end.line + len(chunk))
+
+    def end(self) -> End:
+        """Where it ends now; what a killed writer left is repaired and on disk.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        with _disk(), exclusive_wait(self.folder / "lock"):
+            return self._settled()
+
+    def trim(self) -> None:
+        """Remove segments that every sink has read."""
+        with _disk(), exclusive_wait(self.folder / "lock"):
+            segments = self._segments()
+            done = min((self.cursor(name).line for name in self.sinks), default=0)
+            for start, following in itertools.pairwise(segments):
+                if following <= done:
+                    self._path(start).unlink()
+
+    @property
+    def size(self) -> int:
+        """Bytes that segments take."""
+        return sum(self._path(start).stat().st_size for start in self._segments())
+
+    def cursor(self, name: str) -> Cursor:
+        """Where a sink stands, put right where the spool no longer has it."""
+        try:
+            found = msgspec.json.decode(self._cursor_path(name).read_bytes(), type=Cursor)
+        except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
+            found = Cursor(segment=-1, line=-1)
+        segments = self._segments() or [0]
+        first = segments[0]
+        if found.segment in segments and self._is_boundary(found):
+            return found
+        lost = max(first - found.line, 0) if found.line >= 0 else 0
+        # else the spool is younger than the cursor: better twice than never
+        place = {"segment": first, "offset": 0, "line": first}
+        return msgspec.structs.replace(found, dropped=found.dropped + lost, **place)
+
+    def keep(self, name: str, cursor: Cursor) -> None:
+        """Remember where a sink stands, durably."""
+        write_atomic(self._cursor_path(name), cursor.to_json())
+
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Be the only one who sends to a sink.
+
+        Raises:
+            BusyError: another process does.
+        """
+        with alone(self.folder / "cursors" / f"{name}.lock", f"sending to {name}"):
+            yield
+
+    def batch(self, name: str, end: End, wanted: frozenset[str], most: int) -> Batch:
+        """What comes next for a sink.
+
+        Args:
+            name: of the sink.
+            end: up to where.
+            wanted: `gauges`, and the data sets of log lines.
+            most: items; it takes at most 1 MiB too, but one line in any case.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        with _disk():
+            while True:
+                cursor = self.cursor(name)
+                with contextlib.suppress(FileNotFoundError):  # dropped just now
+                    return self._batch(cursor, end, wanted, most)
+
+    def oldest(self, name: str, end: End) -> str | None:
+        """Time of the first entry that waits for a sink; BackendError: the disk refuses."""
+        found = self.batch(name, end, EVERYTHING, 1).items
+        if not found:
+            return None
+        return found[0].content.time
+
+    def _batch(self, cursor: Cursor, end: End, wanted: frozenset[str], most: int) -> Batch:
+        is_last = cursor.segment == end.segment
+        with self._path(cursor.segment).open("rb") as file:
+            size = end.size if is_last else os.fstat(file.fileno()).st_size
+            file.seek(cursor.offset)
+            content = file.read(max(min(size - cursor.offset, MOST_BYTES), 0))
+            if content and b"\n" not in content:  # one line that is longer
+                content += file.readline(size - cursor.offset - len(content))
+        if len(content) + cursor.offset < size:
+            content = content[: content.rfind(b"\n") + 1]
+        found = _cut(content, cursor, wanted, most)
+        if is_last or found.behind.offset < size:
+            return found
+        following = min(one for one in self._segments() if one > cursor.segment)
+        place = {"segment": following, "offset": 0, "line": following}
+        behind = msgspec.structs.replace(found.behind, **place)
+        return found._replace(behind=behind)
+
+    def _segments(self) -> list[int]:
+        """Numbers of the first lines of all segments, ascending."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(
+                int(path.stem) for path in self.folder.glob("*.jsonl") if path.stem.isdigit()
+            )
+        return []
+
+    def _path(self, start: int) -> Path:
+        return self.folder / f"{start:015d}.jsonl"
+
+    def _cursor_path(self, name: str) -> Path:
+        return self.folder / "cursors" / f"{name}.json"
+
+    def _is_boundary(self, cursor: Cursor) -> bool:
+        """Whether a line begins where the cursor stands."""
+        if cursor.offset == 0:
+            return True
+        with contextlib.suppress(FileNotFoundError), self._path(cursor.segment).open("rb") as file:
+            file.seek(cursor.offset - 1)
+            return file.read(1) == b"\n"
+        return False
+
+    def _settled(self) -> End:
+        """The end of the last segment, without what a killed writer left half-written, on disk."""
+        segments = self._segments()
+        if not segments:
+            return self._begin(0)
+        with self._path(segments[-1]).open("rb+") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
+            os.fsync(file.fileno())
+        return End(segments[-1], whole, segments[-1] + content.count(b"\n"))
+
+    def _begin(self, start: int) -> End:
+        os.close(os.open(self._path(start), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        fsync_folder(self.folder)
+        return End(start, 0, start)
+
+    def _make_room(self, more: int) -> None:
+        """Remove the oldest segments, never the last one, until so many bytes fit."""
+        segments = self._segments()
+        while len(segments) > 1 and self.size + more > self.most:
+            self._path(segments.pop(0)).unlink()
+
+    def _write(self, end: End, content: bytes) -> None:
+        descriptor = os.open(self._path(end.segment), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        except OSError:
+            # nothing that may not be on disk is left for readers: a cursor behind it would skip
+            # what is written in its place after power loss
+            os.ftruncate(descriptor, end.size)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+MOST_BYTES = 1024 * 1024
+"""Of a batch: what Splunk's collectors take at least, and OpenTelemetry's too."""
+
+
+def _chunks(lines: list[bytes], most: int) -> Iterator[list[bytes]]:
+    """Lines in groups of at most so many bytes, or one line."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        if chunk and size + len(line) > most:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line)
+    yield chunk
+
+
+def _cut(content: bytes, cursor: Cursor, wanted: frozenset[str], most: int) -> Batch:
+    """The first items of `content` that are wanted; gauges are a batch of their own."""
+    items: list[Item] = []
+    ends: list[tuple[int, int]] = []
+    damaged: list[tuple[int, Refusal]] = []
+    offset, line = cursor.offset, cursor.line
+    for raw in content.removesuffix(b"\n").split(b"\n") if content else ():
+        item = _read(raw)
+        is_wanted = item is not None and _kind(item) in wanted
+        if is_wanted and items and (len(items) == most or _is_change(items[-1], item)):
+            break
+        offset, line = offset + len(raw) + 1, line + 1
+        if item is None:
+            text = raw[:1000].decode(errors="replace")
+            refusal = Refusal(id="", reason="damaged in the spool", raw=text)
+            damaged.append((offset, refusal))
+        elif is_wanted:
+            items.append(item)
+            ends.append((offset, line))
+    behind = msgspec.structs.replace(cursor, offset=offset, line=line)
+    return Batch(items, ends, damaged, behind)
+
+
+def _is_change(one: Item, other: Item | None) -> bool:
+    return other is not None and "gauges" in (_kind(one), _kind(other))
+
+
+def _read(raw: bytes) -> Item | None:
+    try:
+        decoder = _GAUGES if raw.startswith(_OF_GAUGES) else _LINES
+        return Item(decoder.decode(raw), raw)
+    except msgspec.DecodeError:
+        return None
+
+
+def _kind(item: Item) -> str:
+    return item.content.dataset if isinstance(item.content, LogLine) else "gauges"
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fault: Error = from_os_error(error)
+        raise fault from error
