@@ -2,6 +2,7 @@
 real Alertmanager delivers.
 """
 
+import contextlib
 import http.server
 import json
 import shutil
@@ -22,6 +23,13 @@ pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("prometheus-alertmanager") is None,
     reason="prometheus or prometheus-alertmanager is not installed",
 )
+ALERTMANAGER = (
+    "prometheus-alertmanager",
+    "--config.file=alertmanager.yml",
+    "--storage.path=am",
+    "--cluster.listen-address=",
+)
+PROMETHEUS = ("prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=db")
 OPEN_METRICS = "application/openmetrics-text; version=2.0.0; charset=utf-8"
 
 
@@ -72,7 +80,7 @@ def is_ready(port):
         return False
 
 
-def quick(folder, running, sink, alertmanager):
+def quick(folder, sink, alertmanager):
     """The rendered files with intervals of seconds, and the ports of this test."""
     url = f"http://127.0.0.1:{sink.server.server_port}"
     changes = {
@@ -101,50 +109,11 @@ def test_an_alarm_of_the_watcher_and_a_gateway_that_dies_reach_whoever_is_woken(
     project = casemate.open(clinic)
     with project.database.transaction() as tx:  # one that ends soon
         project.certificates.issue(tx, "server", ["localhost"], 30, "p256")
-    folder, ports = tmp_path / "prom", (free_port(), free_port())
-    processes = []
-    try:
+    with contextlib.ExitStack() as servers:
         with serving(clinic) as running:
-            run(
-                [
-                    *command(),
-                    "deploy",
-                    "prometheus",
-                    str(folder),
-                    "--address",
-                    f"127.0.0.1:{running.port}",
-                ],
-                clinic,
+            port, token = servers.enter_context(
+                monitored(project, running, sink, tmp_path / "prom")
             )
-            token, _ = new_token(project, "prometheus", "monitor")
-            (folder / "token").write_text(token)
-            quick(folder, running, sink, ports[1])
-            processes.append(
-                started(
-                    [
-                        "prometheus-alertmanager",
-                        "--config.file=alertmanager.yml",
-                        "--storage.path=am",
-                        "--cluster.listen-address=",
-                        f"--web.listen-address=127.0.0.1:{ports[1]}",
-                    ],
-                    folder,
-                    ports[1],
-                )
-            )
-            processes.append(
-                started(
-                    [
-                        "prometheus",
-                        "--config.file=prometheus.yml",
-                        "--storage.tsdb.path=db",
-                        f"--web.listen-address=127.0.0.1:{ports[0]}",
-                    ],
-                    folder,
-                    ports[0],
-                )
-            )
-            wait_for(lambda: value(ports[0], 'up{job="casemate"}') == 1)
             looked = subprocess.run(
                 [*command(), "watch", "once"],
                 cwd=clinic,
@@ -158,10 +127,10 @@ def test_an_alarm_of_the_watcher_and_a_gateway_that_dies_reach_whoever_is_woken(
             assert path == "/pages"
             assert alert["labels"]["alarm"] == "certificate-ends"
             assert "casemate watch show" in alert["annotations"]["action"]
-            board = json.loads((folder / "grafana" / "casemate.json").read_text())
+            board = json.loads((tmp_path / "prom" / "grafana" / "casemate.json").read_text())
             for panel in board["panels"]:
-                asked(ports[0], panel["targets"][0]["expr"])  # raises for one that it refuses
-            assert value(ports[0], "casemate_certificate_left_seconds") is not None
+                asked(port, panel["targets"][0]["expr"])  # raises for one that it refuses
+            assert value(port, "casemate_certificate_left_seconds") is not None
             pages = formats(running, token)
         wait_for(lambda: sink.heard("CasemateDown"))
         assert sink.heard("CasemateDown")[0][0] == "/pages"
@@ -170,6 +139,29 @@ def test_an_alarm_of_the_watcher_and_a_gateway_that_dies_reach_whoever_is_woken(
                 ["promtool", "check", "metrics"], input=page, capture_output=True, check=False
             )
             assert checked.returncode == 0, checked.stderr
+
+
+@contextlib.contextmanager
+def monitored(project, running, sink, folder):
+    """(Prometheus' port, the token that it scrapes with) of a gateway that a Prometheus watches and
+    an Alertmanager tells of, with the files that casemate renders.
+    """
+    ports = free_port(), free_port()
+    address = f"127.0.0.1:{running.port}"
+    run([*command(), "deploy", "prometheus", str(folder), "--address", address], project.root)
+    token, _ = new_token(project, "prometheus", "monitor")
+    (folder / "token").write_text(token)
+    quick(folder, sink, ports[1])
+    processes = []
+    try:
+        for at, words in (
+            (ports[1], ALERTMANAGER),
+            (ports[0], PROMETHEUS),
+        ):
+            listen = f"--web.listen-address=127.0.0.1:{at}"
+            processes.append(started([*words, listen], folder, at))
+        wait_for(lambda: value(ports[0], 'up{job="casemate"}') == 1)
+        yield ports[0], token
     finally:
         for process in processes:
             process.terminate()
