@@ -17,7 +17,7 @@ from tests.unit.conftest import refused
 
 import casemate
 from casemate.controls.audit.entry import Entry
-from casemate.core.errors import AccessDenied
+from casemate.core.errors import AccessDenied, BackendError
 from casemate.operations.logs.ingest import ingest, new_lines, store_of
 from casemate.operations.watching.alarms import Cause
 from casemate.watch.logs import incoming
@@ -219,6 +219,20 @@ def test_a_store_that_cannot_be_written_is_an_alarm_and_the_look_goes_on(own):
     assert alarm.cause.severity == "page"
     shutil.rmtree(store_of(at).folder)
     assert casemate.open(own).logs.search("logs-unwritten").lines
+
+
+def test_what_is_there_is_found_when_nothing_can_be_added_and_that_is_said(own, cli, monkeypatch):
+    casemate.open(own).logs.search("")
+
+    def full(*_):
+        raise BackendError("no space left on the disk")
+
+    monkeypatch.setattr("casemate.operations.logs.verbs.ingest", full)
+    answer = cli("--config", own, "logs", "search", "action:run:train")
+    assert "run:train" in answer.out
+    assert "no space left on the disk" in answer.err
+    with refused("CM-BACKEND", "no space"):
+        casemate.open(own).logs.stats("level")
 
 
 def test_batches_can_be_given_to_others_before_they_are_kept(own):

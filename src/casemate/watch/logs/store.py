@@ -87,6 +87,8 @@ class Found(Record, frozen=True, kw_only=True):
     """Lines that match on the days that were looked at."""
     more: bool
     """Whether there may be older ones."""
+    stale: str = ""
+    """Why the newest lines are missing, where they could not be added."""
 
 
 class Group(Record, frozen=True, kw_only=True):
@@ -296,8 +298,7 @@ class LogStore:
         """The index of a day, none where somebody has just forgotten it."""
         try:
             return [self.day(name).index] if name in self.days() else []
-        except (BackendError, OSError):
-            # it was written anew while it was opened: now it is there, or damaged
+        except (BackendError, OSError):  # just written anew: now it is there, or damaged
             return [self.day(name).index] if name in self.days() else []
 
     def ends(self) -> dict[str, int]:
