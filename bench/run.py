@@ -538,6 +538,13 @@ def soak() -> None:
     servers.soak()
 
 
+def logs() -> None:
+    """A million lines in the log store."""
+    from watch import logs as store
+
+    store.measure(line)
+
+
 def main() -> None:
     """Run all comparisons, or those named."""
     known = {
@@ -551,6 +558,7 @@ def main() -> None:
         "trust": trust,
         "images": images,
         "layers": layers,
+        "logs": logs,
         "serving": serving,
         "overload": overload,
         "soak": soak,

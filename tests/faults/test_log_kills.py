@@ -85,7 +85,7 @@ class Log:
 
 
 def project(at):
-    config = types.SimpleNamespace(project=types.SimpleNamespace(id="p"))
+    config = types.SimpleNamespace(project=types.SimpleNamespace(id="p"), sinks={})
     return types.SimpleNamespace(log=Log(), config=config, clock=at.clock)
 
 

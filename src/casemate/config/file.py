@@ -72,9 +72,16 @@ def schema() -> dict[str, Any]:
     return msgspec.json.schema(Config)
 
 
-FIXED = (["release", "approvals"], ["release", "separate"], ["data", "subject"], ["data", "schema"])
+FIXED = (
+    ["release", "approvals"],
+    ["release", "separate"],
+    ["data", "subject"],
+    ["data", "schema"],
+    ["logs", "days"],
+    ["logs", "max_megabytes"],
+)
 """What `-s` may not set, beside `[access]`, classes and masks: whoever starts a run would give
-themselves rights, or take others' protection.
+themselves rights, or take others' protection; whoever searches lines would forget them.
 """
 
 

@@ -5,18 +5,19 @@ import json
 import os
 import shutil
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 
 import msgspec
 import pytest
 from bench.watch import traffic
-from tests.conftest import serving, wait_for
+from tests.conftest import command, serving, wait_for
 from tests.unit.conftest import refused
 
 import casemate
 from casemate.controls.audit.entry import Entry
-from casemate.core.errors import AccessDenied
+from casemate.core.errors import AccessDenied, BackendError
 from casemate.operations.logs.ingest import ingest, new_lines, store_of
 from casemate.operations.watching.alarms import Cause
 from casemate.watch.logs import incoming
@@ -171,15 +172,30 @@ def test_a_log_that_was_restored_and_went_on_otherwise_is_read_again_and_nothing
     assert at.logs.search("", limit=999).matched == before + at.log.size() - size
 
 
-def test_lines_of_days_that_are_over_are_forgotten_and_that_is_on_record(own):
+def test_lines_of_days_that_are_over_are_forgotten_and_that_is_on_record(own, monkeypatch):
     at = casemate.open(own)
     at.logs.search("")
+    monkeypatch.setattr("casemate.watch.logs.store.machine", lambda: ("another boot", 1.0))
     later = traffic.opened(own, datetime.datetime.now(datetime.UTC).timestamp() + 200 * 86_400)
     later.logs.search("")
     (dropped,) = [e for e in later.log.entries() if e.action == "logs:drop"]
     assert dropped.detail["days"] == [datetime.datetime.now(datetime.UTC).date().isoformat()]
     assert "90 days" in dropped.detail["reason"]
     assert later.logs.search("action:logs:drop").lines
+
+
+def test_a_clock_that_leaps_ahead_makes_no_day_old_and_nothing_late(own):
+    at = casemate.open(own)
+    before = at.logs.search("", limit=999).matched
+    ahead = traffic.opened(own, datetime.datetime.now(datetime.UTC).timestamp() + 9e8)
+    ahead.access.add_user("early", [], PASSWORD)
+    assert ahead.logs.search('resource:User::"early"').lines[0].time > "2050"
+    assert ahead.logs.search("action:run:train").lines
+    now = casemate.open(own)
+    now.access.add_user("late", [], PASSWORD)
+    assert now.logs.search('resource:User::"late"').lines
+    assert now.logs.stats("day").lines == now.log.size() >= before
+    assert not [e for e in now.log.entries() if e.action == "logs:drop"]
 
 
 def test_each_look_of_the_watcher_takes_lines_and_its_alarms_are_there_at_once(own, monkeypatch):
@@ -203,6 +219,20 @@ def test_a_store_that_cannot_be_written_is_an_alarm_and_the_look_goes_on(own):
     assert alarm.cause.severity == "page"
     shutil.rmtree(store_of(at).folder)
     assert casemate.open(own).logs.search("logs-unwritten").lines
+
+
+def test_what_is_there_is_found_when_nothing_can_be_added_and_that_is_said(own, cli, monkeypatch):
+    casemate.open(own).logs.search("")
+
+    def full(*_):
+        raise BackendError("no space left on the disk")
+
+    monkeypatch.setattr("casemate.operations.logs.verbs.ingest", full)
+    answer = cli("--config", own, "logs", "search", "action:run:train")
+    assert "run:train" in answer.out
+    assert "no space left on the disk" in answer.err
+    with refused("CM-BACKEND", "no space"):
+        casemate.open(own).logs.stats("level")
 
 
 def test_batches_can_be_given_to_others_before_they_are_kept(own):
@@ -273,3 +303,51 @@ def test_what_lines_say_drives_no_terminal(own, cli):
         assert "\\u001b" not in answer.out
         assert "\u202e" not in answer.out
     assert "(cut)" in cli("--config", own, "logs", "search", "level:error").out
+
+
+def test_following_shows_what_comes(own):
+    at = casemate.open(own)
+    writer = incoming.Writer(store_of(at).incoming, 10**9)
+    with subprocess.Popen(
+        [*command(), "logs", "tail", "-f", "code:CM-NEW"],
+        cwd=own,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            # not before it has read what was there
+            wait_for(lambda: store_of(at).days())
+            for number in range(2):
+                told = {
+                    "@timestamp": datetime.datetime.now(datetime.UTC).isoformat(),
+                    "log.level": "error",
+                    "message": f"new {number}",
+                    "event.id": f"n-{number}",
+                    "event.dataset": "casemate.request",
+                    "error.code": "CM-NEW",
+                }
+                writer.append([json.dumps(told).encode()])
+                assert f"new {number}" in process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def test_nobody_shortens_how_long_lines_are_kept_by_a_word_on_the_command_line(own, cli):
+    answer = cli("--config", own, "logs", "search", "-s", "logs.days=1")
+    assert answer.code == 2
+    assert "logs.days" in answer.err
+
+
+def test_lines_of_a_clock_that_was_wrong_are_counted_and_not_taken(own):
+    at = casemate.open(own)
+    told = {
+        "@timestamp": "1970-01-01T00:00:07Z",
+        "log.level": "info",
+        "message": "early",
+        "event.id": "e-1",
+        "event.dataset": "casemate.request",
+    }
+    incoming.Writer(store_of(at).incoming, 10**9).append([json.dumps(told).encode(), b"{}"])
+    assert at.logs.search("early").lines == []
+    found = store_of(at).positions()
+    assert (found.old, found.garbage) == (1, 1)

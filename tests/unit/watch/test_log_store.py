@@ -108,6 +108,12 @@ def test_a_line_is_found_by_words_names_and_numbers_newest_first(lines):
     assert not lines.search(parse("number77"), 10).more
 
 
+def test_lines_of_one_second_are_sorted_by_their_milliseconds(lines):
+    times = [300, 900, 100, 500]
+    lines.add([line(n, time=f"{TODAY}T08:00:00.{ms}Z") for n, ms in enumerate(times)])
+    assert [one.time[-4:-1] for one in lines.search(parse(""), 3).lines] == ["900", "500", "300"]
+
+
 def test_a_search_goes_back_over_days_and_keeps_to_its_times(lines):
     lines.add([line(n, day) for day in ("2026-11-27", "2026-11-28", TODAY) for n in range(10)])
     assert ask(lines, "number7") == [f"{TODAY}-7", "2026-11-28-7", "2026-11-27-7"]
@@ -222,6 +228,15 @@ def test_what_is_too_old_is_forgotten_and_said(lines):
     assert (dropped.days, "90 days" in dropped.why) == (["2026-08-31"], True)
     assert lines.days() == [TODAY]
     assert lines.forget() == []
+
+
+def test_a_day_to_come_is_forgotten_once_it_was_written_long_ago(lines):
+    lines.add([line(1, "2099-01-01"), line(2)])
+    assert lines.forget() == []
+    meta = lines.folder / "days" / "2099-01-01" / "index" / "meta.json"
+    old = (NOW - datetime.timedelta(days=91)).timestamp()
+    os.utime(meta, (old, old))
+    assert [one.days for one in lines.forget()] == [["2099-01-01"]]
 
 
 def test_the_oldest_days_go_first_when_all_are_too_large_and_the_newest_stays(lines):
@@ -484,7 +499,8 @@ def test_garbage_is_counted_and_skipped_however_long_it_is(inbox, monkeypatch):
     inbox.mkdir()
     (one, two) = encoded(line(1), line(2))
     deep = b"[" * 1_500
-    bad = [b"", b"{}", b"\xff\xfe", deep, b"x" * 5_000, b'{"@timestamp":"noon"}', one[:-1]]
+    (noon,) = encoded(line(3, time="noon"))
+    bad = [b"", b"{}", b"\xff\xfe", deep, b"x" * 5_000, b'{"@timestamp":"noon"}', one[:-1], noon]
     path = inbox / f"a{incoming.ENDING}"
     path.write_bytes(b"\n".join([one, *bad, two]) + b"\n")
     found, end, garbage = read(path)

@@ -71,7 +71,7 @@ def _query(parser: argparse.ArgumentParser, *, is_needed: bool = False) -> None:
 
 def run(arguments: Any) -> int:
     """Search, follow, count, answer, erase; what is about rules needs no project."""
-    from casemate.cli.output import emit, table
+    from casemate.cli.output import emit, printable, table
 
     if arguments.action == "rules":
         return rules.run(arguments)
@@ -83,6 +83,8 @@ def run(arguments: Any) -> int:
         lines = [text(line) for line in found.lines]
         if found.more:
             lines.append(f"there are older ones: --limit {2 * arguments.limit}")
+        if found.stale:
+            print(f"the newest lines are missing: {printable(found.stale)}", file=sys.stderr)
         emit(arguments, found, "\n".join(lines) or "no line matches")
     elif arguments.action == "tail":
         return _tail(arguments, project)

@@ -86,6 +86,7 @@ def new_lines(project: Wiring, store: LogStore) -> Iterator[Batch]:
                 positions,
                 files={**positions.files, path.name: end},
                 garbage=positions.garbage + garbage,
+                old=positions.old + sum(line.time[:10] < oldest for line in lines),
             )
             yield Batch(lines=lines, positions=positions)
 
@@ -124,7 +125,9 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
             break
     left = {path.name for path in incoming.waiting(store.incoming)}
     positions = replace(
-        positions, files={name: end for name, end in positions.files.items() if name in left}
+        positions,
+        files={name: end for name, end in positions.files.items() if name in left},
+        clock=store.reading(),
     )
     store.keep(positions)
     store.settle(touched)

@@ -2,10 +2,12 @@
 
 import contextlib
 
+from msgspec.structs import replace
+
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.query import parse_time
 from casemate.core.digest import sha256
-from casemate.core.errors import BusyError, ConfigError
+from casemate.core.errors import BackendError, BusyError, ConfigError
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.logs.ingest import ingest, store_of
@@ -59,7 +61,13 @@ def search(
             used.
     """
     asked = _asked(project, query, since, until)
-    return _fresh(project).search(asked, limit)
+    stale = ""
+    try:
+        store = _fresh(project)
+    except BackendError as error:
+        # where the disk is full, people search for why
+        store, stale = store_of(project), error.message
+    return replace(store.search(asked, limit), stale=stale)
 
 
 @reading("logs:read")

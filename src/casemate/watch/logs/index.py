@@ -51,7 +51,7 @@ def schema() -> "tantivy.Schema":
     for name in NUMBERS:
         builder.add_unsigned_field(name, indexed=name == "status", fast=True)
     builder.add_date_field("time", indexed=True, fast=True)
-    # tantivy keeps dates to the second
+    # tantivy sorts dates by whole seconds: findings/tantivy-dates-to-the-second.sh
     builder.add_integer_field("at", fast=True)
     builder.add_unsigned_field("place", fast=True)
     builder.add_unsigned_field("block", indexed=True, fast=True)

@@ -41,11 +41,24 @@ MOST_LINES = 10_000
 MOST_GROUPS = 1_000
 WAIT = 30.0
 """Seconds that whoever must write waits for another who does."""
+LEAP = 86_400.0
+"""Seconds by which a clock may be off against the machine's own before it has leapt."""
 SPANS = {"minute": "1m", "hour": "1h", "day": "1d"}
 """Spans of time that lines are counted by, and tantivy's names."""
 COUNTED = tuple(one for one in FIELDS if one not in (*WORDS, "time", "duration", "size"))
 """Fields that lines are counted by."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+class Reading(Record, frozen=True, kw_only=True):
+    """A time, and how long the machine had run."""
+
+    boot: str
+    """Which start of the machine."""
+    uptime: float
+    """Seconds since then."""
+    time: float
+    """Seconds since 1970."""
 
 
 class Positions(Record, frozen=True, kw_only=True):
@@ -59,6 +72,10 @@ class Positions(Record, frozen=True, kw_only=True):
     """Bytes of files that came in."""
     garbage: int = 0
     """Lines that were none, of all times."""
+    old: int = 0
+    """Lines that came in with a time before those that are kept, of all times."""
+    clock: Reading | None = None
+    """When the sources were last read."""
 
 
 class Found(Record, frozen=True, kw_only=True):
@@ -70,6 +87,8 @@ class Found(Record, frozen=True, kw_only=True):
     """Lines that match on the days that were looked at."""
     more: bool
     """Whether there may be older ones."""
+    stale: str = ""
+    """Why the newest lines are missing, where they could not be added."""
 
 
 class Group(Record, frozen=True, kw_only=True):
@@ -160,9 +179,27 @@ class LogStore:
         """One day; it is made where it is not there."""
         return Day(self.folder / "days" / name)
 
+    def now(self) -> datetime.datetime:
+        """The time, unless the clock has leapt since the sources were last read: then what it
+        would be otherwise. A clock that is years ahead for a minute must not make all days old.
+        """
+        now, last = self.clock.now(), self.positions().clock
+        boot, uptime = machine()
+        if last is None or last.boot != boot:
+            return now
+        expected = last.time + uptime - last.uptime
+        if abs(now.timestamp() - expected) <= LEAP:
+            return now
+        return datetime.datetime.fromtimestamp(expected, datetime.UTC)
+
+    def reading(self) -> Reading:
+        """What `Positions` remember of this moment."""
+        boot, uptime = machine()
+        return Reading(boot=boot, uptime=uptime, time=self.now().timestamp())
+
     def oldest(self) -> str:
         """The first day whose lines are taken and kept."""
-        return (self.clock.now() - datetime.timedelta(days=self.keep_days)).date().isoformat()
+        return (self.now() - datetime.timedelta(days=self.keep_days)).date().isoformat()
 
     def add(self, lines: Iterable[LogLine]) -> list[LogLine]:
         """Add lines that are not there yet and not too old, and return them.
@@ -179,21 +216,15 @@ class LogStore:
 
     def settle(self, touched: Iterable[str]) -> None:
         """Write Parquet of days that are over, and of much that is not in it."""
-        today = self.clock.now().date().isoformat()
+        today = self.now().date().isoformat()
         before = [name for name in self.days() if name < today][-1:]
         for name in sorted({*touched, *before} & set(self.days())):
             self.day(name).seal(is_over=name < today)
 
     def forget(self) -> list[Dropped]:
-        """Remove days that are too old, and the oldest ones while all of them are too large.
-
-        Raises:
-            BackendError: today alone is too large.
-        """
+        """Remove days that are too old, and the oldest ones while all of them are too large."""
         oldest, found = self.oldest(), []
-        # a clock that was wrong has made days to come, too
-        latest = (self.clock.now() + datetime.timedelta(days=self.keep_days)).date().isoformat()
-        old = [name for name in self.days() if not oldest <= name <= latest]
+        old = [name for name in self.days() if name < oldest or self._was_to_come(name)]
         if old:
             found.append(self._drop(old, f"kept for {self.keep_days} days"))
         sizes = {name: size(self.folder / "days" / name) for name in self.days()}
@@ -204,6 +235,13 @@ class LogStore:
         if large:
             found.append(self._drop(large, f"all lines together over {self.most // 10**6} MB"))
         return found
+
+    def _was_to_come(self, name: str) -> bool:
+        """Whether a clock that was ahead made this day, so long ago that its lines are too old."""
+        tomorrow = (self.now() + datetime.timedelta(days=1)).date().isoformat()
+        written = (self.folder / "days" / name / "index" / "meta.json").stat().st_mtime
+        age = self.now().timestamp() - written
+        return name > tomorrow and age > self.keep_days * 86_400
 
     def require_room(self) -> None:
         """Raise BackendError when one day alone is larger than all may be."""
@@ -260,8 +298,7 @@ class LogStore:
         """The index of a day, none where somebody has just forgotten it."""
         try:
             return [self.day(name).index] if name in self.days() else []
-        except (BackendError, OSError):
-            # it was written anew while it was opened: now it is there, or damaged
+        except (BackendError, OSError):  # just written anew: now it is there, or damaged
             return [self.day(name).index] if name in self.days() else []
 
     def ends(self) -> dict[str, int]:
@@ -342,6 +379,13 @@ class LogStore:
             erased[name] = count
         self.settle(erased)
         return erased
+
+
+def machine() -> tuple[str, float]:
+    """(which start of this machine, seconds since it, those asleep included)."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    identifier = boot.read_text(encoding="ascii").strip() if boot.exists() else ""
+    return identifier, time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _within(names: Iterable[str], seconds: float) -> Iterator[str]:
