@@ -195,6 +195,14 @@ def test_another_process_goes_on_where_one_ended_with_the_same_correlation_only(
     assert other.judge([denied(4)]) == []
 
 
+def test_a_line_that_is_late_by_less_than_the_timespan_is_counted_with_those_of_its_time(tmp_path):
+    made = made_of(tmp_path, DENIED, FIVE)
+    assert made.judge([denied(one) for one in range(4)]) == []
+    assert made.judge([denied(100, user="bob")]) == []
+    (match,) = made.judge([denied(50)])
+    assert match.count == 5
+
+
 def test_a_line_of_the_future_does_not_make_the_present_old(tmp_path):
     made = made_of(tmp_path, DENIED, FIVE)
     assert made.judge([denied(one) for one in range(4)]) == []
