@@ -178,15 +178,15 @@ def test_a_disk_that_fills_while_lines_are_written_leaves_none_of_them_to_be_rea
 ):
     spool = Spool(tmp_path, MEGABYTE, ["one"])
     spool.append(lines(0, 3))
-    real, calls = os.write, []
+    real, calls = os.pwrite, []
 
-    def full(descriptor, content):
+    def full(descriptor, content, offset):
         calls.append(len(content))
         if len(calls) == 1:
-            return real(descriptor, content[:100])
+            return real(descriptor, content[:100], offset)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(BackendError, match="disk is full"):
         spool.append(lines(3, 9))
     monkeypatch.undo()

@@ -14,7 +14,7 @@ import msgspec
 
 from casemate.core.clock import Clock
 from casemate.core.errors import BusyError, Error, from_os_error
-from casemate.core.files import make_folder
+from casemate.core.files import fsync_folder, make_folder
 from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.watch.sinks.interface import (
@@ -274,9 +274,12 @@ def _bury(folder: Path, name: str, refused: Sequence[Refusal], now: datetime.dat
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > MOST_DEAD:
             os.replace(path, folder / f"{name}.1.jsonl")
+    is_new = not path.exists()
     with path.open("ab") as file:
         for one in refused:
             letter = {"time": now.isoformat(timespec="seconds"), **msgspec.structs.asdict(one)}
             file.write(msgspec.json.encode(letter) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    if is_new:
+        fsync_folder(folder)

@@ -291,11 +291,11 @@ class Spool:
             self._path(segments.pop(0)).unlink()
 
     def _write(self, end: End, content: bytes) -> None:
-        descriptor = os.open(self._path(end.segment), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = os.open(self._path(end.segment), os.O_WRONLY | os.O_CLOEXEC)
         try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(descriptor, left) :]
+            done = 0
+            while done < len(content):
+                done += os.pwrite(descriptor, content[done:], end.size + done)
             os.fsync(descriptor)
         except OSError:
             # nothing that may not be on disk is left for readers: a cursor behind it would skip
