@@ -11,6 +11,7 @@ from typing import Literal
 
 from OpenSSL import SSL
 
+from casemate.config import SinkTable
 from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core import quiet
@@ -332,4 +333,21 @@ def _audit(project: Wiring) -> list[Check]:
                 advice="casemate outbox list --state dead",
             )
         )
-    return checks
+    return checks + [_sink(name, table) for name, table in project.config.sinks.items()]
+
+
+def _sink(name: str, table: SinkTable) -> Check:
+    """How what goes to a sink is protected."""
+    subject, scheme = f"sink {name}", table.to.partition("://")[0]
+    if table.kind == "file":
+        state = f"{table.to}, readable by its group"
+        return Check(mark="ok", subject=subject, state=state)
+    if scheme in ("https", "tls"):
+        by = "the system's authorities" if table.ca is None else table.ca
+        return Check(mark="ok", subject=subject, state=f"{scheme} to {table.to}, verified by {by}")
+    return Check(
+        mark="note",
+        subject=subject,
+        state=f"{table.to} on this machine, without TLS",
+        advice="whoever listens at that port gets the lines: see that it is the receiver",
+    )

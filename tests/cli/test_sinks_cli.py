@@ -1,8 +1,10 @@
 """`casemate sinks`, and the watcher that sends at each look."""
 
 import json
+import time
 
 import pytest
+from bench.watch.traffic import opened
 from tests.contract.sink_servers import POISON, Receiver
 from tests.interop.test_telemetry import free_port
 from tests.unit.watch.test_spool import line, lines
@@ -138,6 +140,8 @@ def test_what_a_full_spool_dropped_is_told_loudly(root, receiver):
     lost = gauges(root)["casemate_sink_dropped", "search"]
     assert lost > 0
     assert len(receiver.lines) == 8000 - lost
+    tomorrow = opened(root, time.time() + 2 * 86_400).watch.once()
+    assert not [one for one in tomorrow.alarms if one.cause.name == "sink-dropped"]
 
 
 def test_a_disk_that_cannot_hold_the_spool_fails_no_look(root):
@@ -147,3 +151,28 @@ def test_a_disk_that_cannot_hold_the_spool_fails_no_look(root):
     assert [cause.labels for cause in unseen] == [{"what": "sinks"}]
     with pytest.raises(ConfigError, match="no sink 'x'"):
         casemate.open(root).sinks.check(["x"])
+
+
+def test_a_sink_whose_authority_is_missing_is_told_and_holds_no_other_one_up(root, cli, receiver):
+    with (root / "casemate.toml").open("a") as file:
+        file.write('[sinks.wrong]\nkind = "syslog"\nto = "tls://127.0.0.1:9"\nca = "no.pem"\n')
+    appended(root, lines(0, 5))
+    casemate.open(root).watch.once()
+    assert len(receiver.lines) == 5
+    found = statuses(cli)["wrong"]
+    assert "CM-CONFIG" in found["error"] and "no.pem holds no certificates" in found["error"]
+    assert found["failures"] == 1
+    assert found["waiting"] == 6  # with the gauges of the look, which it will pass over
+
+
+def test_doctor_says_how_each_sink_is_reached_and_a_backup_leaves_the_spool_out(
+    root, cli, tmp_path
+):
+    said = cli("doctor").out
+    assert "sink gone" in said and "without TLS" in said
+    assert "logs/casemate.jsonl, readable by its group" in said
+    appended(root, lines(0, 5))
+    from casemate.operations.backup.creation import _files
+
+    names = [name for name, _ in _files(casemate.open(root))]
+    assert names and not [name for name in names if "spool" in name]

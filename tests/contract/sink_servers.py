@@ -18,9 +18,7 @@ class Receiver:
         self.lines, self.requests, self.headers = {}, 0, {}
         self.over = threading.Event()
         handler = _Syslog if kind == "syslog" else _Http
-        self.server = socketserver.ThreadingTCPServer(
-            ("127.0.0.1", 0), handler, bind_and_activate=True
-        )
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.server.receiver = self
         self.context = None
@@ -46,6 +44,11 @@ class Receiver:
             return -1
         self.lines[identity] = self.lines.get(identity, 0) + 1
         return self.lines[identity]
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    def handle_error(self, request, client_address):
+        """Whoever goes while it is answered is no fault here."""
 
 
 class _Handler:

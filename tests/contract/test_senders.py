@@ -38,7 +38,7 @@ def receiver(request, tmp_path):
 @pytest.fixture
 def sends(receiver, tmp_path):
     """A sender to it that waits half a second at most."""
-    return sender(receiver.kind, wire.place(receiver.url, tmp_path / "ca.pem", 0.5))
+    return sender(receiver.kind, wire.Place(receiver.url, tmp_path / "ca.pem", 0.5))
 
 
 def test_what_is_accepted_is_at_the_receiver(receiver, sends):
@@ -100,7 +100,7 @@ def test_a_syslog_receiver_that_goes_without_reading_is_tried_later(tmp_path):
     certificates(tmp_path)
     receiver = Receiver("syslog", tmp_path)
     receiver.mode = "cut"
-    to = wire.place(receiver.url, tmp_path / "ca.pem", 5)
+    to = wire.Place(receiver.url, tmp_path / "ca.pem", 5)
     with pytest.raises(SinkAway):
         sender("syslog", to).send(items(5000))
     receiver.close()
@@ -127,7 +127,7 @@ def test_a_receiver_that_cannot_prove_who_it_is_gets_nothing(receiver, tmp_path,
     certificates(other, "127.0.0.2")
     if fault == "another name":
         receiver.context.load_cert_chain(other / "server.pem", other / "server.key")
-    to = wire.place(receiver.url, other / "ca.pem", 5)
+    to = wire.Place(receiver.url, other / "ca.pem", 5)
     with pytest.raises(SinkAway, match="certificate verify failed"):
         sender(receiver.kind, to).send(items(5))
     assert (receiver.lines, receiver.requests) == ({}, 0)
@@ -146,7 +146,7 @@ def test_secrets_travel_in_a_header_and_nowhere_else(receiver, sends):
 def elasticsearch(mode):
     receiver = Receiver("elasticsearch")
     receiver.mode = mode
-    return receiver, sender("elasticsearch", wire.place(receiver.url, None, 5))
+    return receiver, sender("elasticsearch", wire.Place(receiver.url, None, 5))
 
 
 def test_elasticsearch_that_takes_a_part_of_a_batch_gets_the_rest_later():

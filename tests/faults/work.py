@@ -221,6 +221,7 @@ def spool(root: Path, ack: Ack) -> None:
             ]
         )
         remembered.write_text(str(start + 40))
+        ack(f"appended {start + 40}")
         routes = [Route("one", Receiver(ack), EVERYTHING)]
         for one in send_all(spool, routes, Manner(SystemClock(), now=True)):
             if one.error:

@@ -45,7 +45,7 @@ def found(url, stream, query):
 
 
 def to_elastic(url, stream):
-    return elastic.Elastic(wire.place(url, None, 30), stream, None, None, template=True)
+    return elastic.Elastic(wire.Place(url, None, 30), stream, None, None, template=True)
 
 
 def test_lines_are_found_in_elasticsearch_by_their_fields_and_once_however_often_they_are_sent(
@@ -115,12 +115,12 @@ def test_rsyslog_reads_every_message_over_tls_with_its_structured_data(tmp_path,
         level="error",
         dataset="casemate.audit",
     )
-    to = wire.place(f"tls://127.0.0.1:{port}", tmp_path / "ca.pem", 10)
+    to = wire.Place(f"tls://127.0.0.1:{port}", tmp_path / "ca.pem", 10)
     with receivers.rsyslogd(tmp_path, receivers.listening(tmp_path, port, driver=driver), port):
         sends = syslog.Syslog(to, "host.example.org")
         assert sends.send([*items(1000), item(odd)]) == Sent(accepted=1001)
         with pytest.raises(SinkAway, match="certificate verify failed"):
-            syslog.Syslog(wire.place(f"tls://127.0.0.1:{port}", None, 10), "h").send(items(1))
+            syslog.Syslog(wire.Place(f"tls://127.0.0.1:{port}", None, 10), "h").send(items(1))
         got = tmp_path / "got.jsonl"
         wait_for(lambda: got.exists() and len(got.read_text().splitlines()) >= 1001)
     rows = [json.loads(row) for row in got.read_text().splitlines()]
@@ -144,7 +144,7 @@ def test_an_opentelemetry_collector_gets_lines_as_records_and_gauges_as_metrics(
     odd = Gauge(name="casemate_epsilon_left", labels={}, value=float("nan"))
     levels = Levels(gauges=[gauge, odd], time="2026-11-29T08:00:00.250Z")
     with receivers.rotel(tmp_path) as (url, told):
-        sends = otlp.Otlp(wire.place(url, None, 30), {"service.name": "casemate"}, None)
+        sends = otlp.Otlp(wire.Place(url, None, 30), {"service.name": "casemate"}, None)
         assert sends.send(items(20)) == Sent(accepted=20)
         assert sends.send([item(levels)]) == Sent(accepted=1)
         wait_for(lambda: "casemate_alarm" in told() and "line 19 was" in told())

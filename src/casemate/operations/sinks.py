@@ -1,7 +1,9 @@
 """Log lines and gauges on their way to other people's systems: deliver, look, try."""
 
 import datetime
+import math
 import uuid
+from collections.abc import Sequence
 
 import msgspec
 
@@ -40,7 +42,11 @@ class SinkStatus(Record, frozen=True, kw_only=True):
     due: str | None
     """Next try, ISO 8601; None: the next look."""
     sent: str | None
-    """When it took something last."""
+    """When it took something last, ISO 8601."""
+    spoiled: str | None
+    """When something was refused or put aside last, ISO 8601."""
+    lost: str | None
+    """When it was seen last that lines were dropped, ISO 8601."""
 
 
 class Tried(Record, frozen=True, kw_only=True):
@@ -52,12 +58,20 @@ class Tried(Record, frozen=True, kw_only=True):
 
 
 def spool_of(project: Wiring) -> Spool:
-    """The spool of a project, for all sinks of its configuration; BackendError: the disk refuses.
-
-    Whoever has new lines appends them here and nowhere else.
-    """
+    """A project's spool, for all sinks of its configuration; BackendError: the disk refuses."""
     most = project.config.spool.max_megabytes * MEGABYTE
     return Spool(project.state.joinpath(*PLACE), most, list(project.config.sinks))
+
+
+def take(project: Wiring, lines: Sequence[LogLine]) -> None:
+    """Take new lines for every sink; when this returns they outlast power loss. Whoever is not
+    told so comes with the same lines again.
+
+    Raises:
+        BackendError: the disk is full or refuses.
+    """
+    if project.config.sinks:
+        spool_of(project).append(lines)
 
 
 def pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> list[Delivery]:
@@ -69,7 +83,7 @@ def pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> list[Delivery
         gauges: of the look that just ended, to be sent too.
 
     Raises:
-        ConfigError: a sink is not set up right. BackendError: the spool cannot be written.
+        BackendError: the spool cannot be written.
     """
     if not project.config.sinks:
         return []
@@ -78,16 +92,12 @@ def pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> list[Delivery
     if gauges and any("gauges" in route.wanted for route in found):
         time = project.clock.now().isoformat(timespec="milliseconds")
         spool.append([Levels(gauges=gauges, time=time)])
-    return send_all(spool, found, _manner(project))
-
-
-def _manner(project: Wiring, *, now: bool = False) -> Manner:
-    return Manner(project.clock, project.config.spool.backoff, now)
+    return send_all(spool, found, Manner(project.clock, project.config.spool.backoff))
 
 
 @operation("sinks:send")
 def send(project: Wiring) -> list[Delivery]:
-    """Send what waits, also to sinks that failed a moment ago.
+    """Send all that waits, also to sinks that failed a moment ago.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no sink. BackendError: the spool cannot be
@@ -95,7 +105,8 @@ def send(project: Wiring) -> list[Delivery]:
     """
     acting = send.ask(project, unrecorded=True)
     found = _routes(project)
-    done = send_all(spool_of(project), found, _manner(project, now=True))
+    manner = Manner(project.clock, project.config.spool.backoff, now=True, seconds=math.inf)
+    done = send_all(spool_of(project), found, manner)
     acting.record(
         "sinks:send",
         f'Project::"{project.config.project.id}"',
@@ -161,6 +172,7 @@ def standing(project: Wiring) -> list[SinkStatus]:
         return []
     spool = spool_of(project)
     end = spool.end()
+    spool.account(project.clock.now().isoformat(timespec="seconds"))
     found = []
     for name, table in project.config.sinks.items():
         cursor = spool.cursor(name)
@@ -179,6 +191,8 @@ def standing(project: Wiring) -> list[SinkStatus]:
                 error=cursor.error,
                 due=cursor.due,
                 sent=cursor.sent,
+                spoiled=cursor.spoiled,
+                lost=cursor.lost,
             )
         )
     return found

@@ -103,6 +103,7 @@ def test_pauses_double_with_chance_up_to_a_quarter_of_an_hour(spool, clock):
     for at, pause in enumerate(pauses):
         most = min(10.0 * 2**at, MOST_PAUSE)
         assert most / 2 <= pause <= most
+    assert len({pause / min(10.0 * 2**at, MOST_PAUSE) for at, pause in enumerate(pauses)}) > 1
     sent(spool, clock, away, now=True)
     assert away.requests == 11
 

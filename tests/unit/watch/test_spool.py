@@ -70,8 +70,14 @@ def test_every_sink_reads_at_its_own_pace_and_a_segment_goes_when_all_have_read_
     assert read(spool, "fast") == ids(0, 100)
     spool.trim()
     assert len(list(tmp_path.glob("*.jsonl"))) > 5
-    assert read(spool, "slow") == ids(0, 100)
-    spool.trim()
+    end, found = spool.end(), []
+    while batch := spool.batch("slow", end, EVERYTHING, 3):
+        found += [item.id for item in batch.items]
+        if not batch.items and spool.cursor("slow") == batch.behind:
+            break
+        spool.keep("slow", batch.behind)
+        spool.trim()
+    assert found == ids(0, 100)
     assert len(list(tmp_path.glob("*.jsonl"))) == 1
     spool.append(lines(100, 120))
     for name in ("fast", "slow"):
@@ -97,11 +103,11 @@ def test_what_a_killed_writer_left_half_written_is_cut_off_before_anything_follo
     spool.append(lines(0, 3))
     (segment,) = tmp_path.glob("*.jsonl")
     with segment.open("ab") as torn:
-        torn.write(b'{"@timestamp":"2026')
+        torn.write(b'{"@timestamp":"2026' + b"x" * 5000)
     assert read(spool, "one") == ids(0, 3)
     spool.append(lines(3, 5))
     assert read(spool, "one") == ids(3, 5)
-    assert b"2026{" not in segment.read_bytes()
+    assert b"xxx" not in segment.read_bytes()
 
 
 def test_a_line_that_is_damaged_on_disk_is_reported_and_the_others_are_read(tmp_path):
@@ -178,15 +184,15 @@ def test_a_disk_that_fills_while_lines_are_written_leaves_none_of_them_to_be_rea
 ):
     spool = Spool(tmp_path, MEGABYTE, ["one"])
     spool.append(lines(0, 3))
-    real, calls = os.write, []
+    real, calls = os.pwrite, []
 
-    def full(descriptor, content):
+    def full(descriptor, content, offset):
         calls.append(len(content))
         if len(calls) == 1:
-            return real(descriptor, content[:100])
+            return real(descriptor, content[:500], offset)  # with whole lines in it
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(BackendError, match="disk is full"):
         spool.append(lines(3, 9))
     monkeypatch.undo()

@@ -26,6 +26,7 @@ from casemate.core.store.sqlite import SqliteStore
 from casemate.operations.acting import operation
 from casemate.operations.backup.archive import MANIFEST, Contents, about, add, keys_of, subjects_of
 from casemate.operations.backup.subjects import Person, without_subjects
+from casemate.watch.sinks.spool import PLACE as SPOOL
 from casemate.wiring import CATALOG, STATE, Wiring
 
 HEADS = ("checkpoint", WITNESSED)
@@ -204,8 +205,9 @@ def _files(project: Wiring) -> Iterator[tuple[str, Path]]:
         project.root / project.config.access.policies, f"project/{project.config.access.policies}"
     )
     for name, path in _below(project.state, f"project/{STATE}"):
-        part = path.relative_to(project.state).parts[0]
-        if part not in SKIPPED and not part.startswith("moved-"):
+        parts = path.relative_to(project.state).parts
+        # what waits in the spool changes while this reads, and the log that it is made from is here
+        if parts[0] not in SKIPPED and not parts[0].startswith("moved-") and parts[:2] != SPOOL:
             yield name, path
 
 

@@ -173,17 +173,23 @@ def _sinks(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
         if one.failures:
             text = f"{one.waiting} lines wait for the sink {one.sink}: {one.error}"
             yield _cause("sink-away", text, hint, sink=one.sink)
-        if one.refused + one.diverted:
+        if _is_fresh(one.spoiled, now):
             text = (
-                f"the sink {one.sink} has refused {one.refused} lines, and put {one.diverted} aside"
+                f"the sink {one.sink} has refused {one.refused} lines so far, and put"
+                f" {one.diverted} aside"
             )
             yield _cause("sink-refused", text, hint, sink=one.sink)
-        if one.dropped:
-            text = (
-                f"{one.dropped} lines went before the sink {one.sink} took them: the spool was full"
-            )
+        if _is_fresh(one.lost, now):
+            text = f"the spool was full: {one.dropped} lines never went to the sink {one.sink}"
             more = "mend the sink, or raise [spool] max_megabytes; the log itself is whole"
             yield _cause("sink-dropped", text, more, page=True, sink=one.sink)
+
+
+def _is_fresh(time: str | None, now: datetime.datetime) -> bool:
+    """Whether something that was counted happened within a day: later it is old news."""
+    if time is None:
+        return False
+    return (now - datetime.datetime.fromisoformat(time)).total_seconds() < DAY
 
 
 LOOKERS: dict[str, tuple[Looker, tuple[str, ...]]] = {

@@ -14,7 +14,7 @@ import msgspec
 
 from casemate.core.clock import Clock
 from casemate.core.errors import BusyError, Error, from_os_error
-from casemate.core.files import make_folder
+from casemate.core.files import fsync_folder, make_folder
 from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.watch.sinks.interface import (
@@ -31,7 +31,7 @@ from casemate.watch.sinks.spool import Batch, Cursor, End, Spool
 MOST_ITEMS = 1_000
 """Of a batch: one request of some hundred kilobytes."""
 MOST_SECONDS = 10.0
-"""That one sink is sent to at once: a watcher has other things to look at."""
+"""That one sink is sent to in a look: a watcher has other things to look at."""
 MOST_PAUSE = 900.0
 """Seconds between two tries at most, so that a receiver that is back is noticed."""
 MOST_ASKED = 3600.0
@@ -75,6 +75,8 @@ class Manner:
     """Seconds before the second try; doubled each time."""
     now: bool = False
     """Also to those that are waited for."""
+    seconds: float = MOST_SECONDS
+    """That one sink is sent to at once."""
 
 
 def send_all(spool: Spool, routes: Sequence[Route], manner: Manner) -> list[Delivery]:
@@ -91,6 +93,7 @@ def send_all(spool: Spool, routes: Sequence[Route], manner: Manner) -> list[Deli
     if not routes:
         return []
     end = spool.end()
+    spool.account(manner.clock.now().isoformat(timespec="seconds"))
     with ThreadPoolExecutor(len(routes), thread_name_prefix="sink") as pool:
         done = list(pool.map(lambda route: _deliver(spool, route, end, manner), routes))
     spool.trim()
@@ -98,10 +101,10 @@ def send_all(spool: Spool, routes: Sequence[Route], manner: Manner) -> list[Deli
 
 
 def _deliver(spool: Spool, route: Route, end: End, manner: Manner) -> Delivery:
-    cursor = spool.cursor(route.name)
-    if not manner.now and not _is_due(cursor, manner.clock.now()):
-        return Delivery(sink=route.name, error=cursor.error, due=cursor.due)
     try:
+        cursor = spool.cursor(route.name)
+        if not manner.now and not _is_due(cursor, manner.clock.now()):
+            return Delivery(sink=route.name, error=cursor.error, due=cursor.due)
         with spool.reading(route.name):
             return _drain(spool, route, end, manner)
     except BusyError:
@@ -113,7 +116,7 @@ def _deliver(spool: Spool, route: Route, end: End, manner: Manner) -> Delivery:
 
 def _drain(spool: Spool, route: Route, end: End, manner: Manner) -> Delivery:
     before = spool.cursor(route.name)
-    until = time.monotonic() + MOST_SECONDS
+    until = time.monotonic() + manner.seconds
     while True:
         batch = spool.batch(route.name, end, route.wanted, MOST_ITEMS)
         if (batch.behind.segment, batch.behind.offset) == _place(spool.cursor(route.name)):
@@ -153,12 +156,14 @@ def _settle(spool: Spool, route: Route, batch: Batch, manner: Manner) -> bool:
     damaged = [one for offset, one in batch.damaged if not sent.left or offset <= cursor.offset]
     refused = [*sent.refused, *damaged]
     _bury(spool.folder / "dead", route.name, refused, now)
+    time_ = now.isoformat(timespec="seconds")
     cursor = msgspec.structs.replace(
         cursor,
         accepted=cursor.accepted + sent.accepted,
         refused=cursor.refused + len(refused),
         diverted=cursor.diverted + sent.diverted,
-        sent=now.isoformat(timespec="seconds") if sent.accepted else cursor.sent,
+        sent=time_ if sent.accepted else cursor.sent,
+        spoiled=time_ if refused or sent.diverted else cursor.spoiled,
     )
     spool.keep(route.name, _told(cursor, fault, manner, now))
     return fault is not None
@@ -269,9 +274,12 @@ def _bury(folder: Path, name: str, refused: Sequence[Refusal], now: datetime.dat
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > MOST_DEAD:
             os.replace(path, folder / f"{name}.1.jsonl")
+    is_new = not path.exists()
     with path.open("ab") as file:
         for one in refused:
             letter = {"time": now.isoformat(timespec="seconds"), **msgspec.structs.asdict(one)}
             file.write(msgspec.json.encode(letter) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    if is_new:
+        fsync_folder(folder)

@@ -86,7 +86,7 @@ class Elastic:
             return
         body = json.dumps(template(self.stream)).encode()
         reply = request(self.to, "PUT", path, body, headers | {"content-type": "application/json"})
-        if reply.status in (401, 403):
+        if reply.status == 403:
             raise SinkAway(
                 f"{self.to.name} does not let this key put the index template",
                 hint="casemate deploy elasticsearch renders it; then set template = false",

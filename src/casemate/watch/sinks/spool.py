@@ -56,6 +56,10 @@ class Cursor(Record, frozen=True, kw_only=True):
     """Not tried again before, ISO 8601."""
     sent: str | None = None
     """When something was accepted last, ISO 8601."""
+    spoiled: str | None = None
+    """When something was refused or diverted last, ISO 8601."""
+    lost: str | None = None
+    """When it was seen last that lines were dropped, ISO 8601."""
 
 
 class End(NamedTuple):
@@ -149,12 +153,30 @@ class Spool:
         """Bytes that segments take."""
         return sum(self._path(start).stat().st_size for start in self._segments())
 
+    def account(self, now: str) -> None:
+        """Remember for every sink what it lost since somebody looked, and when.
+
+        Args:
+            now: ISO 8601.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        with _disk():
+            for name in self.sinks:
+                cursor = self.cursor(name)
+                if cursor.dropped > self._kept(name).dropped:
+                    self.keep(name, msgspec.structs.replace(cursor, lost=now))
+
+    def _kept(self, name: str) -> Cursor:
+        try:
+            return msgspec.json.decode(self._cursor_path(name).read_bytes(), type=Cursor)
+        except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
+            return Cursor(segment=-1, line=-1)
+
     def cursor(self, name: str) -> Cursor:
         """Where a sink stands, put right where the spool no longer has it."""
-        try:
-            found = msgspec.json.decode(self._cursor_path(name).read_bytes(), type=Cursor)
-        except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
-            found = Cursor(segment=-1, line=-1)
+        found = self._kept(name)
         segments = self._segments() or [0]
         first = segments[0]
         if found.segment in segments and self._is_boundary(found):
@@ -269,11 +291,11 @@ class Spool:
             self._path(segments.pop(0)).unlink()
 
     def _write(self, end: End, content: bytes) -> None:
-        descriptor = os.open(self._path(end.segment), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = os.open(self._path(end.segment), os.O_WRONLY | os.O_CLOEXEC)
         try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(descriptor, left) :]
+            done = 0
+            while done < len(content):
+                done += os.pwrite(descriptor, content[done:], end.size + done)
             os.fsync(descriptor)
         except OSError:
             # nothing that may not be on disk is left for readers: a cursor behind it would skip

@@ -19,9 +19,6 @@ def routes(config: Config, root: Path, read_secret: Callable[[str], str]) -> lis
         config: of the project.
         root: what files are relative to.
         read_secret: asks for a secret, when it is needed.
-
-    Raises:
-        ConfigError: the file of an authority holds no certificates.
     """
     found = []
     for name, table in config.sinks.items():
@@ -43,7 +40,7 @@ def _sender(
     if table.kind == "file":
         return file.File(root / table.to, table.rotate_megabytes * MEGABYTE, table.keep)
     ca = None if table.ca is None else root / table.ca
-    to = wire.place(table.to, ca, config.spool.timeout)
+    to = wire.Place(table.to, ca, config.spool.timeout)
     host = socket.gethostname()
     if table.kind == "syslog":
         return syslog.Syslog(to, host)

@@ -11,8 +11,9 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from casemate.core.errors import ConfigError
 from casemate.watch.sinks.interface import NotTaken, SinkAway, reason_of
@@ -27,39 +28,56 @@ MENDABLE = {401: "see the secret", 403: "see the secret and its rights", 404: "s
 class Place:
     """Where a receiver is."""
 
-    host: str
-    port: int
-    path: str
-    """Of a URL, without a slash at the end."""
-    context: ssl.SSLContext | None
-    """None: without TLS, on this machine."""
+    url: str
+    """`https`, `http`, `tls` or `tcp`; which of them may be is checked in the configuration."""
+    ca: Path | None
+    """The only authority that is believed for it; None: those of the system."""
     timeout: float
     """Seconds of a request, all in all; looking up a name is not counted."""
+
+    @cached_property
+    def _parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    @property
+    def host(self) -> str:
+        """Its name or address."""
+        return self._parts.hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Of the connection."""
+        return self._parts.port or (443 if self._is_tls else 80)
+
+    @property
+    def path(self) -> str:
+        """Of a URL, without a slash at the end."""
+        return self._parts.path.rstrip("/")
+
+    @property
+    def _is_tls(self) -> bool:
+        return self._parts.scheme in ("https", "tls")
 
     @property
     def name(self) -> str:
         """For messages."""
         return f"{self.host}:{self.port}"
 
+    @cached_property
+    def context(self) -> ssl.SSLContext | None:
+        """How its certificate is verified; None: without TLS, on this machine.
 
-def place(url: str, ca: Path | None, timeout: float) -> Place:
-    """Where `url` leads: `https`, `http`, `tls` or `tcp`; which of them may be is checked before.
-
-    Raises:
-        ConfigError: `ca` holds no certificates.
-    """
-    parts = urlsplit(url)
-    is_tls = parts.scheme in ("https", "tls")
-    port = parts.port or (443 if is_tls else 80)
-    context = None
-    if is_tls:
+        Raises:
+            ConfigError: `ca` holds no certificates.
+        """
+        if not self._is_tls:
+            return None
         try:
-            context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+            return ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(
-                f"{ca} holds no certificates", hint="the PEM file of the receiver's authority"
+                f"{self.ca} holds no certificates", hint="the PEM file of the receiver's authority"
             ) from error
-    return Place(parts.hostname or "", port, parts.path.rstrip("/"), context, timeout)
 
 
 @contextlib.contextmanager
@@ -67,18 +85,17 @@ def connected(to: Place) -> Iterator[socket.socket]:
     """A connection that is cut when its time is over.
 
     Raises:
-        SinkAway: it cannot be made, breaks or is cut, also while it is used.
+        SinkAway: it cannot be made, breaks or is cut, also while it is used. ConfigError: see
+            `Place.context`.
     """
-    over = threading.Event()
+    over, context = threading.Event(), to.context
     try:
         with contextlib.ExitStack() as stack:
             raw = socket.create_connection((to.host, to.port), timeout=to.timeout)
             sock = stack.enter_context(raw)
-            if to.context is not None:
+            if context is not None:
                 sock = stack.enter_context(
-                    to.context.wrap_socket(
-                        raw, server_hostname=to.host, do_handshake_on_connect=False
-                    )
+                    context.wrap_socket(raw, server_hostname=to.host, do_handshake_on_connect=False)
                 )
             timer = threading.Timer(to.timeout, _cut, (sock, over))
             timer.daemon = True
