@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
+# What is imported is compiled once, not in every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
