@@ -28,7 +28,9 @@ from casemate.controls.access.identity import accounts
 from casemate.controls.keys import slots
 from casemate.controls.keys.subjects import Root
 from casemate.core.lease import RUNS
-from casemate.core.store.sqlite import driver
+from casemate.core.store import sqlite
+from casemate.core.store.migrations import Seal
+from casemate.core.store.sqlite import SqliteStore, driver
 from casemate.operations import scaffold
 from casemate.project import Project
 
@@ -102,6 +104,30 @@ def real_costs() -> Iterator[Costs]:
         patch.setattr(accounts, "COST", {"iterations": 1, "lanes": 1, "memory_cost": 8})
         patch.setattr(slots, "COST", {"iterations": 1, "lanes": 1, "memory_kib": 8})
         yield real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The scripts of all versions make one empty catalogue in this process; others that would be
+    made from nothing are copies of its file. Empty ones hold nothing that tells them apart, but
+    the mode that an affected library asks for.
+    """
+    template = tmp_path_factory.mktemp("catalogue") / "catalog.db"
+    upgrade = SqliteStore.upgrade
+
+    def copied(store: SqliteStore, seal: Seal | None = None) -> None:
+        if store.path.exists() or sqlite.affected(sqlite.driver.sqlite_version_info):
+            upgrade(store, seal)
+            return
+        if not template.exists():
+            made = SqliteStore(template)
+            upgrade(made)
+            made.close()
+        shutil.copyfile(template, store.path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteStore, "upgrade", copied)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -353,10 +353,10 @@ def test_a_factor_counts_once_it_was_confirmed_and_comes_with_recovery_codes(fac
     assert factors.kinds("ben") == {"recovery": 9, "totp": 1}
 
 
-def test_no_code_is_taken_twice_in_a_thousand_tries(factors):
+def test_no_code_is_taken_twice_in_two_hundred_tries(factors):
     factors.confirm("ben", code_of(factors))
     refused = 0
-    for _ in range(1000):
+    for _ in range(200):
         factors.clock.go(STEP)
         code = code_of(factors)
         assert factors.verify("ben", code) == "totp"
@@ -364,7 +364,7 @@ def test_no_code_is_taken_twice_in_a_thousand_tries(factors):
             factors.verify("ben", code)
         except AccessDenied:
             refused += 1
-    assert refused == 1000
+    assert refused == 200
 
 
 @pytest.mark.parametrize(

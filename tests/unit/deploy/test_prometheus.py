@@ -62,7 +62,7 @@ def test_every_alert_is_tried_in_a_case_where_it_fires_and_one_where_it_is_silen
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-@pytest.mark.parametrize("text", [BASE, BASE + OBJECTIVES])
+@pytest.mark.parametrize("text", [BASE, pytest.param(BASE + OBJECTIVES, marks=pytest.mark.slow)])
 def test_promtool_and_its_rule_tests_pass(tmp_path, text):
     write(tmp_path, rendered(text))
     (tmp_path / "token").write_text("t")
