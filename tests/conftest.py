@@ -59,9 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     """In the fast tier no test runs the pipeline."""
-    with (
-        tiers.no_run() if request.config.option.markexpr == FAST else contextlib.nullcontext()
-    ):
+    with tiers.no_run() if request.config.option.markexpr == FAST else contextlib.nullcontext():
         yield
 
 

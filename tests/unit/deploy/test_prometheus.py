@@ -83,7 +83,11 @@ def test_promtool_and_its_rule_tests_pass(tmp_path, text):
         ("answers: one is, at night", ">= 10)", ">= 0)"),
         ("answers: some are, for minutes", "0.02 * casemate:slo_budget", "2 * casemate:slo_budget"),
         ("a note", 'casemate_alarm{severity="page"}', "casemate_alarm"),
-        ("young: a young one", "casemate_model_age_seconds) > 7776000", "casemate_model_age_seconds) > 0"),
+        (
+            "young: a young one",
+            "casemate_model_age_seconds) > 7776000",
+            "casemate_model_age_seconds) > 0",
+        ),
         ("known: few are", "> 0.05 * sum by (model)", "> 0 * sum by (model)"),
         ("it lost a scrape or two", "for: 5m", "for: 0s"),
     ],
