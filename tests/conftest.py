@@ -34,7 +34,6 @@ from casemate.core.store.sqlite import SqliteStore, driver
 from casemate.operations import scaffold
 from casemate.project import Project
 
-
 FAST = "not slow"
 
 

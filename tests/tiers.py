@@ -33,12 +33,8 @@ def is_all_slow(path: Path) -> bool:
     """Whether no test below a folder or in a module is fast, as its place or its text says."""
     here = Path(__file__).parent
     return (
-        path.is_relative_to(here)
-        and path != here
-        and path.relative_to(here).parts[0] in PROGRAMS
-        or path.suffix == ".py"
-        and WHOLE.search(path.read_text()) is not None
-    )
+        path.is_relative_to(here) and path != here and path.relative_to(here).parts[0] in PROGRAMS
+    ) or (path.suffix == ".py" and WHOLE.search(path.read_text()) is not None)
 
 
 def is_slow(item: pytest.Function) -> bool:

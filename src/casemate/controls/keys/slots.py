@@ -27,7 +27,7 @@ SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES
 QUANTUM_PUBLIC = 1184
 """Bytes of an ML-KEM-768 public key."""
 COST = {"iterations": 3, "lanes": 4, "memory_kib": 1 << 16}
-"""Of a new passphrase: RFC 9106's choice where memory is scarce. A slot says what it was made with."""
+"""Of a new passphrase: RFC 9106's choice where memory is scarce. A slot says its own."""
 _PREFIX = "casemate-recovery-1"
 
 

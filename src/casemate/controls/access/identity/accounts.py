@@ -41,7 +41,13 @@ ACCOUNTS = sa.Table(
 
 
 def _derive(password: str) -> str:
-    kdf = Argon2id(salt=os.urandom(16), length=32, **COST)
+    kdf = Argon2id(
+        salt=os.urandom(16),
+        length=32,
+        iterations=COST["iterations"],
+        lanes=COST["lanes"],
+        memory_cost=COST["memory_cost"],
+    )
     return kdf.derive_phc_encoded(password.encode())
 
 
