@@ -131,11 +131,12 @@ def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) 
 
 
 def _seal(key: bytes, master: bytes, project: str) -> bytes:
-    nonce = os.urandom(12)
+    nonce = os.urandom(12)  # never twice under one key: each key comes from a salt of its own
     return nonce + AESGCM(key).encrypt(nonce, master, _info(project))
 
 
 def _info(project: str) -> bytes:
+    # authenticated with the slot: one that was copied from another project's file does not open
     return f"casemate/keystore/v2/master/{project}".encode()
 
 
@@ -169,6 +170,7 @@ def open_with_recovery(slots: Slots, text: str, project: str) -> bytes:
 def to_text(prefix: str, raw: bytes) -> str:
     """Bytes as lines that can be printed and typed in again, with a checksum."""
     check = sha256(prefix.encode() + raw)[:8]
+    # base32 has no 0, 1, 8 or 9 and one case (RFC 4648): what looks alike on paper is not in it
     return (
         f"{prefix}\n"
         + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44))
