@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 DEV := $(VENV)/.dev
 INSTALLED := $(VENV)/.user
 
+# What is imported is compiled once, not in every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -34,6 +37,8 @@ dev: $(DEV) ## editable install with all development tools
 
 check: lint fast ## before each commit: lint, and the tests that take no finished project, server or simulation (a minute or two)
 
+# Thousands of small files are synced to disk: in memory that costs nothing.
+fast: export TMPDIR := $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
 

@@ -19,20 +19,32 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests import tiers
+from threadpoolctl import threadpool_limits
 
 import casemate
 from casemate import config as configuration
 from casemate.cli import main
+from casemate.controls.access.identity import accounts
+from casemate.controls.keys import slots
 from casemate.controls.keys.subjects import Root
 from casemate.core.lease import RUNS
-from casemate.core.store.sqlite import driver
+from casemate.core.store import sqlite
+from casemate.core.store.migrations import Seal
+from casemate.core.store.sqlite import SqliteStore, driver
 from casemate.operations import scaffold
 from casemate.project import Project
+
+FAST = "not slow"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--full`: every point and every trial of the fault tests instead of a sample."""
     parser.addoption("--full", action="store_true", help="fault tests: every point, every trial")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In the fast tier, modules that are slow as a whole are not even imported."""
+    return (config.option.markexpr == FAST and tiers.is_all_slow(collection_path)) or None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,9 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     """In the fast tier no test runs the pipeline."""
-    with (
-        tiers.no_run() if request.config.option.markexpr == "not slow" else contextlib.nullcontext()
-    ):
+    with tiers.no_run() if request.config.option.markexpr == FAST else contextlib.nullcontext():
         yield
 
 
@@ -70,6 +80,59 @@ def root_of_subjects() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Root, "drawn", lambda: Root(bytes(range(64)), kept=False))
+        yield
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What Argon2id costs where it is not a test."""
+
+    password: dict[str, int]
+    passphrase: dict[str, int]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def real_costs() -> Iterator[Costs]:
+    """Passwords and passphrases of this process cost next to nothing: hundreds of tests take one,
+    and what is stored says what it cost. The fixture's value is what they cost otherwise.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        real = Costs(accounts.COST, slots.COST)
+        patch.setattr(accounts, "COST", {"iterations": 1, "lanes": 1, "memory_cost": 8})
+        patch.setattr(slots, "COST", {"iterations": 1, "lanes": 1, "memory_kib": 8})
+        yield real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The scripts of all versions make one empty catalogue in this process; others that would be
+    made from nothing are copies of its file. Empty ones hold nothing that tells them apart, but
+    the mode that an affected library asks for.
+    """
+    template = tmp_path_factory.mktemp("catalogue") / "catalog.db"
+    upgrade = SqliteStore.upgrade
+
+    def copied(store: SqliteStore, seal: Seal | None = None) -> None:
+        if store.path.exists() or sqlite.affected(sqlite.driver.sqlite_version_info):
+            upgrade(store, seal)
+            return
+        if not template.exists():
+            made = SqliteStore(template)
+            upgrade(made)
+            made.close()
+        shutil.copyfile(template, store.path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteStore, "upgrade", copied)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tests run on every core: a second thread in a product of matrices would wait for the first's
+    neighbour, and spin while it waits.
+    """
+    with threadpool_limits(1):
         yield
 
 

@@ -26,6 +26,17 @@ RUNS = re.compile(r"""\.run\((?:\)|start=|fresh=|key=|reporter=)|\bcli\(["']run[
 """`project.run()` and `casemate run`, not `subprocess.run(...)`."""
 
 
+WHOLE = re.compile(r"^pytestmark = pytest\.mark\.slow$", re.MULTILINE)
+
+
+def is_all_slow(path: Path) -> bool:
+    """Whether no test below a folder or in a module is fast, as its place or its text says."""
+    here = Path(__file__).parent
+    return (
+        path.is_relative_to(here) and path != here and path.relative_to(here).parts[0] in PROGRAMS
+    ) or (path.suffix == ".py" and WHOLE.search(path.read_text()) is not None)
+
+
 def is_slow(item: pytest.Function) -> bool:
     """Whether a test belongs to `make test` only."""
     here = Path(__file__).parent

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from casemate.config import locate
 from casemate.controls.audit.predictions import Committer, Prediction, append, request_id
 from casemate.core.digest import sha256
 from casemate.ml.frame import Rows, features_of, rows_bytes
 from casemate.project import Project
 from casemate.serve.endpoint import Endpoint
 from casemate.watch.telemetry import Sample, Series
-from casemate.wiring import locate
 
 GROUP = 500
 

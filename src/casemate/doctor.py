@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from casemate.config import SinkTable
 from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.keys.pki import Authority, create_authority
+from casemate.controls.keys.tls import tls_context
 from casemate.core import quiet
 from casemate.core.blobs import require_conditions
 from casemate.core.errors import Error
@@ -21,8 +22,7 @@ from casemate.core.sandbox import confine
 from casemate.core.sandbox.kernel import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
-from casemate.serve.tls import tls_context
-from casemate.wiring import Wiring, locate
+from casemate.wiring import Wiring
 
 EXTRAS = {
     "matplotlib": "pictures in the model card: pip install 'casemate[plots]'",
@@ -53,7 +53,7 @@ def examine(path: str, overrides: list[str]) -> list[Check]:
     """Every check; those of the project only where there is one."""
     checks = [*_sandbox(), _tls(), *silence()]
     try:
-        checks += _project(Wiring(*locate(path, overrides)))
+        checks += _project(Wiring.at(path, overrides))
     except Error as error:
         checks.append(Check(mark="note", subject="project", state=error.message, advice=error.hint))
     return checks

@@ -17,7 +17,7 @@ from casemate.operations.models import Models
 from casemate.operations.outbox import Outgoing
 from casemate.operations.privacy import Privacy
 from casemate.operations.store import Storage
-from casemate.wiring import Wiring, locate
+from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
     from casemate.core.types import Assessment
@@ -198,7 +198,7 @@ def open_project(
     Raises:
         ConfigError: there is no valid project.
     """
-    return Project(*locate(path, overrides), check=check)
+    return Project.at(path, overrides, check=check)
 
 
 def create_project(*args: Any, **kwargs: Any) -> Project:

@@ -3,6 +3,7 @@ and what it tries there comes to nothing and is on record.
 """
 
 import gc
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -117,6 +118,21 @@ def copy(owned, tmp_path):
 def verified(root: Path) -> bundle.VerifiedModel:
     project = casemate.open(root)
     return project.models[project.config.project.name].verify()
+
+
+def test_whoever_approves_a_model_is_told_of_the_code_that_is_approved_with_it(
+    copy, cli, monkeypatch, tmp_path
+):
+    shutil.copytree(Path("~/.config").expanduser(), tmp_path / "home" / ".config")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    project = casemate.open(copy)
+    project.access.add_user("eva", ["approver"], "correct horse battery staple")
+    project.logins.login("eva", "correct horse battery staple", None)
+    done = cli("model", "approve", project.config.project.name, "--reason", "r", "--config", copy)
+    assert done.code == 0, done.err
+    digest = hashlib.sha256(HONEST.encode()).hexdigest()
+    assert "it computes with code of its own, which is approved with it" in done.out
+    assert f"own_code/features.py  {digest}" in done.out
 
 
 def test_what_was_trained_is_signed_and_says_that_it_carries_code(owned):

@@ -197,7 +197,7 @@ class Front(BaseHTTPRequestHandler):
 def test_aws_credentials_that_were_replaced_are_read_again(aws, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Front, "behind", aws.endpoint)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     file = tmp_path / "credentials"

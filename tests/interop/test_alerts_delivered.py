@@ -51,7 +51,7 @@ class Sink:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def heard(self, name):
         return [(path, one) for path, one in self.alerts if one["labels"]["alertname"] == name]

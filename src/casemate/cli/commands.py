@@ -191,7 +191,7 @@ def open_for(
         check: off only for what repairs or upgrades a catalogue.
         overrides: instead of the command line's.
     """
-    with uncollected():
+    with uncollected(for_good=True):
         from casemate.project import open_project
 
     return open_project(

@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Render files."""
     from casemate.cli.output import emit
+    from casemate.config import locate
     from casemate.deploy import elasticsearch, rsyslog
     from casemate.deploy.files import write
-    from casemate.wiring import locate
 
     root, config = locate(arguments.config, arguments.overrides)
     notes = []

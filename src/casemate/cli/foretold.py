@@ -1,10 +1,12 @@
 """Says before training starts that what the data stage found will refuse the model."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casemate.core.progress import Lines
 from casemate.stages.release.remedies import remedies
-from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.project import Project
 
 
 class Foreteller(Lines):
@@ -12,7 +14,7 @@ class Foreteller(Lines):
     attacks take minutes.
     """
 
-    def __init__(self, project: Wiring, quiet: bool = False) -> None:
+    def __init__(self, project: "Project", quiet: bool = False) -> None:
         super().__init__(quiet)
         self.project = project
 

@@ -171,11 +171,13 @@ def run(arguments: Any) -> int:
         return 0
     if arguments.action == "approve":
         model = models.approve(reference, arguments.reason, arguments.stage)
-        emit(
-            arguments,
-            {"approved": model.reference},
-            f"{model.reference} is approved; {len(model.approvals())} approvals so far",
-        )
+        told = f"{model.reference} is approved; {len(model.approvals())} approvals so far"
+        if model.code:
+            told += (
+                "\nit computes with code of its own, which is approved with it: have you read it?"
+            )
+            told += "".join(f"\n  {name}  {digest}" for name, digest in model.code.items())
+        emit(arguments, {"approved": model.reference, "code": model.code}, told)
         return 0
     model = models.show(reference)
     release = model.registered.release

@@ -32,7 +32,7 @@ from casemate.config.figures import (
     WISHES,
     worst,
 )
-from casemate.config.file import FIXED, load, parse, schema
+from casemate.config.file import FIXED, load, locate, parse, schema
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
@@ -150,6 +150,7 @@ __all__ = [
     "keys_table",
     "line_of",
     "load",
+    "locate",
     "parse",
     "require_possible",
     "schema",

@@ -31,6 +31,15 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
     return parse(text, overrides)
 
 
+def locate(path: str | Path = ".", overrides: list[str] | None = None) -> tuple[Path, Config]:
+    """(folder, configuration) of the project in the folder `path`, or whose configuration file is
+    `path`; ConfigError when there is none.
+    """
+    path = Path(path)
+    file = path if path.is_file() else path / FILE_NAME
+    return file.absolute().parent, load(file, overrides)
+
+
 def parse(text: str, overrides: list[str] | None = None) -> Config:
     """The configuration in `text`; see `load`."""
     try:

@@ -98,6 +98,7 @@ class Place(Record, frozen=True, kw_only=True):
 
 def _stat(pid: int) -> tuple[str, str]:
     """(state, start time) of a process, from /proc/PID/stat (proc(5))."""
+    # after the last bracket: the second field is a name of the program's choice, brackets and all
     fields = (
         Path(f"/proc/{pid}/stat")
         .read_text(encoding="utf-8", errors="replace")
@@ -172,6 +173,7 @@ class Lease:
         self._stage = ""
         self._stop = threading.Event()
         self._guard = threading.Lock()
+        # Python runs handlers of signals in the main thread only: elsewhere none ends the work
         self._interrupts = threading.current_thread() is threading.main_thread()
         self._ignored = self._interrupts and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         self._thread = threading.Thread(target=self._beat, name="casemate-lease", daemon=True)

@@ -11,6 +11,7 @@ from typing import Any
 from casemate.controls.access.types import principal_of
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import Release, Verdict
+from casemate.ml.own import code
 from casemate.operations.acting import Noun, operation, reading
 from casemate.stages.release.approval import Approval
 from casemate.stages.release.bundle import VerifiedModel
@@ -38,6 +39,11 @@ class Model:
     def verdict(self) -> Verdict:
         """What the gates said of it, each by itself and together."""
         return self.registered.release.verdict
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Files of code that it computes with, and their SHA-256: who approves it approves them."""
+        return code.among(self.registered.release.files)
 
     def approve(self, reason: str, stage: str | None = None) -> None:
         """See `operations.models.approve`."""

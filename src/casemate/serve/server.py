@@ -16,13 +16,14 @@ from typing import Any
 
 import uvicorn
 
+from casemate.controls.keys.tls import tls_context
 from casemate.core.errors import ConfigError
 from casemate.serve.connections import Acceptor, Connections
 from casemate.serve.http import App, Bounded, Revocations, SageMakerApp, settings, sweep
 from casemate.serve.parts import Parts, assemble
 from casemate.serve.ports import begin
 from casemate.serve.standby import stand_by
-from casemate.serve.tls import RENEW_SECONDS, renew, tls_context
+from casemate.serve.tls import RENEW_SECONDS, renew
 from casemate.serve.watches import beat, forgetting, look, probe_disk, share, vouch
 from casemate.serve.worker import FOLDER, Announce, Place
 from casemate.serve.workers import supervise

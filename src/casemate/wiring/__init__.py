@@ -8,11 +8,9 @@ waits for none of it (`tests/unit/project/test_imports.py`).
 import functools
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casemate import config as configuration
-from casemate.config import FILE_NAME, Config, NoticeTable, StoreTable
+from casemate.config import NoticeTable, StoreTable
 from casemate.controls.access.usage import Usage
 from casemate.controls.audit.decisions import Decisions
 from casemate.controls.keys.objects import ObjectStore
@@ -33,7 +31,7 @@ from casemate.wiring.controls import CATALOG, STATE, Controls, log_origin
 if TYPE_CHECKING:
     from casemate.stages.data.review import Reviews
 
-__all__ = ["CATALOG", "STATE", "Wiring", "locate", "log_origin"]
+__all__ = ["CATALOG", "STATE", "Wiring", "log_origin"]
 
 ENDS = ("run:passed", "run:refused", "run:failed")
 """Events after which checkpoints are cosigned and copied."""
@@ -159,12 +157,3 @@ class Wiring(Controls):
         return Engine(
             self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy
         )
-
-
-def locate(path: str | Path = ".", overrides: list[str] | None = None) -> tuple[Path, Config]:
-    """(folder, configuration) of the project in the folder `path`, or whose configuration file is
-    `path`; ConfigError when there is none.
-    """
-    path = Path(path)
-    file = path if path.is_file() else path / FILE_NAME
-    return file.absolute().parent, configuration.load(file, overrides)

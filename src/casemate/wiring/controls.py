@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import sqlalchemy as sa
 
-from casemate.config import FILE_NAME, Config
+from casemate.config import FILE_NAME, Config, locate
 from casemate.controls.access.identity.sessions import Bearer
 from casemate.controls.access.logins import Logins
 from casemate.controls.access.point import PolicyPoint
@@ -45,6 +45,15 @@ CATALOG = "catalog.db"
 
 class Controls:
     """What protects a project: its keys, catalogue, log and policy."""
+
+    @classmethod
+    def at(
+        cls, path: str | Path = ".", overrides: list[str] | None = None, *, check: bool = True
+    ) -> Self:
+        """The project in the folder `path`, or whose configuration file is `path`; ConfigError when
+        there is none.
+        """
+        return cls(*locate(path, overrides), check=check)
 
     def __init__(
         self,

@@ -363,7 +363,7 @@ class Answering:
 
         self.server = http.server.HTTPServer(("127.0.0.1", 0), Serve)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def __enter__(self):
         return self

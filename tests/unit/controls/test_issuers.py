@@ -250,7 +250,7 @@ class Issuer:
         self.documents = {}
         self.offer(RSA)
         self.configure()
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def offer(self, *keys):
         self.documents["/keys"] = (

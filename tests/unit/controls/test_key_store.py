@@ -600,6 +600,13 @@ def test_an_object_that_cannot_be_opened_now_is_not_removed_when_it_is_stored_ag
     assert store.get(digest) == b"content"
 
 
+def test_a_passphrase_costs_64_mib_three_passes_and_four_lanes(monkeypatch, real_costs):
+    monkeypatch.setattr(slots, "COST", real_costs.passphrase)
+    made, _ = slots.create(bytes(32), PASSPHRASE, "p")
+    assert (made.kdf.memory_kib, made.kdf.iterations, made.kdf.lanes) == (1 << 16, 3, 4)
+    assert slots.open_with_passphrase(made, PASSPHRASE, "p") == bytes(32)
+
+
 def test_impossible_recovery_keys_and_salts_are_refused(tmp_path):
     store = KeyStore.create(tmp_path / "k", "k", PASSPHRASE)
     with pytest.raises(ConfigError, match="recovery key"):

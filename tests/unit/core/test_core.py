@@ -244,6 +244,7 @@ def test_a_catalogue_of_another_version_or_a_damaged_one_is_refused(tmp_path):
         SqliteStore(tmp_path / "bad.db").check()
 
 
+@pytest.mark.slow  # torch is loaded
 def test_looking_into_a_model_file_loads_no_torch_and_torch_still_works(tmp_path):
     pytest.importorskip("torch", reason="torch is not installed: make torch")
     path = tmp_path / "m.skops"

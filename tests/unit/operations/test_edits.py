@@ -105,14 +105,15 @@ def rows() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    """A project whose schema is pinned, and what its data stage found."""
+    """A project whose schema is pinned, its casemate.toml, and what a run would seal."""
     root = tmp_path_factory.mktemp("edits") / "p"
     root.mkdir()
     plan = scaffold.from_table(root, write_csv(root / "t.csv", rows()), "y")
     plan.data = msgspec.structs.replace(plan.data, columns={}, time=None)
     scaffold.create(root, plan)
     write_csv(root / "other.csv", rows().slice(0, 280))
-    return root, (root / "casemate.toml").read_text()
+    text = (root / "casemate.toml").read_text()
+    return root, text, sealed(root, text)
 
 
 def sealed(root, text):
@@ -145,8 +146,7 @@ def test_the_lists_name_every_option():
     "option", [*(f"columns.{name}" for name in COLUMNS), *(name for name in DATA if DATA[name])]
 )
 def test_an_edit_changes_what_is_sealed_or_is_refused_by_name(first, option):
-    root, text = first
-    before = sealed(root, text)
+    root, text, before = first
     if option.startswith("columns."):
         said, column = COLUMNS[option.partition(".")[2]]
         edited = text.replace(
@@ -182,8 +182,7 @@ def test_an_edit_changes_what_is_sealed_or_is_refused_by_name(first, option):
     ],
 )
 def test_what_would_be_said_in_vain_is_refused_with_its_line(first, line, what):
-    root, text = first
-    sealed(root, text)
+    root, text, _ = first
     edited = text.replace("\n[screen]\n", f"\n[data.columns]\n{line}\n\n[screen]\n", 1)
     number = edited.splitlines().index(line) + 1
     with pytest.raises(Error, match="says") as caught:
@@ -196,7 +195,7 @@ def test_what_would_be_said_in_vain_is_refused_with_its_line(first, line, what):
 
 
 def test_what_an_entry_says_against_itself_is_refused_when_the_file_is_read(first):
-    _, text = first
+    _, text, _ = first
     for said in (
         '{ type = "category", min = 1 }',
         '{ parts = ["days"], type = "time" }',

@@ -318,7 +318,7 @@ def test_a_session_that_has_ended_acts_no_more_from_the_next_question_on(own):
     view = at.acting(secret_of(at, "ana"))
     assert view.audit.entries(last=1)[1]
     (session,) = at.access.sessions()
-    at.access.end_session(session["id"])
+    at.access.end_session(session.id)
     with pytest.raises(AccessDenied, match="the session has ended"):
         view.audit.entries(last=1)
 

@@ -38,6 +38,16 @@ def test_takes_nothing(tmp_path, plain): print(plain)
 """
 
 
+ALL_SLOW = """
+import pytest
+
+pytestmark = pytest.mark.slow
+print("it was imported")
+
+def test_anything(): pass
+"""
+
+
 def collected(*words):
     command = [
         str(Path(sys.executable).parent / "pytest"),
@@ -51,15 +61,18 @@ def collected(*words):
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return {line.rpartition("::")[2] for line in done.stdout.splitlines() if "::" in line}
+    return done.stdout
 
 
 def test_what_a_test_takes_decides_whether_it_is_fast(tmp_path):
-    path = tmp_path / "test_listed.py"
-    path.write_text(LISTED)
-    words = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(path)]
-    assert collected("-m", "not slow", *words) == {"test_takes_nothing"}
-    assert len(collected(*words)) == 8
+    (tmp_path / "test_listed.py").write_text(LISTED)
+    (tmp_path / "test_all_slow.py").write_text(ALL_SLOW)
+    words = ["-s", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(tmp_path)]
+    found = collected("-m", "not slow", *words)
+    listed = {line.rpartition("::")[2] for line in found.splitlines() if "::" in line}
+    assert listed == {"test_takes_nothing"}
+    assert "1/8 tests collected (7 deselected)" in found
+    assert "imported" not in found, "a module that is slow as a whole costs its imports"
 
 
 def test_no_fast_test_lies_where_programs_are_started(request):

@@ -204,7 +204,7 @@ def test_a_finding_is_in_the_log_and_told_and_ends_sessions_when_it_is_grave(her
     )
     with pytest.raises(AccessDenied):
         here.point.identify()
-    assert session.id not in {row["id"] for row in here.point.sessions.live()}
+    assert session.id not in {one.id for one in here.point.sessions.live()}
     here.outbox.send()
     assert len(list((here.root / "told").iterdir())) == 1
 

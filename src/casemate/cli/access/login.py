@@ -189,15 +189,15 @@ def _session_list(arguments: Any, project: Any) -> int:
     found = project.access.sessions()
     rows = [
         [
-            s["id"],
-            s["name"],
-            s["method"],
-            s["started"][:16],
-            s["until"][:16],
-            (s["mfa"] or "")[:16],
-            s["network"],
+            one.id,
+            one.name,
+            one.method,
+            one.started[:16],
+            one.until[:16],
+            (one.mfa or "")[:16],
+            one.network,
         ]
-        for s in found
+        for one in found
     ]
     emit(
         arguments,

@@ -1,7 +1,10 @@
 """Services and their tokens."""
 
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from casemate.controls.access.identity.tokens import IssuedToken
 
 MAX_DAYS = 3650
 
@@ -55,15 +58,15 @@ def _token_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
     tokens = project.access.tokens()
-    rows = [[t["id"], t["service"], t["expires"], t["revoked"], _limits(t)] for t in tokens]
+    rows = [[one.id, one.service, one.expires, one.revoked, _limits(one)] for one in tokens]
     emit(arguments, tokens, table(["id", "service", "expires", "revoked", "only"], rows))
     return 0
 
 
-def _limits(token: dict[str, Any]) -> str:
-    said = [*token["actions"], *(f"from {network}" for network in token["networks"])]
-    said += [f"{token['rate']} a minute"] if token["rate"] else []
-    return ", ".join([*said, *(["with its certificate"] if token["certificate"] else [])])
+def _limits(token: "IssuedToken") -> str:
+    said = [*token.actions, *(f"from {network}" for network in token.networks)]
+    said += [f"{token.rate} a minute"] if token.rate else []
+    return ", ".join([*said, *(["with its certificate"] if token.certificate else [])])
 
 
 def _token_revoke(arguments: Any, project: Any) -> int:

@@ -130,6 +130,7 @@ class AuditLog:
                 raise BackendError(
                     "an audit entry is larger than 32 KiB", hint="report this as a defect"
                 )
+            # leaves are public, and bodies short enough to be guessed without it
             salt = os.urandom(SALT_SIZE)
             rows.append((index, salt, body))
             leaves.append(leaf_hash(leaf_entry(salt, body)))

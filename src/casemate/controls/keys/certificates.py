@@ -8,13 +8,11 @@ Servers ask `revoked` before every request; the same list leaves as an X.509 CRL
 import datetime
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 
-from casemate.controls.keys.pki import Algorithm, Authority, Kind
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.files import (
@@ -27,6 +25,11 @@ from casemate.core.files import (
     write_atomic,
 )
 from casemate.core.store import METADATA, Store, explained
+
+if TYPE_CHECKING:  # whoever only asks what is revoked waits for no X.509
+    from cryptography import x509
+
+    from casemate.controls.keys.pki import Algorithm, Authority, Kind
 
 CERTIFICATES = sa.Table(
     "certificate",
@@ -47,13 +50,13 @@ CHAIN, KEY, AUTHORITY = "cert.pem", "key.pem", "ca.pem"
 class Certificates:
     """Issues, renews, lists and revokes."""
 
-    def __init__(self, store: Store, authority: Authority, clock: Clock) -> None:
+    def __init__(self, store: Store, authority: "Authority", clock: Clock) -> None:
         self.store = store
         self.authority = authority
         self.clock = clock
 
     def issue(
-        self, tx: sa.Connection, kind: Kind, names: list[str], days: int, algorithm: Algorithm
+        self, tx: sa.Connection, kind: "Kind", names: list[str], days: int, algorithm: "Algorithm"
     ) -> tuple[str, bytes, bytes]:
         """(serial, certificate chain PEM, private key PEM), within a write transaction.
 
@@ -86,7 +89,9 @@ class Certificates:
                 f"these cannot be names in a certificate: {names} ({error})",
                 hint="other alphabets in their ASCII form, such as xn--…",
             ) from error
-        certificate = x509.load_pem_x509_certificate(chain)
+        from cryptography.x509 import load_pem_x509_certificate
+
+        certificate = load_pem_x509_certificate(chain)
         serial = format(certificate.serial_number, "x")
         until = certificate.not_valid_after_utc.isoformat()
         row = {
@@ -178,8 +183,8 @@ def write(
 
 
 def due(
-    folder: Path, now: datetime.datetime, authority: Authority
-) -> tuple[x509.Certificate, bool]:
+    folder: Path, now: datetime.datetime, authority: "Authority"
+) -> tuple["x509.Certificate", bool]:
     """(certificate in `folder`, whether two thirds of its life are over); whoever renews it must
     hold its key.
 
@@ -187,8 +192,11 @@ def due(
         ConfigError: there is none, or not its key. VerificationError: `authority` did not sign it.
         RefusedError: it has expired: only `issue` gives a new one.
     """
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.x509 import load_pem_x509_certificate
+
     try:
-        certificate = x509.load_pem_x509_certificate((folder / CHAIN).read_bytes())
+        certificate = load_pem_x509_certificate((folder / CHAIN).read_bytes())
         key = serialization.load_pem_private_key((folder / KEY).read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(

@@ -4,7 +4,6 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
-from casemate.controls.keys import pki
 from casemate.controls.keys.signers import SignerRecord
 from casemate.core.signatures import Signer
 
@@ -33,8 +32,10 @@ def pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 def new_identity(project: str) -> Identity:
     """The private keys of a new project."""
+    from casemate.controls.keys.pki import create_authority
+
     signer = Signer.generate()
-    ca_key, ca_certificate = pki.create_authority(project)
+    ca_key, ca_certificate = create_authority(project)
     return Identity(
         signer_ecdsa=pem(signer.classical),
         signer_mldsa65=signer.quantum.private_bytes_raw(),

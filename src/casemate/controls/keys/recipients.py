@@ -102,7 +102,7 @@ def generate_locked(passphrase: str) -> tuple[bytes, bytes]:
     """
     slots.check(passphrase)
     private, public = slots.pair()
-    kdf, nonce = slots.Kdf(salt=os.urandom(16)), os.urandom(12)
+    kdf, nonce = slots.Kdf.new(), os.urandom(12)
     sealed = nonce + AESGCM(kdf.derive(passphrase)).encrypt(nonce, private, _INFO)
     return public, msgspec.json.encode(_Locked(kdf, sealed))
 

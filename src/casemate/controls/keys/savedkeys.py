@@ -41,7 +41,7 @@ def backup(document: Document, passphrase: str) -> bytes:
     """The whole file, sealed once more: Argon2id and AES-256-GCM, after the line
     `casemate-keys/v1` and the parameters.
     """
-    kdf, nonce = slots.Kdf(salt=os.urandom(16)), os.urandom(12)
+    kdf, nonce = slots.Kdf.new(), os.urandom(12)
     slots.check(passphrase)
     head = BACKUP + msgspec.json.encode(kdf) + b"\n"
     return (

@@ -112,7 +112,7 @@ def sealing(target: Path, kind: Kind, project: str, to: Sequence[Recipient]) -> 
             stream.finish()
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, target)
+        os.link(draft, target)  # unlike a rename it fails where something is there
     finally:
         os.unlink(draft)
     fsync_folder(target.absolute().parent)
@@ -193,6 +193,7 @@ def _file_key(path: Path, kind: Kind, line: bytes, opener: Opener) -> tuple[byte
         raise VerificationError(
             f"{path} is a backup of {header.kind}, not of {kind}", hint="check the path"
         )
+    # bounded: with a passphrase each slot may cost one Argon2id, and nothing here is signed
     for slot in header.slots[: recipients.MOST]:
         for private in opener.keys(slot):
             with contextlib.suppress(InvalidTag, ValueError):

@@ -26,6 +26,8 @@ SEED = 64
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 QUANTUM_PUBLIC = 1184
 """Bytes of an ML-KEM-768 public key."""
+COST = {"iterations": 3, "lanes": 4, "memory_kib": 1 << 16}
+"""Of a new passphrase: RFC 9106's choice where memory is scarce. A slot says its own."""
 _PREFIX = "casemate-recovery-1"
 
 
@@ -36,6 +38,11 @@ class Kdf(msgspec.Struct, forbid_unknown_fields=True):
     iterations: int = 3
     lanes: int = 4
     memory_kib: int = 1 << 16
+
+    @classmethod
+    def new(cls) -> "Kdf":
+        """With a salt of its own, as expensive as `COST` says."""
+        return cls(salt=os.urandom(16), **COST)
 
     def derive(self, passphrase: str) -> bytes:
         """A 32-byte key; VerificationError when the parameters are out of bounds."""
@@ -81,7 +88,7 @@ def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
     """(both slots, the recovery key as text: shown once, kept nowhere)."""
     check(passphrase)
     raw, public = pair()
-    kdf = Kdf(salt=os.urandom(16))
+    kdf = Kdf.new()
     slots = Slots(
         kdf=kdf,
         passphrase=_seal(kdf.derive(passphrase), master, project),
@@ -117,18 +124,19 @@ def public_key(raw: bytes) -> hpke.MLKEM768X25519PublicKey:
 def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) -> Slots:
     """The same master key and recovery key, another passphrase."""
     check(passphrase)
-    kdf = Kdf(salt=os.urandom(16))
+    kdf = Kdf.new()
     return msgspec.structs.replace(
         slots, kdf=kdf, passphrase=_seal(kdf.derive(passphrase), master, project)
     )
 
 
 def _seal(key: bytes, master: bytes, project: str) -> bytes:
-    nonce = os.urandom(12)
+    nonce = os.urandom(12)  # never twice under one key: each key comes from a salt of its own
     return nonce + AESGCM(key).encrypt(nonce, master, _info(project))
 
 
 def _info(project: str) -> bytes:
+    # authenticated with the slot: one that was copied from another project's file does not open
     return f"casemate/keystore/v2/master/{project}".encode()
 
 
@@ -162,6 +170,7 @@ def open_with_recovery(slots: Slots, text: str, project: str) -> bytes:
 def to_text(prefix: str, raw: bytes) -> str:
     """Bytes as lines that can be printed and typed in again, with a checksum."""
     check = sha256(prefix.encode() + raw)[:8]
+    # base32 has no 0, 1, 8 or 9 and one case (RFC 4648): what looks alike on paper is not in it
     return (
         f"{prefix}\n"
         + "\n".join(textwrap.wrap(base64.b32encode(raw).decode().rstrip("="), 44))

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.config import KeysTable
-from casemate.controls.keys import CONFIG_HOME, keyfile, pki, slots
+from casemate.controls.keys import CONFIG_HOME, keyfile, slots
 from casemate.controls.keys.file import FileKeys
 from casemate.controls.keys.identity import IDENTITY, Identity, new_identity, pem
 from casemate.controls.keys.interface import KeyKeeper
@@ -33,6 +34,9 @@ from casemate.core.errors import (
 from casemate.core.files import exclusive_wait, make_folder
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
+
+if TYPE_CHECKING:
+    from casemate.controls.keys.pki import Authority
 
 
 def keystore_folder(project_id: str) -> Path:
@@ -286,9 +290,11 @@ class KeyStore:
         )
 
     @property
-    def authority(self) -> pki.Authority:
+    def authority(self) -> "Authority":
         """The project's certificate authority."""
-        return pki.Authority.from_pem(
+        from casemate.controls.keys.pki import Authority
+
+        return Authority.from_pem(
             self._identity.ca_key.encode(), self._identity.ca_certificate.encode()
         )
 

@@ -9,7 +9,6 @@ this module's code, so the next job starts from a process that no job has touche
 """
 
 import contextlib
-import gc
 import importlib
 import json
 import os
@@ -343,11 +342,11 @@ def _receive(tables: list[int]) -> dict[str, Any]:
 def main() -> int:
     """Serve; what returns is a fork that has run one job."""
     confine.die_with_parent()
-    with uncollected():
+    # for good: no fork looks for garbage among it, and so none copies its pages
+    with uncollected(for_good=True):
         modules = {
             target: importlib.import_module(target.partition(":")[0]) for target in sys.argv[2:]
         }
-    gc.freeze()  # no fork looks for garbage among it, and so none copies its pages
     target, descriptors = _asked(socket.socket(fileno=int(sys.argv[1])))
     work = getattr(modules[target], target.partition(":")[2])
     job = _receive(descriptors)

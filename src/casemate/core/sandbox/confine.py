@@ -98,6 +98,7 @@ def new_namespaces(*, processes: bool) -> None:
     if _LIBC.unshare(_NAMESPACES | (_PID_NAMESPACE if processes else 0)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    # setgroups first: without it nobody but root may write gid_map (user_namespaces(7))
     for name, content in (
         ("setgroups", "deny"),
         ("uid_map", f"{uid} {uid} 1"),
@@ -146,6 +147,8 @@ def landlock(read: list[str], write: list[str]) -> bool:
     if abi == 0:
         return False
     handled = _FS_RIGHTS_BY_ABI[max(known for known in _FS_RIGHTS_BY_ABI if known <= abi)]
+    # All of TCP, then abstract sockets and signals: fields of ABI 4 and 6. A kernel refuses bits in
+    # what it does not know (E2BIG).
     attributes = struct.pack("=QQQ", handled, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     attributes = attributes[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
     ruleset = _LIBC.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
@@ -154,6 +157,7 @@ def landlock(read: list[str], write: list[str]) -> bool:
     for paths, rights in ((read, _READ_RIGHTS), (write, handled)):
         for path in paths:
             _allow(ruleset, path, rights & handled)
+    # else restricting oneself needs CAP_SYS_ADMIN, since a set-user-ID program would inherit it
     _LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     restricted: int = _LIBC.syscall(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
@@ -167,7 +171,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         return  # a path that this machine lacks needs no rule
     try:
         if not os.path.isdir(path):
-            rights &= _FILE_RIGHTS
+            rights &= _FILE_RIGHTS  # rights of folders are refused in a file's rule (EINVAL)
         _LIBC.syscall(_ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, descriptor), 0)
     finally:
         os.close(descriptor)

@@ -80,6 +80,7 @@ class Supervisor:
         Returns:
             Its exit status, 128 + signal, or one of `CODES`.
         """
+        # sigtimedwait takes what is blocked only, and so misses none that comes while it looks
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         ended, pause = None, _INTERVAL
         while ended is None:

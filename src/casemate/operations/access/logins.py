@@ -4,6 +4,7 @@ from typing import Any
 
 from casemate.controls.access.acting import Identity
 from casemate.controls.access.identity.factors import uri
+from casemate.controls.access.identity.sessions import LiveSession
 from casemate.core.errors import ConfigError
 from casemate.operations.access.rules import about, no_higher
 from casemate.operations.acting import Acting, Operation, operation, reading
@@ -20,7 +21,7 @@ def whoami(project: Wiring) -> tuple[Identity, int | None]:
 
 
 @reading("access:read")
-def sessions(project: Wiring) -> list[dict[str, Any]]:
+def sessions(project: Wiring) -> list[LiveSession]:
     """Live sessions of people; AccessDenied: policy."""
     return project.point.sessions.live()
 

@@ -1,12 +1,11 @@
 """Services, and the tokens that some of them need."""
 
 import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.controls.access.identity.registered import PRINCIPALS
-from casemate.controls.access.identity.tokens import TOKENS, TokenLimits
+from casemate.controls.access.identity.tokens import TOKENS, IssuedToken, TokenLimits
 from casemate.controls.access.types import Principal
 from casemate.core.errors import ConfigError
 from casemate.operations.access.rules import no_more_than_own
@@ -24,7 +23,7 @@ def services(project: Wiring) -> list[Principal]:
 
 
 @reading("access:read")
-def tokens(project: Wiring) -> list[dict[str, Any]]:
+def tokens(project: Wiring) -> list[IssuedToken]:
     """Every token, without its secret; AccessDenied: policy."""
     return project.point.tokens.all()
 

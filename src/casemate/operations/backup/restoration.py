@@ -34,7 +34,7 @@ from casemate.operations.backup.archive import (
 from casemate.operations.backup.subjects import bring_back, restore_subjects
 from casemate.operations.store import bring_up_to_date
 from casemate.operations.toml import edited
-from casemate.wiring import CATALOG, STATE, Wiring, locate
+from casemate.wiring import CATALOG, STATE, Wiring
 
 OLD = "passphrase"
 """In place of a recipient, for backups of version 1."""
@@ -103,7 +103,7 @@ def restore(
         raise
     finally:
         remove_tree(draft)
-    return Wiring(*locate(folder)), contents
+    return Wiring.at(folder), contents
 
 
 def _unpacked(path: Path, draft: Path, opener: Opener, found: _Found) -> Contents:
@@ -179,7 +179,7 @@ def _checked(
     code: str | None,
 ) -> None:
     """Check the unpacked project, let policy decide in it, and record that it was restored."""
-    project = Wiring(*locate(root), check=False)
+    project = Wiring.at(root, check=False)
     try:
         if (project.database.revision() or "") < REVISION:
             bring_up_to_date(project)

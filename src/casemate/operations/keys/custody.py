@@ -3,16 +3,18 @@ each asks policy and records.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from casemate.controls.keys import certificates, savedkeys
-from casemate.controls.keys.pki import Algorithm, Kind
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import write_atomic
 from casemate.core.secrets import read_secret
 from casemate.operations.acting import Acting, operation
 from casemate.operations.toml import edited
 from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.controls.keys.pki import Algorithm, Kind
 
 ALL = 'Key::"all"'
 
@@ -65,7 +67,7 @@ def save(project: Wiring, file: Path, passphrase: str) -> None:
 
 @operation("certificate:issue", "Key", also=("access:service",))
 def issue(
-    project: Wiring, kind: Kind, names: list[str], days: int, algorithm: Algorithm, out: Path
+    project: Wiring, kind: "Kind", names: list[str], days: int, algorithm: "Algorithm", out: Path
 ) -> str:
     """Write a certificate of the project's authority and its key to a folder; returns its serial
     number.
@@ -92,10 +94,10 @@ def issue(
 
 def _issue(
     acting: Acting,
-    kind: Kind,
+    kind: "Kind",
     names: list[str],
     days: int,
-    algorithm: Algorithm,
+    algorithm: "Algorithm",
     out: Path,
     *,
     replace: bool = False,

@@ -186,6 +186,7 @@ def smooth(
     ends = stats.t.ppf(
         [(1 + level) / 2, (1 - level) / 2], count - 1 if freedom is None else freedom
     )
+    # without skewness the formula is 0/0; its limit is Student's own interval
     if skewed and abs(skewness) > 1e-9:
         ends = 3 / skewness * (np.cbrt(1 + skewness * (ends - skewness / 6)) - 1)
     low, high = (special.logit(at) if logit else at) - error * ends

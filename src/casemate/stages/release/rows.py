@@ -5,13 +5,12 @@ non-inferiority margin as in Julious, Sample Sizes for Clinical Trials (2010), c
 """
 
 import math
-from statistics import NormalDist
 
 from casemate.core.types import Assessment, Interval, SealedDataset
 
 POWER = 0.8
 """Chance at which a difference counts as one that a hold-out can decide."""
-SIDED = NormalDist().inv_cdf(0.975)
+SIDED = 1.9599639845400536
 """Standard errors of a half of a 95 % interval, as `intervals.LEVEL`."""
 MOST = 10**9
 """Rows above which a hold-out cannot be collected, and no number is told."""
@@ -94,6 +93,8 @@ def decidable(half: float) -> float:
     """Difference that an interval of half-width `half` tells from none with `POWER`, two-sided at 5
     %.
     """
+    from statistics import NormalDist
+
     return half * (SIDED + NormalDist().inv_cdf(POWER)) / SIDED
 
 

@@ -2,6 +2,7 @@
 it.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import re
@@ -59,14 +60,11 @@ def build(folder: Path, entry: str, job: dict[str, Any], schema: Schema) -> Mode
     """What the entry returns: one unfitted estimator, or several by name.
 
     Raises:
-        BadEntry: it returns something else.
+        BadEntry: it takes or returns something else.
     """
     file, _, name = entry.partition(":")
     function = _function(folder, file, name)
-    try:
-        wants = len(inspect.signature(function).parameters) > 0
-    except (TypeError, ValueError):
-        wants = False
+    wants = _wants_columns(function, name)
     features = schema.features
     columns = Declared(
         [column.name for column in features if column.type != "category"],
@@ -160,6 +158,30 @@ def _function(folder: Path, file: str, name: str) -> Any:
     if not callable(function):
         raise BadEntry(f"{file} has no function {name!r}")
     return function
+
+
+def _wants_columns(function: Any, name: str) -> bool:
+    """Whether it takes the columns' names; BadEntry when it can be called neither with them nor
+    with nothing.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of C, which says nothing of itself
+        return False
+    for given in (1, 0):
+        with contextlib.suppress(TypeError):
+            signature.bind(*range(given))
+            return bool(given)
+    # names alone: a default may be anything
+    named = [
+        one.replace(default=one.empty, annotation=one.empty)
+        for one in signature.parameters.values()
+    ]
+    takes = signature.replace(parameters=named, return_annotation=signature.empty)
+    raise BadEntry(
+        f"{name}{takes} cannot be called: it is given one thing, the names of the columns, or"
+        f" nothing where it takes nothing: write `def {name}(columns):` or `def {name}():`"
+    )
 
 
 def _checked(estimator: Any, name: str, job: dict[str, Any], schema: Schema) -> Any:

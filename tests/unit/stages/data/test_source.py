@@ -6,6 +6,7 @@ import pytest
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import schema, source
+from casemate.watch import tables
 
 
 def read(tmp_path, content: bytes | str, **options):
@@ -38,6 +39,14 @@ def test_a_malformed_file_is_refused_with_a_reason(tmp_path, content, kind, expe
 def test_a_missing_file_is_a_configuration_error(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         source.read(tmp_path / "none.csv", DataTable(source="none.csv", target="y"))
+
+
+def test_what_is_wrong_with_a_folder_is_said_without_an_option_that_nobody_gave(tmp_path):
+    """`casemate watch drift` reads folders that no casemate.toml names."""
+    with pytest.raises(ConfigError, match=f"^there is no file in {tmp_path}$") as caught:
+        tables.read(tmp_path)
+    assert "casemate.toml" not in caught.value.hint
+    assert "project" not in caught.value.hint
 
 
 def test_a_file_over_the_limit_is_refused(tmp_path):

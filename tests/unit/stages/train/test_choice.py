@@ -135,6 +135,30 @@ def test_build_gets_the_names_of_the_columns_where_it_asks_for_them(tmp_path):
     assert entry_of_columns.seen[0].categories == ["ward"]
 
 
+@pytest.mark.parametrize(
+    "takes", ["rows, labels", "columns, depth, *, seed=0", "*, columns", "*, columns=(), depth"]
+)
+def test_a_function_that_takes_something_else_is_told_what_it_is_called_with(tmp_path, takes):
+    path = tmp_path / "entry_of_others.py"
+    path.write_text(f"def build({takes}):\n    raise AssertionError\n")
+    with pytest.raises(
+        BadEntry, match=r"^build\(.*\) cannot be called: it is given one thing"
+    ) as told:
+        build(tmp_path, "entry_of_others.py:build", JOB, SCHEMA)
+    assert takes.replace("=()", "").replace("=0", "") in str(told.value)
+    assert "write `def build(columns):` or `def build():`" in str(told.value)
+
+
+@pytest.mark.parametrize("takes", ["", "columns", "columns=None, depth=3", "*names", "*, depth=3"])
+def test_a_function_that_takes_the_columns_or_nothing_is_called(tmp_path, takes):
+    path = tmp_path / "entry_that_takes.py"
+    path.write_text(
+        f"from sklearn.dummy import DummyClassifier\ndef build({takes}):\n"
+        "    return DummyClassifier()\n"
+    )
+    assert build(tmp_path, "entry_that_takes.py:build", JOB, SCHEMA).single
+
+
 def test_names_that_could_be_mistaken_for_parameters_are_refused(tmp_path):
     (tmp_path / "entry_of_names.py").write_text("def build():\n    return {'a__b': None}\n")
     with pytest.raises(BadEntry, match="must be names"):

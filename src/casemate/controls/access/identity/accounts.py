@@ -24,6 +24,10 @@ LEAST, MOST = 12, 256
 FREE_FAILURES = 5
 FIRST_LOCK, LONGEST_LOCK = 30.0, 3600.0
 """Seconds after the fifth wrong password; doubled with each further one."""
+COST = {"iterations": 3, "lanes": 4, "memory_cost": 1 << 16}
+"""Of a new password's Argon2id: RFC 9106's choice where memory is scarce, in KiB. A stored one says
+its own.
+"""
 ACCOUNTS = sa.Table(
     "account",
     METADATA,
@@ -37,7 +41,13 @@ ACCOUNTS = sa.Table(
 
 
 def _derive(password: str) -> str:
-    kdf = Argon2id(salt=os.urandom(16), length=32, iterations=3, lanes=4, memory_cost=1 << 16)
+    kdf = Argon2id(
+        salt=os.urandom(16),
+        length=32,
+        iterations=COST["iterations"],
+        lanes=COST["lanes"],
+        memory_cost=COST["memory_cost"],
+    )
     return kdf.derive_phc_encoded(password.encode())
 
 

@@ -63,7 +63,7 @@ class Factors:
         """(factor id, secret in base32, wrapped secret) of a new time-based factor; `add` stores
         it, `confirm` makes it count.
         """
-        secret = secrets.token_bytes(20)
+        secret = secrets.token_bytes(20)  # 160 bits, as RFC 4226 recommends in section 4
         return (
             secrets.token_hex(4),
             base64.b32encode(secret).decode(),
@@ -165,7 +165,7 @@ class Factors:
                 or sum(now.timestamp() - moment < WINDOW for moment in tries) >= TRIES
             ):
                 return False
-            good = bool(matching > current.counter)
+            good = bool(matching > current.counter)  # once only: RFC 6238, 5.2
             values = (
                 {"counter": matching, "tries": []} if good else {"tries": [*tries, now.timestamp()]}
             )

@@ -121,6 +121,8 @@ def _payload(token: str, keys: list[dict[str, Any]]) -> bytes:
     ]
     if len(fitting) != 1:  # none, or an issuer whose keys cannot be told apart
         raise ValueError("key")
+    # The header's word for it, but `_fits` has bound it to the key's own kind: an RSA key never
+    # serves as the secret of an HMAC (RFC 8725, 2.1 and 3.1).
     return bytes(
         jws.deserialize_compact(token, jwk.import_key(fitting[0]), algorithms=[header.alg]).payload
     )
@@ -197,6 +199,7 @@ def verify(
         claims = msgspec.json.decode(payload, type=_Claims)
         audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
         early = max(claims.nbf or 0.0, claims.iat or 0.0)
+        # of several audiences, `azp` says whom it was made for (OpenID Connect Core, 3.1.3.7)
         good = (
             claims.iss == issuer
             and audience in audiences

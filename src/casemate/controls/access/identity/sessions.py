@@ -23,6 +23,7 @@ from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied
 from casemate.core.store import METADATA, explained
 from casemate.core.store.rowdigests import CHECKED
+from casemate.core.types import Record
 
 LIFE = datetime.timedelta(minutes=15)
 IDLE = datetime.timedelta(minutes=45)
@@ -53,6 +54,35 @@ SESSIONS = sa.Table(
     sa.Index("session_family", "family"),
     info=explained("name"),
 )
+
+
+class LiveSession(Record, frozen=True, kw_only=True):
+    """A session that could still act or be renewed, without its secrets."""
+
+    id: str
+    """Names it."""
+    family: str
+    """Shared by all that were renewed from one login."""
+    name: str
+    """Who."""
+    method: str
+    """How it was proven who that is."""
+    started: str
+    """When."""
+    until: str
+    """Until when it acts."""
+    cap: str
+    """Until when it can be renewed."""
+    mfa: str | None
+    """When a second factor was used."""
+    network: str | None
+    """Where from."""
+    certificate: str | None
+    """SHA-256 of the client certificate that it is bound to."""
+    device: str | None
+    """What it runs on."""
+
+
 _SECRET = re.compile(r"cs_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 DENIED = "the session has ended or is not known"
 _moment = datetime.datetime.fromisoformat
@@ -263,7 +293,7 @@ class Sessions:
         """End every session of a person."""
         return self._revoke(tx, SESSIONS.c.name == name, why)
 
-    def live(self) -> list[dict[str, object]]:
+    def live(self) -> list[LiveSession]:
         """Sessions that could still act or be renewed, newest first, without secrets."""
         now = self.clock.now().isoformat()
         columns = [
@@ -276,6 +306,6 @@ class Sessions:
         )
         with self.store.reading() as tx:
             return [
-                dict(row)
+                LiveSession(**row)
                 for row in tx.execute(query.order_by(SESSIONS.c.started.desc())).mappings()
             ]

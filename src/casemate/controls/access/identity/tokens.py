@@ -25,6 +25,7 @@ from casemate.controls.keys.certificates import CERTIFICATES
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA, explained
 from casemate.core.store.rowdigests import CHECKED
+from casemate.core.types import Record
 
 MAX_RATE = 1_000_000
 TOKENS = sa.Table(
@@ -44,6 +45,31 @@ TOKENS = sa.Table(
 )
 _TOKEN = re.compile(r"cm_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class IssuedToken(Record, frozen=True, kw_only=True):
+    """A token as it is known here, without its secret; what it is narrowed to as in
+    `TokenLimits`.
+    """
+
+    id: str
+    """Names it."""
+    service: str
+    """Whose it is."""
+    expires: str
+    """When."""
+    revoked: bool
+    """Whether it was taken back."""
+    actions: list[str]
+    """See `TokenLimits`."""
+    networks: list[str]
+    """CIDR."""
+    rate: int | None
+    """Requests a minute."""
+    certificate: str | None
+    """SHA-256 of the client certificate that must come with it."""
+    created: str
+    """When; empty for one that an older casemate made."""
 
 
 @dataclass(frozen=True)
@@ -237,12 +263,12 @@ class Tokens:
             )
         ).first()
 
-    def all(self) -> list[dict[str, object]]:
+    def all(self) -> list[IssuedToken]:
         """Every token without its secret."""
         columns = [column for column in TOKENS.c if column.name != "hash"]
         with self.store.reading() as tx:
             return [
-                dict(row)
+                IssuedToken(**row)
                 for row in tx.execute(
                     sa.select(*columns).order_by(TOKENS.c.service, TOKENS.c.id)
                 ).mappings()

@@ -34,8 +34,8 @@ def paths(where: Path | list[Path]) -> list[Path]:
                 )
             if not inside:
                 raise ConfigError(
-                    f"[data] source: there is no file in {one}",
-                    hint="the path is relative to the project's folder",
+                    f"there is no file in {one}",
+                    hint="put the table's there: what begins with a dot or _ counts as none",
                 )
             found += inside
         elif one.is_file():
@@ -46,7 +46,7 @@ def paths(where: Path | list[Path]) -> list[Path]:
                 hint="the path is relative to the project's folder",
             )
     if len(found) > MOST:
-        raise ConfigError(f"[data] source: {len(found)} files", hint=f"at most {MOST}: join them")
+        raise ConfigError(f"a table of {len(found)} files", hint=f"at most {MOST}: join them")
     return found
 
 
