@@ -26,15 +26,16 @@ NOVELTIES = {
     "unlike": "the last points differ from what is usual at their times like none before",
 }
 VIEWS = {
-    "level": "the value is far from the level of the last points",
     "width": "the points lie wider or closer than they used to",
-    "season": "the value is unusual for this time of day and day of the week",
     "shift": "the points together are unusual for this time of day and day of the week",
 }
-PRICES = {"course": 0.0, "unlike": log(2)} | dict.fromkeys(VIEWS, 2.0)
+PRICES = {"course": 0.0, "unlike": log(2), "width": 3.0, "shift": 3.0}
 """What is taken from a view's surprise: the budget is shared out, and most of it goes to courses,
-which find the most. exp(-2) for each of four is about a half."""
-FALSE_ALARMS = "1 per 100 points"
+which find the most; exp(-3) is a twentieth."""
+UNSEEN = 0.5
+"""Of a surprise, what is not believed beyond the greatest that so many points can show: there a
+tail is a guess."""
+FALSE_ALARMS = "1 per 75 points"
 """By default: on average one in some hundred points, at five minutes one in two days, at an hour
 one in a month. A number of days would say nothing before the distance of points is known."""
 QUIET = 6 * 3600.0
@@ -65,7 +66,7 @@ class Judgement(Record, frozen=True, kw_only=True):
     expected: float | None = None
     low: float | None = None
     high: float | None = None
-    """Between these a point is no anomaly by its own value."""
+    """Between these the value by itself is nothing that the budget calls rare."""
     note: str = ""
     """What was found, or why the point was not judged."""
 
@@ -110,6 +111,10 @@ class Learnt(msgspec.Struct):
         default_factory=lambda: {name: Novelty() for name in NOVELTIES}
     )
     views: dict[str, View] = msgspec.field(default_factory=lambda: {name: View() for name in VIEWS})
+    errors: dict[str, Sides] = msgspec.field(
+        default_factory=lambda: {"level": Sides(), "season": Sides()}
+    )
+    """Of what was expected: by the level of the last points, by the season once it is known."""
     seen: int = 0
 
 
@@ -238,20 +243,25 @@ class Detector:
         per_day = DAY / max(self.memory.order.usual, 1.0)
         early = 1 / learnt.seen
         expected = means.near
-        shown = {"level": number - means.near, "width": means.width}
-        means.near += max(NEAR, early) * shown["level"]
+        shown = {"width": means.width}
         means.wide += max(WIDE, early) * (number - means.wide)
         means.width += max(WIDE, early) * (abs(number - means.wide) - means.width)
         usual = learnt.seasons.expected(time, number, per_day)
         found = [(learnt.novelties["course"](number), "course")]
-        if usual is not None:
+        if usual is None:
+            learnt.errors["level"](number - expected)
+        else:
             expected = usual
-            shown["season"] = number - usual
-            means.shift += RANGE * (shown["season"] - means.shift)
+            error = number - expected
+            learnt.errors["season"](error)
+            means.shift += RANGE * (error - means.shift)
             shown["shift"] = means.shift
-            found.append((learnt.novelties["unlike"](shown["season"]), "unlike"))
+            found.append((learnt.novelties["unlike"](error), "unlike"))
+        means.near += max(NEAR, early) * (number - means.near)
         found += [(learnt.views[name](one), name) for name, one in shown.items()]
         surprise, name = max((one - PRICES[name], name) for one, name in found)
+        shown_by_all = log(learnt.seen + 1)
+        surprise -= UNSEEN * max(surprise - shown_by_all, 0.0)
         return surprise, name, expected
 
     def _is_alarm(self, time: float, surprise: float) -> bool:
@@ -267,11 +277,10 @@ class Detector:
         return False
 
     def _interval(self, expected: float) -> tuple[float | None, float | None]:
-        views = self.memory.learnt.views
-        name = "season" if views["season"].sides.upper.seen > LEARNING else "level"
-        surprise = self.limit + PRICES[name]
-        upper = views[name].sides.upper.reach(surprise)
-        lower = views[name].sides.lower.reach(surprise)
+        errors = self.memory.learnt.errors
+        sides = errors["season" if errors["season"].upper.seen > LEARNING else "level"]
+        upper = sides.upper.reach(self.limit)
+        lower = sides.lower.reach(self.limit)
         if upper is None or lower is None:
             return None, None
         return expected - lower, expected + upper
