@@ -29,9 +29,11 @@ VIEWS = {
     "width": "the points lie wider or closer than they used to",
     "shift": "the points together are unusual for this time of day and day of the week",
 }
-PRICES = {"course": 0.0, "unlike": log(2), "width": 3.0, "shift": 3.0}
+PRICES = dict.fromkeys(NOVELTIES, 0.0) | dict.fromkeys(VIEWS, 3.0)
 """What is taken from a view's surprise: the budget is shared out, and most of it goes to courses,
 which find the most; exp(-3) is a twentieth."""
+UNLIKE_AFTER = 2.0
+"""Days of errors until they are judged: a course of them is usual on its second occasion."""
 UNSEEN = 0.5
 """Of a surprise, what is not believed beyond the greatest that so many points can show: there a
 tail is a guess."""
@@ -42,7 +44,7 @@ QUIET = 6 * 3600.0
 """Seconds: the next shift is told anew."""
 LEARNING = 100
 """Points before the first alarm: tails of fewer are guesses."""
-WORSE = 1.5
+WORSE = 2.0
 """Of the greatest surprise of an incident, with which it alarms again before it is over."""
 NEAR, WIDE, RANGE = 0.05, 0.02, 0.1
 """Weights of a newest point in the level (two hours of five minutes), in the width and in the
@@ -256,7 +258,10 @@ class Detector:
             learnt.errors["season"](error)
             means.shift += RANGE * (error - means.shift)
             shown["shift"] = means.shift
-            found.append((learnt.novelties["unlike"](error), "unlike"))
+            unlike = learnt.novelties["unlike"]
+            new = unlike(error)
+            if unlike.tail.seen > UNLIKE_AFTER * per_day:
+                found.append((new, "unlike"))
         means.near += max(NEAR, early) * (number - means.near)
         found += [(learnt.views[name](one), name) for name, one in shown.items()]
         surprise, name = max((one - PRICES[name], name) for one, name in found)

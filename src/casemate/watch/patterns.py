@@ -7,6 +7,7 @@ many, the radius grows and centres within it of another are left out (Charikar a
 once is not usual yet.
 """
 
+from math import sqrt
 from typing import Any
 
 import msgspec
@@ -69,7 +70,7 @@ class Patterns(msgspec.Struct):
 
     def _squares(self, course: list[float]) -> Array:
         apart = self.centres[: self.count, : len(LENGTHS)] - course
-        return np.einsum("ij,ij->i", apart, apart)
+        return np.asarray(np.einsum("ij,ij->i", apart, apart))
 
     def _far(self, course: list[float]) -> float:
         if not self.count:
@@ -81,14 +82,14 @@ class Patterns(msgspec.Struct):
             away = np.abs(centres[:, BORN] - centres[nearest, BORN]) > APART
             others = squares[away | (centres[:, OCCASIONS] >= 2)]
             if len(others):
-                return float(others.min()) ** 0.5
-        return float(squares[nearest]) ** 0.5
+                return sqrt(others.min())
+        return sqrt(squares[nearest])
 
     def _learn(self, course: list[float]) -> None:
         if self.count:
             squares = self._squares(course)
             nearest = int(squares.argmin())
-            if float(squares[nearest]) ** 0.5 <= self.radius:
+            if sqrt(squares[nearest]) <= self.radius:
                 centre = self.centres[nearest]
                 centre[OCCASIONS] += self.seen - centre[VISITED] > APART
                 centre[VISITED] = self.seen
