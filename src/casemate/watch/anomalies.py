@@ -9,7 +9,7 @@ is one alarm: until things were calm for the quiet time, only what is far worse 
 
 import re
 from datetime import UTC, datetime
-from math import isfinite, log
+from math import inf, isfinite, log
 
 import msgspec
 
@@ -49,6 +49,9 @@ WORSE = 2.0
 NEAR, WIDE, RANGE = 0.05, 0.02, 0.1
 """Weights of a newest point in the level (two hours of five minutes), in the width and in the
 shift."""
+FAR = 3.0
+"""Times what the budget allows, that the season learns of an error at most: an incident would else
+make the same time of the next days unusual."""
 MOST = 1e100
 """Numbers beyond are taken for it: squares of differences must be finite."""
 NOT_JUDGED = 0.0
@@ -248,7 +251,8 @@ class Detector:
         shown = {"width": means.width}
         means.wide += max(WIDE, early) * (number - means.wide)
         means.width += max(WIDE, early) * (abs(number - means.wide) - means.width)
-        usual = learnt.seasons.expected(time, number, per_day)
+        upper, lower = self._reach(learnt.errors["season"])
+        usual = learnt.seasons.expected(time, number, per_day, -FAR * lower, FAR * upper)
         found = [(learnt.novelties["course"](number), "course")]
         if usual is None:
             learnt.errors["level"](number - expected)
@@ -281,12 +285,17 @@ class Detector:
         memory.peak = max(memory.peak, surprise)
         return False
 
+    def _reach(self, errors: Sides) -> tuple[float, float]:
+        """How far errors above and below go within the budget; infinite while unknown."""
+        found = (side.reach(self.limit) for side in (errors.upper, errors.lower))
+        upper, lower = (inf if one is None else max(one, 0.0) for one in found)
+        return upper, lower
+
     def _interval(self, expected: float) -> tuple[float | None, float | None]:
         errors = self.memory.learnt.errors
-        sides = errors["season" if errors["season"].upper.seen > LEARNING else "level"]
-        upper = sides.upper.reach(self.limit)
-        lower = sides.lower.reach(self.limit)
-        if upper is None or lower is None:
+        name = "season" if errors["season"].upper.seen > LEARNING else "level"
+        upper, lower = self._reach(errors[name])
+        if not isfinite(upper + lower):
             return None, None
         return expected - lower, expected + upper
 

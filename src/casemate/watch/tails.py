@@ -22,6 +22,9 @@ MEMORY = 400.0
 BOUND = 4.0
 """Mean excesses that one number counts at most, so that an incident does not make the next one
 normal: an exponential law's mean is two hundredths less by it."""
+LASTING = 0.2
+"""Weight of such a number after some in a row, beside the first one's 1: an incident of an hour is
+one thing that happened, not twelve; a scale that is another from now on is learnt slower."""
 SHAPE, SHAPE_WEIGHT = 0.15, 10.0
 """Shape that is taken for granted with the weight of so many excesses: between exponential (0) and
 the 0.3 to 0.4 of latencies and traffic."""
@@ -40,6 +43,8 @@ class Excesses(msgspec.Struct):
     count: float = 0.0
     mean: float = 0.0
     spread: float = 0.0
+    run: int = 0
+    """Numbers in a row that were bounded."""
 
     def law(self) -> tuple[float, float]:
         """(shape, scale) of the generalised Pareto law."""
@@ -67,7 +72,11 @@ class Excesses(msgspec.Struct):
             weight = 1 / MEMORY
         else:
             self.count += 1
-        excess = min(excess, self.mean * BOUND)
+        bound = self.mean * BOUND
+        self.run = self.run + 1 if excess > bound else 0
+        if self.run > 1:
+            weight *= max(1 / self.run, LASTING)
+        excess = min(excess, bound)
         self.mean += weight * (excess - self.mean)
         self.spread += weight * ((excess - self.mean) ** 2 - self.spread)
 
