@@ -1,14 +1,15 @@
 """Anomalies in a series of numbers, point by point, in constant memory.
 
-A series is looked at in several ways (`VIEWS`): steps, level, season, spread. What each shows is
-compared with the tail of what it showed before (`tails`), so no threshold is in the data's unit and
-none was fitted to labelled series. An incident is one alarm: until things were calm for the quiet
-time, only what is far worse alarms again.
+A series is looked at in several ways (`VIEWS`). Two compare the course of the last points with
+every course that was there before (`patterns`), so what happened before is no anomaly; the others
+see what courses do not. What each shows is compared with the tail of what it showed before
+(`tails`), so no threshold is in the data's unit and none was fitted to labelled series. An incident
+is one alarm: until things were calm for the quiet time, only what is far worse alarms again.
 """
 
 import re
 from datetime import UTC, datetime
-from math import exp, isfinite, log
+from math import inf, isfinite, log
 
 import msgspec
 
@@ -16,47 +17,43 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Record
 from casemate.watch.budget import FalseAlarms
 from casemate.watch.order import GAPS, LONG, Counter, Order
-from casemate.watch.seasons import DAY, SLOWEST, Seasons
-from casemate.watch.tails import Sides, Trust
+from casemate.watch.patterns import Patterns, from_bytes, to_bytes
+from casemate.watch.seasons import DAY, Seasons
+from casemate.watch.tails import Sides, Tail, Trust
 
-VIEWS = {
-    "jump": "the step from the last point is unusual",
-    "level": "the value is far from the level of the last points",
-    "mean": "the mean of the last points is far from that of the last day",
-    "value": "the value is outside of what the series had",
-    "spread": "the points differ from each other more or less than they used to",
-    "season": "the value is unusual for this time of day and day of the week",
-    "shift": "the points together are unusual for this time of day and day of the week",
-    "width": "the points lie wider or closer than they used to",
+NOVELTIES = {
+    "course": "the course of the last points is like none before",
+    "unlike": "the last points differ from what is usual at their times like none before",
 }
-FALSE_ALARMS = "1 per 500 points"
-"""By default: at five minutes one false alarm in two weeks on average, at an hour one in five
-months. A number of days would say nothing before the distance of points is known."""
-QUIET = DAY
-"""Seconds: who is on call looks at least once a day."""
+VIEWS = {
+    "width": "the points lie wider or closer than they used to",
+    "shift": "the points together are unusual for this time of day and day of the week",
+}
+PRICES = dict.fromkeys(NOVELTIES, 0.0) | dict.fromkeys(VIEWS, 3.0)
+"""What is taken from a view's surprise: the budget is shared out, and most of it goes to courses,
+which find the most; exp(-3) is a twentieth."""
+UNLIKE_AFTER = 2.0
+"""Days of errors until they are judged: a course of them is usual on its second occasion."""
+UNSEEN = 0.5
+"""Of a surprise, what is not believed beyond the greatest that so many points can show: there a
+tail is a guess."""
+FALSE_ALARMS = "1 per 75 points"
+"""By default: on average one in some hundred points, at five minutes one in two days, at an hour
+one in a month. A number of days would say nothing before the distance of points is known."""
+QUIET = 6 * 3600.0
+"""Seconds: the next shift is told anew."""
 LEARNING = 100
 """Points before the first alarm: tails of fewer are guesses."""
-EASE = 0.3
-"""By which the greatest surprise of all views may exceed what the budget says: the laws of few
-excesses are cautious by more than looking in eight ways costs. Measured on simulated streams
-without change, which keep the budget with it: bench/watch/anomalies.py.
-"""
-WORSE = 1.5
+WORSE = 2.0
 """Of the greatest surprise of an incident, with which it alarms again before it is over."""
-MOST_WORSE = 1.3
-"""Of the limit, that an incident's surprise counts at most once it is over and the next one is
-compared."""
-LASTING = 1.0
-"""Of the limit, above which an incident goes on."""
-FADING = 2.0
-"""Quiet times in which the bar of a next incident falls back, to a third of its height."""
-FAST, SLOW = 0.15, 0.01
-"""Weights of a newest point in the mean of the last points (an hour of five minutes) and in the
-usual step (some hundred points)."""
 NEAR, WIDE, RANGE = 0.05, 0.02, 0.1
-"""The same for the level, for the width and for the shift and the recent steps."""
-LEAST_SPREAD = 1e-3
-"""Of the usual step, so that a series which stands still has a logarithm."""
+"""Weights of a newest point in the level (two hours of five minutes), in the width and in the
+shift."""
+FAR = 3.0
+"""Times what the budget allows, that the season learns of an error at most: an incident would else
+make the same time of the next days unusual."""
+MOST = 1e100
+"""Numbers beyond are taken for it: squares of differences must be finite."""
 NOT_JUDGED = 0.0
 
 
@@ -74,7 +71,7 @@ class Judgement(Record, frozen=True, kw_only=True):
     expected: float | None = None
     low: float | None = None
     high: float | None = None
-    """Between these a point is no anomaly by its own value."""
+    """Between these the value by itself is nothing that the budget calls rare."""
     note: str = ""
     """What was found, or why the point was not judged."""
 
@@ -90,31 +87,50 @@ class View(msgspec.Struct):
         return self.trust(self.sides(number))
 
 
-class Means(msgspec.Struct):
-    """Levels of a series, by how fast they follow."""
+class Novelty(msgspec.Struct):
+    """How new a course is, and how new they were."""
 
-    last: float
+    patterns: Patterns = msgspec.field(default_factory=Patterns)
+    tail: Tail = msgspec.field(default_factory=Tail)
+
+    def __call__(self, number: float) -> float:
+        """-log of the chance of a course as new as the one that ends here."""
+        return self.tail(self.patterns(number))
+
+
+class Means(msgspec.Struct):
+    """Levels of a series."""
+
     near: float
-    fast: float
-    day: float
     wide: float
     width: float = 0.0
-    step: float = 0.0
-    steps: float = 0.0
     shift: float = 0.0
 
 
+class Learnt(msgspec.Struct):
+    """What was learnt of one kind of number."""
+
+    seasons: Seasons = msgspec.field(default_factory=Seasons)
+    means: Means | None = None
+    novelties: dict[str, Novelty] = msgspec.field(
+        default_factory=lambda: {name: Novelty() for name in NOVELTIES}
+    )
+    views: dict[str, View] = msgspec.field(default_factory=lambda: {name: View() for name in VIEWS})
+    errors: dict[str, Sides] = msgspec.field(
+        default_factory=lambda: {"level": Sides(), "season": Sides()}
+    )
+    """Of what was expected: by the level of the last points, by the season once it is known."""
+    seen: int = 0
+
+
 class Memory(msgspec.Struct):
-    """All that a detector keeps of a series: a few kilobytes, however long it is."""
+    """All that a detector keeps of a series: some kilobytes, however long it is."""
 
     order: Order = msgspec.field(default_factory=Order)
     counter: Counter = msgspec.field(default_factory=Counter)
-    seasons: Seasons = msgspec.field(default_factory=Seasons)
-    means: Means | None = None
-    views: dict[str, View] = msgspec.field(default_factory=lambda: {name: View() for name in VIEWS})
-    seen: int = 0
+    learnt: Learnt = msgspec.field(default_factory=Learnt)
     alarmed: float | None = None
-    """When the newest incident last was as surprising."""
+    """When the newest incident last was beyond the budget."""
     peak: float = 0.0
 
 
@@ -163,7 +179,7 @@ class Detector:
 
     def state(self) -> bytes:
         """All that is remembered of the series, for a store: some kilobytes of MessagePack."""
-        return msgspec.msgpack.encode(self.memory)
+        return msgspec.msgpack.encode(self.memory, enc_hook=to_bytes)
 
     def update(self, time: float | datetime, value: float | None) -> Judgement:
         """Judge the next point, then learn it.
@@ -181,7 +197,7 @@ class Detector:
         place, since = memory.order.place(time)
         if place in NOTES:
             return _unjudged(time, number, NOTES[place])
-        if memory.seen <= GAPS:
+        if memory.learnt.seen <= GAPS:
             self.limit = self.budget.limit(memory.order.usual)
         if place == "set":
             memory.alarmed = None
@@ -189,32 +205,28 @@ class Detector:
         if kind in ("first", "reset"):
             return _unjudged(time, number, RESETS[kind])
         if kind in ("is counter", "no counter"):
-            memory.views = {name: View() for name in VIEWS}
-            memory.seasons, memory.means, memory.seen = Seasons(), None, 0
-        return self._judged(time, number, judged, place, since)
+            memory.learnt = Learnt()
+        return self._judged(time, number, min(max(judged, -MOST), MOST), place, since)
 
     def _judged(
         self, time: float, value: float, number: float, place: str, since: float
     ) -> Judgement:
-        memory = self.memory
-        memory.seen += 1
-        usual = memory.order.usual
+        learnt, usual = self.memory.learnt, self.memory.order.usual
+        learnt.seen += 1
         note = ""
         if place == "gap":
             note = f"missing before: {since / usual - 1:.0f}"
         elif place == "set":
             note = "the clock was set back"
-        if memory.means is None:
-            memory.means = Means(last=number, near=number, fast=number, day=number, wide=number)
-            return Judgement(time=time, value=value, score=0.0, anomaly=False, note=note)
         if place == "set" or since > LONG * usual:
-            memory.means.last = number  # there is no neighbour to compare it with
-        surprise, name, expected = self._looked_at(memory.means, time, number)
+            for one in learnt.novelties.values():
+                one.patterns.interrupted()
+        surprise, name, expected = self._looked_at(learnt, time, number)
         is_alarm = self._is_alarm(time, surprise)
         score = 1 - 0.5 ** (max(surprise, 0.0) / self.limit)
-        low, high = self._interval(number, expected)
+        low, high = self._interval(expected)
         if is_alarm:
-            note = VIEWS[name] + (f"; {note}" if note else "")
+            note = SAID[name] + (f"; {note}" if note else "")
         elif score >= 0.5:
             score = 0.49  # told already, or still learning
         return Judgement(
@@ -228,69 +240,67 @@ class Detector:
             note=note,
         )
 
-    def _looked_at(self, means: Means, time: float, number: float) -> tuple[float, str, float]:
+    def _looked_at(self, learnt: Learnt, time: float, number: float) -> tuple[float, str, float]:
         """(the greatest surprise, whose it is, what was expected); then learns."""
-        memory = self.memory
-        views, seen = memory.views, memory.seen
-        per_day = DAY / max(memory.order.usual, 1.0)
-        early = 1 / seen
-        step = number - means.last
-        size = abs(step)
-        shown = {"jump": step, "level": number - means.near, "value": number}
+        means = learnt.means
+        if means is None:
+            means = learnt.means = Means(near=number, wide=number)
+        per_day = DAY / max(self.memory.order.usual, 1.0)
+        early = 1 / learnt.seen
         expected = means.near
-        means.near += max(NEAR, early) * shown["level"]
-        means.fast += max(FAST, early) * (number - means.fast)
-        shown["mean"] = means.fast - means.day
-        means.day += max(1 / per_day, early, SLOWEST) * (number - means.day)
+        shown = {"width": means.width}
         means.wide += max(WIDE, early) * (number - means.wide)
-        shown["width"] = means.width
         means.width += max(WIDE, early) * (abs(number - means.wide) - means.width)
-        means.step += max(RANGE, early) * (size - means.step)
-        means.steps += max(SLOW, early) * (size - means.steps)
-        if means.steps > 0:
-            shown["spread"] = log(means.step / means.steps + LEAST_SPREAD)
-        usual = memory.seasons.expected(time, number, per_day)
-        if usual is not None:
+        upper, lower = self._reach(learnt.errors["season"])
+        usual = learnt.seasons.expected(time, number, per_day, -FAR * lower, FAR * upper)
+        found = [(learnt.novelties["course"](number), "course")]
+        if usual is None:
+            learnt.errors["level"](number - expected)
+        else:
             expected = usual
-            shown["season"] = number - usual
-            means.shift += RANGE * (shown["season"] - means.shift)
+            error = number - expected
+            learnt.errors["season"](error)
+            means.shift += RANGE * (error - means.shift)
             shown["shift"] = means.shift
-        means.last = number
-        surprise, name = max((views[name](one), name) for name, one in shown.items())
+            unlike = learnt.novelties["unlike"]
+            new = unlike(error)
+            if unlike.tail.seen > UNLIKE_AFTER * per_day:
+                found.append((new, "unlike"))
+        means.near += max(NEAR, early) * (number - means.near)
+        found += [(learnt.views[name](one), name) for name, one in shown.items()]
+        surprise, name = max((one - PRICES[name], name) for one, name in found)
+        shown_by_all = log(learnt.seen + 1)
+        surprise -= UNSEEN * max(surprise - shown_by_all, 0.0)
         return surprise, name, expected
 
     def _is_alarm(self, time: float, surprise: float) -> bool:
         memory, limit = self.memory, self.limit
-        is_quiet = False
-        bar = limit
-        if memory.alarmed is not None:
-            since = time - memory.alarmed
-            is_quiet = since < self.quiet
-            if is_quiet:
-                bar = max(WORSE * memory.peak, limit)
-            else:
-                past = since / self.quiet - 1 if self.quiet else 1e9
-                bar += (min(memory.peak, MOST_WORSE * limit) - limit) * exp(-past / FADING)
-        if surprise > bar and memory.seen > LEARNING:
-            memory.alarmed = time
+        if surprise <= limit or memory.learnt.seen <= LEARNING:
+            return False
+        is_over = memory.alarmed is None or time - memory.alarmed >= self.quiet
+        memory.alarmed = time
+        if is_over or surprise > WORSE * memory.peak:
             memory.peak = surprise
             return True
-        if is_quiet and surprise > LASTING * limit:
-            memory.alarmed = time
-            memory.peak = max(memory.peak, surprise)
+        memory.peak = max(memory.peak, surprise)
         return False
 
-    def _interval(self, number: float, expected: float) -> tuple[float | None, float | None]:
-        view = self.memory.views["season"]
-        if view.sides.upper.seen <= LEARNING:
-            view = self.memory.views["level"]
-        upper = view.sides.upper.reach(self.limit)
-        lower = view.sides.lower.reach(self.limit)
-        if upper is None or lower is None:
+    def _reach(self, errors: Sides) -> tuple[float, float]:
+        """How far errors above and below go within the budget; infinite while unknown."""
+        found = (side.reach(self.limit) for side in (errors.upper, errors.lower))
+        upper, lower = (inf if one is None else max(one, 0.0) for one in found)
+        return upper, lower
+
+    def _interval(self, expected: float) -> tuple[float | None, float | None]:
+        errors = self.memory.learnt.errors
+        name = "season" if errors["season"].upper.seen > LEARNING else "level"
+        upper, lower = self._reach(errors[name])
+        if not isfinite(upper + lower):
             return None, None
         return expected - lower, expected + upper
 
 
+SAID = NOVELTIES | VIEWS
 NOTES = {
     "late": "late: a later point was there already",
     "twice": "a point of this time was there already",
@@ -320,7 +330,7 @@ class _Budget:
         if budget is None:
             per_day = min(DAY / usual if usual else 1.0, DAY)
             budget = FalseAlarms.parse(self.text, max(per_day, 1e-3))
-        return max(-log(budget.chance) - EASE, 1.0)
+        return max(-log(budget.chance), 1.0)
 
 
 def _unjudged(time: float, value: float | None, note: str) -> Judgement:
@@ -329,12 +339,12 @@ def _unjudged(time: float, value: float | None, note: str) -> Judgement:
 
 def _decoded(state: bytes) -> Memory:
     try:
-        memory = msgspec.msgpack.decode(state, type=Memory)
+        memory = msgspec.msgpack.decode(state, type=Memory, dec_hook=from_bytes)
     except msgspec.DecodeError as error:
         raise DataError(
             f"the state of this series cannot be read: {error}", hint="begin the series anew"
         ) from error
-    if set(memory.views) != set(VIEWS):
+    if set(memory.learnt.views) | set(memory.learnt.novelties) != set(SAID):
         raise DataError(
             "the state of this series is of another version", hint="begin the series anew"
         )

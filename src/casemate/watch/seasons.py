@@ -49,13 +49,17 @@ class Seasons(msgspec.Struct):
     week: Profile = msgspec.field(default_factory=lambda: empty(7 * PARTS))
     compared: int = 0
 
-    def expected(self, time: float, value: float, per_day: float) -> float | None:
+    def expected(
+        self, time: float, value: float, per_day: float, least: float, most: float
+    ) -> float | None:
         """What was usual at this time, None while too little is known; then learns the value.
 
         Args:
             time: seconds since 1970.
             value: the point's.
             per_day: points a day.
+            least: error below which a value is learnt as if its error were this.
+            most: the same above.
         """
         of_day = int(time % DAY / DAY * PARTS)
         of_week = of_day + PARTS * int(time // DAY % 7)
@@ -64,7 +68,8 @@ class Seasons(msgspec.Struct):
         if self.day.visits[of_day] >= ENOUGH * per_part:
             pull = max(1 / per_day, SLOWEST)
             found = self.day.expects(of_day)
-            error = value - found
+            error = min(max(value - found, least), most)
+            value = found + error
             self.day.offset += pull * error
             if self.week.visits[of_week] >= WEEK_ENOUGH * per_part:
                 other = self.week.expects(of_week)

@@ -4,7 +4,7 @@ number by number in constant memory.
 The quantile that one number in ten exceeds is followed by stochastic approximation (Robbins and
 Monro, 1951), and of the excesses mean and variance, which give a generalised Pareto law (Pickands,
 1975) by moments (Hosking and Wallis, 1987). So nothing is taken for Gaussian, and what a series
-does every day is no surprise in it. A second, deeper threshold takes over once enough lies above.
+does every day is no surprise in it.
 """
 
 from math import exp, log
@@ -17,11 +17,14 @@ OFTEN = 0.1
 """Share above a threshold; a tenth leaves thirty excesses after 300 numbers."""
 NOTHING = 0.0
 """What is said of a number that is not above the threshold."""
-MEMORY, DEEP_MEMORY = 400.0, 100.0
-"""Excesses of which mean and variance are kept: of about the last 4000 and 10 000 numbers."""
-BOUND = 12.0
+MEMORY = 400.0
+"""Excesses of which mean and variance are kept: of about the last 4000 numbers."""
+BOUND = 4.0
 """Mean excesses that one number counts at most, so that an incident does not make the next one
-normal by itself: exp(-12) is below any budget of a quarter of minutes."""
+normal: an exponential law's mean is two hundredths less by it."""
+LASTING = 0.2
+"""Weight of such a number after some in a row, beside the first one's 1: an incident of an hour is
+one thing that happened, not twelve; a scale that is another from now on is learnt slower."""
 SHAPE, SHAPE_WEIGHT = 0.15, 10.0
 """Shape that is taken for granted with the weight of so many excesses: between exponential (0) and
 the 0.3 to 0.4 of latencies and traffic."""
@@ -30,8 +33,8 @@ UNSURE = 0.5
 heavier tail than the law that fits it best."""
 HEAVIEST = 0.6
 """The law of moments says nothing beyond 0.5."""
-FEWEST_DEEP = 5.0
-"""Excesses above the deeper threshold before it is used."""
+TRUSTED = 12.0
+"""What one surprise counts at most beyond the usual ones."""
 
 
 class Excesses(msgspec.Struct):
@@ -40,6 +43,8 @@ class Excesses(msgspec.Struct):
     count: float = 0.0
     mean: float = 0.0
     spread: float = 0.0
+    run: int = 0
+    """Numbers in a row that were bounded."""
 
     def law(self) -> tuple[float, float]:
         """(shape, scale) of the generalised Pareto law."""
@@ -60,14 +65,18 @@ class Excesses(msgspec.Struct):
         shape, scale = self.law()
         return scale * (exp(shape * surprise) - 1) / shape
 
-    def learn(self, excess: float, memory: float, start: float) -> None:
+    def learn(self, excess: float) -> None:
         """Take in one more."""
-        weight = 1 / (self.count + start)
-        if weight < 1 / memory:
-            weight = 1 / memory
+        weight = 1 / (self.count + 1)
+        if weight < 1 / MEMORY:
+            weight = 1 / MEMORY
         else:
             self.count += 1
-        excess = min(excess, self.mean * BOUND)
+        bound = self.mean * BOUND
+        self.run = self.run + 1 if excess > bound else 0
+        if self.run > 1:
+            weight *= max(1 / self.run, LASTING)
+        excess = min(excess, bound)
         self.mean += weight * (excess - self.mean)
         self.spread += weight * ((excess - self.mean) ** 2 - self.spread)
 
@@ -79,10 +88,6 @@ class Tail(msgspec.Struct):
     first: list[float] = msgspec.field(default_factory=list)
     threshold: float = 0.0
     above: Excesses = msgspec.field(default_factory=Excesses)
-    exceeded: int = 0
-    deep: float = 0.0
-    """The deeper threshold, above the first."""
-    deeper: Excesses = msgspec.field(default_factory=Excesses)
 
     def __call__(self, number: float) -> float:
         """-log of the chance of a number as large, in natural units, 0 for nothing unusual; then
@@ -107,31 +112,14 @@ class Tail(msgspec.Struct):
             return NOTHING
         self.threshold += step * (1 - OFTEN)
         found = -log(OFTEN) + self.above.surprise(excess)
-        self.above.learn(excess, MEMORY, 1.0)
-        return self._deeper(excess, found)
+        self.above.learn(excess)
+        return found
 
     def reach(self, surprise: float) -> float | None:
         """The number that is so surprising; None while too little was seen."""
         if self.above.mean <= 0:
             return None if self.seen <= FIRST else self.threshold
-        if self.deeper.count >= FEWEST_DEEP:
-            rest = max(surprise + 2 * log(OFTEN), 0.0)
-            return self.threshold + self.deep + self.deeper.reach(rest)
         return self.threshold + self.above.reach(max(surprise + log(OFTEN), 0.0))
-
-    def _deeper(self, excess: float, found: float) -> float:
-        self.exceeded += 1
-        mean, count = self.deeper.mean, self.deeper.count
-        step = mean * max(1.25 / (0.05 * self.exceeded + 3), 0.05)
-        beyond = excess - self.deep
-        if beyond <= 0:
-            self.deep -= step * OFTEN
-            return found
-        if count >= FEWEST_DEEP:
-            found = -2 * log(OFTEN) + self.deeper.surprise(beyond)
-        self.deep += step * (1 - OFTEN)
-        self.deeper.learn(beyond, DEEP_MEMORY, 3.0)
-        return found
 
     def _begin(self) -> None:
         ordered = sorted(self.first)
@@ -143,10 +131,7 @@ class Tail(msgspec.Struct):
         self._spread(max(mean, 0.4 * (ordered[at] - ordered[FIRST // 2])), 3.0)
 
     def _spread(self, mean: float, count: float) -> None:
-        spread = 1.3 * mean * mean
-        self.above = Excesses(count=count, mean=mean, spread=spread)
-        self.deep = -log(OFTEN) * mean
-        self.deeper = Excesses(count=0.0, mean=mean, spread=spread)
+        self.above = Excesses(count=count, mean=mean, spread=1.3 * mean * mean)
 
 
 class Sides(msgspec.Struct):
@@ -186,6 +171,6 @@ class Trust(msgspec.Struct):
             weight = 1 / MEMORY
         else:
             self.count += 1
-        self.mean += weight * (min(beyond, BOUND) - self.mean)
+        self.mean += weight * (min(beyond, TRUSTED) - self.mean)
         self.threshold += step * (1 - OFTEN)
         return found

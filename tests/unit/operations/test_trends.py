@@ -67,6 +67,17 @@ def test_a_look_judges_each_stretch_once_however_often_it_looks(telemetry):
     assert sum(len(causes) for causes in found) == 1
 
 
+def test_a_series_whose_state_is_of_another_release_is_begun_anew(telemetry):
+    times, values = traffic(16)
+    series = Series.flow("casemate_answers", model="m@1")
+    with telemetry.transaction():
+        telemetry.add(samples(series, times, values))
+        old = trends.State(detector=b"another release", until=int(times[0]))
+        telemetry.keep(f"detector/{series}", old)
+    assert looked(telemetry, 15.0) == []
+    assert telemetry.kept(f"detector/{series}", trends.State).until > times[-200]
+
+
 def test_late_records_of_a_stretch_that_is_not_over_are_waited_for(telemetry):
     times, values = traffic(8)
     series = Series.flow("casemate_answers", model="m@1")

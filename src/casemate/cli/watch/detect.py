@@ -16,15 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--value", default="value", metavar="COLUMN", help="(default: value)")
     parser.add_argument(
         "--false-alarms",
-        default="1 per 500 points",
+        default="1 per 75 points",
         metavar="BUDGET",
-        help='such as "1 per 90 days" (default: 1 per 500 points)',
+        help='such as "1 per 90 days" (default: 1 per 75 points)',
     )
     parser.add_argument(
         "--quiet",
-        default="24h",
+        default="6h",
         metavar="TIME",
-        help="how long things must be calm until the next alarm: 90s, 30m, 6h, 2d (default: 24h)",
+        help="how long things must be calm until the next alarm: 90s, 30m, 6h, 2d (default: 6h)",
     )
     parser.add_argument(
         "--counter",

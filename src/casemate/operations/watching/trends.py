@@ -1,6 +1,7 @@
 """Series of a watcher, judged: what is unusual in them, and when they meet their limit."""
 
 import datetime
+from contextlib import suppress
 
 from casemate.config import WatchTable
 from casemate.core.errors import DataError
@@ -74,14 +75,20 @@ def _judged(telemetry: Telemetry, series: Series, end: int, budget: str) -> list
         if not points:
             return []
         start = points[0].at // STEP * STEP
-        detector = Detector(false_alarms=budget, is_counter=False)
     else:
         start = state.until
-        detector = Detector(false_alarms=budget, is_counter=False, state=state.detector)
+    detector = _detector(budget, state)
     values = _values(points, series, start, end)
     judged = [detector.update(float(at), value) for at, value in values]
     telemetry.keep(place, State(detector=detector.state(), until=max(end, start)))
     return judged
+
+
+def _detector(budget: str, state: State | None) -> Detector:
+    if state is not None:
+        with suppress(DataError):  # a release that looks otherwise: the series is begun anew
+            return Detector(false_alarms=budget, is_counter=False, state=state.detector)
+    return Detector(false_alarms=budget, is_counter=False)
 
 
 def _values(
