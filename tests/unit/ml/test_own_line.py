@@ -37,16 +37,16 @@ class Other:
         self.thread.start()
 
     def _talk(self, answers):
-        for answer in answers:
-            try:
+        try:
+            for answer in answers:
                 self.heard.append(self.theirs.receive())
-            except Gone:
-                return
-            for message in answer if isinstance(answer, list) else [answer]:
-                if isinstance(message, bytes):
-                    os.write(self.theirs.write, message)
-                else:
-                    self.theirs.send(*message)
+                for message in answer if isinstance(answer, list) else [answer]:
+                    if isinstance(message, bytes):
+                        os.write(self.theirs.write, message)
+                    else:
+                        self.theirs.send(*message)
+        except (Gone, BrokenPipeError):  # whoever waits for nothing more hangs up
+            return
         self.theirs.close()
 
 

@@ -13,6 +13,8 @@ import casemate
 from casemate.operations import scaffold
 from casemate.watch.telemetry import DAY
 
+pytestmark = pytest.mark.slow
+
 BEGAN = (time.time() // DAY + 1) * DAY
 ROWS = 1_500
 
