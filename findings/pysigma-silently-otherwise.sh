@@ -7,9 +7,9 @@
 #     every converter use) the last one wins: {Image: a, Image: b} is Image = b.
 #  2. An empty list is "the field is absent": {User: []} matches every event without a User.
 #  3. `timeframe`, which Sigma had before correlations, is ignored: the rule matches single events.
-#  4. Text with a NUL, which JSON may hold (\u0000), hides what stands behind it: LIKE, GLOB stop there, so |contains does not
+#  4. Text with a NUL, which JSON may hold (\u0000), hides what stands behind it: LIKE and GLOB stop there, so |contains does not
 #     match "a\0evil" for "evil"; |re does.
-#  5. A correlation that counts an event without regard to case groups ana and Ana as one.
+#  5. Correlations group without regard to case, whatever |cased the rules say: ana and Ana are one user.
 #  6. |wide puts NULs into the SQL, which no driver of Python takes.
 #  7. The SQL of event_count costs the square of the events in a window: twice as many take four times as long.
 #
