@@ -3,7 +3,6 @@
 import datetime
 import math
 import uuid
-from collections.abc import Sequence
 
 import msgspec
 
@@ -61,17 +60,6 @@ def spool_of(project: Wiring) -> Spool:
     """A project's spool, for all sinks of its configuration; BackendError: the disk refuses."""
     most = project.config.spool.max_megabytes * MEGABYTE
     return Spool(project.state.joinpath(*PLACE), most, list(project.config.sinks))
-
-
-def take(project: Wiring, lines: Sequence[LogLine]) -> None:
-    """Take new lines for every sink; when this returns they outlast power loss. Whoever is not
-    told so comes with the same lines again.
-
-    Raises:
-        BackendError: the disk is full or refuses.
-    """
-    if project.config.sinks:
-        spool_of(project).append(lines)
 
 
 def pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> list[Delivery]:

@@ -1,7 +1,7 @@
 """Elasticsearch and what speaks its `_bulk`: every line a `create` into a data stream, with its
 `event.id` as `_id`, so that a line that is there already is recognised.
 
-Plain HTTP with plain media types, which every version from 7 on takes: docs/adr/0049.
+Plain HTTP with plain media types, which every version from 7 on takes: docs/adr/0050.
 """
 
 import base64
