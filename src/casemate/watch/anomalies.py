@@ -38,8 +38,10 @@ UNSEEN = 0.5
 """Of a surprise, what is not believed beyond the greatest that so many points can show: there a
 tail is a guess."""
 FALSE_ALARMS = "1 per 75 points"
-"""By default: on average one in some hundred points, at five minutes one in two days, at an hour
-one in a month. A number of days would say nothing before the distance of points is known."""
+"""By default: by chance one in five hundred points on average, at five minutes one in two days, at
+an hour one in three weeks, and of both fewer as measured. It is what a person who looks bears, and
+not the best one for labelled series. A number of days would say nothing before the distance of
+points is known."""
 QUIET = 6 * 3600.0
 """Seconds: the next shift is told anew."""
 LEARNING = 100
