@@ -3,8 +3,8 @@
 A series is looked at in several ways (`VIEWS`). Two compare the course of the last points with
 every course that was there before (`patterns`), so what happened before is no anomaly; the others
 see what courses do not. What each shows is compared with the tail of what it showed before
-(`tails`), so no threshold is in the data's unit and none was fitted to labelled series. An incident
-is one alarm: until things were calm for the quiet time, only what is far worse alarms again.
+(`tails`), so no threshold is in the data's unit or of one series; ways to look were chosen on NAB's
+series and on simulated ones. An incident is one alarm: until things were calm for the quiet time, only what is far worse alarms again.
 """
 
 import re
@@ -39,9 +39,9 @@ UNSEEN = 0.5
 tail is a guess."""
 FALSE_ALARMS = "1 per 75 points"
 """By default: by chance one in five hundred points on average, at five minutes one in two days, at
-an hour one in three weeks, and of both fewer as measured. It is what a person who looks bears, and
-not the best one for labelled series. A number of days would say nothing before the distance of
-points is known."""
+an hour one in three weeks, and fewer as measured. It was chosen with NAB's scores at other budgets
+in view (bench/watch/anomalies.py prints those of two). A number of days would say nothing before
+the distance of points is known."""
 QUIET = 6 * 3600.0
 """Seconds: the next shift is told anew."""
 LEARNING = 100
