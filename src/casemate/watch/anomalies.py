@@ -1,11 +1,11 @@
 """Anomalies in a series of numbers, point by point, in constant memory.
 
-A series is looked at in several ways (`NOVELTIES`, `VIEWS`). Two compare the course of the last points with
-every course that was there on two occasions (`patterns`), so what happens again and again is no
-anomaly; the others see what courses do not. What each shows is compared with the tail of what it
-showed before (`tails`), so no threshold is in the data's unit or of one series; the ways to look
-were chosen on NAB's series and on simulated ones. An incident is one alarm: until things were calm
-for the quiet time, only what is far worse alarms again.
+A series is looked at in several ways (`NOVELTIES`, `VIEWS`). Two compare the course of the last
+points with every course that was there on two occasions (`patterns`), so what happens again and
+again is no anomaly; the others see what courses do not. What each shows is compared with the tail
+of what it showed before (`tails`), so no threshold is in the data's unit or of one series; the ways
+to look were chosen on NAB's series and on simulated ones. An incident is one alarm: until things
+were calm for the quiet time, only what is far worse alarms again.
 """
 
 import re
