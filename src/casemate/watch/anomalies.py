@@ -1,10 +1,11 @@
 """Anomalies in a series of numbers, point by point, in constant memory.
 
-A series is looked at in several ways (`VIEWS`). Two compare the course of the last points with
-every course that was there before (`patterns`), so what happened before is no anomaly; the others
-see what courses do not. What each shows is compared with the tail of what it showed before
-(`tails`), so no threshold is in the data's unit and none was fitted to labelled series. An incident
-is one alarm: until things were calm for the quiet time, only what is far worse alarms again.
+A series is looked at in several ways (`NOVELTIES`, `VIEWS`). Two compare the course of the last
+points with every course that was there on two occasions (`patterns`), so what happens again and
+again is no anomaly; the others see what courses do not. What each shows is compared with the tail
+of what it showed before (`tails`), so no threshold is in the data's unit or of one series; the ways
+to look were chosen on NAB's series and on simulated ones. An incident is one alarm: until things
+were calm for the quiet time, only what is far worse alarms again.
 """
 
 import re
@@ -38,8 +39,10 @@ UNSEEN = 0.5
 """Of a surprise, what is not believed beyond the greatest that so many points can show: there a
 tail is a guess."""
 FALSE_ALARMS = "1 per 75 points"
-"""By default: on average one in some hundred points, at five minutes one in two days, at an hour
-one in a month. A number of days would say nothing before the distance of points is known."""
+"""By default: by chance one in five hundred points on average, at five minutes one in two days, at
+an hour one in three weeks, and fewer as measured. It was chosen with NAB's scores at other budgets
+in view (bench/watch/anomalies.py prints those of two). A number of days would say nothing before
+the distance of points is known."""
 QUIET = 6 * 3600.0
 """Seconds: the next shift is told anew."""
 LEARNING = 100

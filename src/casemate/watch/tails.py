@@ -25,9 +25,9 @@ normal: an exponential law's mean is two hundredths less by it."""
 LASTING = 0.2
 """Weight of such a number after some in a row, beside the first one's 1: an incident of an hour is
 one thing that happened, not twelve; a scale that is another from now on is learnt slower."""
-SHAPE, SHAPE_WEIGHT = 0.15, 10.0
-"""Shape that is taken for granted with the weight of so many excesses: between exponential (0) and
-the 0.3 to 0.4 of latencies and traffic."""
+SHAPE, SHAPE_WEIGHT = 0.3, 10.0
+"""Shape that is taken for granted with the weight of so many excesses: that of latencies and of
+traffic (0.3 to 0.4), as a lighter tail only makes it too careful; an exponential one has 0."""
 UNSURE = 0.5
 """What few excesses add to the shape, over their number: a small sample's predictive law has a
 heavier tail than the law that fits it best."""
