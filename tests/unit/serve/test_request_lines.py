@@ -88,8 +88,11 @@ def test_what_is_no_trace_is_told_as_none(trace):
     assert line(SEEN._replace(trace=trace), "").trace == ""
 
 
-def test_a_hostile_name_of_a_model_is_told_without_what_a_terminal_obeys():
-    found = line(SEEN._replace(model="\x1b[2J" + "m\u202e" * 5_000), "")
+def test_a_hostile_name_of_a_model_is_told_without_what_a_terminal_obeys(tmp_path, metrics):
+    lines = RequestLines(tmp_path, 2048, "n", metrics)
+    lines(SEEN._replace(model="\x1b[2J" + "m\u202e" * 5_000))
+    lines.close()
+    (found,) = told(tmp_path)
     assert found.message.isprintable()
     assert found.model.isprintable()
     assert len(found.model) <= 256

@@ -22,7 +22,7 @@ SEAL = 100_000
 """Lines behind the last Parquet file from which the next one is written before the day is over: so
 many are read from the index in a second.
 """
-GROUP = 64
+GROUP = 128
 """Blocks of a row group."""
 _NAME = re.compile(r"lines-(\d{8})-(\d{8})\.parquet")
 COLUMNS = {

@@ -2,7 +2,7 @@
 compressed blocks, all in one commit.
 
 A document of a line stores nothing: it says where the line lies, as block and place. A block is a
-document too, of up to 256 lines as JSON under Zstandard; with tantivy's own store of documents,
+document too, of up to 128 lines as JSON under Zstandard; with tantivy's own store of documents,
 which knows LZ4 alone, lines took three times as much.
 """
 
@@ -22,7 +22,7 @@ from casemate.watch.logs.query import IDENTIFIERS, NAMED, NAMES, NUMBERS, WORDS,
 if TYPE_CHECKING:
     import tantivy
 
-BLOCK = 256
+BLOCK = 128
 """Lines of a block: fewer compress worse, and of more each hit would decompress too many."""
 HEAP = 64_000_000
 """Bytes of words that tantivy holds in memory before it writes them."""
