@@ -53,7 +53,7 @@ with at.writing():
     module.ingest(project(at), at)
     if sys.argv[3:]:
         from casemate.watch.logs.query import parse
-        at.erase(parse(sys.argv[3]))
+        at.erase(parse(sys.argv[3]), len)
 print(left)
 """
 NOW = datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC)
@@ -141,7 +141,7 @@ def test_an_erasure_that_is_killed_at_any_step_is_done_by_the_next_one_and_loses
         was_killed = killed_at(at.folder, number, "number7")
         with at.writing():
             ingest(project(at), at)
-            at.erase(parse("number7"))
+            at.erase(parse("number7"), len)
             assert not (at.folder / "tmp").exists() or not list((at.folder / "tmp").iterdir())
         assert at.search(parse("number7"), 9).lines == []
         assert at.search(parse(""), 1_000).matched + at.count("day", parse("")).lines >= 312

@@ -373,7 +373,7 @@ def test_what_was_erased_is_in_no_file_any_more_and_all_else_is(lines):
     with lines.writing():
         lines.settle(["2026-11-28"])
         assert secret.encode() in bytes_below(lines.folder)
-        assert lines.erase(parse(f'"zebra 4711 canary" OR model:{secret}')) == {
+        assert lines.erase(parse(f'"zebra 4711 canary" OR model:{secret}'), len) == {
             "2026-11-28": 1,
             TODAY: 1,
         }
@@ -388,7 +388,9 @@ def test_what_was_erased_is_in_no_file_any_more_and_all_else_is(lines):
 def test_a_day_of_which_everything_was_erased_is_gone(lines):
     lines.add([line(1), line(2, "2026-11-28")])
     with lines.writing():
-        assert lines.erase(parse(f"time:[{TODAY}T00:00:00Z TO *]")) == {TODAY: 1}
+        heard = []
+        assert lines.erase(parse(f"time:[{TODAY}T00:00:00Z TO *]"), heard.append) == {TODAY: 1}
+        assert [len(ids) for ids in heard] == [1]
     assert lines.days() == ["2026-11-28"]
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from casemate.core.errors import BackendError, BusyError
 from casemate.watch.levels import Gauge
 from casemate.watch.logs.line import LogLine
+from casemate.watch.sinks.entries import Cursor
 from casemate.watch.sinks.interface import Levels
-from casemate.watch.sinks.spool import EVERYTHING, Cursor, Spool
+from casemate.watch.sinks.spool import EVERYTHING, Spool
 
 MEGABYTE = 2**20
 
@@ -209,3 +210,24 @@ def test_a_sink_that_is_new_begins_with_the_oldest_line_that_is_kept(tmp_path):
 def test_cursors_are_read_as_strictly_as_they_are_written():
     cursor = Cursor(segment=3, offset=9, line=4, dropped=2, error="e", due="2026-11-29T08:00:00Z")
     assert msgspec.json.decode(cursor.to_json(), type=Cursor) == cursor
+
+
+def test_a_line_that_is_erased_leaves_no_byte_and_every_sink_goes_on_behind_it(tmp_path):
+    spool = Spool(tmp_path, MEGABYTE, ["a", "b"])
+    spool.append([line(0), line(1, message="zebra4711"), line(2)])
+    first = spool.batch("a", spool.end(), EVERYTHING, 2)
+    spool.keep("a", first.behind)  # stands behind the erased one
+    spool.append(lines(3, 5))
+    letters = tmp_path / "dead"
+    letters.mkdir()
+    raw = msgspec.json.encode(line(1, message="zebra4711")).decode()
+    kept = {"time": "2026-11-29T08:00:00Z", "id": "000009", "reason": "no", "raw": ""}
+    (letters / "a.jsonl").write_bytes(
+        b"".join(msgspec.json.encode(one) + b"\n" for one in (kept, {**kept, "id": "", "raw": raw}))
+    )
+    spool.erase({"000001"})
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"zebra4711" not in everything
+    assert b"000009" in everything
+    assert read(spool, "a") == ["000002", "000003", "000004"]
+    assert read(spool, "b") == ["000000", "000002", "000003", "000004"]

@@ -11,6 +11,7 @@ from casemate.core.errors import BackendError, BusyError, ConfigError
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.logs.ingest import ingest, store_of
+from casemate.operations.sinks import spool_of
 from casemate.watch.logs.line import LogLine
 from casemate.watch.logs.query import Query, parse
 from casemate.watch.logs.sql import Answer, ask
@@ -110,7 +111,8 @@ def erase(
     """Remove every line that matches, for good, and record how many; the words asked for are
     recorded as their digest alone. See `search`.
 
-    What it is about stays in the audit log where it came from there, and with whoever was sent it.
+    Lines that wait for a sink go, too. What it is about stays in the audit log where it came from
+    there, and with whoever was sent it.
 
     Raises:
         AccessDenied: policy. ConfigError: the query is wrong or empty. BusyError: somebody else
@@ -129,7 +131,7 @@ def erase(
     store = store_of(project)
     with store.writing():
         ingest(project, store, forced=True)
-        days = store.erase(asked)
+        days = store.erase(asked, spool_of(project).erase)
     erased = Erased(lines=sum(days.values()), days=days)
     about = f'Project::"{project.config.project.id}"'
     acting.record("logs:erase", about, lines=erased.lines, days=days, query=digest)

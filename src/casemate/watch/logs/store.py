@@ -9,7 +9,7 @@ import datetime
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -350,10 +350,9 @@ class LogStore:
             found = sorted(found, key=lambda group: (-group.lines, group.value))[:MOST_GROUPS]
         return Counts(by=by, lines=total, groups=found)
 
-    def erase(self, query: Query) -> dict[str, int]:
-        """Remove every line that matches, so that no byte of it is left; how many by day.
-
-        Each day concerned is written anew without them and takes the old one's place in one step.
+    def erase(self, query: Query, heed: Callable[[set[str]], object]) -> dict[str, int]:
+        """Remove every line that matches, so that no byte of it is left; how many by day. Each day
+        concerned is written anew and takes the old one's place, once `heed` has had its lines' ids.
         """
         erased = {}
         for name in self._between(query):
@@ -363,6 +362,7 @@ class LogStore:
                 continue
             _, hits = day.index.newest(day.index.query(query), count)
             places = {place for _, place in hits}
+            heed({line.id for line in day.index.at(sorted(places))})
             with scratch_folder(self.folder / "tmp") as scratch:
                 anew = Day(make_folder(scratch / name))
                 kept = (

@@ -17,6 +17,7 @@ from casemate.core.errors import BusyError, Error, from_os_error
 from casemate.core.files import fsync_folder, make_folder
 from casemate.core.text import clean
 from casemate.core.types import Record
+from casemate.watch.sinks.entries import Batch, Cursor, Letter
 from casemate.watch.sinks.interface import (
     Item,
     NotTaken,
@@ -26,7 +27,7 @@ from casemate.watch.sinks.interface import (
     SinkAway,
     reason_of,
 )
-from casemate.watch.sinks.spool import Batch, Cursor, End, Spool
+from casemate.watch.sinks.spool import DEAD, End, Spool
 
 MOST_ITEMS = 1_000
 """Of a batch: one request of some hundred kilobytes."""
@@ -155,7 +156,7 @@ def _settle(spool: Spool, route: Route, batch: Batch, manner: Manner) -> bool:
     cursor = _behind(spool.cursor(route.name), batch, sent)
     damaged = [one for offset, one in batch.damaged if not sent.left or offset <= cursor.offset]
     refused = [*sent.refused, *damaged]
-    _bury(spool.folder / "dead", route.name, refused, now)
+    _bury(spool.folder / DEAD, route.name, refused, now)
     time_ = now.isoformat(timespec="seconds")
     cursor = msgspec.structs.replace(
         cursor,
@@ -277,7 +278,7 @@ def _bury(folder: Path, name: str, refused: Sequence[Refusal], now: datetime.dat
     is_new = not path.exists()
     with path.open("ab") as file:
         for one in refused:
-            letter = {"time": now.isoformat(timespec="seconds"), **msgspec.structs.asdict(one)}
+            letter = Letter(time=now.isoformat(timespec="seconds"), **msgspec.structs.asdict(one))
             file.write(msgspec.json.encode(letter) + b"\n")
         file.flush()
         os.fsync(file.fileno())

@@ -18,48 +18,27 @@ import msgspec
 
 from casemate.core.errors import Error, from_os_error
 from casemate.core.files import alone, exclusive_wait, fsync_folder, make_folder, write_atomic
-from casemate.core.types import Record
 from casemate.watch.logs.line import LogLine
-from casemate.watch.sinks.interface import Item, Levels, Refusal
+from casemate.watch.sinks.entries import (
+    MOST_BYTES,
+    Batch,
+    Cursor,
+    blank,
+    chunks,
+    cut,
+    id_of,
+    id_of_refused,
+)
+from casemate.watch.sinks.interface import Levels
 
 PLACE = ("logs", "spool")
 """In a project's state folder."""
+DEAD = "dead"
+"""Within it: what was refused for good."""
 SEGMENTS = 32
 """Parts of the bound: so much of it is lost at once when it is full."""
 EVERYTHING = frozenset({"gauges", "casemate.audit", "casemate.request", "casemate.alarm"})
 """Every kind of entry."""
-_OF_GAUGES = b'{"gauges":'
-"""How a line begins that is no log line."""
-_LINES = msgspec.json.Decoder(LogLine)
-_GAUGES = msgspec.json.Decoder(Levels)
-
-
-class Cursor(Record, frozen=True, kw_only=True):
-    """How far a sink has come."""
-
-    segment: int
-    """Number of the first line of the segment that is read next."""
-    offset: int = 0
-    """Bytes of that segment that are done."""
-    line: int
-    """Number of the line that is next."""
-    accepted: int = 0
-    refused: int = 0
-    diverted: int = 0
-    dropped: int = 0
-    """Lines that went before they were sent, because the spool was full."""
-    failures: int = 0
-    """In a row."""
-    error: str = ""
-    """The last one, until something is accepted again."""
-    due: str | None = None
-    """Not tried again before, ISO 8601."""
-    sent: str | None = None
-    """When something was accepted last, ISO 8601."""
-    spoiled: str | None = None
-    """When something was refused or diverted last, ISO 8601."""
-    lost: str | None = None
-    """When it was seen last that lines were dropped, ISO 8601."""
 
 
 class End(NamedTuple):
@@ -68,19 +47,6 @@ class End(NamedTuple):
     segment: int
     size: int
     line: int
-
-
-class Batch(NamedTuple):
-    """What was read at once."""
-
-    items: list[Item]
-    """Readable ones that the sink wants, all of one kind."""
-    ends: list[tuple[int, int]]
-    """Of each of them: (offset behind it, line behind it)."""
-    damaged: list[tuple[int, Refusal]]
-    """Lines that are no lines any more, with the offset behind each."""
-    behind: Cursor
-    """The cursor once all of it is settled."""
 
 
 class Spool:
@@ -122,7 +88,7 @@ class Spool:
             return
         with _disk(), exclusive_wait(self.folder / "lock"):
             end = self._settled()
-            for chunk in _chunks(lines, self.most // SEGMENTS):
+            for chunk in chunks(lines, self.most // SEGMENTS):
                 content = b"".join(chunk)
                 if end.size and end.size + len(content) > self.most // SEGMENTS:
                     end = self._begin(end.line)
@@ -147,6 +113,28 @@ class Spool:
             for start, following in itertools.pairwise(segments):
                 if following <= done:
                     self._path(start).unlink()
+
+    def erase(self, ids: set[str]) -> None:
+        """Remove lines, also from among those that were refused for good: those that wait are blank
+        from now on, so that every cursor holds.
+
+        Args:
+            ids: `event.id` of each.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        with _disk(), exclusive_wait(self.folder / "lock"):
+            for path in map(self._path, self._segments()):
+                lines = path.read_bytes().splitlines(keepends=True)
+                kept = [blank(raw) if id_of(raw) in ids else raw for raw in lines]
+                if kept != lines:
+                    write_atomic(path, b"".join(kept))
+            for path in (self.folder / DEAD).glob("*"):
+                lines = path.read_bytes().splitlines(keepends=True)
+                kept = [raw for raw in lines if id_of_refused(raw) not in ids]
+                if kept != lines:
+                    write_atomic(path, b"".join(kept))
 
     @property
     def size(self) -> int:
@@ -235,7 +223,7 @@ class Spool:
                 content += file.readline(size - cursor.offset - len(content))
         if len(content) + cursor.offset < size:
             content = content[: content.rfind(b"\n") + 1]
-        found = _cut(content, cursor, wanted, most)
+        found = cut(content, cursor, wanted, most)
         if is_last or found.behind.offset < size:
             return found
         following = min(one for one in self._segments() if one > cursor.segment)
@@ -304,62 +292,6 @@ class Spool:
             raise
         finally:
             os.close(descriptor)
-
-
-MOST_BYTES = 1024 * 1024
-"""Of a batch: what Splunk's collectors take at least, and OpenTelemetry's too."""
-
-
-def _chunks(lines: list[bytes], most: int) -> Iterator[list[bytes]]:
-    """Lines in groups of at most so many bytes, or one line."""
-    chunk: list[bytes] = []
-    size = 0
-    for line in lines:
-        if chunk and size + len(line) > most:
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(line)
-        size += len(line)
-    yield chunk
-
-
-def _cut(content: bytes, cursor: Cursor, wanted: frozenset[str], most: int) -> Batch:
-    """The first items of `content` that are wanted; gauges are a batch of their own."""
-    items: list[Item] = []
-    ends: list[tuple[int, int]] = []
-    damaged: list[tuple[int, Refusal]] = []
-    offset, line = cursor.offset, cursor.line
-    for raw in content.removesuffix(b"\n").split(b"\n") if content else ():
-        item = _read(raw)
-        is_wanted = item is not None and _kind(item) in wanted
-        if is_wanted and items and (len(items) == most or _is_change(items[-1], item)):
-            break
-        offset, line = offset + len(raw) + 1, line + 1
-        if item is None:
-            text = raw[:1000].decode(errors="replace")
-            refusal = Refusal(id="", reason="damaged in the spool", raw=text)
-            damaged.append((offset, refusal))
-        elif is_wanted:
-            items.append(item)
-            ends.append((offset, line))
-    behind = msgspec.structs.replace(cursor, offset=offset, line=line)
-    return Batch(items, ends, damaged, behind)
-
-
-def _is_change(one: Item, other: Item | None) -> bool:
-    return other is not None and "gauges" in (_kind(one), _kind(other))
-
-
-def _read(raw: bytes) -> Item | None:
-    try:
-        decoder = _GAUGES if raw.startswith(_OF_GAUGES) else _LINES
-        return Item(decoder.decode(raw), raw)
-    except msgspec.DecodeError:
-        return None
-
-
-def _kind(item: Item) -> str:
-    return item.content.dataset if isinstance(item.content, LogLine) else "gauges"
 
 
 @contextlib.contextmanager
