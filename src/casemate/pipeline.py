@@ -118,8 +118,10 @@ def _data(context: RunContext, work: Run, held: Any) -> SealedDataset:
 
 def data_tools(context: RunContext, held: Any = None) -> Any:
     """What the data stage works with; `held` is a database's answer, where it was asked already."""
+    from casemate.stages.data import lessons
     from casemate.stages.data.tools import DataTools
 
+    digest = context.lessons
     return DataTools(
         context.root,
         context.config,
@@ -134,6 +136,7 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
         reference(context),
         context.reviews.of(context.config.dataset_name),
         held,
+        lessons.from_bytes(digest, context.objects.get(digest)) if digest else None,
     )
 
 

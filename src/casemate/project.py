@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from casemate.operations.checkup import Imported
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
+    from casemate.operations.feedback import FeedbackOf
     from casemate.operations.logs import Logs
     from casemate.operations.retention import Plan
+    from casemate.operations.retraining import Retrain
     from casemate.operations.sinks import Sinks
     from casemate.operations.status import Status
     from casemate.operations.watching import Watch
@@ -129,6 +131,20 @@ class Project(Wiring):
         from casemate.operations.sinks import Sinks
 
         return Sinks(self)
+
+    @property
+    def feedback(self) -> "FeedbackOf":
+        """What is said of answers: add, list, show, sources, screen."""
+        from casemate.operations.feedback import FeedbackOf
+
+        return FeedbackOf(self)
+
+    @property
+    def retrain(self) -> "Retrain":
+        """Training again: plan, list, run, go on after refusals."""
+        from casemate.operations.retraining import Retrain
+
+        return Retrain(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

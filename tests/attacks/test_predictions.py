@@ -69,7 +69,7 @@ def asked(own):
 
 def test_a_prediction_is_found_replayed_and_explained(asked, cli, monkeypatch):
     root, project, ids, rows, told = asked
-    assert told == [400, 200, 400], "only the caller tells an outcome, and once"
+    assert told == [400, 200, 200], "only the caller tells an outcome; the same again is one"
     found = explain(project, ids["fine"][0])
     said = found.prediction
     assert (said.principal, said.model, said.rows, said.part, said.trace) == (

@@ -33,6 +33,8 @@ VERBS = {
     ),
     "predict": "ask the running gateway",
     "watch": "see what changes after the release: inputs, answers, quality, machine, or plain files",
+    "feedback": "what people and callers say of answers, and whether it may teach",
+    "retrain": "train again with feedback, if it is due and no worse",
     "logs": "search what was done, asked and alarmed; rules over it",
     "sinks": "log lines and gauges on their way to Elasticsearch, syslog, Splunk, OpenTelemetry",
     "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",

@@ -17,6 +17,7 @@ from casemate.config.assess import AssessTable, BehaviourTable, FeatureTable, Ro
 from casemate.config.column import ColumnTable, line_of
 from casemate.config.data import DataTable, ProjectTable, RuleTable, require_possible
 from casemate.config.describe import describe
+from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
     AT_EPS,
     CLASSIFICATION,
@@ -108,6 +109,7 @@ __all__ = [
     "Digits",
     "Event",
     "FeatureTable",
+    "FeedbackTable",
     "GateTable",
     "GuardTable",
     "KeysTable",
@@ -129,6 +131,7 @@ __all__ = [
     "Reaction",
     "ReleaseTable",
     "RetentionTable",
+    "RetrainTable",
     "RobustnessTable",
     "RuleTable",
     "RunTable",
@@ -137,10 +140,12 @@ __all__ = [
     "ServeTable",
     "Share",
     "SinkTable",
+    "SourceTable",
     "SpoolTable",
     "StoreTable",
     "Table",
     "TrainTable",
+    "Trust",
     "Url",
     "WatchTable",
     "WitnessTable",

@@ -92,6 +92,8 @@ FIXED = (
 """What `-s` may not set, beside `[access]`, classes and masks: whoever starts a run would give
 themselves rights, or take others' protection; whoever searches lines would forget them.
 """
+FIXED_TABLES = ("access", "feedback", "retrain")
+"""Tables of which `-s` may set nothing: who is trusted, and what whoever retrains may spend."""
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:
@@ -102,7 +104,7 @@ def _apply(tables: dict[str, Any], override: str) -> None:
             f"-s {override!r} is not table.key=value", hint="for example -s train.folds=3"
         )
     if (
-        path[0] == "access"
+        path[0] in FIXED_TABLES
         or path in FIXED
         or (path[:2] == ["data", "columns"] and (len(path) < 4 or path[-1] in ("mask", "class")))
     ):

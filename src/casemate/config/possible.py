@@ -33,6 +33,7 @@ def impossible(config: Config) -> list[str]:
         problems += bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
+    problems += _bad_retraining(config)
     problems += (
         impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
     )
@@ -96,6 +97,15 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
             f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only"
         )
     return problems
+
+
+def _bad_retraining(config: Config) -> list[str]:
+    """The figure of `[retrain]` must be one in which two models can be compared."""
+    name = config.retraining_figure
+    known = REGRESSION if config.data.task == "regression" else CLASSIFICATION
+    if name not in known or name.startswith("worst_") or name == "quantile_coverage":
+        return [f"[retrain] figure: models cannot be compared in {name!r}{nearest(name, known)}"]
+    return []
 
 
 def _impossible_training(config: Config) -> list[str]:

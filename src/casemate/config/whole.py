@@ -3,6 +3,7 @@
 from casemate.config.access import AccessTable
 from casemate.config.assess import AssessTable, RobustnessTable
 from casemate.config.data import DataTable, ProjectTable
+from casemate.config.feedback import FeedbackTable, RetrainTable
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
@@ -41,9 +42,16 @@ class Config(Table, frozen=True, kw_only=True):
     slo: dict[Name, ObjectiveTable] = {}
     spool: SpoolTable = SpoolTable()
     sinks: dict[Name, SinkTable] = {}
+    feedback: FeedbackTable = FeedbackTable()
+    retrain: RetrainTable = RetrainTable()
     access: AccessTable = AccessTable()
 
     @property
     def dataset_name(self) -> str:
         """Name of the data set."""
         return self.data.name or self.project.name
+
+    @property
+    def retraining_figure(self) -> str:
+        """In which a new model is compared with the incumbent."""
+        return self.retrain.figure or ("rmse" if self.data.task == "regression" else "accuracy")

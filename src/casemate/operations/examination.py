@@ -223,6 +223,7 @@ class Examination:
         for record in self.records.values():
             if isinstance(record, SealedDataset):
                 wanted |= {record.split, record.quarantine, record.profile}
+                wanted |= set() if record.taught is None else {record.taught.object}
             elif isinstance(record, TrainedModel):
                 wanted |= {*record.files.values(), record.said, record.baseline}
             elif isinstance(record, Release):

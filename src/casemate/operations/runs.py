@@ -140,10 +140,6 @@ def run(
         BusyError: another living process works on the same run.
         Error: see `casemate.core.errors`; a refused model is a result, not an error.
     """
-    # what computes takes a second to import, and most verbs compute nothing
-    with uncollected():
-        from casemate import pipeline
-
     first = "data" if fresh else start
     if key is not None and not _KEY.fullmatch(key):
         raise ConfigError(
@@ -161,10 +157,20 @@ def run(
         context=signing,
         unrecorded=True,
     )
+    return conducted(project, run_context(project, reporter), acting.uid, first, key)
+
+
+def conducted(
+    project: Wiring, context: "RunContext", principal: str, start: str | None, key: str | None
+) -> RunResult:
+    """A run of whoever policy has let run; see `run`."""
+    # what computes takes a second to import, and most verbs compute nothing
+    with uncollected():
+        from casemate import pipeline
+
     with shared_lock(project.state / "lock", lambda: _tidy(project)):
-        context = run_context(project, reporter)
         try:
-            identifier, release, assessment = pipeline.run(context, acting.uid, first, key)
+            identifier, release, assessment = pipeline.run(context, principal, start, key)
         finally:
             # what ended the run counts; the next one tries again
             with contextlib.suppress(BackendError):

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.feedback import Added, Feedback, Said
 from casemate.controls.audit.predictions import nobodys
 from casemate.core.errors import ConfigError, RequestError
 from casemate.serve import bodies
@@ -31,21 +32,23 @@ class Errands:
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RequestError(f"the body is not as expected: {error}") from error
         uid = caller.principal.uid
+        value = said.outcome if isinstance(said.outcome, list) else [said.outcome]
 
-        def attach() -> None:
+        def attach() -> Added:
             """Beside the decision, if it is the caller's own."""
             found, _ = self.decisions.find(said.id)
             if found.principal != uid or found.model.partition("@")[0] != model:
                 raise ConfigError(nobodys(said.id))
-            self.decisions.feedback(
-                uid, said.id, said.outcome if isinstance(said.outcome, list) else [said.outcome]
+            return Feedback(self.decisions).tell(
+                uid, Said(said.id, said.kind, value, said.note), found
             )
 
         try:
-            await asyncio.to_thread(attach)
+            added = await asyncio.to_thread(attach)
         except ConfigError as error:
             raise RequestError(error.message) from error
-        return Reply(200, JSON, json_of({"id": said.id, "recorded": True}))
+        against = {"contradicts": True} if added.contradictions else {}
+        return Reply(200, JSON, json_of({"id": said.id, "recorded": True} | against))
 
     async def own_login(self, route: str, method: str, scope: Scope, receive: Receive) -> bytes:
         """What a person does about their own login."""

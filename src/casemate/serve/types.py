@@ -1,6 +1,6 @@
 """What passes between the gateway's parts."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +20,10 @@ class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the request."""
     outcome: str | float | list[str | float | list[str | float]]
     """What really was: of the one row, or a list; of several targets or labels a list a row."""
+    kind: Literal["outcome", "correction"] = "outcome"
+    """`correction`: a person says that the answer was wrong."""
+    note: str = ""
+    """In words, sealed, never in the log."""
 
 
 class Reply(NamedTuple):

@@ -146,4 +146,5 @@ def forget(project: Wiring) -> int:
     old, older = (
         now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days)
     )
+    project.feedback_kept.forget(older.isoformat())
     return project.decisions.forget(older.isoformat(), old.isoformat())

@@ -55,6 +55,10 @@ class RunContext:
     """Whether whoever acts may hear what training code says, which may quote the rows that
     it saw.
     """
+    lessons: str = ""
+    """Object digest of the rows of feedback that this run learns from too; empty: none."""
+    incumbent: str = ""
+    """The model to compare with, `NAME@VERSION`; empty: the one that passed last."""
 
     @property
     def hidden(self) -> list[Path]:

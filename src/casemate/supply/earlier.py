@@ -38,8 +38,12 @@ def reference(context: RunContext) -> SealedDataset | None:
 
 
 def previous(context: RunContext, assess: Any, rows: "SealedRows") -> Any:
-    """The newest model that passed and is still trusted, verified, to compare with."""
+    """The newest model that passed and is still trusted, or the incumbent, verified, to compare
+    with.
+    """
     for model in context.registry.list():
+        if context.incumbent not in ("", model.reference):
+            continue
         if model.release.model == context.config.project.name and model.release.bundle:
             try:
                 verified = context.registry.verify(model.reference)

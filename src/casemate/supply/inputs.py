@@ -57,6 +57,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
                 row: review.decision
                 for row, review in context.reviews.of(config.dataset_name).items()
             },
+            *(["feedback", context.lessons] if context.lessons else []),
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [

@@ -92,6 +92,15 @@ class SealedRows:
         return self._table.take(pa.array(rows))
 
     @property
+    def sourced(self) -> pa.Table:
+        """Training rows of the source alone, without feedback."""
+        taught = self.dataset.taught
+        rows = self._members
+        if taught is not None:
+            rows = rows[rows < self.dataset.rows - taught.rows]
+        return self._table.take(pa.array(rows))
+
+    @property
     def holdout(self) -> pa.Table:
         """What the training code never sees, and figures stand on."""
         return self._table.filter(pa.array(self._split["holdout"] & ~self._split["excluded"]))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from casemate.config import NoticeTable, StoreTable
 from casemate.controls.access.usage import Usage
 from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.feedback import Feedback
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
 from casemate.controls.privacy.budget import Ledger
@@ -24,6 +25,7 @@ from casemate.core.outbox.ways import way
 from casemate.core.steps import RetryPolicy
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
+from casemate.stages.release.retrainings import Retrainings
 from casemate.stages.release.rollout import Rollouts
 from casemate.stages.release.waiver import Waivers
 from casemate.wiring.controls import CATALOG, STATE, Controls, log_origin
@@ -80,6 +82,11 @@ class Wiring(Controls):
         return Decisions(self.log)
 
     @property
+    def feedback_kept(self) -> Feedback:
+        """What was said of answers."""
+        return Feedback(self.decisions)
+
+    @property
     def approvals(self) -> Approvals:
         """Who approved which model."""
         return Approvals(self.database, self.clock, self.signer.verifier)
@@ -105,6 +112,11 @@ class Wiring(Controls):
     def waivers(self) -> Waivers:
         """Gates that models may pass without, for a time."""
         return Waivers(self.database, self.clock, self.signer.verifier)
+
+    @property
+    def retrainings(self) -> Retrainings:
+        """What became of retrainings."""
+        return Retrainings(self.database, self.clock)
 
     @cached_property
     def outbox(self) -> Outbox:

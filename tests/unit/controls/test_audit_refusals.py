@@ -28,6 +28,7 @@ from casemate.controls.audit.checkpoint import (
 from casemate.controls.audit.cosign import WitnessPeer, collect
 from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.entry import signed_by
+from casemate.controls.audit.feedback import Feedback, Said
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.merkle import (
@@ -744,19 +745,67 @@ def test_an_outcome_that_does_not_fit_its_request_is_refused(log, outcome, said)
     kept(log, predicted(1, rows=2))
     decisions, identifier = Decisions(log), request_id(WRITER, 1)
     with refused("CM-CONFIG", said):
-        decisions.feedback("p", identifier, outcome)
+        Feedback(decisions).tell(
+            "p", Said(identifier, "outcome", outcome), decisions.find(identifier)[0]
+        )
     assert decisions.outcome(identifier) is None
     assert log.size() == 1
 
 
-def test_an_outcome_is_told_once(log):
+def test_what_is_told_again_is_one_and_what_contradicts_is_kept_and_overwrites_nothing(log):
     kept(log, predicted(1, rows=2))
     decisions, identifier = Decisions(log), request_id(WRITER, 1)
-    assert decisions.feedback("p", identifier, ["a", 2.5]).id == identifier
-    assert decisions.outcome(identifier) == ["a", 2.5]
-    with refused("CM-CONFIG", "has its outcome already"):
-        decisions.feedback("p", identifier, ["b", 1.0])
-    assert decisions.outcome(identifier) == ["a", 2.5]
+    feedback, prediction = Feedback(decisions), decisions.find(identifier)[0]
+
+    def tell(who, value, note="", kind="outcome"):
+        return feedback.tell(who, Said(identifier, kind, value, note), prediction)
+
+    assert tell("p", ["1", 2.5]).new == 1
+    assert (tell("p", [1, "2.5"]).same, tell("q", ["1", 2.5]).contradictions) == (1, [])
+    assert tell("p", ["b", 1.0], kind="correction").contradictions == [identifier]
+    assert tell("q", None, "she never came", "complaint").contradictions == []
+    assert decisions.outcome(identifier) == ["1", 2.5]
+    entries = list(log.entries(1))
+    assert [(one.action, one.outcome) for one in entries] == [
+        ("model:feedback", "done"),
+        ("feedback:added", "done"),
+        ("feedback:added", "contradicted"),
+        ("feedback:added", "done"),
+    ]
+    assert "never" not in str(entries)
+    told = list(feedback.all())
+    assert [(one.principal, one.value, one.contradicts) for one in told] == [
+        ("p", ["1", 2.5], False),
+        ("q", ["1", 2.5], False),
+        ("p", ["b", 1.0], True),
+        ("q", None, False),
+    ]
+    feedback.seal_anew()
+    assert list(feedback.all(identifier)) == told
+    assert feedback.forget("2999-01-01") == 4
+    assert [(one.value, one.note) for one in feedback.all()] == [(None, "")] * 4
+
+
+def test_an_outcome_from_before_feedback_had_a_table_is_read_and_contradicted(log):
+    kept(log, predicted(1))
+    decisions, identifier = Decisions(log), request_id(WRITER, 1)
+    with log.store.transaction() as tx:
+        detail = {"request": identifier, "outcome": ["a"]}
+        index = log.append(tx, "p", "model:feedback", "m", "done", detail)
+        tx.execute(predictions.OUTCOMES.insert().values(request=identifier, index=index))
+    feedback, prediction = Feedback(decisions), decisions.find(identifier)[0]
+    assert [one.value for one in feedback.all()] == [["a"]]
+    assert feedback.tell("p", Said(identifier, "outcome", ["a"]), prediction).same == 1
+    assert feedback.tell("p", Said(identifier, "outcome", ["b"]), prediction).contradictions
+    assert decisions.outcome(identifier) == ["a"]
+
+
+def test_many_requests_are_found_at_once_and_unknown_ones_are_passed_over(log):
+    for number in range(1, 30):
+        kept(log, predicted(number))
+    wanted = [request_id(WRITER, number) for number in (3, 17, 29, 40)]
+    found = Decisions(log).chosen([*wanted, "nonsense", request_id("f" * 12, 1)])
+    assert [(one.id, rows) for one, rows in found] == [(one, b"rows") for one in wanted[:3]]
 
 
 def test_a_catalogue_that_lost_an_entry_publishes_nothing(tmp_path, log_keys):

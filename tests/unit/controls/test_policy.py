@@ -93,6 +93,7 @@ MAY = {
             "dataset:statistics",
             "budget:read",
         ),
+        *("feedback:add", "feedback:read", "feedback:screen", "retrain:read"),
     },
     "scientist": {
         *(
@@ -110,9 +111,26 @@ MAY = {
             "budget:read",
             "project:check",
             "watch:read",
+            "feedback:screen",
+            "retrain:read",
+            "retrain:run",
         ),
     },
+    "retrainer": {
+        "retrain:run",
+        "retrain:read",
+        "feedback:read",
+        "feedback:screen",
+        "run:start",
+        "run:read",
+        "model:sign",
+        "model:list",
+        "model:read",
+        "dataset:list",
+    },
     "approver": {
+        "retrain:read",
+        "retrain:go-on",
         "model:approve",
         "gate:waive",
         "model:list",
@@ -155,6 +173,7 @@ MAY = {
             "logs:read",
             "sinks:send",
             "sinks:read",
+            "retrain:read",
         ),
     },
     "auditor": {
@@ -180,6 +199,8 @@ MAY = {
             "watch:read",
             "logs:read",
             "sinks:read",
+            "feedback:read",
+            "retrain:read",
         ),
     },
     "privacy-officer": {
@@ -582,6 +603,7 @@ def oracle(principal, roles, action, resource, situation, context):
         "access:grant",
         "access:delegate",
         "policy:change",
+        "retrain:go-on",
     ):
         forbidden = True
     forbidden |= "custodian" in roles and action in SEES_NO_DATA

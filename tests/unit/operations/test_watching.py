@@ -3,51 +3,19 @@
 import datetime
 import shutil
 import sqlite3
-import time
 
 import msgspec
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
 from bench.watch import traffic
-from tests.conftest import lighten, write_csv
+from tests.unit.operations.people import BEGAN, ask, population
 
-import casemate
-from casemate.controls.audit.decisions import Decisions
+from casemate.controls.audit.feedback import Said
 from casemate.core.errors import BackendError, BusyError
 from casemate.core.files import alone
-from casemate.operations import scaffold
 from casemate.operations.watching import alarms, looking
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.watch.telemetry import DAY, HOUR, Series, Telemetry
-
-BEGAN = (time.time() // DAY + 1) * DAY
-"""The next midnight, UTC: projects of tests are made now."""
-ROWS = 1_500
-
-
-def population(rows: int, seed: int, *, older: float = 0.0, turned: bool = False) -> pd.DataFrame:
-    drawn = np.random.default_rng(seed)
-    age = drawn.normal(50 + older, 10, rows).round()
-    town = drawn.choice(["rome", "oslo", "kiel"], rows, p=[0.5, 0.3, 0.2])
-    dose = drawn.gamma(2.0, 10.0, rows).round(1)
-    z = 0.12 * (age - 50) + 0.8 * (town == "oslo") - 0.5
-    outcome = np.where(drawn.random(rows) < 1 / (1 + np.exp(z if turned else -z)), "ill", "well")
-    return pd.DataFrame({"age": age, "town": town, "dose": dose, "outcome": outcome})
-
-
-@pytest.fixture(scope="module")
-def trained(home, tmp_path_factory):
-    """A project whose model is signed, and that nobody has asked yet."""
-    root = tmp_path_factory.mktemp("watched") / "p"
-    root.mkdir()
-    table = pa.Table.from_pandas(population(ROWS, 0), preserve_index=False)
-    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "outcome"))
-    lighten(root)
-    result = casemate.open(root, ["gates.roc_auc.min=0.55"]).run()
-    assert result.verdict.outcome == "passed", result.verdict
-    return root
 
 
 @pytest.fixture
@@ -56,14 +24,9 @@ def root(trained, tmp_path):
     return tmp_path / "p"
 
 
-def day(number: int, count: int) -> np.ndarray:
-    return BEGAN + number * DAY + np.linspace(60, DAY - 60, count)
-
-
-def ask(root, frame, number, **options):
-    """Let the model answer all rows of a day."""
-    project = traffic.opened(root, BEGAN)
-    return traffic.answer(project, "t@1", frame, day(number, len(frame)), **options)
+def told(project, identifier, outcome):
+    prediction, _ = project.decisions.find(identifier)
+    project.feedback_kept.tell("root", Said(identifier, "outcome", [outcome]), prediction)
 
 
 def look(root, days: float, overrides=()):
@@ -134,7 +97,7 @@ def test_outcomes_are_joined_to_their_answers_and_a_turned_relation_is_told(root
     ids = ask(root, frame, 0)
     project = traffic.opened(root, BEGAN + 1.5 * DAY)
     for identifier, outcome in zip(ids, frame["outcome"], strict=True):
-        Decisions(project.log).feedback("root", identifier, [outcome])
+        told(project, identifier, outcome)
     seen = look(root, 1.6)
     assert seen.outcomes == 900
     assert ("relation-changed", "page") in names(seen)
@@ -150,7 +113,7 @@ def test_outcomes_are_joined_to_their_answers_and_a_turned_relation_is_told(root
 def test_outcomes_that_no_model_could_have_said_are_counted_and_teach_nothing(root):
     ids = ask(root, population(5, 1), 0)
     project = traffic.opened(root, BEGAN + DAY)
-    Decisions(project.log).feedback("root", ids[0], ["green"])
+    told(project, ids[0], "green")
     seen = look(root, 1.2)
     assert (seen.outcomes, seen.left_out) == (1, 1)
 

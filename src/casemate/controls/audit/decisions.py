@@ -6,7 +6,9 @@ The predictions lie sealed beside it, so one of them can be shown to somebody wi
 and deleted after its time while the log still verifies.
 """
 
-from collections.abc import Iterator
+import bisect
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,6 @@ from casemate.controls.audit.predictions import (
     GROUPS,
     HASH,
     INPUTS,
-    MOST_OUTCOME,
     OUTCOMES,
     PREDICTIONS,
     Prediction,
@@ -159,6 +160,50 @@ class Decisions:
             if len(rows) < _FEW:
                 return
             last = int(rows[-1]["index"])
+
+    def chosen(self, identifiers: Iterable[str]) -> Iterator[tuple[Prediction, bytes | None]]:
+        """(prediction, its rows where they were kept) of those requests that are known, each group
+        opened once; identifiers that are none are passed over.
+
+        Raises:
+            VerificationError: a prediction is not what the log committed to.
+        """
+        wanted: dict[str, dict[int, str]] = {}
+        for identifier in identifiers:
+            with contextlib.suppress(ConfigError):
+                writer, number = numbered(identifier)
+                wanted.setdefault(writer, {})[number] = identifier
+        for writer, numbers in wanted.items():
+            ordered, after = sorted(numbers), -1
+            query = sa.select(GROUPS).where(
+                GROUPS.c.writer == writer,
+                GROUPS.c.last >= ordered[0],
+                GROUPS.c.first <= ordered[-1],
+            )
+            query, names = query.order_by(GROUPS.c.index).limit(_FEW), set(numbers.values())
+            while True:
+                with self.log.store.reading() as tx:
+                    rows = tx.execute(query.where(GROUPS.c.index > after)).mappings().all()
+                    found = [one for row in rows for one in self._among(tx, row, ordered, names)]
+                yield from found
+                if len(rows) < _FEW:
+                    break
+                after = int(rows[-1]["index"])
+
+    def _among(
+        self, tx: sa.Connection, row: Any, ordered: list[int], names: set[str]
+    ) -> list[tuple[Prediction, bytes | None]]:
+        """Those of a group that are called `names`, where its numbers can hold one of `ordered`."""
+        place = bisect.bisect_left(ordered, row["first"])
+        if place == len(ordered) or ordered[place] > row["last"]:
+            return []
+        self._require_committed(row)
+        inputs, found = self._all_inputs(tx, row), []
+        for number, (_, body) in enumerate(self._opened(tx, row)):
+            prediction = msgspec.json.decode(body, type=Prediction)
+            if prediction.id in names and prediction.part != "shadow":
+                found.append((prediction, None if inputs is None else inputs[number] or None))
+        return found
 
     def contents(self) -> Iterator[tuple[int, bytes]]:
         """(log entry, what is kept beside it, decrypted): every prediction, and every request's
@@ -301,41 +346,6 @@ class Decisions:
                 sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)
             ).scalar()
         return None if index is None else next(self.log.entries(index)).detail["outcome"]
-
-    def feedback(self, principal: str, identifier: str, outcome: list[Any]) -> Prediction:
-        """Attach what really was to a request, per row a class, a quantity or several.
-
-        Raises:
-            ConfigError: there is no such request, it has its outcome already, or the number of rows
-                is another.
-        """
-        if (
-            not all(one.isprintable() for one in outcome if isinstance(one, str))
-            or len(msgspec.json.encode(outcome)) > MOST_OUTCOME
-        ):
-            raise ConfigError(
-                f"outcomes are printable texts or numbers, at most {MOST_OUTCOME} bytes of JSON",
-                hint="ask about fewer rows at once",
-            )
-        prediction, _ = self.find(identifier)
-        if len(outcome) != prediction.rows:
-            raise ConfigError(
-                f"the request had {prediction.rows} rows, {len(outcome)} outcomes are given",
-                hint="one a row, in order",
-            )
-        with self.log.store.transaction() as tx:
-            if tx.execute(
-                sa.select(OUTCOMES.c.index).where(OUTCOMES.c.request == identifier)
-            ).first():
-                raise ConfigError(
-                    f"{identifier} has its outcome already", hint="an outcome is told once"
-                )
-            detail = {"request": identifier, "outcome": outcome}
-            index = self.log.append(
-                tx, principal, "model:feedback", f'Model::"{prediction.model}"', "done", detail
-            )
-            tx.execute(OUTCOMES.insert().values(request=identifier, index=index))
-        return prediction
 
     def _opened(self, tx: sa.Connection, row: Any) -> list[tuple[bytes, bytes]]:
         """(salt, prediction as JSON), in the order of the commitments; empty when their time is

@@ -65,6 +65,21 @@ class Sides(Record, frozen=True, kw_only=True):
     """
 
 
+class Taught(Record, frozen=True, kw_only=True):
+    """Rows of feedback in a version: they lie behind those of the source, and none is held out."""
+
+    rows: int
+    """How many there are, those that are left out included."""
+    object: str
+    """Object digest of the rows as they were told, each with its request: an Arrow stream, see
+    `stages.data.lessons`.
+    """
+    sources: dict[str, int]
+    """Rows by who told."""
+    known: int
+    """Of these, rows that are left out because the hold-out has the same one."""
+
+
 class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 
@@ -116,3 +131,5 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """How the hold-out was chosen; None: at random, as casemate 0.1 did."""
     dropped: int = 0
     """Hold-out rows that a person's decision took out; figures are given with and without them."""
+    taught: Taught | None = None
+    """Rows that did not come from the source but from feedback."""

@@ -1,6 +1,7 @@
 """Looking for one person in everything that a project keeps."""
 
 import io
+import itertools
 import re
 import zipfile
 from collections import Counter
@@ -287,7 +288,8 @@ class Search:
                     yield Place(where=f"catalogue, table {table.name}", advice=advice)
         self.looked["predictions and requests"] = 0
         beside = set()
-        for index, content in self.project.decisions.contents():
+        kept = self.project.decisions.contents(), self.project.feedback_kept.contents()
+        for index, content in itertools.chain(*kept):
             self.looked["predictions and requests"] += 1
             beside |= {index} if self._holds(content) else set()
         for index in sorted(beside):

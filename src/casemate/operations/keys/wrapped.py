@@ -178,8 +178,12 @@ class Rotation:
                 self.progress("objects", number, len(digests))
             done["objects"] = len(digests)
         if AUDIT in self.newest:
-            done["audit log entries"] = self.project.log.seal_anew(self.project.decisions.seal_anew)
+            done["audit log entries"] = self.project.log.seal_anew(self._beside_log)
         return done
+
+    def _beside_log(self) -> None:
+        self.project.decisions.seal_anew()
+        self.project.feedback_kept.seal_anew()
 
     def _records(self) -> list[SealedDataset]:
         found = [

@@ -296,6 +296,11 @@ def _standing(telemetry: Telemetry, model: str) -> list[Cause]:
 @reading("watch:read")
 def show(project: Wiring) -> Known:
     """What the last look came to; AccessDenied: policy."""
+    return known(project)
+
+
+def known(project: Wiring) -> Known:
+    """The same; whoever calls has asked policy."""
     path = project.state / FOLDER / FILE
     if not path.exists():
         return Known(time=None, alarms=[], judgements=[], realised=[], levels=[])

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from casemate.config import Config
 from casemate.controls.keys import identifiers, tables
 from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_record
-from casemate.core.errors import DataError, Error
+from casemate.core.errors import DataError
 from casemate.core.files import write_atomic
 from casemate.core.threads import fitting
 from casemate.core.types import (
@@ -32,6 +31,8 @@ from casemate.stages.data import (
     derived,
     expectations,
     files,
+    lessons,
+    parts,
     private,
     sides,
     source,
@@ -55,9 +56,6 @@ from casemate.stages.data.screening import (
     suspicious,
 )
 from casemate.stages.data.tools import DataTools
-
-MOST_PARTS = 64
-"""A table in more files than this is written anew as a whole."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,7 @@ def examine(tools: DataTools) -> Examined:
     tools = dataclasses.replace(tools, config=config)
     schema, inferred = _schema(tools, table, pinned)
     findings += unlabelled + inferred + weights.require(table, options)
+    table = lessons.appended(table, tools.lessons, schema, config.data)
     if secret:
         return _private(tools, table, schema, findings)
     if not schema.features:
@@ -114,7 +113,7 @@ def examine(tools: DataTools) -> Examined:
     rows, root = as_screened(table, frame, groups, schema, config), tools.identifiers.candidate()
     check_splits(rows, groups, config)
     # before anything looks for rows that are hard to tell
-    how, holdout, neither = divided(tools, table, rows, root)
+    how, holdout, neither = lessons.divided(divided, tools, table, rows, root)
     to_check = CheckedTable(
         table, frame, rows.codes, groups, rows.schema, config, tools.now, rows.labels
     )
@@ -153,7 +152,7 @@ def seal(tools: DataTools) -> SealedDataset:
     found = examine(tools)
     table, schema = found.table, found.schema
     tools.progress("sealing", 5, 6)
-    parts = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
+    sides_of = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
     source_digest = files.digest(where, table)
     if config.train.mode == "private":
         source_digest = private.digest(found.root, source_digest)
@@ -172,6 +171,8 @@ def seal(tools: DataTools) -> SealedDataset:
         "screen": sha256_record(found.suspects),
         "split": sha256_record(found.sides),
     }
+    if tools.lessons is not None:
+        identity["feedback"] = tools.lessons.digest
     version = sha256_record(identity)[:16]
     about = {
         "name": config.dataset_name,
@@ -189,7 +190,7 @@ def seal(tools: DataTools) -> SealedDataset:
         quarantined=per_detector(found.suspects),
         quarantine=tools.objects.put(msgspec.json.encode(found.suspects)),
         excluded=int(found.excluded.sum()),
-        split=tools.objects.put(_arrow(pa.table(parts))),
+        split=tools.objects.put(lessons.to_bytes(pa.table(sides_of))),
         holdout=int((found.holdout & ~found.excluded).sum()),
         statistics=found.statistics,
         findings=found.findings,
@@ -200,8 +201,9 @@ def seal(tools: DataTools) -> SealedDataset:
         rules=found.rules,
         sides=found.sides,
         dropped=int((found.holdout & found.excluded).sum()),
+        taught=lessons.taught(tools.lessons, table, schema, found.holdout),
     )
-    older = _extended(tools, table, record)
+    older = parts.extended(tools, table, record)
     if older is not None:
         table = table.slice(older.rows)
     if options.subject:
@@ -214,7 +216,7 @@ def seal(tools: DataTools) -> SealedDataset:
         tools.signer,
         identifiers.classes_of(record),
         about,
-        extends=None if older is None else _folder(tools, older),
+        extends=None if older is None else parts.folder_of(tools, older),
     )
     if schemas.load(tools.root / options.schema) != schema:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
@@ -277,30 +279,6 @@ def _private(
         rules=told,
         root=root,
     )
-
-
-def _folder(tools: DataTools, dataset: SealedDataset) -> Path:
-    return tools.datasets / dataset.name / dataset.version
-
-
-def _extended(tools: DataTools, table: pa.Table, record: SealedDataset) -> SealedDataset | None:
-    """The newest sealed version, if `table` is its rows and then new ones."""
-    older = tools.previous
-    if (
-        older is None
-        or (older.name, older.schema, older.subject) != (record.name, record.schema, record.subject)
-        or older.rows >= record.rows
-    ):
-        return None
-    folder = _folder(tools, older)
-    if len(list(folder.glob("*.parquet"))) >= MOST_PARTS:
-        return None
-    try:
-        rows = tools.identifiers.open(tables.read(folder, tools.keys, tools.signer.verifier))
-    except Error:
-        return None  # a version that cannot be read is nothing to build on
-    same = rows.select(table.column_names).equals(table.slice(0, rows.num_rows))
-    return older if same else None
 
 
 def _schema(
@@ -389,10 +367,3 @@ def _statistics(rows: ScreenedRows) -> dict[str, dict[str, float]]:
             "missing": float(missing.mean()),
         }
     return found
-
-
-def _arrow(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())

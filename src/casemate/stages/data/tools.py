@@ -17,6 +17,7 @@ from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
+from casemate.stages.data.lessons import Lessons
 from casemate.stages.data.review import Review
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -43,6 +44,8 @@ class DataTools:
     """What people decided about rows, by row digest."""
     held: pa.Table | None = None
     """What a database answered, where it was asked already."""
+    lessons: Lessons | None = None
+    """Rows of feedback that come behind the source's."""
 
     @property
     def place(self) -> files.Place:

@@ -1,0 +1,122 @@
+"""A file of feedback: one line a row of a request, as separated values with a header."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from casemate.controls.audit.feedback import KINDS, Kind
+from casemate.core.errors import ConfigError, DataError
+
+MOST_LINES = 100_000
+"""Lines of one file: they are held in memory and written in one transaction, or none is."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Of one file, for lines with notes of several hundred characters each."""
+SEPARATORS = ",;\t|"
+OPTIONAL = ("kind", "note")
+"""Columns that a file may have beside the two that it must have."""
+
+
+class Line(NamedTuple):
+    """One line as it is written."""
+
+    number: int
+    request: str
+    outcome: Any
+    """None: empty."""
+    kind: Kind
+    note: str
+
+
+class Fault(NamedTuple):
+    """What is wrong with a line."""
+
+    number: int
+    text: str
+
+
+def lines(
+    told: Path | Mapping[str, Any], names: tuple[str, str], kind: Kind, faults: list[Fault]
+) -> list[Line]:
+    """Every line that can be read; what is wrong with the others goes into `faults`.
+
+    Args:
+        told: a file, or an outcome by request id.
+        names: columns of the request id and the outcome.
+        kind: where no column says it.
+        faults: grows.
+
+    Raises:
+        DataError: the file is no table of this kind, or too large.
+    """
+    if isinstance(told, Mapping):
+        if len(told) > MOST_LINES:
+            raise _too_many()
+        return [
+            Line(number, request, value, kind, "")
+            for number, (request, value) in enumerate(told.items(), 1)
+        ]
+    found: list[Line] = []
+    for number, row in _rows(told, names):
+        if len(found) + len(faults) >= MOST_LINES:
+            raise _too_many()
+        if None in row or None in row.values():
+            faults.append(Fault(number, "it has another number of cells than the header"))
+            continue
+        said = row.get("kind") or kind
+        if said not in KINDS:
+            faults.append(Fault(number, f"{said[:50]!r} is no kind: {', '.join(KINDS)}"))
+            continue
+        text = row.get(names[1], "").strip()
+        found.append(
+            Line(number, row[names[0]].strip(), _value(text), said, row.get("note", "").strip())
+        )
+    return found
+
+
+def _rows(path: Path, names: tuple[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}", hint="give a file of separated values")
+    if path.stat().st_size > MOST_BYTES:
+        raise DataError(
+            f"{path.name} has more than {MOST_BYTES // 1024**2} MiB", hint="tell it in parts"
+        )
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path.name} is not UTF-8: {error.reason}", hint="export it as UTF-8"
+        ) from error
+    head = text.partition("\n")[0].strip("\r")
+    separator = max(SEPARATORS, key=head.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    missing = [name for name in names if name not in (reader.fieldnames or [])]
+    if missing:
+        raise DataError(
+            f"{path.name} has no column {missing[0]!r}",
+            hint="--id and --outcome name the columns of request id and outcome",
+        )
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name}, line {reader.line_num}: {error}", hint="export the file again"
+        ) from error
+
+
+def _value(text: str) -> Any:
+    """A cell: text, or, of several labels or targets, a list as JSON."""
+    if text.startswith("["):
+        try:
+            return msgspec.json.decode(text, type=list[str | float])
+        except msgspec.MsgspecError:
+            return text
+    return text or None
+
+
+def _too_many() -> DataError:
+    return DataError(f"more than {MOST_LINES} lines at once", hint="tell them in parts")

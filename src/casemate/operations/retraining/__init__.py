@@ -1,0 +1,16 @@
+"""Retraining: whether it is due and may be, and doing it."""
+
+from casemate.operations.acting import Noun
+from casemate.operations.retraining.planning import listing, plan
+from casemate.operations.retraining.running import go_on, run
+
+__all__ = ["Retrain", "go_on", "listing", "plan", "run"]
+
+
+class Retrain(Noun):
+    """Retraining of a project's model, by its verbs."""
+
+    plan = plan
+    list = listing
+    run = run
+    go_on = go_on

@@ -1,0 +1,1 @@
+"""Whether what people tell of answers may teach: sources, selection, verdicts."""
