@@ -35,6 +35,7 @@ VERBS = {
     "watch": "see what changes after the release: inputs, answers, quality, machine, or plain files",
     "logs": "search what was done, asked and alarmed; rules over it",
     "sinks": "log lines and gauges on their way to Elasticsearch, syslog, Splunk, OpenTelemetry",
+    "incident": "alerts that belong together: who sees to them, until when, what happened",
     "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

@@ -33,6 +33,7 @@ from casemate.config.figures import (
     worst,
 )
 from casemate.config.file import FIXED, load, locate, parse, schema
+from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsTable, Law
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
@@ -94,6 +95,7 @@ __all__ = [
     "SPANS",
     "WISHES",
     "AccessTable",
+    "AcknowledgeTable",
     "AdversarialTable",
     "AggregateTable",
     "AssessTable",
@@ -102,6 +104,7 @@ __all__ = [
     "CanaryTable",
     "ColumnTable",
     "Config",
+    "ContainTable",
     "Count",
     "DataTable",
     "DetectorId",
@@ -110,7 +113,9 @@ __all__ = [
     "FeatureTable",
     "GateTable",
     "GuardTable",
+    "IncidentsTable",
     "KeysTable",
+    "Law",
     "LimitsTable",
     "LogsTable",
     "Mask",
