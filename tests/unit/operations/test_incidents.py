@@ -291,6 +291,28 @@ def test_lines_that_were_taken_away_and_rows_that_contradict_themselves_are_refu
         at.incidents.show(1)
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_fsck_finds_incidents_that_are_gone_or_older_than_the_log(at, is_gone):
+    hear(at, said("x"))
+    with at.database.reading() as tx:
+        old = tables.incident(tx, 1)
+    at.incidents.acknowledge(1)
+    assert [one for one in at.examine().damage if "incident" in one.subject] == []
+    with at.database.transaction() as tx:
+        if is_gone:
+            tx.execute(tables.INCIDENTS.delete())
+            tx.execute(tables.LINES.delete())
+        else:
+            tables.put(tx, old, is_new=False)
+            newest = sa.select(sa.func.max(tables.LINES.c.entry)).scalar_subquery()
+            tx.execute(tables.LINES.delete().where(tables.LINES.c.entry == newest))
+            assert tables.incident(tx, 1) == old
+    if not is_gone:
+        assert at.incidents.show(1).incident == old, "only the whole log tells"
+    (found,) = [one for one in at.examine().damage if "incident" in one.subject]
+    assert "does not know entry" in found.state
+
+
 def test_silence_that_nobody_asked_for_is_refused(at):
     with at.database.engine.begin() as tx:
         tx.execute(sa.text("INSERT INTO incident_mute VALUES (1, '2000', '3000', '{}')"))

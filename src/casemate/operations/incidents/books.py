@@ -25,10 +25,12 @@ from casemate.respond.states import (
 )
 from casemate.wiring import Wiring
 
+PREFIX = 'Incident::"'
+
 
 def resource(number: int) -> str:
     """An incident's name in the log."""
-    return f'Incident::"{number}"'
+    return f'{PREFIX}{number}"'
 
 
 class Books:
@@ -143,6 +145,34 @@ def history(project: Wiring, tx: sa.Connection, number: int) -> tuple[Incident, 
     if folded(number, [(one.action, change_of(one.detail)) for one in entries]) != row:
         raise _changed(number)
     return row, entries
+
+
+def contradicted(project: Wiring) -> tuple[int, dict[int, str]]:
+    """(how many incidents there are, what is wrong with some by number): every entry of the log
+    held against every row, also against those that are gone.
+
+    Raises:
+        VerificationError: a row or an entry cannot be read.
+    """
+    size = project.log.size()  # what is written meanwhile is nobody's fault
+    with project.database.reading() as tx:
+        rows = {one.id: one for one in tables.incidents(tx)}
+    found: dict[int, Incident] = {}
+    wrong: dict[int, str] = {}
+    for entry in project.log.entries():
+        if not entry.resource.startswith(PREFIX):
+            continue
+        number = int(entry.resource.removeprefix(PREFIX).removesuffix('"'))
+        before, row = found.get(number), rows.get(number)
+        if row is None or (before is not None and before.changes == row.changes):
+            if entry.index < size:
+                wrong[number] = f"the catalogue does not know entry {entry.index} of the log"
+            continue
+        found[number] = applied(before, number, entry.action, change_of(entry.detail))
+    for number, row in rows.items():
+        if found.get(number) != row and number not in wrong:
+            wrong[number] = "the log says something else"
+    return len(rows), wrong
 
 
 def _changed(number: int) -> VerificationError:
