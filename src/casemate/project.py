@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
     from casemate.operations.feedback import FeedbackOf
+    from casemate.operations.incidents import Incidents
     from casemate.operations.logs import Logs
     from casemate.operations.retention import Plan
     from casemate.operations.retraining import Retrain
@@ -145,6 +146,13 @@ class Project(Wiring):
         from casemate.operations.retraining import Retrain
 
         return Retrain(self)
+
+    @property
+    def incidents(self) -> "Incidents":
+        """What went wrong: alerts, incidents, and what people do about them."""
+        from casemate.operations.incidents import Incidents
+
+        return Incidents(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

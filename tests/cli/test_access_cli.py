@@ -83,6 +83,10 @@ WORDS = {
     "backup recipients add": ["x", "--passphrase", "env:PW"],
     "backup subjects": ["b", "--passphrase", "env:PW"],
     "audit prove": ["1"],
+    "incident report": ["data/wdbc.csv"],
+    "incident mute": [
+        *("--until", "2026-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"),
+    ],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
 

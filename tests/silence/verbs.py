@@ -71,6 +71,19 @@ CALLS: dict[str, list[str]] = {
     "sinks send": LINES,
     "sinks status": LINES,
     "sinks check": LINES,
+    "incident report": ["clinic/data/alerts.json"],
+    "incident list": ["--state", "reviewed"],
+    "incident alerts": [],
+    "incident show": ["1"],
+    "incident ack": ["1"],
+    "incident note": ["1", "we look"],
+    "incident severity": ["1", "low"],
+    "incident assign": ["1", "root"],
+    "incident contain": ["1"],
+    "incident recover": ["1"],
+    "incident export": ["1"],
+    "incident close": ["1", "--despite", "a drill"],
+    "incident reopen": ["1", "--reason", "r"],
     "deploy prometheus": [str(HOME / "prometheus")],
     "deploy elasticsearch": [str(HOME / "elasticsearch")],
     "deploy rsyslog": [str(HOME / "rsyslog"), *LINES],
@@ -157,6 +170,9 @@ CALLS: dict[str, list[str]] = {
 }
 """Command -> its words, in the order of a life; they must succeed."""
 REFUSED: dict[str, list[str]] = {
+    "incident review": ["1", "learnt"],
+    "incident merge": ["1", "1"],
+    "incident mute": ["--until", "2020-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"],
     "runs cancel": ["RUN"],
     "data statistics": ["wdbc", "mean radius", "--epsilon", "0.1"],
     "model approve": ["wdbc", "--reason", "r"],
@@ -297,6 +313,7 @@ def day() -> None:
     line = {"@timestamp": "2026-03-02T12:00:00Z", "log.level": "info", "message": "m"}
     line |= {"event.id": "1", "event.dataset": "casemate.audit", "event.reason": "denied"}
     (PROJECT / "data" / "lines.jsonl").write_text(json.dumps(line) + "\n")
+    (PROJECT / "data" / "alerts.json").write_text('{"alerts": [{"name": "x"}]}')
     ran = subprocess.run(
         [sys.executable, "-m", "casemate", "run", "--config", str(PROJECT)], check=False
     )

@@ -37,6 +37,7 @@ VERBS = {
     "retrain": "train again with feedback, if it is due and no worse",
     "logs": "search what was done, asked and alarmed; rules over it",
     "sinks": "log lines and gauges on their way to Elasticsearch, syslog, Splunk, OpenTelemetry",
+    "incident": "alerts that belong together: who sees to them, until when, what happened",
     "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

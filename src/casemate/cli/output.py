@@ -31,6 +31,7 @@ def table(headers: list[str], rows: list[list[Any]]) -> str:
         drawn.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
     console = Console(
         highlight=False,
+        emoji=False,  # `:a:` is what somebody called something
         width=None if sys.stdout.isatty() else 200,
         no_color=not sys.stdout.isatty(),
     )

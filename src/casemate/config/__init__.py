@@ -34,6 +34,7 @@ from casemate.config.figures import (
     worst,
 )
 from casemate.config.file import FIXED, load, locate, parse, schema
+from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsTable, Law
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
@@ -95,6 +96,7 @@ __all__ = [
     "SPANS",
     "WISHES",
     "AccessTable",
+    "AcknowledgeTable",
     "AdversarialTable",
     "AggregateTable",
     "AssessTable",
@@ -103,6 +105,7 @@ __all__ = [
     "CanaryTable",
     "ColumnTable",
     "Config",
+    "ContainTable",
     "Count",
     "DataTable",
     "DetectorId",
@@ -112,7 +115,9 @@ __all__ = [
     "FeedbackTable",
     "GateTable",
     "GuardTable",
+    "IncidentsTable",
     "KeysTable",
+    "Law",
     "LimitsTable",
     "LogsTable",
     "Mask",

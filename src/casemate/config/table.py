@@ -29,6 +29,9 @@ Event = Literal[
     "model:not-loaded",
     "watch:alarm",
     "watch:well",
+    "incident:opened",
+    "incident:changed",
+    "incident:overdue",
     "*",
 ]
 """What the outbox can tell; `*` is all of it."""

@@ -4,6 +4,7 @@ from casemate.config.access import AccessTable
 from casemate.config.assess import AssessTable, RobustnessTable
 from casemate.config.data import DataTable, ProjectTable
 from casemate.config.feedback import FeedbackTable, RetrainTable
+from casemate.config.incidents import IncidentsTable
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
@@ -39,6 +40,7 @@ class Config(Table, frozen=True, kw_only=True):
     serve: ServeTable = ServeTable()
     watch: WatchTable = WatchTable()
     logs: LogsTable = LogsTable()
+    incidents: IncidentsTable = IncidentsTable()
     slo: dict[Name, ObjectiveTable] = {}
     spool: SpoolTable = SpoolTable()
     sinks: dict[Name, SinkTable] = {}

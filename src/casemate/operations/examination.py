@@ -25,6 +25,7 @@ from casemate.core.store.interface import MOVED
 from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.operations.damage import BACKUP, Damage, Report
+from casemate.operations.incidents.books import contradicted
 from casemate.operations.store import left_behind, set_aside
 from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
@@ -66,6 +67,7 @@ class Examination:
             ("outbox", self._outbox),
             ("public keys", self._public_keys),
             ("compromises", self._compromises),
+            ("incidents", self._incidents),
         ):
             self.progress(name)
             if self.moved:
@@ -319,6 +321,12 @@ class Examination:
                 )
                 self._rebuild(f"compromise of signer {record.number}", state, declare)
         return len(rows)
+
+    def _incidents(self) -> int:
+        count, wrong = contradicted(self.project)
+        for number, what in wrong.items():
+            self._found(f"incident {number}", what)
+        return count
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:
         if not path.is_file():

@@ -15,7 +15,6 @@ from casemate import __version__
 from casemate.config import OutputsTable, ServeTable
 from casemate.controls.access.policy import Resource
 from casemate.controls.audit.commit import GroupCommit
-from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.predictions import request_id
 from casemate.core.errors import AccessDenied, Error, RequestError
 from casemate.serve import bodies, openapi, outputs
@@ -25,7 +24,6 @@ from casemate.serve.batch import Job
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.errands import Errands
 from casemate.serve.health import Health
-from casemate.serve.login import Login
 from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
 from casemate.serve.protocols import oip
@@ -68,7 +66,7 @@ class Gateway:
         metrics: Metrics,
         model_set: ModelSet,
         audit: GroupCommit,
-        decisions: Decisions,
+        errands: Errands,
         aggregates: Aggregates,
         health: Health,
         observers: Sequence[Tell] = (),
@@ -82,7 +80,7 @@ class Gateway:
             metrics: what is counted.
             model_set: what is served.
             audit: where predictions and refusals are recorded.
-            decisions: finds earlier predictions.
+            errands: does what callers do beside asking models.
             aggregates: counts with noise for who may see no more.
             health: what does not work just now.
             observers: told of every request.
@@ -95,10 +93,9 @@ class Gateway:
             model_set,
             audit,
         )
-        self.decisions, self.aggregates, self.health = decisions, aggregates, health
+        self.errands, self.aggregates, self.health = errands, aggregates, health
         self._observers = observers
         self.max_body = int(self.table.max_body_mb * 2**20)
-        self.errands = Errands(decisions, Login(admission.point), self.max_body)
         self.draining = False
         # What policy is asked, best first, and what each of them shows.
         own = self.table.outputs
@@ -314,6 +311,8 @@ class Gateway:
             return Reply(
                 200, JSON, await self.errands.own_login(route.name, route.method, scope, receive)
             )
+        if route.name.startswith("incident"):
+            return await self.errands.incidents.answer(found, scope, receive, caller)
         if not name:
             return self._about_the_gateway(route.name, scope)
         if route.name == "feedback":

@@ -11,15 +11,18 @@ from casemate.core.errors import ConfigError, RequestError
 from casemate.serve import bodies
 from casemate.serve.admission import Caller
 from casemate.serve.bodies import Receive, Scope
+from casemate.serve.incidents import IncidentDoor
 from casemate.serve.login import MAX_BODY, Login
 from casemate.serve.types import JSON, FeedbackBody, Reply, json_of
+from casemate.wiring import Wiring
 
 
 class Errands:
     """Does them for callers who may."""
 
-    def __init__(self, decisions: Decisions, login: Login, max_body: int) -> None:
+    def __init__(self, decisions: Decisions, login: Login, project: Wiring, max_body: int) -> None:
         self.decisions, self.login, self.max_body = decisions, login, max_body
+        self.incidents = IncidentDoor(project, max_body)
 
     async def feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
         """What really was, for an earlier request of the same caller."""

@@ -12,10 +12,14 @@ import msgspec
 
 from casemate import __version__
 from casemate.core.errors import Wrong
+from casemate.operations.incidents.looking import Shown
+from casemate.respond.readers import ManagerPost, OwnPost, SplunkPost
+from casemate.respond.states import Incident
+from casemate.serve.incidents import Heard, IncidentBody
 from casemate.serve.login import LoginBody
 from casemate.serve.protocols.invocations import FORMS, InvocationBody, Split
 from casemate.serve.protocols.oip import InferBody, TensorJson
-from casemate.serve.routes import ROUTES, Route
+from casemate.serve.routes import INCIDENT_VERBS, ROUTES, Route
 from casemate.serve.types import FeedbackBody
 
 
@@ -50,8 +54,17 @@ BODIES: dict[str, Any] = {
     "infer": InferBody,
     "invocations": InvocationBody,
     "feedback": FeedbackBody,
+    **dict.fromkeys((f"incident-{verb}" for verb in INCIDENT_VERBS), IncidentBody),
 }
-ANSWERS: dict[str, Any] = {"infer": InferReply, "invocations": InvocationReply}
+POSTS = (ManagerPost, SplunkPost, OwnPost)
+"""Forms in which alerts are told."""
+ANSWERS: dict[str, Any] = {
+    "infer": InferReply,
+    "invocations": InvocationReply,
+    **dict.fromkeys((f"incident-{verb}" for verb in INCIDENT_VERBS), Incident),
+    "incident-alerts": Heard,
+    "incident": Shown,
+}
 _PLACE = "#/components/schemas/{name}"
 ABOUT = {
     "metrics": "Counts in OpenMetrics",
@@ -69,6 +82,10 @@ ABOUT = {
     "model-ready": "Whether a model can be asked",
     "infer": "Predict (Open Inference Protocol V2)",
     "invocations": "Predict (MLflow and SageMaker)",
+    "incident-alerts": "Tell of alerts as Alertmanager (version 4) or Splunk post them",
+    "incidents": "Open incidents, newest first",
+    "incident": "One incident: clocks, what happened, alerts",
+    **{f"incident-{verb}": f"What a person does: {verb}" for verb in INCIDENT_VERBS},
     "feedback": "Tell what really was, for an earlier request",
 }
 PROBES = {"live", "ready", "ping"}
@@ -112,7 +129,7 @@ def document() -> bytes:
 
 def _schemas() -> dict[str, Any]:
     """JSON Schema of every type that goes over the wire, by name."""
-    types = [*BODIES.values(), *ANSWERS.values(), LoginBody, Split, Refusal]
+    types = [*BODIES.values(), *ANSWERS.values(), *POSTS, LoginBody, Split, Refusal]
     _, schemas = msgspec.json.schema_components(types, ref_template=_PLACE)
     # a struct cannot say that
     schemas[InvocationBody.__name__]["oneOf"] = [{"required": [form]} for form in FORMS]
@@ -149,7 +166,12 @@ def _operation(route: Route) -> dict[str, Any]:
         }
     if route.method == "POST":
         content = {"application/json": {"schema": _of(BODIES.get(route.name, LoginBody))}}
+        if route.name == "incident-alerts":
+            content["application/json"]["schema"] = {"anyOf": [_of(kind) for kind in POSTS]}
         if route.name == "invocations":
             content["text/csv"] = content["application/jsonlines"] = {"schema": TEXT}
-        operation["requestBody"] = {"required": route.name in BODIES, "content": content}
+        operation["requestBody"] = {
+            "required": route.name in {*BODIES, "incident-alerts"},
+            "content": content,
+        }
     return operation

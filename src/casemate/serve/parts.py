@@ -13,9 +13,11 @@ from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
 from casemate.serve.batch import Job
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.errands import Errands
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Heartbeat
 from casemate.serve.logged import RequestLines
+from casemate.serve.login import Login
 from casemate.serve.metrics import Metrics
 from casemate.serve.model_set import ModelSet
 from casemate.serve.quota import Quota
@@ -81,6 +83,7 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
         where, most = project.state / FOLDER_OF_LOGS / INCOMING, project.config.logs.max_megabytes
         told.append(RequestLines(where, most, writer, metrics))
     audit = GroupCommit(project.log, writer, lazy=table.audit == "batched", release=proxy.release)
+    most_said = int(table.max_body_mb * 2**20)
     aggregates = Aggregates(project.engine, project.ledger, table.aggregates)
     try:
         admission = Admission(project.point, audit, quota, health)
@@ -91,7 +94,7 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
             metrics,
             model_set,
             audit,
-            project.decisions,
+            Errands(project.decisions, Login(project.point), project, most_said),
             aggregates,
             health,
             told,

@@ -17,6 +17,13 @@ class Route:
 
 _MODEL = ("v2", "models", "{name}")
 _VERSION = (*_MODEL, "versions", "{version}")
+INCIDENT_VERBS = {
+    **dict.fromkeys(
+        ("acknowledge", "contain", "recover", "note", "assign", "severity"), "incident:handle"
+    ),
+    **dict.fromkeys(("close", "review", "reopen", "merge"), "incident:close"),
+}
+"""What people do with an incident -> the action that policy decides on."""
 ROUTES = (
     Route("metrics", ("metrics",), "GET", "metrics:read"),
     Route("openapi", ("openapi.json",), "GET", "gateway:read"),
@@ -36,6 +43,13 @@ ROUTES = (
         for path in (_MODEL, _VERSION)
     ),
     Route("feedback", (*_MODEL, "feedback"), "POST", "model:feedback"),
+    Route("incident-alerts", ("incidents", "alerts"), "POST", "incident:report"),
+    Route("incidents", ("incidents",), "GET", "incident:read"),
+    Route("incident", ("incidents", "{incident}"), "GET", "incident:read"),
+    *(
+        Route(f"incident-{verb}", ("incidents", "{incident}", verb), "POST", action)
+        for verb, action in INCIDENT_VERBS.items()
+    ),
     Route("login-session", ("access", "session"), "GET", "access:self"),
     Route("login-renew", ("access", "session", "renew"), "POST", "access:self"),
     Route("login-end", ("access", "session", "end"), "POST", "access:self"),
@@ -55,6 +69,7 @@ class Found:
     route: Route
     model: str = ""
     version: str | None = None
+    incident: str = ""
 
 
 class Router:
@@ -86,5 +101,7 @@ def find(path: str) -> Found | None:
                 for want, have in zip(route.path, parts, strict=True)
                 if want.startswith("{")
             }
-            return Found(route, named.get("{name}", ""), named.get("{version}"))
+            return Found(
+                route, named.get("{name}", ""), named.get("{version}"), named.get("{incident}", "")
+            )
     return None

@@ -140,6 +140,7 @@ MAY = {
         "access:delegate",
     },
     "operator": {
+        *("incident:read", "incident:report", "incident:handle", "incident:close", "incident:mute"),
         *(
             "gateway:start",
             "gateway:read",
@@ -177,6 +178,7 @@ MAY = {
         ),
     },
     "auditor": {
+        *("incident:read",),
         *(
             "run:read",
             "audit:read",
@@ -204,6 +206,7 @@ MAY = {
         ),
     },
     "privacy-officer": {
+        *("incident:read", "incident:handle"),
         *(
             "keys:shred",
             "dataset:read",
@@ -238,9 +241,11 @@ MAY = {
         ),
     },
     "monitor": {"metrics:read", "gateway:read", "watch:read"},
+    "alerter": set(),
     "client": {"gateway:read"},
     "analyst": {"gateway:read"},
     "emergency": {
+        *("incident:read", "incident:handle"),
         *(
             "dataset:read",
             "dataset:list",
@@ -312,6 +317,8 @@ def test_what_cannot_be_taken_back_needs_a_fresh_second_factor(action):
         (CLIENT, "model:export", "Model", "m", False),
         (Principal("Service", "x", ("client",), ("*",)), "model:infer", "Model", "any", True),
         (Principal("Service", "x", ("monitor",), ("m",)), "model:infer", "Model", "m", False),
+        (Principal("Service", "x", ("alerter",)), "incident:report", "Project", "", True),
+        (Principal("Service", "x", ("alerter",)), "incident:read", "Project", "", False),
         (Principal("Service", "x", ("owner",)), "model:infer", "Model", "m", True),
         (Principal("Service", "x", ("owner",)), "policy:change", "Project", "", False),
         (person("client", models=("m",)), "model:infer", "Model", "m", False),
@@ -548,7 +555,8 @@ def oracle(principal, roles, action, resource, situation, context):
     def allowed_by_role(role):
         if (role, action) == ("steward", "dataset:read-masked"):
             return context["column_class"] == "identifier"
-        if action not in MAY.get(role, set()) and action not in ON_ITS_MODELS.get(role, ()):
+        known = MAY.get(role, set()) | set(ON_ITS_MODELS.get(role, ()))
+        if action not in known and (role, action) != ("alerter", "incident:report"):
             return False
         if action in ON_ITS_MODELS.get(role, ()):
             return principal.kind == "Service" and (
@@ -565,7 +573,7 @@ def oracle(principal, roles, action, resource, situation, context):
             }.get(role, True)
         if action == "dataset:read-masked":
             return role == "owner" or context["column_class"] == "sensitive"
-        return True
+        return role != "alerter" or principal.kind == "Service"
 
     permitted = any(allowed_by_role(role) for role in roles) or (
         action == "access:self" and principal.kind == "User"

@@ -151,6 +151,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "keys": ["list"],
         "watch": ["drift", "a.csv", "b.csv"],
         "logs": ["search"],
+        "incident": ["list"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:

@@ -136,7 +136,7 @@ def _machines(group: Any, action: Any) -> None:
     create = action("create", "make one; it is shown once", token)
     create.add_argument("service", help="name of the service")
     create.add_argument(
-        "--role", action="append", help="client (default), analyst, monitor, auditor"
+        "--role", action="append", help="client (default), analyst, monitor, alerter, auditor"
     )
     create.add_argument("--model", action="append", help="models it may ask (default: all)")
     create.add_argument("--days", type=float, default=30.0, help="lifetime (default: 30)")
@@ -161,7 +161,9 @@ def _machines(group: Any, action: Any) -> None:
     service = group("service", "services")
     add = action("add", "register one that needs no token", service)
     add.add_argument("name", help="of the service")
-    add.add_argument("--role", action="append", help="client (default), analyst, monitor, auditor")
+    add.add_argument(
+        "--role", action="append", help="client (default), analyst, monitor, alerter, auditor"
+    )
     add.add_argument("--model", action="append", help="models it may ask (default: all)")
     add.add_argument(
         "--certificate",

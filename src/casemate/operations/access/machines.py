@@ -12,7 +12,7 @@ from casemate.operations.access.rules import no_more_than_own
 from casemate.operations.acting import Acting, operation, reading
 from casemate.wiring import Wiring
 
-SERVICE_ROLES = ("client", "analyst", "monitor")
+SERVICE_ROLES = ("client", "analyst", "monitor", "alerter")
 """What whoever may register services gives them without having it."""
 
 

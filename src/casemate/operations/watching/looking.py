@@ -12,6 +12,7 @@ from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
 from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.incidents import own
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
@@ -22,6 +23,8 @@ from casemate.watch.telemetry import HOUR, Sample, Series, Telemetry
 from casemate.wiring import Wiring
 
 FEEDBACK = "model:feedback"
+HEARD = "incidents"
+"""Under which name is kept how far entries were read for incidents."""
 JUDGED = ("drift", "quality-estimated")
 """Causes that are found where a window was judged."""
 TRENDS = ("anomaly", "runs-out")
@@ -106,7 +109,8 @@ def once(project: Wiring, *, early: bool = False) -> Seen:
             lines.take(project)  # alarms are lines, too
         gauges = telemetry.kept(PLACE, Gauges)
         _pass_on(project, [] if gauges is None else gauges.gauges)
-    if told:
+        changed = _respond(project, telemetry)
+    if told or changed:
         project.outbox.send()
     return msgspec.structs.replace(seen, told=told)
 
@@ -117,6 +121,20 @@ def _pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> None:
     """
     with contextlib.suppress(Error):
         sinks.pass_on(project, gauges)
+
+
+def _respond(project: Wiring, telemetry: Telemetry) -> int:
+    """Let alarms and entries of the log become alerts; how many incidents changed. What was heard
+    is remembered afterwards: whoever dies between hears it again, which changes nothing.
+    """
+    heard = telemetry.kept(HEARD, Progress)
+    start = 0 if heard is None else heard.entry + 1
+    standing = telemetry.all_kept(alarms.PREFIX, Alarm).values()
+    changed, last = own.look(project, standing, start)
+    time = project.clock.now().isoformat(timespec="seconds")
+    with telemetry.transaction():
+        telemetry.keep(HEARD, Progress(entry=last, time=time))
+    return changed
 
 
 def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> Seen:

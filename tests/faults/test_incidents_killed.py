@@ -1,0 +1,100 @@
+"""Whoever hears alerts is killed between any two steps; the sender sends again, and it is as if
+nobody had died.
+"""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import casemate
+from casemate.operations import scaffold
+from casemate.respond import tables
+
+HEARS = """
+import os, signal, sys
+import sqlalchemy as sa
+import casemate
+from casemate.operations.incidents.intake import take
+from casemate.respond.alerts import Alert
+from casemate.respond.readers import Post
+
+root, last = sys.argv[1], int(sys.argv[2])
+project = casemate.open(root)
+project.log.publish()
+steps = 0
+
+def step(*_):
+    global steps
+    steps += 1
+    if steps == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for name in ("before_cursor_execute", "commit"):
+    sa.event.listen(project.database.engine, name, step)
+publish = project.log.publish
+project.log.publish = lambda: (step(), publish(), step())
+
+def said(name, second, ended=None, **labels):
+    time = "2026-11-29T08:00:{:02}.000000+00:00"
+    end = None if ended is None else time.format(ended)
+    return Alert(source="t", name=name, severity="page", labels=labels, began=time.format(second), ended=end)
+
+take(project, "t", Post(alerts=[said("x", n, job=f"{n}") for n in range(3)]))
+take(project, "t", Post(alerts=[said("CasemateDown", 4), said("x", 0, 5, job="0")]))
+take(project, "t", Post(alerts=[said("disk-full", 6)]))
+print(steps)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(home, tmp_path_factory):
+    root = tmp_path_factory.mktemp("killed") / "p"
+    scaffold.create(root, scaffold.clinical())
+    return root
+
+
+def heard(root, last=0):
+    return subprocess.run(
+        [sys.executable, "-c", HEARS, str(root), str(last)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def came_to(root):
+    """Alerts without counts and times of hearing, and incidents without times of their own."""
+    at = casemate.open(root)
+    at.log.check()
+    with at.database.reading() as tx:
+        alerts = {
+            key: (one.alert, one.incident) for key, one in tables.some_alerts(tx, most=100).items()
+        }
+    incidents = []
+    for one in at.incidents.list("all"):
+        shown = at.incidents.show(one.incident.id)
+        found = shown.incident
+        what = [(line.action, line.change.joined, line.change.ended) for line in shown.lines]
+        incidents.append((found.id, found.root, found.alerts, shown.standing, what))
+    at.close()
+    return alerts, incidents
+
+
+def test_whoever_hears_alerts_may_die_between_any_two_steps(project, tmp_path, scale):
+    shutil.copytree(project, tmp_path / "whole")
+    whole = heard(tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    steps, expected = int(whole.stdout), came_to(tmp_path / "whole")
+    assert len(expected[1]) == 2
+    killed = 0
+    for last in range(1, steps + 1, max(1, steps // scale(12, steps))):
+        root = tmp_path / str(last)
+        shutil.copytree(project, root)
+        killed += heard(root, last).returncode == -9
+        again = heard(root)
+        assert again.returncode == 0, again.stderr
+        assert came_to(root) == expected, last
+        shutil.rmtree(root)
+    assert killed > 5
