@@ -83,6 +83,7 @@ WORDS = {
     "backup recipients add": ["x", "--passphrase", "env:PW"],
     "backup subjects": ["b", "--passphrase", "env:PW"],
     "audit prove": ["1"],
+    "tracker check": ["desk"],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
 

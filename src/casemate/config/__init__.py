@@ -63,6 +63,7 @@ from casemate.config.table import (
     Url,
     is_pattern,
 )
+from casemate.config.trackers import TrackerTable
 from casemate.config.train import AdversarialTable, NetworkTable, SandboxTable, TrainTable
 from casemate.config.trust import (
     AuditTable,
@@ -140,6 +141,7 @@ __all__ = [
     "SpoolTable",
     "StoreTable",
     "Table",
+    "TrackerTable",
     "TrainTable",
     "Url",
     "WatchTable",

@@ -155,6 +155,8 @@ MAY = {
             "logs:read",
             "sinks:send",
             "sinks:read",
+            "trackers:read",
+            "trackers:check",
         ),
     },
     "auditor": {
@@ -180,6 +182,7 @@ MAY = {
             "watch:read",
             "logs:read",
             "sinks:read",
+            "trackers:read",
         ),
     },
     "privacy-officer": {

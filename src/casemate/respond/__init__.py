@@ -1,0 +1,1 @@
+"""What follows from an incident outside of this machine: tickets."""
