@@ -64,6 +64,12 @@ class FaultyProxy:
             more = {"retry-after": "1"} if fault in ("429", "503") else {}
             more |= {"location": "http://127.0.0.1:1/"} if fault == "302" else {}
             return self._answer(handler, int(fault), more, b"{}")
+        if fault == "failed":
+            text = "Sun Nov 29 09:09:29 2026: An error occurred. Please check the server log for more"
+            said = {"error": {"status": 400, "msg": f"{text} information."}}
+            return self._answer(handler, 400, {}, json.dumps(said).encode())
+        if fault == "400 page":
+            return self._answer(handler, 400, {"content-type": "text/html"}, HTML)
         if fault == "html":
             return self._answer(handler, 200, {"content-type": "text/html"}, HTML)
         if fault == "garbage":

@@ -343,7 +343,7 @@ def test_closing_says_why_and_is_done_once_and_opening_undoes_it(world, tracker)
 
 
 @pytest.mark.parametrize(
-    "fault", ["html", "cut", "500", "503", "garbage", "another", "slow", "lost"]
+    "fault", ["html", "400 page", "failed", "cut", "500", "503", "garbage", "another", "slow", "lost"]
 )
 def test_an_answer_that_cannot_be_believed_is_asked_for_later(world, tracker, fault):
     made = tracker.create("incident-1", TICKET)

@@ -2,7 +2,8 @@
 
 A ticket is found by its mark at the end of the title, the only text that Roundup searches as a
 query of its database. The body is the first message; what it says later are further ones. A change
-names the ETag of what was read, so nobody's edit is lost.
+names the ETag of what was read: an edit in between is refused, but for one at the same moment
+(`findings/roundup-if-match-race.sh`).
 
 An author and a date are always given: messages made without them keep none, and an issue with such
 a message is refused ("nosy multilink value ([None])"). A change with a message says the status too,

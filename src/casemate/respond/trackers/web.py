@@ -180,8 +180,10 @@ class Web:
             return ConfigError(
                 f"{where}: what was asked for is elsewhere", hint=f"put its address in {table} url"
             )
-        page = answer.body.lstrip()[:1] == b"<"  # of a proxy, or of a server that has failed
-        if 400 <= status < 500 and status not in (408, 425) and not page:
+        # a page is of a proxy or of a server that failed; the words are Roundup's where it failed,
+        # such as where its mail relay is away, and it answers them with 400
+        failed = answer.body.lstrip()[:1] == b"<" or "An error occurred. Please check" in told
+        if 400 <= status < 500 and status not in (408, 425) and not failed:
             return ConfigError(about, hint=f"`casemate tracker check {self.name}`")
         return TransientError(about, hint="see the tracker's own log")
 
