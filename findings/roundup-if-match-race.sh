@@ -2,8 +2,8 @@
 # Roundup 2.6.0: two PUTs with the same If-Match both succeed; the later one silently undoes the earlier.
 #
 # Expected: of two changes of one issue that name the same ETag, one gets 200 and the other 412 "If-Match is missing or does
-# not match. Retrieve asset and retry modification if valid.", as its REST documentation says of ETags, which are there "to
-# prevent" lost updates; and as it is when one comes after the other, which is tried first here.
+# not match. Retrieve asset and retry modification if valid.": PUT wants an ETag, and what If-Match is for is that the second
+# of two clients does not undo the first (RFC 9110 section 13.1.1). One after the other they are answered so; that is tried first.
 # Seen: when both come at once, now and then both get 200 (4 of 12 pairs on two cores) and the title that one client was told
 # is there is gone: the ETag is compared when a request begins, in another transaction than the one that writes.
 #
