@@ -65,7 +65,9 @@ class FaultyProxy:
             more |= {"location": "http://127.0.0.1:1/"} if fault == "302" else {}
             return self._answer(handler, int(fault), more, b"{}")
         if fault == "failed":
-            text = "Sun Nov 29 09:09:29 2026: An error occurred. Please check the server log for more"
+            text = (
+                "Sun Nov 29 09:09:29 2026: An error occurred. Please check the server log for more"
+            )
             said = {"error": {"status": 400, "msg": f"{text} information."}}
             return self._answer(handler, 400, {}, json.dumps(said).encode())
         if fault == "400 page":

@@ -2,6 +2,8 @@
 
 import datetime
 import re
+import tempfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -85,10 +87,12 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def real_roundup(tmp_path_factory):
-    server = Roundup(tmp_path_factory.mktemp("roundup"))
-    yield server
-    server.close()
+def real_roundup():
+    # not below pytest's own folder, which each new session closes to other users
+    with tempfile.TemporaryDirectory() as folder:
+        server = Roundup(Path(folder))
+        yield server
+        server.close()
 
 
 @pytest.fixture
@@ -343,7 +347,8 @@ def test_closing_says_why_and_is_done_once_and_opening_undoes_it(world, tracker)
 
 
 @pytest.mark.parametrize(
-    "fault", ["html", "400 page", "failed", "cut", "500", "503", "garbage", "another", "slow", "lost"]
+    "fault",
+    ["html", "400 page", "failed", "cut", "500", "503", "garbage", "another", "slow", "lost"],
 )
 def test_an_answer_that_cannot_be_believed_is_asked_for_later(world, tracker, fault):
     made = tracker.create("incident-1", TICKET)
