@@ -10,6 +10,21 @@ from urllib.parse import urlsplit
 
 HTML = b"<!DOCTYPE html><html><body>Log in to go on</body></html>"
 
+FAILED = (
+    "Sun Nov 29 09:09:29 2026: An error occurred. Please check the server log for more information."
+)
+INSTEAD = {
+    "failed": (
+        400,
+        "application/json",
+        json.dumps({"error": {"status": 400, "msg": FAILED}}).encode(),
+    ),
+    "400 page": (400, "text/html", HTML),
+    "html": (200, "text/html", HTML),
+    "garbage": (200, "application/json", b'{"a": ' * 100_000),
+}
+"""Answers that come in place of the server's."""
+
 
 class FaultyProxy:
     """Hands requests on to `target`; `plan` says what goes wrong with the next ones that match."""
@@ -60,22 +75,13 @@ class FaultyProxy:
 
     def serve(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         fault = self._fault(handler.command, handler.path)
-        if fault in ("429", "500", "503", "410", "401", "403", "302"):
+        if fault.isdigit():
             more = {"retry-after": "1"} if fault in ("429", "503") else {}
             more |= {"location": "http://127.0.0.1:1/"} if fault == "302" else {}
             return self._answer(handler, int(fault), more, b"{}")
-        if fault == "failed":
-            text = (
-                "Sun Nov 29 09:09:29 2026: An error occurred. Please check the server log for more"
-            )
-            said = {"error": {"status": 400, "msg": f"{text} information."}}
-            return self._answer(handler, 400, {}, json.dumps(said).encode())
-        if fault == "400 page":
-            return self._answer(handler, 400, {"content-type": "text/html"}, HTML)
-        if fault == "html":
-            return self._answer(handler, 200, {"content-type": "text/html"}, HTML)
-        if fault == "garbage":
-            return self._answer(handler, 200, {}, b'{"a": ' * 100_000)
+        if fault in INSTEAD:
+            status, kind, content = INSTEAD[fault]
+            return self._answer(handler, status, {"content-type": kind}, content)
         connection = http.client.HTTPConnection(self.target.hostname, self.target.port, timeout=30)
         kept = {n: v for n, v in handler.headers.items() if n.lower() != "host"}
         for name in {"origin", "referer"} & set(map(str.lower, kept)):

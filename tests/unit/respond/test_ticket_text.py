@@ -14,8 +14,12 @@ from casemate.respond.trackers.interface import Comment
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=300).map(lambda t: clean(t, lines=True))
 SIGNS = st.text("`~@#/!*_[]{}<>\\|&;:$%^+-.\n ah1", max_size=80)
 
+LINES = st.lists(
+    st.sampled_from(["```", "````", "~~~", "``` x", "    a", "@all", "/close", "", "</pre>", "> b"])
+).map("\n".join)
 
-@given(TEXTS | SIGNS)
+
+@given(TEXTS | SIGNS | LINES)
 def test_markdown_shows_any_text_as_one_block_of_code_and_nothing_else(text):
     (token,) = MarkdownIt("commonmark", {"html": True}).parse(markup.fenced(text))
     assert token.type == "fence"
