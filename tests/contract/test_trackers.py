@@ -273,6 +273,21 @@ def test_what_a_person_wrote_stays_and_the_news_become_a_comment(world, tracker)
     assert says(comments[0] + comments[1], "Worse.")
 
 
+@pytest.mark.parametrize("fault", ["500", "lost"])
+def test_news_that_could_not_be_said_are_said_the_next_time(world, tracker, fault):
+    made = tracker.create("incident-1", TICKET)
+    world.server.edit(made_number(world), title="Mine")
+    path = "data/msg$" if world.kind == "roundup" else "/(comments?|notes)$"
+    world.proxy.plan("POST", path, fault)
+    newer = msgspec.structs.replace(TICKET, title="Drift of age and sex")
+    with pytest.raises(TransientError):
+        tracker.update(made, newer)
+    tracker.update(made, newer)
+    ((title, _, _, _, comments),) = world.server.all()
+    assert title == "Mine"
+    assert [says(one, "Drift of age and sex") for one in comments] == [True]
+
+
 def made_number(world):
     """As the server names its only ticket."""
     return (

@@ -132,8 +132,9 @@ class Hosted(ABC):
         mark, _ = self._tickets.written(reference.id)
         text = self._text(ticket, mark)
         told = self._written(reference, ticket, text)
-        self._tickets.rewrite(reference.id, text.written)
         self._say(reference, [*told, *([comment] if comment else [])])
+        # last: what could not be said must still count as news the next time
+        self._tickets.rewrite(reference.id, text.written)
         if ticket.state == "closed":
             self._move(reference, "closed")
 
