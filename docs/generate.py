@@ -302,6 +302,7 @@ PYTHON = {
     "casemate.operations.store.Storage": "project.store",
     "casemate.operations.backup.Backups": "project.backups",
     "casemate.operations.outbox.Outgoing": "project.messages",
+    "casemate.operations.trackers.Trackers": "project.trackers",
     "casemate.core.errors.Error": "Error",
 }
 """Where the Python interface is -> what it is called there."""

@@ -20,7 +20,7 @@ Architecture, from top to bottom; a module imports only from below:
   pipeline    THE SPINE: the list of stages
   supply/     what it gives them: rows, processes, payment
   watch/      judges of tables after the release: drift, performance without labels
-  respond/    what alerts mean, which incident they belong to, whom it concerns
+  respond/    what alerts mean, which incident they belong to, whom it concerns; tickets
   stages/     what happens to the data, in order: data, train, assess, release
   controls/   what must hold at every step: keys < audit < access < privacy
   ml/         models, learners, attacks

@@ -17,6 +17,7 @@ from casemate.operations.models import Models
 from casemate.operations.outbox import Outgoing
 from casemate.operations.privacy import Privacy
 from casemate.operations.store import Storage
+from casemate.operations.trackers import Trackers
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class Project(Wiring):
     def messages(self) -> Outgoing:
         """What is to leave: list, show, deliver."""
         return Outgoing(self)
+
+    @property
+    def trackers(self) -> Trackers:
+        """Issue trackers: list, check."""
+        return Trackers(self)
 
     @property
     def watch(self) -> "Watch":

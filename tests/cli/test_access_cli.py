@@ -87,6 +87,7 @@ WORDS = {
     "incident mute": [
         *("--until", "2026-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"),
     ],
+    "tracker check": ["desk"],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
 

@@ -143,6 +143,8 @@ COMMANDS: dict[str, str | None] = {
     "audit witness init": None,
     "audit witness trust": None,
     "audit witness serve": None,
+    "tracker list": "trackers.listing",
+    "tracker check": "trackers.check",
     "outbox list": "outbox.listing",
     "outbox show": "outbox.show",
     "outbox send": "outbox.deliver",

@@ -65,6 +65,7 @@ from casemate.config.table import (
     Url,
     is_pattern,
 )
+from casemate.config.trackers import TrackerTable
 from casemate.config.train import AdversarialTable, NetworkTable, SandboxTable, TrainTable
 from casemate.config.trust import (
     AuditTable,
@@ -149,6 +150,7 @@ __all__ = [
     "SpoolTable",
     "StoreTable",
     "Table",
+    "TrackerTable",
     "TrainTable",
     "Trust",
     "Url",

@@ -18,6 +18,7 @@ from casemate.config.figures import (
 from casemate.config.release import GateTable
 from casemate.config.screen import ScreenTable
 from casemate.config.sinks import impossible_sinks
+from casemate.config.trackers import impossible_trackers
 from casemate.config.train import bad_space
 from casemate.config.trust import impossible_audit
 from casemate.config.whole import Config
@@ -38,7 +39,8 @@ def impossible(config: Config) -> list[str]:
         impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
     )
     problems += impossible_audit(config.audit) + impossible_access(config.access)
-    return problems + impossible_sinks(config.sinks)
+    problems += impossible_sinks(config.sinks)
+    return problems + impossible_trackers(config.trackers)
 
 
 def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:

@@ -12,6 +12,7 @@ from casemate.config.screen import ScreenTable
 from casemate.config.serve import ServeTable
 from casemate.config.sinks import SinkTable, SpoolTable
 from casemate.config.table import Name, Table
+from casemate.config.trackers import TrackerTable
 from casemate.config.train import SandboxTable, TrainTable
 from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
 from casemate.config.watch import ObjectiveTable, WatchTable
@@ -46,6 +47,7 @@ class Config(Table, frozen=True, kw_only=True):
     sinks: dict[Name, SinkTable] = {}
     feedback: FeedbackTable = FeedbackTable()
     retrain: RetrainTable = RetrainTable()
+    trackers: dict[Name, TrackerTable] = {}
     access: AccessTable = AccessTable()
 
     @property

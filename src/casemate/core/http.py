@@ -1,5 +1,8 @@
 """One request, for what casemate sends by itself: no redirect, no proxy, a bounded answer."""
 
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +11,23 @@ from casemate.core.errors import ConfigError, TransientError
 
 MAX_ANSWER = 64 * 1024
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+WHOLE = 6
+"""An answer may take so many times as long as one step of the connection: whoever sends a byte now
+and then keeps no step waiting, and would never end.
+"""
+PIECE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By their names in small letters; the last one of a name."""
+    body: bytes
 
 
 def is_private(url: str) -> bool:
@@ -45,19 +65,34 @@ def send(
     most: int,
     ca: Path | None,
 ) -> tuple[int, bytes]:
-    """Status and body of the answer, whatever the status is.
+    """Status and body of the answer, whatever the status is; see `ask`."""
+    answer = ask(method, url, body, headers, timeout, most, ca)
+    return answer.status, answer.body
+
+
+def ask(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    timeout: float,
+    most: int,
+    ca: Path | None,
+) -> Answer:
+    """The answer, whatever its status is.
 
     Args:
-        method: `GET` or `POST`.
+        method: such as `GET`.
         url: http or https; the caller has checked which.
         body: the request's body.
         headers: further headers.
-        timeout: seconds for each step of the connection.
+        timeout: seconds for each step of the connection; `WHOLE` times as long for all of the
+            answer's body.
         most: bytes of the body that are read; what is longer is cut off.
         ca: PEM file of the only authority that is believed; default: those of the system.
 
     Raises:
-        TransientError: nobody answered. ConfigError: `ca` cannot be read.
+        TransientError: nobody answered, or not to the end. ConfigError: `ca` cannot be read.
     """
     import http.client  # not at start-up: 14 ms
     import ssl
@@ -82,13 +117,31 @@ def send(
                 f"{ca} holds no certificates", hint="the PEM file of the server's authority"
             ) from error
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
-            return int(answer.status), answer.read(most)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(most)
+        try:
+            found = urllib.request.build_opener(*handlers).open(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            found = error
+        with found:
+            content = _content(found, most, WHOLE * timeout)
+            said = {name.lower(): value for name, value in found.headers.items()}
+            return Answer(int(found.status), said, content)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise TransientError(
             f"{request.host} was not reached: {error}",
             hint="see that it runs and that its certificate is valid",
         ) from error
+
+
+def _content(found: Any, most: int, seconds: float) -> bytes:
+    """At most `most` bytes of the body; TimeoutError, or HTTPException where it was cut."""
+    import http.client
+
+    end, pieces, size = time.monotonic() + seconds, [], 0
+    while size < most and (piece := found.read1(min(PIECE, most - size))):
+        pieces.append(piece)
+        size += len(piece)
+        if time.monotonic() > end:
+            raise TimeoutError("the answer did not come to its end")
+    if size < most and getattr(found, "length", None):
+        raise http.client.IncompleteRead(b"".join(pieces), found.length)
+    return b"".join(pieces)

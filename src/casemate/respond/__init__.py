@@ -1,1 +1,1 @@
-"""Responding: what an alert means, which incident it belongs to, and whom it concerns."""
+"""Responding: what an alert means, which incident it belongs to, whom it concerns; tickets."""

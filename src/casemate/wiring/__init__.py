@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from casemate.config import NoticeTable, StoreTable
+from casemate.config import FILE_NAME, NoticeTable, StoreTable
 from casemate.controls.access.usage import Usage
 from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.feedback import Feedback
@@ -20,9 +20,11 @@ from casemate.controls.privacy.budget import Ledger
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
 from casemate.core.engine import Engine
+from casemate.core.errors import ConfigError
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.steps import RetryPolicy
+from casemate.respond.trackers import Tracker, open_tracker
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.retrainings import Retrainings
@@ -136,6 +138,17 @@ class Wiring(Controls):
             routes,
             DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout),
         )
+
+    def tracker(self, name: str) -> Tracker:
+        """The tracker of `[trackers.NAME]`; ConfigError: there is none."""
+        table = self.config.trackers.get(name)
+        if table is None:
+            known = ", ".join(self.config.trackers) or "none"
+            raise ConfigError(
+                f"there is no [trackers.{name}]",
+                hint=f"{FILE_NAME} has: {known}",
+            )
+        return open_tracker(name, table, self.database, self.clock, self.root, self.read_secret)
 
     def _copy_checkpoint(self, _: Message) -> None:
         self.publication.copy()

@@ -175,6 +175,8 @@ MAY = {
             "sinks:send",
             "sinks:read",
             "retrain:read",
+            "trackers:read",
+            "trackers:check",
         ),
     },
     "auditor": {
@@ -203,6 +205,7 @@ MAY = {
             "sinks:read",
             "feedback:read",
             "retrain:read",
+            "trackers:read",
         ),
     },
     "privacy-officer": {

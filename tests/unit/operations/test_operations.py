@@ -184,6 +184,8 @@ CALLS = {
     "store.move_objects": lambda at, _: at.store.move_objects({"objects": "s3://b/x"}),
     "store.show": lambda at, _: at.store.show(),
     "store.upgrade": lambda at, _: at.store.upgrade(),
+    "trackers.check": lambda at, _: at.trackers.check("desk"),
+    "trackers.listing": lambda at, _: at.trackers.list(),
     "watching.looking.once": lambda at, _: at.watch.once(),
     "watching.looking.report": lambda at, out: at.watch.report(out),
     "watching.looking.show": lambda at, _: at.watch.show(),

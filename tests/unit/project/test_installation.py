@@ -146,6 +146,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "audit": ["show"],
         "outbox": ["list"],
         "sinks": ["status"],
+        "tracker": ["list"],
         "store": ["show"],
         "backup": ["recipients", "list"],
         "keys": ["list"],

@@ -18,17 +18,42 @@ def deliver_to(address: str, server: str, sender: str, timeout: float) -> Callab
     """A way to mail messages to `address` through the relay `server` (HOST:PORT); ConfigError when
     one is malformed.
     """
+    send = relay_to(address, server, sender, timeout)
+
+    def deliver(message: Message) -> None:
+        text = msgspec.json.format(msgspec.json.encode(message), indent=2).decode()
+        send(f"casemate: {message.event}", sha256(message.key.encode()).hexdigest()[:32], text, "")
+
+    return deliver
+
+
+def relay_to(
+    address: str, server: str, sender: str, timeout: float
+) -> Callable[[str, str, str, str], None]:
+    """A way to mail (subject, name, text, name of the mail that it follows, or "") to `address`.
+
+    Args:
+        address: of the receiver.
+        server: of the relay, HOST:PORT.
+        sender: From address.
+        timeout: seconds for each step.
+
+    Raises:
+        ConfigError: one is malformed.
+    """
     host, _, port = server.rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"mail server {server!r} is not HOST:PORT")
     if "@" not in address or any(c.isspace() for c in address + sender):
         raise ConfigError(f"{address!r} is not a mail address")
 
-    def deliver(message: Message) -> None:
+    def send(subject: str, name: str, text: str, follows: str) -> None:
         mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = sender, address, f"casemate: {message.event}"
-        mail["Message-ID"] = f"<{sha256(message.key.encode()).hexdigest()[:32]}@casemate>"
-        mail.set_content(msgspec.json.format(msgspec.json.encode(message), indent=2).decode())
+        mail["From"], mail["To"], mail["Subject"] = sender, address, subject
+        mail["Message-ID"] = f"<{name}@casemate>"
+        if follows:
+            mail["In-Reply-To"] = mail["References"] = f"<{follows}@casemate>"
+        mail.set_content(text)
         try:
             with smtplib.SMTP(host, int(port), timeout=timeout) as relay:
                 relay.ehlo()
@@ -41,4 +66,4 @@ def deliver_to(address: str, server: str, sender: str, timeout: float) -> Callab
                 hint="see that it runs and relays for you",
             ) from error
 
-    return deliver
+    return send
