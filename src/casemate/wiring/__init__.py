@@ -24,6 +24,7 @@ from casemate.core.errors import ConfigError
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.steps import RetryPolicy
+from casemate.respond.telling import EVENTS, tell
 from casemate.respond.trackers import Tracker, open_tracker
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
@@ -128,6 +129,10 @@ class Wiring(Controls):
             Route(name, tuple(notice.on), self._way(notice))
             for name, notice in self.config.notices.items()
         ]
+        routes += [
+            Route(f"tickets-{name}", EVENTS, functools.partial(self._ticket, name))
+            for name in self.config.trackers
+        ]
         if self.config.audit.copies:
             routes.append(Route("checkpoint-copies", ENDS, self._copy_checkpoint))
         if self.config.audit.witnesses:
@@ -149,6 +154,10 @@ class Wiring(Controls):
                 hint=f"{FILE_NAME} has: {known}",
             )
         return open_tracker(name, table, self.database, self.clock, self.root, self.read_secret)
+
+    def _ticket(self, name: str, message: Message) -> None:
+        severities = self.config.trackers[name].severities
+        tell(self.tracker(name), self.config.project.id, severities, message)
 
     def _copy_checkpoint(self, _: Message) -> None:
         self.publication.copy()

@@ -68,7 +68,10 @@ def test_an_answer_names_the_policies_and_the_roles_that_may(explainer):
     assert said.decision.allowed
     assert set(said.decision.reasons) == set(said.policies)
     said = explainer.explain(asked("eva", "run:start"))
-    assert missing(said) == "no policy permits it; under these circumstances owner, scientist may"
+    assert (
+        missing(said)
+        == "no policy permits it; under these circumstances owner, retrainer, scientist may"
+    )
     night = datetime.datetime(2026, 3, 4, 1, tzinfo=datetime.UTC)
     said = explainer.explain(asked("ana", "run:start", at=night))
     assert missing(said) == "forbidden by night"

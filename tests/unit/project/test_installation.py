@@ -153,6 +153,8 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "watch": ["drift", "a.csv", "b.csv"],
         "logs": ["search"],
         "incident": ["list"],
+        "feedback": ["list"],
+        "retrain": ["list"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
