@@ -294,9 +294,8 @@ class KeyStore:
         """The project's certificate authority."""
         from casemate.controls.keys.pki import Authority
 
-        return Authority.from_pem(
-            self._identity.ca_key.encode(), self._identity.ca_certificate.encode()
-        )
+        own = self._identity
+        return Authority.from_pem(own.ca_key.encode(), own.ca_certificate.encode())
 
     @property
     def protection(self) -> str:
