@@ -7,13 +7,11 @@
 #     every converter use) the last one wins: {Image: a, Image: b} is Image = b.
 #  2. An empty list is "the field is absent": {User: []} matches every event without a User.
 #  3. `timeframe`, which Sigma had before correlations, is ignored: the rule matches single events.
-#  4. Text with a NUL, which JSON may hold (\u0000), hides what stands behind it: LIKE and GLOB stop there, so |contains does not
-#     match "a\0evil" for "evil"; |re does.
-#  5. Correlations group without regard to case, whatever |cased the rules say: ana and Ana are one user.
-#  6. |wide puts NULs into the SQL, which no driver of Python takes.
-#  7. The SQL of event_count costs the square of the events in a window: twice as many take four times as long.
+#  4. Correlations group without regard to case, whatever |cased the rules say: ana and Ana are one user.
+#  5. |wide makes SQL that no driver of Python takes.
+#  6. The SQL of event_count costs the square of the events in a window: twice as many take four times as long.
 #
-# Exits with an error as soon as one of the first six changes.
+# Exits with an error as soon as one of the first five changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -21,7 +19,6 @@ python3 -m venv "$folder/env"
 "$folder/env/bin/pip" install --quiet --disable-pip-version-check pysigma==2.0.1 pysigma-backend-sqlite==2.1.1 2>/dev/null
 "$folder/env/bin/python" - <<'PY'
 import json
-import re
 import sqlite3
 import time
 
@@ -55,11 +52,7 @@ same(2, sql("{User: []}"), "SELECT * FROM logs WHERE User IS NULL")
 same(3, sql("{User: a}\n  timeframe: 5m"), "SELECT * FROM logs WHERE User='a' COLLATE NOCASE")
 
 base = sqlite3.connect(":memory:")
-base.create_function("regexp", 2, lambda pattern, text: re.search(pattern, text) is not None)
 base.execute("CREATE TABLE logs (timestamp REAL, User TEXT COLLATE NOCASE)")
-base.execute("INSERT INTO logs VALUES (0, ?)", [json.loads('"a\\u0000evil"')])
-found = [len(base.execute(sql("{User|%s: evil}" % one)).fetchall()) for one in ("contains", "re")]
-same(4, found, [0, 1])
 
 COUNT = f"""{HEAD}name: base
 detection:
@@ -70,16 +63,15 @@ title: many
 correlation: {{type: event_count, rules: [base], group-by: [User], timespan: 1h, condition: {{gte: 2}}}}
 """
 many = sqliteBackend(timestamp_seconds_expression="{field}").convert(SigmaCollection.from_yaml(COUNT))[-1]
-base.execute("DELETE FROM logs")
 base.executemany("INSERT INTO logs VALUES (?, ?)", [(0, "ana"), (1, "Ana")])
-same(5, [json.loads(row[1]) for row in base.execute(many)], [{"User": "ana"}])
+same(4, [json.loads(row[1]) for row in base.execute(many)], [{"User": "ana"}])
 
 try:
     base.execute(sql("{User|wide: abc}"))
 except (ValueError, sqlite3.Error) as error:
-    same(6, "null character" in str(error), True)
+    same(5, "null character" in str(error), True)
 else:
-    raise SystemExit("6: the behaviour has changed")
+    raise SystemExit("5: the behaviour has changed")
 
 taken = []
 for count in (125, 250, 500):
@@ -88,5 +80,5 @@ for count in (125, 250, 500):
     began = time.monotonic()
     base.execute(many).fetchall()
     taken.append(round(time.monotonic() - began, 2))
-print(7, taken, "seconds for 125, 250 and 500 events of one user")
+print(6, taken, "seconds for 125, 250 and 500 events of one user")
 PY

@@ -8,6 +8,7 @@ from typing import Any
 from casemate.controls.audit.commit import GroupCommit
 from casemate.controls.audit.predictions import new_writer
 from casemate.operations.gateways import incident
+from casemate.operations.logs.ingest import is_there
 from casemate.serve.admission import Admission
 from casemate.serve.aggregates import Aggregates
 from casemate.serve.app import Gateway
@@ -79,7 +80,7 @@ def assemble(project: Wiring, place: Place | None = None) -> Parts:
     quota = Quota(project.usage, project.clock, table.limits, project.point.anomalies.probing)
     writer = new_writer()
     told: list[Observer] = [*observers(table, project.root, metrics)]
-    if project.config.logs.requests:
+    if project.config.logs.requests and is_there():  # else nobody would read them
         where, most = project.state / FOLDER_OF_LOGS / INCOMING, project.config.logs.max_megabytes
         told.append(RequestLines(where, most, writer, metrics))
     audit = GroupCommit(project.log, writer, lazy=table.audit == "batched", release=proxy.release)

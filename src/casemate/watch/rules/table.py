@@ -131,9 +131,7 @@ class Table:
 
 
 def _stored(value: str | int | None) -> str | int | None:
-    """A value as rules see it: what is absent is null, and nothing is hidden behind a NUL, where
-    LIKE and GLOB stop to read.
-    """
+    """A value as rules see it: what is absent is null, and all of it is text."""
     if not isinstance(value, str):
         return value
     text = value[:MOST_TEXT].replace("\0", "\N{REPLACEMENT CHARACTER}")
