@@ -199,6 +199,16 @@ def test_lines_beyond_those_of_one_look_wait_for_the_next(watched, monkeypatch):
     assert found[-1] == [("a correlation", 'User::"eve"')]
 
 
+def test_lines_that_come_after_some_were_erased_are_judged(watched):
+    for number in range(4):  # a block each
+        watched.log.record('User::"zoe"', "run:start", 'Run::"x"', "allowed")
+        watched.logs.search("")
+    watched.watch.once()
+    watched.logs.erase("user:zoe")
+    refuse(watched, 3)
+    assert ruled_of(watched.watch.once()) == [("a correlation", 'User::"eve"')]
+
+
 def test_without_the_store_nothing_is_judged_and_no_alarm_ends(watched, monkeypatch):
     refuse(watched, 3)
     assert len(ruled_of(watched.watch.once())) == 1

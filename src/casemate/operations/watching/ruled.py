@@ -9,7 +9,7 @@ from casemate.core.errors import BackendError, ConfigError
 from casemate.core.types import Record
 from casemate.operations.logs.ingest import is_there, store_of
 from casemate.operations.watching.alarms import EVERY, Cause, Severity
-from casemate.watch.logs.index import BLOCK
+from casemate.watch.logs.index import Index
 from casemate.watch.logs.line import LogLine
 from casemate.watch.logs.store import LogStore
 from casemate.watch.rules import Fault, Match, Rules
@@ -41,11 +41,19 @@ MOST_TOLD = 3
 """Lines that an alarm names."""
 
 
+class Mark(Record, frozen=True, kw_only=True):
+    """How far a day was judged."""
+
+    blocks: int = 0
+    """That were."""
+    last: str = ""
+    """Id of the last line in them: another one there says that the day was written anew."""
+
+
 class Judged(Record, frozen=True, kw_only=True):
     """How far the log store was judged."""
 
-    blocks: dict[str, int]
-    """Of each day the next block."""
+    days: dict[str, Mark]
 
 
 def judge(project: Wiring, telemetry: Telemetry) -> tuple[list[Cause], set[tuple[str, str]]]:
@@ -77,29 +85,41 @@ def judge(project: Wiring, telemetry: Telemetry) -> tuple[list[Cause], set[tuple
 
 def _judged(rules: Rules, store: LogStore, telemetry: Telemetry) -> tuple[list[Match], list[Fault]]:
     before = telemetry.kept(PLACE, Judged)
-    days = {name: store.day(name).index for name in store.days()}
     if before is None:
-        telemetry.keep(PLACE, Judged(blocks={name: one.blocks() for name, one in days.items()}))
+        marks = {name: _end(store.day(name).index) for name in store.days()}
+        telemetry.keep(PLACE, Judged(days=marks))
         return [], rules.faults
-    blocks = {name: number for name, number in before.blocks.items() if name in days}
+    marks = {name: mark for name, mark in before.days.items() if name in store.days()}
     batch: list[LogLine] = []
-    for name, number, lines in _newer(store, blocks):
+    for name, number, lines in _newer(store, marks):
         batch += lines
-        blocks[name] = number + 1
+        marks[name] = Mark(blocks=number + 1, last=lines[-1].id)
         if len(batch) >= MOST_JUDGED:
             break
     matches = rules.judge(batch)
-    telemetry.keep(PLACE, Judged(blocks=blocks))
+    telemetry.keep(PLACE, Judged(days=marks))
     return matches, rules.faults
 
 
-def _newer(store: LogStore, blocks: dict[str, int]) -> Iterator[tuple[str, int, list[LogLine]]]:
-    """(day, block, its lines) of what was not judged, oldest first."""
+def _end(index: Index) -> Mark:
+    blocks = index.blocks()
+    return Mark(blocks=blocks, last=index.block(blocks - 1)[-1].id) if blocks else Mark()
+
+
+def _newer(store: LogStore, marks: dict[str, Mark]) -> Iterator[tuple[str, int, list[LogLine]]]:
+    """(day, block, its lines) of what was not judged, oldest first; all of a day that was written
+    anew since, because lines were erased from it: better twice than never.
+    """
     for name in store.days():
-        index = store.day(name).index
-        for number in range(blocks.get(name, 0), index.blocks()):
-            count = len(index.columns(number)["id"])
-            yield name, number, index.at([number * BLOCK + one for one in range(count)])
+        index, mark = store.day(name).index, marks.get(name, Mark())
+        blocks = index.blocks()
+        if mark.blocks in (0, blocks):
+            start = mark.blocks
+        else:
+            is_same = mark.blocks < blocks and index.block(mark.blocks - 1)[-1].id == mark.last
+            start = mark.blocks if is_same else 0
+        for number in range(start, blocks):
+            yield name, number, index.block(number)
 
 
 def causes(matches: list[Match], faults: list[Fault]) -> list[Cause]:
