@@ -200,7 +200,7 @@ def test_lines_beyond_those_of_one_look_wait_for_the_next(watched, monkeypatch):
 
 
 def test_lines_that_come_after_some_were_erased_are_judged(watched):
-    for number in range(4):  # a block each
+    for _ in range(4):  # a block each
         watched.log.record('User::"zoe"', "run:start", 'Run::"x"', "allowed")
         watched.logs.search("")
     watched.watch.once()
