@@ -4,6 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.contract.tracker_servers import Roundup
 
@@ -59,6 +60,42 @@ def test_an_incident_has_one_ticket_that_follows_it_until_it_is_closed(clinic, r
     assert len(comments) == len(set(comments))
     # who is named in an alert, or in what people said, stays here
     assert SECRET_NAME not in str(roundup.all())
+
+
+def test_an_incident_that_turns_out_small_and_one_of_somebodys_machine(clinic, roundup):
+    project = opened(clinic, roundup)
+    table = project.config.trackers["desk"]
+    project.config.trackers["desk"] = msgspec.structs.replace(table, severities=["high", "medium"])
+    machine = f"laptop-of-{SECRET_NAME}"
+    project.incidents.report(alert(name="Login failed", labels={"instance": machine * 8}))
+    ((title, _, _, _, _),) = roundup.all()
+    assert title.startswith("casemate incident 1: instance (")
+    project.incidents.grade(1, "low")
+    project.incidents.acknowledge(1)
+    project.incidents.close(1, "nothing came of it")
+    project.messages.deliver()
+    ((_, _, state, _, _),) = roundup.all()
+    assert state == "closed"
+    assert SECRET_NAME not in str(roundup.all())
+
+
+def test_a_message_that_comes_late_leaves_the_ticket_as_the_incident_is(clinic, roundup):
+    project = opened(clinic, roundup)
+    project.incidents.report(alert())
+    project.incidents.acknowledge(1)
+    project.incidents.close(1, "it is over")
+    project.incidents.reopen(1, "it is not")
+    ((_, _, state, _, _),) = roundup.all()
+    assert state == "open"
+    late = next(
+        message
+        for number in range(1, 20)
+        for message in [project.messages.show(number)]
+        if message.content.get("what") == "incident:closed"
+    )
+    project.outbox.routes["tickets-desk"].deliver(late)
+    ((_, _, state, _, _),) = roundup.all()
+    assert state == "open"
 
 
 def test_a_tracker_that_is_away_keeps_no_incident_from_opening_and_is_told_later(clinic, roundup):

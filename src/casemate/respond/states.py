@@ -186,13 +186,8 @@ def _stepped(incident: Incident, action: str, change: Change) -> Incident:
         )
     incident = structs.replace(incident, state=after)
     if action == ACKNOWLEDGED:
-        return structs.replace(
-            incident,
-            acknowledged=change.at,
-            owner=change.owner,
-            aware=change.aware,
-            personal=bool(change.personal),
-        )
+        found = structs.replace(incident, acknowledged=change.at, owner=change.owner)
+        return _known(found, change)
     if action == CONTAINED:
         return structs.replace(incident, contained=change.at)
     if action == RECOVERED:
@@ -213,10 +208,15 @@ def _said(incident: Incident, action: str, change: Change) -> Incident:
         return structs.replace(incident, severity=change.severity, is_graded=True)
     if action == OVERDUE:
         return structs.replace(incident, overdue=(*incident.overdue, change.clock))
+    served = (*incident.served, change.clock) if change.clock else incident.served
+    return structs.replace(_known(incident, change), served=served)
+
+
+def _known(incident: Incident, change: Change) -> Incident:
+    """What makes the clocks of laws run; what a change leaves open stays as it was."""
     aware = incident.aware if change.aware is None else change.aware
     personal = incident.personal if change.personal is None else change.personal
-    served = (*incident.served, change.clock) if change.clock else incident.served
-    return structs.replace(incident, aware=aware, personal=personal, served=served)
+    return structs.replace(incident, aware=aware, personal=personal)
 
 
 def _grown(incident: Incident, action: str, change: Change) -> Incident:

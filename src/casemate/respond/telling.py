@@ -4,12 +4,12 @@ A ticket says which incident, how grave, in which state, what about and how ofte
 people said stays here, because it may name somebody.
 """
 
-from collections.abc import Sequence
+import re
 
 from casemate.core.outbox import Message
 from casemate.core.types import Severity
 from casemate.respond.causes import Level
-from casemate.respond.states import REOPENED
+from casemate.respond.states import OPEN, REOPENED, Incident
 from casemate.respond.trackers import Ticket, Tracker
 
 EVENTS = ("incident:opened", "incident:changed", "incident:overdue")
@@ -21,47 +21,49 @@ GRADES: dict[Level, Severity] = {
     "low": "low",
 }
 """How grave an incident is, as trackers say it."""
-ENDED = ("closed", "reviewed")
+SHOWN = {"source", "dataset", "run", "model", "endpoint", "gateway", "machine", "key", "log"}
+"""Kinds of causes whose names are casemate's own; others may name a person or her machine."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,80}")
 
 
-def tell(tracker: Tracker, project: str, severities: Sequence[Severity], message: Message) -> None:
+def tell(tracker: Tracker, key: str, message: Message, incident: Incident) -> None:
     """Make the ticket of an incident, or say in it what has changed; the same message twice changes
-    nothing.
+    nothing, and a late one leaves the ticket as the incident is now.
 
     Args:
         tracker: where.
-        project: identifier of the project, which keeps its tickets apart from others'.
-        severities: incidents below have no ticket there.
+        key: of the ticket.
         message: of the outbox, one of `EVENTS`.
+        incident: as it is now.
 
     Raises:
         BackendError: the tracker is away; try again. ConfigError: somebody must act first.
     """
-    said = message.content
-    severity = GRADES[said["severity"]]
-    if severity not in severities:
-        return
-    number = said["incident"]
-    is_over = said["state"] in ENDED
+    cause, said = _shown(incident.root), message.content
     body = (
-        f"Cause as far as it is known: {said['root']}\n"
-        f"State: {said['state']}, {said['severity']}, {said['alerts']} alerts\n\n"
-        f"casemate incident show {number} has the rest, each line with its proof."
+        f"Cause as far as it is known: {cause}\n"
+        f"State: {incident.state}, {incident.severity}, {incident.alerts} alerts\n\n"
+        f"casemate incident show {incident.id} has the rest, each line with its proof."
     )
     ticket = Ticket(
-        title=f"casemate incident {number}: {said['root']}",
+        title=f"casemate incident {incident.id}: {cause}",
         body=body,
-        severity=severity,
-        state="closed" if is_over else "open",
+        severity=GRADES[incident.severity],
+        state="open" if incident.state in OPEN else "closed",
     )
-    reference = tracker.create(f"{project}/incident/{number}", ticket)
+    reference = tracker.create(key, ticket)
     if message.event == EVENTS[0]:
         return
     what = said["what"].partition(":")[2].replace("-", " ")
-    comment = f"{what} at {said['at']}; now {said['state']}"
-    if said["what"] == REOPENED:
-        tracker.reopen(reference, comment)
-    elif is_over:
+    comment = f"{what} at {said['at']}; now {incident.state}"
+    if ticket.state == "closed":
         tracker.close(reference, comment)
+    elif said["what"] == REOPENED:
+        tracker.reopen(reference, comment)
     else:
         tracker.update(reference, ticket, comment)
+
+
+def _shown(root: str) -> str:
+    kind, _, name = root.partition(":")
+    return root if kind in SHOWN and NAME.fullmatch(name) else kind

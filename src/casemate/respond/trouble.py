@@ -80,7 +80,7 @@ def _made(
         name=name,
         severity=severity,
         labels=labels,
-        began=datetime.datetime.fromisoformat(entry.time),
+        began=min(datetime.datetime.fromisoformat(entry.time), now),  # a clock may have leapt
         now=now,
         text=text,
         hint=hint,

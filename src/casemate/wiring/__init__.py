@@ -24,8 +24,11 @@ from casemate.core.errors import ConfigError
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.steps import RetryPolicy
-from casemate.respond.telling import EVENTS, tell
+from casemate.respond.tables import incident
+from casemate.respond.telling import EVENTS, GRADES, tell
 from casemate.respond.trackers import Tracker, open_tracker
+from casemate.respond.trackers.guard import mark
+from casemate.respond.trackers.remembered import Tickets
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.retrainings import Retrainings
@@ -156,8 +159,13 @@ class Wiring(Controls):
         return open_tracker(name, table, self.database, self.clock, self.root, self.read_secret)
 
     def _ticket(self, name: str, message: Message) -> None:
-        severities = self.config.trackers[name].severities
-        tell(self.tracker(name), self.config.project.id, severities, message)
+        number = int(message.content["incident"])
+        with self.database.reading() as tx:
+            found = incident(tx, number)
+        key = f"{self.config.project.id}/incident/{number}"
+        is_grave = GRADES[found.severity] in self.config.trackers[name].severities
+        if is_grave or Tickets(self.database, self.clock, name).made(mark(key)) is not None:
+            tell(self.tracker(name), key, message, found)
 
     def _copy_checkpoint(self, _: Message) -> None:
         self.publication.copy()

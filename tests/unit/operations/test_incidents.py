@@ -7,6 +7,7 @@ import json
 import msgspec
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 from tests.unit.operations.test_operations import PASSWORD, secret_of
 
 import casemate
@@ -422,3 +423,33 @@ def test_clocks_that_run_out_are_told_once(clinic, tmp_path):
     done = {one.id: one.done for one in at.incidents.show(1).clocks}
     assert done["gdpr-33"]
     assert not done["contain"]
+
+
+def test_what_is_known_before_an_incident_is_taken_up_stays_known(at):
+    hear(at, said("x"))
+    with pytest.raises(ConfigError, match="aware of it already"):
+        at.incidents.note(1, "later", aware=NOW + HOUR)
+    at.incidents.note(1, "names were in it", aware=NOW - HOUR, personal_data=True)
+    at.incidents.acknowledge(1)
+    found = at.incidents.show(1).incident
+    assert (found.personal, found.aware) == (True, moment(NOW - HOUR))
+
+
+def test_a_note_of_a_closed_incident_that_becomes_a_page_opens_the_next_one(at):
+    hear(at, said("x"))
+    hear(at, said("x", 0, 1))
+    hear(at, said("x", 2, severity="note"))
+    at.incidents.acknowledge(1)
+    at.incidents.close(1, "nothing to see to")
+    assert hear(at, said("x", 2)).opened == [2]
+
+
+def test_a_clock_that_leapt_keeps_no_alarm_from_being_heard(at):
+    begins = datetime.timedelta(days=3)
+    ahead = structs.replace(alarm("drift", model="wdbc@1"), began=(NOW + begins).isoformat())
+    turned = structs.replace(
+        alarm("disk-full"), began=NOW.isoformat(), ended=(NOW - begins).isoformat()
+    )
+    own.look(at, [ahead, turned, alarm("run-failed")], at.log.size())
+    heard = {one.alert.name for one in at.incidents.alerts(everything=True)}
+    assert heard == {"drift", "disk-full", "run-failed"}

@@ -65,9 +65,7 @@ def acknowledge(
     """
     acting = acknowledge.ask(project, incident=number)
     now = project.clock.now()
-    if aware is not None and aware > now:
-        raise ConfigError("nobody can be aware of it already", hint="--aware TIME, in the past")
-    since = aware or (now if personal_data else None)
+    since = _past(aware, now) or (now if personal_data else None)
     change = Change(
         at=moment(now),
         owner=_person(project, owner or acting.uid),
@@ -75,6 +73,12 @@ def acknowledge(
         personal=personal_data or None,
     )
     return _step(acting, number, states.ACKNOWLEDGED, change)
+
+
+def _past(aware: datetime.datetime | None, now: datetime.datetime) -> datetime.datetime | None:
+    if aware is not None and aware > now:
+        raise ConfigError("nobody can be aware of it already", hint="--aware TIME, in the past")
+    return aware
 
 
 @operation("incident:handle")
@@ -168,18 +172,21 @@ def note(
         personal_data: whether personal data is concerned, as is known by now.
 
     Raises:
-        AccessDenied: policy. ConfigError: there is no such incident or duty, or nothing is said.
+        AccessDenied: policy. ConfigError: there is no such incident or duty, nothing is said, or
+            the time lies ahead.
     """
     acting = note.ask(project, incident=number)
     if served and served not in {duty.id for duty in DUTIES}:
         raise ConfigError(
             f"there is no duty {served!r}", hint=f"one of {', '.join(one.id for one in DUTIES)}"
         )
+    now = project.clock.now()
+    since = _past(aware, now)
     change = Change(
-        at=moment(project.clock.now()),
+        at=moment(now),
         text=_needed(text),
         clock=served,
-        aware=None if aware is None else moment(aware),
+        aware=None if since is None else moment(since),
         personal=personal_data,
     )
     return _step(acting, number, states.NOTED, change)

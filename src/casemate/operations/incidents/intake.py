@@ -122,7 +122,8 @@ class _Intake:
             new += begins
             ended += ends
             is_urgent = _is_urgent_now(old, after)
-            if begins or (is_urgent and after.incident is None):
+            # a note of an incident that is closed by now has none
+            if begins or (is_urgent and self._incident_of(after.incident) is None):
                 fresh.append(key)
             elif is_urgent and after.incident is not None:
                 touched = self._touch(after.incident)

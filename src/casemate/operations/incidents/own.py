@@ -105,14 +105,16 @@ def _alert(alarm: Alarm, now: datetime.datetime) -> Alert:
             for key, value in labels.items()
         }
         text = f"{labels.get('rule', '')}: casemate watch show says of whom"
+    # a clock that leapt must not keep the others from being heard
+    began = min(datetime.datetime.fromisoformat(alarm.began), now)
     ended = None if alarm.ended is None else datetime.datetime.fromisoformat(alarm.ended)
     return made(
         source=OWN,
         name=cause.name,
         severity=cause.severity,
         labels=labels,
-        began=datetime.datetime.fromisoformat(alarm.began),
-        ended=ended,
+        began=began,
+        ended=None if ended is None else min(max(ended, began), now),
         now=now,
         text=text,
         hint=cause.hint,
