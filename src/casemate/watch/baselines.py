@@ -45,9 +45,9 @@ def reference(
 
 def judge(baseline: Baseline) -> Judge | None:
     """What estimates quality; None where the baseline has no answers with outcomes, or too few."""
-    quantities = [one for one in baseline.answers.bins if one.square > 0]
+    quantities = baseline.answers.bins
     try:
-        if quantities:
+        if any(one.square > 0 for one in quantities):  # else an earlier version kept no errors
             return _judge_of_quantities(quantities)
         if baseline.scores:
             return _judge_of_classes(baseline)
@@ -80,6 +80,8 @@ def _errors(one: Bin) -> Array:
     """Errors with the bin's mean and, nearly, its mean square: the same one in some rows and none
     in the others; the spread of squares is lost, so only the mean error can be estimated, [rows].
     """
+    if one.square == 0:
+        return np.zeros(one.rows)
     count = max(round(one.rows * min(one.error**2 / one.square, 1.0)), 1)
     return np.asarray(_interleaved(one, count) * (one.error * one.rows / count))
 

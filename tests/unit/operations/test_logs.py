@@ -20,7 +20,7 @@ from casemate.controls.audit.entry import Entry
 from casemate.core.errors import AccessDenied, BackendError
 from casemate.operations.logs.ingest import ingest, new_lines, store_of
 from casemate.operations.watching.alarms import Cause
-from casemate.watch.logs import incoming
+from casemate.watch.logs import clocks, incoming
 from casemate.watch.logs.entries import of_entry
 
 PASSWORD = "four or five words"
@@ -175,8 +175,12 @@ def test_a_log_that_was_restored_and_went_on_otherwise_is_read_again_and_nothing
 def test_lines_of_days_that_are_over_are_forgotten_and_that_is_on_record(own, monkeypatch):
     at = casemate.open(own)
     at.logs.search("")
-    monkeypatch.setattr("casemate.watch.logs.store.machine", lambda: ("another boot", 1.0))
+    started = ["another boot", 1.0]
+    monkeypatch.setattr(clocks, "machine", lambda: tuple(started))
     later = traffic.opened(own, datetime.datetime.now(datetime.UTC).timestamp() + 200 * 86_400)
+    later.logs.search("")
+    assert not [e for e in later.log.entries() if e.action == "logs:drop"]
+    started[1] += clocks.SURE  # the machine was off for long, and its clock says so still
     later.logs.search("")
     (dropped,) = [e for e in later.log.entries() if e.action == "logs:drop"]
     assert dropped.detail["days"] == [datetime.datetime.now(datetime.UTC).date().isoformat()]
@@ -195,6 +199,21 @@ def test_a_clock_that_leaps_ahead_makes_no_day_old_and_nothing_late(own):
     now.access.add_user("late", [], PASSWORD)
     assert now.logs.search('resource:User::"late"').lines
     assert now.logs.stats("day").lines == now.log.size() >= before
+    assert not [e for e in now.log.entries() if e.action == "logs:drop"]
+
+
+def test_a_clock_that_is_wrong_when_the_machine_starts_and_then_put_right_loses_nothing(
+    own, monkeypatch
+):
+    at = casemate.open(own)
+    at.logs.search("")
+    started = ["another boot", 1.0]
+    monkeypatch.setattr(clocks, "machine", lambda: tuple(started))
+    traffic.opened(own, datetime.datetime.now(datetime.UTC).timestamp() + 9e8).logs.search("")
+    started[1] += 60
+    now = casemate.open(own)
+    now.access.add_user("late", [], PASSWORD)
+    assert now.logs.search('resource:User::"late"').lines
     assert not [e for e in now.log.entries() if e.action == "logs:drop"]
 
 

@@ -199,13 +199,17 @@ def test_lines_beyond_those_of_one_look_wait_for_the_next(watched, monkeypatch):
     assert found[-1] == [("a correlation", 'User::"eve"')]
 
 
-def test_lines_that_come_after_some_were_erased_are_judged(watched):
+@pytest.mark.parametrize("between", range(5))
+def test_lines_that_come_after_some_were_erased_are_judged(watched, between):
     for _ in range(4):  # a block each
         watched.log.record('User::"zoe"', "run:start", 'Run::"x"', "allowed")
         watched.logs.search("")
     watched.watch.once()
     watched.logs.erase("user:zoe")
     refuse(watched, 3)
+    for _ in range(between):  # as many blocks as before
+        watched.log.record('User::"ana"', "run:start", 'Run::"x"', "allowed")
+        watched.logs.search("")
     assert ruled_of(watched.watch.once()) == [("a correlation", 'User::"eve"')]
 
 

@@ -347,6 +347,11 @@ def test_sql_reaches_no_file_no_network_and_no_setting(lines, statement, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs"]
 
 
+def test_sql_that_answers_without_end_is_ended(lines):
+    with pytest.raises(BackendError, match="longer than 64 MiB"):
+        sql.ask(lines, "select repeat('x', 200000) || range from range(10001)")
+
+
 def test_sql_that_takes_too_long_or_too_much_memory_is_ended(lines, monkeypatch):
     lines.add([line(1)])
     monkeypatch.setattr(sql, "SECONDS", 0.2)
@@ -494,6 +499,24 @@ def test_a_torn_last_line_is_given_up_once_whoever_wrote_it_must_be_dead(inbox):
     os.utime(path, (0, 0))
     assert incoming.remove(path, end)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"time": "2099-13-41T99:99:99.999Z"},
+        {"time": "0001-01-01T00:00:00.000+14:00"},
+        {"size": 10**20},
+        {"duration": -1},
+    ],
+)
+def test_a_line_that_no_store_can_keep_is_garbage_and_blocks_nothing_behind_it(inbox, fields):
+    inbox.mkdir()
+    path = inbox / f"a{incoming.ENDING}"
+    content = [msgspec.json.encode(one) for one in (line(1, **fields), line(2))]
+    path.write_bytes(b"\n".join(content) + b"\n")
+    found, _, garbage = read(path)
+    assert (found, garbage) == ([line(2)], 1)
 
 
 def test_garbage_is_counted_and_skipped_however_long_it_is(inbox, monkeypatch):

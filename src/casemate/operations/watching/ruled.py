@@ -113,11 +113,8 @@ def _newer(store: LogStore, marks: dict[str, Mark]) -> Iterator[tuple[str, int, 
     for name in store.days():
         index, mark = store.day(name).index, marks.get(name, Mark())
         blocks = index.blocks()
-        if mark.blocks in (0, blocks):
-            start = mark.blocks
-        else:
-            is_same = mark.blocks < blocks and index.block(mark.blocks - 1)[-1].id == mark.last
-            start = mark.blocks if is_same else 0
+        is_same = 0 < mark.blocks <= blocks and index.block(mark.blocks - 1)[-1].id == mark.last
+        start = mark.blocks if is_same else 0
         for number in range(start, blocks):
             yield name, number, index.block(number)
 

@@ -15,6 +15,7 @@ from casemate.core.text import clean
 Level = Literal["debug", "info", "warning", "error"]
 ECS = "9.0.0"
 MOST_MESSAGE = 2_000
+MOST_NUMBER = 2**63
 MOST_FIELD = 256
 """Characters of any other text: names, digests and reasons are shorter."""
 CUT = " ... (cut)"
@@ -83,16 +84,20 @@ def tidy(line: LogLine) -> LogLine:
     UTC with milliseconds.
 
     Raises:
-        ValueError: the time is none.
+        ValueError: the time is none, or a number is none that can be kept.
     """
+    for number in (line.duration, line.status, line.size):
+        if number is not None and not 0 <= number < MOST_NUMBER:
+            raise ValueError("a number that is negative or has more than 63 bits")
     found: dict[str, str] = {}
     for name, most in _TEXTS:
         text = getattr(line, name)
         if len(text) > most or not (text.isascii() and text.isprintable()):
             kept = clean(text[: most + 1], most)
             found[name] = kept if len(text) <= most else kept[: most - len(CUT)] + CUT
-    if not (len(line.time) == 24 and line.time.endswith("Z")):
-        found["time"] = written(moment(line.time))
+    time = written(moment(line.time))
+    if time != line.time:
+        found["time"] = time
     return msgspec.structs.replace(line, **found) if found else line
 
 
@@ -103,6 +108,9 @@ def moment(text: str) -> datetime.datetime:
 
 
 def written(time: datetime.datetime) -> str:
-    """A time as lines have it."""
-    in_utc = time.astimezone(datetime.UTC)
+    """A time as lines have it; ValueError: in UTC it is before the year 1, or after 9999."""
+    try:
+        in_utc = time.astimezone(datetime.UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
     return in_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")

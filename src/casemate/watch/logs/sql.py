@@ -20,6 +20,10 @@ MOST_SQL = 20_000
 """Characters of a statement."""
 MOST_ROWS = 10_000
 """Rows of an answer."""
+MOST_BYTES = 64 * 2**20
+"""Of their cells as text."""
+PORTION = 100
+"""Rows that are fetched before their size is looked at."""
 SECONDS = 60.0
 """Of a statement before it is interrupted."""
 MEMORY = "1GB"
@@ -81,7 +85,7 @@ def ask(store: LogStore, statement: str, hidden: str = "") -> Answer:
             try:
                 found = connection.execute(statements[0])
                 columns = [str(column[0]) for column in found.description or []]
-                rows = found.fetchmany(MOST_ROWS + 1)
+                rows = _fetched(found)
             except duckdb.InterruptException as error:
                 if not over.is_set():
                     raise
@@ -97,6 +101,25 @@ def ask(store: LogStore, statement: str, hidden: str = "") -> Answer:
                 raise _wrong(error) from error
     cells = [[_cell(value) for value in row] for row in rows[:MOST_ROWS]]
     return Answer(columns=columns, rows=cells, more=len(rows) > MOST_ROWS)
+
+
+def _fetched(found: Any) -> list[tuple[Any, ...]]:
+    """The first rows, at most `MOST_ROWS` and one.
+
+    Raises:
+        BackendError: they are longer than people read.
+    """
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    while len(rows) <= MOST_ROWS and (some := found.fetchmany(PORTION)):
+        rows += some
+        size += sum(len(str(value)) for row in some for value in row)
+        if size > MOST_BYTES:
+            raise BackendError(
+                f"the answer is longer than {MOST_BYTES // 2**20} MiB",
+                hint="ask for fewer columns or rows: select left(message, 100) ... limit 100",
+            )
+    return rows[: MOST_ROWS + 1]
 
 
 def _wrong(error: Exception) -> ConfigError:

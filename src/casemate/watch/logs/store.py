@@ -26,6 +26,7 @@ from casemate.core.files import (
 )
 from casemate.core.store import decode
 from casemate.core.types import Record
+from casemate.watch.logs import clocks
 from casemate.watch.logs.day import Day, size
 from casemate.watch.logs.incoming import FOLDER as INCOMING
 from casemate.watch.logs.index import BLOCK, Index
@@ -41,24 +42,11 @@ MOST_LINES = 10_000
 MOST_GROUPS = 1_000
 WAIT = 30.0
 """Seconds that whoever must write waits for another who does."""
-LEAP = 86_400.0
-"""Seconds by which a clock may be off against the machine's own before it has leapt."""
 SPANS = {"minute": "1m", "hour": "1h", "day": "1d"}
 """Spans of time that lines are counted by, and tantivy's names."""
 COUNTED = tuple(one for one in FIELDS if one not in (*WORDS, "time", "duration", "size"))
 """Fields that lines are counted by."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
-
-
-class Reading(Record, frozen=True, kw_only=True):
-    """A time, and how long the machine had run."""
-
-    boot: str
-    """Which start of the machine."""
-    uptime: float
-    """Seconds since then."""
-    time: float
-    """Seconds since 1970."""
 
 
 class Positions(Record, frozen=True, kw_only=True):
@@ -74,7 +62,7 @@ class Positions(Record, frozen=True, kw_only=True):
     """Lines that were none, of all times."""
     old: int = 0
     """Lines that came in with a time before those that are kept, of all times."""
-    clock: Reading | None = None
+    clock: clocks.Reading | None = None
     """When the sources were last read."""
 
 
@@ -180,22 +168,12 @@ class LogStore:
         return Day(self.folder / "days" / name)
 
     def now(self) -> datetime.datetime:
-        """The time, unless the clock has leapt since the sources were last read: then what it
-        would be otherwise. A clock that is years ahead for a minute must not make all days old.
-        """
-        now, last = self.clock.now(), self.positions().clock
-        boot, uptime = machine()
-        if last is None or last.boot != boot:
-            return now
-        expected = last.time + uptime - last.uptime
-        if abs(now.timestamp() - expected) <= LEAP:
-            return now
-        return datetime.datetime.fromtimestamp(expected, datetime.UTC)
+        """The time, as far as the clock is to be believed."""
+        return datetime.datetime.fromtimestamp(self.reading().time, datetime.UTC)
 
-    def reading(self) -> Reading:
+    def reading(self) -> clocks.Reading:
         """What `Positions` remember of this moment."""
-        boot, uptime = machine()
-        return Reading(boot=boot, uptime=uptime, time=self.now().timestamp())
+        return clocks.read(self.clock.now(), self.positions().clock)
 
     def oldest(self) -> str:
         """The first day whose lines are taken and kept."""
@@ -379,13 +357,6 @@ class LogStore:
             erased[name] = count
         self.settle(erased)
         return erased
-
-
-def machine() -> tuple[str, float]:
-    """(which start of this machine, seconds since it, those asleep included)."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    identifier = boot.read_text(encoding="ascii").strip() if boot.exists() else ""
-    return identifier, time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _within(names: Iterable[str], seconds: float) -> Iterator[str]:
