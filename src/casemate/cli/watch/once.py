@@ -34,7 +34,7 @@ def line(seen: "Seen") -> str:
     """One look in a line."""
     pages = sum(one.cause.severity == "page" for one in seen.alarms)
     return (
-        f"{seen.time} {seen.answers} answers, {seen.outcomes} outcomes,"
+        f"{seen.time} {seen.answers} requests answered, {seen.outcomes} outcomes,"
         f" {len(seen.judgements)} windows judged; alarms: {pages} to see to now,"
         f" {len(seen.alarms) - pages} notes"
     )
