@@ -231,3 +231,17 @@ def test_a_line_that_is_erased_leaves_no_byte_and_every_sink_goes_on_behind_it(t
     assert b"000009" in everything
     assert read(spool, "a") == ["000002", "000003", "000004"]
     assert read(spool, "b") == ["000000", "000002", "000003", "000004"]
+
+
+def test_a_spool_that_overflows_while_it_is_read_has_nothing_for_whoever_stands_behind_the_end(
+    tmp_path,
+):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 10))
+    end = spool.end()
+    spool.append(lines(10, 1000))  # every segment that was there then is gone
+    batch = spool.batch("one", end, EVERYTHING, 100)
+    assert (batch.items, batch.behind) == ([], spool.cursor("one"))
+    assert spool.oldest("one", end) is None
+    lost = spool.cursor("one").dropped
+    assert read(spool, "one") == ids(lost, 1000)

@@ -214,6 +214,8 @@ class Spool:
         return found[0].content.time
 
     def _batch(self, cursor: Cursor, end: End, wanted: frozenset[str], most: int) -> Batch:
+        if cursor.segment > end.segment:  # all up to the end was dropped meanwhile
+            return cut(b"", cursor, wanted, most)
         is_last = cursor.segment == end.segment
         with self._path(cursor.segment).open("rb") as file:
             size = end.size if is_last else os.fstat(file.fileno()).st_size
