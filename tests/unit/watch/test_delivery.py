@@ -244,6 +244,20 @@ def test_dead_letters_are_bounded(spool, clock, monkeypatch):
     assert spool.cursor("one").refused == 190
 
 
+def test_a_letter_that_was_half_written_spoils_neither_the_next_one_nor_an_erasure(spool, clock):
+    sent(spool, clock, Sink(bad={"000003"}))
+    path = spool.folder / "dead" / "one.jsonl"
+    with path.open("ab") as torn:
+        torn.write(path.read_bytes()[:90])
+    spool.append(lines(10, 20))
+    sent(spool, clock, Sink(bad={"000012", "000013"}))
+    rows = path.read_bytes().splitlines()
+    assert len(rows) == 4
+    spool.erase({"000012"})
+    left = [msgspec.json.decode(row)["id"] for row in path.read_bytes().splitlines()]
+    assert left == ["000003", "000013"]  # what nobody can read may be about what is erased
+
+
 def test_a_line_that_is_damaged_in_the_spool_is_a_dead_letter_and_counted_once(spool, clock):
     (segment,) = spool.folder.glob("*.jsonl")
     segment.write_bytes(segment.read_bytes().replace(b"line 4", b"line\x004"))

@@ -276,7 +276,10 @@ def _bury(folder: Path, name: str, refused: Sequence[Refusal], now: datetime.dat
         if path.stat().st_size > MOST_DEAD:
             os.replace(path, folder / f"{name}.1.jsonl")
     is_new = not path.exists()
-    with path.open("ab") as file:
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":  # whoever wrote it was killed
+            file.write(b"\n")
         for one in refused:
             letter = Letter(time=now.isoformat(timespec="seconds"), **msgspec.structs.asdict(one))
             file.write(msgspec.json.encode(letter) + b"\n")

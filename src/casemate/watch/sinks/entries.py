@@ -116,9 +116,12 @@ def id_of(raw: bytes) -> str:
     return "" if item is None else item.id
 
 
-def id_of_refused(raw: bytes) -> str:
-    """`event.id` of what a letter is about."""
-    letter = msgspec.json.decode(raw, type=Letter)
+def id_of_refused(raw: bytes) -> str | None:
+    """`event.id` of what a letter is about; None: it cannot be read, being half-written perhaps."""
+    try:
+        letter = msgspec.json.decode(raw, type=Letter)
+    except msgspec.DecodeError:
+        return None
     return letter.id or id_of(letter.raw.encode())
 
 

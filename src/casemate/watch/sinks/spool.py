@@ -130,9 +130,10 @@ class Spool:
                 kept = [blank(raw) if id_of(raw) in ids else raw for raw in lines]
                 if kept != lines:
                     write_atomic(path, b"".join(kept))
+            gone = {*ids, None}  # a letter that cannot be read may be about one of them
             for path in (self.folder / DEAD).glob("*"):
                 lines = path.read_bytes().splitlines(keepends=True)
-                kept = [raw for raw in lines if id_of_refused(raw) not in ids]
+                kept = [raw for raw in lines if id_of_refused(raw) not in gone]
                 if kept != lines:
                     write_atomic(path, b"".join(kept))
 
