@@ -183,6 +183,29 @@ def test_finding_out_what_is_refused_has_an_end(clock):
     assert [one.id for one in found.refused] == ids(0, settled)[1::2]
 
 
+def test_many_refused_lines_in_a_row_block_no_sink(spool, clock):
+    sink = Sink(bad=ids(0, 300))
+    spool.append(lines(10, MOST_ITEMS))
+    before = 0
+    while (stands := spool.cursor("one").line) < MOST_ITEMS:
+        (done,) = sent(spool, clock, sink, now=True)
+        assert "takes none" not in done.error
+        assert spool.cursor("one").line > stands
+        before += 1
+    assert before < 10
+    letters = (spool.folder / "dead" / "one.jsonl").read_bytes().splitlines()
+    assert [msgspec.json.decode(letter)["id"] for letter in letters] == ids(0, 300)
+    assert sorted(set(sink.got)) == ids(300, MOST_ITEMS)
+
+
+def test_a_receiver_that_refuses_all_that_it_is_asked_about_and_the_last_one_is_not_believed(clock):
+    batch = [Item(one, msgspec.json.encode(one)) for one in lines(0, MOST_ITEMS)]
+    sink = Sink(bad=ids(0, MOST_ITEMS))
+    with pytest.raises(NotTaken, match="takes none of them"):
+        deliver(sink, batch)
+    assert sink.requests <= MOST_REQUESTS + 2
+
+
 def test_a_receiver_that_goes_away_while_it_is_asked_about_halves_settles_what_it_took(clock):
     class Tired(Sink):
         def send(self, batch):

@@ -213,13 +213,15 @@ def deliver(sender: Sender, batch: Sequence[Item]) -> Sent:
     set up right, and nothing is lost for that.
 
     Raises:
-        SinkAway: see `Sender.send`. NotTaken: not one of the items is taken.
+        SinkAway: see `Sender.send`. NotTaken: not one of the items that it was asked about is
+            taken.
     """
     try:
         sent = sender.send(batch)
     except NotTaken as error:
-        sent = _Halving(sender).send(batch)
-        if not sent.accepted + sent.diverted:
+        halving = _Halving(sender)
+        sent = halving.send(batch)
+        if not sent.accepted + sent.diverted and not halving.takes_last(batch):
             hint = "nothing is lost; see the receiver's log and [sinks]"
             raise NotTaken(f"it takes none of them: {error.message}", hint=hint) from error
     raws = {item.id: item.raw.decode() for item in batch}
@@ -248,6 +250,21 @@ class _Halving:
             left=second.left,
             why=second.why,
         )
+
+    def takes_last(self, batch: Sequence[Item]) -> bool:
+        """Whether the requests ran out at refused items, and the receiver takes the last item: then
+        it is those items that it refuses, and it will be sent the last one again with the rest.
+
+        Raises:
+            SinkAway: see `Sender.send`.
+        """
+        if self.requests <= MOST_REQUESTS:
+            return False
+        try:
+            sent = self.sender.send(batch[-1:])
+        except NotTaken:
+            return False
+        return bool(sent.accepted + sent.diverted)
 
     def _part(self, batch: Sequence[Item]) -> Sent:
         self.requests += 1
