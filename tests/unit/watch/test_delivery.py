@@ -247,6 +247,45 @@ def test_what_is_put_aside_is_counted_and_no_success(spool, clock):
     assert spool.cursor("one").sent is None
 
 
+def test_what_overflows_while_a_batch_is_sent_is_counted_without_what_was_taken(tmp_path, clock):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 126))
+
+    class Slow(Sink):
+        def send(self, batch):
+            if not self.requests:
+                spool.append(lines(126, 600))  # meanwhile the spool overflows
+            return super().send(batch)
+
+    sink = Slow()
+    while spool.cursor("one").line < 600:
+        sent(spool, clock, sink)
+    missing = set(ids(0, 600)) - set(sink.got)
+    kept = spool.cursor("one")
+    assert missing
+    assert (kept.dropped, kept.accepted) == (len(missing), len(sink.got))
+    assert kept.lost == "2026-11-29T08:00:00+00:00"
+
+
+def test_half_of_a_batch_that_is_taken_while_the_spool_overflows_is_counted(tmp_path, clock):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 6))
+
+    class Half(Sink):
+        def send(self, batch):
+            if not self.got:
+                spool.append(lines(6, 600))
+                self.got += [item.id for item in batch[:3]]
+                return Sent(accepted=3, left=len(batch) - 3, why="429: queue is full")
+            return super().send(batch)
+
+    sink = Half()
+    while spool.cursor("one").line < 600:
+        sent(spool, clock, sink, now=True)
+    assert sink.got[:3] == ids(0, 3)
+    assert spool.cursor("one").dropped == 600 - len(sink.got) > 0
+
+
 def test_dead_letters_are_bounded(spool, clock, monkeypatch):
     from casemate.watch.sinks import delivery
 

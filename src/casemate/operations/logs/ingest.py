@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from msgspec.structs import replace
 
 from casemate.core.types import Record
-from casemate.operations.sinks import spool_of
+from casemate.operations.sinks import forget_former, spool_of
 from casemate.watch.logs import incoming
 from casemate.watch.logs.entries import of_entry
 from casemate.watch.logs.line import LogLine
@@ -104,6 +104,7 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
             may be.
     """
     store.require_room()
+    forget_former(project)
     touched: set[str] = set()
     positions, count = store.positions(), 0
     before = positions.garbage

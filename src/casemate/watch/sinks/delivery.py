@@ -120,7 +120,7 @@ def _drain(spool: Spool, route: Route, end: End, manner: Manner) -> Delivery:
     until = time.monotonic() + manner.seconds
     while True:
         batch = spool.batch(route.name, end, route.wanted, MOST_ITEMS)
-        if (batch.behind.segment, batch.behind.offset) == _place(spool.cursor(route.name)):
+        if _place(batch.behind) == _place(batch.start):
             break
         fault = _settle(spool, route, batch, manner)
         if fault or time.monotonic() > until:
@@ -153,7 +153,7 @@ def _settle(spool: Spool, route: Route, batch: Batch, manner: Manner) -> bool:
             sent = Sent(accepted=0, left=len(batch.items))
     if sent.left and fault is None:
         fault = SinkAway(sent.why)
-    cursor = _behind(spool.cursor(route.name), batch, sent)
+    cursor = _behind(batch, sent)
     damaged = [one for offset, one in batch.damaged if not sent.left or offset <= cursor.offset]
     refused = [*sent.refused, *damaged]
     _bury(spool.folder / DEAD, route.name, refused, now)
@@ -165,13 +165,16 @@ def _settle(spool: Spool, route: Route, batch: Batch, manner: Manner) -> bool:
         diverted=cursor.diverted + sent.diverted,
         sent=time_ if sent.accepted else cursor.sent,
         spoiled=time_ if refused or sent.diverted else cursor.spoiled,
+        lost=time_ if cursor.dropped > spool.kept(route.name).dropped else cursor.lost,
     )
     spool.keep(route.name, _told(cursor, fault, manner, now))
     return fault is not None
 
 
-def _behind(cursor: Cursor, batch: Batch, sent: Sent) -> Cursor:
-    """The cursor behind what is settled."""
+def _behind(batch: Batch, sent: Sent) -> Cursor:
+    """The cursor behind what is settled. It follows from where the batch was read, wherever the
+    spool begins by now: what was sent is not lost.
+    """
     settled = len(batch.items) - sent.left
     if not sent.left:
         behind = batch.behind
@@ -180,8 +183,8 @@ def _behind(cursor: Cursor, batch: Batch, sent: Sent) -> Cursor:
         offset, line = batch.ends[settled - 1]
         place = {"offset": offset, "line": line}
     else:
-        return cursor
-    return msgspec.structs.replace(cursor, **place)
+        return batch.start
+    return msgspec.structs.replace(batch.start, **place)
 
 
 def _told(cursor: Cursor, fault: Error | None, manner: Manner, now: datetime.datetime) -> Cursor:

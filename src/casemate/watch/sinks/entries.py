@@ -57,6 +57,8 @@ class Letter(Refusal, frozen=True, kw_only=True):
 class Batch(NamedTuple):
     """What was read at once."""
 
+    start: Cursor
+    """Where it was read from."""
     items: list[Item]
     """Readable ones that the sink wants, all of one kind."""
     ends: list[tuple[int, int]]
@@ -102,7 +104,7 @@ def cut(content: bytes, cursor: Cursor, wanted: frozenset[str], most: int) -> Ba
             items.append(item)
             ends.append((offset, line))
     behind = msgspec.structs.replace(cursor, offset=offset, line=line)
-    return Batch(items, ends, damaged, behind)
+    return Batch(cursor, items, ends, damaged, behind)
 
 
 def blank(raw: bytes) -> bytes:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from casemate.core.errors import Error, from_os_error
+from casemate.core.errors import BusyError, Error, from_os_error
 from casemate.core.files import alone, exclusive_wait, fsync_folder, make_folder, write_atomic
 from casemate.watch.logs.line import LogLine
 from casemate.watch.sinks.entries import (
@@ -143,7 +143,8 @@ class Spool:
         return sum(self._path(start).stat().st_size for start in self._segments())
 
     def account(self, now: str) -> None:
-        """Remember for every sink what it lost since somebody looked, and when.
+        """Remember for every sink what it lost since somebody looked, and when; whoever sends to a
+        sink just now sees to it.
 
         Args:
             now: ISO 8601.
@@ -153,11 +154,30 @@ class Spool:
         """
         with _disk():
             for name in self.sinks:
-                cursor = self.cursor(name)
-                if cursor.dropped > self._kept(name).dropped:
-                    self.keep(name, msgspec.structs.replace(cursor, lost=now))
+                if not self._has_lost(name):  # a lock for nothing would keep a sender away
+                    continue
+                with contextlib.suppress(BusyError), self.reading(name):
+                    if self._has_lost(name):
+                        self.keep(name, msgspec.structs.replace(self.cursor(name), lost=now))
 
-    def _kept(self, name: str) -> Cursor:
+    def _has_lost(self, name: str) -> bool:
+        return self.cursor(name).dropped > self.kept(name).dropped
+
+    def retire(self) -> None:
+        """Forget where sinks stood that are not there any more: one that is configured again begins
+        anew, and has lost nothing meanwhile.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        with _disk():
+            for path in (self.folder / "cursors").glob("*.json"):
+                if path.stem not in self.sinks:
+                    with contextlib.suppress(BusyError), self.reading(path.stem):
+                        path.unlink(missing_ok=True)
+
+    def kept(self, name: str) -> Cursor:
+        """Where a sink stood when somebody remembered it last."""
         try:
             return msgspec.json.decode(self._cursor_path(name).read_bytes(), type=Cursor)
         except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
@@ -165,7 +185,7 @@ class Spool:
 
     def cursor(self, name: str) -> Cursor:
         """Where a sink stands, put right where the spool no longer has it."""
-        found = self._kept(name)
+        found = self.kept(name)
         segments = self._segments() or [0]
         first = segments[0]
         if found.segment in segments and self._is_boundary(found):
