@@ -19,6 +19,7 @@ import msgspec
 from casemate.core.errors import BusyError, Error, from_os_error
 from casemate.core.files import alone, exclusive_wait, fsync_folder, make_folder, write_atomic
 from casemate.watch.logs.line import LogLine
+from casemate.watch.logs.store import Positions
 from casemate.watch.sinks.entries import (
     MOST_BYTES,
     Batch,
@@ -35,6 +36,8 @@ PLACE = ("logs", "spool")
 """In a project's state folder."""
 DEAD = "dead"
 """Within it: what was refused for good."""
+FED = "fed.json"
+"""Within it: how far it was fed."""
 SEGMENTS = 32
 """Parts of the bound: so much of it is lost at once when it is full."""
 EVERYTHING = frozenset({"gauges", "casemate.audit", "casemate.request", "casemate.alarm"})
@@ -165,7 +168,7 @@ class Spool:
 
     def retire(self) -> None:
         """Forget where sinks stood that are not there any more: one that is configured again begins
-        anew, and has lost nothing meanwhile.
+        anew, and has lost nothing meanwhile. Without any sink, nobody feeds the spool.
 
         Raises:
             BackendError: the disk refuses.
@@ -175,6 +178,20 @@ class Spool:
                 if path.stem not in self.sinks:
                     with contextlib.suppress(BusyError), self.reading(path.stem):
                         path.unlink(missing_ok=True)
+            if not self.sinks:
+                (self.folder / FED).unlink(missing_ok=True)
+
+    def fed(self) -> Positions | None:
+        """How far the sources are read whose lines were appended; None: nobody knows."""
+        try:
+            return msgspec.json.decode((self.folder / FED).read_bytes(), type=Positions)
+        except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
+            return None
+
+    def keep_fed(self, positions: Positions) -> None:
+        """Remember that, durably."""
+        with _disk():
+            write_atomic(self.folder / FED, positions.to_json())
 
     def kept(self, name: str) -> Cursor:
         """Where a sink stood when somebody remembered it last."""
