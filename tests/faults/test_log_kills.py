@@ -86,7 +86,7 @@ class Log:
 
 def project(at):
     config = types.SimpleNamespace(project=types.SimpleNamespace(id="p"), sinks={})
-    return types.SimpleNamespace(log=Log(), config=config, clock=at.clock)
+    return types.SimpleNamespace(log=Log(), config=config, clock=at.clock, state=at.folder.parent)
 
 
 def store(folder):

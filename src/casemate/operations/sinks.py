@@ -62,6 +62,16 @@ def spool_of(project: Wiring) -> Spool:
     return Spool(project.state.joinpath(*PLACE), most, list(project.config.sinks))
 
 
+def forget_former(project: Wiring) -> None:
+    """Forget where sinks stood that the configuration does not have any more.
+
+    Raises:
+        BackendError: the disk refuses.
+    """
+    if project.state.joinpath(*PLACE).is_dir():
+        spool_of(project).retire()
+
+
 def pass_on(project: Wiring, gauges: list[Gauge] | None = None) -> list[Delivery]:
     """Send what waits and is due, from within another operation; nothing is raised for a sink that
     does not take it.

@@ -183,6 +183,29 @@ def test_finding_out_what_is_refused_has_an_end(clock):
     assert [one.id for one in found.refused] == ids(0, settled)[1::2]
 
 
+def test_many_refused_lines_in_a_row_block_no_sink(spool, clock):
+    sink = Sink(bad=ids(0, 300))
+    spool.append(lines(10, MOST_ITEMS))
+    before = 0
+    while (stands := spool.cursor("one").line) < MOST_ITEMS:
+        (done,) = sent(spool, clock, sink, now=True)
+        assert "takes none" not in done.error
+        assert spool.cursor("one").line > stands
+        before += 1
+    assert before < 10
+    letters = (spool.folder / "dead" / "one.jsonl").read_bytes().splitlines()
+    assert [msgspec.json.decode(letter)["id"] for letter in letters] == ids(0, 300)
+    assert sorted(set(sink.got)) == ids(300, MOST_ITEMS)
+
+
+def test_a_receiver_that_refuses_all_that_it_is_asked_about_and_the_last_one_is_not_believed(clock):
+    batch = [Item(one, msgspec.json.encode(one)) for one in lines(0, MOST_ITEMS)]
+    sink = Sink(bad=ids(0, MOST_ITEMS))
+    with pytest.raises(NotTaken, match="takes none of them"):
+        deliver(sink, batch)
+    assert sink.requests <= MOST_REQUESTS + 2
+
+
 def test_a_receiver_that_goes_away_while_it_is_asked_about_halves_settles_what_it_took(clock):
     class Tired(Sink):
         def send(self, batch):
@@ -224,6 +247,45 @@ def test_what_is_put_aside_is_counted_and_no_success(spool, clock):
     assert spool.cursor("one").sent is None
 
 
+def test_what_overflows_while_a_batch_is_sent_is_counted_without_what_was_taken(tmp_path, clock):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 126))
+
+    class Slow(Sink):
+        def send(self, batch):
+            if not self.requests:
+                spool.append(lines(126, 600))  # meanwhile the spool overflows
+            return super().send(batch)
+
+    sink = Slow()
+    while spool.cursor("one").line < 600:
+        sent(spool, clock, sink)
+    missing = set(ids(0, 600)) - set(sink.got)
+    kept = spool.cursor("one")
+    assert missing
+    assert (kept.dropped, kept.accepted) == (len(missing), len(sink.got))
+    assert kept.lost == "2026-11-29T08:00:00+00:00"
+
+
+def test_half_of_a_batch_that_is_taken_while_the_spool_overflows_is_counted(tmp_path, clock):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 6))
+
+    class Half(Sink):
+        def send(self, batch):
+            if not self.got:
+                spool.append(lines(6, 600))
+                self.got += [item.id for item in batch[:3]]
+                return Sent(accepted=3, left=len(batch) - 3, why="429: queue is full")
+            return super().send(batch)
+
+    sink = Half()
+    while spool.cursor("one").line < 600:
+        sent(spool, clock, sink, now=True)
+    assert sink.got[:3] == ids(0, 3)
+    assert spool.cursor("one").dropped == 600 - len(sink.got) > 0
+
+
 def test_dead_letters_are_bounded(spool, clock, monkeypatch):
     from casemate.watch.sinks import delivery
 
@@ -242,6 +304,20 @@ def test_dead_letters_are_bounded(spool, clock, monkeypatch):
     assert sorted(sizes) == ["one.1.jsonl", "one.jsonl"]
     assert max(sizes.values()) < 2000 + 10 * 400
     assert spool.cursor("one").refused == 190
+
+
+def test_a_letter_that_was_half_written_spoils_neither_the_next_one_nor_an_erasure(spool, clock):
+    sent(spool, clock, Sink(bad={"000003"}))
+    path = spool.folder / "dead" / "one.jsonl"
+    with path.open("ab") as torn:
+        torn.write(path.read_bytes()[:90])
+    spool.append(lines(10, 20))
+    sent(spool, clock, Sink(bad={"000012", "000013"}))
+    rows = path.read_bytes().splitlines()
+    assert len(rows) == 4
+    spool.erase({"000012"})
+    left = [msgspec.json.decode(row)["id"] for row in path.read_bytes().splitlines()]
+    assert left == ["000003", "000013"]  # what nobody can read may be about what is erased
 
 
 def test_a_line_that_is_damaged_in_the_spool_is_a_dead_letter_and_counted_once(spool, clock):

@@ -249,6 +249,10 @@ def test_the_oldest_days_go_first_when_all_are_too_large_and_the_newest_stays(li
     assert lines.days() == [TODAY]
     with refused("CM-BACKEND", "max_megabytes"):
         lines.require_room()
+    lines.clock.time = NOW + datetime.timedelta(days=1)
+    lines.require_room()
+    lines.add([line(1, "2026-11-30")])
+    assert lines.forget()[0].days == [TODAY]
 
 
 def test_nobody_else_can_read_the_store(lines):

@@ -231,3 +231,47 @@ def test_a_line_that_is_erased_leaves_no_byte_and_every_sink_goes_on_behind_it(t
     assert b"000009" in everything
     assert read(spool, "a") == ["000002", "000003", "000004"]
     assert read(spool, "b") == ["000000", "000002", "000003", "000004"]
+
+
+def test_a_spool_that_overflows_while_it_is_read_has_nothing_for_whoever_stands_behind_the_end(
+    tmp_path,
+):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 10))
+    end = spool.end()
+    spool.append(lines(10, 1000))  # every segment that was there then is gone
+    batch = spool.batch("one", end, EVERYTHING, 100)
+    assert (batch.items, batch.behind) == ([], spool.cursor("one"))
+    assert spool.oldest("one", end) is None
+    lost = spool.cursor("one").dropped
+    assert read(spool, "one") == ids(lost, 1000)
+
+
+def test_nobody_counts_what_a_sink_lost_while_another_one_sends_to_it(tmp_path):
+    spool = Spool(tmp_path, 32 * 1000, ["one"])
+    spool.append(lines(0, 10))
+    with spool.reading("one"):
+        spool.append(lines(10, 1000))
+        spool.account("2026-11-29T08:00:00Z")
+        assert spool.kept("one") == Cursor(segment=0, line=0)
+    spool.account("2026-11-29T09:00:00Z")
+    assert spool.kept("one").lost == "2026-11-29T09:00:00Z"
+    assert spool.kept("one").dropped == spool.cursor("one").dropped > 0
+
+
+def test_a_sink_that_is_configured_again_has_lost_nothing_meanwhile(tmp_path):
+    Spool(tmp_path, 32 * 1000, ["one", "other"]).append(lines(0, 10))
+    Spool(tmp_path, 32 * 1000, ["other"]).retire()
+    Spool(tmp_path, 32 * 1000, ["other"]).append(lines(10, 1000))
+    spool = Spool(tmp_path, 32 * 1000, ["one", "other"])
+    spool.retire()
+    assert spool.cursor("one").dropped == 0
+    assert spool.cursor("other").dropped > 0
+    assert read(spool, "one")[-1] == "000999"
+
+
+def test_a_cursor_that_somebody_sends_from_stays(tmp_path):
+    spool = Spool(tmp_path, MEGABYTE, ["one"])
+    with spool.reading("one"):
+        Spool(tmp_path, MEGABYTE, []).retire()
+        assert spool.kept("one") == Cursor(segment=0, line=0)

@@ -1,8 +1,8 @@
 """Where new lines appear: entries of the audit log and what the gateway's processes wrote, read on
 from where the last reading ended.
 
-A batch is read at least once and added exactly once: whoever else is given batches (a way out, a
-judge of rules) knows what it has had by the lines' ids.
+A batch is read at least once and added exactly once. The spool of the sinks keeps for itself how
+far it was fed: a store that takes nothing keeps no line from a sink and repeats none.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from msgspec.structs import replace
 
 from casemate.core.types import Record
-from casemate.operations.sinks import spool_of
+from casemate.operations.sinks import forget_former, spool_of
 from casemate.watch.logs import incoming
 from casemate.watch.logs.entries import of_entry
 from casemate.watch.logs.line import LogLine
@@ -59,14 +59,15 @@ def is_there() -> bool:
     return find_spec("tantivy") is not None
 
 
-def new_lines(project: Wiring, store: LogStore) -> Iterator[Batch]:
+def new_lines(project: Wiring, store: LogStore, since: Positions | None = None) -> Iterator[Batch]:
     """Lines that were not read yet, in batches.
 
     Args:
         project: whose log.
         store: knows how far each source was read; it is not changed.
+        since: from where instead.
     """
-    positions = store.positions()
+    positions = store.positions() if since is None else since
     origin, oldest = log_origin(project.config.project.id), store.oldest()
     if positions.entry:
         last = next(project.log.entries(positions.entry - 1), None)
@@ -91,6 +92,37 @@ def new_lines(project: Wiring, store: LogStore) -> Iterator[Batch]:
             yield Batch(lines=lines, positions=positions)
 
 
+def _feed(project: Wiring, store: LogStore) -> Positions | None:
+    """Give the spool what is new to it; how far the sources are read then, None: there is no sink.
+    Whoever dies between the two sends a batch twice, under the same ids.
+    """
+    forget_former(project)
+    if not project.config.sinks:
+        return None
+    spool = spool_of(project)
+    fed = spool.fed()
+    if fed is None:  # a first sink hears what comes from now on
+        fed = store.positions()
+        spool.keep_fed(fed)
+    for batch in new_lines(project, store, fed):
+        spool.append(batch.lines)
+        fed = batch.positions
+        spool.keep_fed(fed)
+    return fed
+
+
+def _covers(fed: Positions, wanted: Positions) -> bool:
+    """Whether the spool was fed at least so far."""
+    files = wanted.files.items()
+    return fed.entry >= wanted.entry and all(fed.files.get(name, 0) >= end for name, end in files)
+
+
+def _of(positions: Positions, names: set[str]) -> Positions:
+    """The same without files that are gone."""
+    files = {name: end for name, end in positions.files.items() if name in names}
+    return replace(positions, files=files)
+
+
 def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingested:
     """Add what is new, forget what is too old; the caller holds `store.writing`.
 
@@ -101,17 +133,18 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
 
     Raises:
         BackendError: the disk is full, the store or the spool damaged, or one day larger than all
-            may be.
+            may be; sinks get their lines even so.
     """
+    fed = _feed(project, store)
     store.require_room()
     touched: set[str] = set()
     positions, count = store.positions(), 0
     before = positions.garbage
     for _ in range(ROUNDS):
         for batch in new_lines(project, store):
-            if project.config.sinks:
-                # before they count as read: whoever dies here sends them twice, under the same ids
-                spool_of(project).append(batch.lines)
+            if fed is not None and not _covers(fed, batch.positions):
+                # they came just now: none goes, or is erased, before the spool has it
+                fed = _feed(project, store)
             fresh = store.add(batch.lines)
             count += len(fresh)
             touched.update(line.time[:10] for line in fresh)
@@ -124,12 +157,9 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
         if all(removed):
             break
     left = {path.name for path in incoming.waiting(store.incoming)}
-    positions = replace(
-        positions,
-        files={name: end for name, end in positions.files.items() if name in left},
-        clock=store.reading(),
-    )
-    store.keep(positions)
+    if fed is not None and not fed.files.keys() <= left:
+        spool_of(project).keep_fed(_of(fed, left))
+    store.keep(replace(_of(positions, left), clock=store.reading()))
     store.settle(touched)
     dropped = store.forget()
     for one in dropped:

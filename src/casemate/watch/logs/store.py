@@ -222,12 +222,12 @@ class LogStore:
         return name > tomorrow and age > self.keep_days * 86_400
 
     def require_room(self) -> None:
-        """Raise BackendError when one day alone is larger than all may be."""
+        """Raise BackendError when today alone is larger than all may be; a former day will go."""
         names = self.days()
-        if len(names) == 1 and size(self.folder / "days" / names[0]) > self.most:
+        is_last = len(names) == 1 and names[0] >= self.now().date().isoformat()
+        if is_last and size(self.folder / "days" / names[0]) > self.most:
             raise BackendError(
-                f"lines of {names[0]} alone have more than {self.most // 10**6} MB: no more are"
-                " taken",
+                f"{names[0]} alone has over {self.most // 10**6} MB of lines: no more are taken",
                 hint="raise [logs] max_megabytes, or see who asks so much: casemate logs stats"
                 " --by user",
             )

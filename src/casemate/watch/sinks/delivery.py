@@ -120,7 +120,7 @@ def _drain(spool: Spool, route: Route, end: End, manner: Manner) -> Delivery:
     until = time.monotonic() + manner.seconds
     while True:
         batch = spool.batch(route.name, end, route.wanted, MOST_ITEMS)
-        if (batch.behind.segment, batch.behind.offset) == _place(spool.cursor(route.name)):
+        if _place(batch.behind) == _place(batch.start):
             break
         fault = _settle(spool, route, batch, manner)
         if fault or time.monotonic() > until:
@@ -153,7 +153,7 @@ def _settle(spool: Spool, route: Route, batch: Batch, manner: Manner) -> bool:
             sent = Sent(accepted=0, left=len(batch.items))
     if sent.left and fault is None:
         fault = SinkAway(sent.why)
-    cursor = _behind(spool.cursor(route.name), batch, sent)
+    cursor = _behind(batch, sent)
     damaged = [one for offset, one in batch.damaged if not sent.left or offset <= cursor.offset]
     refused = [*sent.refused, *damaged]
     _bury(spool.folder / DEAD, route.name, refused, now)
@@ -165,13 +165,16 @@ def _settle(spool: Spool, route: Route, batch: Batch, manner: Manner) -> bool:
         diverted=cursor.diverted + sent.diverted,
         sent=time_ if sent.accepted else cursor.sent,
         spoiled=time_ if refused or sent.diverted else cursor.spoiled,
+        lost=time_ if cursor.dropped > spool.kept(route.name).dropped else cursor.lost,
     )
     spool.keep(route.name, _told(cursor, fault, manner, now))
     return fault is not None
 
 
-def _behind(cursor: Cursor, batch: Batch, sent: Sent) -> Cursor:
-    """The cursor behind what is settled."""
+def _behind(batch: Batch, sent: Sent) -> Cursor:
+    """The cursor behind what is settled. It follows from where the batch was read, wherever the
+    spool begins by now: what was sent is not lost.
+    """
     settled = len(batch.items) - sent.left
     if not sent.left:
         behind = batch.behind
@@ -180,8 +183,8 @@ def _behind(cursor: Cursor, batch: Batch, sent: Sent) -> Cursor:
         offset, line = batch.ends[settled - 1]
         place = {"offset": offset, "line": line}
     else:
-        return cursor
-    return msgspec.structs.replace(cursor, **place)
+        return batch.start
+    return msgspec.structs.replace(batch.start, **place)
 
 
 def _told(cursor: Cursor, fault: Error | None, manner: Manner, now: datetime.datetime) -> Cursor:
@@ -213,13 +216,15 @@ def deliver(sender: Sender, batch: Sequence[Item]) -> Sent:
     set up right, and nothing is lost for that.
 
     Raises:
-        SinkAway: see `Sender.send`. NotTaken: not one of the items is taken.
+        SinkAway: see `Sender.send`. NotTaken: not one of the items that it was asked about is
+            taken.
     """
     try:
         sent = sender.send(batch)
     except NotTaken as error:
-        sent = _Halving(sender).send(batch)
-        if not sent.accepted + sent.diverted:
+        halving = _Halving(sender)
+        sent = halving.send(batch)
+        if not sent.accepted + sent.diverted and not halving.takes_last(batch):
             hint = "nothing is lost; see the receiver's log and [sinks]"
             raise NotTaken(f"it takes none of them: {error.message}", hint=hint) from error
     raws = {item.id: item.raw.decode() for item in batch}
@@ -249,6 +254,21 @@ class _Halving:
             why=second.why,
         )
 
+    def takes_last(self, batch: Sequence[Item]) -> bool:
+        """Whether the requests ran out at refused items, and the receiver takes the last item: then
+        it is those items that it refuses, and it will be sent the last one again with the rest.
+
+        Raises:
+            SinkAway: see `Sender.send`.
+        """
+        if self.requests <= MOST_REQUESTS:
+            return False
+        try:
+            sent = self.sender.send(batch[-1:])
+        except NotTaken:
+            return False
+        return bool(sent.accepted + sent.diverted)
+
     def _part(self, batch: Sequence[Item]) -> Sent:
         self.requests += 1
         if self.requests > MOST_REQUESTS:
@@ -276,7 +296,10 @@ def _bury(folder: Path, name: str, refused: Sequence[Refusal], now: datetime.dat
         if path.stat().st_size > MOST_DEAD:
             os.replace(path, folder / f"{name}.1.jsonl")
     is_new = not path.exists()
-    with path.open("ab") as file:
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end and os.pread(file.fileno(), 1, end - 1) != b"\n":  # whoever wrote it was killed
+            file.write(b"\n")
         for one in refused:
             letter = Letter(time=now.isoformat(timespec="seconds"), **msgspec.structs.asdict(one))
             file.write(msgspec.json.encode(letter) + b"\n")

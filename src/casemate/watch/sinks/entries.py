@@ -57,6 +57,8 @@ class Letter(Refusal, frozen=True, kw_only=True):
 class Batch(NamedTuple):
     """What was read at once."""
 
+    start: Cursor
+    """Where it was read from."""
     items: list[Item]
     """Readable ones that the sink wants, all of one kind."""
     ends: list[tuple[int, int]]
@@ -102,7 +104,7 @@ def cut(content: bytes, cursor: Cursor, wanted: frozenset[str], most: int) -> Ba
             items.append(item)
             ends.append((offset, line))
     behind = msgspec.structs.replace(cursor, offset=offset, line=line)
-    return Batch(items, ends, damaged, behind)
+    return Batch(cursor, items, ends, damaged, behind)
 
 
 def blank(raw: bytes) -> bytes:
@@ -116,9 +118,12 @@ def id_of(raw: bytes) -> str:
     return "" if item is None else item.id
 
 
-def id_of_refused(raw: bytes) -> str:
-    """`event.id` of what a letter is about."""
-    letter = msgspec.json.decode(raw, type=Letter)
+def id_of_refused(raw: bytes) -> str | None:
+    """`event.id` of what a letter is about; None: it cannot be read, being half-written perhaps."""
+    try:
+        letter = msgspec.json.decode(raw, type=Letter)
+    except msgspec.DecodeError:
+        return None
     return letter.id or id_of(letter.raw.encode())
 
 

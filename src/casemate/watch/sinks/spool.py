@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from casemate.core.errors import Error, from_os_error
+from casemate.core.errors import BusyError, Error, from_os_error
 from casemate.core.files import alone, exclusive_wait, fsync_folder, make_folder, write_atomic
 from casemate.watch.logs.line import LogLine
+from casemate.watch.logs.store import Positions
 from casemate.watch.sinks.entries import (
     MOST_BYTES,
     Batch,
@@ -35,6 +36,8 @@ PLACE = ("logs", "spool")
 """In a project's state folder."""
 DEAD = "dead"
 """Within it: what was refused for good."""
+FED = "fed.json"
+"""Within it: how far it was fed."""
 SEGMENTS = 32
 """Parts of the bound: so much of it is lost at once when it is full."""
 EVERYTHING = frozenset({"gauges", "casemate.audit", "casemate.request", "casemate.alarm"})
@@ -130,9 +133,10 @@ class Spool:
                 kept = [blank(raw) if id_of(raw) in ids else raw for raw in lines]
                 if kept != lines:
                     write_atomic(path, b"".join(kept))
+            gone = {*ids, None}  # a letter that cannot be read may be about one of them
             for path in (self.folder / DEAD).glob("*"):
                 lines = path.read_bytes().splitlines(keepends=True)
-                kept = [raw for raw in lines if id_of_refused(raw) not in ids]
+                kept = [raw for raw in lines if id_of_refused(raw) not in gone]
                 if kept != lines:
                     write_atomic(path, b"".join(kept))
 
@@ -142,7 +146,8 @@ class Spool:
         return sum(self._path(start).stat().st_size for start in self._segments())
 
     def account(self, now: str) -> None:
-        """Remember for every sink what it lost since somebody looked, and when.
+        """Remember for every sink what it lost since somebody looked, and when; whoever sends to a
+        sink just now sees to it.
 
         Args:
             now: ISO 8601.
@@ -152,11 +157,44 @@ class Spool:
         """
         with _disk():
             for name in self.sinks:
-                cursor = self.cursor(name)
-                if cursor.dropped > self._kept(name).dropped:
-                    self.keep(name, msgspec.structs.replace(cursor, lost=now))
+                if not self._has_lost(name):  # a lock for nothing would keep a sender away
+                    continue
+                with contextlib.suppress(BusyError), self.reading(name):
+                    if self._has_lost(name):
+                        self.keep(name, msgspec.structs.replace(self.cursor(name), lost=now))
 
-    def _kept(self, name: str) -> Cursor:
+    def _has_lost(self, name: str) -> bool:
+        return self.cursor(name).dropped > self.kept(name).dropped
+
+    def retire(self) -> None:
+        """Forget where sinks stood that are not there any more: one that is configured again begins
+        anew, and has lost nothing meanwhile. Without any sink, nobody feeds the spool.
+
+        Raises:
+            BackendError: the disk refuses.
+        """
+        with _disk():
+            for path in (self.folder / "cursors").glob("*.json"):
+                if path.stem not in self.sinks:
+                    with contextlib.suppress(BusyError), self.reading(path.stem):
+                        path.unlink(missing_ok=True)
+            if not self.sinks:
+                (self.folder / FED).unlink(missing_ok=True)
+
+    def fed(self) -> Positions | None:
+        """How far the sources are read whose lines were appended; None: nobody knows."""
+        try:
+            return msgspec.json.decode((self.folder / FED).read_bytes(), type=Positions)
+        except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
+            return None
+
+    def keep_fed(self, positions: Positions) -> None:
+        """Remember that, durably."""
+        with _disk():
+            write_atomic(self.folder / FED, positions.to_json())
+
+    def kept(self, name: str) -> Cursor:
+        """Where a sink stood when somebody remembered it last."""
         try:
             return msgspec.json.decode(self._cursor_path(name).read_bytes(), type=Cursor)
         except (FileNotFoundError, msgspec.DecodeError):  # of another version, or edited
@@ -164,7 +202,7 @@ class Spool:
 
     def cursor(self, name: str) -> Cursor:
         """Where a sink stands, put right where the spool no longer has it."""
-        found = self._kept(name)
+        found = self.kept(name)
         segments = self._segments() or [0]
         first = segments[0]
         if found.segment in segments and self._is_boundary(found):
@@ -214,6 +252,8 @@ class Spool:
         return found[0].content.time
 
     def _batch(self, cursor: Cursor, end: End, wanted: frozenset[str], most: int) -> Batch:
+        if cursor.segment > end.segment:  # all up to the end was dropped meanwhile
+            return cut(b"", cursor, wanted, most)
         is_last = cursor.segment == end.segment
         with self._path(cursor.segment).open("rb") as file:
             size = end.size if is_last else os.fstat(file.fileno()).st_size
