@@ -2,10 +2,13 @@
 is refused, resumed, budgeted and compared.
 """
 
+import asyncio
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 from bench.watch import traffic
@@ -15,9 +18,15 @@ from tests.conftest import command
 from tests.unit.operations.people import BEGAN, ask, population
 
 import casemate
-from casemate.core.errors import AccessDenied, ConfigError, DataError, RefusedError
-from casemate.core.types import SealedDataset
+from casemate.controls.audit.feedback import Said
+from casemate.core.errors import AccessDenied, ConfigError, DataError, RefusedError, RequestError
+from casemate.core.types import Schema, SealedDataset
+from casemate.operations.outcomes import value_of
 from casemate.operations.retraining import running
+from casemate.operations.watching import answers
+from casemate.operations.watching.models import Watched
+from casemate.serve.errands import Errands
+from casemate.serve.types import FeedbackBody
 from casemate.stages.data.lessons import REQUEST, from_bytes
 from casemate.stages.data.teach import selection, sources
 from casemate.watch.telemetry import DAY
@@ -304,3 +313,82 @@ def test_a_retraining_is_due_by_what_the_watcher_saw(place):
     assert reason.startswith("roc_auc as estimated is 0.")
     later = traffic.opened(root, BEGAN + 400 * DAY)
     assert "days ago, [retrain] days is 300" in later.retrain.plan().because[-1]
+
+
+def over_http(project, body):
+    """What the gateway answers to feedback of the caller who asked: (status, text)."""
+
+    async def receive():
+        return {"type": "http.request", "body": msgspec.json.encode(body), "more_body": False}
+
+    caller = SimpleNamespace(principal=SimpleNamespace(uid='Service::"app"'))
+    errands = Errands(project.decisions, None, project, 1_000_000)
+    try:
+        reply = asyncio.run(errands.feedback({"headers": []}, receive, caller, "t"))
+    except RequestError as error:
+        return 400, error.message
+    return reply.status, reply.body.decode()
+
+
+def test_what_the_model_could_not_have_said_is_refused_over_http(place):
+    root, ids, _ = place
+    project = opened(root)
+    for outcome in ("banana", 0, 1.5, ["banana"], [["ill", "well"]]):
+        status, text = over_http(project, {"id": ids[0], "outcome": outcome})
+        assert (status, text) == (400, "the outcome is no class of the model"), outcome
+    assert list(project.feedback_kept.all()) == []
+    assert over_http(project, {"id": ids[0], "outcome": "ill"})[0] == 200
+    assert [one.value for one in project.feedback_kept.all()] == [["ill"]]
+
+
+def test_numbers_from_json_are_the_classes_that_they_name():
+    schema = Schema(target="y", classes=["0", "1"], columns=[])
+    body = msgspec.json.decode(b'{"id": "a", "outcome": [0, 1, "1"]}', type=FeedbackBody)
+    assert [value_of(one, schema) for one in body.outcome] == ["0", "1", "1"]
+    assert value_of(0.0, schema) == "0"  # as an earlier version decoded it
+    for wrong in (2, -1, 0.5, float("inf"), [0], None):
+        with pytest.raises(ValueError, match="outcome is"):
+            value_of(wrong, schema)
+    quantity = Schema(target="y", classes=[], columns=[])
+    for wrong in ("n/a", [1.0, 2.0], [], float("nan"), 10**400, {}):
+        with pytest.raises(ValueError, match="outcome is"):
+            value_of(wrong, quantity)
+
+
+def test_labels_are_told_by_name_or_as_the_gateway_answers_them():
+    labels = [["0", "1"], ["no", "yes"]]
+    schema = Schema(target="fire", classes=[], columns=[], further=["flood"], labels=labels)
+    assert value_of(["flood", "fire"], schema) == ["fire", "flood"]
+    assert value_of(["0", "yes"], schema) == value_of([0, "yes"], schema) == ["flood"]
+    assert value_of([], schema) == value_of(["0", "no"], schema) == []
+    for wrong in (["0"], ["yes", "1"], "storm", [["fire"]]):
+        with pytest.raises(ValueError, match="no label"):
+            value_of(wrong, schema)
+
+
+def test_an_outcome_that_no_model_could_have_said_teaches_nothing_and_stops_nobody(place):
+    root, ids, truth = place
+    project = opened(root)
+    project.feedback.add(dict(zip(ids[:50], truth[:50], strict=True)), source="lab")
+    for request, value in ((ids[60], ["banana"]), (ids[61], [0.0]), (ids[62], [["ill"]])):
+        found = project.decisions.find(request)[0]  # told before the gateway asked for the class
+        project.feedback_kept.tell("p", Said(request, "outcome", value), found)
+    screened = project.feedback.screen()
+    said = {one.request: one for one in screened.judged}
+    for request in ids[60:63]:
+        assert said[request].because == ["its outcome is none of the model's"]
+    assert not {one.name for one in screened.sources} & {"p"}
+    assert len(said) == 53
+
+
+def test_the_watcher_counts_outcomes_that_are_whole_numbers():
+    schema = Schema(target="y", classes=["0", "1"], columns=[])
+    sums = answers._Sums(Watched("t@1", schema, None, None, {}))
+    said = answers.Answer(
+        "a", 0.0, "p", "t@1", "live", 4,
+        np.array([0, 1, 1, 0], "<u2").tobytes(),
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.9, 0.1]], "<f4").tobytes(), {}, 1,
+    )  # fmt: skip
+    sums.learn(said, [0, 1.0, "0", "0"], 1.0)
+    assert (sums.outcomes, sums.hits) == (4, 3)
+    assert int(sums.positive.sum()) == 1
