@@ -28,7 +28,7 @@ from casemate.controls.audit.checkpoint import (
 from casemate.controls.audit.cosign import WitnessPeer, collect
 from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.entry import signed_by
-from casemate.controls.audit.feedback import Feedback, Said
+from casemate.controls.audit.feedback import MOST_TELLINGS, Feedback, Said
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.merkle import (
@@ -784,6 +784,24 @@ def test_what_is_told_again_is_one_and_what_contradicts_is_kept_and_overwrites_n
     assert list(feedback.all(identifier)) == told
     assert feedback.forget("2999-01-01") == 4
     assert [(one.value, one.note) for one in feedback.all()] == [(None, "")] * 4
+
+
+def test_an_outcome_with_another_note_is_the_same_and_nobody_tells_without_end(log):
+    kept(log, predicted(1))
+    decisions, identifier = Decisions(log), request_id(WRITER, 1)
+    feedback, prediction = Feedback(decisions), decisions.find(identifier)[0]
+
+    def tell(who, value, note="", kind="outcome"):
+        return feedback.tell(who, Said(identifier, kind, value, note), prediction)
+
+    assert tell("p", ["1"], "as the ward said").new == 1
+    assert tell("p", ["1"], "as the ward said again").same == 1
+    for number in range(MOST_TELLINGS - 1):
+        assert tell("p", None, f"complaint {number}", "complaint").new == 1
+    with refused("CM-CONFIG", f"{identifier}: {MOST_TELLINGS} things were told of it by p"):
+        tell("p", ["2"])
+    assert (tell("p", ["1"], "and again").same, tell("q", ["1"]).new) == (1, 1)
+    assert len(list(feedback.all())) == MOST_TELLINGS + 1
 
 
 def test_an_outcome_from_before_feedback_had_a_table_is_read_and_contradicted(log):

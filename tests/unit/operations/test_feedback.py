@@ -392,3 +392,14 @@ def test_the_watcher_counts_outcomes_that_are_whole_numbers():
     sums.learn(said, [0, 1.0, "0", "0"], 1.0)
     assert (sums.outcomes, sums.hits) == (4, 3)
     assert int(sums.positive.sum()) == 1
+
+
+def test_a_source_that_repeats_itself_is_no_more_than_one_statement_a_row(place):
+    root, ids, truth = place
+    project = opened(root)
+    project.feedback.add({ids[0]: truth[0]}, source="lab")
+    project.feedback.add({ids[0]: truth[0]}, source="lab", kind="correction")
+    project.feedback.add({ids[0]: FLIP[truth[0]]}, source="lab")
+    project.feedback.add({ids[0]: truth[0]}, source="ward")
+    seen = {one.name.split()[0]: one.rows for one in project.feedback.screen().sources}
+    assert seen == {"lab": 1, "ward": 1}

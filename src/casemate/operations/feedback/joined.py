@@ -153,12 +153,12 @@ def _held(told: Told, row: int, why: str) -> Judged:
 def _statements(
     told: list[Told], prediction: Prediction, schema: Schema, statements: list[_Statement]
 ) -> dict[int, float]:
-    """Every row of every teller, added; returns what the first one told, by row, without rows of
-    which somebody told what the model could not have said.
+    """What each teller told first of each row, added; returns what the first one told, by row,
+    without rows of which somebody told what the model could not have said.
     """
     answers, surety = answers_of(prediction.labels, prediction.probabilities, schema)
     places = {name: code for code, name in enumerate(schema.classes)}
-    found: dict[int, list[_Statement]] = {}
+    found: dict[int, dict[str, _Statement]] = {}
     refused: set[int] = set()
     for one in told:
         for row in range(prediction.rows):
@@ -169,11 +169,11 @@ def _statements(
                 continue
             code = float(places[said] if places else said)
             statement = _Statement(one, row, code, float(answers[row]), float(surety[row]))
-            found.setdefault(row, []).append(statement)
+            found.setdefault(row, {}).setdefault(one.who, statement)
     for row in refused:
         found.pop(row, None)
-    statements += [one for row in sorted(found) for one in found[row]]
-    return {row: found[row][0].code for row in sorted(found)}
+    statements += [one for row in sorted(found) for one in found[row].values()]
+    return {row: next(iter(found[row].values())).code for row in sorted(found)}
 
 
 def answers_of(labels: bytes, outputs: bytes, schema: Schema) -> tuple[Array, Array]:
