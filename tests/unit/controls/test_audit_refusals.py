@@ -784,6 +784,10 @@ def test_what_is_told_again_is_one_and_what_contradicts_is_kept_and_overwrites_n
     assert list(feedback.all(identifier)) == told
     assert feedback.forget("2999-01-01") == 4
     assert [(one.value, one.note) for one in feedback.all()] == [(None, "")] * 4
+    assert tell("p", ["1", 2.5]).contradictions == [], "what is forgotten contradicts nothing"
+    assert tell("q", ["1", 2.5], kind="correction").contradictions == []
+    assert tell("q", ["2", 2.5]).contradictions == [identifier]
+    assert decisions.outcome(identifier) == ["1", 2.5], "the first one, as the log has it"
 
 
 def test_an_outcome_with_another_note_is_the_same_and_nobody_tells_without_end(log):
@@ -816,6 +820,15 @@ def test_an_outcome_from_before_feedback_had_a_table_is_read_and_contradicted(lo
     assert feedback.tell("p", Said(identifier, "outcome", ["a"]), prediction).same == 1
     assert feedback.tell("p", Said(identifier, "outcome", ["b"]), prediction).contradictions
     assert decisions.outcome(identifier) == ["a"]
+    kept(log, predicted(2))
+    with log.store.transaction() as tx:
+        second = request_id(WRITER, 2)
+        index = log.append(tx, "p", "model:feedback", "m", "done", detail | {"request": second})
+        tx.execute(predictions.OUTCOMES.insert().values(request=second, index=index))
+    prediction = decisions.find(second)[0]
+    assert feedback.tell("q", Said(second, "correction", ["a"]), prediction).new == 1
+    assert feedback.tell("p", Said(second, "outcome", ["a"]), prediction).same == 1
+    assert feedback.tell("q", Said(second, "outcome", ["b"]), prediction).contradictions
 
 
 def test_many_requests_are_found_at_once_and_unknown_ones_are_passed_over(log):

@@ -112,6 +112,10 @@ def plain(value: list[Any] | None) -> str:
     return msgspec.json.encode(one(value)).decode()
 
 
+NOTHING = plain(None)
+"""Of complaints, and of what was forgotten, which contradicts nothing any more."""
+
+
 def _telling(
     kind: Kind, source: str, principal: str, value: list[Any] | None, note: str
 ) -> tuple[str, str, str, str, str]:
@@ -191,7 +195,7 @@ class Feedback:
                     f" {source or principal} before",
                     hint="the first is what counts; `casemate feedback show` has them all",
                 )
-            values = {value for kind, _, _, value, _ in before if kind != "complaint"}
+            values = {value for _, _, _, value, _ in before if value != NOTHING}
             against = said.value is not None and bool(values - {mine[3]})
             first = said.kind == "outcome" and not any(one[0] == "outcome" for one in before)
             before.append(mine)
@@ -256,12 +260,12 @@ class Feedback:
             kept = set()
             for row in tx.execute(query).mappings():
                 told = self._told(tx, row)
-                kept.add(told.request)
+                kept.add(told.index)
                 telling = _telling(told.kind, told.source, told.principal, told.value, told.note)
                 found.setdefault(told.request, []).append(telling)
             older = sa.select(OUTCOMES).where(OUTCOMES.c.request.in_(some))
             for row in tx.execute(older).mappings():
-                if row["request"] not in kept:  # told before feedback had a table of its own
+                if row["index"] not in kept:  # told before feedback had a table of its own
                     told = self._older(row["request"], row["index"])
                     telling = _telling(told.kind, "", told.principal, told.value, "")
                     found.setdefault(told.request, []).append(telling)
