@@ -403,3 +403,26 @@ def test_a_source_that_repeats_itself_is_no_more_than_one_statement_a_row(place)
     project.feedback.add({ids[0]: truth[0]}, source="ward")
     seen = {one.name.split()[0]: one.rows for one in project.feedback.screen().sources}
     assert seen == {"lab": 1, "ward": 1}
+
+
+def test_what_waits_is_not_released_over_what_came_after_it(place):
+    root, ids, truth = place
+    retrains(root, 'promote = "canary"\n[release]\napprovals = 1\nseparate = []')
+    project = opened(root)
+    tell(project, ids, truth)
+    done = project.retrain.run(demand="try").retraining
+    assert done.state == "waiting"
+    project.models.approve(done.model, "looked at")
+    project.models.promote(done.model, "canary")
+    project.models.rollback("t")
+    taken = project.retrain.run().retraining
+    assert taken.state == "passed"
+    assert "t@2 was promoted before and is not served any more" in taken.text
+    with project.database.transaction() as tx:
+        waits = project.retrainings.end(tx, taken, "waiting")
+        now = project.clock.now()
+        project.rollouts.promote(tx, "t", 3, "live", 1.0, [], "somebody", now)
+    replaced = project.retrain.run().retraining
+    assert (replaced.id, replaced.state) == (waits.id, "passed")
+    assert "it was compared with t@1, and t@3 is in its place now" in replaced.text
+    assert [one.version for one in project.rollouts.all()] == [3]
