@@ -49,6 +49,8 @@ class Joined:
     """Rows with what was told of them, a row for each row of a request that can teach."""
     numbers: list[int]
     """Of these, the place in the request."""
+    told: list[str]
+    """When each of these was told first, ISO 8601."""
     known: Array
     """Stratum of these, int64 [n]."""
     contradicted: Array
@@ -216,6 +218,7 @@ def _arrays(
         alike=alike,
         rows=table,
         numbers=[row for _, row, *_ in kept],
+        told=[told.time for told, *_ in kept],
         known=known,
         contradicted=np.array([different for *_, different, _ in kept], dtype=bool),
         corrected=np.array([corrected for *_, corrected in kept], dtype=bool),

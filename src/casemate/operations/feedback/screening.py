@@ -48,6 +48,8 @@ class Lessons:
     screened: Screened
     table: pa.Table
     """As `stages.data.lessons` has it."""
+    told: list[str]
+    """When each of its rows was told first, ISO 8601."""
 
 
 @operation("feedback:screen")
@@ -119,7 +121,8 @@ def judged(project: Wiring) -> Lessons:
         findings=standing.findings,
         judged=every,
     )
-    return Lessons(screened, table.filter(teaching))
+    told = [when for when, one in zip(joined.told, rows, strict=True) if one.verdict == "teach"]
+    return Lessons(screened, table.filter(teaching), told)
 
 
 def _beside(
