@@ -19,7 +19,15 @@ from tests.unit.operations.people import BEGAN, ask, population
 
 import casemate
 from casemate.controls.audit.feedback import Said
-from casemate.core.errors import AccessDenied, ConfigError, DataError, RefusedError, RequestError
+from casemate.controls.privacy.budget import Limit, Spending
+from casemate.core.errors import (
+    AccessDenied,
+    ConfigError,
+    DataError,
+    Error,
+    RefusedError,
+    RequestError,
+)
 from casemate.core.types import Schema, SealedDataset
 from casemate.operations.outcomes import value_of
 from casemate.operations.retraining import running
@@ -204,6 +212,7 @@ def test_a_worse_model_is_refused_with_figures_and_after_two_a_person_must_say_g
         assert done.state == "refused"
         assert "accuracy differs from t@1 by -" in done.text
         assert "t@1 stays" in done.text
+        assert done.lessons == "", "callers' rows are let go where no signed model has them"
     assert project.registry.get("t").reference == "t@1"
     with pytest.raises(RefusedError, match="2 were refused in a row"):
         project.retrain.run(demand="try")
@@ -426,3 +435,44 @@ def test_what_waits_is_not_released_over_what_came_after_it(place):
     assert (replaced.id, replaced.state) == (waits.id, "passed")
     assert "it was compared with t@1, and t@3 is in its place now" in replaced.text
     assert [one.version for one in project.rollouts.all()] == [3]
+
+
+def test_rows_that_a_retraining_left_out_do_not_make_the_next_one_due(place):
+    root, ids, truth = place
+    retrains(root, "labels = 100\nshare = 0.05", margin=0.5)
+    project = opened(root)
+    said = dict(zip(ids, truth, strict=True))
+    for name, part in (("lab", ids[:320]), ("ward", ids[320:640])):
+        project.feedback.add({one: said[one] for one in part}, source=name)
+    done = project.retrain.run().retraining
+    assert done.state == "passed"
+    assert done.rows < 100
+    plan = project.retrain.plan()
+    assert plan.teach > 500
+    assert (plan.new, plan.due) == (0, False)
+    later = traffic.opened(root, BEGAN + 1.5 * DAY, OPTIONS)
+    later.feedback.add({one: said[one] for one in ids[640:]}, source="night")
+    assert later.retrain.plan().new == 60
+
+
+def test_a_retraining_that_fails_has_spent_what_it_spent_and_keeps_no_rows(place):
+    root, ids, truth = place
+    retrains(root, "hours = 0.000001")
+    (root / "train.py").write_text("def build(*args, **kwargs):\n    raise ValueError('no')\n")
+    project = opened(root)
+    tell(project, ids, truth)
+    with pytest.raises(Error, match="no"):
+        project.retrain.run(demand="try")
+    (failed,) = project.retrain.list()
+    assert (failed.state, failed.lessons, failed.epsilon) == ("failed", "", 0.0)
+    (run, *_) = project.runs.list()
+    assert failed.run == run.id
+    assert failed.seconds >= sum(run.steps.values()) > 0
+    with project.database.transaction() as tx:
+        paid = Spending(
+            f"{run.id}/train", "t", "1", "", 0.5, 1e-6, [], run.id, "root", "private training", ""
+        )
+        project.ledger.spend(tx, paid, Limit(9.0, 1e-3))
+    assert running.spent(project, failed.id, 0.0)["epsilon"] == 0.5
+    with pytest.raises(RefusedError, match="hours allows"):
+        project.retrain.run(demand="try")

@@ -5,6 +5,7 @@ the incumbent, and what policy says becomes of it.
 import bisect
 import dataclasses
 import datetime
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -124,33 +125,56 @@ def _conduct(
         lessons=one.lessons,
         incumbent=one.incumbent,
     )
+    began = time.monotonic()
     try:
-        result = conducted(project, context, acting.uid, None, f"retrain/{one.id}")
+        result = conducted(project, context, acting.uid, None, _key(one.id))
     except (BackendError, BusyError):
         raise  # the next call goes on with it
     except Error as error:
-        _end(project, acting, one, "failed", text=f"{error.code}: {error.message}"[:2000])
+        text, took = f"{error.code}: {error.message}"[:2000], time.monotonic() - began
+        _end(project, acting, one, "failed", text=text, lessons="", **spent(project, one.id, took))
         raise
     took = _took(project, result)
     if result.verdict.outcome != "passed":
         reasons = "; ".join(result.verdict.reasons)
         said = f"{result.model.reference} was {result.verdict.outcome}"
         text = f"{said}, {one.incumbent} stays: {reasons}"
-        return _ended(project, acting, one, "refused", text[:4000], **took)
+        return _ended(project, acting, one, "refused", text[:4000], lessons="", **took)
     one = msgspec.structs.replace(one, **took)
     return _ended(project, acting, one, *_promoted(project, one))
 
 
-def _took(project: Wiring, result: RunResult) -> dict[str, Any]:
+def _key(number: int) -> str:
+    """The idempotency key of a retraining's run."""
+    return f"retrain/{number}"
+
+
+def spent(project: Wiring, number: int, least: float) -> dict[str, Any]:
+    """What of the budgets a retraining took that failed: its run, seconds, epsilon.
+
+    Args:
+        project: whose.
+        number: of the retraining.
+        least: seconds that it took for sure, in which a step that failed is too.
+    """
+    run = next((one.id for one in project.engine.runs() if one.key == _key(number)), "")
+    paid = [one.epsilon for one in project.ledger.of() if run and one.run == run]
+    return {"run": run, "seconds": max(_seconds(project, run), least), "epsilon": sum(paid)}
+
+
+def _seconds(project: Wiring, run: str) -> float:
     with project.database.reading() as tx:
-        mine = STEPS.c.run == result.id, STEPS.c.origin.is_(None)
-        seconds = tx.execute(sa.select(sa.func.sum(STEPS.c.seconds)).where(*mine)).scalar() or 0.0
+        mine = STEPS.c.run == run, STEPS.c.origin.is_(None)
+        return float(tx.execute(sa.select(sa.func.sum(STEPS.c.seconds)).where(*mine)).scalar() or 0)
+
+
+def _took(project: Wiring, result: RunResult) -> dict[str, Any]:
     model = project.engine.record(result.id, "train", TrainedModel)
     epsilon = 0.0 if model is None else float(model.privacy.get("epsilon", 0.0))
     return {
         "run": result.id,
         "model": result.model.reference,
-        "seconds": float(seconds),
+        "seconds": _seconds(project, result.id),
         "epsilon": epsilon,
     }
 
@@ -200,10 +224,10 @@ def _was_promoted(project: Wiring, one: Retraining) -> bool:
     about, log = f'Model::"{name}"', project.log
     with project.database.reading() as tx:
 
-        def time(index: int) -> datetime.datetime:
+        def when(index: int) -> datetime.datetime:
             return datetime.datetime.fromisoformat(log.at(tx, [index])[0].time)
 
-        first = bisect.bisect_left(range(log.size()), began, key=time)
+        first = bisect.bisect_left(range(log.size()), began, key=when)
     return any(
         (entry.action, entry.resource) == ("model:promoted", about)
         and entry.detail["version"] == int(version)
