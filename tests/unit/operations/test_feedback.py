@@ -29,6 +29,7 @@ from casemate.core.errors import (
     RequestError,
 )
 from casemate.core.types import Schema, SealedDataset
+from casemate.operations import retention
 from casemate.operations.outcomes import value_of
 from casemate.operations.retraining import running
 from casemate.operations.watching import answers
@@ -468,6 +469,11 @@ def test_a_retraining_that_fails_has_spent_what_it_spent_and_keeps_no_rows(place
     (run, *_) = project.runs.list()
     assert failed.run == run.id
     assert failed.seconds >= sum(run.steps.values()) > 0
+    (began,) = [one for one in project.log.entries() if one.action == "retrain:began"]
+    with project.database.reading() as tx:
+        text = "\n".join(retention._texts(tx, {run.id}))
+    assert run.id not in text, "the run may go when its time is over"
+    assert began.detail["lessons"] not in text
     with project.database.transaction() as tx:
         paid = Spending(
             f"{run.id}/train", "t", "1", "", 0.5, 1e-6, [], run.id, "root", "private training", ""
@@ -476,3 +482,18 @@ def test_a_retraining_that_fails_has_spent_what_it_spent_and_keeps_no_rows(place
     assert running.spent(project, failed.id, 0.0)["epsilon"] == 0.5
     with pytest.raises(RefusedError, match="hours allows"):
         project.retrain.run(demand="try")
+
+
+def test_weights_stand_for_all_answers_by_the_rows_that_teach_alone(place):
+    root, ids, truth = place
+    project = opened(root)
+    said = dict(zip(ids, truth, strict=True))
+    project.feedback.add({one: said[one] for one in ids if said[one] == "ill"}, source="idle")
+    for name, part in (("lab", ids[:100]), ("ward", ids[100:200])):
+        told = {one: said[one] for one in part if said[one] == "well"}
+        project.feedback.add(told | {part[-1]: said[part[-1]]}, source=name)
+    found = project.feedback.screen()
+    teach = [one.weight for one in found.judged if one.verdict == "teach"]
+    assert len(teach) > 30
+    assert np.mean(teach) == pytest.approx(project.config.retrain.weight)
+    assert {one.weight for one in found.judged if one.verdict != "teach"} == {0.0}

@@ -131,8 +131,8 @@ def _conduct(
     except (BackendError, BusyError):
         raise  # the next call goes on with it
     except Error as error:
-        text, took = f"{error.code}: {error.message}"[:2000], time.monotonic() - began
-        _end(project, acting, one, "failed", text=text, lessons="", **spent(project, one.id, took))
+        text, least = f"{error.code}: {error.message}"[:2000], time.monotonic() - began
+        _end(project, acting, one, "failed", text=text, lessons="", **spent(project, one.id, least))
         raise
     took = _took(project, result)
     if result.verdict.outcome != "passed":
