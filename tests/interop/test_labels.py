@@ -162,7 +162,7 @@ def test_labels_and_their_chances_are_served_described_recorded_and_explained(se
     assert found.answers[1][1] == pytest.approx(1 - chances["data"][1])
     truth = {"id": headers["x-request-id"], "outcome": SAID}
     assert caller("POST", "/v2/models/claims/feedback", truth)[0] == 200
-    assert project.decisions.outcome(headers["x-request-id"]) == SAID
+    assert project.decisions.outcome(headers["x-request-id"]) == [["fire", "theft"], ["flood"]]
     watch = new_token(project, "watch", "monitor")[0]
     metrics = Caller(running, watch)("GET", "/metrics")[1].decode()
     assert 'label="fire"' in metrics

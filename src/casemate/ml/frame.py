@@ -330,6 +330,15 @@ def part_of(rows: Rows, start: int, end: int) -> Rows:
     )
 
 
+def only(rows: Rows, taken: list[int]) -> Rows:
+    """These rows."""
+    return (
+        {name: values[taken] for name, values in rows.items()}
+        if isinstance(rows, dict)
+        else rows[taken]
+    )
+
+
 def joined(parts: list[Rows]) -> Rows:
     """Rows of the same features below one another."""
     if len(parts) == 1:

@@ -25,11 +25,14 @@ from casemate.core.store import METADATA, decode
 from casemate.core.types import Record, Release, SealedDataset
 from casemate.operations.acting import operation
 from casemate.stages.release.registry import MODELS
+from casemate.stages.release.retrainings import RETRAININGS
 from casemate.wiring import Wiring
 
 OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
 SEALED = {"audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"}
 """Tables without names in clear, and the digests of rows, which go with them."""
+TOLD = {(RETRAININGS.name, "run")}
+"""Columns that keep no run: what came of a retraining is told for ever, its callers' rows go."""
 SHOWN = 200
 """Names in the log's entry: it takes 32 KiB."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -220,7 +223,11 @@ def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:
             continue
         for row in tx.execute(sa.select(table)).mappings():
             if row.get(own.get(table.name, ""), None) not in without:
-                yield from (_text(value) for name, value in row.items() if value is not None)
+                yield from (
+                    _text(value)
+                    for name, value in row.items()
+                    if value is not None and (table.name, name) not in TOLD
+                )
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,9 @@ from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.feedback import Added, Feedback, Said
 from casemate.controls.audit.predictions import nobodys
 from casemate.core.errors import ConfigError, RequestError
+from casemate.core.types import Schema
+from casemate.operations.feedback.adding import schema_of
+from casemate.operations.outcomes import value_of
 from casemate.serve import bodies
 from casemate.serve.admission import Caller
 from casemate.serve.bodies import Receive, Scope
@@ -23,6 +26,8 @@ class Errands:
     def __init__(self, decisions: Decisions, login: Login, project: Wiring, max_body: int) -> None:
         self.decisions, self.login, self.max_body = decisions, login, max_body
         self.incidents = IncidentDoor(project, max_body)
+        self._project = project
+        self._schemas: dict[str, Schema] = {}
 
     async def feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
         """What really was, for an earlier request of the same caller."""
@@ -42,8 +47,13 @@ class Errands:
             found, _ = self.decisions.find(said.id)
             if found.principal != uid or found.model.partition("@")[0] != model:
                 raise ConfigError(nobodys(said.id))
+            schema = self._schema(found.model)
+            try:
+                values = [value_of(one, schema) for one in value]
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
             return Feedback(self.decisions).tell(
-                uid, Said(said.id, said.kind, value, said.note), found
+                uid, Said(said.id, said.kind, values, said.note), found
             )
 
         try:
@@ -52,6 +62,14 @@ class Errands:
             raise RequestError(error.message) from error
         against = {"contradicts": True} if added.contradictions else {}
         return Reply(200, JSON, json_of({"id": said.id, "recorded": True} | against))
+
+    def _schema(self, reference: str) -> Schema:
+        """What a version takes and gives: it never changes, so each is verified once."""
+        known = self._schemas.get(reference) or schema_of(self._project, reference)
+        if known is None:
+            raise ConfigError(f"{reference} cannot be read: nothing can be told of its answers")
+        self._schemas[reference] = known
+        return known
 
     async def own_login(self, route: str, method: str, scope: Scope, receive: Receive) -> bytes:
         """What a person does about their own login."""

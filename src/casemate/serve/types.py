@@ -18,8 +18,10 @@ class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     """Of the request."""
-    outcome: str | float | list[str | float | list[str | float]]
-    """What really was: of the one row, or a list; of several targets or labels a list a row."""
+    outcome: str | int | float | list[str | int | float | list[str | int | float]]
+    """What really was: of the one row, or a list; of several targets a list a row, of several
+    labels too: the names that it carries, or a class a label.
+    """
     kind: Literal["outcome", "correction"] = "outcome"
     """`correction`: a person says that the answer was wrong."""
     note: str = ""

@@ -28,7 +28,7 @@ from casemate.controls.audit.checkpoint import (
 from casemate.controls.audit.cosign import WitnessPeer, collect
 from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.entry import signed_by
-from casemate.controls.audit.feedback import Feedback, Said
+from casemate.controls.audit.feedback import MOST_TELLINGS, Feedback, Said
 from casemate.controls.audit.heads import Heads
 from casemate.controls.audit.keyuse import AuditedKeys
 from casemate.controls.audit.merkle import (
@@ -784,6 +784,28 @@ def test_what_is_told_again_is_one_and_what_contradicts_is_kept_and_overwrites_n
     assert list(feedback.all(identifier)) == told
     assert feedback.forget("2999-01-01") == 4
     assert [(one.value, one.note) for one in feedback.all()] == [(None, "")] * 4
+    assert tell("p", ["1", 2.5]).contradictions == [], "what is forgotten contradicts nothing"
+    assert tell("q", ["1", 2.5], kind="correction").contradictions == []
+    assert tell("q", ["2", 2.5]).contradictions == [identifier]
+    assert decisions.outcome(identifier) == ["1", 2.5], "the first one, as the log has it"
+
+
+def test_an_outcome_with_another_note_is_the_same_and_nobody_tells_without_end(log):
+    kept(log, predicted(1))
+    decisions, identifier = Decisions(log), request_id(WRITER, 1)
+    feedback, prediction = Feedback(decisions), decisions.find(identifier)[0]
+
+    def tell(who, value, note="", kind="outcome"):
+        return feedback.tell(who, Said(identifier, kind, value, note), prediction)
+
+    assert tell("p", ["1"], "as the ward said").new == 1
+    assert tell("p", ["1"], "as the ward said again").same == 1
+    for number in range(MOST_TELLINGS - 1):
+        assert tell("p", None, f"complaint {number}", "complaint").new == 1
+    with refused("CM-CONFIG", f"{identifier}: {MOST_TELLINGS} things were told of it by p"):
+        tell("p", ["2"])
+    assert (tell("p", ["1"], "and again").same, tell("q", ["1"]).new) == (1, 1)
+    assert len(list(feedback.all())) == MOST_TELLINGS + 1
 
 
 def test_an_outcome_from_before_feedback_had_a_table_is_read_and_contradicted(log):
@@ -798,6 +820,15 @@ def test_an_outcome_from_before_feedback_had_a_table_is_read_and_contradicted(lo
     assert feedback.tell("p", Said(identifier, "outcome", ["a"]), prediction).same == 1
     assert feedback.tell("p", Said(identifier, "outcome", ["b"]), prediction).contradictions
     assert decisions.outcome(identifier) == ["a"]
+    kept(log, predicted(2))
+    with log.store.transaction() as tx:
+        second = request_id(WRITER, 2)
+        index = log.append(tx, "p", "model:feedback", "m", "done", detail | {"request": second})
+        tx.execute(predictions.OUTCOMES.insert().values(request=second, index=index))
+    prediction = decisions.find(second)[0]
+    assert feedback.tell("q", Said(second, "correction", ["a"]), prediction).new == 1
+    assert feedback.tell("p", Said(second, "outcome", ["a"]), prediction).same == 1
+    assert feedback.tell("q", Said(second, "outcome", ["b"]), prediction).contradictions
 
 
 def test_many_requests_are_found_at_once_and_unknown_ones_are_passed_over(log):

@@ -2,10 +2,13 @@
 is refused, resumed, budgeted and compared.
 """
 
+import asyncio
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 from bench.watch import traffic
@@ -15,9 +18,24 @@ from tests.conftest import command
 from tests.unit.operations.people import BEGAN, ask, population
 
 import casemate
-from casemate.core.errors import AccessDenied, ConfigError, DataError, RefusedError
-from casemate.core.types import SealedDataset
+from casemate.controls.audit.feedback import Said
+from casemate.controls.privacy.budget import Limit, Spending
+from casemate.core.errors import (
+    AccessDenied,
+    ConfigError,
+    DataError,
+    Error,
+    RefusedError,
+    RequestError,
+)
+from casemate.core.types import Schema, SealedDataset
+from casemate.operations import retention
+from casemate.operations.outcomes import value_of
 from casemate.operations.retraining import running
+from casemate.operations.watching import answers
+from casemate.operations.watching.models import Watched
+from casemate.serve.errands import Errands
+from casemate.serve.types import FeedbackBody
 from casemate.stages.data.lessons import REQUEST, from_bytes
 from casemate.stages.data.teach import selection, sources
 from casemate.watch.telemetry import DAY
@@ -195,6 +213,7 @@ def test_a_worse_model_is_refused_with_figures_and_after_two_a_person_must_say_g
         assert done.state == "refused"
         assert "accuracy differs from t@1 by -" in done.text
         assert "t@1 stays" in done.text
+        assert done.lessons == "", "callers' rows are let go where no signed model has them"
     assert project.registry.get("t").reference == "t@1"
     with pytest.raises(RefusedError, match="2 were refused in a row"):
         project.retrain.run(demand="try")
@@ -304,3 +323,177 @@ def test_a_retraining_is_due_by_what_the_watcher_saw(place):
     assert reason.startswith("roc_auc as estimated is 0.")
     later = traffic.opened(root, BEGAN + 400 * DAY)
     assert "days ago, [retrain] days is 300" in later.retrain.plan().because[-1]
+
+
+def over_http(project, body):
+    """What the gateway answers to feedback of the caller who asked: (status, text)."""
+
+    async def receive():
+        return {"type": "http.request", "body": msgspec.json.encode(body), "more_body": False}
+
+    caller = SimpleNamespace(principal=SimpleNamespace(uid='Service::"app"'))
+    errands = Errands(project.decisions, None, project, 1_000_000)
+    try:
+        reply = asyncio.run(errands.feedback({"headers": []}, receive, caller, "t"))
+    except RequestError as error:
+        return 400, error.message
+    return reply.status, reply.body.decode()
+
+
+def test_what_the_model_could_not_have_said_is_refused_over_http(place):
+    root, ids, _ = place
+    project = opened(root)
+    for outcome in ("banana", 0, 1.5, ["banana"], [["ill", "well"]]):
+        status, text = over_http(project, {"id": ids[0], "outcome": outcome})
+        assert (status, text) == (400, "the outcome is no class of the model"), outcome
+    assert list(project.feedback_kept.all()) == []
+    assert over_http(project, {"id": ids[0], "outcome": "ill"})[0] == 200
+    assert [one.value for one in project.feedback_kept.all()] == [["ill"]]
+
+
+def test_numbers_from_json_are_the_classes_that_they_name():
+    schema = Schema(target="y", classes=["0", "1"], columns=[])
+    body = msgspec.json.decode(b'{"id": "a", "outcome": [0, 1, "1"]}', type=FeedbackBody)
+    assert [value_of(one, schema) for one in body.outcome] == ["0", "1", "1"]
+    assert value_of(0.0, schema) == "0"  # as an earlier version decoded it
+    for wrong in (2, -1, 0.5, float("inf"), [0], None):
+        with pytest.raises(ValueError, match="outcome is"):
+            value_of(wrong, schema)
+    quantity = Schema(target="y", classes=[], columns=[])
+    for wrong in ("n/a", [1.0, 2.0], [], float("nan"), 10**400, {}):
+        with pytest.raises(ValueError, match="outcome is"):
+            value_of(wrong, quantity)
+
+
+def test_labels_are_told_by_name_or_as_the_gateway_answers_them():
+    labels = [["0", "1"], ["no", "yes"]]
+    schema = Schema(target="fire", classes=[], columns=[], further=["flood"], labels=labels)
+    assert value_of(["flood", "fire"], schema) == ["fire", "flood"]
+    assert value_of(["0", "yes"], schema) == value_of([0, "yes"], schema) == ["flood"]
+    assert value_of([], schema) == value_of(["0", "no"], schema) == []
+    for wrong in (["0"], ["yes", "1"], "storm", [["fire"]]):
+        with pytest.raises(ValueError, match="no label"):
+            value_of(wrong, schema)
+
+
+def test_an_outcome_that_no_model_could_have_said_teaches_nothing_and_stops_nobody(place):
+    root, ids, truth = place
+    project = opened(root)
+    project.feedback.add(dict(zip(ids[:50], truth[:50], strict=True)), source="lab")
+    for request, value in ((ids[60], ["banana"]), (ids[61], [0.0]), (ids[62], [["ill"]])):
+        found = project.decisions.find(request)[0]  # told before the gateway asked for the class
+        project.feedback_kept.tell("p", Said(request, "outcome", value), found)
+    screened = project.feedback.screen()
+    said = {one.request: one for one in screened.judged}
+    for request in ids[60:63]:
+        assert said[request].because == ["its outcome is none of the model's"]
+    assert not {one.name for one in screened.sources} & {"p"}
+    assert len(said) == 53
+
+
+def test_the_watcher_counts_outcomes_that_are_whole_numbers():
+    schema = Schema(target="y", classes=["0", "1"], columns=[])
+    sums = answers._Sums(Watched("t@1", schema, None, None, {}))
+    said = answers.Answer(
+        "a", 0.0, "p", "t@1", "live", 4,
+        np.array([0, 1, 1, 0], "<u2").tobytes(),
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.9, 0.1]], "<f4").tobytes(), {}, 1,
+    )  # fmt: skip
+    sums.learn(said, [0, 1.0, "0", "0"], 1.0)
+    assert (sums.outcomes, sums.hits) == (4, 3)
+    assert int(sums.positive.sum()) == 1
+
+
+def test_a_source_that_repeats_itself_is_no_more_than_one_statement_a_row(place):
+    root, ids, truth = place
+    project = opened(root)
+    project.feedback.add({ids[0]: truth[0]}, source="lab")
+    project.feedback.add({ids[0]: truth[0]}, source="lab", kind="correction")
+    project.feedback.add({ids[0]: FLIP[truth[0]]}, source="lab")
+    project.feedback.add({ids[0]: truth[0]}, source="ward")
+    seen = {one.name.split()[0]: one.rows for one in project.feedback.screen().sources}
+    assert seen == {"lab": 1, "ward": 1}
+
+
+def test_what_waits_is_not_released_over_what_came_after_it(place):
+    root, ids, truth = place
+    retrains(root, 'promote = "canary"\n[release]\napprovals = 1\nseparate = []')
+    project = opened(root)
+    tell(project, ids, truth)
+    done = project.retrain.run(demand="try").retraining
+    assert done.state == "waiting"
+    project.models.approve(done.model, "looked at")
+    project.models.promote(done.model, "canary")
+    project.models.rollback("t")
+    taken = project.retrain.run().retraining
+    assert taken.state == "passed"
+    assert "t@2 was promoted before and is not served any more" in taken.text
+    with project.database.transaction() as tx:
+        waits = project.retrainings.end(tx, taken, "waiting")
+        now = project.clock.now()
+        project.rollouts.promote(tx, "t", 3, "live", 1.0, [], "somebody", now)
+    replaced = project.retrain.run().retraining
+    assert (replaced.id, replaced.state) == (waits.id, "passed")
+    assert "it was compared with t@1, and t@3 is in its place now" in replaced.text
+    assert [one.version for one in project.rollouts.all()] == [3]
+
+
+def test_rows_that_a_retraining_left_out_do_not_make_the_next_one_due(place):
+    root, ids, truth = place
+    retrains(root, "labels = 100\nshare = 0.05", margin=0.5)
+    project = opened(root)
+    said = dict(zip(ids, truth, strict=True))
+    for name, part in (("lab", ids[:320]), ("ward", ids[320:640])):
+        project.feedback.add({one: said[one] for one in part}, source=name)
+    done = project.retrain.run().retraining
+    assert done.state == "passed"
+    assert done.rows < 100
+    plan = project.retrain.plan()
+    assert plan.teach > 500
+    assert (plan.new, plan.due) == (0, False)
+    later = traffic.opened(root, BEGAN + 1.5 * DAY, OPTIONS)
+    later.feedback.add({one: said[one] for one in ids[640:]}, source="night")
+    assert later.retrain.plan().new == 60
+
+
+def test_a_retraining_that_fails_has_spent_what_it_spent_and_keeps_no_rows(place):
+    root, ids, truth = place
+    retrains(root, "hours = 0.000001")
+    (root / "train.py").write_text("def build(*args, **kwargs):\n    raise ValueError('no')\n")
+    project = opened(root)
+    tell(project, ids, truth)
+    with pytest.raises(Error, match="no"):
+        project.retrain.run(demand="try")
+    (failed,) = project.retrain.list()
+    assert (failed.state, failed.lessons, failed.epsilon) == ("failed", "", 0.0)
+    (run, *_) = project.runs.list()
+    assert failed.run == run.id
+    assert failed.seconds >= sum(run.steps.values()) > 0
+    (began,) = [one for one in project.log.entries() if one.action == "retrain:began"]
+    with project.database.reading() as tx:
+        text = "\n".join(retention._texts(tx, {run.id}))
+    assert run.id not in text, "the run may go when its time is over"
+    assert began.detail["lessons"] not in text
+    with project.database.transaction() as tx:
+        paid = Spending(
+            f"{run.id}/train", "t", "1", "", 0.5, 1e-6, [], run.id, "root", "private training", ""
+        )
+        project.ledger.spend(tx, paid, Limit(9.0, 1e-3))
+    assert running.spent(project, failed.id, 0.0)["epsilon"] == 0.5
+    with pytest.raises(RefusedError, match="hours allows"):
+        project.retrain.run(demand="try")
+
+
+def test_weights_stand_for_all_answers_by_the_rows_that_teach_alone(place):
+    root, ids, truth = place
+    project = opened(root)
+    said = dict(zip(ids, truth, strict=True))
+    project.feedback.add({one: said[one] for one in ids if said[one] == "ill"}, source="idle")
+    for name, part in (("lab", ids[:100]), ("ward", ids[100:200])):
+        told = {one: said[one] for one in part if said[one] == "well"}
+        project.feedback.add(told | {part[-1]: said[part[-1]]}, source=name)
+    found = project.feedback.screen()
+    teach = [one.weight for one in found.judged if one.verdict == "teach"]
+    assert len(teach) > 30
+    assert np.mean(teach) == pytest.approx(project.config.retrain.weight)
+    assert {one.weight for one in found.judged if one.verdict != "teach"} == {0.0}

@@ -40,6 +40,10 @@ FIRST, OTHER = "model:feedback", "feedback:added"
 """Actions in the log: the first outcome of a request, which the watcher counts, and all else."""
 CONTRADICTED = "contradicted"
 SEALED = b"feedback"
+MOST_TELLINGS = 20
+"""Different things that one source tells of one request: an outcome, a few corrections and
+complaints. Chosen.
+"""
 MOST_NOTE = 4_000
 """Characters of a note: what a person has to say of one answer, and no document."""
 _WRITTEN = 5_000
@@ -108,6 +112,17 @@ def plain(value: list[Any] | None) -> str:
     return msgspec.json.encode(one(value)).decode()
 
 
+NOTHING = plain(None)
+"""Of complaints, and of what was forgotten, which contradicts nothing any more."""
+
+
+def _telling(
+    kind: Kind, source: str, principal: str, value: list[Any] | None, note: str
+) -> tuple[str, str, str, str, str]:
+    """By which tellings are the same: of an outcome the note is no part."""
+    return kind, source, principal, plain(value), note if kind == "complaint" else ""
+
+
 def require_sayable(said: Said, rows: int) -> None:
     """ConfigError when a value or note is none that can be kept of a request with so many rows."""
     if said.kind not in KINDS:
@@ -160,6 +175,9 @@ class Feedback:
             principal: who tells.
             source: as it is named, or "".
             sayings: each with the model version that answered; they fit their requests.
+
+        Raises:
+            ConfigError: it told `MOST_TELLINGS` different things of a request before.
         """
         known = self._known(tx, [said.request for said, _ in sayings])
         added = Added()
@@ -167,11 +185,17 @@ class Feedback:
         now = self.log.clock.now().isoformat(timespec="seconds")
         for said, model in sayings:
             before = known.setdefault(said.request, [])
-            mine = said.kind, source, principal, plain(said.value), said.note
+            mine = _telling(said.kind, source, principal, said.value, said.note)
             if mine in before:
                 added.same += 1
                 continue
-            values = {value for kind, _, _, value, _ in before if kind != "complaint"}
+            if sum(one[1:3] == mine[1:3] for one in before) >= MOST_TELLINGS:
+                raise ConfigError(
+                    f"{said.request}: {MOST_TELLINGS} things were told of it by"
+                    f" {source or principal} before",
+                    hint="the first is what counts; `casemate feedback show` has them all",
+                )
+            values = {value for _, _, _, value, _ in before if value != NOTHING}
             against = said.value is not None and bool(values - {mine[3]})
             first = said.kind == "outcome" and not any(one[0] == "outcome" for one in before)
             before.append(mine)
@@ -227,8 +251,8 @@ class Feedback:
         if firsts:
             tx.execute(OUTCOMES.insert(), firsts)
 
-    def _known(self, tx: sa.Connection, requests: list[str]) -> dict[str, list[tuple[Any, ...]]]:
-        found: dict[str, list[tuple[Any, ...]]] = {}
+    def _known(self, tx: sa.Connection, requests: list[str]) -> dict[str, list[tuple[str, ...]]]:
+        found: dict[str, list[tuple[str, ...]]] = {}
         wanted = list(dict.fromkeys(requests))
         for start in range(0, len(wanted), _AT_ONCE):
             some = wanted[start : start + _AT_ONCE]
@@ -236,17 +260,15 @@ class Feedback:
             kept = set()
             for row in tx.execute(query).mappings():
                 told = self._told(tx, row)
-                kept.add(told.request)
-                found.setdefault(told.request, []).append(
-                    (told.kind, told.source, told.principal, plain(told.value), told.note)
-                )
+                kept.add(told.index)
+                telling = _telling(told.kind, told.source, told.principal, told.value, told.note)
+                found.setdefault(told.request, []).append(telling)
             older = sa.select(OUTCOMES).where(OUTCOMES.c.request.in_(some))
             for row in tx.execute(older).mappings():
-                if row["request"] not in kept:  # told before feedback had a table of its own
+                if row["index"] not in kept:  # told before feedback had a table of its own
                     told = self._older(row["request"], row["index"])
-                    found.setdefault(told.request, []).append(
-                        (told.kind, "", told.principal, plain(told.value), "")
-                    )
+                    telling = _telling(told.kind, "", told.principal, told.value, "")
+                    found.setdefault(told.request, []).append(telling)
         return found
 
     def _older(self, request: str, index: int) -> Told:

@@ -1,6 +1,5 @@
 """Taking feedback: all of it, or nothing and every fault at once."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from casemate.core.errors import ConfigError, DataError, Error
 from casemate.core.types import Record, Schema
 from casemate.operations.acting import Acting, operation
 from casemate.operations.feedback.table import Fault, Line, lines
+from casemate.operations.outcomes import value_of
 from casemate.wiring import Wiring
 
 MOST_SHOWN = 1_000
@@ -126,7 +126,7 @@ def _sayings(
     groups: dict[tuple[str, Kind], list[Line]] = {}
     for line in found:
         groups.setdefault((line.request, line.kind), []).append(line)
-    schemas = {model: _schema_of(project, model) for model in {one.model for one in asked.values()}}
+    schemas = {model: schema_of(project, model) for model in {one.model for one in asked.values()}}
     sayings = []
     for (request, kind), rows in groups.items():
         one = asked.get(request)
@@ -142,7 +142,7 @@ def _sayings(
     return sayings
 
 
-def _schema_of(project: Wiring, reference: str) -> Schema | None:
+def schema_of(project: Wiring, reference: str) -> Schema | None:
     """What a model version takes and gives; None where it cannot be read any more."""
     try:
         return project.registry.verify(reference).card.inputs
@@ -186,29 +186,6 @@ def _said(
             continue
         found.append((said, asked.model))
     return found
-
-
-def value_of(outcome: Any, schema: Schema) -> Any:
-    """An outcome as the model could have said it; ValueError when it could not."""
-    if outcome is None:
-        raise ValueError("the outcome is missing")
-    if schema.regression:
-        values = outcome if isinstance(outcome, list) else [outcome]
-        try:
-            numbers = [float(one) for one in values]
-        except (TypeError, ValueError) as error:
-            raise ValueError("the outcome is no number") from error
-        if len(numbers) != len(schema.targets) or not all(map(math.isfinite, numbers)):
-            raise ValueError(f"the outcome is not {len(schema.targets)} finite numbers")
-        return numbers if len(numbers) > 1 else numbers[0]
-    if schema.labels:
-        carried = [str(one) for one in (outcome if isinstance(outcome, list) else [outcome])]
-        if not {*carried} <= {*schema.targets}:
-            raise ValueError("the outcome is no label of the model")
-        return carried
-    if str(outcome) not in schema.classes:
-        raise ValueError("the outcome is no class of the model")
-    return str(outcome)
 
 
 def _wrong(faults: list[Fault]) -> DataError:

@@ -13,7 +13,8 @@ from casemate.controls.audit.feedback import Told, plain
 from casemate.controls.audit.predictions import Prediction
 from casemate.core.errors import DataError
 from casemate.core.types import MISSING_CATEGORY, Schema
-from casemate.ml.frame import Rows, edges_of, rows_from
+from casemate.ml.frame import Rows, edges_of, only, rows_from
+from casemate.operations.outcomes import value_of
 from casemate.operations.watching.models import Catalogue
 from casemate.stages.data.lessons import REQUEST, SOURCE, TIME, WEIGHT
 from casemate.stages.data.teach.sources import FAR, Array, strata
@@ -29,6 +30,7 @@ MOST_TOLD = 200_000
 
 MINUTES = 600
 """Seconds after an answer by which its group is on record."""
+UNSAID = "its outcome is none of the model's"
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Joined:
     """Rows with what was told of them, a row for each row of a request that can teach."""
     numbers: list[int]
     """Of these, the place in the request."""
+    told: list[str]
+    """When each of these was told first, ISO 8601."""
     known: Array
     """Stratum of these, int64 [n]."""
     contradicted: Array
@@ -95,7 +99,7 @@ def join(project: Wiring, schema: Schema) -> Joined:
         del requests[request]
     catalogue = Catalogue(project)
     statements: list[_Statement] = []
-    rows: list[tuple[Rows, Prediction]] = []
+    rows: list[tuple[Rows, list[float]]] = []
     kept: list[tuple[Told, int, float, bool, bool]] = []
     without: list[Judged] = []
     for prediction, content in project.decisions.chosen(requests):
@@ -105,11 +109,16 @@ def join(project: Wiring, schema: Schema) -> Joined:
             without += [_held(told[0], row, why) for row in range(prediction.rows)]
             continue
         first = _statements(told, prediction, schema, statements)
-        found = rows_from(content, schema)
+        without += [
+            _held(told[0], row, UNSAID) for row in range(prediction.rows) if row not in first
+        ]
+        if not first:
+            continue
         different = len({plain(one.value) for one in told}) > 1
         corrected = all(one.kind == "correction" for one in told)
-        rows.append((found, prediction))
-        kept += [(told[0], row, code, different, corrected) for row, code in enumerate(first)]
+        found = only(rows_from(content, schema), [*first])
+        rows.append((found, [prediction.time] * len(first)))
+        kept += [(told[0], row, code, different, corrected) for row, code in first.items()]
     gone = "its request is not kept any more"
     without += [_held(told[0], 0, gone) for told in requests.values()]
     return _arrays(project, schema, statements, rows, kept, without)
@@ -145,20 +154,28 @@ def _held(told: Told, row: int, why: str) -> Judged:
 
 def _statements(
     told: list[Told], prediction: Prediction, schema: Schema, statements: list[_Statement]
-) -> list[float]:
-    """Every row of every teller, added; returns what the first one told, per row."""
+) -> dict[int, float]:
+    """What each teller told first of each row, added; returns what the first one told, by row,
+    without rows of which somebody told what the model could not have said.
+    """
     answers, surety = answers_of(prediction.labels, prediction.probabilities, schema)
     places = {name: code for code, name in enumerate(schema.classes)}
-    first: list[float] = []
+    found: dict[int, dict[str, _Statement]] = {}
+    refused: set[int] = set()
     for one in told:
-        values = one.value or []
-        codes = [float(places.get(str(v), -1)) if places else float(v) for v in values]
-        first = first or codes
-        statements += [
-            _Statement(one, row, code, float(answers[row]), float(surety[row]))
-            for row, code in enumerate(codes)
-        ]
-    return first
+        for row in range(prediction.rows):
+            try:
+                said = value_of((one.value or [])[row], schema)
+            except (ValueError, IndexError):
+                refused.add(row)
+                continue
+            code = float(places[said] if places else said)
+            statement = _Statement(one, row, code, float(answers[row]), float(surety[row]))
+            found.setdefault(row, {}).setdefault(one.who, statement)
+    for row in refused:
+        found.pop(row, None)
+    statements += [one for row in sorted(found) for one in found[row].values()]
+    return {row: next(iter(found[row].values())).code for row in sorted(found)}
 
 
 def answers_of(labels: bytes, outputs: bytes, schema: Schema) -> tuple[Array, Array]:
@@ -175,7 +192,7 @@ def _arrays(
     project: Wiring,
     schema: Schema,
     statements: list[_Statement],
-    rows: list[tuple[Rows, Prediction]],
+    rows: list[tuple[Rows, list[float]]],
     kept: list[tuple[Told, int, float, bool, bool]],
     without: list[Judged],
 ) -> Joined:
@@ -193,7 +210,7 @@ def _arrays(
     places = {(one.told.request, one.row): number for number, one in enumerate(statements)}
     known = np.array([alike[places[told.request, row]] for told, row, *_ in kept], dtype=np.int64)
     table = _table(schema, rows, kept)
-    times = [one.time for _, one in rows]
+    times = [time for _, each in rows for time in each]
     return Joined(
         names=np.array([one.told.who for one in statements], dtype=object),
         against=against,
@@ -201,6 +218,7 @@ def _arrays(
         alike=alike,
         rows=table,
         numbers=[row for _, row, *_ in kept],
+        told=[told.time for told, *_ in kept],
         known=known,
         contradicted=np.array([different for *_, different, _ in kept], dtype=bool),
         corrected=np.array([corrected for *_, corrected in kept], dtype=bool),
@@ -212,7 +230,7 @@ def _arrays(
 
 def _table(
     schema: Schema,
-    rows: list[tuple[Rows, Prediction]],
+    rows: list[tuple[Rows, list[float]]],
     kept: list[tuple[Told, int, float, bool, bool]],
 ) -> pa.Table:
     columns: dict[str, Any] = {}
@@ -235,7 +253,7 @@ def _table(
     )
     columns[REQUEST] = pa.array([f"{told.request}/{row}" for told, row, *_ in kept], pa.string())
     columns[SOURCE] = pa.array([told.who for told, *_ in kept], pa.string())
-    times = [prediction.time for _, prediction in rows for _ in range(prediction.rows)]
+    times = [time for _, each in rows for time in each]
     columns[TIME] = pa.array(times, pa.float64())
     columns[WEIGHT] = pa.array([1.0] * len(kept), pa.float64())
     return pa.table(columns)

@@ -48,6 +48,8 @@ class Lessons:
     screened: Screened
     table: pa.Table
     """As `stages.data.lessons` has it."""
+    told: list[str]
+    """When each of its rows was told first, ISO 8601."""
 
 
 @operation("feedback:screen")
@@ -80,8 +82,6 @@ def judged(project: Wiring) -> Lessons:
     schema = record.schema
     joined = join(project, schema)
     standing = Standing.of(joined.rows)
-    weights, findings = selection.weights(joined.known, joined.answered)
-    standing.findings += findings
     trusts = {name: trust_of(project, told) for name, told in joined.sources.items()}
     seen = sources.judge(joined.names, joined.against, joined.doubt, joined.alike)
     verdicts.by_source(standing, seen, trusts)
@@ -93,7 +93,7 @@ def judged(project: Wiring) -> Lessons:
     verdicts.by_share(standing, project.config.feedback)
     _beside(project, record, standing, spared)
     _told(standing, joined)
-    weights = weights * project.config.retrain.weight
+    weights = _weights(project, joined, standing)
     rows = [
         Judged(
             request=key.rpartition("/")[0],
@@ -119,7 +119,18 @@ def judged(project: Wiring) -> Lessons:
         findings=standing.findings,
         judged=every,
     )
-    return Lessons(screened, table.filter(teaching))
+    told = [when for when, one in zip(joined.told, rows, strict=True) if one.verdict == "teach"]
+    return Lessons(screened, table.filter(teaching), told)
+
+
+def _weights(project: Wiring, joined: Joined, standing: Standing) -> "np.ndarray[Any, Any]":
+    """How many answers each row stands for, beside those that teach with it; 0 of the others."""
+    teach = standing.open
+    found, findings = selection.weights(joined.known[teach], joined.answered)
+    standing.findings += findings
+    weights = np.zeros(len(teach))
+    weights[teach] = found * project.config.retrain.weight
+    return weights
 
 
 def _beside(

@@ -2,15 +2,12 @@
 
 import datetime
 
-import pyarrow as pa
-
 from casemate.config import LESS_IS_BETTER, RetrainTable
 from casemate.core.errors import Error
 from casemate.core.types import Interval, Record
 from casemate.operations.acting import reading
 from casemate.operations.feedback.screening import Lessons, Screened, judged
 from casemate.operations.watching.looking import known
-from casemate.stages.data.lessons import REQUEST, from_bytes
 from casemate.stages.release.retrainings import Retraining, refused_in_a_row
 from casemate.wiring import Wiring
 
@@ -45,7 +42,7 @@ class Plan(Record, frozen=True, kw_only=True):
     teach: int
     """Rows of feedback that it would learn from."""
     new: int
-    """Of these, rows that the last retraining did not have."""
+    """Of these, rows that were told since the last retraining began."""
     hold: int
     quarantine: int
     named: list[str]
@@ -78,7 +75,7 @@ def planned(project: Wiring) -> tuple[Plan, Lessons | None]:
     except Error as error:
         incumbent = ""
         blocked.append(f"there is no model to compare with: {error.message}; casemate run")
-    new = 0 if lessons is None else _new(project, lessons, found)
+    new = 0 if lessons is None else _new(lessons, found)
     because = _because(project, table, found, incumbent, new)
     screened = None if lessons is None else lessons.screened
     return (
@@ -112,13 +109,13 @@ def _count(screened: Screened | None, verdict: str) -> int:
     return 0 if screened is None else screened.verdicts[verdict]
 
 
-def _new(project: Wiring, lessons: Lessons, found: list[Retraining]) -> int:
-    before: set[str] = set()
-    last = next((one.lessons for one in found if one.lessons), "")
-    if last:
-        table: pa.Table = from_bytes(last, project.objects.get(last)).table
-        before = {*table[REQUEST].to_pylist()}
-    return sum(one not in before for one in lessons.table[REQUEST].to_pylist())
+def _new(lessons: Lessons, found: list[Retraining]) -> int:
+    # what an earlier one could have learnt from and left out, for its share, makes none due again
+    last = next((one.began for one in found if one.state != "go-on"), None)
+    if last is None:
+        return len(lessons.told)
+    began = datetime.datetime.fromisoformat(last)
+    return sum(datetime.datetime.fromisoformat(one) > began for one in lessons.told)
 
 
 def _budgets(project: Wiring, table: RetrainTable, found: list[Retraining]) -> Budgets:

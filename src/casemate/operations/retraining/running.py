@@ -2,7 +2,10 @@
 the incumbent, and what policy says becomes of it.
 """
 
+import bisect
 import dataclasses
+import datetime
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +20,7 @@ from casemate.core.types import Record, SealedDataset, TrainedModel
 from casemate.ml.frame import sample_rows
 from casemate.operations.acting import Acting, operation
 from casemate.operations.models import promote
-from casemate.operations.retraining.planning import Plan, planned
+from casemate.operations.retraining.planning import Plan, incumbent_of, planned
 from casemate.operations.runs import RunResult, conducted, run_context
 from casemate.stages.data.lessons import to_bytes
 from casemate.stages.release.retrainings import Retraining, State
@@ -122,52 +125,80 @@ def _conduct(
         lessons=one.lessons,
         incumbent=one.incumbent,
     )
+    began = time.monotonic()
     try:
-        result = conducted(project, context, acting.uid, None, f"retrain/{one.id}")
+        result = conducted(project, context, acting.uid, None, _key(one.id))
     except (BackendError, BusyError):
         raise  # the next call goes on with it
     except Error as error:
-        _end(project, acting, one, "failed", text=f"{error.code}: {error.message}"[:2000])
+        text, least = f"{error.code}: {error.message}"[:2000], time.monotonic() - began
+        _end(project, acting, one, "failed", text=text, lessons="", **spent(project, one.id, least))
         raise
     took = _took(project, result)
     if result.verdict.outcome != "passed":
         reasons = "; ".join(result.verdict.reasons)
         said = f"{result.model.reference} was {result.verdict.outcome}"
         text = f"{said}, {one.incumbent} stays: {reasons}"
-        ended = _end(project, acting, one, "refused", text=text[:4000], **took)
-        return Retrained(retraining=ended, text=text)
-    return _released(project, acting, msgspec.structs.replace(one, **took))
+        return _ended(project, acting, one, "refused", text[:4000], lessons="", **took)
+    one = msgspec.structs.replace(one, **took)
+    return _ended(project, acting, one, *_promoted(project, one))
+
+
+def _key(number: int) -> str:
+    """The idempotency key of a retraining's run."""
+    return f"retrain/{number}"
+
+
+def spent(project: Wiring, number: int, least: float) -> dict[str, Any]:
+    """What of the budgets a retraining took that failed: its run, seconds, epsilon.
+
+    Args:
+        project: whose.
+        number: of the retraining.
+        least: seconds that it took for sure, in which a step that failed is too.
+    """
+    run = next((one.id for one in project.engine.runs() if one.key == _key(number)), "")
+    paid = [one.epsilon for one in project.ledger.of() if run and one.run == run]
+    return {"run": run, "seconds": max(_seconds(project, run), least), "epsilon": sum(paid)}
+
+
+def _seconds(project: Wiring, run: str) -> float:
+    with project.database.reading() as tx:
+        mine = STEPS.c.run == run, STEPS.c.origin.is_(None)
+        return float(tx.execute(sa.select(sa.func.sum(STEPS.c.seconds)).where(*mine)).scalar() or 0)
 
 
 def _took(project: Wiring, result: RunResult) -> dict[str, Any]:
-    with project.database.reading() as tx:
-        mine = STEPS.c.run == result.id, STEPS.c.origin.is_(None)
-        seconds = tx.execute(sa.select(sa.func.sum(STEPS.c.seconds)).where(*mine)).scalar() or 0.0
     model = project.engine.record(result.id, "train", TrainedModel)
     epsilon = 0.0 if model is None else float(model.privacy.get("epsilon", 0.0))
     return {
         "run": result.id,
         "model": result.model.reference,
-        "seconds": float(seconds),
+        "seconds": _seconds(project, result.id),
         "epsilon": epsilon,
     }
 
 
-def _released(project: Wiring, acting: Acting, one: Retraining) -> Retrained:
-    """Release a model that passed as far as policy lets whoever retrains."""
-    state, text = _promoted(project, one)
-    return Retrained(retraining=_end(project, acting, one, state, text=text), text=text)
+def _ended(
+    project: Wiring, acting: Acting, one: Retraining, state: State, text: str, **found: Any
+) -> Retrained:
+    ended = _end(project, acting, one, state, text=text, **found)
+    return Retrained(retraining=ended, text=text)
 
 
 def _promoted(project: Wiring, one: Retraining) -> tuple[State, str]:
+    """Release a model that passed as far as policy lets whoever retrains; what became of it."""
     table = project.config.retrain
     if table.promote == "no":
         return (
             "passed",
             f"{one.model} passed and is signed; {one.incumbent} stays until somebody promotes",
         )
-    released = {f"{found.model}@{found.version}" for found in project.rollouts.all()}
+    released = {found.reference for found in project.rollouts.all()}
     if one.model not in released:
+        why = _overtaken(project, one)
+        if why:
+            return "passed", f"{one.model} passed and is signed, and was not promoted: {why}"
         try:
             promote(project, one.model, table.promote, share=table.canary_share, reason=one.because)
         except (AccessDenied, RefusedError) as error:
@@ -175,13 +206,42 @@ def _promoted(project: Wiring, one: Retraining) -> tuple[State, str]:
     return "released", f"{one.model} passed and is {table.promote}"
 
 
+def _overtaken(project: Wiring, one: Retraining) -> str:
+    """Why a model that is not served should not be promoted any more; empty: it should."""
+    now = incumbent_of(project)
+    if now not in (one.incumbent, one.model):
+        return f"it was compared with {one.incumbent}, and {now} is in its place now"
+    if _was_promoted(project, one):
+        return f"{one.model} was promoted before and is not served any more"
+    return ""
+
+
+def _was_promoted(project: Wiring, one: Retraining) -> bool:
+    """Whether the log says that somebody promoted the version; there was none before it began."""
+    # the log counts milliseconds
+    began = datetime.datetime.fromisoformat(one.began) - datetime.timedelta(seconds=1)
+    name, _, version = one.model.rpartition("@")
+    about, log = f'Model::"{name}"', project.log
+    with project.database.reading() as tx:
+
+        def when(index: int) -> datetime.datetime:
+            return datetime.datetime.fromisoformat(log.at(tx, [index])[0].time)
+
+        first = bisect.bisect_left(range(log.size()), began, key=when)
+    return any(
+        (entry.action, entry.resource) == ("model:promoted", about)
+        and entry.detail["version"] == int(version)
+        for entry in log.entries(first)
+    )
+
+
 def _release_waiting(project: Wiring, acting: Acting) -> Retrained | None:
     """Release the newest that waits, if what it waited for has come; None where none does."""
     newest = next((one for one in project.retrainings.all() if one.state != "go-on"), None)
     if newest is None or newest.state != "waiting":
         return None
-    state, _ = _promoted(project, newest)
-    return None if state == "waiting" else _released(project, acting, newest)
+    state, text = _promoted(project, newest)
+    return None if state == "waiting" else _ended(project, acting, newest, state, text)
 
 
 def _end(

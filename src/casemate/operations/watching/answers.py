@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from casemate.core.types import Record, Schema
+from casemate.operations.outcomes import value_of
 from casemate.operations.watching.models import Catalogue, Watched
 from casemate.watch.tables import Array
 from casemate.watch.telemetry import MINUTE, Sample, Series, Telemetry
@@ -278,14 +279,8 @@ class _Sums:
 
 def _told(outcome: Any, schema: Schema) -> str:
     """An outcome as `Schema.answer` has it; ValueError when the model could not have said it."""
-    if not schema.labels:
-        if str(outcome) not in schema.classes:
-            raise ValueError("an outcome is no class of the model")
-        return str(outcome)
-    carried = {str(one) for one in (outcome if isinstance(outcome, list) else [outcome])}
-    if not carried <= {*schema.targets}:
-        raise ValueError("an outcome is no label of the model")
-    return "+".join(name for name in schema.targets if name in carried) or "(none)"
+    said = value_of(outcome, schema)
+    return "+".join(said) or "(none)" if schema.labels else str(said)
 
 
 def together(windows: list[Window]) -> Window:

@@ -55,7 +55,7 @@ class Retraining(Record, frozen=True, kw_only=True):
     rows: int
     """Rows of feedback that it learns from."""
     lessons: str
-    """Object digest of these; empty: none."""
+    """Object digest of these; empty: none, or it ended without a signed model."""
     incumbent: str
     """The model that it is compared with, `NAME@VERSION`."""
     run: str = ""

@@ -33,7 +33,7 @@ def weights(known: Array, answered: Counter[int]) -> tuple[Array, list[Finding]]
     """(weight of each known row with a mean of 1, [n]; what is to be said).
 
     Args:
-        known: stratum of each row with an outcome, int64 [n].
+        known: stratum of each row with an outcome that may teach, int64 [n].
         answered: rows answered per stratum, those without outcome included.
     """
     if not len(known):
@@ -50,8 +50,9 @@ def weights(known: Array, answered: Counter[int]) -> tuple[Array, list[Finding]]
     findings = []
     if total and blind >= UNKNOWN * total:
         text = (
-            f"no outcome is known of {blind} of {total} answers ({blind / total:.0%}) like which"
-            " none is known at all: what would have become of them cannot be learnt from feedback"
+            f"no outcome that may teach is known of {blind} of {total} answers"
+            f" ({blind / total:.0%}) or of any like them: what would have become of"
+            " them cannot be learnt from feedback"
         )
         findings.append(_finding("feedback.unknown", text))
     if worth(found) < UNEVEN * len(found):

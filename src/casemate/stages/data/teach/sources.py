@@ -31,12 +31,12 @@ SURE = 1e-4
 turns anything. As in `screen.provenance`.
 """
 TURNED = 0.1
-"""Part of a source's labels beyond what the others let expect, from which it is named: differences
-of places that see other people are mostly smaller. Chosen.
+"""Part of a source's labels beyond what the others let expect, from which it is named, among rows
+that others tell of too: differences of places that see other people are mostly smaller. Chosen.
 """
 LEAST = 10
-"""Rows of a source below which nothing is said of it: no ten labels are beyond chance by `SURE`
-unless nearly all are turned.
+"""Rows of a source, like rows of others, below which nothing is said of it: no ten labels are
+beyond chance by `SURE` unless nearly all are turned.
 """
 STEPS = (0.6, 0.7, 0.8, 0.9, 0.95)
 """Borders of the model's surety within which rows are compared. Chosen: finer ones leave strata
@@ -56,7 +56,9 @@ class SourceSeen(Record, frozen=True, kw_only=True):
     by_model: float
     """How many the model's own scores let expect; of quantities the same as `by_others`."""
     by_others: float | None
-    """How many the other sources do on rows with such scores; None: there are no others."""
+    """How many the other sources do on rows with such scores, its own number where none tells of
+    such; None: there are no others.
+    """
     chance: float
     """Probability of so many, were it like the model and the others, over all sources."""
     turned: bool
@@ -91,18 +93,15 @@ def _judged(
     name: str, mine: Array, against: Array, doubt: Array | None, alike: Array, sources: int
 ) -> SourceSeen:
     count, hits = int(mine.sum()), int(against[mine].sum())
-    law, least = _law(mine, against, alike)
-    others, chances = None, []
-    if law is not None:
-        others = float(np.sum(np.arange(least, least + len(law)) * law))
-        chances.append(float(law[max(hits - least, 0) :].sum()))
+    law, least, others, compared = _law(mine, against, alike)
+    chances = [] if law is None else [float(law[max(hits - least, 0) :].sum())]
     expected = float(hits) if others is None else others
     if doubt is not None:
         expected = float(doubt[mine].sum())
         chances.append(float(stats.poisson_binom.sf(hits - 1, np.clip(doubt[mine], 0.0, 1.0))))
     chance = min(max(chances, default=1.0) * sources, 1.0)
-    beyond = 0.0 if others is None else (hits - others) / max(count, 1)
-    named = others is not None and count >= LEAST and chance < SURE and beyond >= TURNED
+    beyond = 0.0 if others is None else (hits - others) / compared
+    named = compared >= LEAST and chance < SURE and beyond >= TURNED
     return SourceSeen(
         name=name,
         rows=count,
@@ -114,21 +113,23 @@ def _judged(
     )
 
 
-def _law(mine: Array, against: Array, alike: Array) -> tuple[Array | None, int]:
-    """(law of the source's contradictions given everybody's, strata with others only; the number
-    that its first entry stands for); None without any.
+def _law(mine: Array, against: Array, alike: Array) -> tuple[Array | None, int, float | None, int]:
+    """(law of the source's contradictions given everybody's; the number that its first entry stands
+    for; how many the others let expect, without the source's own, which in the mean of the law
+    would hide who tells most rows; rows in strata with others); no law without any.
     """
     law: Array = np.ones(1)
-    least, compared = 0, False
+    least, others, compared = 0, 0.0, 0
     for stratum in np.unique(alike[mine]):
         here = alike == stratum
         own, total = int((here & mine).sum()), int(here.sum())
-        wrong = int(against[here].sum())
+        wrong, turned = int(against[here].sum()), int(against[here & mine].sum())
         if own == total:  # nobody to compare with: they are taken as they are
-            least += wrong
+            least, others = least + wrong, others + wrong
             continue
-        compared = True
+        compared += own
+        others += own * (wrong - turned) / (total - own)
         low, high = max(0, own + wrong - total), min(own, wrong)
         part = stats.hypergeom.pmf(np.arange(low, high + 1), total, wrong, own)
         law, least = np.convolve(law, part), least + low
-    return (law, least) if compared else (None, 0)
+    return (law, least, others, compared) if compared else (None, 0, None, 0)

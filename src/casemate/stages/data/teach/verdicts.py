@@ -39,7 +39,7 @@ class Judged(Record, frozen=True, kw_only=True):
     because: list[str]
     """Why it does not teach, in words without a value; empty where it does."""
     weight: float
-    """How many answers like it it stands for, beside a mean of 1."""
+    """How many answers like it it stands for, beside a mean of 1; 0 where it does not teach."""
 
 
 @dataclass
