@@ -91,7 +91,6 @@ def test_outcomes_of_three_classes_are_compared_with_what_their_scores_promised(
     ids = traffic.answer(project, reference, frame.drop(columns=["kind", "cost"]), times)
     told = traffic.opened(root, BEGAN + 20.9 * DAY)
     turned = dict(zip(["north", "south", "west"], ["south", "west", "north"], strict=True))
-    for identifier, kind in zip(ids, frame["kind"], strict=True):
-        told.decisions.feedback('User::"root"', identifier, [turned[kind]])
+    told.feedback.add({one: turned[kind] for one, kind in zip(ids, frame["kind"], strict=True)})
     seen = traffic.opened(root, BEGAN + 21.1 * DAY).watch.once()
     assert {"quality-realised", "relation-changed"} <= {one.cause.name for one in seen.alarms}
