@@ -355,17 +355,22 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
     free = {
         "access_count": "counts denials",
         "access_seen": "where somebody was seen",
+        "alert": "what was told and how often; what came of it is in the log",
         "audit_entry": "the log itself",
         "audit_head": "the log itself",
         "audit_key": "sealed by the key store",
         "challenge": "worth nothing without its answer",
         "decision_group": "the log commits to it",
         "decision_outcome": "finds an entry of the log",
+        "feedback": "the log has who told what",
+        "incident": "folded from the log, and compared with it",
+        "incident_line": "points at entries of the log",
         "outbox": "messages that wait",
         "row_digest": "the digests themselves",
         "run": "the log has each of its steps",
         "serving_use": "counts calls",
         "subject_key": "sealed by the key store",
+        "ticket": "where tickets are, and what was written there",
     }
     assert {table.name for table in METADATA.sorted_tables} - {
         table.name for table in tables()

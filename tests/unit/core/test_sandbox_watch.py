@@ -2,6 +2,8 @@
 
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +29,12 @@ def told():
 
 
 @pytest.fixture
-def folders(tmp_path):
-    for name in ("inputs", "outputs", "elsewhere"):
-        (tmp_path / name).mkdir()
-    return tmp_path
+def folders():
+    # pytest's own folder may lie in /dev/shm, and what is below /dev is not told
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        for name in ("inputs", "outputs", "elsewhere"):
+            (Path(folder) / name).mkdir()
+        yield Path(folder)
 
 
 def watch(told, folders):
