@@ -32,7 +32,7 @@ def drawn(rows: int, seed: int, near: float) -> pd.DataFrame:
     # three classes by direction, the surer the further out
     pull = 6 * np.stack([a, b, -a - b], axis=1) + random.gumbel(size=(rows, 3))
     kind = np.array(["north", "south", "west"])[pull.argmax(axis=1)]
-    cost = 50 + 10 * a + random.normal(0, 1 + 4 * (1 - np.maximum(abs(a), abs(b))).clip(0), rows)
+    cost = 50 + 10 * a + random.normal(0, 1 + 12 * (1 - abs(a)) ** 3, rows)
     return pd.DataFrame({"a": a.round(4), "b": b.round(4), "kind": kind, "cost": cost.round(4)})
 
 
