@@ -99,7 +99,7 @@ def test_the_rule_tests_notice_a_rule_that_is_wrong(tmp_path, case, before, afte
     assert before in rules
     tests = files["casemate.rules.test.yml"].decode()
     head, *cases = tests.split("\n  - name: ")
-    (only,) = [one for one in cases if one.startswith(f'"{case}"')]
+    (only,) = [one for one in cases if one.startswith(f"'{case}'")]
     files["casemate.rules.test.yml"] = f"{head}\n  - name: {only}".encode()
     for text, passes in ((rules, True), (rules.replace(before, after), False)):
         write(tmp_path, files | {"casemate.rules.yml": text.encode()}, replace=True)

@@ -51,9 +51,7 @@ def module(monkeypatch):
         monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
         monkeypatch.delitem(sys.modules, name, raising=False)
         code.install({f"own_code/{name}.py": content})
-        made = __import__(name)
-        monkeypatch.setitem(sys.modules, name, made)
-        return made
+        return __import__(name)
 
     before = set(sys.modules)
     yield load

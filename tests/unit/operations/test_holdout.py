@@ -21,6 +21,7 @@ from casemate.pipeline import data_tools
 from casemate.stages.assess.sample import Sample
 from casemate.stages.assess.work import Work
 from casemate.stages.assess.worker import measure_comparison
+from casemate.stages.data import lessons
 from casemate.stages.data.stage import examine
 from casemate.supply.rows import SealedRows
 
@@ -226,6 +227,4 @@ def test_too_few_rows_that_are_new_to_the_model_before_are_counted(tmp_path):
 
 
 def _stream(columns):
-    from casemate.stages.data.stage import _arrow
-
-    return _arrow(pa.table(columns))
+    return lessons.to_bytes(pa.table(columns))

@@ -83,9 +83,9 @@ def test_otherwise_the_version_is_written_as_a_whole(own, lines, change):
 
 
 def test_a_table_in_many_files_is_written_anew(own, lines, monkeypatch):
-    from casemate.stages.data import stage
+    from casemate.stages.data import parts
 
-    monkeypatch.setattr(stage, "MOST_PARTS", 1)
+    monkeypatch.setattr(parts, "MOST_PARTS", 1)
     with (own / "data" / "wdbc.csv").open("a") as file:
         file.write("".join(f"{line}\n" for line in new_rows(lines, 5)))
     _, grown = seal(own)

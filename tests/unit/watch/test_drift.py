@@ -151,7 +151,6 @@ def test_a_move_to_rows_that_are_harder_wakes_somebody(made):
     assert (said.quality, said.page) == ("suffers", True)
 
 
-@pytest.mark.parametrize("change", [new_category, infinite, gaps])
 def test_a_model_that_is_surer_than_it_says_does_not_suffer_from_rows_like_the_reference():
     """Few rows with outcomes: scores are taken at their word, though nearly all answers are right."""
 
@@ -167,6 +166,7 @@ def test_a_model_that_is_surer_than_it_says_does_not_suffer_from_rows_like_the_r
         assert said.quality == "holds", said.because
 
 
+@pytest.mark.parametrize("change", [new_category, infinite, gaps])
 def test_rows_whose_like_the_model_never_met_make_quality_unknown(made, change):
     current = made(1000, seed=1).drop(columns="y")
     change(current)

@@ -40,11 +40,12 @@ def test_figures_of_outcomes_are_those_of_scikit_learn():
     )
 
 
-def test_expected_figures_are_the_mean_over_outcomes():
+def test_expected_figures_are_the_mean_over_outcomes(monkeypatch):
     generator = np.random.default_rng(0)
     scores = np.sort(generator.random(400))
     rows = expected.Rows(scores, (scores >= 0.4).astype(float))
-    drawn = expected.realisations(rows, lambda _: scores**2, 2000, generator)
+    monkeypatch.setattr(expected, "DRAWS", 2000)
+    drawn = expected.realisations(rows, lambda _: scores**2, generator)
     means = dict(zip(expected.FIGURES, drawn.mean(axis=0), strict=True))
     assert rows.figures(scores**2) == pytest.approx(means, abs=0.004)
 
