@@ -2,7 +2,6 @@
 reads and removes.
 """
 
-import asyncio
 import functools
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from casemate.serve.metrics import Metrics
-from casemate.serve.telemetry import MOST_WAITING, WRITE_SECONDS, Seen
+from casemate.serve.telemetry import Queue, Seen
 from casemate.watch.logs.incoming import Writer
 from casemate.watch.logs.line import Level, LogLine
 
@@ -18,10 +17,8 @@ SHARE = 4
 """Lines that wait for the store may take a quarter of what the store may."""
 
 
-class RequestLines:
-    """Lines for the log store, appended twice a second; a request does no more than queue what was
-    seen of it.
-    """
+class RequestLines(Queue):
+    """Lines for the log store."""
 
     def __init__(self, folder: Path, megabytes: int, node: str, metrics: Metrics) -> None:
         """Nothing is written yet.
@@ -32,40 +29,23 @@ class RequestLines:
             node: this process's name.
             metrics: where lost lines are counted.
         """
+        super().__init__("lines", metrics)
         self._writer = Writer(folder, megabytes * 1_000_000 // SHARE)
-        self._node, self._metrics = node, metrics
-        self._seen: list[Seen] = []
+        self._node = node
         self._encoder = msgspec.json.Encoder()
-
-    def __call__(self, seen: Seen) -> None:
-        """Queue a request."""
-        if len(self._seen) >= MOST_WAITING:
-            self._metrics.count("casemate_untold", "lines")
-            return
-        self._seen.append(seen)
 
     def write(self) -> None:
         """Append what waits."""
-        waiting, self._seen = self._seen, []
-        if not waiting:
-            return
-        try:
-            self._writer.append([self._encoder.encode(line(seen, self._node)) for seen in waiting])
-        except OSError:
-            self._metrics.count("casemate_untold", "lines", by=len(waiting))
+        super().write()
         if self._writer.lost:
             self._metrics.count("casemate_untold", "lines", by=self._writer.lost)
             self._writer.lost = 0
 
-    async def watch(self) -> None:
-        """Write what waits, again and again, until it is cancelled."""
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
-            await asyncio.to_thread(self.write)
+    def _line(self, seen: Seen) -> bytes:
+        return self._encoder.encode(line(seen, self._node))
 
-    def close(self) -> None:
-        """Write what is left."""
-        self.write()
+    def _append(self, lines: list[bytes]) -> None:
+        self._writer.append(lines)
 
 
 def line(seen: Seen, node: str) -> LogLine:

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,10 +58,59 @@ class Seen(NamedTuple):
 Tell = Callable[[Seen], None]
 
 
-class RequestLog:
-    """Lines of JSON, appended twice a second; the file is opened anew each time, so that it may be
-    moved away.
+class Queue(ABC):
+    """Requests that are written down twice a second: a request does no more than queue what was
+    seen of it.
     """
+
+    def __init__(self, kind: str, metrics: Metrics) -> None:
+        """Nothing waits yet.
+
+        Args:
+            kind: of what is lost, in `casemate_untold`.
+            metrics: where that is counted.
+        """
+        self._kind, self._metrics = kind, metrics
+        self._seen: list[Seen] = []
+
+    def __call__(self, seen: Seen) -> None:
+        """Queue a request."""
+        if len(self._seen) >= MOST_WAITING:
+            self._metrics.count("casemate_untold", self._kind)
+            return
+        self._seen.append(seen)
+
+    def write(self) -> None:
+        """Write down what waits."""
+        waiting, self._seen = self._seen, []
+        if not waiting:
+            return
+        try:
+            self._append([self._line(seen) for seen in waiting])
+        except OSError:
+            self._metrics.count("casemate_untold", self._kind, by=len(waiting))
+
+    @abstractmethod
+    def _line(self, seen: Seen) -> bytes:
+        """A request as a line, without its end."""
+
+    @abstractmethod
+    def _append(self, lines: list[bytes]) -> None:
+        """Write lines; OSError where that fails."""
+
+    async def watch(self) -> None:
+        """Write what waits, again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(WRITE_SECONDS)
+            await asyncio.to_thread(self.write)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self.write()
+
+
+class RequestLog(Queue):
+    """Lines of JSON in a file, which is opened anew each time, so that it may be moved away."""
 
     def __init__(self, target: str, root: Path, metrics: Metrics) -> None:
         """Try the target.
@@ -73,56 +123,32 @@ class RequestLog:
         Raises:
             ConfigError: the file cannot be written.
         """
+        super().__init__("log", metrics)
         self._path = None if target == "-" else root / target
-        self._metrics = metrics
-        self._lines: list[bytes] = []
         self._encoder = msgspec.json.Encoder()
         try:
-            self._append(b"")
+            self._append([])
         except OSError as error:
             raise ConfigError(
                 f"[serve] request_log = {target!r} cannot be written: {error.strerror}",
                 hint="name a file in a folder that exists",
             ) from error
 
-    def __call__(self, seen: Seen) -> None:
-        """Queue a line."""
-        if len(self._lines) >= MOST_WAITING:
-            self._metrics.count("casemate_untold", "log")
-            return
+    def _line(self, seen: Seen) -> bytes:
         told = seen._asdict()
         told["time"] = datetime.datetime.fromtimestamp(seen.time, datetime.UTC).isoformat(
             timespec="milliseconds"
         )
-        self._lines.append(self._encoder.encode(told))
+        return self._encoder.encode(told)
 
-    def write(self) -> None:
-        """Append the lines that wait to the file."""
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            self._append(b"\n".join(lines) + b"\n")
-        except OSError:
-            self._metrics.count("casemate_untold", "log", by=len(lines))
-
-    def _append(self, content: bytes) -> None:
+    def _append(self, lines: list[bytes]) -> None:
+        content = b"".join(line + b"\n" for line in lines)
         if self._path is None:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
             return
         with open(self._path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(content)
-
-    async def watch(self) -> None:
-        """Write what waits, again and again, until it is cancelled."""
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
-            await asyncio.to_thread(self.write)
-
-    def close(self) -> None:
-        """Write what is left."""
-        self.write()
 
 
 class Traces:

@@ -120,7 +120,7 @@ def test_what_cannot_be_written_is_counted_and_forgotten(tmp_path, metrics):
 
 
 def test_lines_beyond_those_that_may_wait_are_counted_and_forgotten(tmp_path, metrics, monkeypatch):
-    monkeypatch.setattr("casemate.serve.logged.MOST_WAITING", 2)
+    monkeypatch.setattr("casemate.serve.telemetry.MOST_WAITING", 2)
     assert MOST_WAITING == 100_000
     lines = RequestLines(tmp_path, 2048, "n", metrics)
     for _ in range(5):
