@@ -132,6 +132,25 @@ def ask(
         ) from error
 
 
+def retry_after(text: str) -> float | None:
+    """Seconds that a `Retry-After` asks to wait, at least 0; None: it says neither a number nor a
+    date (RFC 9110, 10.2.3).
+    """
+    import datetime
+    import email.utils
+
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        return None
+    return max((until - datetime.datetime.now(datetime.UTC)).total_seconds(), 0.0)
+
+
 def _content(found: Any, most: int, seconds: float) -> bytes:
     """At most `most` bytes of the body; TimeoutError, or HTTPException where it was cut."""
     import http.client

@@ -4,7 +4,6 @@ somebody must act.
 
 import time
 from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -12,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from casemate.core.errors import BackendError, ConfigError, TransientError
-from casemate.core.http import Answer, ask, is_private
+from casemate.core.http import Answer, ask, is_private, retry_after
 from casemate.core.text import clean
 
 MAX_ANSWER = 4 * 1024 * 1024
@@ -210,12 +209,9 @@ def part(value: str) -> str:
 
 def _seconds(asked: str, reset: str) -> float:
     """How long to wait by `Retry-After` (seconds or a date) or a time of the rate limit's end."""
-    if asked.isascii() and asked.isdigit():
-        return float(asked[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-    except ValueError:
-        pass
+    seconds = retry_after(asked)
+    if seconds is not None:
+        return seconds
     if reset.isascii() and reset.isdigit():
         return max(0.0, float(reset[:12]) - time.time())
     return 60.0  # nothing was said: limits are per minute at the least

@@ -3,8 +3,6 @@ somebody answers.
 """
 
 import contextlib
-import datetime
-import email.utils
 import http.client
 import socket
 import ssl
@@ -16,6 +14,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from casemate.core.errors import ConfigError
+from casemate.core.http import retry_after
 from casemate.watch.sinks.interface import NotTaken, SinkAway, reason_of
 
 MOST_REPLY = 8 * 2**20
@@ -147,7 +146,7 @@ def request(
         connection.request(method, f"{to.path}{path}", body, fixed | headers)
         answer = connection.getresponse()
         content = answer.read(MOST_REPLY + 1)
-        after = _seconds(answer.headers.get("retry-after", ""))
+        after = retry_after(answer.headers.get("retry-after", "")) or 0.0
     if len(content) > MOST_REPLY:
         raise SinkAway(f"{to.name} answered with more than {MOST_REPLY} bytes")
     return Reply(answer.status, after, content)
@@ -166,16 +165,3 @@ def taken(to: Place, reply: Reply) -> bytes:
     if reply.status in (400, 413, 422):
         raise NotTaken(text)
     raise SinkAway(text, hint=MENDABLE.get(reply.status, ""), after=reply.after)
-
-
-def _seconds(text: str) -> float:
-    """Of a Retry-After: seconds, or a date (RFC 9110, 10.2.3)."""
-    if text.strip().isdigit():
-        return float(text.strip()[:9])
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    if until.tzinfo is None:
-        return 0.0
-    return max((until - datetime.datetime.now(datetime.UTC)).total_seconds(), 0.0)
