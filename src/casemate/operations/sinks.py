@@ -10,7 +10,7 @@ from casemate.core.errors import ConfigError, Error
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
 from casemate.watch.levels import Gauge
-from casemate.watch.logs.line import LogLine
+from casemate.watch.logs.line import LogLine, written
 from casemate.watch.sinks.delivery import Delivery, Manner, Route, deliver, send_all
 from casemate.watch.sinks.interface import Item, Levels
 from casemate.watch.sinks.spool import PLACE, Spool
@@ -138,8 +138,7 @@ def check(project: Wiring, only: list[str] | None = None) -> list[Tried]:
 
 def _tried(route: Route, now: datetime.datetime) -> Tried:
     line = LogLine(
-        time=now.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        + f"{now.microsecond // 1000:03d}Z",
+        time=written(now),
         level="info",
         message=f"test line of casemate for the sink {route.name}",
         id=uuid.uuid4().hex,

@@ -61,7 +61,7 @@ def search(
         AccessDenied: policy. ConfigError: the query is wrong. BackendError: the store cannot be
             used.
     """
-    asked = _asked(project, query, since, until)
+    asked = _parsed(project, query, since, until, _hidden(project))
     stale = ""
     try:
         store = _fresh(project)
@@ -76,7 +76,7 @@ def after(project: Wiring, ends: dict[str, int] | None = None, query: str = "") 
     """Lines that match and were added behind `ends`, which an earlier call has answered; of the
     first call it answers none. See `search`.
     """
-    asked = _asked(project, query, None, None)
+    asked = _parsed(project, query, None, None, _hidden(project))
     store = _fresh(project)
     if ends is None:
         return Newer(lines=[], ends=store.ends())
@@ -94,7 +94,7 @@ def stats(
     until: str | None = None,
 ) -> Counts:
     """How many lines match, by the values of a field, or by minute, hour or day. See `search`."""
-    asked = _asked(project, query, since, until)
+    asked = _parsed(project, query, since, until, _hidden(project))
     return _fresh(project).count(by, asked)
 
 
@@ -120,12 +120,7 @@ def erase(
     """
     if not query.strip():
         raise ConfigError("nothing is said about what to erase", hint="casemate logs erase QUERY")
-    now = project.clock.now()
-    asked = parse(
-        query,
-        parse_time(since, now) if since else None,
-        parse_time(until, now) if until else None,
-    )
+    asked = _parsed(project, query, since, until)
     digest = sha256(query.encode())
     acting = erase.ask(project, query=digest)
     store = store_of(project)
@@ -138,13 +133,15 @@ def erase(
     return erased
 
 
-def _asked(project: Wiring, query: str, since: str | None, until: str | None) -> Query:
+def _parsed(
+    project: Wiring, query: str, since: str | None, until: str | None, hidden: str = ""
+) -> Query:
     now = project.clock.now()
     return parse(
         query,
         parse_time(since, now) if since else None,
         parse_time(until, now) if until else None,
-        _hidden(project),
+        hidden,
     )
 
 
