@@ -16,8 +16,6 @@ MOST_LINES = 100_000
 MOST_BYTES = 64 * 1024 * 1024
 """Of one file, for lines with notes of several hundred characters each."""
 SEPARATORS = ",;\t|"
-OPTIONAL = ("kind", "note")
-"""Columns that a file may have beside the two that it must have."""
 
 
 class Line(NamedTuple):

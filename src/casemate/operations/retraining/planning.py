@@ -8,7 +8,7 @@ from casemate.core.types import Interval, Record
 from casemate.operations.acting import reading
 from casemate.operations.feedback.screening import Lessons, Screened, judged
 from casemate.operations.watching.looking import known
-from casemate.stages.release.retrainings import Retraining, refused_in_a_row
+from casemate.stages.release.retrainings import Retraining, refused_in_a_row, trainings
 from casemate.wiring import Wiring
 
 SUFFERS = "suffers"
@@ -111,16 +111,16 @@ def _count(screened: Screened | None, verdict: str) -> int:
 
 def _new(lessons: Lessons, found: list[Retraining]) -> int:
     # what an earlier one could have learnt from and left out, for its share, makes none due again
-    last = next((one.began for one in found if one.state != "go-on"), None)
-    if last is None:
+    before = trainings(found)
+    if not before:
         return len(lessons.told)
-    began = datetime.datetime.fromisoformat(last)
+    began = datetime.datetime.fromisoformat(before[0].began)
     return sum(datetime.datetime.fromisoformat(one) > began for one in lessons.told)
 
 
 def _budgets(project: Wiring, table: RetrainTable, found: list[Retraining]) -> Budgets:
     since = project.clock.now() - datetime.timedelta(days=table.period_days)
-    mine = [one for one in found if one.state != "go-on" and one.began >= since.isoformat()]
+    mine = [one for one in trainings(found) if one.began >= since.isoformat()]
     return Budgets(
         runs=sum(one.state != "running" for one in mine),
         most_runs=table.most_runs,
@@ -168,8 +168,8 @@ def _because(
     if table.labels is not None and new >= table.labels:
         because.append(f"{new} new rows may teach, [retrain] labels is {table.labels}")
     if table.days is not None and incumbent:
-        last = next((one.began for one in found if one.state != "go-on"), "")
-        last = last or project.registry.get(incumbent).created
+        before = trainings(found)
+        last = before[0].began if before else project.registry.get(incumbent).created
         days = (project.clock.now() - datetime.datetime.fromisoformat(last)).total_seconds() / 86400
         if days >= table.days:
             because.append(

@@ -23,7 +23,7 @@ from casemate.operations.models import promote
 from casemate.operations.retraining.planning import Plan, incumbent_of, planned
 from casemate.operations.runs import RunResult, conducted, run_context
 from casemate.stages.data.lessons import to_bytes
-from casemate.stages.release.retrainings import Retraining, State
+from casemate.stages.release.retrainings import Retraining, State, trainings
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _was_promoted(project: Wiring, one: Retraining) -> bool:
 
 def _release_waiting(project: Wiring, acting: Acting) -> Retrained | None:
     """Release the newest that waits, if what it waited for has come; None where none does."""
-    newest = next((one for one in project.retrainings.all() if one.state != "go-on"), None)
+    newest = next(iter(trainings(project.retrainings.all())), None)
     if newest is None or newest.state != "waiting":
         return None
     state, text = _promoted(project, newest)

@@ -112,6 +112,11 @@ class Retrainings:
         return self.clock.now().isoformat(timespec="microseconds")
 
 
+def trainings(found: list[Retraining]) -> list[Retraining]:
+    """Those that trained, newest first: without a person's leave to go on."""
+    return [one for one in found if one.state != "go-on"]
+
+
 def refused_in_a_row(found: list[Retraining]) -> int:
     """How many of the newest were refused since one was not, or since a person said go on."""
     count = 0
