@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
     from casemate.operations.feedback import FeedbackOf
+    from casemate.operations.holds import Holds
     from casemate.operations.incidents import Incidents
     from casemate.operations.logs import Logs
+    from casemate.operations.playbooks import Playbooks
     from casemate.operations.retention import Plan
     from casemate.operations.retraining import Retrain
     from casemate.operations.sinks import Sinks
@@ -159,6 +161,20 @@ class Project(Wiring):
         from casemate.operations.incidents import Incidents
 
         return Incidents(self)
+
+    @property
+    def playbooks(self) -> "Playbooks":
+        """What is done about incidents of a kind: apply, plan, run, approve, undo."""
+        from casemate.operations.playbooks import Playbooks
+
+        return Playbooks(self)
+
+    @property
+    def holds(self) -> "Holds":
+        """What must not happen until a person says so: list, place, lift."""
+        from casemate.operations.holds import Holds
+
+        return Holds(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

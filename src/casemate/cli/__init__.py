@@ -38,6 +38,8 @@ VERBS = {
     "logs": "search what was done, asked and alarmed; rules over it",
     "sinks": "log lines and gauges on their way to Elasticsearch, syslog, Splunk, OpenTelemetry",
     "incident": "alerts that belong together: who sees to them, until when, what happened",
+    "playbook": "what is done about incidents of a kind, step by step, each proven",
+    "hold": "what must not happen until a person says so: releases, answers, lessons, deletion",
     "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

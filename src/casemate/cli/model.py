@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take back the canary, the shadow, else the live version",
         parents=[common(nested=True)],
     )
-    rollback.add_argument("name", help="NAME")
+    rollback.add_argument(
+        "name", help="NAME, or NAME@VERSION to take back this version and nothing else"
+    )
     rollback.add_argument("--reason", default="", help="why, for the record")
     waive = actions.add_parser(
         "waive",
@@ -119,7 +121,8 @@ def run(arguments: Any) -> int:
     if arguments.action in ("waive", "unwaive"):
         return _waive(arguments, project)
     if arguments.action == "rollback":
-        gone, live = project.models.rollback(arguments.name, arguments.reason)
+        back = project.models.take_back if "@" in arguments.name else project.models.rollback
+        gone, live = back(arguments.name, arguments.reason)
         emit(
             arguments,
             {"gone": gone, "live": live},

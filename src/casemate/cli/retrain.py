@@ -21,15 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action("list", "every retraining, and how it ended")
     run_ = action("run", "train again if it is due, or go on with what was interrupted")
     run_.add_argument("--demand", default="", metavar="REASON", help="do it though it is not due")
+    demand = action("demand", "make one due, for whoever trains next")
+    demand.add_argument("--reason", required=True, help="why, for the record")
     go_on = action("go-on", "say, as a person, that it may be tried again after refusals")
     go_on.add_argument("--reason", required=True, help="why, for the record")
 
 
 def run(arguments: Any) -> int:
     """Do what the action says; exit code 1 when a model was refused."""
-    return int(
-        {"plan": _plan, "list": _list, "run": _run, "go-on": _go_on}[arguments.action](arguments)
-    )
+    does = {"plan": _plan, "list": _list, "run": _run, "demand": _demand, "go-on": _go_on}
+    return does[arguments.action](arguments)
 
 
 def _plan(arguments: Any) -> int:
@@ -83,6 +84,14 @@ def _run(arguments: Any) -> int:
     found = open_for(arguments).retrain.run(demand=arguments.demand)
     emit(arguments, found, printable(found.text))
     return 1 if found.retraining is not None and found.retraining.state == "refused" else 0
+
+
+def _demand(arguments: Any) -> int:
+    from casemate.cli.output import emit
+
+    open_for(arguments).retrain.demand(arguments.reason)
+    emit(arguments, {"said": True}, "the next `casemate retrain run` trains, within its budgets")
+    return 0
 
 
 def _go_on(arguments: Any) -> int:

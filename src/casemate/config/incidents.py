@@ -57,6 +57,15 @@ class IncidentsTable(Table, frozen=True, kw_only=True):
     contain_hours: Annotated[
         ContainTable, Meta(description="By severity: until an incident does no more harm.")
     ] = ContainTable()
+    gateways: Annotated[
+        list[Annotated[str, Meta(pattern=r"^https://[^\s?#@/]+$")]],
+        Meta(
+            description=(
+                "Gateways that playbooks ask whether what they did has worked, as"
+                " `https://HOST:PORT`; default: `[serve]` host and port."
+            )
+        ),
+    ] = []
     laws: Annotated[
         list[Law],
         Meta(

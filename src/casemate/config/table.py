@@ -32,6 +32,8 @@ Event = Literal[
     "incident:opened",
     "incident:changed",
     "incident:overdue",
+    "playbook:waits",
+    "playbook:notice",
     "*",
 ]
 """What the outbox can tell; `*` is all of it."""

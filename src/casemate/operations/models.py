@@ -13,6 +13,7 @@ from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import Release, Verdict
 from casemate.ml.own import code
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.holds import require_none
 from casemate.stages.release.approval import Approval
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered
@@ -170,7 +171,8 @@ def promote(
 
     Raises:
         AccessDenied: policy does not permit it. RefusedError: it is not signed or approvals are
-            missing.
+            missing, or a
+            hold keeps it from being released.
     """
     registered = project.registry.get(reference)
     release = registered.release
@@ -179,6 +181,7 @@ def promote(
     acting = promote.ask(project, release.model, version=release.model_version, part=part)
     verify(project, reference)
     require_approved(project, reference)
+    require_none(project, "releases", reference)
     share, to = (share, principals or []) if part == "canary" else (1.0, [])
     with acting.transaction() as tx:
         project.rollouts.promote(
@@ -229,6 +232,29 @@ def rollback(project: Wiring, model: str, reason: str = "") -> tuple[str, str | 
     """
     acting = rollback.ask(project, model, part="rollback")
     return _taken_back(project, model, acting.uid, reason)
+
+
+@operation("model:contain", "Model")
+def take_back(project: Wiring, reference: str, reason: str) -> tuple[str, str | None]:
+    """Take back one version, whichever part it is released as, and nothing that came in its place.
+
+    Args:
+        project: whose model.
+        reference: `NAME@VERSION`.
+        reason: why, for the record.
+
+    Returns:
+        As `rollback`.
+
+    Raises:
+        AccessDenied: policy. ConfigError: it is not released, or there is nothing to go back to.
+    """
+    model, _, version = reference.partition("@")
+    acting = take_back.ask(project, model, version=version)
+    part = next((one.part for one in project.rollouts.all() if one.reference == reference), None)
+    if part is None:
+        raise ConfigError(f"{reference} is not released", hint="casemate model list")
+    return _taken_back(project, model, acting.uid, reason, part, int(version))
 
 
 def canary_failed(project: Wiring, model: str, version: int, reason: str) -> str:
@@ -364,5 +390,6 @@ class Models(Noun, Mapping[str, Model]):
     promote = promote
     export = export
     rollback = rollback
+    take_back = take_back
     waive = waive
     unwaive = unwaive

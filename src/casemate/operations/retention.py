@@ -54,7 +54,7 @@ class Plan(Record, frozen=True, kw_only=True):
     size: int
     """Bytes on this machine's disk; objects in a bucket are not counted."""
     held: list[str]
-    """Runs that would go and are named in `[retention] hold`."""
+    """Runs that would go, and that `[retention] hold` or `casemate hold` keeps."""
     applied: bool
     """Whether it went."""
 
@@ -104,6 +104,12 @@ def collect(
     return Plan(
         **{name: getattr(plan, name) for name in plan.__struct_fields__} | {"applied": True}
     )
+
+
+def leftover(project: Wiring) -> set[str]:
+    """Runs that would go now; whoever asks has been asked about."""
+    with project.database.reading() as tx:
+        return _runs(tx, project)[0]
 
 
 def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
@@ -164,7 +170,7 @@ def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
     finished = [row for row in rows if row.state in OVER]
     old = {row.id for row in finished[table.keep_runs :] if (row.ended or row.started) < oldest}
     old -= _signed_or_newest(tx)
-    held = sorted(old & _held(tx, set(table.hold)))
+    held = sorted(old & _held(tx, {*table.hold, *_evidence(project)}))
     going = old - set(held)
     while True:  # what a row that stays mentions stays, and may itself mention more
         text = "\n".join(_texts(tx, going))
@@ -213,6 +219,11 @@ def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
         if {record.name, f"{record.name}@{record.version}"} & hold:
             found.add(run)
     return found
+
+
+def _evidence(project: Wiring) -> set[str]:
+    """Runs that somebody holds as evidence."""
+    return {one.of for one in project.holds_kept.all() if one.what == "deletion"}
 
 
 def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:

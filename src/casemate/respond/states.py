@@ -25,8 +25,9 @@ REOPENED, NOTED, ASSIGNED = "incident:reopened", "incident:noted", "incident:ass
 SEVERITY, MERGED, ABSORBED = "incident:severity-set", "incident:merged", "incident:absorbed"
 OVERDUE = "incident:overdue"
 STEPS: dict[str, tuple[tuple[State, ...], State]] = {
-    ACKNOWLEDGED: (("new",), "acknowledged"),
-    CONTAINED: (("acknowledged",), "contained"),
+    # a playbook may have contained it before anybody took it up: then it stays contained
+    ACKNOWLEDGED: (("new", "contained"), "acknowledged"),
+    CONTAINED: (("new", "acknowledged"), "contained"),
     # not everything can be contained, or needs it
     RECOVERED: (("acknowledged", "contained"), "recovered"),
     CLOSED: (("acknowledged", "contained", "recovered"), "closed"),
@@ -184,6 +185,13 @@ def _stepped(incident: Incident, action: str, change: Change) -> Incident:
             f"{change.standing} alerts of incident {incident.id} still stand",
             hint="see to their cause, or say why: --despite REASON",
         )
+    if action == ACKNOWLEDGED and incident.state == "contained":
+        if incident.acknowledged is not None:
+            raise RefusedError(
+                f"incident {incident.id} was acknowledged by {incident.owner}",
+                hint=f"casemate incident assign {incident.id} NAME hands it over",
+            )
+        after = "contained"
     incident = structs.replace(incident, state=after)
     if action == ACKNOWLEDGED:
         found = structs.replace(incident, acknowledged=change.at, owner=change.owner)

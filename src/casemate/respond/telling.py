@@ -26,6 +26,27 @@ SHOWN = {"source", "dataset", "run", "model", "endpoint", "gateway", "machine", 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,80}")
 
 
+def ticket_key(project: str, number: int) -> str:
+    """The key of an incident's ticket."""
+    return f"{project}/incident/{number}"
+
+
+def ticket_of(incident: Incident) -> Ticket:
+    """What a ticket says of an incident."""
+    cause = _shown(incident.root)
+    body = (
+        f"Cause as far as it is known: {cause}\n"
+        f"State: {incident.state}, {incident.severity}, {incident.alerts} alerts\n\n"
+        f"casemate incident show {incident.id} has the rest, each line with its proof."
+    )
+    return Ticket(
+        title=f"casemate incident {incident.id}: {cause}",
+        body=body,
+        severity=GRADES[incident.severity],
+        state="open" if incident.state in OPEN else "closed",
+    )
+
+
 def tell(tracker: Tracker, key: str, message: Message, incident: Incident) -> None:
     """Make the ticket of an incident, or say in it what has changed; the same message twice changes
     nothing, and a late one leaves the ticket as the incident is now.
@@ -39,18 +60,7 @@ def tell(tracker: Tracker, key: str, message: Message, incident: Incident) -> No
     Raises:
         BackendError: the tracker is away; try again. ConfigError: somebody must act first.
     """
-    cause, said = _shown(incident.root), message.content
-    body = (
-        f"Cause as far as it is known: {cause}\n"
-        f"State: {incident.state}, {incident.severity}, {incident.alerts} alerts\n\n"
-        f"casemate incident show {incident.id} has the rest, each line with its proof."
-    )
-    ticket = Ticket(
-        title=f"casemate incident {incident.id}: {cause}",
-        body=body,
-        severity=GRADES[incident.severity],
-        state="open" if incident.state in OPEN else "closed",
-    )
+    ticket, said = ticket_of(incident), message.content
     reference = tracker.create(key, ticket)
     if message.event == EVENTS[0]:
         return

@@ -195,6 +195,7 @@ class Gateway:
                 caller = self.admission.authenticate(scope, counted=False)
                 shown = self._permitted(caller, alias)
             version = self._chosen(alias, found.version, caller)
+            shown = outputs.within(version.endpoint, shown)
             asked = await understood(
                 self.table, self.max_body, version.endpoint, alias, found, scope, headers, body
             )

@@ -3,7 +3,7 @@
 import datetime
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +18,7 @@ from casemate.ml import models
 from casemate.ml.frame import NO_LABEL, Rows, part_of, range_names, range_of
 from casemate.ml.models import Model, OnnxModel
 from casemate.ml.own.asked import OwnCodeFailed
+from casemate.respond.holds import Hold
 from casemate.serve.cells import Cells
 from casemate.serve.guard import Guard
 from casemate.serve.types import Array
@@ -48,6 +49,7 @@ class Endpoint:
         card: Card,
         model: Model,
         fingerprint: str,
+        digest: str,
         profile: Profile | None,
         table: ServeTable,
         missing: Collection[str] = (),
@@ -55,7 +57,7 @@ class Endpoint:
         """Wire it; `load` is how to make one."""
         self.card = card
         self.model = model
-        self.fingerprint = fingerprint
+        self.fingerprint, self.digest = fingerprint, digest
         self.name, self.version = card.name, str(card.model_version)
         self.reference = f"{card.name}@{card.model_version}"
         self.schema: Schema = card.inputs
@@ -93,9 +95,13 @@ class Endpoint:
         self.ends = min(ends, default=math.inf)
         """When the first waiver ends that the model passed by, in seconds since 1970."""
         self.faults: dict[str, str] = {}
-        """Why it does not answer any more: by kind (`signature`, `stuck`), what happened."""
+        """Why it does not answer any more: by kind (`signature`, `stuck`, `code`, `held`), what
+        happened.
+        """
         self.withdrawn = ""
         """The first of them."""
+        self.label_only = False
+        """Whether a hold keeps probabilities from its callers."""
         self.suspect = False
         """Whether it has stood still once: from then on it never computes where others wait for the
         same thread.
@@ -146,6 +152,7 @@ class Endpoint:
             card,
             model,
             verified.fingerprint,
+            verified.digest,
             profile,
             table,
             missing,
@@ -199,6 +206,12 @@ class Endpoint:
             self.faults[kind] = fault
         self.withdrawn = next(iter(self.faults.values()), "")
         return bool(fault) and not before
+
+    def hold(self, holds: Iterable[Hold]) -> None:
+        """Let exactly these holds of the project count."""
+        on = {one.what: one.reason for one in holds if one.covers(one.what, self.reference)}
+        self.judge("held", on.get("answers", ""))
+        self.label_only = "probabilities" in on
 
     @property
     def tried(self) -> str:

@@ -21,6 +21,7 @@ from casemate.core.errors import (
     UnexplainedRow,
 )
 from casemate.operations.models import canary_failed
+from casemate.respond.holds import Hold
 from casemate.serve.batch import BatchListener
 from casemate.serve.canary import worse
 from casemate.serve.endpoint import Endpoint
@@ -28,7 +29,7 @@ from casemate.serve.health import Health
 from casemate.serve.heartbeat import Board, Heartbeat, Notice
 from casemate.serve.loading import fault_of, loaded
 from casemate.serve.metrics import Metrics
-from casemate.serve.versions import Served, Statistics, Version
+from casemate.serve.versions import Served, Statistics, Version, show
 from casemate.stages.release.rollout import Part, Released
 from casemate.wiring import Wiring
 
@@ -38,10 +39,6 @@ JUDGE_SECONDS = 1.0
 """Between two judgements of what a canary did. Chosen."""
 AGAIN_SECONDS = 30.0
 """After which a version that could not be loaded is tried again."""
-
-
-KINDS = ("signature", "stuck", "code")
-"""Why a model can be withdrawn."""
 
 
 class ModelSet:
@@ -85,6 +82,7 @@ class ModelSet:
                 )
             self.served[alias] = Served(alias, model, int(version) if version else None)
         self._releases: list[Released] = []
+        self._holds: list[Hold] = []
         self._untold: dict[str, str] = {}
         """Withdrawn versions that are not on record yet, and why."""
         self._compromises: dict[str, datetime.datetime] | None = {}
@@ -97,6 +95,7 @@ class ModelSet:
         served.
         """
         self._compromises = self.project.compromises.all()
+        self._holds = self.project.holds_kept.all()
         releases = self.project.rollouts.all()
         for served in self.served.values():
             self._apply(
@@ -170,19 +169,16 @@ class ModelSet:
         served.share = canary.share if canary is not None else 0.0
         served.principals = frozenset(canary.principals) if canary is not None else frozenset()
         for version in served.versions():
-            self._show(version)
+            version.endpoint.hold(self._holds)
+            show(self._metrics, version)
 
-    def _show(self, version: Version) -> None:
-        endpoint = version.endpoint
-        self._metrics.gauges["casemate_model", endpoint.name, endpoint.version, version.part] = (
-            0 if endpoint.withdrawn else 1
-        )
-        for kind in KINDS:
-            key = ("casemate_withdrawn", endpoint.name, endpoint.version, kind)
-            if kind in endpoint.faults:
-                self._metrics.gauges[key] = 1
-            else:
-                self._metrics.gauges.pop(key, None)
+    async def _follow_holds(self) -> None:
+        holds = await self._aside(self.project.holds_kept.all)
+        if holds != self._holds:
+            self._holds = holds
+            for version in self._versions():
+                version.endpoint.hold(holds)
+                show(self._metrics, version)
 
     @property
     def answering(self) -> bool:
@@ -211,7 +207,7 @@ class ModelSet:
         for version in self._versions():
             before = version.endpoint.withdrawn
             self._suspect(version.endpoint)
-            self._show(version)
+            show(self._metrics, version)
             if version.endpoint.withdrawn and not before:
                 fresh.append(version)
         return fresh
@@ -223,7 +219,7 @@ class ModelSet:
         for version in self._versions():
             if version.batcher.give_up():
                 version.endpoint.judge("stuck", "it stands still")
-                self._show(version)
+                show(self._metrics, version)
 
     def _mistrust(self) -> None:
         """Withdraw a model whose own code tried what its sandbox refuses; for good."""
@@ -231,7 +227,7 @@ class ModelSet:
             fault = version.endpoint.tried
             if fault and version.endpoint.judge("code", fault):
                 self._untold[version.endpoint.reference] = fault
-                self._show(version)
+                show(self._metrics, version)
 
     async def watch(self) -> None:
         """Follow what is released, verify what is served, judge canaries; for ever."""
@@ -243,6 +239,7 @@ class ModelSet:
             try:
                 await self._withdrawn(self.listen())
                 await self._distrust()
+                await self._follow_holds()
                 releases = await self._aside(self.project.rollouts.all)
                 changed = releases != self._releases and (
                     releases != self._tried[0] or time.monotonic() >= self._tried[1]
@@ -362,7 +359,7 @@ class ModelSet:
         for version, fault in faults.items():
             if version.endpoint.judge("signature", fault):
                 self._untold[version.endpoint.reference] = fault
-            self._show(version)
+            show(self._metrics, version)
 
     async def _tell(self) -> None:
         """Record and tell what was withdrawn; what fails stays due."""

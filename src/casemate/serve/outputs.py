@@ -25,6 +25,11 @@ NAMES = ("label", "probabilities", "top", "top_probabilities", "prediction", "co
 LABEL_ONLY, AGGREGATE = OutputsTable(show="label"), OutputsTable(show="aggregate")
 
 
+def within(endpoint: Endpoint, table: OutputsTable) -> OutputsTable:
+    """What of this may be seen while a hold is on the model's probabilities."""
+    return LABEL_ONLY if endpoint.label_only and table.show != "aggregate" else table
+
+
 def shape_of(endpoint: Endpoint, name: str, values: list[str]) -> list[int]:
     """The shape of an output of texts: `label` of several labels is [n, m]."""
     width = len(endpoint.labels)

@@ -17,6 +17,7 @@ from casemate.serve.types import JSON, Reply, json_of
 WITHDRAWN = {
     "signature": "the model is withdrawn, because it does not verify any more",
     "stuck": "the model is withdrawn, because it came to no end again and again",
+    "held": "the model is withdrawn until a person lifts the hold on its answers",
     "code": "the model is withdrawn, because its own code tried what no model may",
 }
 
@@ -122,7 +123,9 @@ def require_method(scope: Scope, found: Found) -> None:
 def require_fit(endpoint: Endpoint) -> None:
     """Withdrawn, or WaiverEnded, where a model may not answer."""
     if endpoint.withdrawn:
-        kind = next((kind for kind in ("stuck", "code") if kind in endpoint.faults), "signature")
+        kind = next(
+            (kind for kind in ("stuck", "code", "held") if kind in endpoint.faults), "signature"
+        )
         raise Withdrawn(WITHDRAWN[kind])
     if endpoint.ends <= time.time():
         raise WaiverEnded("the waiver by which this model passed has ended")

@@ -9,8 +9,12 @@ import numpy as np
 from casemate.serve.batch import Batcher, BatchListener
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.heartbeat import Heartbeat
+from casemate.serve.metrics import Metrics
 from casemate.serve.types import Array
 from casemate.stages.release.rollout import Part
+
+KINDS = ("signature", "stuck", "code", "held")
+"""Why a model can be withdrawn."""
 
 
 @dataclass(slots=True)
@@ -67,6 +71,20 @@ class Version:
         self.part: Part = part
         self.batcher = Batcher(endpoint, deadline, listener, heartbeat.lane(endpoint.reference))
         self.seen = Statistics()
+
+
+def show(metrics: Metrics, version: Version) -> None:
+    """Let whoever scrapes see whether it answers, and why not."""
+    endpoint = version.endpoint
+    metrics.gauges["casemate_model", endpoint.name, endpoint.version, version.part] = (
+        0 if endpoint.withdrawn else 1
+    )
+    for kind in KINDS:
+        key = ("casemate_withdrawn", endpoint.name, endpoint.version, kind)
+        if kind in endpoint.faults:
+            metrics.gauges[key] = 1
+        else:
+            metrics.gauges.pop(key, None)
 
 
 @dataclass

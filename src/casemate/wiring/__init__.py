@@ -24,8 +24,10 @@ from casemate.core.errors import ConfigError
 from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
 from casemate.core.outbox.ways import way
 from casemate.core.steps import RetryPolicy
+from casemate.respond.holds import Holds
+from casemate.respond.states import Incident
 from casemate.respond.tables import incident
-from casemate.respond.telling import EVENTS, GRADES, tell
+from casemate.respond.telling import EVENTS, GRADES, tell, ticket_key, ticket_of
 from casemate.respond.trackers import Tracker, open_tracker
 from casemate.respond.trackers.guard import mark
 from casemate.respond.trackers.remembered import Tickets
@@ -120,6 +122,11 @@ class Wiring(Controls):
         return Waivers(self.database, self.clock, self.signer.verifier)
 
     @property
+    def holds_kept(self) -> Holds:
+        """What must not happen until a person says so."""
+        return Holds(self.database, self.clock)
+
+    @property
     def retrainings(self) -> Retrainings:
         """What became of retrainings."""
         return Retrainings(self.database, self.clock)
@@ -162,10 +169,15 @@ class Wiring(Controls):
         number = int(message.content["incident"])
         with self.database.reading() as tx:
             found = incident(tx, number)
-        key = f"{self.config.project.id}/incident/{number}"
+        key = ticket_key(self.config.project.id, number)
         is_grave = GRADES[found.severity] in self.config.trackers[name].severities
         if is_grave or Tickets(self.database, self.clock, name).made(mark(key)) is not None:
             tell(self.tracker(name), key, message, found)
+
+    def open_ticket(self, name: str, incident: Incident) -> None:
+        """Make the ticket of an incident, whatever its severity, if there is none."""
+        key = ticket_key(self.config.project.id, incident.id)
+        self.tracker(name).create(key, ticket_of(incident))
 
     def _copy_checkpoint(self, _: Message) -> None:
         self.publication.copy()

@@ -14,6 +14,7 @@ from casemate.controls.access.identity.sessions import Bearer
 from casemate.controls.access.logins import Logins
 from casemate.controls.access.point import PolicyPoint
 from casemate.controls.access.policy import Policy
+from casemate.controls.access.types import Principal
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.heads import Heads
@@ -63,6 +64,7 @@ class Controls:
         *,
         check: bool = True,
         bearer: Bearer | None = None,
+        actor: Principal | None = None,
         beside: "Self | None" = None,
     ) -> None:
         """Open the catalogue; everything else is built when it is asked for.
@@ -74,6 +76,7 @@ class Controls:
             check: off only for what repairs or upgrades a catalogue.
             bearer: of whoever acts here; None for whoever logged in on this machine, or else its
                 user.
+            actor: a playbook that acts here, beside whoever opened the project.
             beside: the same project for somebody else, in this process: catalogue, key store and
                 log are shared.
         """
@@ -81,7 +84,7 @@ class Controls:
         self.config = config
         self.clock = clock or SystemClock()
         self.state = root / STATE
-        self._bearer = bearer
+        self._bearer, self._actor = bearer, actor
         self._beside = beside
         if beside is not None:
             self.database: Store = beside.database
@@ -111,6 +114,12 @@ class Controls:
         return type(self)(
             self.root, self.config, self.clock, bearer=Bearer(session, certificate), beside=self
         )
+
+    def acting_as(self, playbook: Principal) -> Self:
+        """The same project for a playbook in force, which proves nothing: whoever runs it has read
+        it from the catalogue.
+        """
+        return type(self)(self.root, self.config, self.clock, actor=playbook, beside=self)
 
     def close(self) -> None:
         """Let go of the catalogue; a view beside another one leaves it open."""
@@ -234,6 +243,7 @@ class Controls:
             lambda: self.provider,
             self._alert,
             self._bearer,
+            self._actor,
         )
 
     @property

@@ -92,6 +92,13 @@ def _people(group: Any, action: Any) -> None:
     )
     password.add_argument("--current", metavar="REF", help="one's own present one")
     action("disable", "let a person act no more", user).add_argument("name", help="who")
+    for name, help_ in (
+        ("suspend", "let nobody act as a person or a service until resume"),
+        ("resume", "let a suspended person or service act again"),
+    ):
+        one = action(name, help_)
+        one.add_argument("principal", metavar="PRINCIPAL", help='User::"NAME" or Service::"NAME"')
+        one.add_argument("--reason", required=True, help="why, for the record")
     role = group("role", "roles, for good or on loan")
     action("list", "every role", role)
     define = action("define", "make a role out of others", role)

@@ -75,6 +75,23 @@ def _user_disable(arguments: Any, project: Any) -> int:
     return 0
 
 
+def _suspend(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    ended = project.access.suspend(arguments.principal, arguments.reason)
+    said = f"nobody acts as {arguments.principal}, on every server within a second"
+    emit(arguments, {"sessions_ended": ended}, f"{said}; {ended} sessions ended")
+    return 0
+
+
+def _resume(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit
+
+    project.access.resume(arguments.principal, arguments.reason)
+    emit(arguments, {"resumed": arguments.principal}, f"{arguments.principal} may act again")
+    return 0
+
+
 def _role_list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
 
@@ -148,6 +165,8 @@ VERBS = {
     "user add": _user_add,
     "user password": _user_password,
     "user disable": _user_disable,
+    "suspend": _suspend,
+    "resume": _resume,
     "role list": _role_list,
     "role define": _role_define,
     "role grant": _role_grant,

@@ -48,6 +48,7 @@ class PolicyPoint:
         keys: Callable[[], KeyProvider],
         alert: Alert,
         bearer: Bearer | None = None,
+        actor: Principal | None = None,
     ) -> None:
         """Nothing is read before it is needed.
 
@@ -59,6 +60,7 @@ class PolicyPoint:
             keys: wraps the secrets of second factors.
             alert: queues a message for whoever is to hear of an emergency or an anomaly.
             bearer: of whoever acts here; None: whoever logged in on this machine, or else its user.
+            actor: a playbook that acts here, instead of anybody who would prove who they are.
         """
         self.store, self.clock, self.options = store, clock, options
         self.directory = Directory(store, clock)
@@ -66,7 +68,7 @@ class PolicyPoint:
         self.sessions = Sessions(self.directory)
         self.accounts = Accounts(self.directory, options.breached)
         self.applied = Applied(store, clock)
-        self._audit, self._keys, self._bearer = audit, keys, bearer
+        self._audit, self._keys, self._bearer, self._given = audit, keys, bearer, actor
         self.anomalies = Anomalies(self.directory, options.places, options.bulk_rows, self._told)
         self._alert = alert
         self.session_file = SessionFile(options.project)
@@ -101,6 +103,9 @@ class PolicyPoint:
         act without one.
         """
         # somebody who came over the network: what is known of their device is what their login said
+        if self._given is not None:
+            self._actor = self._given
+            return Identity(self._given, None)
         if self._bearer is not None:
             session = self.sessions.authenticate(self._bearer.access, self._bearer.certificate)
             self._actor = session.principal

@@ -17,12 +17,15 @@ class Access(Noun):
     remove_factors = logins.remove_factors
     sessions = logins.sessions
     end_session = logins.end_session
+    end_sessions = logins.end_sessions
 
     list = people.listing
     roles = people.roles
     add_user = people.add_user
     set_password = people.set_password
     disable_user = people.disable_user
+    suspend = people.suspend
+    resume = people.resume
     define_role = people.define_role
     grant = people.grant
     withdraw = people.withdraw

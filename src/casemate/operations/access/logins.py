@@ -46,6 +46,16 @@ def end_session(project: Wiring, identifier: str) -> int:
     return count
 
 
+@operation("access:session")
+def end_sessions(project: Wiring, name: str, reason: str) -> int:
+    """End every session of a person, who may log in again; returns how many ended."""
+    acting = end_sessions.ask(project, about=f'User::"{name}"', reason=reason[:500])
+    with acting.transaction() as tx:
+        count = project.point.sessions.end_all(tx, name, reason[:500])
+        acting.append(tx, "session:ended", f'User::"{name}"', sessions=count)
+    return count
+
+
 @operation("access:self")
 def add_factor(project: Wiring) -> tuple[str, str]:
     """(secret in base32, its `otpauth` address) of a new time-based factor of whoever acts;

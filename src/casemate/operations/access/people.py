@@ -6,8 +6,8 @@ from casemate.controls.access.identity.accounts import AccountRow
 from casemate.controls.access.identity.grants import EMERGENCY, Grant
 from casemate.controls.access.identity.registered import PrincipalRow
 from casemate.controls.access.policy import shipped_roles
-from casemate.controls.access.types import Principal
-from casemate.core.errors import AccessDenied, ConfigError
+from casemate.controls.access.types import Principal, principal_of
+from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 from casemate.core.types import Record
 from casemate.operations.access.rules import about, no_higher, no_more_than_own
 from casemate.operations.acting import Acting, operation, reading
@@ -165,6 +165,59 @@ def disable_user(project: Wiring, name: str) -> None:
         project.point.directory.disable(tx, name)
         project.point.sessions.end_all(tx, name, "the user was disabled")
         acting.append(tx, "user:disable", f'User::"{name}"')
+
+
+@operation("access:suspend")
+def suspend(project: Wiring, principal: str, reason: str) -> int:
+    """Let nobody act as a person or a service, from within a second on, until `resume`; returns how
+    many sessions of theirs were ended.
+
+    Args:
+        project: whose.
+        principal: `User::"NAME"` or `Service::"NAME"`.
+        reason: why, for the record.
+
+    Raises:
+        AccessDenied: policy, or an owner is meant by somebody who is none. ConfigError: nobody of
+            that name acts. RefusedError: the last owner.
+    """
+    one = principal_named(principal)
+    acting = suspend.ask(project, about=one.uid, reason=reason[:500])
+    if one.kind == "User":
+        no_higher(acting, one.name)
+    with acting.transaction() as tx:
+        project.point.directory.suspend(tx, one.kind, one.name)
+        ended = 0
+        if one.kind == "User":
+            ended = project.point.sessions.end_all(tx, one.name, "the user was suspended")
+        acting.append(tx, "access:suspended", one.uid, reason=reason[:500], sessions_ended=ended)
+    return ended
+
+
+@operation("access:resume")
+def resume(project: Wiring, principal: str, reason: str) -> None:
+    """Let a suspended person or service act again; sessions stay ended.
+
+    Raises:
+        AccessDenied: policy, and for every service. ConfigError: nobody of that name is suspended.
+    """
+    one = principal_named(principal)
+    acting = resume.ask(project, about=one.uid, reason=reason[:500])
+    if one.kind == "User":
+        no_higher(acting, one.name)
+    with acting.transaction() as tx:
+        project.point.directory.resume(tx, one.kind, one.name)
+        acting.append(tx, "access:resumed", one.uid, reason=reason[:500])
+
+
+def principal_named(text: str) -> Principal:
+    """Who is meant by `User::"NAME"` or `Service::"NAME"`; ConfigError: nobody could be."""
+    try:
+        return principal_of(text)
+    except VerificationError as error:
+        raise ConfigError(
+            f"{text[:80]!r} names nobody", hint='User::"NAME" or Service::"NAME"'
+        ) from error
 
 
 @operation("access:grant")

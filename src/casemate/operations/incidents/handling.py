@@ -245,6 +245,21 @@ def merge(project: Wiring, number: int, into: int) -> Incident:
     return after
 
 
+@operation("incident:handle")
+def tell(project: Wiring, event: str, key: str, text: str, why: str) -> None:
+    """Tell whoever hears `event` of the outbox a sentence about an incident, once a key.
+
+    Raises:
+        AccessDenied: policy.
+    """
+    acting = tell.ask(project, key=key[:200])
+    with acting.transaction() as tx:
+        content = {"text": _needed(text), "reason": why[:500]}
+        project.outbox.enqueue(tx, event, key, content)
+        acting.append(tx, event, f'Project::"{project.config.project.id}"', **content)
+    project.outbox.send()
+
+
 @operation("incident:mute")
 def mute(
     project: Wiring,

@@ -1,10 +1,11 @@
 """Retraining: whether it is due and may be, and doing it."""
 
 from casemate.operations.acting import Noun
+from casemate.operations.demands import demand
 from casemate.operations.retraining.planning import listing, plan
 from casemate.operations.retraining.running import go_on, run
 
-__all__ = ["Retrain", "go_on", "listing", "plan", "run"]
+__all__ = ["Retrain", "demand", "go_on", "listing", "plan", "run"]
 
 
 class Retrain(Noun):
@@ -14,3 +15,4 @@ class Retrain(Noun):
     list = listing
     run = run
     go_on = go_on
+    demand = demand

@@ -8,7 +8,12 @@ from casemate.core.types import Interval, Record
 from casemate.operations.acting import reading
 from casemate.operations.feedback.screening import Lessons, Screened, judged
 from casemate.operations.watching.looking import known
-from casemate.stages.release.retrainings import Retraining, refused_in_a_row, trainings
+from casemate.stages.release.retrainings import (
+    Retraining,
+    demands,
+    refused_in_a_row,
+    trainings,
+)
 from casemate.wiring import Wiring
 
 SUFFERS = "suffers"
@@ -162,7 +167,7 @@ def _blocked(project: Wiring, table: RetrainTable, now: Budgets) -> list[str]:
 def _because(
     project: Wiring, table: RetrainTable, found: list[Retraining], incumbent: str, new: int
 ) -> list[str]:
-    because = []
+    because = [f"demanded: {reason}" for reason in demands(found)]
     if table.below is not None or table.drift:
         because += _watched(project, table, incumbent)
     if table.labels is not None and new >= table.labels:

@@ -13,6 +13,7 @@ from casemate.core.types import Record
 from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.incidents import own
+from casemate.operations.playbooks import carrying as playbooks
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
@@ -131,6 +132,7 @@ def _respond(project: Wiring, telemetry: Telemetry) -> int:
     start = 0 if heard is None else heard.entry + 1
     standing = telemetry.all_kept(alarms.PREFIX, Alarm).values()
     changed, last = own.look(project, standing, start)
+    changed += playbooks.look(project)
     time = project.clock.now().isoformat(timespec="seconds")
     with telemetry.transaction():
         telemetry.keep(HEARD, Progress(entry=last, time=time))

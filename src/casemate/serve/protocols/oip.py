@@ -263,6 +263,8 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
                 "shape": [-1] if len(targets) == 1 else [-1, len(targets)],
             }
         ]
+    if endpoint.label_only:
+        outputs = [outputs[0] | {"name": "label", "datatype": "BYTES"}]
     return {
         "name": name,
         "versions": versions,
@@ -284,7 +286,7 @@ def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, An
                 if endpoint.labels
                 else {"classes": endpoint.classes}
             )
-            | {"signer": endpoint.fingerprint}
+            | {"signer": endpoint.fingerprint, "digest": endpoint.digest}
             | ({} if endpoint.raw is None else {"raw": endpoint.raw.described})
         ),
     }

@@ -95,13 +95,20 @@ class VerifiedModel:
     """Files and card of a model whose signatures and digests hold; only `verify` makes one."""
 
     def __init__(
-        self, files: dict[str, bytes], card: Card, signer: Verifier, _proof: object = None
+        self,
+        files: dict[str, bytes],
+        card: Card,
+        signer: Verifier,
+        digest: str,
+        _proof: object = None,
     ) -> None:
         if _proof is not _PROOF:
             raise VerificationError("a model can only be obtained by verifying its bundle")
         self.files = files
         self.card = card
         self.signer = signer
+        self.digest = digest
+        """SHA-256 over the files' digests, as it was signed: names the whole model."""
 
     @property
     def fingerprint(self) -> str:
@@ -173,7 +180,8 @@ def verify(files: dict[str, bytes], bundle: bytes, verifier: Verifier) -> Verifi
             "the signed model.json names other code of its own than the model holds",
             hint="obtain the model from its owner again",
         )
-    return VerifiedModel(dict(files), card, signer, _PROOF)
+    digest = statement["subject"][0]["digest"]["sha256"]
+    return VerifiedModel(dict(files), card, signer, digest, _PROOF)
 
 
 def envelope_of(bundle: bytes, verifier: Verifier) -> tuple[dict[str, Any], Verifier]:

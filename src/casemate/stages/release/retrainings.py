@@ -12,10 +12,13 @@ from casemate.core.errors import BusyError
 from casemate.core.store import METADATA, Store, explained
 from casemate.core.types import Record
 
-State = Literal["running", "refused", "failed", "waiting", "passed", "released", "go-on"]
-"""`waiting`: signed, and somebody else has to do something before it is served; `go-on`: no
-retraining, but a person who said that it may be tried again.
+State = Literal[
+    "running", "refused", "failed", "waiting", "passed", "released", "go-on", "demanded"
+]
+"""`waiting`: signed, and somebody else has to do something before it is served. No retraining, but
+what somebody said: `go-on`: it may be tried again; `demanded`: it is time for one.
 """
+SAID: tuple[State, ...] = ("go-on", "demanded")
 RETRAININGS = sa.Table(
     "retraining",
     METADATA,
@@ -100,8 +103,15 @@ class Retrainings:
 
     def go_on(self, tx: sa.Connection, principal: str, reason: str) -> None:
         """A person says that it may be tried again after refusals."""
+        self._say(tx, "go-on", principal, reason)
+
+    def demand(self, tx: sa.Connection, principal: str, reason: str) -> None:
+        """Somebody says that it is time for one."""
+        self._say(tx, "demanded", principal, reason)
+
+    def _say(self, tx: sa.Connection, state: State, principal: str, reason: str) -> None:
         said = {"principal": principal, "because": reason, "rows": 0, "lessons": ""}
-        made = self._made(tx, "go-on", incumbent="", **said)
+        made = self._made(tx, state, incumbent="", **said)
         tx.execute(RETRAININGS.insert().values(**msgspec.structs.asdict(made)))
 
     def _made(self, tx: sa.Connection, state: State, **said: Any) -> Retraining:
@@ -113,15 +123,21 @@ class Retrainings:
 
 
 def trainings(found: list[Retraining]) -> list[Retraining]:
-    """Those that trained, newest first: without a person's leave to go on."""
-    return [one for one in found if one.state != "go-on"]
+    """Those that trained, newest first: without what people said between them."""
+    return [one for one in found if one.state not in SAID]
+
+
+def demands(found: list[Retraining]) -> list[str]:
+    """Reasons that were given since the newest that trained began, oldest first."""
+    last = next((one.id for one in trainings(found)), 0)
+    return [one.because for one in found if one.state == "demanded" and one.id > last][::-1]
 
 
 def refused_in_a_row(found: list[Retraining]) -> int:
     """How many of the newest were refused since one was not, or since a person said go on."""
     count = 0
     for one in found:
-        if one.state in ("running", "failed"):
+        if one.state in ("running", "failed", "demanded"):
             continue
         if one.state != "refused":
             return count

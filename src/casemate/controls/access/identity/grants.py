@@ -1,6 +1,7 @@
 """Roles that end by themselves: lent, or taken in an emergency and reviewed by somebody else."""
 
 import datetime
+import secrets
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -66,6 +67,49 @@ def end_grants(tx: sa.Connection, clock: Clock, *where: sa.ColumnElement[bool]) 
     return tx.execute(
         GRANTS.update().where(*where, GRANTS.c.until > now).values(until=now)
     ).rowcount
+
+
+def lend(
+    tx: sa.Connection,
+    clock: Clock,
+    name: str,
+    role: str,
+    why: str,
+    reason: str,
+    by: str,
+    lifetime: datetime.timedelta,
+) -> Grant:
+    """Write a grant; see `principals.Directory.lend`."""
+    if not reason.strip() or len(reason) > MAX_REASON:
+        raise ConfigError(
+            f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
+        )
+    if lifetime <= datetime.timedelta(0):
+        raise ConfigError("the time must be positive")
+    if why == "break-glass" and (
+        open_ := [g for g in grants_of(tx, name) if g.why == why and g.review is None]
+    ):
+        raise RefusedError(
+            f"an earlier emergency access of {name!r} was not reviewed yet ({open_[0].id})",
+            hint="somebody else: casemate access review close",
+        )
+    now = clock.now()
+    made = Grant(
+        secrets.token_hex(4),
+        name,
+        role,
+        why,
+        reason.strip(),
+        by,
+        now,
+        now + lifetime,
+        None,
+        None,
+    )
+    values = {**vars(made), "since": made.since.isoformat(), "until": made.until.isoformat()}
+    tx.execute(GRANTS.insert().values(**values))
+    touch(tx)
+    return made
 
 
 def close_review(

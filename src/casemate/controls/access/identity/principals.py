@@ -8,7 +8,6 @@ had cached.
 import datetime
 import os
 import pwd
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,11 +15,11 @@ import sqlalchemy as sa
 
 from casemate.controls.access.identity.grants import (
     GRANTS,
-    MAX_REASON,
     Grant,
     close_review,
     end_grants,
     grants_of,
+    lend,
 )
 from casemate.controls.access.identity.registered import (
     ACCOUNT,
@@ -310,16 +309,33 @@ class Directory:
         """Nobody acts under this name any more, now or later; the name stays taken. ConfigError
         when unknown, RefusedError for the last owner.
         """
-        row = self._row(tx, "User", name)
+        self.suspend(tx, "User", name)
+        end_grants(tx, self.clock, GRANTS.c.by == name, GRANTS.c.why == "delegation")
+
+    def suspend(self, tx: sa.Connection, kind: str, name: str) -> None:
+        """Nobody acts as this user or service until `resume`. ConfigError when unknown, or not
+        acting already; RefusedError for the last owner.
+        """
+        row = self._row(tx, kind, name)
         if row is None or row.disabled is not None:
-            raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
-        if owners(tx) == [name]:
+            raise ConfigError(f"there is no {kind.lower()} {name!r}", hint="`casemate access list`")
+        if kind == "User" and owners(tx) == [name]:
             raise RefusedError(
                 f"{name!r} is the only owner", hint="grant the role to somebody else first"
             )
-        where = (PRINCIPALS.c.kind == "User", PRINCIPALS.c.name == name)
-        tx.execute(PRINCIPALS.update().where(*where).values(disabled=self.clock.now().isoformat()))
-        end_grants(tx, self.clock, GRANTS.c.by == name, GRANTS.c.why == "delegation")
+        self._set_disabled(tx, kind, name, self.clock.now().isoformat())
+
+    def resume(self, tx: sa.Connection, kind: str, name: str) -> None:
+        """Somebody may act as this user or service again; ConfigError when nobody may not."""
+        row = self._row(tx, kind, name)
+        if row is None or row.disabled is None:
+            raise ConfigError(f"{kind} {name!r} is not suspended", hint="`casemate access list`")
+        self._set_disabled(tx, kind, name, None)
+
+    @staticmethod
+    def _set_disabled(tx: sa.Connection, kind: str, name: str, since: str | None) -> None:
+        where = (PRINCIPALS.c.kind == kind, PRINCIPALS.c.name == name)
+        tx.execute(PRINCIPALS.update().where(*where).values(disabled=since))
         touch(tx)
 
     def lend(
@@ -351,36 +367,7 @@ class Directory:
         self.require_roles(tx, [role])
         if self._row(tx, "User", name) is None:
             raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
-        if not reason.strip() or len(reason) > MAX_REASON:
-            raise ConfigError(
-                f"a reason of 1 to {MAX_REASON} characters is needed", hint="--reason '...'"
-            )
-        if lifetime <= datetime.timedelta(0):
-            raise ConfigError("the time must be positive")
-        if why == "break-glass" and (
-            open_ := [g for g in grants_of(tx, name) if g.why == why and g.review is None]
-        ):
-            raise RefusedError(
-                f"an earlier emergency access of {name!r} was not reviewed yet ({open_[0].id})",
-                hint="somebody else: casemate access review close",
-            )
-        now = self.clock.now()
-        made = Grant(
-            secrets.token_hex(4),
-            name,
-            role,
-            why,
-            reason.strip(),
-            by,
-            now,
-            now + lifetime,
-            None,
-            None,
-        )
-        values = {**vars(made), "since": made.since.isoformat(), "until": made.until.isoformat()}
-        tx.execute(GRANTS.insert().values(**values))
-        touch(tx)
-        return made
+        return lend(tx, self.clock, name, role, why, reason, by, lifetime)
 
     def grants(self) -> list[Grant]:
         """Every grant with an end, newest first."""

@@ -28,6 +28,8 @@ from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Record
 
 MAX_RATE = 1_000_000
+PLAYBOOK = "playbook-"
+"""Before the name of a playbook, as the log names whom it acts as."""
 TOKENS = sa.Table(
     "token",
     METADATA,
@@ -219,6 +221,8 @@ class Tokens:
                 f"{service!r} is not a service name",
                 hint="letters, digits, '.', '_', '@', '-'; at most 63",
             )
+        if service.startswith(PLAYBOOK):
+            raise ConfigError(f"services called {PLAYBOOK}… are playbooks", hint="another name")
         self.directory.require_roles(tx, roles)
         if self._service(tx, service) is not None:
             raise ConfigError(

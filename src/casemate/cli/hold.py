@@ -1,0 +1,45 @@
+"""`casemate hold`."""
+
+import argparse
+from typing import Any
+
+from casemate.cli.commands import open_for
+from casemate.cli.options import common
+from casemate.respond.holds import WHAT
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="what is held", parents=[common(nested=True)])
+    for name, help_ in (
+        ("place", "keep something from happening until a person lifts the hold"),
+        ("lift", "let it happen again"),
+    ):
+        one = actions.add_parser(name, help=help_, parents=[common(nested=True)])
+        one.add_argument("what", choices=WHAT, metavar="WHAT", help=", ".join(WHAT))
+        one.add_argument(
+            "of", metavar="OF", help="a model as NAME or NAME@VERSION, a source of feedback, a run"
+        )
+        one.add_argument("--reason", required=True, help="why, for the record")
+
+
+def run(arguments: Any) -> int:
+    """List, place or lift."""
+    from casemate.cli.output import emit, table
+
+    holds = open_for(arguments).holds
+    if arguments.action == "list":
+        found = holds.list()
+        rows = [[one.what, one.of, one.since, one.principal, one.reason] for one in found]
+        heads = ["what", "of", "since", "by", "reason"]
+        emit(arguments, found, table(heads, rows) if rows else "nothing is held")
+        return 0
+    said = f"{arguments.what} of {arguments.of}"
+    if arguments.action == "lift":
+        holds.lift(arguments.what, arguments.of, arguments.reason)
+        emit(arguments, {"lifted": True}, f"{said}: lifted")
+        return 0
+    is_new = holds.place(arguments.what, arguments.of, arguments.reason)
+    emit(arguments, {"new": is_new}, f"{said}: held" if is_new else f"{said}: was held already")
+    return 0

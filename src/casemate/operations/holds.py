@@ -1,0 +1,106 @@
+"""Holds: placed at once, by people and playbooks; lifted by people."""
+
+import re
+
+from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.text import clean
+from casemate.operations.acting import Noun, operation, reading
+from casemate.respond.holds import KINDS, WHAT, Hold, What
+from casemate.wiring import Wiring
+
+MOST_REASON = 500
+"""Characters: a reason is a sentence, and every reader of the log gets it."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/ -]{0,199}")
+
+
+@reading("hold:read")
+def listing(project: Wiring) -> list[Hold]:
+    """Every hold that stands, the oldest first; AccessDenied: policy."""
+    return project.holds_kept.all()
+
+
+@operation("hold:place")
+def place(project: Wiring, what: What, of: str, reason: str) -> bool:
+    """Keep something from happening until the hold is lifted; whether it is new.
+
+    Args:
+        project: whose.
+        what: `releases`: nothing of the model is promoted; `answers`: gateways do not let it
+            answer; `probabilities`: callers see the label alone; `teaching`: feedback of the source
+            is held back; `deletion`: `gc` keeps the run with its models and data.
+        of: a model as `NAME` or `NAME@VERSION`; a source of feedback as `casemate feedback sources`
+            names it; a run.
+        reason: why, for the record.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such hold, model or run, or no reason.
+    """
+    acting = place.ask(project, what=what, of=of[:200])
+    words = clean(reason.strip())
+    if not words or len(words) > MOST_REASON:
+        raise ConfigError(
+            f"a reason of 1 to {MOST_REASON} characters is needed", hint="--reason '...'"
+        )
+    require_known(project, what, of)
+    with acting.transaction() as tx:
+        is_new = project.holds_kept.place(tx, what, of, acting.uid, words)
+        if is_new:
+            acting.append(tx, "hold:placed", about(what, of), what=what, reason=words)
+    return is_new
+
+
+@operation("hold:lift")
+def lift(project: Wiring, what: What, of: str, reason: str) -> None:
+    """Let it happen again.
+
+    Raises:
+        AccessDenied: policy, and for every service. ConfigError: there is no such hold, or no
+            reason.
+    """
+    acting = lift.ask(project, what=what, of=of[:200])
+    words = clean(reason.strip())
+    if not words or len(words) > MOST_REASON:
+        raise ConfigError(
+            f"a reason of 1 to {MOST_REASON} characters is needed", hint="--reason '...'"
+        )
+    with acting.transaction() as tx:
+        project.holds_kept.lift(tx, what, of)
+        acting.append(tx, "hold:lifted", about(what, of), what=what, reason=words)
+
+
+def about(what: What, of: str) -> str:
+    """What a hold is on, as the log names it."""
+    return f'{KINDS[what].capitalize()}::"{of}"'
+
+
+def require_none(project: Wiring, what: What, reference: str) -> None:
+    """RefusedError while a hold keeps `what` from happening with it."""
+    found = project.holds_kept.over(what, reference)
+    if found is not None:
+        raise RefusedError(
+            f"a hold of {found.principal} keeps {what} of {found.of} since {found.since}:"
+            f" {found.reason}",
+            hint=f"see to its reason, then: casemate hold lift {what} {found.of} --reason TEXT",
+        )
+
+
+def require_known(project: Wiring, what: What, of: str) -> None:
+    """ConfigError where there is no such hold, model or run."""
+    if what not in WHAT:
+        raise ConfigError(f"nothing called {what!r} can be held", hint=f"one of {', '.join(WHAT)}")
+    if not NAME.fullmatch(of):
+        raise ConfigError(f"{of[:80]!r} is no name", hint=f"a {KINDS[what]}")
+    if KINDS[what] == "model":
+        known = project.registry.list()
+        if of not in {one.reference for one in known} | {one.release.model for one in known}:
+            raise ConfigError(f"there is no model {of!r}", hint="casemate model list")
+    if KINDS[what] == "run" and of not in {run.id for run in project.engine.runs()}:
+        raise ConfigError(f"there is no run {of!r}", hint="casemate runs")
+
+
+class Holds(Noun):
+    """What is kept from happening: list, place, lift."""
+
+    list = listing
+    place = place
+    lift = lift

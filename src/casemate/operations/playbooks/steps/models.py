@@ -1,0 +1,191 @@
+"""Steps about models and what is kept of them."""
+
+from casemate.core.errors import RefusedError
+from casemate.operations import holds, models
+from casemate.operations.playbooks import asking
+from casemate.operations.playbooks.asking import Answer, Unproven
+from casemate.operations.playbooks.steps import Doing
+from casemate.operations.retention import leftover
+from casemate.respond.holds import What
+from casemate.respond.playbooks.runs import Aim
+from casemate.stages.release.rollout import Released
+from casemate.wiring import Wiring
+
+GONE = (404, 503)
+"""What a gateway answers about a version that it does not serve, or does not let answer."""
+
+
+def released(project: Wiring, reference: str) -> Released | None:
+    """How a version is released; None: it is not."""
+    return next((one for one in project.rollouts.all() if one.reference == reference), None)
+
+
+def live(project: Wiring, model: str) -> str:
+    """The version that gateways serve as live, promoted or not."""
+    for one in project.rollouts.all():
+        if one.model == model and one.part == "live":
+            return one.reference
+    return project.registry.get(model).reference
+
+
+class Rollback:
+    """Back to the version before, and every gateway serves it."""
+
+    def aim(self, project: Wiring, of: str, incident: int) -> Aim:
+        """See `Doing`."""
+        name = of.partition("@")[0]
+        target = of if "@" in of else live(project, name)
+        found = released(project, target)
+        if found is not None:
+            before = live(project, name) if found.part != "live" else found.former
+            if before is None:
+                raise RefusedError(
+                    f"{target} is the first that was promoted: there is nothing to go back to",
+                    hint="withdraw it, or promote another version",
+                )
+            return Aim(
+                target=target, before=before if isinstance(before, str) else f"{name}@{before}"
+            )
+        now = live(project, name)
+        if now == target:
+            raise RefusedError(
+                f"{target} is served because nothing was promoted: there is nothing to go back to",
+                hint="withdraw it, or promote another version",
+            )
+        return Aim(target=target, before=now)
+
+    def says(self, aim: Aim) -> str:
+        """See `Doing`."""
+        return f"take {aim.target} back; {aim.before} serves"
+
+    def is_done(self, project: Wiring, aim: Aim) -> bool:
+        """See `Doing`."""
+        return released(project, aim.target) is None
+
+    def do(self, project: Wiring, aim: Aim, why: str) -> None:
+        """See `Doing`."""
+        models.take_back(project, aim.target, why)
+
+    def proof(self, project: Wiring, aim: Aim) -> str:
+        """See `Doing`."""
+        name, _, version = aim.target.partition("@")
+        digest = project.registry.verify(aim.before).digest
+
+        def holds_(answer: Answer) -> str:
+            if answer.said is None:
+                return f"it answers {answer.status} about {name}"
+            if version in answer.said.versions:
+                return f"it still serves {aim.target}"
+            if answer.said.parameters.digest != digest:
+                return f"it serves another digest than that of {aim.before}"
+            return ""
+
+        with asking.token(project, roles=("client",)) as bearer:
+            asking.agreed(project, asking.path_of(project, name), bearer, holds_)
+        return f"{asking.named(project)} serves {aim.before}, digest {digest[:16]}"
+
+    def undo(self, project: Wiring, aim: Aim, why: str) -> None:
+        """See `Doing`."""
+        models.promote(project, aim.target, reason=why)
+
+
+class Held:
+    """A hold of one kind, by which something is kept from happening."""
+
+    def __init__(self, what: What) -> None:
+        self.what = what
+
+    def aim(self, project: Wiring, of: str, incident: int) -> Aim:
+        """See `Doing`."""
+        holds.require_known(project, self.what, of)
+        return Aim(target=of)
+
+    def says(self, aim: Aim) -> str:
+        """See `Doing`."""
+        return f"place a hold on {self.what} of {aim.target}"
+
+    def is_done(self, project: Wiring, aim: Aim) -> bool:
+        """See `Doing`."""
+        return project.holds_kept.over(self.what, aim.target) is not None
+
+    def do(self, project: Wiring, aim: Aim, why: str) -> None:
+        """See `Doing`."""
+        holds.place(project, self.what, aim.target, why)
+
+    def proof(self, project: Wiring, aim: Aim) -> str:
+        """See `Doing`."""
+        if not self.is_done(project, aim):
+            raise Unproven(f"there is no hold on {self.what} of {aim.target}")
+        return f"a hold on {self.what} of {aim.target} stands"
+
+    def undo(self, project: Wiring, aim: Aim, why: str) -> None:
+        """See `Doing`."""
+        holds.lift(project, self.what, aim.target, why)
+
+
+class Withdrawn(Held):
+    """No gateway lets it answer."""
+
+    def proof(self, project: Wiring, aim: Aim) -> str:
+        """See `Doing`."""
+        super().proof(project, aim)
+        name, _, version = aim.target.partition("@")
+
+        def holds_(answer: Answer) -> str:
+            return "" if answer.status in GONE else f"it answers {answer.status} about {aim.target}"
+
+        with asking.token(project, roles=("client",)) as bearer:
+            asking.agreed(project, asking.path_of(project, name, version), bearer, holds_)
+        return f"{asking.named(project)} does not let {aim.target} answer"
+
+
+class LabelOnly(Held):
+    """Every gateway offers the label alone."""
+
+    def proof(self, project: Wiring, aim: Aim) -> str:
+        """See `Doing`."""
+        super().proof(project, aim)
+        name, _, version = aim.target.partition("@")
+
+        def holds_(answer: Answer) -> str:
+            if answer.status in GONE:
+                return ""
+            offered = [] if answer.said is None else [one.name for one in answer.said.outputs]
+            return "" if offered == ["label"] else f"it offers {offered} of {aim.target}"
+
+        with asking.token(project, roles=("client",)) as bearer:
+            asking.agreed(project, asking.path_of(project, name, version), bearer, holds_)
+        return f"{asking.named(project)} offers the label of {aim.target} alone"
+
+
+class Frozen(Held):
+    """A promotion would be refused."""
+
+    def proof(self, project: Wiring, aim: Aim) -> str:
+        """See `Doing`."""
+        try:
+            holds.require_none(project, self.what, aim.target)
+        except RefusedError as error:
+            return f"a promotion is refused: {error.message}"
+        raise Unproven(f"{aim.target} could be promoted")
+
+
+class Kept(Held):
+    """`casemate gc` would not take it."""
+
+    def proof(self, project: Wiring, aim: Aim) -> str:
+        """See `Doing`."""
+        super().proof(project, aim)
+        if aim.target in leftover(project):
+            raise Unproven(f"`casemate gc` would take {aim.target}")
+        return f"`casemate gc` keeps {aim.target}"
+
+
+STEPS: dict[str, Doing] = {
+    "rollback": Rollback(),
+    "withdraw": Withdrawn("answers"),
+    "label-only": LabelOnly("probabilities"),
+    "freeze": Frozen("releases"),
+    "keep-evidence": Kept("deletion"),
+    "hold-source": Held("teaching"),
+}

@@ -1,0 +1,1 @@
+"""Playbooks: what is done about incidents of a kind, step by step, each proven."""
