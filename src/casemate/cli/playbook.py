@@ -117,18 +117,15 @@ def _show(arguments: Any) -> int:
 
     found = open_for(arguments).playbooks.show(arguments.name)
     when = found.when
-    lines = [
-        found.title,
-        f"causes: {', '.join(when.causes) or 'any'}; alerts: {', '.join(when.alerts) or 'any'};"
-        f" at least {when.severity}{'; while an alert stands' if when.standing else ''}",
-        "",
-    ]
+    standing = "; while an alert stands" if when.standing else ""
+    causes, alerts = ", ".join(when.causes) or "any", ", ".join(when.alerts) or "any"
+    about = f"causes: {causes}; alerts: {alerts}; at least {when.severity}{standing}"
     rows = [
         [one.name, one.do, one.aim, ", ".join(one.needs), one.unless, one.people, one.otherwise]
         for one in found.steps
     ]
     heads = ["step", "does", "of", "needs", "unless", "persons", "otherwise"]
-    emit(arguments, found, "\n".join(lines) + table(heads, rows))
+    emit(arguments, found, f"{found.title}\n{about}\n\n{table(heads, rows)}")
     return 0
 
 

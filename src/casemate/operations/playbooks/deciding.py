@@ -75,7 +75,9 @@ def undo(project: Wiring, number: int, step: str = "", reason: str = "") -> Play
             at = found.step(step)
             if at.progress != "done":
                 raise RefusedError(f"step {step} is {at.progress}", hint="casemate playbook runs")
-        for one in reversed(_said(found).steps):
+        # holds first: they would keep a version from being promoted again
+        last_first = reversed(_said(found).steps)
+        for one in sorted(last_first, key=lambda one: KINDS[one.do].action != "hold:place"):
             at = found.step(one.name)
             if step not in ("", one.name):
                 continue

@@ -118,6 +118,7 @@ class Notify:
 
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
+        project.outbox.send()  # whoever died between had queued it only
         states = self._messages(project, aim)
         if not states or any(state != "sent" for state in states):
             raise Unproven(

@@ -1,0 +1,173 @@
+"""Whoever carries a playbook out is killed between any two steps: the next one goes on, no step is
+done twice, and none is left out.
+"""
+
+import collections
+import datetime
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tests.conftest import wait_for
+
+import casemate
+from casemate.respond.playbooks import runs
+
+CARRIES = """
+import os, signal, sys
+import sqlalchemy as sa
+import casemate
+from casemate.operations.playbooks import asking, carrying
+
+root, last = sys.argv[1], int(sys.argv[2])
+asking.PATIENCE = 0.0  # no gateway runs
+project = casemate.open(root, [f'notices.file={{kind="folder",to="{root}/told",on=["playbook:notice"]}}',
+    "outbox.timeout=1", "outbox.backoff=0.1"])
+project.log.publish()
+steps = 0
+
+def step(*_):
+    global steps
+    steps += 1
+    if steps == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+for name in ("before_cursor_execute", "commit"):
+    sa.event.listen(project.database.engine, name, step)
+carrying.look(project)
+print(steps)
+"""
+BOOK = """
+title = "everything"
+[when]
+causes = ["model"]
+[[steps]]
+name = "freeze"
+do = "freeze"
+[[steps]]
+name = "back"
+do = "rollback"
+[[steps]]
+name = "evidence"
+do = "keep-evidence"
+[[steps]]
+name = "suspend"
+do = "suspend"
+of = 'User::"eva"'
+[[steps]]
+name = "retrain"
+do = "retrain"
+[[steps]]
+name = "say"
+do = "notify"
+of = "look at it"
+[[steps]]
+name = "contained"
+do = "contain"
+needs = ["freeze", "suspend"]
+[[steps]]
+name = "ends"
+do = "revoke-token"
+of = "{token}"
+"""
+EFFECTS = (
+    "hold:placed",
+    "model:rolled-back",
+    "access:suspended",
+    "retrain:demanded",
+    "playbook:notice",
+    "incident:contained",
+    "playbook:began",
+    "token:revoke",
+)
+
+
+@pytest.fixture(scope="module")
+def project(finished, tmp_path_factory):
+    root = tmp_path_factory.mktemp("killed") / "p"
+    shutil.copytree(finished, root)
+    project = casemate.open(root)
+    project.run(start="release")
+    project.models["wdbc@1"].promote()
+    project.models["wdbc@2"].promote()
+    project.access.add_user("eva", ["operator"])
+    made = project.access.create_token("app", ["client"], ["*"], datetime.timedelta(hours=1))
+    (root / "playbooks").mkdir()
+    (root / "playbooks" / "all.toml").write_text(BOOK.replace("{token}", made[1]))
+    project.playbooks.apply()
+    project.incidents.report(
+        b'{"alerts": [{"name": "quality-realised", "severity": "page", "labels": {"model": "wdbc@2"}}]}'
+    )
+    project.close()
+    return root
+
+
+def carried(root, last=0):
+    return subprocess.run(
+        [sys.executable, "-c", CARRIES, str(root), str(last)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def came_to(root):
+    """(how far each step is, how often each effect is in the log, notices that went out)."""
+    at = casemate.open(root)
+    at.log.check()
+    with at.database.reading() as tx:
+        (run,) = runs.runs(tx)
+    done = collections.Counter(
+        one.action
+        for one in at.log.entries()
+        if one.action in EFFECTS and one.outcome == "done" and "proof" not in one.detail
+        and (one.action != "token:revoke" or "token" not in one.detail)
+    )
+    state = at.incidents.show(1).incident.state
+    at.close()
+    told = len(list((root / "told").glob("*")))
+    return {one.name: one.progress for one in run.steps}, done, state, told
+
+
+def test_whoever_carries_a_playbook_out_may_die_between_any_two_steps(project, tmp_path, scale):
+    shutil.copytree(project, tmp_path / "whole")
+    whole = carried(tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    steps, expected = int(whole.stdout), came_to(tmp_path / "whole")
+    assert expected == (
+        {
+            "freeze": "done",
+            "back": "acted",
+            "evidence": "done",
+            "suspend": "done",
+            "retrain": "done",
+            "say": "done",
+            "contained": "done",
+            "ends": "waiting",
+        },
+        {
+            "hold:placed": 2,
+            "model:rolled-back": 1,
+            "access:suspended": 1,
+            "retrain:demanded": 1,
+            "playbook:notice": 1,
+            "incident:contained": 1,
+            "playbook:began": 1,
+        },
+        "contained",
+        1,
+    )
+    killed = 0
+    for last in range(1, steps + 1, max(1, steps // scale(12, steps))):
+        root = tmp_path / str(last)
+        shutil.copytree(project, root)
+        killed += carried(root, last).returncode == -9
+        again = carried(root)
+        assert again.returncode == 0, again.stderr
+        # a message that was being sent is another sender's for two seconds
+        wait_for(lambda: came_to(root)[3] or carried(root) and came_to(root)[3], 20)
+        assert carried(root).returncode == 0
+        assert came_to(root) == expected, last
+        shutil.rmtree(root)
+    assert killed > 5
