@@ -40,6 +40,8 @@ def test_every_command_says_which_operation_it_is_the_face_of():
 
 WORDS = {
     "watch": [],
+    "access suspend": ['Service::"x"', "--reason", "r"],
+    "access resume": ['Service::"x"', "--reason", "r"],
     "logs stats": ["--by", "code"],
     "logs sql": ["select 1"],
     "logs erase": ["zebra"],

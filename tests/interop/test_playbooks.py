@@ -5,11 +5,10 @@ import shutil
 
 import pytest
 from tests.attacks.test_gateway import Caller, new_token
-from tests.conftest import command, serving, wait_for
+from tests.conftest import serving, wait_for
 
 import casemate
-from casemate.core.errors import AccessDenied, RefusedError
-from casemate.respond.playbooks import runs
+from casemate.core.errors import RefusedError
 
 BOOK = """title = "t"
 [when]

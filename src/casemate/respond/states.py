@@ -240,7 +240,8 @@ def _grown(incident: Incident, action: str, change: Change) -> Incident:
     if action == REROOTED:
         incident = structs.replace(incident, root=change.root, chain=change.chain)
     if incident.state == "recovered" and change.joined + change.again:
-        return structs.replace(incident, state="acknowledged", recovered=None)  # it is not over
+        state: State = "new" if incident.acknowledged is None else "acknowledged"
+        return structs.replace(incident, state=state, recovered=None)  # it is not over
     return incident
 
 

@@ -56,6 +56,7 @@ IRREVERSIBLE = {
     "project:clean",
     "audit:resolve",
     "logs:erase",
+    "playbook:apply",
 }
 
 
@@ -128,7 +129,12 @@ MAY = {
         "model:read",
         "dataset:list",
     },
+    # an own service that contains; of people nobody has the role
+    "responder": set(),
     "approver": {
+        "hold:read",
+        "playbook:read",
+        "playbook:approve",
         "retrain:read",
         "retrain:go-on",
         "model:approve",
@@ -140,6 +146,9 @@ MAY = {
         "access:delegate",
     },
     "operator": {
+        *("model:contain", "hold:read", "hold:place", "hold:lift", "access:suspend"),
+        *("access:resume", "retrain:demand", "playbook:read", "playbook:apply", "playbook:run"),
+        *("playbook:approve", "playbook:undo"),
         *("incident:read", "incident:report", "incident:handle", "incident:close", "incident:mute"),
         *(
             "gateway:start",
@@ -180,7 +189,7 @@ MAY = {
         ),
     },
     "auditor": {
-        *("incident:read",),
+        *("incident:read", "hold:read", "playbook:read"),
         *(
             "run:read",
             "audit:read",
@@ -209,7 +218,8 @@ MAY = {
         ),
     },
     "privacy-officer": {
-        *("incident:read", "incident:handle"),
+        *("incident:read", "incident:handle", "hold:read", "hold:place", "hold:lift"),
+        *("playbook:read", "playbook:approve"),
         *(
             "keys:shred",
             "dataset:read",
@@ -321,6 +331,9 @@ def test_what_cannot_be_taken_back_needs_a_fresh_second_factor(action):
         (Principal("Service", "x", ("client",), ("*",)), "model:infer", "Model", "any", True),
         (Principal("Service", "x", ("monitor",), ("m",)), "model:infer", "Model", "m", False),
         (Principal("Service", "x", ("alerter",)), "incident:report", "Project", "", True),
+        (Principal("Service", "x", ("responder",)), "model:contain", "Model", "m", True),
+        (Principal("Service", "x", ("responder",)), "model:promote", "Model", "m", False),
+        (Principal("Service", "x", ("responder",)), "hold:lift", "Project", "", False),
         (Principal("Service", "x", ("alerter",)), "incident:read", "Project", "", False),
         (Principal("Service", "x", ("owner",)), "model:infer", "Model", "m", True),
         (Principal("Service", "x", ("owner",)), "policy:change", "Project", "", False),
@@ -554,13 +567,22 @@ when { resource.hasTag("ward") && resource.getTag("ward") == "B" };
 """
 
 
+OF_SERVICES = {
+    "alerter": {"incident:report"},
+    "responder": {
+        *("model:contain", "hold:place", "access:suspend", "access:session", "token:revoke"),
+        *("certificate:revoke", "keys:rotate", "keys:disable", "retrain:demand", "incident:handle"),
+    },
+}
+
+
 def oracle(principal, roles, action, resource, situation, context):
     def allowed_by_role(role):
         if (role, action) == ("steward", "dataset:read-masked"):
             return context["column_class"] == "identifier"
         known = MAY.get(role, set()) | set(ON_ITS_MODELS.get(role, ()))
-        if action not in known and (role, action) != ("alerter", "incident:report"):
-            return False
+        if role in OF_SERVICES or action not in known:
+            return principal.kind == "Service" and action in OF_SERVICES.get(role, ())
         if action in ON_ITS_MODELS.get(role, ()):
             return principal.kind == "Service" and (
                 "*" in principal.models or resource.name in principal.models
@@ -576,7 +598,7 @@ def oracle(principal, roles, action, resource, situation, context):
             }.get(role, True)
         if action == "dataset:read-masked":
             return role == "owner" or context["column_class"] == "sensitive"
-        return role != "alerter" or principal.kind == "Service"
+        return True
 
     permitted = any(allowed_by_role(role) for role in roles) or (
         action == "access:self" and principal.kind == "User"
@@ -615,6 +637,11 @@ def oracle(principal, roles, action, resource, situation, context):
         "access:delegate",
         "policy:change",
         "retrain:go-on",
+        "hold:lift",
+        "access:resume",
+        "playbook:apply",
+        "playbook:approve",
+        "playbook:undo",
     ):
         forbidden = True
     forbidden |= "custodian" in roles and action in SEES_NO_DATA

@@ -21,6 +21,7 @@ from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.types import SealedDataset
 from casemate.operations import backup, dataset, gateways, models, store
 from casemate.operations.acting import Operation
+from casemate.operations.incidents import handling
 from casemate.operations.keys import custody, rotation
 from casemate.serve import explain
 
@@ -106,6 +107,13 @@ CALLS = {
     "feedback.screening.screen": lambda at, _: at.feedback.screen(),
     "fsck.examine": lambda at, _: at.examine(),
     "gateways.begin": lambda at, _: gateways.begin(at, 1),
+    "access.logins.end_sessions": lambda at, _: at.access.end_sessions("x", "r"),
+    "access.people.resume": lambda at, _: at.access.resume('User::"x"', "r"),
+    "access.people.suspend": lambda at, _: at.access.suspend('User::"x"', "r"),
+    "demands.demand": lambda at, _: at.retrain.demand("r"),
+    "holds.lift": lambda at, _: at.holds.lift("releases", "wdbc", "r"),
+    "holds.listing": lambda at, _: at.holds.list(),
+    "holds.place": lambda at, _: at.holds.place("releases", "wdbc", "r"),
     "incidents.handling.acknowledge": lambda at, _: at.incidents.acknowledge(1),
     "incidents.handling.assign": lambda at, _: at.incidents.assign(1, "x"),
     "incidents.handling.close": lambda at, _: at.incidents.close(1),
@@ -118,6 +126,7 @@ CALLS = {
     "incidents.handling.reopen": lambda at, _: at.incidents.reopen(1, "r"),
     "incidents.handling.report": lambda at, _: at.incidents.report(b"{}"),
     "incidents.handling.review": lambda at, _: at.incidents.review(1, "t"),
+    "incidents.handling.tell": lambda at, _: handling.tell(at, "playbook:notice", "k", "t", "w"),
     "incidents.looking.alerts": lambda at, _: at.incidents.alerts(),
     "incidents.looking.draft": lambda at, _: at.incidents.draft(1),
     "incidents.looking.export": lambda at, _: at.incidents.export(1),
@@ -165,6 +174,17 @@ CALLS = {
     "outbox.show": lambda at, _: at.messages.show(1),
     "privacy.budget": lambda at, _: at.privacy.budget(),
     "retention.collect": lambda at, _: at.collect(apply=True),
+    "models.take_back": lambda at, _: at.models.take_back("wdbc@1", "r"),
+    "playbooks.carrying.listing": lambda at, _: at.playbooks.runs(),
+    "playbooks.carrying.resume": lambda at, _: at.playbooks.resume(),
+    "playbooks.carrying.run": lambda at, _: at.playbooks.run("x", 1),
+    "playbooks.deciding.approve": lambda at, _: at.playbooks.approve(1, "x", "r"),
+    "playbooks.deciding.undo": lambda at, _: at.playbooks.undo(1, reason="r"),
+    "playbooks.forces.apply": lambda at, _: at.playbooks.apply(),
+    "playbooks.forces.check": lambda at, _: at.playbooks.check(),
+    "playbooks.forces.listing": lambda at, _: at.playbooks.list(),
+    "playbooks.forces.show": lambda at, _: at.playbooks.show("x"),
+    "playbooks.planning.plan": lambda at, _: at.playbooks.plan("x", 1),
     "retraining.planning.listing": lambda at, _: at.retrain.list(),
     "retraining.planning.plan": lambda at, _: at.retrain.plan(),
     "retraining.running.go_on": lambda at, _: at.retrain.go_on("r"),

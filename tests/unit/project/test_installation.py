@@ -155,6 +155,8 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "incident": ["list"],
         "feedback": ["list"],
         "retrain": ["list"],
+        "playbook": ["list"],
+        "hold": ["list"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
