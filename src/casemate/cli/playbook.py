@@ -168,7 +168,7 @@ def _told(arguments: Any, *found: "PlaybookRun") -> int:
     shown: Any = found[0] if arguments.action not in ("runs", "resume") else list(found)
     emit(arguments, shown, table(heads, rows) if rows else "no playbook is, or was, at work")
     failed = any(step.progress == "failed" for one in found for step in one.steps)
-    return 1 if failed and arguments.action != "runs" else 0
+    return 1 if failed and arguments.action not in ("runs", "undo") else 0
 
 
 def _runs(arguments: Any) -> int:

@@ -1,7 +1,5 @@
 """Holds: placed at once, by people and playbooks; lifted by people."""
 
-import re
-
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.operations.acting import Noun, operation, reading
@@ -10,7 +8,8 @@ from casemate.wiring import Wiring
 
 MOST_REASON = 500
 """Characters: a reason is a sentence, and every reader of the log gets it."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/ -]{0,199}")
+MOST_NAME = 200
+"""Characters of a name: sources are called by their name and who speaks for them."""
 
 
 @reading("hold:read")
@@ -88,7 +87,7 @@ def require_known(project: Wiring, what: What, of: str) -> None:
     """ConfigError where there is no such hold, model or run."""
     if what not in WHAT:
         raise ConfigError(f"nothing called {what!r} can be held", hint=f"one of {', '.join(WHAT)}")
-    if not NAME.fullmatch(of):
+    if not of.strip() or len(of) > MOST_NAME or not of.isprintable():
         raise ConfigError(f"{of[:80]!r} is no name", hint=f"a {KINDS[what]}")
     if KINDS[what] == "model":
         known = project.registry.list()

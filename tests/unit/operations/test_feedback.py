@@ -175,6 +175,22 @@ def test_a_source_that_turns_labels_is_named_and_no_other_and_untrusted_ones_nev
     assert entry.detail["named"] == ['night (User::"root")']
 
 
+def test_a_source_under_a_hold_teaches_nothing_until_a_person_lifts_it(place):
+    root, ids, truth = place
+    project = opened(root)
+    tell(project, ids, truth)
+    assert project.holds.place("teaching", "ward", "its clock is wrong")
+    verdicts = {one.request: one.verdict for one in project.feedback.screen().judged}
+    assert "teach" not in {verdicts[one] for one in ids[320:640]}
+    assert "teach" in {verdicts[one] for one in ids[:320]}
+    assert {one.name: one.trust for one in project.feedback.sources()}[
+        'ward (User::"root")'
+    ] == "none"
+    project.holds.lift("teaching", "ward", "it was mended")
+    verdicts = {one.request: one.verdict for one in project.feedback.screen().judged}
+    assert "teach" in {verdicts[one] for one in ids[320:640]}
+
+
 def test_a_retraining_is_a_version_with_a_part_of_its_own_and_beats_or_leaves_the_incumbent(place):
     root, ids, truth = place
     assert opened(root).retrain.run().text == "nothing is due"

@@ -15,6 +15,7 @@ from casemate.core.errors import BackendError, BusyError
 from casemate.core.files import alone
 from casemate.operations.watching import alarms, looking
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
+from casemate.operations.watching.models import in_service
 from casemate.watch.telemetry import DAY, HOUR, Series, Telemetry
 
 
@@ -108,6 +109,22 @@ def test_outcomes_are_joined_to_their_answers_and_a_turned_relation_is_told(root
     assert realised.chunk.figures[0].realised is not None
     assert right < 0.5
     assert 0.5 * DAY < realised.delay < 1.5 * DAY
+
+
+def test_what_a_version_did_that_answers_nobody_any_more_is_no_alarm(root):
+    frame = population(900, 1, turned=True)
+    ids = ask(root, frame, 0)
+    project = traffic.opened(root, BEGAN + 1.5 * DAY)
+    for identifier, outcome in zip(ids, frame["outcome"], strict=True):
+        told(project, identifier, outcome)
+    assert ("quality-realised", "page") in names(look(root, 1.6))
+    (live,) = {one.reference for one in project.registry.list()}
+    assert in_service(project) == {live}
+    project.holds.place("answers", live, "it is wrong")
+    assert in_service(project) == set()
+    assert "quality-realised" not in dict(names(look(root, 1.7)))
+    project.holds.lift("answers", live, "it is not")
+    assert ("quality-realised", "page") in names(look(root, 1.8))
 
 
 def test_outcomes_that_no_model_could_have_said_are_counted_and_teach_nothing(root):

@@ -32,7 +32,10 @@ class Source(Record, frozen=True, kw_only=True):
 
 
 def trust_of(project: Wiring, told: Told) -> Trust:
-    """How far a source is trusted."""
+    """How far a source is trusted; not at all while a hold is on what it teaches."""
+    for name in (told.source, told.who):
+        if name and project.holds_kept.over("teaching", name) is not None:
+            return "none"
     table = project.config.feedback
     known = table.sources.get(told.source) if told.source else None
     return table.trust if known is None else known.trust

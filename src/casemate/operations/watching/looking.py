@@ -18,7 +18,7 @@ from casemate.operations.watching import alarms, judged, levels, lines, ruled, t
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
 from casemate.operations.watching.judged import Judgement, Realised
-from casemate.operations.watching.models import Catalogue
+from casemate.operations.watching.models import Catalogue, in_service
 from casemate.watch.levels import FILE, FOLDER, PLACE, TOLD, Gauge, Gauges
 from casemate.watch.telemetry import HOUR, Sample, Series, Telemetry
 from casemate.wiring import Wiring
@@ -268,6 +268,7 @@ def _judge(
         (name, EVERY) for name in ("unjudged", lines.UNWRITTEN, *TRENDS)
     }
     models = {name.partition("/")[0] for name in telemetry.names("answers/")}
+    serving = in_service(project)
     for model in sorted(models):
         watched = catalogue(model)
         if watched is None:
@@ -284,6 +285,9 @@ def _judge(
             )
             continue
         judgements += found
+        if model not in serving:  # its answers were as they were, and nobody gets them any more
+            looked_at |= {(name, model) for name in (*JUDGED, *LEARNT)}
+            continue
         if found:
             looked_at |= {(name, model) for name in JUDGED}
             causes += judged.causes(found[-1])

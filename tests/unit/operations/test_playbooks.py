@@ -1,0 +1,225 @@
+"""Playbooks in force: whose rights they have, what they may not do, and what people decide."""
+
+import pytest
+from tests.unit.operations.test_operations import secret_of
+
+import casemate
+from casemate.core.errors import AccessDenied, ConfigError, RefusedError
+from casemate.operations.playbooks import asking
+from casemate.respond.playbooks.runs import NoPlaybook
+
+PASSWORD = "correct horse battery"
+ALERT = (
+    b'{"alerts": [{"name": "quality-realised", "severity": "page", "labels": {"model": "wdbc@1"}}]}'
+)
+HEAD = 'title = "t"\n[when]\ncauses = ["model"]\n'
+
+
+def step(name, do, more=""):
+    return f'[[steps]]\nname = "{name}"\ndo = "{do}"\n{more}\n'
+
+
+def written(root, text, name="b"):
+    (root / "playbooks").mkdir(exist_ok=True)
+    (root / "playbooks" / f"{name}.toml").write_text(text)
+
+
+@pytest.fixture
+def project(clinic, monkeypatch):
+    monkeypatch.setattr(asking, "PATIENCE", 0.0)  # no gateway runs here
+    project = casemate.open(clinic)
+    project.incidents.report(ALERT)
+    return project
+
+
+def progress(run):
+    return {one.name: one.progress for one in run.steps}
+
+
+def test_what_lies_in_the_folder_does_nothing_until_somebody_puts_it_in_force(project):
+    written(project.root, HEAD + step("f", "freeze"))
+    assert [one.state for one in project.playbooks.list()] == ["new"]
+    with pytest.raises(NoPlaybook):
+        project.playbooks.run("b", 1)
+    assert project.playbooks.apply() == ["b"]
+    assert project.playbooks.apply() == []
+    (listed,) = project.playbooks.list()
+    assert (listed.state, listed.author) == ("in force", 'User::"root"')
+    written(project.root, HEAD + step("f", "freeze", "approvals = 1"))
+    assert [one.state for one in project.playbooks.list()] == ["changed"]
+    # what is in force is what was put in force
+    assert progress(project.playbooks.run("b", 1)) == {"f": "done"}
+    written(project.root, HEAD)
+    assert "playbooks/b.toml" in project.playbooks.list()[0].state
+    with pytest.raises(ConfigError, match="b.toml"):
+        project.playbooks.apply()
+    (project.root / "playbooks" / "b.toml").unlink()
+    assert [one.state for one in project.playbooks.list()] == ["gone"]
+    assert project.playbooks.apply() == ["b"]
+    assert project.playbooks.list() == []
+
+
+def test_nobody_puts_a_playbook_in_force_that_may_do_more_than_they_may(project):
+    project.access.add_user("ops", ["operator"], PASSWORD)
+    written(project.root, HEAD + step("f", "freeze") + step("k", "rotate-key", 'of = "objects"'))
+    ops = project.acting(secret_of(project, "ops"))
+    with pytest.raises(AccessDenied, match=r"b.toml:8: step 'k' needs keys:rotate"):
+        ops.playbooks.apply()
+    assert [one.state for one in project.playbooks.list()] == ["new"]
+    written(project.root, HEAD + step("f", "freeze"))
+    assert ops.playbooks.apply() == ["b"]
+
+
+def test_a_policy_of_the_project_keeps_one_playbook_from_doing_something(project):
+    (project.root / "policies").mkdir(exist_ok=True)
+    (project.root / "policies" / "own.cedar").write_text(
+        '@id("b-holds-nothing")\nforbid (principal == Service::"playbook-b", action =='
+        ' Action::"hold:place", resource);\n'
+    )
+    project.access.apply_policies()
+    written(project.root, HEAD + step("f", "freeze") + step("r", "retrain"))
+    project.playbooks.apply()
+    planned = project.playbooks.plan("b", 1)
+    assert [one.permitted for one in planned.steps] == [False, True]
+    run = project.playbooks.run("b", 1)
+    assert progress(run) == {"f": "failed", "r": "done"}
+    assert "b-holds-nothing" in run.step("f").text
+    assert project.holds.list() == []
+    denied = [one for one in project.log.entries() if one.outcome == "denied"]
+    assert [one.principal for one in denied] == ['Service::"playbook-b"']
+
+
+def test_a_service_cannot_call_itself_a_playbook(project):
+    with pytest.raises(ConfigError, match="are playbooks"):
+        project.access.add_service("playbook-b", ["client"], ["*"])
+
+
+def test_steps_wait_for_what_they_need_and_stop_where_the_playbook_says_so(project):
+    written(
+        project.root,
+        HEAD
+        + step("a", "hold-source", 'of = "ward"\napprovals = 1')
+        + step("b", "freeze", 'needs = ["a"]')
+        + step("c", "suspend", 'of = \'User::"nobody"\'\notherwise = "stop"')
+        + step("d", "retrain"),
+    )
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    assert progress(run) == {"a": "waiting", "b": "waiting", "c": "failed", "d": "passed over"}
+    assert run.state == "running"
+    with pytest.raises(RefusedError, match="waits for nobody"):
+        project.playbooks.approve(run.id, "b", "x")
+    with pytest.raises(ConfigError, match="no step 'z'"):
+        project.playbooks.approve(run.id, "z", "x")
+    with pytest.raises(RefusedError, match="reason"):
+        project.playbooks.approve(run.id, "a", " ")
+    run = project.playbooks.approve(run.id, "a", "seen")
+    assert progress(run) == {"a": "done", "b": "done", "c": "failed", "d": "passed over"}
+    assert run.state == "failed"
+    assert 'User::"root"' in run.step("a").approved
+    texts = [line.change.text for line in project.incidents.show(1).lines]
+    assert any("waiting: it waits for 1 more" in text for text in texts)
+    assert any("c: failed" in text for text in texts)
+
+
+def test_a_closed_incident_has_nothing_done_about_it_any_more(project):
+    written(project.root, HEAD + step("a", "freeze", "approvals = 1"))
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    project.incidents.acknowledge(1)
+    project.incidents.close(1, "it was nothing")
+    (run,) = project.playbooks.resume()
+    assert (progress(run), run.state) == ({"a": "passed over"}, "done")
+    with pytest.raises(RefusedError, match="is closed"):
+        project.playbooks.run("b", 1)
+
+
+def test_what_can_be_taken_back_is_taken_back_by_the_right_of_who_asks(project):
+    written(
+        project.root,
+        HEAD + step("a", "freeze") + step("b", "retrain") + step("c", "withdraw", "approvals = 1"),
+    )
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    project.access.add_user("eva", ["auditor"], PASSWORD)
+    eva = project.acting(secret_of(project, "eva"))
+    with pytest.raises(AccessDenied):
+        eva.playbooks.undo(run.id, reason="x")
+    with pytest.raises(RefusedError, match="not taken back"):
+        project.playbooks.undo(run.id, "b", "x")
+    run = project.playbooks.undo(run.id, reason="a false alarm")
+    assert progress(run) == {"a": "undone", "b": "done", "c": "passed over"}
+    assert (run.state, project.holds.list()) == ("done", [])
+
+
+def test_an_incident_begins_a_playbook_by_itself_once(project):
+    written(project.root, HEAD + step("a", "keep-evidence"))
+    written(
+        project.root, HEAD.replace("[when]", "automatic = false\n[when]") + step("a", "freeze"), "m"
+    )
+    project.playbooks.apply()
+    for _ in range(3):
+        project.watch.once()
+    (run,) = project.playbooks.runs()
+    assert (run.playbook, run.by, run.state) == ("b", "casemate", "done")
+    (held,) = project.holds.list()
+    assert held.what == "deletion"
+    again = project.playbooks.run("b", 1, "once more")
+    assert again.turn == 2
+    assert len(project.holds.list()) == 1
+
+
+def test_the_same_by_hand_in_a_terminal(project, cli, monkeypatch):
+    monkeypatch.chdir(project.root)
+    assert "bad-model" in cli("playbook", "copy").out
+    assert cli("playbook", "copy", "bad-model").code == 0
+    assert "exists already" in cli("playbook", "copy", "bad-model").err
+    assert "no starter" in cli("playbook", "copy", "x").err
+    assert cli("playbook", "check").out.startswith("1 playbooks: bad-model")
+    assert cli("playbook", "apply").out == "changed: bad-model\n"
+    dry = cli("playbook", "run", "bad-model", "--incident", "1", "--dry-run")
+    assert "nothing to go back to" in dry.out
+    assert (dry.code, project.playbooks.runs()) == (1, [])
+    assert "back" in cli("playbook", "show", "bad-model").out
+    done = cli("playbook", "run", "bad-model", "--incident", "1")
+    assert done.code == 1
+    assert "it waits for 1 more to approve it" in cli("playbook", "runs").out
+    assert cli("playbook", "runs", "--incident", "7").out.startswith("no playbook")
+    assert "keeps releases" in cli("model", "promote", "wdbc@1").err
+    assert "releases" in cli("hold", "list").out
+    assert cli("playbook", "undo", "1", "--reason", "r").code == 0
+    assert cli("playbook", "undo", "9", "--reason", "r").code == 2
+
+
+def test_holds_are_placed_once_and_lifted_by_people(project, cli, monkeypatch):
+    monkeypatch.chdir(project.root)
+    assert cli("hold", "place", "releases", "wdbc", "--reason", "r").out.endswith("held\n")
+    assert cli("hold", "place", "releases", "wdbc", "--reason", "r").out.endswith("already\n")
+    assert "there is no model" in cli("hold", "place", "answers", "x", "--reason", "r").err
+    assert "there is no run" in cli("hold", "place", "deletion", "x", "--reason", "r").err
+    assert "is no name" in cli("hold", "place", "teaching", "\x1b", "--reason", "r").err
+    assert "a reason of" in cli("hold", "place", "answers", "wdbc", "--reason", " ").err
+    assert "keeps releases" in cli("model", "promote", "wdbc@1").err
+    assert cli("hold", "lift", "releases", "wdbc", "--reason", "r").code == 0
+    assert cli("hold", "lift", "releases", "wdbc", "--reason", "r").code == 2
+    assert cli("model", "promote", "wdbc@1").code == 0
+
+
+def test_a_suspended_person_acts_no_more_and_again_after_resume(project):
+    project.access.add_user("eva", ["operator"], PASSWORD)
+    secret = secret_of(project, "eva")
+    assert project.access.suspend('User::"eva"', "stolen laptop") == 1
+    with pytest.raises(AccessDenied):
+        project.acting(secret).runs.list()
+    with pytest.raises(ConfigError, match="no user 'eva'"):
+        project.access.suspend('User::"eva"', "again")
+    with pytest.raises(RefusedError, match="only owner"):
+        project.access.suspend('User::"root"', "x")
+    with pytest.raises(ConfigError, match="names nobody"):
+        project.access.suspend("eva", "x")
+    project.access.resume('User::"eva"', "found")
+    with pytest.raises(AccessDenied):
+        project.acting(secret).runs.list()  # that session stays ended
+    project.acting(secret_of(project, "eva")).runs.list()
+    with pytest.raises(ConfigError, match="not suspended"):
+        project.access.resume('User::"eva"', "found")
