@@ -181,6 +181,34 @@ def _written(action: argparse.Action) -> str:
     return cell(text if needed else f"[{text}]")
 
 
+def playbooks() -> str:
+    """What a playbook's file may say, and what its steps do."""
+    from casemate.respond.playbooks.book import Playbook
+    from casemate.respond.playbooks.kinds import KINDS, VARIABLES
+
+    options = [
+        f"| `{cell(f'{t}.{o}'.lstrip('.'))}` | {cell(k)} | `{cell(d)}` | {cell(m)} |"
+        for t, o, k, d, m in describe(Playbook)
+    ]
+    steps = [
+        f"| `{name}` | {cell(one.does)} | {cell(one.needs_of)}{f'; else `{one.of}`' if one.of else ''} |"
+        f" `{one.action}` | {one.people or ''} | {cell(one.proof)} | {cell(one.undo)} |"
+        for name, one in KINDS.items()
+    ]
+    variables = [f"| `{name}` | {cell(meaning)} |" for name, meaning in VARIABLES.items()]
+    return "\n".join(
+        [
+            "# Playbooks", "",
+            "Files `playbooks/NAME.toml`; how to use them: [contain an incident](../how-to/playbooks.md).",
+            "", "## Options", "", "| option | type | default | meaning |", "|---|---|---|---|", *options,
+            "", "## Steps", "",
+            "| `do` | does | `of` | decides | persons | proven when | taken back |",
+            "|---|---|---|---|---|---|---|", *steps,
+            "", "## Variables", "", "| variable | stands for |", "|---|---|", *variables, "",
+        ]
+    )  # fmt: skip
+
+
 def faults() -> str:
     """Every error with its exit code."""
     import casemate.core.sandbox.run
@@ -303,6 +331,8 @@ PYTHON = {
     "casemate.operations.backup.Backups": "project.backups",
     "casemate.operations.outbox.Outgoing": "project.messages",
     "casemate.operations.trackers.Trackers": "project.trackers",
+    "casemate.operations.playbooks.Playbooks": "project.playbooks",
+    "casemate.operations.holds.Holds": "project.holds",
     "casemate.core.errors.Error": "Error",
 }
 """Where the Python interface is -> what it is called there."""
@@ -436,6 +466,7 @@ def main() -> int:
     for name, page in (
         ("config", options()),
         ("commands", commands()),
+        ("playbooks", playbooks()),
         ("figures", figures()),
         ("estimators", estimators()),
         ("errors", faults()),

@@ -48,7 +48,8 @@ class Hold(Record, frozen=True, kw_only=True):
 
     def covers(self, what: What, reference: str) -> bool:
         """Whether it keeps `what` from happening with this model version, source or run."""
-        return self.what == what and self.of in (reference, reference.partition("@")[0])
+        name = reference.partition("@")[0] if KINDS[what] == "model" else reference
+        return self.what == what and self.of in (reference, name)
 
 
 class Holds:
