@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 from tests import tiers
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +28,7 @@ from casemate.cli import main
 from casemate.controls.access.identity import accounts
 from casemate.controls.keys import slots
 from casemate.controls.keys.subjects import Root
+from casemate.core.imports import uncollected
 from casemate.core.lease import RUNS
 from casemate.core.store import sqlite
 from casemate.core.store.migrations import Seal
@@ -45,6 +47,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """In the fast tier, modules that are slow as a whole are not even imported."""
     return (config.option.markexpr == FAST and tiers.is_all_slow(collection_path)) or None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the fast tier a property that does not say how often is tried on fewer examples: `make
+    test` draws a hundred.
+    """
+    if config.option.markexpr == FAST:
+        settings.register_profile("fast", settings.default, max_examples=25)
+        settings.load_profile("fast")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests stay until the end: the collector of garbage never looks among them."""
+    with uncollected(for_good=True):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
