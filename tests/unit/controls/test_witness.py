@@ -249,7 +249,8 @@ def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "server", ["aws", pytest.param("seaweedfs", marks=pytest.mark.slow)]  # a server of its own
+    "server",
+    ["aws", pytest.param("seaweedfs", marks=pytest.mark.slow)],  # a server of its own
 )
 def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypatch):
     s3_server = request.getfixturevalue(server)

@@ -86,6 +86,7 @@ def folds_of(scores, count=5):
     ]
 
 
+@pytest.mark.slow  # fits to 120 simulated sets of folds
 def test_probabilities_that_are_right_are_left_alone_and_others_put_right():
     generator = np.random.default_rng(0)
     kept = []
