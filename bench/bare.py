@@ -75,8 +75,8 @@ def trained(
     told = Rows(rows.frame, rows.target)
     params, history, metric = search(models, told, options.train, root, Quiet())
     fitted = clone(models.made(params)).fit(rows.frame, wanted(rows.target))
-    best = max(history, key=lambda candidate: candidate["mean"])
-    return SkopsModel(stored(fitted, rows.frame)), {"scores": best["scores"], "metric": metric}
+    best = max(history, key=lambda candidate: candidate.mean)
+    return SkopsModel(stored(fitted, rows.frame)), {"scores": best.scores, "metric": metric}
 
 
 def assessed(

@@ -3,6 +3,7 @@ real cases.
 """
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -11,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 from tests import tiers
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +29,8 @@ from casemate.cli import main
 from casemate.controls.access.identity import accounts
 from casemate.controls.keys import slots
 from casemate.controls.keys.subjects import Root
+from casemate.core import threads
+from casemate.core.imports import uncollected
 from casemate.core.lease import RUNS
 from casemate.core.store import sqlite
 from casemate.core.store.migrations import Seal
@@ -47,6 +51,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return (config.option.markexpr == FAST and tiers.is_all_slow(collection_path)) or None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In the fast tier a property that does not say how often is tried on fewer examples: `make
+    test` draws a hundred.
+    """
+    if config.option.markexpr == FAST:
+        settings.register_profile("fast", settings.default, max_examples=25)
+        settings.load_profile("fast")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Modules and tests stay until the end: the collector of garbage never looks among them, and
+    later less often than every 700 objects.
+    """
+    gc.set_threshold(20_000)
+    with uncollected(for_good=True):
+        return (yield)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, before `-m` chooses."""
@@ -55,10 +78,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
-@pytest.fixture(autouse=True)
-def tier(request: pytest.FixtureRequest) -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def tier(pytestconfig: pytest.Config) -> Iterator[None]:
     """In the fast tier no test runs the pipeline."""
-    with tiers.no_run() if request.config.option.markexpr == FAST else contextlib.nullcontext():
+    with tiers.no_run() if pytestconfig.option.markexpr == FAST else contextlib.nullcontext():
         yield
 
 
@@ -130,9 +153,11 @@ def one_catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Tests run on every core: a second thread in a product of matrices would wait for the first's
-    neighbour, and spin while it waits.
+    neighbour, and spin while it waits. So no fit needs to look for the libraries whose threads it
+    would limit.
     """
-    with threadpool_limits(1):
+    with threadpool_limits(1), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "SMALL", 0)
         yield
 
 

@@ -17,7 +17,6 @@ from casemate.core.imports import uncollected
 from casemate.core.memory import give_back
 from casemate.core.run import Run
 from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
-from casemate.ml.attacks import second
 from casemate.stages.assess import options
 from casemate.stages.data import files
 from casemate.supply.context import RunContext
@@ -55,8 +54,7 @@ def run(
 def _run(
     context: RunContext, principal: str, start: str | None, key: str | None
 ) -> tuple[str, Release, Assessment]:
-    if context.config.robustness.second_opinion == "art":
-        second.installed()  # before anything is searched for
+    options.available(context.config)
     where = files.place(context.root, context.config.data.source)
     # whether a database changed is known by asking it only
     answer = files.once(where, context.config.data)

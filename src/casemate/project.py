@@ -1,8 +1,8 @@
 """What Python users hold: a project, by its nouns. Each of them asks policy and records, whoever
 acts.
 
-What reads tables, trains or draws is imported where it is used (a test
-holds that: `tests/unit/project/test_imports.py`).
+Each is imported where it is used: whoever lists runs waits for no other noun, and never for what
+reads tables, trains or draws (`tests/unit/project/test_imports.py` holds that).
 """
 
 from collections.abc import Callable
@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.operations import runs
-from casemate.operations.access import Access
-from casemate.operations.audit import Audit
-from casemate.operations.keys import Keys
-from casemate.operations.models import Models
-from casemate.operations.outbox import Outgoing
-from casemate.operations.privacy import Privacy
-from casemate.operations.store import Storage
-from casemate.operations.trackers import Trackers
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
     from casemate.core.types import Assessment
+    from casemate.operations.access import Access
+    from casemate.operations.audit import Audit
     from casemate.operations.backup import Backups
     from casemate.operations.checkup import Imported
     from casemate.operations.damage import Report
@@ -29,12 +23,18 @@ if TYPE_CHECKING:
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
     from casemate.operations.incidents import Incidents
+    from casemate.operations.keys import Keys
     from casemate.operations.logs import Logs
+    from casemate.operations.models import Models
+    from casemate.operations.outbox import Outgoing
     from casemate.operations.playbooks import Playbooks
+    from casemate.operations.privacy import Privacy
     from casemate.operations.retention import Plan
     from casemate.operations.retraining import Retrain
     from casemate.operations.sinks import Sinks
     from casemate.operations.status import Status
+    from casemate.operations.store import Storage
+    from casemate.operations.trackers import Trackers
     from casemate.operations.watching import Watch
     from casemate.stages.data.stage import Examined
     from casemate.supply.context import Reporter
@@ -72,35 +72,47 @@ class Project(Wiring):
         return Datasets(self)
 
     @property
-    def models(self) -> Models:
+    def models(self) -> "Models":
         """Registered models by `NAME` (newest that passed) or `NAME@VERSION`; approve, promote,
         waive.
         """
+        from casemate.operations.models import Models
+
         return Models(self)
 
     @property
-    def keys(self) -> Keys:
+    def keys(self) -> "Keys":
         """Keys and certificates: rotate, protect, issue, destroy, erase a person."""
+        from casemate.operations.keys import Keys
+
         return Keys(self)
 
     @property
-    def access(self) -> Access:
+    def access(self) -> "Access":
         """People, services, sessions, policies."""
+        from casemate.operations.access import Access
+
         return Access(self)
 
     @property
-    def audit(self) -> Audit:
+    def audit(self) -> "Audit":
         """The log: entries, proofs, witnesses."""
+        from casemate.operations.audit import Audit
+
         return Audit(self)
 
     @property
-    def privacy(self) -> Privacy:
+    def privacy(self) -> "Privacy":
         """The privacy budgets of the data sets, and what was paid from them."""
+        from casemate.operations.privacy import Privacy
+
         return Privacy(self)
 
     @property
-    def store(self) -> Storage:
+    def store(self) -> "Storage":
         """Where catalogue and objects are: show, upgrade, move."""
+        from casemate.operations.store import Storage
+
         return Storage(self)
 
     @property
@@ -111,13 +123,17 @@ class Project(Wiring):
         return Backups(self)
 
     @property
-    def messages(self) -> Outgoing:
+    def messages(self) -> "Outgoing":
         """What is to leave: list, show, deliver."""
+        from casemate.operations.outbox import Outgoing
+
         return Outgoing(self)
 
     @property
-    def trackers(self) -> Trackers:
+    def trackers(self) -> "Trackers":
         """Issue trackers: list, check."""
+        from casemate.operations.trackers import Trackers
+
         return Trackers(self)
 
     @property

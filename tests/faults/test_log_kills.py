@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from casemate.controls.audit.entry import Entry
+from casemate.core.entry import Entry
 from casemate.operations.logs.ingest import ingest
 from casemate.watch.logs import incoming
 from casemate.watch.logs.query import parse

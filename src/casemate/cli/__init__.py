@@ -58,13 +58,17 @@ VERBS = {
 
 
 def build_parser(
-    verb: str | None = None, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
+    verb: str | None = None,
+    kind: type[argparse.ArgumentParser] = argparse.ArgumentParser,
+    *,
+    alone: bool = False,
 ) -> argparse.ArgumentParser:
     """The parser; with `verb` only that verb's options are built, none for a word that is no verb.
 
     Args:
         verb: the only one that is asked for; default: all.
         kind: class of the parser and of those below it.
+        alone: the others are left out: where the line begins with `verb`, nothing asks for them.
     """
     parser = kind(
         prog="casemate",
@@ -75,7 +79,8 @@ def build_parser(
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, help_ in VERBS.items():
         if verb not in (name, None):
-            verbs.add_parser(name, help=help_, add_help=False)
+            if not alone:
+                verbs.add_parser(name, help=help_, add_help=False)
         else:
             sub = verbs.add_parser(
                 name,
@@ -93,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shared, rest = anywhere(argv)
     kind = JsonParser if shared.format == "json" else argparse.ArgumentParser
     verb = next((word for word in rest if not word.startswith("-")), "")
-    arguments = build_parser(verb, kind).parse_args(rest, shared)
+    alone = verb in VERBS and rest[0] == verb
+    arguments = build_parser(verb, kind, alone=alone).parse_args(rest, shared)
     try:
         return int(importlib.import_module(f"casemate.cli.{arguments.verb}").run(arguments))
     except Error as error:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.controls.audit.entry import Entry
 from casemate.controls.audit.publication import AuditReport
 from casemate.controls.audit.query import Query
+from casemate.core.entry import Entry
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import write_atomic
 from casemate.operations.acting import Noun, operation, reading

@@ -5,8 +5,8 @@ Nothing personal: whoever is meant is a pseudonym here, and stands in the entry 
 
 import datetime
 
-from casemate.controls.audit.entry import Entry
 from casemate.core.digest import sha256
+from casemate.core.entry import Entry
 from casemate.respond.alerts import Alert, Urgency, made
 from casemate.respond.readers import OWN
 

@@ -133,7 +133,7 @@ SAID = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(before=SAID, after=SAID)
 def test_what_is_applied_is_what_a_new_schema_would_say_where_it_says_anything(
     tmp_path_factory, before, after

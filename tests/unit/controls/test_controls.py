@@ -419,7 +419,7 @@ def seal_pieces(keys, folder, rows, **more):
 
 
 @settings(max_examples=15, deadline=None)
-@given(count=st.integers(0, 9000), size=st.integers(1, 4000), part_rows=st.integers(1000, 5000))
+@given(count=st.integers(0, 900), size=st.integers(1, 400), part_rows=st.integers(100, 500))
 def test_a_stream_of_any_number_of_rows_comes_back_in_order(
     keys, tmp_path_factory, count, size, part_rows
 ):

@@ -24,7 +24,7 @@ from casemate.controls.access.policy import Policy
 from casemate.controls.access.review import STALE_DAYS, review, waiting
 from casemate.controls.access.situation import Situation, zone
 from casemate.controls.access.usage import Usage, Used
-from casemate.controls.audit.entry import Entry
+from casemate.core.entry import Entry
 from casemate.core.store.sqlite import SqliteStore
 
 NOW = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)

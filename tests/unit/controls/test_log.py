@@ -16,7 +16,6 @@ from tests.unit.conftest import grow, make_log
 from casemate.controls.audit import tiles
 from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.entries import ENTRIES, HEAD
-from casemate.controls.audit.entry import Entry
 from casemate.controls.audit.log import ERASED
 from casemate.controls.audit.merkle import (
     Frontier,
@@ -30,6 +29,7 @@ from casemate.controls.audit.merkle import (
 from casemate.controls.audit.proof import verify_proof
 from casemate.controls.audit.query import Query
 from casemate.controls.audit.verify import verify_log
+from casemate.core.entry import Entry
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 
 

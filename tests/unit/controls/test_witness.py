@@ -248,7 +248,10 @@ def test_copies_keep_every_checkpoint_once_and_show_a_fork(kind, log, tmp_path, 
         copies.put((fork.folder / "checkpoint").read_bytes())
 
 
-@pytest.mark.parametrize("server", ["aws", "seaweedfs"])
+@pytest.mark.parametrize(
+    "server",
+    ["aws", pytest.param("seaweedfs", marks=pytest.mark.slow)],  # a server of its own
+)
 def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypatch):
     s3_server = request.getfixturevalue(server)
     from botocore.exceptions import ClientError

@@ -15,7 +15,8 @@ from casemate.core.digest import sha256_record
 from casemate.core.errors import Error
 from casemate.operations import runs, scaffold
 from casemate.pipeline import data_tools
-from casemate.stages.data import schema
+from casemate.stages.data import schema, stage
+from casemate.stages.data.checks.interface import Answer
 from casemate.stages.data.stage import examine
 
 QUICK = [
@@ -121,7 +122,10 @@ def sealed(root, text):
     (root / "casemate.toml").write_text(text)
     project = casemate.open(root, QUICK)
     try:
-        found = examine(data_tools(runs.run_context(project)))
+        with pytest.MonkeyPatch.context() as patch:
+            # fits models to every feature, and its findings are in no cell
+            patch.setattr(stage, "look_for_leaks", lambda tools, checked, rows: (Answer(), rows))
+            found = examine(data_tools(runs.run_context(project)))
     finally:
         project.database.close()
     if not (root / "schema.toml").exists():

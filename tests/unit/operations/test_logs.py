@@ -16,7 +16,7 @@ from tests.conftest import command, serving, wait_for
 from tests.unit.conftest import refused
 
 import casemate
-from casemate.controls.audit.entry import Entry
+from casemate.core.entry import Entry
 from casemate.core.errors import AccessDenied, BackendError
 from casemate.operations.logs.ingest import ingest, new_lines, store_of
 from casemate.operations.watching.alarms import Cause

@@ -2,7 +2,7 @@
 it.
 """
 
-import ast
+import functools
 import json
 import os
 import subprocess
@@ -12,6 +12,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import grimp
 import pytest
 
 import casemate
@@ -257,24 +258,12 @@ def test_a_run_needs_neither_the_gateways_modules_nor_those_of_pictures(fresh):
 
 
 def imported() -> dict[str, set[str]]:
-    """Module from outside -> the files of casemate that import it."""
-    found: dict[str, set[str]] = {}
-    for path in (ROOT / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += (
-                [node.module]
-                if isinstance(node, ast.ImportFrom) and node.module and not node.level
-                else []
-            )
-            for name in names:
-                found.setdefault(name.partition(".")[0], set()).add(
-                    path.relative_to(ROOT / "src").as_posix()
-                )
+    """Module from outside -> the modules of casemate that import it."""
+    graph = grimp.build_graph("casemate", include_external_packages=True, cache_dir=None)
     return {
-        name: files
-        for name, files in found.items()
-        if name not in sys.stdlib_module_names | {"casemate"}
+        name: graph.find_modules_that_directly_import(name)
+        for name in graph.modules
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"casemate"}
     }
 
 
@@ -290,11 +279,17 @@ def required(extra: str | None) -> set[str]:
     return {name.lower().replace("_", "-") for name in names} - {"casemate"}
 
 
-def test_the_list_of_modules_is_that_of_the_extras():
-    of = {
+@functools.cache
+def distributions() -> dict[str, set[str]]:
+    """Module -> the distributions that bring it."""
+    return {
         module: {name.lower().replace("_", "-") for name in names}
         for module, names in packages_distributions().items()
     }
+
+
+def test_the_list_of_modules_is_that_of_the_extras():
+    of = distributions()
     for extra, modules in EXTRAS.items():
         assert set().union(*(of[module] & required(extra) for module in modules)) == required(
             extra
@@ -307,10 +302,7 @@ def test_every_module_from_outside_that_the_code_imports_belongs_to_an_extra():
         "optional-dependencies"
     ]
     declared = required(None).union(*(required(extra) for extra in extras if extra != "dev"))
-    of = {
-        module: {name.lower().replace("_", "-") for name in names}
-        for module, names in packages_distributions().items()
-    }
+    of = distributions()
     # By what it is a part of; torch itself is a build of the user's choice.
     brought = {
         "botocore": "boto3",

@@ -351,9 +351,10 @@ def test_sql_reaches_no_file_no_network_and_no_setting(lines, statement, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs"]
 
 
-def test_sql_that_answers_without_end_is_ended(lines):
-    with pytest.raises(BackendError, match="longer than 64 MiB"):
-        sql.ask(lines, "select repeat('x', 200000) || range from range(10001)")
+def test_sql_that_answers_without_end_is_ended(lines, monkeypatch):
+    monkeypatch.setattr(sql, "MOST_BYTES", 2**20)
+    with pytest.raises(BackendError, match="longer than 1 MiB"):
+        sql.ask(lines, "select repeat('x', 2000) || range from range(10001)")
 
 
 def test_sql_that_takes_too_long_or_too_much_memory_is_ended(lines, monkeypatch):

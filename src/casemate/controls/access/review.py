@@ -12,7 +12,7 @@ from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.policy import NEEDED, Policy, Resource, actions
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
-from casemate.controls.audit.entry import Entry
+from casemate.core.entry import Entry
 
 STALE_DAYS = 90
 

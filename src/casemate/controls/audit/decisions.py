@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from casemate.controls.audit.entry import Entry
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.predictions import (
     ACTION,
@@ -31,6 +30,7 @@ from casemate.controls.audit.predictions import (
     numbered,
 )
 from casemate.core.digest import sha256
+from casemate.core.entry import Entry
 from casemate.core.errors import ConfigError, VerificationError
 
 _BATCH = 200

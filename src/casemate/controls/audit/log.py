@@ -20,7 +20,7 @@ from casemate.controls.audit import tiles
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.entries import ADD, ENTRIES, HEAD, MOVE_HEAD, NEWEST, READ_HEAD
-from casemate.controls.audit.entry import SALT_SIZE, Entry, leaf_entry
+from casemate.controls.audit.entry import SALT_SIZE, leaf_entry
 from casemate.controls.audit.merkle import (
     Frontier,
     inclusion_proof,
@@ -31,6 +31,7 @@ from casemate.controls.audit.published import Published
 from casemate.controls.audit.verify import VerifiedLog, verify_log
 from casemate.controls.keys.subjects import SubjectKeys
 from casemate.core.clock import Clock
+from casemate.core.entry import Entry
 from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 from casemate.core.store import Store, decode

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import msgspec
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from casemate.controls.audit.entry import Entry, leaf_entry
+from casemate.controls.audit.entry import leaf_entry
 from casemate.controls.audit.merkle import leaf_hash, verify_inclusion
 from casemate.controls.audit.note import decode_base64
+from casemate.core.entry import Entry
 from casemate.core.errors import VerificationError
 
 MAGIC = "c2sp.org/tlog-proof@v1"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from casemate.controls.audit.entry import Entry
+from casemate.core.entry import Entry
 from casemate.core.errors import ConfigError
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")

@@ -6,8 +6,9 @@ import datetime
 from collections.abc import Callable
 from functools import cached_property
 
-from casemate.controls.audit.entry import SIGNED, Entry, signature, signed_by
+from casemate.controls.audit.entry import SIGNED, signature, signed_by
 from casemate.controls.audit.log import AuditLog
+from casemate.core.entry import Entry
 
 
 class SignatureLog:

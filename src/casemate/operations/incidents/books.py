@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import structs
 
-from casemate.controls.audit.entry import Entry
+from casemate.core.entry import Entry
 from casemate.core.errors import VerificationError
 from casemate.respond import tables
 from casemate.respond.alerts import moment

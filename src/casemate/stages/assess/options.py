@@ -1,5 +1,5 @@
-"""Options of the assessment that name columns, held against the table before anything is trained: a
-typo must cost neither hours nor epsilon.
+"""Options of the assessment, held against the table and what is installed before anything is
+trained: a typo must cost neither hours nor epsilon.
 """
 
 import difflib
@@ -7,6 +7,13 @@ import difflib
 from casemate.config import BehaviourTable, Config, is_pattern
 from casemate.core.errors import ConfigError
 from casemate.core.types import Schema
+from casemate.ml.attacks import second
+
+
+def available(config: Config) -> None:
+    """BackendError where an option asks for a library that is not installed."""
+    if config.robustness.second_opinion == "art":
+        second.installed()
 
 
 def check(config: Config, schema: Schema) -> None:

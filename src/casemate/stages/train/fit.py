@@ -31,7 +31,7 @@ from casemate.stages.train.folds import Rows
 from casemate.stages.train.look import problem
 from casemate.stages.train.metrics import metric_of
 from casemate.stages.train.monotone import broken
-from casemate.stages.train.search import Memory, nested, search
+from casemate.stages.train.search import Memory, Tried, nested, search
 from casemate.stages.train.stored import stored, thresholded
 from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
 
@@ -68,7 +68,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         left_out = _left_out(models.first)
         model, private = private_fit(models.first, frame, target, groups, job, len(schema.classes))
         params: dict[str, Any] = {}
-        history: list[dict[str, Any]] = []
+        history: list[Tried] = []
         # not of the rows, which may lack a class
         metric = metric_of(options, np.arange(len(schema.classes)))
     else:
@@ -101,7 +101,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     return {
         "estimator": " ".join(repr(model).split()),
         "params": _plain(params),
-        "cv": _plain(history),
+        "cv": _plain([msgspec.structs.asdict(candidate) for candidate in history]),
         "metric": metric,
         "nested": outer,
         "privacy": _plain(private),

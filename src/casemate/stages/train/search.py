@@ -17,6 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel
 from casemate.core.threads import fitting
+from casemate.core.types import Record
 from casemate.ml.frame import are_labels, wanted
 from casemate.ml.learn.calibrate import adjustable
 from casemate.ml.learn.calibrate import scores as scores_of
@@ -31,6 +32,16 @@ Cut = tuple[int, Array, Array]
 """A fold: its number, the numbers of the rows to learn from, and of those to ask about."""
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
+
+
+class Tried(Record, frozen=True, kw_only=True):
+    """A candidate and how it did."""
+
+    params: dict[str, Any]
+    scores: list[float]
+    """Of the folds that it was tried on: fewer where it was stopped early."""
+    mean: float
+    std: float
 
 
 class Memory:
@@ -68,7 +79,7 @@ def search(
     study: Path,
     channel: Channel,
     memory: "Memory | None" = None,
-) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
+) -> tuple[dict[str, Any], list[Tried], str]:
     """(best parameters, every candidate with its scores, metric).
 
     Args:
@@ -89,7 +100,7 @@ def search(
         else _grid(models, space, score)
     )
     total = options.trials if _ranges(space) else len(_products(models, space))
-    history: list[dict[str, Any]] = []
+    history: list[Tried] = []
     channel.progress("cross-validation", 0, total)
     for params, scores in candidates:
         if not np.isfinite(scores).all():
@@ -97,18 +108,9 @@ def search(
                 f"{metric} is not defined in every fold (a class may be missing in one): lower"
                 " [train] folds, or use more rows"
             )
-        history.append(
-            {
-                "params": params,
-                "scores": scores,
-                "mean": float(np.mean(scores)),
-                "std": float(np.std(scores)),
-            }
-        )
-        channel.progress(
-            f"cross-validation, {metric} {history[-1]['mean']:.4f}", len(history), total
-        )
-    return _best(history)["params"], history, metric
+        history.append(_tried(params, scores))
+        channel.progress(f"cross-validation, {metric} {history[-1].mean:.4f}", len(history), total)
+    return _best(history).params, history, metric
 
 
 def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) -> list[float]:
@@ -124,13 +126,10 @@ def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) ->
             if _ranges(space)
             else _grid(models, space, score)
         )
-        history = [
-            {"params": params, "mean": float(np.mean(scores)), "scores": scores}
-            for params, scores in candidates
-        ]
+        history = [_tried(params, scores) for params, scores in candidates]
         found.append(
             _scored(
-                models.made(_best(history)["params"]),
+                models.made(_best(history).params),
                 rows,
                 (number, train, test),
                 metric,
@@ -232,12 +231,18 @@ def _ranges(space: dict[str, Any]) -> bool:
     return any(isinstance(values, dict) for values in space.values())
 
 
-def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
+def _tried(params: dict[str, Any], scores: list[float]) -> Tried:
+    return Tried(
+        params=params, scores=scores, mean=float(np.mean(scores)), std=float(np.std(scores))
+    )
+
+
+def _best(history: list[Tried]) -> Tried:
     """The best of those that were not stopped early."""
-    most = max(len(candidate["scores"]) for candidate in history)
+    most = max(len(candidate.scores) for candidate in history)
     return max(
-        (candidate for candidate in history if len(candidate["scores"]) == most),
-        key=lambda candidate: candidate["mean"],
+        (candidate for candidate in history if len(candidate.scores) == most),
+        key=lambda candidate: candidate.mean,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from casemate.controls.audit.entry import Entry
 from casemate.core.digest import sha256
+from casemate.core.entry import Entry
 from casemate.watch.logs.line import Level, LogLine, moment, tidy, written
 
 ALARM, WELL = "watch:alarm", "watch:well"

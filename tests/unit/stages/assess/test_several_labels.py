@@ -68,7 +68,7 @@ def test_figures_of_all_labels_are_scikit_learns():
     truth = generator.integers(0, 2, (200, 3))
     said = np.where(generator.random((200, 3)) < 0.2, 1 - truth, truth)
     sample = Sample(pd.DataFrame({"x": np.zeros(200)}), truth)
-    found = several.figures(sample, said, 200, 0)
+    found = several.figures(sample, said, 100, 0)
     expected = {
         "hamming_loss": hamming_loss(truth, said),
         "subset_accuracy": accuracy_score(truth, said),
@@ -78,7 +78,7 @@ def test_figures_of_all_labels_are_scikit_learns():
     assert {name: one.value for name, one in found.items()} == pytest.approx(expected)
     assert all(one.low < one.value < one.high for one in found.values())
     weights = generator.random(200)
-    weighed = several.figures(Sample(sample.frame, truth, None, weights), said, 200, 0)
+    weighed = several.figures(Sample(sample.frame, truth, None, weights), said, 100, 0)
     assert weighed["hamming_loss"].value == pytest.approx(
         hamming_loss(truth, said, sample_weight=weights)
     )

@@ -207,6 +207,7 @@ def test_a_perfect_order_is_worth_as_much_with_more_negatives(positives, negativ
     assert found.low > 0.85
 
 
+@pytest.mark.slow  # trains out of fold on thousands of rows
 @pytest.mark.parametrize("seed", [2, 5, 9, 12])
 def test_regions_whose_outcome_is_less_certain_do_not_block(seed):
     random = np.random.default_rng(80_000 + seed)

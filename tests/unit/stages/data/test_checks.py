@@ -114,7 +114,7 @@ def test_what_is_no_rule_is_refused_by_name_and_never_run(check, expected):
     assert expected in caught.value.message
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.floats(-100, 100)), min_size=1, max_size=20),
     st.floats(-100, 100),

@@ -86,6 +86,7 @@ def folds_of(scores, count=5):
     ]
 
 
+@pytest.mark.slow  # fits to 120 simulated sets of folds
 def test_probabilities_that_are_right_are_left_alone_and_others_put_right():
     generator = np.random.default_rng(0)
     kept = []
@@ -144,8 +145,8 @@ def test_a_shy_model_is_calibrated_by_what_the_search_heard_and_others_are_left(
     )
     params, history, _ = search(Models({"": shy}), rows, options, tmp_path, Silent(), memory)
     assert memory.params == params
-    assert max(candidate["mean"] for candidate in history) == next(
-        c["mean"] for c in history if c["params"] == params
+    assert max(candidate.mean for candidate in history) == next(
+        c.mean for c in history if c.params == params
     )
     assert sorted(np.concatenate([fold.rows for fold in memory.folds])) == list(range(1200))
     monkeypatch.setattr(

@@ -62,7 +62,7 @@ SPACE = {
 def test_every_model_is_tried_with_its_own_parameters_and_the_best_is_chosen(tmp_path):
     params, history = chosen(SPACE, tmp_path)
     assert params["model"] == "linear"
-    tried = [candidate["params"] for candidate in history]
+    tried = [candidate.params for candidate in history]
     assert tried == [
         {"model": "trees", "trees__max_depth": 1},
         {"model": "trees", "trees__max_depth": 2},
@@ -82,9 +82,9 @@ def test_ranges_are_drawn_for_the_chosen_model_only(tmp_path):
     _, history = chosen(space, tmp_path)
     assert len(history) == 6
     for candidate in history:
-        assert {name.partition("__")[0] for name in candidate["params"]} == {
+        assert {name.partition("__")[0] for name in candidate.params} == {
             "model",
-            candidate["params"]["model"],
+            candidate.params["model"],
         }
 
 
