@@ -98,6 +98,8 @@ def turn(project: casemate.Project, alerter: Caller, roundup: Roundup, number: i
     ticket = time.monotonic() - began
     until(lambda: newest() == "contained")
     contained = time.monotonic() - began
+    over = alert | {"ended": f"2026-11-29T08:00:{number:02}.5Z"}
+    alerter("POST", "/incidents/alerts", json.dumps({"alerts": [over]}).encode())
     project.incidents.acknowledge(number)
     project.incidents.close(number, "a drill")
     project.models.promote("wdbc@2")
