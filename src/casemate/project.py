@@ -117,7 +117,7 @@ class Project(Wiring):
 
     @property
     def trackers(self) -> Trackers:
-        """Issue trackers: list, check."""
+        """Issue trackers: list, check, read."""
         return Trackers(self)
 
     @property
