@@ -96,7 +96,12 @@ def turn(project: casemate.Project, alerter: Caller, roundup: Roundup, number: i
     incident = time.monotonic() - began
     until(lambda: len(roundup.all()) == number)
     ticket = time.monotonic() - began
-    until(lambda: newest() == "contained")
+    try:
+        until(lambda: newest() == "contained", 30)
+    except TimeoutError:
+        import sys
+        print(project.playbooks.plan("back", number), [o.incident for o in project.incidents.list("all")], file=sys.stderr)
+        raise
     contained = time.monotonic() - began
     over = alert | {"ended": f"2026-11-29T08:00:{number:02}.5Z"}
     alerter("POST", "/incidents/alerts", json.dumps({"alerts": [over]}).encode())
@@ -125,7 +130,7 @@ def main() -> None:
             token, _ = new_token(project, "app", "client")
             secret, _ = new_token(project, "alerts", "alerter")
             watcher = subprocess.Popen(
-                command("watch", "--every", "1"), cwd=made.root, stdout=subprocess.DEVNULL
+                command("watch", "--every", "1"), cwd=made.root, stdout=open("/tmp/watch.out","w")
             )
             try:
                 with Asking(running, token) as one, Asking(running, token) as other:

@@ -131,7 +131,7 @@ class Project(Wiring):
 
     @property
     def trackers(self) -> "Trackers":
-        """Issue trackers: list, check."""
+        """Issue trackers: list, check, read."""
         from casemate.operations.trackers import Trackers
 
         return Trackers(self)

@@ -326,7 +326,7 @@ def test_rows_and_digests_of_an_earlier_day_do_not_fit_the_log_of_today(arranged
 
 LATER = (
     *("alert", "incident", "incident_line", "incident_mute"),
-    *("feedback", "retraining", "ticket"),
+    *("feedback", "retraining", "ticket", "ticket_comment", "tracker_fault"),
     *("hold", "playbook", "playbook_run"),
 )
 """Tables of migrations behind the one that bound rows."""
@@ -379,7 +379,9 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
         "run": "the log has each of its steps",
         "serving_use": "counts calls",
         "subject_key": "sealed by the key store",
-        "ticket": "where tickets are, and what was written there",
+        "ticket": "where tickets are, what was written there, and how far they were read",
+        "ticket_comment": "the log has a digest of those that came together",
+        "tracker_fault": "why a tracker could not be read",
     }
     assert {table.name for table in METADATA.sorted_tables} - {
         table.name for table in tables()

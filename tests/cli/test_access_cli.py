@@ -86,10 +86,12 @@ WORDS = {
     "backup subjects": ["b", "--passphrase", "env:PW"],
     "audit prove": ["1"],
     "incident report": ["data/wdbc.csv"],
+    "incident erase": ["1"],
     "incident mute": [
         *("--until", "2026-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"),
     ],
     "tracker check": ["desk"],
+    "tracker read": [],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
 

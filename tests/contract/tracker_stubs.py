@@ -408,6 +408,7 @@ class GitLabStub(Stub):
             "assignees": [self.user(one["assignee"])] if one["assignee"] else [],
             "web_url": f"{self.url}/ml/models/-/issues/{one['number']}",
             "updated_at": WHEN,
+            "moved_to_id": one.get("moved"),
         }
 
     def there(self, project):

@@ -185,6 +185,7 @@ CALLS: dict[str, list[str]] = {
 REFUSED: dict[str, list[str]] = {
     "incident review": ["1", "learnt"],
     "incident merge": ["1", "1"],
+    "incident erase": ["1"],
     "incident mute": ["--until", "2020-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"],
     "runs cancel": ["RUN"],
     "data statistics": ["wdbc", "mean radius", "--epsilon", "0.1"],
@@ -210,6 +211,7 @@ REFUSED: dict[str, list[str]] = {
     "access suspend": ['Service::"nobody"', "--reason", "r"],
     "access resume": ['Service::"nobody"', "--reason", "r"],
     "tracker check": ["desk"],
+    "tracker read": [],
     "outbox show": ["1"],
     "store migrate": ["sqlite"],
     "store objects": ["files"],

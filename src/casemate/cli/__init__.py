@@ -43,7 +43,7 @@ VERBS = {
     "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",
-    "tracker": "issue trackers: which there are, and whether tickets could be made",
+    "tracker": "issue trackers: which there are, whether tickets could be made, what people did there",
     "outbox": "what leaves: messages, deliveries, dead letters",
     "store": "the catalogue's database: upgrade, move to PostgreSQL",
     "fsck": "check everything that the project keeps",

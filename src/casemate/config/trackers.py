@@ -21,6 +21,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "mail": ("to",),
 }
 """What each kind cannot do without."""
+Account = Annotated[str, Meta(min_length=1, max_length=200)]
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,49}$")]
 Token = Annotated[str, Meta(pattern=r"^(env|file|vault|aws-sm):.+$")]
 """A reference, so that nobody writes the token itself into the file; nobody is there to be asked
@@ -78,6 +79,16 @@ class TrackerTable(Table, frozen=True, kw_only=True):
     severities: Annotated[
         list[Severity], Meta(description="Incidents of which severities get a ticket there.")
     ] = msgspec.field(default_factory=lambda: ["low", "medium", "high"])
+    people: Annotated[
+        dict[Account, str],
+        Meta(
+            description=(
+                "Accounts of the tracker, and which user of the project each is: whoever a ticket"
+                " is assigned to owns the incident. JIRA Cloud: account ids."
+            ),
+            max_length=1000,
+        ),
+    ] = {}
     ca: Annotated[
         str | None,
         Meta(

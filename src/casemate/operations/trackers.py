@@ -1,7 +1,10 @@
-"""Issue trackers: which there are, and whether tickets could be made there."""
+"""Issue trackers: which there are, whether tickets could be made there, and what people did with
+them.
+"""
 
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.incidents.heard import TicketsRead, hear
 from casemate.respond.trackers import Checked
 from casemate.wiring import Wiring
 
@@ -55,8 +58,31 @@ def check(project: Wiring, name: str) -> Checked:
     return found
 
 
+@operation("trackers:hear")
+def read(project: Wiring) -> list[TicketsRead]:
+    """Read the tickets of incidents that are open or were closed in the last 14 days, as each look
+    of the watcher does; what people did there becomes changes of the incidents.
+
+    Trackers that cannot be reached are asked in any case, and what is wrong with one is in what is
+    returned.
+
+    Raises:
+        AccessDenied: policy. BackendError: the catalogue cannot be read or written.
+    """
+    acting = read.ask(project)
+    done = hear(project, is_asked=True)
+    about = f'Project::"{project.config.project.id}"'
+    comments = sum(one.comments for one in done)
+    faults = [one.tracker for one in done if one.fault]
+    outcome = "failed" if faults else "done"
+    acting.record("trackers:hear", about, outcome, comments=comments, faults=faults)
+    project.outbox.send()
+    return done
+
+
 class Trackers(Noun):
     """The issue trackers of a project, by their verbs."""
 
     list = listing
     check = check
+    read = read

@@ -31,6 +31,7 @@ Nature = Literal[
     "run",
     "rule",
     "sink",
+    "tracker",
     "other",
 ]
 GATEWAY, MACHINE, LOG = "gateway:gateway", "machine:machine", "log:log"
@@ -90,6 +91,7 @@ KINDS: dict[str, Kind] = {
     "sink-away": _SINK,
     "sink-refused": _SINK,
     "sink-dropped": _SINK,
+    "tracker-away": Kind("tracker", "medium"),
     "logs-unwritten": _WATCH,
     "log-rule-broken": _WATCH,
     "unseen": _WATCH,
@@ -181,6 +183,7 @@ PLACES: dict[Nature, tuple[str, str]] = {
     "certificate": ("certificate", "certificate"),
     "rule": ("rule", "rule"),
     "sink": ("sink", "sink"),
+    "tracker": ("tracker", "tracker"),
 }
 """Nature -> kind of the subject, and the label that names it."""
 PARTS = ("instance", "job")

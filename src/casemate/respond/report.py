@@ -9,7 +9,7 @@ from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.respond.alerts import Alert
 from casemate.respond.clocks import DUTIES, Clock, Duty
-from casemate.respond.states import Change, Incident
+from casemate.respond.states import Change, Heard, Incident
 
 FORMAT = 1
 MOST_LISTED = 50
@@ -44,7 +44,11 @@ class Facts(Record, frozen=True, kw_only=True):
         """The same without who did what."""
         lines = [
             structs.replace(
-                line, who="", change=structs.replace(line.change, owner=_somebody(line.change))
+                line,
+                who="",
+                change=structs.replace(
+                    line.change, owner=_somebody(line.change), heard=_nobody(line.change.heard)
+                ),
             )
             for line in self.lines
         ]
@@ -59,6 +63,11 @@ SOMEBODY = "(a person)"
 
 def _somebody(change: Change) -> str | None:
     return None if change.owner is None else SOMEBODY
+
+
+def _nobody(heard: Heard | None) -> Heard | None:
+    # a pseudonym of an account can be found by trying accounts
+    return None if heard is None else structs.replace(heard, accounts=())
 
 
 def words(line: Line) -> str:
@@ -85,6 +94,10 @@ def words(line: Line) -> str:
         parts.append(f"aware since {change.aware[:19]}Z")
     if change.clock:
         parts.append(change.clock)
+    if change.heard is not None:
+        count = change.heard.comments
+        told = f"{count} comment{'s' if count > 1 else ''} in " if count else "by "
+        parts.append(f"{told}ticket {change.heard.ticket} of {change.heard.tracker}")
     said = ", ".join(parts)
     return f"{said}: {clean(change.text)}" if change.text else said
 

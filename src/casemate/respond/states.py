@@ -41,6 +41,22 @@ ANYTIME = (NOTED, ASSIGNED, SEVERITY, OVERDUE)
 WHILE_OPEN = (ALERTS, REROOTED, ABSORBED)
 
 
+class Heard(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a change came from a ticket. Words of people, and who they are, stay in the
+    catalogue.
+    """
+
+    tracker: str
+    ticket: str
+    """As the tracker names it."""
+    comments: int = 0
+    """How many people's comments came with it."""
+    accounts: tuple[str, ...] = ()
+    """Pseudonyms of whoever is meant, at most `MOST_NAMED`."""
+    digest: str = ""
+    """Of the comments: `trackers.followed`."""
+
+
 class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that happened to an incident: the detail of its entry in the log."""
 
@@ -76,6 +92,8 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Alerts that stood when it was closed."""
     clock: str = ""
     """Which one is overdue, or was served."""
+    heard: Heard | None = None
+    """From which ticket it came."""
 
 
 MOST_NAMED = 20

@@ -14,6 +14,8 @@ from casemate.respond.trackers import Ticket, Tracker
 
 EVENTS = ("incident:opened", "incident:changed", "incident:overdue")
 """Of the outbox, that tickets follow."""
+OPEN_AGAIN = "ticket:open-again"
+"""Of the outbox, for one tracker: a person closed a ticket whose incident is not over."""
 GRADES: dict[Level, Severity] = {
     "critical": "high",
     "high": "high",
@@ -54,7 +56,7 @@ def tell(tracker: Tracker, key: str, message: Message, incident: Incident) -> No
     Args:
         tracker: where.
         key: of the ticket.
-        message: of the outbox, one of `EVENTS`.
+        message: of the outbox, one of `EVENTS`, or `OPEN_AGAIN`.
         incident: as it is now.
 
     Raises:
@@ -63,6 +65,10 @@ def tell(tracker: Tracker, key: str, message: Message, incident: Incident) -> No
     ticket, said = ticket_of(incident), message.content
     reference = tracker.create(key, ticket)
     if message.event == EVENTS[0]:
+        return
+    if message.event == OPEN_AGAIN:
+        if ticket.state == "open":  # it may be over by now
+            tracker.reopen(reference, said["text"])
         return
     what = said["what"].partition(":")[2].replace("-", " ")
     comment = f"{what} at {said['at']}; now {incident.state}"

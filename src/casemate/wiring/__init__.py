@@ -154,8 +154,13 @@ class Wiring(Controls):
             DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout),
         )
 
-    def tracker(self, name: str) -> Tracker:
-        """The tracker of `[trackers.NAME]`; ConfigError: there is none."""
+    def tracker(self, name: str, seconds: float | None = None) -> Tracker:
+        """The tracker of `[trackers.NAME]`; ConfigError: there is none.
+
+        Args:
+            name: of the table.
+            seconds: after which nothing more is asked of it; default: never.
+        """
         table = self.config.trackers.get(name)
         if table is None:
             known = ", ".join(self.config.trackers) or "none"
@@ -163,7 +168,9 @@ class Wiring(Controls):
                 f"there is no [trackers.{name}]",
                 hint=f"{FILE_NAME} has: {known}",
             )
-        return open_tracker(name, table, self.database, self.clock, self.root, self.read_secret)
+        return open_tracker(
+            name, table, self.database, self.clock, self.root, self.read_secret, seconds
+        )
 
     def _ticket(self, name: str, message: Message) -> None:
         number = int(message.content["incident"])

@@ -57,6 +57,7 @@ IRREVERSIBLE = {
     "audit:resolve",
     "logs:erase",
     "playbook:apply",
+    "incident:erase",
 }
 
 
@@ -186,6 +187,7 @@ MAY = {
             "retrain:read",
             "trackers:read",
             "trackers:check",
+            "trackers:hear",
         ),
     },
     "auditor": {
@@ -218,7 +220,14 @@ MAY = {
         ),
     },
     "privacy-officer": {
-        *("incident:read", "incident:handle", "hold:read", "hold:place", "hold:lift"),
+        *(
+            "incident:read",
+            "incident:handle",
+            "incident:erase",
+            "hold:read",
+            "hold:place",
+            "hold:lift",
+        ),
         *("playbook:read", "playbook:approve"),
         *(
             "keys:shred",

@@ -38,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_steps(of)
     merge = of("merge", "let it be part of another one")
     merge.add_argument("into", type=int, help="number of the other one")
+    erase = of("erase", "take what people said on its tickets out of it")
+    erase.add_argument(
+        "--account", default="", metavar="NAME", help="of the tracker (default: all)"
+    )
     mute = add("mute", "announce maintenance: alerts in it open nothing")
     mute.add_argument("--from", dest="since", metavar="TIME", help=f"such as {TIME} (default: now)")
     mute.add_argument("--until", required=True, metavar="TIME", help="its end")

@@ -81,6 +81,12 @@ def _report(arguments: Any) -> int:
     return 0
 
 
+def _erase(arguments: Any) -> int:
+    count = open_for(arguments).incidents.erase(arguments.id, arguments.account)
+    emit(arguments, {"comments": count}, f"{count} comments are gone; those in trackers are not")
+    return 0
+
+
 ACTS: dict[str, Callable[[Any], int]] = {
     "ack": _ack,
     "contain": lambda given: _told(given, lambda one: one.contain(given.id, given.how)),
@@ -94,6 +100,7 @@ ACTS: dict[str, Callable[[Any], int]] = {
         given, lambda one: one.grade(given.id, given.severity, given.reason)
     ),
     "merge": lambda given: _told(given, lambda one: one.merge(given.id, given.into)),
+    "erase": _erase,
     "mute": _mute,
     "report": _report,
 }

@@ -52,9 +52,40 @@ def show(arguments: Any) -> int:
     lines += ["", table(["clock", "due", "", "what"], clocks)]
     happened = [[line.entry, line.time[:19], line.who, words(line)] for line in shown.lines]
     lines += ["", table(["entry", "time", "who", "what"], happened)]
+    if shown.tickets:
+        lines += ["", _tickets(shown)]
     lines += ["", _alerts(shown.alerts)]
     emit(arguments, shown, "\n".join(lines))
     return 0
+
+
+def _tickets(shown: Any) -> str:
+    rows = [
+        [
+            one.tracker,
+            one.id,
+            "cannot be found" if one.lost else one.state or "",
+            one.assignee or "nobody",
+            one.url,
+        ]
+        for one in shown.tickets
+    ]
+    parts = [table(["tracker", "ticket", "", "assigned to", "where"], rows)]
+    if shown.comments:
+        said = [
+            [
+                one.entry,
+                f"{one.tracker} {one.ticket}",
+                one.account,
+                one.created[:19],
+                "(erased)" if one.is_erased else one.text,
+            ]
+            for one in shown.comments
+        ]
+        parts += ["", table(["entry", "ticket", "account", "time", "comment"], said)]
+    if shown.older:
+        parts.append(f"{shown.older} older comments are in the tickets")
+    return "\n".join(parts)
 
 
 def alerts(arguments: Any) -> int:

@@ -66,13 +66,27 @@ class Outbox:
         self.routes = {route.name: route for route in routes}
         self.delivery = delivery or DeliveryPolicy()
 
-    def enqueue(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
+    def enqueue(
+        self,
+        tx: sa.Connection,
+        event: str,
+        key: str,
+        content: dict[str, Any],
+        only: str | None = None,
+    ) -> None:
         """Queue for every receiver of `event`, within the caller's transaction; a key that is
         queued already stays as it is.
+
+        Args:
+            tx: a write transaction.
+            event: what happened.
+            key: of the message.
+            content: what receivers get.
+            only: the receiver that gets it, whatever the others hear.
         """
         now = self.clock.now().isoformat()
         for route in self.routes.values():
-            if not route.hears(event):
+            if not (route.hears(event) if only is None else route.name == only):
                 continue
             message = Message(key=f"{key}/{route.name}", event=event, created=now, content=content)
             if (
@@ -179,6 +193,20 @@ class Outbox:
             query = query.where(OUTBOX.c.state.in_(states))
         with self.store.reading() as tx:
             return [dict(row) for row in tx.execute(query).mappings()]
+
+    @staticmethod
+    def unsent(tx: sa.Connection, target: str, key: str) -> bool:
+        """Whether something whose key begins so waits for a receiver, or is dead.
+
+        Args:
+            tx: any.
+            target: the receiver.
+            key: the beginning; no `%` or `_`.
+        """
+        query = sa.select(OUTBOX.c.id).where(
+            OUTBOX.c.target == target, OUTBOX.c.state != "sent", OUTBOX.c.key.like(f"{key}%")
+        )
+        return tx.execute(query.limit(1)).first() is not None
 
     def message(self, identifier: int) -> Message:
         """One message with its content; ConfigError when there is none."""

@@ -1,7 +1,7 @@
 """Incidents: what alerts make of themselves, and what people do about it."""
 
 from casemate.operations.acting import Noun
-from casemate.operations.incidents import handling, looking
+from casemate.operations.incidents import erasing, handling, looking
 
 
 class Incidents(Noun):
@@ -24,3 +24,4 @@ class Incidents(Noun):
     grade = handling.grade
     merge = handling.merge
     mute = handling.mute
+    erase = erasing.erase

@@ -50,6 +50,8 @@ class Books:
         self.project, self.tx, self.who = project, tx, who
         self.now = moment(now)
         self.entries = 0
+        self.entry = -1
+        """The newest that was written."""
 
     def change(
         self,
@@ -81,6 +83,7 @@ class Books:
         if is_told:
             self._tell(action, after, change, entry)
         self.entries += 1
+        self.entry = entry
         return after
 
     def _tell(self, action: str, after: Incident, change: Change, entry: int) -> None:

@@ -68,7 +68,7 @@ def acknowledge(
     since = _past(aware, now) or (now if personal_data else None)
     change = Change(
         at=moment(now),
-        owner=_person(project, owner or acting.uid),
+        owner=person(project, owner or acting.uid),
         aware=None if since is None else moment(since),
         personal=personal_data or None,
     )
@@ -205,7 +205,7 @@ def assign(project: Wiring, number: int, owner: str) -> Incident:
         AccessDenied: policy. ConfigError: there is no such incident or person.
     """
     acting = assign.ask(project, incident=number)
-    change = Change(at=moment(project.clock.now()), owner=_person(project, owner))
+    change = Change(at=moment(project.clock.now()), owner=person(project, owner))
     return _step(acting, number, states.ASSIGNED, change)
 
 
@@ -335,7 +335,7 @@ def _needed(text: str) -> str:
     return words
 
 
-def _person(project: Wiring, name: str) -> str:
+def person(project: Wiring, name: str) -> str:
     """A person of the project as the log names them; ConfigError when there is none."""
     bare = name.removeprefix('User::"').removesuffix('"')
     found = project.point.directory.find("User", bare)

@@ -11,6 +11,10 @@ from casemate.respond.clocks import Clock, clocks
 from casemate.respond.report import Facts, Line, drafts, markdown
 from casemate.respond.states import OPEN, Incident, change_of
 from casemate.respond.tables import Known
+from casemate.respond.telling import ticket_key
+from casemate.respond.trackers import followed
+from casemate.respond.trackers.followed import Followed, Said
+from casemate.respond.trackers.guard import mark
 from casemate.wiring import Wiring
 
 MOST_SHOWN = 1_000
@@ -36,6 +40,12 @@ class Shown(Record, frozen=True, kw_only=True):
     """What happened, oldest first; each is an entry of the log: `casemate audit prove`."""
     alerts: list[Known]
     """The newest, at most `MOST_SHOWN`."""
+    tickets: list[Followed]
+    """Its tickets, wherever there are some."""
+    comments: list[Said]
+    """What people said on them, oldest first; the newest, at most `MOST_SHOWN`."""
+    older: int
+    """Comments before these."""
 
 
 @reading("incident:read")
@@ -79,12 +89,22 @@ def _shown(project: Wiring, number: int) -> Shown:
             for one in entries
         ]
         mine = tables.ALERTS.c.incident == number
+        digests = {
+            line.entry: line.change.heard.digest
+            for line in lines
+            if line.change.heard is not None and line.change.heard.digest
+        }
+        comments, older = followed.heard(tx, number, digests, MOST_SHOWN)
+        key = mark(ticket_key(project.config.project.id, number))
         return Shown(
             incident=found,
             standing=tables.standing(tx, number),
             clocks=clocks(found, project.config.incidents),
             lines=lines,
             alerts=list(tables.some_alerts(tx, mine, most=MOST_SHOWN).values()),
+            tickets=followed.tickets(tx, [key]),
+            comments=comments,
+            older=older,
         )
 
 

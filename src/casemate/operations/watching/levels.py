@@ -13,9 +13,12 @@ from casemate.controls.privacy.budget import ANSWERS, total
 from casemate.core.errors import Error
 from casemate.operations import sinks
 from casemate.operations.watching.alarms import EVERY, Cause, Severity
+from casemate.respond.trackers import followed
 from casemate.watch.telemetry import DAY, Sample, Series
 from casemate.wiring import Wiring
 
+PERSISTENT = 2
+"""Times that a tracker could not be read before that is an alarm: once is a moment's matter."""
 FULL = 0.02
 """Share of a disk below which nothing can be written for long, whatever the forecast."""
 
@@ -164,6 +167,16 @@ def _runs(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
         yield _cause("run-failed", text, "casemate runs show, then casemate run again")
 
 
+def _trackers(project: Wiring, _: datetime.datetime) -> Iterator[Sample | Cause]:
+    with project.database.reading() as tx:
+        faults = followed.faults(tx)
+    for name, one in faults.items():
+        if one.tries >= PERSISTENT and name in project.config.trackers:
+            text = f"tickets of {name} are not read since {one.since[:19]}Z: {one.text}"
+            hint = f"an operator: casemate tracker check {name}, then casemate tracker read"
+            yield _cause("tracker-away", text, hint, tracker=name)
+
+
 def _sinks(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
     for one in sinks.standing(project):
         yield _level("casemate_sink_waiting", now, one.waiting, sink=one.sink)
@@ -200,6 +213,7 @@ LOOKERS: dict[str, tuple[Looker, tuple[str, ...]]] = {
     "outbox": (_outbox, ("outbox-dead",)),
     "models": (_models, ("model-old",)),
     "runs": (_runs, ("run-failed",)),
+    "trackers": (_trackers, ("tracker-away",)),
     "sinks": (_sinks, ("sink-away", "sink-refused", "sink-dropped")),
 }
 """What is looked at -> by whom, and which causes may be found."""

@@ -12,7 +12,7 @@ from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
 from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
-from casemate.operations.incidents import own
+from casemate.operations.incidents import heard, own
 from casemate.operations.playbooks import carrying as playbooks
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
@@ -111,6 +111,7 @@ def once(project: Wiring, *, early: bool = False) -> Seen:
         gauges = telemetry.kept(PLACE, Gauges)
         _pass_on(project, [] if gauges is None else gauges.gauges)
         changed = _respond(project, telemetry)
+        changed += _hear(project)
     if told or changed:
         project.outbox.send()
     return msgspec.structs.replace(seen, told=told)
@@ -137,6 +138,15 @@ def _respond(project: Wiring, telemetry: Telemetry) -> int:
     with telemetry.transaction():
         telemetry.keep(HEARD, Progress(entry=last, time=time))
     return changed
+
+
+def _hear(project: Wiring) -> int:
+    """Read tickets, after the alerts of this look were taken: who closes one asks whether they
+    stand. How many incidents changed; nothing that is wrong there fails the look.
+    """
+    with contextlib.suppress(Error):
+        return sum(len(one.changed) for one in heard.hear(project))
+    return 0
 
 
 def _look(project: Wiring, telemetry: Telemetry, start: int, *, early: bool) -> Seen:

@@ -29,6 +29,7 @@ def open_tracker(
     clock: Clock,
     root: Path,
     read_secret: Callable[[str], str],
+    seconds: float | None = None,
 ) -> Tracker:
     """The tracker that `[trackers.NAME]` describes; nothing is asked of it yet.
 
@@ -39,6 +40,7 @@ def open_tracker(
         clock: tells the time.
         root: what a certificate's file is relative to.
         read_secret: gives the secret behind a reference, each time that it is needed.
+        seconds: after which nothing more is asked of one that can be read; default: never.
 
     Raises:
         ConfigError: an address is none that may be used.
@@ -57,11 +59,17 @@ def open_tracker(
 
         deliver = deliver_to(table.url, secret, table.timeout)
         return Webhook(name, f"a webhook at {table.host}", tickets, table, deliver, clock)
-    return _hosted(name, table, tickets, secret, None if table.ca is None else root / table.ca)
+    ca = None if table.ca is None else root / table.ca
+    return _hosted(name, table, tickets, secret, ca, seconds)
 
 
 def _hosted(
-    name: str, table: TrackerTable, tickets: Tickets, secret: Callable[[], str], ca: Path | None
+    name: str,
+    table: TrackerTable,
+    tickets: Tickets,
+    secret: Callable[[], str],
+    ca: Path | None,
+    seconds: float | None,
 ) -> Tracker:
     from casemate.respond.trackers.github import URL, VERSION, GitHub
     from casemate.respond.trackers.gitlab import GitLab
@@ -84,5 +92,5 @@ def _hosted(
         "gitlab": GitLab,
         "github": GitHub,
     }
-    web = Web(name, table.url or URL, headers, table.timeout, ca)
+    web = Web(name, table.url or URL, headers, table.timeout, ca, seconds)
     return kinds[table.kind](name, f"{table.kind} at {web.host}", web, tickets, table)

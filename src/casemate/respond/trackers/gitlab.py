@@ -31,6 +31,7 @@ class _Issue(msgspec.Struct):
     description: str | None = None
     labels: list[str] = []
     assignees: list[_User] = []
+    moved_to_id: int | None = None
 
 
 class _Note(msgspec.Struct):
@@ -102,6 +103,7 @@ class GitLab(Hosted):
             state="closed" if issue.state == "closed" else "open",
             labels=tuple(issue.labels),
             assignee=issue.assignees[0].username if issue.assignees else "",
+            is_moved=issue.moved_to_id is not None,
         )
 
     def _write(self, reference: Reference, held: Held, change: Change) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from casemate.config import TrackerTable
-from casemate.core.errors import ConfigError, Error, TransientError
+from casemate.core.errors import BackendError, ConfigError, Error, TransientError
 from casemate.core.types import Severity
 from casemate.respond.trackers import guard
 from casemate.respond.trackers.interface import (
@@ -20,7 +20,7 @@ from casemate.respond.trackers.interface import (
     Ticket,
 )
 from casemate.respond.trackers.remembered import Tickets, Written
-from casemate.respond.trackers.web import Conflict, NotDone, Web
+from casemate.respond.trackers.web import Conflict, Elsewhere, NotDone, Web
 
 TRIES = 3
 """How often a ticket is read again because somebody changed it meanwhile, before it is later's."""
@@ -51,6 +51,8 @@ class Held:
     assignee: str
     etag: str = ""
     """What a change is made conditional on, where the tracker has such a thing."""
+    is_moved: bool = False
+    """Whether another ticket took its place, so that its state is nobody's."""
     more: tuple[str, ...] = ()
     """What else the tracker's own module needs."""
 
@@ -108,7 +110,7 @@ class Hosted(ABC):
             except (NotDone, Conflict, ConfigError):
                 self._tickets.forget(mark)
                 raise
-            self._tickets.keep(mark, found, text.written)
+            self._tickets.keep(mark, found, text.written, "open")
         else:
             # somebody may have changed it since: nothing is known of what was written
             self._tickets.keep(mark, found, self._as_written(found, text))
@@ -175,11 +177,28 @@ class Hosted(ABC):
     def read(self, reference: Reference, cursor: str = "") -> Seen:
         """See `Tracker.read`."""
         guard.identifier(reference)
-        if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 20):
+        if cursor and not _is_number(cursor):
             raise ConfigError(f"{cursor[:40]!r} is no cursor", hint="as `read` returned it")
         held = self._look(reference)
+        if held.is_moved:
+            raise Elsewhere(
+                f"{self.where}: ticket {reference.id} was moved", hint="see where it says to"
+            )
+        if not self._me():
+            raise ConfigError(
+                f"{self.where} does not say whose the token is: what casemate said could not be"
+                " told from what people say",
+                hint=f"[trackers.{self.name}] token: that of an account",
+            )
         since = int(cursor or 0)
-        found = [one for one in self._comments(reference, held) if int(one.id) > since]
+        every = list(self._comments(reference, held))
+        if not all(_is_number(one.id) for one in every):
+            raise BackendError(
+                f"{self.where} names comments of ticket {reference.id} by something else than"
+                " numbers",
+                hint="see that the address is the tracker's own",
+            )
+        found = [one for one in every if int(one.id) > since]
         found = sorted(found, key=lambda one: int(one.id))[: guard.MAX_COMMENTS]
         return Seen(
             state=held.state,
@@ -218,12 +237,12 @@ class Hosted(ABC):
         """Bring it into a state, unless it is in it."""
         for _ in range(TRIES):
             held = self._look(reference)
-            if held.state == state:
-                return
             try:
-                self._turn(reference, held, state)
+                if held.state != state:
+                    self._turn(reference, held, state)
             except Conflict:
                 continue
+            self._tickets.moved(reference.id, state)
             return
         raise self._restless(reference)
 
@@ -307,6 +326,10 @@ class Hosted(ABC):
     @abstractmethod
     def _problems(self) -> Iterable[str]:
         """What would keep tickets from being made."""
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20
 
 
 def _words(error: Error) -> str:

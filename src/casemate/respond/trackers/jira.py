@@ -15,7 +15,7 @@ from casemate.core.errors import ConfigError
 from casemate.respond.trackers import markup
 from casemate.respond.trackers.hosted import Change, Held, Hosted, Text
 from casemate.respond.trackers.interface import Comment, Reference, State, Ticket
-from casemate.respond.trackers.web import MAX_PAGES, other, part
+from casemate.respond.trackers.web import MAX_PAGES, TooLong, other, part
 
 PAGE = 50
 """Issues or comments of one page: both products give as many."""
@@ -190,10 +190,17 @@ class Jira(Hosted):
 
     def _said(self, reference: Reference, pages: int) -> Iterator[Comment]:
         """Comments, newest first; servers that know no pages of them give all at once."""
-        me, start = self._me(), 0
-        for _ in range(pages):
-            query = {"startAt": start, "maxResults": PAGE, "orderBy": "-created"}
-            page = self._web.json(_Comments, "GET", f"{self._one(reference)}/comment", query=query)
+        me, start, size = self._me(), 0, PAGE
+        while start < pages * PAGE:
+            query = {"startAt": start, "maxResults": size, "orderBy": "-created"}
+            path = f"{self._one(reference)}/comment"
+            try:
+                page = self._web.json(_Comments, "GET", path, query=query)
+            except TooLong:
+                if size == 1:
+                    raise
+                size = max(1, size // 10)
+                continue
             for one in page.comments:
                 author = one.author.known if one.author else ""
                 yield Comment(

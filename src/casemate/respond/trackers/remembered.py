@@ -7,13 +7,14 @@ until a search can be believed.
 
 import datetime
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.core.clock import Clock
 from casemate.core.errors import TransientError
 from casemate.core.store import METADATA, Store
-from casemate.respond.trackers.interface import Reference
+from casemate.respond.trackers.interface import Reference, State
 
 TICKETS = sa.Table(
     "ticket",
@@ -25,7 +26,17 @@ TICKETS = sa.Table(
     sa.Column("url", sa.String),
     sa.Column("title", sa.String),
     sa.Column("body", sa.String),
+    sa.Column("state", sa.String),
+    sa.Column("moves", sa.Integer),
+    sa.Column("assignee", sa.String),
+    sa.Column("cursor", sa.String),
+    sa.Column("newest", sa.String),
+    sa.Column("settled", sa.String),
+    sa.Column("lost", sa.Boolean),
+    sa.Column("closings", sa.Integer),
+    sa.Column("looked", sa.String),
 )
+"""Columns after `body` are what was read: `followed.Followed`."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,11 @@ class Tickets:
         with self._store.transaction() as tx:
             tx.execute(TICKETS.delete().where(self._row(mark), TICKETS.c.id.is_(None)))
 
-    def keep(self, mark: str, reference: Reference, written: Written) -> None:
-        """It is there."""
-        values = {"id": reference.id, "url": reference.url}
+    def keep(
+        self, mark: str, reference: Reference, written: Written, state: State | None = None
+    ) -> None:
+        """It is there; in which state, if that is known."""
+        values: dict[str, Any] = {"id": reference.id, "url": reference.url, "state": state}
         values |= {"title": written.title, "body": written.body}
         with self._store.transaction() as tx:
             known = self._row(mark)
@@ -112,3 +125,12 @@ class Tickets:
         with self._store.transaction() as tx:
             values = {"title": written.title, "body": written.body}
             tx.execute(TICKETS.update().where(self._of(identifier)).values(**values))
+
+    def moved(self, identifier: str, state: State) -> None:
+        """Into which state casemate has brought it: whoever reads it later sees whether that was
+        somebody else.
+        """
+        moves = sa.func.coalesce(TICKETS.c.moves, 0) + 1
+        with self._store.transaction() as tx:
+            moved = TICKETS.update().where(self._of(identifier))
+            tx.execute(moved.values(state=state, moves=moves))

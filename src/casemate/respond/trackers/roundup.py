@@ -21,8 +21,8 @@ import msgspec
 from casemate.core.errors import ConfigError
 from casemate.respond.trackers import guard
 from casemate.respond.trackers.hosted import TRIES, Change, Held, Hosted, Text
-from casemate.respond.trackers.interface import Comment, Reference, State, Ticket
-from casemate.respond.trackers.web import MAX_PAGES, Conflict, other, part
+from casemate.respond.trackers.interface import Comment, Reference, Seen, State, Ticket
+from casemate.respond.trackers.web import MAX_PAGES, Conflict, Nothing, TooLong, other, part
 
 PRIORITY = {"high": "critical", "medium": "urgent", "low": "bug"}
 """Of the classic schema, which has `feature` and `wish` below."""
@@ -162,6 +162,18 @@ class Roundup(Hosted):
             ),
         )
 
+    def read(self, reference: Reference, cursor: str = "") -> Seen:
+        """See `Tracker.read`. A retired issue is shown as if nothing were; only lists leave it out
+        (`findings/roundup-retired-is-shown.sh`).
+        """
+        seen = super().read(reference, cursor)
+        there = self._rows("issue", {"id": reference.id, "@fields": "title"})
+        if not any(row.id == reference.id for row in there):
+            raise Nothing(
+                f"{self._web.host}: issue {reference.id} was retired", hint="restore it there"
+            )
+        return seen
+
     def _change(self, held: Held, ticket: Ticket, text: Text) -> tuple[Change, list[str]]:
         _, known = self._tickets.written(held.id)
         told: list[str] = []
@@ -205,11 +217,7 @@ class Roundup(Hosted):
 
     def _messages(self, identifiers: tuple[str, ...]) -> Iterator[Comment]:
         for start in range(0, len(identifiers), TOGETHER):
-            wanted = list(identifiers[start : start + TOGETHER])
-            fields = {"@verbose": 3, "@fields": "content,author,date"}
-            for row in self._rows("msg", {"id": wanted, **fields}):
-                if row.id not in wanted:
-                    raise other(self._web.host)
+            for row in self._together(list(identifiers[start : start + TOGETHER])):
                 author = row.author.username if row.author else ""
                 yield Comment(
                     id=row.id,
@@ -218,6 +226,25 @@ class Roundup(Hosted):
                     created=row.date or "",
                     text=row.content if isinstance(row.content, str) else "",
                 )
+
+    def _together(self, wanted: list[str]) -> list[_Row]:
+        """Messages, of one request where they are short enough; one that is too long alone, and so
+        none of ours, without its text.
+        """
+        fields = "content,author,date"
+        try:
+            rows = self._msg(wanted, fields)
+        except TooLong:
+            if len(wanted) == 1:
+                return self._msg(wanted, "author,date")
+            half = len(wanted) // 2
+            return [*self._together(wanted[:half]), *self._together(wanted[half:])]
+        if any(row.id not in wanted for row in rows):
+            raise other(self._web.host)
+        return rows
+
+    def _msg(self, wanted: list[str], fields: str) -> list[_Row]:
+        return list(self._rows("msg", {"id": wanted, "@verbose": 3, "@fields": fields}))
 
     def _comment(self, reference: Reference, held: Held, text: str) -> None:
         message = self._message(text)

@@ -18,6 +18,10 @@ MAX_ANSWER = 4 * 1024 * 1024
 """Bytes: a page of a hundred issues of the largest size that trackers keep has fewer."""
 MAX_PAGES = 50
 """Pages of one listing: five thousand things, more than a ticket has comments."""
+PAGE = 100
+"""Things of one page where there is a choice; a power of ten, so that smaller pages begin where the
+larger one does.
+"""
 MAX_PAUSE = 3600.0
 """Seconds that a tracker can make us wait; longer than that, we ask again."""
 _TOLD = 300
@@ -28,6 +32,19 @@ T = TypeVar("T")
 class NotDone(TransientError):
     """The tracker said that it did nothing, and may be asked later."""
 
+    def __init__(self, message: str, *, hint: str = "", wait: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
+        """Seconds that it asked for."""
+
+
+class OutOfTime(TransientError):
+    """The time for a reading is over; nothing was asked."""
+
+
+class TooLong(BackendError):
+    """The answer has more than `MAX_ANSWER` bytes: less may be asked for at once."""
+
 
 class Conflict(TransientError):
     """Somebody has changed the ticket since it was read."""
@@ -35,6 +52,10 @@ class Conflict(TransientError):
 
 class Nothing(ConfigError):
     """There is no such thing, or the token may not see it."""
+
+
+class Elsewhere(ConfigError):
+    """It was moved, or the whole tracker was."""
 
 
 class Web:
@@ -46,6 +67,7 @@ class Web:
         headers: of every request; asked for each time, as secrets are.
         timeout: seconds for a step of a connection.
         ca: PEM file of the only authority that is believed.
+        seconds: after which no request is begun any more; default: never.
     """
 
     def __init__(
@@ -55,6 +77,7 @@ class Web:
         headers: Callable[[], dict[str, str]],
         timeout: float,
         ca: Path | None,
+        seconds: float | None = None,
     ) -> None:
         if not is_private(url):
             raise ConfigError(
@@ -63,6 +86,7 @@ class Web:
         self.name, self.base, self.host = name, url.rstrip("/"), urlsplit(url).hostname or ""
         self._headers, self._timeout, self._ca = headers, timeout, ca
         self._until = 0.0
+        self._end = None if seconds is None else time.monotonic() + seconds
 
     def ask(
         self,
@@ -83,7 +107,10 @@ class Web:
             raise NotDone(
                 f"{self.host} asked for a pause; {wait:.0f} seconds of it are left",
                 hint="the outbox tries again by itself",
+                wait=wait,
             )
+        if self._end is not None and time.monotonic() > self._end:
+            raise OutOfTime(f"{self.host} was not read to the end in time", hint=_LATER)
         sent = {"accept": "application/json", "user-agent": "casemate", **self._headers()}
         sent |= headers or {}
         content = None
@@ -93,7 +120,7 @@ class Web:
         url = f"{self.base}/{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
         answer = ask(method, url, content, sent, self._timeout, MAX_ANSWER + 1, self._ca)
         if len(answer.body) > MAX_ANSWER:
-            raise BackendError(
+            raise TooLong(
                 f"{self.host} answered more than {MAX_ANSWER} bytes", hint="see what it serves"
             )
         if 200 <= answer.status < 300:
@@ -124,21 +151,29 @@ class Web:
 
     def pages(self, kind: type[T], path: str, query: dict[str, Any]) -> Iterator[T]:
         """Pages of a listing by number, as GitLab and GitHub count them, while there is a next
-        one.
+        one; what is too long for one answer is asked for in smaller ones.
 
         Raises:
             BackendError: more than `MAX_PAGES`.
         """
-        number = 1
-        while True:
-            answer = self.ask("GET", path, query={**query, "per_page": 100, "page": number})
+        start, size = 0, PAGE
+        while start < MAX_PAGES * PAGE:
+            asked = {**query, "per_page": size, "page": start // size + 1}
+            try:
+                answer = self.ask("GET", path, query=asked)
+            except TooLong:
+                if size == 1:
+                    raise
+                size //= 10
+                continue
             yield self.decoded(kind, answer)
             said = answer.headers.get("link", "")
             if not (answer.headers.get("x-next-page") or 'rel="next"' in said):
                 return
-            number += 1
-            if number > MAX_PAGES:
-                raise self.too_long(path)
+            start += size
+            while size < PAGE and start % (10 * size) == 0:
+                size *= 10
+        raise self.too_long(path)
 
     def too_long(self, path: str) -> BackendError:
         """What to raise where a listing does not end."""
@@ -176,7 +211,7 @@ class Web:
         if status == 403:
             return ConfigError(about, hint=f"give the account of {table} token the rights it needs")
         if 300 <= status < 400:
-            return ConfigError(
+            return Elsewhere(
                 f"{where}: what was asked for is elsewhere", hint=f"put its address in {table} url"
             )
         # a page is of a proxy or of a server that failed; the words are Roundup's where it failed,
@@ -190,10 +225,13 @@ class Web:
         seconds = min(_seconds(asked, reset), MAX_PAUSE)
         self._until = time.monotonic() + seconds
         return NotDone(
-            f"{about}; it asks to wait {seconds:.0f} seconds", hint="the outbox tries again"
+            f"{about}; it asks to wait {seconds:.0f} seconds",
+            hint="the outbox tries again",
+            wait=seconds,
         )
 
 
+_LATER = "the next look of the watcher goes on"
 _OTHER = "see that the address is the tracker's own"
 
 
