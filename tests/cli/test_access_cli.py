@@ -51,6 +51,7 @@ WORDS = {
     "keys destroy": ["footer", "1"],
     "keys protect": ["env:PW"],
     "keys shred": ["env:PW"],
+    "privacy affected": ["env:PW"],
     "keys backup": ["x.keys", "env:PW"],
     "keys migrate": ["vault"],
     "keys signer distrust": ["1", "2026-01-01"],

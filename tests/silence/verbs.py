@@ -60,6 +60,7 @@ CALLS: dict[str, list[str]] = {
     "model promote": ["wdbc@1"],
     "assess": ["wdbc"],
     "privacy budget": [],
+    "privacy affected": ["env:PW"],
     "watch once": [],
     "watch show": [],
     "watch report": ["--out", str(HOME / "watch.html")],

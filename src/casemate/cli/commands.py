@@ -46,6 +46,7 @@ COMMANDS: dict[str, str | None] = {
     "model import": "checkup.import_model",
     "assess": "checkup.assess",
     "privacy budget": "privacy.budget",
+    "privacy affected": "rights.affected.affected",
     "serve": "gateways.begin",
     "explain": "serve.explain.explain",
     "predict": "access.machines.create_token",

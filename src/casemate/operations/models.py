@@ -213,7 +213,8 @@ def export(project: Wiring, reference: str, folder: str | Path) -> VerifiedModel
         AccessDenied: policy. RefusedError: approvals are missing. VerificationError: something does
             not hold.
     """
-    export.ask(project, project.registry.get(reference).release.model)
+    release = project.registry.get(reference).release
+    export.ask(project, release.model, version=release.model_version)
     require_approved(project, reference)
     return project.registry.export(reference, Path(folder))
 

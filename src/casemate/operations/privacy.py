@@ -1,9 +1,15 @@
-"""What was spent of the privacy budgets."""
+"""What was spent of the privacy budgets, and what concerns the people in the data."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from casemate.controls.privacy.budget import Spending, total
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, reading
 from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.operations.rights.affected import Affected
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -36,6 +42,12 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
 
 
 class Privacy(Noun):
-    """Privacy budgets of a project, by their verbs."""
+    """Privacy budgets of a project and the people in its data, by their verbs."""
 
     budget = budget
+
+    def affected(self, subject: str | Callable[[], str]) -> "Affected":
+        """See `operations.rights.affected.affected`."""
+        from casemate.operations.rights.affected import affected
+
+        return affected(self.project, subject)

@@ -173,6 +173,7 @@ CALLS = {
     "outbox.listing": lambda at, _: at.messages.list(),
     "outbox.show": lambda at, _: at.messages.show(1),
     "privacy.budget": lambda at, _: at.privacy.budget(),
+    "rights.affected.affected": lambda at, _: at.privacy.affected("x"),
     "retention.collect": lambda at, _: at.collect(apply=True),
     "models.take_back": lambda at, _: at.models.take_back("wdbc@1", "r"),
     "playbooks.carrying.listing": lambda at, _: at.playbooks.runs(),

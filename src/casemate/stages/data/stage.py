@@ -203,6 +203,8 @@ def seal(tools: DataTools) -> SealedDataset:
         dropped=int((found.holdout & found.excluded).sum()),
         taught=lessons.taught(tools.lessons, table, schema, found.holdout),
     )
+    if options.subject:
+        tools.identifiers.note(record.name, version, table[options.subject], found.root)
     older = parts.extended(tools, table, record)
     if older is not None:
         table = table.slice(older.rows)
