@@ -39,6 +39,7 @@ ASKED_FOR = [
         "clinic.keys",
         "rows.csv",
         "prometheus",
+        "consent.json",
         "elasticsearch",
         "rsyslog",
         "watch.html",

@@ -196,6 +196,8 @@ def run(arguments: Any) -> int:
         ),
         "",
     ]
+    if withdrawn := model.withdrawn():
+        lines += [f"withdrawn consent of {withdrawn} subjects since", ""]
     lines += [table(["", "gate", "value", "required"], gates), "", "lineage"]
     lines += [
         f"  {name:<19} {getattr(release.lineage, name)}"

@@ -10,6 +10,7 @@ from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
     from casemate.operations.rights.affected import Affected
+    from casemate.operations.rights.consent import ConsentOf
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -51,3 +52,10 @@ class Privacy(Noun):
         from casemate.operations.rights.affected import affected
 
         return affected(self.project, subject)
+
+    @property
+    def consent(self) -> "ConsentOf":
+        """The register of consent: add, show, withdraw, export."""
+        from casemate.operations.rights.consent import ConsentOf
+
+        return ConsentOf(self.project)

@@ -36,6 +36,8 @@ SHORT = 16
 """Bytes of a pseudonym: two of 2^32 people are alike with a chance of 2^-65, and the index is half
 as large.
 """
+PEOPLE = 500
+"""Of one statement: SQLite takes 999 parameters."""
 AT_ONCE = 20_000
 """Rows of one transaction: nobody waits for the index of a large table."""
 
@@ -116,6 +118,18 @@ class SubjectRows:
         )
         with self.store.reading() as tx:
             return [Held(**row) for row in tx.execute(query).mappings()]
+
+    def among(self, dataset: str, version: str, pseudonyms: Iterable[str]) -> int:
+        """How many of these people have rows in a version."""
+        wanted = sorted({bytes.fromhex(one)[:SHORT] for one in pseudonyms})
+        count = 0
+        with self.store.reading() as tx:
+            number = tx.execute(_whole(dataset, version)).scalar()
+            for start in range(0, len(wanted), PEOPLE):
+                some = ROWS.c.subject.in_(wanted[start : start + PEOPLE])
+                query = sa.select(sa.func.count()).select_from(ROWS)
+                count += int(tx.execute(query.where(some, ROWS.c.version == number)).scalar_one())
+        return count
 
     def drop(self, tx: sa.Connection, gone: Iterable[tuple[str, str]]) -> None:
         """Forget versions that are removed, within a write transaction."""

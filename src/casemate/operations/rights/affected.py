@@ -15,11 +15,13 @@ from casemate.controls.audit.feedback import FIRST, OTHER
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, TYPE
 from casemate.controls.keys.subjectrows import Held
+from casemate.controls.privacy.consents import Consent
 from casemate.core.errors import Error
 from casemate.core.steps import STEPS
 from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
+from casemate.operations.rights.consent import withdrawn_since
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -59,6 +61,8 @@ class Made(Record, frozen=True, kw_only=True):
     """
     feedback: int
     """How often something was told of its answers."""
+    withdrawn: int
+    """People, this one or others, whose rows it was made of and who withdrew consent since."""
 
 
 class Unknown(Record, frozen=True, kw_only=True):
@@ -78,6 +82,8 @@ class Affected(Record, frozen=True, kw_only=True):
     versions: list[Version]
     runs: list[str]
     models: list[Made]
+    consent: list[Consent]
+    """Every record of theirs."""
     entries: list[int]
     """Log entries that are about the person by their pseudonym."""
     unknown: list[Unknown]
@@ -133,7 +139,10 @@ def trace(project: Wiring, pseudonym: str) -> Affected:
         key=key,
         versions=versions,
         runs=sorted({run for one in versions for run in one.runs}),
-        models=[_made(one, parts, exports, told) for one in models],
+        models=[
+            _made(one, parts, exports, told, withdrawn_since(project, one) or 0) for one in models
+        ],
+        consent=project.consents.of(pseudonym),
         entries=entries,
         unknown=unknown,
     )
@@ -144,6 +153,7 @@ def _made(
     parts: dict[str, list[str]],
     exports: dict[str, list[int]],
     told: dict[str, int],
+    withdrawn: int,
 ) -> Made:
     lineage = one.release.lineage
     return Made(
@@ -154,6 +164,7 @@ def _made(
         parts=parts.get(one.reference, []),
         exports=exports.get(one.reference, []),
         feedback=told.get(one.reference, 0),
+        withdrawn=withdrawn,
     )
 
 
