@@ -25,7 +25,7 @@ from casemate.core.store.interface import MOVED
 from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.operations.damage import BACKUP, Damage, Report
-from casemate.operations.incidents.books import contradicted
+from casemate.operations.incidents.books import KIND
 from casemate.operations.store import left_behind, set_aside
 from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
@@ -323,7 +323,7 @@ class Examination:
         return len(rows)
 
     def _incidents(self) -> int:
-        count, wrong = contradicted(self.project)
+        count, wrong = KIND.contradicted(self.project)
         for number, what in wrong.items():
             self._found(f"incident {number}", what)
         return count
