@@ -375,10 +375,14 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
         "incident": "folded from the log, and compared with it",
         "incident_line": "points at entries of the log",
         "outbox": "messages that wait",
+        "request": "folded from the log, and compared with it",
+        "request_line": "points at entries of the log",
         "row_digest": "the digests themselves",
         "run": "the log has each of its steps",
         "serving_use": "counts calls",
         "subject_key": "sealed by the key store",
+        "subject_rows": "an index of what is sealed: it opens nothing",
+        "subject_version": "an index of what is sealed: it opens nothing",
         "ticket": "where tickets are, and what was written there",
     }
     assert {table.name for table in METADATA.sorted_tables} - {

@@ -40,6 +40,7 @@ ASKED_FOR = [
         "rows.csv",
         "prometheus",
         "consent.json",
+        "copy",
         "elasticsearch",
         "rsyslog",
         "watch.html",

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli import rights
+from casemate.cli import requests, rights
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     budget.add_argument("dataset", nargs="?", help="one data set (default: all)")
     rights.add_arguments(actions)
+    requests.add_arguments(actions)
 
 
 def run(arguments: Any) -> int:
@@ -29,7 +30,8 @@ def run(arguments: Any) -> int:
 
     project = open_for(arguments)
     if arguments.action != "budget":
-        return rights.run(arguments, project)
+        face = requests.run if arguments.action == "request" else rights.run
+        return face(arguments, project)
     limit = project.config.privacy
     spendings, sums = project.privacy.budget(arguments.dataset)
     rows = [

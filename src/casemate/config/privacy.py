@@ -1,5 +1,6 @@
 """`[privacy]`: what private training may spend, and on which basis data is processed."""
 
+import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -7,6 +8,7 @@ from msgspec import Meta
 from casemate.config.table import Table
 from casemate.core.errors import ConfigError
 
+Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 Legal = Literal[
     "consent",
     "contract",
@@ -117,6 +119,31 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = {}
+
+    holidays: Annotated[
+        list[Day],
+        Meta(
+            description=(
+                "Days, such as `2026-12-25`, that are no working days beside Saturday and Sunday;"
+                " the terms of requests are counted with them."
+            ),
+            max_length=2000,
+        ),
+    ] = []
+    remind_days: Annotated[
+        int,
+        Meta(description="Days before a request's term ends at which it is told.", ge=0, le=60),
+    ] = 7
+
+    @property
+    def days_off(self) -> frozenset[datetime.date]:
+        """`holidays` as days; ConfigError: one is in no calendar."""
+        try:
+            return frozenset(map(datetime.date.fromisoformat, self.holidays))
+        except ValueError as error:
+            raise ConfigError(
+                f"[privacy] holidays: {error}", hint="YEAR-MONTH-DAY, such as 2026-12-25"
+            ) from error
 
     def basis_of(self, purpose: str) -> BasisTable | None:
         """The basis for a purpose; None where the file names none at all.

@@ -26,6 +26,7 @@ from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.operations.damage import BACKUP, Damage, Report
 from casemate.operations.incidents.books import KIND
+from casemate.operations.rights.requests import REQUESTS
 from casemate.operations.store import left_behind, set_aside
 from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
@@ -68,6 +69,7 @@ class Examination:
             ("public keys", self._public_keys),
             ("compromises", self._compromises),
             ("incidents", self._incidents),
+            ("requests", self._requests),
         ):
             self.progress(name)
             if self.moved:
@@ -326,6 +328,12 @@ class Examination:
         count, wrong = KIND.contradicted(self.project)
         for number, what in wrong.items():
             self._found(f"incident {number}", what)
+        return count
+
+    def _requests(self) -> int:
+        count, wrong = REQUESTS.contradicted(self.project)
+        for number, what in wrong.items():
+            self._found(f"request {number}", what)
         return count
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:

@@ -11,6 +11,7 @@ from casemate.wiring import Wiring
 if TYPE_CHECKING:
     from casemate.operations.rights.affected import Affected
     from casemate.operations.rights.consent import ConsentOf
+    from casemate.operations.rights.requestsof import RequestsOf
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -59,3 +60,10 @@ class Privacy(Noun):
         from casemate.operations.rights.consent import ConsentOf
 
         return ConsentOf(self.project)
+
+    @property
+    def requests(self) -> "RequestsOf":
+        """Requests of people: begin, list, show, decide, fulfil."""
+        from casemate.operations.rights.requestsof import RequestsOf
+
+        return RequestsOf(self.project)

@@ -174,6 +174,14 @@ CALLS = {
     "outbox.show": lambda at, _: at.messages.show(1),
     "privacy.budget": lambda at, _: at.privacy.budget(),
     "rights.affected.affected": lambda at, _: at.privacy.affected("x"),
+    "rights.requests.begin": lambda at, _: at.privacy.requests.begin("x", "access"),
+    "rights.requests.listing": lambda at, _: at.privacy.requests.list(),
+    "rights.requests.show": lambda at, _: at.privacy.requests.show(1),
+    "rights.requests.decide": lambda at, _: at.privacy.requests.decide(1, "grant"),
+    "rights.requests.decide_model": lambda at, _: at.privacy.requests.decide_model(
+        1, "keep", "wdbc@1", reason="r"
+    ),
+    "rights.fulfilment.fulfil": lambda at, _: at.privacy.requests.fulfil(1),
     "rights.consent.add": lambda at, out: at.privacy.consent.add(out),
     "rights.consent.show": lambda at, _: at.privacy.consent.show("x"),
     "rights.consent.withdraw": lambda at, _: at.privacy.consent.withdraw("x"),
