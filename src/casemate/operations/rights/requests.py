@@ -294,8 +294,12 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
             "due": clock.due,
             "entry": entry,
         }
-        event = "request:overdue" if late else "request:due"
-        project.outbox.enqueue(tx, event, f"request/{number}/{entry}", content)
+        project.outbox.enqueue(
+            tx,
+            "request:overdue" if late else "request:due",
+            f"request/{number}/{entry}",
+            content,
+        )
     return True
 
 
