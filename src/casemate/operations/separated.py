@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from casemate.core.errors import ConfigError, DataError
@@ -52,6 +52,6 @@ class Lines:
             ) from error
 
 
-def is_torn(row: dict[str, str]) -> bool:
+def is_torn(row: Mapping[str, str]) -> bool:
     """Whether a line has another number of cells than the header."""
     return None in row or None in row.values()

@@ -231,7 +231,7 @@ def test_whoever_may_not_handle_requests_is_denied(ward):
     with casemate.open(ward.root) as own:
         for ask in (
             lambda: own.privacy.requests.begin(lambda: pytest.fail("asked whom"), "access"),
-            lambda: own.privacy.requests.list(),
+            own.privacy.requests.list,
             lambda: own.privacy.requests.fulfil(1),
         ):
             with pytest.raises(AccessDenied):

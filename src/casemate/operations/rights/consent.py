@@ -1,7 +1,7 @@
 """`casemate privacy consent`: who allowed what, and who took it back."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from casemate.controls.privacy.consents import Consent, instant
@@ -37,23 +37,24 @@ class ShownConsent(Record, frozen=True, kw_only=True):
 
 
 @operation("consent:write")
-def add(project: Wiring, path: Path | str) -> ImportedConsents:
-    """Keep the records of a file, all of them or none; the same file twice changes nothing.
+def add(project: Wiring, told: Path | str | Sequence[Mapping[str, str]]) -> ImportedConsents:
+    """Keep records, all of them or none; the same ones twice change nothing.
 
     Args:
         project: whose.
-        path: separated values with the columns subject, purpose, time, status (`given` or
-            `withdrawn`), text and source.
+        told: a file of separated values with the columns subject, purpose, time, status (`given` or
+            `withdrawn`), text and source; or these cells by their columns, a record each.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such file. DataError: lines are wrong, all of
             them named.
     """
     acting = add.ask(project)
-    said = consentfile.read(Path(path), project.clock.now())
+    told = Path(told) if isinstance(told, str) else told
+    said = consentfile.read(told, project.clock.now())
     root = project.identifiers.root()
     names = {one.subject: root.pseudonym(one.subject) for one in said}
-    told = [
+    records = [
         Consent(
             subject=names[one.subject],
             purpose=one.purpose,
@@ -65,11 +66,11 @@ def add(project: Wiring, path: Path | str) -> ImportedConsents:
         for one in said
     ]
     with acting.transaction() as tx:
-        batch, new = project.consents.add(tx, told)
-        counts = {"records": len(told), "new": new, "people": len(names)}
-        counts |= {"withdrawn": sum(not one.given for one in told)}
+        batch, new = project.consents.add(tx, records)
+        counts = {"records": len(records), "new": new, "people": len(names)}
+        counts |= {"withdrawn": sum(not one.given for one in records)}
         acting.append(tx, "consent:imported", ABOUT, batch=batch if new else 0, **counts)
-    return ImportedConsents(records=len(told), new=new, people=len(names))
+    return ImportedConsents(records=len(records), new=new, people=len(names))
 
 
 @operation("consent:read")

@@ -1,6 +1,7 @@
 """A file of consent: one line a record, as separated values with a header."""
 
 import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +33,11 @@ class Said(NamedTuple):
     source: str
 
 
-def read(path: Path, now: datetime.datetime) -> list[Said]:
-    """Every record of a file.
+def read(told: Path | Sequence[Mapping[str, str]], now: datetime.datetime) -> list[Said]:
+    """Every record of a file, or of what somebody told in another way.
 
     Args:
-        path: the file.
+        told: the file, or cells by column, a line each.
         now: no consent was given later.
 
     Raises:
@@ -45,7 +46,7 @@ def read(path: Path, now: datetime.datetime) -> list[Said]:
     """
     found: list[Said] = []
     faults: list[str] = []
-    for number, row in _rows(path):
+    for number, row in _rows(told) if isinstance(told, Path) else enumerate(told, 1):
         if len(found) + len(faults) >= MOST_LINES:
             raise DataError(f"more than {MOST_LINES} lines at once", hint="import them in parts")
         try:
@@ -78,7 +79,7 @@ def time_of(text: str, now: datetime.datetime) -> datetime.datetime:
     return time
 
 
-def _said(row: dict[str, str], now: datetime.datetime) -> Said:
+def _said(row: Mapping[str, str], now: datetime.datetime) -> Said:
     """One line's record; a message never quotes the identifier."""
     if is_torn(row):
         raise ValueError("it has another number of cells than the header")
