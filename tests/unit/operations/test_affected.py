@@ -100,6 +100,15 @@ def test_what_was_half_indexed_counts_for_nothing_and_is_done_anew(ward):
         assert [one.rows for one in project.privacy.affected(person).versions] == [2]
 
 
+def test_an_index_in_which_somebody_is_missing_is_made_anew(ward):
+    project = ward.seal()
+    assert project.identifiers.rows.broken() == []
+    with project.database.transaction() as tx:
+        tx.execute(ROWS.delete().where(ROWS.c.subject > b"\x80"))
+    for person in PERSONS:
+        assert [one.rows for one in project.privacy.affected(person).versions] == [2]
+
+
 def test_a_version_without_subjects_or_that_cannot_be_read_is_unknown_and_not_unaffected(ward):
     project = ward.seal(subject="")
     (unknown,) = project.privacy.affected(PERSONS[0]).unknown

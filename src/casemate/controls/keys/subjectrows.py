@@ -96,6 +96,31 @@ class SubjectRows:
             rows = tx.execute(query.where(VERSIONS.c.subjects.is_not(None)))
             return {(row.dataset, row.version) for row in rows}
 
+    def broken(self) -> list[tuple[str, str]]:
+        """(data set, version) of those in the index whose rows are not what was written: people or
+        rows of theirs are missing, or are too many.
+        """
+        counted = (
+            sa.select(
+                ROWS.c.version,
+                sa.func.count().label("subjects"),
+                sa.func.sum(ROWS.c.rows).label("rows"),
+            )
+            .group_by(ROWS.c.version)
+            .subquery()
+        )
+        query = (
+            sa.select(VERSIONS, counted.c.subjects.label("people"), counted.c.rows.label("found"))
+            .outerjoin(counted, counted.c.version == VERSIONS.c.id)
+            .where(VERSIONS.c.subjects.is_not(None))
+        )
+        with self.store.reading() as tx:
+            return [
+                (row.dataset, row.version)
+                for row in tx.execute(query)
+                if (row.people or 0, row.found or 0) != (row.subjects, row.rows)
+            ]
+
     def of(self, pseudonym: str) -> list[Held]:
         """Every version with rows of a person, by data set and version.
 
