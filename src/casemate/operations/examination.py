@@ -70,6 +70,7 @@ class Examination:
             ("compromises", self._compromises),
             ("incidents", self._incidents),
             ("requests", self._requests),
+            ("whose rows are where", self._subject_rows),
         ):
             self.progress(name)
             if self.moved:
@@ -335,6 +336,18 @@ class Examination:
         for number, what in wrong.items():
             self._found(f"request {number}", what)
         return count
+
+    def _subject_rows(self) -> int:
+        rows = self.project.identifiers.rows
+
+        def forget(dataset: str, version: str) -> None:
+            with self.project.database.transaction() as tx:
+                rows.drop(tx, [(dataset, version)])  # whoever asks next has it made anew
+
+        for dataset, version in rows.broken():
+            name = f"index of people in {dataset}@{version}"
+            self._rebuild(name, "people or rows are missing", partial(forget, dataset, version))
+        return len(rows.known())
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:
         if not path.is_file():

@@ -14,6 +14,7 @@ import casemate
 from casemate.controls.keys.subjectrows import ROWS, VERSIONS
 from casemate.core.errors import AccessDenied
 from casemate.core.types import Lineage, Release, Verdict
+from casemate.operations.fsck import examine
 
 PERSONS = [f"person-{n:03d}" for n in range(40)]
 
@@ -100,11 +101,15 @@ def test_what_was_half_indexed_counts_for_nothing_and_is_done_anew(ward):
         assert [one.rows for one in project.privacy.affected(person).versions] == [2]
 
 
-def test_an_index_in_which_somebody_is_missing_is_made_anew(ward):
+def test_an_index_in_which_somebody_is_missing_is_found_and_made_anew(ward):
     project = ward.seal()
-    assert project.identifiers.rows.broken() == []
+    assert examine(project).damage == []
     with project.database.transaction() as tx:
         tx.execute(ROWS.delete().where(ROWS.c.subject > b"\x80"))
+    (damage,) = examine(project).damage
+    assert damage.subject.startswith("index of people in ward@")
+    examine(project, repair=True)
+    assert examine(project).damage == []
     for person in PERSONS:
         assert [one.rows for one in project.privacy.affected(person).versions] == [2]
 

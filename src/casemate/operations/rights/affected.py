@@ -181,11 +181,7 @@ def _sealed(project: Wiring) -> dict[tuple[str, str], tuple[SealedDataset, list[
 
 def _indexed(project: Wiring, records: dict[tuple[str, str], SealedDataset]) -> Iterator[Unknown]:
     """See that every version is in the index; those that cannot be, and why."""
-    rows = project.identifiers.rows
-    if broken := rows.broken():
-        with project.database.transaction() as tx:
-            rows.drop(tx, broken)  # taken in anew below
-    known = rows.known()
+    known = project.identifiers.rows.known()
     folders = (project.state / "datasets").glob("*/*/")
     here = {(path.parent.name, path.name) for path in folders if not path.name.startswith(".")}
     for dataset, version in sorted(here | records.keys()):
