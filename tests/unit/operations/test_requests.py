@@ -14,6 +14,7 @@ from tests.unit.operations.test_affected import PERSONS, release
 
 import casemate
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError, VerificationError
+from casemate.operations import models
 from casemate.operations.fsck import examine
 from casemate.operations.rights.requests import remind, require_kept
 from casemate.respond.requests.tables import REQUESTS
@@ -207,6 +208,19 @@ def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(aske
     with pytest.raises(RefusedError, match="is withdrawn"):
         require_kept(project, "ward@2")
     assert PERSONS[5] not in str(list(project.log.entries()))
+
+
+def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
+    project, _ = asked
+    release(project, 1)
+    for one in ("verify", "require_approved"):  # it is not signed: nothing was trained
+        monkeypatch.setattr(models, one, lambda *_: None)
+    requests = project.privacy.requests
+    requests.begin(PERSONS[5], "delete", law="ccpa")
+    project.models["ward@1"].promote("shadow")
+    requests.decide_model(1, "withdraw", "ward@1")
+    with pytest.raises(RefusedError, match="ward@1 is withdrawn"):
+        project.models["ward@1"].promote()
 
 
 def test_what_the_catalogue_says_and_the_log_does_not_is_refused_and_found(asked):
