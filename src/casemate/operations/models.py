@@ -68,14 +68,6 @@ class Model:
             self.project, self.reference, part, share=share, principals=principals, reason=reason
         )
 
-    def withdrawn(self) -> int | None:
-        """How many people whose rows it was made of have withdrawn their consent since; None where
-        it is not known whose they are.
-        """
-        from casemate.operations.rights.consent import withdrawn_since
-
-        return withdrawn_since(self.project, self.registered)
-
     def verify(self) -> VerifiedModel:
         """See `operations.models.verify`."""
         return verify(self.project, self.reference)

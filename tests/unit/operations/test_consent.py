@@ -136,8 +136,7 @@ def test_a_withdrawal_between_two_runs_takes_rows_from_the_next_and_marks_the_mo
     project.close()
     project = ward.seal(columns=CONSENT)
     release(project, 1)
-    model = project.models["ward@1"]
-    assert (sealed(project)[0], model.withdrawn()) == (PERSONS, 0)
+    assert (sealed(project)[0], project.privacy.consent.withdrawn("ward@1")) == (PERSONS, 0)
     before = inputs(project)
     monkeypatch.setenv("WHO", PERSONS[4])
     project.close()
@@ -145,7 +144,7 @@ def test_a_withdrawal_between_two_runs_takes_rows_from_the_next_and_marks_the_mo
     assert said.code == 0, said.err
     assert "NOT COVERED for unspecified" in said.out
     project = casemate.open(ward.root)
-    assert project.models["ward@1"].withdrawn() == 1
+    assert project.privacy.consent.withdrawn("ward@1") == 1
     assert inputs(project) != before
     shown = cli("model", "show", "ward@1", "--config", ward.root)
     assert "withdrawn consent of 1 subjects since" in shown.out

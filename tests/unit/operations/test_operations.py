@@ -185,6 +185,7 @@ CALLS = {
     "rights.consent.add": lambda at, out: at.privacy.consent.add(out),
     "rights.consent.show": lambda at, _: at.privacy.consent.show("x"),
     "rights.consent.withdraw": lambda at, _: at.privacy.consent.withdraw("x"),
+    "rights.consent.withdrawn": lambda at, _: at.privacy.consent.withdrawn("wdbc"),
     "rights.consent.export": lambda at, out: at.privacy.consent.export(out),
     "retention.collect": lambda at, _: at.collect(apply=True),
     "models.take_back": lambda at, _: at.models.take_back("wdbc@1", "r"),

@@ -8,7 +8,7 @@ from casemate.controls.privacy.consents import Consent, instant
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.files import write_atomic
 from casemate.core.types import Record, SealedDataset
-from casemate.operations.acting import Noun, operation
+from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.rights import consentfile, dpv
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
@@ -189,10 +189,26 @@ def withdrawn_since(project: Wiring, model: Registered) -> int | None:
     return project.identifiers.rows.among(lineage.dataset, lineage.dataset_version, people)
 
 
+@reading("model:list")
+def withdrawn(project: Wiring, model: str) -> int | None:
+    """How many people whose rows a model was made of have withdrawn their consent since; None where
+    it is not known whose they are.
+
+    Args:
+        project: whose.
+        model: `NAME@VERSION`, or `NAME` for the newest that passed.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such model.
+    """
+    return withdrawn_since(project, project.registry.get(model))
+
+
 class ConsentOf(Noun):
     """The register of consent of a project, by its verbs."""
 
     add = add
     show = show
     withdraw = withdraw
+    withdrawn = withdrawn
     export = export
