@@ -166,7 +166,6 @@ class Loop:
         known.to_csv(self.root / f"{name}-outcomes.csv", index=False)
         self.do("feedback", "add", f"{name}-outcomes.csv", "--source", "registry")
 
-
     def desk(self, where: str, roundup: Roundup) -> None:
         """Show the tickets as a person sees them."""
         print(f"\n{where}:", flush=True)
@@ -243,7 +242,9 @@ def main() -> None:
             roundup.edit(1, state="closed")
             loop.do("tracker", "read")
             loop.do("incident", "list", "--state", "all", codes=(0, 1))
-            loop.do("incident", "review", "1", "doses followed illness: what a sign is, is asked first")
+            loop.do(
+                "incident", "review", "1", "doses followed illness: what a sign is, is asked first"
+            )
             loop.do("incident", "export", "1", "--as", "markdown", "--out", "post-mortem.md")
         loop.desk("at the desk", roundup)
         print((loop.root / "post-mortem.md").read_text())

@@ -470,7 +470,7 @@ def tree(root: Path) -> dict[str, object]:
                     )
                 ]
                 held = {
-                    name: database.execute(f'SELECT * FROM "{name}" ORDER BY rowid').fetchall()
+                    name: sorted(database.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr)
                     for name in tables
                 }
                 found[str(path.relative_to(root))] = (

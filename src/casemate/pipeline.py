@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from casemate.config import Config
 from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
 from casemate.core.findings import attempts
 from casemate.core.imports import uncollected
@@ -135,6 +134,7 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
         context.reviews.of(context.config.dataset_name),
         held,
         lessons.from_bytes(digest, context.objects.get(digest)) if digest else None,
+        context.covered,
     )
 
 
@@ -230,9 +230,7 @@ def _assess(
             context.reporter.progress,
             before,
         )
-        return assess.measure(
-            tools, dataset, model, rows.parts, further_tables(context.root, context.config, dataset)
-        )
+        return assess.measure(tools, dataset, model, rows.parts, further_tables(context, dataset))
 
     record = work.step("assess", Assessment, measure, pictures=pictures)
     context.reporter.stage("assess", record)
@@ -279,12 +277,22 @@ def _release(
     return record
 
 
-def further_tables(root: Path, config: Config, dataset: SealedDataset) -> dict[str, pa.Table]:
-    """The tables of `[assess] tables`, read with the data set's schema."""
+def further_tables(context: RunContext, dataset: SealedDataset) -> dict[str, pa.Table]:
+    """The tables of `[assess] tables`, read with the data set's schema; with consent as the basis,
+    rows of people who are covered.
+    """
+    from casemate.stages.data.consented import allowed
     from casemate.stages.data.further import read
 
+    config, covered = context.config, context.covered
+
+    def taken(table: pa.Table, name: str) -> pa.Table:
+        if covered is None:
+            return table
+        return allowed(table, config, covered, context.identifiers.candidate(), name)[0]
+
     return {
-        name: read(root / path, config.data, dataset.schema)
+        name: read(context.root / path, config.data, dataset.schema, taken)
         for name, path in config.assess.tables.items()
     }
 

@@ -39,6 +39,8 @@ ASKED_FOR = [
         "clinic.keys",
         "rows.csv",
         "prometheus",
+        "consent.json",
+        "copy",
         "elasticsearch",
         "rsyslog",
         "watch.html",

@@ -196,6 +196,7 @@ def run(arguments: Any) -> int:
         ),
         "",
     ]
+    lines += _withdrawn(project.privacy.consent.withdrawn(model.reference))
     lines += [table(["", "gate", "value", "required"], gates), "", "lineage"]
     lines += [
         f"  {name:<19} {getattr(release.lineage, name)}"
@@ -220,6 +221,10 @@ def run(arguments: Any) -> int:
     ]
     emit(arguments, model.registered.release, "\n".join(lines))
     return 0
+
+
+def _withdrawn(count: int | None) -> list[str]:
+    return [f"withdrawn consent of {count} subjects since", ""] if count else []
 
 
 def _waive(arguments: Any, project: Any) -> int:

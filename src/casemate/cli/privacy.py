@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from casemate.cli import requests, rights
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
@@ -16,14 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parents=[common(nested=True)],
     )
     budget.add_argument("dataset", nargs="?", help="one data set (default: all)")
+    rights.add_arguments(actions)
+    requests.add_arguments(actions)
 
 
 def run(arguments: Any) -> int:
-    """Show what each data set's privacy budget is, and what was paid from it."""
+    """Show what each data set's privacy budget is, and what was paid from it; or what concerns
+    people.
+    """
     from casemate.cli.output import emit, table
     from casemate.controls.privacy.budget import ANSWERS
 
     project = open_for(arguments)
+    if arguments.action != "budget":
+        face = requests.run if arguments.action == "request" else rights.run
+        return face(arguments, project)
     limit = project.config.privacy
     spendings, sums = project.privacy.budget(arguments.dataset)
     rows = [

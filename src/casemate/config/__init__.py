@@ -36,7 +36,7 @@ from casemate.config.figures import (
 from casemate.config.file import FIXED, load, locate, parse, schema
 from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsTable, Law
 from casemate.config.logs import LogsTable
-from casemate.config.privacy import PrivacyTable
+from casemate.config.privacy import BasisTable, PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
 from casemate.config.screen import ScreenTable
 from casemate.config.serve import (
@@ -102,6 +102,7 @@ __all__ = [
     "AggregateTable",
     "AssessTable",
     "AuditTable",
+    "BasisTable",
     "BehaviourTable",
     "CanaryTable",
     "ColumnTable",

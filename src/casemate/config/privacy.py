@@ -1,10 +1,52 @@
-"""`[privacy]`: what private training may spend."""
+"""`[privacy]`: what private training may spend, and on which basis data is processed."""
 
-from typing import Annotated
+import datetime
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from casemate.config.table import Table
+from casemate.core.errors import ConfigError
+
+Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+Legal = Literal[
+    "consent",
+    "contract",
+    "legal-obligation",
+    "vital-interests",
+    "public-task",
+    "legitimate-interests",
+]
+"""The bases of Art. 6(1)(a) to (f) of Regulation (EU) 2016/679, in their order."""
+
+
+class BasisTable(Table, frozen=True, kw_only=True):
+    """`[privacy.basis.PURPOSE]`: why personal data may be processed for one purpose."""
+
+    legal: Annotated[
+        Legal,
+        Meta(
+            description=(
+                "`consent`: a run takes the rows of people whom `casemate privacy consent` knows to"
+                " be covered, and no others; or another basis, which `record` explains: `contract`,"
+                " `legal-obligation`, `vital-interests`, `public-task`, `legitimate-interests`."
+            )
+        ),
+    ]
+    record: Annotated[
+        str,
+        Meta(
+            description=(
+                "Where the decision for this basis is written down: a file, an address, a number;"
+                " needed for every basis but consent."
+            ),
+            max_length=500,
+        ),
+    ] = ""
+    texts: Annotated[
+        list[str],
+        Meta(description="Versions of the text of consent that count; empty: every one."),
+    ] = []
 
 
 class PrivacyTable(Table, frozen=True, kw_only=True):
@@ -68,3 +110,58 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
             lt=0.1,
         ),
     ] = 1e-4
+    basis: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=200)], BasisTable],
+        Meta(
+            description=(
+                "Per purpose, why personal data may be processed; empty: nothing is asked. Where"
+                " any is named, a run needs one for `[project] purpose`."
+            )
+        ),
+    ] = {}
+
+    holidays: Annotated[
+        list[Day],
+        Meta(
+            description=(
+                "Days, such as `2026-12-25`, that are no working days beside Saturday and Sunday;"
+                " the terms of requests are counted with them."
+            ),
+            max_length=2000,
+        ),
+    ] = []
+    remind_days: Annotated[
+        int,
+        Meta(description="Days before a request's term ends at which it is told.", ge=0, le=60),
+    ] = 7
+
+    @property
+    def days_off(self) -> frozenset[datetime.date]:
+        """`holidays` as days; ConfigError: one is in no calendar."""
+        try:
+            return frozenset(map(datetime.date.fromisoformat, self.holidays))
+        except ValueError as error:
+            raise ConfigError(
+                f"[privacy] holidays: {error}", hint="YEAR-MONTH-DAY, such as 2026-12-25"
+            ) from error
+
+    def basis_of(self, purpose: str) -> BasisTable | None:
+        """The basis for a purpose; None where the file names none at all.
+
+        Raises:
+            ConfigError: it names others only, or one without its record.
+        """
+        if not self.basis:
+            return None
+        found = self.basis.get(purpose)
+        if found is None:
+            raise ConfigError(
+                f"[privacy.basis] has none for the purpose {purpose!r}",
+                hint=f"it has: {', '.join(self.basis)}; [project] purpose says what a run is for",
+            )
+        if found.legal != "consent" and not found.record.strip():
+            raise ConfigError(
+                f"[privacy.basis] {purpose!r}: {found.legal} needs its record",
+                hint="record = WHERE says where the decision is written down",
+            )
+        return found

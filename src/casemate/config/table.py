@@ -34,6 +34,8 @@ Event = Literal[
     "incident:overdue",
     "playbook:waits",
     "playbook:notice",
+    "request:due",
+    "request:overdue",
     "*",
 ]
 """What the outbox can tell; `*` is all of it."""

@@ -103,7 +103,7 @@ def assess(
             dataset,
             model,
             rows.parts,
-            pipeline.further_tables(context.root, context.config, dataset),
+            pipeline.further_tables(context, dataset),
         )
     acting.record(
         "model:assess",

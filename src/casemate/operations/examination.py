@@ -25,7 +25,8 @@ from casemate.core.store.interface import MOVED
 from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.operations.damage import BACKUP, Damage, Report
-from casemate.operations.incidents.books import contradicted
+from casemate.operations.incidents.books import KIND
+from casemate.operations.rights.requests import REQUESTS
 from casemate.operations.store import left_behind, set_aside
 from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
@@ -68,6 +69,8 @@ class Examination:
             ("public keys", self._public_keys),
             ("compromises", self._compromises),
             ("incidents", self._incidents),
+            ("requests", self._requests),
+            ("whose rows are where", self._subject_rows),
         ):
             self.progress(name)
             if self.moved:
@@ -323,10 +326,28 @@ class Examination:
         return len(rows)
 
     def _incidents(self) -> int:
-        count, wrong = contradicted(self.project)
+        count, wrong = KIND.contradicted(self.project)
         for number, what in wrong.items():
             self._found(f"incident {number}", what)
         return count
+
+    def _requests(self) -> int:
+        count, wrong = REQUESTS.contradicted(self.project)
+        for number, what in wrong.items():
+            self._found(f"request {number}", what)
+        return count
+
+    def _subject_rows(self) -> int:
+        rows = self.project.identifiers.rows
+
+        def forget(dataset: str, version: str) -> None:
+            with self.project.database.transaction() as tx:
+                rows.drop(tx, [(dataset, version)])  # whoever asks next has it made anew
+
+        for dataset, version in rows.broken():
+            name = f"index of people in {dataset}@{version}"
+            self._rebuild(name, "people or rows are missing", partial(forget, dataset, version))
+        return len(rows.known())
 
     def _same_history(self, path: Path, history: list[signers.SignerRecord]) -> bool:
         if not path.is_file():

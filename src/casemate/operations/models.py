@@ -14,6 +14,7 @@ from casemate.core.types import Release, Verdict
 from casemate.ml.own import code
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.holds import require_none
+from casemate.operations.rights.requests import require_kept
 from casemate.stages.release.approval import Approval
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered
@@ -182,6 +183,7 @@ def promote(
     verify(project, reference)
     require_approved(project, reference)
     require_none(project, "releases", reference)
+    require_kept(project, registered.reference)
     share, to = (share, principals or []) if part == "canary" else (1.0, [])
     with acting.transaction() as tx:
         project.rollouts.promote(
@@ -213,7 +215,8 @@ def export(project: Wiring, reference: str, folder: str | Path) -> VerifiedModel
         AccessDenied: policy. RefusedError: approvals are missing. VerificationError: something does
             not hold.
     """
-    export.ask(project, project.registry.get(reference).release.model)
+    release = project.registry.get(reference).release
+    export.ask(project, release.model, version=release.model_version)
     require_approved(project, reference)
     return project.registry.export(reference, Path(folder))
 

@@ -1,9 +1,17 @@
-"""What was spent of the privacy budgets."""
+"""What was spent of the privacy budgets, and what concerns the people in the data."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from casemate.controls.privacy.budget import Spending, total
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, reading
 from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.operations.rights.affected import Affected
+    from casemate.operations.rights.consent import ConsentOf
+    from casemate.operations.rights.requestsof import RequestsOf
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -36,6 +44,26 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
 
 
 class Privacy(Noun):
-    """Privacy budgets of a project, by their verbs."""
+    """Privacy budgets of a project and the people in its data, by their verbs."""
 
     budget = budget
+
+    def affected(self, subject: str | Callable[[], str]) -> "Affected":
+        """See `operations.rights.affected.affected`."""
+        from casemate.operations.rights.affected import affected
+
+        return affected(self.project, subject)
+
+    @property
+    def consent(self) -> "ConsentOf":
+        """The register of consent: add, show, withdraw, export."""
+        from casemate.operations.rights.consent import ConsentOf
+
+        return ConsentOf(self.project)
+
+    @property
+    def requests(self) -> "RequestsOf":
+        """Requests of people: begin, list, show, decide, fulfil."""
+        from casemate.operations.rights.requestsof import RequestsOf
+
+        return RequestsOf(self.project)

@@ -29,8 +29,11 @@ from casemate.stages.release.retrainings import RETRAININGS
 from casemate.wiring import Wiring
 
 OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
-SEALED = {"audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"}
-"""Tables without names in clear, and the digests of rows, which go with them."""
+SEALED = {
+    *("audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"),
+    *("subject_version", "subject_rows"),
+}
+"""Tables without names in clear, and digests and indexes of rows, which go with them."""
 TOLD = {(RETRAININGS.name, "run")}
 """Columns that keep no run: what came of a retraining is told for ever, its callers' rows go."""
 SHOWN = 200
@@ -87,6 +90,8 @@ def collect(
         plan = _look(project, progress)
         with acting.transaction() as tx:
             _forget(tx, plan)
+            gone = (name.partition("/") for name in plan.datasets)
+            project.identifiers.rows.drop(tx, [(name, version) for name, _, version in gone])
             if not plan.empty:
                 detail = {
                     "runs": plan.runs[:SHOWN],

@@ -206,6 +206,7 @@ def run_context(project: Wiring, reporter: "Reporter | None" = None) -> "RunCont
         reviews=project.reviews,
         ledger=project.ledger,
         hears=lambda dataset: Dataset(project, dataset).hears_code(),
+        covered=project.covered(),
     )
 
 

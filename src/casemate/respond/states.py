@@ -5,13 +5,11 @@ An incident is what its entries of the audit log say, folded by `applied` from t
 last. The row of the catalogue is a copy of that, and whoever shows it compares the two.
 """
 
-from collections.abc import Iterable
 from typing import Literal
 
-import msgspec
 from msgspec import structs
 
-from casemate.core.errors import RefusedError, VerificationError
+from casemate.core.errors import RefusedError
 from casemate.core.types import Record
 from casemate.respond.causes import Level, worst
 
@@ -261,36 +259,3 @@ def _grown(incident: Incident, action: str, change: Change) -> Incident:
         state: State = "new" if incident.acknowledged is None else "acknowledged"
         return structs.replace(incident, state=state, recovered=None)  # it is not over
     return incident
-
-
-def folded(number: int, changes: Iterable[tuple[str, Change]]) -> Incident:
-    """The incident that these (action, change) make.
-
-    Raises:
-        VerificationError: they make none.
-    """
-    incident = None
-    try:
-        for action, change in changes:
-            incident = applied(incident, number, action, change)
-    except RefusedError as error:
-        raise VerificationError(
-            f"the log's entries about incident {number} do not follow one another: {error.message}",
-            hint="restore the catalogue from a backup",
-        ) from error
-    if incident is None:
-        raise VerificationError(
-            f"the log has no entry about incident {number}",
-            hint="restore the catalogue from a backup",
-        )
-    return incident
-
-
-def change_of(detail: object) -> Change:
-    """A change as an entry of the log has it; VerificationError when it is none."""
-    try:
-        return msgspec.convert(detail, Change)
-    except msgspec.ValidationError as error:
-        raise VerificationError(
-            f"an entry about an incident cannot be read: {error}", hint="casemate audit verify"
-        ) from error

@@ -314,6 +314,8 @@ class Gateway:
             )
         if route.name.startswith("incident"):
             return await self.errands.incidents.answer(found, scope, receive, caller)
+        if route.name.startswith("consent"):
+            return await self.errands.consent(route.name, scope, receive)
         if not name:
             return self._about_the_gateway(route.name, scope)
         if route.name == "feedback":

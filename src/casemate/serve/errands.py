@@ -11,7 +11,7 @@ from casemate.core.errors import ConfigError, RequestError
 from casemate.core.types import Schema
 from casemate.operations.feedback.adding import schema_of
 from casemate.operations.outcomes import value_of
-from casemate.serve import bodies
+from casemate.serve import bodies, consent
 from casemate.serve.admission import Caller
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.incidents import IncidentDoor
@@ -28,6 +28,10 @@ class Errands:
         self.incidents = IncidentDoor(project, max_body)
         self._project = project
         self._schemas: dict[str, Schema] = {}
+
+    async def consent(self, route: str, scope: Scope, receive: Receive) -> Reply:
+        """See `serve.consent`."""
+        return await consent.answer(self._project, route, scope, receive, self.max_body)
 
     async def feedback(self, scope: Scope, receive: Receive, caller: Caller, model: str) -> Reply:
         """What really was, for an earlier request of the same caller."""

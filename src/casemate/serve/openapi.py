@@ -13,8 +13,10 @@ import msgspec
 from casemate import __version__
 from casemate.core.errors import Wrong
 from casemate.operations.incidents.looking import Shown
+from casemate.operations.rights.consent import ImportedConsents, ShownConsent
 from casemate.respond.readers import ManagerPost, OwnPost, SplunkPost
 from casemate.respond.states import Incident
+from casemate.serve.consent import ConsentBody, SubjectBody, WithdrawalBody
 from casemate.serve.incidents import Heard, IncidentBody
 from casemate.serve.login import LoginBody
 from casemate.serve.protocols.invocations import FORMS, InvocationBody, Split
@@ -55,6 +57,9 @@ BODIES: dict[str, Any] = {
     "invocations": InvocationBody,
     "feedback": FeedbackBody,
     **dict.fromkeys((f"incident-{verb}" for verb in INCIDENT_VERBS), IncidentBody),
+    "consent-add": ConsentBody,
+    "consent-withdraw": WithdrawalBody,
+    "consent-show": SubjectBody,
 }
 POSTS = (ManagerPost, SplunkPost, OwnPost)
 """Forms in which alerts are told."""
@@ -64,6 +69,8 @@ ANSWERS: dict[str, Any] = {
     **dict.fromkeys((f"incident-{verb}" for verb in INCIDENT_VERBS), Incident),
     "incident-alerts": Heard,
     "incident": Shown,
+    "consent-add": ImportedConsents,
+    **dict.fromkeys(("consent-withdraw", "consent-show"), ShownConsent),
 }
 _PLACE = "#/components/schemas/{name}"
 ABOUT = {
@@ -87,6 +94,9 @@ ABOUT = {
     "incident": "One incident: clocks, what happened, alerts",
     **{f"incident-{verb}": f"What a person does: {verb}" for verb in INCIDENT_VERBS},
     "feedback": "Tell what really was, for an earlier request",
+    "consent-add": "Tell what people allowed and took back, all of it or nothing",
+    "consent-withdraw": "Take one person's consent back",
+    "consent-show": "What is known of one person's consent",
 }
 PROBES = {"live", "ready", "ping"}
 """Routes that need no credentials."""

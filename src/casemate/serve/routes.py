@@ -50,6 +50,9 @@ ROUTES = (
         Route(f"incident-{verb}", ("incidents", "{incident}", verb), "POST", action)
         for verb, action in INCIDENT_VERBS.items()
     ),
+    Route("consent-add", ("privacy", "consent"), "POST", "consent:write"),
+    Route("consent-withdraw", ("privacy", "consent", "withdraw"), "POST", "consent:write"),
+    Route("consent-show", ("privacy", "consent", "show"), "POST", "consent:read"),
     Route("login-session", ("access", "session"), "GET", "access:self"),
     Route("login-renew", ("access", "session", "renew"), "POST", "access:self"),
     Route("login-end", ("access", "session", "end"), "POST", "access:self"),

@@ -10,6 +10,7 @@ from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger
+from casemate.controls.privacy.consents import Covered
 from casemate.core.engine import Engine
 from casemate.core.run import Run
 from casemate.core.signatures import Signer
@@ -59,6 +60,8 @@ class RunContext:
     """Object digest of the rows of feedback that this run learns from too; empty: none."""
     incumbent: str = ""
     """The model to compare with, `NAME@VERSION`; empty: the one that passed last."""
+    covered: Covered | None = None
+    """Whose rows may be taken, as of the run's start; None: consent is not the basis."""
 
     @property
     def hidden(self) -> list[Path]:

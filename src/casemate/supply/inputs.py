@@ -8,6 +8,7 @@ from casemate.core.digest import sha256_record
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
 from casemate.stages.data import schema as schemas
+from casemate.stages.data.consented import basis_of
 from casemate.stages.data.source import READING
 from casemate.stages.train.training_code import code_digest
 from casemate.supply.context import RunContext
@@ -41,6 +42,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
     stamp = [row[2:] for row in files.stamp(where)]
     if isinstance(where, str):
         stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
+    basis = basis_of(config, context.covered)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [
@@ -58,6 +60,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
                 for row, review in context.reviews.of(config.dataset_name).items()
             },
             *(["feedback", context.lessons] if context.lessons else []),
+            *(["basis", basis] if basis is not None else []),
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [

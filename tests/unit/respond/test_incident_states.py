@@ -5,8 +5,9 @@ import random
 import pytest
 
 from casemate.core.errors import RefusedError, VerificationError
+from casemate.operations.incidents.books import KIND
 from casemate.respond import states
-from casemate.respond.states import Change, applied, change_of, folded
+from casemate.respond.states import Change, applied
 
 T = "2026-11-29T08:00:{:02}.000000+00:00"
 OPENING = Change(
@@ -77,8 +78,8 @@ def test_ten_thousand_histories_hold_whatever_happens_between(scale):
             merged = merged or word == "merged"
             seen.add((before.state, word, incident.state))
             if rng.random() < 0.3:  # whoever held it in memory died
-                incident = folded(1, entries)
-        assert incident == folded(1, entries)
+                incident = KIND.folded(1, entries)
+        assert incident == KIND.folded(1, entries)
         assert incident.changes == len(entries)
         assert (incident.closed is not None) == (incident.state in ("closed", "reviewed"))
     assert refused > 1000
@@ -109,10 +110,10 @@ def test_alerts_raise_the_severity_until_a_person_says_what_it_is():
 
 def test_entries_that_do_not_follow_one_another_are_no_incident():
     with pytest.raises(VerificationError, match="do not follow one another"):
-        folded(1, [(states.OPENED, OPENING), (states.REVIEWED, Change(at="x"))])
+        KIND.folded(1, [(states.OPENED, OPENING), (states.REVIEWED, Change(at="x"))])
     with pytest.raises(VerificationError, match="no entry about incident 1"):
-        folded(1, [])
+        KIND.folded(1, [])
     with pytest.raises(VerificationError, match="cannot be read"):
-        change_of({"at": 1})
+        KIND.change_of({"at": 1})
     with pytest.raises(RefusedError, match="there is no incident 1"):
         applied(None, 1, states.CLOSED, Change(at="x"))

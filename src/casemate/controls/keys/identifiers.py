@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.controls.keys.interface import KeyProvider
+from casemate.controls.keys.subjectrows import SubjectRows
 from casemate.controls.keys.subjects import Root, SubjectKeys
 from casemate.core.errors import DataError, RefusedError, VerificationError
 from casemate.core.store import Store
@@ -92,6 +93,24 @@ class Identifiers:
             [bytes.fromhex(pseudonym) for pseudonym in pseudonyms], pa.binary(32)
         ).take(people.indices)
         return table.append_column(pa.field(PSEUDONYM, pa.binary(32)), tokens)
+
+    def note(self, dataset: str, version: str, subjects: pa.ChunkedArray, root: Root) -> None:
+        """Index whose rows a version holds; see `subjectrows`.
+
+        Args:
+            dataset: its name.
+            version: its version.
+            subjects: identifiers, of every row one.
+            root: see `root`.
+        """
+        people = _text(subjects).combine_chunks().dictionary_encode()
+        known = [bytes.fromhex(root.pseudonym(one)) for one in people.dictionary.to_pylist()]
+        self.rows.note(dataset, version, (known[one] for one in people.indices.to_pylist()))
+
+    @property
+    def rows(self) -> SubjectRows:
+        """Whose rows are in which version."""
+        return SubjectRows(self.store)
 
     def root(self, *, create: bool = True) -> Root:
         """What all subjects' keys hang on; its use is recorded."""

@@ -7,7 +7,14 @@ needs a new version and a reader for the old one under test.
 
 from casemate.core.types.assessment import Assessment, Interval, Profile
 from casemate.core.types.baseline import Baseline, Bin, ColumnSketch
-from casemate.core.types.dataset import Quarantined, RuleChecked, SealedDataset, Sides, Taught
+from casemate.core.types.dataset import (
+    Basis,
+    Quarantined,
+    RuleChecked,
+    SealedDataset,
+    Sides,
+    Taught,
+)
 from casemate.core.types.model import FeatureLimits, Part, TrainedModel
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
 from casemate.core.types.release import GateResult, Lineage, Release, Verdict, Waived
@@ -26,6 +33,7 @@ __all__ = [
     "MISSING_CATEGORY",
     "Assessment",
     "Baseline",
+    "Basis",
     "Bin",
     "ColumnClass",
     "ColumnSchema",

@@ -80,6 +80,25 @@ class Taught(Record, frozen=True, kw_only=True):
     """Of these, rows that are left out because the hold-out has the same one."""
 
 
+class Basis(Record, frozen=True, kw_only=True):
+    """Why a version's rows may be processed, and whose were left out for that."""
+
+    legal: str
+    """`consent` or another basis of `[privacy.basis]`."""
+    purpose: str
+    """The project's."""
+    record: str = ""
+    """Where the decision for it is written down."""
+    texts: list[str] = []
+    """Versions of the text of consent that count; empty: every one."""
+    register: str = ""
+    """SHA-256 of who was covered, by pseudonym."""
+    left_out: int = 0
+    """Rows that nobody has consented to."""
+    people: int = 0
+    """Whose they are."""
+
+
 class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 
@@ -133,3 +152,5 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """Hold-out rows that a person's decision took out; figures are given with and without them."""
     taught: Taught | None = None
     """Rows that did not come from the source but from feedback."""
+    basis: Basis | None = None
+    """On which legal basis they are processed; None: the configuration named none."""

@@ -1,21 +1,19 @@
 """A file of feedback: one line a row of a request, as separated values with a header."""
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from casemate.controls.audit.feedback import KINDS, Kind
-from casemate.core.errors import ConfigError, DataError
+from casemate.core.errors import DataError
+from casemate.operations.separated import Lines, is_torn
 
 MOST_LINES = 100_000
 """Lines of one file: they are held in memory and written in one transaction, or none is."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of one file, for lines with notes of several hundred characters each."""
-SEPARATORS = ",;\t|"
 
 
 class Line(NamedTuple):
@@ -61,7 +59,7 @@ def lines(
     for number, row in _rows(told, names):
         if len(found) + len(faults) >= MOST_LINES:
             raise _too_many()
-        if None in row or None in row.values():
+        if is_torn(row):
             faults.append(Fault(number, "it has another number of cells than the header"))
             continue
         said = row.get("kind") or kind
@@ -75,35 +73,15 @@ def lines(
     return found
 
 
-def _rows(path: Path, names: tuple[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}", hint="give a file of separated values")
-    if path.stat().st_size > MOST_BYTES:
-        raise DataError(
-            f"{path.name} has more than {MOST_BYTES // 1024**2} MiB", hint="tell it in parts"
-        )
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name} is not UTF-8: {error.reason}", hint="export it as UTF-8"
-        ) from error
-    head = text.partition("\n")[0].strip("\r")
-    separator = max(SEPARATORS, key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    missing = [name for name in names if name not in (reader.fieldnames or [])]
+def _rows(path: Path, names: tuple[str, str]) -> Lines:
+    found = Lines(path, MOST_BYTES)
+    missing = [name for name in names if name not in found.names]
     if missing:
         raise DataError(
-            f"{path.name} has no column {missing[0]!r}",
+            f"{found.name} has no column {missing[0]!r}",
             hint="--id and --outcome name the columns of request id and outcome",
         )
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise DataError(
-            f"{path.name}, line {reader.line_num}: {error}", hint="export the file again"
-        ) from error
+    return found
 
 
 def _value(text: str) -> Any:

@@ -1,15 +1,13 @@
-"""The books of incidents: a change is an entry of the log, a line that points to it, the row that
-is a copy of both, and a message to whoever hears of it, in one transaction.
+"""The books of incidents: a change is what `folded` writes and a message to whoever hears of it, in
+one transaction.
 """
 
 import datetime
 
-import msgspec
 import sqlalchemy as sa
 from msgspec import structs
 
-from casemate.core.entry import Entry
-from casemate.core.errors import VerificationError
+from casemate.operations.folded import Kind
 from casemate.respond import tables
 from casemate.respond.alerts import moment
 from casemate.respond.states import (
@@ -20,17 +18,19 @@ from casemate.respond.states import (
     Change,
     Incident,
     applied,
-    change_of,
-    folded,
 )
 from casemate.wiring import Wiring
 
-PREFIX = 'Incident::"'
-
-
-def resource(number: int) -> str:
-    """An incident's name in the log."""
-    return f'{PREFIX}{number}"'
+KIND = Kind(
+    "incident",
+    'Incident::"',
+    Change,
+    applied,
+    tables.LINES,
+    lambda tx, found, is_new: tables.put(tx, found, is_new=is_new),
+    tables.incident,
+    tables.incidents,
+)
 
 
 class Books:
@@ -72,14 +72,7 @@ class Books:
         Raises:
             RefusedError: this cannot happen in its state.
         """
-        before = None if isinstance(incident, int) else incident
-        number = incident if isinstance(incident, int) else incident.id
-        after = applied(before, number, action, change)
-        detail = msgspec.to_builtins(change)
-        log = self.project.log
-        entry = log.append(self.tx, self.who, action, resource(number), "done", detail)
-        self.tx.execute(tables.LINES.insert().values(incident=number, entry=entry))
-        tables.put(self.tx, after, is_new=before is None)
+        after, entry = KIND.written(self.project, self.tx, self.who, incident, action, change)
         if is_told:
             self._tell(action, after, change, entry)
         self.entries += 1
@@ -131,55 +124,3 @@ class Books:
         """A new incident."""
         number = tables.next_number(self.tx, tables.INCIDENTS.c.id)
         return self.change(number, OPENED, structs.replace(change, at=self.now))
-
-
-def history(project: Wiring, tx: sa.Connection, number: int) -> tuple[Incident, list[Entry]]:
-    """(incident, its entries), once the row was held against what they make.
-
-    Raises:
-        ConfigError: there is no such incident. VerificationError: the row says something else.
-    """
-    row = tables.incident(tx, number)
-    query = sa.select(tables.LINES.c.entry).where(tables.LINES.c.incident == number)
-    indexes = list(tx.execute(query.order_by(tables.LINES.c.entry)).scalars())
-    entries = project.log.at(tx, indexes)
-    if any(entry.resource != resource(number) for entry in entries):
-        raise _changed(number)
-    if folded(number, [(one.action, change_of(one.detail)) for one in entries]) != row:
-        raise _changed(number)
-    return row, entries
-
-
-def contradicted(project: Wiring) -> tuple[int, dict[int, str]]:
-    """(how many incidents there are, what is wrong with some by number): every entry of the log
-    held against every row, also against those that are gone.
-
-    Raises:
-        VerificationError: a row or an entry cannot be read.
-    """
-    size = project.log.size()  # what is written meanwhile is nobody's fault
-    with project.database.reading() as tx:
-        rows = {one.id: one for one in tables.incidents(tx)}
-    found: dict[int, Incident] = {}
-    wrong: dict[int, str] = {}
-    for entry in project.log.entries():
-        if not entry.resource.startswith(PREFIX):
-            continue
-        number = int(entry.resource.removeprefix(PREFIX).removesuffix('"'))
-        before, row = found.get(number), rows.get(number)
-        if row is None or (before is not None and before.changes == row.changes):
-            if entry.index < size:
-                wrong[number] = f"the catalogue does not know entry {entry.index} of the log"
-            continue
-        found[number] = applied(before, number, entry.action, change_of(entry.detail))
-    for number, row in rows.items():
-        if found.get(number) != row and number not in wrong:
-            wrong[number] = "the log says something else"
-    return len(rows), wrong
-
-
-def _changed(number: int) -> VerificationError:
-    return VerificationError(
-        f"the catalogue says something else of incident {number} than the log",
-        hint="somebody else than casemate wrote it: casemate audit show says what happened",
-    )

@@ -7,7 +7,7 @@ from msgspec import structs
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.operations.acting import Acting, operation
-from casemate.operations.incidents.books import Books, history
+from casemate.operations.incidents.books import KIND, Books
 from casemate.operations.incidents.intake import Taken, take
 from casemate.respond import readers, states, tables
 from casemate.respond.alerts import moment
@@ -119,7 +119,7 @@ def close(project: Wiring, number: int, despite: str = "") -> Incident:
     acting = close.ask(project, incident=number)
     with acting.transaction() as tx:
         books = Books(project, tx, acting.uid, project.clock.now())
-        found, _ = history(project, tx, number)
+        found, _ = KIND.history(project, tx, number)
         count = tables.standing(tx, number)
         change = Change(at=books.now, text=_words(despite), standing=count)
         after = books.change(found, states.CLOSED, change)
@@ -238,8 +238,8 @@ def merge(project: Wiring, number: int, into: int) -> Incident:
         )
     with acting.transaction() as tx:
         books = Books(project, tx, acting.uid, project.clock.now())
-        gone, _ = history(project, tx, number)
-        other, _ = history(project, tx, into)
+        gone, _ = KIND.history(project, tx, number)
+        other, _ = KIND.history(project, tx, into)
         after = books.absorb(gone, other)
     project.outbox.send()
     return after
@@ -309,7 +309,7 @@ def _step(acting: Acting, number: int, action: str, change: Change) -> Incident:
     project = acting.project
     with acting.transaction() as tx:
         books = Books(project, tx, acting.uid, project.clock.now())
-        found, _ = history(project, tx, number)
+        found, _ = KIND.history(project, tx, number)
         after = books.change(found, action, change)
     project.outbox.send()
     return after

@@ -5,11 +5,11 @@ from typing import Literal
 from casemate.core.errors import ConfigError
 from casemate.core.types import Record
 from casemate.operations.acting import reading
-from casemate.operations.incidents.books import history
+from casemate.operations.incidents.books import KIND
 from casemate.respond import tables
 from casemate.respond.clocks import Clock, clocks
 from casemate.respond.report import Facts, Line, drafts, markdown
-from casemate.respond.states import OPEN, Incident, change_of
+from casemate.respond.states import OPEN, Incident
 from casemate.respond.tables import Known
 from casemate.respond.telling import ticket_key
 from casemate.respond.trackers import followed
@@ -77,14 +77,14 @@ def show(project: Wiring, number: int) -> Shown:
 
 def _shown(project: Wiring, number: int) -> Shown:
     with project.database.reading() as tx:
-        found, entries = history(project, tx, number)
+        found, entries = KIND.history(project, tx, number)
         lines = [
             Line(
                 entry=one.index,
                 time=one.time,
                 who=one.principal,
                 action=one.action,
-                change=change_of(one.detail),
+                change=KIND.change_of(one.detail),
             )
             for one in entries
         ]

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from casemate.core.errors import ConfigError
 from casemate.core.store import decode
-from casemate.operations.incidents.books import Books, history
+from casemate.operations.incidents.books import KIND, Books
 from casemate.operations.incidents.handling import person
 from casemate.respond import states, tables
 from casemate.respond.alerts import Alert
@@ -66,9 +66,9 @@ class Reading:
         self.books = Books(project, tx, WHO, project.clock.now())
         self.before = self.after = before
         self.comments = 0
-        found, _ = history(project, tx, number)
+        found, _ = KIND.history(project, tx, number)
         while found.merged is not None:  # into one that was open then, so this ends
-            found, _ = history(project, tx, found.merged)
+            found, _ = KIND.history(project, tx, found.merged)
         self.is_own = found.id == number
         """Whether the ticket is still about an incident by itself."""
         self.incident = found

@@ -14,6 +14,7 @@ from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.incidents import heard, own
 from casemate.operations.playbooks import carrying as playbooks
+from casemate.operations.rights import requests
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
@@ -134,6 +135,7 @@ def _respond(project: Wiring, telemetry: Telemetry) -> int:
     standing = telemetry.all_kept(alarms.PREFIX, Alarm).values()
     changed, last = own.look(project, standing, start)
     changed += playbooks.look(project)
+    requests.remind(project)
     time = project.clock.now().isoformat(timespec="seconds")
     with telemetry.transaction():
         telemetry.keep(HEARD, Progress(entry=last, time=time))

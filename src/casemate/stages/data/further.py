@@ -2,6 +2,7 @@
 measured on only.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,26 @@ from casemate.stages.data import source, weights
 from casemate.stages.data.cells import rows_text
 
 
-def read(path: Path, options: DataTable, schema: Schema) -> pa.Table:
+def read(
+    path: Path,
+    options: DataTable,
+    schema: Schema,
+    taken: Callable[[pa.Table, str], pa.Table] = lambda table, _: table,
+) -> pa.Table:
     """Features and target of the table, in the schema's order. Values may lie outside of the pinned
     ranges; types and classes may not.
+
+    Args:
+        path: the table's file.
+        options: the `[data]` table.
+        schema: of the data set.
+        taken: the rows of a table, by the name of its file, that may be looked at.
 
     Raises:
         ConfigError: there is no such file. DataError: a column is missing or of another type, or a
             class is unknown.
     """
-    table, _ = source.labelled(source.read(path, options)[0], options)
+    table, _ = source.labelled(taken(source.read(path, options)[0], path.name), options)
     wanted = [*(column.name for column in schema.features), *schema.targets]
     missing = [name for name in wanted if name not in table.column_names]
     missing += (

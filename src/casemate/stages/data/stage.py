@@ -18,6 +18,7 @@ from casemate.core.files import write_atomic
 from casemate.core.threads import fitting
 from casemate.core.types import (
     FORMAT,
+    Basis,
     Finding,
     Quarantined,
     RuleChecked,
@@ -27,6 +28,7 @@ from casemate.core.types import (
 )
 from casemate.ml.frame import features_of
 from casemate.stages.data import (
+    consented,
     declared,
     derived,
     expectations,
@@ -78,6 +80,7 @@ class Examined:
     rules: list[RuleChecked]
     root: Root
     """What the sides hang on; sealing keeps it, if it is new."""
+    basis: Basis | None = None
 
 
 def examine(tools: DataTools) -> Examined:
@@ -96,6 +99,8 @@ def examine(tools: DataTools) -> Examined:
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else declared.identifiers(pinned, options)
     table, findings = source.read(where, options, known)
+    table, basis, told = consented.taken(tools, table)
+    findings += told
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
     tools = dataclasses.replace(tools, config=config)
@@ -103,7 +108,8 @@ def examine(tools: DataTools) -> Examined:
     findings += unlabelled + inferred + weights.require(table, options)
     table = lessons.appended(table, tools.lessons, schema, config.data)
     if secret:
-        return _private(tools, table, schema, findings)
+        found = _private(tools, table, schema, findings)
+        return dataclasses.replace(found, basis=basis)
     if not schema.features:
         raise DataError(
             "no column is left to learn from",
@@ -123,7 +129,7 @@ def examine(tools: DataTools) -> Examined:
     excluded = neither | left_out(config, suspicion.rows, decided, holdout)
     check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
     findings += judged(suspicion, decided)
-    profiles, checked, told = _checks(tools, to_check, leaking, holdout, excluded)
+    profiles, checked, kept = _checks(tools, to_check, leaking, holdout, excluded)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
     statistics = _statistics(rows)
@@ -139,8 +145,9 @@ def examine(tools: DataTools) -> Examined:
         findings,
         figures,
         profiles,
-        told,
+        kept,
         root,
+        basis,
     )
 
 
@@ -171,6 +178,8 @@ def seal(tools: DataTools) -> SealedDataset:
         "screen": sha256_record(found.suspects),
         "split": sha256_record(found.sides),
     }
+    if found.basis is not None:
+        identity["basis"] = sha256_record(found.basis)
     if tools.lessons is not None:
         identity["feedback"] = tools.lessons.digest
     version = sha256_record(identity)[:16]
@@ -201,8 +210,11 @@ def seal(tools: DataTools) -> SealedDataset:
         rules=found.rules,
         sides=found.sides,
         dropped=int((found.holdout & found.excluded).sum()),
+        basis=found.basis,
         taught=lessons.taught(tools.lessons, table, schema, found.holdout),
     )
+    if options.subject:
+        tools.identifiers.note(record.name, version, table[options.subject], found.root)
     older = parts.extended(tools, table, record)
     if older is not None:
         table = table.slice(older.rows)

@@ -1,0 +1,168 @@
+"""`casemate privacy request`: what people asked for, and until when they must be answered."""
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from casemate.cli.options import common
+
+SUBJECT = "env:NAME, file:PATH, file:/dev/stdin or prompt, exactly as the table has it"
+
+
+def add_arguments(actions: Any) -> None:
+    """The verbs of requests.
+
+    Args:
+        actions: where they are added.
+    """
+    from casemate.respond.requests.states import How, Kind, Law
+
+    request: argparse.ArgumentParser = actions.add_parser(
+        "request", help="what people asked for, and until when they must be answered"
+    )
+    verbs = request.add_subparsers(dest="what", metavar="WHAT", required=True)
+    day = datetime.date.fromisoformat
+
+    def verb(name: str, help_: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = verbs.add_parser(
+            name, help=help_, parents=[common(nested=True)]
+        )
+        return made
+
+    open_ = verb("open", "write down that somebody asked")
+    open_.add_argument("subject", metavar="SUBJECT", help=f"who: {SUBJECT}")
+    open_.add_argument("--kind", required=True, choices=get_args(Kind), help="what they want")
+    open_.add_argument("--law", default="gdpr", choices=get_args(Law), help="default: gdpr")
+    open_.add_argument("--received", type=day, metavar="DAY", help="when it came (default: today)")
+    open_.add_argument("--reason", default="", help="what else is to be known; name nobody")
+    list_ = verb("list", "requests with their terms")
+    list_.add_argument(
+        "--state",
+        default="running",
+        choices=["running", "all", "open", "granted", "refused", "fulfilled"],
+        help="default: those that are not over",
+    )
+    verb("show", "one request with all that happened").add_argument("number", type=int)
+    decide = verb("decide", "confirm, grant, refuse, or take the longer time that the law gives")
+    decide.add_argument("number", type=int)
+    decide.add_argument("decision", choices=["confirm", "grant", "refuse", "extend"])
+    decide.add_argument("--reason", default="", help="why; refuse and extend need it")
+    model = verb("model", "what becomes of a model that was made of an erased person's rows")
+    model.add_argument("number", type=int)
+    model.add_argument("how", choices=get_args(How))
+    model.add_argument("model", metavar="NAME@VERSION")
+    model.add_argument("--by", type=day, metavar="DAY", help="until when, of retrain")
+    model.add_argument("--reason", default="", help="why; keep needs it")
+    fulfil = verb("fulfil", "do what was granted: copy, erase, or say what was done")
+    fulfil.add_argument("number", type=int)
+    fulfil.add_argument("--out", type=Path, metavar="FOLDER", help="a new one for the copy")
+    fulfil.add_argument("--subject", help=f"whose, of erasure: {SUBJECT}")
+    fulfil.add_argument("--reason", default="", help="what was done, of other kinds")
+
+
+def run(arguments: Any, project: Any) -> int:
+    """Open, list, show, decide or fulfil requests."""
+    from casemate.core.secrets import read_secret
+
+    requests, what = project.privacy.requests, arguments.what
+    if what == "list":
+        return _list(arguments, project)
+    if what == "fulfil":
+        return _fulfil(arguments, requests)
+    if what == "open":
+        found = requests.begin(
+            lambda: read_secret(arguments.subject),
+            arguments.kind,
+            law=arguments.law,
+            received=arguments.received,
+            reason=arguments.reason,
+        )
+    elif what == "decide":
+        found = requests.decide(arguments.number, arguments.decision, arguments.reason)
+    elif what == "model":
+        found = requests.decide_model(
+            arguments.number,
+            arguments.how,
+            arguments.model,
+            by=arguments.by,
+            reason=arguments.reason,
+        )
+    else:
+        found = requests.show(arguments.number)
+    return _show(arguments, found)
+
+
+def _list(arguments: Any, project: Any) -> int:
+    from casemate.cli.output import emit, table
+    from casemate.operations.rights.requests import today
+
+    found, day = project.privacy.requests.list(arguments.state), today(project)
+    rows = [
+        [
+            *(str(one.id), one.kind, one.law, one.state, one.received),
+            "; ".join(_left(clock, day) for clock in clocks if not clock.done) or "-",
+        ]
+        for one, clocks in found
+    ]
+    heads = ["", "kind", "law", "state", "received", "until"]
+    told = [{"request": one, "clocks": clocks} for one, clocks in found]
+    emit(arguments, told, table(heads, rows) if rows else "no requests")
+    return 0
+
+
+def _left(clock: Any, day: datetime.date) -> str:
+    left = clock.left(day)
+    return f"{clock.due} ({clock.id}, {'LATE' if left < 0 else f'{left} days'})"
+
+
+def _show(arguments: Any, found: Any) -> int:
+    from casemate.cli.output import emit
+
+    one = found.request
+    lines = [
+        f"request {one.id}: {one.kind} under {one.law}, {one.state}; subject {one.subject[:16]}",
+        f"received {one.received}",
+    ]
+    lines += [
+        f"  {'done' if clock.done else 'until ' + clock.due}: {clock.what} ({clock.id})"
+        for clock in found.clocks
+    ]
+    if not found.holidays:
+        lines.append("  no holidays are named in [privacy]: weekends alone were counted as off")
+    lines += [f"  {name}: {decided.how} {decided.by}" for name, decided in one.models.items()]
+    lines += ["", "what happened"]
+    lines += [
+        f"  {line.time[:19]} {line.action.partition(':')[2]} by {line.who}"
+        + (f": {line.change.text}" if line.change.text else "")
+        + f" (entry {line.entry})"
+        for line in found.lines
+    ]
+    emit(arguments, found, "\n".join(lines))
+    return 0
+
+
+def _fulfil(arguments: Any, requests: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.core.secrets import read_secret
+
+    done = requests.fulfil(
+        arguments.number,
+        folder=arguments.out,
+        subject=None if arguments.subject is None else lambda: read_secret(arguments.subject),
+        text=arguments.reason,
+    )
+    one = done.request.request
+    lines = [f"request {one.id} is fulfilled: {one.kind}, {done.rows} rows"]
+    if arguments.out is not None:
+        lines.append(f"the copy is {arguments.out}: hand it over safely, then remove it")
+    if done.withheld:
+        lines.append(f"WITHHELD by policy from the copy: {', '.join(done.withheld)}")
+    lines += [f"NOT KNOWN: {gap.what}: {gap.reason}" for gap in done.affected.unknown]
+    if done.erased is not None:
+        lines += [
+            f"beyond casemate's reach: {place.where}: {place.advice}"
+            for place in done.erased.beyond
+        ]
+    emit(arguments, done, "\n".join(lines))
+    return 0

@@ -1,0 +1,265 @@
+"""`casemate privacy affected`: everything that was made of one person's data, as far as lineage
+goes.
+
+From the identifier to the pseudonym, to the sealed versions with rows of that pseudonym, to the
+runs that sealed or used them, to the models, to where those are served, were exported or promoted.
+What cannot be known is listed as that: a version without subjects, rows that came from feedback.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import sqlalchemy as sa
+
+from casemate.controls.audit.feedback import FIRST, OTHER
+from casemate.controls.keys import tables
+from casemate.controls.keys.identifiers import PSEUDONYM, TYPE
+from casemate.controls.keys.subjectrows import Held
+from casemate.controls.privacy.consents import Consent
+from casemate.core.errors import Error
+from casemate.core.steps import STEPS
+from casemate.core.store import decode
+from casemate.core.types import Record, SealedDataset
+from casemate.operations.acting import operation
+from casemate.operations.rights.consent import withdrawn_since
+from casemate.stages.release.registry import Registered
+from casemate.wiring import Wiring
+
+EXPORTED = "model:export"
+NUMBERS = ("double", "int64")
+"""Types of identifiers of old versions, whose pseudonyms are of the number and not of the text."""
+
+
+class Version(Record, frozen=True, kw_only=True):
+    """Rows of the person in a sealed version."""
+
+    dataset: str
+    version: str
+    rows: int
+    of: int
+    """Rows of the version."""
+    runs: list[str]
+    """Runs that worked on it."""
+
+
+class Made(Record, frozen=True, kw_only=True):
+    """A model that was made of such a version."""
+
+    model: str
+    """`NAME@VERSION`."""
+    run: str
+    data: str
+    """`DATASET@VERSION`."""
+    outcome: str
+    parts: list[str]
+    """As what it is served now: `live`, `canary`, `shadow`; `former`: what a rollback brings
+    back.
+    """
+    exports: list[int]
+    """Log entries of its exports; of exports by older versions of casemate every one of that
+    name.
+    """
+    feedback: int
+    """How often something was told of its answers."""
+    withdrawn: int
+    """People, this one or others, whose rows it was made of and who withdrew consent since."""
+
+
+class Unknown(Record, frozen=True, kw_only=True):
+    """Where lineage ends: it may hold the person or not."""
+
+    what: str
+    reason: str
+
+
+class Affected(Record, frozen=True, kw_only=True):
+    """What was made of one person's data."""
+
+    subject: str
+    """Pseudonym."""
+    key: Literal["live", "shredded", "unknown"]
+    """Of the person's key; `unknown`: nobody was ever sealed under this identifier."""
+    versions: list[Version]
+    runs: list[str]
+    models: list[Made]
+    consent: list[Consent]
+    """Every record of theirs."""
+    entries: list[int]
+    """Log entries that are about the person by their pseudonym."""
+    unknown: list[Unknown]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the person in all versions."""
+        return sum(one.rows for one in self.versions)
+
+
+@operation("privacy:affected")
+def affected(project: Wiring, subject: str | Callable[[], str]) -> Affected:
+    """Everything that was made of a person's data; asking is recorded, by pseudonym.
+
+    Args:
+        project: whose.
+        subject: the person's identifier, exactly as the table has it, or what asks for it.
+
+    Raises:
+        AccessDenied: policy. VerificationError: a sealed version or the log was changed.
+    """
+    acting = affected.ask(project)
+    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    found = trace(project, project.identifiers.root().pseudonym(identifier))
+    counts = {"versions": len(found.versions), "models": len(found.models)}
+    about = f'Subject::"{found.subject}"'
+    acting.record("subject:traced", about, **counts, unknown=len(found.unknown))
+    return found
+
+
+def trace(project: Wiring, pseudonym: str) -> Affected:
+    """The same for a pseudonym, without asking and recording."""
+    sealed = _sealed(project)
+    unknown = [*_indexed(project, {name: record for name, (record, _) in sealed.items()})]
+    held = project.identifiers.rows.of(pseudonym)
+    versions = [
+        Version(
+            dataset=one.dataset,
+            version=one.version,
+            rows=one.rows,
+            of=one.of,
+            runs=sealed.get((one.dataset, one.version), (None, []))[1],
+        )
+        for one in held
+    ]
+    models = _models(project, held)
+    exports, told, entries = _logged(project, pseudonym, {one.reference for one in models})
+    parts = _parts(project)
+    with project.database.reading() as tx:
+        key = project.log.subjects.state(tx, pseudonym)
+    return Affected(
+        subject=pseudonym,
+        key=key,
+        versions=versions,
+        runs=sorted({run for one in versions for run in one.runs}),
+        models=[
+            _made(one, parts, exports, told, withdrawn_since(project, one) or 0) for one in models
+        ],
+        consent=project.consents.of(pseudonym),
+        entries=entries,
+        unknown=unknown,
+    )
+
+
+def _made(
+    one: Registered,
+    parts: dict[str, list[str]],
+    exports: dict[str, list[int]],
+    told: dict[str, int],
+    withdrawn: int,
+) -> Made:
+    lineage = one.release.lineage
+    return Made(
+        model=one.reference,
+        run=lineage.run,
+        data=f"{lineage.dataset}@{lineage.dataset_version}",
+        outcome=one.release.verdict.outcome,
+        parts=parts.get(one.reference, []),
+        exports=exports.get(one.reference, []),
+        feedback=told.get(one.reference, 0),
+        withdrawn=withdrawn,
+    )
+
+
+def _sealed(project: Wiring) -> dict[tuple[str, str], tuple[SealedDataset, list[str]]]:
+    """Every version that a run sealed or took over: its record, and the runs."""
+    found: dict[tuple[str, str], tuple[SealedDataset, list[str]]] = {}
+    query = sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest).where(STEPS.c.name == "data")
+    with project.database.reading() as tx:
+        for run, content, digest in tx.execute(query.order_by(STEPS.c.run)):
+            record = decode(content, SealedDataset, digest)
+            found.setdefault((record.name, record.version), (record, []))[1].append(run)
+    return found
+
+
+def _indexed(project: Wiring, records: dict[tuple[str, str], SealedDataset]) -> Iterator[Unknown]:
+    """See that every version is in the index; those that cannot be, and why."""
+    known = project.identifiers.rows.known()
+    folders = (project.state / "datasets").glob("*/*/")
+    here = {(path.parent.name, path.name) for path in folders if not path.name.startswith(".")}
+    for dataset, version in sorted(here | records.keys()):
+        name = f"{dataset}@{version}"
+        record = records.get((dataset, version))
+        if record is not None and record.taught is not None:
+            yield Unknown(
+                what=f"{record.taught.rows} rows of {name}",
+                reason="they came from feedback: whose they are is not known",
+            )
+        if (dataset, version) in known:
+            continue
+        reason = _index(project, dataset, version)
+        if reason:
+            yield Unknown(what=name, reason=reason)
+
+
+def _index(project: Wiring, dataset: str, version: str) -> str:
+    """Take a version of before into the index; why not, if that cannot be."""
+    folder = project.state / "datasets" / dataset / version
+    keys, verifier = project.provider, project.signer.verifier
+    try:
+        columns = tables.columns_of(folder, keys, verifier)
+        if PSEUDONYM not in columns.names:
+            return "it was sealed without [data] subject: whose rows it has is not known"
+        if any((one.metadata or {}).get(TYPE, b"").decode() in NUMBERS for one in columns):
+            return "identifiers were read as numbers there: several people may look like one"
+        held = tables.read(folder, keys, verifier, [PSEUDONYM])[PSEUDONYM]
+    except Error as error:
+        return f"it cannot be read: {error.message}"
+    project.identifiers.rows.note(dataset, version, held.to_pylist())
+    return ""
+
+
+def _models(project: Wiring, held: list[Held]) -> list[Registered]:
+    theirs = {(one.dataset, one.version) for one in held}
+    return [
+        one
+        for one in project.registry.list()
+        if (one.release.lineage.dataset, one.release.lineage.dataset_version) in theirs
+    ]
+
+
+def _parts(project: Wiring) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in project.rollouts.all():
+        found.setdefault(one.reference, []).append(one.part)
+        if one.former is not None:
+            found.setdefault(f"{one.model}@{one.former}", []).append("former")
+    return found
+
+
+def _logged(
+    project: Wiring, pseudonym: str, models: set[str]
+) -> tuple[dict[str, list[int]], dict[str, int], list[int]]:
+    """(exports by model, what was told of answers by model, entries about the person)."""
+    exports: dict[str, list[int]] = {}
+    told: dict[str, int] = {}
+    about: list[int] = []
+    mine = f'Subject::"{pseudonym}"'
+    by_name: dict[str, list[str]] = {}
+    for reference in models:
+        by_name.setdefault(reference.partition("@")[0], []).append(reference)
+    for entry in project.log.plain_entries():
+        if entry.resource == mine or _is_about(entry.detail.get("personal"), pseudonym):
+            about.append(entry.index)
+        elif entry.action == EXPORTED and entry.outcome == "allowed":
+            name = entry.resource.removeprefix('Model::"').removesuffix('"')
+            version = entry.detail.get("version")
+            for reference in by_name.get(name, []):
+                if version is None or reference == f"{name}@{version}":
+                    exports.setdefault(reference, []).append(entry.index)
+        elif entry.action in (FIRST, OTHER):
+            reference = entry.resource.removeprefix('Model::"').removesuffix('"')
+            if reference in models:
+                told[reference] = told.get(reference, 0) + 1
+    return exports, told, about
+
+
+def _is_about(personal: object, pseudonym: str) -> bool:
+    return isinstance(personal, dict) and personal.get("subject") == pseudonym

@@ -1,0 +1,231 @@
+"""Doing what a person asked for: a copy of their data with what was made of it, or erasure."""
+
+import datetime
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from casemate.controls.keys.identifiers import PSEUDONYM
+from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.files import fsync_folder, fsync_tree, make_folder
+from casemate.core.types import Record
+from casemate.operations.acting import operation
+from casemate.operations.dataset import Dataset, Datasets
+from casemate.operations.keys.erasure import Erased, erase
+from casemate.operations.rights.affected import Affected, trace
+from casemate.operations.rights.requests import REQUESTS, ShownRequest, step, today, words
+from casemate.respond.requests import states
+from casemate.respond.requests.states import Asked, Change
+from casemate.wiring import Wiring
+
+FORM = "casemate-copy-1"
+MOST_ROWS = 1_000_000
+"""Rows of one person in one version: they are held in memory."""
+NOT_IN_IT = (
+    "predictions: a recorded answer does not say whom it was about; its caller has its number",
+    "log lines, backups, and files outside of casemate",
+    "mentions of the person in other people's rows: `casemate keys shred REF --look` finds them",
+)
+
+
+class Fulfilled(Record, frozen=True, kw_only=True):
+    """What was done."""
+
+    request: ShownRequest
+    affected: Affected
+    rows: int
+    """Rows that are in the copy, or that were erased."""
+    withheld: list[str]
+    """Columns that policy kept out of the copy."""
+    erased: Erased | None = None
+
+
+@operation("request:handle")
+def fulfil(
+    project: Wiring,
+    number: int,
+    *,
+    folder: Path | str | None = None,
+    subject: str | Callable[[], str] | None = None,
+    text: str = "",
+) -> Fulfilled:
+    """Do what was granted: write a copy, erase, or say what was done.
+
+    Args:
+        project: whose.
+        number: of the request.
+        folder: a new one for the copy, of access, portability and know; nobody else may read it.
+        subject: the person's identifier, or what asks for it: of erasure and delete, because only
+            with it everything can be looked through.
+        text: what was done, of every other kind. Name nobody: it stays in the log.
+
+    Raises:
+        AccessDenied: policy, also where it does not let whoever acts read rows or destroy keys.
+            ConfigError: folder, identifier or text are missing or not those of the request.
+            RefusedError: it was not granted, models are undecided, or the identifier can still be
+            read after the erasure.
+    """
+    acting = fulfil.ask(project, request=number)
+    with project.database.reading() as tx:
+        asked, _ = REQUESTS.history(project, tx, number)
+    found = trace(project, asked.subject)
+    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
+    change = Change(
+        at=now,
+        day=today(project).isoformat(),
+        text=words(text),
+        models=tuple(one.model for one in found.models),
+    )
+    states.applied(asked, number, states.FULFILLED, change)  # refused before anything is done
+    rows, erased = 0, None
+    withheld: list[str] = []
+    if asked.kind in states.COPIES:
+        if folder is None:
+            raise ConfigError(f"{asked.kind} needs a new folder for the copy", hint="--out FOLDER")
+        rows, withheld = _copy(project, asked, found, Path(folder))
+    elif asked.kind in states.ERASING:
+        erased = _erased(project, asked, subject)
+        rows = found.rows
+    elif not change.text:
+        raise ConfigError("say what was done", hint="--reason TEXT")
+    after = step(acting, number, states.FULFILLED, msgspec.structs.replace(change, rows=rows))
+    return Fulfilled(request=after, affected=found, rows=rows, withheld=withheld, erased=erased)
+
+
+def _erased(
+    project: Wiring, asked: Asked, subject: str | Callable[[], str] | None
+) -> Erased | None:
+    if subject is None:
+        raise ConfigError(
+            f"{asked.kind} needs the person's identifier once more", hint="--subject REF"
+        )
+    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    if project.identifiers.root().pseudonym(identifier) != asked.subject:
+        raise ConfigError(
+            f"this is not whom request {asked.id} is about", hint="exactly as the table has it"
+        )
+    done = erase(project, identifier)
+    if done.readable:
+        raise RefusedError(
+            f"the key is destroyed, and the person can still be read in {len(done.readable)}"
+            f" places: {done.readable[0].where}",
+            hint="`casemate keys shred REF --look` names them; then fulfil again",
+        )
+    return done
+
+
+def _copy(project: Wiring, asked: Asked, found: Affected, folder: Path) -> tuple[int, list[str]]:
+    """Write the copy, all of it or nothing; (rows, columns that policy withheld)."""
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already", hint="name a new folder")
+    parent = make_folder(folder.absolute().parent, 0o755)
+    draft = Path(tempfile.mkdtemp(dir=parent, prefix=".tmp-"))
+    try:
+        rows, withheld, versions = 0, set[str](), []
+        for name, dataset in _newest(project, found).items():
+            table, hidden = _rows_of(dataset, asked.subject)
+            rows, withheld = rows + table.num_rows, withheld | hidden
+            _table(draft, name, table)
+            versions.append({"version": dataset.reference, "rows": table.num_rows})
+        _write(draft / "about.json", _about(project, asked, found, versions, sorted(withheld)))
+        fsync_tree(draft)
+        draft.replace(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    fsync_folder(parent)
+    return rows, sorted(withheld)
+
+
+def _newest(project: Wiring, found: Affected) -> dict[str, Dataset]:
+    """The newest version with rows of the person, by data set."""
+    theirs = {f"{one.dataset}@{one.version}" for one in found.versions}
+    newest: dict[str, Dataset] = {}
+    for reference, dataset in Datasets(project).all().items():
+        if reference in theirs:  # newest first
+            newest.setdefault(dataset.record.name, dataset)
+    return newest
+
+
+def _rows_of(dataset: Dataset, pseudonym: str) -> tuple[pa.Table, set[str]]:
+    """(the person's rows as whoever acts may see them, columns withheld or masked)."""
+    access = dataset.access()
+    hidden = {*access.withheld, *access.masked}
+    names = [one.name for one in dataset.record.schema.columns if one.name not in hidden]
+    who, pieces, count = pa.scalar(bytes.fromhex(pseudonym), pa.binary(32)), [], 0
+    for batch in dataset.batches([*names, PSEUDONYM]):
+        mine = batch.filter(pc.equal(batch[PSEUDONYM], who))
+        count += mine.num_rows
+        if count > MOST_ROWS:
+            raise RefusedError(
+                f"more than {MOST_ROWS} rows are theirs", hint="hand them over apart"
+            )
+        if mine.num_rows:
+            pieces.append(mine)
+    table = pa.Table.from_batches(pieces) if pieces else pa.table({name: [] for name in names})
+    return table.select(names), hidden
+
+
+def _table(folder: Path, name: str, table: pa.Table) -> None:
+    schema = {field.name: str(field.type) for field in table.schema}
+    rows = {"form": FORM, "dataset": name, "schema": schema, "rows": table.to_pylist()}
+    _write(folder / f"{name}.json", rows)
+    sink = pa.BufferOutputStream()
+    pacsv.write_csv(table, sink)
+    _write(folder / f"{name}.csv", sink.getvalue().to_pybytes())
+
+
+def _write(path: Path, content: Any) -> None:
+    if not isinstance(content, bytes):
+        content = msgspec.json.format(msgspec.json.encode(content, enc_hook=str)) + b"\n"
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+def _about(
+    project: Wiring,
+    asked: Asked,
+    found: Affected,
+    versions: list[dict[str, Any]],
+    withheld: list[str],
+) -> dict[str, Any]:
+    """What a person is to know of their data beside the rows, as far as casemate knows it."""
+    config = project.config
+    purpose = config.project.purpose
+    basis = config.privacy.basis.get(purpose)
+    return {
+        "form": FORM,
+        "request": asked.id,
+        "kind": asked.kind,
+        "law": asked.law,
+        "received": asked.received,
+        "project": config.project.name,
+        "purpose": purpose,
+        "basis": None if basis is None else basis.legal,
+        "copied": versions,
+        "withheld_columns": withheld,
+        "every_version": found.versions,
+        "models": found.models,
+        "recipients": _recipients(project, found),
+        "consent": found.consent,
+        "not_known": found.unknown,
+        "not_in_it": NOT_IN_IT,
+    }
+
+
+def _recipients(project: Wiring, found: Affected) -> list[dict[str, str]]:
+    """Who got a model that was made of the rows; nobody gets rows."""
+    indexes = sorted({index for one in found.models for index in one.exports})
+    with project.database.reading() as tx:
+        entries = project.log.at(tx, indexes)
+    return [
+        {"what": one.resource, "time": one.time, "by": one.principal, "entry": str(one.index)}
+        for one in entries
+    ]

@@ -1,0 +1,323 @@
+"""`casemate privacy request`: what people asked for, until when they must be answered, and how they
+were.
+"""
+
+import datetime
+from collections.abc import Callable
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.text import clean
+from casemate.core.types import Record
+from casemate.operations.acting import Acting, operation, reading
+from casemate.operations.folded import Kind as Folded
+from casemate.respond.requests import states, tables
+from casemate.respond.requests.laws import TERMS, Clock, clocks, terms_of
+from casemate.respond.requests.states import Asked, Change, How, Kind, Law
+from casemate.wiring import Wiring
+
+REQUESTS = Folded(
+    "request",
+    'Request::"',
+    Change,
+    states.applied,
+    tables.LINES,
+    tables.put,
+    tables.request,
+    tables.requests,
+)
+MOST_WORDS = 2_000
+"""Characters of a reason: a paragraph, which every reader of the log gets."""
+WHO = "casemate"
+What = Literal["confirm", "extend", "grant", "refuse"]
+STEPS: dict[What, str] = {
+    "confirm": states.CONFIRMED,
+    "extend": states.EXTENDED,
+    "grant": states.GRANTED,
+    "refuse": states.REFUSED,
+}
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One thing that happened to a request."""
+
+    entry: int
+    """Of the log: `casemate audit prove`."""
+    time: str
+    who: str
+    action: str
+    change: Change
+
+
+class ShownRequest(Record, frozen=True, kw_only=True):
+    """A request with all that is known of it."""
+
+    request: Asked
+    clocks: list[Clock]
+    holidays: int
+    """Days beside weekends that were counted as not worked: `[privacy] holidays`."""
+    lines: list[Line]
+
+
+def today(project: Wiring) -> datetime.date:
+    """The day in the controller's calendar."""
+    zone = ZoneInfo(project.config.access.timezone)
+    return project.clock.now().astimezone(zone).date()
+
+
+def clocks_of(project: Wiring, asked: Asked) -> list[Clock]:
+    """Every term of a request."""
+    return clocks(asked, project.config.privacy.days_off)
+
+
+@operation("request:handle")
+def begin(
+    project: Wiring,
+    subject: str | Callable[[], str],
+    kind: Kind,
+    *,
+    law: Law = "gdpr",
+    received: datetime.date | None = None,
+    reason: str = "",
+) -> ShownRequest:
+    """Write down that somebody asked for something; the clocks of the law run from the day on
+    which it came.
+
+    Args:
+        project: whose.
+        subject: the person's identifier, exactly as the table has it, or what asks for it; kept as
+            pseudonym.
+        kind: what they want.
+        law: under which law.
+        received: the day, in `[access] timezone`; default: today.
+        reason: what else is to be known; name nobody: it stays in the log.
+
+    Raises:
+        AccessDenied: policy. ConfigError: the law knows no such request, or the day lies ahead.
+    """
+    acting = begin.ask(project)
+    if not terms_of(law, kind):
+        known = sorted({one for term in TERMS if term.law == law for one in term.kinds})
+        raise ConfigError(f"{law} knows no term for {kind}", hint="it has: " + ", ".join(known))
+    day = received or today(project)
+    if day > today(project):
+        raise ConfigError("the day lies ahead", hint="--received says when the request came")
+    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    change = _change(
+        project,
+        text=words(reason),
+        subject=project.identifiers.root().pseudonym(identifier),
+        kind=kind,
+        law=law,
+        received=day.isoformat(),
+    )
+    with acting.transaction() as tx:
+        number = int(tx.execute(sa.select(sa.func.max(tables.REQUESTS.c.id))).scalar() or 0) + 1
+        REQUESTS.written(project, tx, acting.uid, number, states.OPENED, change)
+    return shown(project, number)
+
+
+def _change(project: Wiring, **more: object) -> Change:
+    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
+    return Change(at=now, day=today(project).isoformat(), **more)  # type: ignore[arg-type]
+
+
+def words(text: str) -> str:
+    """What somebody says, as it is kept; ConfigError: it is too long."""
+    text = clean(text.strip(), lines=True)
+    if len(text) > MOST_WORDS:
+        raise ConfigError(f"at most {MOST_WORDS} characters", hint="put the rest into a file")
+    return text
+
+
+@reading("request:read")
+def listing(project: Wiring, state: str = "running") -> list[tuple[Asked, list[Clock]]]:
+    """(request, its terms), newest first; AccessDenied: policy.
+
+    Args:
+        project: whose.
+        state: one state, or `running`, or `all`.
+    """
+    column = tables.REQUESTS.c.state
+    where = [] if state == "all" else [column == state]
+    if state == "running":
+        where = [column.not_in(states.OVER)]
+    with project.database.reading() as tx:
+        return [(one, clocks_of(project, one)) for one in tables.requests(tx, *where)]
+
+
+@reading("request:read")
+def show(project: Wiring, number: int) -> ShownRequest:
+    """A request, once it was held against the log.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such request. VerificationError: the
+            catalogue says something else of it than the log.
+    """
+    return shown(project, number)
+
+
+def shown(project: Wiring, number: int) -> ShownRequest:
+    """The same, without asking."""
+    with project.database.reading() as tx:
+        asked, entries = REQUESTS.history(project, tx, number)
+    lines = [
+        Line(
+            entry=one.index,
+            time=one.time,
+            who=one.principal,
+            action=one.action,
+            change=REQUESTS.change_of(one.detail),
+        )
+        for one in entries
+    ]
+    return ShownRequest(
+        request=asked,
+        clocks=clocks_of(project, asked),
+        holidays=len(project.config.privacy.days_off),
+        lines=lines,
+    )
+
+
+@operation("request:handle")
+def decide(project: Wiring, number: int, what: What, reason: str = "") -> ShownRequest:
+    """Confirm that a request came, grant or refuse it, or take the longer time that the law gives.
+
+    Args:
+        project: whose.
+        number: of the request.
+        what: `confirm`, `grant`, `refuse` or `extend`.
+        reason: why; a refusal and an extension need one. Name nobody: it stays in the log.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such request. RefusedError: this cannot
+            happen in its state, a reason is missing, or it is too late to extend.
+    """
+    acting = decide.ask(project, request=number)
+    if what not in STEPS:
+        raise ConfigError(f"{what!r} is no decision", hint="one of " + ", ".join(STEPS))
+    with project.database.reading() as tx:
+        asked, _ = REQUESTS.history(project, tx, number)
+    first = ""
+    if what == "extend":
+        longer = [one for one in terms_of(asked.law, asked.kind) if one.extended]
+        if not longer:
+            raise RefusedError(
+                f"{asked.law} gives no longer time for {asked.kind}", hint="answer the request"
+            )
+        known = {one.id: one.first for one in clocks_of(project, asked)}
+        first = min(known[one.id] for one in longer)
+    change = _change(project, text=words(reason), first=first)
+    return step(acting, number, STEPS[what], change)
+
+
+@operation("request:handle")
+def decide_model(
+    project: Wiring,
+    number: int,
+    how: How,
+    model: str,
+    *,
+    by: datetime.date | None = None,
+    reason: str = "",
+) -> ShownRequest:
+    """Say what becomes of a model that was made of an erased person's rows.
+
+    Args:
+        project: whose.
+        number: of the request, an erasure.
+        how: `retrain`: without them, until a day, after which it is not promoted any more; `keep`:
+            for a reason, such as a small epsilon with an assessment; `withdraw`: it is not promoted
+            any more at once.
+        model: `NAME@VERSION`.
+        by: until which day, of `retrain`.
+        reason: why.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such request or model. RefusedError: day or
+            reason are missing, or it is no erasure.
+    """
+    acting = decide_model.ask(project, request=number, model=model)
+    reference = project.registry.get(model).reference
+    if reference != model:
+        raise ConfigError("name the version too", hint=reference)
+    day = "" if by is None else by.isoformat()
+    change = _change(project, text=words(reason), model=reference, how=how, by=day)
+    return step(acting, number, states.MODEL, change)
+
+
+def step(acting: Acting, number: int, action: str, change: Change) -> ShownRequest:
+    """A request after one change, which is written."""
+    project = acting.project
+    with acting.transaction() as tx:
+        asked, _ = REQUESTS.history(project, tx, number)
+        REQUESTS.written(project, tx, acting.uid, asked, action, change)
+    return shown(project, number)
+
+
+def remind(project: Wiring) -> int:
+    """Tell of terms that are about to run out, and of those that did, each once; how many."""
+    with project.database.reading() as tx:
+        running = tables.running(tx)
+    count, day = 0, today(project)
+    for one in running:
+        for clock in clocks_of(project, one):
+            count += _remind(project, one.id, clock, day)
+    if count:
+        project.log.publish()
+    return count
+
+
+def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> bool:
+    left = clock.left(day)
+    if clock.done or left > project.config.privacy.remind_days:
+        return False
+    late = left < 0
+    # with an extension the same term has another day, of which people are told again
+    mark = f"{clock.id}/{clock.due}"
+    with project.database.transaction() as tx:
+        asked, _ = REQUESTS.history(project, tx, number)
+        if mark in (asked.overdue if late else asked.reminded) or asked.is_over:
+            return False
+        action = states.OVERDUE if late else states.REMINDED
+        change = _change(project, clock=mark)
+        after, entry = REQUESTS.written(project, tx, WHO, asked, action, change)
+        content = {
+            "request": number,
+            "kind": after.kind,
+            "law": after.law,
+            "term": clock.id,
+            "what": clock.what,
+            "due": clock.due,
+            "entry": entry,
+        }
+        project.outbox.enqueue(
+            tx,
+            "request:overdue" if late else "request:due",
+            f"request/{number}/{entry}",
+            content,
+        )
+    return True
+
+
+def require_kept(project: Wiring, reference: str) -> None:
+    """RefusedError: an erasure says that a model is withdrawn, or was to be trained anew by now."""
+    day = today(project).isoformat()
+    with project.database.reading() as tx:
+        found = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.ERASING))
+    for one in found:
+        decided = one.models.get(reference)
+        if decided is None or decided.how == "keep" or (decided.by and day <= decided.by):
+            continue
+        why = (
+            "is withdrawn"
+            if decided.how == "withdraw"
+            else f"was to be trained anew by {decided.by}"
+        )
+        raise RefusedError(
+            f"{reference} {why}: it was made of rows of an erased person (request {one.id})",
+            hint="casemate run, then promote the new version",
+        )

@@ -1,0 +1,15 @@
+"""Requests of people about their data, by their verbs."""
+
+from casemate.operations.acting import Noun
+from casemate.operations.rights import fulfilment, requests
+
+
+class RequestsOf(Noun):
+    """The requests of a project, by their verbs."""
+
+    begin = requests.begin
+    list = requests.listing
+    show = requests.show
+    decide = requests.decide
+    decide_model = requests.decide_model
+    fulfil = fulfilment.fulfil

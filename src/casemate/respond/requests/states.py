@@ -1,0 +1,205 @@
+"""The life of a request: open, granted, fulfilled, or refused.
+
+A request is what its entries of the audit log say, folded by `applied`. The person stands in them
+by pseudonym; what people write as reasons should name nobody, for it stays.
+"""
+
+from typing import Literal
+
+from msgspec import structs
+
+from casemate.core.errors import RefusedError
+from casemate.core.types import Record
+
+Law = Literal["gdpr", "ccpa", "hipaa", "lgpd"]
+Kind = Literal[
+    "access",
+    "portability",
+    "rectification",
+    "erasure",
+    "restriction",
+    "objection",
+    "automated",
+    "know",
+    "delete",
+    "correct",
+    "limit",
+    "opt-out",
+]
+State = Literal["open", "granted", "refused", "fulfilled"]
+How = Literal["retrain", "keep", "withdraw"]
+OVER: tuple[State, ...] = ("refused", "fulfilled")
+COPIES: tuple[Kind, ...] = ("access", "portability", "know")
+"""Kinds that a copy of the data fulfils."""
+ERASING: tuple[Kind, ...] = ("erasure", "delete")
+OPENED, CONFIRMED, EXTENDED = "request:opened", "request:confirmed", "request:extended"
+GRANTED, REFUSED, FULFILLED = "request:granted", "request:refused", "request:fulfilled"
+MODEL, REMINDED, OVERDUE = "request:model-decided", "request:reminded", "request:overdue"
+
+
+class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened to a request: the detail of its entry in the log."""
+
+    at: str
+    """When, ISO 8601."""
+    day: str
+    """The same as a day of the controller's calendar."""
+    text: str = ""
+    """Why, or what was done."""
+    subject: str = ""
+    """Pseudonym, when it opens."""
+    kind: Kind | None = None
+    law: Law | None = None
+    received: str = ""
+    """The day on which it came."""
+    first: str = ""
+    """Of an extension: the last day without it."""
+    clock: str = ""
+    """Which term people were reminded of, or that it ran out."""
+    model: str = ""
+    """`NAME@VERSION`, of a decision about it."""
+    how: How | None = None
+    by: str = ""
+    """Until which day."""
+    rows: int = 0
+    """Rows that were handed over or erased."""
+    models: tuple[str, ...] = ()
+    """Models that were made of them."""
+
+
+class Decided(Record, frozen=True, kw_only=True):
+    """What becomes of a model that was made of an erased person's rows."""
+
+    how: How
+    by: str = ""
+    """Until which day, where it is to be trained anew."""
+    text: str = ""
+
+
+class Asked(Record, frozen=True, kw_only=True):
+    """A request as its entries make it."""
+
+    id: int
+    subject: str
+    """Pseudonym."""
+    kind: Kind
+    law: Law
+    received: str
+    """A day of the controller's calendar, ISO 8601."""
+    state: State = "open"
+    confirmed: str | None = None
+    extended: str | None = None
+    over: str | None = None
+    """When it was refused or fulfilled."""
+    models: dict[str, Decided] = {}
+    """Of an erasure: what becomes of each model."""
+    rows: int = 0
+    reminded: tuple[str, ...] = ()
+    """Terms that people were reminded of."""
+    overdue: tuple[str, ...] = ()
+    """Terms that were told to have run out."""
+    changes: int = 1
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.state in OVER
+
+
+def applied(asked: Asked | None, number: int, action: str, change: Change) -> Asked:
+    """The request after one change.
+
+    Args:
+        asked: before; None before it opens.
+        number: of the request.
+        action: of the entry.
+        change: its detail.
+
+    Raises:
+        RefusedError: this cannot happen in its state.
+    """
+    if asked is None:
+        if action != OPENED or not (change.subject and change.kind and change.law):
+            raise RefusedError(
+                f"there is no request {number}", hint="casemate privacy request list"
+            )
+        return Asked(
+            id=number,
+            subject=change.subject,
+            kind=change.kind,
+            law=change.law,
+            received=change.received,
+        )
+    if asked.is_over and action != MODEL:
+        raise RefusedError(
+            f"request {number} is {asked.state}", hint=f"casemate privacy request show {number}"
+        )
+    asked = structs.replace(asked, changes=asked.changes + 1)
+    if action == REMINDED:
+        return structs.replace(asked, reminded=(*asked.reminded, change.clock))
+    if action == OVERDUE:
+        return structs.replace(asked, overdue=(*asked.overdue, change.clock))
+    if action == MODEL:
+        return _of_model(asked, change)
+    if action == CONFIRMED:
+        if asked.confirmed is not None:
+            raise RefusedError(f"request {number} was confirmed before")
+        return structs.replace(asked, confirmed=change.at)
+    if action == EXTENDED:
+        return _extended(asked, change)
+    return _stepped(asked, action, change)
+
+
+def _of_model(asked: Asked, change: Change) -> Asked:
+    if asked.kind not in ERASING:
+        raise RefusedError(
+            f"request {asked.id} is of {asked.kind}: models are decided about where a person is"
+            " erased"
+        )
+    if change.how is None or not change.model:
+        raise RefusedError("say which model, and what becomes of it", hint="NAME@VERSION")
+    if change.how == "retrain" and not change.by:
+        raise RefusedError("until when is it to be trained anew?", hint="--by DAY")
+    if change.how == "keep" and not change.text:
+        raise RefusedError("keeping a model needs its reason", hint="--reason TEXT")
+    decided = Decided(how=change.how, by=change.by, text=change.text)
+    return structs.replace(asked, models={**asked.models, change.model: decided})
+
+
+def _extended(asked: Asked, change: Change) -> Asked:
+    if asked.extended is not None:
+        raise RefusedError(f"request {asked.id} was extended before, and can be once")
+    if not change.text:
+        raise RefusedError("an extension needs its reason", hint="--reason TEXT")
+    if not change.first or change.day > change.first:
+        raise RefusedError(
+            f"request {asked.id}: the first term ended on {change.first}, too late to extend",
+            hint="answer it",
+        )
+    return structs.replace(asked, extended=change.at)
+
+
+def _stepped(asked: Asked, action: str, change: Change) -> Asked:
+    if action == GRANTED and asked.state == "open":
+        return structs.replace(asked, state="granted")
+    if action == REFUSED:
+        if not change.text:
+            raise RefusedError("a refusal needs its reason", hint="--reason TEXT")
+        return structs.replace(asked, state="refused", over=change.at)
+    if action == FULFILLED:
+        if asked.state != "granted":
+            raise RefusedError(
+                f"request {asked.id} is {asked.state}: it is fulfilled after it was granted",
+                hint=f"casemate privacy request decide {asked.id} grant",
+            )
+        missing = [name for name in change.models if name not in asked.models]
+        if asked.kind in ERASING and missing:
+            raise RefusedError(
+                f"nothing is decided about {', '.join(missing[:5])}, made of this person's rows",
+                hint=f"casemate privacy request model {asked.id} retrain {missing[0]} --by DAY",
+            )
+        return structs.replace(asked, state="fulfilled", over=change.at, rows=change.rows)
+    raise RefusedError(
+        f"request {asked.id} is {asked.state}: {action.partition(':')[2]} does not follow",
+        hint=f"casemate privacy request show {asked.id}",
+    )

@@ -1,0 +1,271 @@
+"""Requests of people: in time by the controller's calendar, told of before it is over, and done as
+granted or not at all.
+"""
+
+import csv
+import datetime
+import json
+import time
+
+import pytest
+import sqlalchemy as sa
+from tests.unit.controls.test_subjects import Ward
+from tests.unit.operations.test_affected import PERSONS, release
+
+import casemate
+from casemate.core.errors import AccessDenied, ConfigError, RefusedError, VerificationError
+from casemate.operations import models
+from casemate.operations.fsck import examine
+from casemate.operations.rights.requests import remind, require_kept
+from casemate.respond.requests.tables import REQUESTS
+
+day = datetime.date.fromisoformat
+HERE = "[privacy]\nholidays = ['2026-12-25']\nremind_days = 3\n"
+ZONE = "[access]\ntimezone = 'Europe/Berlin'\n"
+
+
+class Now:
+    """A clock that somebody sets."""
+
+    def __init__(self, text):
+        self.set(text)
+
+    def set(self, text):
+        self.time = datetime.datetime.fromisoformat(text)
+
+    def now(self):
+        return self.time
+
+    def monotonic(self):
+        return time.monotonic()
+
+
+@pytest.fixture
+def ward(home, tmp_path):
+    made = Ward(tmp_path / "ward", PERSONS)
+    made.seal(columns=HERE + ZONE + NOTICE).close()
+    return made
+
+
+NOTICE = "[notices.desk]\nkind = 'folder'\nto = 'out'\non = ['request:due', 'request:overdue']\n"
+
+
+@pytest.fixture
+def asked(ward):
+    """(project, its clock) on a day of 2027: what is sealed now was sealed before."""
+    project = casemate.open(ward.root)
+    project.clock = Now("2027-03-05T10:00:00+00:00")
+    project.log.clock = project.clock
+    return project, project.clock
+
+
+def told(project):
+    found = [project.outbox.message(one["id"]) for one in project.outbox.messages()]
+    return [(one.event, one.content["due"]) for one in found if one.event.startswith("request:")]
+
+
+def test_days_are_the_controllers_and_an_hour_that_comes_twice_moves_none(asked):
+    project, clock = asked
+    clock.set("2027-03-04T23:30:00+00:00")  # half past midnight in Berlin
+    found = project.privacy.requests.begin(PERSONS[0], "access")
+    assert found.request.received == "2027-03-05"
+    assert [one.due for one in found.clocks] == ["2027-04-05"]
+    clock.set("2027-10-31T00:30:00+00:00")  # summer time ends: 02:30 comes twice
+    assert project.privacy.requests.begin(PERSONS[0], "access").request.received == "2027-10-31"
+    with pytest.raises(ConfigError, match="lies ahead"):
+        project.privacy.requests.begin(PERSONS[0], "access", received=day("2027-11-01"))
+
+
+def test_people_are_told_before_a_term_ends_once_and_when_it_ended_once(asked):
+    project, clock = asked
+    requests = project.privacy.requests
+    requests.begin(PERSONS[0], "know", law="ccpa")
+    assert remind(project) == 0
+    clock.set("2027-03-17T10:00:00+00:00")  # two days before the tenth working day
+    assert (remind(project), remind(project)) == (1, 0)
+    requests.decide(1, "confirm")
+    clock.set("2027-03-30T10:00:00+00:00")
+    assert remind(project) == 0, "confirmed: nothing is late"
+    clock.set("2027-04-18T21:59:00+00:00")
+    requests.decide(1, "extend", "two systems")
+    clock.set("2027-04-20T10:00:00+00:00")
+    assert remind(project) == 0, "extended"
+    clock.set("2027-06-01T10:00:00+00:00")
+    assert (remind(project), remind(project)) == (1, 0)
+    clock.set("2027-06-03T21:59:00+00:00")  # the last minute of the last day in Berlin
+    assert remind(project) == 0
+    clock.set("2027-06-03T22:01:00+00:00")
+    assert (remind(project), remind(project)) == (1, 0)
+    assert requests.show(1).request.overdue == ("ccpa-answer/2027-06-03",)
+    assert sorted(told(project)) == [
+        ("request:due", "2027-03-19"),
+        ("request:due", "2027-06-03"),
+        ("request:overdue", "2027-06-03"),
+    ]
+
+
+def test_an_extension_comes_in_time_with_a_reason_and_once(asked):
+    project, clock = asked
+    requests = project.privacy.requests
+    requests.begin(PERSONS[0], "access")  # until Monday 5 April 2027
+    with pytest.raises(RefusedError, match="needs its reason"):
+        requests.decide(1, "extend")
+    clock.set("2027-04-06T08:00:00+00:00")
+    with pytest.raises(RefusedError, match="too late to extend"):
+        requests.decide(1, "extend", "many")
+    clock.set("2027-04-05T21:59:00+00:00")
+    found = requests.decide(1, "extend", "many")
+    assert [one.due for one in found.clocks] == ["2027-06-07"]
+    with pytest.raises(RefusedError, match="can be once"):
+        requests.decide(1, "extend", "more")
+    requests.begin(PERSONS[0], "opt-out", law="ccpa")
+    with pytest.raises(RefusedError, match="gives no longer time"):
+        requests.decide(2, "extend", "many")
+
+
+def test_refusing_needs_a_reason_and_ends_it(asked):
+    project, _ = asked
+    requests = project.privacy.requests
+    requests.begin(PERSONS[0], "objection")
+    with pytest.raises(RefusedError, match="needs its reason"):
+        requests.decide(1, "refuse")
+    found = requests.decide(1, "refuse", "public interest, section 4")
+    assert (found.request.state, found.clocks[0].done) == ("refused", True)
+    with pytest.raises(RefusedError, match="is refused"):
+        requests.decide(1, "grant")
+    assert requests.list() == []
+    assert [one.id for one, _ in requests.list("all")] == [1]
+    with pytest.raises(ConfigError, match="knows no term for erasure"):
+        requests.begin(PERSONS[0], "erasure", law="lgpd")
+    with pytest.raises(ConfigError, match="there is no request 7"):
+        requests.show(7)
+
+
+def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_them(asked, tmp_path):
+    project, _ = asked
+    release(project, 1)
+    with project.database.transaction() as tx:
+        about = 'Model::"ward"'
+        project.log.append(tx, 'User::"x"', "model:export", about, "allowed", {"version": 1})
+    requests = project.privacy.requests
+    requests.begin(PERSONS[3], "access")
+    out = tmp_path / "copy"
+    with pytest.raises(RefusedError, match="it is fulfilled after it was granted"):
+        requests.fulfil(1, folder=out)
+    requests.decide(1, "grant")
+    with pytest.raises(ConfigError, match="needs a new folder"):
+        requests.fulfil(1)
+    done = requests.fulfil(1, folder=out)
+    assert (done.rows, done.withheld, done.request.request.state) == (2, [], "fulfilled")
+    files = {path.name for path in out.iterdir()}
+    assert files == {"about.json", "ward.json", "ward.csv"}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in [out, *out.iterdir()])
+    said = json.loads((out / "ward.json").read_text())
+    assert [row["person"] for row in said["rows"]] == [PERSONS[3]] * 2
+    assert said["schema"]["a"] == "double"
+    with (out / "ward.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["a"]) for row in rows] == [row["a"] for row in said["rows"]]
+    about = json.loads((out / "about.json").read_text())
+    assert [one["model"] for one in about["models"]] == ["ward@1"]
+    assert [one["by"] for one in about["recipients"]] == ['User::"x"']
+    everything = "".join(path.read_text() for path in out.iterdir())
+    assert not any(one in everything for one in PERSONS if one != PERSONS[3])
+    with pytest.raises(RefusedError, match="is fulfilled"):
+        requests.fulfil(1, folder=tmp_path / "again")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(asked):
+    project, clock = asked
+    release(project, 1)
+    release(project, 2)
+    requests = project.privacy.requests
+    requests.begin(PERSONS[5], "erasure")
+    requests.decide(1, "grant")
+    with pytest.raises(RefusedError, match="nothing is decided about ward@"):
+        requests.fulfil(1, subject=PERSONS[5])
+    assert project.privacy.affected(PERSONS[5]).key == "live"
+    with pytest.raises(RefusedError, match="until when"):
+        requests.decide_model(1, "retrain", "ward@1")
+    requests.decide_model(1, "retrain", "ward@1", by=day("2027-04-04"))
+    with pytest.raises(RefusedError, match="needs its reason"):
+        requests.decide_model(1, "keep", "ward@2")
+    requests.decide_model(1, "keep", "ward@2", reason="epsilon 0.5, assessment 12")
+    with pytest.raises(ConfigError, match="not whom request 1 is about"):
+        requests.fulfil(1, subject=PERSONS[6])
+    with pytest.raises(ConfigError, match="identifier once more"):
+        requests.fulfil(1)
+    done = requests.fulfil(1, subject=PERSONS[5])
+    assert (done.erased.key, done.rows) == (True, 2)
+    assert project.privacy.affected(PERSONS[5]).key == "shredded"
+    require_kept(project, "ward@1")
+    clock.set("2027-04-05T10:00:00+00:00")
+    with pytest.raises(RefusedError, match="was to be trained anew by 2027-04-04"):
+        require_kept(project, "ward@1")
+    require_kept(project, "ward@2")
+    requests.decide_model(1, "withdraw", "ward@2")
+    with pytest.raises(RefusedError, match="is withdrawn"):
+        require_kept(project, "ward@2")
+    assert PERSONS[5] not in str(list(project.log.entries()))
+
+
+def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
+    project, _ = asked
+    release(project, 1)
+    for one in ("verify", "require_approved"):  # it is not signed: nothing was trained
+        monkeypatch.setattr(models, one, lambda *_: None)
+    requests = project.privacy.requests
+    requests.begin(PERSONS[5], "delete", law="ccpa")
+    project.models["ward@1"].promote("shadow")
+    requests.decide_model(1, "withdraw", "ward@1")
+    with pytest.raises(RefusedError, match="ward@1 is withdrawn"):
+        project.models["ward@1"].promote()
+
+
+def test_what_the_catalogue_says_and_the_log_does_not_is_refused_and_found(asked):
+    project, _ = asked
+    requests = project.privacy.requests
+    requests.begin(PERSONS[0], "access")
+    assert examine(project).damage == []
+    other = requests.begin(PERSONS[1], "access").request
+    with project.database.transaction() as tx:
+        content = sa.select(REQUESTS.c.content).where(REQUESTS.c.id == 2).scalar_subquery()
+        tx.execute(REQUESTS.update().where(REQUESTS.c.id == 1).values(content=content))
+    with pytest.raises(VerificationError):
+        requests.show(1)
+    assert other.id == 2
+    assert "request 1" in str(examine(project).damage)
+
+
+def test_whoever_may_not_handle_requests_is_denied(ward):
+    project = casemate.open(ward.root)
+    project.access.add_user("eva", ["scientist"], "four or five words")
+    project.logins.login("eva", "four or five words", None)
+    with casemate.open(ward.root) as own:
+        for ask in (
+            lambda: own.privacy.requests.begin(lambda: pytest.fail("asked whom"), "access"),
+            own.privacy.requests.list,
+            lambda: own.privacy.requests.fulfil(1),
+        ):
+            with pytest.raises(AccessDenied):
+                ask()
+
+
+def test_the_commands_take_a_request_from_its_receipt_to_its_copy(ward, cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHO", PERSONS[2])
+
+    def request(*words):
+        said = cli("privacy", "request", *words, "--config", ward.root)
+        assert PERSONS[2] not in said.out + said.err
+        return said
+
+    assert request("open", "env:WHO", "--kind", "portability").code == 0
+    assert "portability" in request("list").out
+    assert request("decide", "1", "refuse").code == 1
+    assert request("decide", "1", "grant").code == 0
+    said = request("fulfil", "1", "--out", tmp_path / "copy")
+    assert said.code == 0, said.err
+    assert "2 rows" in said.out
+    assert "fulfilled by" in request("show", "1").out
+    assert request("list").out.strip() == "no requests"
