@@ -45,6 +45,9 @@ class DeidentifyTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = "safe-harbor"
+    header: Annotated[
+        list[str] | None, Meta(description="Column names of a text file that has no header line.")
+    ] = None
     subject: Annotated[
         str | None,
         Meta(description="Column that says whose row it is; with a key it becomes a pseudonym."),

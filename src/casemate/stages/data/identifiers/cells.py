@@ -1,4 +1,4 @@
-"""A column's cells as text, each different one once, and the ways in which dates are written in it."""
+"""A column's cells as text, each different one once, and how dates are written in it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +32,9 @@ class Cells:
         kind = self.column.type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+        return bool(
+            pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+        )
 
     @cached_property
     def text(self) -> pa.ChunkedArray:
@@ -67,7 +69,7 @@ class Cells:
     @cached_property
     def filled(self) -> int:
         """Cells that are not missing."""
-        return len(self.text) - self.text.null_count
+        return int(len(self.text) - self.text.null_count)
 
     @cached_property
     def is_free_text(self) -> bool:

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from casemate.config.deidentify import Identifier
 from casemate.core.types import Record
-from casemate.stages.data.identifiers import patterns
+from casemate.stages.data.identifiers import checks, patterns
 from casemate.stages.data.identifiers.cells import MOSTLY, Cells
 from casemate.stages.data.identifiers.kinds import KINDS, called
+from casemate.stages.data.identifiers.shapes import PATTERNS, Pattern
 
 Sure = Literal["checksum", "shape", "name"]
 HALF = 0.5
@@ -33,11 +34,15 @@ PHOTOS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 DIGITS = r"^[\s\d.,+-]{0,8}$"
 """Numbers too short for anything that is looked for by shape."""
 NOT_LOOKED_FOR = (
-    "names of people in free text, other than after a title (Mr, Dr) and those that the row's own"
-    " columns hold",
+    (
+        "names of people in free text, other than after a title (Mr, Dr) and those that the row's"
+        " own columns hold"
+    ),
     "names of places in free text, other than streets and ZIP codes",
-    "national telephone numbers of other countries than the United States, other than by the"
-    " column's name",
+    (
+        "national telephone numbers of other countries than the United States, other than by the"
+        " column's name"
+    ),
     "what a photograph, a scan or a recording shows",
     "anything that tells who somebody is only together with other data",
 )
@@ -96,7 +101,7 @@ def look(
     Raises:
         ConfigError: the libraries of check digits are not installed.
     """
-    patterns.require_libraries()
+    checks.require_libraries()
     said = said or {}
     return [
         _column(Cells(name, table[name]), said.get(name), is_named=name not in unnamed)
@@ -218,17 +223,15 @@ def _any(masks: list[pa.Array]) -> pa.Array:
     return joined
 
 
-def _candidates(texts: pa.Array) -> dict[patterns.Pattern, pa.Array]:
+def _candidates(texts: pa.Array) -> dict[Pattern, pa.Array]:
     """Of each pattern, which texts may hold it."""
     return {
         pattern: pc.match_substring_regex(texts, pattern.loose, ignore_case=True)
-        for pattern in patterns.PATTERNS
+        for pattern in PATTERNS
     }
 
 
-def _by_chance(
-    texts: pa.Array, chosen: Mapping[patterns.Pattern, pa.Array]
-) -> set[patterns.Pattern]:
+def _by_chance(texts: pa.Array, chosen: Mapping[Pattern, pa.Array]) -> set[Pattern]:
     """Patterns whose check digits are right no more often than those of any number."""
     weak = set()
     for pattern, mask in chosen.items():

@@ -1,5 +1,5 @@
-"""Dates that show less: the year alone, or moved by a secret number of days that is the same for all
-dates of a person.
+"""Dates that show less: the year alone, or moved by a secret number of days, the same for all dates
+of a person.
 
 Ages from 90 on are one group, and so are the years that would show them: a year that lies 90 or
 more before the latest date of its row (of a date of birth alone: before this year) becomes that
@@ -7,8 +7,9 @@ year less 90, which means "or earlier".
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from casemate.stages.data.roles import names
 
 GROUP = 90
 """The age from which people are one group, 45 CFR 164.514(b)(2)(i)(C)."""
-DAY = np.timedelta64(1, "D")
+DAY, ONE = np.timedelta64(1, "D"), datetime.timedelta(days=1)
 Array = np.ndarray[Any, Any]
 
 
@@ -55,62 +56,76 @@ def years(cells: Cells, latest: Array) -> Changed:
     return Changed(pa.chunked_array([column]), int((~gone).sum()), _lost(cells, gone))
 
 
-def shifted(cells: Cells, days: Array, latest: Array) -> Changed:
+def shifted(cells: Cells, days: Array) -> Changed:
     """Each date so many days earlier, written as it was.
 
     Args:
         cells: dates.
         days: float [rows], NaN where the row has no subject.
-        latest: see `latest_years`; a date that shows an age of 90 or more becomes the first day of
-            the year of the group, which moves with the rest.
     """
-    micro = pc.fill_null(cells.times.cast(pa.int64()), 0).to_numpy()
     missing = cells.times.is_null().to_numpy() | np.isnan(days)
-    if cells.date_form != "typed":
-        return _written(cells, days, latest, missing)
-    stamps = micro.astype("datetime64[us]")
-    stamps = _grouped(stamps, latest) - np.where(missing, 0, days).astype("int64") * DAY
-    moved = pa.array(stamps, pa.timestamp("us"), mask=missing)
-    moved = moved.cast(cells.column.type, safe=False)
-    return Changed(pa.chunked_array([moved]), int((~missing).sum()), _lost(cells, missing))
-
-
-def _grouped(stamps: Array, latest: Array) -> Array:
-    floors = (np.nan_to_num(latest) - GROUP - 1970).astype("int64").view("datetime64[Y]")
-    return np.maximum(stamps, floors.astype("datetime64[us]"))
-
-
-def _written(cells: Cells, days: Array, latest: Array, missing: Array) -> Changed:
-    """The same for dates that are text, whose time of day and notation stay."""
-    form = cells.date_form
-    texts = cells.text.to_pylist()
-    made: list[str | None] = [None] * len(texts)
-    moved: dict[tuple[str, int, int], str] = {}
-    for row in np.flatnonzero(~missing):
-        key = (texts[row].strip(), int(days[row]), int(latest[row]))
-        if key not in moved:
-            moved[key] = _earlier(*key, form)
-        made[row] = moved[key]
-    column = pa.array(made, pa.string())
-    if not cells.is_text:  # 20190216
-        column = column.cast(cells.column.type)
+    back = np.where(missing, 0, days).astype("int64")
+    if cells.date_form == "typed":
+        micro = pc.fill_null(cells.times.cast(pa.int64()), 0).to_numpy()
+        stamps = micro.astype("datetime64[us]") - back * DAY
+        moved = pa.array(stamps, pa.timestamp("us"), mask=missing)
+        column = moved.cast(cells.column.type, safe=False)
+    else:
+        column = _each(cells, missing, back, lambda time, days: time - days * ONE)
     return Changed(pa.chunked_array([column]), int((~missing).sum()), _lost(cells, missing))
 
 
-def _earlier(text: str, days: int, latest: int, form: str) -> str:
-    first = datetime.datetime(max(latest - GROUP, 1), 1, 1)  # noqa: DTZ001 - as it is written
-    delta = datetime.timedelta(days=days)
+def grouped(cells: Cells, latest: Array) -> pa.ChunkedArray:
+    """Dates that show an age of 90 or more as the first day of the group's year. That day is of the
+    table as it is released: one that moved with the person would tell by how many days.
+    """
+    years_ = _years(cells.times)
+    keep = ~(years_ < latest - GROUP)
+    floors = np.where(keep, 1970, latest - GROUP).astype("int64")
+    if cells.date_form == "typed":
+        stamps = (floors - 1970).astype("datetime64[Y]").astype("datetime64[us]")
+        first = pa.array(stamps, pa.timestamp("us")).cast(cells.column.type, safe=False)
+    else:
+        first = _each(cells, keep, floors, lambda _, year: datetime.datetime(year, 1, 1))  # noqa: DTZ001 - as it is written
+    return pc.if_else(pa.array(keep), cells.column, pa.chunked_array([first]))
+
+
+def _each(
+    cells: Cells,
+    left_out: Array,
+    amounts: Array,
+    change: Callable[[datetime.datetime, int], datetime.datetime],
+) -> pa.Array:
+    """Every cell that is text changed, time of day and notation kept; null where it is left out."""
+    form = cells.date_form
+    texts = cells.text.to_pylist()
+    made: list[str | None] = [None] * len(texts)
+    done: dict[tuple[str, int], str] = {}
+    for row in np.flatnonzero(~left_out):
+        key = (texts[row].strip(), int(amounts[row]))
+        if key not in done:
+            done[key] = _rewritten(key[0], form, partial(_changed, change, key[1]))
+        made[row] = done[key]
+    column = pa.array(made, pa.string())
+    return column if cells.is_text else column.cast(cells.column.type)  # 20190216
+
+
+def _changed(
+    change: Callable[[datetime.datetime, int], datetime.datetime],
+    amount: int,
+    time: datetime.datetime,
+) -> datetime.datetime:
+    return change(time, amount)
+
+
+def _rewritten(
+    text: str, form: str, change: Callable[[datetime.datetime], datetime.datetime]
+) -> str:
     if form == "iso":
-        day = datetime.datetime.fromisoformat(text[:10])
-        return f"{_back(max(day, first), delta):%Y-%m-%d}".zfill(10) + text[10:]
+        return change(datetime.datetime.fromisoformat(text[:10])).date().isoformat() + text[10:]
     time = datetime.datetime.strptime(text, form)  # noqa: DTZ007 - as it is written
-    if "%y" not in form:  # of two digits nobody knows the century
-        time = max(time, first)
-    return _back(time, delta).strftime(form)
-
-
-def _back(time: datetime.datetime, delta: datetime.timedelta) -> datetime.datetime:
-    return time - delta if time - datetime.datetime.min > delta else time
+    day = change(time)
+    return datetime.datetime.combine(day.date(), time.time()).strftime(form)
 
 
 def _years(times: pa.ChunkedArray) -> Array:
@@ -118,7 +133,7 @@ def _years(times: pa.ChunkedArray) -> Array:
 
 
 def _lost(cells: Cells, missing: Array) -> int:
-    return int(missing.sum()) - cells.column.null_count
+    return int(missing.sum()) - int(cells.column.null_count)
 
 
 def offsets(subjects: Sequence[str | None], days_of: Mapping[str, int]) -> Array:

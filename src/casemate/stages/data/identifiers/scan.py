@@ -9,7 +9,7 @@ from casemate.config import DataTable
 from casemate.core.errors import BackendError, ConfigError, DataError
 from casemate.core.types import Record
 from casemate.stages.data import files
-from casemate.stages.data.identifiers import columns, patterns
+from casemate.stages.data.identifiers import checks, columns
 from casemate.stages.data.identifiers.columns import NOT_LOOKED_FOR, ColumnFound
 
 MOST_FILES, DEEPEST = 1000, 8
@@ -49,8 +49,12 @@ class Scan(Record, frozen=True, kw_only=True):
         return not self.not_read and not any(table.found for table in self.tables)
 
 
-def read(path: Path) -> pa.Table:
+def read(path: Path, header: list[str] | None = None) -> pa.Table:
     """A table, text letter by letter, so that no code loses its zeros.
+
+    Args:
+        path: any table that casemate reads.
+        header: the columns' names, where a text file has none.
 
     Raises:
         ConfigError: there is no such file.
@@ -58,12 +62,16 @@ def read(path: Path) -> pa.Table:
     """
     if not path.exists():
         raise ConfigError(f"no such file {path}", hint="give the path of a table")
-    options = DataTable(source=str(path), target="", null_values=[""])
+    options = DataTable(source=str(path), target="", null_values=[""], header=header)
     return files.columns(path, options, files.EVERY, [])
 
 
-def scan(path: Path | str) -> Scan:
+def scan(path: Path | str, header: list[str] | None = None) -> Scan:
     """Look for identifiers in a table, or in the files of a folder, links not followed.
+
+    Args:
+        path: of a table, or of a folder.
+        header: see `read`.
 
     Raises:
         ConfigError: there is no such path, too many files, or the libraries of check digits are not
@@ -71,22 +79,22 @@ def scan(path: Path | str) -> Scan:
         DataError: the file is no table that can be read; in a folder it is listed instead.
     """
     path = Path(path)
-    patterns.require_libraries()
+    checks.require_libraries()
     tables: list[ScannedTable] = []
     not_read: list[NotRead] = []
     if not path.is_dir():
-        tables.append(_scanned(path))
+        tables.append(_scanned(path, header))
     else:
         for one in _files(path):
             try:
-                tables.append(_scanned(one))
+                tables.append(_scanned(one, header))
             except (DataError, ConfigError, BackendError) as error:
                 not_read.append(NotRead(path=str(one), why=error.message))
     return Scan(tables=tables, not_read=not_read, not_looked_for=list(NOT_LOOKED_FOR))
 
 
-def _scanned(path: Path) -> ScannedTable:
-    table = read(path)
+def _scanned(path: Path, header: list[str] | None) -> ScannedTable:
+    table = read(path, header)
     return ScannedTable(path=str(path), rows=table.num_rows, columns=columns.look(table))
 
 

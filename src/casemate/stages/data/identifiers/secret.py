@@ -46,8 +46,7 @@ class Key:
     def _mac(self, *parts: str) -> bytes:
         # lengths before the parts, so that no two lists of parts are one message
         message = b"".join(
-            len(data := part.encode()).to_bytes(8, "big") + data
-            for part in ("casemate/1", *parts)
+            len(data := part.encode()).to_bytes(8, "big") + data for part in ("casemate/1", *parts)
         )
         return hmac.new(self._secret, message, hashlib.sha256).digest()
 

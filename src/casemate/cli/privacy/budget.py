@@ -1,21 +1,14 @@
-"""`casemate privacy`."""
+"""`casemate privacy budget`."""
 
 import argparse
 from typing import Any
 
 from casemate.cli.commands import open_for
-from casemate.cli.options import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    budget = actions.add_parser(
-        "budget",
-        help="who spent how much of which data set's privacy budget",
-        parents=[common(nested=True)],
-    )
-    budget.add_argument("dataset", nargs="?", help="one data set (default: all)")
+    """Options of the action."""
+    parser.add_argument("dataset", nargs="?", help="one data set (default: all)")
 
 
 def run(arguments: Any) -> int:

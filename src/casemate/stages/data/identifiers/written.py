@@ -1,0 +1,77 @@
+"""A table as a file, all of it or nothing."""
+
+import csv
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from casemate.core.digest import sha256
+from casemate.core.errors import ConfigError
+from casemate.core.files import write_atomic
+
+
+def _csv(table: pa.Table) -> bytes:
+    """Quoted only where it must be; what is missing is nothing."""
+    sink = io.StringIO()
+    writer = csv.writer(sink, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for batch in table.to_batches(max_chunksize=10_000):
+        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    return sink.getvalue().encode()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _arrow(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+FORMATS: dict[str, Callable[[pa.Table], bytes]] = {
+    ".csv": _csv,
+    ".csv.gz": lambda table: gzip.compress(_csv(table), mtime=0),
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+}
+"""By the end of the file's name."""
+
+
+def require_free(source: Path, out: Path, *, force: bool) -> None:
+    """The place of the new file, before any work is done.
+
+    Raises:
+        ConfigError: it exists, is the source, or its name says no format.
+    """
+    if not _format(out):
+        raise ConfigError(
+            f"{out} has no ending that says how it is written", hint=f"one of {', '.join(FORMATS)}"
+        )
+    if out.exists() and source.exists() and out.samefile(source):
+        raise ConfigError(f"{out} is the table itself", hint="name a new file")
+    if out.is_dir() or (out.exists() and not force):
+        raise ConfigError(f"{out} exists", hint="name a new file, or write over it with --force")
+
+
+def write(table: pa.Table, out: Path) -> str:
+    """Write it; its SHA-256. Metadata of the source goes: pandas and others keep values there."""
+    make = FORMATS[_format(out)]
+    plain = table.replace_schema_metadata(None)
+    fields = [field.remove_metadata() for field in plain.schema]
+    content = make(plain.cast(pa.schema(fields)))
+    write_atomic(out, content)
+    return sha256(content)
+
+
+def _format(out: Path) -> str:
+    endings = sorted(FORMATS, key=len, reverse=True)
+    return next((one for one in endings if out.name.lower().endswith(one)), "")
