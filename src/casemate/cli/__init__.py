@@ -25,7 +25,7 @@ VERBS = {
     "data": "sealed data sets",
     "model": "registered models",
     "assess": "measure a registered model, or the table, all of it or a part",
-    "privacy": "what was spent of the privacy budgets",
+    "privacy": "privacy budgets; identifiers in tables, and tables without them",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",
     "explain": (

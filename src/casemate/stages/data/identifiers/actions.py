@@ -33,6 +33,8 @@ REPLACED = ("pseudonym", "year", "shifted", "zip3", "age", "generalised", "withh
 """After these a column's name says nothing any more of its cells."""
 SHORTEST = 3
 """Letters or digits from which a value of the row is looked for in its free text."""
+LONG = 4
+"""Letters or digits from which a cell that equals an identifier of its row is no coincidence."""
 NO_NAMES = frozenset(
     ("the", "and", "for", "mrs", "miss", "prof", "herr", "frau", "mme", "von", "van", "del", "der")
 )
@@ -139,6 +141,7 @@ def apply(
             done.table = done.table.drop_columns([name])
             done.changed[name] = cells.filled
             continue
+        made: dates.Changed | None
         if action == "pseudonym" and key is not None:
             made = _pseudonyms(cells, plan, key)
         elif action == "redacted":

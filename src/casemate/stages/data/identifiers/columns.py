@@ -134,12 +134,13 @@ def _column(cells: Cells, said: str | None, *, is_named: bool) -> ColumnFound:
 
 
 def _all(cells: Cells, kind: Identifier) -> Evidence:
-    return _evidence(kind, "name", cells.filled, cells.filled, cells.different[0].as_py())
+    return told(kind, "name", cells.filled, cells.filled, cells.different[0].as_py())
 
 
-def _evidence(
+def told(
     kind: Identifier, sure: Sure, count: int, filled: int, example: str, *, inside: bool = False
 ) -> Evidence:
+    """Evidence of `count` cells among `filled`; of `example` only the outline is kept."""
     return Evidence(
         kind=kind,
         letter=KINDS[kind].letter,
@@ -156,7 +157,7 @@ def _dates(cells: Cells) -> list[Evidence]:
         return []
     count = len(cells.times) - cells.times.null_count
     example = cells.different[0].as_py()
-    return [_evidence("date", "shape", count, cells.filled, example)] if count else []
+    return [told("date", "shape", count, cells.filled, example)] if count else []
 
 
 def _old(cells: Cells, said: str | None) -> list[Evidence]:
@@ -171,7 +172,7 @@ def _old(cells: Cells, said: str | None) -> list[Evidence]:
     old = pc.sum(pc.greater(numbers, OLD)).as_py() or 0
     if not old or (said is None and (plausible.as_py() or 0) < MOSTLY * known):
         return []
-    return [_evidence("age", "name", int(old), cells.filled, "99")]
+    return [told("age", "name", int(old), cells.filled, "99")]
 
 
 def _by_content(cells: Cells, *, free_text: bool) -> list[Evidence]:
@@ -204,7 +205,7 @@ def _by_content(cells: Cells, *, free_text: bool) -> list[Evidence]:
         for key in here:
             found[key] += times
     return [
-        _evidence(
+        told(
             key[0],
             "checksum" if summed[key] else "shape",
             count,
@@ -252,7 +253,7 @@ def _by_chance(texts: pa.Array, chosen: Mapping[Pattern, pa.Array]) -> set[Patte
 def _photos(cells: Cells) -> list[Evidence]:
     values = cells.column.drop_null().to_pylist()
     photos = sum(bytes(value).startswith(PHOTOS) for value in values)
-    return [_evidence("photo", "shape", photos, len(values), "")] if photos else []
+    return [told("photo", "shape", photos, len(values), "")] if photos else []
 
 
 def _by_name(cells: Cells) -> list[Evidence]:
@@ -285,4 +286,4 @@ def _unique(cells: Cells) -> list[Evidence]:
     has_letters = any(any(sign.isalpha() for sign in text) for text in sample)
     if len(outlines) > 1 or not is_code or not has_letters:
         return []
-    return [_evidence("other-id", "shape", cells.filled, cells.filled, sample[0])]
+    return [told("other-id", "shape", cells.filled, cells.filled, sample[0])]

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from casemate.config.deidentify import DeidentifyTable
+from casemate.config.deidentify import DeidentifyTable, Identifier
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Record
@@ -24,6 +25,8 @@ from casemate.stages.data.identifiers.ladders import ladder
 from casemate.stages.data.identifiers.scan import read
 from casemate.stages.data.identifiers.secret import Key
 
+COPIED = 0.01
+"""Share of a column's cells that may equal, by chance, what was taken from the same row."""
 FREE_TEXT = "free text, in which names and places are not looked for"
 
 
@@ -112,6 +115,8 @@ def deidentify(
         raise DataError(f"{path} has no rows", hint="give a table with rows")
     found = columns.look(table, said=plan.columns)
     planned = actions.planned(found, plan, key)
+    kinds = {one.column: one.kind for one in found}
+    texts = {one.column for one in found if one.free_text}
     done = actions.apply(table, found, planned, plan, key, today or SystemClock().now().date())
     result, suppressed, steps = done.table, 0, {}
     before = after = None
@@ -124,9 +129,10 @@ def deidentify(
             steps = {name: f"{step} of {made.heights[name]}" for name, step in made.steps.items()}
         after = _measured(table, result, kept, plan)
     left = _left(result, found, planned, plan)
+    for name, evidence in _copies(table, done.table, kinds, planned).items():
+        left[name] = [*left.get(name, []), evidence]
     _require_nothing(left, plan)
     digest = written.write(result, out)
-    kinds = {one.column: one.kind or ("text" if one.free_text else "") for one in found}
     return Deidentified(
         source=str(path),
         out=str(out),
@@ -138,7 +144,7 @@ def deidentify(
             Treated(
                 column=name,
                 action=action,
-                kind=kinds[name] or "",
+                kind=kinds[name] or ("text" if name in texts else ""),
                 changed=done.changed.get(name, 0),
                 lost=done.lost.get(name, 0),
                 step=steps.get(name, ""),
@@ -205,6 +211,36 @@ def _left(
         if one.free_text and planned[one.column] == "redacted":
             left.setdefault(one.column, [])
     return left
+
+
+def _copies(
+    table: pa.Table,
+    treated: pa.Table,
+    kinds: Mapping[str, Identifier | None],
+    planned: Mapping[str, Action],
+) -> dict[str, Evidence]:
+    """Columns that repeat, row by row, what was taken out of another one."""
+    gone = [name for name, action in planned.items() if action in ("dropped", "pseudonym")]
+    texts = {name: pc.utf8_trim_whitespace(Cells(name, table[name]).text) for name in gone}
+    found: dict[str, Evidence] = {}
+    for name in treated.column_names:
+        if planned[name] not in ("kept", "redacted"):
+            continue
+        here = Cells(name, treated[name])
+        for other, text in texts.items():
+            same = pc.equal(pc.utf8_trim_whitespace(here.text), text)
+            long = pc.greater_equal(pc.utf8_length(text), actions.LONG)
+            count = pc.sum(pc.and_(same, long)).as_py() or 0
+            if count > COPIED * here.filled:
+                found[name] = columns.told(
+                    kinds[other] or "other-id",
+                    "shape",
+                    count,
+                    here.filled,
+                    "",
+                    inside=False,
+                )
+    return found
 
 
 def _require_nothing(left: Mapping[str, list[Evidence]], plan: DeidentifyTable) -> None:
