@@ -261,14 +261,16 @@ def remains(text: str, words: Sequence[tuple[str, str]]) -> tuple[str, int]:
 
 def _redacted(cells: Cells, known: list[list[tuple[str, str]]]) -> dates.Changed:
     texts = cells.column.cast(pa.string()).to_pylist()
-    changed = 0
-    shaped: dict[str, tuple[str, int]] = {}
-    for row, text in enumerate(texts):
-        if text is None:
-            continue
-        own, first = remains(text, known[row])
-        if own not in shaped:
-            shaped[own] = patterns.redacted(own)
-        texts[row], second = shaped[own]
+    own = [("", 0) if text is None else remains(text, known[row]) for row, text in enumerate(texts)]
+    different = pa.array(sorted({text for text, _ in own}), pa.string())
+    chosen = patterns.by_text(patterns.candidates(different))
+    shaped = {
+        (text := different[row].as_py()): patterns.redacted(text, usable)
+        for row, usable in chosen.items()
+    }
+    made, changed = [], 0
+    for before, (text, first) in zip(texts, own, strict=True):
+        after, second = shaped.get(text, (text, 0))
+        made.append(None if before is None else after)
         changed += bool(first + second)
-    return dates.Changed(pa.chunked_array([pa.array(texts, pa.string())]), changed)
+    return dates.Changed(pa.chunked_array([pa.array(made, pa.string())]), changed)

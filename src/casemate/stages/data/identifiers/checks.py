@@ -1,6 +1,6 @@
 """Check digits and other rules that tell an identifier from digits that look like one.
 
-python-stdnum has IBAN (ISO 7064), Luhn, NHS, IMEI and the ranges of SSN; phonenumbers is Google's
+python-stdnum has IBAN (ISO 7064), Luhn, NHS and IMEI; phonenumbers is Google's
 libphonenumber.
 """
 
@@ -16,12 +16,13 @@ def _digits(text: str) -> str:
 
 
 def is_card(text: str) -> bool:
-    """13 to 19 digits with a right last one (Luhn, ISO/IEC 7812-1)."""
+    """12 to 19 digits with a right last one (Luhn, ISO/IEC 7812-1)."""
     from stdnum import luhn
 
     digits = _digits(text)
     # first digits of ISO/IEC 7812 that banks, travel and credit have
-    return 13 <= len(digits) <= 19 and digits[0] in "23456" and bool(luhn.is_valid(digits))
+    is_issued = digits.startswith(("2", "3", "4", "5", "6", "1800"))
+    return 12 <= len(digits) <= 19 and is_issued and bool(luhn.is_valid(digits))
 
 
 def is_iban(text: str) -> bool:
@@ -45,11 +46,9 @@ def is_imei(text: str) -> bool:
     return bool(imei.is_valid(text)) and len(_digits(text)) == 15
 
 
-def is_ssn(text: str) -> bool:
-    """In a range from which numbers were given out."""
-    from stdnum.us import ssn
-
-    return bool(ssn.is_valid(re.sub(r"\s", "-", text)))
+def has_phone_length(text: str) -> bool:
+    """So many digits as national numbers with a zero in front have."""
+    return 9 <= len(_digits(text)) <= 12
 
 
 def is_phone(text: str) -> bool:
@@ -57,7 +56,7 @@ def is_phone(text: str) -> bool:
     import phonenumbers
 
     try:
-        found = phonenumbers.parse(text, "US")
+        found = phonenumbers.parse(re.sub(r"^00", "+", text), "US")
     except phonenumbers.NumberParseException:
         return False
     return bool(phonenumbers.is_possible_number(found))

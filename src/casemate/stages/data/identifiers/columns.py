@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Literal
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +15,7 @@ from casemate.core.types import Record
 from casemate.stages.data.identifiers import checks, patterns
 from casemate.stages.data.identifiers.cells import MOSTLY, Cells
 from casemate.stages.data.identifiers.kinds import KINDS, called
-from casemate.stages.data.identifiers.shapes import PATTERNS, Pattern
+from casemate.stages.data.identifiers.shapes import Pattern
 
 Sure = Literal["checksum", "shape", "name"]
 HALF = 0.5
@@ -121,6 +122,8 @@ def _column(cells: Cells, said: str | None, *, is_named: bool) -> ColumnFound:
         evidence += _old(cells, said) if is_named else []
         if not evidence:
             evidence += _by_content(cells, free_text=free_text)
+        if named and named[0].kind == "fax" and evidence and evidence[0].kind == "phone":
+            evidence[0] = msgspec.structs.replace(evidence[0], kind="fax", letter="E")
         if all(one.inside for one in evidence):
             evidence += named or (_unique(cells) if said is None and not free_text else [])
         evidence.sort(key=lambda one: (one.inside, ("checksum", "shape", "name").index(one.sure)))
@@ -186,14 +189,13 @@ def _by_content(cells: Cells, *, free_text: bool) -> list[Evidence]:
     texts, counts = texts.filter(long), counts.filter(long)
     if not len(texts):
         return []
-    chosen = _candidates(texts)
+    chosen = patterns.candidates(texts)
     found: Counter[tuple[Identifier, bool]] = Counter()
     summed: dict[tuple[Identifier, bool], bool] = {}
     examples: dict[tuple[Identifier, bool], str] = {}
     weak = _by_chance(texts, chosen)
-    rows = pc.indices_nonzero(pc.fill_null(_any(list(chosen.values())), False)).to_pylist()
-    usable = tuple(pattern for pattern in chosen if pattern not in weak)
-    for row in rows:
+    strong = {pattern: mask for pattern, mask in chosen.items() if pattern not in weak}
+    for row, usable in patterns.by_text(strong).items():
         text, times = texts[row].as_py(), counts[row].as_py()
         here = set()
         for hit in patterns.hits(text, usable):
@@ -215,21 +217,6 @@ def _by_content(cells: Cells, *, free_text: bool) -> list[Evidence]:
         )
         for key, count in found.items()
     ]
-
-
-def _any(masks: list[pa.Array]) -> pa.Array:
-    joined = masks[0]
-    for mask in masks[1:]:
-        joined = pc.or_(joined, mask)
-    return joined
-
-
-def _candidates(texts: pa.Array) -> dict[Pattern, pa.Array]:
-    """Of each pattern, which texts may hold it."""
-    return {
-        pattern: pc.match_substring_regex(texts, pattern.loose, ignore_case=True)
-        for pattern in PATTERNS
-    }
 
 
 def _by_chance(texts: pa.Array, chosen: Mapping[Pattern, pa.Array]) -> set[Pattern]:

@@ -1,6 +1,10 @@
 """Identifiers inside text: where they stand, the text without them, and the outline of a value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from casemate.stages.data.identifiers.shapes import PATTERNS, Pattern
 
@@ -34,9 +38,26 @@ def hits(text: str, patterns: tuple[Pattern, ...] = PATTERNS) -> list[Hit]:
     return sorted(taken, key=lambda one: one.start)
 
 
-def redacted(text: str) -> tuple[str, int]:
+def candidates(texts: pa.Array) -> dict[Pattern, pa.Array]:
+    """Of each pattern, whether a text may hold it, bool [texts]."""
+    return {
+        pattern: pc.match_substring_regex(texts, pattern.loose, ignore_case=True)
+        for pattern in PATTERNS
+    }
+
+
+def by_text(chosen: Mapping[Pattern, pa.Array]) -> dict[int, tuple[Pattern, ...]]:
+    """Of each text that may hold something, by its number, what; in the order of patterns."""
+    found: dict[int, list[Pattern]] = {}
+    for pattern, mask in chosen.items():
+        for row in pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist():
+            found.setdefault(row, []).append(pattern)
+    return {row: tuple(patterns) for row, patterns in found.items()}
+
+
+def redacted(text: str, patterns: tuple[Pattern, ...] = PATTERNS) -> tuple[str, int]:
     """(the text with every identifier replaced by its kind in brackets, how many were)."""
-    found = hits(text)
+    found = hits(text, patterns)
     for one in reversed(found):
         text = text[: one.start] + TAGS[one.pattern.kind] + text[one.end :]
     return text, len(found)

@@ -52,12 +52,32 @@ _MONTH = (
 _STATES = (
     "AL|AK|AZ|AR|CA|CO|CT|DE|DC|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM"
     "|NY|NC|ND|OH|OK|OR|PA|PR|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY"
+    "|AS|FM|GU|MH|MP|PW|VI|AA|AE|AP"
 )
 _STREET = (
     r"street|st|avenue|ave|road|rd|boulevard|blvd|lane|ln|drive|dr|court|ct|way|highway|hwy"
     r"|parkway|pkwy"
 )
-_US_PHONE = r"(?:\+?1[-. ])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-. ]\d{4}(?: ?x\d{1,5})?"
+_SUFFIX = (
+    "Alley|Annex|Bend|Bluffs?|Branch|Bridge|Brooks?|Bypass|Canyon|Cape|Causeway|Center|Circles?"
+    "|Cliffs?|Club|Commons?|Corners?|Course|Coves?|Creek|Crescent|Crest|Crossing|Curve|Dale|Dam"
+    "|Divide|Estates?|Expressway|Extensions?|Falls|Ferry|Fields?|Flats?|Fords?|Forest|Forges?|Forks?"
+    "|Fort|Freeway|Gardens?|Gateway|Glens?|Greens?|Groves?|Harbors?|Haven|Heights|Hills?|Hollow"
+    "|Inlet|Islands?|Isle|Junctions?|Keys?|Knolls?|Lakes?|Landing|Lights?|Loaf|Locks?|Lodge|Loop"
+    "|Mall|Manors?|Meadows?|Mews|Mills?|Mission|Motorway|Mount|Mountains?|Neck|Orchard|Oval"
+    "|Overpass|Parks?|Pass|Passage|Path|Pike|Pines?|Place|Plains?|Plaza|Points?|Ports?|Prairie"
+    "|Radial|Ramp|Ranch|Rapids?|Rest|Ridges?|River|Route|Row|Run|Shoals?|Shores?|Springs?|Spurs?"
+    "|Squares?|Station|Stravenue|Stream|Summit|Terrace|Throughway|Trace|Track|Trafficway|Trail"
+    "|Tunnel|Turnpike|Underpass|Unions?|Valleys?|Via|Viaduct|Views?|Villages?|Ville|Vista|Walks?"
+    "|Wall|Ways?|Wells?|Drives?|Streets?|Roads?|Lanes?|Courts?|Avenues?|Boulevard|Parkways?"
+)
+"""Suffixes of streets in USPS Publication 28, appendix C1; with capitals only, for many are words
+of clinical notes as well."""
+_US_PHONE = (
+    r"(?:(?:\+|00)?1[-. ])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-. ]\d{4}(?: ?x\d{1,5})?"
+)
+_TRUNK = r"(?:\(0\d{1,5}\)|0\d{1,5})[ /-]?\d{2,6}(?:[ -]?\d{2,6}){0,3}"
+"""Of countries where numbers begin with a zero; among words only."""
 _PHONE = rf"(?:{_US_PHONE}|\+\d[\d ().-]{{6,18}}\d)"
 _CODE = r"[A-Z]{0,4}[-/]?\d[\dA-Z]*(?:[-/.][\dA-Z]{1,12}){0,4}"
 _I = re.IGNORECASE
@@ -70,7 +90,7 @@ _UUID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _HEX = "[0-9A-F]"
 _MBI = "[AC-HJKMNP-RT-Y]"
 _PICTURE = r"jpe?g|png|gif|bmp|tiff?|dcm|heic"
-_TITLE = "Mr|Mrs|Ms|Miss|Dr|Prof|Herr|Frau|Mme"
+_TITLE = "Mr|Mx|Mrs|Ms|Miss|Dr|Prof|Herr|Frau|Mme"
 _WORD = r"(?:[A-Z]\. )?[A-Z][\w'-]+"
 _PLAN = "member|policy|beneficiary|subscriber|health plan|insurance|medicare|medicaid"
 _RECORD = "mrn|medical record|patient (?:id|no|number)|chart|hospital (?:no|number)|nhs"
@@ -122,7 +142,7 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     _p("vehicle", r"[a-z0-9]{17}", r"\b[A-HJ-NPR-Z0-9]{17}\b", checks.is_vin, 1 / 11),
     _p("fax", "fax", rf"\bfax\b[:. #]*(?:number|no\.?)?[:. #]*({_PHONE})(?!\w)", flags=_I),
-    _p("ssn", r"\d{3}-\d{2}-\d{4}", r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])", checks.is_ssn),
+    _p("ssn", r"\d{3}-\d{2}-\d{4}", r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"),
     _numbered("ssn", "ssn|social", "ssn|social security", r"\d{3}[- ]?\d{2}[- ]?\d{4}"),
     _p(
         "mrn",
@@ -149,8 +169,8 @@ PATTERNS: tuple[Pattern, ...] = (
     _numbered("biometric", "finger|voice|retina|iris", _BODY, rf"(?=[\w-]{{4}}){_CODE}"),
     _p(
         "account",
-        r"(\d[ -]?){13}",
-        r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)",
+        r"(\d[ -]?){12}",
+        r"(?<![\w.-])\d(?:[ -]?\d){11,18}(?![\w-]|\.\d)",
         checks.is_card,
         1 / 10,
     ),
@@ -160,6 +180,8 @@ PATTERNS: tuple[Pattern, ...] = (
         rf"(?<![\w.-]){_PHONE}(?!\w|[.-]\d)",
         checks.is_phone,
     ),
+    _p("phone", r"\d{10}", r"(?<=\S )[2-9]\d{2}[2-9]\d{6}(?!\w|[.-]\d)"),
+    _p("phone", r"\b0\d", rf"(?<=\S ){_TRUNK}(?!\w|[.-]\d)", checks.has_phone_length),
     _p("zip", r"\d{5}-\d{4}", r"(?<![\w-])\d{5}-\d{4}(?![\w-])"),
     _p(
         "zip",
@@ -171,6 +193,11 @@ PATTERNS: tuple[Pattern, ...] = (
         rf"\d+ .*\b({_STREET})\b",
         rf"\b\d{{1,6}} (?:[NSEW]\.? )?(?:[A-Za-z0-9'.-]{{2,25}} ){{1,3}}?(?:{_STREET})\b\.?",
         flags=_I,
+    ),
+    _p(
+        "place",
+        rf"\d+ .*\b({_SUFFIX.lower()})\b",
+        rf"\b\d{{1,6}} (?:[NSEW]\.? )?(?:[A-Z][\w'-]+ ){{1,3}}?(?:{_SUFFIX})\b(?: [NSEW]\b)?",
     ),
     _p(
         "date",
