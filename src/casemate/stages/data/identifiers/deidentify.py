@@ -132,7 +132,8 @@ def deidentify(
     for name, evidence in _copies(table, done.table, kinds, planned).items():
         left[name] = [*left.get(name, []), evidence]
     _require_nothing(left, plan)
-    digest = written.write(result, out)
+    same = [name for name in result.column_names if planned[name] == "kept"]
+    digest = written.write(written.as_it_was(result, path, same), out)
     return Deidentified(
         source=str(path),
         out=str(out),

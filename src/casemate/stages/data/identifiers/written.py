@@ -1,9 +1,10 @@
 """A table as a file, all of it or nothing."""
 
+import contextlib
 import csv
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,6 +61,22 @@ def require_free(source: Path, out: Path, *, force: bool) -> None:
         raise ConfigError(f"{out} is the table itself", hint="name a new file")
     if out.is_dir() or (out.exists() and not force):
         raise ConfigError(f"{out} exists", hint="name a new file, or write over it with --force")
+
+
+def as_it_was(table: pa.Table, source: Path, names: Collection[str]) -> pa.Table:
+    """`table` with the types that a Parquet file has for these columns, where the reader took
+    plainer ones: categories, long text.
+    """
+    try:
+        schema = pa.parquet.read_schema(source)
+    except (pa.ArrowException, OSError):
+        return table
+    for name in names:
+        at = table.column_names.index(name)
+        if name in schema.names and schema.field(name).type != table[name].type:
+            with contextlib.suppress(pa.ArrowException):
+                table = table.set_column(at, name, table[name].cast(schema.field(name).type))
+    return table
 
 
 def write(table: pa.Table, out: Path) -> str:
