@@ -215,6 +215,7 @@ def faults() -> str:
     import casemate.serve.app
     import casemate.serve.client
     import casemate.serve.incidents
+    import casemate.stages.data.identifiers.deidentify
     import casemate.stages.data.source  # noqa: F401 - the pages list every subclass
 
     rows = []
