@@ -8,7 +8,7 @@ from casemate.cli.options import common
 
 ACTIONS: dict[str, str] = {
     "budget": "who spent how much of which data set's privacy budget",
-    "scan": "what in a table, or the tables of a folder, tells who somebody is",
+    "scan": "what in a table, an ONNX model, or a folder of them, tells who somebody is",
     "deidentify": "write a table without that, looked at once more before it is written",
     "key": "draw a key for pseudonyms and moved dates",
 }

@@ -12,7 +12,7 @@ HEADS = ["column", "kind", "paragraph", "sure by", "share", "cells", "outline"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the action."""
-    parser.add_argument("path", help="a table, or a folder of them")
+    parser.add_argument("path", help="a table, an ONNX model, or a folder of them")
     parser.add_argument(
         "--header", metavar="NAMES", help="column names, with commas, of text that has none"
     )
@@ -35,6 +35,10 @@ def _text(found: "Scan") -> str:
     lines: list[str] = []
     for one in found.tables:
         held = f"{printable(one.path)}: {one.rows} rows, {len(one.columns)} columns"
+        if one.rows_kept:
+            lines.append(
+                f"{printable(one.path)}: the model keeps {one.rows_kept} rows of its training table"
+            )
         if not one.found:
             lines += [f"{held}, no identifiers found", ""]
             continue

@@ -59,6 +59,8 @@ def test_all_18_paragraphs_have_a_kind():
         ("city", ["Ulm", "Bonn"], ("place", "name", False)),
         ("age", ["34", "91"], ("age", "name", False)),
         ("subject_id", ["34", "91"], ("other-id", "name", False)),
+        ("patient", ["000279", "000280"], ("other-id", "name", False)),
+        ("patient", ["Roe, Jane", "Abel"], ("name", "name", False)),
         ("note", ["call Mr. Miller today", "no change"], ("name", "shape", True)),
         ("x", [b"\x89PNG\r\n", b"\xff\xd8\xff\xe0"], ("photo", "shape", False)),
         ("x", [datetime.date(2019, 3, 4), None], ("date", "shape", False)),
@@ -85,6 +87,7 @@ def test_a_column_is_known_by_check_digit_shape_or_name(name, cells, expected):
         ("duration", ["10:30:00", "11:15:20"]),
         ("zip", ["352", "000"]),
         ("identity", ["yes", "no"]),
+        ("patient", [0, 1] * 20),
         ("empty", pa.nulls(3, pa.string())),
         ("flag", [True, False]),
         ("icd9", ["99591", "25000", "V4581", "E8788"]),
@@ -225,3 +228,58 @@ def test_planted_identifiers_of_all_18_kinds_are_found_and_gone():
     assert min(told["text_gone"].values()) >= 0.95
     assert told["names_in_text"] < 0.5, "then say so in the docs"
     assert told["false_findings"] == []
+
+
+def exported(estimator, frame, target, folder):
+    """An ONNX file as scikit-learn's users export it."""
+    from skl2onnx import to_onnx
+
+    estimator.fit(frame, target)
+    path = folder / "model.onnx"
+    path.write_bytes(to_onnx(estimator, frame[:1]).SerializeToString())
+    return path
+
+
+def test_the_names_that_an_encoder_keeps_are_found_in_the_model(tmp_path):
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    frame = pd.DataFrame(
+        {
+            "surname": ["Quigley", "Okafor", "Lindqvist", "Roe"] * 5,
+            "contact": ["a@b.org", "c@d.org", "e@f.org", "g@h.org"] * 5,
+            "ward": ["a", "b"] * 10,
+        }
+    )
+    encoder = make_column_transformer(
+        (OneHotEncoder(), ["surname"]), (OneHotEncoder(), ["contact"]), (OneHotEncoder(), ["ward"])
+    )
+    path = exported(make_pipeline(encoder, LogisticRegression()), frame, [0, 1] * 10, tmp_path)
+    told = scan(path).tables[0]
+    found = {one.column: one.evidence[0].kind for one in told.found}
+    assert found == {"surname": "name", "contact": "email"}
+    assert told.rows_kept == 0
+
+
+def test_a_model_that_keeps_rows_is_told(tmp_path):
+    import numpy as np
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.svm import SVC
+
+    rows = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    support = SVC()
+    path = exported(support, rows, np.arange(60) % 2, tmp_path)
+    assert scan(path).tables[0].rows_kept == len(support.support_)
+    path = exported(KNeighborsClassifier(), rows, np.arange(60) % 2, tmp_path)
+    told = scan(path)
+    assert told.tables[0].rows_kept == 60
+    assert not told.is_clean
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path):
+    for content in (b"", b"PAR1" * 10, b"\x08"):
+        (tmp_path / "m.onnx").write_bytes(content)
+        assert scan(tmp_path).not_read[0].why.endswith("is no ONNX graph")

@@ -136,9 +136,11 @@ KINDS: dict[Identifier, Kind] = {
     "other-id": Kind(
         "R",
         "other unique number or code",
-        r"(^| )(id|ids|uuid|guid|identifier|uid|kennung|rowid)$|^id\b|\b(row|record|study"
-        r"|case|subject"
-        r"|person|customer|employee|user|student|tax|national) ?(id|no|number|num|nr)\b",
+        r"(^| )(id|ids|uuid|guid|identifier|uid|kennung|rowid)$|^id\b"
+        r"|\b(row|record|study|case|subject|person|customer|employee|user|student|tax|national)"
+        r" ?(id|no|number|num|nr)\b"
+        r"|^(patient|person|subject|customer|client|user|member|employee|student|participant"
+        r"|resident|passenger|applicant|borrower|citizen|household)s?$",
         r"\d",
     ),
 }

@@ -9,9 +9,10 @@ from casemate.config import DataTable
 from casemate.core.errors import BackendError, ConfigError, DataError
 from casemate.core.types import Record
 from casemate.stages.data import files
-from casemate.stages.data.identifiers import checks, columns
+from casemate.stages.data.identifiers import checks, columns, fitted
 from casemate.stages.data.identifiers.columns import NOT_LOOKED_FOR, ColumnFound
 
+MODEL = ".onnx"
 MOST_FILES, DEEPEST = 1000, 8
 """Files of a folder that are looked at, and folders that they may lie in."""
 
@@ -21,7 +22,10 @@ class ScannedTable(Record, frozen=True, kw_only=True):
 
     path: str
     rows: int
+    """Of a model: words that it holds."""
     columns: list[ColumnFound]
+    rows_kept: int = 0
+    """Rows of its training table that a model holds, number by number."""
 
     @property
     def found(self) -> list[ColumnFound]:
@@ -46,7 +50,9 @@ class Scan(Record, frozen=True, kw_only=True):
     @property
     def is_clean(self) -> bool:
         """Whether every file was read and nothing found in any."""
-        return not self.not_read and not any(table.found for table in self.tables)
+        return not self.not_read and not any(
+            table.found or table.rows_kept for table in self.tables
+        )
 
 
 def read(path: Path, header: list[str] | None = None) -> pa.Table:
@@ -67,7 +73,8 @@ def read(path: Path, header: list[str] | None = None) -> pa.Table:
 
 
 def scan(path: Path | str, header: list[str] | None = None) -> Scan:
-    """Look for identifiers in a table, or in the files of a folder, links not followed.
+    """Look for identifiers in a table or an ONNX model, or in the files of a folder, links not
+    followed.
 
     Args:
         path: of a table, or of a folder.
@@ -94,8 +101,18 @@ def scan(path: Path | str, header: list[str] | None = None) -> Scan:
 
 
 def _scanned(path: Path, header: list[str] | None) -> ScannedTable:
+    if path.suffix.lower() == MODEL and path.is_file():
+        return _model(path)
     table = read(path, header)
     return ScannedTable(path=str(path), rows=table.num_rows, columns=columns.look(table))
+
+
+def _model(path: Path) -> ScannedTable:
+    words, rows = fitted.columns_of(path)
+    held = [columns.look(pa.table({name: cells}))[0] for name, cells in words.items()]
+    return ScannedTable(
+        path=str(path), rows=sum(map(len, words.values())), columns=held, rows_kept=rows
+    )
 
 
 def _files(folder: Path) -> list[Path]:
