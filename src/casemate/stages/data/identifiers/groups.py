@@ -45,7 +45,7 @@ def codes(cells: Cells) -> Array:
     column = cells.column.combine_chunks()
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    indices = pc.fill_null(pc.dictionary_encode(column, null_encoding="encode").indices, -1)
+    indices = pc.dictionary_encode(column, null_encoding="encode").indices
     return np.asarray(indices, dtype=np.int64)
 
 

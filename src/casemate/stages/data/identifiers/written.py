@@ -80,11 +80,9 @@ def as_it_was(table: pa.Table, source: Path, names: Collection[str]) -> pa.Table
 
 
 def write(table: pa.Table, out: Path) -> str:
-    """Write it; its SHA-256. Metadata of the source goes: pandas and others keep values there."""
+    """Write it; its SHA-256."""
     make = FORMATS[_format(out)]
-    plain = table.replace_schema_metadata(None)
-    fields = [field.remove_metadata() for field in plain.schema]
-    content = make(plain.cast(pa.schema(fields)))
+    content = make(table)
     write_atomic(out, content)
     return sha256(content)
 
