@@ -140,8 +140,9 @@ def test_what_is_called_no_identifier_is_still_looked_at(treat):
     _, left = treat(table)
     assert left.column_names == ["y"]
     with pytest.raises(IdentifiersLeft, match="'x' .email in 2 cells"):
-        treat(pa.table({"x": ["a@b.org", "c@d.org"], "y": [1, 2]}), keep={"y": "why not"},
-              columns={"x": "age"})  # fmt: skip
+        treat(table, keep={"y": "why not"}, columns={"x": "age"})
+    with pytest.raises(IdentifiersLeft, match="'x' .email in 2 cells"):
+        treat(table, columns={"x": "none"})
     told, left = treat(table, keep={"x": "addresses of the clinic itself"})
     assert left["x"].equals(table["x"])
     assert [(one.kind, one.cells) for one in told.columns[0].left] == [("email", 2)]
@@ -346,6 +347,15 @@ def test_hierarchies_widths_and_dates_are_climbed(treat):
               hierarchies={"icd": {one: tree[one] for one in list(tree)[:3]}})  # fmt: skip
 
 
+def test_dates_that_enough_people_share_may_stay_exact(treat):
+    table = pa.table({"day": [datetime.date(2019, 3, 1 + at % 2) for at in range(20)]})
+    _, left = treat(table, method="k-anonymity", quasi=["day"], k=10)
+    assert left.equals(table)
+    emails = pa.table({"x": ["a@b.org"] * 9})
+    with pytest.raises(IdentifiersLeft, match="email"):
+        treat(emails, method="k-anonymity", quasi=["x"], k=5)
+
+
 def test_a_promise_that_cannot_be_kept_is_refused(treat, tmp_path):
     table = pa.table({"age": [30, 40, 50], "x": [1, 2, 3]})
     with pytest.raises(DataError, match="3 people cannot hide in groups of 4"):
@@ -384,7 +394,8 @@ def test_measures_are_those_of_the_papers():
         ({"dates": "shift"}, "under a key"),
         ({"pseudonyms": {"x": "x"}}, "need a key"),
         ({"method": "k-anonymity"}, "needs quasi-identifiers"),
-        ({"quasi": ["x"], "drop": ["x"]}, "something else as well"),
+        ({"method": "k-anonymity", "quasi": ["x"], "drop": ["x"]}, "in two ways"),
+        ({"subject": "x", "keep": {"x": "because"}}, "in two ways"),
         ({"method": "k-anonymity", "quasi": ["x"], "widths": {"y": [2.0]}}, ""),
     ],
 )

@@ -27,9 +27,8 @@ Action = Literal[
     "age",
     "redacted",
     "generalised",
-    "withheld",
 ]
-REPLACED = ("pseudonym", "year", "shifted", "zip3", "age", "generalised", "withheld")
+REPLACED = ("pseudonym", "year", "shifted", "zip3", "age", "generalised")
 """After these a column's name says nothing any more of its cells."""
 SHORTEST = 3
 """Letters or digits from which a value of the row is looked for in its free text."""
@@ -76,31 +75,39 @@ def _require_possible(names: Sequence[str], plan: DeidentifyTable, key: Key | No
             "k-anonymity needs quasi-identifiers",
             hint="name with --quasi what others may know of people, such as age, ZIP code, sex",
         )
-    both = sorted(set(plan.quasi) & {*plan.sensitive, *plan.drop, *plan.pseudonyms, *plan.keep})
-    if both or plan.subject in plan.quasi:
+    told = [*plan.drop, *plan.pseudonyms, *plan.keep]
+    if plan.subject is not None and plan.subject not in plan.pseudonyms:
+        told.append(plan.subject)
+    if plan.method == "k-anonymity":
+        told += [*plan.quasi, *plan.sensitive]
+    twice = sorted({name for name in told if told.count(name) > 1})
+    if twice:
         raise ConfigError(
-            f"{[*both, plan.subject][0]!r} is a quasi-identifier and something else as well",
-            hint="name it once",
+            f"{twice[0]!r} is to be treated in two ways",
+            hint="name it once among subject, pseudonyms, drop, keep, quasi and sensitive",
         )
 
 
 def _action(one: ColumnFound, plan: DeidentifyTable, key: Key | None) -> Action:
-    name, kind = one.column, one.kind
+    """What the plan says of a column, or else what it holds."""
+    name = one.column
     if name in plan.drop:
         return "dropped"
-    if name in plan.pseudonyms or (name == plan.subject and key is not None):
-        return "pseudonym"
-    if name == plan.subject:
-        return "dropped"
+    if name in plan.pseudonyms or name == plan.subject:
+        return "dropped" if key is None else "pseudonym"
     if plan.method == "k-anonymity" and name in plan.quasi:
         return "generalised"
     if name in plan.keep:
         return "redacted" if one.free_text else "kept"
-    if kind is None:
+    return "kept" if plan.columns.get(name) == "none" else _by_kind(one, plan)
+
+
+def _by_kind(one: ColumnFound, plan: DeidentifyTable) -> Action:
+    if one.kind is None:
         return "redacted" if one.evidence or one.free_text else "kept"
-    if kind == "date":
+    if one.kind == "date":
         return "year" if plan.dates == "year" else "shifted"
-    return {"zip": "zip3", "age": "age"}.get(kind, "dropped")  # type: ignore[return-value]
+    return "zip3" if one.kind == "zip" else "age" if one.kind == "age" else "dropped"
 
 
 @dataclass

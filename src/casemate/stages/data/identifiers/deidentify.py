@@ -27,6 +27,8 @@ from casemate.stages.data.identifiers.secret import Key
 
 COPIED = 0.01
 """Share of a column's cells that may equal, by chance, what was taken from the same row."""
+GENERALISED = ("date", "zip", "age")
+"""What a quasi-identifier may still be where enough people share it."""
 FREE_TEXT = "free text, in which names and places are not looked for"
 
 
@@ -207,7 +209,17 @@ def _left(
         if name in names
     }
     again = columns.look(result.select(names), said=said, unnamed=replaced)
-    left = {one.column: list(one.evidence) for one in again if one.evidence}
+    left = {
+        one.column: evidence
+        for one in again
+        if (
+            evidence := [
+                seen
+                for seen in one.evidence
+                if planned[one.column] != "generalised" or seen.kind not in GENERALISED
+            ]
+        )
+    }
     for one in found:
         if one.free_text and planned[one.column] == "redacted":
             left.setdefault(one.column, [])
