@@ -242,6 +242,24 @@ def test_a_row_without_a_subject_loses_its_dates_rather_than_keep_them(treat):
     assert [one.lost for one in told.columns] == [0, 1]
 
 
+def test_a_column_of_dates_with_other_words_loses_the_dates_only(treat):
+    said = ["2019-01-02"] * 30 + ["not known yet"]
+    mixed = ["2019-01-02", "in May 2019", "3/4/19", "later"]
+    table = pa.table({"seen": said[:30] + said[-1:], "asked": (mixed * 8)[:31]})
+    told, left = treat(table)
+    assert left["seen"].to_pylist() == ["2019"] * 30 + [None]
+    assert left["asked"].to_pylist()[:4] == ["[DATE]", "in [DATE]", "[DATE]", "later"]
+    assert [(one.changed, one.lost) for one in told.columns] == [(30, 1), (24, 0)]
+
+
+def test_ages_stay_in_their_type(treat):
+    for kind in (pa.int8(), pa.uint16(), pa.float32(), pa.float64(), pa.decimal128(5, 2)):
+        ages = pa.array([91.0, 44.0, None, 89.0]).cast(kind)
+        _, left = treat(pa.table({"age": ages}))
+        assert left["age"].to_pylist() == [90, 44, None, 89]
+        assert left.schema.field("age").type == kind
+
+
 def test_zip_codes_follow_the_guidance_of_2012():
     assert len(FEW_PEOPLE) == 17
     assert [first_three(code) for code in ("10212", "10312", "89399-1234", " 3601 ", "W1A")] == [

@@ -218,7 +218,7 @@ def _each(cells: Cells, change: Any) -> dates.Changed:
 def _ages(cells: Cells) -> dates.Changed:
     """Ages above 89 as 90, in the column's own type."""
     old = pc.fill_null(pc.greater(cells.numbers, OLD), False)
-    group = pa.scalar(str(dates.GROUP) if cells.is_text else dates.GROUP)
+    group = pa.scalar(str(dates.GROUP) if cells.is_text else float(dates.GROUP))
     column = cells.column.cast(pa.string()) if cells.is_text else cells.column
     made = pc.if_else(old, group.cast(column.type), column)
     return dates.Changed(made, int(pc.sum(old).as_py() or 0))

@@ -11,7 +11,7 @@ from casemate.stages.data.roles import names
 from casemate.stages.data.roles.numbers import MISSING_WORDS
 
 SAMPLE = 2000
-"""Different cells from which is told how dates are written."""
+"""Cells from which is told how dates are written."""
 MOSTLY = 0.9
 """Share of the cells that a column's kind is read from: the rest may be errors of typing."""
 WORDS, DIFFERENT, LONG = 4.0, 0.3, 200
@@ -93,8 +93,9 @@ class Cells:
             return "typed"
         if not self.filled or not (self.is_text or pa.types.is_integer(kind)):
             return ""
-        sample = pa.chunked_array([self.different.slice(0, SAMPLE)])
-        sample = pc.utf8_trim_whitespace(sample)
+        cells = self.text.drop_null()
+        step = -(-len(cells) // SAMPLE)
+        sample = pc.utf8_trim_whitespace(cells.take(pa.array(range(0, len(cells), step))))
         if self.is_text and (forms := notation.formats(sample, MOSTLY)):
             return forms[0]
         if names.says(self.name, names.TIMES | names.BIRTHS):

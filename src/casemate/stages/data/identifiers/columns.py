@@ -213,7 +213,8 @@ def _by_content(cells: Cells, *, free_text: bool) -> list[Evidence]:
             count,
             cells.filled,
             examples[key],
-            inside=key[1] or count < HALF * cells.filled,
+            # dates in no one notation are replaced where they stand
+            inside=key[1] or count < HALF * cells.filled or key[0] == "date",
         )
         for key, count in found.items()
     ]
