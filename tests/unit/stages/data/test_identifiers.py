@@ -181,6 +181,13 @@ def test_a_folder_is_walked_within_bounds_and_what_is_no_table_is_told(tmp_path)
         scan(tmp_path)
 
 
+def test_the_extra_is_named_where_its_libraries_are_missing(monkeypatch):
+    checks.require_libraries.cache_clear()
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    with pytest.raises(ConfigError, match=r"casemate\[deidentify\]"):
+        look(pa.table({"x": [1]}))
+
+
 def test_a_clean_table_is_said_to_be_clean_and_what_was_not_looked_for(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n1,2\n3,4\n")
     told = scan(tmp_path / "t.csv")
