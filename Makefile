@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.user
 # What is imported is compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
+.PHONY: help demo demo-loop torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -32,6 +32,9 @@ torch: $(DEV) ## torch networks too: a CPU build of torch, then what needs it
 
 demo: $(INSTALLED) ## from a fresh clone to a signed, verified, served model on a real clinical table
 	@$(BIN)/python demo/demo.py
+
+demo-loop: $(DEV) ## five days of a model's life in three minutes: alarm, rollback, ticket, retraining, canary, post-mortem
+	@$(BIN)/python demo/loop.py
 
 dev: $(DEV) ## editable install with all development tools
 

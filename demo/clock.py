@@ -1,6 +1,6 @@
-"""`casemate` with a clock that can be moved on: `python demo/clock.py FILE WORDS...`, where FILE says
-how many seconds that clock is ahead of this machine's. A demonstration of days fits into minutes
-so; everything else is the program as it is.
+"""`casemate` with a clock that can be moved on: `python demo/clock.py FILE WORDS...`, where FILE
+says how many seconds that clock is ahead of this machine's. A demonstration of days fits into
+minutes so; everything else is the program as it is.
 """
 
 import datetime

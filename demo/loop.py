@@ -195,67 +195,77 @@ def made(loop: Loop, roundup: Roundup) -> None:
     patients(1_500, 2, protocol="guided").to_csv(table, index=False)
     loop.do("run", quiet=True)
     loop.do("model", "promote", "patients@2")
+    (loop.root / "playbooks").mkdir()
+    (loop.root / "playbooks" / "worse.toml").write_text(PLAYBOOK)
+    loop.do("playbook", "apply")
+
+
+def contained(loop: Loop, roundup: Roundup) -> None:
+    """A usual day; then a shortcut ends, somebody hears of it, and the version before serves."""
+    loop.traffic("usual", patients(600, 3, protocol="guided"))
+    loop.later(1.0, "the next day: nothing is wrong")
+    loop.do("watch", "once")
+    loop.later(0.2, "the protocol ends: a dose says nothing about illness any more")
+    loop.traffic("changed", patients(900, 4, protocol="free"))
+    loop.later(1.0, "the next day: somebody should know")
+    loop.do("watch", "once", codes=(1,))
+    loop.do("playbook", "runs")
+    loop.do("incident", "show", "1")
+    loop.desk("a ticket at the desk", roundup)
+    loop.later(0.1, "Ben at the desk closes the ticket, far too early")
+    roundup.edit(1, state="closed")
+    loop.do("tracker", "read")
+    loop.desk("and is answered", roundup)
+
+
+def learnt(loop: Loop) -> None:
+    """What really was is screened, and teaches a version that has to do well as a canary first."""
+    loop.later(0.1, "what really was teaches the next version")
+    loop.do("feedback", "screen")
+    loop.do("retrain", "run", quiet=True)
+    loop.do("model", "list")
+    loop.traffic("trial", patients(400, 5, protocol="free"))
+    loop.later(1.0, "the next day: the canary has done well")
+    loop.do("watch", "once", codes=(0, 1))
+    loop.do("model", "promote", "patients@3", "--reason", "a day as canary, and no alarm")
+
+
+def closed(loop: Loop, roundup: Roundup) -> None:
+    """The facts close ticket and incident, and a page says what happened."""
+    loop.traffic("after", patients(600, 6, protocol="free"))
+    loop.later(1.0, "the next day: nobody is answered by the bad version any more")
+    loop.do("watch", "once", codes=(0, 1))
+    roundup.said(1, "the new version answers as it should")
+    roundup.edit(1, state="closed")
+    loop.do("tracker", "read")
+    loop.do("incident", "list", "--state", "all", codes=(0, 1))
+    loop.do("incident", "review", "1", "a sign that follows the illness is none: ask first")
+    loop.do("incident", "export", "1", "--as", "markdown", "--out", "post-mortem.md")
+    loop.desk("at the desk", roundup)
+    print((loop.root / "post-mortem.md").read_text())
+    loop.do("audit", "verify", quiet=True)
 
 
 def main() -> None:
     """Play the days; everything made is removed at the end, keys included."""
     began = time.monotonic()
     home = Path(tempfile.mkdtemp(prefix="casemate-loop-"))
+    home.chmod(0o711)  # a Roundup that root starts runs as nobody
     os.environ["HOME"] = str(home)
-    loop = Loop(home)
-    place = home / "desk"
-    place.mkdir()
-    home.chmod(0o711)
-    roundup = Roundup(place)
+    desk = home / "desk"
+    desk.mkdir()
+    roundup = Roundup(desk)
     try:
+        loop = Loop(home)
         made(loop, roundup)
-        (loop.root / "playbooks").mkdir()
-        (loop.root / "playbooks" / "worse.toml").write_text(PLAYBOOK)
-        loop.do("playbook", "apply")
         with loop.serving():
-            loop.traffic("usual", patients(600, 3, protocol="guided"))
-            loop.later(1.0, "the next day: nothing is wrong")
-            loop.do("watch", "once", codes=(0, 1))
-            loop.later(0.2, "the protocol ends: a dose says nothing about illness any more")
-            loop.traffic("changed", patients(900, 4, protocol="free"))
-            loop.later(1.0, "the next day: somebody should know")
-            loop.do("watch", "once", codes=(0, 1))
-            loop.do("playbook", "runs")
-            loop.do("incident", "show", "1", codes=(0, 1))
-            loop.desk("at the desk", roundup)
-            loop.later(0.1, "Ben at the desk closes the ticket, far too early")
-            roundup.edit(1, state="closed")
-            loop.do("tracker", "read")
-            loop.desk("the desk is answered", roundup)
-            loop.later(0.1, "what really was teaches the next model")
-            loop.do("feedback", "screen")
-            loop.do("retrain", "run", quiet=True)
-            loop.do("model", "list")
-            loop.traffic("trial", patients(400, 5, protocol="free"))
-            loop.later(1.0, "the next day: the canary has done well")
-            loop.do("watch", "once", codes=(0, 1))
-            loop.do("model", "promote", "patients@3", "--reason", "a day as canary, no alarm")
-            loop.traffic("after", patients(600, 6, protocol="free"))
-            loop.later(1.0, "the next day: nobody is answered by the bad version any more")
-            loop.do("watch", "once", codes=(0, 1))
-            roundup.said(1, "the new version answers as it should")
-            roundup.edit(1, state="closed")
-            loop.do("tracker", "read")
-            loop.do("incident", "list", "--state", "all", codes=(0, 1))
-            loop.do(
-                "incident", "review", "1", "doses followed illness: what a sign is, is asked first"
-            )
-            loop.do("incident", "export", "1", "--as", "markdown", "--out", "post-mortem.md")
-        loop.desk("at the desk", roundup)
-        print((loop.root / "post-mortem.md").read_text())
-        loop.do("audit", "verify", quiet=True)
+            contained(loop, roundup)
+            learnt(loop)
+            closed(loop, roundup)
+        print(f"Done in {time.monotonic() - began:.0f} s.")
     finally:
         roundup.close()
-        if os.environ.get("KEEP"):
-            print(home)
-        else:
-            shutil.rmtree(home, ignore_errors=True)
-    print(f"\nDone in {time.monotonic() - began:.0f} s.")
+        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from casemate.cli import VERBS, build_parser
 from casemate.cli.commands import COMMANDS, registry
 from casemate.config import FIGURES, Config, describe
+from casemate.config.deidentify import DeidentifyTable
 from casemate.core import errors
 from casemate.core.figures import grouped, meaning
 from casemate.core.types import Record
@@ -38,6 +39,10 @@ def options() -> str:
         f"| `{cell(t)}.{cell(o)}` | {cell(k)} | `{cell(d)}` | {cell(m)} |"
         for t, o, k, d, m in describe(Config)
     ]
+    plan = [
+        f"| `{cell(o)}` | {cell(k)} | `{cell(d)}` | {cell(m)} |"
+        for _, o, k, d, m in describe(DeidentifyTable)
+    ]
     gates = [
         f"| `{name}` | {low:g} to {'any' if high is None else f'{high:g}'} |"
         for name, (low, high) in FIGURES.items()
@@ -54,6 +59,8 @@ def options() -> str:
             "",
         ]
         + ["| figure | range |", "|---|---|", *gates, ""]
+        + ["## What a plan of `casemate privacy deidentify` may say", ""]
+        + ["| option | type | default | meaning |", "|---|---|---|---|", *plan, ""]
     )
 
 
@@ -215,6 +222,7 @@ def faults() -> str:
     import casemate.serve.app
     import casemate.serve.client
     import casemate.serve.incidents
+    import casemate.stages.data.identifiers.deidentify
     import casemate.stages.data.source  # noqa: F401 - the pages list every subclass
 
     rows = []

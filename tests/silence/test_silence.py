@@ -44,6 +44,8 @@ ASKED_FOR = [
         "elasticsearch",
         "rsyslog",
         "watch.html",
+        "pseudonyms.key",
+        "wdbc-anonymous.csv",
     )
 ]
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]

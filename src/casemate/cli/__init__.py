@@ -25,7 +25,7 @@ VERBS = {
     "data": "sealed data sets",
     "model": "registered models",
     "assess": "measure a registered model, or the table, all of it or a part",
-    "privacy": "privacy budgets, and what concerns the people in the data",
+    "privacy": "privacy budgets, what concerns people in the data, tables without identifiers",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",
     "explain": (

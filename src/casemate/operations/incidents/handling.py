@@ -246,8 +246,8 @@ def merge(project: Wiring, number: int, into: int) -> Incident:
 
 
 @operation("incident:handle")
-def tell(project: Wiring, event: str, key: str, text: str, why: str) -> None:
-    """Tell whoever hears `event` of the outbox a sentence about an incident, once a key.
+def tell(project: Wiring, key: str, text: str, why: str) -> None:
+    """Tell whoever hears `playbook:notice` a sentence about an incident, once a key.
 
     Raises:
         AccessDenied: policy.
@@ -255,8 +255,8 @@ def tell(project: Wiring, event: str, key: str, text: str, why: str) -> None:
     acting = tell.ask(project, key=key[:200])
     with acting.transaction() as tx:
         content = {"text": _needed(text), "reason": why[:500]}
-        project.outbox.enqueue(tx, event, key, content)
-        acting.append(tx, event, f'Project::"{project.config.project.id}"', **content)
+        project.outbox.enqueue(tx, "playbook:notice", key, content)
+        acting.append(tx, "playbook:notice", f'Project::"{project.config.project.id}"', **content)
     project.outbox.send()
 
 

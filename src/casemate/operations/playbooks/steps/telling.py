@@ -114,7 +114,7 @@ class Notify:
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
-        handling.tell(project, NOTICE, f"{NOTICE}/{aim.before}/{aim.target}", aim.target, why)
+        handling.tell(project, f"{NOTICE}/{aim.before}/{aim.target}", aim.target, why)
 
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""

@@ -37,7 +37,8 @@ def require_distinct(names: list[str], path: Path) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
-            f"{path}: the column name {repeated[0]!r} appears twice", hint="rename one of them"
+            f"{path}: the column name {repeated[0]!r} appears twice",
+            hint="rename one of them; if the first line is no header, name the columns (header)",
         )
 
 

@@ -1,37 +1,22 @@
-"""`casemate privacy`."""
+"""`casemate privacy budget`."""
 
 import argparse
 from typing import Any
 
-from casemate.cli import requests, rights
 from casemate.cli.commands import open_for
-from casemate.cli.options import common
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    budget = actions.add_parser(
-        "budget",
-        help="who spent how much of which data set's privacy budget",
-        parents=[common(nested=True)],
-    )
-    budget.add_argument("dataset", nargs="?", help="one data set (default: all)")
-    rights.add_arguments(actions)
-    requests.add_arguments(actions)
+    """Options of the action."""
+    parser.add_argument("dataset", nargs="?", help="one data set (default: all)")
 
 
 def run(arguments: Any) -> int:
-    """Show what each data set's privacy budget is, and what was paid from it; or what concerns
-    people.
-    """
+    """Show what each data set's privacy budget is, and what was paid from it."""
     from casemate.cli.output import emit, table
     from casemate.controls.privacy.budget import ANSWERS
 
     project = open_for(arguments)
-    if arguments.action != "budget":
-        face = requests.run if arguments.action == "request" else rights.run
-        return face(arguments, project)
     limit = project.config.privacy
     spendings, sums = project.privacy.budget(arguments.dataset)
     rows = [

@@ -1,0 +1,1 @@
+"""Identifiers of people in tables: looked for, and taken out."""

@@ -1,0 +1,72 @@
+"""Identifiers inside text: where they stand, the text without them, and the outline of a value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from casemate.stages.data.identifiers.shapes import PATTERNS, Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Where an identifier stands in a text."""
+
+    start: int
+    end: int
+    pattern: Pattern
+
+
+TAGS = {kind: f"[{kind.upper()}]" for kind in {pattern.kind for pattern in PATTERNS}}
+"""What takes the place of an identifier in a text."""
+
+
+def hits(text: str, patterns: tuple[Pattern, ...] = PATTERNS) -> list[Hit]:
+    """What stands in a text, from left to right, none over another."""
+    taken: list[Hit] = []
+    covered = bytearray(len(text))
+    for pattern in patterns:
+        for found in pattern.exact.finditer(text):
+            group = 1 if pattern.exact.groups else 0
+            start, end = found.span(group)
+            if 1 in covered[start:end]:
+                continue
+            if pattern.check is None or pattern.check(text[start:end]):
+                taken.append(Hit(start, end, pattern))
+                covered[start:end] = b"\1" * (end - start)
+    return sorted(taken, key=lambda one: one.start)
+
+
+def candidates(texts: pa.Array) -> dict[Pattern, pa.Array]:
+    """Of each pattern, whether a text may hold it, bool [texts]."""
+    return {
+        pattern: pc.match_substring_regex(texts, pattern.loose, ignore_case=True)
+        for pattern in PATTERNS
+    }
+
+
+def by_text(chosen: Mapping[Pattern, pa.Array]) -> dict[int, tuple[Pattern, ...]]:
+    """Of each text that may hold something, by its number, what; in the order of patterns."""
+    found: dict[int, list[Pattern]] = {}
+    for pattern, mask in chosen.items():
+        for row in pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist():
+            found.setdefault(row, []).append(pattern)
+    return {row: tuple(patterns) for row, patterns in found.items()}
+
+
+def redacted(text: str, patterns: tuple[Pattern, ...] = PATTERNS) -> tuple[str, int]:
+    """(the text with every identifier replaced by its kind in brackets, how many were)."""
+    found = hits(text, patterns)
+    for one in reversed(found):
+        text = text[: one.start] + TAGS[one.pattern.kind] + text[one.end :]
+    return text, len(found)
+
+
+def masked(text: str) -> str:
+    """The outline of a value, which tells nothing of it: letters are `a`, digits `9`."""
+    outline = "".join(
+        "9" if sign.isdigit() else "a" if sign.isalpha() else sign if sign.isprintable() else "?"
+        for sign in text[:25]
+    )
+    return outline[:24] + ("…" if len(outline) > 24 else "")
