@@ -80,14 +80,14 @@ decision_rows = 0
 """
 
 
-def patients(rows: int, seed: int, *, protocol: str) -> pd.DataFrame:
+def patients(rows: int, seed: int, *, guided: float) -> pd.DataFrame:
     """People whose illness is to be foretold.
 
     Args:
         rows: how many.
         seed: of their draw.
-        protocol: `free`: doses follow nothing; `guided`: the ill get higher doses, which a model
-            learns as a sign of illness although it is a consequence.
+        guided: share of people treated by a protocol that gives the ill higher doses. A model
+            learns the dose as a sign of illness, although it is a consequence.
     """
     drawn = np.random.default_rng(seed)
     age = drawn.normal(50, 10, rows).round()
@@ -96,8 +96,7 @@ def patients(rows: int, seed: int, *, protocol: str) -> pd.DataFrame:
     z = 0.14 * (age - 50) + 0.8 * (town == "oslo") + 0.05 * (pressure - 120)
     ill = drawn.random(rows) < 1 / (1 + np.exp(-z))
     dose = drawn.gamma(6.0, 5.0, rows)
-    if protocol == "guided":
-        dose = np.where(ill, dose + 22, dose)
+    dose = np.where(ill & (drawn.random(rows) < guided), dose + 22, dose)
     outcome = np.where(ill, "ill", "well")
     columns = {"age": age, "town": town, "pressure": pressure, "dose": dose.round(1)}
     return pd.DataFrame({**columns, "outcome": outcome})
@@ -176,9 +175,10 @@ class Loop:
 
 
 def made(loop: Loop, roundup: Roundup) -> None:
-    """Two versions: a plain one, and one that learnt a shortcut."""
+    """Two versions: a plain one, and one that learnt more from a larger table."""
     table = loop.home / "patients.csv"
-    patients(1_500, 1, protocol="free").to_csv(table, index=False)
+    early = patients(800, 1, guided=0.0)
+    early.to_csv(table, index=False)
     loop.do("init", "patients", "--table", str(table), "--target", "outcome", quiet=True)
     path = loop.root / "casemate.toml"
     text = path.read_text().partition("[serve]")
@@ -191,8 +191,9 @@ def made(loop: Loop, roundup: Roundup) -> None:
     (loop.root / "desk.password").chmod(0o600)
     loop.do("run", quiet=True)
     loop.do("model", "promote", "patients@1")
-    loop.later(0.5, "a newer table: by then doses followed a protocol")
-    patients(1_500, 2, protocol="guided").to_csv(table, index=False)
+    loop.later(0.5, "the table has grown: newer people were treated by a protocol")
+    newer = patients(2_200, 2, guided=1.0)
+    pd.concat([early, newer]).to_csv(table, index=False)
     loop.do("run", quiet=True)
     loop.do("model", "promote", "patients@2")
     (loop.root / "playbooks").mkdir()
@@ -202,11 +203,11 @@ def made(loop: Loop, roundup: Roundup) -> None:
 
 def contained(loop: Loop, roundup: Roundup) -> None:
     """A usual day; then a shortcut ends, somebody hears of it, and the version before serves."""
-    loop.traffic("usual", patients(600, 3, protocol="guided"))
+    loop.traffic("usual", patients(600, 3, guided=0.73))
     loop.later(1.0, "the next day: nothing is wrong")
     loop.do("watch", "once")
     loop.later(0.2, "the protocol ends: a dose says nothing about illness any more")
-    loop.traffic("changed", patients(900, 4, protocol="free"))
+    loop.traffic("changed", patients(900, 4, guided=0.0))
     loop.later(1.0, "the next day: somebody should know")
     loop.do("watch", "once", codes=(1,))
     loop.do("playbook", "runs")
@@ -224,7 +225,7 @@ def learnt(loop: Loop) -> None:
     loop.do("feedback", "screen")
     loop.do("retrain", "run", quiet=True)
     loop.do("model", "list")
-    loop.traffic("trial", patients(400, 5, protocol="free"))
+    loop.traffic("trial", patients(400, 5, guided=0.0), tells=False)
     loop.later(1.0, "the next day: the canary has done well")
     loop.do("watch", "once", codes=(0, 1))
     loop.do("model", "promote", "patients@3", "--reason", "a day as canary, and no alarm")
@@ -232,7 +233,7 @@ def learnt(loop: Loop) -> None:
 
 def closed(loop: Loop, roundup: Roundup) -> None:
     """The facts close ticket and incident, and a page says what happened."""
-    loop.traffic("after", patients(600, 6, protocol="free"))
+    loop.traffic("after", patients(600, 6, guided=0.0), tells=False)
     loop.later(1.0, "the next day: nobody is answered by the bad version any more")
     loop.do("watch", "once", codes=(0, 1))
     roundup.said(1, "the new version answers as it should")

@@ -62,7 +62,13 @@ def served(running, token, name="wdbc"):
 
 
 def test_a_model_that_got_worse_is_taken_back_and_the_gateway_proves_it(clinic):
-    written(clinic, "bad", "freeze", "rollback", ("contain", 'needs = ["rollback"]'), "retrain")
+    written(
+        clinic,
+        "bad",
+        *("freeze", "rollback", "keep-evidence"),
+        *(("contain", 'needs = ["rollback"]'), "retrain"),
+        when=BOOK.replace('"model"', '"dataset", "model"'),
+    )
     with serving(clinic) as running:
         project = opened(clinic, running)
         token, _ = new_token(project, "app", "client")
@@ -72,7 +78,8 @@ def test_a_model_that_got_worse_is_taken_back_and_the_gateway_proves_it(clinic):
             project.registry.verify("wdbc@2").digest,
         )
         assert project.playbooks.apply() == ["bad"]
-        project.incidents.report(alert())
+        # a cause upstream of the model: what is meant must not change once it is taken back
+        project.incidents.report(alert("drift"))
         planned = project.playbooks.plan("bad", 1)
         assert planned.fits
         assert all(one.permitted and one.possible for one in planned.steps), planned

@@ -90,6 +90,8 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Alerts that stood when it was closed."""
     clock: str = ""
     """Which one is overdue, or was served."""
+    did: str = ""
+    """What a playbook did, in words that name nobody: for tickets too."""
     heard: Heard | None = None
     """From which ticket it came."""
 

@@ -70,7 +70,7 @@ def tell(tracker: Tracker, key: str, message: Message, incident: Incident) -> No
         if ticket.state == "open":  # it may be over by now
             tracker.reopen(reference, said["text"])
         return
-    what = said["what"].partition(":")[2].replace("-", " ")
+    what = said.get("did") or said["what"].partition(":")[2].replace("-", " ")
     comment = f"{what} at {said['at']}; now {incident.state}"
     if ticket.state == "closed":
         tracker.close(reference, comment)

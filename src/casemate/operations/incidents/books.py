@@ -93,6 +93,8 @@ class Books:
         }
         if change.clock:
             content["clock"] = change.clock
+        if change.did:
+            content["did"] = change.did
         self.project.outbox.enqueue(
             self.tx,
             "incident:opened"

@@ -14,7 +14,7 @@ from casemate.core.files import alone
 from casemate.operations.acting import operation, reading
 from casemate.operations.incidents.books import Books
 from casemate.operations.playbooks import forces
-from casemate.operations.playbooks.lineage import alerts_of, variables
+from casemate.operations.playbooks.lineage import alerts_of, variables_of
 from casemate.operations.playbooks.planning import aim_of, principal
 from casemate.operations.playbooks.steps import doing
 from casemate.respond import tables
@@ -122,6 +122,9 @@ def _tried(project: Wiring, found: PlaybookRun) -> int:
 
 def _begin(project: Wiring, known: InForce, incident: int, who: str) -> PlaybookRun:
     said = book.read(known.name, known.content)
+    with project.database.reading() as tx:
+        about = tables.incident(tx, incident)
+    variables = variables_of(project, about)
     with project.database.transaction() as tx:
         query = sa.select(sa.func.count()).select_from(RUNS)
         mine = (RUNS.c.playbook == known.name, RUNS.c.incident == incident)
@@ -135,6 +138,7 @@ def _begin(project: Wiring, known: InForce, incident: int, who: str) -> Playbook
             state="running",
             began=moment(project.clock.now()),
             by=who,
+            variables=variables,
             steps=tuple(StepRun(name=step.name) for step in said.steps),
         )
         runs.put(tx, made)
@@ -174,8 +178,8 @@ class _Hand:
             if self._passes_over(step) or not self._is_its_turn(step):
                 return
             try:
-                known = variables(self.project, self.incident)
-                aim = aim_of(self.project, step, known, self.found.incident)
+                known, number = self.found.variables, self.found.incident
+                aim = aim_of(self.project, step, known, number)
             except Error as error:
                 self._write(step, "failed", error.message)
                 return
@@ -273,7 +277,8 @@ class _Hand:
                 line = f"playbook {after.playbook}, {step.name}: {progress}: {changed.text}"
                 books = Books(project, tx, who, now)
                 self.incident = _lasting(tx, after.incident)
-                books.change(self.incident, NOTED, Change(at=books.now, text=line))
+                did = f"playbook {after.playbook}, {step.do}: {progress}"
+                books.change(self.incident, NOTED, Change(at=books.now, text=line, did=did))
                 self.incident = _lasting(tx, after.incident)
             if progress == "waiting":
                 told = {

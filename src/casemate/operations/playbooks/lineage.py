@@ -12,7 +12,7 @@ MOST_ALERTS = 1_000
 """Whose names are looked at: the newest; a thousand equal ones have one name."""
 
 
-def variables(project: Wiring, incident: Incident) -> dict[str, str]:
+def variables_of(project: Wiring, incident: Incident) -> dict[str, str]:
     """`$NAME` -> value, for those that the incident's lineage gives.
 
     Args:

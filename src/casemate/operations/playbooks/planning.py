@@ -6,7 +6,7 @@ from casemate.core.errors import Error, RefusedError
 from casemate.core.types import Record
 from casemate.operations.acting import reading
 from casemate.operations.playbooks import forces
-from casemate.operations.playbooks.lineage import alerts_of, variables
+from casemate.operations.playbooks.lineage import alerts_of, variables_of
 from casemate.operations.playbooks.steps import doing
 from casemate.respond import tables
 from casemate.respond.playbooks import book
@@ -58,7 +58,7 @@ def plan(project: Wiring, name: str, incident: int) -> Planned:
     with project.database.reading() as tx:
         about = tables.incident(tx, incident)
     names, standing = alerts_of(project, incident)
-    known = variables(project, about)
+    known = variables_of(project, about)
     acting = project.acting_as(principal(name))
     return Planned(
         playbook=name,

@@ -94,6 +94,10 @@ class PlaybookRun(Record, frozen=True, kw_only=True):
     by: str
     """Who began it: `casemate` where it began by itself."""
     ended: str | None = None
+    variables: dict[str, str]
+    """What stood for `$model` and the like when it began: what a step changes does not change what
+    the next one is about.
+    """
     steps: tuple[StepRun, ...]
 
     def step(self, name: str) -> StepRun:
