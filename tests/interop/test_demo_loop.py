@@ -21,7 +21,7 @@ def test_the_loop_goes_from_an_alarm_to_a_closed_ticket_by_the_facts():
     said = done.stdout
     order = [
         "alarms: 0 to see to now",
-        "page quality-realised (patients@2, accuracy)",
+        "page relation-changed (patients@2)",
         "serves patients@1, digest",
         "incident 1 is contained",
         "casemate opens this ticket again",

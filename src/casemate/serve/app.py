@@ -355,7 +355,15 @@ class Gateway:
             return Reply(
                 200,
                 JSON,
-                json_of({"name": "casemate", "version": __version__, "extensions": EXTENSIONS}),
+                json_of(
+                    {
+                        "name": "casemate",
+                        "version": __version__,
+                        "extensions": EXTENSIONS,
+                        # who may act, as this process knows it: what was verified before is gone
+                        "access_epoch": self.admission.epoch,
+                    }
+                ),
             )
         if route == "mlflow-version":
             return Reply(

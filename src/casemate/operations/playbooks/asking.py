@@ -19,6 +19,8 @@ TIMEOUT = 5.0
 PATIENCE = 10.0
 """Seconds in which a gateway must have followed: it looks at the catalogue four times a second."""
 PAUSE = 0.25
+SERVER = "/v2"
+"""Where a gateway describes itself."""
 AGREEING = 3
 """Answers a worker process that must agree, each on a connection of its own: whichever process the
 kernel gives them to.
@@ -53,12 +55,20 @@ class Described(msgspec.Struct):
     parameters: Signed
 
 
+class Server(msgspec.Struct):
+    """What a gateway says of itself."""
+
+    access_epoch: int
+
+
 class Answer(msgspec.Struct):
     """A gateway's answer."""
 
     status: int
     said: Described | None = None
     """Where it described a model."""
+    epoch: int = -1
+    """Where it described itself: up to which change it knows who may act."""
 
 
 def gateways(project: Wiring) -> list[str]:
@@ -106,11 +116,27 @@ def get(project: Wiring, gateway: str, path: str, bearer: str) -> Answer:
     headers = {"Authorization": f"Bearer {bearer}", "Connection": "close"}
     ca = project.keystore.folder / "public" / "ca.pem"
     status, body = http.get(gateway + path, headers, TIMEOUT, ca=ca)
-    try:
-        said = msgspec.json.decode(body, type=Described) if status == 200 else None
-    except msgspec.MsgspecError:
-        said = None
-    return Answer(status, said)
+    said, epoch = None, -1
+    if status == 200:
+        with contextlib.suppress(msgspec.MsgspecError):
+            if path == SERVER:
+                epoch = msgspec.json.decode(body, type=Server).access_epoch
+            else:
+                said = msgspec.json.decode(body, type=Described)
+    return Answer(status, said, epoch)
+
+
+def followed(project: Wiring) -> None:
+    """Wait until every gateway knows of the newest change of who may act, and has forgotten what it
+    had verified before; Unproven: one does not.
+    """
+    epoch = project.point.directory.epoch()
+
+    def holds(answer: Answer) -> str:
+        return "" if answer.epoch >= epoch else "it does not know yet who may act"
+
+    with token(project) as bearer:
+        agreed(project, SERVER, bearer, holds)
 
 
 def agreed(project: Wiring, path: str, bearer: str, holds: Callable[[Answer], str]) -> None:

@@ -12,17 +12,11 @@ from casemate.wiring import Wiring
 
 UNKNOWN = 401
 """What a gateway answers to a token that it does not take."""
-SERVER = "/v2"
 
 
 def refused(answer: Answer) -> str:
     """What is wrong with an answer that should have been a refusal of the token."""
     return "" if answer.status == UNKNOWN else f"it answers {answer.status} to a token of it"
-
-
-def welcome(answer: Answer) -> str:
-    """What is wrong with an answer to a token that is good."""
-    return f"it answers {UNKNOWN} to whomever" if answer.status == UNKNOWN else ""
 
 
 def known(project: Wiring, of: str, *, person: bool = False) -> Principal:
@@ -67,10 +61,11 @@ class Suspend:
         if one.kind == "User":
             if live(project, one.name):
                 raise Unproven(f"a session of {aim.target} lives")
-            return f"nobody acts as {aim.target}, and no session of theirs lives"
-        with asking.token(project) as good, asking.token(project, one.name) as twin:
-            asking.agreed(project, SERVER, good, welcome)
-            asking.agreed(project, SERVER, twin, refused)
+            asking.followed(project)
+            return f"no session of {aim.target} lives, and {asking.named(project)} knows it"
+        asking.followed(project)
+        with asking.token(project, one.name) as twin:
+            asking.agreed(project, asking.SERVER, twin, refused)
         return f"a fresh token of {aim.target} is refused by {asking.named(project)}"
 
     def undo(self, project: Wiring, aim: Aim, why: str) -> None:
@@ -131,16 +126,15 @@ class RevokeToken:
         machines.revoke_token(project, aim.target)
 
     def proof(self, project: Wiring, aim: Aim) -> str:
-        """Its secret is known to nobody here, so a twin of it that was revoked later is tried:
-        whoever refuses that one has read of both.
+        """Its secret is known to nobody here, so a twin of it that was revoked after it is tried,
+        where the gateway says that it knows of both.
         """
         if not self.is_done(project, aim):
             raise Unproven(f"the token {aim.target} is not revoked")
         with asking.token(project, aim.before) as twin:
             pass
-        with asking.token(project) as good:
-            asking.agreed(project, SERVER, good, welcome)
-            asking.agreed(project, SERVER, twin, refused)
+        asking.followed(project)
+        asking.agreed(project, asking.SERVER, twin, refused)
         return f"it is revoked, and a twin revoked after it is refused by {asking.named(project)}"
 
     def undo(self, project: Wiring, aim: Aim, why: str) -> None:

@@ -136,6 +136,7 @@ def test_a_model_without_a_former_version_is_withdrawn_by_those_who_may(clinic):
         token, _ = new_token(project, "app", "client")
         project.playbooks.apply()
         project.models.rollback("wdbc")  # now 1 is the first that there is
+        wait_for(lambda: json.loads(served(running, token)[1])["versions"] == ["1"])
         project.incidents.report(alert(model="wdbc@1"))
         run = project.playbooks.run("bad", 1)
         assert steps_of(run) == {"rollback": "failed", "withdraw": "done", "label-only": "done"}
