@@ -322,8 +322,7 @@ class AuditLog:
 
     def plain_entries(self, start: int = 0) -> Iterator[Entry]:
         """The same with personal parts as they are, sealed and under a pseudonym."""
-        for rows in self._batches(start):
-            yield from (decode(body, Entry) for _, _, body, _ in rows)
+        return (decode(body, Entry) for rows in self._batches(start) for _, _, body, _ in rows)
 
     def at(self, tx: sa.Connection, indexes: list[int]) -> list[Entry]:
         """The entries with these indexes, as far as they are there; personal parts stay sealed."""
@@ -356,9 +355,8 @@ class AuditLog:
             checkpoint = (self.folder / "checkpoint").read_bytes()
             size = int(checkpoint.split(b"\n")[1])
             if not 0 <= index < size:
-                raise ConfigError(
-                    f"the log has no entry {index}", hint=f"entries are numbered 0 to {size - 1}"
-                )
+                hint = f"entries are numbered 0 to {size - 1}"
+                raise ConfigError(f"the log has no entry {index}", hint=hint)
             hashes = inclusion_proof(index, size, tiles.nodes_of(self.folder, size))
         with self.store.reading() as tx:
             ((_, salt, body, _),) = self._opened(tx, index, 1)
@@ -380,13 +378,11 @@ class AuditLog:
             size = self._frontier(tx).size
         for start in range(0, size, BATCH):
             with self.store.transaction() as tx:
-                rows = [
-                    (index, salt, body) for index, salt, body, _ in self._opened(tx, start, BATCH)
-                ]
+                opened = self._opened(tx, start, BATCH)
+                rows = [(index, salt, body) for index, salt, body, _ in opened]
                 for (index, _, _), sealed in zip(rows, self.bodies.seal(tx, rows), strict=True):
-                    tx.execute(
-                        ENTRIES.update().where(ENTRIES.c.index == index).values(sealed=sealed)
-                    )
+                    mine = ENTRIES.c.index == index
+                    tx.execute(ENTRIES.update().where(mine).values(sealed=sealed))
         # Old keys go last: a kill before this leaves every body readable by one key or the other.
         beside()
         with self.store.transaction() as tx:
@@ -395,9 +391,7 @@ class AuditLog:
         return size
 
     def shred(self, principal: str, subject: str) -> str:
-        """Make every personal part about `subject` unreadable; the tree still verifies. Returns
-        their pseudonym.
-        """
+        """Make every personal part about `subject` unreadable; returns their pseudonym."""
         with self.store.transaction() as tx:
             pseudonym = self.subjects.shred(tx, subject)
             self.append(tx, principal, "subject:shred", f'Subject::"{pseudonym}"', "done", {})
