@@ -1,5 +1,7 @@
 """Holds: placed at once, by people and playbooks; lifted by people."""
 
+import sqlalchemy as sa
+
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.operations.acting import Noun, operation, reading
@@ -72,9 +74,11 @@ def about(what: What, of: str) -> str:
     return f'{KINDS[what].capitalize()}::"{of}"'
 
 
-def require_none(project: Wiring, what: What, reference: str) -> None:
+def require_none(
+    project: Wiring, what: What, reference: str, tx: sa.Connection | None = None
+) -> None:
     """RefusedError while a hold keeps `what` from happening with it."""
-    found = project.holds_kept.over(what, reference)
+    found = project.holds_kept.over(what, reference, tx)
     if found is not None:
         raise RefusedError(
             f"a hold of {found.principal} keeps {what} of {found.of} since {found.since}:"
@@ -93,6 +97,11 @@ def require_known(project: Wiring, what: What, of: str) -> None:
         known = project.registry.list()
         if of not in {one.reference for one in known} | {one.release.model for one in known}:
             raise ConfigError(f"there is no model {of!r}", hint="casemate model list")
+    if KINDS[what] == "source" and of not in {
+        *project.config.feedback.sources,
+        *(one.who for one in project.feedback_kept.all()),
+    }:
+        raise ConfigError(f"{of[:80]!r} is no source of feedback", hint="casemate feedback sources")
     if KINDS[what] == "run" and of not in {run.id for run in project.engine.runs()}:
         raise ConfigError(f"there is no run {of!r}", hint="casemate runs")
 

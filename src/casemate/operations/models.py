@@ -182,10 +182,11 @@ def promote(
     acting = promote.ask(project, release.model, version=release.model_version, part=part)
     verify(project, reference)
     require_approved(project, reference)
-    require_none(project, "releases", reference)
+    require_none(project, "releases", registered.reference)
     require_kept(project, registered.reference)
     share, to = (share, principals or []) if part == "canary" else (1.0, [])
     with acting.transaction() as tx:
+        require_none(project, "releases", registered.reference, tx)  # placed meanwhile
         project.rollouts.promote(
             tx,
             release.model,

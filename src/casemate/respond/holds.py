@@ -2,6 +2,7 @@
 no answer of it, no more than the label, no lesson from a source, no deletion of a run.
 """
 
+import contextlib
 from typing import Literal, get_args
 
 import sqlalchemy as sa
@@ -58,15 +59,19 @@ class Holds:
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store, self.clock = store, clock
 
-    def all(self) -> list[Hold]:
-        """Every hold that stands, the oldest first."""
+    def all(self, tx: sa.Connection | None = None) -> list[Hold]:
+        """Every hold that stands, the oldest first; within a transaction, as it sees them."""
         query = sa.select(HOLDS).order_by(HOLDS.c.since, HOLDS.c.what, HOLDS.c.of)
-        with self.store.reading() as tx:
-            return [Hold(**row) for row in tx.execute(query).mappings()]
+        with contextlib.nullcontext(tx) if tx is not None else self.store.reading() as at:
+            return [Hold(**row) for row in at.execute(query).mappings()]
 
-    def over(self, what: What, reference: str) -> Hold | None:
+    def over(self, what: What, reference: str, tx: sa.Connection | None = None) -> Hold | None:
         """The oldest hold that keeps `what` from happening with it; None: it may."""
-        return next((one for one in self.all() if one.covers(what, reference)), None)
+        return next((one for one in self.all(tx) if one.covers(what, reference)), None)
+
+    def stands(self, what: What, of: str) -> bool:
+        """Whether there is just this hold, whatever a wider one covers."""
+        return any((one.what, one.of) == (what, of) for one in self.all())
 
     def place(self, tx: sa.Connection, what: What, of: str, principal: str, reason: str) -> bool:
         """Place one; whether there was none yet."""

@@ -204,6 +204,14 @@ def incident(tx: sa.Connection, number: int) -> Incident:
     return made
 
 
+def lasting(tx: sa.Connection, number: int) -> Incident:
+    """An incident, or the one that it became part of; as `incident`."""
+    found = incident(tx, number)
+    while found.merged is not None:  # into one that was open then, so this ends
+        found = incident(tx, found.merged)
+    return found
+
+
 def incidents(tx: sa.Connection, *where: Any, most: int | None = None) -> list[Incident]:
     """Incidents, the newest first.
 

@@ -355,15 +355,7 @@ class Gateway:
             return Reply(
                 200,
                 JSON,
-                json_of(
-                    {
-                        "name": "casemate",
-                        "version": __version__,
-                        "extensions": EXTENSIONS,
-                        # who may act, as this process knows it: what was verified before is gone
-                        "access_epoch": self.admission.epoch,
-                    }
-                ),
+                json_of(oip.server(__version__, EXTENSIONS, self.admission.epoch)),
             )
         if route == "mlflow-version":
             return Reply(

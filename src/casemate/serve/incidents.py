@@ -99,7 +99,7 @@ VERBS: dict[str, Callable[[Incidents, int, IncidentBody], object]] = {
 """What people do, by the last part of the path (`serve.routes.INCIDENT_VERBS`)."""
 
 
-class Heard(msgspec.Struct, frozen=True):
+class AlertsHeard(msgspec.Struct, frozen=True):
     """What an alerting system is told: that it was heard, and nothing about incidents."""
 
     alerts: int
@@ -152,7 +152,7 @@ class IncidentDoor:
         if self._hearing is None or self._hearing.done():
             self._hearing = asyncio.create_task(self._hear())
         await heard
-        return Reply(200, JSON, json_of(Heard(alerts=len(post.alerts))))
+        return Reply(200, JSON, json_of(AlertsHeard(alerts=len(post.alerts))))
 
     async def _hear(self) -> None:
         """What came while the last transaction went on is one transaction: alerts joined in any

@@ -17,7 +17,7 @@ from casemate.operations.rights.consent import ImportedConsents, ShownConsent
 from casemate.respond.readers import ManagerPost, OwnPost, SplunkPost
 from casemate.respond.states import Incident
 from casemate.serve.consent import ConsentBody, SubjectBody, WithdrawalBody
-from casemate.serve.incidents import Heard, IncidentBody
+from casemate.serve.incidents import AlertsHeard, IncidentBody
 from casemate.serve.login import LoginBody
 from casemate.serve.protocols.invocations import FORMS, InvocationBody, Split
 from casemate.serve.protocols.oip import InferBody, TensorJson
@@ -67,7 +67,7 @@ ANSWERS: dict[str, Any] = {
     "infer": InferReply,
     "invocations": InvocationReply,
     **dict.fromkeys((f"incident-{verb}" for verb in INCIDENT_VERBS), Incident),
-    "incident-alerts": Heard,
+    "incident-alerts": AlertsHeard,
     "incident": Shown,
     "consent-add": ImportedConsents,
     **dict.fromkeys(("consent-withdraw", "consent-show"), ShownConsent),

@@ -57,6 +57,9 @@ IRREVERSIBLE = {
     "audit:resolve",
     "logs:erase",
     "playbook:apply",
+    "playbook:approve",
+    "access:resume",
+    "hold:lift",
     "incident:erase",
 }
 

@@ -127,6 +127,7 @@ CALLS = {
     "incidents.handling.reopen": lambda at, _: at.incidents.reopen(1, "r"),
     "incidents.handling.report": lambda at, _: at.incidents.report(b"{}"),
     "incidents.handling.review": lambda at, _: at.incidents.review(1, "t"),
+    "incidents.handling.open_ticket": lambda at, _: handling.open_ticket(at, 1, "desk"),
     "incidents.handling.tell": lambda at, _: handling.tell(at, "k", "t", "w"),
     "incidents.looking.alerts": lambda at, _: at.incidents.alerts(),
     "incidents.looking.draft": lambda at, _: at.incidents.draft(1),

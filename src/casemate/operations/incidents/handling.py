@@ -260,6 +260,20 @@ def tell(project: Wiring, key: str, text: str, why: str) -> None:
     project.outbox.send()
 
 
+@operation("incident:handle")
+def open_ticket(project: Wiring, number: int, tracker: str) -> None:
+    """Make an incident's ticket in a tracker, however low its severity, if there is none.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such incident or tracker, or somebody must
+            act there first. BackendError: the tracker is away.
+    """
+    open_ticket.ask(project, incident=number, tracker=tracker)
+    with project.database.reading() as tx:
+        found = tables.lasting(tx, number)
+    project.open_ticket(tracker, found)
+
+
 @operation("incident:mute")
 def mute(
     project: Wiring,

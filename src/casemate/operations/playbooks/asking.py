@@ -26,6 +26,8 @@ AGREEING = 3
 kernel gives them to.
 """
 MINUTE = datetime.timedelta(minutes=1)
+TOKEN_SECONDS = 45.0
+"""In which a token for a minute is worth something for sure."""
 
 
 class Unproven(BackendError):
@@ -61,6 +63,12 @@ class Server(msgspec.Struct):
     access_epoch: int
 
 
+class Refusal(msgspec.Struct):
+    """Why a gateway refuses."""
+
+    code: str = ""
+
+
 class Answer(msgspec.Struct):
     """A gateway's answer."""
 
@@ -69,6 +77,13 @@ class Answer(msgspec.Struct):
     """Where it described a model."""
     epoch: int = -1
     """Where it described itself: up to which change it knows who may act."""
+    code: str = ""
+    """Where it refused: of the error."""
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it says that it does not let a model answer."""
+        return self.code == "CM-WITHDRAWN"
 
 
 def gateways(project: Wiring) -> list[str]:
@@ -86,9 +101,10 @@ def token(
     """
     point, own = project.point, not service
     name = service or f"proof-{secrets.token_hex(4)}"
-    known = next(
-        (one for one in point.directory.rows() if (one.kind, one.name) == ("Service", name)), None
-    )
+    rows = point.directory.rows()
+    known = next((one for one in rows if (one.kind, one.name) == ("Service", name)), None)
+    if known is None and service:
+        raise Unproven(f"there is no service {service} any more", hint="casemate access list")
     given = list(roles) if known is None else known.roles
     models = ["*"] if known is None else known.models
     with project.database.transaction() as tx:
@@ -116,14 +132,15 @@ def get(project: Wiring, gateway: str, path: str, bearer: str) -> Answer:
     headers = {"Authorization": f"Bearer {bearer}", "Connection": "close"}
     ca = project.keystore.folder / "public" / "ca.pem"
     status, body = http.get(gateway + path, headers, TIMEOUT, ca=ca)
-    said, epoch = None, -1
-    if status == 200:
-        with contextlib.suppress(msgspec.MsgspecError):
-            if path == SERVER:
-                epoch = msgspec.json.decode(body, type=Server).access_epoch
-            else:
-                said = msgspec.json.decode(body, type=Described)
-    return Answer(status, said, epoch)
+    answer = Answer(status)
+    with contextlib.suppress(msgspec.MsgspecError):  # not one of ours: it says nothing
+        if status != 200:
+            answer.code = msgspec.json.decode(body, type=Refusal).code
+        elif path == SERVER:
+            answer.epoch = msgspec.json.decode(body, type=Server).access_epoch
+        else:
+            answer.said = msgspec.json.decode(body, type=Described)
+    return answer
 
 
 def followed(project: Wiring) -> None:
@@ -151,7 +168,7 @@ def agreed(project: Wiring, path: str, bearer: str, holds: Callable[[Answer], st
     Raises:
         Unproven: a gateway is away, or has not followed in time.
     """
-    most = AGREEING * project.config.serve.workers
+    most, last = AGREEING * project.config.serve.workers, time.monotonic() + TOKEN_SECONDS
     for gateway in gateways(project):
         end, count, wrong = time.monotonic() + PATIENCE, 0, "it was not asked"
         while count < most:
@@ -159,6 +176,11 @@ def agreed(project: Wiring, path: str, bearer: str, holds: Callable[[Answer], st
                 wrong = holds(get(project, gateway, path, bearer))
             except Error as error:
                 wrong = error.message
+            if time.monotonic() > last:  # a token that has run out is refused for that alone
+                raise Unproven(
+                    f"{gateway}: it took more than {TOKEN_SECONDS:.0f} seconds to ask all of them",
+                    hint="casemate playbook resume tries again",
+                )
             if wrong and time.monotonic() > end:
                 raise Unproven(f"{gateway}: {wrong}", hint="casemate playbook resume tries again")
             count = 0 if wrong else count + 1
@@ -166,11 +188,13 @@ def agreed(project: Wiring, path: str, bearer: str, holds: Callable[[Answer], st
                 time.sleep(PAUSE)
 
 
-def path_of(project: Wiring, model: str, version: str = "") -> str:
-    """Where gateways describe a model, or a version of it."""
-    names = project.config.serve.models
-    alias = next((one for one, of in names.items() if of.partition("@")[0] == model), model)
-    return f"/v2/models/{quote(alias, safe='')}" + (f"/versions/{version}" if version else "")
+def paths_of(project: Wiring, model: str, version: str = "") -> list[str]:
+    """Where gateways describe a model, or a version of it: under each name that it is served by."""
+    names = [
+        alias for alias, of in project.config.serve.models.items() if of.partition("@")[0] == model
+    ]
+    end = f"/versions/{version}" if version else ""
+    return [f"/v2/models/{quote(one, safe='')}{end}" for one in names or [model]]
 
 
 def named(project: Wiring) -> str:

@@ -4,11 +4,16 @@ is followed by one who goes on. Nothing is done twice, and nothing is called don
 
 import contextlib
 import datetime
+import functools
+import platform
 from collections.abc import Callable
+from dataclasses import replace
 
 import sqlalchemy as sa
 from msgspec import structs
 
+from casemate.controls.access.policy import Resource
+from casemate.controls.access.types import principal_of
 from casemate.core.errors import BackendError, BusyError, Error, RefusedError
 from casemate.core.files import alone
 from casemate.operations.acting import operation, reading
@@ -30,7 +35,7 @@ from casemate.respond.playbooks.runs import (
     Progress,
     StepRun,
 )
-from casemate.respond.states import NOTED, OPEN, Change, Incident
+from casemate.respond.states import NOTED, OPEN, Change
 from casemate.wiring import Wiring
 
 WHO = "casemate"
@@ -40,6 +45,8 @@ TRYING = datetime.timedelta(minutes=15)
 PROVING = datetime.timedelta(minutes=5)
 """In which what was done must be seen to work: a gateway follows within a second, a mail server
 within minutes."""
+CLAIMED = datetime.timedelta(minutes=5)
+"""After which a step that another machine began, and did not end, is somebody else's."""
 MOST_TEXT = 1_000
 
 
@@ -68,7 +75,10 @@ def run(project: Wiring, name: str, incident: int, reason: str = "") -> Playbook
             f"incident {incident} is {about.state}", hint=f"casemate incident reopen {incident}"
         )
     with alone(project.state / LOCK, "a playbook"):
-        return carry_on(project, _begin(project, known, incident, acting.uid))
+        began = _begin(project, known, incident, acting.uid)
+        if began is None:
+            raise BusyError("another machine has begun it", hint="casemate playbook runs")
+        return carry_on(project, began)
 
 
 @operation("playbook:run")
@@ -92,9 +102,7 @@ def look(project: Wiring) -> int:
     count = 0
     with contextlib.suppress(BusyError), alone(project.state / LOCK, "a playbook"):
         with project.database.reading() as tx:
-            known = {
-                name: (one, book.read(name, one.content)) for name, one in runs.in_force(tx).items()
-            }
+            known = _readable(runs.in_force(tx))
             waiting = runs.runs(tx, RUNS.c.open.is_(True))
             had = {
                 (row.playbook, row.incident)
@@ -102,25 +110,45 @@ def look(project: Wiring) -> int:
             }
             about = tables.incidents(tx, tables.INCIDENTS.c.state.in_(OPEN)) if known else []
         for one in waiting:
-            count += _tried(project, one)
+            count += _tried(functools.partial(_goes_on, project, one))
         for incident in reversed(about):
             for name, (force, said) in known.items():
-                if (name, incident.id) in had or not said.automatic:
-                    continue
-                if said.fits(incident, *alerts_of(project, incident.id)):
-                    began = _begin(project, force, incident.id, WHO)
-                    count += 1 + _tried(project, began)
+                fresh = (name, incident.id) not in had and said.automatic
+                if fresh and said.fits(incident, *alerts_of(project, incident)):
+                    count += _tried(functools.partial(_start, project, force, incident.id))
     return count
 
 
-def _tried(project: Wiring, found: PlaybookRun) -> int:
+def _readable(known: dict[str, InForce]) -> dict[str, tuple[InForce, Playbook]]:
+    """Without those that this casemate does not understand; `playbook list` says so."""
+    found = {}
+    for name, one in known.items():
+        with contextlib.suppress(Error):
+            found[name] = (one, book.read(name, one.content))
+    return found
+
+
+def _goes_on(project: Wiring, one: PlaybookRun) -> bool:
+    return carry_on(project, one) != one
+
+
+def _start(project: Wiring, known: InForce, incident: int) -> bool:
+    began = _begin(project, known, incident, WHO)
+    if began is not None:
+        carry_on(project, began)
+    return began is not None
+
+
+def _tried(work: Callable[[], bool]) -> int:
+    """Whether something changed; a fault fails no look, and the next one goes on."""
     try:
-        return int(carry_on(project, found) != found)
-    except Error:  # the catalogue is away for a moment; the next look goes on
+        return int(work())
+    except (Error, sa.exc.SQLAlchemyError):
         return 0
 
 
-def _begin(project: Wiring, known: InForce, incident: int, who: str) -> PlaybookRun:
+def _begin(project: Wiring, known: InForce, incident: int, who: str) -> PlaybookRun | None:
+    """A run that begins; None: by itself it has begun already, perhaps on another machine."""
     said = book.read(known.name, known.content)
     with project.database.reading() as tx:
         about = tables.incident(tx, incident)
@@ -128,13 +156,16 @@ def _begin(project: Wiring, known: InForce, incident: int, who: str) -> Playbook
     with project.database.transaction() as tx:
         query = sa.select(sa.func.count()).select_from(RUNS)
         mine = (RUNS.c.playbook == known.name, RUNS.c.incident == incident)
+        before = int(tx.execute(query.where(*mine)).scalar_one())
+        if before and who == WHO:
+            return None
         made = PlaybookRun(
             id=tables.next_number(tx, RUNS.c.id),
             playbook=known.name,
             digest=known.digest,
             content=known.content,
             incident=incident,
-            turn=int(tx.execute(query.where(*mine)).scalar_one()) + 1,
+            turn=before + 1,
             state="running",
             began=moment(project.clock.now()),
             by=who,
@@ -168,7 +199,7 @@ class _Hand:
         self.project, self.found, self.said = project, found, said
         self.acting = project.acting_as(principal(found.playbook))
         with project.database.reading() as tx:
-            self.incident = _lasting(tx, found.incident)
+            self.incident = tables.lasting(tx, found.incident)
         self.why = f"playbook {found.playbook}, run {found.id}, incident {found.incident}"
 
     def step(self, step: Step) -> None:
@@ -180,14 +211,33 @@ class _Hand:
             try:
                 known, number = self.found.variables, self.found.incident
                 aim = aim_of(self.project, step, known, number)
+            except (BackendError, BusyError) as error:
+                self._later(step, TRYING, error)
+                return
             except Error as error:
                 self._write(step, "failed", error.message)
                 return
             self._write(step, "begun", doing()[step.do].says(aim), aim)
-        if self.found.step(step.name).progress == "begun":
+        if self.found.step(step.name).progress == "begun" and self._is_ours(step):
             self._try(step, TRYING, self._do)
         if self.found.step(step.name).progress == "acted":
             self._try(step, PROVING, self._prove)
+
+    def _is_ours(self, step: Step) -> bool:
+        """Whether no other machine has just begun it; of one that is silent it is taken over."""
+        at = self.found.step(step.name)
+        age = self.project.clock.now() - datetime.datetime.fromisoformat(at.since)
+        return at.host == platform.node() or age > CLAIMED
+
+    def _later(self, step: Step, time: datetime.timedelta, error: Error) -> None:
+        """What it needs is away: the next look tries again, for a time."""
+        at = self.found.step(step.name)
+        begun = at.since or moment(self.project.clock.now())
+        if self.project.clock.now() - datetime.datetime.fromisoformat(begun) > time:
+            what = "not proven" if at.progress == "acted" else "not done"
+            self._write(step, "failed", f"{what}: {error.message}")
+        elif at.text != error.message[:MOST_TEXT]:
+            self._write(step, at.progress, error.message, at.aim, since=begun)
 
     def _passes_over(self, step: Step) -> bool:
         """Whether it will never be its turn; then that is written."""
@@ -210,17 +260,33 @@ class _Hand:
         if step.unless and self.found.step(step.unless).progress not in OVER:
             return False
         at = self.found.step(step.name)
-        missing = step.people - len(at.approved)
+        missing = step.people - sum(map(self._may_approve, at.approved))
         text = f"it waits for {missing} more to approve it"
         if missing > 0 and at.text != text:
             self._write(step, "waiting", text)
         return missing <= 0
 
+    def _may_approve(self, uid: str) -> bool:
+        """Whether who approved may still do so."""
+        named, point = principal_of(uid), self.project.point
+        one = point.directory.find(named.kind, named.name)
+        situation = replace(point.situation(), mfa_age=0)  # proven when they approved
+        return (
+            one is not None
+            and point.policy.decide(one, "playbook:approve", Resource(), situation).allowed
+        )
+
     def _do(self, step: Step, aim: Aim) -> tuple[Progress, str]:
         how = doing()[step.do]
         if how.is_done(self.project, aim):
             return "acted", f"it was done: {how.says(aim)}"
-        how.do(self.acting, aim, self.why)
+        try:
+            how.do(self.acting, aim, self.why)
+        except (BackendError, BusyError):
+            raise
+        except Error:
+            if not how.is_done(self.project, aim):  # somebody else was faster
+                raise
         return "acted", how.says(aim)
 
     def _prove(self, step: Step, aim: Aim) -> tuple[Progress, str]:
@@ -237,12 +303,8 @@ class _Hand:
             raise RefusedError(f"step {step.name} has no aim", hint="casemate fsck")
         try:
             progress, text = work(step, at.aim)
-        except (BackendError, BusyError) as error:  # away: the next look tries again, for a time
-            late = self.project.clock.now() - datetime.datetime.fromisoformat(at.since) > time
-            if late:
-                self._write(step, "failed", f"not proven: {error.message}")
-            elif at.text != error.message[:MOST_TEXT]:
-                self._write(step, at.progress, error.message, at.aim, since=at.since)
+        except (BackendError, BusyError) as error:
+            self._later(step, time, error)
             return
         except Error as error:
             self._write(step, "failed", error.message)
@@ -263,6 +325,7 @@ class _Hand:
             text=text[:MOST_TEXT],
             aim=aim or at.aim,
             since=since or moment(now),
+            host=platform.node() if progress == "begun" else "",
         )
         after = before.with_step(changed)
         who = principal(before.playbook).uid
@@ -276,11 +339,11 @@ class _Hand:
             if progress in ("done", "failed") or (progress == "waiting" and text):
                 line = f"playbook {after.playbook}, {step.name}: {progress}: {changed.text}"
                 books = Books(project, tx, who, now)
-                self.incident = _lasting(tx, after.incident)
+                self.incident = tables.lasting(tx, after.incident)
                 did = f"playbook {after.playbook}, {step.do}: {progress}"
                 books.change(self.incident, NOTED, Change(at=books.now, text=line, did=did))
-                self.incident = _lasting(tx, after.incident)
-            if progress == "waiting":
+                self.incident = tables.lasting(tx, after.incident)
+            if progress == "waiting" and step.people:
                 told = {
                     "run": after.id,
                     "incident": after.incident,
@@ -308,11 +371,3 @@ class _Hand:
             self.project.log.publish()
             self.found = after
         return self.found
-
-
-def _lasting(tx: sa.Connection, number: int) -> Incident:
-    """An incident, or the one that it became part of."""
-    found = tables.incident(tx, number)
-    while found.merged is not None:
-        found = tables.incident(tx, found.merged)
-    return found

@@ -71,10 +71,11 @@ def undo(project: Wiring, number: int, step: str = "", reason: str = "") -> Play
     with alone(project.state / LOCK, "a playbook"):
         with project.database.reading() as tx:
             found = runs.run(tx, number)
-        if step:
-            at = found.step(step)
-            if at.progress != "done":
-                raise RefusedError(f"step {step} is {at.progress}", hint="casemate playbook runs")
+        if step and not _undoable(found.step(step)):
+            raise RefusedError(
+                f"step {step} is {found.step(step).progress}: it did nothing that could be undone",
+                hint="casemate playbook runs",
+            )
         # holds first: they would keep a version from being promoted again
         last_first = reversed(_said(found).steps)
         for one in sorted(last_first, key=lambda one: KINDS[one.do].action != "hold:place"):
@@ -83,12 +84,18 @@ def undo(project: Wiring, number: int, step: str = "", reason: str = "") -> Play
                 continue
             if at.progress == "waiting":
                 found = _put(acting, found, at, "passed over", words)
-            elif at.progress == "done" and (KINDS[one.do].undo or step):
+            elif _undoable(at) and (KINDS[one.do].undo or step):
                 how = doing()[one.do]
                 if at.aim is not None and how.is_done(project, at.aim):
                     how.undo(project, at.aim, words)
                 found = _put(acting, found, at, "undone", words)
         return found
+
+
+def _undoable(at: StepRun) -> bool:
+    """Whether the step may have changed something: also where it failed, or was never proven."""
+    acted = at.progress in ("begun", "acted", "done", "failed")
+    return acted and at.aim is not None and not at.aim.was
 
 
 def _put(

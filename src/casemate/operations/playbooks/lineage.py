@@ -3,11 +3,15 @@
 from casemate.operations.incidents.lineages import Lineages
 from casemate.respond import tables
 from casemate.respond.causes import named
+from casemate.respond.readers import OWN
 from casemate.respond.states import Incident
+from casemate.respond.tables import Known
 from casemate.respond.trouble import pseudonym
 from casemate.wiring import Wiring
 
 MODELS = ("endpoint", "model")
+OURS = ("person", "access", "key", "key-care", "log", "certificate")
+"""Causes about which nobody else is believed."""
 MOST_ALERTS = 1_000
 """Whose names are looked at: the newest; a thousand equal ones have one name."""
 
@@ -20,25 +24,31 @@ def variables_of(project: Wiring, incident: Incident) -> dict[str, str]:
         incident: about which one.
     """
     found: dict[str, str] = {}
+    kind, _, name = incident.root.partition(":")
+    if kind in ("key", "key-care"):
+        found["$key"], found["$name"] = name, project.config.project.name
+    elif kind in ("person", "access"):
+        known = {pseudonym(row.uid): row.uid for row in project.point.directory.rows()}
+        if name in known:
+            found["$principal"] = known[name]
     for step in (incident.root, *incident.chain):
         kind, _, name = step.partition(":")
         if kind in MODELS:
             found.setdefault("$model", name)
-            found.setdefault("$name", name.partition("@")[0])
-        elif kind in ("key", "key-care"):
-            found.setdefault("$key", name)
         elif kind == "run":
             found.setdefault("$run", name)
-        elif kind in ("person", "access"):
-            known = {pseudonym(row.uid): row.uid for row in project.point.directory.rows()}
-            if name in known:
-                found.setdefault("$principal", known[name])
     if "$model" not in found:
         _from_data(project, incident, found)
-    origin = Lineages(project).origin(found["$model"]) if "$model" in found else None
-    if origin is not None:
-        found["$model"] = origin.reference
-        found.setdefault("$run", origin.run)
+    if "$model" not in found:
+        labels = (one.alert.labels.get("model") for one in _trusted(project, incident))
+        if model := next(filter(None, labels), ""):
+            found["$model"] = model
+    if "$model" in found:
+        origin = Lineages(project).origin(found["$model"])
+        found.setdefault("$name", found["$model"].partition("@")[0])
+        if origin is not None:
+            found["$model"] = origin.reference
+            found.setdefault("$run", origin.run)
     return found
 
 
@@ -56,15 +66,23 @@ def _from_data(project: Wiring, incident: Incident, found: dict[str, str]) -> No
             f"run:{origin.run}",
         }
         if of & upstream:
-            found["$model"], found["$name"] = reference, reference.partition("@")[0]
+            found["$model"] = reference
             return
 
 
-def alerts_of(project: Wiring, number: int) -> tuple[list[str], int]:
-    """(names of an incident's alerts, how many of them stand or have no end)."""
-    mine = tables.ALERTS.c.incident == number
+def alerts_of(project: Wiring, incident: Incident) -> tuple[list[str], int]:
+    """(names of an incident's alerts, how many of them stand or have no end). About people, keys
+    and the log only casemate's own count: whoever may report alerts must not be able to have
+    somebody suspended.
+    """
+    found = _trusted(project, incident)
+    standing = sum(one.alert.stands or one.alert.is_moment for one in found)
+    return sorted({named(one.alert)[0] for one in found}), standing
+
+
+def _trusted(project: Wiring, incident: Incident) -> list[Known]:
+    mine = tables.ALERTS.c.incident == incident.id
     with project.database.reading() as tx:
         rows = tables.some_alerts(tx, mine, most=MOST_ALERTS).values()
-        standing = tables.standing(tx, number)
-    moments = sum(one.alert.is_moment for one in rows)
-    return sorted({named(one.alert)[0] for one in rows}), standing + moments
+    only_own = incident.root.partition(":")[0] in OURS
+    return [one for one in rows if not only_own or one.alert.source == OWN]

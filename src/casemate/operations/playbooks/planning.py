@@ -1,5 +1,7 @@
 """What a playbook would do about an incident, without doing it."""
 
+from msgspec import structs
+
 from casemate.controls.access.policy import Resource
 from casemate.controls.access.types import Principal
 from casemate.core.errors import Error, RefusedError
@@ -57,7 +59,7 @@ def plan(project: Wiring, name: str, incident: int) -> Planned:
     said = book.read(name, forces.found(project, name).content)
     with project.database.reading() as tx:
         about = tables.incident(tx, incident)
-    names, standing = alerts_of(project, incident)
+    names, standing = alerts_of(project, about)
     known = variables_of(project, about)
     acting = project.acting_as(principal(name))
     return Planned(
@@ -99,4 +101,6 @@ def aim_of(project: Wiring, step: Step, known: dict[str, str], incident: int) ->
                 f"nobody knows {of} of incident {incident}", hint="name it in the playbook's step"
             )
         of = known[of]
-    return doing()[step.do].aim(project, of, incident)
+    how = doing()[step.do]
+    aim = how.aim(project, of, incident)
+    return structs.replace(aim, was=how.is_done(project, aim))

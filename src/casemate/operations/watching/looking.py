@@ -134,7 +134,8 @@ def _respond(project: Wiring, telemetry: Telemetry) -> int:
     start = 0 if heard is None else heard.entry + 1
     standing = telemetry.all_kept(alarms.PREFIX, Alarm).values()
     changed, last = own.look(project, standing, start)
-    changed += playbooks.look(project)
+    with contextlib.suppress(Error):  # what playbooks meet fails no look
+        changed += playbooks.look(project)
     requests.remind(project)
     time = project.clock.now().isoformat(timespec="seconds")
     with telemetry.transaction():

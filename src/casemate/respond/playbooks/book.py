@@ -115,6 +115,7 @@ class Playbook(Table, frozen=True, kw_only=True):
         when = self.when
         return (
             incident.is_open
+            and bool(alerts)
             and (not when.causes or incident.root.partition(":")[0] in when.causes)
             and (
                 not when.alerts

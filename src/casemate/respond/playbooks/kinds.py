@@ -130,6 +130,7 @@ KINDS: dict[str, Kind] = {
         of="$key",
         needs_of="a key-encryption key",
         undo="`casemate keys enable`",
+        people=1,
         proof="the key store says that it is disabled",
         resource="Key",
     ),

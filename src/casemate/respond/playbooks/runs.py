@@ -62,6 +62,10 @@ class Aim(Record, frozen=True, kw_only=True):
     target: str
     before: str = ""
     """What undoing goes back to, or what must have changed."""
+    also: tuple[str, ...] = ()
+    """More of that, by kind of step."""
+    was: bool = False
+    """Whether it was so before the step began: it did nothing, and there is nothing to undo."""
 
 
 class StepRun(Record, frozen=True, kw_only=True):
@@ -76,6 +80,8 @@ class StepRun(Record, frozen=True, kw_only=True):
     """Who approved it."""
     since: str = ""
     """When it came to this, ISO 8601."""
+    host: str = ""
+    """Of a step that is begun: on which machine."""
 
 
 class PlaybookRun(Record, frozen=True, kw_only=True):

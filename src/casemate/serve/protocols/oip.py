@@ -244,6 +244,14 @@ def encode(
     )
 
 
+def server(version: str, extensions: list[str], epoch: int) -> dict[str, Any]:
+    """The metadata of the gateway itself; `access_epoch`: up to which change it knows who may act,
+    and has forgotten what it had verified before.
+    """
+    own = {"version": version, "extensions": extensions, "access_epoch": epoch}
+    return {"name": "casemate", **own}
+
+
 def metadata(endpoint: Endpoint, name: str, versions: list[str]) -> dict[str, Any]:
     """The metadata of a model under the name that callers use: one input a feature; label and
     probabilities, or the prediction.

@@ -68,7 +68,9 @@ class Disable:
             raise RefusedError(
                 f"{of} has no version before the active one", hint=f"casemate keys rotate {of}"
             )
-        return Aim(target=of, before=str(former))
+        found = project.keystore.provider.versions()[of]
+        oldest = next((one.number for one in found if one.state not in GONE), former)
+        return Aim(target=of, before=str(former), also=(str(min(oldest, former)),))
 
     def says(self, aim: Aim) -> str:
         """See `Doing`."""
@@ -91,7 +93,7 @@ class Disable:
 
     def undo(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
-        rotation.enable(project, aim.target, int(aim.before))
+        rotation.enable(project, aim.target, int(aim.also[0]))  # and all newer ones
 
 
 STEPS: dict[str, Doing] = {"rotate-key": Rotate(), "disable-key": Disable()}

@@ -1,5 +1,7 @@
 """Steps about models and what is kept of them."""
 
+from collections.abc import Callable
+
 from casemate.core.errors import RefusedError
 from casemate.operations import holds, models
 from casemate.operations.playbooks import asking
@@ -10,9 +12,6 @@ from casemate.respond.holds import What
 from casemate.respond.playbooks.runs import Aim
 from casemate.stages.release.rollout import Released
 from casemate.wiring import Wiring
-
-GONE = (404, 503)
-"""What a gateway answers about a version that it does not serve, or does not let answer."""
 
 
 def released(project: Wiring, reference: str) -> Released | None:
@@ -44,7 +43,9 @@ class Rollback:
                     hint="withdraw it, or promote another version",
                 )
             return Aim(
-                target=target, before=before if isinstance(before, str) else f"{name}@{before}"
+                target=target,
+                before=before if isinstance(before, str) else f"{name}@{before}",
+                also=(found.part, str(found.share), *found.principals),
             )
         now = live(project, name)
         if now == target:
@@ -81,12 +82,22 @@ class Rollback:
             return ""
 
         with asking.token(project, roles=("client",)) as bearer:
-            asking.agreed(project, asking.path_of(project, name), bearer, holds_)
-        return f"{asking.named(project)} serves {aim.before}, digest {digest[:16]}"
+            for path in asking.paths_of(project, name):
+                asking.agreed(project, path, bearer, holds_)
+        shadow = "; gateways do not tell of shadows" if aim.also[:1] == ("shadow",) else ""
+        return f"{asking.named(project)} serves {aim.before}, digest {digest[:16]}{shadow}"
 
     def undo(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
-        models.promote(project, aim.target, reason=why)
+        part, share, *principals = aim.also or ("live", "1.0")
+        models.promote(
+            project,
+            aim.target,
+            part="live" if part == "live" else "canary" if part == "canary" else "shadow",
+            share=float(share),
+            principals=principals,
+            reason=why,
+        )
 
 
 class Held:
@@ -106,7 +117,7 @@ class Held:
 
     def is_done(self, project: Wiring, aim: Aim) -> bool:
         """See `Doing`."""
-        return project.holds_kept.over(self.what, aim.target) is not None
+        return project.holds_kept.stands(self.what, aim.target)
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
@@ -129,13 +140,15 @@ class Withdrawn(Held):
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
         super().proof(project, aim)
-        name, _, version = aim.target.partition("@")
+        version = aim.target.partition("@")[2]
 
         def holds_(answer: Answer) -> str:
-            return "" if answer.status in GONE else f"it answers {answer.status} about {aim.target}"
+            served = [] if answer.said is None else answer.said.versions
+            if answer.is_withdrawn or (answer.said is not None and version not in ("", *served)):
+                return ""
+            return f"it answers {answer.status} about {aim.target}"
 
-        with asking.token(project, roles=("client",)) as bearer:
-            asking.agreed(project, asking.path_of(project, name, version), bearer, holds_)
+        _asked(project, aim, holds_)
         return f"{asking.named(project)} does not let {aim.target} answer"
 
 
@@ -145,17 +158,41 @@ class LabelOnly(Held):
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
         super().proof(project, aim)
-        name, _, version = aim.target.partition("@")
+        version = aim.target.partition("@")[2]
 
         def holds_(answer: Answer) -> str:
-            if answer.status in GONE:
+            if answer.is_withdrawn:
                 return ""
-            offered = [] if answer.said is None else [one.name for one in answer.said.outputs]
+            if answer.said is None:
+                return f"it answers {answer.status} about {aim.target}"
+            if version and version not in answer.said.versions:
+                return ""
+            offered = [one.name for one in answer.said.outputs]
             return "" if offered == ["label"] else f"it offers {offered} of {aim.target}"
 
-        with asking.token(project, roles=("client",)) as bearer:
-            asking.agreed(project, asking.path_of(project, name, version), bearer, holds_)
+        _asked(project, aim, holds_)
         return f"{asking.named(project)} offers the label of {aim.target} alone"
+
+
+def _asked(project: Wiring, aim: Aim, holds_: Callable[[Answer], str]) -> None:
+    """Ask under each name, and of the version itself where it is served beside another one."""
+    name, _, version = aim.target.partition("@")
+    with asking.token(project, roles=("client",)) as bearer:
+        for path in asking.paths_of(project, name):
+            asking.agreed(project, path, bearer, holds_ if not version else _known)
+            if version:
+                asking.agreed(project, f"{path}/versions/{version}", bearer, _or_absent(holds_))
+
+
+def _known(answer: Answer) -> str:
+    """What is wrong with an answer about a model that is served, or withdrawn."""
+    known = answer.said is not None or answer.is_withdrawn
+    return "" if known else f"it answers {answer.status} where the model should be"
+
+
+def _or_absent(holds_: Callable[[Answer], str]) -> Callable[[Answer], str]:
+    """The same, or that this version is not served."""
+    return lambda answer: "" if answer.code == "CM-NOT-FOUND" else holds_(answer)
 
 
 class Frozen(Held):

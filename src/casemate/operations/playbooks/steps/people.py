@@ -131,6 +131,10 @@ class RevokeToken:
         """
         if not self.is_done(project, aim):
             raise Unproven(f"the token {aim.target} is not revoked")
+        rows = project.point.directory.rows()
+        if not any((one.kind, one.name) == ("Service", aim.before) for one in rows):
+            asking.followed(project)
+            return f"its service is gone, and {asking.named(project)} knows it"
         with asking.token(project, aim.before) as twin:
             pass
         asking.followed(project)

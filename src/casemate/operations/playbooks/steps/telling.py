@@ -7,6 +7,7 @@ from casemate.operations.playbooks.asking import Unproven
 from casemate.operations.playbooks.steps import Doing
 from casemate.respond import tables
 from casemate.respond.playbooks.runs import Aim
+from casemate.respond.states import Incident
 from casemate.respond.telling import ticket_key
 from casemate.respond.trackers.guard import mark
 from casemate.respond.trackers.remembered import Tickets
@@ -20,7 +21,8 @@ class Retrain:
 
     def aim(self, project: Wiring, of: str, incident: int) -> Aim:
         """See `Doing`."""
-        return Aim(target=f"incident {incident}")
+        newest = max((one.id for one in project.retrainings.all()), default=0)
+        return Aim(target=f"incident {incident}", before=str(newest))
 
     def says(self, aim: Aim) -> str:
         """See `Doing`."""
@@ -28,7 +30,12 @@ class Retrain:
 
     def is_done(self, project: Wiring, aim: Aim) -> bool:
         """See `Doing`."""
-        return any(aim.target in one.because for one in project.retrainings.all())
+        return any(
+            one.id > int(aim.before)
+            and one.state == "demanded"
+            and one.because.startswith(f"{aim.target}: ")
+            for one in project.retrainings.all()
+        )
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
@@ -66,9 +73,7 @@ class OpenTicket:
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
-        with project.database.reading() as tx:
-            found = tables.incident(tx, int(aim.before))
-        project.open_ticket(aim.target, found)
+        handling.open_ticket(project, int(aim.before), aim.target)
 
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
@@ -144,19 +149,22 @@ class Contain:
 
     def is_done(self, project: Wiring, aim: Aim) -> bool:
         """See `Doing`."""
+        return self._found(project, aim).contained is not None
+
+    def _found(self, project: Wiring, aim: Aim) -> Incident:
+        """The incident, or the one that it became part of."""
         with project.database.reading() as tx:
-            found = tables.incident(tx, int(aim.target))
-        return found.state not in ("new", "acknowledged")
+            return tables.lasting(tx, int(aim.target))
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
-        handling.contain(project, int(aim.target), why)
+        handling.contain(project, self._found(project, aim).id, why)
 
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
         if not self.is_done(project, aim):
             raise Unproven(f"incident {aim.target} is not contained")
-        return f"incident {aim.target} is contained"
+        return f"incident {self._found(project, aim).id} is contained"
 
     def undo(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
