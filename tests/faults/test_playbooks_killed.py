@@ -66,7 +66,7 @@ of = "look at it"
 [[steps]]
 name = "contained"
 do = "contain"
-needs = ["freeze", "suspend"]
+needs = ["freeze", "evidence"]
 [[steps]]
 name = "ends"
 do = "revoke-token"
@@ -149,7 +149,7 @@ def test_whoever_carries_a_playbook_out_may_die_between_any_two_steps(project, t
             "freeze": "done",
             "back": "acted",
             "evidence": "done",
-            "suspend": "done",
+            "suspend": "acted",
             "retrain": "done",
             "say": "done",
             "contained": "done",

@@ -105,6 +105,26 @@ def test_a_model_that_got_worse_is_taken_back_and_the_gateway_proves_it(clinic):
         wait_for(lambda: json.loads(served(running, token)[1])["versions"] == ["2"])
 
 
+def test_a_canary_that_was_taken_back_comes_back_as_canary_and_every_name_is_asked(clinic):
+    with (clinic / "casemate.toml").open("a") as file:
+        file.write('\n[serve.models]\nwdbc = "wdbc"\npinned = "wdbc@2"\n')
+    written(clinic, "bad", "rollback")
+    project = casemate.open(clinic)
+    project.models.rollback("wdbc")
+    project.models["wdbc@2"].promote("canary", share=0.25)
+    with serving(clinic) as running:
+        project = opened(clinic, running)
+        project.playbooks.apply()
+        project.incidents.report(alert())
+        run = project.playbooks.run("bad", 1)
+        # a name that is pinned to the version goes on serving it: that is no success
+        assert steps_of(run) == {"rollback": "acted"}
+        assert "still serves wdbc@2" in run.step("rollback").text
+        project.playbooks.undo(run.id, reason="r")
+    (canary,) = [one for one in project.rollouts.all() if one.version == 2]
+    assert (canary.part, canary.share) == ("canary", 0.25)
+
+
 def test_what_no_gateway_shows_is_not_called_done(clinic):
     written(clinic, "bad", "rollback", ("contain", 'needs = ["rollback"]'))
     with serving(clinic) as running:

@@ -6,7 +6,8 @@ from tests.unit.operations.test_operations import secret_of
 import casemate
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.operations.playbooks import asking
-from casemate.respond.playbooks.runs import NoPlaybook
+from casemate.respond.playbooks.runs import PLAYBOOKS, NoPlaybook
+from casemate.respond.trouble import pseudonym
 
 PASSWORD = "correct horse battery"
 ALERT = (
@@ -98,7 +99,7 @@ def test_steps_wait_for_what_they_need_and_stop_where_the_playbook_says_so(proje
     written(
         project.root,
         HEAD
-        + step("a", "hold-source", 'of = "ward"\napprovals = 1')
+        + step("a", "keep-evidence", "approvals = 1")
         + step("b", "freeze", 'needs = ["a"]')
         + step("c", "suspend", 'of = \'User::"nobody"\'\notherwise = "stop"')
         + step("d", "retrain"),
@@ -132,6 +133,109 @@ def test_a_closed_incident_has_nothing_done_about_it_any_more(project):
     assert (progress(run), run.state) == ({"a": "passed over"}, "done")
     with pytest.raises(RefusedError, match="is closed"):
         project.playbooks.run("b", 1)
+
+
+def test_whoever_may_report_alerts_cannot_have_somebody_suspended_or_a_key_rotated(project):
+    project.access.add_user("ana", ["scientist"], PASSWORD)
+    head = 'title = "t"\n[when]\ncauses = ["person", "key"]\nstanding = false\n'
+    written(project.root, head + step("s", "suspend") + step("k", "rotate-key"), "p")
+    project.playbooks.apply()
+    person = pseudonym('User::"ana"')
+    for name, label in (
+        ("access-anomaly", f'"person": "{person}"'),
+        ("signer-compromised", '"key": "general"'),
+    ):
+        project.incidents.report(
+            f'{{"alerts": [{{"name": "{name}", "severity": "page", "labels": {{{label}}}}}]}}'.encode()
+        )
+    project.watch.once()
+    assert [one for one in project.playbooks.runs() if one.playbook == "p"] == []
+    assert {one.root.partition(":")[0] for one in roots(project)} >= {"person", "key"}
+
+
+def roots(project):
+    return [one.incident for one in project.incidents.list("all")]
+
+
+def test_undo_takes_back_only_what_the_run_did(project):
+    project.holds.place("releases", "wdbc", "audit until Friday")
+    written(project.root, HEAD + step("f", "freeze") + step("v", "freeze", 'of = "wdbc@1"'))
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    assert progress(run) == {"f": "done", "v": "done"}
+    with pytest.raises(RefusedError, match="did nothing"):
+        project.playbooks.undo(run.id, "f", "x")
+    run = project.playbooks.undo(run.id, reason="x")
+    assert progress(run) == {"f": "done", "v": "undone"}
+    assert [one.of for one in project.holds.list()] == ["wdbc"]
+
+
+def test_what_was_done_and_not_proven_is_taken_back_too(project):
+    written(project.root, HEAD + step("w", "withdraw"))
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    assert progress(run) == {"w": "acted"}  # no gateway runs
+    run = project.playbooks.undo(run.id, reason="a false alarm")
+    assert (progress(run), project.holds.list(), run.state) == ({"w": "undone"}, [], "done")
+
+
+def test_the_approval_of_somebody_who_may_no_more_does_not_count(project):
+    project.access.add_user("eva", ["operator"], PASSWORD)
+    written(project.root, HEAD + step("a", "freeze", "approvals = 2"))
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    eva = project.acting(secret_of(project, "eva"))
+    eva.playbooks.approve(run.id, "a", "yes")
+    project.access.suspend('User::"eva"', "stolen laptop")
+    run = project.playbooks.approve(run.id, "a", "yes")
+    assert progress(run) == {"a": "waiting"}
+    project.access.resume('User::"eva"', "found")
+    (run,) = project.playbooks.resume()
+    assert progress(run) == {"a": "done"}
+
+
+def test_a_release_hold_on_a_version_holds_under_the_name_too(project):
+    project.holds.place("releases", "wdbc@1", "r")
+    for reference in ("wdbc", "wdbc@1"):
+        with pytest.raises(RefusedError, match="keeps releases"):
+            project.models.promote(reference)
+
+
+def test_a_demand_of_another_incident_is_not_taken_for_this_ones(project):
+    project.retrain.demand("incident 12: see incident 1")
+    written(project.root, HEAD + step("r", "retrain"))
+    project.playbooks.apply()
+    assert progress(project.playbooks.run("b", 1)) == {"r": "done"}
+    said = [one.because for one in project.retrainings.all() if one.state == "demanded"]
+    assert len(said) == 2
+    assert said[0].startswith("incident 1: ")
+
+
+def test_an_incident_that_became_part_of_another_is_contained_there(project):
+    project.incidents.report(
+        b'{"alerts": [{"name": "x", "severity": "page", "labels": {"job": "j"}}]}'
+    )
+    written(
+        project.root,
+        HEAD + step("f", "freeze", "approvals = 1") + step("c", "contain", 'needs = ["f"]'),
+    )
+    project.playbooks.apply()
+    run = project.playbooks.run("b", 1)
+    project.incidents.merge(1, 2)
+    run = project.playbooks.approve(run.id, "f", "yes")
+    assert progress(run) == {"f": "done", "c": "done"}
+    assert project.incidents.show(2).incident.contained is not None
+
+
+def test_a_playbook_that_is_not_understood_any_more_fails_no_look(project):
+    with project.database.transaction() as tx:
+        row = {"content": b"of another version", "digest": "x", "author": "a", "applied": "2026"}
+        tx.execute(PLAYBOOKS.insert().values(name="odd", **row))
+        project.log.append(tx, "casemate", "playbook:applied", 'Playbook::"odd"', "done", {})
+    written(project.root, HEAD + step("r", "retrain"))
+    project.playbooks.apply()
+    project.watch.once()
+    assert [one.state for one in project.playbooks.runs()] == ["done"]
 
 
 def test_what_can_be_taken_back_is_taken_back_by_the_right_of_who_asks(project):
@@ -198,6 +302,7 @@ def test_holds_are_placed_once_and_lifted_by_people(project, cli, monkeypatch):
     assert "there is no model" in cli("hold", "place", "answers", "x", "--reason", "r").err
     assert "there is no run" in cli("hold", "place", "deletion", "x", "--reason", "r").err
     assert "is no name" in cli("hold", "place", "teaching", "\x1b", "--reason", "r").err
+    assert "no source of" in cli("hold", "place", "teaching", "wrad", "--reason", "r").err
     assert "a reason of" in cli("hold", "place", "answers", "wdbc", "--reason", " ").err
     assert "keeps releases" in cli("model", "promote", "wdbc@1").err
     assert cli("hold", "lift", "releases", "wdbc", "--reason", "r").code == 0

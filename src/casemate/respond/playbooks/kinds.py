@@ -92,7 +92,7 @@ KINDS: dict[str, Kind] = {
         of="$principal",
         needs_of=PRINCIPAL,
         undo="`casemate access resume`; sessions stay ended",
-        proof="every gateway refuses a fresh token of the service; of a person no session lives",
+        proof="every gateway knows it, and refuses a fresh token of the service",
     ),
     "end-sessions": Kind(
         does="ends every session of a person, who may log in again",
