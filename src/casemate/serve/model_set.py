@@ -169,12 +169,16 @@ class ModelSet:
             show(self._metrics, version)
 
     async def _follow_holds(self) -> None:
-        holds = await self._aside(self.project.holds_kept.all)
-        if holds != self._holds:
-            self._holds = holds
-            for version in self._versions():
-                version.endpoint.hold(holds)
-                show(self._metrics, version)
+        try:
+            holds = await self._aside(self.project.holds_kept.all)
+            if holds != self._holds:
+                self._holds = holds
+                for version in self._versions():
+                    version.endpoint.hold(holds)
+                    show(self._metrics, version)
+            self._health.well("holds")
+        except Exception as error:  # noqa: BLE001 - what was held stays so until the next turn can tell
+            self._health.failed("holds", error)
 
     @property
     def answering(self) -> bool:
@@ -232,10 +236,10 @@ class ModelSet:
             await asyncio.sleep(LOOK_SECONDS)
             self.give_up()
             self._mistrust()
+            await self._follow_holds()  # whatever goes wrong with releases
             try:
                 await self._withdrawn(self.listen())
                 await self._distrust()
-                await self._follow_holds()
                 releases = await self._aside(self.project.rollouts.all)
                 changed = releases != self._releases and (
                     releases != self._tried[0] or time.monotonic() >= self._tried[1]
