@@ -108,16 +108,18 @@ def test_holds_and_releases_are_followed_each_without_the_other(served, monkeypa
     served.project.holds_kept.away = away
     turns = []
 
-    async def failing(_):
-        turns.append(1)
-        raise OSError("away")
-
-    served._withdrawn = failing
-
     async def watched():
+        enough = asyncio.Event()
+
+        async def failing(_):
+            turns.append(1)
+            if len(turns) == 3:
+                enough.set()
+            raise OSError("away")
+
+        served._withdrawn = failing
         watching = asyncio.create_task(served.watch())
-        while len(turns) < 3:
-            await asyncio.sleep(0)
+        await enough.wait()
         watching.cancel()
 
     asyncio.run(asyncio.wait_for(watched(), 20))
