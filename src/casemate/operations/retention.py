@@ -17,13 +17,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.core.errors import Error
+from casemate.core.errors import BusyError, Error
 from casemate.core.files import alone, remove_tree
 from casemate.core.lease import RUNS
 from casemate.core.steps import STEPS
 from casemate.core.store import METADATA, decode
 from casemate.core.types import Record, Release, SealedDataset
 from casemate.operations.acting import operation
+from casemate.respond.holds import HOLDS
 from casemate.stages.release.registry import MODELS
 from casemate.stages.release.retrainings import RETRAININGS
 from casemate.wiring import Wiring
@@ -80,7 +81,7 @@ def collect(
 
     Raises:
         AccessDenied: policy does not permit it.
-        BusyError: with `apply`: a run, a backup or the like goes on.
+        BusyError: with `apply`: a run, a backup or the like goes on, or a hold came just now.
     """
     if not apply:
         collect.ask(project, unrecorded=True)
@@ -89,6 +90,7 @@ def collect(
     with alone(project.state / "lock", "removing what is not needed"):
         plan = _look(project, progress)
         with acting.transaction() as tx:
+            _require_free(tx, plan)
             _forget(tx, plan)
             gone = (name.partition("/") for name in plan.datasets)
             project.identifiers.rows.drop(tx, [(name, version) for name, _, version in gone])
@@ -156,6 +158,15 @@ def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
     )
 
 
+def _require_free(tx: sa.Connection, plan: Plan) -> None:
+    """BusyError where somebody placed a hold on a run of the plan since it was made."""
+    if found := sorted(_held(tx, _evidence(tx)).intersection(plan.runs)):
+        raise BusyError(
+            f"a hold on run {found[0]} was placed while it was about to go; nothing went",
+            hint="casemate gc again: it keeps what is held",
+        )
+
+
 def _forget(tx: sa.Connection, plan: Plan) -> None:
     for start in range(0, len(plan.runs), 100):
         some = plan.runs[start : start + 100]
@@ -175,7 +186,7 @@ def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
     finished = [row for row in rows if row.state in OVER]
     old = {row.id for row in finished[table.keep_runs :] if (row.ended or row.started) < oldest}
     old -= _signed_or_newest(tx)
-    held = sorted(old & _held(tx, {*table.hold, *_evidence(project)}))
+    held = sorted(old & _held(tx, {*table.hold, *_evidence(tx)}))
     going = old - set(held)
     while True:  # what a row that stays mentions stays, and may itself mention more
         text = "\n".join(_texts(tx, going))
@@ -226,9 +237,9 @@ def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
     return found
 
 
-def _evidence(project: Wiring) -> set[str]:
+def _evidence(tx: sa.Connection) -> set[str]:
     """Runs that somebody holds as evidence."""
-    return {one.of for one in project.holds_kept.all() if one.what == "deletion"}
+    return set(tx.execute(sa.select(HOLDS.c.of).where(HOLDS.c.what == "deletion")).scalars())
 
 
 def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:

@@ -23,13 +23,15 @@ REOPENED, NOTED, ASSIGNED = "incident:reopened", "incident:noted", "incident:ass
 SEVERITY, MERGED, ABSORBED = "incident:severity-set", "incident:merged", "incident:absorbed"
 OVERDUE = "incident:overdue"
 STEPS: dict[str, tuple[tuple[State, ...], State]] = {
-    # a playbook may have contained it before anybody took it up: then it stays contained
-    ACKNOWLEDGED: (("new", "contained"), "acknowledged"),
+    # a playbook may have contained it before anybody took it up: then it stays contained, or what
+    # came of that
+    ACKNOWLEDGED: (("new", "contained", "recovered"), "acknowledged"),
     CONTAINED: (("new", "acknowledged"), "contained"),
     # not everything can be contained, or needs it
     RECOVERED: (("acknowledged", "contained"), "recovered"),
     CLOSED: (("acknowledged", "contained", "recovered"), "closed"),
     REVIEWED: (("closed",), "reviewed"),
+    # new, where nobody ever took it up
     REOPENED: (("closed", "reviewed"), "acknowledged"),
     MERGED: (OPEN, "closed"),
 }
@@ -203,13 +205,15 @@ def _stepped(incident: Incident, action: str, change: Change) -> Incident:
             f"{change.standing} alerts of incident {incident.id} still stand",
             hint="see to their cause, or say why: --despite REASON",
         )
-    if action == ACKNOWLEDGED and incident.state == "contained":
+    if action == ACKNOWLEDGED and incident.state != "new":
         if incident.acknowledged is not None:
             raise RefusedError(
                 f"incident {incident.id} was acknowledged by {incident.owner}",
                 hint=f"casemate incident assign {incident.id} NAME hands it over",
             )
-        after = "contained"
+        after = incident.state
+    if action == REOPENED and incident.acknowledged is None:
+        after = "new"
     incident = structs.replace(incident, state=after)
     if action == ACKNOWLEDGED:
         found = structs.replace(incident, acknowledged=change.at, owner=change.owner)

@@ -197,15 +197,14 @@ class Endpoint:
         return names or [NO_LABEL]
 
     def judge(self, kind: str, fault: str) -> bool:
-        """Withdraw it, or take that back when `fault` is empty; returns whether it was withdrawn by
-        this.
+        """Withdraw it, or take that back when `fault` is empty; returns whether this kind of fault
+        is new, which a hold does not hide.
         """
-        before = self.withdrawn
-        self.faults.pop(kind, None)
+        is_known = self.faults.pop(kind, None) is not None
         if fault:
             self.faults[kind] = fault
         self.withdrawn = next(iter(self.faults.values()), "")
-        return bool(fault) and not before
+        return bool(fault) and not is_known
 
     def hold(self, holds: Iterable[Hold]) -> None:
         """Let exactly these holds of the project count."""

@@ -21,6 +21,7 @@ What = Literal[
     "ending",
     "revocations",
     "releases",
+    "holds",
     "usage",
     "retention",
     "certificate",

@@ -15,11 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from casemate.core.errors import (
-    ConfigError,
-    Error,
-    UnexplainedRow,
-)
+from casemate.core.errors import ConfigError, Error, UnexplainedRow
 from casemate.operations.models import canary_failed
 from casemate.respond.holds import Hold
 from casemate.serve.batch import BatchListener
@@ -83,8 +79,8 @@ class ModelSet:
             self.served[alias] = Served(alias, model, int(version) if version else None)
         self._releases: list[Released] = []
         self._holds: list[Hold] = []
-        self._untold: dict[str, str] = {}
-        """Withdrawn versions that are not on record yet, and why."""
+        self._untold: dict[tuple[str, str], str] = {}
+        """Withdrawn versions that are not on record yet, each with the kind of fault, and why."""
         self._compromises: dict[str, datetime.datetime] | None = {}
         self._tried: tuple[list[Released], float] = ([], -math.inf)
         """Releases of which a version could not be loaded, and when to try again."""
@@ -173,12 +169,16 @@ class ModelSet:
             show(self._metrics, version)
 
     async def _follow_holds(self) -> None:
-        holds = await self._aside(self.project.holds_kept.all)
-        if holds != self._holds:
-            self._holds = holds
-            for version in self._versions():
-                version.endpoint.hold(holds)
-                show(self._metrics, version)
+        try:
+            holds = await self._aside(self.project.holds_kept.all)
+            if holds != self._holds:
+                self._holds = holds
+                for version in self._versions():
+                    version.endpoint.hold(holds)
+                    show(self._metrics, version)
+            self._health.well("holds")
+        except Exception as error:  # noqa: BLE001 - what was held stays so until the next turn can tell
+            self._health.failed("holds", error)
 
     @property
     def answering(self) -> bool:
@@ -205,10 +205,10 @@ class ModelSet:
             self._metrics.gauges["casemate_workers_replaced", reason] = count
         fresh = []
         for version in self._versions():
-            before = version.endpoint.withdrawn
+            before = "stuck" in version.endpoint.faults
             self._suspect(version.endpoint)
             show(self._metrics, version)
-            if version.endpoint.withdrawn and not before:
+            if "stuck" in version.endpoint.faults and not before:
                 fresh.append(version)
         return fresh
 
@@ -226,7 +226,7 @@ class ModelSet:
         for version in self._versions():
             fault = version.endpoint.tried
             if fault and version.endpoint.judge("code", fault):
-                self._untold[version.endpoint.reference] = fault
+                self._untold[version.endpoint.reference, "code"] = fault
                 show(self._metrics, version)
 
     async def watch(self) -> None:
@@ -236,10 +236,10 @@ class ModelSet:
             await asyncio.sleep(LOOK_SECONDS)
             self.give_up()
             self._mistrust()
+            await self._follow_holds()  # whatever goes wrong with releases
             try:
                 await self._withdrawn(self.listen())
                 await self._distrust()
-                await self._follow_holds()
                 releases = await self._aside(self.project.rollouts.all)
                 changed = releases != self._releases and (
                     releases != self._tried[0] or time.monotonic() >= self._tried[1]
@@ -294,7 +294,7 @@ class ModelSet:
     async def _withdrawn(self, versions: list[Version]) -> None:
         """Note whom to tell of models that the supervisor has withdrawn; a canary goes at once."""
         for version in versions:
-            self._untold[version.endpoint.reference] = version.endpoint.withdrawn
+            self._untold[version.endpoint.reference, "stuck"] = version.endpoint.faults["stuck"]
         for endpoint in [version.endpoint for version in versions if version.part == "canary"]:
             with contextlib.suppress(ConfigError):  # another worker was faster
                 await self._aside(
@@ -302,7 +302,7 @@ class ModelSet:
                     self.project,
                     endpoint.name,
                     int(endpoint.version),
-                    endpoint.withdrawn,
+                    endpoint.faults["stuck"],
                 )
 
     async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
@@ -358,14 +358,14 @@ class ModelSet:
         """Withdraw versions for what is wrong with their signature, or take that back."""
         for version, fault in faults.items():
             if version.endpoint.judge("signature", fault):
-                self._untold[version.endpoint.reference] = fault
+                self._untold[version.endpoint.reference, "signature"] = fault
             show(self._metrics, version)
 
     async def _tell(self) -> None:
         """Record and tell what was withdrawn; what fails stays due."""
-        for reference, fault in list(self._untold.items()):
+        for (reference, kind), fault in list(self._untold.items()):
             await self._aside(self._incident, reference, "model:withdrawn", fault)
-            del self._untold[reference]
+            del self._untold[reference, kind]
 
     async def _judge(self) -> None:
         """Take a canary back that does worse than the live version."""

@@ -15,11 +15,12 @@ from casemate.serve.routes import Found
 from casemate.serve.types import JSON, Reply, json_of
 
 WITHDRAWN = {
-    "signature": "the model is withdrawn, because it does not verify any more",
     "stuck": "the model is withdrawn, because it came to no end again and again",
-    "held": "the model is withdrawn until a person lifts the hold on its answers",
     "code": "the model is withdrawn, because its own code tried what no model may",
+    "signature": "the model is withdrawn, because it does not verify any more",
+    "held": "the model is withdrawn until a person lifts the hold on its answers",
 }
+"""By kind of fault; of several the first is told, so that nobody lifts a hold in vain."""
 
 
 class NotFound(RequestError):
@@ -123,9 +124,6 @@ def require_method(scope: Scope, found: Found) -> None:
 def require_fit(endpoint: Endpoint) -> None:
     """Withdrawn, or WaiverEnded, where a model may not answer."""
     if endpoint.withdrawn:
-        kind = next(
-            (kind for kind in ("stuck", "code", "held") if kind in endpoint.faults), "signature"
-        )
-        raise Withdrawn(WITHDRAWN[kind])
+        raise Withdrawn(next(text for kind, text in WITHDRAWN.items() if kind in endpoint.faults))
     if endpoint.ends <= time.time():
         raise WaiverEnded("the waiver by which this model passed has ended")

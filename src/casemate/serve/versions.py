@@ -105,8 +105,10 @@ class Served:
     """Adds up the canary's share; each time it passes 1 the canary answers."""
 
     def choose(self, uid: str) -> Version | None:
-        """The version that answers this caller now."""
-        if self.canary is not None:
+        """The version that answers this caller now; never a canary that is withdrawn, for its share
+        of the callers has the live version.
+        """
+        if self.canary is not None and not self.canary.endpoint.withdrawn:
             if uid in self.principals:
                 return self.canary
             self.turn += self.share

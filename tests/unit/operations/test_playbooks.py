@@ -328,3 +328,24 @@ def test_a_suspended_person_acts_no_more_and_again_after_resume(project):
     project.acting(secret_of(project, "eva")).runs.list()
     with pytest.raises(ConfigError, match="not suspended"):
         project.access.resume('User::"eva"', "found")
+
+
+def test_what_an_owner_took_for_good_nobody_resumes(project, cli, monkeypatch):
+    monkeypatch.chdir(project.root)
+    project.access.add_user("eva", ["operator"], PASSWORD)
+    project.access.add_user("ann", ["operator"], PASSWORD)
+    project.access.suspend('User::"eva"', "stolen laptop")
+    project.access.suspend('User::"ann"', "stolen laptop")
+    project.access.disable_user("eva")
+    shown = {line.split()[0]: line for line in cli("access", "list").out.splitlines() if line}
+    assert shown['User::"eva"'].rstrip().endswith("disabled")
+    assert shown['User::"ann"'].rstrip().endswith("suspended")
+    with pytest.raises(ConfigError, match="for good") as refused:
+        project.access.resume('User::"eva"', "found")
+    assert refused.value.hint
+    with pytest.raises(ConfigError, match="no user 'eva'"):
+        project.access.suspend('User::"eva"', "again")
+    with pytest.raises(ConfigError, match="no user 'eva'"):
+        project.access.disable_user("eva")
+    project.access.resume('User::"ann"', "found")
+    project.acting(secret_of(project, "ann")).runs.list()

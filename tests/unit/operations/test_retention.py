@@ -106,6 +106,27 @@ def test_a_legal_hold_keeps_what_it_names(old, cli, kind):
     sound(root, cli)
 
 
+def test_a_hold_that_comes_after_the_plan_keeps_its_run(old, cli, monkeypatch):
+    root, ids = old
+    project = casemate.open(root)
+    looked = retention._look
+
+    def look(*given):
+        plan = looked(*given)
+        if not plan.held:
+            project.holds.place("deletion", ids[1], "evidence")
+        return plan
+
+    monkeypatch.setattr(retention, "_look", look)
+    with pytest.raises(BusyError, match=ids[1]) as refused:
+        retention.collect(project, apply=True)
+    assert "gc again" in refused.value.hint
+    assert runs_of(root) == set(ids)
+    assert retention.collect(project, apply=True).held == [ids[1]]
+    project.database.close()
+    sound(root, cli)
+
+
 def test_what_any_row_that_stays_mentions_stays_with_it(old, cli):
     root, ids = old
     project = casemate.open(root)

@@ -17,7 +17,7 @@ AFTER = {
     "new": {"acknowledged", "contained", "merged"},
     "acknowledged": {"contained", "recovered", "closed", "merged"},
     "contained": {"acknowledged", "recovered", "closed", "merged"},
-    "recovered": {"closed", "merged"},
+    "recovered": {"acknowledged", "closed", "merged"},
     "closed": {"reviewed", "reopened"},
     "reviewed": {"reopened"},
 }
@@ -54,7 +54,7 @@ def test_ten_thousand_histories_hold_whatever_happens_between(scale):
         for second in range(rng.randint(1, 14)):
             word, one = rng.choice(ALL), change(rng, second)
             before = incident
-            taken = before.state == "contained" and before.acknowledged is not None
+            taken = before.acknowledged is not None
             unexplained = word == "closed" and one.standing and not one.text
             is_open = before.state in ("new", "acknowledged", "contained", "recovered")
             may = not merged and (
@@ -82,10 +82,14 @@ def test_ten_thousand_histories_hold_whatever_happens_between(scale):
         assert incident == KIND.folded(1, entries)
         assert incident.changes == len(entries)
         assert (incident.closed is not None) == (incident.state in ("closed", "reviewed"))
+        assert incident.state != "acknowledged" or incident.acknowledged is not None
     assert refused > 1000
     assert {state for _, _, state in seen} == set(AFTER)
     assert ("recovered", "alerts", "acknowledged") in seen
     assert ("contained", "acknowledged", "contained") in seen
+    assert ("recovered", "acknowledged", "recovered") in seen
+    assert ("closed", "reopened", "new") in seen
+    assert ("closed", "reopened", "acknowledged") in seen
 
 
 def test_an_incident_that_is_over_and_goes_on_is_taken_up_again():
@@ -96,6 +100,19 @@ def test_an_incident_that_is_over_and_goes_on_is_taken_up_again():
     assert ended.state == "recovered"
     again = applied(incident, 1, states.ALERTS, Change(at=T.format(2), again=1))
     assert (again.state, again.recovered) == ("acknowledged", None)
+
+
+def test_what_was_over_before_anybody_took_it_up_can_still_be_taken_up_once():
+    incident = applied(None, 1, states.OPENED, OPENING)
+    for action in (states.CONTAINED, states.RECOVERED):
+        incident = applied(incident, 1, action, Change(at=T.format(1)))
+    taken = applied(incident, 1, states.ACKNOWLEDGED, Change(at=T.format(2), owner="o"))
+    assert (taken.state, taken.acknowledged, taken.owner) == ("recovered", T.format(2), "o")
+    assert taken.recovered == T.format(1)
+    with pytest.raises(RefusedError, match="was acknowledged by o"):
+        applied(taken, 1, states.ACKNOWLEDGED, Change(at=T.format(3), owner="p"))
+    closed = applied(incident, 1, states.CLOSED, Change(at=T.format(2)))
+    assert applied(closed, 1, states.REOPENED, Change(at=T.format(3), text="w")).state == "new"
 
 
 def test_alerts_raise_the_severity_until_a_person_says_what_it_is():

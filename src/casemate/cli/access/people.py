@@ -13,12 +13,21 @@ def _list(arguments: Any, project: Any) -> int:
             ", ".join(one.roles),
             ", ".join(one.models),
             "yes" if one.second_factor else "",
-            "disabled" if one.disabled else f"locked until {one.locked[:16]}" if one.locked else "",
+            _kept_out(one),
         ]
         for one in found
     ]
     emit(arguments, found, table(["principal", "roles", "models", "second factor", ""], rows))
     return 0
+
+
+def _kept_out(one: Any) -> str:
+    """Why somebody does not act now; empty: they do."""
+    from casemate.controls.access.identity.registered import is_final
+
+    if one.disabled:
+        return "disabled" if is_final(one.disabled) else "suspended"
+    return f"locked until {one.locked[:16]}" if one.locked else ""
 
 
 def _user_add(arguments: Any, project: Any) -> int:

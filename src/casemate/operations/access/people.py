@@ -28,7 +28,7 @@ class Known(Record, frozen=True, kw_only=True):
     password: bool
     """Whether they can log in with one."""
     disabled: str | None
-    """Since when nobody acts as them any more."""
+    """Since when nobody acts as them any more; `suspended TIME` where `resume` may end that."""
     locked: str | None
     """Until when no password is taken, after too many wrong ones."""
 
@@ -156,8 +156,8 @@ def set_password(project: Wiring, name: str, password: str, current: str | None 
 
 @operation("access:user")
 def disable_user(project: Wiring, name: str) -> None:
-    """Let a person act no more, from within a second on; AccessDenied, ConfigError or RefusedError
-    (the last owner) otherwise.
+    """Let a person act no more, from within a second on and for good, suspended or not;
+    AccessDenied, ConfigError or RefusedError (the last owner) otherwise.
     """
     acting = about(disable_user, project, name)
     no_higher(acting, name)
@@ -199,7 +199,8 @@ def resume(project: Wiring, principal: str, reason: str) -> None:
     """Let a suspended person or service act again; sessions stay ended.
 
     Raises:
-        AccessDenied: policy, and for every service. ConfigError: nobody of that name is suspended.
+        AccessDenied: policy, and for every service. ConfigError: nobody of that name is suspended,
+            or they are disabled for good.
     """
     one = principal_named(principal)
     acting = resume.ask(project, about=one.uid, reason=reason[:500])

@@ -83,11 +83,12 @@ def _past(aware: datetime.datetime | None, now: datetime.datetime) -> datetime.d
 
 @operation("incident:handle")
 def contain(project: Wiring, number: int, text: str = "") -> Incident:
-    """Say that an incident does no more harm, and how that was reached.
+    """Say that an incident does no more harm, and how that was reached; a playbook may, before
+    anybody takes it up.
 
     Raises:
-        AccessDenied: policy. ConfigError: there is no such incident. RefusedError: nobody took it
-            up.
+        AccessDenied: policy. ConfigError: there is no such incident. RefusedError: that was said
+            already, or it is over.
     """
     return _said(contain.ask(project, incident=number), number, states.CONTAINED, text)
 
@@ -97,8 +98,8 @@ def recover(project: Wiring, number: int, text: str = "") -> Incident:
     """Say that everything works as before an incident.
 
     Raises:
-        AccessDenied: policy. ConfigError: there is no such incident. RefusedError: nobody took it
-            up.
+        AccessDenied: policy. ConfigError: there is no such incident. RefusedError: it is new, or
+            over.
     """
     return _said(recover.ask(project, incident=number), number, states.RECOVERED, text)
 
@@ -113,8 +114,8 @@ def close(project: Wiring, number: int, despite: str = "") -> Incident:
         despite: why, although alerts of it stand.
 
     Raises:
-        AccessDenied: policy. ConfigError: there is no such incident. RefusedError: nobody took it
-            up, or an alert of it stands.
+        AccessDenied: policy. ConfigError: there is no such incident. RefusedError: it is
+            new or closed already, or an alert of it stands.
     """
     acting = close.ask(project, incident=number)
     with acting.transaction() as tx:

@@ -28,7 +28,9 @@ from casemate.controls.access.identity.registered import (
     FACTORS,
     PRINCIPALS,
     ROLES,
+    SUSPENDED,
     PrincipalRow,
+    is_final,
     owners,
     register,
     require_name,
@@ -307,9 +309,12 @@ class Directory:
 
     def disable(self, tx: sa.Connection, name: str) -> None:
         """Nobody acts under this name any more, now or later; the name stays taken. ConfigError
-        when unknown, RefusedError for the last owner.
+        when unknown or disabled, RefusedError for the last owner.
         """
-        self.suspend(tx, "User", name)
+        row = self._row(tx, "User", name)
+        if row is None or is_final(row.disabled):
+            raise ConfigError(f"there is no user {name!r}", hint="`casemate access list`")
+        self._take_away(tx, "User", name, "")
         end_grants(tx, self.clock, GRANTS.c.by == name, GRANTS.c.why == "delegation")
 
     def suspend(self, tx: sa.Connection, kind: str, name: str) -> None:
@@ -319,15 +324,25 @@ class Directory:
         row = self._row(tx, kind, name)
         if row is None or row.disabled is not None:
             raise ConfigError(f"there is no {kind.lower()} {name!r}", hint="`casemate access list`")
+        self._take_away(tx, kind, name, SUSPENDED)
+
+    def _take_away(self, tx: sa.Connection, kind: str, name: str, how: str) -> None:
         if kind == "User" and owners(tx) == [name]:
             raise RefusedError(
                 f"{name!r} is the only owner", hint="grant the role to somebody else first"
             )
-        self._set_disabled(tx, kind, name, self.clock.now().isoformat())
+        self._set_disabled(tx, kind, name, how + self.clock.now().isoformat())
 
     def resume(self, tx: sa.Connection, kind: str, name: str) -> None:
-        """Somebody may act as this user or service again; ConfigError when nobody may not."""
+        """Somebody may act as this user or service again; ConfigError when they are not
+        suspended.
+        """
         row = self._row(tx, kind, name)
+        if row is not None and is_final(row.disabled):
+            raise ConfigError(
+                f"{kind} {name!r} is disabled, and that is for good",
+                hint="an owner registers them under another name",
+            )
         if row is None or row.disabled is None:
             raise ConfigError(f"{kind} {name!r} is not suspended", hint="`casemate access list`")
         self._set_disabled(tx, kind, name, None)

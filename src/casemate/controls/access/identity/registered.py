@@ -59,6 +59,11 @@ FACTORS = sa.Table(
     info=explained("name", apart=("counter", "tries")),
 )
 
+SUSPENDED = "suspended "
+"""Begins `disabled` where it may be taken back: whoever may resume a suspension may not give back
+what an owner took for good.
+"""
+
 
 @dataclass(frozen=True)
 class PrincipalRow:
@@ -74,7 +79,7 @@ class PrincipalRow:
     created: str
     """When, RFC 3339 in UTC."""
     disabled: str | None
-    """Since when nobody acts as them any more."""
+    """Since when nobody acts as them any more; after `SUSPENDED` where `resume` may end that."""
     outside: str | None
     """`ISSUER SUBJECT` of a provider's account, or the certificate that stands for a service."""
 
@@ -82,6 +87,11 @@ class PrincipalRow:
     def uid(self) -> str:
         """As policies and the log write it."""
         return f'{self.kind}::"{self.name}"'
+
+
+def is_final(disabled: str | None) -> bool:
+    """Whether `disabled` says that somebody acts no more for good: more than a suspension."""
+    return disabled is not None and not disabled.startswith(SUSPENDED)
 
 
 def touch(tx: sa.Connection) -> None:
