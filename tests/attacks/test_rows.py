@@ -328,6 +328,7 @@ LATER = (
     *("alert", "incident", "incident_line", "incident_mute"),
     *("feedback", "retraining", "ticket", "ticket_comment", "tracker_fault"),
     *("hold", "playbook", "playbook_run"),
+    *("subject_version", "subject_rows", "consent", "request", "request_line"),
 )
 """Tables of migrations behind the one that bound rows."""
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
-from casemate.respond.holds import WHAT
+
+WHAT = ("releases", "answers", "probabilities", "teaching", "deletion")
+"""`respond.holds.WHAT`, which a light installation cannot import."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

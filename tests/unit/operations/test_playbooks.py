@@ -4,8 +4,10 @@ import pytest
 from tests.unit.operations.test_operations import secret_of
 
 import casemate
+from casemate.cli import hold
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.operations.playbooks import asking
+from casemate.respond import holds
 from casemate.respond.playbooks.runs import PLAYBOOKS, NoPlaybook
 from casemate.respond.trouble import pseudonym
 
@@ -293,6 +295,10 @@ def test_the_same_by_hand_in_a_terminal(project, cli, monkeypatch):
     assert "releases" in cli("hold", "list").out
     assert cli("playbook", "undo", "1", "--reason", "r").code == 0
     assert cli("playbook", "undo", "9", "--reason", "r").code == 2
+
+
+def test_the_command_line_knows_every_kind_of_hold():
+    assert hold.WHAT == holds.WHAT
 
 
 def test_holds_are_placed_once_and_lifted_by_people(project, cli, monkeypatch):
