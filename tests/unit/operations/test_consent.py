@@ -239,6 +239,22 @@ def test_a_consent_that_nobody_recorded_opens_nothing(ward, tmp_path):
         ward.seal(columns=CONSENT)
 
 
+@pytest.mark.parametrize("subject", ["", " \t\n", "x" * 501])
+def test_nobody_is_no_subject(ward, subject):
+    project = ward.say()
+    privacy = project.privacy
+    for ask in (
+        privacy.consent.withdraw,
+        privacy.consent.show,
+        privacy.affected,
+        lambda one: privacy.requests.begin(one, "erasure"),
+    ):
+        with pytest.raises(DataError, match="a subject has 1 to 500 characters"):
+            ask(subject)
+    assert project.consents.all() == []
+    assert privacy.requests.list("all") == []
+
+
 def test_the_register_leaves_as_json_ld_that_says_what_it_lacks(ward, cli, tmp_path):
     project = ward.say(columns=CONSENT)
     lines = [line("a"), line("a", "withdrawn", "2026-02-01T00:00:00+01:00"), line("b")]

@@ -10,6 +10,7 @@ from casemate.core.files import write_atomic
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.rights import consentfile, dpv
+from casemate.operations.rights.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -82,7 +83,7 @@ def show(project: Wiring, subject: str | Callable[[], str]) -> ShownConsent:
         subject: the person's identifier, exactly as the table has it, or what asks for it.
 
     Raises:
-        AccessDenied: policy.
+        AccessDenied: policy. DataError: the identifier is empty or too long.
     """
     acting = show.ask(project)
     found = _shown(project, _pseudonym(project, subject))
@@ -91,7 +92,7 @@ def show(project: Wiring, subject: str | Callable[[], str]) -> ShownConsent:
 
 
 def _pseudonym(project: Wiring, subject: str | Callable[[], str]) -> str:
-    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    identifier = identifier_of(subject)
     return project.identifiers.root().pseudonym(identifier)
 
 
@@ -128,8 +129,8 @@ def withdraw(
         source: where they said it.
 
     Raises:
-        AccessDenied: policy. ConfigError: the time lies ahead or has no zone. DataError: purpose or
-            source are none.
+        AccessDenied: policy. ConfigError: the time lies ahead or has no zone. DataError: the
+            identifier is empty or too long, or purpose or source are none.
     """
     acting = withdraw.ask(project)
     now = project.clock.now()

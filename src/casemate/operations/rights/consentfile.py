@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from casemate.core.errors import DataError
+from casemate.operations.rights.subject import LONGEST
 from casemate.operations.separated import Lines, is_torn
 
 MOST_LINES = 1_000_000
@@ -18,8 +19,6 @@ MOST_SHOWN = 1_000
 COLUMNS = ("subject", "purpose", "time", "status", "text", "source")
 NEEDED = COLUMNS[:4]
 STATUS = {"given": True, "withdrawn": False}
-LONGEST = 500
-"""Characters of an identifier."""
 
 
 class Said(NamedTuple):

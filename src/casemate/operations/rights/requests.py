@@ -14,6 +14,7 @@ from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.folded import Kind as Folded
+from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import TERMS, Clock, clocks, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law
@@ -97,6 +98,7 @@ def begin(
 
     Raises:
         AccessDenied: policy. ConfigError: the law knows no such request, or the day lies ahead.
+            DataError: the identifier is empty or too long.
     """
     acting = begin.ask(project)
     if not terms_of(law, kind):
@@ -105,7 +107,7 @@ def begin(
     day = received or today(project)
     if day > today(project):
         raise ConfigError("the day lies ahead", hint="--received says when the request came")
-    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    identifier = identifier_of(subject)
     change = _change(
         project,
         text=words(reason),
