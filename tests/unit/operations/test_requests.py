@@ -16,6 +16,7 @@ import casemate
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError, VerificationError
 from casemate.operations import models
 from casemate.operations.fsck import examine
+from casemate.operations.keys.erasure import erase
 from casemate.operations.rights.requests import remind, require_kept
 from casemate.respond.requests.tables import REQUESTS
 
@@ -210,6 +211,37 @@ def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(aske
     assert PERSONS[5] not in str(list(project.log.entries()))
 
 
+def test_a_request_that_was_not_granted_keeps_no_model_back(asked):
+    project, _ = asked
+    release(project, 1)
+    requests = project.privacy.requests
+    for number in (1, 2):
+        requests.begin(PERSONS[5], "erasure")
+        requests.decide_model(number, "withdraw", "ward@1")
+    require_kept(project, "ward@1")
+    requests.decide(1, "refuse", "a legal duty to keep them")
+    require_kept(project, "ward@1")
+    requests.decide(2, "grant")
+    with pytest.raises(RefusedError, match="request 2"):
+        require_kept(project, "ward@1")
+
+
+def test_an_erasure_is_fulfilled_whose_key_was_destroyed_before(asked):
+    project, _ = asked
+    requests = project.privacy.requests
+    for number, person in enumerate(PERSONS[:2], 1):
+        erase(project, person)
+        requests.begin(person, "erasure")
+        requests.decide(number, "grant")
+    done = requests.fulfil(1, subject=PERSONS[0])
+    assert (done.request.request.state, done.erased.key, done.rows) == ("fulfilled", False, 2)
+    with project.database.transaction() as tx:
+        project.log.append(tx, "x", "x", f'Note::"{PERSONS[1]}"', "allowed", {})
+    with pytest.raises(RefusedError, match="shredded before"):
+        requests.fulfil(2, subject=PERSONS[1])
+    assert requests.show(2).request.state == "granted"
+
+
 def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
     project, _ = asked
     release(project, 1)
@@ -219,6 +251,7 @@ def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
     requests.begin(PERSONS[5], "delete", law="ccpa")
     project.models["ward@1"].promote("shadow")
     requests.decide_model(1, "withdraw", "ward@1")
+    requests.decide(1, "grant")
     with pytest.raises(RefusedError, match="ward@1 is withdrawn"):
         project.models["ward@1"].promote()
 

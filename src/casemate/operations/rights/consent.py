@@ -59,7 +59,7 @@ def add(project: Wiring, told: Path | str | Sequence[Mapping[str, str]]) -> Impo
         Consent(
             subject=names[one.subject],
             purpose=one.purpose,
-            time=instant(one.time),
+            time=one.time,
             given=one.given,
             text=one.text,
             source=one.source,
@@ -129,13 +129,18 @@ def withdraw(
         source: where they said it.
 
     Raises:
-        AccessDenied: policy. ConfigError: the time lies ahead or has no zone. DataError: the
+        AccessDenied: policy. ConfigError: the time lies ahead, has no zone or cannot be
+            told in UTC. DataError: the
             identifier is empty or too long, or purpose or source are none.
     """
     acting = withdraw.ask(project)
     now = project.clock.now()
     if at is not None and (at.tzinfo is None or at > now):
         raise ConfigError("the time lies ahead or has no zone", hint="--at 2026-03-01T09:30:00Z")
+    try:
+        time = instant(at or now)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="--at 2026-03-01T09:30:00Z") from error
     purpose = purpose or project.config.project.purpose
     for text in (purpose, source):
         if len(text) > consentfile.MOST_TEXT or not text.isprintable():
@@ -145,7 +150,7 @@ def withdraw(
     one = Consent(
         subject=_pseudonym(project, subject),
         purpose=purpose,
-        time=instant(at or now),
+        time=time,
         given=False,
         text="",
         source=source,

@@ -91,7 +91,7 @@ def fulfil(
             raise ConfigError(f"{asked.kind} needs a new folder for the copy", hint="--out FOLDER")
         rows, withheld = _copy(project, asked, found, Path(folder))
     elif asked.kind in states.ERASING:
-        erased = _erased(project, asked, subject)
+        erased = _erased(project, asked, subject, was_shredded=found.key == "shredded")
         rows = found.rows
     elif not change.text:
         raise ConfigError("say what was done", hint="--reason TEXT")
@@ -100,8 +100,12 @@ def fulfil(
 
 
 def _erased(
-    project: Wiring, asked: Asked, subject: str | Callable[[], str] | None
-) -> Erased | None:
+    project: Wiring,
+    asked: Asked,
+    subject: str | Callable[[], str] | None,
+    *,
+    was_shredded: bool,
+) -> Erased:
     if subject is None:
         raise ConfigError(
             f"{asked.kind} needs the person's identifier once more", hint="--subject REF"
@@ -111,7 +115,10 @@ def _erased(
         raise ConfigError(
             f"this is not whom request {asked.id} is about", hint="exactly as the table has it"
         )
-    done = erase(project, identifier)
+    # by `keys shred`, or by a process that ended before it wrote that the request is fulfilled
+    done = erase(project, identifier, look=was_shredded)
+    if was_shredded and done.readable:  # what tables hold is emptied; else it says why it cannot
+        done = erase(project, identifier)
     if done.readable:
         raise RefusedError(
             f"the key is destroyed, and the person can still be read in {len(done.readable)}"

@@ -306,10 +306,16 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
 
 
 def require_kept(project: Wiring, reference: str) -> None:
-    """RefusedError: an erasure says that a model is withdrawn, or was to be trained anew by now."""
+    """RefusedError: an erasure that was granted says that a model is withdrawn, or was to be
+    trained anew by now.
+    """
     day = today(project).isoformat()
     with project.database.reading() as tx:
-        found = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.ERASING))
+        found = tables.requests(
+            tx,
+            tables.REQUESTS.c.kind.in_(states.ERASING),
+            tables.REQUESTS.c.state.in_(states.BINDING),
+        )
     for one in found:
         decided = one.models.get(reference)
         if decided is None or decided.how == "keep" or (decided.by and day <= decided.by):
