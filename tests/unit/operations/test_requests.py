@@ -48,6 +48,10 @@ def ward(home, tmp_path):
     return made
 
 
+ONE_CLASS = """@id("one-class")
+forbid (principal, action == Action::"dataset:read-rows", resource)
+unless { resource.hasTag("y") && resource.getTag("y") == "0" };
+"""
 NOTICE = "[notices.desk]\nkind = 'folder'\nto = 'out'\non = ['request:due', 'request:overdue']\n"
 
 
@@ -175,6 +179,26 @@ def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_th
     with pytest.raises(RefusedError, match="is fulfilled"):
         requests.fulfil(1, folder=tmp_path / "again")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+def test_rows_that_policy_keeps_from_a_copy_are_named_in_it_and_in_the_answer(ward, cli, tmp_path):
+    with casemate.open(ward.root) as project:
+        version = next(iter(project.datasets.values())).reference
+        for number, person in enumerate((PERSONS[1], PERSONS[2]), 1):
+            project.privacy.requests.begin(person, "access")
+            project.privacy.requests.decide(number, "grant")
+    ward.say(columns=HERE + ZONE + "rows = ['y']\n").close()
+    (ward.root / "policies").mkdir(exist_ok=True)
+    (ward.root / "policies" / "rows.cedar").write_text(ONE_CLASS)
+    said = cli(
+        *("privacy", "request", "fulfil", "1", "--out", tmp_path / "1", "--config", ward.root)
+    )
+    assert f"WITHHELD by policy from the copy: 2 of their rows in {version}" in said.out, said.err
+    about = json.loads((tmp_path / "1" / "about.json").read_text())
+    assert about["withheld_rows"] == {version: 2}
+    with casemate.open(ward.root) as project:
+        done = project.privacy.requests.fulfil(2, folder=tmp_path / "2")
+    assert (done.rows, done.withheld_rows) == (2, {})
 
 
 def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(asked):

@@ -158,6 +158,10 @@ def _fulfil(arguments: Any, requests: Any) -> int:
         lines.append(f"the copy is {arguments.out}: hand it over safely, then remove it")
     if done.withheld:
         lines.append(f"WITHHELD by policy from the copy: {', '.join(done.withheld)}")
+    lines += [
+        f"WITHHELD by policy from the copy: {count} of their rows in {version}"
+        for version, count in done.withheld_rows.items()
+    ]
     lines += [f"NOT KNOWN: {gap.what}: {gap.reason}" for gap in done.affected.unknown]
     if done.erased is not None:
         lines += [

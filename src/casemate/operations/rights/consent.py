@@ -129,9 +129,8 @@ def withdraw(
         source: where they said it.
 
     Raises:
-        AccessDenied: policy. ConfigError: the time lies ahead, has no zone or cannot be
-            told in UTC. DataError: the
-            identifier is empty or too long, or purpose or source are none.
+        AccessDenied: policy. ConfigError: the time lies ahead, has no zone or cannot be told in
+            UTC. DataError: the identifier is empty or too long, or purpose or source are none.
     """
     acting = withdraw.ask(project)
     now = project.clock.now()
