@@ -140,10 +140,44 @@ def test_refusing_needs_a_reason_and_ends_it(asked):
         requests.decide(1, "grant")
     assert requests.list() == []
     assert [one.id for one, _ in requests.list("all")] == [1]
-    with pytest.raises(ConfigError, match="knows no term for erasure"):
-        requests.begin(PERSONS[0], "erasure", law="lgpd")
     with pytest.raises(ConfigError, match="there is no request 7"):
         requests.show(7)
+
+
+@pytest.mark.parametrize(
+    ("law", "kind"),
+    [
+        ("lgpd", "erasure"),
+        ("lgpd", "rectification"),
+        ("lgpd", "portability"),
+        ("hipaa", "restriction"),
+    ],
+)
+def test_a_request_without_a_term_in_the_law_is_kept_and_says_so(asked, cli, law, kind):
+    project, clock = asked
+    found = project.privacy.requests.begin(PERSONS[0], kind, law=law)
+    assert (found.request.kind, found.clocks) == (kind, [])
+    clock.set("2029-01-01T00:00:00+00:00")
+    assert remind(project) == 0
+    for words in (("list",), ("show", "1")):
+        said = cli("privacy", "request", *words, "--config", project.root)
+        assert "no term known" in said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("law", "kind", "own"),
+    [
+        ("gdpr", "delete", "erasure"),
+        ("gdpr", "know", "access, portability"),
+        ("ccpa", "portability", "know"),
+        ("ccpa", "objection", "opt-out"),
+        ("hipaa", "correct", "rectification"),
+    ],
+)
+def test_another_laws_word_does_not_lose_the_term_that_the_law_has(asked, law, kind, own):
+    with pytest.raises(ConfigError, match=f"{law} knows no {kind}") as refused:
+        asked[0].privacy.requests.begin(PERSONS[0], kind, law=law)
+    assert refused.value.hint == f"there it is {own}"
 
 
 def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_them(asked, tmp_path):

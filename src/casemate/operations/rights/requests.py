@@ -16,7 +16,7 @@ from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.folded import Kind as Folded
 from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
-from casemate.respond.requests.laws import TERMS, Clock, clocks, terms_of
+from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law
 from casemate.wiring import Wiring
 
@@ -85,7 +85,7 @@ def begin(
     reason: str = "",
 ) -> ShownRequest:
     """Write down that somebody asked for something; the clocks of the law run from the day on
-    which it came.
+    which it came. Where the law sets none, the request is kept without.
 
     Args:
         project: whose.
@@ -97,13 +97,12 @@ def begin(
         reason: what else is to be known; name nobody: it stays in the log.
 
     Raises:
-        AccessDenied: policy. ConfigError: the law knows no such request, or the day lies ahead.
+        AccessDenied: policy. ConfigError: the law has another word for it, or the day lies ahead.
             DataError: the identifier is empty or too long.
     """
     acting = begin.ask(project)
-    if not terms_of(law, kind):
-        known = sorted({one for term in TERMS if term.law == law for one in term.kinds})
-        raise ConfigError(f"{law} knows no term for {kind}", hint="it has: " + ", ".join(known))
+    if own := own_words(law, kind):
+        raise ConfigError(f"{law} knows no {kind}", hint="there it is " + ", ".join(own))
     day = received or today(project)
     if day > today(project):
         raise ConfigError("the day lies ahead", hint="--received says when the request came")
