@@ -49,6 +49,20 @@ def test_consent_is_told_shown_and_taken_back_by_those_who_may(clinic):
         assert "line 3" in wrong["error"]
         ask("", body(records=[{"subject": WHO}]), 400)
         ask("/withdraw", body(subject=WHO, at="2999-01-01T00:00:00Z"), 400)
+        # whatever a client mistook for something else, an identifier is not told back
+        for path, fields in (
+            ("", "records"),
+            ("/show", "subject"),
+            ("/withdraw", "subject, purpose, at, source"),
+        ):
+            refused = ask(path, body(**{WHO: "withdrawn"}), 400)
+            assert f"its fields are {fields}" in refused["error"]
+        ask("", body(records=[{WHO: "withdrawn"}]), 400)
+        ask("/withdraw", body(subject="a", at=WHO), 400)
+        ask("/withdraw", body(subject=" "), 400)
+        early = "0001-01-01T00:00:00+01:00"
+        assert "line 1" in ask("", body(records=[record(time=early)]), 400)["error"]
+        ask("/withdraw", body(subject="a", at=early), 400)
         assert pia("GET", "/privacy/consent", None)[0] == 405
     assert not any(WHO in one for one in told)
     entries = list(project.log.entries())

@@ -21,7 +21,8 @@ class Lines:
             most: bytes that it may have: it is held in memory.
 
         Raises:
-            ConfigError: there is no such file. DataError: it is too large, or no UTF-8.
+            ConfigError: there is no such file. DataError: it is too large, or no UTF-8, or
+                its header is torn.
         """
         self.name = path.name
         if not path.is_file():
@@ -39,7 +40,10 @@ class Lines:
         self._reader = csv.DictReader(
             io.StringIO(text, newline=""), delimiter=separator, strict=True
         )
-        self.names = list(self._reader.fieldnames or [])
+        try:
+            self.names = list(self._reader.fieldnames or [])
+        except csv.Error as error:
+            raise self._torn(error) from error
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
         """(line number, cells by column); DataError: a line is torn."""
@@ -47,9 +51,12 @@ class Lines:
             for row in self._reader:
                 yield self._reader.line_num, row
         except csv.Error as error:
-            raise DataError(
-                f"{self.name}, line {self._reader.line_num}: {error}", hint="export the file again"
-            ) from error
+            raise self._torn(error) from error
+
+    def _torn(self, error: csv.Error) -> DataError:
+        # the reader counts a line once it is read: a header that cannot be read is none yet
+        number = max(1, self._reader.line_num)
+        return DataError(f"{self.name}, line {number}: {error}", hint="export the file again")
 
 
 def is_torn(row: Mapping[str, str]) -> bool:

@@ -3,6 +3,7 @@ Identifiers stand in bodies, never in a path.
 """
 
 import asyncio
+import datetime
 import functools
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from casemate.core.errors import ConfigError, DataError, RequestError
 from casemate.operations.rights.consent import ConsentOf, ImportedConsents, ShownConsent
-from casemate.respond.alerts import time_of
+from casemate.operations.rights.consentfile import time_of
 from casemate.serve import bodies
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.types import JSON, Reply, json_of
@@ -50,6 +51,14 @@ class SubjectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     subject: str
 
 
+BODIES: dict[str, type[ConsentBody | SubjectBody | WithdrawalBody]] = {
+    "consent-add": ConsentBody,
+    "consent-show": SubjectBody,
+    "consent-withdraw": WithdrawalBody,
+}
+"""By the name of the route."""
+
+
 async def answer(project: Wiring, name: str, scope: Scope, receive: Receive, most: int) -> Reply:
     """What to say to a request that policy has let through at the door.
 
@@ -72,18 +81,34 @@ def _acted(
 ) -> ImportedConsents | ShownConsent:
     """Whoever asks acts with their own session, and policy is asked by each operation."""
     consent = ConsentOf(project.acting(bearer, certificate))
+    said = _said(name, body)
     try:
-        if name == "consent-add":
-            records = msgspec.json.decode(body, type=ConsentBody).records
-            cells: list[dict[str, Any]] = [msgspec.structs.asdict(one) for one in records]
+        if isinstance(said, ConsentBody):
+            cells: list[dict[str, Any]] = [msgspec.structs.asdict(one) for one in said.records]
             return consent.add(cells)
-        if name == "consent-show":
-            return consent.show(msgspec.json.decode(body, type=SubjectBody).subject)
-        said = msgspec.json.decode(body, type=WithdrawalBody)
-        at = None if said.at is None else time_of(said.at, "at")
+        if isinstance(said, SubjectBody):
+            return consent.show(said.subject)
+        at = None if said.at is None else _at(said.at, project)
         return consent.withdraw(said.subject, said.purpose, at=at, source=said.source)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        # the decoder's words name the field and not the value, which may be an identifier
-        raise RequestError(f"the body is not as expected: {error}") from error
     except (ConfigError, DataError) as error:
         raise RequestError(error.message) from error
+
+
+def _said(name: str, body: bytes) -> ConsentBody | SubjectBody | WithdrawalBody:
+    """The body of a route; RequestError: it is none."""
+    try:
+        return msgspec.json.decode(body, type=BODIES[name])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        # the decoder quotes a field that it does not know, which may be an identifier
+        known = ", ".join(BODIES[name].__struct_fields__)
+        inner = ", ".join(ConsentRecord.__struct_fields__)
+        more = f", and those of a record {inner}" if name == "consent-add" else ""
+        raise RequestError(f"the body is not as expected: its fields are {known}{more}") from None
+
+
+def _at(text: str, project: Wiring) -> datetime.datetime:
+    """When a consent was taken back; RequestError, which does not quote it: it is no such time."""
+    try:
+        return time_of(text, project.clock.now())
+    except ValueError as error:
+        raise RequestError(f"at: {error}") from None

@@ -239,6 +239,46 @@ def test_a_consent_that_nobody_recorded_opens_nothing(ward, tmp_path):
         ward.seal(columns=CONSENT)
 
 
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ('"subject"x,purpose,time,status', "line 1: "),
+        ("subject,purpose,time,status," + "x" * 131_073, "line 1: "),
+        ("status,subject,purpose,time,status", "more than one column status"),
+    ],
+)
+def test_a_header_that_is_no_header_is_refused_in_words(ward, tmp_path, head, message):
+    path = tmp_path / "c.csv"
+    path.write_text(f"{head}\ngiven,a,p,2026-01-01T00:00:00Z,withdrawn\n")
+    with pytest.raises(DataError, match=message):
+        ward.say().privacy.consent.add(path)
+
+
+def test_a_time_before_the_first_year_of_utc_is_refused_in_words(ward, tmp_path):
+    project, time = ward.say(), "0001-01-01T00:00:00+01:00"
+    with pytest.raises(DataError, match="line 2: the time lies before the year 1 in UTC"):
+        project.privacy.consent.add(written(tmp_path / "c.csv", line("a", time=time)))
+    with pytest.raises(ConfigError, match="the time lies before the year 1 in UTC"):
+        project.privacy.consent.withdraw("a", at=datetime.datetime.fromisoformat(time))
+    assert project.consents.all() == []
+
+
+@pytest.mark.parametrize("subject", ["", " \t\n", "x" * 501])
+def test_nobody_is_no_subject(ward, subject):
+    project = ward.say()
+    privacy = project.privacy
+    for ask in (
+        privacy.consent.withdraw,
+        privacy.consent.show,
+        privacy.affected,
+        lambda one: privacy.requests.begin(one, "erasure"),
+    ):
+        with pytest.raises(DataError, match="a subject has 1 to 500 characters"):
+            ask(subject)
+    assert project.consents.all() == []
+    assert privacy.requests.list("all") == []
+
+
 def test_the_register_leaves_as_json_ld_that_says_what_it_lacks(ward, cli, tmp_path):
     project = ward.say(columns=CONSENT)
     lines = [line("a"), line("a", "withdrawn", "2026-02-01T00:00:00+01:00"), line("b")]

@@ -16,6 +16,7 @@ import casemate
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError, VerificationError
 from casemate.operations import models
 from casemate.operations.fsck import examine
+from casemate.operations.keys.erasure import erase
 from casemate.operations.rights.requests import remind, require_kept
 from casemate.respond.requests.tables import REQUESTS
 
@@ -47,6 +48,10 @@ def ward(home, tmp_path):
     return made
 
 
+ONE_CLASS = """@id("one-class")
+forbid (principal, action == Action::"dataset:read-rows", resource)
+unless { resource.hasTag("y") && resource.getTag("y") == "0" };
+"""
 NOTICE = "[notices.desk]\nkind = 'folder'\nto = 'out'\non = ['request:due', 'request:overdue']\n"
 
 
@@ -135,10 +140,44 @@ def test_refusing_needs_a_reason_and_ends_it(asked):
         requests.decide(1, "grant")
     assert requests.list() == []
     assert [one.id for one, _ in requests.list("all")] == [1]
-    with pytest.raises(ConfigError, match="knows no term for erasure"):
-        requests.begin(PERSONS[0], "erasure", law="lgpd")
     with pytest.raises(ConfigError, match="there is no request 7"):
         requests.show(7)
+
+
+@pytest.mark.parametrize(
+    ("law", "kind"),
+    [
+        ("lgpd", "erasure"),
+        ("lgpd", "rectification"),
+        ("lgpd", "portability"),
+        ("hipaa", "restriction"),
+    ],
+)
+def test_a_request_without_a_term_in_the_law_is_kept_and_says_so(asked, cli, law, kind):
+    project, clock = asked
+    found = project.privacy.requests.begin(PERSONS[0], kind, law=law)
+    assert (found.request.kind, found.clocks) == (kind, [])
+    clock.set("2029-01-01T00:00:00+00:00")
+    assert remind(project) == 0
+    for words in (("list",), ("show", "1")):
+        said = cli("privacy", "request", *words, "--config", project.root)
+        assert "no term known" in said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("law", "kind", "own"),
+    [
+        ("gdpr", "delete", "erasure"),
+        ("gdpr", "know", "access, portability"),
+        ("ccpa", "portability", "know"),
+        ("ccpa", "objection", "opt-out"),
+        ("hipaa", "correct", "rectification"),
+    ],
+)
+def test_another_laws_word_does_not_lose_the_term_that_the_law_has(asked, law, kind, own):
+    with pytest.raises(ConfigError, match=f"{law} knows no {kind}") as refused:
+        asked[0].privacy.requests.begin(PERSONS[0], kind, law=law)
+    assert refused.value.hint == f"there it is {own}"
 
 
 def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_them(asked, tmp_path):
@@ -176,6 +215,26 @@ def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_th
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+def test_rows_that_policy_keeps_from_a_copy_are_named_in_it_and_in_the_answer(ward, cli, tmp_path):
+    with casemate.open(ward.root) as project:
+        version = next(iter(project.datasets.values())).reference
+        for number, person in enumerate((PERSONS[1], PERSONS[2]), 1):
+            project.privacy.requests.begin(person, "access")
+            project.privacy.requests.decide(number, "grant")
+    ward.say(columns=HERE + ZONE + "rows = ['y']\n").close()
+    (ward.root / "policies").mkdir(exist_ok=True)
+    (ward.root / "policies" / "rows.cedar").write_text(ONE_CLASS)
+    said = cli(
+        *("privacy", "request", "fulfil", "1", "--out", tmp_path / "1", "--config", ward.root)
+    )
+    assert f"WITHHELD by policy from the copy: 2 of their rows in {version}" in said.out, said.err
+    about = json.loads((tmp_path / "1" / "about.json").read_text())
+    assert about["withheld_rows"] == {version: 2}
+    with casemate.open(ward.root) as project:
+        done = project.privacy.requests.fulfil(2, folder=tmp_path / "2")
+    assert (done.rows, done.withheld_rows) == (2, {})
+
+
 def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(asked):
     project, clock = asked
     release(project, 1)
@@ -210,6 +269,37 @@ def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(aske
     assert PERSONS[5] not in str(list(project.log.entries()))
 
 
+def test_a_request_that_was_not_granted_keeps_no_model_back(asked):
+    project, _ = asked
+    release(project, 1)
+    requests = project.privacy.requests
+    for number in (1, 2):
+        requests.begin(PERSONS[5], "erasure")
+        requests.decide_model(number, "withdraw", "ward@1")
+    require_kept(project, "ward@1")
+    requests.decide(1, "refuse", "a legal duty to keep them")
+    require_kept(project, "ward@1")
+    requests.decide(2, "grant")
+    with pytest.raises(RefusedError, match="request 2"):
+        require_kept(project, "ward@1")
+
+
+def test_an_erasure_is_fulfilled_whose_key_was_destroyed_before(asked):
+    project, _ = asked
+    requests = project.privacy.requests
+    for number, person in enumerate(PERSONS[:2], 1):
+        erase(project, person)
+        requests.begin(person, "erasure")
+        requests.decide(number, "grant")
+    done = requests.fulfil(1, subject=PERSONS[0])
+    assert (done.request.request.state, done.erased.key, done.rows) == ("fulfilled", False, 2)
+    with project.database.transaction() as tx:
+        project.log.append(tx, "x", "x", f'Note::"{PERSONS[1]}"', "allowed", {})
+    with pytest.raises(RefusedError, match="shredded before"):
+        requests.fulfil(2, subject=PERSONS[1])
+    assert requests.show(2).request.state == "granted"
+
+
 def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
     project, _ = asked
     release(project, 1)
@@ -219,6 +309,7 @@ def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
     requests.begin(PERSONS[5], "delete", law="ccpa")
     project.models["ward@1"].promote("shadow")
     requests.decide_model(1, "withdraw", "ward@1")
+    requests.decide(1, "grant")
     with pytest.raises(RefusedError, match="ward@1 is withdrawn"):
         project.models["ward@1"].promote()
 

@@ -9,6 +9,8 @@ from casemate.cli.options import common
 
 SUBJECT = "env:NAME, file:PATH, file:/dev/stdin or prompt, exactly as the table has it"
 
+NO_TERM = "no term known"
+
 
 def add_arguments(actions: Any) -> None:
     """The verbs of requests.
@@ -101,7 +103,8 @@ def _list(arguments: Any, project: Any) -> int:
     rows = [
         [
             *(str(one.id), one.kind, one.law, one.state, one.received),
-            "; ".join(_left(clock, day) for clock in clocks if not clock.done) or "-",
+            "; ".join(_left(clock, day) for clock in clocks if not clock.done)
+            or ("-" if clocks else NO_TERM),
         ]
         for one, clocks in found
     ]
@@ -128,7 +131,9 @@ def _show(arguments: Any, found: Any) -> int:
         f"  {'done' if clock.done else 'until ' + clock.due}: {clock.what} ({clock.id})"
         for clock in found.clocks
     ]
-    if not found.holidays:
+    if not found.clocks:
+        lines.append(f"  {NO_TERM} in {one.law} for {one.kind}")
+    elif not found.holidays:
         lines.append("  no holidays are named in [privacy]: weekends alone were counted as off")
     lines += [f"  {name}: {decided.how} {decided.by}" for name, decided in one.models.items()]
     lines += ["", "what happened"]
@@ -158,6 +163,10 @@ def _fulfil(arguments: Any, requests: Any) -> int:
         lines.append(f"the copy is {arguments.out}: hand it over safely, then remove it")
     if done.withheld:
         lines.append(f"WITHHELD by policy from the copy: {', '.join(done.withheld)}")
+    lines += [
+        f"WITHHELD by policy from the copy: {count} of their rows in {version}"
+        for version, count in done.withheld_rows.items()
+    ]
     lines += [f"NOT KNOWN: {gap.what}: {gap.reason}" for gap in done.affected.unknown]
     if done.erased is not None:
         lines += [

@@ -78,8 +78,13 @@ class Covered:
 
 
 def instant(time: datetime.datetime) -> str:
-    """A time that has a zone, as records have it: texts in the order of time."""
-    return time.astimezone(datetime.UTC).isoformat(timespec="microseconds")
+    """A time that has a zone, as records have it: texts in the order of time; ValueError: in UTC it
+    lies outside of the years that a calendar has.
+    """
+    try:
+        return time.astimezone(datetime.UTC).isoformat(timespec="microseconds")
+    except OverflowError:
+        raise ValueError("the time lies before the year 1 in UTC, or after 9999") from None
 
 
 class Consents:

@@ -22,6 +22,7 @@ from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
 from casemate.operations.rights.consent import withdrawn_since
+from casemate.operations.rights.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -103,10 +104,11 @@ def affected(project: Wiring, subject: str | Callable[[], str]) -> Affected:
         subject: the person's identifier, exactly as the table has it, or what asks for it.
 
     Raises:
-        AccessDenied: policy. VerificationError: a sealed version or the log was changed.
+        AccessDenied: policy. DataError: the identifier is empty or too long.
+            VerificationError: a sealed version or the log was changed.
     """
     acting = affected.ask(project)
-    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    identifier = identifier_of(subject)
     found = trace(project, project.identifiers.root().pseudonym(identifier))
     counts = {"versions": len(found.versions), "models": len(found.models)}
     about = f'Subject::"{found.subject}"'

@@ -10,6 +10,7 @@ from casemate.core.files import write_atomic
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.rights import consentfile, dpv
+from casemate.operations.rights.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -58,7 +59,7 @@ def add(project: Wiring, told: Path | str | Sequence[Mapping[str, str]]) -> Impo
         Consent(
             subject=names[one.subject],
             purpose=one.purpose,
-            time=instant(one.time),
+            time=one.time,
             given=one.given,
             text=one.text,
             source=one.source,
@@ -82,7 +83,7 @@ def show(project: Wiring, subject: str | Callable[[], str]) -> ShownConsent:
         subject: the person's identifier, exactly as the table has it, or what asks for it.
 
     Raises:
-        AccessDenied: policy.
+        AccessDenied: policy. DataError: the identifier is empty or too long.
     """
     acting = show.ask(project)
     found = _shown(project, _pseudonym(project, subject))
@@ -91,7 +92,7 @@ def show(project: Wiring, subject: str | Callable[[], str]) -> ShownConsent:
 
 
 def _pseudonym(project: Wiring, subject: str | Callable[[], str]) -> str:
-    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    identifier = identifier_of(subject)
     return project.identifiers.root().pseudonym(identifier)
 
 
@@ -128,13 +129,17 @@ def withdraw(
         source: where they said it.
 
     Raises:
-        AccessDenied: policy. ConfigError: the time lies ahead or has no zone. DataError: purpose or
-            source are none.
+        AccessDenied: policy. ConfigError: the time lies ahead, has no zone or cannot be told in
+            UTC. DataError: the identifier is empty or too long, or purpose or source are none.
     """
     acting = withdraw.ask(project)
     now = project.clock.now()
     if at is not None and (at.tzinfo is None or at > now):
         raise ConfigError("the time lies ahead or has no zone", hint="--at 2026-03-01T09:30:00Z")
+    try:
+        time = instant(at or now)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="--at 2026-03-01T09:30:00Z") from error
     purpose = purpose or project.config.project.purpose
     for text in (purpose, source):
         if len(text) > consentfile.MOST_TEXT or not text.isprintable():
@@ -144,7 +149,7 @@ def withdraw(
     one = Consent(
         subject=_pseudonym(project, subject),
         purpose=purpose,
-        time=instant(at or now),
+        time=time,
         given=False,
         text="",
         source=source,

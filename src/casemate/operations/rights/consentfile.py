@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from casemate.controls.privacy.consents import instant
 from casemate.core.errors import DataError
+from casemate.operations.rights.subject import LONGEST
 from casemate.operations.separated import Lines, is_torn
 
 MOST_LINES = 1_000_000
@@ -18,8 +20,6 @@ MOST_SHOWN = 1_000
 COLUMNS = ("subject", "purpose", "time", "status", "text", "source")
 NEEDED = COLUMNS[:4]
 STATUS = {"given": True, "withdrawn": False}
-LONGEST = 500
-"""Characters of an identifier."""
 
 
 class Said(NamedTuple):
@@ -27,7 +27,8 @@ class Said(NamedTuple):
 
     subject: str
     purpose: str
-    time: datetime.datetime
+    time: str
+    """As the register has it."""
     given: bool
     text: str
     source: str
@@ -96,7 +97,7 @@ def _said(row: Mapping[str, str], now: datetime.datetime) -> Said:
     given = STATUS[cells["status"]]
     if given and not cells["text"]:
         raise ValueError("the version of the text that the person agreed to is missing")
-    time = time_of(cells["time"], now)
+    time = instant(time_of(cells["time"], now))
     return Said(cells["subject"], cells["purpose"], time, given, cells["text"], cells["source"])
 
 
@@ -104,6 +105,12 @@ def _rows(path: Path) -> Lines:
     found = Lines(path, MOST_BYTES)
     wrong = [name for name in NEEDED if name not in found.names]
     wrong += [name for name in found.names if name not in COLUMNS]
+    twice = [name for name in COLUMNS if found.names.count(name) > 1]
+    if twice:
+        raise DataError(
+            f"{found.name}: its header has more than one column {twice[0]}",
+            hint="which one counts is not known: leave one of them",
+        )
     if wrong:
         raise DataError(
             f"{found.name}: its header lacks or does not know {', '.join(wrong[:6])}",

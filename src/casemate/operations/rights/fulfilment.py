@@ -44,6 +44,8 @@ class Fulfilled(Record, frozen=True, kw_only=True):
     """Rows that are in the copy, or that were erased."""
     withheld: list[str]
     """Columns that policy kept out of the copy."""
+    withheld_rows: dict[str, int] = {}
+    """Version -> rows of theirs that policy kept out of the copy."""
     erased: Erased | None = None
 
 
@@ -86,22 +88,34 @@ def fulfil(
     states.applied(asked, number, states.FULFILLED, change)  # refused before anything is done
     rows, erased = 0, None
     withheld: list[str] = []
+    fewer: dict[str, int] = {}
     if asked.kind in states.COPIES:
         if folder is None:
             raise ConfigError(f"{asked.kind} needs a new folder for the copy", hint="--out FOLDER")
-        rows, withheld = _copy(project, asked, found, Path(folder))
+        rows, withheld, fewer = _copy(project, asked, found, Path(folder))
     elif asked.kind in states.ERASING:
-        erased = _erased(project, asked, subject)
+        erased = _erased(project, asked, subject, was_shredded=found.key == "shredded")
         rows = found.rows
     elif not change.text:
         raise ConfigError("say what was done", hint="--reason TEXT")
     after = step(acting, number, states.FULFILLED, msgspec.structs.replace(change, rows=rows))
-    return Fulfilled(request=after, affected=found, rows=rows, withheld=withheld, erased=erased)
+    return Fulfilled(
+        request=after,
+        affected=found,
+        rows=rows,
+        withheld=withheld,
+        withheld_rows=fewer,
+        erased=erased,
+    )
 
 
 def _erased(
-    project: Wiring, asked: Asked, subject: str | Callable[[], str] | None
-) -> Erased | None:
+    project: Wiring,
+    asked: Asked,
+    subject: str | Callable[[], str] | None,
+    *,
+    was_shredded: bool,
+) -> Erased:
     if subject is None:
         raise ConfigError(
             f"{asked.kind} needs the person's identifier once more", hint="--subject REF"
@@ -111,7 +125,10 @@ def _erased(
         raise ConfigError(
             f"this is not whom request {asked.id} is about", hint="exactly as the table has it"
         )
-    done = erase(project, identifier)
+    # by `keys shred`, or by a process that ended before it wrote that the request is fulfilled
+    done = erase(project, identifier, look=was_shredded)
+    if was_shredded and done.readable:  # what tables hold is emptied; else it says why it cannot
+        done = erase(project, identifier)
     if done.readable:
         raise RefusedError(
             f"the key is destroyed, and the person can still be read in {len(done.readable)}"
@@ -121,27 +138,36 @@ def _erased(
     return done
 
 
-def _copy(project: Wiring, asked: Asked, found: Affected, folder: Path) -> tuple[int, list[str]]:
-    """Write the copy, all of it or nothing; (rows, columns that policy withheld)."""
+def _copy(
+    project: Wiring, asked: Asked, found: Affected, folder: Path
+) -> tuple[int, list[str], dict[str, int]]:
+    """Write the copy, all of it or nothing; (rows, columns that policy withheld, rows that it
+    withheld by version).
+    """
     if folder.exists():
         raise ConfigError(f"{folder} exists already", hint="name a new folder")
     parent = make_folder(folder.absolute().parent, 0o755)
     draft = Path(tempfile.mkdtemp(dir=parent, prefix=".tmp-"))
     try:
-        rows, withheld, versions = 0, set[str](), []
+        theirs = {f"{one.dataset}@{one.version}": one.rows for one in found.versions}
+        rows, withheld, fewer, versions = 0, set[str](), dict[str, int](), []
         for name, dataset in _newest(project, found).items():
             table, hidden = _rows_of(dataset, asked.subject)
             rows, withheld = rows + table.num_rows, withheld | hidden
+            if missing := theirs[dataset.reference] - table.num_rows:
+                fewer[dataset.reference] = missing
             _table(draft, name, table)
             versions.append({"version": dataset.reference, "rows": table.num_rows})
-        _write(draft / "about.json", _about(project, asked, found, versions, sorted(withheld)))
+        about = _about(project, asked, found, versions)
+        about |= {"withheld_columns": sorted(withheld), "withheld_rows": fewer}
+        _write(draft / "about.json", about)
         fsync_tree(draft)
         draft.replace(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     fsync_folder(parent)
-    return rows, sorted(withheld)
+    return rows, sorted(withheld), fewer
 
 
 def _newest(project: Wiring, found: Affected) -> dict[str, Dataset]:
@@ -194,7 +220,6 @@ def _about(
     asked: Asked,
     found: Affected,
     versions: list[dict[str, Any]],
-    withheld: list[str],
 ) -> dict[str, Any]:
     """What a person is to know of their data beside the rows, as far as casemate knows it."""
     config = project.config
@@ -210,7 +235,6 @@ def _about(
         "purpose": purpose,
         "basis": None if basis is None else basis.legal,
         "copied": versions,
-        "withheld_columns": withheld,
         "every_version": found.versions,
         "models": found.models,
         "recipients": _recipients(project, found),

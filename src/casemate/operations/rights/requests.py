@@ -14,8 +14,9 @@ from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.folded import Kind as Folded
+from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
-from casemate.respond.requests.laws import TERMS, Clock, clocks, terms_of
+from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law
 from casemate.wiring import Wiring
 
@@ -84,7 +85,7 @@ def begin(
     reason: str = "",
 ) -> ShownRequest:
     """Write down that somebody asked for something; the clocks of the law run from the day on
-    which it came.
+    which it came. Where the law sets none, the request is kept without.
 
     Args:
         project: whose.
@@ -96,16 +97,16 @@ def begin(
         reason: what else is to be known; name nobody: it stays in the log.
 
     Raises:
-        AccessDenied: policy. ConfigError: the law knows no such request, or the day lies ahead.
+        AccessDenied: policy. ConfigError: the law has another word for it, or the day lies ahead.
+            DataError: the identifier is empty or too long.
     """
     acting = begin.ask(project)
-    if not terms_of(law, kind):
-        known = sorted({one for term in TERMS if term.law == law for one in term.kinds})
-        raise ConfigError(f"{law} knows no term for {kind}", hint="it has: " + ", ".join(known))
+    if own := own_words(law, kind):
+        raise ConfigError(f"{law} knows no {kind}", hint="there it is " + ", ".join(own))
     day = received or today(project)
     if day > today(project):
         raise ConfigError("the day lies ahead", hint="--received says when the request came")
-    identifier = (subject if isinstance(subject, str) else subject()).strip()
+    identifier = identifier_of(subject)
     change = _change(
         project,
         text=words(reason),
@@ -304,10 +305,16 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
 
 
 def require_kept(project: Wiring, reference: str) -> None:
-    """RefusedError: an erasure says that a model is withdrawn, or was to be trained anew by now."""
+    """RefusedError: an erasure that was granted says that a model is withdrawn, or was to be
+    trained anew by now.
+    """
     day = today(project).isoformat()
     with project.database.reading() as tx:
-        found = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.ERASING))
+        found = tables.requests(
+            tx,
+            tables.REQUESTS.c.kind.in_(states.ERASING),
+            tables.REQUESTS.c.state.in_(states.BINDING),
+        )
     for one in found:
         decided = one.models.get(reference)
         if decided is None or decided.how == "keep" or (decided.by and day <= decided.by):

@@ -154,6 +154,19 @@ TERMS = (
 """Every term that is known; docs/how-to/requests.md shows them."""
 
 
+SAME: tuple[tuple[Kind, Kind], ...] = (
+    ("access", "know"),
+    ("portability", "know"),
+    ("rectification", "correct"),
+    ("erasure", "delete"),
+    ("restriction", "limit"),
+    ("objection", "opt-out"),
+)
+"""What the GDPR calls it, and what the CCPA does: under the wrong word a request would lose its
+term.
+"""
+
+
 class Clock(Record, frozen=True, kw_only=True):
     """One term of a request, with its date."""
 
@@ -173,6 +186,12 @@ class Clock(Record, frozen=True, kw_only=True):
 def terms_of(law: Law, kind: Kind) -> list[Term]:
     """What a law wants of this kind of request; empty where it knows none."""
     return [one for one in TERMS if one.law == law and kind in one.kinds]
+
+
+def own_words(law: Law, kind: Kind) -> list[Kind]:
+    """What a law that knows no term for a kind of request calls the same, where that has one."""
+    others = [own for pair in SAME if kind in pair for own in pair if own != kind]
+    return [] if terms_of(law, kind) else [one for one in others if terms_of(law, one)]
 
 
 def clocks(asked: Asked, holidays: frozenset[datetime.date]) -> list[Clock]:

@@ -29,6 +29,8 @@ Kind = Literal[
 State = Literal["open", "granted", "refused", "fulfilled"]
 How = Literal["retrain", "keep", "withdraw"]
 OVER: tuple[State, ...] = ("refused", "fulfilled")
+BINDING: tuple[State, ...] = ("granted", "fulfilled")
+"""What is decided about models counts in these: anybody may ask, and may be refused."""
 COPIES: tuple[Kind, ...] = ("access", "portability", "know")
 """Kinds that a copy of the data fulfils."""
 ERASING: tuple[Kind, ...] = ("erasure", "delete")
