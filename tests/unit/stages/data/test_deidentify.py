@@ -278,7 +278,7 @@ def random_table(seed, rows):
             "age": pa.array(age, from_pandas=True),
             "zip": [f"352{at:02}" for at in draw.integers(0, 40, rows)],
             "ward": pa.array(ward),
-            "ill": draw.choice(["flu", "burn", "none", None], rows),
+            "ill": draw.choice(["flu", "burn", "well", None], rows),
             "cost": draw.normal(100, 20, rows).round(2),
             "person": draw.integers(0, rows // 2, rows).astype(str),
         }
@@ -335,6 +335,24 @@ def test_people_with_many_rows_count_once(treat, seed, k):
     frame = left.to_pandas()
     people = frame.groupby(QUASI, dropna=False)["person"].nunique()
     assert people.min() == told.after.k >= k
+
+
+def test_a_quantity_can_be_sensitive(treat):
+    table = pa.table({"ward": ["a", "b"] * 20, "cost": [at + 0.5 for at in range(40)]})
+    told, _ = treat(table, method="k-anonymity", quasi=["ward"], sensitive=["cost"], k=20, l=20)
+    assert (told.after.k, told.after.l) == (20, {"cost": 20})
+
+
+def test_spaces_and_words_for_missing_make_no_other_people_and_no_other_values(treat):
+    who = ["P1", "P1 ", " P1", "NA", "-", ""]
+    table = pa.table({"who": who, "ward": ["a"] * 6, "ill": ["HIV", "HIV "] * 3})
+    options = {"method": "k-anonymity", "quasi": ["ward"], "sensitive": ["ill"], "subject": "who"}
+    told, _ = treat(table, ONE, k=2, **options)
+    assert (told.before.people, told.before.l) == (2, {"ill": 1})
+    assert (told.after.people, told.after.k) == (2, 2)
+    for promise in ({"k": 3}, {"k": 2, "l": 2}):
+        with pytest.raises(DataError, match="cannot hide"):
+            treat(table, ONE, **options, **promise)
 
 
 def test_what_is_told_less_exactly_is_no_more_than_needed(treat):

@@ -169,7 +169,7 @@ def _generalised(
         ladder(Cells(name, table[name]), plan.widths.get(name), plan.hierarchies.get(name))
         for name in plan.quasi
     ]
-    subject = None if plan.subject is None else groups.codes(Cells("", table[plan.subject]))
+    subject = None if plan.subject is None else groups.meant(Cells("", table[plan.subject]))
     promise = generalise.Promise(plan.k, plan.l, plan.t, plan.suppress)
     gone = [name for name in plan.sensitive if name not in treated.column_names]
     if gone:

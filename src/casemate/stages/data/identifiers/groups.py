@@ -49,6 +49,13 @@ def codes(cells: Cells) -> Array:
     return np.asarray(indices, dtype=np.int64)
 
 
+def meant(cells: Cells) -> Array:
+    """As `codes`, of what cells say: spaces around a word, and what stands for "missing", make no
+    other person and no other value.
+    """
+    return codes(Cells(cells.name, pc.utf8_trim_whitespace(cells.text)))
+
+
 def joined(columns: Sequence[Array], rows: int) -> Array:
     """The number of each row's group, int64 [rows], from 0 without a gap."""
     group = np.zeros(rows, np.int64)
@@ -64,7 +71,8 @@ def sizes(group: Array, subjects: Array | None) -> Array:
     count = int(group.max(initial=-1)) + 1
     if subjects is None:
         return np.bincount(group, minlength=count)
-    pairs = np.unique(np.column_stack([group, subjects]), axis=0)
+    _, dense = np.unique(subjects, return_inverse=True)  # quantities are no whole numbers
+    pairs = np.unique(np.column_stack([group, dense]), axis=0)
     return np.bincount(pairs[:, 0], minlength=count)
 
 
@@ -104,7 +112,7 @@ def sensitive_codes(cells: Cells) -> tuple[Array, bool]:
     if numbers.null_count == len(cells.text) - cells.filled and len(cells.different) > ORDERED:
         values = numbers.cast(pa.float64()).to_numpy()
         return np.where(np.isnan(values), -np.inf, values), True
-    return codes(cells), False
+    return meant(cells), False
 
 
 def measure(
@@ -119,7 +127,7 @@ def measure(
         subject: the column that says whose row it is; None: every row is another person's.
     """
     group = joined([codes(Cells(name, table[name])) for name in quasi], table.num_rows)
-    subjects = None if subject is None else codes(Cells(subject, table[subject]))
+    subjects = None if subject is None else meant(Cells(subject, table[subject]))
     held = sizes(group, subjects)
     values = {name: sensitive_codes(Cells(name, table[name])) for name in sensitive}
     people = table.num_rows if subjects is None else len(np.unique(subjects))
