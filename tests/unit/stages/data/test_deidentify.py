@@ -91,11 +91,23 @@ def test_columns_that_are_left_alone_keep_type_order_and_gaps(treat, tmp_path):
 def test_free_text_loses_what_has_a_shape_and_the_names_of_its_own_row(treat):
     _, table = treat(PEOPLE, keep=KEEP)
     assert table["note"].to_pylist() == [
-        "Mrs [NAME] from [PLACE] wrote from [EMAIL] on [DATE]",
+        "[NAME] from [PLACE] wrote from [EMAIL] on [DATE]",
         "nothing new since the last visit here",
         "[NAME] asked for a call at [PHONE] tomorrow",
         "[NAME], MRN [MRN], is well and went home today",
         None,
+    ]
+
+
+def test_what_a_row_knows_breaks_no_shape_in_its_text(treat):
+    notes = ["call 205-325-8100 soon, she said", "jane@mail.example.org wrote about 205 today"]
+    table = pa.table(
+        {"patient": ["205", "205"], "name": ["Jane Roe", "Jane Roe"], "note": notes}
+    )
+    _, left = treat(table, columns={"patient": "other-id", "note": "text"}, keep=KEEP)
+    assert left["note"].to_pylist() == [
+        "call [PHONE] soon, she said",
+        "[EMAIL] wrote about [OTHER-ID] today",
     ]
 
 

@@ -254,30 +254,32 @@ def _parts(text: str, kind: str) -> list[str]:
     return [whole] if sum(sign.isalnum() for sign in whole) >= SHORTEST else []
 
 
-def remains(text: str, words: Sequence[tuple[str, str]]) -> tuple[str, int]:
-    """(the text without the row's own identifiers, how many places were changed)."""
-    count = 0
+def own(text: str, words: Sequence[tuple[str, str]]) -> list[patterns.Place]:
+    """Where the row's own identifiers stand in a text."""
     lower = text.lower()
-    for word, tag in words:
-        if word.lower() in lower:
-            pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
-            text, times = re.subn(pattern, tag, text, flags=re.IGNORECASE)
-            count += times
-    return text, count
+    return [
+        (found.start(), found.end(), tag)
+        for word, tag in words
+        if word.lower() in lower
+        for found in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, flags=re.IGNORECASE)
+    ]
 
 
 def _redacted(cells: Cells, known: list[list[tuple[str, str]]]) -> dates.Changed:
     texts = cells.column.cast(pa.string()).to_pylist()
-    own = [("", 0) if text is None else remains(text, known[row]) for row, text in enumerate(texts)]
-    different = pa.array(sorted({text for text, _ in own}), pa.string())
+    different = pa.array(sorted({text for text in texts if text is not None}), pa.string())
     chosen = patterns.by_text(patterns.candidates(different))
     shaped = {
-        (text := different[row].as_py()): patterns.redacted(text, usable)
+        (text := different[row].as_py()): patterns.places(text, usable)
         for row, usable in chosen.items()
     }
-    made, changed = [], 0
-    for before, (text, first) in zip(texts, own, strict=True):
-        after, second = shaped.get(text, (text, 0))
-        made.append(None if before is None else after)
-        changed += bool(first + second)
+    made: list[str | None] = []
+    changed = 0
+    for text, words in zip(texts, known, strict=True):
+        if text is None:
+            made.append(None)
+            continue
+        after, count = patterns.replaced(text, [*shaped.get(text, ()), *own(text, words)])
+        made.append(after)
+        changed += bool(count)
     return dates.Changed(pa.chunked_array([pa.array(made, pa.string())]), changed)

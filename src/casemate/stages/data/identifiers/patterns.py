@@ -1,6 +1,6 @@
 """Identifiers inside text: where they stand, the text without them, and the outline of a value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,6 +18,8 @@ class Hit:
     pattern: Pattern
 
 
+Place = tuple[int, int, str]
+"""Start and end of an identifier in a text, and what takes its place."""
 TAGS = {kind: f"[{kind.upper()}]" for kind in {pattern.kind for pattern in PATTERNS}}
 """What takes the place of an identifier in a text."""
 
@@ -57,10 +59,31 @@ def by_text(chosen: Mapping[Pattern, pa.Array]) -> dict[int, tuple[Pattern, ...]
 
 def redacted(text: str, patterns: tuple[Pattern, ...] = PATTERNS) -> tuple[str, int]:
     """(the text with every identifier replaced by its kind in brackets, how many were)."""
-    found = hits(text, patterns)
-    for one in reversed(found):
-        text = text[: one.start] + TAGS[one.pattern.kind] + text[one.end :]
-    return text, len(found)
+    return replaced(text, places(text, patterns))
+
+
+def places(text: str, patterns: tuple[Pattern, ...] = PATTERNS) -> list[Place]:
+    """As `hits`, with what takes their place."""
+    return [(one.start, one.end, TAGS[one.pattern.kind]) for one in hits(text, patterns)]
+
+
+def replaced(text: str, found: Sequence[Place]) -> tuple[str, int]:
+    """(the text with a tag in every place, how many there were); where places lie over one another
+    all of it goes, and the longest says what it was.
+    """
+    joined: list[Place] = []
+    longest = 0
+    for start, end, tag in sorted(found):
+        if joined and start < joined[-1][1]:
+            before = joined.pop()
+            tag, longest = (tag, end - start) if end - start > longest else (before[2], longest)
+            joined.append((before[0], max(before[1], end), tag))
+        else:
+            joined.append((start, end, tag))
+            longest = end - start
+    for start, end, tag in reversed(joined):
+        text = text[:start] + tag + text[end:]
+    return text, len(joined)
 
 
 def masked(text: str) -> str:
