@@ -39,8 +39,15 @@ def _text(found: "Scan") -> str:
             lines.append(
                 f"{printable(one.path)}: the model keeps {one.rows_kept} rows of its training table"
             )
+        if one.names_that_tell:
+            lines.append(
+                f"{printable(one.path)}: {one.names_that_tell} columns are called like what cells"
+                " hold; if the file has no header line, name its columns with --header"
+            )
+        texts = [column.column for column in one.columns if column.free_text]
+        free = [f"Free text: {printable(', '.join(texts))}", ""] if texts else []
         if not one.found:
-            lines += [f"{held}, no identifiers found", ""]
+            lines += [f"{held}, no identifiers found", "", *free]
             continue
         rows = [
             [
@@ -55,10 +62,7 @@ def _text(found: "Scan") -> str:
             for column in one.found
             for seen in column.evidence
         ]
-        lines += [f"{held}, {len(one.found)} with identifiers", table(HEADS, rows), ""]
-        texts = [column.column for column in one.columns if column.free_text]
-        if texts:
-            lines += [f"Free text: {printable(', '.join(texts))}", ""]
+        lines += [f"{held}, {len(one.found)} with identifiers", table(HEADS, rows), "", *free]
     lines += [f"not read: {printable(one.path)}: {printable(one.why)}" for one in found.not_read]
     lines += ["Not looked for:", *(f"- {what}" for what in found.not_looked_for)]
     return "\n".join(lines)

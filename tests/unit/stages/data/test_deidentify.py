@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from casemate.config.deidentify import DeidentifyTable
 from casemate.core.errors import ConfigError, DataError
-from casemate.stages.data.identifiers import groups, written
+from casemate.stages.data.identifiers import actions, columns, groups, patterns, written
 from casemate.stages.data.identifiers.cells import Cells
 from casemate.stages.data.identifiers.deidentify import IdentifiersLeft, deidentify
 from casemate.stages.data.identifiers.plans import plan_of
@@ -139,6 +139,24 @@ def test_free_text_is_refused_until_somebody_says_why_it_may_stay(treat, tmp_pat
     assert "--keep note=" in refused.value.hint
     _, table = treat(PEOPLE, drop=["note"])
     assert "note" not in table.column_names
+
+
+def test_a_first_row_that_is_no_header_is_refused_and_not_told(tmp_path):
+    rows = "10006,Quigley,1931-05-02,91\n10011,Okafor,1980-01-31,40\n"
+    (tmp_path / "in.csv").write_text(rows)
+    with pytest.raises(IdentifiersLeft, match="1 of 4 columns are called like .*.date.") as refused:
+        deidentify(tmp_path / "in.csv", tmp_path / "o.csv", DeidentifyTable(subject="who"))
+    assert "Quigley" not in refused.value.diagnostics()
+    assert "--header" in refused.value.hint
+    plan = DeidentifyTable(header=["id", "surname", "born", "age"])
+    deidentify(tmp_path / "in.csv", tmp_path / "o.csv", plan, today=TODAY)
+    assert (tmp_path / "o.csv").read_text() == "born,age\n1936,90\n1980,40\n"
+    for name in ("2024-03", "May 2020", "6 Minute Walk", "Plate 1", "ICD-10", "Miss Rate"):
+        assert patterns.in_name(name) is None
+    with pytest.raises(ConfigError) as refused:
+        actions.planned(columns.look(pa.table({"Quigley, J": [1], "x 1": [2]})),
+                        DeidentifyTable(drop=["y"]), None)  # fmt: skip
+    assert refused.value.hint == "its columns: aaaaaaa, a, x 1"
 
 
 def test_a_column_that_repeats_an_identifier_is_refused(treat):

@@ -186,6 +186,15 @@ def test_the_extra_is_named_where_its_libraries_are_missing(monkeypatch):
         look(pa.table({"x": [1]}))
 
 
+def test_of_a_table_without_a_header_line_no_name_is_told(tmp_path):
+    (tmp_path / "t.csv").write_text("P1,Quigley,1931-05-02\nP2,Okafor,1980-01-31\n")
+    told = scan(tmp_path / "t.csv")
+    assert (told.tables[0].names_that_tell, told.is_clean) == (1, False)
+    assert b"Quigley" not in told.to_json()
+    assert b"1931" not in told.to_json()
+    assert scan(tmp_path / "t.csv", ["a", "b", "c"]).tables[0].names_that_tell == 0
+
+
 def test_a_clean_table_is_said_to_be_clean_and_what_was_not_looked_for(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n1,2\n3,4\n")
     told = scan(tmp_path / "t.csv")

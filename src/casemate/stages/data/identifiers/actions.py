@@ -62,7 +62,8 @@ def _require_possible(names: Sequence[str], plan: DeidentifyTable, key: Key | No
     unknown = sorted({name for name in named if name not in names})
     if unknown:
         raise ConfigError(
-            f"the table has no column {unknown[0]!r}", hint=f"its columns: {', '.join(names[:30])}"
+            f"the table has no column {unknown[0]!r}",
+            hint=f"its columns: {', '.join(map(patterns.shown, names[:30]))}",
         )
     if plan.pseudonyms and key is None:
         raise ConfigError("pseudonyms need a key", hint="give --key file:PATH or env:NAME")

@@ -16,7 +16,7 @@ from casemate.config.deidentify import DeidentifyTable, Identifier
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Record
-from casemate.stages.data.identifiers import actions, columns, generalise, groups, written
+from casemate.stages.data.identifiers import actions, columns, generalise, groups, patterns, written
 from casemate.stages.data.identifiers.actions import Action
 from casemate.stages.data.identifiers.cells import Cells
 from casemate.stages.data.identifiers.columns import Evidence
@@ -115,6 +115,8 @@ def deidentify(
     table = read(path, plan.header)
     if not table.num_rows:
         raise DataError(f"{path} has no rows", hint="give a table with rows")
+    if plan.header is None:
+        _require_names(table.column_names)
     found = columns.look(table, said=plan.columns)
     planned = actions.planned(found, plan, key)
     kinds = {one.column: one.kind for one in found}
@@ -160,6 +162,18 @@ def deidentify(
         after=after,
         undecided=_undecided(plan, planned),
     )
+
+
+def _require_names(names: Sequence[str]) -> None:
+    """Names of columns are written as they are, so none may be somebody's."""
+    kinds = [kind for name in names if (kind := patterns.in_name(name)) is not None]
+    if kinds:
+        raise IdentifiersLeft(
+            f"{len(kinds)} of {len(names)} columns are called like what cells hold"
+            f" ({', '.join(sorted(set(kinds)))}): the first row may have been taken for the header;"
+            " nothing was written",
+            hint="--header NAMES, if the file has no header line; or else call the columns otherwise",
+        )
 
 
 def _generalised(

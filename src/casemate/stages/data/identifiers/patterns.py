@@ -1,11 +1,13 @@
 """Identifiers inside text: where they stand, the text without them, and the outline of a value."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from casemate.config.deidentify import Identifier
 from casemate.stages.data.identifiers.shapes import PATTERNS, Pattern
 
 
@@ -18,6 +20,15 @@ class Hit:
     pattern: Pattern
 
 
+TELLING = frozenset(
+    ("email", "url", "ip", "ssn", "phone", "fax", "date", "zip", "account", "vehicle", "other-id")
+)
+"""Kinds that no name of a column is written like; `6 Minute Walk` looks like a place, `Plate 1`
+like a licence plate."""
+_MONTH = re.compile(r"[A-Za-z]+\.?,? \d{4}|\d{4}-\d{2}")
+"""What columns of a month are called."""
+_DAY = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])[0-3]\d")
+_PLAIN = re.compile(r"[^\W\d_][\w ./()%-]{0,39}")
 Place = tuple[int, int, str]
 """Start and end of an identifier in a text, and what takes its place."""
 TAGS = {kind: f"[{kind.upper()}]" for kind in {pattern.kind for pattern in PATTERNS}}
@@ -84,6 +95,27 @@ def replaced(text: str, found: Sequence[Place]) -> tuple[str, int]:
     for start, end, tag in reversed(joined):
         text = text[:start] + tag + text[end:]
     return text, len(joined)
+
+
+def in_name(name: str) -> Identifier | None:
+    """What a column's name tells of somebody: then the row of the first person was taken for the
+    header.
+    """
+    if _DAY.fullmatch(name.strip()):
+        return "date"
+    return next(
+        (
+            one.pattern.kind
+            for one in hits(name)
+            if one.pattern.kind in TELLING and not _MONTH.fullmatch(name[one.start : one.end])
+        ),
+        None,
+    )
+
+
+def shown(name: str) -> str:
+    """A column's name for a message; its outline, where it is not written like one."""
+    return name if _PLAIN.fullmatch(name) else masked(name)
 
 
 def masked(text: str) -> str:

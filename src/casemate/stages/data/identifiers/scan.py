@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 
 from casemate.config import DataTable
 from casemate.core.errors import BackendError, ConfigError, DataError
 from casemate.core.types import Record
 from casemate.stages.data import files
-from casemate.stages.data.identifiers import checks, columns, fitted
+from casemate.stages.data.identifiers import checks, columns, fitted, patterns
 from casemate.stages.data.identifiers.columns import NOT_LOOKED_FOR, ColumnFound
 
 MODEL = ".onnx"
@@ -26,6 +27,9 @@ class ScannedTable(Record, frozen=True, kw_only=True):
     columns: list[ColumnFound]
     rows_kept: int = 0
     """Rows of its training table that a model holds, number by number."""
+    names_that_tell: int = 0
+    """Columns that are called like what cells hold; then every name is told as an outline, for the
+    first person's row may be the names."""
 
     @property
     def found(self) -> list[ColumnFound]:
@@ -51,7 +55,7 @@ class Scan(Record, frozen=True, kw_only=True):
     def is_clean(self) -> bool:
         """Whether every file was read and nothing found in any."""
         return not self.not_read and not any(
-            table.found or table.rows_kept for table in self.tables
+            table.found or table.rows_kept or table.names_that_tell for table in self.tables
         )
 
 
@@ -104,7 +108,15 @@ def _scanned(path: Path, header: list[str] | None) -> ScannedTable:
     if path.suffix.lower() == MODEL and path.is_file():
         return _model(path)
     table = read(path, header)
-    return ScannedTable(path=str(path), rows=table.num_rows, columns=columns.look(table))
+    found = columns.look(table)
+    telling = 0 if header else sum(patterns.in_name(name) is not None for name in table.column_names)
+    if telling:
+        found = [
+            msgspec.structs.replace(one, column=patterns.masked(one.column)) for one in found
+        ]
+    return ScannedTable(
+        path=str(path), rows=table.num_rows, columns=found, names_that_tell=telling
+    )
 
 
 def _model(path: Path) -> ScannedTable:
