@@ -43,6 +43,21 @@ def test_a_clean_table_ends_with_0(cli, tmp_path):
     assert (found.code, "2 rows, 2 columns, no identifiers found" in found.out) == (0, True)
 
 
+def test_free_text_is_named_where_nothing_else_is_found(cli, tmp_path):
+    rows = "".join(f"{at},nothing new since visit {at} of the year\n" for at in range(1, 9))
+    (tmp_path / "t.csv").write_text("x,note\n" + rows)
+    found = cli("privacy", "scan", tmp_path / "t.csv")
+    assert (found.code, "no identifiers found" in found.out) == (0, True)
+    assert "Free text: note" in found.out
+
+
+def test_names_like_cells_are_counted_and_outlined(cli, tmp_path):
+    (tmp_path / "t.csv").write_text("P1,Quigley,1931-05-02\nP2,Okafor,1980-01-31\n")
+    found = cli("privacy", "scan", tmp_path / "t.csv")
+    assert (found.code, "1 columns are called like what cells hold" in found.out) == (1, True)
+    assert "Quigley" not in found.out
+
+
 def test_a_path_that_is_not_there_is_the_caller_s_fault(cli, tmp_path):
     assert cli("privacy", "scan", tmp_path / "no.csv").code == 2
 

@@ -101,9 +101,7 @@ def test_free_text_loses_what_has_a_shape_and_the_names_of_its_own_row(treat):
 
 def test_what_a_row_knows_breaks_no_shape_in_its_text(treat):
     notes = ["call 205-325-8100 soon, she said", "jane@mail.example.org wrote about 205 today"]
-    table = pa.table(
-        {"patient": ["205", "205"], "name": ["Jane Roe", "Jane Roe"], "note": notes}
-    )
+    table = pa.table({"patient": ["205", "205"], "name": ["Jane Roe", "Jane Roe"], "note": notes})
     _, left = treat(table, columns={"patient": "other-id", "note": "text"}, keep=KEEP)
     assert left["note"].to_pylist() == [
         "call [PHONE] soon, she said",

@@ -89,6 +89,7 @@ def test_a_column_is_known_by_check_digit_shape_or_name(name, cells, expected):
         ("patient", [0, 1] * 20),
         ("empty", pa.nulls(3, pa.string())),
         ("flag", [True, False]),
+        ("medicalrecords", ["3", "4"]),
         ("icd9", ["99591", "25000", "V4581", "E8788"]),
     ],
 )
@@ -118,6 +119,28 @@ def test_names_of_columns_are_read_as_people_write_them():
     assert called("patient_email")[0] == "email"
     assert called("Geburtsdatum") == []  # a date is known by its cells
     assert called("PLZ")[0] == "zip"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "name") for name in ("firstname", "lastname", "LASTNAME", "username", "lname")),
+        *((name, "name") for name in ("patientname", "fname", "pt_name")),
+        *((name, "mrn") for name in ("patientid", "medicalrecordnumber")),
+        ("socialsecuritynumber", "ssn"),
+        ("streetaddress", "place"),
+        ("postal", "zip"),
+        ("emailaddress", "email"),
+        ("cellphone", "phone"),
+    ],
+)
+def test_names_written_together_are_believed(name, kind):
+    assert called(name)[0] == kind
+
+
+@pytest.mark.parametrize("name", ["drug_name", "filename", "hostname", "tname"])
+def test_names_of_things_are_no_names_of_people(name):
+    assert "name" not in called(name)
 
 
 def test_an_identifier_of_the_row_that_stands_in_no_telling_column_is_found_in_text():

@@ -170,9 +170,9 @@ def _require_names(names: Sequence[str]) -> None:
     if kinds:
         raise IdentifiersLeft(
             f"{len(kinds)} of {len(names)} columns are called like what cells hold"
-            f" ({', '.join(sorted(set(kinds)))}): the first row may have been taken for the header;"
-            " nothing was written",
-            hint="--header NAMES, if the file has no header line; or else call the columns otherwise",
+            f" ({', '.join(sorted(set(kinds)))}): the first row may have been taken for the header"
+            "; nothing was written",
+            hint="--header NAMES, if the file has no header line; or else rename these columns",
         )
 
 

@@ -33,7 +33,7 @@ KINDS: dict[Identifier, Kind] = {
         r"|client|employee"
         r"|member|contact|mother|mothers|father|fathers|spouse|doctor|physician|nurse|guardian"
         r"|applicant|holder|owner|subject|insured|subscriber|relative|resident|student"
-        r"|user) names?\b"
+        r"|user|pt|[fl]) ?names?\b"
         r"|\bnext of kin\b|\b(vor|nach|familien)name\b|\bprenom\b|^nom$|\bapellidos?\b|^nombres?$"
         r"|\binitials\b",
         r"\pL{2}",
@@ -41,42 +41,42 @@ KINDS: dict[Identifier, Kind] = {
     "place": Kind(
         "B",
         "place smaller than a state",
-        r"\b(street|address|addr|city|town|county|precinct|parish|village|district|neighbou?rhood"
+        r"\b(street|(street|home|mail(ing)?)? ?address|addr|city|town|county|precinct|parish|village|district|neighbou?rhood"
         r"|geocode|latitude|longitude|census tract|strasse|straße|wohnort|ville|rue|ciudad|calle"
         r"|home ?town|home dest|birth ?place|place of birth)( ?(line)? ?\d| name)?$"
-        r"|^(lat|lon|lng|long)$|^(street|city|county|home) (address|addr|name|line)",
+        r"|^(lat|lon|lng|long)$|^(street|city|county|home) ?(address|addr|name|line)",
         r"\pL{2}|\d",
     ),
     "zip": Kind(
         "B",
         "ZIP or postal code",
-        r"\bzip\b|\bzip ?code\b|\bpost ?(al)? ?code\b|\bplz\b|\bpostleitzahl\b"
+        r"\bzip\b|\bzip ?code\b|^postal$|\bpost ?(al)? ?code\b|\bplz\b|\bpostleitzahl\b"
         r"|\bcode postal\b|^zcta5?$",
         r"^\s*[A-Za-z]{0,2}\d",
     ),
     "date": Kind("C", "date more exact than a year"),
-    "age": Kind("C", "age above 89", r"\bage\b|\balter\b|\bedad\b|\bage (years|yrs)\b"),
+    "age": Kind("C", "age above 89", r"\bage\b|\balter\b|\bedad\b|\bage ?(years|yrs)\b|\bpatientage\b"),
     "phone": Kind(
         "D",
         "telephone number",
-        r"\b(tele)?phone\b|\bphone ?(number|no|nr)\b|\b(mobile|cell|tel|telefon|handy"
+        r"\b(home|work|cell|mobile|contact)?(tele)?phone\b|\bphone ?(number|no|nr)\b|\b(mobile|cell|tel|telefon|handy"
         r"|pager)\b|\bmovil\b",
         r"\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d",
     ),
     "fax": Kind("E", "fax number", r"\bfax\b", r"\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d"),
-    "email": Kind("F", "e-mail address", r"\be ?mail\b|\bcorreo\b", r"@"),
+    "email": Kind("F", "e-mail address", r"\be ?mail( ?addr(ess)?)?\b|\bcorreo\b", r"@"),
     "ssn": Kind(
         "G",
         "social security number",
-        r"\bssn\b|\bsocial security\b|\bsozialversicherung\w*\b|\bsin\b",
+        r"\bssn\b|\bsocial ?security( ?(no|number|num|nr))?\b|\bsozialversicherung\w*\b|\bsin\b",
         r"\d{3}.?\d{2}.?\d{3}",
     ),
     "mrn": Kind(
         "H",
         "medical record number",
-        r"\bmrn\b|\bmedical record\b|\bchart (no|number|id)\b|\bnhs\b|\bpatient (id|no"
+        r"\bmrn\b|\bmedical ?record( ?(id|no|number|num|nr))?\b|\bchart ?(no|number|id)\b|\bnhs\b|\b(patient|pt) ?(id|no"
         r"|number|nr|num)\b"
-        r"|\bpatienten (id|nr|nummer)\b|\b(hadm|icustay|encounter|visit|admission|stay) id\b",
+        r"|\bpatienten (id|nr|nummer)\b|\b(hadm|icustay|encounter|visit|admission|stay) ?id\b",
         r"\d",
     ),
     "health-plan": Kind(
@@ -84,7 +84,7 @@ KINDS: dict[Identifier, Kind] = {
         "health plan beneficiary number",
         r"\bhealth plan\b|\b(member|beneficiary|policy|subscriber|insurance|plan|medicare"
         r"|medicaid|mbi)"
-        r" (id|no|number|num|nr)\b|\bmbi\b|\bhicn\b|\bversicherten ?(nr|nummer)\b",
+        r" ?(id|no|number|num|nr)\b|\bmbi\b|\bhicn\b|\bversicherten ?(nr|nummer)\b",
         r"\d",
     ),
     "account": Kind(
@@ -92,13 +92,13 @@ KINDS: dict[Identifier, Kind] = {
         "account number",
         r"\b(account|acct|bank|card|credit card|konto) ?(id|no|number|num|nr|nummer)\b"
         r"|\biban\b|^account$"
-        r"|\bcredit card\b",
+        r"|\bcredit ?card\b",
         r"\d",
     ),
     "licence": Kind(
         "K",
         "certificate or licence number",
-        r"\blicen[cs]e (id|no|number|num|nr)\b|\bdriver s? ?licen[cs]e\b"
+        r"\blicen[cs]e ?(id|no|number|num|nr)\b|\bdriver ?s? ?licen[cs]e\b"
         r"|\bcertificate( (id|no|number))?$"
         r"|\bpassport\b|\bdea( number)?$|\bnpi\b|\blicen[cs]e$|\bpersonalausweis\b",
         r"\d",
@@ -113,7 +113,7 @@ KINDS: dict[Identifier, Kind] = {
     "device": Kind(
         "M",
         "device identifier or serial number",
-        r"\bserial( (id|no|number|num|nr))?\b|\bdevice (id|no|number|serial|identifier)\b"
+        r"\bserial( ?(id|no|number|num|nr))?\b|\bdevice ?(id|no|number|serial|identifier)\b"
         r"|\budi\b|\bimei\b"
         r"|\bmac( address)?$|\bimplant (id|no|number)\b",
         r"\d",

@@ -86,9 +86,9 @@ def replaced(text: str, found: Sequence[Place]) -> tuple[str, int]:
     longest = 0
     for start, end, tag in sorted(found):
         if joined and start < joined[-1][1]:
-            before = joined.pop()
-            tag, longest = (tag, end - start) if end - start > longest else (before[2], longest)
-            joined.append((before[0], max(before[1], end), tag))
+            first, last, kind = joined.pop()
+            joined.append((first, max(last, end), tag if end - start > longest else kind))
+            longest = max(longest, end - start)
         else:
             joined.append((start, end, tag))
             longest = end - start

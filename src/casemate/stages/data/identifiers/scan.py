@@ -109,14 +109,12 @@ def _scanned(path: Path, header: list[str] | None) -> ScannedTable:
         return _model(path)
     table = read(path, header)
     found = columns.look(table)
-    telling = 0 if header else sum(patterns.in_name(name) is not None for name in table.column_names)
-    if telling:
-        found = [
-            msgspec.structs.replace(one, column=patterns.masked(one.column)) for one in found
-        ]
-    return ScannedTable(
-        path=str(path), rows=table.num_rows, columns=found, names_that_tell=telling
+    telling = (
+        0 if header else sum(patterns.in_name(name) is not None for name in table.column_names)
     )
+    if telling:
+        found = [msgspec.structs.replace(one, column=patterns.masked(one.column)) for one in found]
+    return ScannedTable(path=str(path), rows=table.num_rows, columns=found, names_that_tell=telling)
 
 
 def _model(path: Path) -> ScannedTable:

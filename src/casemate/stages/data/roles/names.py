@@ -38,7 +38,7 @@ LENGTHS = _set(
     " pace"
 )
 """Words for how long something took."""
-BIRTHS = _set("birth birthdate birthday dob born geburtsdatum")
+BIRTHS = _set("birth birthdate birthday dateofbirth dob born geburtsdatum")
 ROWS = frozenset(
     {
         "",
