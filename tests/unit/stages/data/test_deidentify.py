@@ -167,8 +167,8 @@ def test_what_is_called_no_identifier_is_still_looked_at(treat):
     table = pa.table({"x": ["a@b.org", "c@d.org"], "y": [1, 2]})
     _, left = treat(table)
     assert left.column_names == ["y"]
-    with pytest.raises(IdentifiersLeft, match="'x' .email in 2 cells"):
-        treat(table, keep={"y": "why not"}, columns={"x": "age"})
+    told, left = treat(table, columns={"x": "age"})
+    assert (left["x"].to_pylist(), told.columns[0].lost) == ([None, None], 2)
     with pytest.raises(IdentifiersLeft, match="'x' .email in 2 cells"):
         treat(table, columns={"x": "none"})
     told, left = treat(table, keep={"x": "addresses of the clinic itself"})
@@ -286,6 +286,45 @@ def test_ages_stay_in_their_type(treat):
         _, left = treat(pa.table({"age": ages}))
         assert left["age"].to_pylist() == [90, 44, None, 89]
         assert left.schema.field("age").type == kind
+
+
+def test_ages_with_a_unit_are_read_and_what_is_no_age_goes(treat):
+    cells = {
+        "91 years": "90", "95-99": "90", "101 y": "90", "93 yo": "90", ">95": "90", "1150 mo": "90",
+        "92-year-old": "90", "45 y": "45 y", "95 days": "95 days", "70": "70", "NA": "NA",
+        "see Mrs Quigley": None, "45 Quigley": None,
+    }  # fmt: skip
+    told, left = treat(pa.table({"age": list(cells)}), columns={"age": "age"})
+    assert left["age"].to_pylist() == list(cells.values())
+    assert (told.columns[0].changed, told.columns[0].lost) == (7, 2)
+    _, left = treat(pa.table({"age": ["91 years", "45 years", "40 years"]}))
+    assert left["age"].to_pylist() == ["90", "45 years", "40 years"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int16(), pa.float64()])
+def test_years_of_birth_that_tell_an_age_over_89_are_grouped(treat, kind):
+    years = pa.array([1920, 1980, None]).cast(kind)
+    expected = pa.array([1934, 1980, None]).cast(kind).to_pylist()
+    for name, said in (("birth_year", {}), ("yob", {}), ("x", {"x": "date"})):
+        table = pa.table({name: years, "seen": ["2024-01-02"] * 3})
+        _, left = treat(table, columns=said)
+        assert left[name].to_pylist() == expected
+    _, left = treat(pa.table({"year": years}))
+    assert left["year"].to_pylist()[0] == years.to_pylist()[0], "no birth"
+
+
+def test_rows_that_a_pseudonym_joins_show_no_age_over_89_together(treat):
+    table = pa.table(
+        {
+            "patient": ["a", "a ", "b", None],
+            "born": ["1931-05-02", "1931-05-02", "1920-06-20", "1931-05-02"],
+            "seen": ["2015-01-02", "2024-03-13", "9999-12-31", "2015-01-02"],
+        }
+    )
+    _, left = treat(table, ONE, subject="patient")
+    assert left["born"].to_pylist() == ["1934", "1934", "1936", "1931"]
+    _, left = treat(table, ONE, pseudonyms={"patient": "who"})
+    assert left["born"].to_pylist() == ["1934", "1934", "1936", "1931"]
 
 
 def test_zip_codes_follow_the_guidance_of_2012():

@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from casemate.config.deidentify import DeidentifyTable
 from casemate.core.errors import ConfigError
-from casemate.stages.data.identifiers import dates, patterns, zips
+from casemate.stages.data.identifiers import ages, dates, patterns, zips
 from casemate.stages.data.identifiers.cells import Cells
-from casemate.stages.data.identifiers.columns import OLD, ColumnFound
+from casemate.stages.data.identifiers.columns import ColumnFound
 from casemate.stages.data.identifiers.secret import Key
 
 Action = Literal[
@@ -140,7 +139,12 @@ def apply(
         for name, action in actions.items()
         if action in ("year", "shifted") and (cells := Cells(name, done.table[name])).date_form
     ]
-    latest = dates.latest_years(times, table.num_rows, today.year)
+    # rows that a pseudonym joins show an age together
+    joining = {name for name, action in actions.items() if action == "pseudonym"}
+    if plan.subject is not None:
+        joining.add(plan.subject)
+    whose = [Cells(name, table[name]) for name in sorted(joining)]
+    latest = dates.latest_years(times, whose, table.num_rows, today.year)
     if "redacted" in actions.values():
         done.known = _known(table, kinds, actions)
     for name, action in actions.items():
@@ -158,7 +162,7 @@ def apply(
             _replace(done, name, dates.grouped(cells, latest))
             continue
         else:
-            made = _made(cells, action, latest, plan)
+            made = _made(cells, action, latest, plan, today)
         if made is not None:
             _replace(done, name, made.cells)
             done.changed[name], done.lost[name] = made.changed, made.lost
@@ -190,9 +194,11 @@ def _pseudonyms(cells: Cells, plan: DeidentifyTable, key: Key) -> dates.Changed:
 
 
 def _made(
-    cells: Cells, action: Action, latest: Array, plan: DeidentifyTable
+    cells: Cells, action: Action, latest: Array, plan: DeidentifyTable, today: datetime.date
 ) -> dates.Changed | None:
     if action in ("year", "shifted") and not cells.date_form:
+        if ages.are_years(cells, today.year):
+            return ages.years(cells, latest)
         gone = pa.nulls(len(cells.column), pa.string())  # said to be dates, and are none
         return dates.Changed(pa.chunked_array([gone]), 0, cells.filled)
     if action == "year":
@@ -201,7 +207,8 @@ def _made(
         few = zips.FEW_PEOPLE if plan.few_people is None else plan.few_people
         return _each(cells, lambda text: zips.first_three(text, few))
     if action == "age":
-        return _ages(cells)
+        by_year = ages.are_birth_years(cells, today.year)
+        return ages.years(cells, latest) if by_year else ages.grouped(cells)
     return None
 
 
@@ -214,15 +221,6 @@ def _each(cells: Cells, change: Any) -> dates.Changed:
         len(column) - column.null_count,
         column.null_count - cells.text.null_count,
     )
-
-
-def _ages(cells: Cells) -> dates.Changed:
-    """Ages above 89 as 90, in the column's own type."""
-    old = pc.fill_null(pc.greater(cells.numbers, OLD), False)
-    group = pa.scalar(str(dates.GROUP) if cells.is_text else float(dates.GROUP))
-    column = cells.column.cast(pa.string()) if cells.is_text else cells.column
-    made = pc.if_else(old, group.cast(column.type), column)
-    return dates.Changed(made, int(pc.sum(old).as_py() or 0))
 
 
 def _known(

@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from casemate.config.deidentify import Identifier
+from casemate.core.clock import SystemClock
 from casemate.core.types import Record
-from casemate.stages.data.identifiers import checks, patterns
+from casemate.stages.data.identifiers import ages, checks, patterns
 from casemate.stages.data.identifiers.cells import MOSTLY, Cells
+from casemate.stages.data.identifiers.dates import GROUP
 from casemate.stages.data.identifiers.kinds import KINDS, called
 from casemate.stages.data.identifiers.shapes import Pattern
 
@@ -28,8 +31,6 @@ CODES, CODES_SHARE = 20, 0.5
 different; fewer are categories."""
 UNIQUE = 50
 """From so many cells on, codes that never repeat and have one outline are taken for identifiers."""
-OLD, OLDEST = 89, 130
-"""Ages above the first are an identifier; above the second they are no ages in years."""
 PHOTOS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 """What JPEG, PNG, GIF, BMP and TIFF begin with."""
 DIGITS = r"^[\s\d.,+-]{0,8}$"
@@ -164,16 +165,19 @@ def _dates(cells: Cells) -> list[Evidence]:
 
 
 def _old(cells: Cells, said: str | None) -> list[Evidence]:
-    """Ages above 89, in a column that is called an age."""
+    """Ages above 89, in a column that is called an age, and years of birth that tell them."""
+    this_year = SystemClock().now().year
+    if said in (None, "age") and ages.are_birth_years(cells, this_year):
+        early = pc.sum(pc.less(cells.numbers, this_year - GROUP)).as_py() or 0
+        return [told("age", "name", int(early), cells.filled, "9999")] if early else []
     if said != "age" and (said is not None or "age" not in called(cells.name)):
         return []
     if cells.date_form or cells.is_free_text:
         return []
-    numbers = cells.numbers
-    known = len(numbers) - numbers.null_count
-    plausible = pc.sum(pc.and_(pc.greater_equal(numbers, 0), pc.less_equal(numbers, OLDEST)))
-    old = pc.sum(pc.greater(numbers, OLD)).as_py() or 0
-    if not old or (said is None and (plausible.as_py() or 0) < MOSTLY * known):
+    years = ages.ages(cells)
+    plausible = ((years >= 0) & (years <= ages.OLDEST)).sum()
+    old = (years > ages.OLD).sum()
+    if not old or (said is None and plausible < MOSTLY * (~np.isnan(years)).sum()):
         return []
     return [told("age", "name", int(old), cells.filled, "99")]
 

@@ -2,7 +2,7 @@
 of a person.
 
 Ages from 90 on are one group, and so are the years that would show them: a year that lies 90 or
-more before the latest date of its row (of a date of birth alone: before this year) becomes that
+more before the latest date of its row's subject (of a date of birth alone: before this year) becomes that
 year less 90, which means "or earlier".
 """
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from casemate.stages.data.identifiers.cells import Cells
+from casemate.stages.data.identifiers.groups import meant
 from casemate.stages.data.roles import names
 
 GROUP = 90
@@ -35,14 +36,28 @@ class Changed:
     """Cells that were no dates, or had no subject, and are missing now."""
 
 
-def latest_years(columns: Sequence[Cells], rows: int, this_year: int) -> Array:
-    """The year of each row's latest date, float [rows]; this year where only a date of birth is
+def latest_years(
+    columns: Sequence[Cells], whose: Sequence[Cells], rows: int, this_year: int
+) -> Array:
+    """The year of each person's latest date, float [rows]; this year where only a date of birth is
     known, or nothing.
+
+    Args:
+        columns: dates.
+        whose: columns that join rows to people; a row where one is missing joins no other.
+        rows: of the table.
+        this_year: later ones are no dates of anybody, but stand for "never" or "unknown".
     """
     latest = np.full(rows, np.nan)
     for cells in columns:
         if not names.says(cells.name, names.BIRTHS):
-            latest = np.fmax(latest, _years(cells.times))
+            found = _years(cells.times)
+            latest = np.fmax(latest, np.where(found > this_year, np.nan, found))
+    for cells in whose:
+        people, known = meant(cells), cells.text.is_valid().to_numpy()
+        of = np.full(int(people.max(initial=-1)) + 1, np.nan)
+        np.fmax.at(of, people[known], latest[known])
+        latest[known] = of[people[known]]
     return np.where(np.isnan(latest), float(this_year), latest)
 
 
