@@ -16,6 +16,7 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data.identifiers import actions, columns, groups, patterns, written
 from casemate.stages.data.identifiers.cells import Cells
 from casemate.stages.data.identifiers.deidentify import IdentifiersLeft, deidentify
+from casemate.stages.data.identifiers.ladders import ladder
 from casemate.stages.data.identifiers.plans import plan_of
 from casemate.stages.data.identifiers.scan import read
 from casemate.stages.data.identifiers.secret import MOST_DAYS, Key, new_key, read_key
@@ -325,6 +326,60 @@ def test_rows_that_a_pseudonym_joins_show_no_age_over_89_together(treat):
     assert left["born"].to_pylist() == ["1934", "1934", "1936", "1931"]
     _, left = treat(table, ONE, pseudonyms={"patient": "who"})
     assert left["born"].to_pylist() == ["1934", "1934", "1936", "1931"]
+
+
+def test_zip_codes_in_full_among_short_ones_and_zeros_that_numbers_lost(treat):
+    mixed = pa.table({"zip": ["352"] * 6 + ["35233", "03601"]})
+    assert treat(mixed)[1]["zip"].to_pylist() == ["352"] * 7 + ["000"]
+    numbers = pa.table({"zip": [601, 35233, 3601]})
+    assert treat(numbers)[1]["zip"].to_pylist() == ["006", "352", "000"]
+    table = pa.table({"zip": [601, 602, 35233, 35234], "x": [1, 2, 3, 4]})
+    _, left = treat(table, method="k-anonymity", quasi=["zip"], k=2, suppress=0.0)
+    assert left["zip"].to_pylist() == ["0060*"] * 2 + ["3523*"] * 2
+
+
+@pytest.mark.parametrize("kind", ["zip", "date"])
+@pytest.mark.parametrize("dates", ["year", "shift"])
+def test_what_is_told_less_exactly_stands_nowhere_else(treat, kind, dates):
+    cells = {"zip": ["35233", "35244"], "date": ["2019-01-13", "2019-02-14"]}[kind]
+    table = pa.table(
+        {
+            "person": ["a1", "b1"],
+            "x": cells,
+            "note": [f"was here {cells[0].replace('-', '')} and {cells[0]}, she said so", "well"],
+            "copy": cells,
+        }
+    )
+    plan = {"subject": "person", "dates": dates, "keep": KEEP}
+    if kind == "zip":
+        with pytest.raises(IdentifiersLeft, match="'copy' .zip in 2 cells"):
+            treat(table, ONE, columns={"x": "zip", "note": "text"}, **plan)
+    _, left = treat(
+        table, ONE, columns={"x": kind, "note": "text", "copy": kind}, **plan
+    )
+    assert cells[0] not in left["note"][0].as_py()
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_the_first_day_of_all_is_missing_where_dates_move(treat, typed):
+    cells = pa.array(["0001-01-01", *(f"2019-01-{day}" for day in range(13, 33 - 3))])
+    if typed:
+        cells = cells.cast(pa.date32())
+    table = pa.table({"person": ["a"] * len(cells), "seen": cells})
+    told, left = treat(table, ONE, subject="person", dates="shift")
+    assert left["seen"][0].as_py() is None
+    assert (told.columns[1].changed, told.columns[1].lost) == (len(cells) - 1, 1)
+
+
+def test_a_number_lies_in_its_interval():
+    cells = Cells("x", pa.chunked_array([pa.array([0.3, 0.7, 0.25, -0.1])]))
+    assert ladder(cells, [0.1], None).steps[1].to_pylist() == [
+        "[0.3, 0.4)", "[0.7, 0.8)", "[0.2, 0.3)", "[-0.1, 0)",
+    ]  # fmt: skip
+    large = Cells("x", pa.chunked_array([pa.array([12345678901234, 12345678901236])]))
+    assert ladder(large, [2.0], None).steps[1].to_pylist() == [
+        "[12345678901234, 12345678901236)", "[12345678901236, 12345678901238)",
+    ]  # fmt: skip
 
 
 def test_zip_codes_follow_the_guidance_of_2012():

@@ -29,6 +29,8 @@ Action = Literal[
 ]
 REPLACED = ("pseudonym", "year", "shifted", "zip3", "age", "generalised")
 """After these a column's name says nothing any more of its cells."""
+TAKEN = ("dropped", "pseudonym", "zip3", "year", "shifted")
+"""After these a cell of the source may stand nowhere else in its row."""
 SHORTEST = 3
 """Letters or digits from which a value of the row is looked for in its free text."""
 LONG = 4
@@ -205,7 +207,8 @@ def _made(
         return dates.years(cells, latest)
     if action == "zip3":
         few = zips.FEW_PEOPLE if plan.few_people is None else plan.few_people
-        return _each(cells, lambda text: zips.first_three(text, few))
+        whole = str.strip if cells.is_text else zips.whole
+        return _each(cells, lambda text: zips.first_three(whole(text), few))
     if action == "age":
         by_year = ages.are_birth_years(cells, today.year)
         return ages.years(cells, latest) if by_year else ages.grouped(cells)
@@ -229,7 +232,7 @@ def _known(
     """What each row's own identifiers are made of, the longest first."""
     rows: list[list[tuple[str, str]]] = [[] for _ in range(table.num_rows)]
     for name, action in actions.items():
-        if action not in ("dropped", "pseudonym"):
+        if action not in TAKEN:
             continue
         kind = kinds[name] or "other-id"
         tag = f"[{kind.upper()}]"

@@ -263,8 +263,8 @@ def _is_plausible(cells: Cells, kind: Identifier) -> bool:
         return False
     if pa.types.is_boolean(cells.column.type):
         return False
-    if kind == "zip" and cells.matching(r"^\s*\d{3}\s*$") >= HALF:
-        return False  # only the first three digits
+    if kind == "zip" and cells.is_text and cells.matching(r"^\s*\d{3}\s*$") == 1:
+        return False  # only the first three digits; of numbers 601 is 00601
     return cells.matching(KINDS[kind].plausible) >= HALF
 
 

@@ -77,8 +77,11 @@ def shifted(cells: Cells, days: Array) -> Changed:
     Args:
         cells: dates.
         days: float [rows], NaN where the row has no subject.
+
+    A date before the first days of the year 1, which stands for "unknown", is missing.
     """
     missing = cells.times.is_null().to_numpy() | np.isnan(days)
+    missing |= _years(cells.times) <= datetime.MINYEAR
     back = np.where(missing, 0, days).astype("int64")
     if cells.date_form == "typed":
         micro = pc.fill_null(cells.times.cast(pa.int64()), 0).to_numpy()

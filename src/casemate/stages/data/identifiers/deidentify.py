@@ -247,7 +247,7 @@ def _copies(
     planned: Mapping[str, Action],
 ) -> dict[str, Evidence]:
     """Columns that repeat, row by row, what was taken out of another one."""
-    gone = [name for name, action in planned.items() if action in ("dropped", "pseudonym")]
+    gone = [name for name, action in planned.items() if action in actions.TAKEN]
     texts = {name: pc.utf8_trim_whitespace(Cells(name, table[name]).text) for name in gone}
     found: dict[str, Evidence] = {}
     for name in treated.column_names:

@@ -19,6 +19,10 @@ from casemate.stages.data.identifiers.kinds import called
 Array = np.ndarray[Any, Any]
 NOTHING = "*"
 """What a cell says that says nothing."""
+ROUNDING = 1e-9
+"""Of an interval's width: .3 / .1 is a little below 3, and .3 belongs to [.3, .4)."""
+WHOLE = 2.0**53
+"""Above this not every whole number is a float."""
 FINEST, COARSEST = 50, 2
 """Intervals that a number's range is cut into at most and at least."""
 
@@ -101,11 +105,17 @@ def _widths(cells: Cells) -> list[float]:
 
 def _intervals(cells: Cells, width: float) -> pa.ChunkedArray:
     values = cells.numbers.to_numpy()
-    low = np.floor(values / width)
+    low = np.floor(values / width + ROUNDING)
     made = [
-        None if np.isnan(one) else f"[{one * width:.10g}, {(one + 1) * width:.10g})" for one in low
+        None if np.isnan(one) else f"[{_written(one * width)}, {_written((one + 1) * width)})"
+        for one in low
     ]
     return pa.chunked_array([pa.array(made, pa.string())])
+
+
+def _written(end: float) -> str:
+    """An interval's end: whole numbers to the last digit, others without what rounding left."""
+    return f"{end:.0f}" if end == round(end) and abs(end) < WHOLE else f"{end:.15g}"
 
 
 def _calendar(cells: Cells) -> list[pa.ChunkedArray]:
@@ -121,10 +131,13 @@ def _calendar(cells: Cells) -> list[pa.ChunkedArray]:
 
 
 def _cut(cells: Cells) -> list[pa.ChunkedArray]:
-    longest = pc.max(pc.utf8_length(cells.text)).as_py() or 0
+    text = cells.text
+    if pa.types.is_integer(cells.column.type) or pa.types.is_floating(cells.column.type):
+        text = pc.utf8_lpad(text, 5, "0")  # a number has lost its zeros: 601 is 00601
+    longest = pc.max(pc.utf8_length(text)).as_py() or 0
     return [
         pc.binary_join_element_wise(
-            pc.utf8_slice_codeunits(cells.text, 0, kept), "*" * (longest - kept), ""
+            pc.utf8_slice_codeunits(text, 0, kept), "*" * (longest - kept), ""
         )
         for kept in range(longest - 1, 0, -1)
     ]

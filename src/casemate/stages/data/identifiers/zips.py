@@ -18,6 +18,11 @@ _SHORT = re.compile(r"\s*\d{4}\s*")
 _ZIP = re.compile(r"\s*(\d{3})(?:\d{2}(?:-?\d{4})?|\*{2}|[xX]{2})?\s*")
 
 
+def whole(code: str) -> str:
+    """A ZIP code that was read as a number with the zeros that it lost: 601 is 00601."""
+    return code.strip().zfill(5) if code.strip().isdigit() else code
+
+
 def first_three(code: str, few_people: Collection[str] = FEW_PEOPLE) -> str | None:
     """What may stay of a ZIP code; None of what is no ZIP code of the United States.
 
