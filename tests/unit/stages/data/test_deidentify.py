@@ -354,9 +354,7 @@ def test_what_is_told_less_exactly_stands_nowhere_else(treat, kind, dates):
     if kind == "zip":
         with pytest.raises(IdentifiersLeft, match="'copy' .zip in 2 cells"):
             treat(table, ONE, columns={"x": "zip", "note": "text"}, **plan)
-    _, left = treat(
-        table, ONE, columns={"x": kind, "note": "text", "copy": kind}, **plan
-    )
+    _, left = treat(table, ONE, columns={"x": kind, "note": "text", "copy": kind}, **plan)
     assert cells[0] not in left["note"][0].as_py()
 
 

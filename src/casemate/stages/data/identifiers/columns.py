@@ -40,6 +40,10 @@ NOT_LOOKED_FOR = (
         "names of people in free text, other than after a title (Mr, Dr) and those that the row's"
         " own columns hold"
     ),
+    (
+        "dates in free text that are written 3.4.24, without a month's name or digits (last Monday),"
+        " or as a year alone"
+    ),
     "names of places in free text, other than streets and ZIP codes",
     (
         "national telephone numbers of other countries than the United States, other than by the"

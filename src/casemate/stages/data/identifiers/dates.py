@@ -2,8 +2,8 @@
 of a person.
 
 Ages from 90 on are one group, and so are the years that would show them: a year that lies 90 or
-more before the latest date of its row's subject (of a date of birth alone: before this year) becomes that
-year less 90, which means "or earlier".
+more before the latest date of its row's subject (of a date of birth alone: before this year)
+becomes that year less 90, which means "or earlier".
 """
 
 import datetime

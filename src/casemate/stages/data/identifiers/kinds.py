@@ -41,7 +41,8 @@ KINDS: dict[Identifier, Kind] = {
     "place": Kind(
         "B",
         "place smaller than a state",
-        r"\b(street|(street|home|mail(ing)?)? ?address|addr|city|town|county|precinct|parish|village|district|neighbou?rhood"
+        r"\b(street|(street|home|mail(ing)?)? ?address|addr|city|town|county|precinct|parish"
+        r"|village|district|neighbou?rhood"
         r"|geocode|latitude|longitude|census tract|strasse|straße|wohnort|ville|rue|ciudad|calle"
         r"|home ?town|home dest|birth ?place|place of birth)( ?(line)? ?\d| name)?$"
         r"|^(lat|lon|lng|long)$|^(street|city|county|home) ?(address|addr|name|line)",
@@ -55,12 +56,14 @@ KINDS: dict[Identifier, Kind] = {
         r"^\s*[A-Za-z]{0,2}\d",
     ),
     "date": Kind("C", "date more exact than a year"),
-    "age": Kind("C", "age above 89", r"\bage\b|\balter\b|\bedad\b|\bage ?(years|yrs)\b|\bpatientage\b"),
+    "age": Kind(
+        "C", "age above 89", r"\bage\b|\balter\b|\bedad\b|\bage ?(years|yrs)\b|\bpatientage\b"
+    ),
     "phone": Kind(
         "D",
         "telephone number",
-        r"\b(home|work|cell|mobile|contact)?(tele)?phone\b|\bphone ?(number|no|nr)\b|\b(mobile|cell|tel|telefon|handy"
-        r"|pager)\b|\bmovil\b",
+        r"\b(home|work|cell|mobile|contact)?(tele)?phone\b|\bphone ?(number|no|nr)\b"
+        r"|\b(mobile|cell|tel|telefon|handy|pager)\b|\bmovil\b",
         r"\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d",
     ),
     "fax": Kind("E", "fax number", r"\bfax\b", r"\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d\D{0,3}\d"),
@@ -74,8 +77,8 @@ KINDS: dict[Identifier, Kind] = {
     "mrn": Kind(
         "H",
         "medical record number",
-        r"\bmrn\b|\bmedical ?record( ?(id|no|number|num|nr))?\b|\bchart ?(no|number|id)\b|\bnhs\b|\b(patient|pt) ?(id|no"
-        r"|number|nr|num)\b"
+        r"\bmrn\b|\bmedical ?record( ?(id|no|number|num|nr))?\b|\bchart ?(no|number|id)\b|\bnhs\b"
+        r"|\b(patient|pt) ?(id|no|number|nr|num)\b"
         r"|\bpatienten (id|nr|nummer)\b|\b(hadm|icustay|encounter|visit|admission|stay) ?id\b",
         r"\d",
     ),

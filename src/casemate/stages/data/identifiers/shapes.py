@@ -91,7 +91,10 @@ _HEX = "[0-9A-F]"
 _MBI = "[AC-HJKMNP-RT-Y]"
 _PICTURE = r"jpe?g|png|gif|bmp|tiff?|dcm|heic"
 _TITLE = "Mr|Mx|Mrs|Ms|Miss|Dr|Prof|Herr|Frau|Mme"
-_WORD = r"(?:[A-Z]\. )?[A-Z][\w'-]+"
+_CAPITALS = r"(?:MRS|MISS|PROF|HERR|FRAU|MME)\b\.?|(?:MR|MX|MS|DR)\."
+"""With a point where the word has another meaning in a clinic: MR of the brain, MS since 2010."""
+_BEFORE = r"(?:(?:van|von|vom|de|del|der|den|di|da|dos|du|la|le|ter|ten|zu|bin|ibn|al|el) ){0,3}"
+_WORD = rf"(?:[A-Z]\. )?{_BEFORE}(?:d'|al-|el-)?[A-Z][\w'-]+"
 _PLAN = "member|policy|beneficiary|subscriber|health plan|insurance|medicare|medicaid"
 _RECORD = "mrn|medical record|patient (?:id|no|number)|chart|hospital (?:no|number)|nhs"
 _LICENCE = "driver'?s? licen[cs]e|licen[cs]e|certificate|passport|dea|npi"
@@ -180,7 +183,12 @@ PATTERNS: tuple[Pattern, ...] = (
         rf"(?<![\w.-]){_PHONE}(?!\w|[.-]\d)",
         checks.is_phone,
     ),
-    _p("phone", r"\d{10}", r"(?<=\S )[2-9]\d{2}[2-9]\d{6}(?!\w|[.-]\d)"),
+    _p(
+        "phone",
+        r"\d{10}",
+        r"(?:(?<=\S )|(?<=[:=#(])|(?<![^\s])(?=\d{10}[,;.]? [A-Za-z]))"
+        r"[2-9]\d{2}[2-9]\d{6}(?!\w|[.-]\d)",
+    ),
     _p("phone", r"\b0\d", rf"(?<=\S ){_TRUNK}(?!\w|[.-]\d)", checks.has_phone_length),
     _p("zip", r"\d{5}-\d{4}", r"(?<![\w-])\d{5}-\d{4}(?![\w-])"),
     _p(
@@ -208,9 +216,16 @@ PATTERNS: tuple[Pattern, ...] = (
     _p(
         "date",
         r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2}",
-        r"(?<![\w./-])\d{1,2}(?:/\d{1,2}/(?:\d{4}|\d{2})|\.\d{1,2}\.\d{4}|-\d{1,2}-\d{4})"
-        r"(?!\w|[./-]\d)",
+        # 1.10.24 is a version as well
+        r"(?<![\w./-])\d{1,2}(?:/\d{1,2}/(?:\d{4}|\d{2})|\.\d{1,2}\.\d{4}|(?<=\d\d)\.\d\d\.\d\d"
+        r"|-\d{1,2}-(?:\d{4}|\d{2}))(?!\w|[./-]\d)",
         checks.is_day,
+    ),
+    _p(
+        "date",
+        r"(19|20)\d{2}-(0[1-9]|1[0-2])",
+        # among words only: a season is called 2009-10
+        r"(?:(?<=\S )|(?=.{7}[,;.]? \S))(?<![\w./-])(?:19|20)\d{2}-(?:0[1-9]|1[0-2])(?![\w-]|\.\d)",
     ),
     _p(
         "date",
@@ -225,6 +240,10 @@ PATTERNS: tuple[Pattern, ...] = (
         flags=_I,
     ),
     _p("age", "age", r"\baged? (?:of )?(9\d|1[0-2]\d)(?![\w.])", flags=_I),
-    _p("name", rf"\b({_TITLE})\b", rf"\b(?:{_TITLE})\b\.? {_WORD}(?: {_WORD}){{0,2}}"),
+    _p(
+        "name",
+        rf"\b({_TITLE})\b",
+        rf"\b(?:(?:{_TITLE})\b\.?|{_CAPITALS}) {_WORD}(?: {_WORD}){{0,2}}",
+    ),
 )
 """All of them; where two match the same text, the earlier one names it."""
