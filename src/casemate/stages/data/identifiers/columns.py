@@ -41,7 +41,7 @@ NOT_LOOKED_FOR = (
         " own columns hold"
     ),
     (
-        "dates in free text that are written 3.4.24, without a month's name or digits (last Monday),"
+        "dates in free text that are written 3.4.24, without digits (last Monday),"
         " or as a year alone"
     ),
     "names of places in free text, other than streets and ZIP codes",
