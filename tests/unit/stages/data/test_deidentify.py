@@ -359,8 +359,9 @@ def test_what_is_told_less_exactly_stands_nowhere_else(treat, kind, dates):
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_the_first_day_of_all_is_missing_where_dates_move(treat, typed):
-    cells = pa.array(["0001-01-01", *(f"2019-01-{day}" for day in range(13, 33 - 3))])
+@pytest.mark.parametrize("never", ["0001-01-01", "9999-12-31"])
+def test_dates_that_stand_for_unknown_are_missing_where_dates_move(treat, typed, never):
+    cells = pa.array([never, *(f"2019-01-{day}" for day in range(13, 33 - 3))])
     if typed:
         cells = cells.cast(pa.date32())
     table = pa.table({"person": ["a"] * len(cells), "seen": cells})

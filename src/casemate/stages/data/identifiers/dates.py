@@ -33,7 +33,7 @@ class Changed:
     cells: pa.ChunkedArray
     changed: int
     lost: int = 0
-    """Cells that were no dates, or had no subject, and are missing now."""
+    """Cells that were no dates, or had no subject, or could not be moved, and are missing now."""
 
 
 def latest_years(
@@ -78,10 +78,12 @@ def shifted(cells: Cells, days: Array) -> Changed:
         cells: dates.
         days: float [rows], NaN where the row has no subject.
 
-    A date before the first days of the year 1, which stands for "unknown", is missing.
+    Dates of the first and the last year that there are stand for "unknown" and "never". They become
+    missing: the first cannot be moved, and 9999-12-31 would tell by how many days it was.
     """
     missing = cells.times.is_null().to_numpy() | np.isnan(days)
-    missing |= _years(cells.times) <= datetime.MINYEAR
+    years_ = _years(cells.times)
+    missing |= (years_ <= datetime.MINYEAR) | (years_ >= datetime.MAXYEAR)
     back = np.where(missing, 0, days).astype("int64")
     if cells.date_form == "typed":
         micro = pc.fill_null(cells.times.cast(pa.int64()), 0).to_numpy()
