@@ -359,6 +359,7 @@ def test_what_is_told_less_exactly_stands_nowhere_else(treat, dates):
         treat(table.append_column("copy", [cells]), ONE, **plan)
 
 
+@pytest.mark.parametrize("typed", [False, True])
 @pytest.mark.parametrize("never", ["0001-01-01", "9999-12-31"])
 def test_dates_that_stand_for_unknown_are_missing_where_dates_move(treat, typed, never):
     cells = pa.array([never, *(f"2019-01-{day}" for day in range(13, 33 - 3))])
