@@ -13,6 +13,7 @@ import threading
 
 import numpy as np
 import pytest
+from google.protobuf.struct_pb2 import Struct
 from tests.attacks.test_gateway import Caller, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import command, serving, wait_for
@@ -82,6 +83,49 @@ def served(finished, tmp_path_factory):
     token = new_token(project, "ward")[0]
     with serving(root) as running:
         yield running, project, token
+
+
+def tell(running, token, **said):
+    credentials = grpc.ssl_channel_credentials(running.ca.read_bytes())
+    with grpc.secure_channel(running.grpc, credentials) as channel:
+        ask = channel.unary_unary(
+            "/casemate.Feedback/Tell", Struct.SerializeToString, Struct.FromString
+        )
+        message = Struct()
+        message.update(said)
+        return dict(ask(message, metadata=[("authorization", f"Bearer {token}")], timeout=30))
+
+
+def test_what_really_was_is_told_over_grpc_as_over_http(served):
+    running, project, token = served
+    body = {
+        "inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": ROWS[0].tolist()}]
+    }
+    _, _, headers = Caller(running, token)("POST", "/v2/models/wdbc/infer", body)
+    request = headers["x-request-id"]
+    said = tell(running, token, model="wdbc", id=request, outcome=1)
+    assert said == {"id": request, "recorded": True}
+    (told,) = project.feedback.show(request)
+    assert told.value == ["1"]
+    other = new_token(project, "elsewhere")[0]
+    for more, code in (
+        ({"model": "wdbc", "id": request, "outcome": 1, "token": other}, "INVALID_ARGUMENT"),
+        ({"model": "nothing", "id": request, "outcome": 1}, "PERMISSION_DENIED NOT_FOUND"),
+        ({"id": request, "outcome": 1}, "INVALID_ARGUMENT"),
+        ({"model": "wdbc", "id": request}, "INVALID_ARGUMENT"),
+        ({"model": "wdbc", "id": request, "outcome": 1, "more": 2}, "INVALID_ARGUMENT"),
+        ({"model": "wdbc", "id": request, "outcome": "green"}, "INVALID_ARGUMENT"),
+        ({"model": "wdbc", "id": request, "outcome": 1, "token": "nobody"}, "UNAUTHENTICATED"),
+    ):
+        who = more.pop("token", token)
+        with pytest.raises(grpc.RpcError) as refused:
+            tell(running, who, **more)
+        assert refused.value.code().name in code, (more, refused.value.details())
+    bare = Bare(running, token)
+    ask = bare.channel.unary_unary("/casemate.Feedback/Tell")
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(b"\xff\xff", metadata=bare.metadata, timeout=30)
+    assert refused.value.code().name == "INVALID_ARGUMENT"
 
 
 def test_tritons_client_gets_over_grpc_what_it_gets_over_http(served):

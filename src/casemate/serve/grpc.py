@@ -1,5 +1,5 @@
-"""The Open Inference Protocol over gRPC: an adapter that hands each call to `Gateway.handle`, so
-that every layer and limit is the same.
+"""The Open Inference Protocol and feedback over gRPC: an adapter that hands each call to
+`Gateway.handle`, so that every layer and limit is the same.
 
 gRPC's own library decides about TLS: 1.2 with forward secrecy is its least (docs/adr/0023).
 """
@@ -25,6 +25,7 @@ from casemate.serve.bodies import BODY_SECONDS, Scope
 from casemate.serve.connections import Connections, room
 from casemate.serve.http import MAX_HEAD, Revocations
 from casemate.serve.metrics import Metrics
+from casemate.serve.protocols import told_grpc
 from casemate.serve.protocols.oip_grpc import SERVICE, described, message, parsed
 from casemate.serve.types import Reply
 
@@ -197,8 +198,12 @@ class GrpcServer:
             name: grpc.stream_unary_rpc_method_handler(self._call(name))
             for name in (*_SERVER_CALLS, *_MODEL_CALLS)
         }
+        tell = {told_grpc.TELL: grpc.stream_unary_rpc_method_handler(self._tell)}
         self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, calls),)
+            (
+                grpc.method_handlers_generic_handler(SERVICE, calls),
+                grpc.method_handlers_generic_handler(told_grpc.SERVICE, tell),
+            )
         )
         host = f"[{self._table.host}]" if ":" in self._table.host else self._table.host
         try:
@@ -234,11 +239,7 @@ class GrpcServer:
                     "locate": lambda: _located(scope, name, parsed(kind, body)),
                 }
             reply = await self._gateway.handle(scope, _no_body)
-            told = tuple(
-                (key.decode(), value.decode())
-                for key, value in reply.headers
-                if key in (b"x-request-id", b"retry-after")
-            )
+            told = _told(reply)
             if name == "ServerReady" and reply.body.startswith(b'{"ready":'):
                 return bytes(answers(ready=reply.status == 200).SerializeToString())
             if reply.status != 200:
@@ -257,6 +258,16 @@ class GrpcServer:
             )
 
         return call
+
+    async def _tell(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        told = told_grpc.Told(await self._calls.message(requests, context))
+        scope = self._scope(context) | {"method": "POST", "locate": told.path}
+        reply = await self._gateway.handle(scope, told.receive)
+        if reply.status != 200:
+            code = _CODES.get(reply.status, grpc.StatusCode.INTERNAL)
+            await context.abort(code, _text(reply), _told(reply))
+        context.set_trailing_metadata(_told(reply))
+        return told_grpc.answer(reply.body)
 
     def _scope(self, context: Any) -> Scope:
         """What `Gateway.handle` wants to know of a call."""
@@ -289,6 +300,15 @@ class GrpcServer:
                 client_of(certificate),
             )
         return found
+
+
+def _told(reply: Reply) -> tuple[tuple[str, str], ...]:
+    """Metadata of an answer."""
+    return tuple(
+        (key.decode(), value.decode())
+        for key, value in reply.headers
+        if key in (b"x-request-id", b"retry-after")
+    )
 
 
 async def _no_body() -> dict[str, Any]:

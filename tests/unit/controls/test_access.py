@@ -79,7 +79,7 @@ def test_a_token_authenticates_its_service_and_is_not_stored(directory):
     assert session.principal == Principal("Service", "svc", ("client",), ("m",))
     assert session.token_id == identifier
     directory.store.close()
-    assert secret.rsplit("_", 1)[1].encode() not in directory.store.path.read_bytes()
+    assert secret.split("_", 2)[2].encode() not in directory.store.path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -191,6 +191,32 @@ def test_the_last_owner_stays(directory):
     assert directory.find("User", "ana") is None
     with pytest.raises(ConfigError, match="already"):
         change(directory, directory.add, "ana", [])
+
+
+def test_whoever_is_suspended_acts_again_after_resume_and_whoever_is_disabled_never(directory):
+    change(directory, directory.suspend, "User", "ben")
+    assert directory.find("User", "ben") is None
+    with pytest.raises(ConfigError, match="no user 'ben'"):
+        change(directory, directory.suspend, "User", "ben")
+    change(directory, directory.resume, "User", "ben")
+    assert directory.find("User", "ben").roles == ("scientist",)
+    with pytest.raises(ConfigError, match="not suspended"):
+        change(directory, directory.resume, "User", "ben")
+    with pytest.raises(ConfigError, match="not suspended"):
+        change(directory, directory.resume, "User", "nobody")
+    with pytest.raises(RefusedError, match="only owner"):
+        change(directory, directory.suspend, "User", "ana")
+    change(directory, directory.suspend, "User", "ben")
+    change(directory, directory.disable, "ben")
+    with pytest.raises(ConfigError, match="for good"):
+        change(directory, directory.resume, "User", "ben")
+    token(directory)
+    change(directory, directory.suspend, "Service", "svc")
+    assert directory.find("Service", "svc") is None
+    change(directory, directory.resume, "Service", "svc")
+    assert directory.find("Service", "svc") is not None
+    with pytest.raises(ConfigError, match="are playbooks"):
+        token(directory, service="playbook-x")
 
 
 def test_a_delegation_ends_by_itself_and_can_be_taken_back(directory):
@@ -448,7 +474,7 @@ def test_a_session_acts_for_a_quarter_of_an_hour_and_is_not_stored(sessions):
     sessions.clock.go(1)
     refused(sessions.authenticate, pair.access)
     sessions.store.close()
-    assert pair.access.rsplit("_", 1)[1].encode() not in sessions.store.path.read_bytes()
+    assert pair.access.split("_", 2)[2].encode() not in sessions.store.path.read_bytes()
 
 
 def test_renewing_changes_both_secrets_and_ends_at_the_cap(sessions):

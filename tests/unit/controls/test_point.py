@@ -52,7 +52,7 @@ def made(tmp_path, log_keys, home, derived):
     """
     log, clock, told = make_log(tmp_path, log_keys), Fixed(), []
 
-    def point(bearer=None, **options):
+    def point(bearer=None, actor=None, **options):
         (tmp_path / "policies").mkdir(exist_ok=True)
         return PolicyPoint(
             log.store,
@@ -62,6 +62,7 @@ def made(tmp_path, log_keys, home, derived):
             lambda: log_keys.provider,
             lambda *message: told.append(message[1:]),
             bearer,
+            actor,
         )
 
     first = point()
@@ -91,6 +92,15 @@ def test_without_a_login_the_user_of_this_machine_acts_where_the_project_says_so
     assert made().identify().method == "machine"
     with refused("CM-DENIED", "takes no user of the machine"):
         made(local=False).identify()
+
+
+def test_a_playbook_acts_as_itself_and_proves_nothing(made):
+    playbook = Principal("Service", "playbook-x", ("responder",), ("*",))
+    found = made(actor=playbook)
+    assert found.identify().principal == found.actor == playbook
+    assert found.require("hold:place") == playbook
+    with refused("CM-DENIED", "may not hold:lift"):
+        found.require("hold:lift")
 
 
 def test_a_user_of_the_machine_whom_the_project_does_not_know_does_not_act(made, monkeypatch):
