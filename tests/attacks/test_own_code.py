@@ -427,7 +427,7 @@ def test_a_gateways_model_that_attacks_is_not_asked_again(owned, copy, tmp_path,
     project = casemate.open(copy)
     sound = verified(copy)
     files = sound.files | {"own_code/features.py": code.encode()}
-    theirs = bundle.VerifiedModel(files, sound.card, sound.signer, bundle._PROOF)
+    theirs = bundle.VerifiedModel(files, sound.card, sound.signer, sound.digest, bundle._PROOF)
     model, frame = ConfinedModel(theirs, surroundings(project)), casemate_frame(sound)
     honest = ConfinedModel(sound, surroundings(project))
     first = model.predict(frame)[1]

@@ -723,7 +723,7 @@ def test_what_was_tried_is_on_record_also_when_the_time_of_the_stage_is_up(tiny_
     )
     attempt = (
         f"try:\n    open({str(secret)!r})\nexcept OSError:\n   "
-        " pass\nplace.f_locals['channel'].progress('tried')\ntime.sleep(600)\n"
+        " pass\ntime.sleep(1)\nplace.f_locals['channel'].progress('tried')\ntime.sleep(600)\n"
     )
     (tiny_project / "train.py").write_text(say + attempt)
     with pytest.raises(StageTimeout):

@@ -110,7 +110,7 @@ def test_what_really_was_is_told_over_grpc_as_over_http(served):
     other = new_token(project, "elsewhere")[0]
     for more, code in (
         ({"model": "wdbc", "id": request, "outcome": 1, "token": other}, "INVALID_ARGUMENT"),
-        ({"model": "nothing", "id": request, "outcome": 1}, "PERMISSION_DENIED NOT_FOUND"),
+        ({"model": "nothing", "id": request, "outcome": 1}, "INVALID_ARGUMENT"),
         ({"id": request, "outcome": 1}, "INVALID_ARGUMENT"),
         ({"model": "wdbc", "id": request}, "INVALID_ARGUMENT"),
         ({"model": "wdbc", "id": request, "outcome": 1, "more": 2}, "INVALID_ARGUMENT"),

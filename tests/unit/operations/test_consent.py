@@ -243,7 +243,8 @@ def test_a_consent_that_nobody_recorded_opens_nothing(ward, tmp_path):
     ("head", "message"),
     [
         ('"subject"x,purpose,time,status', "line 1: "),
-        ("subject,purpose,time,status," + "x" * 131_073, "line 1: "),
+        # how long a field may be is of the whole process: other readers move it
+        ("subject,purpose,time,status," + "x" * 131_073, r"line 1: |does not know x{40}$"),
         ("status,subject,purpose,time,status", "more than one column status"),
     ],
 )

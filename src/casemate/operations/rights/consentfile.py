@@ -17,6 +17,8 @@ MOST_TEXT = 200
 """Characters of a purpose, a version of a text or a source."""
 MOST_SHOWN = 1_000
 """Faults that are told one by one; a file with more is another file than was meant."""
+LONGEST_NAME = 40
+"""Characters of a column that are shown."""
 COLUMNS = ("subject", "purpose", "time", "status", "text", "source")
 NEEDED = COLUMNS[:4]
 STATUS = {"given": True, "withdrawn": False}
@@ -112,8 +114,9 @@ def _rows(path: Path) -> Lines:
             hint="which one counts is not known: leave one of them",
         )
     if wrong:
+        named = ", ".join(one[:LONGEST_NAME] for one in wrong[:6])
         raise DataError(
-            f"{found.name}: its header lacks or does not know {', '.join(wrong[:6])}",
+            f"{found.name}: its header lacks or does not know {named}",
             hint=f"columns are {', '.join(COLUMNS)}; source may be left out, and text in a file of"
             " withdrawals",
         )
