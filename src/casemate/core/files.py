@@ -156,6 +156,27 @@ def scratch_folder(parent: Path) -> Iterator[Path]:
         remove_tree(folder)
 
 
+@contextlib.contextmanager
+def whole_folder(folder: Path, parent_mode: int = 0o700) -> Iterator[Path]:
+    """A draft that becomes the new `folder`, durable with all that is in it, when the block ends;
+    where the block fails, nothing is left.
+
+    Args:
+        folder: nothing, or an empty folder.
+        parent_mode: of the folder around it, where that is made.
+    """
+    parent = make_folder(folder.parent, parent_mode)
+    draft = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
+    try:
+        yield draft
+        fsync_tree(draft)
+        draft.replace(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    fsync_folder(parent)
+
+
 def remove_tree(folder: Path) -> None:
     """Remove a folder that foreign code may have filled: without recursion, however deep it is,
     links not followed.

@@ -15,7 +15,6 @@ import base64
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,12 +40,11 @@ from casemate.controls.keys.parquet import (
 from casemate.core.digest import sha256_file
 from casemate.core.errors import DataError, Error, VerificationError
 from casemate.core.files import (
-    DRAFT,
     exchange,
-    fsync_folder,
     fsync_tree,
     make_folder,
     scratch_folder,
+    whole_folder,
     write_atomic,
 )
 from casemate.core.signatures import Signer, Verifier
@@ -114,18 +112,10 @@ def seal_stream(
             if manifests.check(folder, signer.verifier).get("version") == about["version"]:
                 return
         shutil.rmtree(folder)
-    make_folder(folder.parent)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=DRAFT))
-    try:
+    with whole_folder(folder) as draft:
         subjects = {} if extends is None else _share(extends, draft, keys, signer.verifier, schema)
         subjects |= _write_parts(draft, len(subjects), pieces, schema, keys, classes, part_rows)
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
-        fsync_tree(draft)
-        os.replace(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    fsync_folder(folder.parent)
 
 
 def _share(

@@ -1,8 +1,6 @@
 """Doing what a person asked for: a copy of their data with what was made of it, or erasure."""
 
 import datetime
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pyarrow.csv as pacsv
 
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.core.files import fsync_folder, fsync_tree, make_folder
+from casemate.core.files import whole_folder
 from casemate.core.types import Record
 from casemate.operations.acting import operation
 from casemate.operations.dataset import Dataset, Datasets
@@ -146,9 +144,7 @@ def _copy(
     """
     if folder.exists():
         raise ConfigError(f"{folder} exists already", hint="name a new folder")
-    parent = make_folder(folder.absolute().parent, 0o755)
-    draft = Path(tempfile.mkdtemp(dir=parent, prefix=".tmp-"))
-    try:
+    with whole_folder(folder.absolute(), 0o755) as draft:
         theirs = {f"{one.dataset}@{one.version}": one.rows for one in found.versions}
         rows, withheld, fewer, versions = 0, set[str](), dict[str, int](), []
         for name, dataset in _newest(project, found).items():
@@ -161,12 +157,6 @@ def _copy(
         about = _about(project, asked, found, versions)
         about |= {"withheld_columns": sorted(withheld), "withheld_rows": fewer}
         _write(draft / "about.json", about)
-        fsync_tree(draft)
-        draft.replace(folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    fsync_folder(parent)
     return rows, sorted(withheld), fewer
 
 

@@ -2,8 +2,6 @@
 written once.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import sqlalchemy as sa
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, TransientError
-from casemate.core.files import fsync_folder, fsync_tree, make_folder
+from casemate.core.files import whole_folder
 from casemate.core.signatures import Verifier
 from casemate.core.store import METADATA, Store, decode, explained
 from casemate.core.types import Release
@@ -162,9 +160,7 @@ class Registry:
             raise ConfigError(f"{folder} exists already", hint="name a new folder")
         model = self.verify(reference)
         signature = self.objects.get(str(self.get(reference).release.bundle))
-        make_folder(folder.absolute().parent, 0o755)
-        draft = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=".tmp-"))
-        try:
+        with whole_folder(folder.absolute(), 0o755) as draft:
             draft.chmod(0o755)
             written = {
                 f"{bundle.MODEL_FOLDER}/{name}": content for name, content in model.files.items()
@@ -176,10 +172,4 @@ class Registry:
             for name, content in written.items():
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft / name).write_bytes(content)
-            fsync_tree(draft)
-            draft.replace(folder)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
-        fsync_folder(folder.absolute().parent)
         return model
