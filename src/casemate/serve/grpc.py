@@ -239,14 +239,9 @@ class GrpcServer:
                     "locate": lambda: _located(scope, name, parsed(kind, body)),
                 }
             reply = await self._gateway.handle(scope, _no_body)
-            told = _told(reply)
             if name == "ServerReady" and reply.body.startswith(b'{"ready":'):
                 return bytes(answers(ready=reply.status == 200).SerializeToString())
-            if reply.status != 200:
-                await context.abort(
-                    _CODES.get(reply.status, grpc.StatusCode.INTERNAL), _text(reply), told
-                )
-            context.set_trailing_metadata(told)
+            await _settle(reply, context)
             if name == "ModelInfer":
                 return reply.body
             if name == "ModelMetadata":
@@ -263,10 +258,7 @@ class GrpcServer:
         told = told_grpc.Told(await self._calls.message(requests, context))
         scope = self._scope(context) | {"method": "POST", "locate": told.path}
         reply = await self._gateway.handle(scope, told.receive)
-        if reply.status != 200:
-            code = _CODES.get(reply.status, grpc.StatusCode.INTERNAL)
-            await context.abort(code, _text(reply), _told(reply))
-        context.set_trailing_metadata(_told(reply))
+        await _settle(reply, context)
         return told_grpc.answer(reply.body)
 
     def _scope(self, context: Any) -> Scope:
@@ -302,13 +294,17 @@ class GrpcServer:
         return found
 
 
-def _told(reply: Reply) -> tuple[tuple[str, str], ...]:
-    """Metadata of an answer."""
-    return tuple(
+async def _settle(reply: Reply, context: Any) -> None:
+    """Abort a call that was refused; else only tell what stands beside an answer."""
+    told = tuple(
         (key.decode(), value.decode())
         for key, value in reply.headers
         if key in (b"x-request-id", b"retry-after")
     )
+    if reply.status != 200:
+        code = _CODES.get(reply.status, grpc.StatusCode.INTERNAL)
+        await context.abort(code, _text(reply), told)
+    context.set_trailing_metadata(told)
 
 
 async def _no_body() -> dict[str, Any]:

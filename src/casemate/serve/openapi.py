@@ -16,7 +16,7 @@ from casemate.operations.incidents.looking import Shown
 from casemate.operations.rights.consent import ImportedConsents, ShownConsent
 from casemate.respond.readers import ManagerPost, OwnPost, SplunkPost
 from casemate.respond.states import Incident
-from casemate.serve.consent import ConsentBody, SubjectBody, WithdrawalBody
+from casemate.serve import consent
 from casemate.serve.incidents import AlertsHeard, IncidentBody
 from casemate.serve.login import LoginBody
 from casemate.serve.protocols.invocations import FORMS, InvocationBody, Split
@@ -57,9 +57,7 @@ BODIES: dict[str, Any] = {
     "invocations": InvocationBody,
     "feedback": FeedbackBody,
     **dict.fromkeys((f"incident-{verb}" for verb in INCIDENT_VERBS), IncidentBody),
-    "consent-add": ConsentBody,
-    "consent-withdraw": WithdrawalBody,
-    "consent-show": SubjectBody,
+    **consent.BODIES,
 }
 POSTS = (ManagerPost, SplunkPost, OwnPost)
 """Forms in which alerts are told."""
