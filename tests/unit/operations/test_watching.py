@@ -13,9 +13,9 @@ from tests.unit.operations.people import BEGAN, ask, population
 from casemate.controls.audit.feedback import Said
 from casemate.core.errors import BackendError, BusyError
 from casemate.core.files import alone
+from casemate.operations.serving import in_service
 from casemate.operations.watching import alarms, looking
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
-from casemate.operations.watching.models import in_service
 from casemate.watch.telemetry import DAY, HOUR, Series, Telemetry
 
 

@@ -7,6 +7,7 @@ from casemate.core.errors import Error
 from casemate.core.types import Interval, Record
 from casemate.operations.acting import reading
 from casemate.operations.feedback.screening import Lessons, Screened, judged
+from casemate.operations.serving import live
 from casemate.operations.watching.looking import known
 from casemate.stages.release.retrainings import (
     Retraining,
@@ -103,11 +104,7 @@ def planned(project: Wiring) -> tuple[Plan, Lessons | None]:
 
 def incumbent_of(project: Wiring) -> str:
     """What is served live, else the newest that passed; Error when there is none."""
-    name = project.config.project.name
-    for one in project.rollouts.all():
-        if one.model == name and one.part == "live":
-            return one.reference
-    return project.registry.get(name).reference
+    return live(project, project.config.project.name)
 
 
 def _count(screened: Screened | None, verdict: str) -> int:

@@ -15,11 +15,12 @@ from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.incidents import heard, own
 from casemate.operations.playbooks import carrying as playbooks
 from casemate.operations.rights import requests
+from casemate.operations.serving import in_service
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
 from casemate.operations.watching.answers import Answer, Counter
 from casemate.operations.watching.judged import Judgement, Realised
-from casemate.operations.watching.models import Catalogue, in_service
+from casemate.operations.watching.models import Catalogue
 from casemate.watch.levels import FILE, FOLDER, PLACE, TOLD, Gauge, Gauges
 from casemate.watch.telemetry import HOUR, Sample, Series, Telemetry
 from casemate.wiring import Wiring

@@ -2,7 +2,6 @@
 each.
 """
 
-import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -111,21 +110,3 @@ def _importance(assessment: Assessment | None) -> dict[str, float] | None:
         return None
     found = {one["feature"]: max(float(one["mean"]), 0.0) for one in assessment.importance}
     return found if any(found.values()) else None
-
-
-def in_service(project: Wiring) -> set[str]:
-    """Versions that callers are answered by: what is released, what is served although nothing was
-    promoted, what `[serve.models]` pins; without those whose answers somebody holds.
-    """
-    released = project.rollouts.all()
-    found = {one.reference for one in released}
-    live = {one.model for one in released if one.part == "live"}
-    named = project.config.serve.models.values() or [project.config.project.name]
-    for reference in named:
-        if "@" in reference:
-            found.add(reference)
-        elif reference not in live:
-            with contextlib.suppress(Error):  # none has passed yet
-                found.add(project.registry.get(reference).reference)
-    holds = project.holds_kept.all()
-    return {one for one in found if not any(hold.covers("answers", one) for hold in holds)}

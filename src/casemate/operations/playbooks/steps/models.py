@@ -8,6 +8,7 @@ from casemate.operations.playbooks import asking
 from casemate.operations.playbooks.asking import Answer, Unproven
 from casemate.operations.playbooks.steps import Doing
 from casemate.operations.retention import leftover
+from casemate.operations.serving import live
 from casemate.respond.holds import What
 from casemate.respond.playbooks.runs import Aim
 from casemate.stages.release.rollout import Released
@@ -17,14 +18,6 @@ from casemate.wiring import Wiring
 def released(project: Wiring, reference: str) -> Released | None:
     """How a version is released; None: it is not."""
     return next((one for one in project.rollouts.all() if one.reference == reference), None)
-
-
-def live(project: Wiring, model: str) -> str:
-    """The version that gateways serve as live, promoted or not."""
-    for one in project.rollouts.all():
-        if one.model == model and one.part == "live":
-            return one.reference
-    return project.registry.get(model).reference
 
 
 class Rollback:
