@@ -3,13 +3,11 @@
 import sqlalchemy as sa
 
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.core.text import clean
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.reasons import reason_of
 from casemate.respond.holds import KINDS, WHAT, Hold, What
 from casemate.wiring import Wiring
 
-MOST_REASON = 500
-"""Characters: a reason is a sentence, and every reader of the log gets it."""
 MOST_NAME = 200
 """Characters of a name: sources are called by their name and who speaks for them."""
 
@@ -37,11 +35,7 @@ def place(project: Wiring, what: What, of: str, reason: str) -> bool:
         AccessDenied: policy. ConfigError: there is no such hold, model or run, or no reason.
     """
     acting = place.ask(project, what=what, of=of[:200])
-    words = clean(reason.strip())
-    if not words or len(words) > MOST_REASON:
-        raise ConfigError(
-            f"a reason of 1 to {MOST_REASON} characters is needed", hint="--reason '...'"
-        )
+    words = reason_of(reason, ConfigError)
     require_known(project, what, of)
     with acting.transaction() as tx:
         is_new = project.holds_kept.place(tx, what, of, acting.uid, words)
@@ -59,11 +53,7 @@ def lift(project: Wiring, what: What, of: str, reason: str) -> None:
             reason.
     """
     acting = lift.ask(project, what=what, of=of[:200])
-    words = clean(reason.strip())
-    if not words or len(words) > MOST_REASON:
-        raise ConfigError(
-            f"a reason of 1 to {MOST_REASON} characters is needed", hint="--reason '...'"
-        )
+    words = reason_of(reason, ConfigError)
     with acting.transaction() as tx:
         project.holds_kept.lift(tx, what, of)
         acting.append(tx, "hold:lifted", about(what, of), what=what, reason=words)

@@ -4,18 +4,15 @@ from msgspec import structs
 
 from casemate.core.errors import RefusedError
 from casemate.core.files import alone
-from casemate.core.text import clean
 from casemate.operations.acting import Acting, operation
 from casemate.operations.playbooks.carrying import LOCK, carry_on
 from casemate.operations.playbooks.steps import doing
+from casemate.operations.reasons import reason_of
 from casemate.respond.alerts import moment
 from casemate.respond.playbooks import book, runs
 from casemate.respond.playbooks.kinds import KINDS
 from casemate.respond.playbooks.runs import OVER, PlaybookRun, StepRun
 from casemate.wiring import Wiring
-
-MOST_REASON = 500
-"""Characters: a reason is a sentence, and every reader of the log gets it."""
 
 
 @operation("playbook:approve")
@@ -29,7 +26,7 @@ def approve(project: Wiring, number: int, step: str, reason: str) -> PlaybookRun
             reason. BusyError: playbooks are carried out just now.
     """
     acting = approve.ask(project, run=number, step=step[:60])
-    words = _needed(reason)
+    words = reason_of(reason)
     with alone(project.state / LOCK, "a playbook"):
         with acting.transaction() as tx:
             before = runs.run(tx, number)
@@ -67,7 +64,7 @@ def undo(project: Wiring, number: int, step: str = "", reason: str = "") -> Play
             not done, or cannot be taken back. BusyError: playbooks are carried out just now.
     """
     acting = undo.ask(project, run=number, step=step[:60])
-    words = _needed(reason)
+    words = reason_of(reason)
     with alone(project.state / LOCK, "a playbook"):
         with project.database.reading() as tx:
             found = runs.run(tx, number)
@@ -115,12 +112,3 @@ def _put(
 
 def _said(found: PlaybookRun) -> book.Playbook:
     return book.read(found.playbook, found.content)
-
-
-def _needed(reason: str) -> str:
-    words = clean(reason.strip())
-    if not words or len(words) > MOST_REASON:
-        raise RefusedError(
-            f"a reason of 1 to {MOST_REASON} characters is needed", hint="--reason '...'"
-        )
-    return words
