@@ -29,7 +29,7 @@ from casemate.respond.holds import Holds
 from casemate.respond.states import Incident
 from casemate.respond.tables import incident
 from casemate.respond.telling import EVENTS, GRADES, tell, ticket_key, ticket_of
-from casemate.respond.trackers import Tracker, open_tracker
+from casemate.respond.trackers import Reference, Tracker, open_tracker
 from casemate.respond.trackers.guard import mark
 from casemate.respond.trackers.remembered import Tickets
 from casemate.stages.release.approval import Approvals
@@ -194,10 +194,15 @@ class Wiring(Controls):
         number = int(message.content["incident"])
         with self.database.reading() as tx:
             found = incident(tx, number)
-        key = ticket_key(self.config.project.id, number)
         is_grave = GRADES[found.severity] in self.config.trackers[name].severities
-        if is_grave or Tickets(self.database, self.clock, name).made(mark(key)) is not None:
+        if is_grave or self.ticket(name, number) is not None:
+            key = ticket_key(self.config.project.id, number)
             tell(self.tracker(name), key, message, found)
+
+    def ticket(self, name: str, number: int) -> Reference | None:
+        """The ticket that an incident has in a tracker, as far as is known here."""
+        key = ticket_key(self.config.project.id, number)
+        return Tickets(self.database, self.clock, name).made(mark(key))
 
     def open_ticket(self, name: str, incident: Incident) -> None:
         """Make the ticket of an incident, whatever its severity, if there is none."""

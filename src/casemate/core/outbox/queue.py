@@ -208,6 +208,13 @@ class Outbox:
         )
         return tx.execute(query.limit(1)).first() is not None
 
+    def states(self, key: str) -> list[str]:
+        """States of what was queued under a key, one a receiver of today's configuration."""
+        keys = [f"{key}/{name}" for name in self.routes]
+        query = sa.select(OUTBOX.c.state).where(OUTBOX.c.key.in_(keys))
+        with self.store.reading() as tx:
+            return list(tx.execute(query).scalars())
+
     def message(self, identifier: int) -> Message:
         """One message with its content; ConfigError when there is none."""
         with self.store.reading() as tx:

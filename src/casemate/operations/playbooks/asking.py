@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from casemate.controls.access.identity.registered import PrincipalRow
 from casemate.controls.access.identity.tokens import TokenLimits
 from casemate.core import http
 from casemate.core.errors import BackendError, Error
@@ -92,6 +93,12 @@ def gateways(project: Wiring) -> list[str]:
     return project.config.incidents.gateways or [f"https://{serve.host}:{serve.port}"]
 
 
+def registered(project: Wiring, service: str) -> PrincipalRow | None:
+    """A service, also one that is suspended; None: there is none of that name."""
+    rows = project.point.directory.rows()
+    return next((one for one in rows if (one.kind, one.name) == ("Service", service)), None)
+
+
 @contextlib.contextmanager
 def token(
     project: Wiring, service: str = "", *, roles: tuple[str, ...] = ("monitor",)
@@ -101,8 +108,7 @@ def token(
     """
     point, own = project.point, not service
     name = service or f"proof-{secrets.token_hex(4)}"
-    rows = point.directory.rows()
-    known = next((one for one in rows if (one.kind, one.name) == ("Service", name)), None)
+    known = registered(project, name)
     if known is None and service:
         raise Unproven(f"there is no service {service} any more", hint="casemate access list")
     given = list(roles) if known is None else known.roles
@@ -188,13 +194,12 @@ def agreed(project: Wiring, path: str, bearer: str, holds: Callable[[Answer], st
                 time.sleep(PAUSE)
 
 
-def paths_of(project: Wiring, model: str, version: str = "") -> list[str]:
-    """Where gateways describe a model, or a version of it: under each name that it is served by."""
+def paths_of(project: Wiring, model: str) -> list[str]:
+    """Where gateways describe a model: under each name that it is served by."""
     names = [
         alias for alias, of in project.config.serve.models.items() if of.partition("@")[0] == model
     ]
-    end = f"/versions/{version}" if version else ""
-    return [f"/v2/models/{quote(one, safe='')}{end}" for one in names or [model]]
+    return [f"/v2/models/{quote(one, safe='')}" for one in names or [model]]
 
 
 def named(project: Wiring) -> str:

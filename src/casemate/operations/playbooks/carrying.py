@@ -104,17 +104,19 @@ def look(project: Wiring) -> int:
         with project.database.reading() as tx:
             known = _readable(runs.in_force(tx))
             waiting = runs.runs(tx, RUNS.c.open.is_(True))
-            had = {
-                (row.playbook, row.incident)
-                for row in tx.execute(sa.select(RUNS.c.playbook, RUNS.c.incident))
-            }
             about = tables.incidents(tx, tables.INCIDENTS.c.state.in_(OPEN)) if known else []
+            had = runs.begun(tx, [one.id for one in about])
         for one in waiting:
             count += _tried(functools.partial(_goes_on, project, one))
         for incident in reversed(about):
-            for name, (force, said) in known.items():
-                fresh = (name, incident.id) not in had and said.automatic
-                if fresh and said.fits(incident, *alerts_of(project, incident)):
+            fresh = [
+                (force, said)
+                for name, (force, said) in known.items()
+                if said.automatic and (name, incident.id) not in had
+            ]
+            alerts = alerts_of(project, incident) if fresh else ([], 0)
+            for force, said in fresh:
+                if said.fits(incident, *alerts):
                     count += _tried(functools.partial(_start, project, force, incident.id))
     return count
 

@@ -150,6 +150,13 @@ def runs(tx: sa.Connection, *where: Any) -> list[PlaybookRun]:
     return [decode(bytes(content), PlaybookRun) for (content,) in tx.execute(query)]
 
 
+def begun(tx: sa.Connection, incidents: list[int]) -> set[tuple[str, int]]:
+    """(playbook, incident) of every run about one of these."""
+    query = sa.select(RUNS.c.playbook, RUNS.c.incident)
+    rows = tx.execute(query.where(RUNS.c.incident.in_(incidents)))
+    return {(row.playbook, row.incident) for row in rows}
+
+
 def put(tx: sa.Connection, found: PlaybookRun, before: PlaybookRun | None = None) -> None:
     """Write a run; BusyError: it is not any more what it was `before`."""
     row = {"open": found.state == "running", "content": msgspec.json.encode(found)}

@@ -131,8 +131,7 @@ class RevokeToken:
         """
         if not self.is_done(project, aim):
             raise Unproven(f"the token {aim.target} is not revoked")
-        rows = project.point.directory.rows()
-        if not any((one.kind, one.name) == ("Service", aim.before) for one in rows):
+        if asking.registered(project, aim.before) is None:
             asking.followed(project)
             return f"its service is gone, and {asking.named(project)} knows it"
         with asking.token(project, aim.before) as twin:

@@ -8,9 +8,6 @@ from casemate.operations.playbooks.steps import Doing
 from casemate.respond import tables
 from casemate.respond.playbooks.runs import Aim
 from casemate.respond.states import Incident
-from casemate.respond.telling import ticket_key
-from casemate.respond.trackers.guard import mark
-from casemate.respond.trackers.remembered import Tickets
 from casemate.wiring import Wiring
 
 NOTICE = "playbook:notice"
@@ -67,9 +64,7 @@ class OpenTicket:
 
     def is_done(self, project: Wiring, aim: Aim) -> bool:
         """See `Doing`."""
-        tickets = Tickets(project.database, project.clock, aim.target)
-        key = ticket_key(project.config.project.id, int(aim.before))
-        return tickets.made(mark(key)) is not None
+        return project.ticket(aim.target, int(aim.before)) is not None
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
@@ -77,8 +72,7 @@ class OpenTicket:
 
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
-        tickets = Tickets(project.database, project.clock, aim.target)
-        reference = tickets.made(mark(ticket_key(project.config.project.id, int(aim.before))))
+        reference = project.ticket(aim.target, int(aim.before))
         if reference is None:
             raise Unproven(f"{aim.target} has no ticket of this incident")
         tracker = project.tracker(aim.target)
@@ -113,13 +107,15 @@ class Notify:
 
     def _messages(self, project: Wiring, aim: Aim) -> list[str]:
         """States of the messages, one a receiver."""
-        key = f"{NOTICE}/{aim.before}/{aim.target}/"
-        found = project.outbox.messages()
-        return [str(one["state"]) for one in found if str(one["key"]).startswith(key)]
+        return project.outbox.states(self._key(aim))
+
+    @staticmethod
+    def _key(aim: Aim) -> str:
+        return f"{NOTICE}/{aim.before}/{aim.target}"
 
     def do(self, project: Wiring, aim: Aim, why: str) -> None:
         """See `Doing`."""
-        handling.tell(project, f"{NOTICE}/{aim.before}/{aim.target}", aim.target, why)
+        handling.tell(project, self._key(aim), aim.target, why)
 
     def proof(self, project: Wiring, aim: Aim) -> str:
         """See `Doing`."""
