@@ -2,37 +2,24 @@
 nobody had died.
 """
 
+import functools
 import shutil
-import subprocess
-import sys
 
 import pytest
+from tests.faults.dying import dying
 
 import casemate
 from casemate.operations import scaffold
 from casemate.respond import tables
 
 HEARS = """
-import os, signal, sys
-import sqlalchemy as sa
 import casemate
 from casemate.operations.incidents.intake import take
 from casemate.respond.alerts import Alert
 from casemate.respond.readers import Post
 
-root, last = sys.argv[1], int(sys.argv[2])
 project = casemate.open(root)
-project.log.publish()
-steps = 0
-
-def step(*_):
-    global steps
-    steps += 1
-    if steps == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-for name in ("before_cursor_execute", "commit"):
-    sa.event.listen(project.database.engine, name, step)
+counts(project)
 publish = project.log.publish
 project.log.publish = lambda: (step(), publish(), step())
 
@@ -55,13 +42,7 @@ def project(home, tmp_path_factory):
     return root
 
 
-def heard(root, last=0):
-    return subprocess.run(
-        [sys.executable, "-c", HEARS, str(root), str(last)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+heard = functools.partial(dying, HEARS)
 
 
 def came_to(root):

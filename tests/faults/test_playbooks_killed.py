@@ -6,36 +6,22 @@ import collections
 import datetime
 import functools
 import shutil
-import subprocess
-import sys
 
 import pytest
 from tests.conftest import wait_for
+from tests.faults.dying import dying
 
 import casemate
 from casemate.respond.playbooks import runs
 
 CARRIES = """
-import os, signal, sys
-import sqlalchemy as sa
 import casemate
 from casemate.operations.playbooks import asking, carrying
 
-root, last = sys.argv[1], int(sys.argv[2])
 asking.PATIENCE = 0.0  # no gateway runs
 project = casemate.open(root, [f'notices.file={{kind="folder",to="{root}/told",on=["playbook:notice"]}}',
     "outbox.timeout=1", "outbox.backoff=0.1"])
-project.log.publish()
-steps = 0
-
-def step(*_):
-    global steps
-    steps += 1
-    if steps == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-for name in ("before_cursor_execute", "commit"):
-    sa.event.listen(project.database.engine, name, step)
+counts(project)
 carrying.look(project)
 print(steps)
 """
@@ -104,13 +90,7 @@ def project(finished, tmp_path_factory):
     return root
 
 
-def carried(root, last=0):
-    return subprocess.run(
-        [sys.executable, "-c", CARRIES, str(root), str(last)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+carried = functools.partial(dying, CARRIES)
 
 
 def told(root):
