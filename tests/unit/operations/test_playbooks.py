@@ -62,6 +62,15 @@ def test_what_lies_in_the_folder_does_nothing_until_somebody_puts_it_in_force(pr
     assert project.playbooks.list() == []
 
 
+def test_a_file_that_is_no_text_is_refused_before_anything_is_put_in_force(project):
+    written(project.root, HEAD + step("f", "freeze"))
+    (project.root / "playbooks" / "y.toml").write_bytes(b"\xff\xfe")
+    for verb in (project.playbooks.check, project.playbooks.apply):
+        with pytest.raises(ConfigError, match="playbooks/y.toml"):
+            verb()
+    assert [one.state for one in project.playbooks.list()][:1] == ["new"]
+
+
 def test_nobody_puts_a_playbook_in_force_that_may_do_more_than_they_may(project):
     project.access.add_user("ops", ["operator"], PASSWORD)
     written(project.root, HEAD + step("f", "freeze") + step("k", "rotate-key", 'of = "objects"'))

@@ -66,9 +66,10 @@ def check(project: Wiring) -> Checked:
     Raises:
         AccessDenied: policy. ConfigError: one is no playbook, with its line.
     """
-    for name, content in files(project).items():
+    found = files(project)
+    for name, content in found.items():
         book.read(name, content)
-    return Checked(playbooks=sorted(files(project)), shipped=sorted(starters()))
+    return Checked(playbooks=sorted(found), shipped=sorted(starters()))
 
 
 def starters() -> dict[str, bytes]:
@@ -132,10 +133,6 @@ def apply(project: Wiring) -> list[str]:
 
 def _require_rights(project: Wiring, name: str, content: bytes) -> None:
     """AccessDenied where a step could do what its author may not."""
-    text = content.decode()
-    heads = [
-        number for number, line in enumerate(text.splitlines(), 1) if line.strip() == "[[steps]]"
-    ]
     for place, step in enumerate(book.read(name, content).steps):
         kind = KINDS[step.do]
         about = "" if kind.resource == "Project" else step.aim.partition("@")[0]
@@ -143,7 +140,7 @@ def _require_rights(project: Wiring, name: str, content: bytes) -> None:
             about = project.config.project.name
         _, decision = project.point.decide(kind.action, Resource(kind.resource, about))
         if not decision.allowed:
-            who, line = project.point.actor.uid, heads[place] if place < len(heads) else 0
+            who, line = project.point.actor.uid, book.step_line(content, place)
             raise AccessDenied(
                 f"playbooks/{name}.toml:{line}: step {step.name!r} needs {kind.action}, which {who}"
                 f" does not have ({', '.join(decision.reasons)})",

@@ -29,6 +29,8 @@ from casemate.respond.states import Incident
 
 MOST_BYTES, MOST_STEPS = 64 * 1024, 50
 """Of one playbook: what nobody can read in an incident is no playbook."""
+STEPS = "[[steps]]"
+"""Head of a step."""
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 CAUSES = (*DOWNSTREAM, "model", "endpoint", "gateway", "access", "person", "log", "key-care")
 Word = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -153,7 +155,7 @@ def read(name: str, content: bytes) -> Playbook:
     for place, step in enumerate(found.steps):
         fault = _fault(found, place, step)
         if fault:
-            raise _wrong(name, _line(text, "[[steps]]", place), f"step {step.name!r}: {fault}")
+            raise _wrong(name, _line(text, STEPS, place), f"step {step.name!r}: {fault}")
     _require_order(name, text, found)
     return found
 
@@ -186,8 +188,13 @@ def _require_order(name: str, text: str, book: Playbook) -> None:
     except graphlib.CycleError as error:
         circle = error.args[1]
         place = [one.name for one in book.steps].index(circle[0])
-        line = _line(text, "[[steps]]", place)
+        line = _line(text, STEPS, place)
         raise _wrong(name, line, f"steps wait for one another: {' <- '.join(circle)}") from error
+
+
+def step_line(content: bytes, place: int) -> int:
+    """The line of the head of the `place`-th step of a file, from 0; 0: it is not there."""
+    return _line(content.decode(errors="replace"), STEPS, place)
 
 
 def _line(text: str, head: str, place: int) -> int:
@@ -202,8 +209,7 @@ def _place(content: bytes, fault: str) -> int:
     if said:
         return int(said[1])
     step = re.search(r"`\$\.steps\[(\d+)\]", fault)
-    text = content.decode(errors="replace")
-    return _line(text, "[[steps]]", int(step[1])) if step else 0
+    return step_line(content, int(step[1])) if step else 0
 
 
 def _wrong(name: str, line: int, fault: str) -> ConfigError:
