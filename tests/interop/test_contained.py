@@ -9,6 +9,8 @@ from tests.conftest import serving, wait_for
 
 import casemate
 from casemate.core.errors import RefusedError
+from casemate.operations.playbooks import asking
+from casemate.operations.playbooks.asking import Unproven
 
 BOOK = """title = "t"
 [when]
@@ -168,6 +170,9 @@ def test_a_model_without_a_former_version_is_withdrawn_by_those_who_may(clinic):
         wait_for(lambda: served(running, token)[0] == 200)
         said = json.loads(served(running, token)[1])
         assert [one["name"] for one in said["outputs"]] == ["label"]
+        body = {"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [1.0] * 30}]}
+        _, answer, _ = Caller(running, token)("POST", "/v2/models/wdbc/infer", body)
+        assert [one["name"] for one in json.loads(answer)["outputs"]] == ["label"]
 
 
 def test_a_service_that_probes_is_suspended_and_its_token_is_tried(clinic):
@@ -205,3 +210,13 @@ def test_a_service_that_probes_is_suspended_and_its_token_is_tried(clinic):
         wait_for(lambda: served(running, token)[0] == 401)
         with pytest.raises(RefusedError, match="stays revoked"):
             project.playbooks.undo(run.id, "revoke-token", "sorry")
+
+
+def test_a_gateway_that_has_not_read_who_may_act_proves_nothing(clinic, monkeypatch):
+    with serving(clinic) as running:
+        project = opened(clinic, running)
+        asking.followed(project)
+        monkeypatch.setattr(asking, "PATIENCE", 0.0)
+        monkeypatch.setattr(type(project.point.directory), "epoch", lambda _: 10**9)
+        with pytest.raises(Unproven, match="does not know yet who may act"):
+            asking.followed(project)
