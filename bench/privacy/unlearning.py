@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1, help="rows that go at once")
     parser.add_argument("--repeats", type=int, default=15)
     given = parser.parse_args()
-    X, y, asked, truth = tables()
+    X, y, asked, truth = tables()  # noqa: N806 - as scikit-learn has it
     drawn = np.random.default_rng(0)
     took, ordinary = timed(lambda: RandomForestClassifier(100, random_state=0).fit(X, y))
     anew, quick, equal, scores = [], [], 0, []

@@ -11,13 +11,14 @@ import sqlalchemy as sa
 
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
-from casemate.core.types import Record
+from casemate.core.types import Record, TrainedModel
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.folded import Kind as Folded
 from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law
+from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
 REQUESTS = Folded(
@@ -230,24 +231,38 @@ def decide_model(
     Args:
         project: whose.
         number: of the request, an erasure.
-        how: `retrain`: without them, until a day, after which it is not promoted any more; `keep`:
-            for a reason, such as a small epsilon with an assessment; `withdraw`: it is not promoted
-            any more at once.
+        how: `retrain`: without them, until a day, after which it is not promoted any more;
+            `unlearn`: the same, of a model from which rows can be taken exactly, so that the next
+            run is quick and equal to training anew; `keep`: for a reason, such as a small epsilon
+            with an assessment; `withdraw`: it is not promoted any more at once.
         model: `NAME@VERSION`.
-        by: until which day, of `retrain`.
+        by: until which day, of `retrain` and `unlearn`.
         reason: why.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request or model. RefusedError: day or
-            reason are missing, or it is no erasure.
+            reason are missing, it is no erasure, or the model cannot be unlearnt exactly.
     """
     acting = decide_model.ask(project, request=number, model=model)
-    reference = project.registry.get(model).reference
-    if reference != model:
-        raise ConfigError("name the version too", hint=reference)
+    known = project.registry.get(model)
+    if known.reference != model:
+        raise ConfigError("name the version too", hint=known.reference)
+    if how == "unlearn":
+        _require_unlearnable(project, known)
     day = "" if by is None else by.isoformat()
-    change = _change(project, text=words(reason), model=reference, how=how, by=day)
+    change = _change(project, text=words(reason), model=model, how=how, by=day)
     return step(acting, number, states.MODEL, change)
+
+
+def _require_unlearnable(project: Wiring, known: Registered) -> None:
+    """RefusedError: nothing but training anew takes rows out of this model."""
+    model = project.engine.record(known.release.lineage.run, "train", TrainedModel)
+    if model is None or model.unlearning is None:
+        estimator = "" if model is None else f" ({model.estimator})"
+        raise RefusedError(
+            f"{known.reference}{estimator} cannot be unlearnt exactly",
+            hint="decide retrain; casemate.estimators has forests that can be unlearnt",
+        )
 
 
 def step(acting: Acting, number: int, action: str, change: Change) -> ShownRequest:
@@ -322,7 +337,8 @@ def require_kept(project: Wiring, reference: str) -> None:
         why = (
             "is withdrawn"
             if decided.how == "withdraw"
-            else f"was to be trained anew by {decided.by}"
+            else f"was to be {'unlearnt' if decided.how == 'unlearn' else 'trained anew'} by"
+            f" {decided.by}"
         )
         raise RefusedError(
             f"{reference} {why}: it was made of rows of an erased person (request {one.id})",

@@ -27,7 +27,7 @@ Kind = Literal[
     "opt-out",
 ]
 State = Literal["open", "granted", "refused", "fulfilled"]
-How = Literal["retrain", "keep", "withdraw"]
+How = Literal["retrain", "unlearn", "keep", "withdraw"]
 OVER: tuple[State, ...] = ("refused", "fulfilled")
 BINDING: tuple[State, ...] = ("granted", "fulfilled")
 """What is decided about models counts in these: anybody may ask, and may be refused."""
@@ -160,8 +160,9 @@ def _of_model(asked: Asked, change: Change) -> Asked:
         )
     if change.how is None or not change.model:
         raise RefusedError("say which model, and what becomes of it", hint="NAME@VERSION")
-    if change.how == "retrain" and not change.by:
-        raise RefusedError("until when is it to be trained anew?", hint="--by DAY")
+    if change.how in ("retrain", "unlearn") and not change.by:
+        what = "trained anew" if change.how == "retrain" else "unlearnt"
+        raise RefusedError(f"until when is it to be {what}?", hint="--by DAY")
     if change.how == "keep" and not change.text:
         raise RefusedError("keeping a model needs its reason", hint="--reason TEXT")
     decided = Decided(how=change.how, by=change.by, text=change.text)
