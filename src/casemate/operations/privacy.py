@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from casemate.operations.rights.affected import Affected
     from casemate.operations.rights.consent import ConsentOf
     from casemate.operations.rights.requestsof import RequestsOf
+    from casemate.operations.terms import Retention
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -60,6 +61,13 @@ class Privacy(Noun):
         from casemate.operations.rights.consent import ConsentOf
 
         return ConsentOf(self.project)
+
+    @property
+    def retention(self) -> "Retention":
+        """Terms of what is kept: plan, apply."""
+        from casemate.operations.terms import Retention
+
+        return Retention(self.project)
 
     @property
     def requests(self) -> "RequestsOf":
