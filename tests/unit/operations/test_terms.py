@@ -14,6 +14,7 @@ from tests.unit.controls.test_audit_refusals import kept, predicted
 
 import casemate
 from casemate.config.privacy import TermTable
+from casemate.controls.audit.feedback import Said
 from casemate.controls.audit.predictions import GROUPS
 from casemate.core.errors import BusyError, ConfigError, VerificationError
 from casemate.core.outbox import OUTBOX
@@ -21,6 +22,7 @@ from casemate.operations import terms
 from casemate.operations.fsck import examine
 from casemate.operations.logs.ingest import ingest, store_of
 from casemate.operations.termed import records, versions
+from casemate.serve.watches import forget
 from casemate.watch.levels import FILE, FOLDER
 from casemate.watch.telemetry import Sample, Series, Telemetry
 
@@ -275,6 +277,34 @@ def test_records_before_the_day_go_and_others_stay(old):
     assert examine(project).damage == []
     again = project.privacy.retention.plan().going
     assert [one.name for one in again if "@" not in one.name] == []
+
+
+@pytest.mark.parametrize("of", ["predictions", "inputs", "feedback", "logs"])
+def test_what_is_held_is_not_taken_by_terms_of_other_tables_either(old, of):
+    root, _ = old
+    project, clock = opened(root, "2027-03-01T10:00:00+00:00")
+    kept(project.log, predicted(1))
+    project.feedback_kept.tell("x", Said(predicted(1).id, "outcome", [1]), predicted(1))
+    store = store_of(project)
+    with store.writing():
+        ingest(project, store)
+    project.holds.place("deletion", of, "a court asks")
+    clock.set("2030-01-01T00:00:00+00:00")
+    forget(project)
+    with store.writing():
+        ingest(project, store)
+    project.privacy.retention.apply()
+    with project.database.reading() as tx:
+        (row,) = tx.execute(sa.select(GROUPS)).mappings()
+    there = {
+        "predictions": row["sealed"] is not None,
+        "inputs": row["inputs"] is not None,
+        "feedback": next(iter(project.feedback_kept.all())).value is not None,
+        "logs": "2027-03-01" in store.days(),
+    }
+    goes = {"predictions": {"inputs"}, "inputs": set()}.get(of, {"predictions", "inputs"})
+    assert there[of]
+    assert not any(there[one] for one in goes)
 
 
 def test_a_term_of_nothing_or_of_no_length_is_refused(old, cli):
