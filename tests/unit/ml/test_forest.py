@@ -120,6 +120,22 @@ def test_a_stored_forest_gives_its_trees_to_a_fit_on_the_rows_that_stay():
     assert written(fitted) == written(small().fit(*rest))
 
 
+def test_trees_of_the_same_rows_are_told_apart_by_their_number():
+    fitted = small(n_estimators=5, share=1.0).fit(X, Y)
+    assert len({*fitted.digests_}) == 5
+    assert forests.recall(fitted.as_sklearn()) == 5
+    try:
+        again = small(n_estimators=5, share=1.0).fit(X, Y)
+    finally:
+        forests.forget()
+    assert (again.kept_, written(again)) == (5, written(fitted))
+
+
+def test_rows_that_are_the_same_draw_each_for_themselves():
+    found = forests.placed(b"key", np.zeros((40, 1)), 50, 5)
+    assert len({tuple(row) for row in found.trees.tolist()}) == 40
+
+
 def test_what_is_written_or_copied_holds_no_row():
     fitted = UnlearnableForestClassifier(30, 0.1, max_depth=2).fit(X, Y)
     read = pickle.loads(pickle.dumps(fitted))
