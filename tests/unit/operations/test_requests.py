@@ -14,6 +14,7 @@ from tests.unit.operations.test_affected import PERSONS, release
 
 import casemate
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError, VerificationError
+from casemate.core.lease import RUNS
 from casemate.operations import models
 from casemate.operations.fsck import examine
 from casemate.operations.keys.erasure import erase
@@ -298,6 +299,64 @@ def test_an_erasure_is_fulfilled_whose_key_was_destroyed_before(asked):
     with pytest.raises(RefusedError, match="shredded before"):
         requests.fulfil(2, subject=PERSONS[1])
     assert requests.show(2).request.state == "granted"
+
+
+def correct(ward, person, value):
+    """The source says something else of the person, and is sealed again."""
+    lines = (ward.root / "t.csv").read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(f'"{person}"'))
+    name, _, *rest = lines[at].split(",")
+    lines[at] = ",".join([name, str(value), *rest])
+    (ward.root / "t.csv").write_text("\n".join(lines) + "\n")
+    ward.seal(columns=HERE + ZONE + NOTICE).close()
+
+
+def test_a_correction_is_done_once_the_rows_are_others_and_models_of_the_wrong_ones_are_decided(
+    asked, ward
+):
+    project, clock = asked
+    release(project, 1)
+    requests = project.privacy.requests
+    assert requests.begin(PERSONS[4], "rectification").request.versions != ()
+    requests.decide(1, "grant")
+    with pytest.raises(RefusedError, match="are what they were when request 1 came"):
+        requests.fulfil(1, text="the value was mistyped")
+    correct(ward, PERSONS[5], 7.25)  # somebody else's
+    with pytest.raises(RefusedError, match="are what they were"):
+        requests.fulfil(1, text="the value was mistyped")
+    correct(ward, PERSONS[4], 0.5)
+    with pytest.raises(RefusedError, match="nothing is decided about ward@1"):
+        requests.fulfil(1, text="the value was mistyped")
+    requests.decide_model(1, "retrain", "ward@1", by=day("2027-04-04"))
+    release(project, 2)  # of the corrected rows: nothing is to be decided about it
+    with pytest.raises(ConfigError, match="say what was done"):
+        requests.fulfil(1)
+    done = requests.fulfil(1, text="the value was mistyped")
+    assert (done.rows, done.request.request.state) == (2, "fulfilled")
+    clock.set("2027-04-05T10:00:00+00:00")
+    with pytest.raises(RefusedError, match="rows of a person that were wrong"):
+        require_kept(project, "ward@1")
+    require_kept(project, "ward@2")
+
+
+def test_a_correction_that_was_made_before_the_request_was_written_down_counts(asked, ward):
+    project, _ = asked
+    with project.database.transaction() as tx:  # what is there was sealed in February
+        tx.execute(sa.update(RUNS).values(started="2027-02-01T10:00:00+00:00"))
+    correct(ward, PERSONS[4], 0.5)
+    with project.database.transaction() as tx:
+        newest = sa.select(RUNS.c.id).where(RUNS.c.started < "2027-01-01")
+        tx.execute(
+            sa.update(RUNS).where(RUNS.c.id.in_(newest)).values(started="2027-03-03T10:00:00+00:00")
+        )
+    requests = project.privacy.requests
+    late = requests.begin(PERSONS[4], "correct", law="ccpa").request.id
+    early = requests.begin(PERSONS[4], "correct", law="ccpa", received=day("2027-03-03")).request.id
+    for number in (late, early):
+        requests.decide(number, "grant")
+    assert requests.fulfil(early, text="done").rows == 2
+    with pytest.raises(RefusedError, match="are what they were"):
+        requests.fulfil(late, text="done")
 
 
 def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):

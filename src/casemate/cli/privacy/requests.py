@@ -50,7 +50,9 @@ def add_arguments(actions: Any) -> None:
     decide.add_argument("number", type=int)
     decide.add_argument("decision", choices=["confirm", "grant", "refuse", "extend"])
     decide.add_argument("--reason", default="", help="why; refuse and extend need it")
-    model = verb("model", "what becomes of a model that was made of an erased person's rows")
+    model = verb(
+        "model", "what becomes of a model that was made of rows that are erased or were wrong"
+    )
     model.add_argument("number", type=int)
     model.add_argument("how", choices=get_args(How))
     model.add_argument("model", metavar="NAME@VERSION")

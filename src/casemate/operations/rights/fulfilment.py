@@ -1,4 +1,6 @@
-"""Doing what a person asked for: a copy of their data with what was made of it, or erasure."""
+"""Doing what a person asked for: a copy of their data with what was made of it, erasure, or a
+correction that is to be seen.
+"""
 
 import datetime
 from collections.abc import Callable
@@ -7,25 +9,22 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import whole_folder
 from casemate.core.types import Record
 from casemate.operations.acting import operation
-from casemate.operations.dataset import Dataset, Datasets
 from casemate.operations.keys.erasure import Erased, erase
 from casemate.operations.rights.affected import Affected, trace
+from casemate.operations.rights.personrows import newest_of, rows_of
+from casemate.operations.rights.rectified import corrected
 from casemate.operations.rights.requests import REQUESTS, ShownRequest, step, today, words
 from casemate.respond.requests import states
 from casemate.respond.requests.states import Asked, Change
 from casemate.wiring import Wiring
 
 FORM = "casemate-copy-1"
-MOST_ROWS = 1_000_000
-"""Rows of one person in one version: they are held in memory."""
 NOT_IN_IT = (
     "predictions: a recorded answer does not say whom it was about; its caller has its number",
     "log lines, backups, and files outside of casemate",
@@ -39,7 +38,7 @@ class Fulfilled(Record, frozen=True, kw_only=True):
     request: ShownRequest
     affected: Affected
     rows: int
-    """Rows that are in the copy, or that were erased."""
+    """Rows that are in the copy, that were erased, or as which they are kept after a correction."""
     withheld: list[str]
     """Columns that policy kept out of the copy."""
     withheld_rows: dict[str, int] = {}
@@ -69,22 +68,20 @@ def fulfil(
     Raises:
         AccessDenied: policy, also where it does not let whoever acts read rows or destroy keys.
             ConfigError: folder, identifier or text are missing or not those of the request.
-            RefusedError: it was not granted, models are undecided, or the identifier can still be
-            read after the erasure.
+            RefusedError: it was not granted, models are undecided, the identifier can still be
+            read after the erasure, or what was to be corrected is as it was.
     """
     acting = fulfil.ask(project, request=number)
     with project.database.reading() as tx:
         asked, _ = REQUESTS.history(project, tx, number)
     found = trace(project, asked.subject)
     now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
-    change = Change(
-        at=now,
-        day=today(project).isoformat(),
-        text=words(text),
-        models=tuple(one.model for one in found.models),
-    )
+    rows, stale = 0, tuple(one.model for one in found.models)
+    if asked.kind in states.RECTIFYING:
+        rows, stale = corrected(project, asked, found)
+    change = Change(at=now, day=today(project).isoformat(), text=words(text), models=stale)
     states.applied(asked, number, states.FULFILLED, change)  # refused before anything is done
-    rows, erased = 0, None
+    erased = None
     withheld: list[str] = []
     fewer: dict[str, int] = {}
     if asked.kind in states.COPIES:
@@ -147,8 +144,8 @@ def _copy(
     with whole_folder(folder.absolute(), 0o755) as draft:
         theirs = {f"{one.dataset}@{one.version}": one.rows for one in found.versions}
         rows, withheld, fewer, versions = 0, set[str](), dict[str, int](), []
-        for name, dataset in _newest(project, found).items():
-            table, hidden = _rows_of(dataset, asked.subject)
+        for name, dataset in newest_of(project, found).items():
+            table, hidden = rows_of(dataset, asked.subject)
             rows, withheld = rows + table.num_rows, withheld | hidden
             if missing := theirs[dataset.reference] - table.num_rows:
                 fewer[dataset.reference] = missing
@@ -158,35 +155,6 @@ def _copy(
         about |= {"withheld_columns": sorted(withheld), "withheld_rows": fewer}
         _write(draft / "about.json", about)
     return rows, sorted(withheld), fewer
-
-
-def _newest(project: Wiring, found: Affected) -> dict[str, Dataset]:
-    """The newest version with rows of the person, by data set."""
-    theirs = {f"{one.dataset}@{one.version}" for one in found.versions}
-    newest: dict[str, Dataset] = {}
-    for reference, dataset in Datasets(project).all().items():
-        if reference in theirs:  # newest first
-            newest.setdefault(dataset.record.name, dataset)
-    return newest
-
-
-def _rows_of(dataset: Dataset, pseudonym: str) -> tuple[pa.Table, set[str]]:
-    """(the person's rows as whoever acts may see them, columns withheld or masked)."""
-    access = dataset.access()
-    hidden = {*access.withheld, *access.masked}
-    names = [one.name for one in dataset.record.schema.columns if one.name not in hidden]
-    who, pieces, count = pa.scalar(bytes.fromhex(pseudonym), pa.binary(32)), [], 0
-    for batch in dataset.batches([*names, PSEUDONYM]):
-        mine = batch.filter(pc.equal(batch[PSEUDONYM], who))
-        count += mine.num_rows
-        if count > MOST_ROWS:
-            raise RefusedError(
-                f"more than {MOST_ROWS} rows are theirs", hint="hand them over apart"
-            )
-        if mine.num_rows:
-            pieces.append(mine)
-    table = pa.Table.from_batches(pieces) if pieces else pa.table({name: [] for name in names})
-    return table.select(names), hidden
 
 
 def _table(folder: Path, name: str, table: pa.Table) -> None:

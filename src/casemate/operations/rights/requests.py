@@ -14,6 +14,8 @@ from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.folded import Kind as Folded
+from casemate.operations.rights.affected import trace
+from casemate.operations.rights.rectified import as_it_was
 from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
@@ -106,14 +108,18 @@ def begin(
     day = received or today(project)
     if day > today(project):
         raise ConfigError("the day lies ahead", hint="--received says when the request came")
-    identifier = identifier_of(subject)
+    pseudonym = project.identifiers.root().pseudonym(identifier_of(subject))
+    was: tuple[str, ...] = ()
+    if kind in states.RECTIFYING:
+        was = as_it_was(project, trace(project, pseudonym), day)
     change = _change(
         project,
         text=words(reason),
-        subject=project.identifiers.root().pseudonym(identifier),
+        subject=pseudonym,
         kind=kind,
         law=law,
         received=day.isoformat(),
+        versions=was,
     )
     with acting.transaction() as tx:
         number = int(tx.execute(sa.select(sa.func.max(tables.REQUESTS.c.id))).scalar() or 0) + 1
@@ -225,11 +231,11 @@ def decide_model(
     by: datetime.date | None = None,
     reason: str = "",
 ) -> ShownRequest:
-    """Say what becomes of a model that was made of an erased person's rows.
+    """Say what becomes of a model that was made of rows that are erased, or that were wrong.
 
     Args:
         project: whose.
-        number: of the request, an erasure.
+        number: of the request, an erasure or a rectification.
         how: `retrain`: without them, until a day, after which it is not promoted any more; `keep`:
             for a reason, such as a small epsilon with an assessment; `withdraw`: it is not promoted
             any more at once.
@@ -239,7 +245,7 @@ def decide_model(
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request or model. RefusedError: day or
-            reason are missing, or it is no erasure.
+            reason are missing, or it is neither erasure nor rectification.
     """
     acting = decide_model.ask(project, request=number, model=model)
     reference = project.registry.get(model).reference
@@ -305,14 +311,14 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
 
 
 def require_kept(project: Wiring, reference: str) -> None:
-    """RefusedError: an erasure that was granted says that a model is withdrawn, or was to be
-    trained anew by now.
+    """RefusedError: an erasure or a rectification that was granted says that a model is withdrawn,
+    or was to be trained anew by now.
     """
     day = today(project).isoformat()
     with project.database.reading() as tx:
         found = tables.requests(
             tx,
-            tables.REQUESTS.c.kind.in_(states.ERASING),
+            tables.REQUESTS.c.kind.in_(states.ABOUT_MODELS),
             tables.REQUESTS.c.state.in_(states.BINDING),
         )
     for one in found:
@@ -324,7 +330,8 @@ def require_kept(project: Wiring, reference: str) -> None:
             if decided.how == "withdraw"
             else f"was to be trained anew by {decided.by}"
         )
+        of = "an erased person" if one.kind in states.ERASING else "a person that were wrong"
         raise RefusedError(
-            f"{reference} {why}: it was made of rows of an erased person (request {one.id})",
+            f"{reference} {why}: it was made of rows of {of} (request {one.id})",
             hint="casemate run, then promote the new version",
         )

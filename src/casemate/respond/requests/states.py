@@ -34,6 +34,9 @@ BINDING: tuple[State, ...] = ("granted", "fulfilled")
 COPIES: tuple[Kind, ...] = ("access", "portability", "know")
 """Kinds that a copy of the data fulfils."""
 ERASING: tuple[Kind, ...] = ("erasure", "delete")
+RECTIFYING: tuple[Kind, ...] = ("rectification", "correct")
+ABOUT_MODELS = (*ERASING, *RECTIFYING)
+"""Kinds after which models are made of what must not, or was not to be."""
 OPENED, CONFIRMED, EXTENDED = "request:opened", "request:confirmed", "request:extended"
 GRANTED, REFUSED, FULFILLED = "request:granted", "request:refused", "request:fulfilled"
 MODEL, REMINDED, OVERDUE = "request:model-decided", "request:reminded", "request:overdue"
@@ -67,10 +70,12 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Rows that were handed over or erased."""
     models: tuple[str, ...] = ()
     """Models that were made of them."""
+    versions: tuple[str, ...] = ()
+    """`DATASET@VERSION`s with the rows that are to be corrected, when it opens."""
 
 
 class Decided(Record, frozen=True, kw_only=True):
-    """What becomes of a model that was made of an erased person's rows."""
+    """What becomes of a model that was made of rows that are erased or were wrong."""
 
     how: How
     by: str = ""
@@ -94,7 +99,9 @@ class Asked(Record, frozen=True, kw_only=True):
     over: str | None = None
     """When it was refused or fulfilled."""
     models: dict[str, Decided] = {}
-    """Of an erasure: what becomes of each model."""
+    """Of an erasure or a rectification: what becomes of each model."""
+    versions: tuple[str, ...] = ()
+    """Of a rectification: `DATASET@VERSION`s with the rows that are to be corrected."""
     rows: int = 0
     reminded: tuple[str, ...] = ()
     """Terms that people were reminded of."""
@@ -131,6 +138,7 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
             kind=change.kind,
             law=change.law,
             received=change.received,
+            versions=change.versions,
         )
     if asked.is_over and action != MODEL:
         raise RefusedError(
@@ -153,10 +161,10 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
 
 
 def _of_model(asked: Asked, change: Change) -> Asked:
-    if asked.kind not in ERASING:
+    if asked.kind not in ABOUT_MODELS:
         raise RefusedError(
             f"request {asked.id} is of {asked.kind}: models are decided about where a person is"
-            " erased"
+            " erased or their rows are corrected"
         )
     if change.how is None or not change.model:
         raise RefusedError("say which model, and what becomes of it", hint="NAME@VERSION")
@@ -195,7 +203,7 @@ def _stepped(asked: Asked, action: str, change: Change) -> Asked:
                 hint=f"casemate privacy request decide {asked.id} grant",
             )
         missing = [name for name in change.models if name not in asked.models]
-        if asked.kind in ERASING and missing:
+        if asked.kind in ABOUT_MODELS and missing:
             raise RefusedError(
                 f"nothing is decided about {', '.join(missing[:5])}, made of this person's rows",
                 hint=f"casemate privacy request model {asked.id} retrain {missing[0]} --by DAY",
