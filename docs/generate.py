@@ -320,10 +320,10 @@ def _hints(kind: type) -> dict[str, str]:
 
 
 PYTHON = {
-    "casemate.project.open_project": "casemate.open",
+    "casemate.operations.project.open_project": "casemate.open",
     "casemate.operations.scaffold.start": "casemate.create",
     "casemate.verification.verify_path": "casemate.verify",
-    "casemate.project.Project": "Project",
+    "casemate.operations.project.Project": "Project",
     "casemate.operations.runs.Runs": "project.runs",
     "casemate.operations.runs.RunResult": "RunResult",
     "casemate.core.steps.RunRow": "RunRow",

@@ -206,7 +206,7 @@ def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch
         def now(self):
             return type(project.clock)().now() + LIFE
 
-    later = casemate.project.Project(own, project.config, Later())
+    later = casemate.operations.project.Project(own, project.config, Later())
     assert later.point.identify().principal.name == "ben"
     assert later.point.session_file.read() != stolen
     with pytest.raises(AccessDenied):

@@ -10,7 +10,7 @@ from casemate.core.imports import uncollected
 
 if TYPE_CHECKING:
     from casemate.operations.acting import Operation
-    from casemate.project import Project
+    from casemate.operations.project import Project
 
 COMMANDS: dict[str, str | None] = {
     "init": None,
@@ -251,7 +251,7 @@ def open_for(
         overrides: instead of the command line's.
     """
     with uncollected(for_good=True):
-        from casemate.project import open_project
+        from casemate.operations.project import open_project
 
     return open_project(
         arguments.config, arguments.overrides if overrides is None else overrides, check=check
