@@ -1,4 +1,4 @@
-"""Statements that several records share: who is answerable, what is processed, what keeps it safe."""
+"""What several records say: who is answerable, what is processed, what keeps it safe."""
 
 from casemate.controls.privacy.budget import totals
 from casemate.operations.rights.records.document import CONTROLLER, Known, Point
@@ -167,7 +167,7 @@ def kept(facts: Facts) -> tuple[list[Known], str]:
 
 def measures(facts: Facts) -> list[Known]:
     """What is done for security, as far as configuration and log show it."""
-    config = facts.config
+    config, limits = facts.config, facts.config.serve.limits
     known = [
         facts.said(
             "[keys] provider",
@@ -184,7 +184,7 @@ def measures(facts: Facts) -> list[Known]:
         facts.said("[sandbox] mode", f"training code is confined: {config.sandbox.mode}"),
         facts.said(
             "[serve.limits]",
-            f"requests a minute and caller: {config.serve.limits.requests_per_minute or 'no limit'}",
+            f"requests a minute and caller: {limits.requests_per_minute or 'no limit'}",
         ),
     ]
     if facts.dataset is not None and facts.dataset.subject:
