@@ -246,6 +246,7 @@ MAY = {
         *("access:delegate", "dataset:statistics", "budget:read", "model:explain"),
         *("logs:read", "logs:erase"),
         *("privacy:affected", "consent:read", "consent:write", "request:read", "request:handle"),
+        *("record:read", "record:write"),
     },
     "custodian": {
         *(

@@ -8,7 +8,7 @@ from typing import Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
-from casemate.cli.privacy import requests, rights
+from casemate.cli.privacy import records, requests, rights
 
 ACTIONS: dict[str, str] = {
     "budget": "who spent how much of which data set's privacy budget",
@@ -17,7 +17,7 @@ ACTIONS: dict[str, str] = {
     "key": "draw a key for pseudonyms and moved dates",
 }
 """Every action with its line in `casemate privacy --help`; each has a module here."""
-RIGHTS = {"affected": rights, "consent": rights, "request": requests}
+RIGHTS = {"affected": rights, "consent": rights, "record": records, "request": requests}
 """Actions about people of the project's own data."""
 
 
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         importlib.import_module(f"casemate.cli.privacy.{name}").add_arguments(action)
     rights.add_arguments(actions)
     requests.add_arguments(actions)
+    records.add_arguments(actions)
 
 
 def run(arguments: Any) -> int:

@@ -18,7 +18,7 @@ def add_arguments(actions: Any) -> None:
     Args:
         actions: where they are added.
     """
-    from casemate.respond.requests.states import How, Kind, Law
+    from casemate.respond.requests.states import How, Kind, Law, State, What
 
     request: argparse.ArgumentParser = actions.add_parser(
         "request", help="what people asked for, and until when they must be answered"
@@ -42,14 +42,14 @@ def add_arguments(actions: Any) -> None:
     list_.add_argument(
         "--state",
         default="running",
-        choices=["running", "all", "open", "granted", "refused", "fulfilled"],
+        choices=["running", "all", *get_args(State)],
         help="default: those that are not over",
     )
     verb("show", "one request with all that happened").add_argument("number", type=int)
-    decide = verb("decide", "confirm, grant, refuse, or take the longer time that the law gives")
+    decide = verb("decide", "confirm, grant, refuse, extend, or lift what takes rows out")
     decide.add_argument("number", type=int)
-    decide.add_argument("decision", choices=["confirm", "grant", "refuse", "extend"])
-    decide.add_argument("--reason", default="", help="why; refuse and extend need it")
+    decide.add_argument("decision", choices=get_args(What))
+    decide.add_argument("--reason", default="", help="why; refuse, extend, lift need it")
     model = verb(
         "model", "what becomes of a model that was made of rows that are erased or were wrong"
     )

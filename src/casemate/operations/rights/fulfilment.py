@@ -19,7 +19,8 @@ from casemate.operations.keys.erasure import Erased, erase
 from casemate.operations.rights.affected import Affected, trace
 from casemate.operations.rights.personrows import newest_of, rows_of
 from casemate.operations.rights.rectified import corrected
-from casemate.operations.rights.requests import REQUESTS, ShownRequest, step, today, words
+from casemate.operations.rights.register import REQUESTS
+from casemate.operations.rights.requests import ShownRequest, step, today, words
 from casemate.respond.requests import states
 from casemate.respond.requests.states import Asked, Change
 from casemate.wiring import Wiring

@@ -4,7 +4,6 @@ were.
 
 import datetime
 from collections.abc import Callable
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -13,34 +12,24 @@ from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.operations.acting import Acting, operation, reading
-from casemate.operations.folded import Kind as Folded
 from casemate.operations.rights.affected import trace
 from casemate.operations.rights.rectified import as_it_was
+from casemate.operations.rights.register import REQUESTS
 from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
-from casemate.respond.requests.states import Asked, Change, How, Kind, Law
+from casemate.respond.requests.states import Asked, Change, How, Kind, Law, What
 from casemate.wiring import Wiring
 
-REQUESTS = Folded(
-    "request",
-    'Request::"',
-    Change,
-    states.applied,
-    tables.LINES,
-    tables.put,
-    tables.request,
-    tables.requests,
-)
 MOST_WORDS = 2_000
 """Characters of a reason: a paragraph, which every reader of the log gets."""
 WHO = "casemate"
-What = Literal["confirm", "extend", "grant", "refuse"]
 STEPS: dict[What, str] = {
     "confirm": states.CONFIRMED,
     "extend": states.EXTENDED,
     "grant": states.GRANTED,
     "refuse": states.REFUSED,
+    "lift": states.LIFTED,
 }
 
 
@@ -191,13 +180,14 @@ def shown(project: Wiring, number: int) -> ShownRequest:
 
 @operation("request:handle")
 def decide(project: Wiring, number: int, what: What, reason: str = "") -> ShownRequest:
-    """Confirm that a request came, grant or refuse it, or take the longer time that the law gives.
+    """Confirm that a request came, grant or refuse it, take the longer time that the law gives, or
+    lift a restriction or an objection: from the next run on the person's rows are taken again.
 
     Args:
         project: whose.
         number: of the request.
-        what: `confirm`, `grant`, `refuse` or `extend`.
-        reason: why; a refusal and an extension need one. Name nobody: it stays in the log.
+        what: `confirm`, `grant`, `refuse`, `extend` or `lift`.
+        reason: why; a refusal, an extension and lifting need one. Name nobody: it stays in the log.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request. RefusedError: this cannot

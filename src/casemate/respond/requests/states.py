@@ -26,9 +26,11 @@ Kind = Literal[
     "limit",
     "opt-out",
 ]
-State = Literal["open", "granted", "refused", "fulfilled"]
+State = Literal["open", "granted", "refused", "fulfilled", "lifted"]
 How = Literal["retrain", "keep", "withdraw"]
-OVER: tuple[State, ...] = ("refused", "fulfilled")
+What = Literal["confirm", "extend", "grant", "refuse", "lift"]
+"""What people decide about a request."""
+OVER: tuple[State, ...] = ("refused", "fulfilled", "lifted")
 BINDING: tuple[State, ...] = ("granted", "fulfilled")
 """What is decided about models counts in these: anybody may ask, and may be refused."""
 COPIES: tuple[Kind, ...] = ("access", "portability", "know")
@@ -37,8 +39,11 @@ ERASING: tuple[Kind, ...] = ("erasure", "delete")
 RECTIFYING: tuple[Kind, ...] = ("rectification", "correct")
 ABOUT_MODELS = (*ERASING, *RECTIFYING)
 """Kinds after which models are made of what must not, or was not to be."""
+RESTRICTING: tuple[Kind, ...] = ("restriction", "objection", "limit", "opt-out")
+"""Kinds that take a person's rows out of runs while they bind."""
 OPENED, CONFIRMED, EXTENDED = "request:opened", "request:confirmed", "request:extended"
 GRANTED, REFUSED, FULFILLED = "request:granted", "request:refused", "request:fulfilled"
+LIFTED = "request:lifted"
 MODEL, REMINDED, OVERDUE = "request:model-decided", "request:reminded", "request:overdue"
 
 
@@ -140,6 +145,8 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
             received=change.received,
             versions=change.versions,
         )
+    if action == LIFTED:
+        return _lifted(asked, change)
     if asked.is_over and action != MODEL:
         raise RefusedError(
             f"request {number} is {asked.state}", hint=f"casemate privacy request show {number}"
@@ -158,6 +165,18 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
     if action == EXTENDED:
         return _extended(asked, change)
     return _stepped(asked, action, change)
+
+
+def _lifted(asked: Asked, change: Change) -> Asked:
+    if asked.kind not in RESTRICTING or asked.state not in BINDING:
+        raise RefusedError(
+            f"request {asked.id} is {asked.state}, of {asked.kind}: nothing is to be lifted",
+            hint="what was granted and takes rows out can be: " + ", ".join(RESTRICTING),
+        )
+    if not change.text:
+        raise RefusedError("lifting a restriction needs its reason", hint="--reason TEXT")
+    over = asked.over or change.at
+    return structs.replace(asked, state="lifted", over=over, changes=asked.changes + 1)
 
 
 def _of_model(asked: Asked, change: Change) -> Asked:
