@@ -63,6 +63,7 @@ COMMANDS: dict[str, str | None] = {
     "privacy consent export": "rights.consent.export",
     "privacy scan": None,
     "privacy deidentify": None,
+    "privacy unseal": None,
     "privacy key": None,
     "serve": "gateways.begin",
     "explain": "serve.explain.explain",

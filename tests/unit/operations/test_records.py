@@ -129,7 +129,7 @@ def test_records_are_signed_their_digests_are_in_the_log_and_a_change_is_found(w
     with pytest.raises(ConfigError, match="exists already"):
         project.privacy.records.write(["dpia"], out)
     page = out / "processing.md"
-    page.write_text(page.read_text().replace("public-task", "consent", 1))
+    page.write_text(page.read_text().replace("Anna", "Berta", 1))
     with pytest.raises(VerificationError, match=r"processing\.md was changed"):
         project.privacy.records.verify(out)
 

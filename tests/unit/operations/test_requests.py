@@ -198,7 +198,7 @@ def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_th
     done = requests.fulfil(1, folder=out)
     assert (done.rows, done.withheld, done.request.request.state) == (2, [], "fulfilled")
     files = {path.name for path in out.iterdir()}
-    assert files == {"about.json", "ward.json", "ward.csv"}
+    assert files == {"about.json", "about.html", "disclosures.csv", "ward.json", "ward.csv"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in [out, *out.iterdir()])
     said = json.loads((out / "ward.json").read_text())
     assert [row["person"] for row in said["rows"]] == [PERSONS[3]] * 2
@@ -209,6 +209,11 @@ def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_th
     about = json.loads((out / "about.json").read_text())
     assert [one["model"] for one in about["models"]] == ["ward@1"]
     assert [one["by"] for one in about["recipients"]] == ['User::"x"']
+    assert [(one["what"], one["by"]) for one in about["seen"]] == [
+        ("a model was exported", "a person of the controller")
+    ]
+    page = (out / "about.html").read_text()
+    assert "a model was exported" in page and "ward@1" in page
     everything = "".join(path.read_text() for path in out.iterdir())
     assert not any(one in everything for one in PERSONS if one != PERSONS[3])
     with pytest.raises(RefusedError, match="is fulfilled"):
@@ -419,3 +424,37 @@ def test_the_commands_take_a_request_from_its_receipt_to_its_copy(ward, cli, tmp
     assert "2 rows" in said.out
     assert "fulfilled by" in request("show", "1").out
     assert request("list").out.strip() == "no requests"
+
+
+def test_a_copy_that_is_sealed_to_somebody_lies_nowhere_in_the_clear(
+    ward, cli, tmp_path, monkeypatch
+):
+    def said(*words):
+        return cli(*words, "--config", ward.root)
+
+    assert cli("backup", "keygen", tmp_path / "eva").code == 0
+    assert cli("backup", "keygen", tmp_path / "other").code == 0
+    monkeypatch.setenv("WHO", PERSONS[2])
+    said("privacy", "request", "open", "env:WHO", "--kind", "access")
+    said("privacy", "request", "decide", "1", "grant")
+    out = tmp_path / "out"
+    done = said(
+        "privacy", "request", "fulfil", "1", "--out", out / "copy", "--to", tmp_path / "eva.pub"
+    )
+    assert done.code == 0, done.err
+    assert "sealed to" in done.out
+    assert [one.name for one in out.iterdir()] == ["copy"]
+    sealed = (out / "copy").read_bytes()
+    assert PERSONS[2].encode() not in sealed and b"about" not in sealed
+    at = tmp_path / "opened"
+    wrong = cli("privacy", "unseal", out / "copy", at, "--identity", f"file:{tmp_path}/other")
+    assert wrong.code == 3 and not at.exists()
+    (out / "changed").write_bytes(sealed[:-40] + bytes(40))
+    broken = cli("privacy", "unseal", out / "changed", at, "--identity", f"file:{tmp_path}/eva")
+    assert broken.code == 4 and not at.exists()
+    assert (
+        cli("privacy", "unseal", out / "copy", at, "--identity", f"file:{tmp_path}/eva").code == 0
+    )
+    assert {row["person"] for row in json.loads((at / "ward.json").read_text())["rows"]} == {
+        PERSONS[2]
+    }

@@ -14,6 +14,7 @@ ACTIONS: dict[str, str] = {
     "budget": "who spent how much of which data set's privacy budget",
     "scan": "what in a table, an ONNX model, or a folder of them, tells who somebody is",
     "deidentify": "write a table without that, looked at once more before it is written",
+    "unseal": "open a copy of somebody's data that was sealed to you; needs no project",
     "key": "draw a key for pseudonyms and moved dates",
 }
 """Every action with its line in `casemate privacy --help`; each has a module here."""

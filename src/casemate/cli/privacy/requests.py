@@ -61,6 +61,12 @@ def add_arguments(actions: Any) -> None:
     fulfil = verb("fulfil", "do what was granted: copy, erase, or say what was done")
     fulfil.add_argument("number", type=int)
     fulfil.add_argument("--out", type=Path, metavar="FOLDER", help="a new one for the copy")
+    fulfil.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="a public key of `backup keygen`: the copy is sealed to it, and --out is its file",
+    )
     fulfil.add_argument("--subject", help=f"whose, of erasure: {SUBJECT}")
     fulfil.add_argument("--reason", default="", help="what was done, of other kinds")
 
@@ -158,11 +164,17 @@ def _fulfil(arguments: Any, requests: Any) -> int:
         folder=arguments.out,
         subject=None if arguments.subject is None else lambda: read_secret(arguments.subject),
         text=arguments.reason,
+        to="" if arguments.to is None else arguments.to.read_text(encoding="utf-8"),
     )
     one = done.request.request
     lines = [f"request {one.id} is fulfilled: {one.kind}, {done.rows} rows"]
     if arguments.out is not None:
-        lines.append(f"the copy is {arguments.out}: hand it over safely, then remove it")
+        how = (
+            f"sealed to {done.sealed[:16]}"
+            if done.sealed
+            else "hand it over safely, then remove it"
+        )
+        lines.append(f"the copy is {arguments.out}: {how}")
     if done.withheld:
         lines.append(f"WITHHELD by policy from the copy: {', '.join(done.withheld)}")
     lines += [

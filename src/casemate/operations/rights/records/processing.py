@@ -12,6 +12,14 @@ STATE = (
     "in force since 25 May 2018, as of November 2026; that more enterprises need no such record was"
     " proposed in 2025 and is no law"
 )
+RIGHTS = (
+    "you can ask for a copy of your data, for correction, erasure, restriction and portability",
+    "you can object; a granted restriction or objection takes your rows out of later trainings",
+    "consent can be taken back at any time: from then on no training takes your rows",
+    "you can ask that no decision is made about you by a model alone",
+    "you can complain to a supervisory authority",
+)
+"""Art. 15 to 22 and 77 in plain words, as far as casemate can carry them out."""
 NOTICE_STATE = "in force since 25 May 2018, as of November 2026"
 
 
@@ -92,14 +100,7 @@ def notice(facts: Facts) -> list[Point]:
             name,
             "13(2)(b)",
             "Your rights",
-            [
-                facts.said(
-                    "[privacy]",
-                    "you can ask for access, rectification, erasure, restriction, portability, and"
-                    " object; a granted restriction or objection takes your rows out of every"
-                    " later training",
-                )
-            ],
+            [Known(text=text, source="what casemate can carry out") for text in RIGHTS],
             "where to ask: an address or a form",
             OFFICER,
         ),
