@@ -28,9 +28,14 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
     policy.
     """
     spendings = project.ledger.of(dataset)
+    return spendings, sums(project, spendings)
+
+
+def sums(project: Wiring, spendings: list[Spending]) -> list[Spent]:
+    """What these come to by data set and purpose, at `[privacy] budget_delta`."""
     kinds = sorted({(one.dataset, one.purpose) for one in spendings})
     delta = project.config.privacy.budget_delta
-    sums = [
+    return [
         Spent(
             dataset=name,
             purpose=purpose,
@@ -40,7 +45,6 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
         )
         for name, purpose in kinds
     ]
-    return spendings, sums
 
 
 class Privacy(Noun):
