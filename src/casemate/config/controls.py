@@ -47,5 +47,5 @@ class ControlsTable(Table, frozen=True, kw_only=True):
     ] = 24.0
     answers_days: Annotated[
         Count,
-        Meta(description="Days that records of answers must be kept at least, such as half a year."),
+        Meta(description="Days that records of answers must be kept at least."),
     ] = 183

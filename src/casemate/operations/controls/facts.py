@@ -1,7 +1,6 @@
 """What checks look at: the project as it stands, each part read once, whoever asks first."""
 
 import datetime
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -9,7 +8,7 @@ from typing import TypeVar
 from casemate.config import Config
 from casemate.controls.audit.verify import VerifiedLog
 from casemate.core.entry import Entry
-from casemate.core.types import Assessment, Record, SealedDataset, TrainedModel
+from casemate.core.types import Record
 from casemate.operations.serving import in_service
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
@@ -79,15 +78,3 @@ class Facts:
     def record(self, model: Registered, step: str, kind: type[T]) -> T | None:
         """What a step of a model's run recorded."""
         return self.project.engine.record(model.release.lineage.run, step, kind)
-
-    def datasets(self) -> Iterable[tuple[Registered, SealedDataset | None]]:
-        """Per serving model, what it was made of."""
-        return [(one, self.record(one, "data", SealedDataset)) for one in self.serving]
-
-    def assessments(self) -> Iterable[tuple[Registered, Assessment | None]]:
-        """Per serving model, what was measured."""
-        return [(one, self.record(one, "assess", Assessment)) for one in self.serving]
-
-    def trainings(self) -> Iterable[tuple[Registered, TrainedModel | None]]:
-        """Per serving model, how it was trained."""
-        return [(one, self.record(one, "train", TrainedModel)) for one in self.serving]

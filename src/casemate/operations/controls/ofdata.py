@@ -14,7 +14,8 @@ NO_PEOPLE = Seen("not-applicable", "no table in service names people", {"dataset
 def _of_people(facts: Facts) -> dict[str, SealedDataset]:
     """Versions behind models in service that have identifiers of people, by `NAME@VERSION`."""
     found = {}
-    for _, record in facts.datasets():
+    for model in facts.serving:
+        record = facts.record(model, "data", SealedDataset)
         if record is None:
             continue
         kinds = {column.column_class for column in record.schema.columns}

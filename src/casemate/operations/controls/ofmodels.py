@@ -6,6 +6,7 @@ from typing import Any
 from casemate.config import QUALITY
 from casemate.controls.keys import manifests
 from casemate.core.sandbox import confined
+from casemate.core.types import Assessment, SealedDataset, TrainedModel
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
 from casemate.operations.models import duties
@@ -16,6 +17,8 @@ NONE = Seen("not-applicable", "no model answers callers", {"models": []})
 MEMBERSHIP = "membership_auc"
 LEAKAGE = (MEMBERSHIP, "lira_auc", "lira_tpr")
 """Figures of which a gate limits what a model gives away of its training rows."""
+SCREENS = {"label_noise": "label_noise", "outliers": "outliers"}
+"""Switches of `[screen]` that must be on -> a figure that only that screen leaves."""
 BOM = "mlbom.cdx.json"
 
 
@@ -147,18 +150,18 @@ def gates(facts: Facts) -> Seen:
     answers="scientist",
 )
 def attacked(facts: Facts) -> Seen:
-    """Evasion at every declared size; what could not be completed is no outcome."""
+    """Evasion at every declared size; an attack that could change nothing has shown nothing."""
     if not facts.serving:
         return NONE
     faults, seen = [], {}
-    for one, found in facts.assessments():
-        sizes = [] if found is None else [point["eps"] for point in found.robustness["curve"]]
-        opened = [] if found is None else found.inconclusive
-        seen[one.reference] = {"sizes": sizes, "inconclusive": len(opened)}
-        if not sizes:
-            faults.append(f"no attack on {one.reference} is on record")
-        elif opened:
-            faults.append(f"{len(opened)} measurements of {one.reference} were not completed")
+    for one in facts.serving:
+        found = facts.record(one, "assess", Assessment)
+        robustness = {} if found is None else found.robustness
+        sizes = [point["eps"] for point in robustness.get("curve", [])]
+        why = str(robustness.get("inconclusive", ""))
+        seen[one.reference] = {"sizes": sizes, "inconclusive": why}
+        if why or not sizes:
+            faults.append(f"{one.reference}: {why or 'no attack is on record'}")
     return judged("; ".join(faults), f"{len(seen)} models were attacked", models=seen)
 
 
@@ -176,9 +179,10 @@ def membership(facts: Facts) -> Seen:
     if gate is None or gate.max is None:
         return judged(f"[gates] has no greatest {MEMBERSHIP}", "", bound=None)
     ends: dict[str, float | None] = {}
-    for one, found in facts.assessments():
-        figure = None if found is None else found.figures.get(MEMBERSHIP)
-        ends[one.reference] = None if figure is None else figure.high
+    for one in facts.serving:
+        found = facts.record(one, "assess", Assessment)
+        auc = None if found is None else found.membership.get("auc")
+        ends[one.reference] = None if auc is None else auc["high"]
     unknown = [model for model, end in ends.items() if end is None]
     if unknown:
         text = f"{MEMBERSHIP} of {', '.join(unknown)} was not measured"
@@ -198,7 +202,8 @@ def sandbox(facts: Facts) -> Seen:
     mode, faults, seen = facts.config.sandbox.mode, [], {}
     if mode != "require":
         faults.append(f'[sandbox] mode is "{mode}": code may run unconfined on a weaker machine')
-    for one, found in facts.trainings():
+    for one in facts.serving:
+        found = facts.record(one, "train", TrainedModel)
         kept = [] if found is None else sorted(found.isolation)
         seen[one.reference] = kept
         if not confined(kept):
@@ -230,22 +235,18 @@ def sealed(facts: Facts) -> Seen:
     answers="steward",
 )
 def screened(facts: Facts) -> Seen:
-    """Which detectors ran, and whether what is grave was decided about: the settings of `[screen]`
-    that a version was sealed under are part of it.
-    """
+    """By the figures that only a screen which ran leaves; and the next version will be, too."""
     if not facts.serving:
         return NONE
     faults, seen = [], {}
-    for one, found in facts.datasets():
-        if found is None:
-            faults.append(f"the data step of {one.reference} is not in the catalogue")
-            continue
-        grave = [finding.id for finding in found.findings if finding.severity == "high"]
-        ran = sorted(found.quarantined)
-        seen[one.reference] = {"detectors": ran, "grave": grave}
-        if not {"label-noise", "outliers"} & set(ran):
-            faults.append(f"no detector looked at the rows of {one.reference}")
-    off = [name for name in ("label_noise", "outliers") if not getattr(facts.config.screen, name)]
+    for one in facts.serving:
+        found = facts.record(one, "data", SealedDataset)
+        figures = {} if found is None else found.figures
+        missing = [screen for screen, figure in SCREENS.items() if figure not in figures]
+        seen[one.reference] = {figure: figures.get(figure) for figure in SCREENS.values()}
+        if missing:
+            faults.append(f"the rows of {one.reference} were not screened: {', '.join(missing)}")
+    off = [name for name in SCREENS if not getattr(facts.config.screen, name)]
     if off:
         faults.append(f"[screen] {', '.join(off)}: off for the next model")
     return judged("; ".join(faults), f"{len(seen)} models' rows were screened", models=seen)

@@ -101,9 +101,10 @@ def emergencies(facts: Facts) -> Seen:
     answers="auditor",
 )
 def findings(facts: Facts) -> Seen:
-    """What nobody has closed."""
+    """What nobody has closed, whether or not it still counts as a risk."""
     since = facts.before(days=facts.config.controls.review_days)
-    opened = facts.project.point.anomalies.list(closed=False)
+    everything = facts.project.point.anomalies.list(closed=True)
+    opened = [one for one in everything if one.closed is None]
     late = sum(one.time.isoformat() < since for one in opened)
     fault = f"{late} findings are open since before {since[:10]}" if late else ""
     return judged(fault, f"{len(opened)} are open, none for too long", open=len(opened), late=late)

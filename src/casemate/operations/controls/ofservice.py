@@ -60,16 +60,15 @@ def limits(facts: Facts) -> Seen:
 
 @check(
     "gateway.guards",
-    "The gateway says something of rows that are not like those that a model learnt from",
+    "The gateway answers nothing about categories that no training row could have had",
     answers="operator",
 )
 def guards(facts: Facts) -> Seen:
-    """Numbers out of range, categories that nobody has seen, rows far from all others."""
+    """Numbers out of range and rows far from all others are flagged at least, whatever is set."""
     table = facts.config.serve.guard
     found = {name: getattr(table, name) for name in ("outside", "unknown", "unusual")}
-    silent = [name for name, reaction in found.items() if reaction == "allow"]
-    fault = f"[serve.guard] {', '.join(silent)}: let through without a word" if silent else ""
-    return judged(fault, "each is flagged or refused", **found)
+    fault = "" if table.unknown == "refuse" else "[serve.guard] unknown: they are answered"
+    return judged(fault, "they are refused", **found)
 
 
 @check(

@@ -84,7 +84,7 @@ def _witnessed(facts: Facts) -> int:
 
 @check(
     "log.one-history",
-    "No other history of the log that was met is unexplained, and the newest one known here goes on",
+    "No other history of the log is unexplained, and it goes on from what is known here",
     answers="auditor",
 )
 def one_history(facts: Facts) -> Seen:
@@ -116,7 +116,7 @@ def rows(facts: Facts) -> Seen:
 
 @check(
     "answers.kept",
-    "Records of predictions are kept for `[controls] answers_days`, written before an answer leaves",
+    "Records of predictions are on disk before an answer leaves, for `[controls] answers_days`",
     answers="operator",
 )
 def answers_kept(facts: Facts) -> Seen:
