@@ -146,6 +146,9 @@ def build(root: Path) -> None:
     os.environ[PASSPHRASE] = PASSWORD
     shutil.copytree(project.keystore.folder, root.parent / "unprotected")
     project.keys.protect(f"env:{PASSPHRASE}")
-    edit(root, lambda document: document.setdefault("keys", {}).update(passphrase=f"env:{PASSPHRASE}"))
+    edit(
+        root,
+        lambda document: document.setdefault("keys", {}).update(passphrase=f"env:{PASSPHRASE}"),
+    )
     project.audit.copy()
     project.close()

@@ -14,8 +14,6 @@ from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
 T = TypeVar("T", bound=Record)
-CHECKED = "controls:checked"
-"""The log's entries with the results of checks."""
 
 
 @dataclass(frozen=True)

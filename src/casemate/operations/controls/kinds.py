@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from casemate.core.digest import sha256
-from casemate.core.errors import Error, VerificationError
+from casemate.core.errors import Error, UnexplainedRow, VerificationError
 from casemate.core.types import Record
 from casemate.operations.controls.facts import Facts
+from casemate.stages.release.pack import Outcome
 
-Outcome = Literal["passed", "failed", "inconclusive", "not-applicable"]
-"""`inconclusive` is not passed: the fact could not be had. `not-applicable`: there is nothing that
-the check is about.
-"""
 Role = Literal["owner", "steward", "scientist", "approver", "operator", "custodian", "auditor"]
 Answers = Role | Literal["privacy-officer"]
 """The shipped role whose people answer for what a check looks at."""
@@ -72,6 +69,9 @@ class Check:
         """
         try:
             seen = self.look(facts)
+        except UnexplainedRow as error:  # whose text has the row, which may name somebody
+            text = "the catalogue has rows that the log does not explain: casemate fsck"
+            seen = Seen("failed", text, {"fault": error.code})
         except VerificationError as error:
             seen = Seen("failed", error.message, {"fault": error.code})
         except Error as error:

@@ -68,9 +68,7 @@ def stale(facts: Facts) -> Seen:
     since = facts.before(days=facts.config.controls.stale_days)
     made = {row.uid: row.created for row in facts.project.point.directory.rows()}
     everybody = [one for one in facts.project.point.directory.principals() if one.roles]
-    idle = [
-        one for one in everybody if (facts.walked.seen.get(one.uid) or made[one.uid]) < since
-    ]
+    idle = [one for one in everybody if (facts.walked.seen.get(one.uid) or made[one.uid]) < since]
     kinds = {kind: sum(one.kind == kind for one in idle) for kind in ("User", "Service")}
     fault = (
         f"{kinds['User']} people and {kinds['Service']} services have done nothing since"
