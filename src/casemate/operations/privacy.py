@@ -29,12 +29,16 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
     policy.
     """
     spendings = project.ledger.of(dataset)
+    return spendings, sums(project, spendings)
+
+
+def sums(project: Wiring, spendings: list[Spending]) -> list[Spent]:
+    """What these come to by data set and purpose, at `[privacy] budget_delta`."""
     delta = project.config.privacy.budget_delta
-    sums = [
+    return [
         Spent(dataset=name, purpose=purpose, epsilon=epsilon)
         for (name, purpose), epsilon in totals(spendings, delta).items()
     ]
-    return spendings, sums
 
 
 class Privacy(Noun):

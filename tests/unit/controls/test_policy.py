@@ -194,7 +194,8 @@ MAY = {
         ),
     },
     "auditor": {
-        *("incident:read", "hold:read", "playbook:read"),
+        *("incident:read", "hold:read", "playbook:read", "record:read"),
+        *("controls:read", "controls:check", "evidence:write"),
         *(
             "run:read",
             "audit:read",
@@ -247,6 +248,7 @@ MAY = {
         *("logs:read", "logs:erase"),
         *("privacy:affected", "consent:read", "consent:write", "request:read", "request:handle"),
         *("record:read", "record:write"),
+        *("controls:read", "controls:check", "evidence:write"),
     },
     "custodian": {
         *(
