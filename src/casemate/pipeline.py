@@ -19,7 +19,7 @@ from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
 from casemate.stages.assess import options
 from casemate.stages.data import files
 from casemate.supply.context import RunContext
-from casemate.supply.earlier import outcome, previous, reference
+from casemate.supply.earlier import former, outcome, previous, reference
 from casemate.supply.evidence import Pictures, sign_evidence
 from casemate.supply.inputs import inputs_of
 from casemate.supply.payment import BudgetPayment
@@ -170,6 +170,7 @@ def _train(
             progress,
             BudgetPayment(context, work, dataset, principal),
             (pool["rehearse"], pool["reread"]) if context.config.train.mode == "private" else None,
+            former(context),
         )
         return train.fit(tools, dataset, rows.training)
 

@@ -65,6 +65,8 @@ CALLS: dict[str, list[str]] = {
     "privacy request list": [],
     "privacy request show": ["1"],
     "privacy request decide": ["1", "grant"],
+    "privacy retention plan": [],
+    "privacy retention apply": [],
     "privacy request fulfil": ["1", "--out", str(HOME / "copy")],
     "privacy consent show": ["env:PW"],
     "privacy consent withdraw": ["env:PW"],

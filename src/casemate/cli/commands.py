@@ -61,6 +61,8 @@ COMMANDS: dict[str, str | None] = {
     "privacy consent show": "rights.consent.show",
     "privacy consent withdraw": "rights.consent.withdraw",
     "privacy consent export": "rights.consent.export",
+    "privacy retention plan": "terms.plan",
+    "privacy retention apply": "terms.apply",
     "privacy scan": None,
     "privacy deidentify": None,
     "privacy unseal": None,

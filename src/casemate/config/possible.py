@@ -39,7 +39,7 @@ def impossible(config: Config) -> list[str]:
         impossible_data(config.data) + _impossible_training(config) + _impossible_private(config)
     )
     problems += impossible_audit(config.audit) + impossible_access(config.access)
-    problems += impossible_sinks(config.sinks)
+    problems += impossible_sinks(config.sinks) + config.privacy.impossible_terms()
     return problems + impossible_trackers(config.trackers)
 
 

@@ -49,6 +49,35 @@ class BasisTable(Table, frozen=True, kw_only=True):
     ] = []
 
 
+class TermTable(Table, frozen=True, kw_only=True):
+    """`[privacy.retention.WHAT]`: how long one kind of thing is kept, and why so long."""
+
+    days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_600)] | None, Meta(description="Days, or `months`.")
+    ] = None
+    months: Annotated[
+        Annotated[int, Meta(ge=1, le=1200)] | None,
+        Meta(
+            description=(
+                "Months of the calendar: to the same date so many months later, else that month's"
+                " last day."
+            )
+        ),
+    ] = None
+    reason: Annotated[
+        str,
+        Meta(
+            description="The law, contract or decision that the term comes from.",
+            min_length=1,
+            max_length=500,
+        ),
+    ]
+
+
+KEPT = ("data", "model", "predictions", "inputs", "feedback", "outbox", "logs", "telemetry")
+"""What `[privacy.retention]` knows; the first two also by name, as `data:NAME`."""
+
+
 class PrivacyTable(Table, frozen=True, kw_only=True):
     """What private training may spend, and what a data set may give away in all."""
 
@@ -135,6 +164,18 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
         Meta(description="Days before a request's term ends at which it is told.", ge=0, le=60),
     ] = 7
 
+    retention: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=200)], TermTable],
+        Meta(
+            description=(
+                "Terms by what they are about: `data` or `data:NAME`, rows of sealed versions;"
+                " `model` or `model:NAME`, versions that are not served; `predictions`, `inputs`"
+                " (rows kept with them), `feedback`, `outbox` (what messages said), `logs` and"
+                " `telemetry`. `casemate privacy retention` keeps them."
+            )
+        ),
+    ] = {}
+
     @property
     def days_off(self) -> frozenset[datetime.date]:
         """`holidays` as days; ConfigError: one is in no calendar."""
@@ -144,6 +185,19 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
             raise ConfigError(
                 f"[privacy] holidays: {error}", hint="YEAR-MONTH-DAY, such as 2026-12-25"
             ) from error
+
+    def impossible_terms(self) -> list[str]:
+        """What of `retention` is no term, or of nothing."""
+        problems = []
+        for name, term in self.retention.items():
+            what, colon, rest = name.partition(":")
+            if what not in KEPT or (colon and (what not in ("data", "model") or not rest)):
+                problems.append(
+                    f"[privacy.retention] {name}: one of {', '.join(KEPT)}, data:NAME or model:NAME"
+                )
+            if (term.days is None) == (term.months is None):
+                problems.append(f"[privacy.retention] {name}: either days or months")
+        return problems
 
     def basis_of(self, purpose: str) -> BasisTable | None:
         """The basis for a purpose; None where the file names none at all.

@@ -27,6 +27,8 @@ from casemate.ml.storable import ALLOWED_TYPES
 SKOPS, ONNX, NETWORK, WEIGHTS = "model.skops", "model.onnx", "network.json", "model.safetensors"
 PLAIN = "plain.skops"
 """The same model without hardening, kept to show what hardening costs."""
+FORMER = "former.skops"
+"""The model before, whose trees training may take over."""
 FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
 """Every file that a trained model may consist of."""
 TINY = 1e-300

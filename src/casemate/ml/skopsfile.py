@@ -8,12 +8,15 @@ import re
 import zipfile
 from typing import Any
 
+import numpy as np
+from numpy.lib import format as npy
+
 from casemate.core import archive
 
 
 def canonical(content: bytes) -> bytes:
-    """A skops file with ids renumbered, no times, compressed, and without what its listing does not
-    name; nothing is constructed.
+    """A skops file with ids renumbered, no times, compressed, without what its listing does not
+    name and what lies between the fields of records; nothing is constructed.
     """
     renumbered: dict[str, str] = {}
     listed = {"schema.json"}
@@ -50,9 +53,29 @@ def canonical(content: bytes) -> bytes:
             else:
                 archive.writestr(
                     zipfile.ZipInfo(number(stem) + dot + ending),
-                    source.read(name),
+                    _without_gaps(source.read(name)),
                     zipfile.ZIP_DEFLATED,
                 )
+    return target.getvalue()
+
+
+def _without_gaps(content: bytes) -> bytes:
+    """An array of records, such as the nodes of a tree, with zeros between its fields, where
+    whatever the memory held before would be written; everything else as it is.
+    """
+    stream = io.BytesIO(content)
+    if not content.startswith(npy.MAGIC_PREFIX) or npy.read_magic(stream) != (1, 0):
+        return content
+    _, _, kind = npy.read_array_header_1_0(stream)
+    if kind.names is None or kind.hasobject:
+        return content
+    stream.seek(0)
+    table = npy.read_array(stream, allow_pickle=False)
+    made = np.zeros(table.shape, dtype=kind)
+    for name in kind.names:
+        made[name] = table[name]
+    target = io.BytesIO()
+    npy.write_array(target, made, version=(1, 0), allow_pickle=False)
     return target.getvalue()
 
 

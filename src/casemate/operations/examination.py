@@ -28,6 +28,7 @@ from casemate.operations.damage import BACKUP, Damage, Report
 from casemate.operations.incidents.books import KIND
 from casemate.operations.rights.register import REQUESTS
 from casemate.operations.store import left_behind, set_aside
+from casemate.operations.termed.versions import require_told
 from casemate.stages.release import evidence
 from casemate.stages.release.registry import MODELS
 from casemate.wiring import Wiring
@@ -244,10 +245,12 @@ class Examination:
         }
         for name, version in sorted(versions):
             folder = self.project.state / "datasets" / name / version
-            self._guarded(
-                f"table {name}@{version}",
-                partial(manifests.check, folder, self.project.signer.verifier),
+            look: Callable[[], object] = partial(
+                manifests.check, folder, self.project.signer.verifier
             )
+            if (folder / manifests.REMOVED).exists():  # its term ended
+                look = partial(require_told, self.project, folder)
+            self._guarded(f"table {name}@{version}", look)
         return len(versions)
 
     def _models(self) -> int:

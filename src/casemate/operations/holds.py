@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from casemate.config.privacy import KEPT
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.reasons import reason_of
@@ -26,9 +27,10 @@ def place(project: Wiring, what: What, of: str, reason: str) -> bool:
         project: whose.
         what: `releases`: nothing of the model is promoted; `answers`: gateways do not let it
             answer; `probabilities`: callers see the label alone; `teaching`: feedback of the source
-            is held back; `deletion`: `gc` keeps the run with its models and data.
+            is held back; `deletion`: `gc` and `privacy retention` keep it.
         of: a model as `NAME` or `NAME@VERSION`; a source of feedback as `casemate feedback sources`
-            names it; a run.
+            names it; of `deletion` a run with its models and data, a model, a data set, or a kind
+            of records as `[privacy.retention]` names it, such as `predictions`.
         reason: why, for the record.
 
     Raises:
@@ -61,7 +63,8 @@ def lift(project: Wiring, what: What, of: str, reason: str) -> None:
 
 def about(what: What, of: str) -> str:
     """What a hold is on, as the log names it."""
-    return f'{KINDS[what].capitalize()}::"{of}"'
+    kind = KINDS[what] if what != "deletion" or of[:8].isdigit() else "kept"
+    return f'{kind.capitalize()}::"{of}"'
 
 
 def require_none(
@@ -92,8 +95,21 @@ def require_known(project: Wiring, what: What, of: str) -> None:
         *(one.who for one in project.feedback_kept.all()),
     }:
         raise ConfigError(f"{of[:80]!r} is no source of feedback", hint="casemate feedback sources")
-    if KINDS[what] == "run" and of not in {run.id for run in project.engine.runs()}:
-        raise ConfigError(f"there is no run {of!r}", hint="casemate runs")
+    if what == "deletion" and of not in KEPT and not _is_kept(project, of):
+        raise ConfigError(
+            f"there is no run, model, data set or kind of records {of!r}", hint="casemate runs"
+        )
+
+
+def _is_kept(project: Wiring, of: str) -> bool:
+    """Whether it is a run, or a model or data set with or without its version."""
+    if of in {run.id for run in project.engine.runs()}:
+        return True
+    name, _, version = of.partition("@")
+    if any(of in (one.reference, one.release.model) for one in project.registry.list()):
+        return True
+    sealed = project.state / "datasets" / name / version
+    return "/" not in of and not of.startswith(".") and sealed.is_dir()
 
 
 class Holds(Noun):

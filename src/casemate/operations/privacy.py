@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from casemate.operations.rights.consent import ConsentOf
     from casemate.operations.rights.records.writing import RecordsOf
     from casemate.operations.rights.requestsof import RequestsOf
+    from casemate.operations.terms import Retention
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -58,6 +59,13 @@ class Privacy(Noun):
         from casemate.operations.rights.consent import ConsentOf
 
         return ConsentOf(self.project)
+
+    @property
+    def retention(self) -> "Retention":
+        """Terms of what is kept: plan, apply."""
+        from casemate.operations.terms import Retention
+
+        return Retention(self.project)
 
     @property
     def requests(self) -> "RequestsOf":

@@ -91,7 +91,7 @@ def collect(
         plan = _look(project, progress)
         with acting.transaction() as tx:
             _require_free(tx, plan)
-            _forget(tx, plan)
+            forget(tx, plan.runs)
             gone = (name.partition("/") for name in plan.datasets)
             project.identifiers.rows.drop(tx, [(name, version) for name, _, version in gone])
             if not plan.empty:
@@ -104,10 +104,7 @@ def collect(
                 detail |= {"count": len(plan.runs), "bytes": plan.size}
                 acting.append(tx, "project:cleaned", 'Project::"retention"', **detail)
         progress("files")
-        for path in _files(project):
-            remove_tree(path)
-        for name in _objects(project):
-            project.objects.blobs.remove(name)
+        sweep(project)
     return Plan(
         **{name: getattr(plan, name) for name in plan.__struct_fields__} | {"applied": True}
     )
@@ -122,7 +119,7 @@ def leftover(project: Wiring) -> set[str]:
 def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
     progress("runs")
     with project.database.reading() as tx:
-        runs, held = _runs(tx, project)
+        runs, kept = _runs(tx, project)
         models = [
             f"{row.name}@{row.version}"
             for row in tx.execute(sa.select(MODELS).where(MODELS.c.run.in_(runs)))
@@ -153,23 +150,32 @@ def _look(project: Wiring, progress: Callable[[str], None]) -> Plan:
             if folder.is_relative_to(evidence) and folder.name not in runs
         ],
         size=size,
-        held=held,
+        held=kept,
         applied=False,
     )
 
 
+def sweep(project: Wiring) -> None:
+    """Remove every file that no row mentions; only whoever holds the project's lock may."""
+    for path in _files(project):
+        remove_tree(path)
+    for name in _objects(project):
+        project.objects.blobs.remove(name)
+
+
 def _require_free(tx: sa.Connection, plan: Plan) -> None:
     """BusyError where somebody placed a hold on a run of the plan since it was made."""
-    if found := sorted(_held(tx, _evidence(tx)).intersection(plan.runs)):
+    if found := sorted(held(tx, on_deletion(tx)).intersection(plan.runs)):
         raise BusyError(
             f"a hold on run {found[0]} was placed while it was about to go; nothing went",
             hint="casemate gc again: it keeps what is held",
         )
 
 
-def _forget(tx: sa.Connection, plan: Plan) -> None:
-    for start in range(0, len(plan.runs), 100):
-        some = plan.runs[start : start + 100]
+def forget(tx: sa.Connection, runs: list[str]) -> None:
+    """Delete the rows of runs, with their steps and models."""
+    for start in range(0, len(runs), 100):
+        some = runs[start : start + 100]
         for table, column in ((STEPS, STEPS.c.run), (MODELS, MODELS.c.run), (RUNS, RUNS.c.id)):
             tx.execute(table.delete().where(column.in_(some)))
 
@@ -186,29 +192,38 @@ def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
     finished = [row for row in rows if row.state in OVER]
     old = {row.id for row in finished[table.keep_runs :] if (row.ended or row.started) < oldest}
     old -= _signed_or_newest(tx)
-    held = sorted(old & _held(tx, {*table.hold, *_evidence(tx)}))
-    going = old - set(held)
+    return closed(tx, old, {*table.hold, *on_deletion(tx)})
+
+
+def closed(tx: sa.Connection, old: set[str], hold: set[str]) -> tuple[set[str], list[str]]:
+    """(of these runs those that may go, those that only a hold keeps): what is mentioned by a row
+    that stays does not go.
+    """
+    kept = sorted(old & held(tx, hold))
+    going = old - set(kept)
     while True:  # what a row that stays mentions stays, and may itself mention more
         text = "\n".join(_texts(tx, going))
-        kept = {run for run in going if run in text}
-        if not kept:
-            return going, held
-        going -= kept
+        mentioned = {run for run in going if run in text}
+        if not mentioned:
+            return going, kept
+        going -= mentioned
 
 
 def _signed_or_newest(tx: sa.Connection) -> set[str]:
     """Runs that made a signed model, the newest version of a model or data set, or a version that
     somebody may still ask for.
     """
-    kept: set[str] = set()
-    newest: dict[str, tuple[int, str]] = {}
-    for name, version, run, release in tx.execute(
-        sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run, MODELS.c.release)
-    ):
-        newest[name] = max(newest.get(name, (0, "")), (version, run))
-        if decode(release, Release).bundle:
-            kept.add(run)
-    kept |= {run for _, run in newest.values()}  # its number must not be given to another one
+    query = sa.select(MODELS.c.run, MODELS.c.release)
+    signed = {run for run, release in tx.execute(query) if decode(release, Release).bundle}
+    return signed | newest(tx)
+
+
+def newest(tx: sa.Connection) -> set[str]:
+    """Runs that made the newest version of a model or data set."""
+    latest: dict[str, tuple[int, str]] = {}
+    for name, version, run in tx.execute(sa.select(MODELS.c.name, MODELS.c.version, MODELS.c.run)):
+        latest[name] = max(latest.get(name, (0, "")), (version, run))
+    kept = {run for _, run in latest.values()}  # its number must not be given to another one
     sealed: dict[str, str] = {}
     query = (
         sa.select(STEPS.c.run, STEPS.c.record, STEPS.c.digest)
@@ -220,7 +235,7 @@ def _signed_or_newest(tx: sa.Connection) -> set[str]:
     return kept | set(sealed.values())
 
 
-def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
+def held(tx: sa.Connection, hold: set[str]) -> set[str]:
     """Runs that a hold names: by id, or by a model or data set of theirs, with or without its
     version.
     """
@@ -237,8 +252,8 @@ def _held(tx: sa.Connection, hold: set[str]) -> set[str]:
     return found
 
 
-def _evidence(tx: sa.Connection) -> set[str]:
-    """Runs that somebody holds as evidence."""
+def on_deletion(tx: sa.Connection) -> set[str]:
+    """What somebody keeps from being removed."""
     return set(tx.execute(sa.select(HOLDS.c.of).where(HOLDS.c.what == "deletion")).scalars())
 
 

@@ -4,9 +4,11 @@ from typing import Any
 
 from casemate.core.errors import CompromisedSigner, ConfigError, VerificationError
 from casemate.core.run import Run
-from casemate.core.types import Assessment, Release, SealedDataset
+from casemate.core.types import Assessment, Release, SealedDataset, TrainedModel
+from casemate.ml.models import SKOPS
 from casemate.stages.data import expectations
 from casemate.stages.data import schema as schemas
+from casemate.stages.train.tools import Former
 from casemate.supply.context import RunContext
 from casemate.supply.rows import SealedRows
 
@@ -62,6 +64,26 @@ def previous(context: RunContext, assess: Any, rows: "SealedRows") -> Any:
                 unseen,
             )
     return None
+
+
+def former(context: RunContext) -> Former | None:
+    """The newest model of the project, where it can be unlearnt exactly: training is offered its
+    trees, and takes over those that are of the same rows.
+    """
+    name = context.config.project.name
+    newest = next((one for one in context.registry.list() if one.release.model == name), None)
+    if newest is None:
+        return None
+    lineage = newest.release.lineage
+    model = context.engine.record(lineage.run, "train", TrainedModel)
+    if model is None or model.unlearning is None or SKOPS not in model.files:
+        return None
+    return Former(
+        newest.reference,
+        context.objects.get(model.files[SKOPS]),
+        model.unlearning.rows,
+        f"{lineage.dataset}@{lineage.dataset_version}",
+    )
 
 
 def outcome(context: RunContext, work: Run) -> tuple[str, Release, Assessment]:

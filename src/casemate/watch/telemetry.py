@@ -242,6 +242,20 @@ class Telemetry:
         if self._base.execute(gone).rowcount:
             self._numbers.clear()
 
+    def before(self, time: float) -> tuple[int, float]:
+        """(points that ended before a time, when the oldest of all began; 0: there is none)."""
+        count, oldest = self._base.execute(
+            "SELECT count(*) FILTER (WHERE at + step <= ?), min(at) FROM point", (time,)
+        ).fetchone()
+        return int(count), float(oldest or 0)
+
+    def drop(self, time: float) -> int:
+        """Delete points that ended before a time, and series of which nothing is left; how many."""
+        count = self._base.execute("DELETE FROM point WHERE at + step <= ?", (time,)).rowcount
+        self._base.execute("DELETE FROM series WHERE id NOT IN (SELECT series FROM point)")
+        self._numbers.clear()
+        return int(count)
+
     def keep(self, place: str, value: Record) -> None:
         """Remember a record under a name, instead of what stood there."""
         self._base.execute(

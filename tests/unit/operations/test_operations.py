@@ -189,6 +189,8 @@ CALLS = {
     "rights.consent.withdraw": lambda at, _: at.privacy.consent.withdraw("x"),
     "rights.consent.withdrawn": lambda at, _: at.privacy.consent.withdrawn("wdbc"),
     "rights.consent.export": lambda at, out: at.privacy.consent.export(out),
+    "terms.plan": lambda at, _: at.privacy.retention.plan(),
+    "terms.apply": lambda at, _: at.privacy.retention.apply(),
     "retention.collect": lambda at, _: at.collect(apply=True),
     "models.take_back": lambda at, _: at.models.take_back("wdbc@1", "r"),
     "playbooks.carrying.listing": lambda at, _: at.playbooks.runs(),

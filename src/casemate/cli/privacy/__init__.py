@@ -8,7 +8,7 @@ from typing import Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
-from casemate.cli.privacy import records, requests, rights
+from casemate.cli.privacy import records, requests, retention, rights
 
 ACTIONS: dict[str, str] = {
     "budget": "who spent how much of which data set's privacy budget",
@@ -18,7 +18,13 @@ ACTIONS: dict[str, str] = {
     "key": "draw a key for pseudonyms and moved dates",
 }
 """Every action with its line in `casemate privacy --help`; each has a module here."""
-RIGHTS = {"affected": rights, "consent": rights, "record": records, "request": requests}
+RIGHTS = {
+    "affected": rights,
+    "consent": rights,
+    "record": records,
+    "request": requests,
+    "retention": retention,
+}
 """Actions about people of the project's own data."""
 
 
@@ -31,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rights.add_arguments(actions)
     requests.add_arguments(actions)
     records.add_arguments(actions)
+    retention.add_arguments(actions)
 
 
 def run(arguments: Any) -> int:

@@ -56,7 +56,7 @@ def add_arguments(actions: Any) -> None:
     model.add_argument("number", type=int)
     model.add_argument("how", choices=get_args(How))
     model.add_argument("model", metavar="NAME@VERSION")
-    model.add_argument("--by", type=day, metavar="DAY", help="until when, of retrain")
+    model.add_argument("--by", type=day, metavar="DAY", help="until when, of retrain and unlearn")
     model.add_argument("--reason", default="", help="why; keep needs it")
     fulfil = verb("fulfil", "do what was granted: copy, erase, or say what was done")
     fulfil.add_argument("number", type=int)

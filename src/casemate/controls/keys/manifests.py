@@ -12,6 +12,8 @@ from casemate.core.errors import VerificationError
 from casemate.core.signatures import Verifier, read_envelope, subjects_of
 
 MANIFEST = "manifest.dsse.json"
+REMOVED = "removed.json"
+"""What stands in place of rows whose term ended."""
 PREDICATE = "https://casemate.dev/dataset/v1"
 
 
@@ -36,6 +38,12 @@ def manifest(folder: Path, verifier: Verifier) -> tuple[dict[str, Any], dict[str
     """(what the manifest says, digest that every data file must have), after checking the
     signatures and the list of files.
     """
+    if (folder / REMOVED).exists():
+        raise VerificationError(
+            f"the rows of {folder.parent.name}@{folder.name} were removed when their term ended",
+            hint=f"{folder / REMOVED} names the entry of the log; a newer version has rows, and"
+            " `casemate run --fresh` seals what the source has now",
+        )
     try:
         envelope = read_envelope((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -16,7 +16,7 @@ from casemate.core.types.dataset import (
     Sides,
     Taught,
 )
-from casemate.core.types.model import FeatureLimits, Part, TrainedModel
+from casemate.core.types.model import FeatureLimits, Part, TrainedModel, Unlearning
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
 from casemate.core.types.release import GateResult, Lineage, Release, Verdict, Waived
 from casemate.core.types.schema import (
@@ -61,6 +61,7 @@ __all__ = [
     "Sides",
     "Taught",
     "TrainedModel",
+    "Unlearning",
     "Verdict",
     "Waived",
     "number_text",

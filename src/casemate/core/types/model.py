@@ -1,6 +1,6 @@
 """What the train stage says of a model: its files, its parts, and what its training promised."""
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from casemate.core.types.record import Finding, Record
 
@@ -49,6 +49,29 @@ class Part(Record, frozen=True, kw_only=True):
         )
 
 
+class Unlearning(Record, frozen=True, kw_only=True):
+    """That a model was trained so that rows can be unlearnt exactly, and what it was made from."""
+
+    kind: Literal["forest", "least-squares"]
+    trees: int = 0
+    """Of a forest."""
+    each: int = 0
+    """How many of them hold a row."""
+    rows: int
+    """Training rows."""
+    former: str = ""
+    """The model, `NAME@VERSION`, whose trees were offered to it; empty: none."""
+    former_rows: int = 0
+    former_data: str = ""
+    """What that one was trained on, `DATASET@VERSION`: what is not in this model's own data set any
+    more is what was unlearnt.
+    """
+    kept: int = 0
+    """Trees that were taken over, because they held none of the rows that went or came; the others
+    were grown.
+    """
+
+
 class TrainedModel(Record, frozen=True, kw_only=True):
     """Result of the train stage: files in the object store, nothing executed outside the
     sandbox.
@@ -92,6 +115,8 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """Object digest of what the training code said in its own words, which may quote data; see
     `stages.train.told`.
     """
+    unlearning: Unlearning | None = None
+    """Of an estimator that can be unlearnt exactly; None: of every other."""
     calibration: dict[str, float] = {}
     """Log loss out of fold `before` and `after` calibration, the difference's standard `error`,
     `slope` and `shift` of the scores, and whether they were `kept` (1) or the model left as it was

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
-from casemate.core.types import Record
+from casemate.core.types import Record, TrainedModel
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.rights.affected import trace
 from casemate.operations.rights.rectified import as_it_was
@@ -19,6 +19,7 @@ from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law, What
+from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
 MOST_WORDS = 2_000
@@ -226,24 +227,39 @@ def decide_model(
     Args:
         project: whose.
         number: of the request, an erasure or a rectification.
-        how: `retrain`: without them, until a day, after which it is not promoted any more; `keep`:
-            for a reason, such as a small epsilon with an assessment; `withdraw`: it is not promoted
-            any more at once.
+        how: `retrain`: without them, until a day, after which it is not promoted any more;
+            `unlearn`: the same, of a model from which rows can be taken exactly, so that the next
+            run is quick and equal to training anew; `keep`: for a reason, such as a small epsilon
+            with an assessment; `withdraw`: it is not promoted any more at once.
         model: `NAME@VERSION`.
-        by: until which day, of `retrain`.
+        by: until which day, of `retrain` and `unlearn`.
         reason: why.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request or model. RefusedError: day or
-            reason are missing, or it is neither erasure nor rectification.
+            reason are missing, it is neither erasure nor rectification, or the model cannot be
+            unlearnt exactly.
     """
     acting = decide_model.ask(project, request=number, model=model)
-    reference = project.registry.get(model).reference
-    if reference != model:
-        raise ConfigError("name the version too", hint=reference)
+    known = project.registry.get(model)
+    if known.reference != model:
+        raise ConfigError("name the version too", hint=known.reference)
+    if how == "unlearn":
+        _require_unlearnable(project, known)
     day = "" if by is None else by.isoformat()
-    change = _change(project, text=words(reason), model=reference, how=how, by=day)
+    change = _change(project, text=words(reason), model=model, how=how, by=day)
     return step(acting, number, states.MODEL, change)
+
+
+def _require_unlearnable(project: Wiring, known: Registered) -> None:
+    """RefusedError: nothing but training anew takes rows out of this model."""
+    model = project.engine.record(known.release.lineage.run, "train", TrainedModel)
+    if model is None or model.unlearning is None:
+        estimator = "" if model is None else f" ({model.estimator})"
+        raise RefusedError(
+            f"{known.reference}{estimator} cannot be unlearnt exactly",
+            hint="decide retrain; casemate.estimators has forests that can be unlearnt",
+        )
 
 
 def step(acting: Acting, number: int, action: str, change: Change) -> ShownRequest:
@@ -318,7 +334,8 @@ def require_kept(project: Wiring, reference: str) -> None:
         why = (
             "is withdrawn"
             if decided.how == "withdraw"
-            else f"was to be trained anew by {decided.by}"
+            else f"was to be {'unlearnt' if decided.how == 'unlearn' else 'trained anew'} by"
+            f" {decided.by}"
         )
         of = "an erased person" if one.kind in states.ERASING else "a person that were wrong"
         raise RefusedError(

@@ -225,7 +225,7 @@ def due(
 ) -> datetime.date:
     """The last day of a term that began with a request's receipt."""
     if term.unit == "months":
-        day = _months(received, count)
+        day = months_after(received, count)
     elif term.unit == "days":
         day = received + datetime.timedelta(days=count)
     else:
@@ -235,7 +235,7 @@ def due(
     return _working(day, holidays) if term.rolls else day
 
 
-def _months(day: datetime.date, count: int) -> datetime.date:
+def months_after(day: datetime.date, count: int) -> datetime.date:
     """The same date so many months later, or that month's last day."""
     number = day.month - 1 + count
     year, month = day.year + number // 12, number % 12 + 1

@@ -27,7 +27,7 @@ Kind = Literal[
     "opt-out",
 ]
 State = Literal["open", "granted", "refused", "fulfilled", "lifted"]
-How = Literal["retrain", "keep", "withdraw"]
+How = Literal["retrain", "unlearn", "keep", "withdraw"]
 What = Literal["confirm", "extend", "grant", "refuse", "lift"]
 """What people decide about a request."""
 OVER: tuple[State, ...] = ("refused", "fulfilled", "lifted")
@@ -187,8 +187,14 @@ def _of_model(asked: Asked, change: Change) -> Asked:
         )
     if change.how is None or not change.model:
         raise RefusedError("say which model, and what becomes of it", hint="NAME@VERSION")
-    if change.how == "retrain" and not change.by:
-        raise RefusedError("until when is it to be trained anew?", hint="--by DAY")
+    if change.how in ("retrain", "unlearn") and not change.by:
+        what = "trained anew" if change.how == "retrain" else "unlearnt"
+        raise RefusedError(f"until when is it to be {what}?", hint="--by DAY")
+    if change.how == "unlearn" and asked.kind not in ERASING:
+        raise RefusedError(
+            f"request {asked.id} is of {asked.kind}: rows that are corrected do not go",
+            hint="retrain",
+        )
     if change.how == "keep" and not change.text:
         raise RefusedError("keeping a model needs its reason", hint="--reason TEXT")
     decided = Decided(how=change.how, by=change.by, text=change.text)

@@ -15,6 +15,7 @@ from casemate.core.types import (
     Lineage,
     SealedDataset,
     TrainedModel,
+    Unlearning,
     Verdict,
 )
 from casemate.ml.own import code
@@ -163,7 +164,23 @@ def _model(
         ["served as", assessment.serve_format],
         ["run", lineage.run],
     ]
+    if model.unlearning is not None:
+        rows.append(["can be unlearnt", unlearnt(model.unlearning)])
     return Section("Model", heads=["", ""], rows=rows, diagram=model.diagram)
+
+
+def unlearnt(found: Unlearning) -> str:
+    """That rows can be taken out of a model exactly, and from which model it was made that way."""
+    if found.kind == "least-squares":
+        return f"exactly: it is of sums over {found.rows} rows, and was solved anew"
+    text = f"exactly: each of {found.rows} rows is in {found.each} of {found.trees} trees"
+    if not found.former:
+        return text
+    return (
+        f"{text}; {found.kept} were taken over from {found.former} ({found.former_rows} rows of"
+        f" {found.former_data}), having held no row that went or came, the others were grown:"
+        " the same to the last bit as trained anew without that model"
+    )
 
 
 def _data(dataset: SealedDataset, model: TrainedModel) -> Section:

@@ -1,7 +1,7 @@
 """What the training process says of its work; checked, not believed."""
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -19,6 +19,18 @@ class _Candidate(msgspec.Struct, forbid_unknown_fields=True):
     std: float
 
 
+Trees = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+
+
+class SaidUnlearning(msgspec.Struct, forbid_unknown_fields=True):
+    """What it says of an estimator that can be unlearnt: a few numbers."""
+
+    kind: Literal["forest", "least-squares"]
+    trees: Trees = 0
+    each: Trees = 0
+    kept: Trees = 0
+
+
 class Said(msgspec.Struct):
     """What the training process says of its work; checked, not believed."""
 
@@ -30,6 +42,7 @@ class Said(msgspec.Struct):
     privacy: dict[str, Any] = {}
     left_out: list[str] = []
     """Classes of steps that private training does not use."""
+    unlearning: SaidUnlearning | None = None
     calibration: dict[Literal["slope", "shift", "before", "after", "error", "kept"], float] = {}
 
 

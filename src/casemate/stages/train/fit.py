@@ -22,7 +22,7 @@ from casemate.ml.labels import together
 from casemate.ml.learn.binning import allow_empty_columns
 from casemate.ml.learn.calibrate import adjust, adjustable, adjusted
 from casemate.ml.learn.weights import fit_params, refusal
-from casemate.ml.models import NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
+from casemate.ml.models import FORMER, NETWORK, PLAIN, SKOPS, WEIGHTS, dump_skops, skops_io
 from casemate.ml.own import code as own
 from casemate.stages.train.calibrate import Fold, measured
 from casemate.stages.train.candidates import Models
@@ -34,6 +34,7 @@ from casemate.stages.train.monotone import broken
 from casemate.stages.train.search import Memory, Tried, nested, search
 from casemate.stages.train.stored import stored, thresholded
 from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
+from casemate.stages.train.unlearnt import of_fitted, recall
 
 skops_io()  # loaded while the parent works, not when the model is written
 allow_empty_columns()
@@ -48,6 +49,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     schema = msgspec.convert(job["schema"], Schema)
     table = open_table(job["tables"][0])
     frame, target = features_of(table, schema), target_of(table, schema)
+    recall(Path(job["inputs"]) / FORMER)
     groups, weights = table[GROUP].to_numpy() if job["grouped"] else None, weights_of(table)
     rows = Rows(frame, target, groups, weights)
     random.seed(options.seed)
@@ -83,6 +85,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
             model = _refit(chosen, rows, schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
+    unlearning = {} if schema.labels else of_fitted(model)
     model = model if is_network(model) else stored(model, frame)
     calibration: dict[str, float] = {}
     if options.mode == "plain" and not schema.labels:
@@ -107,6 +110,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "privacy": _plain(private),
         "left_out": left_out,
         "calibration": calibration,
+        "unlearning": unlearning,
     }
 
 

@@ -53,7 +53,10 @@ def problem(
     if all(type(part).__name__ in USUAL for part in parts):  # no class of the user's is called so
         return ""
     # what is stored is something else
-    translated = any(hasattr(part, "fit_resample") or boosters.library(part) for part in parts)
+    translated = any(
+        hasattr(part, "fit_resample") or hasattr(part, "as_sklearn") or boosters.library(part)
+        for part in parts
+    )
     searched = any(type(part).__name__ in SEARCHES for part in parts)
     return ("" if translated or searched else _of_types(estimator, own)) or _tried(
         estimator, frame, target, weights, own

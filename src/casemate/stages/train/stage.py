@@ -30,6 +30,7 @@ from casemate.stages.train.diagram import Found
 from casemate.stages.train.promise import bounds_of, left_out, promised, spent
 from casemate.stages.train.tools import TrainTools
 from casemate.stages.train.training_code import code_of, digest_of
+from casemate.stages.train.unlearning import learnt, offered
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
@@ -72,7 +73,8 @@ def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedMod
             ) from error
     outcome = _trained(tools, dataset, rows, code)
     try:
-        return _accept(tools, dataset.schema, answer_of(outcome, config.train), outcome, code)
+        said = answer_of(outcome, config.train)
+        return _accept(tools, dataset.schema, said, outcome, code, rows.num_rows)
     except TrainingError as error:  # what the code tried stays on record though nothing comes of it
         error.findings = [*outcome.findings, *error.findings]
         raise
@@ -201,7 +203,7 @@ def _ran(
             return worker.run(
                 job,
                 tables=[rows],
-                inputs=code,
+                inputs=code | offered(tools),
                 scratch=scratch,
                 limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
                 required=config.sandbox.mode == "require" or bool(own.among(code)),
@@ -287,7 +289,12 @@ def convert(
 
 
 def _accept(
-    tools: TrainTools, schema: Schema, said: Said, outcome: sandbox.Outcome, code: dict[str, bytes]
+    tools: TrainTools,
+    schema: Schema,
+    said: Said,
+    outcome: sandbox.Outcome,
+    code: dict[str, bytes],
+    rows: int = 0,
 ) -> TrainedModel:
     """Believe nothing that came back but its bytes: have them read and written anew elsewhere,
     store that, keep the findings.
@@ -339,6 +346,7 @@ def _accept(
                 else diagram.told(converted.diagram, told.known(), said.params)
             ),
             said=words,
+            unlearning=learnt(tools, said.unlearning, rows),
             calibration={
                 str(name): told.figure(value)
                 for name, value in said.calibration.items()

@@ -34,6 +34,8 @@ def stored(model: Any, frame: Any, unknown: Any = None) -> Any:
         return _fixed(model, frame, unknown)
     if isinstance(model, Pipeline):
         return _pipeline(model, frame)
+    if hasattr(model, "as_sklearn"):  # one of ours that can be unlearnt
+        return model.as_sklearn()
     if boosters.library(model):
         return boosters.as_sklearn(model, frame, unknown)
     return model

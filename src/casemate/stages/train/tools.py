@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
@@ -19,6 +19,17 @@ class BudgetPayment(Protocol):
 
     def settle(self, epsilon: float, events: list[Gaussians]) -> None:
         """Say what the training really did."""
+
+
+class Former(NamedTuple):
+    """A model whose trees training may take over, where they are of the same rows."""
+
+    reference: str
+    content: bytes
+    """Its `model.skops`."""
+    rows: int
+    data: str
+    """What it was trained on, `DATASET@VERSION`."""
 
 
 @dataclass(frozen=True)
@@ -41,3 +52,4 @@ class TrainTools:
     """Of private training: a process that trains on made-up rows, and one that reads what that
     left, before anything is paid.
     """
+    former: Former | None = None

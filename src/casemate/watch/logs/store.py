@@ -214,6 +214,13 @@ class LogStore:
             found.append(self._drop(large, f"all lines together over {self.most // 10**6} MB"))
         return found
 
+    def forget_before(self, day: str) -> Dropped | None:
+        """Remove the days before one (ISO 8601), whatever they are kept for; None: there is none.
+        Only whoever holds `writing` may.
+        """
+        old = [name for name in self.days() if name < day]
+        return self._drop(old, f"before {day}") if old else None
+
     def _was_to_come(self, name: str) -> bool:
         """Whether a clock that was ahead made this day, so long ago that its lines are too old."""
         tomorrow = (self.now() + datetime.timedelta(days=1)).date().isoformat()
