@@ -123,6 +123,8 @@ def test_records_are_signed_their_digests_are_in_the_log_and_a_change_is_found(w
     }
     assert all(one.stat().st_mode & 0o077 == 0 for one in out.iterdir())
     assert cli("privacy", "record", "verify", out, *at).code == 0
+    shown = cli("privacy", "record", "show", "processing", *at)
+    assert "## To be completed: " in shown.out.splitlines()[4]
     project = casemate.open(ward.root)
     (entry,) = [one for one in project.log.entries() if one.action == "record:written"]
     assert set(entry.detail["files"]) == {one.name for one in out.iterdir()} - {"records.dsse.json"}

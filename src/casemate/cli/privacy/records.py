@@ -64,7 +64,8 @@ def run(arguments: Any, project: Any) -> int:
         from casemate.operations.rights.records.document import rendered
 
         document = records.show(arguments.name, model=arguments.model, incident=arguments.incident)
-        emit(arguments, document, printable(rendered(document, "md").decode()))
+        lines = rendered(document, "md").decode().splitlines()
+        emit(arguments, document, "\n".join(map(printable, lines)))
     elif what == "verify":
         said = records.verify(arguments.folder)
         emit(arguments, said, f"{arguments.folder}: the signature and every digest hold")
