@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.digest import sha256
 from casemate.core.errors import Error, UnexplainedRow, VerificationError
 from casemate.core.types import Record
@@ -79,7 +80,19 @@ class Check:
         except OSError as error:
             text = f"a file could not be read: {error.strerror}"
             seen = Seen("inconclusive", text, {"fault": "OSError"})
-        return Fact(check=self.id, outcome=seen.outcome, said=seen.said, seen=seen.seen)
+        said = _without_places(seen.said, facts)
+        return Fact(check=self.id, outcome=seen.outcome, said=said, seen=seen.seen)
+
+
+def _without_places(text: str, facts: Facts) -> str:
+    """What is said, without where on this machine the project lies: paths name accounts."""
+    project = facts.project
+    for name, folder in (
+        ("PROJECT", project.root),
+        ("KEYS", keystore_folder(project.config.project.id)),
+    ):
+        text = text.replace(str(folder.resolve()), name).replace(str(folder), name)
+    return text
 
 
 def check(

@@ -46,7 +46,8 @@ def seen_outside(facts: Facts) -> Seen:
             witnesses=0,
             copies=0,
         )
-    sizes = {place.where: _copied(facts, place) for place in facts.project.publication.copies}
+    places = facts.project.publication.copies
+    sizes = {f"copy {n}": _copied(facts, place) for n, place in enumerate(places, 1)}
     sizes["witnesses"] = _witnessed(facts)
     seen = max(sizes.values())
     times = facts.walked.times
@@ -67,7 +68,7 @@ def _copied(facts: Facts, place: Copies) -> int:
     newest = place.newest(facts.project.log.signer.vkeys)
     if newest is None:
         return 0
-    facts.log.require_prefix(newest, place.where)
+    facts.log.require_prefix(newest, "a copy")
     return int(newest.size)
 
 
