@@ -194,6 +194,7 @@ MAY = {
         ),
     },
     "auditor": {
+        *("controls:read", "controls:check", "evidence:write"),
         *("incident:read", "hold:read", "playbook:read"),
         *(
             "run:read",
@@ -223,6 +224,7 @@ MAY = {
         ),
     },
     "privacy-officer": {
+        *("controls:read", "controls:check", "evidence:write"),
         *(
             "incident:read",
             "incident:handle",
