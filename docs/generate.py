@@ -221,12 +221,12 @@ def controls() -> str:
     from casemate.operations.controls.catalogue import frameworks
     from casemate.operations.controls.checks import CHECKS
 
-    checks = [f"| `{one.id}` | {cell(one.title)} | {one.answers} |" for one in CHECKS.values()]
+    checks = [f"| `{one.id}` | {cell(one.title)} | {one.answers} | {cell(one.mend)} |" for one in CHECKS.values()]
     parts = [
         "# Controls", "",
         "What `casemate controls` looks at; how to use it: [controls](../how-to/controls.md). Titles are our words, numbers are the"
         " publishers'. What no check covers says who answers for it.",
-        "", "## Checks", "", "| check | what must hold | who answers |", "|---|---|---|", *checks, "",
+        "", "## Checks", "", "| check | what must hold | who answers | where it does not |", "|---|---|---|---|", *checks, "",
     ]  # fmt: skip
     for one in frameworks():
         rows = [

@@ -26,6 +26,7 @@ from tests.unit.operations.breakings import (
 from tests.unit.operations.sound import PASSPHRASE, PERSONS, build, edit, opened
 from tests.unit.operations.test_operations import PASSWORD, secret_of
 
+from casemate.cli.commands import COMMANDS
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Signer
@@ -424,3 +425,10 @@ def test_nothing_that_ships_says_that_a_law_is_kept():
     folder = Path(catalogue.__file__).parent
     for path in [*folder.glob("*.py"), *folder.glob("frameworks/*.toml")]:
         assert not re.search(r"\bcomplian(t|tly)\b", path.read_text(), re.IGNORECASE), path
+
+
+def test_what_mends_a_check_names_commands_that_there_are():
+    for one in CHECKS.values():
+        for text in re.findall(r"casemate ([a-z][a-z -]*)", one.mend):
+            words = text.split()
+            assert any(" ".join(words[:count]) in COMMANDS for count in (1, 2, 3)), (one.id, text)

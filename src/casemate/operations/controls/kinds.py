@@ -62,6 +62,8 @@ class Check:
     title: str
     """What must hold, in one sentence."""
     answers: Answers
+    mend: str
+    """What to do where it does not."""
     look: Callable[[Facts], Seen]
 
     def __call__(self, facts: Facts) -> Fact:
@@ -96,7 +98,7 @@ def _without_places(text: str, facts: Facts) -> str:
 
 
 def check(
-    identifier: str, title: str, *, answers: Answers
+    identifier: str, title: str, *, answers: Answers, mend: str
 ) -> Callable[[Callable[[Facts], Seen]], Check]:
     """Make a check of a function.
 
@@ -104,5 +106,6 @@ def check(
         identifier: its id.
         title: what must hold.
         answers: the role that answers for it.
+        mend: what to do where it does not.
     """
-    return lambda look: Check(identifier, title, answers, look)
+    return lambda look: Check(identifier, title, answers, mend, look)
