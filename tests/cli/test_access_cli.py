@@ -101,6 +101,10 @@ WORDS = {
         *("--until", "2026-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"),
     ],
     "tracker check": ["desk"],
+    "controls list": [],
+    "controls check": [],
+    "controls show": ["log.verifies"],
+    "evidence": ["out"],
     "tracker read": [],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}

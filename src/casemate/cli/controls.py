@@ -65,7 +65,11 @@ def _past(past: Any) -> str:
 
 
 def _shown(found: Any) -> str:
-    lines = [f"{found.id}: {found.title}", f"    who answers: {found.answers}"]
+    lines = [
+        f"{found.id}: {found.title}",
+        f"    who answers: {found.answers}",
+        f"    where it does not hold: {found.mend}",
+    ]
     if found.past is None:
         lines.append(f"    never checked: casemate controls check {found.id}")
     else:
@@ -82,6 +86,7 @@ def _check(arguments: Any, controls: Any) -> int:
 
     found = controls.check(arguments.only)
     rows = [[one.check, one.outcome, one.said] for one in found.facts]
+    todo = [f"    {one.check} ({one.answers}): {one.mend}" for one in found.todo]
     counts = {
         outcome: sum(one.outcome == outcome for one in found.facts)
         for outcome in ("passed", "failed", "inconclusive", "not-applicable")
@@ -93,6 +98,8 @@ def _check(arguments: Any, controls: Any) -> int:
         else f"entry {found.entry} of the log"
     )
     text = [table(["check", "outcome", "why"], rows), f"{told} ({where})"]
+    if todo:
+        text += ["what to do, and who answers for it:", *todo]
     if counts["inconclusive"]:
         text.append("inconclusive is not passed: the fact could not be had")
     emit(arguments, found, "\n".join(text))

@@ -92,6 +92,7 @@ def edit(root: Path, change) -> None:
 def _says(document) -> None:
     document["project"]["purpose"] = "care"
     document["data"]["subject"] = "person"
+    document["assess"].update(attack_rows=30, attack_steps=6, bootstrap=40)
     document["data"].setdefault("columns", {})["age"] = {"min": 0.0, "max": 120.0}
     document["gates"] = SAYS["gates"]
     for name in ("privacy", "release", "audit", "controls"):

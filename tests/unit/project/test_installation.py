@@ -158,6 +158,8 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "retrain": ["list"],
         "playbook": ["list"],
         "hold": ["list"],
+        "controls": ["list"],
+        "evidence": ["out"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.digest import sha256
 from casemate.core.errors import Error, UnexplainedRow, VerificationError
 from casemate.core.types import Record
@@ -61,6 +62,8 @@ class Check:
     title: str
     """What must hold, in one sentence."""
     answers: Answers
+    mend: str
+    """What to do where it does not."""
     look: Callable[[Facts], Seen]
 
     def __call__(self, facts: Facts) -> Fact:
@@ -79,11 +82,23 @@ class Check:
         except OSError as error:
             text = f"a file could not be read: {error.strerror}"
             seen = Seen("inconclusive", text, {"fault": "OSError"})
-        return Fact(check=self.id, outcome=seen.outcome, said=seen.said, seen=seen.seen)
+        said = _without_places(seen.said, facts)
+        return Fact(check=self.id, outcome=seen.outcome, said=said, seen=seen.seen)
+
+
+def _without_places(text: str, facts: Facts) -> str:
+    """What is said, without where on this machine the project lies: paths name accounts."""
+    project = facts.project
+    for name, folder in (
+        ("PROJECT", project.root),
+        ("KEYS", keystore_folder(project.config.project.id)),
+    ):
+        text = text.replace(str(folder.resolve()), name).replace(str(folder), name)
+    return text
 
 
 def check(
-    identifier: str, title: str, *, answers: Answers
+    identifier: str, title: str, *, answers: Answers, mend: str
 ) -> Callable[[Callable[[Facts], Seen]], Check]:
     """Make a check of a function.
 
@@ -91,5 +106,6 @@ def check(
         identifier: its id.
         title: what must hold.
         answers: the role that answers for it.
+        mend: what to do where it does not.
     """
-    return lambda look: Check(identifier, title, answers, look)
+    return lambda look: Check(identifier, title, answers, mend, look)

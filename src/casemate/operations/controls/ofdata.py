@@ -29,6 +29,7 @@ def _of_people(facts: Facts) -> dict[str, SealedDataset]:
     "privacy.basis",
     "Every table that names people was sealed on a declared legal basis, which still stands",
     answers="privacy-officer",
+    mend="[privacy.basis.PURPOSE] in casemate.toml, then casemate run",
 )
 def basis(facts: Facts) -> Seen:
     """Of versions that models in service were made of. Whether the basis is the right one is for
@@ -48,19 +49,30 @@ def basis(facts: Facts) -> Seen:
         now = bases.get(purpose)
         if now is None or now.legal != record.basis.legal:
             faults.append(f"{name} was sealed for {purpose!r}; [privacy.basis] says otherwise now")
-    return judged("; ".join(faults), f"{len(meant)} tables have one", basis=seen)
+    return judged("; ".join(faults), f"they have one: {', '.join(meant)}", basis=seen)
 
 
 @check(
     "privacy.withdrawn",
     "No model in service was made of rows of people who have withdrawn their consent since",
     answers="privacy-officer",
+    mend="casemate run: their rows are left out; casemate retrain demand",
 )
 def withdrawn(facts: Facts) -> Seen:
     """Counted by pseudonym; a model of which it is not known whose rows it has stays open."""
-    if not _of_people(facts):
-        return NO_PEOPLE
-    counts = {one.reference: withdrawn_since(facts.project, one) for one in facts.serving}
+    by_consent = {
+        (one.name, one.version)
+        for one in _of_people(facts).values()
+        if one.basis is not None and one.basis.legal == "consent"
+    }
+    meant = [
+        one
+        for one in facts.serving
+        if (one.release.lineage.dataset, one.release.lineage.dataset_version) in by_consent
+    ]
+    if not meant:
+        return Seen("not-applicable", "no model in service stands on consent", {"people": {}})
+    counts = {one.reference: withdrawn_since(facts.project, one) for one in meant}
     unknown = [model for model, count in counts.items() if count is None]
     if unknown:
         text = f"whose rows {', '.join(unknown)} was made of is not known"
@@ -74,6 +86,7 @@ def withdrawn(facts: Facts) -> Seen:
     "privacy.requests",
     "No request of a person is past the day that the law gives",
     answers="privacy-officer",
+    mend="casemate privacy request list",
 )
 def requests(facts: Facts) -> Seen:
     """Every request that is not over, held against the log."""
@@ -88,13 +101,16 @@ def requests(facts: Facts) -> Seen:
         if not clock.done and clock.left(day) < 0
     }
     fault = f"late: {', '.join(f'request {number}' for number in late)}" if late else ""
-    return judged(fault, f"{len(running)} run, none is late", running=len(running), late=len(late))
+    return judged(
+        fault, f"of {len(running)} that are open none is late", running=len(running), late=len(late)
+    )
 
 
 @check(
     "privacy.budget",
     "No data set has spent more epsilon for a purpose than `[privacy] budget`",
     answers="privacy-officer",
+    mend="nothing takes it back: raise [privacy] budget only with a reason on record",
 )
 def budget(facts: Facts) -> Seen:
     """All private trainings and statistics together."""
@@ -105,7 +121,7 @@ def budget(facts: Facts) -> Seen:
     seen = {f"{one.dataset} for {one.purpose}": round(one.epsilon, 6) for one in spent}
     over = sorted(name for name, epsilon in seen.items() if epsilon > most)
     fault = f"{', '.join(over)}: more than epsilon {most:g}" if over else ""
-    return judged(fault, f"at most epsilon {most:g}", spent=seen, budget=most)
+    return judged(fault, f"each is within epsilon {most:g}", spent=seen, budget=most)
 
 
 CHECKS = (basis, withdrawn, requests, budget)

@@ -18,6 +18,7 @@ BACKED_UP = "backup:created"
     "keys.private",
     "Nobody but its owner can read or write the key store",
     answers="custodian",
+    mend="chmod -R go= FOLDER; casemate doctor says which",
 )
 def private(facts: Facts) -> Seen:
     """Modes of the folder and of every file in it, the public halves apart."""
@@ -25,13 +26,14 @@ def private(facts: Facts) -> Seen:
     paths = [folder, *(path for path in folder.rglob("*") if "public" not in path.parts)]
     open_ = [path.name for path in paths if stat.S_IMODE(os.lstat(path).st_mode) & 0o077]
     fault = f"open to others: {', '.join(sorted(open_)[:5])}" if open_ else ""
-    return judged(fault, "for its owner alone", looked_at=len(paths), open=len(open_))
+    return judged(fault, "it is for its owner alone", looked_at=len(paths), open=len(open_))
 
 
 @check(
     "keys.protected",
     "Keys are under a passphrase, or kept by a key service",
     answers="custodian",
+    mend="casemate keys protect, or a key service",
 )
 def protected(facts: Facts) -> Seen:
     """A copied key file must not be enough."""
@@ -45,6 +47,7 @@ def protected(facts: Facts) -> Seen:
     "keys.rotated",
     "No active key is older than `[keys] max_age_days`",
     answers="custodian",
+    mend="casemate keys rotate",
 )
 def rotated(facts: Facts) -> Seen:
     """Ages of the newest versions."""
@@ -59,6 +62,7 @@ def rotated(facts: Facts) -> Seen:
     "keys.certificates",
     "No certificate in use, and not the authority's own, ends within `[watch] certificate_days`",
     answers="custodian",
+    mend="casemate keys certificate list, then renew",
 )
 def certificates(facts: Facts) -> Seen:
     """Of each name that certificates were issued for, the one that lasts longest."""
@@ -74,13 +78,14 @@ def certificates(facts: Facts) -> Seen:
     late = sorted(name for name, until in ends.items() if until < soon)
     fault = f"{len(late)} of {len(ends)} end soon or have ended" if late else ""
     shown = {"authority": ends["authority"].isoformat(), "certificates": len(ends) - 1}
-    return judged(fault, f"{len(ends)} last longer", ending=len(late), **shown)
+    return judged(fault, f"none of {len(ends)} does", ending=len(late), **shown)
 
 
 @check(
     "backup.young",
     "A backup was made within `[controls] backup_days`",
     answers="operator",
+    mend="casemate backup create FILE",
 )
 def young(facts: Facts) -> Seen:
     """The newest one that the log knows."""
@@ -97,6 +102,7 @@ def young(facts: Facts) -> Seen:
     "backup.whole",
     "The newest backup lies in `[controls] backups`, byte for byte as it was written",
     answers="operator",
+    mend="look for another copy of it, and casemate backup create FILE",
 )
 def whole(facts: Facts) -> Seen:
     """Against the digest that the log has of it: a sealed file that is unchanged opens as it would

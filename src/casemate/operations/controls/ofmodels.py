@@ -30,13 +30,14 @@ def _names(models: list[Registered]) -> list[str]:
     "models.signed",
     "Every model that answers callers carries both signatures, over every file",
     answers="approver",
+    mend="casemate model rollback NAME, then casemate fsck",
 )
 def signed(facts: Facts) -> Seen:
     """Each file is read and compared."""
     if not facts.serving:
         return NONE
     digests = {one.reference: _verified(facts, one) for one in facts.serving}
-    return judged("", f"{len(digests)} models verify", models=digests)
+    return judged("", f"they verify: {', '.join(digests)}", models=digests)
 
 
 def _verified(facts: Facts, model: Registered) -> str:
@@ -47,6 +48,7 @@ def _verified(facts: Facts, model: Registered) -> str:
     "models.gated",
     "Every model that answers callers passed its gates, as its run's signed evidence says",
     answers="approver",
+    mend="casemate model rollback NAME, or casemate run",
 )
 def gated(facts: Facts) -> Seen:
     """Gates that were waived count as long as the waiver lasts: see `models.waivers`."""
@@ -62,13 +64,14 @@ def gated(facts: Facts) -> Seen:
             faults.append(f"the evidence of {one.reference} says: {said.model} {said.outcome}")
         elif not release.verdict.gates:
             faults.append(f"{one.reference} had no gate to pass")
-    return judged("; ".join(faults), f"{len(seen)} models passed", models=seen)
+    return judged("; ".join(faults), f"they passed: {', '.join(seen)}", models=seen)
 
 
 @check(
     "models.waivers",
     "No model answers callers on a waiver that has ended",
     answers="approver",
+    mend="improve the model, or an approver waives again: casemate model waive GATE",
 )
 def waivers(facts: Facts) -> Seen:
     """Ends of waivers stand in the signed `model.json`."""
@@ -84,7 +87,7 @@ def waivers(facts: Facts) -> Seen:
     )
     fault = f"the waiver has ended of {', '.join(over)}" if over else ""
     count = sum(map(len, ends.values()))
-    return judged(fault, f"{count} waivers, none has ended", waived=ends)
+    return judged(fault, f"of {count} waivers none has ended", waived=ends)
 
 
 @check(
@@ -92,6 +95,7 @@ def waivers(facts: Facts) -> Seen:
     "Every model that answers callers was approved by somebody who neither trained it nor sealed"
     " its data",
     answers="approver",
+    mend="somebody else who may: casemate model approve NAME --reason TEXT",
 )
 def four_eyes(facts: Facts) -> Seen:
     """Approvals are signed statements; each is verified."""
@@ -112,6 +116,7 @@ def four_eyes(facts: Facts) -> Seen:
     "release.approvals",
     "casemate.toml asks for an approval by somebody who did not train, before a model is served",
     answers="owner",
+    mend="[release] approvals = 1 in casemate.toml",
 )
 def approvals(facts: Facts) -> Seen:
     """So that the next model is held to it as well."""
@@ -129,6 +134,7 @@ def approvals(facts: Facts) -> Seen:
     "release.gates",
     "Gates limit the quality, the robustness and the leakage of the next model",
     answers="owner",
+    mend="[gates] in casemate.toml; casemate assess --explain FIGURE says what figures mean",
 )
 def gates(facts: Facts) -> Seen:
     """One of each kind at least; what limits fit is for people to say."""
@@ -148,6 +154,7 @@ def gates(facts: Facts) -> Seen:
     "Every model that answers callers was attacked under the declared limits, and the outcome is"
     " known",
     answers="scientist",
+    mend="[assess] eps in casemate.toml, then casemate run",
 )
 def attacked(facts: Facts) -> Seen:
     """Evasion at every declared size; an attack that could change nothing has shown nothing."""
@@ -162,7 +169,7 @@ def attacked(facts: Facts) -> Seen:
         seen[one.reference] = {"sizes": sizes, "inconclusive": why}
         if why or not sizes:
             faults.append(f"{one.reference}: {why or 'no attack is on record'}")
-    return judged("; ".join(faults), f"{len(seen)} models were attacked", models=seen)
+    return judged("; ".join(faults), f"they were attacked: {', '.join(seen)}", models=seen)
 
 
 @check(
@@ -170,6 +177,7 @@ def attacked(facts: Facts) -> Seen:
     "Whether somebody's row was trained on is hidden within the bound of `[gates]`, with its"
     " interval",
     answers="privacy-officer",
+    mend="[gates] membership_auc in casemate.toml; private training lowers the figure",
 )
 def membership(facts: Facts) -> Seen:
     """The upper end of the membership attack's AUC against today's bound."""
@@ -189,13 +197,14 @@ def membership(facts: Facts) -> Seen:
         return Seen("inconclusive", text, {"bound": gate.max, "high": ends})
     over = [model for model, end in ends.items() if end is not None and end > gate.max]
     fault = f"{', '.join(over)}: more than {gate.max:g} at the upper end" if over else ""
-    return judged(fault, f"at most {gate.max:g}", bound=gate.max, high=ends)
+    return judged(fault, f"the upper end is at most {gate.max:g}", bound=gate.max, high=ends)
 
 
 @check(
     "sandbox.in-force",
     "Training code runs confined, here and in the trainings of models that answer callers",
     answers="operator",
+    mend='[sandbox] mode = "require" in casemate.toml, then casemate run',
 )
 def sandbox(facts: Facts) -> Seen:
     """What the configuration demands, and what each training recorded."""
@@ -208,13 +217,14 @@ def sandbox(facts: Facts) -> Seen:
         seen[one.reference] = kept
         if not confined(kept):
             faults.append(f"{one.reference} was trained with {', '.join(kept) or 'nothing'} only")
-    return judged("; ".join(faults), "required, and recorded", mode=mode, isolation=seen)
+    return judged("; ".join(faults), "it is required, and was recorded", mode=mode, isolation=seen)
 
 
 @check(
     "data.sealed",
     "The sealed tables behind models that answer callers are those that were signed",
     answers="steward",
+    mend="casemate fsck, then restore a backup or casemate run",
 )
 def sealed(facts: Facts) -> Seen:
     """Every file of every table against its signed manifest."""
@@ -226,13 +236,14 @@ def sealed(facts: Facts) -> Seen:
         folder = facts.project.state / "datasets" / lineage.dataset / lineage.dataset_version
         said = manifests.check(folder, facts.project.signer.verifier)
         seen[f"{lineage.dataset}@{lineage.dataset_version}"] = int(said.get("rows", 0))
-    return judged("", f"{len(seen)} tables hold", rows=seen)
+    return judged("", f"they are: {', '.join(seen)}", rows=seen)
 
 
 @check(
     "data.screened",
     "Rows behind models that answer callers were screened for wrong labels and for planted ones",
     answers="steward",
+    mend="[screen] in casemate.toml, then casemate run",
 )
 def screened(facts: Facts) -> Seen:
     """By the figures that only a screen which ran leaves; and the next version will be, too."""
@@ -249,13 +260,14 @@ def screened(facts: Facts) -> Seen:
     off = [name for name in SCREENS if not getattr(facts.config.screen, name)]
     if off:
         faults.append(f"[screen] {', '.join(off)}: off for the next model")
-    return judged("; ".join(faults), f"{len(seen)} models' rows were screened", models=seen)
+    return judged("; ".join(faults), f"they were: of {', '.join(seen)}", models=seen)
 
 
 @check(
     "supply.bill",
     "What is installed here is what the bills of materials of models that answer callers list",
     answers="operator",
+    mend="install what was measured, or casemate run",
 )
 def bill(facts: Facts) -> Seen:
     """Packages whose version differs, came or went since a model was measured."""
@@ -272,7 +284,7 @@ def bill(facts: Facts) -> Seen:
     odd = {model: names for model, names in seen.items() if names}
     told = [f"{model}: {len(names)} ({', '.join(names[:5])})" for model, names in odd.items()]
     fault = f"packages differ from what was measured: {'; '.join(told)}" if odd else ""
-    return judged(fault, f"{len(here)} packages are those listed", differences=seen)
+    return judged(fault, f"all {len(here)} packages are", differences=seen)
 
 
 CHECKS = (

@@ -18,19 +18,21 @@ def _people(facts: Facts) -> list[Principal]:
     "access.owners",
     "No more people are owner than `[controls] owners`",
     answers="owner",
+    mend="casemate access role withdraw NAME owner",
 )
 def owners(facts: Facts) -> Seen:
     """Owners may do everything: what somebody does all day needs a smaller role."""
     most = facts.config.controls.owners
     count = sum("owner" in one.roles for one in _people(facts))
     fault = f"{count} people are owner, of {most} that may be" if count > most else ""
-    return judged(fault, f"{count} of {most}", owners=count, most=most)
+    return judged(fault, f"{count}, of {most} that may be", owners=count, most=most)
 
 
 @check(
     "access.factors",
     "Who approves, keeps keys, owns or erases needs a second factor",
     answers="owner",
+    mend='casemate access factor add totp, or [access] mfa = "required"',
 )
 def factors(facts: Facts) -> Seen:
     """By `[access] mfa = "required"`, or because each of them has enrolled one."""
@@ -42,7 +44,7 @@ def factors(facts: Facts) -> Seen:
         if without and not required
         else ""
     )
-    said = "required of everybody" if required else "each of them has one"
+    said = "it is required of everybody" if required else "each of them has one"
     return judged(fault, said, people=len(meant), without=without, required=required)
 
 
@@ -50,6 +52,7 @@ def factors(facts: Facts) -> Seen:
     "access.login",
     "People act after a login, not as whoever uses this machine",
     answers="owner",
+    mend="[access] local = false in casemate.toml, once everybody has an account",
 )
 def login(facts: Facts) -> Seen:
     """`[access] local` off, so that an account of the machine is no account of the project."""
@@ -62,6 +65,7 @@ def login(facts: Facts) -> Seen:
     "access.stale",
     "No account with a role has done nothing for `[controls] stale_days`",
     answers="owner",
+    mend="casemate access review report says whose; casemate access user disable NAME",
 )
 def stale(facts: Facts) -> Seen:
     """By the log's last entry of each; one that was made later is not stale yet."""
@@ -76,27 +80,34 @@ def stale(facts: Facts) -> Seen:
         if idle
         else ""
     )
-    return judged(fault, f"{len(everybody)} accounts are in use", idle=kinds, of=len(everybody))
+    return judged(fault, f"none of {len(everybody)} is stale", idle=kinds, of=len(everybody))
 
 
 @check(
     "access.emergencies",
     "Emergency access is reviewed within `[controls] review_days`",
     answers="auditor",
+    mend="casemate access review report, then casemate access review close",
 )
 def emergencies(facts: Facts) -> Seen:
     """What waits longer."""
     since = facts.before(days=facts.config.controls.review_days)
     grants = waiting(facts.project.point.directory.grants())
     late = sum(one.since.isoformat() < since for one in grants)
-    fault = f"{late} wait for a review since before {since[:10]}" if late else ""
-    return judged(fault, f"{len(grants)} wait, none for too long", waiting=len(grants), late=late)
+    fault = f"waiting since before {since[:10]}: {late}" if late else ""
+    return judged(
+        fault,
+        f"of {len(grants)} that wait none does so for too long",
+        waiting=len(grants),
+        late=late,
+    )
 
 
 @check(
     "access.findings",
     "Access that is not as usual is looked into within `[controls] review_days`",
     answers="auditor",
+    mend="casemate access finding list, then casemate access finding close",
 )
 def findings(facts: Facts) -> Seen:
     """What nobody has closed, whether or not it still counts as a risk."""
@@ -104,14 +115,20 @@ def findings(facts: Facts) -> Seen:
     everything = facts.project.point.anomalies.list(closed=True)
     opened = [one for one in everything if one.closed is None]
     late = sum(one.time.isoformat() < since for one in opened)
-    fault = f"{late} findings are open since before {since[:10]}" if late else ""
-    return judged(fault, f"{len(opened)} are open, none for too long", open=len(opened), late=late)
+    fault = f"open since before {since[:10]}: {late}" if late else ""
+    return judged(
+        fault,
+        f"of {len(opened)} that are open none is so for too long",
+        open=len(opened),
+        late=late,
+    )
 
 
 @check(
     "access.policies",
     "The policies in force answer every expectation of `[controls] expectations` as it says",
     answers="owner",
+    mend="[controls] expectations in casemate.toml; casemate access test FILE says which",
 )
 def policies(facts: Facts) -> Seen:
     """A table without a denial proves little, so it needs one of each."""
@@ -129,7 +146,7 @@ def policies(facts: Facts) -> Seen:
     if denials in (0, len(expected)):
         faults.append("the table needs something permitted and something denied")
     seen = {"expectations": len(expected), "denials": denials, "otherwise": wrong}
-    return judged("; ".join(faults), f"{len(expected)} are answered as expected", **seen)
+    return judged("; ".join(faults), f"all {len(expected)} are", **seen)
 
 
 CHECKS = (owners, factors, login, stale, emergencies, findings, policies)

@@ -22,6 +22,7 @@ GRAVE = ("critical", "high")
     "gateway.tls",
     "The gateway ends TLS itself, with a certificate of the project's authority that is valid now",
     answers="operator",
+    mend='[serve] tls = "own", or ask whoever runs the proxy',
 )
 def tls(facts: Facts) -> Seen:
     """A certificate is issued as `casemate serve` would; a proxy's are the proxy's to say."""
@@ -48,6 +49,7 @@ def tls(facts: Facts) -> Seen:
     "gateway.limits",
     "What one caller may ask of a model is limited, per minute and within a window",
     answers="operator",
+    mend="[serve.limits] in casemate.toml",
 )
 def limits(facts: Facts) -> Seen:
     """Against copying a model through its answers, and against who asks others out."""
@@ -55,13 +57,14 @@ def limits(facts: Facts) -> Seen:
     found = {"requests_per_minute": table.requests_per_minute, "rows": table.rows}
     open_ = [name for name, value in found.items() if value is None]
     fault = f"[serve.limits] {' and '.join(open_)}: without a limit" if open_ else ""
-    return judged(fault, "limited", **found)
+    return judged(fault, "both are limited", **found)
 
 
 @check(
     "gateway.guards",
     "The gateway answers nothing about categories that no training row could have had",
     answers="operator",
+    mend='[serve.guard] unknown = "refuse" in casemate.toml',
 )
 def guards(facts: Facts) -> Seen:
     """Numbers out of range and rows far from all others are flagged at least, whatever is set."""
@@ -75,6 +78,7 @@ def guards(facts: Facts) -> Seen:
     "watch.looked",
     "The watcher has looked within `[controls] watch_hours`, and could judge every model",
     answers="operator",
+    mend="casemate watch",
 )
 def looked(facts: Facts) -> Seen:
     """Drift and quality of the service are seen only by who looks."""
@@ -95,6 +99,7 @@ def looked(facts: Facts) -> Seen:
     "incidents.in-time",
     "No open incident is past a term of the project or of a law",
     answers="operator",
+    mend="casemate incident list",
 )
 def in_time(facts: Facts) -> Seen:
     """Each is held against the log."""
@@ -111,13 +116,16 @@ def in_time(facts: Facts) -> Seen:
     }
     told = ", ".join(f"incident {number} ({clock})" for number, clock in late.items())
     fault = f"late: {told}" if late else ""
-    return judged(fault, f"{len(opened)} are open, none is late", open=len(opened), late=len(late))
+    return judged(
+        fault, f"of {len(opened)} that are open none is late", open=len(opened), late=len(late)
+    )
 
 
 @check(
     "incidents.reviewed",
     "Grave incidents are reviewed within `[controls] review_days` after they were closed",
     answers="operator",
+    mend="casemate incident review NUMBER TEXT",
 )
 def reviewed(facts: Facts) -> Seen:
     """Those of critical and high severity: what was learnt from them is on record."""
@@ -130,21 +138,24 @@ def reviewed(facts: Facts) -> Seen:
     late = [one.id for one in meant if (one.closed or "") < since]
     fault = f"closed before {since[:10]} and not reviewed: {', '.join(map(str, late))}"
     seen: dict[str, Any] = {"closed": len(meant), "late": len(late)}
-    return judged(fault if late else "", f"{len(meant)} wait, none for too long", **seen)
+    return judged(
+        fault if late else "", f"of {len(meant)} that wait none does so for too long", **seen
+    )
 
 
 @check(
     "notices.delivered",
     "Nothing that was to be told is left undelivered",
     answers="operator",
+    mend="casemate outbox list --state dead, then casemate outbox retry",
 )
 def delivered(facts: Facts) -> Seen:
     """Messages that were given up."""
     dead = facts.project.outbox.messages("dead")
     targets = sorted({str(one["target"]) for one in dead})
-    fault = f"{len(dead)} messages could not be delivered to {', '.join(targets)}" if dead else ""
+    fault = f"given up: {len(dead)}, to {', '.join(targets)}" if dead else ""
     waiting = len(facts.project.outbox.messages("pending"))
-    return judged(fault, f"{waiting} wait", dead=len(dead), waiting=waiting)
+    return judged(fault, f"nothing was given up, {waiting} wait", dead=len(dead), waiting=waiting)
 
 
 CHECKS = (tls, limits, guards, looked, in_time, reviewed, delivered)

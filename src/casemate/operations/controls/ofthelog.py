@@ -12,6 +12,7 @@ from casemate.operations.controls.kinds import Seen, check, judged
     "log.verifies",
     "Tree, tiles, signatures and every entry of the audit log hold",
     answers="operator",
+    mend="casemate fsck says what is damaged, --repair rebuilds what can be; else restore a backup",
 )
 def verifies(facts: Facts) -> Seen:
     """Look at the whole log."""
@@ -30,6 +31,7 @@ def verifies(facts: Facts) -> Seen:
     "log.seen-outside",
     "Somebody outside, a witness or a copy, has seen the log within `[audit] max_age_hours`",
     answers="operator",
+    mend="[audit] witnesses or copies in casemate.toml, then casemate audit cosign or copy",
 )
 def seen_outside(facts: Facts) -> Seen:
     """Without asking anybody: what a witness signed, and what copies hold.
@@ -46,7 +48,8 @@ def seen_outside(facts: Facts) -> Seen:
             witnesses=0,
             copies=0,
         )
-    sizes = {place.where: _copied(facts, place) for place in facts.project.publication.copies}
+    places = facts.project.publication.copies
+    sizes = {f"copy {n}": _copied(facts, place) for n, place in enumerate(places, 1)}
     sizes["witnesses"] = _witnessed(facts)
     seen = max(sizes.values())
     times = facts.walked.times
@@ -67,7 +70,7 @@ def _copied(facts: Facts, place: Copies) -> int:
     newest = place.newest(facts.project.log.signer.vkeys)
     if newest is None:
         return 0
-    facts.log.require_prefix(newest, place.where)
+    facts.log.require_prefix(newest, "a copy")
     return int(newest.size)
 
 
@@ -86,6 +89,7 @@ def _witnessed(facts: Facts) -> int:
     "log.one-history",
     "No other history of the log is unexplained, and it goes on from what is known here",
     answers="auditor",
+    mend="keep both histories; once it is explained: casemate audit resolve --reason TEXT",
 )
 def one_history(facts: Facts) -> Seen:
     """What this machine remembers outside of the project's folder."""
@@ -102,6 +106,7 @@ def one_history(facts: Facts) -> Seen:
     "log.rows",
     "Rights, releases and decisions in the catalogue are those that the log explains",
     answers="operator",
+    mend="casemate fsck names them: ask who could write to the database, and undo it there",
 )
 def rows(facts: Facts) -> Seen:
     """Rows that somebody wrote past casemate are named by their table."""
@@ -118,6 +123,7 @@ def rows(facts: Facts) -> Seen:
     "answers.kept",
     "Records of predictions are on disk before an answer leaves, for `[controls] answers_days`",
     answers="operator",
+    mend="[serve] keep_days and audit in casemate.toml",
 )
 def answers_kept(facts: Facts) -> Seen:
     """And those that are there verify."""

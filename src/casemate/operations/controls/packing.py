@@ -61,7 +61,7 @@ def pack(project: Wiring, folder: Path) -> Packed:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists already", hint="name a new folder")
-    acting = pack.ask(project, folder=folder.name)
+    acting = pack.ask(project, unrecorded=True)
     checked = done(acting, list(CHECKS))
     if checked.entry is None:
         raise RefusedError(

@@ -15,6 +15,15 @@ from casemate.stages.release.pack import CHECKED
 from casemate.wiring import Wiring
 
 
+class Todo(Record, frozen=True, kw_only=True):
+    """What mends one check."""
+
+    check: str
+    answers: str
+    """The role that answers for it."""
+    mend: str
+
+
 class Checked(Record, frozen=True, kw_only=True):
     """What checks came to."""
 
@@ -28,6 +37,15 @@ class Checked(Record, frozen=True, kw_only=True):
     def failed(self) -> list[Fact]:
         """Those that did not hold."""
         return [one for one in self.facts if one.outcome == "failed"]
+
+    @property
+    def todo(self) -> list[Todo]:
+        """What mends those that did not hold, or of which it is not known."""
+        return [
+            Todo(check=one.check, answers=CHECKS[one.check].answers, mend=CHECKS[one.check].mend)
+            for one in self.facts
+            if one.outcome in ("failed", "inconclusive")
+        ]
 
 
 class ListedControl(Record, frozen=True, kw_only=True):
@@ -48,6 +66,8 @@ class ShownCheck(Record, frozen=True, kw_only=True):
     id: str
     title: str
     answers: str
+    mend: str
+    """What to do where it does not hold."""
     past: Past | None
     controls: list[str]
     """Controls that it is evidence for, as `FRAMEWORK SECTION`."""
@@ -144,6 +164,7 @@ def show(project: Wiring, name: str) -> ShownCheck:
         id=one.id,
         title=one.title,
         answers=one.answers,
+        mend=one.mend,
         past=_past(project).get(name),
         controls=[
             framework.named(control)
