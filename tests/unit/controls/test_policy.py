@@ -194,7 +194,7 @@ MAY = {
         ),
     },
     "auditor": {
-        *("incident:read", "hold:read", "playbook:read"),
+        *("incident:read", "hold:read", "playbook:read", "record:read"),
         *(
             "run:read",
             "audit:read",
