@@ -221,6 +221,7 @@ REFUSED: dict[str, list[str]] = {
     "access review close": ["1", "--finding", "f"],
     "feedback add": ["clinic/data/wdbc.csv"],
     "privacy request model": ["1", "keep", "wdbc@1", "--reason", "r"],
+    "privacy unseal": ["absent", "opened", "--identity", "env:PW"],
     "privacy consent import": ["clinic/data/wdbc.csv"],
     "feedback show": ["x"],
     "retrain go-on": ["--reason", "r"],
