@@ -188,6 +188,11 @@ CALLS = {
         1, "keep", "wdbc@1", reason="r"
     ),
     "rights.fulfilment.fulfil": lambda at, _: at.privacy.requests.fulfil(1),
+    "rights.restricted.restricted": lambda at, _: at.privacy.requests.restricted("wdbc"),
+    "rights.records.writing.listing": lambda at, _: at.privacy.records.list(),
+    "rights.records.writing.show": lambda at, _: at.privacy.records.show("dpia"),
+    "rights.records.writing.write": lambda at, out: at.privacy.records.write(["dpia"], out),
+    "rights.records.writing.verify": lambda at, out: at.privacy.records.verify(out),
     "rights.consent.add": lambda at, out: at.privacy.consent.add(out),
     "rights.consent.show": lambda at, _: at.privacy.consent.show("x"),
     "rights.consent.withdraw": lambda at, _: at.privacy.consent.withdraw("x"),
