@@ -257,6 +257,12 @@ def on_deletion(tx: sa.Connection) -> set[str]:
     return set(tx.execute(sa.select(HOLDS.c.of).where(HOLDS.c.what == "deletion")).scalars())
 
 
+def held_names(project: Wiring) -> set[str]:
+    """What holds and `[retention] hold` keep: runs, models, data sets, kinds of records."""
+    with project.database.reading() as tx:
+        return {*project.config.retention.hold, *on_deletion(tx)}
+
+
 def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:
     """Every text of the catalogue, but of the rows of these runs."""
     own = {RUNS.name: "id", STEPS.name: "run", MODELS.name: "run"}

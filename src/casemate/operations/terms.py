@@ -152,7 +152,7 @@ def _planned(project: Wiring) -> Kept:
                 if (one.of == name if name else one.of not in others)
             ]
         else:
-            found = records.FIND[kind](project, zone(project), _cut(project, term))
+            found = records.FIND[kind](project, zone(project), _cut(term, day))
         due += [_due(project, what, term, one) for one in found]
     past = [one for one in due if one.due <= day.isoformat()]
     return Kept(
@@ -204,9 +204,8 @@ def _ends(term: TermTable, day: datetime.date) -> datetime.date:
     return day + datetime.timedelta(days=term.days or 0) + one
 
 
-def _cut(project: Wiring, term: TermTable) -> datetime.date:
-    """The first day whose records are not yet over their term."""
-    day = today(project)
+def _cut(term: TermTable, day: datetime.date) -> datetime.date:
+    """The first day whose records are not yet over their term on a day."""
     # a month has at most 31 days, so what is older than that is over for sure
     found = day - datetime.timedelta(days=31 * term.months if term.months else term.days or 0)
     while _ends(term, found) <= day:
@@ -216,7 +215,7 @@ def _cut(project: Wiring, term: TermTable) -> datetime.date:
 
 def _until(project: Wiring, one: Due) -> datetime.date:
     term = project.config.privacy.retention[one.what]
-    return _cut(project, term)
+    return _cut(term, today(project))
 
 
 class Retention(Noun):

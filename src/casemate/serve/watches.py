@@ -12,6 +12,7 @@ from typing import Any
 from casemate.core.errors import Error, HistoryError
 from casemate.core.files import make_folder
 from casemate.operations.gateways import incident
+from casemate.operations.retention import held_names
 from casemate.serve.connections import Connections
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Heartbeat
@@ -139,12 +140,16 @@ async def forgetting(project: Wiring, health: Health) -> None:
 
 
 def forget(project: Wiring) -> int:
-    """Delete what `[serve] keep_days` and `inputs_days` no longer allow; returns how many groups of
-    predictions changed.
+    """Delete what `[serve] keep_days` and `inputs_days` no longer allow and no hold keeps; returns
+    how many groups of predictions changed.
     """
+    held = held_names(project)
     now, table = project.clock.now(), project.config.serve
     old, older = (
         now - datetime.timedelta(days=days) for days in (table.inputs_days, table.keep_days)
     )
-    project.feedback_kept.forget(older.isoformat())
-    return project.decisions.forget(older.isoformat(), old.isoformat())
+    if "feedback" not in held:
+        project.feedback_kept.forget(older.isoformat())
+    # an answer goes with the rows that it was made from
+    before = "" if held & {"predictions", "inputs"} else older.isoformat()
+    return project.decisions.forget(before, "" if "inputs" in held else old.isoformat())

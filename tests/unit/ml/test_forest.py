@@ -50,7 +50,7 @@ WEIGHTS = dict.fromkeys(
 
 
 @parametrize_with_checks(
-    [small(), UnlearnableForestRegressor(20, 0.3), UnlearnableRidge()],
+    [small(n_estimators=8, share=0.5), UnlearnableRidge()],
     expected_failed_checks=lambda model: {} if isinstance(model, UnlearnableRidge) else WEIGHTS,
 )
 def test_an_estimator_keeps_the_rules_of_scikit_learn(estimator, check):

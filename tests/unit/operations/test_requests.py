@@ -253,6 +253,8 @@ def test_erasure_waits_for_a_decision_about_each_model_and_promotion_for_it(aske
     assert project.privacy.affected(PERSONS[5]).key == "live"
     with pytest.raises(RefusedError, match="until when"):
         requests.decide_model(1, "retrain", "ward@1")
+    with pytest.raises(RefusedError, match="ward@1 cannot be unlearnt exactly"):
+        requests.decide_model(1, "unlearn", "ward@1", by=day("2027-04-04"))
     requests.decide_model(1, "retrain", "ward@1", by=day("2027-04-04"))
     with pytest.raises(RefusedError, match="needs its reason"):
         requests.decide_model(1, "keep", "ward@2")

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from msgspec.structs import replace
 
 from casemate.core.types import Record
+from casemate.operations.retention import held_names
 from casemate.operations.sinks import forget_former, spool_of
 from casemate.watch.logs import incoming
 from casemate.watch.logs.entries import of_entry
@@ -124,7 +125,7 @@ def _of(positions: Positions, names: set[str]) -> Positions:
 
 
 def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingested:
-    """Add what is new, forget what is too old; the caller holds `store.writing`.
+    """Add what is new, forget what is too old and not held; the caller holds `store.writing`.
 
     Args:
         project: whose log.
@@ -161,7 +162,7 @@ def ingest(project: Wiring, store: LogStore, *, forced: bool = False) -> Ingeste
         spool_of(project).keep_fed(_of(fed, left))
     store.keep(replace(_of(positions, left), clock=store.reading()))
     store.settle(touched)
-    dropped = store.forget()
+    dropped = [] if "logs" in held_names(project) else store.forget()
     for one in dropped:
         about = f'Project::"{project.config.project.id}"'
         detail = {"days": one.days, "megabytes": one.megabytes, "reason": one.why}

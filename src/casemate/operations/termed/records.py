@@ -115,7 +115,8 @@ def find_logs(project: Wiring, zone: ZoneInfo, cut: datetime.date) -> list[Found
     days = store_of(project).days() if is_there() else []
     last = begins(cut, zone).date().isoformat()
     over = (f"{name}\n".encode() for name in days if name < last)
-    return _found("logs", ZoneInfo("UTC"), f"{days[0]}T00:00:00+00:00" if days else None, over)
+    # the day here on which that of UTC ends
+    return _found("logs", zone, f"{days[0]}T23:59:59+00:00" if days else None, over)
 
 
 def find_telemetry(project: Wiring, zone: ZoneInfo, cut: datetime.date) -> list[Found]:

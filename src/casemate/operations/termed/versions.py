@@ -39,7 +39,8 @@ class Marker(Record, frozen=True, kw_only=True):
 def hold_on(tx: sa.Connection, project: Wiring, what: str, name: str) -> str:
     """Which hold keeps it; empty: none."""
     names = {*project.config.retention.hold, *retention.on_deletion(tx)}
-    mine = {what, what.partition(":")[0], name, name.partition("@")[0]} & names
+    with_it = {"inputs"} if what == "predictions" else set()
+    mine = {what, what.partition(":")[0], name, name.partition("@")[0], *with_it} & names
     if not mine and "@" in name:
         mine = retention.held(tx, names) & _runs_of(tx, what, name)
     return f"a hold on {min(mine)}" if mine else ""

@@ -85,7 +85,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
             model = _refit(chosen, rows, schema, options, job, channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
-    unlearning = {} if schema.labels else of_fitted(model)
+    unlearning = None if schema.labels else of_fitted(model)
     model = model if is_network(model) else stored(model, frame)
     calibration: dict[str, float] = {}
     if options.mode == "plain" and not schema.labels:

@@ -21,15 +21,15 @@ def recall(path: Path) -> None:
         forest.recall(load_skops(path.read_bytes()).estimator)
 
 
-def of_fitted(model: Any) -> dict[str, Any]:
-    """What is told of a fitted estimator that can be unlearnt; empty for every other.
+def of_fitted(model: Any) -> dict[str, Any] | None:
+    """What is told of a fitted estimator that can be unlearnt; None of every other.
 
     Everything before it, such as an encoder, was fitted on the rows at hand alone. Where that
     changed what the trees see, they are others, and none is taken over.
     """
     last = last_step(model) if chained(model) else model
     if not hasattr(last, "as_sklearn"):
-        return {}
+        return None
     if not hasattr(last, "digests_"):
         return {"kind": "least-squares"}
     return {
