@@ -38,10 +38,11 @@ def restrictions(project: Wiring) -> dict[str, list[int]]:
     """
     found: dict[str, list[int]] = {}
     with project.database.reading() as tx:
-        for one in tables.requests(tx, tables.REQUESTS.c.kind.in_(states.RESTRICTING)):
-            asked, _ = REQUESTS.history(project, tx, one.id)
-            if asked.state in states.BINDING:
-                found.setdefault(asked.subject, []).append(asked.id)
+        asked = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.RESTRICTING))
+        REQUESTS.require_held(project, tx, asked)
+        for one in asked:
+            if one.state in states.BINDING:
+                found.setdefault(one.subject, []).append(one.id)
     return found
 
 
