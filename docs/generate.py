@@ -216,6 +216,31 @@ def playbooks() -> str:
     )  # fmt: skip
 
 
+def controls() -> str:
+    """Every framework's controls with the checks that look at them, and every check."""
+    from casemate.operations.controls.catalogue import frameworks
+    from casemate.operations.controls.checks import CHECKS
+
+    checks = [f"| `{one.id}` | {cell(one.title)} | {one.answers} | {cell(one.mend)} |" for one in CHECKS.values()]
+    parts = [
+        "# Controls", "",
+        "What `casemate controls` looks at; how to use it: [controls](../how-to/controls.md). Titles are our words, numbers are the"
+        " publishers'. What no check covers says who answers for it.",
+        "", "## Checks", "", "| check | what must hold | who answers | where it does not |", "|---|---|---|---|", *checks, "",
+    ]  # fmt: skip
+    for one in frameworks():
+        rows = [
+            f"| {cell(control.section)} | {cell(control.title)} |"
+            f" {', '.join(f'`{name}`' for name in control.checks)} | {cell(control.outside)} |"
+            f" {', '.join(control.owners)} |"
+            for control in one.controls
+        ]
+        heads = "| section | asks that | checks | not covered | who answers |"
+        parts += [f"## {one.name}", "", f"`{one.id}`: {one.version}. <{one.source}>", ""]
+        parts += [heads, "|---|---|---|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
 def faults() -> str:
     """Every error with its exit code."""
     import casemate.core.sandbox.run
@@ -320,10 +345,10 @@ def _hints(kind: type) -> dict[str, str]:
 
 
 PYTHON = {
-    "casemate.project.open_project": "casemate.open",
+    "casemate.operations.project.open_project": "casemate.open",
     "casemate.operations.scaffold.start": "casemate.create",
     "casemate.verification.verify_path": "casemate.verify",
-    "casemate.project.Project": "Project",
+    "casemate.operations.project.Project": "Project",
     "casemate.operations.runs.Runs": "project.runs",
     "casemate.operations.runs.RunResult": "RunResult",
     "casemate.core.steps.RunRow": "RunRow",
@@ -341,6 +366,7 @@ PYTHON = {
     "casemate.operations.trackers.Trackers": "project.trackers",
     "casemate.operations.playbooks.Playbooks": "project.playbooks",
     "casemate.operations.holds.Holds": "project.holds",
+    "casemate.operations.controls.ControlsOf": "project.controls",
     "casemate.core.errors.Error": "Error",
 }
 """Where the Python interface is -> what it is called there."""
@@ -475,6 +501,7 @@ def main() -> int:
         ("config", options()),
         ("commands", commands()),
         ("playbooks", playbooks()),
+        ("controls", controls()),
         ("figures", figures()),
         ("estimators", estimators()),
         ("errors", faults()),

@@ -36,7 +36,7 @@ from casemate.core.store import sqlite
 from casemate.core.store.migrations import Seal
 from casemate.core.store.sqlite import SqliteStore, driver
 from casemate.operations import scaffold
-from casemate.project import Project
+from casemate.operations.project import Project
 
 FAST = "not slow"
 

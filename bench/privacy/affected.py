@@ -25,8 +25,8 @@ from casemate.core.lease import RUNS, new_owner
 from casemate.core.steps import STEPS
 from casemate.core.types import Lineage, Release, Schema, SealedDataset, Verdict
 from casemate.operations import scaffold
+from casemate.operations.project import Project
 from casemate.operations.rights.affected import Affected
-from casemate.project import Project
 
 PRESENT = 0.5
 """Chance that a person is in a data set at all: else every answer would be everything."""

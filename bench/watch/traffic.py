@@ -13,7 +13,7 @@ from casemate.config import locate
 from casemate.controls.audit.predictions import Committer, Prediction, append, request_id
 from casemate.core.digest import sha256
 from casemate.ml.frame import Rows, features_of, rows_bytes
-from casemate.project import Project
+from casemate.operations.project import Project
 from casemate.serve.endpoint import Endpoint
 from casemate.watch.telemetry import Sample, Series
 

@@ -14,8 +14,8 @@ Architecture, from top to bottom; a module imports only from below:
   cli/        faces: parse, ask an operation, print
   serve/      the prediction gateway
   verification  what outsiders check, without a project
-  project     what Python users hold: nouns
-  operations/ what can be asked for, a function per verb; each asks policy and records
+  operations/ what can be asked for, a function per verb; each asks policy and records; its
+              `Project` is what Python users hold: nouns
   wiring      what a project is built from: the only place where a back end is chosen
   pipeline    THE SPINE: the list of stages
   supply/     what it gives them: rows, processes, payment
@@ -38,9 +38,9 @@ from casemate.core import quiet as _quiet  # noqa: F401 - first: see core/quiet.
 
 if TYPE_CHECKING:
     from casemate.core.errors import Error
-    from casemate.project import Project
-    from casemate.project import create_project as create
-    from casemate.project import open_project as open
+    from casemate.operations.project import Project
+    from casemate.operations.project import create_project as create
+    from casemate.operations.project import open_project as open
     from casemate.verification import verify_path as verify
 
 __all__ = ["Error", "Project", "__version__", "create", "open", "verify"]
@@ -48,10 +48,10 @@ __version__ = "0.1.0"
 
 
 _HOME = {
-    "open": ("casemate.project", "open_project"),
-    "create": ("casemate.project", "create_project"),
+    "open": ("casemate.operations.project", "open_project"),
+    "create": ("casemate.operations.project", "create_project"),
     "verify": ("casemate.verification", "verify_path"),
-    "Project": ("casemate.project", "Project"),
+    "Project": ("casemate.operations.project", "Project"),
     "Error": ("casemate.core.errors", "Error"),
 }
 """Public name -> where it is defined, and as what."""

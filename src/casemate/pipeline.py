@@ -134,7 +134,7 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
         context.reviews.of(context.config.dataset_name),
         held,
         lessons.from_bytes(digest, context.objects.get(digest)) if digest else None,
-        context.covered,
+        context.usable,
     )
 
 
@@ -279,18 +279,17 @@ def _release(
 
 
 def further_tables(context: RunContext, dataset: SealedDataset) -> dict[str, pa.Table]:
-    """The tables of `[assess] tables`, read with the data set's schema; with consent as the basis,
-    rows of people who are covered.
+    """The tables of `[assess] tables`, read with the data set's schema: rows of people who may be
+    used.
     """
     from casemate.stages.data.consented import allowed
     from casemate.stages.data.further import read
 
-    config, covered = context.config, context.covered
+    config = context.config
 
     def taken(table: pa.Table, name: str) -> pa.Table:
-        if covered is None:
-            return table
-        return allowed(table, config, covered, context.identifiers.candidate(), name)[0]
+        root = context.identifiers.candidate()
+        return allowed(table, config, context.usable, root, name).table
 
     return {
         name: read(context.root / path, config.data, dataset.schema, taken)

@@ -1,5 +1,5 @@
-"""What an outsider checks: an exported model, a run's evidence, a sealed table or an audit log,
-from public keys alone.
+"""What an outsider checks: an exported model, a run's evidence, an evidence pack, a sealed table or
+an audit log, from public keys alone.
 
 Trust comes from keys that the reader already has: given with `--key`, or those of the reader's own
 projects under `~/.config/casemate`. Keys that merely lie beside the artifact prove nothing about
@@ -20,11 +20,12 @@ from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys import CONFIG_HOME, manifests, signers
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.signatures import Verifier
-from casemate.stages.release import bundle, evidence
+from casemate.stages.release import bundle, evidence, pack
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
 PROOF = "signature.proof"
 LOG_KEY = "log.vkey"
+KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,8 @@ def verify_path(
     """Find out what `path` is and verify it: `casemate.verify` for Python users.
 
     Args:
-        path: an exported model, a run's folder, a sealed table, an audit log, or a proof of one
-            entry.
+        path: an exported model, a run's folder, an evidence pack, a sealed table, an audit log,
+            or a proof of one entry.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -164,7 +165,7 @@ def verify_path(
     if not path.exists():
         raise ConfigError(
             f"no such file or folder: {path}",
-            hint="an exported model, a run's folder, a sealed table or an audit log",
+            hint=KINDS,
         )
     if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(trusted))
@@ -173,6 +174,7 @@ def verify_path(
     proof = proof or (path / PROOF if (path / PROOF).is_file() else None)
     for marker, check in (
         ("model.sig", partial(_model, proof)),
+        (pack.PACK, partial(_pack, proof)),
         ("evidence.dsse.json", partial(_evidence, proof)),
         ("manifest.dsse.json", partial(_table, proof)),
         ("checkpoint", partial(_log, kept)),
@@ -190,7 +192,7 @@ def verify_path(
         )
     raise ConfigError(
         f"{path} is nothing that casemate signs",
-        hint="an exported model, a run's folder, a sealed table or an audit log",
+        hint=KINDS,
     )
 
 
@@ -236,6 +238,23 @@ def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
         f"run {said.run} of {said.project}: {said.model} {said.outcome}",
         _who(trusted, verifier),
     )
+
+
+def _pack(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
+    if trusted.log_vkeys is None:
+        raise WrongSigner(
+            "no log key was given, so nothing shows when checks were done", hint="--key log.vkey"
+        )
+    verifier = trusted.signers(proof)
+    found = pack.verify(path, verifier, trusted.log_vkeys)
+    results = found.results
+    told = (
+        f"of {results.project} on {results.time[:19]}Z: {results.count('passed')} checks passed,"
+        f" {results.count('failed')} failed, {results.count('inconclusive')} inconclusive,"
+        f" {results.count('not-applicable')} not applicable; {len(found.models)} models,"
+        f" {found.files} files, {found.entries} entries of the log"
+    )
+    return Verified("evidence pack", told, _who(trusted, verifier))
 
 
 def _table(proof: Path | None, path: Path, trusted: Trusted) -> Verified:

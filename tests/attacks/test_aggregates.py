@@ -157,6 +157,7 @@ def test_what_everybody_gets_can_be_counts(own):
         ] == ["label", "count"]
 
 
+@pytest.mark.slow
 def test_the_noise_is_what_the_promise_needs():
     """Discrete Laplace of scale 2 / epsilon: the likelihood of any answer changes by at most
     exp(epsilon) when one row's label changes.

@@ -57,6 +57,9 @@ WORDS = {
     "privacy request decide": ["1", "grant"],
     "privacy request model": ["1", "keep", "wdbc@1"],
     "privacy request fulfil": ["1"],
+    "privacy record show": ["dpia"],
+    "privacy record write": ["--out", "records"],
+    "privacy record verify": ["records"],
     "privacy consent import": ["data/wdbc.csv"],
     "privacy consent show": ["env:PW"],
     "privacy consent withdraw": ["env:PW"],
@@ -101,6 +104,10 @@ WORDS = {
         *("--until", "2026-01-01T00:00:00Z", "--matching", "name=x", "--reason", "r"),
     ],
     "tracker check": ["desk"],
+    "controls list": [],
+    "controls check": [],
+    "controls show": ["log.verifies"],
+    "evidence": ["out"],
     "tracker read": [],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
@@ -206,7 +213,7 @@ def test_a_session_is_renewed_by_use_and_a_copied_one_ends(own, cli, monkeypatch
         def now(self):
             return type(project.clock)().now() + LIFE
 
-    later = casemate.project.Project(own, project.config, Later())
+    later = casemate.operations.project.Project(own, project.config, Later())
     assert later.point.identify().principal.name == "ben"
     assert later.point.session_file.read() != stolen
     with pytest.raises(AccessDenied):

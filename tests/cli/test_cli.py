@@ -484,7 +484,7 @@ def test_doctor_names_what_a_script_imported_before_casemate():
     script = """
 import sys, types
 sys.modules["mlflow"] = types.ModuleType("mlflow")
-from casemate.doctor import silence
+from casemate.operations.doctor import silence
 for check in silence():
     print(check.mark, check.subject, check.state, check.advice, sep="|")
 """

@@ -50,7 +50,7 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_declares(store):
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
 
-    import casemate.project  # noqa: F401 - declares every table
+    import casemate.operations.project  # noqa: F401 - declares every table
 
     with store.reading() as tx:
         assert compare_metadata(MigrationContext.configure(tx), METADATA) == []

@@ -94,6 +94,7 @@ def test_the_readme_fits_one_screen_and_names_the_promised_commands():
         assert word in text
 
 
+@pytest.mark.slow
 def test_the_reference_is_up_to_date(monkeypatch, capsys):
     path = ROOT / "docs" / "generate.py"
     spec = importlib.util.spec_from_file_location("generate", path)

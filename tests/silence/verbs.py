@@ -68,6 +68,10 @@ CALLS: dict[str, list[str]] = {
     "privacy retention plan": [],
     "privacy retention apply": [],
     "privacy request fulfil": ["1", "--out", str(HOME / "copy")],
+    "privacy record list": [],
+    "privacy record show": ["dpia"],
+    "privacy record write": ["--out", str(HOME / "records")],
+    "privacy record verify": [str(HOME / "records")],
     "privacy consent show": ["env:PW"],
     "privacy consent withdraw": ["env:PW"],
     "privacy consent export": [str(HOME / "consent.json")],
@@ -107,6 +111,10 @@ CALLS: dict[str, list[str]] = {
     "playbook runs": [],
     "playbook resume": [],
     "hold list": [],
+    "controls list": ["gdpr"],
+    "controls check": ["log.verifies"],
+    "controls show": ["log.verifies"],
+    "evidence": [str(HOME / "evidence")],
     "hold place": ["releases", "wdbc", "--reason", "r"],
     "hold lift": ["releases", "wdbc", "--reason", "r"],
     "retrain demand": ["--reason", "r"],
@@ -219,6 +227,7 @@ REFUSED: dict[str, list[str]] = {
     "access review close": ["1", "--finding", "f"],
     "feedback add": ["clinic/data/wdbc.csv"],
     "privacy request model": ["1", "keep", "wdbc@1", "--reason", "r"],
+    "privacy unseal": ["absent", "opened", "--identity", "env:PW"],
     "privacy consent import": ["clinic/data/wdbc.csv"],
     "feedback show": ["x"],
     "retrain go-on": ["--reason", "r"],
@@ -271,7 +280,9 @@ def lighten(path: Path) -> None:
     head, _, gates = text.partition("[gates]\n")
     # a hold-out is drawn anew each time; it must decide every gate
     loose = re.sub(r"(?m)^(robust_accuracy|membership_auc) = .*\n", "", gates)
-    path.write_text(head + light + "\n[gates]\n" + loose)
+    # nor may chance decide whether a new model is no worse than the one before
+    wide = "\n[retrain]\nmargin = 0.5\n"
+    path.write_text(head + light + "\n[gates]\n" + loose + wide)
 
 
 def process(*words: str) -> subprocess.Popen[str]:

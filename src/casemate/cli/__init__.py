@@ -40,6 +40,8 @@ VERBS = {
     "incident": "alerts that belong together: who sees to them, until when, what happened",
     "playbook": "what is done about incidents of a kind, step by step, each proven",
     "hold": "what must not happen until a person says so: releases, answers, lessons, deletion",
+    "controls": "what laws and standards ask for: which checks look at it, and when they last passed",
+    "evidence": "a signed folder of what holds and what does not, which others verify offline",
     "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

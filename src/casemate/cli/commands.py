@@ -10,7 +10,7 @@ from casemate.core.imports import uncollected
 
 if TYPE_CHECKING:
     from casemate.operations.acting import Operation
-    from casemate.project import Project
+    from casemate.operations.project import Project
 
 COMMANDS: dict[str, str | None] = {
     "init": None,
@@ -53,6 +53,10 @@ COMMANDS: dict[str, str | None] = {
     "privacy request decide": "rights.requests.decide",
     "privacy request model": "rights.requests.decide_model",
     "privacy request fulfil": "rights.fulfilment.fulfil",
+    "privacy record list": "rights.records.writing.listing",
+    "privacy record show": "rights.records.writing.show",
+    "privacy record write": "rights.records.writing.write",
+    "privacy record verify": "rights.records.writing.verify",
     "privacy consent import": "rights.consent.add",
     "privacy consent show": "rights.consent.show",
     "privacy consent withdraw": "rights.consent.withdraw",
@@ -61,6 +65,7 @@ COMMANDS: dict[str, str | None] = {
     "privacy retention apply": "terms.apply",
     "privacy scan": None,
     "privacy deidentify": None,
+    "privacy unseal": None,
     "privacy key": None,
     "serve": "gateways.begin",
     "explain": "serve.explain.explain",
@@ -117,6 +122,10 @@ COMMANDS: dict[str, str | None] = {
     "hold list": "holds.listing",
     "hold place": "holds.place",
     "hold lift": "holds.lift",
+    "controls list": "controls.verbs.listing",
+    "controls check": "controls.verbs.check",
+    "controls show": "controls.verbs.show",
+    "evidence": "controls.packing.pack",
     "deploy prometheus": None,
     "deploy elasticsearch": None,
     "deploy rsyslog": None,
@@ -253,7 +262,7 @@ def open_for(
         overrides: instead of the command line's.
     """
     with uncollected(for_good=True):
-        from casemate.project import open_project
+        from casemate.operations.project import open_project
 
     return open_project(
         arguments.config, arguments.overrides if overrides is None else overrides, check=check

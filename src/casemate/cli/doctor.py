@@ -13,7 +13,7 @@ def run(arguments: Any) -> int:
     missing.
     """
     from casemate.cli.output import emit, table
-    from casemate.doctor import examine
+    from casemate.operations.doctor import examine
 
     checks = examine(arguments.config, arguments.overrides)
     rows = [[check.mark, check.subject, check.state, check.advice] for check in checks]

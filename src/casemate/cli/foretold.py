@@ -6,7 +6,7 @@ from casemate.core.progress import Lines
 from casemate.stages.release.remedies import remedies
 
 if TYPE_CHECKING:
-    from casemate.project import Project
+    from casemate.operations.project import Project
 
 
 class Foreteller(Lines):

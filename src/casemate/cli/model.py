@@ -196,7 +196,7 @@ def run(arguments: Any) -> int:
         ),
         "",
     ]
-    lines += _withdrawn(project.privacy.consent.withdrawn(model.reference))
+    lines += _people(project, model.reference)
     lines += [table(["", "gate", "value", "required"], gates), "", "lineage"]
     lines += [
         f"  {name:<19} {getattr(release.lineage, name)}"
@@ -223,8 +223,13 @@ def run(arguments: Any) -> int:
     return 0
 
 
-def _withdrawn(count: int | None) -> list[str]:
-    return [f"withdrawn consent of {count} subjects since", ""] if count else []
+def _people(project: Any, reference: str) -> list[str]:
+    lines = []
+    if count := project.privacy.consent.withdrawn(reference):
+        lines += [f"withdrawn consent of {count} subjects since", ""]
+    if count := project.privacy.requests.restricted(reference):
+        lines += [f"the processing of {count} subjects is restricted since", ""]
+    return lines
 
 
 def _waive(arguments: Any, project: Any) -> int:

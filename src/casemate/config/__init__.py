@@ -15,6 +15,8 @@ True
 from casemate.config.access import AccessTable, PlaceTable, ProviderTable, WorkloadTable
 from casemate.config.assess import AssessTable, BehaviourTable, FeatureTable, RobustnessTable
 from casemate.config.column import ColumnTable, line_of
+from casemate.config.controller import ControllerTable
+from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable, ProjectTable, RuleTable, require_possible
 from casemate.config.describe import describe
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
@@ -108,6 +110,8 @@ __all__ = [
     "ColumnTable",
     "Config",
     "ContainTable",
+    "ControllerTable",
+    "ControlsTable",
     "Count",
     "DataTable",
     "DetectorId",

@@ -2,6 +2,8 @@
 
 from casemate.config.access import AccessTable
 from casemate.config.assess import AssessTable, RobustnessTable
+from casemate.config.controller import ControllerTable
+from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable, ProjectTable
 from casemate.config.feedback import FeedbackTable, RetrainTable
 from casemate.config.incidents import IncidentsTable
@@ -26,6 +28,7 @@ class Config(Table, frozen=True, kw_only=True):
     train: TrainTable
     screen: ScreenTable = ScreenTable()
     privacy: PrivacyTable = PrivacyTable()
+    controller: ControllerTable = ControllerTable()
     sandbox: SandboxTable = SandboxTable()
     robustness: RobustnessTable = RobustnessTable()
     assess: AssessTable = AssessTable()
@@ -49,6 +52,7 @@ class Config(Table, frozen=True, kw_only=True):
     retrain: RetrainTable = RetrainTable()
     trackers: dict[Name, TrackerTable] = {}
     access: AccessTable = AccessTable()
+    controls: ControlsTable = ControlsTable()
 
     @property
     def dataset_name(self) -> str:

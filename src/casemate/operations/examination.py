@@ -26,7 +26,7 @@ from casemate.core.store.rowdigests import CHECKED
 from casemate.core.types import Assessment, Record, Release, SealedDataset, TrainedModel
 from casemate.operations.damage import BACKUP, Damage, Report
 from casemate.operations.incidents.books import KIND
-from casemate.operations.rights.requests import REQUESTS
+from casemate.operations.rights.register import REQUESTS
 from casemate.operations.store import left_behind, set_aside
 from casemate.operations.termed.versions import require_told
 from casemate.stages.release import evidence

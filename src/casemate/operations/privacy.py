@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from casemate.controls.privacy.budget import Spending, total
+from casemate.controls.privacy.budget import Spending, totals
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, reading
 from casemate.wiring import Wiring
@@ -11,6 +11,7 @@ from casemate.wiring import Wiring
 if TYPE_CHECKING:
     from casemate.operations.rights.affected import Affected
     from casemate.operations.rights.consent import ConsentOf
+    from casemate.operations.rights.records.writing import RecordsOf
     from casemate.operations.rights.requestsof import RequestsOf
     from casemate.operations.terms import Retention
 
@@ -29,19 +30,16 @@ def budget(project: Wiring, dataset: str | None = None) -> tuple[list[Spending],
     policy.
     """
     spendings = project.ledger.of(dataset)
-    kinds = sorted({(one.dataset, one.purpose) for one in spendings})
+    return spendings, sums(project, spendings)
+
+
+def sums(project: Wiring, spendings: list[Spending]) -> list[Spent]:
+    """What these come to by data set and purpose, at `[privacy] budget_delta`."""
     delta = project.config.privacy.budget_delta
-    sums = [
-        Spent(
-            dataset=name,
-            purpose=purpose,
-            epsilon=total(
-                [one for one in spendings if (one.dataset, one.purpose) == (name, purpose)], delta
-            ),
-        )
-        for name, purpose in kinds
+    return [
+        Spent(dataset=name, purpose=purpose, epsilon=epsilon)
+        for (name, purpose), epsilon in totals(spendings, delta).items()
     ]
-    return spendings, sums
 
 
 class Privacy(Noun):
@@ -75,3 +73,10 @@ class Privacy(Noun):
         from casemate.operations.rights.requestsof import RequestsOf
 
         return RequestsOf(self.project)
+
+    @property
+    def records(self) -> "RecordsOf":
+        """Records that laws want: list, show, write, verify."""
+        from casemate.operations.rights.records.writing import RecordsOf
+
+        return RecordsOf(self.project)

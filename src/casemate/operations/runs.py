@@ -17,6 +17,7 @@ from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.models import Model
+from casemate.operations.rights.restricted import usable
 from casemate.stages.release import summary
 from casemate.stages.release.remedies import remedies
 from casemate.wiring import Wiring
@@ -206,7 +207,7 @@ def run_context(project: Wiring, reporter: "Reporter | None" = None) -> "RunCont
         reviews=project.reviews,
         ledger=project.ledger,
         hears=lambda dataset: Dataset(project, dataset).hears_code(),
-        covered=project.covered(),
+        usable=usable(project),
     )
 
 

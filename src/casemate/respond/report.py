@@ -5,6 +5,7 @@ import datetime
 from msgspec import structs
 
 from casemate.config import Law
+from casemate.core.markdown import plain
 from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.respond.alerts import Alert
@@ -114,10 +115,10 @@ def markdown(facts: Facts) -> str:
         ("reviewed", one.reviewed),
     )
     lines = [
-        f"# Incident {one.id}: {_plain(one.title)}",
+        f"# Incident {one.id}: {plain(one.title)}",
         "",
         (
-            f"Project {_plain(facts.project)}. State {one.state}, severity {one.severity}, cause"
+            f"Project {plain(facts.project)}. State {one.state}, severity {one.severity}, cause"
             f" `{_code(one.root)}`. {one.alerts} alerts, of which {facts.standing} stand."
         ),
         "",
@@ -136,7 +137,7 @@ def markdown(facts: Facts) -> str:
         "",
         "| entry of the log | time (UTC) | what |",
         "|---|---|---|",
-        *(f"| {line.entry} | {line.time} | {_plain(words(line))} |" for line in facts.lines),
+        *(f"| {line.entry} | {line.time} | {plain(words(line))} |" for line in facts.lines),
         "",
         "Each line is an entry of the audit log: `casemate audit prove ENTRY --out FILE`.",
         "",
@@ -145,8 +146,8 @@ def markdown(facts: Facts) -> str:
         "| name | severity | began | ended | text |",
         "|---|---|---|---|---|",
         *(
-            f"| {_plain(alert.name)} | {alert.severity} | {_time(alert.began)} |"
-            f" {'stands' if alert.stands else _time(alert.ended)} | {_plain(alert.text)} |"
+            f"| {plain(alert.name)} | {alert.severity} | {_time(alert.began)} |"
+            f" {'stands' if alert.stands else _time(alert.ended)} | {plain(alert.text)} |"
             for alert in facts.alerts[:MOST_LISTED]
         ),
     ]
@@ -157,11 +158,6 @@ def markdown(facts: Facts) -> str:
 
 def _time(time: str | None) -> str:
     return "" if time is None else datetime.datetime.fromisoformat(time).strftime("%F %T")
-
-
-def _plain(text: str) -> str:
-    """Text without what Markdown or a terminal would obey."""
-    return "".join(f"\\{one}" if one in "\\`*_[]<>#|!" else one for one in clean(text))
 
 
 def _code(text: str) -> str:
@@ -229,7 +225,7 @@ def drafts(facts: Facts, laws: list[Law]) -> str:
     known = {
         "nature": _nature(facts),
         "measures": _measures(facts),
-        "system": f"{_plain(facts.project)} ({_plain(facts.project_id)}), cause"
+        "system": f"{plain(facts.project)} ({plain(facts.project_id)}), cause"
         f" `{_code(facts.incident.root)}`. " + GAP.format(PROVIDER),
         "cause": f"Alerts point to `{_code(facts.incident.root)}`. " + GAP.format(PROVIDER),
         "delay": _delay(facts),
@@ -253,9 +249,9 @@ def _deadline(facts: Facts, duty: Duty) -> str:
 def _nature(facts: Facts) -> str:
     one = facts.incident
     aware = "" if one.aware is None else f" Known since {_time(one.aware)} UTC."
-    names = ", ".join(sorted({_plain(alert.name) for alert in facts.alerts})[:20])
+    names = ", ".join(sorted({plain(alert.name) for alert in facts.alerts})[:20])
     return (
-        f"{_plain(one.title)}. Detected {_time(one.opened)} UTC by casemate from {one.alerts}"
+        f"{plain(one.title)}. Detected {_time(one.opened)} UTC by casemate from {one.alerts}"
         f" alerts ({names}).{aware} " + GAP.format(OFFICER)
     )
 

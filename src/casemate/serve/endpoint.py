@@ -25,6 +25,7 @@ from casemate.serve.types import Array
 from casemate.stages.release.bundle import PROFILE, Card, VerifiedModel
 
 if TYPE_CHECKING:
+    from casemate.serve.barred import Barred
     from casemate.serve.called import Raw
 
 SLOW = 0.001
@@ -43,6 +44,9 @@ INLINE_SECONDS = 0.005
 
 class Endpoint:
     """What answers for one model version."""
+
+    barred: "Barred | None" = None
+    """About whom it does not answer; None: nobody follows that."""
 
     def __init__(
         self,

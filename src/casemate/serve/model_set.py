@@ -18,6 +18,7 @@ from typing import Any
 from casemate.core.errors import ConfigError, Error, UnexplainedRow
 from casemate.operations.models import canary_failed
 from casemate.respond.holds import Hold
+from casemate.serve.barred import Barred
 from casemate.serve.batch import BatchListener
 from casemate.serve.canary import worse
 from casemate.serve.endpoint import Endpoint
@@ -79,6 +80,7 @@ class ModelSet:
             self.served[alias] = Served(alias, model, int(version) if version else None)
         self._releases: list[Released] = []
         self._holds: list[Hold] = []
+        self._barred = Barred(project)
         self._untold: dict[tuple[str, str], str] = {}
         """Withdrawn versions that are not on record yet, each with the kind of fault, and why."""
         self._compromises: dict[str, datetime.datetime] | None = {}
@@ -92,6 +94,7 @@ class ModelSet:
         """
         self._compromises = self.project.compromises.all()
         self._holds = self.project.holds_kept.all()
+        self._barred.follow()
         releases = self.project.rollouts.all()
         for served in self.served.values():
             self._apply(
@@ -166,6 +169,7 @@ class ModelSet:
         served.principals = frozenset(canary.principals) if canary is not None else frozenset()
         for version in served.versions():
             version.endpoint.hold(self._holds)
+            version.endpoint.barred = self._barred
             show(self._metrics, version)
 
     async def _follow_holds(self) -> None:
@@ -176,6 +180,7 @@ class ModelSet:
                 for version in self._versions():
                     version.endpoint.hold(holds)
                     show(self._metrics, version)
+            await self._aside(self._barred.follow)
             self._health.well("holds")
         except Exception as error:  # noqa: BLE001 - what was held stays so until the next turn can tell
             self._health.failed("holds", error)

@@ -1,7 +1,7 @@
 """What a run works with, and who hears how it goes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger
-from casemate.controls.privacy.consents import Covered
+from casemate.controls.privacy.consents import Usable
 from casemate.core.engine import Engine
 from casemate.core.run import Run
 from casemate.core.signatures import Signer
@@ -60,8 +60,8 @@ class RunContext:
     """Object digest of the rows of feedback that this run learns from too; empty: none."""
     incumbent: str = ""
     """The model to compare with, `NAME@VERSION`; empty: the one that passed last."""
-    covered: Covered | None = None
-    """Whose rows may be taken, as of the run's start; None: consent is not the basis."""
+    usable: Usable = field(default_factory=Usable)
+    """Whose rows may be taken, as of the run's start."""
 
     @property
     def hidden(self) -> list[Path]:

@@ -42,7 +42,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
     stamp = [row[2:] for row in files.stamp(where)]
     if isinstance(where, str):
         stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
-    basis = basis_of(config, context.covered)
+    basis = basis_of(config, context.usable.covered)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     deciding: dict[str, list[Any]] = {
         "data": [
@@ -61,6 +61,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             },
             *(["feedback", context.lessons] if context.lessons else []),
             *(["basis", basis] if basis is not None else []),
+            *(["restricted", context.usable.digest] if context.usable.restricted else []),
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [

@@ -17,7 +17,7 @@ from casemate.controls.audit.feedback import Feedback
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
 from casemate.controls.privacy.budget import Ledger
-from casemate.controls.privacy.consents import Consents, Covered
+from casemate.controls.privacy.consents import Consents
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
 from casemate.core.engine import Engine
@@ -109,18 +109,6 @@ class Wiring(Controls):
     def consents(self) -> Consents:
         """The register of consent."""
         return Consents(self.database)
-
-    def covered(self) -> Covered | None:
-        """Who has consented to the project's purpose now; None where that is not the basis.
-
-        Raises:
-            ConfigError: `[privacy.basis]` names none for this purpose.
-        """
-        purpose = self.config.project.purpose
-        table = self.config.privacy.basis_of(purpose)
-        if table is None or table.legal != "consent":
-            return None
-        return self.consents.covered(purpose, table.texts)
 
     @property
     def recipients(self) -> Recipients:

@@ -194,7 +194,8 @@ MAY = {
         ),
     },
     "auditor": {
-        *("incident:read", "hold:read", "playbook:read"),
+        *("incident:read", "hold:read", "playbook:read", "record:read"),
+        *("controls:read", "controls:check", "evidence:write"),
         *(
             "run:read",
             "audit:read",
@@ -246,6 +247,8 @@ MAY = {
         *("access:delegate", "dataset:statistics", "budget:read", "model:explain"),
         *("logs:read", "logs:erase"),
         *("privacy:affected", "consent:read", "consent:write", "request:read", "request:handle"),
+        *("record:read", "record:write"),
+        *("controls:read", "controls:check", "evidence:write"),
     },
     "custodian": {
         *(

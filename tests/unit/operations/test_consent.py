@@ -18,7 +18,7 @@ import casemate
 from casemate.config import parse
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.controls.keys.subjects import Root
-from casemate.controls.privacy.consents import CONSENTS, Consent, Consents, Covered, instant
+from casemate.controls.privacy.consents import CONSENTS, Consent, Consents, Usable, instant
 from casemate.core.errors import ConfigError, DataError, Error, UnexplainedRow
 from casemate.core.store import open_store
 from casemate.core.types import SealedDataset
@@ -58,12 +58,17 @@ RECORDS = st.lists(
 )
 
 
-@given(RECORDS, st.sampled_from([(), ("v2",)]), st.lists(st.integers(0, 7), max_size=12))
+@given(
+    RECORDS,
+    st.sampled_from([(), ("v2",)]),
+    st.lists(st.integers(0, 7), max_size=12),
+    st.frozensets(st.integers(0, 7)),
+)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_row_of_anybody_whose_consent_does_not_count_is_ever_taken(
-    tmp_path_factory, records, texts, rows
+    tmp_path_factory, records, texts, rows, restricted
 ):
     store = open_store("", tmp_path_factory.mktemp("c") / "c.db")
     store.upgrade()
@@ -104,8 +109,15 @@ def test_no_row_of_anybody_whose_consent_does_not_count_is_ever_taken(
         '[train]\nentry = "t.py:b"\n'
     )
     table = pa.table({"who": pa.array([str(row) for row in rows], pa.string())})
-    kept, _ = allowed(table, config, covered, root)
-    assert kept["who"].to_pylist() == [str(row) for row in rows if str(row) in may]
+    barred = frozenset(root.pseudonym(str(person)) for person in restricted)
+    kept = allowed(table, config, Usable(covered, barred), root)
+    taken = [row for row in rows if row not in restricted]
+    assert kept.table["who"].to_pylist() == [str(row) for row in taken if str(row) in may]
+    assert kept.restricted == len(rows) - len(taken)
+    assert kept.unconsented == len(taken) - kept.table.num_rows
+    free = allowed(table, config, Usable(None, barred), root)
+    assert free.table["who"].to_pylist() == [str(row) for row in taken]
+    assert (free.unconsented, free.restricted_people) == (0, len(set(rows) & restricted))
     store.close()
 
 
@@ -189,15 +201,16 @@ def test_further_tables_and_rows_of_feedback_are_no_way_round(ward, tmp_path):
     context = runs.run_context(project)
     root = project.identifiers.candidate()
     with pytest.raises(ConfigError, match=r"no column of later\.csv"):
-        allowed(pa.table({"a": [1]}), project.config, context.covered, root, "later.csv")
-    kept, people = allowed(
+        allowed(pa.table({"a": [1]}), project.config, context.usable, root, "later.csv")
+    kept = allowed(
         pa.table({"person": [PERSONS[1], PERSONS[30], None]}),
         project.config,
-        context.covered,
+        context.usable,
         root,
     )
-    assert (kept["person"].to_pylist(), people) == ([PERSONS[1]], 1)
-    assert dataclasses.replace(context, covered=Covered("x", frozenset())).covered.digest
+    assert (kept.table["person"].to_pylist(), kept.unconsented_people) == ([PERSONS[1]], 1)
+    told = dataclasses.replace(context, usable=Usable(None, frozenset(["a"])))
+    assert told.usable.digest != context.usable.digest
 
 
 def test_every_wrong_line_is_named_and_nothing_is_kept(ward, tmp_path):

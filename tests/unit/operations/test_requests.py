@@ -14,6 +14,7 @@ from tests.unit.operations.test_affected import PERSONS, release
 
 import casemate
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError, VerificationError
+from casemate.core.lease import RUNS
 from casemate.operations import models
 from casemate.operations.fsck import examine
 from casemate.operations.keys.erasure import erase
@@ -197,7 +198,7 @@ def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_th
     done = requests.fulfil(1, folder=out)
     assert (done.rows, done.withheld, done.request.request.state) == (2, [], "fulfilled")
     files = {path.name for path in out.iterdir()}
-    assert files == {"about.json", "ward.json", "ward.csv"}
+    assert files == {"about.json", "about.html", "disclosures.csv", "ward.json", "ward.csv"}
     assert all(path.stat().st_mode & 0o077 == 0 for path in [out, *out.iterdir()])
     said = json.loads((out / "ward.json").read_text())
     assert [row["person"] for row in said["rows"]] == [PERSONS[3]] * 2
@@ -208,6 +209,11 @@ def test_a_copy_has_every_row_of_the_person_nobody_elses_and_what_was_made_of_th
     about = json.loads((out / "about.json").read_text())
     assert [one["model"] for one in about["models"]] == ["ward@1"]
     assert [one["by"] for one in about["recipients"]] == ['User::"x"']
+    assert [(one["what"], one["by"]) for one in about["seen"]] == [
+        ("a model was exported", "a person of the controller")
+    ]
+    page = (out / "about.html").read_text()
+    assert "a model was exported" in page and "ward@1" in page
     everything = "".join(path.read_text() for path in out.iterdir())
     assert not any(one in everything for one in PERSONS if one != PERSONS[3])
     with pytest.raises(RefusedError, match="is fulfilled"):
@@ -302,6 +308,64 @@ def test_an_erasure_is_fulfilled_whose_key_was_destroyed_before(asked):
     assert requests.show(2).request.state == "granted"
 
 
+def correct(ward, person, value):
+    """The source says something else of the person, and is sealed again."""
+    lines = (ward.root / "t.csv").read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(f'"{person}"'))
+    name, _, *rest = lines[at].split(",")
+    lines[at] = ",".join([name, str(value), *rest])
+    (ward.root / "t.csv").write_text("\n".join(lines) + "\n")
+    ward.seal(columns=HERE + ZONE + NOTICE).close()
+
+
+def test_a_correction_is_done_once_the_rows_are_others_and_models_of_the_wrong_ones_are_decided(
+    asked, ward
+):
+    project, clock = asked
+    release(project, 1)
+    requests = project.privacy.requests
+    assert requests.begin(PERSONS[4], "rectification").request.versions != ()
+    requests.decide(1, "grant")
+    with pytest.raises(RefusedError, match="are what they were when request 1 came"):
+        requests.fulfil(1, text="the value was mistyped")
+    correct(ward, PERSONS[5], 7.25)  # somebody else's
+    with pytest.raises(RefusedError, match="are what they were"):
+        requests.fulfil(1, text="the value was mistyped")
+    correct(ward, PERSONS[4], 0.5)
+    with pytest.raises(RefusedError, match="nothing is decided about ward@1"):
+        requests.fulfil(1, text="the value was mistyped")
+    requests.decide_model(1, "retrain", "ward@1", by=day("2027-04-04"))
+    release(project, 2)  # of the corrected rows: nothing is to be decided about it
+    with pytest.raises(ConfigError, match="say what was done"):
+        requests.fulfil(1)
+    done = requests.fulfil(1, text="the value was mistyped")
+    assert (done.rows, done.request.request.state) == (2, "fulfilled")
+    clock.set("2027-04-05T10:00:00+00:00")
+    with pytest.raises(RefusedError, match="rows of a person that were wrong"):
+        require_kept(project, "ward@1")
+    require_kept(project, "ward@2")
+
+
+def test_a_correction_that_was_made_before_the_request_was_written_down_counts(asked, ward):
+    project, _ = asked
+    with project.database.transaction() as tx:  # what is there was sealed in February
+        tx.execute(sa.update(RUNS).values(started="2027-02-01T10:00:00+00:00"))
+    correct(ward, PERSONS[4], 0.5)
+    with project.database.transaction() as tx:
+        newest = sa.select(RUNS.c.id).where(RUNS.c.started < "2027-01-01")
+        tx.execute(
+            sa.update(RUNS).where(RUNS.c.id.in_(newest)).values(started="2027-03-03T10:00:00+00:00")
+        )
+    requests = project.privacy.requests
+    late = requests.begin(PERSONS[4], "correct", law="ccpa").request.id
+    early = requests.begin(PERSONS[4], "correct", law="ccpa", received=day("2027-03-03")).request.id
+    for number in (late, early):
+        requests.decide(number, "grant")
+    assert requests.fulfil(early, text="done").rows == 2
+    with pytest.raises(RefusedError, match="are what they were"):
+        requests.fulfil(late, text="done")
+
+
 def test_promotion_asks_what_was_decided_about_the_model(asked, monkeypatch):
     project, _ = asked
     release(project, 1)
@@ -362,3 +426,37 @@ def test_the_commands_take_a_request_from_its_receipt_to_its_copy(ward, cli, tmp
     assert "2 rows" in said.out
     assert "fulfilled by" in request("show", "1").out
     assert request("list").out.strip() == "no requests"
+
+
+def test_a_copy_that_is_sealed_to_somebody_lies_nowhere_in_the_clear(
+    ward, cli, tmp_path, monkeypatch
+):
+    def said(*words):
+        return cli(*words, "--config", ward.root)
+
+    assert cli("backup", "keygen", tmp_path / "eva").code == 0
+    assert cli("backup", "keygen", tmp_path / "other").code == 0
+    monkeypatch.setenv("WHO", PERSONS[2])
+    said("privacy", "request", "open", "env:WHO", "--kind", "access")
+    said("privacy", "request", "decide", "1", "grant")
+    out = tmp_path / "out"
+    done = said(
+        "privacy", "request", "fulfil", "1", "--out", out / "copy", "--to", tmp_path / "eva.pub"
+    )
+    assert done.code == 0, done.err
+    assert "sealed to" in done.out
+    assert [one.name for one in out.iterdir()] == ["copy"]
+    sealed = (out / "copy").read_bytes()
+    assert PERSONS[2].encode() not in sealed and b"about" not in sealed
+    at = tmp_path / "opened"
+    wrong = cli("privacy", "unseal", out / "copy", at, "--identity", f"file:{tmp_path}/other")
+    assert wrong.code == 3 and not at.exists()
+    (out / "changed").write_bytes(sealed[:-40] + bytes(40))
+    broken = cli("privacy", "unseal", out / "changed", at, "--identity", f"file:{tmp_path}/eva")
+    assert broken.code == 4 and not at.exists()
+    assert (
+        cli("privacy", "unseal", out / "copy", at, "--identity", f"file:{tmp_path}/eva").code == 0
+    )
+    assert {row["person"] for row in json.loads((at / "ward.json").read_text())["rows"]} == {
+        PERSONS[2]
+    }

@@ -1,5 +1,6 @@
 """Watching models of more than two classes and of quantities: what is estimated of their answers."""
 
+import shutil
 import time
 
 import numpy as np
@@ -48,8 +49,15 @@ def trained(root, target: str, *options: str):
 
 
 @pytest.fixture(scope="module")
-def classes(home, tmp_path_factory):
+def of_classes(home, tmp_path_factory):
     return trained(tmp_path_factory.mktemp("kinds") / "p", "kind", "gates.accuracy.min=0.5")
+
+
+@pytest.fixture
+def classes(of_classes, tmp_path):
+    """A copy: what another test has watched would be later than what this one watches."""
+    root, reference = of_classes
+    return shutil.copytree(root, tmp_path / "p"), reference
 
 
 @pytest.fixture(scope="module")

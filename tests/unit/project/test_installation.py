@@ -158,6 +158,8 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "retrain": ["list"],
         "playbook": ["list"],
         "hold": ["list"],
+        "controls": ["list"],
+        "evidence": ["out"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
@@ -181,6 +183,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["linux", "macos", "windows"])
 def test_wheels_of_what_the_verifier_needs_are_there_for_every_system(platform, light):
     words = (

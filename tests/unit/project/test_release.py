@@ -128,6 +128,7 @@ def test_the_bill_of_materials_is_what_the_lock_pins_and_is_reproducible(built):
     )
 
 
+@pytest.mark.slow
 def test_a_release_is_verified_without_casemate(signed):
     _, _, check = signed
     done = check()

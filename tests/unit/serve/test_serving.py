@@ -410,6 +410,8 @@ MISSING = ["", "NA", "NaN", "-"]
 class Shape:
     """As much of an endpoint as a protocol looks at."""
 
+    barred = None
+
     def __init__(self, schema, extra="ignore", raw=None):
         self.schema, self.features, self.takes_matrix = (
             schema,

@@ -177,6 +177,7 @@ def test_numbers_at_the_ends_of_what_a_float_holds_leave_judgements_finite(great
         assert all(map(math.isfinite, (one.expected or 0, one.low or 0, one.high or 0)))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.floats()), min_size=150, max_size=400),
@@ -193,6 +194,7 @@ def test_a_series_goes_on_from_its_state_as_if_it_had_not_been_stored(values, cu
     assert later.state() == through.state()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow():
     detector = Detector()
     judged(days(30), detector)

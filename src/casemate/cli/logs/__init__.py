@@ -10,7 +10,7 @@ from casemate.cli.logs import rules
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
-    from casemate.project import Project
+    from casemate.operations.project import Project
     from casemate.watch.logs.line import LogLine
 
 FOLLOW_SECONDS = 1.0

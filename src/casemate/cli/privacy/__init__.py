@@ -8,16 +8,23 @@ from typing import Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
-from casemate.cli.privacy import requests, retention, rights
+from casemate.cli.privacy import records, requests, retention, rights
 
 ACTIONS: dict[str, str] = {
     "budget": "who spent how much of which data set's privacy budget",
     "scan": "what in a table, an ONNX model, or a folder of them, tells who somebody is",
     "deidentify": "write a table without that, looked at once more before it is written",
+    "unseal": "open a copy of somebody's data that was sealed to you; needs no project",
     "key": "draw a key for pseudonyms and moved dates",
 }
 """Every action with its line in `casemate privacy --help`; each has a module here."""
-RIGHTS = {"affected": rights, "consent": rights, "request": requests, "retention": retention}
+RIGHTS = {
+    "affected": rights,
+    "consent": rights,
+    "record": records,
+    "request": requests,
+    "retention": retention,
+}
 """Actions about people of the project's own data."""
 
 
@@ -29,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         importlib.import_module(f"casemate.cli.privacy.{name}").add_arguments(action)
     rights.add_arguments(actions)
     requests.add_arguments(actions)
+    records.add_arguments(actions)
     retention.add_arguments(actions)
 
 

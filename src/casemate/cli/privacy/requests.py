@@ -18,7 +18,7 @@ def add_arguments(actions: Any) -> None:
     Args:
         actions: where they are added.
     """
-    from casemate.respond.requests.states import How, Kind, Law
+    from casemate.respond.requests.states import How, Kind, Law, State, What
 
     request: argparse.ArgumentParser = actions.add_parser(
         "request", help="what people asked for, and until when they must be answered"
@@ -42,15 +42,17 @@ def add_arguments(actions: Any) -> None:
     list_.add_argument(
         "--state",
         default="running",
-        choices=["running", "all", "open", "granted", "refused", "fulfilled"],
+        choices=["running", "all", *get_args(State)],
         help="default: those that are not over",
     )
     verb("show", "one request with all that happened").add_argument("number", type=int)
-    decide = verb("decide", "confirm, grant, refuse, or take the longer time that the law gives")
+    decide = verb("decide", "confirm, grant, refuse, extend, or lift what takes rows out")
     decide.add_argument("number", type=int)
-    decide.add_argument("decision", choices=["confirm", "grant", "refuse", "extend"])
-    decide.add_argument("--reason", default="", help="why; refuse and extend need it")
-    model = verb("model", "what becomes of a model that was made of an erased person's rows")
+    decide.add_argument("decision", choices=get_args(What))
+    decide.add_argument("--reason", default="", help="why; refuse, extend, lift need it")
+    model = verb(
+        "model", "what becomes of a model that was made of rows that are erased or were wrong"
+    )
     model.add_argument("number", type=int)
     model.add_argument("how", choices=get_args(How))
     model.add_argument("model", metavar="NAME@VERSION")
@@ -59,6 +61,12 @@ def add_arguments(actions: Any) -> None:
     fulfil = verb("fulfil", "do what was granted: copy, erase, or say what was done")
     fulfil.add_argument("number", type=int)
     fulfil.add_argument("--out", type=Path, metavar="FOLDER", help="a new one for the copy")
+    fulfil.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="a public key of `backup keygen`: the copy is sealed to it, and --out is its file",
+    )
     fulfil.add_argument("--subject", help=f"whose, of erasure: {SUBJECT}")
     fulfil.add_argument("--reason", default="", help="what was done, of other kinds")
 
@@ -156,11 +164,17 @@ def _fulfil(arguments: Any, requests: Any) -> int:
         folder=arguments.out,
         subject=None if arguments.subject is None else lambda: read_secret(arguments.subject),
         text=arguments.reason,
+        to="" if arguments.to is None else arguments.to.read_text(encoding="utf-8"),
     )
     one = done.request.request
     lines = [f"request {one.id} is fulfilled: {one.kind}, {done.rows} rows"]
     if arguments.out is not None:
-        lines.append(f"the copy is {arguments.out}: hand it over safely, then remove it")
+        how = (
+            f"sealed to {done.sealed[:16]}"
+            if done.sealed
+            else "hand it over safely, then remove it"
+        )
+        lines.append(f"the copy is {arguments.out}: {how}")
     if done.withheld:
         lines.append(f"WITHHELD by policy from the copy: {', '.join(done.withheld)}")
     lines += [

@@ -139,6 +139,11 @@ def _affected(arguments: Any, project: Any) -> int:
         for one in found.models
         if one.withdrawn
     ]
+    lines += [
+        f"{one.model}: the processing of {one.restricted} subjects is restricted since"
+        for one in found.models
+        if one.restricted
+    ]
     if found.entries:
         lines += ["", f"log entries about them: {', '.join(map(str, found.entries))}"]
     lines += [f"NOT KNOWN: {one.what}: {one.reason}" for one in found.unknown]

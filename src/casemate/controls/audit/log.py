@@ -21,11 +21,7 @@ from casemate.controls.audit.bodies import Bodies
 from casemate.controls.audit.checkpoint import CheckpointSigner
 from casemate.controls.audit.entries import ADD, ENTRIES, HEAD, MOVE_HEAD, NEWEST, READ_HEAD
 from casemate.controls.audit.entry import SALT_SIZE, leaf_entry
-from casemate.controls.audit.merkle import (
-    Frontier,
-    inclusion_proof,
-    leaf_hash,
-)
+from casemate.controls.audit.merkle import Frontier, inclusion_proof, leaf_hash
 from casemate.controls.audit.proof import write_proof
 from casemate.controls.audit.published import Published
 from casemate.controls.audit.verify import VerifiedLog, verify_log
@@ -345,7 +341,13 @@ class AuditLog:
 
     def prove(self, index: int) -> bytes:
         """A stand-alone proof that the log's newest checkpoint commits to entry `index`; see
-        `proof.verify_proof`.
+        `proof.verify_proof`. ConfigError: there is no such entry.
+        """
+        return self.proofs([index])[1][index]
+
+    def proofs(self, indexes: list[int]) -> tuple[bytes, dict[int, bytes]]:
+        """(newest checkpoint, by entry a stand-alone proof that this one commits to it), whoever
+        writes meanwhile.
 
         Raises:
             ConfigError: there is no such entry.
@@ -354,13 +356,16 @@ class AuditLog:
         with exclusive_wait(self.folder / ".lock"):
             checkpoint = (self.folder / "checkpoint").read_bytes()
             size = int(checkpoint.split(b"\n")[1])
-            if not 0 <= index < size:
+            if odd := [index for index in indexes if not 0 <= index < size]:
                 hint = f"entries are numbered 0 to {size - 1}"
-                raise ConfigError(f"the log has no entry {index}", hint=hint)
-            hashes = inclusion_proof(index, size, tiles.nodes_of(self.folder, size))
+                raise ConfigError(f"the log has no entry {odd[0]}", hint=hint)
+            nodes = tiles.nodes_of(self.folder, size)
+            paths = {index: inclusion_proof(index, size, nodes) for index in indexes}
         with self.store.reading() as tx:
-            ((_, salt, body, _),) = self._opened(tx, index, 1)
-        return write_proof(index, salt, body, hashes, checkpoint)
+            opened = {index: next(self._opened(tx, index, 1))[1:3] for index in indexes}
+        return checkpoint, {
+            index: write_proof(index, *opened[index], paths[index], checkpoint) for index in indexes
+        }
 
     def seal_anew(self, beside: Callable[[], object] = lambda: None) -> int:
         """Seal every body under a new data key, for when the old ones may be known; returns how

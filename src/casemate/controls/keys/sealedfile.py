@@ -24,7 +24,7 @@ from casemate.controls.keys.recipients import Recipient
 from casemate.core.errors import AccessDenied, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, make_folder
 
-Kind = Literal["data", "keys", "subjects"]
+Kind = Literal["data", "keys", "subjects", "copy"]
 MAGIC = b"casemate-backup/v2\n"
 OLD_MAGIC: dict[Kind, bytes] = {
     "data": b"casemate-backup/v1\n",

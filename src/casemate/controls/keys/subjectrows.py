@@ -144,6 +144,17 @@ class SubjectRows:
         with self.store.reading() as tx:
             return [Held(**row) for row in tx.execute(query).mappings()]
 
+    def people(self, versions: Iterable[tuple[str, str]]) -> int:
+        """How many people have rows in any of these versions.
+
+        Args:
+            versions: (data set, version) of each, all of them in the index.
+        """
+        with self.store.reading() as tx:
+            numbers = [tx.execute(_whole(*one)).scalar() for one in versions]
+            query = sa.select(sa.func.count(sa.distinct(ROWS.c.subject)))
+            return int(tx.execute(query.where(ROWS.c.version.in_(numbers))).scalar_one())
+
     def among(self, dataset: str, version: str, pseudonyms: Iterable[str]) -> int:
         """How many of these people have rows in a version."""
         wanted = sorted({bytes.fromhex(one)[:SHORT] for one in pseudonyms})

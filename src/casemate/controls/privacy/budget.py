@@ -179,6 +179,15 @@ def spend(
     engine.journal.publish()
 
 
+def totals(spendings: list[Spending], delta: float) -> dict[tuple[str, str], float]:
+    """Epsilon at `delta` by data set and purpose, in their order."""
+    kinds = sorted({(one.dataset, one.purpose) for one in spendings})
+    return {
+        kind: total([one for one in spendings if (one.dataset, one.purpose) == kind], delta)
+        for kind in kinds
+    }
+
+
 def total(spendings: list[Spending], delta: float) -> float:
     """Epsilon of all of them together at `delta`: the less of plain addition and composition."""
     if not spendings:

@@ -73,8 +73,32 @@ class Covered:
     @property
     def digest(self) -> str:
         """SHA-256 of all of it: with another one a run seals its table anew."""
-        told = [self.purpose, *sorted(self.subjects)]
-        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        return digest_of(self.purpose, self.subjects)
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Whose rows may be used at one moment: the only thing that stages are told of it."""
+
+    covered: Covered | None = None
+    """Who has consented; None where consent is not the basis."""
+    restricted: frozenset[str] = frozenset()
+    """Whose processing is restricted, or who objects to it; pseudonyms."""
+
+    @property
+    def is_anybody(self) -> bool:
+        """Whether nobody's rows are to be left out."""
+        return self.covered is None and not self.restricted
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of who is restricted: with another one a run seals its table anew."""
+        return digest_of("restricted", self.restricted)
+
+
+def digest_of(about: str, subjects: Iterable[str]) -> str:
+    """SHA-256 of what pseudonyms are listed for, and of them in their order."""
+    return hashlib.sha256("\n".join([about, *sorted(subjects)]).encode()).hexdigest()
 
 
 def instant(time: datetime.datetime) -> str:

@@ -10,6 +10,7 @@ from casemate.core.types.baseline import Baseline, Bin, ColumnSketch
 from casemate.core.types.dataset import (
     Basis,
     Quarantined,
+    Restricted,
     RuleChecked,
     SealedDataset,
     Sides,
@@ -52,6 +53,7 @@ __all__ = [
     "Reading",
     "Record",
     "Release",
+    "Restricted",
     "RuleChecked",
     "Schema",
     "SealedDataset",

@@ -99,6 +99,17 @@ class Basis(Record, frozen=True, kw_only=True):
     """Whose they are."""
 
 
+class Restricted(Record, frozen=True, kw_only=True):
+    """Whose rows of a version were left out because their processing is restricted."""
+
+    register: str
+    """SHA-256 of everybody whose processing was restricted then, by pseudonym."""
+    left_out: int
+    """Rows."""
+    people: int
+    """Whose they are."""
+
+
 class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 
@@ -154,3 +165,5 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """Rows that did not come from the source but from feedback."""
     basis: Basis | None = None
     """On which legal basis they are processed; None: the configuration named none."""
+    restricted: Restricted | None = None
+    """Whose rows were left out by a restriction or an objection; None: nobody had one."""

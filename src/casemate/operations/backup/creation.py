@@ -15,6 +15,7 @@ from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.keys import sealedfile
 from casemate.controls.keys.recipients import Recipient
 from casemate.core.blobs import S3Blobs
+from casemate.core.digest import sha256_file
 from casemate.core.errors import ConfigError
 from casemate.core.files import (
     DRAFT,
@@ -89,6 +90,8 @@ def create(project: Wiring, target: Path, *, with_keys: bool = False) -> Content
         "files": len(contents.files),
         "to": [one.name for one in everybody],
         "keys": with_keys,
+        "file": target.name,
+        "sha256": sha256_file(target),
     }
     acting.record("backup:created", about(project), **detail)
     return contents

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import sqlalchemy as sa
+from msgspec import structs
 
 from casemate.controls.audit.feedback import FIRST, OTHER
 from casemate.controls.keys import tables
@@ -22,6 +23,7 @@ from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
 from casemate.operations.rights.consent import withdrawn_since
+from casemate.operations.rights.restricted import restricted_since, restrictions
 from casemate.operations.rights.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
@@ -64,6 +66,8 @@ class Made(Record, frozen=True, kw_only=True):
     """How often something was told of its answers."""
     withdrawn: int
     """People, this one or others, whose rows it was made of and who withdrew consent since."""
+    restricted: int = 0
+    """People, this one or others, whose rows it was made of and whose processing is restricted."""
 
 
 class Unknown(Record, frozen=True, kw_only=True):
@@ -131,7 +135,7 @@ def trace(project: Wiring, pseudonym: str) -> Affected:
         )
         for one in held
     ]
-    models = _models(project, held)
+    models, barred = _models(project, held), restrictions(project)
     exports, told, entries = _logged(project, pseudonym, {one.reference for one in models})
     parts = _parts(project)
     with project.database.reading() as tx:
@@ -142,7 +146,11 @@ def trace(project: Wiring, pseudonym: str) -> Affected:
         versions=versions,
         runs=sorted({run for one in versions for run in one.runs}),
         models=[
-            _made(one, parts, exports, told, withdrawn_since(project, one) or 0) for one in models
+            structs.replace(
+                _made(one, parts, exports, told, withdrawn_since(project, one) or 0),
+                restricted=restricted_since(project, one, barred) or 0,
+            )
+            for one in models
         ],
         consent=project.consents.of(pseudonym),
         entries=entries,

@@ -1,36 +1,25 @@
-"""Doing what a person asked for: a copy of their data with what was made of it, or erasure."""
+"""Doing what a person asked for: a copy of their data with what was made of it, erasure, or a
+correction that is to be seen.
+"""
 
 import datetime
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 
-from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.core.files import whole_folder
 from casemate.core.types import Record
 from casemate.operations.acting import operation
-from casemate.operations.dataset import Dataset, Datasets
 from casemate.operations.keys.erasure import Erased, erase
 from casemate.operations.rights.affected import Affected, trace
-from casemate.operations.rights.requests import REQUESTS, ShownRequest, step, today, words
+from casemate.operations.rights.copies import Copied, copy_for
+from casemate.operations.rights.rectified import corrected
+from casemate.operations.rights.register import REQUESTS
+from casemate.operations.rights.requests import ShownRequest, step, today, words
 from casemate.respond.requests import states
 from casemate.respond.requests.states import Asked, Change
 from casemate.wiring import Wiring
-
-FORM = "casemate-copy-1"
-MOST_ROWS = 1_000_000
-"""Rows of one person in one version: they are held in memory."""
-NOT_IN_IT = (
-    "predictions: a recorded answer does not say whom it was about; its caller has its number",
-    "log lines, backups, and files outside of casemate",
-    "mentions of the person in other people's rows: `casemate keys shred REF --look` finds them",
-)
 
 
 class Fulfilled(Record, frozen=True, kw_only=True):
@@ -39,11 +28,13 @@ class Fulfilled(Record, frozen=True, kw_only=True):
     request: ShownRequest
     affected: Affected
     rows: int
-    """Rows that are in the copy, or that were erased."""
+    """Rows that are in the copy, that were erased, or as which they are kept after a correction."""
     withheld: list[str]
     """Columns that policy kept out of the copy."""
     withheld_rows: dict[str, int] = {}
     """Version -> rows of theirs that policy kept out of the copy."""
+    sealed: str = ""
+    """Fingerprint of the key that the copy is sealed to; empty: it lies open."""
     erased: Erased | None = None
 
 
@@ -55,6 +46,7 @@ def fulfil(
     folder: Path | str | None = None,
     subject: str | Callable[[], str] | None = None,
     text: str = "",
+    to: str = "",
 ) -> Fulfilled:
     """Do what was granted: write a copy, erase, or say what was done.
 
@@ -62,35 +54,35 @@ def fulfil(
         project: whose.
         number: of the request.
         folder: a new one for the copy, of access, portability and know; nobody else may read it.
+            With `to`, a new file.
         subject: the person's identifier, or what asks for it: of erasure and delete, because only
             with it everything can be looked through.
         text: what was done, of every other kind. Name nobody: it stays in the log.
+        to: a public key, as `casemate backup keygen` writes it, to which the copy is sealed: it
+            never lies on disk in the clear.
 
     Raises:
         AccessDenied: policy, also where it does not let whoever acts read rows or destroy keys.
             ConfigError: folder, identifier or text are missing or not those of the request.
-            RefusedError: it was not granted, models are undecided, or the identifier can still be
-            read after the erasure.
+            RefusedError: it was not granted, models are undecided, the identifier can still be
+            read after the erasure, or what was to be corrected is as it was.
     """
     acting = fulfil.ask(project, request=number)
     with project.database.reading() as tx:
         asked, _ = REQUESTS.history(project, tx, number)
     found = trace(project, asked.subject)
     now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
-    change = Change(
-        at=now,
-        day=today(project).isoformat(),
-        text=words(text),
-        models=tuple(one.model for one in found.models),
-    )
+    rows, stale = 0, tuple(one.model for one in found.models)
+    if asked.kind in states.RECTIFYING:
+        rows, stale = corrected(project, asked, found)
+    change = Change(at=now, day=today(project).isoformat(), text=words(text), models=stale)
     states.applied(asked, number, states.FULFILLED, change)  # refused before anything is done
-    rows, erased = 0, None
-    withheld: list[str] = []
-    fewer: dict[str, int] = {}
+    erased, copied = None, Copied()
     if asked.kind in states.COPIES:
         if folder is None:
             raise ConfigError(f"{asked.kind} needs a new folder for the copy", hint="--out FOLDER")
-        rows, withheld, fewer = _copy(project, asked, found, Path(folder))
+        copied = copy_for(project, asked, found, Path(folder), to)
+        rows = copied.rows
     elif asked.kind in states.ERASING:
         erased = _erased(project, asked, subject, was_shredded=found.key == "shredded")
         rows = found.rows
@@ -101,8 +93,9 @@ def fulfil(
         request=after,
         affected=found,
         rows=rows,
-        withheld=withheld,
-        withheld_rows=fewer,
+        withheld=copied.withheld,
+        withheld_rows=copied.withheld_rows,
+        sealed=copied.sealed,
         erased=erased,
     )
 
@@ -134,112 +127,3 @@ def _erased(
             hint="`casemate keys shred REF --look` names them; then fulfil again",
         )
     return done
-
-
-def _copy(
-    project: Wiring, asked: Asked, found: Affected, folder: Path
-) -> tuple[int, list[str], dict[str, int]]:
-    """Write the copy, all of it or nothing; (rows, columns that policy withheld, rows that it
-    withheld by version).
-    """
-    if folder.exists():
-        raise ConfigError(f"{folder} exists already", hint="name a new folder")
-    with whole_folder(folder.absolute(), 0o755) as draft:
-        theirs = {f"{one.dataset}@{one.version}": one.rows for one in found.versions}
-        rows, withheld, fewer, versions = 0, set[str](), dict[str, int](), []
-        for name, dataset in _newest(project, found).items():
-            table, hidden = _rows_of(dataset, asked.subject)
-            rows, withheld = rows + table.num_rows, withheld | hidden
-            if missing := theirs[dataset.reference] - table.num_rows:
-                fewer[dataset.reference] = missing
-            _table(draft, name, table)
-            versions.append({"version": dataset.reference, "rows": table.num_rows})
-        about = _about(project, asked, found, versions)
-        about |= {"withheld_columns": sorted(withheld), "withheld_rows": fewer}
-        _write(draft / "about.json", about)
-    return rows, sorted(withheld), fewer
-
-
-def _newest(project: Wiring, found: Affected) -> dict[str, Dataset]:
-    """The newest version with rows of the person, by data set."""
-    theirs = {f"{one.dataset}@{one.version}" for one in found.versions}
-    newest: dict[str, Dataset] = {}
-    for reference, dataset in Datasets(project).all().items():
-        if reference in theirs:  # newest first
-            newest.setdefault(dataset.record.name, dataset)
-    return newest
-
-
-def _rows_of(dataset: Dataset, pseudonym: str) -> tuple[pa.Table, set[str]]:
-    """(the person's rows as whoever acts may see them, columns withheld or masked)."""
-    access = dataset.access()
-    hidden = {*access.withheld, *access.masked}
-    names = [one.name for one in dataset.record.schema.columns if one.name not in hidden]
-    who, pieces, count = pa.scalar(bytes.fromhex(pseudonym), pa.binary(32)), [], 0
-    for batch in dataset.batches([*names, PSEUDONYM]):
-        mine = batch.filter(pc.equal(batch[PSEUDONYM], who))
-        count += mine.num_rows
-        if count > MOST_ROWS:
-            raise RefusedError(
-                f"more than {MOST_ROWS} rows are theirs", hint="hand them over apart"
-            )
-        if mine.num_rows:
-            pieces.append(mine)
-    table = pa.Table.from_batches(pieces) if pieces else pa.table({name: [] for name in names})
-    return table.select(names), hidden
-
-
-def _table(folder: Path, name: str, table: pa.Table) -> None:
-    schema = {field.name: str(field.type) for field in table.schema}
-    rows = {"form": FORM, "dataset": name, "schema": schema, "rows": table.to_pylist()}
-    _write(folder / f"{name}.json", rows)
-    sink = pa.BufferOutputStream()
-    pacsv.write_csv(table, sink)
-    _write(folder / f"{name}.csv", sink.getvalue().to_pybytes())
-
-
-def _write(path: Path, content: Any) -> None:
-    if not isinstance(content, bytes):
-        content = msgspec.json.format(msgspec.json.encode(content, enc_hook=str)) + b"\n"
-    path.touch(mode=0o600)
-    path.write_bytes(content)
-
-
-def _about(
-    project: Wiring,
-    asked: Asked,
-    found: Affected,
-    versions: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """What a person is to know of their data beside the rows, as far as casemate knows it."""
-    config = project.config
-    purpose = config.project.purpose
-    basis = config.privacy.basis.get(purpose)
-    return {
-        "form": FORM,
-        "request": asked.id,
-        "kind": asked.kind,
-        "law": asked.law,
-        "received": asked.received,
-        "project": config.project.name,
-        "purpose": purpose,
-        "basis": None if basis is None else basis.legal,
-        "copied": versions,
-        "every_version": found.versions,
-        "models": found.models,
-        "recipients": _recipients(project, found),
-        "consent": found.consent,
-        "not_known": found.unknown,
-        "not_in_it": NOT_IN_IT,
-    }
-
-
-def _recipients(project: Wiring, found: Affected) -> list[dict[str, str]]:
-    """Who got a model that was made of the rows; nobody gets rows."""
-    indexes = sorted({index for one in found.models for index in one.exports})
-    with project.database.reading() as tx:
-        entries = project.log.at(tx, indexes)
-    return [
-        {"what": one.resource, "time": one.time, "by": one.principal, "entry": str(one.index)}
-        for one in entries
-    ]

@@ -4,7 +4,6 @@ were.
 
 import datetime
 from collections.abc import Callable
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -13,33 +12,25 @@ from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record, TrainedModel
 from casemate.operations.acting import Acting, operation, reading
-from casemate.operations.folded import Kind as Folded
+from casemate.operations.rights.affected import trace
+from casemate.operations.rights.rectified import as_it_was
+from casemate.operations.rights.register import REQUESTS
 from casemate.operations.rights.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
-from casemate.respond.requests.states import Asked, Change, How, Kind, Law
+from casemate.respond.requests.states import Asked, Change, How, Kind, Law, What
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
-REQUESTS = Folded(
-    "request",
-    'Request::"',
-    Change,
-    states.applied,
-    tables.LINES,
-    tables.put,
-    tables.request,
-    tables.requests,
-)
 MOST_WORDS = 2_000
 """Characters of a reason: a paragraph, which every reader of the log gets."""
 WHO = "casemate"
-What = Literal["confirm", "extend", "grant", "refuse"]
 STEPS: dict[What, str] = {
     "confirm": states.CONFIRMED,
     "extend": states.EXTENDED,
     "grant": states.GRANTED,
     "refuse": states.REFUSED,
+    "lift": states.LIFTED,
 }
 
 
@@ -107,14 +98,18 @@ def begin(
     day = received or today(project)
     if day > today(project):
         raise ConfigError("the day lies ahead", hint="--received says when the request came")
-    identifier = identifier_of(subject)
+    pseudonym = project.identifiers.root().pseudonym(identifier_of(subject))
+    was: tuple[str, ...] = ()
+    if kind in states.RECTIFYING:
+        was = as_it_was(project, trace(project, pseudonym), day)
     change = _change(
         project,
         text=words(reason),
-        subject=project.identifiers.root().pseudonym(identifier),
+        subject=pseudonym,
         kind=kind,
         law=law,
         received=day.isoformat(),
+        versions=was,
     )
     with acting.transaction() as tx:
         number = int(tx.execute(sa.select(sa.func.max(tables.REQUESTS.c.id))).scalar() or 0) + 1
@@ -186,13 +181,14 @@ def shown(project: Wiring, number: int) -> ShownRequest:
 
 @operation("request:handle")
 def decide(project: Wiring, number: int, what: What, reason: str = "") -> ShownRequest:
-    """Confirm that a request came, grant or refuse it, or take the longer time that the law gives.
+    """Confirm that a request came, grant or refuse it, take the longer time that the law gives, or
+    lift a restriction or an objection: from the next run on the person's rows are taken again.
 
     Args:
         project: whose.
         number: of the request.
-        what: `confirm`, `grant`, `refuse` or `extend`.
-        reason: why; a refusal and an extension need one. Name nobody: it stays in the log.
+        what: `confirm`, `grant`, `refuse`, `extend` or `lift`.
+        reason: why; a refusal, an extension and lifting need one. Name nobody: it stays in the log.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request. RefusedError: this cannot
@@ -226,11 +222,11 @@ def decide_model(
     by: datetime.date | None = None,
     reason: str = "",
 ) -> ShownRequest:
-    """Say what becomes of a model that was made of an erased person's rows.
+    """Say what becomes of a model that was made of rows that are erased, or that were wrong.
 
     Args:
         project: whose.
-        number: of the request, an erasure.
+        number: of the request, an erasure or a rectification.
         how: `retrain`: without them, until a day, after which it is not promoted any more;
             `unlearn`: the same, of a model from which rows can be taken exactly, so that the next
             run is quick and equal to training anew; `keep`: for a reason, such as a small epsilon
@@ -241,7 +237,8 @@ def decide_model(
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request or model. RefusedError: day or
-            reason are missing, it is no erasure, or the model cannot be unlearnt exactly.
+            reason are missing, it is neither erasure nor rectification, or the model cannot be
+            unlearnt exactly.
     """
     acting = decide_model.ask(project, request=number, model=model)
     known = project.registry.get(model)
@@ -320,14 +317,14 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
 
 
 def require_kept(project: Wiring, reference: str) -> None:
-    """RefusedError: an erasure that was granted says that a model is withdrawn, or was to be
-    trained anew by now.
+    """RefusedError: an erasure or a rectification that was granted says that a model is withdrawn,
+    or was to be trained anew by now.
     """
     day = today(project).isoformat()
     with project.database.reading() as tx:
         found = tables.requests(
             tx,
-            tables.REQUESTS.c.kind.in_(states.ERASING),
+            tables.REQUESTS.c.kind.in_(states.ABOUT_MODELS),
             tables.REQUESTS.c.state.in_(states.BINDING),
         )
     for one in found:
@@ -340,7 +337,8 @@ def require_kept(project: Wiring, reference: str) -> None:
             else f"was to be {'unlearnt' if decided.how == 'unlearn' else 'trained anew'} by"
             f" {decided.by}"
         )
+        of = "an erased person" if one.kind in states.ERASING else "a person that were wrong"
         raise RefusedError(
-            f"{reference} {why}: it was made of rows of an erased person (request {one.id})",
+            f"{reference} {why}: it was made of rows of {of} (request {one.id})",
             hint="casemate run, then promote the new version",
         )

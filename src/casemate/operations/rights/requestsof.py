@@ -1,7 +1,7 @@
 """Requests of people about their data, by their verbs."""
 
 from casemate.operations.acting import Noun
-from casemate.operations.rights import fulfilment, requests
+from casemate.operations.rights import fulfilment, requests, restricted
 
 
 class RequestsOf(Noun):
@@ -13,3 +13,4 @@ class RequestsOf(Noun):
     decide = requests.decide
     decide_model = requests.decide_model
     fulfil = fulfilment.fulfil
+    restricted = restricted.restricted

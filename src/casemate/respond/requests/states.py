@@ -26,16 +26,24 @@ Kind = Literal[
     "limit",
     "opt-out",
 ]
-State = Literal["open", "granted", "refused", "fulfilled"]
+State = Literal["open", "granted", "refused", "fulfilled", "lifted"]
 How = Literal["retrain", "unlearn", "keep", "withdraw"]
-OVER: tuple[State, ...] = ("refused", "fulfilled")
+What = Literal["confirm", "extend", "grant", "refuse", "lift"]
+"""What people decide about a request."""
+OVER: tuple[State, ...] = ("refused", "fulfilled", "lifted")
 BINDING: tuple[State, ...] = ("granted", "fulfilled")
 """What is decided about models counts in these: anybody may ask, and may be refused."""
 COPIES: tuple[Kind, ...] = ("access", "portability", "know")
 """Kinds that a copy of the data fulfils."""
 ERASING: tuple[Kind, ...] = ("erasure", "delete")
+RECTIFYING: tuple[Kind, ...] = ("rectification", "correct")
+ABOUT_MODELS = (*ERASING, *RECTIFYING)
+"""Kinds after which models are made of what must not, or was not to be."""
+RESTRICTING: tuple[Kind, ...] = ("restriction", "objection", "limit", "opt-out")
+"""Kinds that take a person's rows out of runs while they bind."""
 OPENED, CONFIRMED, EXTENDED = "request:opened", "request:confirmed", "request:extended"
 GRANTED, REFUSED, FULFILLED = "request:granted", "request:refused", "request:fulfilled"
+LIFTED = "request:lifted"
 MODEL, REMINDED, OVERDUE = "request:model-decided", "request:reminded", "request:overdue"
 
 
@@ -67,10 +75,12 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Rows that were handed over or erased."""
     models: tuple[str, ...] = ()
     """Models that were made of them."""
+    versions: tuple[str, ...] = ()
+    """`DATASET@VERSION`s with the rows that are to be corrected, when it opens."""
 
 
 class Decided(Record, frozen=True, kw_only=True):
-    """What becomes of a model that was made of an erased person's rows."""
+    """What becomes of a model that was made of rows that are erased or were wrong."""
 
     how: How
     by: str = ""
@@ -94,7 +104,9 @@ class Asked(Record, frozen=True, kw_only=True):
     over: str | None = None
     """When it was refused or fulfilled."""
     models: dict[str, Decided] = {}
-    """Of an erasure: what becomes of each model."""
+    """Of an erasure or a rectification: what becomes of each model."""
+    versions: tuple[str, ...] = ()
+    """Of a rectification: `DATASET@VERSION`s with the rows that are to be corrected."""
     rows: int = 0
     reminded: tuple[str, ...] = ()
     """Terms that people were reminded of."""
@@ -131,7 +143,10 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
             kind=change.kind,
             law=change.law,
             received=change.received,
+            versions=change.versions,
         )
+    if action == LIFTED:
+        return _lifted(asked, change)
     if asked.is_over and action != MODEL:
         raise RefusedError(
             f"request {number} is {asked.state}", hint=f"casemate privacy request show {number}"
@@ -152,17 +167,34 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
     return _stepped(asked, action, change)
 
 
+def _lifted(asked: Asked, change: Change) -> Asked:
+    if asked.kind not in RESTRICTING or asked.state not in BINDING:
+        raise RefusedError(
+            f"request {asked.id} is {asked.state}, of {asked.kind}: nothing is to be lifted",
+            hint="what was granted and takes rows out can be: " + ", ".join(RESTRICTING),
+        )
+    if not change.text:
+        raise RefusedError("lifting a restriction needs its reason", hint="--reason TEXT")
+    over = asked.over or change.at
+    return structs.replace(asked, state="lifted", over=over, changes=asked.changes + 1)
+
+
 def _of_model(asked: Asked, change: Change) -> Asked:
-    if asked.kind not in ERASING:
+    if asked.kind not in ABOUT_MODELS:
         raise RefusedError(
             f"request {asked.id} is of {asked.kind}: models are decided about where a person is"
-            " erased"
+            " erased or their rows are corrected"
         )
     if change.how is None or not change.model:
         raise RefusedError("say which model, and what becomes of it", hint="NAME@VERSION")
     if change.how in ("retrain", "unlearn") and not change.by:
         what = "trained anew" if change.how == "retrain" else "unlearnt"
         raise RefusedError(f"until when is it to be {what}?", hint="--by DAY")
+    if change.how == "unlearn" and asked.kind not in ERASING:
+        raise RefusedError(
+            f"request {asked.id} is of {asked.kind}: rows that are corrected do not go",
+            hint="retrain",
+        )
     if change.how == "keep" and not change.text:
         raise RefusedError("keeping a model needs its reason", hint="--reason TEXT")
     decided = Decided(how=change.how, by=change.by, text=change.text)
@@ -196,7 +228,7 @@ def _stepped(asked: Asked, action: str, change: Change) -> Asked:
                 hint=f"casemate privacy request decide {asked.id} grant",
             )
         missing = [name for name in change.models if name not in asked.models]
-        if asked.kind in ERASING and missing:
+        if asked.kind in ABOUT_MODELS and missing:
             raise RefusedError(
                 f"nothing is decided about {', '.join(missing[:5])}, made of this person's rows",
                 hint=f"casemate privacy request model {asked.id} retrain {missing[0]} --by DAY",

@@ -59,7 +59,8 @@ def request(tx: sa.Connection, number: int) -> Asked:
     if found is None:
         raise NoRequest(f"there is no request {number}", hint="casemate privacy request list")
     made = decode(bytes(found["content"]), Asked)
-    if {**found, "content": bytes(found["content"])} != {"id": made.id, **_row(made)}:
+    # not the bytes of the content: an older casemate wrote fewer fields; the log decides about them
+    if {**found, "content": b""} != {"id": made.id, **_row(made), "content": b""}:
         raise VerificationError(
             f"the row of request {number} contradicts itself", hint="casemate fsck"
         )

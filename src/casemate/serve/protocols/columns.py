@@ -22,12 +22,19 @@ def made(
     there.
 
     Raises:
-        RequestError: a raw value cannot be read, a feature is missing, or with `[serve] extra =
-            "refuse"` there is something else.
+        RequestError: a raw value cannot be read, a feature is missing, with `[serve] extra =
+            "refuse"` there is something else, or rows are about people who are barred.
     """
+    if endpoint.barred is not None and (whose := whose_of(endpoint)) in given:
+        endpoint.barred.require(lambda: values(whose))
     found = {} if endpoint.raw is None else endpoint.raw.read(given, values, texts)
     _require_features(endpoint, given, found)
     return found
+
+
+def whose_of(endpoint: Endpoint) -> str:
+    """The column that says whose rows are; empty where none does."""
+    return "" if endpoint.barred is None else endpoint.barred.column
 
 
 def raw_names(endpoint: Endpoint) -> Collection[str]:
@@ -41,7 +48,11 @@ def _require_features(endpoint: Endpoint, given: Collection[str], found: Collect
     """
     features = [column.name for column in endpoint.features]
     others = [
-        name for name in given if name not in endpoint.cells and name not in raw_names(endpoint)
+        name
+        for name in given
+        if name not in endpoint.cells
+        and name not in raw_names(endpoint)
+        and name != whose_of(endpoint)
     ]
     absent = [name for name in features if name not in given and name not in found]
     if others and endpoint.extra == "refuse":

@@ -23,7 +23,7 @@ from msgspec import Meta
 from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.protocols.columns import made, raw_names, rows_of
+from casemate.serve.protocols.columns import made, raw_names, rows_of, whose_of
 from casemate.serve.protocols.interface import Asked, Encode
 from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Headers
 
@@ -311,7 +311,8 @@ def _by_name(
 ) -> Rows:
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
-    known = [*endpoint.cells, *(name for name in raw_names(endpoint) if name not in endpoint.cells)]
+    further = {*raw_names(endpoint), whose_of(endpoint)}
+    known = [*endpoint.cells, *(name for name in further if name not in endpoint.cells)]
     values = {
         name: columns[name] if isinstance(columns[name], list) else [columns[name]]
         for name in known

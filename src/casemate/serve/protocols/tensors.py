@@ -12,7 +12,7 @@ from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
 from casemate.serve.cells import Cells
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.protocols.columns import made, raw_names, rows_of
+from casemate.serve.protocols.columns import made, raw_names, rows_of, whose_of
 from casemate.serve.types import Array
 
 DTYPES = {
@@ -121,7 +121,9 @@ def columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
     if len(given) != len(tensors):
         raise RequestError("two inputs have the same name")
     wanted = [
-        given[name] for name in given if name in endpoint.cells or name in raw_names(endpoint)
+        given[name]
+        for name in given
+        if name in endpoint.cells or name in raw_names(endpoint) or name == whose_of(endpoint)
     ]
     rows = {_rows(tensor, max_rows) for tensor in wanted}
     if wanted and (len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in wanted)):

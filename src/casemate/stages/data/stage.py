@@ -21,6 +21,7 @@ from casemate.core.types import (
     Basis,
     Finding,
     Quarantined,
+    Restricted,
     RuleChecked,
     Schema,
     SealedDataset,
@@ -81,6 +82,7 @@ class Examined:
     root: Root
     """What the sides hang on; sealing keeps it, if it is new."""
     basis: Basis | None = None
+    restricted: Restricted | None = None
 
 
 def examine(tools: DataTools) -> Examined:
@@ -99,8 +101,9 @@ def examine(tools: DataTools) -> Examined:
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else declared.identifiers(pinned, options)
     table, findings = source.read(where, options, known)
-    table, basis, told = consented.taken(tools, table)
-    findings += told
+    usable = consented.taken(tools, table)
+    table, basis, restricted = usable.table, usable.basis, usable.restricted
+    findings += usable.findings
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
     tools = dataclasses.replace(tools, config=config)
@@ -109,7 +112,7 @@ def examine(tools: DataTools) -> Examined:
     table = lessons.appended(table, tools.lessons, schema, config.data)
     if secret:
         found = _private(tools, table, schema, findings)
-        return dataclasses.replace(found, basis=basis)
+        return dataclasses.replace(found, basis=basis, restricted=restricted)
     if not schema.features:
         raise DataError(
             "no column is left to learn from",
@@ -148,6 +151,7 @@ def examine(tools: DataTools) -> Examined:
         kept,
         root,
         basis,
+        restricted,
     )
 
 
@@ -180,6 +184,8 @@ def seal(tools: DataTools) -> SealedDataset:
     }
     if found.basis is not None:
         identity["basis"] = sha256_record(found.basis)
+    if found.restricted is not None:
+        identity["restricted"] = sha256_record(found.restricted)
     if tools.lessons is not None:
         identity["feedback"] = tools.lessons.digest
     version = sha256_record(identity)[:16]
@@ -211,6 +217,7 @@ def seal(tools: DataTools) -> SealedDataset:
         sides=found.sides,
         dropped=int((found.holdout & found.excluded).sum()),
         basis=found.basis,
+        restricted=found.restricted,
         taught=lessons.taught(tools.lessons, table, schema, found.holdout),
     )
     if options.subject:

@@ -13,7 +13,7 @@ from casemate.config import Config
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
-from casemate.controls.privacy.consents import Covered
+from casemate.controls.privacy.consents import Usable
 from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import SealedDataset
@@ -47,8 +47,8 @@ class DataTools:
     """What a database answered, where it was asked already."""
     lessons: Lessons | None = None
     """Rows of feedback that come behind the source's."""
-    covered: Covered | None = None
-    """Whose rows may be taken; None: consent is not the basis."""
+    usable: Usable = dataclasses.field(default_factory=Usable)
+    """Whose rows may be taken."""
 
     @property
     def place(self) -> files.Place:

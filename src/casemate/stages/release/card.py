@@ -7,7 +7,7 @@ Source of the form: Mitchell et al., Model Cards for Model Reporting (FAT* 2019)
 from typing import Any
 
 from casemate.config import Config
-from casemate.core import figures
+from casemate.core import figures, markdown
 from casemate.core.page import NOTHING, Section, embedded, page
 from casemate.core.types import (
     Assessment,
@@ -261,28 +261,8 @@ def _promise(told: dict[str, Any]) -> str:
 
 def write(title: str, parts: list[Section]) -> tuple[bytes, bytes]:
     """The card as (Markdown, HTML), both from the same sections."""
-    lines = [f"# {title}", "", LEAD, ""]
-    for part in parts:
-        lines += [f"## {part.title}", ""]
-        if part.text:
-            lines += [_escaped(part.text), ""]
-        if part.points:
-            lines += [*(f"- {_escaped(point)}" for point in part.points), ""]
-        if part.rows:
-            lines += [f"| {' | '.join(part.heads)} |", "|" + "---|" * len(part.heads)]
-            lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in part.rows]
-            lines.append("")
-        if part.diagram is not None:
-            lines += [
-                "What it is made of:",
-                "",
-                *(
-                    _escaped(line.replace(line.lstrip(), f"- {line.lstrip()}"))
-                    for line in part.diagram.lines()
-                ),
-                "",
-            ]
-    return "\n".join(lines).encode(), page(title, LEAD, parts)
+    text = markdown.document(title, LEAD, parts, _escaped)
+    return text.encode(), page(title, LEAD, parts)
 
 
 def _gate(result: GateResult) -> list[Any]:
@@ -293,10 +273,6 @@ def _gate(result: GateResult) -> list[Any]:
         result.limit,
         result.waiver or ("" if result.outcome == "passed" else result.reason),
     ]
-
-
-def _cell(value: Any) -> str:
-    return _escaped(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
 def _escaped(text: str) -> str:

@@ -63,6 +63,7 @@ def test_rows_are_shared_out_by_the_rarest_label_that_they_carry():
             assert {len(np.unique(codes)) for codes in rare[side].T[:1]} == {2}, "the rarest label"
 
 
+@pytest.mark.slow
 def test_figures_of_all_labels_are_scikit_learns():
     generator = np.random.default_rng(1)
     truth = generator.integers(0, 2, (200, 3))

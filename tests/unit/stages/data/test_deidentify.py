@@ -218,6 +218,7 @@ days = st.dates(datetime.date(1960, 1, 1), datetime.date(2020, 12, 31))
 FORMS = ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%Y-%m-%d %H:%M:%S", "typed"]
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abc"), days), min_size=25, max_size=40),
     form=st.sampled_from(FORMS),
@@ -410,6 +411,7 @@ def random_table(seed, rows):
 QUASI = ["age", "zip", "ward"]
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10**6),
     rows=st.integers(60, 250),
@@ -447,6 +449,7 @@ def test_k_l_and_t_hold_when_pandas_counts(treat, seed, rows, k, least, t, suppr
     assert all(any(cost == one for one in places) for cost in costs)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), k=st.integers(2, 6))
 @SLOWLY
 def test_people_with_many_rows_count_once(treat, seed, k):

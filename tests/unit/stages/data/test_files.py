@@ -360,6 +360,7 @@ def pollutions() -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_no_polluted_file_is_misread(tmp_path):
     expected, misread, read_right = [tuple(row) for row in polluted_base()], [], 0
     for name, text in pollutions().items():

@@ -178,6 +178,7 @@ def test_an_identifier_of_the_row_that_stands_in_no_telling_column_is_found_in_t
     assert patterns.redacted(clinical) == (clinical, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "evil",
     ["a" * 10**5, "1 " * 10**5, "1-" * 10**5, "a.b@" * 25_000, ":" * 10**5, "A " * 10**5,

@@ -414,6 +414,7 @@ def test_outputs_in_the_other_order_are_told_apart_by_what_they_are():
     assert np.array_equal(labels, probabilities.argmax(axis=1))
 
 
+@pytest.mark.slow
 def test_what_torch_exports_is_taken(tmp_path):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)

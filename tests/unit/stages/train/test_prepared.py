@@ -53,6 +53,7 @@ def test_preprocessing_is_fitted_once_a_fold_and_setting(monkeypatch):
     assert len(fitted) == 3
 
 
+@pytest.mark.slow
 def test_long_lists_of_parameters_tell_candidates_apart():
     first = np.linspace(-1, 1, 1200)  # numpy itself shows a thousand
     second = np.where(np.arange(1200) == 600, first + 1e-6, first)

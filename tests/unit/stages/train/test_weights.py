@@ -57,6 +57,7 @@ def test_weighted_rows_have_the_same_figures_as_others(classes):
     assert set(weighted.of_classes(classes)) == set(quality.statistics(classes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_weighted_figures_are_those_of_the_table_with_every_row_as_often_as_it_weighs(classes):
     generator = np.random.default_rng(classes)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from casemate.operations.audit import Audit
     from casemate.operations.backup import Backups
     from casemate.operations.checkup import Imported
+    from casemate.operations.controls import ControlsOf
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
     from casemate.operations.feedback import FeedbackOf
@@ -191,6 +192,13 @@ class Project(Wiring):
         from casemate.operations.holds import Holds
 
         return Holds(self)
+
+    @property
+    def controls(self) -> "ControlsOf":
+        """What laws and standards ask for: list, check, show, and packs of evidence."""
+        from casemate.operations.controls import ControlsOf
+
+        return ControlsOf(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

@@ -1,0 +1,17 @@
+"""Every check that there is, in the order in which they are shown."""
+
+from casemate.operations.controls import (
+    ofdata,
+    ofkeys,
+    ofmodels,
+    ofpeople,
+    ofservice,
+    ofthelog,
+)
+from casemate.operations.controls.kinds import Check
+
+CHECKS: dict[str, Check] = {
+    check.id: check
+    for module in (ofthelog, ofmodels, ofdata, ofpeople, ofkeys, ofservice)
+    for check in module.CHECKS
+}

@@ -1,0 +1,44 @@
+"""The rows of one person in sealed versions, as far as whoever acts may see them."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from casemate.controls.keys.identifiers import PSEUDONYM
+from casemate.core.errors import RefusedError
+from casemate.operations.dataset import Dataset, Datasets
+from casemate.operations.rights.affected import Affected
+from casemate.wiring import Wiring
+
+MOST_ROWS = 1_000_000
+"""Rows of one person in one version: they are held in memory."""
+
+
+def newest_of(project: Wiring, found: Affected) -> dict[str, Dataset]:
+    """The newest version with rows of the person, by data set."""
+    theirs = {f"{one.dataset}@{one.version}" for one in found.versions}
+    newest: dict[str, Dataset] = {}
+    for reference, dataset in Datasets(project).all().items():
+        if reference in theirs:  # newest first
+            newest.setdefault(dataset.record.name, dataset)
+    return newest
+
+
+def rows_of(dataset: Dataset, pseudonym: str) -> tuple[pa.Table, set[str]]:
+    """(the person's rows as whoever acts may see them, columns withheld or masked); RefusedError:
+    there are more than `MOST_ROWS`.
+    """
+    access = dataset.access()
+    hidden = {*access.withheld, *access.masked}
+    names = [one.name for one in dataset.record.schema.columns if one.name not in hidden]
+    who, pieces, count = pa.scalar(bytes.fromhex(pseudonym), pa.binary(32)), [], 0
+    for batch in dataset.batches([*names, PSEUDONYM]):
+        mine = batch.filter(pc.equal(batch[PSEUDONYM], who))
+        count += mine.num_rows
+        if count > MOST_ROWS:
+            raise RefusedError(
+                f"more than {MOST_ROWS} rows are theirs", hint="hand them over apart"
+            )
+        if mine.num_rows:
+            pieces.append(mine)
+    table = pa.Table.from_batches(pieces) if pieces else pa.table({name: [] for name in names})
+    return table.select(names), hidden

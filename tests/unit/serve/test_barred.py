@@ -1,0 +1,85 @@
+"""No model answers about a person whose processing is restricted, where the request says by the
+table's own column whose its rows are.
+"""
+
+import json
+
+import pytest
+from tests.unit.controls.test_subjects import Ward
+from tests.unit.operations.test_affected import PERSONS
+from tests.unit.operations.test_restrictions import granted
+from tests.unit.serve.test_serving import NUMBERS, Shape
+
+from casemate.core.errors import BackendError, RequestError, VerificationError
+from casemate.respond.requests.tables import REQUESTS
+from casemate.serve.barred import Barred, RestrictedSubject
+from casemate.serve.protocols import invocations, oip
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def at(home, tmp_path):
+    """(the project, an endpoint's shape)."""
+    project = Ward(tmp_path / "ward", PERSONS).seal()
+    shape = Shape(NUMBERS)
+    shape.barred = Barred(project)
+    return project, shape
+
+
+def asked(shape, people, protocol="json"):
+    """How many rows are asked about these people."""
+    rows = [{"a": 0.5, "b": 1.0, "person": one} for one in people]
+    if protocol == "json":
+        body = json.dumps({"dataframe_records": rows}).encode()
+        return invocations.read(shape, body, b"application/json", 100).count
+    if protocol == "csv":
+        lines = ["a,b,person", *(f"0.5,1,{one}" for one in people)]
+        return invocations.read(shape, "\n".join(lines).encode(), b"text/csv", 100).count
+    numbers = {"datatype": "FP64", "shape": [len(rows)], "data": [0.5] * len(rows)}
+    texts = {"name": "person", "datatype": "BYTES", "shape": [len(rows)], "data": list(people)}
+    body = {"inputs": [{"name": "a", **numbers}, {"name": "b", **numbers}, texts]}
+    return oip.read(shape, "m", json.dumps(body).encode(), None, 100).count
+
+
+@pytest.mark.parametrize("protocol", ["json", "csv", "oip"])
+def test_rows_of_the_barred_are_refused_by_number_and_others_are_answered(at, protocol):
+    project, shape = at
+    shape.barred.follow()
+    assert asked(shape, PERSONS[:3], protocol) == 3
+    request = granted(project, PERSONS[1], "objection")
+    shape.barred.follow()
+    with pytest.raises(RestrictedSubject, match="1 rows are about people") as caught:
+        asked(shape, PERSONS[:3], protocol)
+    assert [one.row for one in caught.value.rows] == [1]
+    assert (caught.value.http_status, PERSONS[1] in str(caught.value.rows)) == (451, False)
+    assert asked(shape, [PERSONS[0], PERSONS[2]], protocol) == 2
+    project.privacy.requests.decide(request, "lift", "agreed")
+    shape.barred.follow()
+    assert asked(shape, PERSONS[:3], protocol) == 3
+
+
+def test_a_gateway_that_refuses_further_inputs_lets_the_subject_say_whose_rows_are(at):
+    project, shape = at
+    shape.extra = "refuse"
+    granted(project, PERSONS[1])
+    shape.barred.follow()
+    assert asked(shape, PERSONS[2:4]) == 2
+    with pytest.raises(RestrictedSubject):
+        asked(shape, PERSONS[:2])
+    body = json.dumps({"dataframe_records": [{"a": 0.5, "b": 1.0, "other": 1}]}).encode()
+    with pytest.raises(RequestError, match="no input called 'other'"):
+        invocations.read(shape, body, b"application/json", 100)
+
+
+def test_while_nobody_can_tell_who_is_restricted_no_named_person_is_answered(at):
+    project, shape = at
+    granted(project, PERSONS[1])
+    with project.database.transaction() as tx:
+        row = tx.execute(REQUESTS.select()).mappings().one()
+        content = row["content"].replace(b'"granted"', b'"refused"')
+        tx.execute(REQUESTS.update().values(state="refused", content=content))
+    with pytest.raises(VerificationError):
+        shape.barred.follow()
+    with pytest.raises(BackendError, match="who is restricted cannot be read"):
+        asked(shape, PERSONS[2:3])
