@@ -18,12 +18,13 @@ from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
 from casemate.controls.audit.proof import MAGIC, MAX_PROOF, verify_proof
 from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys import CONFIG_HOME, manifests, signers
+from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
+from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
-from casemate.stages.release import bundle, evidence, pack
+from casemate.stages.release import admission, bundle, carried, evidence, pack
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
-PROOF = "signature.proof"
 LOG_KEY = "log.vkey"
 KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
 
@@ -46,8 +47,9 @@ class Trusted:
     log_vkeys: str | None
     witness_vkeys: str | None = None
     history: bytes | None = None
+    withdrawn: bytes | None = None
 
-    def signers(self, proof: Path | None) -> Verifier:
+    def signers(self, proof: bytes | None) -> Verifier:
         """The present signer and the former ones that it names; a `proof` may show when a former
         one signed.
 
@@ -69,7 +71,7 @@ class Trusted:
                 raise WrongSigner(
                     "no log key was given, so the proof shows nothing", hint="pass --key log.vkey"
                 )
-            entry = verify_proof(_proof_file(proof), self.log_vkeys).entry
+            entry = verify_proof(proof, self.log_vkeys).entry
             return (
                 datetime.datetime.fromisoformat(entry.time) if signed_by(entry) == digest else None
             )
@@ -87,12 +89,14 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
         ]
     pems: list[bytes] = []
     logs: list[str] = []
-    history = None
+    history = withdrawn = None
     for path in _files(paths):
         if path.name.endswith(".vkey"):
             logs.append(path.read_text(encoding="utf-8"))
         elif path.name == signers.FILE:
             history = path.read_bytes()
+        elif path.name == admission.WITHDRAWN:
+            withdrawn = path.read_bytes()
         else:
             pems.append(path.read_bytes())
     verifier = Verifier.from_pem(*pems) if pems else None
@@ -100,9 +104,8 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
         text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))
     ]
     own = [text for text in logs if text not in witnesses]
-    return [
-        Trusted("--key", verifier, own[0] if own else None, "".join(witnesses) or None, history)
-    ]
+    witness = "".join(witnesses) or None
+    return [Trusted("--key", verifier, own[0] if own else None, witness, history, withdrawn)]
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
@@ -110,7 +113,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
         if path.is_dir():
             yield from (
                 path / name
-                for name in (*SIGNER_FILES, LOG_KEY, signers.FILE)
+                for name in (*SIGNER_FILES, LOG_KEY, signers.FILE, admission.WITHDRAWN)
                 if (path / name).is_file()
             )
         elif path.is_file():
@@ -144,8 +147,8 @@ def verify_path(
     """Find out what `path` is and verify it: `casemate.verify` for Python users.
 
     Args:
-        path: an exported model, a run's folder, an evidence pack, a sealed table, an audit log,
-            or a proof of one entry.
+        path: an exported model, an OCI image layout with one, a run's folder, an evidence pack, a
+            sealed table, an audit log, or a proof of one entry.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -169,19 +172,19 @@ def verify_path(
         )
     if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(trusted))
-    if proof is not None and not proof.is_file():
-        raise ConfigError(f"no such proof: {proof}", hint="as `casemate audit prove` writes it")
-    proof = proof or (path / PROOF if (path / PROOF).is_file() else None)
+    shown = None if proof is None else _shown(proof)
+    lying = shown or (_proof_file(path / bundle.PROOF) if (path / bundle.PROOF).is_file() else None)
     for marker, check in (
-        ("model.sig", partial(_model, proof)),
-        (pack.PACK, partial(_pack, proof)),
-        ("evidence.dsse.json", partial(_evidence, proof)),
-        ("manifest.dsse.json", partial(_table, proof)),
+        (LAYOUT_FILE, partial(_model, shown)),
+        ("model.sig", partial(_model, shown)),
+        (pack.PACK, partial(_pack, lying)),
+        ("evidence.dsse.json", partial(_evidence, lying)),
+        ("manifest.dsse.json", partial(_table, lying)),
         ("checkpoint", partial(_log, kept)),
     ):
         if (path / marker).is_file():
             return _first_trusted(check, path, trusted_keys(trusted))
-    if (path / "model").is_dir():
+    if (path / bundle.MODEL_FOLDER).is_dir():
         raise VerificationError(
             f"{path} holds a model without model.sig: it is unsigned", hint="do not use it"
         )
@@ -219,18 +222,86 @@ def _first_trusted(
     )
 
 
-def _model(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
-    model = bundle.verify_folder(path, trusted.signers(proof))
+def _model(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
+    return _verified(carried.read(path), proof, trusted)[0]
+
+
+def _verified(
+    found: carried.Carried, proof: bytes | None, trusted: Trusted
+) -> tuple[Verified, bundle.VerifiedModel, Verifier]:
+    verifier = trusted.signers(proof or found.beside.get(bundle.PROOF))
+    model = bundle.verify(found.files, found.bundle, verifier)
+    admission.attested(found, verifier)
+    admission.require_not_withdrawn(model, found, trusted.withdrawn, verifier)
     told = (
         f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)}"
         " files"
     )
     if model.card.code:
         told += f", with code of its own: {', '.join(model.card.code)}"
-    return Verified("model", told, _who(trusted, model.signer))
+    if found.image:
+        told += f", image {found.image}"
+    return Verified("model", told, _who(trusted, model.signer)), model, verifier
 
 
-def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
+def admit(
+    path: Path | str,
+    keys: Sequence[Path | str] = (),
+    *,
+    into: Path | str | None = None,
+    rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
+    digest: str | None = None,
+    proof: Path | str | None = None,
+) -> Verified:
+    """Verify a model that is about to be started, and write the bytes that were verified.
+
+    The model is read once. What is written to `into` comes from memory, so nobody can exchange a
+    file between the check and the start.
+
+    Args:
+        path: an exported model, the mount of an image with one, or an OCI image layout.
+        keys: files or folders with public keys that the reader trusts; none of them may lie within
+            `path`.
+        into: where the verified model goes, read-only; None: nowhere.
+        rules: what else it must be.
+        digest: of the image that is meant, `sha256:…`.
+        proof: see `verify_path`.
+
+    Raises:
+        ConfigError: there is no such model, or `into` holds something else.
+        VerificationError: it was changed, or nobody trusted signed it.
+        RefusedError: it is withdrawn, its waiver has ended, it is for another stage, or it is not
+            approved.
+
+    Returns:
+        what it is and who signed it.
+    """
+    path = Path(path)
+    if not (carried.is_image(path) or (path / bundle.MODEL_FOLDER).is_dir()):
+        raise ConfigError(
+            f"there is no model at {path}",
+            hint="an exported model, the mount of an image, or an OCI image layout",
+        )
+    for key in keys:
+        if Path(key).resolve().is_relative_to(path.resolve()):
+            raise ConfigError(
+                f"the key {key} came with the model, so it shows nothing",
+                hint="get the owner's public keys over a channel you trust",
+            )
+    found = carried.read(path, digest)
+    shown = None if proof is None else _shown(Path(proof))
+
+    def check(_path: Path, trusted: Trusted) -> Verified:
+        verified, model, verifier = _verified(found, shown, trusted)
+        admission.require(rules, model, found, verifier, SystemClock().now())
+        if into is not None:
+            admission.place(model, found, Path(into))
+        return verified
+
+    return _first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
+
+
+def _evidence(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
     verifier = trusted.signers(proof)
     said = evidence.verify(path, verifier)
     return Verified(
@@ -240,7 +311,7 @@ def _evidence(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     )
 
 
-def _pack(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
+def _pack(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
     if trusted.log_vkeys is None:
         raise WrongSigner(
             "no log key was given, so nothing shows when checks were done", hint="--key log.vkey"
@@ -257,7 +328,7 @@ def _pack(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
     return Verified("evidence pack", told, _who(trusted, verifier))
 
 
-def _table(proof: Path | None, path: Path, trusted: Trusted) -> Verified:
+def _table(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
     verifier = trusted.signers(proof)
     said = manifests.check(path, verifier)
     return Verified(
@@ -308,6 +379,13 @@ def _proof(path: Path, trusted: Trusted) -> Verified:
         f" {entry.action} {entry.resource} {entry.outcome}"
     )
     return Verified("entry", told, f"log keys from {trusted.origin}")
+
+
+def _shown(proof: Path) -> bytes:
+    """The proof that the reader was given."""
+    if not proof.is_file():
+        raise ConfigError(f"no such proof: {proof}", hint="as `casemate audit prove` writes it")
+    return _proof_file(proof)
 
 
 def _proof_file(path: Path) -> bytes:

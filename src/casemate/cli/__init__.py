@@ -25,6 +25,7 @@ VERBS = {
     "data": "sealed data sets",
     "model": "registered models",
     "assess": "measure a registered model, or the table, all of it or a part",
+    "image": "models and the gateway as OCI images, without Docker and without a registry",
     "privacy": "privacy budgets, what concerns people in the data, tables without identifiers",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",

@@ -44,6 +44,8 @@ COMMANDS: dict[str, str | None] = {
     "model promote": "models.promote",
     "model rollback": "models.rollback",
     "model import": "checkup.import_model",
+    "image model": "images.write",
+    "image withdrawn": "images.withdrawn",
     "assess": "checkup.assess",
     "privacy budget": "privacy.budget",
     "privacy affected": "rights.affected.affected",

@@ -9,6 +9,9 @@ from typing import NoReturn
 from casemate.core.errors import ConfigError, Error
 from casemate.core.text import clean
 
+THEN = "--then"
+"""What stands before another program's words."""
+
 
 def common(*, nested: bool = False) -> argparse.ArgumentParser:
     """A parent parser; `nested` ones keep what an outer parser has read."""
@@ -42,8 +45,13 @@ def common(*, nested: bool = False) -> argparse.ArgumentParser:
 
 def anywhere(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """What the options that every command takes say, and the other words: before the verb, behind
-    it, in between.
+    it, in between. The words behind `verify … --then` are another program's: they are `then`, and
+    nothing here reads them.
     """
+    command: list[str] | None = None
+    if THEN in argv and "verify" in argv[: argv.index(THEN)]:
+        cut = argv.index(THEN)
+        argv, command = argv[:cut], [*argv[cut + 1 :]]
     usage = (
         "casemate [-h] [--version] [--config PATH] [-s TABLE.KEY=VALUE] [--format {text,json}]"
         " VERB ..."
@@ -51,7 +59,9 @@ def anywhere(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="casemate", usage=usage, parents=[common()], add_help=False, allow_abbrev=False
     )
-    return parser.parse_known_args(argv)
+    shared, rest = parser.parse_known_args(argv)
+    shared.then = command
+    return shared, rest
 
 
 def as_json(error: Error) -> str:

@@ -1,8 +1,13 @@
 """`casemate verify PATH`."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from casemate.verification import Verified
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         help=(
-            "an exported model, a run's folder, an evidence pack, a sealed table, an audit log, or a"
-            " proof of one entry"
+            "an exported model, an OCI image layout with one, a run's folder, an evidence pack, a"
+            " sealed table, an audit log, or a proof of one entry"
         ),
     )
     parser.add_argument(
@@ -32,19 +37,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="a public key file, or a folder with them (default: your own projects' keys)",
     )
+    start = parser.add_argument_group(
+        "start", "what a model must be before it is started, and where its verified bytes go"
+    )
+    start.add_argument(
+        "--into", type=Path, metavar="FOLDER", help="write the bytes that were verified, read-only"
+    )
+    start.add_argument(
+        "--require",
+        action="append",
+        choices=("approved", "provenance"),
+        default=[],
+        help="approved: by somebody who did not train it; provenance: where the image comes from",
+    )
+    start.add_argument(
+        "--approvals", type=int, metavar="N", help="of so many different people (default: 1)"
+    )
+    start.add_argument("--stage", help="that the model must be signed for")
+    start.add_argument("--digest", metavar="sha256:…", help="of the image that is meant")
+    start.add_argument(
+        "--then",
+        nargs=argparse.REMAINDER,
+        default=argparse.SUPPRESS,
+        metavar="COMMAND",
+        help="become this program, all words behind it; CASEMATE_MODEL is the model's folder",
+    )
 
 
 def run(arguments: Any) -> int:
     """Verify offline; exit code 4 when it does not hold."""
     from casemate.cli.output import emit
-    from casemate.verification import verify_path
 
-    result = verify_path(
-        arguments.path, arguments.key or [], arguments.checkpoint or [], arguments.proof
-    )
+    starting = arguments.into or arguments.require or arguments.approvals or arguments.stage
+    starting = starting or arguments.digest or arguments.then is not None
+    result = _admitted(arguments) if starting else _verified(arguments)
     emit(
         arguments,
         {"kind": result.kind, "summary": result.summary, "signer": result.signer},
         f"OK: {result.kind} {result.summary}\n    {result.signer}",
     )
+    if arguments.then is not None:
+        _become(arguments)
     return 0
+
+
+def _verified(arguments: Any) -> "Verified":
+    from casemate.verification import verify_path
+
+    return verify_path(
+        arguments.path, arguments.key or [], arguments.checkpoint or [], arguments.proof
+    )
+
+
+def _admitted(arguments: Any) -> "Verified":
+    from casemate.core.errors import ConfigError
+    from casemate.stages.release.admission import Rules, find_command
+    from casemate.verification import admit
+
+    if arguments.then is not None:
+        find_command(arguments.then)
+        if arguments.into is None:
+            raise ConfigError(
+                "--then needs --into: what is started must be the bytes that were verified",
+                hint="--into /run/model/now, and let the command read it there",
+            )
+    if arguments.checkpoint:
+        raise ConfigError("--checkpoint is for an audit log", hint="leave it out")
+    wanted = arguments.approvals if arguments.approvals is not None else 1
+    if arguments.approvals is None and "approved" not in arguments.require:
+        wanted = 0
+    rules = Rules(
+        approvals=wanted, provenance="provenance" in arguments.require, stage=arguments.stage
+    )
+    return admit(
+        arguments.path,
+        arguments.key or [],
+        into=arguments.into,
+        rules=rules,
+        digest=arguments.digest,
+        proof=arguments.proof,
+    )
+
+
+def _become(arguments: Any) -> None:
+    """Never returns: the process is the other program from here on."""
+    from casemate.stages.release.admission import find_command
+    from casemate.stages.release.bundle import MODEL_FOLDER
+
+    os.environ["CASEMATE_MODEL"] = str(arguments.into.absolute() / MODEL_FOLDER)
+    sys.stdout.flush()
+    program = find_command(arguments.then)
+    os.execv(program[0], [arguments.then[0], *program[1:]])  # noqa: S606 - the user's own words

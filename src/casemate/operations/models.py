@@ -172,8 +172,7 @@ def promote(
 
     Raises:
         AccessDenied: policy does not permit it. RefusedError: it is not signed or approvals are
-            missing, or a
-            hold keeps it from being released.
+            missing, or a hold keeps it from being released.
     """
     registered = project.registry.get(reference)
     release = registered.release
@@ -210,7 +209,7 @@ def promote(
 
 @operation("model:export", "Model")
 def export(project: Wiring, reference: str, folder: str | Path) -> VerifiedModel:
-    """Write the verified model, its bundle and the public keys to a new folder.
+    """Write the verified model, its bundle, approvals and the public keys to a new folder.
 
     Raises:
         AccessDenied: policy. RefusedError: approvals are missing. VerificationError: something does
@@ -219,7 +218,8 @@ def export(project: Wiring, reference: str, folder: str | Path) -> VerifiedModel
     release = project.registry.get(reference).release
     export.ask(project, release.model, version=release.model_version)
     require_approved(project, reference)
-    return project.registry.export(reference, Path(folder))
+    approvals = project.approvals.statements(release)
+    return project.registry.export(reference, Path(folder), approvals)
 
 
 @operation("model:promote", "Model")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from casemate.operations.dataset import Datasets
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
+    from casemate.operations.images import Images
     from casemate.operations.incidents import Incidents
     from casemate.operations.keys import Keys
     from casemate.operations.logs import Logs
@@ -80,6 +81,13 @@ class Project(Wiring):
         from casemate.operations.models import Models
 
         return Models(self)
+
+    @property
+    def images(self) -> "Images":
+        """Models as OCI images, and the list of those that are withdrawn."""
+        from casemate.operations.images import Images
+
+        return Images(self)
 
     @property
     def keys(self) -> "Keys":
@@ -175,7 +183,8 @@ class Project(Wiring):
     @property
     def incidents(self) -> "Incidents":
         """What went wrong: alerts, incidents, and what people do about them."""
-        from casemate.operations.incidents import Incidents
+        from casemate.operations.images import Images
+    from casemate.operations.incidents import Incidents
 
         return Incidents(self)
 

@@ -6,7 +6,7 @@ serves or exports the model before that many people have approved it; each appro
 statement over the model's bundle, signed by the project.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope, subjects_of
 from casemate.core.store import METADATA, Store, explained
 from casemate.core.types import Release
+from casemate.stages.release.admission import APPROVAL
 
-PREDICATE = "https://casemate.dev/approval/v1"
+PREDICATE = APPROVAL
 MAX_REASON = 500
 """Characters: a reason is a sentence, and every reader of the log gets it."""
 APPROVALS = sa.Table(
@@ -109,12 +110,21 @@ class Approvals:
         """Every approval of a model, its signatures verified; VerificationError when one was
         changed or belongs to another model.
         """
+        return [self._verified(release, row) for row in self._rows(release)]
+
+    def statements(self, release: Release) -> bytes:
+        """The signed statements behind `of`, one a line, for whoever gets the model."""
+        rows = self._rows(release)
+        for row in rows:
+            self._verified(release, row)
+        return b"".join(row.statement + b"\n" for row in rows)
+
+    def _rows(self, release: Release) -> Sequence[sa.Row[Any]]:
         query = sa.select(APPROVALS).where(
             APPROVALS.c.model == release.model, APPROVALS.c.version == release.model_version
         )
         with self.store.reading() as tx:
-            rows = tx.execute(query.order_by(APPROVALS.c.time)).all()
-        return [self._verified(release, row) for row in rows]
+            return tx.execute(query.order_by(APPROVALS.c.time)).all()
 
     def _verified(self, release: Release, row: sa.Row[Any]) -> Approval:
         statement = self.verifier.verify_statement(read_envelope(row.statement), PREDICATE)

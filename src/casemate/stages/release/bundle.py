@@ -209,6 +209,11 @@ def payload_digest(bundle: bytes) -> str:
     return sha256(base64.b64decode(read_envelope(bundle)["dsseEnvelope"]["payload"]))
 
 
+def digest_of(bundle: bytes) -> str:
+    """SHA-256 of the bundle's bytes: what approvals and lists of withdrawn models name."""
+    return sha256(bundle)
+
+
 def resources_of(statement: dict[str, Any]) -> dict[str, str]:
     """File -> SHA-256 as listed, after checking the root digest over them."""
     try:

@@ -16,7 +16,7 @@ from casemate.core.files import whole_folder
 from casemate.core.signatures import Verifier
 from casemate.core.store import METADATA, Store, decode, explained
 from casemate.core.types import Release
-from casemate.stages.release import bundle
+from casemate.stages.release import bundle, carried
 
 MODELS = sa.Table(
     "model",
@@ -149,26 +149,35 @@ class Registry:
         files = {name: self.objects.get(digest) for name, digest in release.files.items()}
         return bundle.verify(files, self.objects.get(release.bundle), self.verifier)
 
-    def export(self, reference: str, folder: Path) -> bundle.VerifiedModel:
-        """Write the verified model as `folder/model/…`, `model.sig` and both public keys; `folder`
-        must not exist.
+    def beside(self, release: Release, signer: Verifier, approvals: bytes) -> dict[str, bytes]:
+        """What a model is given away with: its bundle, its signer's public keys, approvals if there
+        are any, and the log's proof of when it was signed, if the log recorded that.
+        """
+        signature = self.objects.get(str(release.bundle))
+        found = {
+            bundle.BUNDLE: signature,
+            **dict(zip(bundle.PUBLIC_KEYS, signer.pems, strict=True)),
+        }
+        if approvals:
+            found[carried.APPROVALS] = approvals
+        if proof := self.prove(bundle.payload_digest(signature)):
+            found[bundle.PROOF] = proof
+        return found
 
-        `signature.proof` is there too when the log recorded the signature: it shows when the model
-        was signed.
+    def export(self, reference: str, folder: Path, approvals: bytes = b"") -> bundle.VerifiedModel:
+        """Write the verified model as `folder/model/…`, with all that `beside` gives; `folder` must
+        not exist.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists already", hint="name a new folder")
         model = self.verify(reference)
-        signature = self.objects.get(str(self.get(reference).release.bundle))
+        beside = self.beside(self.get(reference).release, model.signer, approvals)
         with whole_folder(folder.absolute(), 0o755) as draft:
             draft.chmod(0o755)
             written = {
                 f"{bundle.MODEL_FOLDER}/{name}": content for name, content in model.files.items()
             }
-            written[bundle.BUNDLE] = signature
-            written |= dict(zip(bundle.PUBLIC_KEYS, model.signer.pems, strict=True))
-            if proof := self.prove(bundle.payload_digest(signature)):
-                written[bundle.PROOF] = proof
+            written |= beside
             for name, content in written.items():
                 (draft / name).parent.mkdir(parents=True, exist_ok=True)
                 (draft / name).write_bytes(content)

@@ -1,0 +1,165 @@
+"""A model on its way to whoever starts it: a folder, as it was exported or as an image is mounted,
+or an OCI image layout. All of it is read once, into memory: what is verified is what is used.
+"""
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from casemate.core.errors import ConfigError, VerificationError
+from casemate.core.oci.layout import MAX_LAYERS, Reader
+from casemate.core.oci.types import LAYOUT_FILE, MAX_DOCUMENT, Descriptor, Manifest
+from casemate.core.signatures import MAX_PAYLOAD
+from casemate.stages.release import bundle
+
+APPROVALS = "approvals.jsonl"
+"""Signed statements of those who approved the model, one a line."""
+ATTESTATION = "application/vnd.in-toto+json"
+"""What a referrer with a signed statement about an image is (`artifactType`)."""
+BESIDE = (bundle.BUNDLE, bundle.PROOF, APPROVALS, *bundle.PUBLIC_KEYS)
+"""What may lie beside the model's files; the keys are for people and trusted by nobody."""
+MOST_FILES = 10_000
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_READ |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_AGAIN = "obtain the model from its owner again"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What was found; nothing in it is verified but the digests of an image."""
+
+    files: dict[str, bytes]
+    """The model's files, by path within `model/`."""
+    beside: dict[str, bytes]
+    """What lies beside them, by name."""
+    image: str = ""
+    """Digest of the image's manifest."""
+    attestations: list[bytes] = field(default_factory=list)
+    """What is said of the image, by whomever."""
+
+    @property
+    def bundle(self) -> bytes:
+        """The signed bundle; VerificationError when there is none."""
+        try:
+            return self.beside[bundle.BUNDLE]
+        except KeyError:
+            raise VerificationError(
+                f"the model has no {bundle.BUNDLE}: it is unsigned", hint="do not use it"
+            ) from None
+
+
+def is_image(path: Path) -> bool:
+    """Whether a folder says that it is an image layout."""
+    return (path / LAYOUT_FILE).is_file()
+
+
+def read(path: Path, digest: str | None = None, limit: int = MAX_LAYERS) -> Carried:
+    """A model from a folder or an image layout.
+
+    Args:
+        path: where it is.
+        digest: of the image that is meant (`sha256:…`); needed where a layout holds several.
+        limit: bytes of all its files.
+
+    Raises:
+        VerificationError: a file is no file, a digest lies, or it is too large.
+        ConfigError: there is no such image.
+    """
+    if is_image(path):
+        return _image(Reader(path), digest, limit)
+    if digest is not None:
+        raise ConfigError(f"{path} is no image layout, so it has no digest of its own")
+    files = _folder(path / bundle.MODEL_FOLDER, limit)
+    beside = {}
+    for name in BESIDE:
+        if (path / name).is_symlink() or (path / name).exists():
+            beside[name] = _file(path / name, MAX_PAYLOAD)
+    return Carried(files, beside)
+
+
+def _folder(folder: Path, limit: int) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    left = limit
+    if folder.is_symlink():
+        raise VerificationError(f"{folder} is a symbolic link", hint=_AGAIN)
+    for place, folders, names in os.walk(folder):
+        for name in [*names, *folders]:
+            path = Path(place, name)
+            if name in folders and not path.is_symlink():
+                continue
+            if len(files) >= MOST_FILES:
+                raise VerificationError(f"the model has more than {MOST_FILES} files")
+            content = _file(path, left)
+            left -= len(content)
+            files[path.relative_to(folder).as_posix()] = content
+    return files
+
+
+def _file(path: Path, limit: int) -> bytes:
+    """A regular file of bounded size, never through a link."""
+    if path.is_symlink():
+        raise VerificationError(f"{path} is a symbolic link", hint=_AGAIN)
+    descriptor = os.open(path, _READ)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise VerificationError(f"{path} is no file", hint=_AGAIN)
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise VerificationError(f"{path} is larger than the {limit} bytes that are allowed")
+    return content
+
+
+def _image(reader: Reader, digest: str | None, limit: int) -> Carried:
+    listed = reader.manifests()
+    chosen, manifest = _chosen(listed, digest)
+    reader.blob(manifest.config, MAX_DOCUMENT)  # compared with its digest, and no more
+    found: dict[str, bytes] = {}
+    for layer in manifest.layers:
+        files = reader.layer(layer, limit)
+        if twice := sorted(set(files) & set(found)):
+            raise VerificationError(f"two layers of the image hold {twice[0]!r}", hint=_AGAIN)
+        found |= files
+        limit -= sum(map(len, files.values()))
+    attestations = [
+        statement
+        for entry, said in listed
+        if said.subject is not None
+        for statement in _said(reader, entry, said, chosen)
+    ]
+    inside = bundle.MODEL_FOLDER + "/"
+    return Carried(
+        {name.removeprefix(inside): found[name] for name in found if name.startswith(inside)},
+        {name: found[name] for name in BESIDE if name in found},
+        chosen.digest,
+        attestations,
+    )
+
+
+def _chosen(
+    listed: list[tuple[Descriptor, Manifest]], digest: str | None
+) -> tuple[Descriptor, Manifest]:
+    """The one image of the layout that is about nothing else, or the one that was asked for."""
+    images = {entry.digest: (entry, said) for entry, said in listed if said.subject is None}
+    if digest is not None:
+        if digest not in images:
+            raise VerificationError(
+                f"the layout does not hold the image {digest}",
+                hint="it holds " + (", ".join(sorted(images)) or "none"),
+            )
+        return images[digest]
+    if len(images) != 1:
+        raise VerificationError(
+            f"the layout holds {len(images)} images, and nobody says which one is meant",
+            hint="name it: --digest sha256:…, of " + (", ".join(sorted(images)) or "none"),
+        )
+    return next(iter(images.values()))
+
+
+def _said(reader: Reader, entry: Descriptor, manifest: Manifest, about: Descriptor) -> list[bytes]:
+    """What a referrer holds, compared with its digests; only signed statements are kept."""
+    reader.blob(manifest.config, MAX_DOCUMENT)
+    content = [reader.blob(layer, MAX_PAYLOAD) for layer in manifest.layers]
+    mine = manifest.subject is not None and manifest.subject.digest == about.digest
+    kind = manifest.artifactType or entry.artifactType or manifest.config.mediaType
+    return content if mine and kind == ATTESTATION else []
