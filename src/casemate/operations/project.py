@@ -183,8 +183,7 @@ class Project(Wiring):
     @property
     def incidents(self) -> "Incidents":
         """What went wrong: alerts, incidents, and what people do about them."""
-        from casemate.operations.images import Images
-    from casemate.operations.incidents import Incidents
+        from casemate.operations.incidents import Incidents
 
         return Incidents(self)
 
