@@ -46,6 +46,8 @@ COMMANDS: dict[str, str | None] = {
     "model import": "checkup.import_model",
     "image model": "images.write",
     "image withdrawn": "images.withdrawn",
+    "image gateway": None,
+    "image dockerfile": None,
     "assess": "checkup.assess",
     "privacy budget": "privacy.budget",
     "privacy affected": "rights.affected.affected",

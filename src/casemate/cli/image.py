@@ -8,6 +8,7 @@ from typing import Any
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
+PYTHON = "/usr/bin/python3"
 EPOCH = "SOURCE_DATE_EPOCH"
 """https://reproducible-builds.org/specs/source-date-epoch/"""
 
@@ -28,6 +29,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="model",
         help="model: a ModelPack artifact; volume: a plain image, to be mounted (default: model)",
     )
+    gateway = actions.add_parser(
+        "gateway",
+        help="the gateway as an OCI image layout: a base, and packages by their hashes",
+        parents=[common(nested=True)],
+    )
+    gateway.add_argument("dir", type=Path, help="a new folder")
+    gateway.add_argument(
+        "--base", type=Path, required=True, help="an OCI image layout with Python and nothing else"
+    )
+    gateway.add_argument("--base-digest", metavar="sha256:…", help="that the base must have")
+    gateway.add_argument("--wheels", type=Path, required=True, help="a folder with the packages")
+    gateway.add_argument("--python-version", help="of the base, such as 3.11 (default: this one)")
+    gateway.add_argument(
+        "--platform",
+        action="append",
+        default=[],
+        help="of the base, such as manylinux_2_28_x86_64 (default: this machine's)",
+    )
+    dockerfile = actions.add_parser(
+        "dockerfile",
+        help="the same as a Dockerfile, for those who build elsewhere",
+        parents=[common(nested=True)],
+    )
+    dockerfile.add_argument("dir", type=Path, help="where the files go")
+    dockerfile.add_argument("--base", required=True, help="NAME@sha256:…, with Python")
+    dockerfile.add_argument(
+        "--builder", required=True, help="NAME@sha256:…, with the same Python and pip"
+    )
+    dockerfile.add_argument("--replace", action="store_true", help="write over files that differ")
+    for target in (gateway, dockerfile):
+        target.add_argument(
+            "--lock",
+            type=Path,
+            action="append",
+            required=True,
+            help="a requirements file with hashes; may be given several times",
+        )
+        target.add_argument(
+            "--python",
+            default=PYTHON,
+            help=f"the interpreter in the base (default: {PYTHON})",
+        )
     withdrawn = actions.add_parser(
         "withdrawn",
         help="the signed list of models that must not be started any more",
@@ -40,6 +83,10 @@ def run(arguments: Any) -> int:
     """Write images."""
     from casemate.cli.output import emit
 
+    if arguments.action == "gateway":
+        return _gateway(arguments)
+    if arguments.action == "dockerfile":
+        return _dockerfile(arguments)
     project = open_for(arguments)
     if arguments.action == "withdrawn":
         listed = project.images.withdrawn(arguments.file)
@@ -53,9 +100,46 @@ def run(arguments: Any) -> int:
     text = [
         f"{made.folder}:{made.tag} is {made.digest}, {made.size} bytes in layers",
         f"check it: casemate verify {made.folder} --require provenance",
-        f"copy it:  skopeo copy oci:{made.folder}:{made.tag} docker://REGISTRY/NAME:{made.tag}",
+        f"copy it:  skopeo copy --preserve-digests oci:{made.folder}:{made.tag} docker://REGISTRY/NAME:{made.tag}",
     ]
     emit(arguments, made, "\n".join(text))
+    return 0
+
+
+def _gateway(arguments: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.deploy.gateway.layout import build
+
+    made = build(
+        arguments.dir,
+        arguments.base,
+        arguments.wheels,
+        arguments.lock,
+        base_digest=arguments.base_digest,
+        python=arguments.python,
+        python_version=arguments.python_version,
+        platforms=arguments.platform,
+        moment=_moment(),
+    )
+    text = [
+        f"{made.folder}:{made.tag} is {made.digest}, {len(made.packages)} packages on {made.base}",
+        f"copy it: skopeo copy --preserve-digests oci:{made.folder}:{made.tag}"
+        f" docker://REGISTRY/NAME:{made.tag}",
+        "mount: /model, /keys (the owner's public keys), /project; an empty volume: /run/casemate",
+    ]
+    emit(arguments, made, "\n".join(text))
+    return 0
+
+
+def _dockerfile(arguments: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.deploy.files import write
+    from casemate.deploy.gateway import dockerfile
+
+    files = dockerfile(arguments.base, arguments.builder, arguments.lock, arguments.python)
+    done = write(arguments.dir, files, replace=arguments.replace)
+    told = f"{done.folder}: {len(done.written)} files written, {len(done.kept)} as they were"
+    emit(arguments, done, f"{told}\nNext: put the wheels into {done.folder}/wheels, and build")
     return 0
 
 

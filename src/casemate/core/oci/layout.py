@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from casemate.core.oci.types import (
 BLOBS = Path("blobs", "sha256")
 MAX_LAYERS = 8 * 2**30
 """Bytes of an image's files: beyond what a model that is held in memory has."""
+_PIECE = 1024 * 1024
 _AGAIN = "obtain the image from its owner again"
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _OPEN |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -59,6 +61,14 @@ class Writer:
         return Descriptor(
             mediaType=media_type, digest=f"sha256:{digest}", size=size, annotations=annotations
         )
+
+    def copy(self, reader: "Reader", descriptor: Descriptor) -> None:
+        """Keep a blob of another layout, compared with its digest on its way."""
+        with (
+            reader.opened(descriptor) as blob,
+            (self.folder / BLOBS / descriptor.hexadecimal).open("wb") as file,
+        ):
+            shutil.copyfileobj(blob, file, _PIECE)
 
     def manifest(self, document: Manifest, annotations: dict[str, str] | None = None) -> Descriptor:
         """Keep a manifest; `annotations` are those of its entry in the index."""

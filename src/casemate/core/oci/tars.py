@@ -9,6 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import IO, Protocol
 
 from casemate.core.errors import VerificationError
@@ -30,22 +31,30 @@ class Readable(Protocol):
         """At most `size` bytes."""
 
 
-def pack(files: Mapping[str, bytes | Path], to: IO[bytes], moment: int = 0) -> None:
+def pack(
+    files: Mapping[str, bytes | Path],
+    to: IO[bytes],
+    moment: int = 0,
+    owned: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """Write a layer: files and the folders around them, sorted, owned by root, of one time.
 
     Args:
         files: content, or the file that holds it, by path within the image.
         to: a stream.
         moment: time of every file, seconds since 1970.
+        owned: empty folders, and the user and group that each belongs to.
     """
-    folders = {str(parent) for name in files for parent in PurePosixPath(name).parents} - {"."}
+    names = {*files, *owned}
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {"."}
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for name in sorted({*files, *folders}):
+        for name in sorted({*names, *folders}):
             member = tarfile.TarInfo(name)
             member.mtime, member.mode = moment, FILE_MODE
             content = files.get(name)
             if content is None:
                 member.type, member.mode = tarfile.DIRTYPE, FOLDER_MODE
+                member.uid = member.gid = owned.get(name, 0)
                 archive.addfile(member)
             elif isinstance(content, Path):
                 member.size = content.stat().st_size

@@ -17,6 +17,10 @@ APPROVALS = "approvals.jsonl"
 """Signed statements of those who approved the model, one a line."""
 ATTESTATION = "application/vnd.in-toto+json"
 """What a referrer with a signed statement about an image is (`artifactType`)."""
+PROOF_TYPE = "application/vnd.casemate.signature-proof.v1"
+"""What a referrer with the log's proof of the model's signature is: proofs grow with the log, and
+an image stays as it is.
+"""
 BESIDE = (bundle.BUNDLE, bundle.PROOF, APPROVALS, *bundle.PUBLIC_KEYS)
 """What may lie beside the model's files; the keys are for people and trusted by nobody."""
 MOST_FILES = 10_000
@@ -121,18 +125,21 @@ def _image(reader: Reader, digest: str | None, limit: int) -> Carried:
             raise VerificationError(f"two layers of the image hold {twice[0]!r}", hint=_AGAIN)
         found |= files
         limit -= sum(map(len, files.values()))
-    attestations = [
-        statement
-        for entry, said in listed
-        if said.subject is not None
-        for statement in _said(reader, entry, said, chosen)
+    said = [
+        (kind, content)
+        for entry, document in listed
+        if document.subject is not None
+        for kind, content in _said(reader, entry, document, chosen)
     ]
+    beside = {name: found[name] for name in BESIDE if name in found}
+    proofs = [content for kind, content in said if kind == PROOF_TYPE]
+    beside |= {bundle.PROOF: proofs[0]} if proofs else {}
     inside = bundle.MODEL_FOLDER + "/"
     return Carried(
         {name.removeprefix(inside): found[name] for name in found if name.startswith(inside)},
-        {name: found[name] for name in BESIDE if name in found},
+        beside,
         chosen.digest,
-        attestations,
+        [content for kind, content in said if kind == ATTESTATION],
     )
 
 
@@ -156,10 +163,15 @@ def _chosen(
     return next(iter(images.values()))
 
 
-def _said(reader: Reader, entry: Descriptor, manifest: Manifest, about: Descriptor) -> list[bytes]:
-    """What a referrer holds, compared with its digests; only signed statements are kept."""
+def _said(
+    reader: Reader, entry: Descriptor, manifest: Manifest, about: Descriptor
+) -> list[tuple[str, bytes]]:
+    """What a referrer holds and what it is, if it is about this image; compared with its digests in
+    any case.
+    """
     reader.blob(manifest.config, MAX_DOCUMENT)
     content = [reader.blob(layer, MAX_PAYLOAD) for layer in manifest.layers]
-    mine = manifest.subject is not None and manifest.subject.digest == about.digest
+    if manifest.subject is None or manifest.subject.digest != about.digest:
+        return []
     kind = manifest.artifactType or entry.artifactType or manifest.config.mediaType
-    return content if mine and kind == ATTESTATION else []
+    return [(kind, one) for one in content]

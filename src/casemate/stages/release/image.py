@@ -38,7 +38,7 @@ from casemate.core.signatures import Signer
 from casemate.core.types import Record, Release
 from casemate.stages.release import bundle, card
 from casemate.stages.release.admission import PROVENANCE
-from casemate.stages.release.carried import ATTESTATION
+from casemate.stages.release.carried import ATTESTATION, PROOF_TYPE
 
 Form = Literal["model", "volume"]
 MODEL_MANIFEST = "application/vnd.cncf.model.manifest.v1+json"
@@ -94,6 +94,8 @@ def write(
         project: its id.
         moment: time of every file, seconds since 1970.
     """
+    proof = beside.get(bundle.PROOF)
+    beside = {name: content for name, content in beside.items() if name != bundle.PROOF}
     folder = bundle.MODEL_FOLDER
     inside = {f"{folder}/{name}": content for name, content in model.files.items()}
     documents = {name for name in inside if PurePosixPath(name).name in DOCUMENTED}
@@ -134,6 +136,8 @@ def write(
         ),
         _referrer(writer, image, bill, BILL_TYPE, BILL_TYPE, {}),
     ]
+    if proof is not None:
+        referrers.append(_referrer(writer, image, proof, PROOF_TYPE, PROOF_TYPE, {}))
     writer.finish([image, *referrers])
     size = sum(layer.size for layer in layers)
     return Written(folder=str(writer.folder), tag=named, digest=image.digest, form=form, size=size)
