@@ -100,7 +100,7 @@ def run(arguments: Any) -> int:
     text = [
         f"{made.folder}:{made.tag} is {made.digest}, {made.size} bytes in layers",
         f"check it: casemate verify {made.folder} --require provenance",
-        f"copy it:  skopeo copy --preserve-digests oci:{made.folder}:{made.tag} docker://REGISTRY/NAME:{made.tag}",
+        f"copy it:  skopeo copy --preserve-digests oci:{made.folder}:{made.tag} docker://REGISTRY/NAME",
     ]
     emit(arguments, made, "\n".join(text))
     return 0
@@ -123,8 +123,7 @@ def _gateway(arguments: Any) -> int:
     )
     text = [
         f"{made.folder}:{made.tag} is {made.digest}, {len(made.packages)} packages on {made.base}",
-        f"copy it: skopeo copy --preserve-digests oci:{made.folder}:{made.tag}"
-        f" docker://REGISTRY/NAME:{made.tag}",
+        f"copy it: skopeo copy --preserve-digests oci:{made.folder}:{made.tag} docker://REGISTRY/NAME",
         "mount: /model, /keys (the owner's public keys), /project; an empty volume: /run/casemate",
     ]
     emit(arguments, made, "\n".join(text))

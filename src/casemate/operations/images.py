@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from casemate import __version__
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.files import whole_folder, write_atomic
 from casemate.core.oci.layout import Writer
@@ -65,6 +66,7 @@ def write(
             beside,
             project.signer,
             project.config.project.id,
+            __version__,
             moment,
         )
     about = f'Model::"{release.model}"'

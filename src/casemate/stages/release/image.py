@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from casemate import __version__
 from casemate.core.digest import sha256
 from casemate.core.oci import tars
 from casemate.core.oci.layout import Writer
@@ -80,6 +79,7 @@ def write(
     beside: dict[str, bytes],
     signer: Signer,
     project: str,
+    tool: str,
     moment: int,
 ) -> Written:
     """Fill a layout with a model, and with what is said of it.
@@ -92,6 +92,7 @@ def write(
         beside: bundle, public keys, approvals and proof, by name.
         signer: of the project.
         project: its id.
+        tool: version of casemate.
         moment: time of every file, seconds since 1970.
     """
     proof = beside.get(bundle.PROOF)
@@ -106,7 +107,7 @@ def write(
     ]
     layers = [_layer(writer, *part, form, moment) for part in parts]
     time = datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat()
-    config, kind = _config(form, model.card, layers, time)
+    config, kind = _config(form, model.card, layers, tool, time)
     name, version = model.card.name, str(model.card.model_version)
     said = {
         CREATED: time,
@@ -128,7 +129,9 @@ def write(
     attestation = signer.sign_statement(
         {f"{name}@{version}": image.hexadecimal},
         PROVENANCE,
-        provenance(release, model, form, project, sha256(beside[bundle.BUNDLE]), sha256(bill)),
+        provenance(
+            release, model, form, project, tool, sha256(beside[bundle.BUNDLE]), sha256(bill)
+        ),
     )
     referrers = [
         _referrer(
@@ -154,7 +157,7 @@ def _layer(
 
 
 def _config(
-    form: Form, said: bundle.Card, layers: list[Descriptor], time: str
+    form: Form, said: bundle.Card, layers: list[Descriptor], tool: str, time: str
 ) -> tuple[bytes, str]:
     """What the manifest's `config` says, and its type; layers are not packed, so their digests are
     those of their content.
@@ -167,9 +170,7 @@ def _config(
             "os": "linux",
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": digests},
-            "history": [
-                {"created": time, "created_by": f"casemate {__version__}"} for _ in digests
-            ],
+            "history": [{"created": time, "created_by": f"casemate {tool}"} for _ in digests],
         }
         return encode(document), CONFIG_TYPE
     document = {
@@ -212,6 +213,7 @@ def provenance(
     model: bundle.VerifiedModel,
     form: Form,
     project: str,
+    tool: str,
     signed: str,
     bill: str,
 ) -> dict[str, Any]:
@@ -223,6 +225,7 @@ def provenance(
         model: verified.
         form: of the image.
         project: its id.
+        tool: version of casemate.
         signed: SHA-256 of the model's bundle.
         bill: SHA-256 of the image's bill of materials.
     """
@@ -249,7 +252,7 @@ def provenance(
         "runDetails": {
             "builder": {
                 "id": f"https://casemate.dev/project/{project}",
-                "version": {"casemate": __version__},
+                "version": {"casemate": tool},
             },
             "metadata": {"invocationId": lineage.run},
             "byproducts": [{"name": "bill of materials", "digest": {"sha256": bill}}],
