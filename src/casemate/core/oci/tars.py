@@ -97,7 +97,7 @@ def unpack(source: Readable, limit: int) -> dict[str, bytes]:
                 if member.isdir():
                     continue
                 total += member.size
-                if not member.isreg() or member.issparse():
+                if not member.isreg() or member.issparse() or member.size < 0:
                     raise VerificationError(
                         f"the layer holds {name!r}, which is no regular file", hint=_AGAIN
                     )
