@@ -121,6 +121,15 @@ def test_a_size_that_lies_ends_in_a_refusal(size):
         tars.unpack(io.BytesIO(content), LIMIT)
 
 
+def test_a_layer_without_its_end_is_read_and_one_that_ends_within_a_file_is_not():
+    """As umoci 0.4.7 writes them: no padding of the last file, nothing behind it."""
+    whole = packed({"a": b"1" * 700, "b": b"2" * 700})
+    end = whole.rindex(b"2") + 1
+    assert tars.unpack(io.BytesIO(whole[:end]), LIMIT) == {"a": b"1" * 700, "b": b"2" * 700}
+    with pytest.raises(VerificationError, match="ends within 'b'"):
+        tars.unpack(io.BytesIO(whole[: end - 1]), LIMIT)
+
+
 @pytest.mark.parametrize("content", [b"", b"x" * 511, b"x" * 512, packed({"a": b"1" * 9000})[:700]])
 def test_what_is_no_archive_gives_no_files(content):
     try:

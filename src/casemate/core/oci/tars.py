@@ -88,11 +88,14 @@ def unpack(source: Readable, limit: int) -> dict[str, bytes]:
     """
     files: dict[str, bytes] = {}
     total = 0
+    padded = _Padded(source)
     try:
-        with tarfile.open(fileobj=source, mode="r|", errors="strict") as archive:  # type: ignore[call-overload] # a stream reads, no more
+        with tarfile.open(fileobj=padded, mode="r|", errors="strict") as archive:  # type: ignore[call-overload] # a stream reads, no more
             for count, member in enumerate(archive):
                 if count >= MAX_FILES:
                     raise VerificationError(f"a layer holds more than {MAX_FILES} files")
+                if member.isdir() and member.name in ("", ".", "./", "/"):
+                    continue  # the image's root, as other tools list it
                 name = checked(member.name)
                 if member.isdir():
                     continue
@@ -107,11 +110,32 @@ def unpack(source: Readable, limit: int) -> dict[str, bytes]:
                     raise VerificationError(f"the layer holds {name!r} twice", hint=_AGAIN)
                 opened = archive.extractfile(member)
                 files[name] = b"" if opened is None else opened.read()
+                if padded.given < member.offset_data + member.size:
+                    raise VerificationError(f"the layer ends within {name!r}", hint=_AGAIN)
     except (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise VerificationError(
             f"a layer is no archive that can be read: {type(error).__name__}", hint=_AGAIN
         ) from error
     return files
+
+
+class _Padded:
+    """A stream with zeros behind it, of which tar is told that it ends: umoci leaves them out."""
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._zeros = 2 * tarfile.RECORDSIZE
+        self.given = 0
+        """Bytes that were there."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._source.read(size)
+        self.given += len(piece)
+        if piece or size == 0:
+            return piece
+        count = self._zeros if size < 0 else min(size, self._zeros)
+        self._zeros -= count
+        return bytes(count)
 
 
 def checked(name: str) -> str:
@@ -129,7 +153,7 @@ def checked(name: str) -> str:
         or not plain.isprintable()
         or len(plain.encode("utf-8", "surrogatepass")) > MAX_NAME
     )
-    if odd and name not in (".", "./"):
+    if odd:
         raise VerificationError(
             f"a layer holds a file called {name[:200]!r}, which leads elsewhere", hint=_AGAIN
         )

@@ -5,7 +5,6 @@ The image is somebody's base, by digest, and one layer: packages that pip instal
 hashes a lock names. It runs as a user without a name, and begins by verifying the model.
 """
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def dockerfile(base: str, builder: str, locks: Sequence[Path], python: str) -> d
     text = said.render(
         base=base,
         builder=builder,
-        locks=[shlex.quote(name) for name in names],
+        locks=names,
         environment=ENVIRONMENT,
         packages=PACKAGES,
         user=USER,

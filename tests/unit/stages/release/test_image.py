@@ -3,6 +3,7 @@ every file.
 """
 
 import base64
+import hashlib
 import json
 import tarfile
 
@@ -51,8 +52,9 @@ def test_times_are_the_epoch_or_what_was_asked_for_and_nobody_owns_a_file(tmp_pa
 
 
 def test_the_model_form_is_a_modelpack_and_the_volume_form_a_plain_image(tmp_path):
+    signed = Signed()
     for form in ("model", "volume"):
-        Signed().layout(tmp_path / form, form)
+        signed.layout(tmp_path / form, form)
     pack, plain = images.manifest(tmp_path / "model"), images.manifest(tmp_path / "volume")
     assert pack["artifactType"] == "application/vnd.cncf.model.manifest.v1+json"
     assert pack["config"]["mediaType"] == "application/vnd.cncf.model.config.v1+json"
@@ -78,8 +80,6 @@ def test_the_bill_names_every_file_of_the_image_and_is_cyclonedx(tmp_path):
     assert bill["metadata"]["component"]["hashes"][0]["content"] == made.digest[7:]
     named = {part["name"]: part["hashes"][0]["content"] for part in bill["components"]}
     mounted = images.unpacked(tmp_path / "x", tmp_path / "mount")
-    import hashlib
-
     found = {
         path.relative_to(mounted).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in mounted.rglob("*")
