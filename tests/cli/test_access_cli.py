@@ -90,6 +90,8 @@ WORDS = {
     "model show": ["wdbc"],
     "model promote": ["wdbc"],
     "model export": ["wdbc", "out"],
+    "image model": ["wdbc", "image"],
+    "image withdrawn": ["withdrawn.json"],
     "model approve": ["wdbc", "--reason", "r"],
     "predict": ["data/wdbc.csv"],
     "store migrate": ["sqlite"],

@@ -121,6 +121,15 @@ def test_an_outsider_verifies_a_model_evidence_a_table_a_log_and_a_proof_and_see
         done = verify(path)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["kind"] == kind
+    project.images.write("wdbc", tmp_path / "image")
+    started = executed(
+        *(light / "bin/casemate", "verify", tmp_path / "image", "--key", keys),
+        *("--require", "provenance", "--into", tmp_path / "now", "--then"),
+        *(sys.executable, "-c", "import os; print(os.listdir(os.environ['CASEMATE_MODEL']))"),
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert (started.returncode, "model.onnx" in started.stdout) == (0, True), started.stderr
     for path in (
         tmp_path / "out/model/model.json",
         next(run.glob("*/*.json")),
@@ -141,6 +150,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "explain": ["x"],
         "data": ["list"],
         "model": ["list"],
+        "image": ["model", "x", "y"],
         "privacy": ["budget"],
         "completion": ["bash"],
         "access": ["list"],

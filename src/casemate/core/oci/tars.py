@@ -120,7 +120,7 @@ def unpack(source: Readable, limit: int) -> dict[str, bytes]:
 
 
 class _Padded:
-    """A stream with zeros behind it, of which tar is told that it ends: umoci leaves them out."""
+    """A stream with zeros behind it, and so an end: umoci before 0.5 leaves it out."""
 
     def __init__(self, source: Readable) -> None:
         self._source = source
