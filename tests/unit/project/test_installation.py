@@ -321,6 +321,7 @@ def test_every_module_from_outside_that_the_code_imports_belongs_to_an_extra():
         "botocore": "boto3",
         "joblib": "scikit-learn",
         "markupsafe": "jinja2",
+        "packageurl": "cyclonedx-python-lib",
         "requests": "hvac",
         "torch": "safetensors",
     }
