@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         help=(
-            "an exported model, a run's folder, an evidence pack, a sealed table, an audit log, or a"
-            " proof of one entry"
+            "an exported model, a run's folder, an evidence pack, a sealed table, an audit log, a"
+            " proof of one entry, or a certificate of erasure"
         ),
     )
     parser.add_argument(

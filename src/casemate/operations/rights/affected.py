@@ -24,7 +24,7 @@ from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
 from casemate.operations.rights.consent import withdrawn_since
 from casemate.operations.rights.restricted import restricted_since, restrictions
-from casemate.operations.rights.subject import identifier_of
+from casemate.operations.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
