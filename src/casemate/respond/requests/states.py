@@ -293,7 +293,7 @@ def _stepped(asked: Asked, action: str, change: Change) -> Asked:
         return structs.replace(asked, state="granted", unattended=change.unattended)
     if action == DEFERRED:
         return _deferred(asked, change)
-    if action == REFUSED:
+    if action == REFUSED and asked.state != "erased":
         if not change.text:
             raise RefusedError("a refusal needs its reason", hint="--reason TEXT")
         return structs.replace(asked, state="refused", over=change.at)
