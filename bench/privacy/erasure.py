@@ -177,9 +177,9 @@ def membership(folder: Path) -> None:
         done = project.privacy.erase(name_of(3))
         report("before a model without them", done.waiting)
         project.run()
-        project.privacy.requests.fulfil_due()
-        asked = project.privacy.requests.show(1).request
-        report("after", asked.closing.models if asked.closing else asked.state)
+        after = project.privacy.requests.fulfil(1)
+        closing = after.request.request.closing
+        report("after", after.waiting if closing is None else closing.models)
 
 
 def main() -> None:

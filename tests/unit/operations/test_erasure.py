@@ -8,6 +8,7 @@ import datetime
 import json
 import shutil
 
+import msgspec
 import pyarrow as pa
 import pyarrow.csv
 import pytest
@@ -17,9 +18,10 @@ from tests.unit.operations.test_affected import PERSONS, release
 from tests.unit.operations.test_requests import Now
 
 import casemate
-from casemate.controls.audit.erasure import CERTIFICATE, PROOF
+from casemate.controls.audit.erasure import CERTIFICATE, PREDICATE, PROOF
 from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.privacy.erasures import FILE
+from casemate.core.digest import sha256
 from casemate.core.errors import BusyError, ConfigError, DataError, RefusedError, VerificationError
 from casemate.core.files import shared_lock
 from casemate.operations import backup
@@ -27,6 +29,7 @@ from casemate.operations.fsck import examine
 from casemate.operations.keys import erasure
 from casemate.operations.rights import erasing
 from casemate.operations.rights.requests import require_kept
+from casemate.stages.data.erased import others
 
 SECRET = "correct horse battery"
 day = datetime.date.fromisoformat
@@ -75,6 +78,12 @@ def newest(project):
 
 def people_in(project):
     return set(newest(project).to_arrow(["person"])["person"].to_pylist())
+
+
+def proven(folder):
+    """The entry that a certificate's proof is of."""
+    (line,) = [one for one in (folder / PROOF).read_text().split("\n") if one.startswith("index")]
+    return int(line.removeprefix("index "))
 
 
 def told(project, action):
@@ -139,11 +148,10 @@ def test_who_was_erased_is_left_out_of_a_table_that_has_them_again_and_the_other
     assert newest(casemate.open(ward.root)).reference == version
     with pytest.raises(DataError, match="4 rows of the table are of people who were erased"):
         ward.seal(columns="[privacy]\nerased = 'refuse'\n")
-    spaced = pa.csv.read_csv(ward.root / "t.csv")
-    names = [f" {one} " if one == PERSONS[0] else one for one in spaced["person"].to_pylist()]
-    write_csv(ward.root / "t.csv", spaced.set_column(0, "person", pa.array(names)))
-    ward.seal().close()
-    assert newest(casemate.open(ward.root)).record.rows == 76
+    with casemate.open(ward.root) as after:
+        spaced = pa.table({"person": [f" {PERSONS[0]} ", PERSONS[2], None]})
+        erased, root = after.erased(), after.identifiers.root()
+        assert others(spaced, after.config, erased, root, [])[1] == [0]
 
 
 def test_without_a_subject_identifiers_are_asked_and_where_there_are_none_it_is_said(ward, project):
@@ -191,6 +199,8 @@ def test_a_new_consent_lets_rows_in_again_on_record_and_brings_no_key_back(ward,
     assert project.erased() is not None, "a consent from before says nothing"
     project.clock = Now("2027-03-05T10:00:00+00:00")
     project.erasures.clock = project.clock
+    project.privacy.consent.add([{**record, "time": "2027-02-01T00:00:00Z", "status": "withdrawn"}])
+    assert project.erased() is not None
     added = project.privacy.consent.add(
         [{**record, "time": "2027-03-01T00:00:00Z", "status": "given"}]
     )
@@ -253,6 +263,8 @@ def test_what_a_law_keeps_is_erased_by_itself_afterwards_and_not_a_day_before(wa
     with pytest.raises(RefusedError, match="is kept until 2027-12-31 because of tax law"):
         project.privacy.requests.fulfil(1, subject=PERSONS[0])
     clock.set("2027-12-31T10:00:00+00:00")
+    with pytest.raises(RefusedError, match="is kept until 2027-12-31"):
+        project.privacy.requests.fulfil(1, subject=PERSONS[0])
     assert project.privacy.requests.fulfil_due() == []
     clock.set("2028-01-01T10:00:00+00:00")
     project.watch.once()
@@ -268,6 +280,7 @@ def test_other_identifiers_that_are_not_kept_must_be_given(ward, project):
     project.privacy.requests.decide(1, "grant")
     with pytest.raises(ConfigError, match="not whom request 1 is about"):
         project.privacy.requests.fulfil(1, subject=PERSONS[1])
+    assert erasing.complete(project) == [], "whoever granted it carries it out"
     assert project.privacy.erase(PERSONS[0], aliases=[PERSONS[1]]).request.request.id == 1
     with pytest.raises(ConfigError, match="both identifiers are the same"):
         project.privacy.alias(PERSONS[2], PERSONS[2])
@@ -298,7 +311,13 @@ def test_models_are_withdrawn_or_trained_without_them_before_it_is_closed(ward, 
     requests = project.privacy.requests
     requests.decide_model(1, "keep", "ward@1", reason="small")
     requests.decide_model(1, "withdraw", "ward@2")
-    assert requests.fulfil(1).waiting[0].endswith("decide retrain or withdraw")
+    with project.database.transaction() as tx:
+        project.rollouts.promote(tx, "ward", 2, "shadow", 1.0, [], "x", project.clock.now())
+    keep, served = requests.fulfil(1).waiting
+    assert keep.endswith("decide retrain or withdraw")
+    assert "still served (shadow)" in served
+    with project.database.transaction() as tx:
+        project.rollouts.rollback(tx, "ward", "x", project.clock.now())
     ward.seal().close()
     with casemate.open(ward.root) as after:
         release(after, 3)
@@ -346,6 +365,15 @@ def test_a_certificate_is_checked_without_the_project_and_names_nobody(ward, pro
     assert "request:fulfilled" in everything
     for secret in (PERSONS[0], pseudonym, pseudonym[:16], project.erasures.digest(pseudonym)):
         assert secret not in everything
+    other = project.privacy.requests.show(1).request.closing
+    forged = msgspec.structs.replace(other, keys=7)
+    said = {"project": "p", "request": 1, "entry": proven(folder), "closed": "", "closing": forged}
+    proof = sha256((folder / PROOF).read_bytes())
+    signed = project.signer.sign_statement({PROOF: proof}, PREDICATE, msgspec.to_builtins(said))
+    shutil.copytree(folder, tmp_path / "forged")
+    (tmp_path / "forged" / CERTIFICATE).write_bytes(signed)
+    with pytest.raises(VerificationError, match="says something else"):
+        casemate.verify(tmp_path / "forged", [tmp_path / "keys"])
     shutil.copy(tmp_path / "2" / PROOF, folder / PROOF)
     with pytest.raises(VerificationError, match="another proof"):
         casemate.verify(folder, [tmp_path / "keys"])

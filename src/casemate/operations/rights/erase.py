@@ -151,7 +151,7 @@ def _decided(acting: Acting, asked: Asked, how: Models) -> None:
         return
     by = today(project) + datetime.timedelta(days=project.config.privacy.retrain_days)
     for one in persons.everybody(project, asked.subject):
-        for model in trace(project, one).models:
+        for model in trace(project, one, with_log=False).models:
             with project.database.reading() as tx:
                 known = tables.request(tx, asked.id).models
             if model.model in known:

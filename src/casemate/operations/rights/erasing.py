@@ -88,7 +88,7 @@ def carry_out(
     with project.database.reading() as tx:
         asked, _ = REQUESTS.history(project, tx, number)
     people = everybody(project, asked.subject)
-    found = [trace(project, one) for one in people]
+    found = [trace(project, one, with_log=False) for one in people]
     erased = None
     if asked.state != "erased":
         _require_free(project, who, asked, people, found)
