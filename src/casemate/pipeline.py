@@ -135,6 +135,7 @@ def data_tools(context: RunContext, held: Any = None) -> Any:
         held,
         lessons.from_bytes(digest, context.objects.get(digest)) if digest else None,
         context.usable,
+        context.erased,
     )
 
 
@@ -280,15 +281,18 @@ def _release(
 
 def further_tables(context: RunContext, dataset: SealedDataset) -> dict[str, pa.Table]:
     """The tables of `[assess] tables`, read with the data set's schema: rows of people who may be
-    used.
+    used, and never those of people who were erased.
     """
     from casemate.stages.data.consented import allowed
+    from casemate.stages.data.erased import others
     from casemate.stages.data.further import read
 
     config = context.config
 
     def taken(table: pa.Table, name: str) -> pa.Table:
         root = context.identifiers.candidate()
+        if context.erased is not None:
+            table = others(table, config, context.erased, root, dataset.schema.identifiers)[0]
         return allowed(table, config, context.usable, root, name).table
 
     return {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from casemate.controls.audit import erasure
 from casemate.controls.audit.checkpoint import verify_checkpoint
 from casemate.controls.audit.entry import signed_by
 from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
@@ -148,7 +149,7 @@ def verify_path(
 
     Args:
         path: an exported model, an OCI image layout with one, a run's folder, an evidence pack, a
-            sealed table, an audit log, or a proof of one entry.
+            sealed table, an audit log, a proof of one entry, or a certificate of erasure.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -180,6 +181,7 @@ def verify_path(
         (pack.PACK, partial(_pack, lying)),
         ("evidence.dsse.json", partial(_evidence, lying)),
         ("manifest.dsse.json", partial(_table, lying)),
+        (erasure.CERTIFICATE, partial(_erasure, lying)),
         ("checkpoint", partial(_log, kept)),
     ):
         if (path / marker).is_file():
@@ -336,6 +338,21 @@ def _table(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
         f"{said.get('name')}@{said.get('version')}, {said.get('rows')} rows",
         _who(trusted, verifier),
     )
+
+
+def _erasure(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
+    if trusted.log_vkeys is None:
+        raise WrongSigner("no log key was given", hint="pass --key log.vkey")
+    verifier = trusted.signers(proof)
+    said, proven = erasure.check(path, verifier, trusted.log_vkeys)
+    closing, models = said.closing, said.closing.get("models", [])
+    told = (
+        f"request {said.request} of {said.project}, closed {said.closed[:10]}:"
+        f" {closing['keys']} keys destroyed, {closing['rows']} rows without identifier, looked"
+        f" through for {closing['identifiers']} identifiers, {len(models)} models;"
+        f" entry {said.entry} of {proven.checkpoint.size}"
+    )
+    return Verified("certificate of erasure", told, _who(trusted, verifier))
 
 
 def _log(checkpoints: list[Path], path: Path, trusted: Trusted) -> Verified:

@@ -208,7 +208,7 @@ def test_a_kernel_that_cannot_confine_makes_and_serves_no_such_model_whatever_th
         from casemate.core.sandbox import confine
         import casemate
         from casemate.core.errors import SandboxError
-        from casemate.operations.runs import Silent
+        from casemate.operations.contexts import Silent
         from casemate.serve.loading import loaded
         class Hears(Silent):
             def progress(self, text, done, total):
@@ -260,7 +260,7 @@ def test_a_byte_of_the_code_that_is_not_the_signed_one_is_refused(owned, tmp_pat
 def test_a_file_that_changes_while_the_run_works_is_not_what_is_signed(owned, tmp_path):
     _, table = owned
     project = project_in(tmp_path / "p", table, HONEST)
-    from casemate.operations.runs import Silent
+    from casemate.operations.contexts import Silent
 
     class Changing(Silent):
         def stage(self, name, record):

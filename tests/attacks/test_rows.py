@@ -329,6 +329,7 @@ LATER = (
     *("feedback", "retraining", "ticket", "ticket_comment", "tracker_fault"),
     *("hold", "playbook", "playbook_run"),
     *("subject_version", "subject_rows", "consent", "request", "request_line"),
+    *("erasure", "person_alias"),
 )
 """Tables of migrations behind the one that bound rows."""
 

@@ -27,7 +27,7 @@ from casemate.core.sandbox.failure import JobFailed, JobLimits
 from casemate.core.sandbox.kernel import available
 from casemate.core.sandbox.run import Worker
 from casemate.core.sandbox.server import ForkServer
-from casemate.operations.runs import Silent
+from casemate.operations.contexts import Silent
 from casemate.stages.data import schema as schemas
 from casemate.stages.train.stage import SAFE
 

@@ -17,7 +17,7 @@ from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.access.identity.sessions import LIFE
 from casemate.core.errors import AccessDenied, ConfigError, RefusedError
 from casemate.core.store.rowdigests import CHECKED
-from casemate.operations.runs import Silent
+from casemate.operations.contexts import Silent
 
 PASSWORD, OTHER = "correct horse battery", "another horse battery"
 
@@ -60,6 +60,9 @@ WORDS = {
     "privacy record show": ["dpia"],
     "privacy record write": ["--out", "records"],
     "privacy record verify": ["records"],
+    "privacy request certificate": ["1", "--out", "certificate"],
+    "privacy erase": ["env:PW"],
+    "privacy alias": ["env:PW", "env:HOME"],
     "privacy consent import": ["data/wdbc.csv"],
     "privacy consent show": ["env:PW"],
     "privacy consent withdraw": ["env:PW"],

@@ -147,6 +147,11 @@ def _create(arguments: Any) -> int:
             f"\n{people}: the subjects' keys; keep only the newest such file, so that erasing a"
             " person reaches every backup"
         )
+    if (erased := backup.erased_of(arguments.file)).is_file():
+        text += (
+            f"\n{erased}: who was erased, by keyed digest; keep the newest such file beside every"
+            " backup, so that a restore erases them again"
+        )
     if arguments.with_keys:
         text += f"\n{backup.keys_of(arguments.file)}: the key store; keep it apart from the data"
     return _emit(arguments, contents, text)
@@ -168,7 +173,7 @@ def _restore(arguments: Any) -> int:
     from casemate.operations import backup
 
     code = None if arguments.code is None else read_secret(arguments.code)
-    _, contents = backup.restore(
+    project, contents = backup.restore(
         arguments.file, arguments.folder, _opener(arguments), owner=arguments.owner, code=code
     )
     text = (
@@ -179,6 +184,12 @@ def _restore(arguments: Any) -> int:
         text += (
             "\nRestored without the subjects' keys (there is no .subjects file beside the backup);"
             " casemate backup subjects brings them"
+        )
+    if (again := backup.erased_again(project)) is not None:
+        text += (
+            f"\n{again.people} people who were erased since are erased again; the register of"
+            f" erasures ends with {again.newest[:19]} UTC: who was erased later is not known here,"
+            " unless the newest .erased file lies beside the backup"
         )
     return _emit(arguments, contents, text)
 

@@ -1,12 +1,13 @@
 """`casemate hold`."""
 
 import argparse
+import functools
 from typing import Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
-WHAT = ("releases", "answers", "probabilities", "teaching", "deletion")
+WHAT = ("releases", "answers", "probabilities", "teaching", "deletion", "erasure")
 """`respond.holds.WHAT`, which a light installation cannot import."""
 
 
@@ -21,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one = actions.add_parser(name, help=help_, parents=[common(nested=True)])
         one.add_argument("what", choices=WHAT, metavar="WHAT", help=", ".join(WHAT))
         one.add_argument(
-            "of", metavar="OF", help="a model as NAME or NAME@VERSION, a source of feedback, a run"
+            "of",
+            metavar="OF",
+            help=(
+                "a model as NAME or NAME@VERSION, a source of feedback, a run; of erasure the"
+                " person: env:NAME, file:PATH, prompt, or the pseudonym of `hold list`"
+            ),
         )
         one.add_argument("--reason", required=True, help="why, for the record")
 
@@ -29,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """List, place or lift."""
     from casemate.cli.output import emit, table
+    from casemate.core.secrets import read_secret
 
     holds = open_for(arguments).holds
     if arguments.action == "list":
@@ -37,11 +44,13 @@ def run(arguments: Any) -> int:
         heads = ["what", "of", "since", "by", "reason"]
         emit(arguments, found, table(heads, rows) if rows else "nothing is held")
         return 0
-    said = f"{arguments.what} of {arguments.of}"
+    said, of = f"{arguments.what} of {arguments.of}", arguments.of
+    if arguments.what == "erasure" and (":" in of or of == "prompt"):
+        of = functools.partial(read_secret, of)
     if arguments.action == "lift":
-        holds.lift(arguments.what, arguments.of, arguments.reason)
+        holds.lift(arguments.what, of, arguments.reason)
         emit(arguments, {"lifted": True}, f"{said}: lifted")
         return 0
-    is_new = holds.place(arguments.what, arguments.of, arguments.reason)
+    is_new = holds.place(arguments.what, of, arguments.reason)
     emit(arguments, {"new": is_new}, f"{said}: held" if is_new else f"{said}: was held already")
     return 0

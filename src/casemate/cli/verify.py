@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=(
             "an exported model, an OCI image layout with one, a run's folder, an evidence pack, a"
-            " sealed table, an audit log, or a proof of one entry"
+            " sealed table, an audit log, a proof of one entry, or a certificate of erasure"
         ),
     )
     parser.add_argument(

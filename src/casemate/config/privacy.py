@@ -149,6 +149,26 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
         ),
     ] = {}
 
+    erased: Annotated[
+        Literal["leave-out", "refuse"],
+        Meta(
+            description=(
+                "What a run does with rows of people who were erased and who are in its table"
+                " again: leave them out and say how many, or refuse the table."
+            )
+        ),
+    ] = "leave-out"
+    retrain_days: Annotated[
+        int,
+        Meta(
+            description=(
+                "Days after which a model that was made of an erased person's rows is not promoted"
+                " any more, where `casemate privacy erase` decides about it."
+            ),
+            ge=0,
+            le=365,
+        ),
+    ] = 30
     holidays: Annotated[
         list[Day],
         Meta(

@@ -1,11 +1,15 @@
 """Holds: placed at once, by people and playbooks; lifted by people."""
 
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as sa
 
 from casemate.config.privacy import KEPT
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.reasons import reason_of
+from casemate.operations.subject import identifier_of
 from casemate.respond.holds import KINDS, WHAT, Hold, What
 from casemate.wiring import Wiring
 
@@ -20,24 +24,27 @@ def listing(project: Wiring) -> list[Hold]:
 
 
 @operation("hold:place")
-def place(project: Wiring, what: What, of: str, reason: str) -> bool:
+def place(project: Wiring, what: What, of: str | Callable[[], str], reason: str) -> bool:
     """Keep something from happening until the hold is lifted; whether it is new.
 
     Args:
         project: whose.
         what: `releases`: nothing of the model is promoted; `answers`: gateways do not let it
             answer; `probabilities`: callers see the label alone; `teaching`: feedback of the source
-            is held back; `deletion`: `gc` and `privacy retention` keep it.
+            is held back; `deletion`: `gc` and `privacy retention` keep it; `erasure`: a person is
+            not erased, under none of their identifiers.
         of: a model as `NAME` or `NAME@VERSION`; a source of feedback as `casemate feedback sources`
             names it; of `deletion` a run with its models and data, a model, a data set, or a kind
-            of records as `[privacy.retention]` names it, such as `predictions`.
+            of records as `[privacy.retention]` names it, such as `predictions`; of `erasure` a
+            person's identifier, or what asks for it, kept as pseudonym.
         reason: why, for the record.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such hold, model or run, or no reason.
     """
-    acting = place.ask(project, what=what, of=of[:200])
+    acting = place.ask(project, what=what, **_told(what, of))
     words = reason_of(reason, ConfigError)
+    of = _named(project, what, of)
     require_known(project, what, of)
     with acting.transaction() as tx:
         is_new = project.holds_kept.place(tx, what, of, acting.uid, words)
@@ -47,18 +54,38 @@ def place(project: Wiring, what: What, of: str, reason: str) -> bool:
 
 
 @operation("hold:lift")
-def lift(project: Wiring, what: What, of: str, reason: str) -> None:
+def lift(project: Wiring, what: What, of: str | Callable[[], str], reason: str) -> None:
     """Let it happen again.
 
     Raises:
         AccessDenied: policy, and for every service. ConfigError: there is no such hold, or no
             reason.
     """
-    acting = lift.ask(project, what=what, of=of[:200])
+    acting = lift.ask(project, what=what, **_told(what, of))
     words = reason_of(reason, ConfigError)
+    of = _named(project, what, of)
     with acting.transaction() as tx:
         project.holds_kept.lift(tx, what, of)
         acting.append(tx, "hold:lifted", about(what, of), what=what, reason=words)
+
+
+def _told(what: What, of: str | Callable[[], str]) -> dict[str, Any]:
+    """What a decision about it is recorded with: never a person's identifier."""
+    return {} if what == "erasure" or not isinstance(of, str) else {"of": of[:200]}
+
+
+def _named(project: Wiring, what: What, of: str | Callable[[], str]) -> str:
+    """What a hold is kept under: of a person their pseudonym, which `hold list` shows."""
+    if what != "erasure":
+        return of if isinstance(of, str) else of()
+    if isinstance(of, str) and is_pseudonym(of):
+        return of
+    return project.identifiers.root().pseudonym(identifier_of(of))
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether it looks like one."""
+    return len(text) == 64 and not set(text) - set("0123456789abcdef")
 
 
 def about(what: What, of: str) -> str:

@@ -1,6 +1,7 @@
 """What was spent of the privacy budgets, and what concerns the people in the data."""
 
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from casemate.controls.privacy.budget import Spending, totals
@@ -9,11 +10,14 @@ from casemate.operations.acting import Noun, reading
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
+    from casemate.operations.persons import Linked
     from casemate.operations.rights.affected import Affected
     from casemate.operations.rights.consent import ConsentOf
+    from casemate.operations.rights.erase import ErasedPerson, Models
     from casemate.operations.rights.records.writing import RecordsOf
     from casemate.operations.rights.requestsof import RequestsOf
     from casemate.operations.terms import Retention
+    from casemate.respond.requests.states import Law
 
 
 class Spent(Record, frozen=True, kw_only=True):
@@ -53,6 +57,37 @@ class Privacy(Noun):
 
         return affected(self.project, subject)
 
+    def alias(self, subject: str | Callable[[], str], other: str | Callable[[], str]) -> "Linked":
+        """See `operations.persons.alias`."""
+        from casemate.operations.persons import alias
+
+        return alias(self.project, subject, other)
+
+    def erase(
+        self,
+        subject: str | Callable[[], str],
+        *,
+        aliases: Sequence[str | Callable[[], str]] = (),
+        law: "Law" = "gdpr",
+        received: datetime.date | None = None,
+        models: "Models" = "retrain",
+        until: datetime.date | None = None,
+        reason: str = "",
+    ) -> "ErasedPerson":
+        """See `operations.rights.erase.erase`."""
+        from casemate.operations.rights.erase import erase
+
+        return erase(
+            self.project,
+            subject,
+            aliases=aliases,
+            law=law,
+            received=received,
+            models=models,
+            until=until,
+            reason=reason,
+        )
+
     @property
     def consent(self) -> "ConsentOf":
         """The register of consent: add, show, withdraw, export."""
@@ -69,7 +104,7 @@ class Privacy(Noun):
 
     @property
     def requests(self) -> "RequestsOf":
-        """Requests of people: begin, list, show, decide, fulfil."""
+        """Requests of people: begin, list, show, decide, fulfil, certificate."""
         from casemate.operations.rights.requestsof import RequestsOf
 
         return RequestsOf(self.project)

@@ -4,18 +4,17 @@ import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from casemate.core import progress
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
-from casemate.core.files import clear_drafts, clear_scratch, remove_tree, shared_lock
+from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock
 from casemate.core.imports import uncollected
 from casemate.core.page import Section, fragment
-from casemate.core.run import Run
 from casemate.core.steps import STAGES, RunRow
 from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.contexts import context_of
 from casemate.operations.models import Model
 from casemate.operations.rights.restricted import usable
 from casemate.stages.release import summary
@@ -27,19 +26,6 @@ if TYPE_CHECKING:
     from casemate.supply.context import Reporter, RunContext
 
 _KEY = re.compile(r"[A-Za-z0-9._:/-]{1,200}")
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def begin(self, run: Run) -> None:
-        """See `supply.context.Reporter`."""
-
-    def progress(self, text: str, done: int, total: int) -> None:
-        """See `supply.context.Reporter`."""
-
-    def stage(self, name: str, record: Any) -> None:
-        """See `supply.context.Reporter`."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +135,8 @@ def run(
     if first is not None and first not in STAGES:
         raise ConfigError(f"no stage called {first!r}", hint="stages: " + ", ".join(STAGES))
     acting = run.ask(project, unrecorded=True)
+    if project.erasures.missing():
+        _catch_up(project)
     signing = {"stage": project.config.release.stage}
     run.ask(
         project,
@@ -188,27 +176,7 @@ def conducted(
 
 def run_context(project: Wiring, reporter: "Reporter | None" = None) -> "RunContext":
     """Everything that the stages work with."""
-    from casemate.operations.dataset import Dataset
-    from casemate.supply.context import RunContext
-
-    return RunContext(
-        root=project.root,
-        state=project.state,
-        config=project.config,
-        engine=project.engine,
-        registry=project.registry,
-        objects=project.objects,
-        keys=project.provider,
-        identifiers=project.identifiers,
-        signer=project.signer,
-        secret=project.keystore.folder,
-        reporter=reporter or progress.watching() or Silent(),
-        waivers=project.waivers,
-        reviews=project.reviews,
-        ledger=project.ledger,
-        hears=lambda dataset: Dataset(project, dataset).hears_code(),
-        usable=usable(project),
-    )
+    return context_of(project, usable(project), reporter)
 
 
 @reading("run:read")
@@ -269,6 +237,14 @@ def words(project: Wiring, run: str) -> "Words | None":
             hint="the project's owner grants roles and writes policies",
         )
     return decode(project.objects.get(digest), Words)
+
+
+def _catch_up(project: Wiring) -> None:
+    """Carry erasures out again that a catalogue which was put back does not know."""
+    from casemate.operations.rights import again
+
+    with alone(project.state / "lock", "erasing people again"):
+        again.catch_up(project)
 
 
 def _tidy(project: Wiring) -> None:

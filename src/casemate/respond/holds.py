@@ -1,5 +1,6 @@
 """Holds: what must not happen with something until a person lifts the hold: no release of a model,
-no answer of it, no more than the label, no lesson from a source, no deletion of a run.
+no answer of it, no more than the label, no lesson from a source, no deletion of a run, no erasure
+of a person.
 """
 
 import contextlib
@@ -12,15 +13,18 @@ from casemate.core.errors import ConfigError
 from casemate.core.store import METADATA, Store, explained
 from casemate.core.types import Record
 
-What = Literal["releases", "answers", "probabilities", "teaching", "deletion"]
+What = Literal["releases", "answers", "probabilities", "teaching", "deletion", "erasure"]
 KINDS: dict[What, str] = {
     "releases": "model",
     "answers": "model",
     "probabilities": "model",
     "teaching": "source",
     "deletion": "run",
+    "erasure": "person",
 }
-"""What is held -> of what: a model as `NAME` or `NAME@VERSION`, a source of feedback, a run."""
+"""What is held -> of what: a model as `NAME` or `NAME@VERSION`, a source of feedback, a run, a
+person by pseudonym.
+"""
 WHAT: tuple[What, ...] = get_args(What)
 HOLDS = sa.Table(
     "hold",
@@ -40,7 +44,7 @@ class Hold(Record, frozen=True, kw_only=True):
 
     what: What
     of: str
-    """A model as `NAME` or `NAME@VERSION`, a source, a run."""
+    """A model as `NAME` or `NAME@VERSION`, a source, a run, a person's pseudonym."""
     since: str
     """ISO 8601."""
     principal: str

@@ -11,6 +11,7 @@ from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.budget import Ledger
 from casemate.controls.privacy.consents import Usable
+from casemate.controls.privacy.erasures import Erased
 from casemate.core.engine import Engine
 from casemate.core.run import Run
 from casemate.core.signatures import Signer
@@ -62,6 +63,8 @@ class RunContext:
     """The model to compare with, `NAME@VERSION`; empty: the one that passed last."""
     usable: Usable = field(default_factory=Usable)
     """Whose rows may be taken, as of the run's start."""
+    erased: Erased | None = None
+    """Whose rows may not be taken, as of the run's start; None: nobody was erased."""
 
     @property
     def hidden(self) -> list[Path]:

@@ -62,6 +62,11 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             *(["feedback", context.lessons] if context.lessons else []),
             *(["basis", basis] if basis is not None else []),
             *(["restricted", context.usable.digest] if context.usable.restricted else []),
+            *(
+                ["erased", context.erased.digest, config.privacy.erased]
+                if context.erased is not None
+                else []
+            ),
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [

@@ -18,6 +18,7 @@ from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
 from casemate.controls.privacy.budget import Ledger
 from casemate.controls.privacy.consents import Consents
+from casemate.controls.privacy.erasures import Erased
 from casemate.core.blobs import Blobs, S3Place, open_blobs
 from casemate.core.blobs.s3 import split_url
 from casemate.core.engine import Engine
@@ -109,6 +110,15 @@ class Wiring(Controls):
     def consents(self) -> Consents:
         """The register of consent."""
         return Consents(self.database)
+
+    def erased(self) -> Erased | None:
+        """Whose rows must not be taken now; None where nobody was erased.
+
+        Raises:
+            VerificationError: the register of erasures was changed.
+        """
+        found = self.erasures.erased()
+        return found if found.digests else None
 
     @property
     def recipients(self) -> Recipients:

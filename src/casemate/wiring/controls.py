@@ -28,6 +28,8 @@ from casemate.controls.keys.compromises import Compromises
 from casemate.controls.keys.secrets import secret_servers
 from casemate.controls.keys.store import KeyStore, keystore_folder
 from casemate.controls.keys.subjects import SubjectKeys
+from casemate.controls.privacy.aliases import Aliases
+from casemate.controls.privacy.erasures import Erasures, keys_from
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
@@ -211,6 +213,20 @@ class Controls:
             self.clock,
             Bodies(self.keystore.provider),
             SubjectKeys(self.keystore.provider, self.clock),
+        )
+
+    @property
+    def aliases(self) -> Aliases:
+        """Identifiers that are one person's."""
+        return Aliases(self.log.subjects)
+
+    @cached_property
+    def erasures(self) -> Erasures:
+        """The register of who was erased."""
+        classical, quantum = self.keystore.log_keys
+        keys = keys_from(classical.private_bytes_raw(), quantum.private_bytes_raw())
+        return Erasures(
+            self.database, self.clock, self.keystore.folder, self.config.project.id, keys
         )
 
     @cached_property

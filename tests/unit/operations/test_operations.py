@@ -189,6 +189,10 @@ CALLS = {
     "rights.requests.decide_model": lambda at, _: at.privacy.requests.decide_model(
         1, "keep", "wdbc@1", reason="r"
     ),
+    "persons.alias": lambda at, _: at.privacy.alias("x", "y"),
+    "rights.erase.erase": lambda at, _: at.privacy.erase("x"),
+    "rights.certificates.certificate": lambda at, out: at.privacy.requests.certificate(1, out),
+    "rights.fulfilment.fulfil_due": lambda at, _: at.privacy.requests.fulfil_due(),
     "rights.fulfilment.fulfil": lambda at, _: at.privacy.requests.fulfil(1),
     "rights.restricted.restricted": lambda at, _: at.privacy.requests.restricted("wdbc"),
     "rights.records.writing.listing": lambda at, _: at.privacy.records.list(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from casemate.cli.commands import open_for
 from casemate.cli.options import common
-from casemate.cli.privacy import records, requests, retention, rights
+from casemate.cli.privacy import erasing, records, requests, retention, rights
 
 ACTIONS: dict[str, str] = {
     "budget": "who spent how much of which data set's privacy budget",
@@ -19,6 +19,8 @@ ACTIONS: dict[str, str] = {
 }
 """Every action with its line in `casemate privacy --help`; each has a module here."""
 RIGHTS = {
+    "erase": erasing,
+    "alias": erasing,
     "affected": rights,
     "consent": rights,
     "record": records,
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         importlib.import_module(f"casemate.cli.privacy.{name}").add_arguments(action)
     rights.add_arguments(actions)
     requests.add_arguments(actions)
+    erasing.add_arguments(actions)
     records.add_arguments(actions)
     retention.add_arguments(actions)
 

@@ -49,7 +49,13 @@ def add_arguments(actions: Any) -> None:
     decide = verb("decide", "confirm, grant, refuse, extend, or lift what takes rows out")
     decide.add_argument("number", type=int)
     decide.add_argument("decision", choices=get_args(What))
-    decide.add_argument("--reason", default="", help="why; refuse, extend, lift need it")
+    decide.add_argument("--reason", default="", help="why; all but confirm and grant need it")
+    decide.add_argument(
+        "--until",
+        type=day,
+        metavar="DAY",
+        help="of defer: the last day on which a law wants the data",
+    )
     model = verb(
         "model", "what becomes of a model that was made of rows that are erased or were wrong"
     )
@@ -59,7 +65,12 @@ def add_arguments(actions: Any) -> None:
     model.add_argument("--by", type=day, metavar="DAY", help="until when, of retrain and unlearn")
     model.add_argument("--reason", default="", help="why; keep needs it")
     fulfil = verb("fulfil", "do what was granted: copy, erase, or say what was done")
-    fulfil.add_argument("number", type=int)
+    fulfil.add_argument("number", type=int, nargs="?")
+    fulfil.add_argument(
+        "--due",
+        action="store_true",
+        help="instead of one: erasures that were put off and are due, or wait to be closed",
+    )
     fulfil.add_argument("--out", type=Path, metavar="FOLDER", help="a new one for the copy")
     fulfil.add_argument(
         "--to",
@@ -69,6 +80,9 @@ def add_arguments(actions: Any) -> None:
     )
     fulfil.add_argument("--subject", help=f"whose, of erasure: {SUBJECT}")
     fulfil.add_argument("--reason", default="", help="what was done, of other kinds")
+    certificate = verb("certificate", "write the certificate of an erasure that was closed")
+    certificate.add_argument("number", type=int)
+    certificate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new one")
 
 
 def run(arguments: Any, project: Any) -> int:
@@ -80,6 +94,8 @@ def run(arguments: Any, project: Any) -> int:
         return _list(arguments, project)
     if what == "fulfil":
         return _fulfil(arguments, requests)
+    if what == "certificate":
+        return _certificate(arguments, requests)
     if what == "open":
         found = requests.begin(
             lambda: read_secret(arguments.subject),
@@ -89,7 +105,9 @@ def run(arguments: Any, project: Any) -> int:
             reason=arguments.reason,
         )
     elif what == "decide":
-        found = requests.decide(arguments.number, arguments.decision, arguments.reason)
+        found = requests.decide(
+            arguments.number, arguments.decision, arguments.reason, arguments.until
+        )
     elif what == "model":
         found = requests.decide_model(
             arguments.number,
@@ -143,7 +161,12 @@ def _show(arguments: Any, found: Any) -> int:
         lines.append(f"  {NO_TERM} in {one.law} for {one.kind}")
     elif not found.holidays:
         lines.append("  no holidays are named in [privacy]: weekends alone were counted as off")
+    if one.deferred and one.state == "granted":
+        lines.append(f"  kept until {one.deferred} because of {one.floor}")
+    if one.held:
+        lines.append(f"  HELD by {one.held}")
     lines += [f"  {name}: {decided.how} {decided.by}" for name, decided in one.models.items()]
+    lines += closing_lines(one.closing)
     lines += ["", "what happened"]
     lines += [
         f"  {line.time[:19]} {line.action.partition(':')[2]} by {line.who}"
@@ -157,8 +180,16 @@ def _show(arguments: Any, found: Any) -> int:
 
 def _fulfil(arguments: Any, requests: Any) -> int:
     from casemate.cli.output import emit
+    from casemate.core.errors import ConfigError
     from casemate.core.secrets import read_secret
 
+    if arguments.due == (arguments.number is not None):
+        raise ConfigError("say which request", hint="fulfil NUMBER, or fulfil --due")
+    if arguments.due:
+        went_on = requests.fulfil_due()
+        said = ", ".join(map(str, went_on))
+        emit(arguments, went_on, f"went on: request {said}" if went_on else "nothing is due")
+        return 0
     done = requests.fulfil(
         arguments.number,
         folder=arguments.out,
@@ -167,7 +198,9 @@ def _fulfil(arguments: Any, requests: Any) -> int:
         to="" if arguments.to is None else arguments.to.read_text(encoding="utf-8"),
     )
     one = done.request.request
-    lines = [f"request {one.id} is fulfilled: {one.kind}, {done.rows} rows"]
+    lines = [f"request {one.id} is {one.state}: {one.kind}, {done.rows} rows"]
+    lines += [f"NOT CLOSED: {reason}" for reason in done.waiting]
+    lines += closing_lines(one.closing)
     if arguments.out is not None:
         how = (
             f"sealed to {done.sealed[:16]}"
@@ -188,4 +221,40 @@ def _fulfil(arguments: Any, requests: Any) -> int:
             for place in done.erased.beyond
         ]
     emit(arguments, done, "\n".join(lines))
+    return 0
+
+
+def closing_lines(closing: Any) -> list[str]:
+    """What was seen when an erasure was closed, in lines."""
+    if closing is None:
+        return []
+    if not closing.held:
+        lines = ["nothing was held of this person"]
+    else:
+        lines = [f"{closing.keys} keys destroyed, {closing.rows} rows without their identifier"]
+    looked = ", ".join(f"{count} {what}" for what, count in closing.looked.items())
+    lines.append(f"looked through for {closing.identifiers} identifiers: {looked}")
+    lines += [f"not known: {gap}" for gap in closing.not_known]
+    for one in closing.models:
+        what = {
+            "retrain": f"trained without them as {one.instead}",
+            "withdraw": "withdrawn",
+            "keep": f"kept under differential privacy, epsilon {one.epsilon}: {one.reason}",
+        }[one.how]
+        told = {
+            "at chance": f"; their {one.rows} rows are not told from others (AUC {one.auc})",
+            "inconclusive": f"; {one.rows} rows are too few to tell whether they are known to it",
+            "told apart": "",
+            "not measured": "",
+        }[one.membership]
+        lines.append(f"{one.model}: {what}{told}")
+    return lines
+
+
+def _certificate(arguments: Any, requests: Any) -> int:
+    from casemate.cli.output import emit
+
+    said = requests.certificate(arguments.number, arguments.out)
+    text = f"{arguments.out}: the certificate of request {said.request}; casemate verify checks it"
+    emit(arguments, said, text)
     return 0

@@ -2,9 +2,10 @@
 open them.
 
 A backup is sealed to the recipients that an owner has set (`controls.keys.recipients`), not to
-whoever makes it, in up to three files: `FILE` is a tar of the project, whose last member,
+whoever makes it, in up to four files: `FILE` is a tar of the project, whose last member,
 `MANIFEST.json`, lists the SHA-256 of every other one; `FILE.subjects` holds the subjects' keys, of
-which only the newest copy need ever be kept; `FILE.keys`, on demand, is a tar of the key store,
+which only the newest copy need ever be kept; `FILE.erased`, once somebody was erased, the register
+of erasures, which names nobody; `FILE.keys`, on demand, is a tar of the key store,
 sealed to those recipients alone that may open keys. The catalogue is copied first, in one snapshot;
 what it refers to is content-addressed or written once, so that copying those files afterwards is
 consistent.
@@ -16,12 +17,16 @@ from casemate.operations.backup.creation import create
 from casemate.operations.backup.recipients import add_recipient, receivers, remove_recipient
 from casemate.operations.backup.restoration import restore
 from casemate.operations.backup.subjects import restore_subjects
+from casemate.operations.rights.again import erased_of
+from casemate.operations.rights.again import last as erased_again
 
 __all__ = [
     "Backups",
     "Contents",
     "add_recipient",
     "create",
+    "erased_again",
+    "erased_of",
     "keys_of",
     "read",
     "receivers",

@@ -21,12 +21,14 @@ from casemate.core.files import (
     DRAFT,
     scratch_folder,
     shared_lock,
+    write_atomic,
 )
 from casemate.core.store.move import copy_rows
 from casemate.core.store.sqlite import SqliteStore
 from casemate.operations.acting import operation
 from casemate.operations.backup.archive import MANIFEST, Contents, about, add, keys_of, subjects_of
 from casemate.operations.backup.subjects import Person, without_subjects
+from casemate.operations.rights.again import erased_of
 from casemate.watch.sinks.spool import PLACE as SPOOL
 from casemate.wiring import CATALOG, STATE, Wiring
 
@@ -75,6 +77,7 @@ def create(project: Wiring, target: Path, *, with_keys: bool = False) -> Content
             ),
         )
     paths = {"data": target, "subjects": subjects_of(target), "keys": keys_of(target)}
+    paths["erased"] = erased_of(target)
     for path in paths.values():
         if path.exists():
             raise ConfigError(f"{path} exists already", hint="name a new file")
@@ -123,6 +126,9 @@ def _create(
                 for name, path in _below(project.keystore.folder, "keys"):
                     add(tar, name, path.read_bytes())
             made.append(paths["keys"])
+    if records := project.erasures.all():
+        write_atomic(paths["erased"], project.erasures.encoded(records))
+        made.append(paths["erased"])
     return contents
 
 

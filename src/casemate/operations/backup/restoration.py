@@ -32,6 +32,7 @@ from casemate.operations.backup.archive import (
     subjects_of,
 )
 from casemate.operations.backup.subjects import bring_back, restore_subjects
+from casemate.operations.rights import again
 from casemate.operations.store import bring_up_to_date
 from casemate.operations.toml import edited
 from casemate.wiring import CATALOG, STATE, Wiring
@@ -209,8 +210,13 @@ def _checked(
                     "done",
                     {"roles": ["owner"], "restored": contents.created},
                 )
+        # before keys of people who were erased since come back, and once more for those that the
+        # catalogue did not know
+        more = again.registers_beside(project, path)
+        again.carry_out(project, who, more)
         if subjects_of(path).is_file():
             bring_back(project, subjects_of(path), opener)
+            again.carry_out(project, who, more)
         project.log.publish()
     finally:
         project.database.close()

@@ -12,6 +12,7 @@ from casemate.core.errors import VerificationError
 from casemate.core.store.sqlite import SqliteStore, vacuum
 from casemate.operations.acting import operation
 from casemate.operations.backup.archive import about
+from casemate.operations.rights import again
 from casemate.wiring import Wiring
 
 
@@ -51,6 +52,7 @@ def restore_subjects(project: Wiring, path: Path, opener: Opener) -> int:
     """
     acting = restore_subjects.ask(project, file=path.name)
     count = bring_back(project, path, opener)
+    again.carry_out(project, acting.uid, again.registers_beside(project, path))
     acting.record("backup:subjects", about(project), keys=count)
     return count
 

@@ -15,7 +15,9 @@ from casemate.core.files import alone
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
 from casemate.operations.keys.needle import SHORTEST
-from casemate.operations.keys.search import Place, Search, Version
+from casemate.operations.keys.place import Place
+from casemate.operations.keys.search import Search, Version
+from casemate.operations.persons import require_unheld
 from casemate.wiring import Wiring
 
 
@@ -55,21 +57,25 @@ def erase(
     Raises:
         AccessDenied: policy does not permit it.
         ConfigError: nobody is sealed under this identifier.
-        RefusedError: their key was shredded before and nothing else is here, or a version does not
-            tell people apart and `blank` is off.
+        RefusedError: a legal hold keeps them, under this or another identifier of theirs; their key
+            was shredded before and nothing else is here, or a version does not tell people apart
+            and `blank` is off.
         BusyError: a run goes on.
     """
     acting = erase.ask(project, "subjects", look=look)
     identifier = subject if isinstance(subject, str) else subject()
+    if not look:
+        pseudonym = project.identifiers.root().pseudonym(identifier.strip())
+        require_unheld(acting, pseudonym)
     with alone(project.state / "lock", "erasing a person"):
         if not look:
-            _require_current(project)
+            require_current(project)
         search = Search(project, identifier.strip())
         state = search.state()
         versions = search.versions()
         _require_something(search, state, versions, look)
         if not look:
-            _require_certain(versions, blank)
+            require_certain(versions, blank)
             for version in versions:
                 search.empty(version)
             if state == "live":
@@ -102,12 +108,12 @@ def erase(
         sealed=sealed,
         emptied={} if look else emptied,
         readable=readable,
-        beyond=_beyond(project, emptied=bool(emptied), short=search.needle is None),
+        beyond=beyond(project, emptied=bool(emptied), short=search.needle is None),
     )
 
 
-def _require_current(project: Wiring) -> None:
-    """A version that is in use must not get gaps because its subject is not sealed yet."""
+def require_current(project: Wiring) -> None:
+    """ConfigError: a version in use would get gaps because its subject is not sealed yet."""
     subject, newest = project.config.data.subject, project.engine.newest_step("data", SealedDataset)
     if newest is not None and subject is not None and newest.subject != subject:
         raise ConfigError(
@@ -134,7 +140,8 @@ def _require_something(search: "Search", state: str, versions: list[Version], lo
     )
 
 
-def _require_certain(versions: list[Version], blank: bool) -> None:
+def require_certain(versions: list[Version], blank: bool) -> None:
+    """RefusedError: a version does not tell people apart, and `blank` is off."""
     unsure = [version.name for version in versions if version.unsure]
     if unsure and not blank:
         raise RefusedError(
@@ -147,7 +154,7 @@ def _require_certain(versions: list[Version], blank: bool) -> None:
         )
 
 
-def _beyond(project: Wiring, *, emptied: bool, short: bool) -> list[Place]:
+def beyond(project: Wiring, *, emptied: bool, short: bool) -> list[Place]:
     """What was not looked through: the sources, the backups that the log knows of, and everything
     but tables for a short identifier.
     """

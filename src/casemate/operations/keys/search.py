@@ -19,21 +19,16 @@ from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, TYPE, classes_of
 from casemate.controls.keys.manifests import MANIFEST
 from casemate.core.store import METADATA
-from casemate.core.types import Record, SealedDataset
+from casemate.core.types import SealedDataset
+from casemate.operations.keys import packed
 from casemate.operations.keys.needle import as_number, needle_of
+from casemate.operations.keys.place import Place
 from casemate.stages.data import schema as schemas
 from casemate.wiring import Wiring
 
 MOST_MEMBER = 2**30
 """Largest member of an archive that is looked into, in bytes."""
 _TABLES = "datasets"
-
-
-class Place(Record, frozen=True, kw_only=True):
-    """Where a person can still be found, and what to do about it."""
-
-    where: str
-    advice: str
 
 
 @dataclass
@@ -277,6 +272,7 @@ class Search:
         for path in files:
             if self._holds(path.read_bytes()):
                 yield Place(where=str(path.relative_to(self.project.root)), advice=advice)
+        yield from packed.places(self.project, self.needle, self._holds, self.looked)
         with self.project.database.reading() as tx:
             self.looked["catalogue tables"] = len(METADATA.sorted_tables)
             for table in METADATA.sorted_tables:

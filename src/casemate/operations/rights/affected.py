@@ -24,7 +24,7 @@ from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
 from casemate.operations.rights.consent import withdrawn_since
 from casemate.operations.rights.restricted import restricted_since, restrictions
-from casemate.operations.rights.subject import identifier_of
+from casemate.operations.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -120,8 +120,14 @@ def affected(project: Wiring, subject: str | Callable[[], str]) -> Affected:
     return found
 
 
-def trace(project: Wiring, pseudonym: str) -> Affected:
-    """The same for a pseudonym, without asking and recording."""
+def trace(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected:
+    """The same for a pseudonym, without asking and recording.
+
+    Args:
+        project: whose.
+        pseudonym: of the person.
+        with_log: read the whole log for exports, feedback and entries about them.
+    """
     sealed = _sealed(project)
     unknown = [*_indexed(project, {name: record for name, (record, _) in sealed.items()})]
     held = project.identifiers.rows.of(pseudonym)
@@ -136,7 +142,9 @@ def trace(project: Wiring, pseudonym: str) -> Affected:
         for one in held
     ]
     models, barred = _models(project, held), restrictions(project)
-    exports, told, entries = _logged(project, pseudonym, {one.reference for one in models})
+    exports, told, entries = (
+        _logged(project, pseudonym, {one.reference for one in models}) if with_log else ({}, {}, [])
+    )
     parts = _parts(project)
     with project.database.reading() as tx:
         key = project.log.subjects.state(tx, pseudonym)

@@ -10,7 +10,7 @@ from casemate.core.files import write_atomic
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.rights import consentfile, dpv
-from casemate.operations.rights.subject import identifier_of
+from casemate.operations.subject import identifier_of
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -24,6 +24,8 @@ class ImportedConsents(Record, frozen=True, kw_only=True):
     new: int
     """The others were known, word for word."""
     people: int
+    taken_again: int = 0
+    """People who were erased and have consented since."""
 
 
 class ShownConsent(Record, frozen=True, kw_only=True):
@@ -70,8 +72,34 @@ def add(project: Wiring, told: Path | str | Sequence[Mapping[str, str]]) -> Impo
         batch, new = project.consents.add(tx, records)
         counts = {"records": len(records), "new": new, "people": len(names)}
         counts |= {"withdrawn": sum(not one.given for one in records)}
+        if back := _consented_anew(project, records):
+            project.erasures.add(tx, back, "lifted", "consent")
+            counts["taken_again"] = len(back)
         acting.append(tx, "consent:imported", ABOUT, batch=batch if new else 0, **counts)
-    return ImportedConsents(records=len(records), new=new, people=len(names))
+    if back:
+        project.erasures.save()
+    return ImportedConsents(records=len(records), new=new, people=len(names), taken_again=len(back))
+
+
+def _consented_anew(project: Wiring, records: Sequence[Consent]) -> list[str]:
+    """People who were erased and have consented since: their rows may be taken again. Of the
+    records about one purpose the newest counts, as everywhere.
+    """
+    erased = {one.digest: one.time for one in project.erasures.all() if one.what == "erased"}
+    force = project.erasures.erased()
+    back = []
+    for subject in dict.fromkeys(one.subject for one in records):
+        if not force.has(subject):
+            continue
+        known = {*project.consents.of(subject), *(one for one in records if one.subject == subject)}
+        latest = {one.purpose: one for one in sorted(known, key=lambda one: one.order)}
+        since = datetime.datetime.fromisoformat(erased[project.erasures.digest(subject)])
+        if any(
+            one.given and datetime.datetime.fromisoformat(one.time) > since
+            for one in latest.values()
+        ):
+            back.append(subject)
+    return back
 
 
 @operation("consent:read")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from casemate.controls.privacy.consents import instant
 from casemate.core.errors import DataError
-from casemate.operations.rights.subject import LONGEST
 from casemate.operations.separated import Lines, is_torn
+from casemate.operations.subject import LONGEST
 
 MOST_LINES = 1_000_000
 """Lines of one file: they are held in memory and written in one transaction, or none is."""

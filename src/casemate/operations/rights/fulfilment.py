@@ -8,15 +8,17 @@ from pathlib import Path
 
 import msgspec
 
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError
 from casemate.core.types import Record
-from casemate.operations.acting import operation
-from casemate.operations.keys.erasure import Erased, erase
+from casemate.operations.acting import Acting, operation
+from casemate.operations.keys.erasure import Erased
+from casemate.operations.persons import everybody
+from casemate.operations.rights import erasing
 from casemate.operations.rights.affected import Affected, trace
 from casemate.operations.rights.copies import Copied, copy_for
 from casemate.operations.rights.rectified import corrected
 from casemate.operations.rights.register import REQUESTS
-from casemate.operations.rights.requests import ShownRequest, step, today, words
+from casemate.operations.rights.requests import ShownRequest, shown, step, today, words
 from casemate.respond.requests import states
 from casemate.respond.requests.states import Asked, Change
 from casemate.wiring import Wiring
@@ -36,9 +38,11 @@ class Fulfilled(Record, frozen=True, kw_only=True):
     sealed: str = ""
     """Fingerprint of the key that the copy is sealed to; empty: it lies open."""
     erased: Erased | None = None
+    waiting: list[str] = []
+    """Of an erasure that was carried out: what keeps it from being closed."""
 
 
-@operation("request:handle")
+@operation("request:handle", also=("keys:shred",))
 def fulfil(
     project: Wiring,
     number: int,
@@ -56,7 +60,8 @@ def fulfil(
         folder: a new one for the copy, of access, portability and know; nobody else may read it.
             With `to`, a new file.
         subject: the person's identifier, or what asks for it: of erasure and delete, because only
-            with it everything can be looked through.
+            with it everything can be looked through. Other identifiers of theirs are those that
+            `privacy alias` was told.
         text: what was done, of every other kind. Name nobody: it stays in the log.
         to: a public key, as `casemate backup keygen` writes it, to which the copy is sealed: it
             never lies on disk in the clear.
@@ -64,12 +69,15 @@ def fulfil(
     Raises:
         AccessDenied: policy, also where it does not let whoever acts read rows or destroy keys.
             ConfigError: folder, identifier or text are missing or not those of the request.
-            RefusedError: it was not granted, models are undecided, the identifier can still be
-            read after the erasure, or what was to be corrected is as it was.
+            RefusedError: it was not granted, models are undecided, a hold or a law keeps the
+            person, the identifier can still be read after the erasure, or what was to be corrected
+            is as it was.
     """
     acting = fulfil.ask(project, request=number)
     with project.database.reading() as tx:
         asked, _ = REQUESTS.history(project, tx, number)
+    if asked.kind in states.ERASING and not asked.is_over:
+        return _erasure(acting, asked, subject, text)
     found = trace(project, asked.subject)
     now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
     rows, stale = 0, tuple(one.model for one in found.models)
@@ -77,15 +85,12 @@ def fulfil(
         rows, stale = corrected(project, asked, found)
     change = Change(at=now, day=today(project).isoformat(), text=words(text), models=stale)
     states.applied(asked, number, states.FULFILLED, change)  # refused before anything is done
-    erased, copied = None, Copied()
+    copied = Copied()
     if asked.kind in states.COPIES:
         if folder is None:
             raise ConfigError(f"{asked.kind} needs a new folder for the copy", hint="--out FOLDER")
         copied = copy_for(project, asked, found, Path(folder), to)
         rows = copied.rows
-    elif asked.kind in states.ERASING:
-        erased = _erased(project, asked, subject, was_shredded=found.key == "shredded")
-        rows = found.rows
     elif not change.text:
         raise ConfigError("say what was done", hint="--reason TEXT")
     after = step(acting, number, states.FULFILLED, msgspec.structs.replace(change, rows=rows))
@@ -96,34 +101,52 @@ def fulfil(
         withheld=copied.withheld,
         withheld_rows=copied.withheld_rows,
         sealed=copied.sealed,
-        erased=erased,
     )
 
 
-def _erased(
-    project: Wiring,
-    asked: Asked,
-    subject: str | Callable[[], str] | None,
-    *,
-    was_shredded: bool,
-) -> Erased:
+def _named(project: Wiring, asked: Asked, subject: str | Callable[[], str] | None) -> str:
+    """The identifier of whom an erasure is about, given once more by whoever carries it out."""
     if subject is None:
         raise ConfigError(
             f"{asked.kind} needs the person's identifier once more", hint="--subject REF"
         )
     identifier = (subject if isinstance(subject, str) else subject()).strip()
-    if project.identifiers.root().pseudonym(identifier) != asked.subject:
+    if project.identifiers.root().pseudonym(identifier) not in everybody(project, asked.subject):
         raise ConfigError(
             f"this is not whom request {asked.id} is about", hint="exactly as the table has it"
         )
-    # by `keys shred`, or by a process that ended before it wrote that the request is fulfilled
-    done = erase(project, identifier, look=was_shredded)
-    if was_shredded and done.readable:  # what tables hold is emptied; else it says why it cannot
-        done = erase(project, identifier)
-    if done.readable:
-        raise RefusedError(
-            f"the key is destroyed, and the person can still be read in {len(done.readable)}"
-            f" places: {done.readable[0].where}",
-            hint="`casemate keys shred REF --look` names them; then fulfil again",
-        )
-    return done
+    return identifier
+
+
+def _erasure(
+    acting: Acting, asked: Asked, subject: str | Callable[[], str] | None, text: str
+) -> Fulfilled:
+    """Erase, or close what was erased before."""
+    project = acting.project
+    given = []
+    if asked.state != "erased":
+        fulfil.ask(project, "subjects", also="keys:shred", kind="Key", unrecorded=True)
+        given = [_named(project, asked, subject)]
+    done = erasing.carry_out(project, acting.uid, asked.id, given, words(text))
+    found = shown(project, asked.id)
+    return Fulfilled(
+        request=found,
+        affected=done.affected,
+        rows=found.request.rows,
+        withheld=[],
+        erased=done.erased,
+        waiting=done.waiting,
+    )
+
+
+@operation("request:handle", also=("keys:shred",))
+def fulfil_due(project: Wiring) -> list[int]:
+    """Carry out erasures that were put off and are due now, and close those whose models are done;
+    the requests that went on.
+
+    Raises:
+        AccessDenied: policy.
+    """
+    acting = fulfil_due.ask(project)
+    fulfil_due.ask(project, "subjects", also="keys:shred", kind="Key", unrecorded=True)
+    return erasing.complete(project, acting.uid)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record, TrainedModel
@@ -15,7 +16,7 @@ from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.rights.affected import trace
 from casemate.operations.rights.rectified import as_it_was
 from casemate.operations.rights.register import REQUESTS
-from casemate.operations.rights.subject import identifier_of
+from casemate.operations.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law, What
@@ -30,6 +31,7 @@ STEPS: dict[What, str] = {
     "extend": states.EXTENDED,
     "grant": states.GRANTED,
     "refuse": states.REFUSED,
+    "defer": states.DEFERRED,
     "lift": states.LIFTED,
 }
 
@@ -98,7 +100,8 @@ def begin(
     day = received or today(project)
     if day > today(project):
         raise ConfigError("the day lies ahead", hint="--received says when the request came")
-    pseudonym = project.identifiers.root().pseudonym(identifier_of(subject))
+    identifier = identifier_of(subject)
+    pseudonym = project.identifiers.root().pseudonym(identifier)
     was: tuple[str, ...] = ()
     if kind in states.RECTIFYING:
         was = as_it_was(project, trace(project, pseudonym), day)
@@ -114,6 +117,9 @@ def begin(
     with acting.transaction() as tx:
         number = int(tx.execute(sa.select(sa.func.max(tables.REQUESTS.c.id))).scalar() or 0) + 1
         REQUESTS.written(project, tx, acting.uid, number, states.OPENED, change)
+        if kind in states.ERASING and project.log.subjects.state(tx, pseudonym) == "live":
+            # sealed under their own key: an erasure that is put off completes without anybody
+            project.aliases.keep(tx, identifier, acting.uid, change.at)
     return shown(project, number)
 
 
@@ -179,16 +185,26 @@ def shown(project: Wiring, number: int) -> ShownRequest:
     )
 
 
-@operation("request:handle")
-def decide(project: Wiring, number: int, what: What, reason: str = "") -> ShownRequest:
+@operation("request:handle", also=("keys:shred",))
+def decide(
+    project: Wiring,
+    number: int,
+    what: What,
+    reason: str = "",
+    until: datetime.date | None = None,
+) -> ShownRequest:
     """Confirm that a request came, grant or refuse it, take the longer time that the law gives, or
-    lift a restriction or an objection: from the next run on the person's rows are taken again.
+    lift a restriction or an objection: from the next run on the person's rows are taken again. Put
+    an erasure off as long as a law wants the data kept.
 
     Args:
         project: whose.
         number: of the request.
-        what: `confirm`, `grant`, `refuse`, `extend` or `lift`.
-        reason: why; a refusal, an extension and lifting need one. Name nobody: it stays in the log.
+        what: `confirm`, `grant`, `refuse`, `extend`, `lift`, or `defer`, after which the erasure is
+            carried out by itself.
+        reason: why; a refusal, an extension and lifting need one, and `defer` the law. Name nobody:
+            it stays in the log.
+        until: of `defer`, the last day on which the data is kept.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request. RefusedError: this cannot
@@ -208,8 +224,27 @@ def decide(project: Wiring, number: int, what: What, reason: str = "") -> ShownR
             )
         known = {one.id: one.first for one in clocks_of(project, asked)}
         first = min(known[one.id] for one in longer)
-    change = _change(project, text=words(reason), first=first)
+    day = "" if until is None else until.isoformat()
+    if what == "defer":
+        # who grants that keys are destroyed later, by nobody, must be let destroy them
+        decide.ask(project, "subjects", also="keys:shred", kind="Key", unrecorded=True)
+        if until is not None and until <= today(project):
+            raise ConfigError("the day has passed", hint="--until says how long the data is kept")
+        if asked.kind in states.ERASING:
+            _require_kept_sealed(project, asked.subject)
+    change = _change(project, text=words(reason), first=first, by=day)
     return step(acting, number, STEPS[what], change)
+
+
+def _require_kept_sealed(project: Wiring, pseudonym: str) -> None:
+    """RefusedError: an erasure that is put off would not know later what to look for."""
+    with project.database.reading() as tx:
+        if project.aliases.identifier(tx, pseudonym) is not None:
+            return
+    raise RefusedError(
+        "this person has no key under which their identifier could wait for it",
+        hint="[data] subject and `casemate run` seal it; or extend the request instead",
+    )
 
 
 @operation("request:handle")
@@ -318,9 +353,11 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
 
 def require_kept(project: Wiring, reference: str) -> None:
     """RefusedError: an erasure or a rectification that was granted says that a model is withdrawn,
-    or was to be trained anew by now.
+    or was to be trained anew by now; or the register of erasures does, of a project that was
+    restored from before it.
     """
     day = today(project).isoformat()
+    _require_not_barred(project, reference, day)
     with project.database.reading() as tx:
         found = tables.requests(
             tx,
@@ -342,3 +379,28 @@ def require_kept(project: Wiring, reference: str) -> None:
             f"{reference} {why}: it was made of rows of {of} (request {one.id})",
             hint="casemate run, then promote the new version",
         )
+
+
+def _require_not_barred(project: Wiring, reference: str, day: str) -> None:
+    """RefusedError: a decision about the model is in the register that this catalogue lost."""
+    records = [one for one in project.erasures.all() if one.barred and one.what == "erased"]
+    if not records:
+        return
+    digest = digest_of(project.registry.get(reference))
+    with project.database.reading() as tx:
+        asked = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.ERASING))
+    here = {project.erasures.digest(one.subject) for one in asked if reference in one.models}
+    for one in records:
+        until = one.barred.get(digest)
+        if until is None or one.digest in here or (until and day <= until):
+            continue
+        raise RefusedError(
+            f"{reference} was made of rows of a person who was erased on {one.time[:10]}, and is"
+            " not to be promoted any more",
+            hint="casemate run, then promote the new version",
+        )
+
+
+def digest_of(model: Registered) -> str:
+    """What a model is known by in the register of erasures: its name and all that made it."""
+    return sha256_record([model.release.model, model.release.lineage])

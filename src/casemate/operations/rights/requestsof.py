@@ -1,7 +1,7 @@
 """Requests of people about their data, by their verbs."""
 
 from casemate.operations.acting import Noun
-from casemate.operations.rights import fulfilment, requests, restricted
+from casemate.operations.rights import certificates, fulfilment, requests, restricted
 
 
 class RequestsOf(Noun):
@@ -13,4 +13,6 @@ class RequestsOf(Noun):
     decide = requests.decide
     decide_model = requests.decide_model
     fulfil = fulfilment.fulfil
+    fulfil_due = fulfilment.fulfil_due
+    certificate = certificates.certificate
     restricted = restricted.restricted

@@ -14,7 +14,7 @@ from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.incidents import heard, own
 from casemate.operations.playbooks import carrying as playbooks
-from casemate.operations.rights import requests
+from casemate.operations.rights import erasing, requests
 from casemate.operations.serving import in_service
 from casemate.operations.watching import alarms, judged, levels, lines, ruled, trends
 from casemate.operations.watching.alarms import EVERY, Alarm, Cause
@@ -138,6 +138,8 @@ def _respond(project: Wiring, telemetry: Telemetry) -> int:
     with contextlib.suppress(Error):  # what playbooks meet fails no look
         changed += playbooks.look(project)
     requests.remind(project)
+    with contextlib.suppress(Error):  # what keeps an erasure fails no look
+        erasing.complete(project)
     time = project.clock.now().isoformat(timespec="seconds")
     with telemetry.transaction():
         telemetry.keep(HEARD, Progress(entry=last, time=time))

@@ -26,12 +26,12 @@ Kind = Literal[
     "limit",
     "opt-out",
 ]
-State = Literal["open", "granted", "refused", "fulfilled", "lifted"]
+State = Literal["open", "granted", "erased", "refused", "fulfilled", "lifted"]
 How = Literal["retrain", "unlearn", "keep", "withdraw"]
-What = Literal["confirm", "extend", "grant", "refuse", "lift"]
+What = Literal["confirm", "extend", "grant", "refuse", "defer", "lift"]
 """What people decide about a request."""
 OVER: tuple[State, ...] = ("refused", "fulfilled", "lifted")
-BINDING: tuple[State, ...] = ("granted", "fulfilled")
+BINDING: tuple[State, ...] = ("granted", "erased", "fulfilled")
 """What is decided about models counts in these: anybody may ask, and may be refused."""
 COPIES: tuple[Kind, ...] = ("access", "portability", "know")
 """Kinds that a copy of the data fulfils."""
@@ -43,8 +43,52 @@ RESTRICTING: tuple[Kind, ...] = ("restriction", "objection", "limit", "opt-out")
 """Kinds that take a person's rows out of runs while they bind."""
 OPENED, CONFIRMED, EXTENDED = "request:opened", "request:confirmed", "request:extended"
 GRANTED, REFUSED, FULFILLED = "request:granted", "request:refused", "request:fulfilled"
+ERASED, DEFERRED, HELD = "request:erased", "request:deferred", "request:held"
 LIFTED = "request:lifted"
 MODEL, REMINDED, OVERDUE = "request:model-decided", "request:reminded", "request:overdue"
+
+
+class ModelOutcome(Record, frozen=True, kw_only=True):
+    """What became of a model that was made of an erased person's rows."""
+
+    model: str
+    """`NAME@VERSION`."""
+    how: How
+    instead: str = ""
+    """The model that was trained without them."""
+    epsilon: float | None = None
+    """Of the differential privacy that it was trained under, where it is kept."""
+    reason: str = ""
+    membership: Literal["at chance", "inconclusive", "told apart", "not measured"]
+    """Of the erased rows against the model that remains; `not measured` where none does."""
+    rows: int = 0
+    """Rows of theirs that were tried."""
+    auc: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """The area under the ROC curve with its interval; 0.5 is chance."""
+
+
+class Closing(Record, frozen=True, kw_only=True):
+    """What was seen when an erasure was closed: the content of its certificate, which names
+    nobody.
+    """
+
+    held: bool
+    """Whether there was anything of the person; False: there was nothing to erase."""
+    identifiers: int
+    """Under how many identifiers the person was looked for."""
+    keys: int
+    """Keys of theirs that are destroyed."""
+    rows: int
+    """Rows, in all versions, whose identifiers went with the keys or were taken out."""
+    looked: dict[str, int]
+    """How much was looked through, by kind; the identifiers were read nowhere."""
+    looked_at: str
+    """When, ISO 8601."""
+    not_known: tuple[str, ...] = ()
+    """Versions whose people are not known, and why."""
+    models: tuple[ModelOutcome, ...] = ()
 
 
 class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,6 +119,15 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Rows that were handed over or erased."""
     models: tuple[str, ...] = ()
     """Models that were made of them."""
+    keys: int = 0
+    """Keys that were destroyed."""
+    identifiers: int = 0
+    """Under how many identifiers a person was looked for."""
+    looked: dict[str, int] = {}
+    """How much was looked through for them, by kind."""
+    unattended: bool = False
+    """Whether it may be completed by itself."""
+    closing: Closing | None = None
     versions: tuple[str, ...] = ()
     """`DATASET@VERSION`s with the rows that are to be corrected, when it opens."""
 
@@ -108,6 +161,20 @@ class Asked(Record, frozen=True, kw_only=True):
     versions: tuple[str, ...] = ()
     """Of a rectification: `DATASET@VERSION`s with the rows that are to be corrected."""
     rows: int = 0
+    deferred: str = ""
+    """Of an erasure: the last day on which a law wants the data kept."""
+    floor: str = ""
+    """Which law."""
+    unattended: bool = False
+    """Whether an erasure completes by itself once nothing keeps it."""
+    held: str = ""
+    """Which hold kept it, the last time that it was tried."""
+    erased: str | None = None
+    """When the person's keys were destroyed."""
+    keys: int = 0
+    identifiers: int = 0
+    looked: dict[str, int] = {}
+    closing: Closing | None = None
     reminded: tuple[str, ...] = ()
     """Terms that people were reminded of."""
     overdue: tuple[str, ...] = ()
@@ -152,10 +219,8 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
             f"request {number} is {asked.state}", hint=f"casemate privacy request show {number}"
         )
     asked = structs.replace(asked, changes=asked.changes + 1)
-    if action == REMINDED:
-        return structs.replace(asked, reminded=(*asked.reminded, change.clock))
-    if action == OVERDUE:
-        return structs.replace(asked, overdue=(*asked.overdue, change.clock))
+    if action in (REMINDED, OVERDUE, HELD):
+        return _noted(asked, action, change)
     if action == MODEL:
         return _of_model(asked, change)
     if action == CONFIRMED:
@@ -177,6 +242,15 @@ def _lifted(asked: Asked, change: Change) -> Asked:
         raise RefusedError("lifting a restriction needs its reason", hint="--reason TEXT")
     over = asked.over or change.at
     return structs.replace(asked, state="lifted", over=over, changes=asked.changes + 1)
+
+
+def _noted(asked: Asked, action: str, change: Change) -> Asked:
+    """What was told of it, which leaves its state."""
+    if action == REMINDED:
+        return structs.replace(asked, reminded=(*asked.reminded, change.clock))
+    if action == OVERDUE:
+        return structs.replace(asked, overdue=(*asked.overdue, change.clock))
+    return structs.replace(asked, held=change.text)
 
 
 def _of_model(asked: Asked, change: Change) -> Asked:
@@ -216,25 +290,62 @@ def _extended(asked: Asked, change: Change) -> Asked:
 
 def _stepped(asked: Asked, action: str, change: Change) -> Asked:
     if action == GRANTED and asked.state == "open":
-        return structs.replace(asked, state="granted")
-    if action == REFUSED:
+        return structs.replace(asked, state="granted", unattended=change.unattended)
+    if action == DEFERRED:
+        return _deferred(asked, change)
+    if action == REFUSED and asked.state != "erased":
         if not change.text:
             raise RefusedError("a refusal needs its reason", hint="--reason TEXT")
         return structs.replace(asked, state="refused", over=change.at)
     if action == FULFILLED:
-        if asked.state != "granted":
-            raise RefusedError(
-                f"request {asked.id} is {asked.state}: it is fulfilled after it was granted",
-                hint=f"casemate privacy request decide {asked.id} grant",
-            )
-        missing = [name for name in change.models if name not in asked.models]
-        if asked.kind in ABOUT_MODELS and missing:
-            raise RefusedError(
-                f"nothing is decided about {', '.join(missing[:5])}, made of this person's rows",
-                hint=f"casemate privacy request model {asked.id} retrain {missing[0]} --by DAY",
-            )
-        return structs.replace(asked, state="fulfilled", over=change.at, rows=change.rows)
+        _require_decided(asked, change)
+        return structs.replace(
+            asked, state="fulfilled", over=change.at, rows=change.rows, closing=change.closing
+        )
+    if action == ERASED:
+        _require_decided(asked, change)
+        return structs.replace(
+            asked,
+            state="erased",
+            erased=change.at,
+            rows=change.rows,
+            keys=change.keys,
+            identifiers=change.identifiers,
+            looked=change.looked,
+            held="",
+        )
     raise RefusedError(
         f"request {asked.id} is {asked.state}: {action.partition(':')[2]} does not follow",
         hint=f"casemate privacy request show {asked.id}",
+    )
+
+
+def _require_decided(asked: Asked, change: Change) -> None:
+    """A request that can be fulfilled was granted, and every model was decided about."""
+    if asked.state not in ("granted", "erased"):
+        raise RefusedError(
+            f"request {asked.id} is {asked.state}: it is fulfilled after it was granted",
+            hint=f"casemate privacy request decide {asked.id} grant",
+        )
+    missing = [name for name in change.models if name not in asked.models]
+    if asked.kind in ABOUT_MODELS and missing:
+        raise RefusedError(
+            f"nothing is decided about {', '.join(missing[:5])}, made of this person's rows",
+            hint=f"casemate privacy request model {asked.id} retrain {missing[0]} --by DAY",
+        )
+
+
+def _deferred(asked: Asked, change: Change) -> Asked:
+    if asked.kind not in ERASING or asked.state not in ("open", "granted"):
+        raise RefusedError(
+            f"request {asked.id} is of {asked.kind} and {asked.state}: an erasure is put off before"
+            " it was carried out",
+            hint=f"casemate privacy request show {asked.id}",
+        )
+    if not change.by or not change.text:
+        raise RefusedError(
+            "putting an erasure off needs the day and the law", hint="--until DAY --reason LAW"
+        )
+    return structs.replace(
+        asked, state="granted", deferred=change.by, floor=change.text, unattended=True
     )

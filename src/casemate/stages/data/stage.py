@@ -32,6 +32,7 @@ from casemate.stages.data import (
     consented,
     declared,
     derived,
+    erased,
     expectations,
     files,
     lessons,
@@ -83,6 +84,8 @@ class Examined:
     """What the sides hang on; sealing keeps it, if it is new."""
     basis: Basis | None = None
     restricted: Restricted | None = None
+    erased: str = ""
+    """Digest of which rows were left out because their people were erased; empty: none."""
 
 
 def examine(tools: DataTools) -> Examined:
@@ -101,6 +104,8 @@ def examine(tools: DataTools) -> Examined:
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else declared.identifiers(pinned, options)
     table, findings = source.read(where, options, known)
+    table, gone, told = erased.left_out(tools, table, known)
+    findings += told
     usable = consented.taken(tools, table)
     table, basis, restricted = usable.table, usable.basis, usable.restricted
     findings += usable.findings
@@ -112,7 +117,7 @@ def examine(tools: DataTools) -> Examined:
     table = lessons.appended(table, tools.lessons, schema, config.data)
     if secret:
         found = _private(tools, table, schema, findings)
-        return dataclasses.replace(found, basis=basis, restricted=restricted)
+        return dataclasses.replace(found, basis=basis, restricted=restricted, erased=gone)
     if not schema.features:
         raise DataError(
             "no column is left to learn from",
@@ -152,6 +157,7 @@ def examine(tools: DataTools) -> Examined:
         root,
         basis,
         restricted,
+        gone,
     )
 
 
@@ -184,6 +190,8 @@ def seal(tools: DataTools) -> SealedDataset:
     }
     if found.basis is not None:
         identity["basis"] = sha256_record(found.basis)
+    if found.erased:
+        identity["erased"] = found.erased
     if found.restricted is not None:
         identity["restricted"] = sha256_record(found.restricted)
     if tools.lessons is not None:

@@ -14,6 +14,7 @@ from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.privacy.consents import Usable
+from casemate.controls.privacy.erasures import Erased
 from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import SealedDataset
@@ -49,6 +50,8 @@ class DataTools:
     """Rows of feedback that come behind the source's."""
     usable: Usable = dataclasses.field(default_factory=Usable)
     """Whose rows may be taken."""
+    erased: Erased | None = None
+    """Whose rows may not be taken; None: nobody was erased."""
 
     @property
     def place(self) -> files.Place:

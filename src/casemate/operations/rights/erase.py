@@ -1,0 +1,167 @@
+"""`casemate privacy erase`: a person's erasure from the request to its certificate, as one verb."""
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from casemate.core.types import Record
+from casemate.operations import persons
+from casemate.operations.acting import Acting, operation
+from casemate.operations.keys.erasure import Erased
+from casemate.operations.rights import erasing, requests
+from casemate.operations.rights.affected import Affected, trace
+from casemate.operations.rights.requests import ShownRequest, shown, step, today, words
+from casemate.operations.subject import identifier_of
+from casemate.respond.requests import states, tables
+from casemate.respond.requests.states import Asked, Change, Law
+from casemate.wiring import Wiring
+
+Models = Literal["retrain", "withdraw"]
+
+
+class ErasedPerson(Record, frozen=True, kw_only=True):
+    """What became of it."""
+
+    request: ShownRequest
+    affected: Affected
+    erased: Erased | None
+    """None: it was carried out before."""
+    waiting: list[str]
+    """What keeps it from being closed; empty: it is closed."""
+
+
+@operation("request:handle", also=("keys:shred",))
+def erase(
+    project: Wiring,
+    subject: str | Callable[[], str],
+    *,
+    aliases: Sequence[str | Callable[[], str]] = (),
+    law: Law = "gdpr",
+    received: datetime.date | None = None,
+    models: Models = "retrain",
+    until: datetime.date | None = None,
+    reason: str = "",
+) -> ErasedPerson:
+    """Erase a person: take a request up or go on with the one that there is, grant it, decide about
+    models that nothing is decided about, carry it out and close it, as far as nothing keeps it. The
+    same words again go on where it stopped, and change nothing once it is closed.
+
+    Args:
+        project: whose.
+        subject: the person's identifier, exactly as the table has it, or what asks for it.
+        aliases: other identifiers of the same person; they are kept as that.
+        law: under which law they asked.
+        received: the day on which they did; default: today.
+        models: what becomes of models that were made of their rows and are not decided about:
+            `retrain` within `[privacy] retrain_days`, or `withdraw`.
+        until: the last day on which a law wants the data kept; then it is carried out by itself.
+        reason: which law that is, or what else is to be known; name nobody: it stays in the log.
+
+    Raises:
+        AccessDenied: policy. DataError: an identifier is empty or too long. RefusedError: a hold
+            keeps them, or they can still be read after their key is destroyed; the request stays
+            granted. BusyError: a run goes on. ConfigError: `until` has passed.
+    """
+    acting = erase.ask(project)
+    erase.ask(project, "subjects", also="keys:shred", kind="Key", unrecorded=True)
+    identifier = identifier_of(subject)
+    given = [identifier]
+    pseudonym = project.identifiers.root().pseudonym(identifier)
+    asked = _running(project, pseudonym)
+    if asked is None:
+        closed = _closed(project, pseudonym)
+        if closed is not None:
+            return closed
+        asked = requests.begin(
+            project, identifier, _kind(law), law=law, received=received, reason=reason
+        ).request
+    for other in aliases:
+        given.append(identifier_of(other))
+        if given[-1] != identifier:
+            persons.alias(project, identifier, given[-1])
+    asked = _granted(acting, asked, until, reason)
+    _decided(acting, asked, models)
+    if asked.state == "granted" and asked.deferred >= today(project).isoformat():
+        return ErasedPerson(
+            request=shown(project, asked.id),
+            affected=trace(project, pseudonym),
+            erased=None,
+            waiting=[f"the data is kept until {asked.deferred} because of {asked.floor}"],
+        )
+    done = erasing.carry_out(project, acting.uid, asked.id, given)
+    return ErasedPerson(
+        request=shown(project, asked.id),
+        affected=done.affected,
+        erased=done.erased,
+        waiting=done.waiting,
+    )
+
+
+def _kind(law: Law) -> Literal["erasure", "delete"]:
+    return "delete" if law == "ccpa" else "erasure"
+
+
+def _of(project: Wiring, pseudonym: str) -> list[Asked]:
+    """Erasures that one person asked for, the newest first."""
+    with project.database.reading() as tx:
+        people = project.aliases.of(tx, pseudonym)
+        return tables.requests(
+            tx,
+            tables.REQUESTS.c.subject.in_(people),
+            tables.REQUESTS.c.kind.in_(states.ERASING),
+        )
+
+
+def _running(project: Wiring, pseudonym: str) -> Asked | None:
+    """The erasure that is not over."""
+    return next((one for one in _of(project, pseudonym) if not one.is_over), None)
+
+
+def _closed(project: Wiring, pseudonym: str) -> ErasedPerson | None:
+    """What became of an erasure that was closed, if nothing came back since."""
+    done = next((one for one in _of(project, pseudonym) if one.state == "fulfilled"), None)
+    if done is None or not project.erasures.erased().has(pseudonym):
+        return None
+    with project.database.reading() as tx:
+        if project.log.subjects.state(tx, pseudonym) == "live":
+            return None
+    return ErasedPerson(
+        request=shown(project, done.id),
+        affected=trace(project, pseudonym),
+        erased=None,
+        waiting=[],
+    )
+
+
+def _granted(acting: Acting, asked: Asked, until: datetime.date | None, reason: str) -> Asked:
+    if until is not None and asked.state in ("open", "granted"):
+        return requests.decide(acting.project, asked.id, "defer", reason, until).request
+    if asked.state == "open":
+        change = _change(acting.project, text=words(reason), unattended=True)
+        return step(acting, asked.id, states.GRANTED, change).request
+    return asked
+
+
+def _decided(acting: Acting, asked: Asked, how: Models) -> None:
+    """Decide about every model that nothing is decided about."""
+    project = acting.project
+    if asked.state == "erased":
+        return
+    by = today(project) + datetime.timedelta(days=project.config.privacy.retrain_days)
+    for one in persons.everybody(project, asked.subject):
+        for model in trace(project, one, with_log=False).models:
+            with project.database.reading() as tx:
+                known = tables.request(tx, asked.id).models
+            if model.model in known:
+                continue
+            day = by.isoformat() if how == "retrain" else ""
+            change = _change(project, model=model.model, how=how, by=day)
+            step(acting, asked.id, states.MODEL, change)
+
+
+def _change(project: Wiring, **more: object) -> Change:
+    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
+    made = Change(at=now, day=today(project).isoformat())
+    return msgspec.structs.replace(made, **more)
