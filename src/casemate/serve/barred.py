@@ -84,7 +84,7 @@ class Barred:
         ]
         if found:
             raise RestrictedSubject(
-                f"{len(found)} rows are about people whose processing is restricted",
+                f"rows about people whose processing is restricted: {len(found)}",
                 rows=found[:MOST_TOLD],
             )
 

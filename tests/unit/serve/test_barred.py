@@ -49,7 +49,9 @@ def test_rows_of_the_barred_are_refused_by_number_and_others_are_answered(at, pr
     assert asked(shape, PERSONS[:3], protocol) == 3
     request = granted(project, PERSONS[1], "objection")
     shape.barred.follow()
-    with pytest.raises(RestrictedSubject, match="1 rows are about people") as caught:
+    with pytest.raises(
+        RestrictedSubject, match="people whose processing is restricted: 1"
+    ) as caught:
         asked(shape, PERSONS[:3], protocol)
     assert [one.row for one in caught.value.rows] == [1]
     assert (caught.value.http_status, PERSONS[1] in str(caught.value.rows)) == (451, False)

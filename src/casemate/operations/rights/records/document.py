@@ -75,8 +75,9 @@ class Document(Record, frozen=True, kw_only=True):
 
     @property
     def unmeasured(self) -> list[str]:
-        """Figures that were not measured."""
-        return [text for one in self.points for text in one.unmeasured]
+        """Figures that were not measured, each once."""
+        found = [text for one in self.points for text in one.unmeasured]
+        return list(dict.fromkeys(found))
 
 
 def rendered(document: Document, form: Form) -> bytes:

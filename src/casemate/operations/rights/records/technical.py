@@ -15,6 +15,8 @@ STATE = (
     " Annex I from 2 August 2028, as adopted in June 2026 (publication not confirmed)"
 )
 NAME = "annex-iv"
+MATERIALS = "mlbom.cdx.json"
+"""The bill of materials among a model's files."""
 
 
 def documentation(facts: Facts) -> list[Point]:
@@ -223,8 +225,12 @@ def _software(facts: Facts) -> list[Known]:
     if facts.model is None:
         return known
     lineage = facts.model.release.lineage
-    text = f"environment of training SHA-256 {lineage.environment_digest}; every package by name"
-    known.append(facts.measured("release", f"{text} and version is in the model's bom.json"))
+    known.append(
+        facts.measured("release", f"environment of training SHA-256 {lineage.environment_digest}")
+    )
+    if digest := facts.model.release.files.get(MATERIALS):
+        text = f"every package by name and version is in {MATERIALS}, SHA-256 {digest}"
+        known.append(facts.measured("release", text))
     return known
 
 
