@@ -14,7 +14,7 @@ from casemate.core.types import Release
 from casemate.operations.acting import Noun, operation
 from casemate.operations.holds import require_none
 from casemate.operations.models import require_approved
-from casemate.operations.rights.requests import require_kept
+from casemate.operations.rights.kept import require_kept
 from casemate.stages.release import image
 from casemate.stages.release.admission import (
     WITHDRAWN_TYPE,

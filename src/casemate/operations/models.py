@@ -14,7 +14,7 @@ from casemate.core.types import Release, Verdict
 from casemate.ml.own import code
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.holds import require_none
-from casemate.operations.rights.requests import require_kept
+from casemate.operations.rights.kept import require_kept
 from casemate.stages.release.approval import Approval
 from casemate.stages.release.bundle import VerifiedModel
 from casemate.stages.release.registry import Registered

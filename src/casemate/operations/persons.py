@@ -5,7 +5,7 @@ them.
 from collections.abc import Callable, Sequence
 
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.core.types import Record
+from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Acting, operation
 from casemate.operations.subject import identifier_of
 from casemate.respond.holds import Hold
@@ -59,16 +59,20 @@ def everybody(project: Wiring, pseudonym: str) -> list[str]:
         return project.aliases.of(tx, pseudonym)
 
 
-def hold_over(project: Wiring, pseudonyms: Sequence[str], runs: Sequence[str] = ()) -> Hold | None:
-    """The oldest hold that keeps a person from being erased: on them under any of their
-    identifiers, or on a run whose data holds their rows.
+def hold_over(project: Wiring, pseudonyms: Sequence[str], where: Sequence[str] = ()) -> Hold | None:
+    """The oldest hold that keeps a person from being erased.
+
+    Args:
+        project: whose.
+        pseudonyms: of every identifier of theirs.
+        where: runs, data sets and versions with their rows, of which nothing may be deleted.
     """
     return next(
         (
             one
             for one in project.holds_kept.all()
             if (one.what == "erasure" and one.of in pseudonyms)
-            or (one.what == "deletion" and one.of in runs)
+            or (one.what == "deletion" and one.of in where)
         ),
         None,
     )
@@ -90,33 +94,21 @@ def require_unheld(acting: Acting, pseudonym: str) -> None:
     """RefusedError, on record, while a hold keeps a person from being erased."""
     project = acting.project
     people = everybody(project, pseudonym)
-    runs = [run for one in people for run in runs_of(project, one)]
-    if (found := hold_over(project, people, runs)) is not None:
+    where = [place for one in people for place in places_of(project, one)]
+    if (found := hold_over(project, people, where)) is not None:
         about = f'Subject::"{pseudonym}"'
         acting.record("subject:erased", about, "denied", hold=found.what, since=found.since)
         raise kept_by(found)
 
 
-def runs_of(project: Wiring, pseudonym: str) -> list[str]:
-    """Runs that sealed or took over a version with rows of a person, as far as the index knows."""
+def places_of(project: Wiring, pseudonym: str) -> list[str]:
+    """Data sets, versions and runs with rows of a person, as holds name them."""
     held = {(one.dataset, one.version) for one in project.identifiers.rows.of(pseudonym)}
     if not held:
         return []
-    return sorted(
-        run
-        for (version, runs) in sealed_versions(project).items()
-        if version in held
-        for run in runs
-    )
-
-
-def sealed_versions(project: Wiring) -> dict[tuple[str, str], list[str]]:
-    """The runs of every sealed version."""
-    from casemate.core.types import SealedDataset
-
-    found: dict[tuple[str, str], list[str]] = {}
+    places = {dataset for dataset, _ in held} | {f"{name}@{version}" for name, version in held}
     for run in project.engine.runs():
         record = project.engine.record(run.id, "data", SealedDataset)
-        if record is not None:
-            found.setdefault((record.name, record.version), []).append(run.id)
-    return found
+        if record is not None and (record.name, record.version) in held:
+            places.add(run.id)
+    return sorted(places)

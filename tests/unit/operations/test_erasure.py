@@ -28,7 +28,7 @@ from casemate.operations import backup
 from casemate.operations.fsck import examine
 from casemate.operations.keys import erasure
 from casemate.operations.rights import erasing
-from casemate.operations.rights.requests import require_kept
+from casemate.operations.rights.kept import require_kept
 from casemate.stages.data.erased import others
 
 SECRET = "correct horse battery"
@@ -246,9 +246,12 @@ def test_a_hold_on_one_identifier_of_a_person_keeps_them_under_all(ward, project
 
 def test_a_hold_on_the_only_copy_of_the_data_keeps_the_people_in_it(ward, project):
     run = project.engine.runs()[0].id
-    project.holds.place("deletion", run, "the court has it")
-    with pytest.raises(RefusedError, match=f"the data of {run}"):
-        project.privacy.erase(PERSONS[0])
+    for held in (run, "ward", newest(project).reference):
+        project.holds.place("deletion", held, "the court has it")
+        with pytest.raises(RefusedError, match=f"the data of {held}"):
+            project.privacy.erase(PERSONS[0])
+        project.holds.lift("deletion", held, "it has seen it")
+    project.holds.place("deletion", "predictions", "the court wants them")
     assert project.privacy.affected(PERSONS[0]).key == "live"
     assert project.privacy.erase("stranger-77").request.request.state == "fulfilled"
 

@@ -18,7 +18,8 @@ from casemate.core.lease import RUNS
 from casemate.operations import models
 from casemate.operations.fsck import examine
 from casemate.operations.keys.erasure import erase
-from casemate.operations.rights.requests import remind, require_kept
+from casemate.operations.rights.kept import require_kept
+from casemate.operations.rights.requests import remind
 from casemate.respond.requests.tables import REQUESTS
 
 day = datetime.date.fromisoformat

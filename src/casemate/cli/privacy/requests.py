@@ -123,7 +123,7 @@ def run(arguments: Any, project: Any) -> int:
 
 def _list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
-    from casemate.operations.rights.requests import today
+    from casemate.operations.rights.register import today
 
     found, day = project.privacy.requests.list(arguments.state), today(project)
     rows = [
@@ -238,6 +238,7 @@ def closing_lines(closing: Any) -> list[str]:
     for one in closing.models:
         what = {
             "retrain": f"trained without them as {one.instead}",
+            "unlearn": f"unlearnt in {one.instead}",
             "withdraw": "withdrawn",
             "keep": f"kept under differential privacy, epsilon {one.epsilon}: {one.reason}",
         }[one.how]

@@ -5,8 +5,8 @@ from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
 from casemate.operations.privacy import sums
 from casemate.operations.rights.consent import withdrawn_since
-from casemate.operations.rights.register import REQUESTS
-from casemate.operations.rights.requests import clocks_of, today
+from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.requests import clocks_of
 from casemate.respond.requests import tables
 
 NO_PEOPLE = Seen("not-applicable", "no table in service names people", {"datasets": []})

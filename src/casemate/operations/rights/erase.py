@@ -12,7 +12,8 @@ from casemate.operations.acting import Acting, operation
 from casemate.operations.keys.erasure import Erased
 from casemate.operations.rights import erasing, requests
 from casemate.operations.rights.affected import Affected, trace
-from casemate.operations.rights.requests import ShownRequest, shown, step, today, words
+from casemate.operations.rights.register import today
+from casemate.operations.rights.requests import ShownRequest, shown, step, words
 from casemate.operations.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.states import Asked, Change, Law

@@ -26,11 +26,12 @@ from casemate.operations.keys.erasure import (
 )
 from casemate.operations.keys.place import Place
 from casemate.operations.keys.search import Search, Version
-from casemate.operations.persons import everybody, hold_over, kept_by
+from casemate.operations.persons import everybody, hold_over, kept_by, places_of
 from casemate.operations.rights import models
 from casemate.operations.rights.affected import Affected, trace
-from casemate.operations.rights.register import REQUESTS
-from casemate.operations.rights.requests import WHO, digest_of, today
+from casemate.operations.rights.kept import digest_of
+from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.requests import WHO
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.states import Asked, Change, Closing
 from casemate.wiring import Wiring
@@ -91,7 +92,7 @@ def carry_out(
     found = [trace(project, one, with_log=False) for one in people]
     erased = None
     if asked.state != "erased":
-        _require_free(project, who, asked, people, found)
+        _require_free(project, who, asked, people)
         change = _change(project, text=text, models=_models(found))
         states.applied(asked, number, states.ERASED, change)  # refused before anything is done
         erased = _erased(project, who, asked, _identifiers(project, people, given), change)
@@ -107,9 +108,7 @@ def _models(found: Sequence[Affected]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.model for each in found for one in each.models))
 
 
-def _require_free(
-    project: Wiring, who: str, asked: Asked, people: list[str], found: list[Affected]
-) -> None:
+def _require_free(project: Wiring, who: str, asked: Asked, people: list[str]) -> None:
     """RefusedError, on record, while a hold or a law keeps the person."""
     day = today(project).isoformat()
     if asked.deferred and day <= asked.deferred:
@@ -117,8 +116,9 @@ def _require_free(
             f"request {asked.id}: the data is kept until {asked.deferred} because of {asked.floor}",
             hint="`casemate watch` completes it afterwards, or request fulfil --due",
         )
-    runs = [run for one in found for run in one.runs]
-    held = hold_over(project, people, runs)
+    held = hold_over(
+        project, people, [place for one in people for place in places_of(project, one)]
+    )
     if held is None or asked.is_over:
         return
     said = f"{held.what} since {held.since}: {held.reason}"

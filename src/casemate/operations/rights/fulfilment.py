@@ -17,8 +17,8 @@ from casemate.operations.rights import erasing
 from casemate.operations.rights.affected import Affected, trace
 from casemate.operations.rights.copies import Copied, copy_for
 from casemate.operations.rights.rectified import corrected
-from casemate.operations.rights.register import REQUESTS
-from casemate.operations.rights.requests import ShownRequest, shown, step, today, words
+from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.requests import ShownRequest, shown, step, words
 from casemate.respond.requests import states
 from casemate.respond.requests.states import Asked, Change
 from casemate.wiring import Wiring

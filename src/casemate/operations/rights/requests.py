@@ -4,18 +4,16 @@ were.
 
 import datetime
 from collections.abc import Callable
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record, TrainedModel
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.rights.affected import trace
 from casemate.operations.rights.rectified import as_it_was
-from casemate.operations.rights.register import REQUESTS
+from casemate.operations.rights.register import REQUESTS, today
 from casemate.operations.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
@@ -55,12 +53,6 @@ class ShownRequest(Record, frozen=True, kw_only=True):
     holidays: int
     """Days beside weekends that were counted as not worked: `[privacy] holidays`."""
     lines: list[Line]
-
-
-def today(project: Wiring) -> datetime.date:
-    """The day in the controller's calendar."""
-    zone = ZoneInfo(project.config.access.timezone)
-    return project.clock.now().astimezone(zone).date()
 
 
 def clocks_of(project: Wiring, asked: Asked) -> list[Clock]:
@@ -349,58 +341,3 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
             content,
         )
     return True
-
-
-def require_kept(project: Wiring, reference: str) -> None:
-    """RefusedError: an erasure or a rectification that was granted says that a model is withdrawn,
-    or was to be trained anew by now; or the register of erasures does, of a project that was
-    restored from before it.
-    """
-    day = today(project).isoformat()
-    _require_not_barred(project, reference, day)
-    with project.database.reading() as tx:
-        found = tables.requests(
-            tx,
-            tables.REQUESTS.c.kind.in_(states.ABOUT_MODELS),
-            tables.REQUESTS.c.state.in_(states.BINDING),
-        )
-    for one in found:
-        decided = one.models.get(reference)
-        if decided is None or decided.how == "keep" or (decided.by and day <= decided.by):
-            continue
-        why = (
-            "is withdrawn"
-            if decided.how == "withdraw"
-            else f"was to be {'unlearnt' if decided.how == 'unlearn' else 'trained anew'} by"
-            f" {decided.by}"
-        )
-        of = "an erased person" if one.kind in states.ERASING else "a person that were wrong"
-        raise RefusedError(
-            f"{reference} {why}: it was made of rows of {of} (request {one.id})",
-            hint="casemate run, then promote the new version",
-        )
-
-
-def _require_not_barred(project: Wiring, reference: str, day: str) -> None:
-    """RefusedError: a decision about the model is in the register that this catalogue lost."""
-    records = [one for one in project.erasures.all() if one.barred and one.what == "erased"]
-    if not records:
-        return
-    digest = digest_of(project.registry.get(reference))
-    with project.database.reading() as tx:
-        asked = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.ERASING))
-    here = {project.erasures.digest(one.subject) for one in asked if reference in one.models}
-    for one in records:
-        until = one.barred.get(digest)
-        if until is None or one.digest in here or (until and day <= until):
-            continue
-        raise RefusedError(
-            f"{reference} was made of rows of a person who was erased on {one.time[:10]}, and is"
-            " not to be promoted any more",
-            hint="casemate run, then promote the new version",
-        )
-
-
-def digest_of(model: Registered) -> str:
-    """What a model is known by in the register of erasures: its name and all that made it."""
-    return sha256_record([model.release.model, model.release.lineage])

@@ -18,7 +18,7 @@ from casemate.core.errors import RefusedError
 from casemate.core.types import TrainedModel
 from casemate.estimators import UnlearnableForestClassifier, UnlearnableRidge
 from casemate.operations import scaffold
-from casemate.operations.rights.requests import require_kept
+from casemate.operations.rights.kept import require_kept
 from casemate.stages.train.unlearnt import of_fitted
 
 QUICK = [
