@@ -73,7 +73,7 @@ def plan(project: Wiring) -> Kept:
         AccessDenied: policy does not permit it.
     """
     plan.ask(project, unrecorded=True)
-    return _planned(project)
+    return planned(project)
 
 
 @operation("project:clean")
@@ -86,7 +86,7 @@ def apply(project: Wiring) -> Kept:
     """
     acting = apply.ask(project)
     with alone(project.state / "lock", "removing what is over its term"):
-        found = _planned(project)
+        found = planned(project)
         for one in found.staying:
             if one.is_held:
                 acting.record(HELD, _about(one), "refused", reason=one.kept, **_told(one))
@@ -137,7 +137,8 @@ def _require_free(tx: sa.Connection, project: Wiring, one: Due) -> None:
         )
 
 
-def _planned(project: Wiring) -> Kept:
+def planned(project: Wiring) -> Kept:
+    """What `plan` says, for whoever has been asked."""
     day = today(project)
     due: list[Due] = []
     terms = project.config.privacy.retention

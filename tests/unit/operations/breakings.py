@@ -147,6 +147,17 @@ def somebody_withdraws(copy):
     return opened(copy.root)
 
 
+def somebody_restricts(copy):
+    requests = opened(copy.root).privacy.requests
+    asked = requests.begin(PERSONS[5], "restriction").request.id
+    requests.decide(asked, "grant")
+    return opened(copy.root)
+
+
+def nobody_removes_what_is_over(copy):
+    return opened(copy.root, days=40)
+
+
 def a_request_is_forgotten(copy):
     opened(copy.root).privacy.requests.begin(PERSONS[4], "access")
     return opened(copy.root, days=40)
@@ -290,6 +301,8 @@ BREAKINGS = {
     "supply.bill": (a_package_is_installed, "sneaked-in"),
     "privacy.basis": (the_lazy_model_is_served, "without a basis"),
     "privacy.withdrawn": (somebody_withdraws, "t@1: 1"),
+    "privacy.restricted": (somebody_restricts, "t@1: 1"),
+    "privacy.retention": (nobody_removes_what_is_over, "over the term: telemetry"),
     "privacy.requests": (a_request_is_forgotten, "request 1"),
     "privacy.budget": (more_is_spent_than_allowed, "epsilon 0.1"),
     "access.owners": (everybody_is_made_an_owner, "3 people"),

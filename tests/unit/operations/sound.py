@@ -27,7 +27,13 @@ SAYS = {
         "membership_auc": {"max": 0.75},
         "robust_accuracy": {"min": 0.05, "eps": 0.1},
     },
-    "privacy": {"basis": {"care": {"legal": "consent"}}},
+    "privacy": {
+        "basis": {"care": {"legal": "consent"}},
+        "retention": {
+            "data": {"days": 3650, "reason": "the ward's decision"},
+            "telemetry": {"days": 30, "reason": "the ward's decision"},
+        },
+    },
     "release": {"approvals": 1},
     "audit": {"copies": ["file:../copies"]},
     "serve": {"limits": {"requests_per_minute": 600, "rows": 5000}},

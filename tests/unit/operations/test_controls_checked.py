@@ -208,7 +208,7 @@ def test_a_log_that_does_not_hold_lets_nothing_be_proven(copy):
 def test_a_pack_verifies_from_public_keys_alone(pack, keys):
     found = verify_path(pack, keys)
     assert found.kind == "evidence pack"
-    assert "39 checks passed, 2 failed, 0 inconclusive" in found.summary
+    assert "41 checks passed, 2 failed, 0 inconclusive" in found.summary
     assert "1 models" in found.summary
 
 
@@ -324,7 +324,7 @@ def test_no_byte_of_a_pack_names_anybody_in_the_data(packed):
 def test_a_pack_says_plainly_what_failed_and_what_nothing_covers(packed):
     text = (packed[0] / "index.html").read_text()
     assert "whoever is a user of this machine acts without a login" in text
-    assert "notices are written and shown elsewhere" in text
+    assert "they are finished and shown by people" in text
     assert "not covered here" in text
     assert "compliant" not in text.lower()
     assert "<script" not in text

@@ -347,10 +347,7 @@ class AuditLog:
 
     def proofs(self, indexes: list[int]) -> tuple[bytes, dict[int, bytes]]:
         """(newest checkpoint, by entry a stand-alone proof that this one commits to it), whoever
-        writes meanwhile.
-
-        Raises:
-            ConfigError: there is no such entry.
+        writes meanwhile. ConfigError: there is no such entry.
         """
         self.publish()
         with exclusive_wait(self.folder / ".lock"):
@@ -363,9 +360,8 @@ class AuditLog:
             paths = {index: inclusion_proof(index, size, nodes) for index in indexes}
         with self.store.reading() as tx:
             opened = {index: next(self._opened(tx, index, 1))[1:3] for index in indexes}
-        return checkpoint, {
-            index: write_proof(index, *opened[index], paths[index], checkpoint) for index in indexes
-        }
+        written = ((n, write_proof(n, *opened[n], paths[n], checkpoint)) for n in indexes)
+        return checkpoint, dict(written)
 
     def seal_anew(self, beside: Callable[[], object] = lambda: None) -> int:
         """Seal every body under a new data key, for when the old ones may be known; returns how

@@ -7,6 +7,8 @@ from casemate.operations.privacy import sums
 from casemate.operations.rights.consent import withdrawn_since
 from casemate.operations.rights.register import REQUESTS, today
 from casemate.operations.rights.requests import clocks_of
+from casemate.operations.rights.restricted import restricted_since, restrictions
+from casemate.operations.terms import planned
 from casemate.respond.requests import tables
 
 NO_PEOPLE = Seen("not-applicable", "no table in service names people", {"datasets": []})
@@ -83,6 +85,44 @@ def withdrawn(facts: Facts) -> Seen:
 
 
 @check(
+    "privacy.restricted",
+    "No model in service was made of rows of people who restricted or objected to it since",
+    answers="privacy-officer",
+    mend="casemate run: their rows are left out; casemate retrain demand",
+)
+def restricted(facts: Facts) -> Seen:
+    """Restrictions that were granted and not lifted, each held against the log."""
+    if not _of_people(facts):
+        return NO_PEOPLE
+    barred = restrictions(facts.project)
+    counts = {one.reference: restricted_since(facts.project, one, barred) for one in facts.serving}
+    unknown = [model for model, count in counts.items() if count is None]
+    if unknown and barred:
+        text = f"whose rows {', '.join(unknown)} was made of is not known"
+        return Seen("inconclusive", text, {"people": counts})
+    late = [f"{model}: {count}" for model, count in counts.items() if count]
+    fault = f"people whose processing is restricted are in {', '.join(late)}" if late else ""
+    return judged(fault, f"of {len(barred)} restrictions none", people=counts)
+
+
+@check(
+    "privacy.retention",
+    "A term is named for data, and nothing is kept that is over a term of `[privacy.retention]`",
+    answers="privacy-officer",
+    mend="[privacy.retention] in casemate.toml; casemate privacy retention apply",
+)
+def retention(facts: Facts) -> Seen:
+    """What a hold or a released model keeps does not count: that it stays is on record."""
+    found = planned(facts.project)
+    over = {one.name: one.due for one in found.going}
+    faults = ["no term is named for data"] if "data" in found.without else []
+    if over:
+        faults.append(f"over the term: {', '.join(sorted(over)[:5])}")
+    seen = {"over": over, "kept": len(found.staying), "without": sorted(found.without)}
+    return judged("; ".join(faults), f"nothing is over a term on {found.day}", **seen)
+
+
+@check(
     "privacy.requests",
     "No request of a person is past the day that the law gives",
     answers="privacy-officer",
@@ -124,4 +164,4 @@ def budget(facts: Facts) -> Seen:
     return judged(fault, f"each is within epsilon {most:g}", spent=seen, budget=most)
 
 
-CHECKS = (basis, withdrawn, requests, budget)
+CHECKS = (basis, withdrawn, restricted, retention, requests, budget)
