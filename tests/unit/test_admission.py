@@ -176,30 +176,58 @@ def test_provenance_is_the_owners_about_this_image_or_it_is_none(form, tmp_path,
     images.rewritten(victim, attach, entry=1)
     with pytest.raises(VerificationError, match="provenance of another one"):
         admit(victim, keys)
-    # somebody else's statement counts for nothing
-    foreign = Signed(OTHER)
-    foreign.layout(tmp_path / "d/gift", form)
-    theirs = images.blob(
-        tmp_path / "d/gift", images.manifest(tmp_path / "d/gift", 1)["layers"][0]
-    ).read_bytes()
-    third = given(form, tmp_path / "e/gift", Signed())
-    images.rewritten(
-        third,
-        lambda manifest: manifest.update(
-            layers=[images.replaced(third, manifest["layers"][0], theirs)]
-        ),
-        entry=1,
-    )
-    assert admit(third, keys).kind == "model"
+
+
+def attached(layout, content):
+    """`content` in the place of the layout's provenance; every digest holds."""
+
+    def change(manifest):
+        manifest["layers"] = [images.replaced(layout, manifest["layers"][0], content)]
+
+    images.rewritten(layout, change, entry=1)
+
+
+@pytest.mark.parametrize("kind", ["foreign", "one signature", "no envelope", "no JSON", "changed"])
+def test_what_strangers_say_of_an_image_counts_for_nothing(kind, tmp_path, keys):
+    """A scanner may attach what it found; a changed statement of the owner is no stranger's."""
+    layout = given("model", tmp_path / "gift", Signed())
+    mine = images.blob(layout, images.manifest(layout, 1)["layers"][0]).read_bytes()
+    envelope = json.loads(mine)
+    Signed(OTHER).layout(tmp_path / "theirs")
+    theirs = images.manifest(tmp_path / "theirs", 1)["layers"][0]
+    contents = {
+        "foreign": images.blob(tmp_path / "theirs", theirs).read_bytes(),
+        "one signature": json.dumps(
+            {**envelope, "signatures": envelope["signatures"][:1]}
+        ).encode(),
+        "no envelope": b'{"signatures": [7, {"keyid": []}]}',
+        "no JSON": b"\x00",
+        "changed": mine.replace(b'"payload":"e', b'"payload":"f'),
+    }
+    attached(layout, contents[kind])
+    if kind == "changed":
+        with pytest.raises(VerificationError):
+            admit(layout, keys)
+        return
+    assert admit(layout, keys).kind == "model"
     with pytest.raises(RefusedError, match="says where this image comes from"):
-        admit(third, keys, rules=rules)
+        admit(layout, keys, rules=Rules(provenance=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_waiver_that_has_ended_ends_the_start(kind, tmp_path, keys):
-    for until, holds in ((NOW + DAY, True), (NOW - DAY, False)):
-        signed = Signed(waived={"roc_auc": until.isoformat()})
-        gift = given(kind, tmp_path / str(holds) / "gift", signed)
+    east = datetime.timezone(DAY / 2)
+    for number, (until, holds) in enumerate(
+        (
+            ((NOW + DAY).isoformat(), True),
+            ((NOW - DAY).isoformat(), False),
+            ((NOW - DAY / 24).astimezone(east).isoformat(), False),
+            ("some day", False),
+            ("2999-01-01T00:00:00", False),  # of no time zone
+        )
+    ):
+        signed = Signed(waived={"roc_auc": until})
+        gift = given(kind, tmp_path / str(number) / "gift", signed)
         if holds:
             admit(gift, keys)
         else:
@@ -405,13 +433,15 @@ def test_the_command_runs_behind_a_sound_model_and_only_there(tmp_path, keys):
         (["--into", "now", "--then", "no-such-program"], "no command 'no-such-program'"),
         (["--then", "true"], "--then needs --into"),
         (["--stage", "x", "--checkpoint", "c"], "for an audit log"),
+        (["--require", "approved", "--approvals", "0"], "--approvals counts people"),
+        (["--stage", ""], "not ''"),
         (["--digest", "sha256:0"], "has no digest of its own"),
     ],
 )
 def test_a_start_that_was_not_said_right_is_no_start(words, said, tmp_path, keys, cli):
     gift = given("folder", tmp_path / "gift", Signed())
     answer = cli("verify", gift, "--key", keys[0], *words)
-    assert answer.code == 2
+    assert answer.code == (1 if words == ["--stage", ""] else 2)
     assert said in answer.err
 
 

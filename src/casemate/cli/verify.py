@@ -68,8 +68,8 @@ def run(arguments: Any) -> int:
     """Verify offline; exit code 4 when it does not hold."""
     from casemate.cli.output import emit
 
-    starting = arguments.into or arguments.require or arguments.approvals or arguments.stage
-    starting = starting or arguments.digest or arguments.then is not None
+    said = (arguments.into, arguments.approvals, arguments.stage, arguments.digest, arguments.then)
+    starting = arguments.require or any(one is not None for one in said)
     result = _admitted(arguments) if starting else _verified(arguments)
     emit(
         arguments,
@@ -103,9 +103,9 @@ def _admitted(arguments: Any) -> "Verified":
             )
     if arguments.checkpoint:
         raise ConfigError("--checkpoint is for an audit log", hint="leave it out")
-    wanted = arguments.approvals if arguments.approvals is not None else 1
-    if arguments.approvals is None and "approved" not in arguments.require:
-        wanted = 0
+    if arguments.approvals is not None and arguments.approvals < 1:
+        raise ConfigError("--approvals counts people", hint="1 or more, or leave it out")
+    wanted = arguments.approvals or int("approved" in arguments.require)
     rules = Rules(
         approvals=wanted, provenance="provenance" in arguments.require, stage=arguments.stage
     )

@@ -44,6 +44,15 @@ def _decode(text: str) -> bytes:
     return content
 
 
+def _named(envelope: dict[str, Any]) -> set[object]:
+    """The key ids in an envelope that somebody gave."""
+    signatures = envelope.get("signatures")
+    if not isinstance(signatures, list):
+        return set()
+    found = (item.get("keyid") for item in signatures if isinstance(item, dict))
+    return {name for name in found if isinstance(name, str)}
+
+
 def pae(payload_type: str, payload: bytes) -> bytes:
     """DSSE v1 pre-authentication encoding: the bytes that are signed."""
     kind = payload_type.encode()
@@ -109,6 +118,15 @@ class Verifier:
     def quantum_id(self) -> str:
         """Key id that marks the ML-DSA signature in an envelope."""
         return "mldsa65:" + sha256(self.quantum.public_bytes_raw())[:32]
+
+    def is_named(self, envelope: dict[str, Any]) -> bool:
+        """Whether an envelope says that this signer, or one of these, signed it."""
+        return bool(_named(envelope) & self.quantum_ids)
+
+    @property
+    def quantum_ids(self) -> set[str]:
+        """`quantum_id` of every signer that is known here."""
+        return {self.quantum_id}
 
     @property
     def compromises(self) -> list[str]:
@@ -240,6 +258,11 @@ class Keyring(Verifier):
         self.former = tuple(former)
 
     @property
+    def quantum_ids(self) -> set[str]:
+        """See `Verifier.quantum_ids`."""
+        return {self.quantum_id, *(signer.quantum_id for signer in self.former)}
+
+    @property
     def compromises(self) -> list[str]:
         """See `Verifier.compromises`."""
         signers = [
@@ -260,12 +283,7 @@ class Keyring(Verifier):
 
     def verify(self, envelope: dict[str, Any], payload_type: str = STATEMENT_TYPE) -> bytes:
         """See `Verifier.verify`; the signer is the one that the envelope names."""
-        signatures = envelope.get("signatures")
-        named = (
-            {item.get("keyid") for item in signatures if isinstance(item, dict)}
-            if isinstance(signatures, list)
-            else set()
-        )
+        named = _named(envelope)
         return next(
             (signer for signer in self.former if signer.quantum_id in named), self.present
         ).verify(envelope, payload_type)

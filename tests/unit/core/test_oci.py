@@ -4,6 +4,7 @@ of bounded size or nothing.
 
 import gzip
 import io
+import json
 import os
 import re
 import tarfile
@@ -54,7 +55,7 @@ NAMES = st.lists(
 ).map("/".join)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(NAMES, st.binary(max_size=2000), max_size=5), st.integers(0, 2**32))
 def test_a_layer_gives_what_was_put_into_it_and_is_the_same_bytes_in_any_order(files, moment):
     folders = {
@@ -158,6 +159,39 @@ def test_a_header_as_large_as_the_limit_is_refused_too():
         tars.unpack(tars.gunzip(io.BytesIO(bomb), LIMIT), LIMIT)
 
 
+def test_too_many_files_too_many_bytes_and_a_broken_packing_are_refused(monkeypatch):
+    with pytest.raises(VerificationError, match="unpacks to more than 999 bytes"):
+        tars.unpack(io.BytesIO(packed({"a": bytes(600), "b": bytes(400)})), 999)
+    with pytest.raises(VerificationError, match="not packed as it says"):
+        tars.unpack(tars.gunzip(io.BytesIO(b"no gzip at all"), LIMIT), LIMIT)
+    monkeypatch.setattr(tars, "MAX_FILES", 2)
+    with pytest.raises(VerificationError, match="more than 2 files"):
+        tars.unpack(io.BytesIO(packed({"a": b"", "b": b"", "c": b""})), LIMIT)
+
+
+def test_an_index_of_platforms_and_a_manifest_of_another_kind_are_refused(tmp_path):
+    folder = layout(tmp_path / "x")
+    listed = images.index(folder)
+    (entry,) = listed["manifests"]
+    for change, said in (
+        ({"mediaType": "application/vnd.oci.image.index.v1+json"}, "the index holds a"),
+        (images.replaced(folder, entry, b'{"schemaVersion": 2}'), "malformed"),
+        (
+            images.replaced(
+                folder,
+                entry,
+                json.dumps({**images.manifest(folder), "mediaType": "text/plain"}).encode(),
+            ),
+            "something else",
+        ),
+    ):
+        (folder / "index.json").write_text(
+            json.dumps({**listed, "manifests": [{**entry, **change}]})
+        )
+        with pytest.raises(VerificationError, match=said):
+            Reader(folder).manifests()
+
+
 def layout(folder, layer=b"", kind="a.tar"):
     writer = Writer(folder)
     manifest = Manifest(
@@ -247,6 +281,7 @@ def test_a_blob_that_says_that_it_is_large_is_not_read(tmp_path):
         reader.layer(large, 5)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=300))
 def test_any_name_becomes_a_tag_that_registries_take(name):
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", tag(name))
