@@ -121,6 +121,8 @@ CALLS: dict[str, list[str]] = {
     "deploy prometheus": [str(HOME / "prometheus")],
     "deploy elasticsearch": [str(HOME / "elasticsearch")],
     "deploy rsyslog": [str(HOME / "rsyslog"), *LINES],
+    "deploy check": [str(HOME / "elasticsearch")],
+    "deploy status": [str(HOME / "elasticsearch")],
     "feedback list": [],
     "feedback sources": [],
     "feedback screen": [],

@@ -129,6 +129,8 @@ COMMANDS: dict[str, str | None] = {
     "deploy prometheus": None,
     "deploy elasticsearch": None,
     "deploy rsyslog": None,
+    "deploy check": None,
+    "deploy status": None,
     "watch drift": None,
     "watch estimate": None,
     "watch detect": None,
