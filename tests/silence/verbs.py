@@ -44,6 +44,7 @@ CALLS: dict[str, list[str]] = {
     "runs": [],
     "runs list": [],
     "runs show": ["RUN"],
+    "runs export": [str(HOME / "exported"), "RUN"],
     "status": [],
     "data list": [],
     "data show": ["wdbc"],

@@ -20,7 +20,7 @@ VERBS = {
     "init": "make a new project",
     "check": "say what it thinks of the table, before anything is sealed",
     "run": "take the table to a signed model",
-    "runs": "list, show or cancel runs",
+    "runs": "list, show, cancel or export runs",
     "status": "what this project holds now",
     "data": "sealed data sets",
     "model": "registered models",

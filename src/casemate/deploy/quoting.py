@@ -37,7 +37,9 @@ def in_groovy(text: str) -> str:
     """A text as Groovy has it, in single quotes, where `$` means nothing.
 
     Raises:
-        ConfigError: as `one_line`.
+        ConfigError: it has several lines, or `\\u`, which Groovy reads even in comments.
     """
     one_line(text)
+    if "\\u" in text:
+        raise ConfigError(f"{text!r} cannot stand in a Jenkinsfile", hint="a text without \\u")
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

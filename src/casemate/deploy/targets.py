@@ -96,6 +96,34 @@ def _rsyslog(given: Given) -> Rendering:
     )
 
 
+def _gitlab(given: Given) -> Rendering:
+    from casemate.deploy import gitlab
+
+    return gitlab.render(given)
+
+
+def _jenkins(given: Given) -> Rendering:
+    from casemate.deploy import jenkins
+
+    return jenkins.render(given)
+
+
+def _github(given: Given) -> Rendering:
+    from casemate.deploy import github
+
+    return github.render(given)
+
+
+def _of(target: str) -> Callable[[str, bytes], list[str]]:
+    def dangers(_name: str, content: bytes) -> list[str]:
+        from casemate.deploy import github, gitlab, jenkins
+
+        module = {"gitlab": gitlab, "jenkins": jenkins, "github": github}[target]
+        return module.dangers(content)
+
+    return dangers
+
+
 TARGETS = {
     "prometheus": Target(
         "scraping, alert rules with their tests, Alertmanager, a Grafana dashboard",
@@ -116,6 +144,24 @@ TARGETS = {
             Option("url", "of Elasticsearch (default: that of the first such sink)", "URL"),
             Option("work", f"that rsyslog may write to (default: {WORK})", "FOLDER", WORK),
         ),
+    ),
+    "gitlab": Target(
+        "a pipeline for GitLab CI, with approval before a model is let out",
+        _gitlab,
+        ".gitlab-ci.yml",
+        dangers=_of("gitlab"),
+    ),
+    "jenkins": Target(
+        "a declarative Jenkinsfile that does the same",
+        _jenkins,
+        "Jenkinsfile",
+        dangers=_of("jenkins"),
+    ),
+    "github": Target(
+        "a workflow for GitHub Actions that does the same",
+        _github,
+        ".github/workflows/casemate.yml",
+        dangers=_of("github"),
     ),
 }
 """By the word on the command line."""

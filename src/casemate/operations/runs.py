@@ -17,6 +17,7 @@ from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.models import Model
+from casemate.operations.results import export
 from casemate.operations.rights.restricted import usable
 from casemate.stages.release import summary
 from casemate.stages.release.remedies import remedies
@@ -298,4 +299,5 @@ class Runs(Noun):
     list = listing
     show = show
     cancel = cancel
+    export = export
     words = words
