@@ -114,14 +114,22 @@ def _github(given: Given) -> Rendering:
     return github.render(given)
 
 
-def _of(target: str) -> Callable[[str, bytes], list[str]]:
-    def dangers(_name: str, content: bytes) -> list[str]:
-        from casemate.deploy import github, gitlab, jenkins
+def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import gitlab
 
-        module = {"gitlab": gitlab, "jenkins": jenkins, "github": github}[target]
-        return module.dangers(content)
+    return gitlab.dangers(content)
 
-    return dangers
+
+def _jenkins_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import jenkins
+
+    return jenkins.dangers(content)
+
+
+def _github_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import github
+
+    return github.dangers(content)
 
 
 TARGETS = {
@@ -149,19 +157,19 @@ TARGETS = {
         "a pipeline for GitLab CI, with approval before a model is let out",
         _gitlab,
         ".gitlab-ci.yml",
-        dangers=_of("gitlab"),
+        dangers=_gitlab_dangers,
     ),
     "jenkins": Target(
         "a declarative Jenkinsfile that does the same",
         _jenkins,
         "Jenkinsfile",
-        dangers=_of("jenkins"),
+        dangers=_jenkins_dangers,
     ),
     "github": Target(
         "a workflow for GitHub Actions that does the same",
         _github,
         ".github/workflows/casemate.yml",
-        dangers=_of("github"),
+        dangers=_github_dangers,
     ),
 }
 """By the word on the command line."""

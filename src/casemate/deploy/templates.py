@@ -1,10 +1,13 @@
 """Templates of the files that are rendered."""
 
+import functools
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from casemate.deploy.quoting import in_groovy, in_yaml, one_line
 
 
+@functools.cache
 def environment(package: str) -> Environment:
     """Jinja for the templates in a package; a name that nobody gave a value is an error, and so is
     a value that would begin a new line.

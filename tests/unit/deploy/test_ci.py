@@ -308,7 +308,7 @@ def test_an_edited_pipeline_that_is_unsafe_is_named(target, old, new, danger):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[" * 100_000, b"\xff", b"- a", b"a: *b", b"", b"a: 1\n" * 300_000]
+    "content", [b"[" * 5_000, b"\xff", b"- a", b"a: *b", b"", b"a: 1\n" * 300_000]
 )
 def test_what_is_no_pipeline_is_said_to_be_none(content):
     for target in ("gitlab", "github"):

@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
-MOST = 1_000_000
+MOST = 256 * 1024
+"""Bytes of a pipeline; what is rendered has a hundredth."""
 PINNED = re.compile(r"[^@\s]+@[0-9a-f]{40}")
 IMAGE = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 PROMOTE = re.compile(r"\bcasemate\b.*\bmodel promote\b")
+EXPORT = re.compile(r"\bcasemate\b.*\b(model|runs) export\b")
 VERIFY = re.compile(r"\bcasemate\b.*\bverify\b.*--key\b")
 
 
@@ -27,12 +29,12 @@ def loaded(content: bytes) -> dict[Any, Any] | None:
 
 
 def unverified(lines: Iterable[str]) -> bool:
-    """Whether a model is let out before it was verified with keys that somebody names."""
+    """Whether a model is let out that was not verified with given keys since it was exported."""
     verified = False
     for line in lines:
         if PROMOTE.search(line) and not verified:
             return True
-        verified = verified or bool(VERIFY.search(line))
+        verified = bool(VERIFY.search(line)) or (verified and not EXPORT.search(line))
     return False
 
 

@@ -52,7 +52,7 @@ def junit(run: str, verdict: Verdict | None, fault: str) -> bytes:
     whole = ET.Element("testsuites")
     whole.append(suite)
     ET.indent(whole)
-    return ET.tostring(whole, encoding="utf-8", xml_declaration=True) + b"\n"
+    return bytes(ET.tostring(whole, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def sarif(verdict: Verdict | None, findings: list[Finding], fault: str) -> bytes:
