@@ -42,7 +42,7 @@ VERBS = {
     "hold": "what must not happen until a person says so: releases, answers, lessons, deletion",
     "controls": "what laws and standards ask for: which checks look at it, and when they last passed",
     "evidence": "a signed folder of what holds and what does not, which others verify offline",
-    "deploy": "files for other people's systems: Prometheus, Elasticsearch, rsyslog",
+    "deploy": "files for other people's systems: build servers, Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",
     "tracker": "issue trackers: which there are, whether tickets could be made, what people did there",
