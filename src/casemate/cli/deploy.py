@@ -48,7 +48,8 @@ def run(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.config import locate
     from casemate.deploy.files import write
-    from casemate.deploy.targets import TARGETS, Given
+    from casemate.deploy.interface import Given
+    from casemate.deploy.targets import TARGETS
 
     root, config = locate(arguments.config, arguments.overrides)
     target, folder = TARGETS[arguments.action], Path(arguments.folder)

@@ -9,7 +9,8 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError
 from casemate.core.types import Record
 from casemate.deploy import state as states
-from casemate.deploy.targets import TARGETS, Given, Target
+from casemate.deploy.interface import Given, Target
+from casemate.deploy.targets import TARGETS
 
 How = Literal["unchanged", "edited", "stale", "missing", "foreign"]
 SOUND = ("unchanged", "edited")

@@ -15,8 +15,9 @@ from tests.conftest import TOML
 from casemate.config import Config, parse
 from casemate.core.errors import ConfigError
 from casemate.deploy import ci, github, gitlab, jenkins
+from casemate.deploy.interface import Given
 from casemate.deploy.quoting import in_groovy, in_yaml
-from casemate.deploy.targets import TARGETS, Given
+from casemate.deploy.targets import TARGETS
 
 CI = {"gitlab": gitlab, "jenkins": jenkins, "github": github}
 STAGES = ["build", "test", "train", "assess", "deploy", "feedback"]

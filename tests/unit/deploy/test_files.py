@@ -12,8 +12,9 @@ from casemate.config import parse
 from casemate.core.errors import BackendError, ConfigError
 from casemate.deploy import checking, merging, state
 from casemate.deploy.files import write
+from casemate.deploy.interface import Given
 from casemate.deploy.merging import merge
-from casemate.deploy.targets import TARGETS, Given
+from casemate.deploy.targets import TARGETS
 
 OLD = b"".join(b"line %d\n" % number for number in range(20))
 NEW = OLD.replace(b"line 15\n", b"line 15, anew\n")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from casemate.config import Config
 from casemate.core.errors import ConfigError
+from casemate.deploy.interface import Given
 from casemate.deploy.quoting import one_line
-from casemate.deploy.targets import Given
 
 KEPT = "casemate-ci"
 """Folder in which a pipeline keeps what its run came to."""

@@ -5,7 +5,7 @@ from typing import Any
 from casemate.core.errors import ConfigError
 from casemate.deploy import ci
 from casemate.deploy.ci import dangers as unsafe
-from casemate.deploy.targets import Given, Rendering
+from casemate.deploy.interface import Given, Rendering
 from casemate.deploy.templates import environment
 
 FILE = ".github/workflows/casemate.yml"

@@ -6,8 +6,8 @@ import re
 
 from casemate.deploy import ci
 from casemate.deploy.ci import dangers as unsafe
+from casemate.deploy.interface import Given, Rendering
 from casemate.deploy.quoting import in_groovy
-from casemate.deploy.targets import Given, Rendering
 from casemate.deploy.templates import environment
 
 FILE = "Jenkinsfile"

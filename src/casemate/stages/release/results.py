@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from casemate import __version__
 from casemate.config import FILE_NAME
 from casemate.core.text import clean
 from casemate.core.types import Finding, GateResult, Severity, Verdict
@@ -76,7 +75,7 @@ def sarif(verdict: Verdict | None, findings: list[Finding], fault: str) -> bytes
     if verdict is None:
         results.append(_result("run", "error", fault))
     rules = [{"id": one} for one in sorted({str(result["ruleId"]) for result in results})]
-    driver = {"name": "casemate", "version": __version__, "rules": rules}
+    driver = {"name": "casemate", "rules": rules}
     log = {"$schema": SCHEMA, "version": "2.1.0"}
     runs = [{"tool": {"driver": driver}, "results": results}]
     return msgspec.json.format(msgspec.json.encode(log | {"runs": runs}), indent=2) + b"\n"
