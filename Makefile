@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.user
 # What is imported is compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-loop torch check fast test faults coverage lint bench assurance docs changelog wheel dev lock clean
+.PHONY: help demo demo-loop torch check fast test faults pipelines coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -50,6 +50,9 @@ test: $(DEV) ## every test that this machine can run; what it skips is listed wi
 
 faults: $(DEV) ## every fault test at full length: each point, each trial (hours)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/controls/test_log.py tests/unit/operations/test_backup_fsck.py tests/unit/controls/test_policy.py
+
+pipelines: $(DEV) ## rendered pipelines of build servers, each run whole: passed, refused, crashed, not approved (minutes)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/interop/test_pipelines.py
 
 TIER ?= security
 TESTS_fast := -m "not slow"

@@ -22,16 +22,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions.add_parser(
         "cancel", help="end an unfinished run for good", parents=[common(nested=True)]
     ).add_argument("id", help="the run's id")
+    export = actions.add_parser(
+        "export",
+        help="write evidence, gates as JUnit XML and SARIF, and the model card, for a build server",
+        parents=[common(nested=True)],
+    )
+    export.add_argument("folder", help="a new one")
+    export.add_argument("id", nargs="?", help="the run's id")
+    export.add_argument("--key", help="the idempotency key that it was started with, instead")
 
 
 def run(arguments: Any) -> int:
-    """List, show or cancel runs."""
+    """List, show, cancel or export runs; exit code 1 when an exported one has signed no model."""
     import msgspec
 
     from casemate.cli.output import emit, table
     from casemate.core.errors import AccessDenied
 
     project = open_for(arguments)
+    if arguments.action == "export":
+        return _export(arguments, project)
     if arguments.action == "cancel":
         project.runs.cancel(arguments.id)
         emit(
@@ -71,6 +81,20 @@ def run(arguments: Any) -> int:
     )
     emit(arguments, msgspec.to_builtins(found), text)
     return 0
+
+
+def _export(arguments: Any, project: Any) -> int:
+    from pathlib import Path
+
+    from casemate.cli.output import emit, printable
+
+    done = project.runs.export(Path(arguments.folder), arguments.id, arguments.key)
+    if done.model:
+        said = [f"passed: {done.model} is signed"]
+    else:
+        said = [(done.outcome or "no verdict").upper(), *map(printable, done.reasons)]
+    emit(arguments, done, "\n".join([f"run {done.run}, written to {done.folder}", *said]))
+    return 0 if done.model else 1
 
 
 def _said(words: Any) -> list[str]:

@@ -18,6 +18,7 @@ from casemate.config.column import ColumnTable, line_of
 from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable, ProjectTable, RuleTable, require_possible
+from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
@@ -114,6 +115,7 @@ __all__ = [
     "ControlsTable",
     "Count",
     "DataTable",
+    "DeployTable",
     "DetectorId",
     "Digits",
     "Event",

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 FILE_NAME = "casemate.toml"
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$(?!\n)")]
+"""Without the last part `$` lets a final line break through."""
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]

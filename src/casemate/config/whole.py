@@ -5,6 +5,7 @@ from casemate.config.assess import AssessTable, RobustnessTable
 from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable, ProjectTable
+from casemate.config.deploy import DeployTable
 from casemate.config.feedback import FeedbackTable, RetrainTable
 from casemate.config.incidents import IncidentsTable
 from casemate.config.logs import LogsTable
@@ -51,6 +52,7 @@ class Config(Table, frozen=True, kw_only=True):
     feedback: FeedbackTable = FeedbackTable()
     retrain: RetrainTable = RetrainTable()
     trackers: dict[Name, TrackerTable] = {}
+    deploy: DeployTable = DeployTable()
     access: AccessTable = AccessTable()
     controls: ControlsTable = ControlsTable()
 

@@ -34,6 +34,7 @@ EXTRAS = {
         "threadpoolctl",
         "tomlkit",
         "webauthn",
+        "yaml",
     ],
     "serve": ["httptools", "prometheus_client", "uvicorn", "uvloop"],
     "plots": ["matplotlib"],

@@ -16,6 +16,7 @@ from casemate.core.types import Assessment, Finding, Release, SealedDataset, Tra
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.contexts import context_of
 from casemate.operations.models import Model
+from casemate.operations.results import export
 from casemate.operations.rights.restricted import usable
 from casemate.stages.release import summary
 from casemate.stages.release.remedies import remedies
@@ -274,4 +275,5 @@ class Runs(Noun):
     list = listing
     show = show
     cancel = cancel
+    export = export
     words = words

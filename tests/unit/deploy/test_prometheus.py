@@ -64,7 +64,7 @@ def test_every_alert_is_tried_in_a_case_where_it_fires_and_one_where_it_is_silen
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @pytest.mark.parametrize("text", [BASE, pytest.param(BASE + OBJECTIVES, marks=pytest.mark.slow)])
 def test_promtool_and_its_rule_tests_pass(tmp_path, text):
-    write(tmp_path, rendered(text))
+    write(tmp_path, "prometheus", rendered(text))
     (tmp_path / "token").write_text("t")
     for words in (
         ("check", "config", "prometheus.yml"),
@@ -102,7 +102,7 @@ def test_the_rule_tests_notice_a_rule_that_is_wrong(tmp_path, case, before, afte
     (only,) = [one for one in cases if one.startswith(f"'{case}'")]
     files["casemate.rules.test.yml"] = f"{head}\n  - name: {only}".encode()
     for text, passes in ((rules, True), (rules.replace(before, after), False)):
-        write(tmp_path, files | {"casemate.rules.yml": text.encode()}, replace=True)
+        write(tmp_path, "prometheus", files | {"casemate.rules.yml": text.encode()}, replace=True)
         done = subprocess.run(
             ["promtool", "test", "rules", "casemate.rules.test.yml"],
             cwd=tmp_path,
@@ -115,7 +115,7 @@ def test_the_rule_tests_notice_a_rule_that_is_wrong(tmp_path, case, before, afte
 
 @pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
 def test_amtool_takes_the_alertmanager_configuration(tmp_path):
-    write(tmp_path, rendered())
+    write(tmp_path, "prometheus", rendered())
     done = subprocess.run(
         ["amtool", "check-config", "alertmanager.yml"],
         cwd=tmp_path,
@@ -139,18 +139,18 @@ def test_an_objective_that_says_too_little_is_refused(table, said):
         prometheus.require_whole("x", msgspec.convert(table, ObjectiveTable))
 
 
-def test_rendering_twice_writes_nothing_and_an_edited_file_is_not_written_over(tmp_path):
+def test_rendering_twice_writes_nothing_and_receivers_of_ones_own_stay(tmp_path):
     files = rendered()
-    first = write(tmp_path, files)
-    assert set(first.written) == set(files)
-    assert write(tmp_path, rendered()).written == []
-    (tmp_path / "alertmanager.yml").write_text("mine")
-    with pytest.raises(ConfigError, match=r"alertmanager\.yml") as caught:
-        write(tmp_path, rendered(BASE))
-    assert "--replace" in caught.value.hint
-    assert (tmp_path / "alertmanager.yml").read_text() == "mine"
-    assert (tmp_path / "casemate.rules.yml").read_bytes() == files["casemate.rules.yml"]
-    assert write(tmp_path, files, replace=True).written == ["alertmanager.yml"]
+    assert set(write(tmp_path, "prometheus", files).written) == set(files)
+    assert write(tmp_path, "prometheus", rendered()).written == []
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(path.read_text().replace("127.0.0.1:9098/pages", "pager.example.org/"))
+    moved = prometheus.render(parse(BASE), AUTHORITY, "gateway.example.org:8443")
+    done = write(tmp_path, "prometheus", moved)
+    assert done.edited == ["alertmanager.yml"]
+    text = path.read_text()
+    assert "pager.example.org" in text
+    assert "gateway.example.org:8443" in text
 
 
 def test_texts_of_the_configuration_cannot_leave_their_place_in_yaml():

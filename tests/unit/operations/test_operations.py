@@ -222,6 +222,7 @@ CALLS = {
     "retraining.planning.plan": lambda at, _: at.retrain.plan(),
     "retraining.running.go_on": lambda at, _: at.retrain.go_on("r"),
     "retraining.running.run": lambda at, _: at.retrain.run(),
+    "results.export": lambda at, tmp: at.runs.export(tmp / "results", "x"),
     "runs.cancel": lambda at, _: at.runs.cancel("x"),
     "runs.listing": lambda at, _: at.runs.list(),
     "runs.run": lambda at, _: at.run(),

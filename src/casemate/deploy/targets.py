@@ -1,0 +1,120 @@
+"""What can be rendered. A target is one entry of `TARGETS`: CONTRIBUTING.md says how to add one."""
+
+from casemate.deploy.interface import Given, Option, Rendering, Target
+
+WORK = "/var/spool/rsyslog/casemate"
+"""Where a Debian's rsyslog may write."""
+
+
+def _prometheus(given: Given) -> Rendering:
+    from casemate.controls.keys.store import keystore_folder
+    from casemate.core.errors import ConfigError
+    from casemate.deploy import prometheus
+
+    config = given.config
+    authority = keystore_folder(config.project.id) / "public" / "ca.pem"
+    if not authority.is_file():
+        raise ConfigError(
+            f"there is no {authority}", hint="render where the project's key store is"
+        )
+    where = given.options.get("address") or f"{config.serve.host}:{config.serve.port}"
+    files = prometheus.render(config, authority.read_bytes(), where)
+    if config.slo:
+        return Rendering(files)
+    return Rendering(
+        files, notes=("no [slo] in casemate.toml: only alerts about the service itself",)
+    )
+
+
+def _elasticsearch(given: Given) -> Rendering:
+    from casemate.deploy import elasticsearch
+
+    return Rendering(elasticsearch.render(given.config))
+
+
+def _rsyslog(given: Given) -> Rendering:
+    from casemate.deploy import rsyslog
+
+    options = given.options
+    return Rendering(
+        rsyslog.render(given.config, given.root, options.get("url"), options.get("work", WORK))
+    )
+
+
+def _gitlab(given: Given) -> Rendering:
+    from casemate.deploy import gitlab
+
+    return gitlab.render(given)
+
+
+def _jenkins(given: Given) -> Rendering:
+    from casemate.deploy import jenkins
+
+    return jenkins.render(given)
+
+
+def _github(given: Given) -> Rendering:
+    from casemate.deploy import github
+
+    return github.render(given)
+
+
+def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import gitlab
+
+    return gitlab.dangers(content)
+
+
+def _jenkins_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import jenkins
+
+    return jenkins.dangers(content)
+
+
+def _github_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import github
+
+    return github.dangers(content)
+
+
+TARGETS = {
+    "prometheus": Target(
+        "scraping, alert rules with their tests, Alertmanager, a Grafana dashboard",
+        _prometheus,
+        "README.md",
+        (Option("address", "of the gateway (default: [serve] host and port)", "HOST:PORT"),),
+    ),
+    "elasticsearch": Target(
+        "the index template of log lines, and a key that may only add some",
+        _elasticsearch,
+        "README.md",
+    ),
+    "rsyslog": Target(
+        "an rsyslog that takes the lines of a file to Elasticsearch",
+        _rsyslog,
+        "README.md",
+        (
+            Option("url", "of Elasticsearch (default: that of the first such sink)", "URL"),
+            Option("work", f"that rsyslog may write to (default: {WORK})", "FOLDER", WORK),
+        ),
+    ),
+    "gitlab": Target(
+        "a pipeline for GitLab CI, with approval before a model is let out",
+        _gitlab,
+        ".gitlab-ci.yml",
+        dangers=_gitlab_dangers,
+    ),
+    "jenkins": Target(
+        "a declarative Jenkinsfile that does the same",
+        _jenkins,
+        "Jenkinsfile",
+        dangers=_jenkins_dangers,
+    ),
+    "github": Target(
+        "a workflow for GitHub Actions that does the same",
+        _github,
+        ".github/workflows/casemate.yml",
+        dangers=_github_dangers,
+    ),
+}
+"""By the word on the command line."""
