@@ -58,10 +58,6 @@ CALLS: dict[str, list[str]] = {
     "model export": ["wdbc", "out"],
     "image model": ["wdbc", "image"],
     "image withdrawn": [str(HOME / "withdrawn.json")],
-    "image dockerfile": [
-        *("docker", "--base", "python@sha256:" + "0" * 64, "--lock", "clinic/casemate.toml"),
-        *("--builder", "python@sha256:" + "0" * 64),
-    ],
     "model waive": ["roc_auc", "--until", "2026-12-31", "--reason", "r"],
     "model unwaive": ["roc_auc"],
     "model promote": ["wdbc@1"],
@@ -133,6 +129,10 @@ CALLS: dict[str, list[str]] = {
     "deploy gitlab": [str(PROJECT)],
     "deploy jenkins": [str(PROJECT)],
     "deploy github": [str(PROJECT)],
+    "deploy dockerfile": [
+        *(str(HOME / "docker"), "--base", "python@sha256:" + "0" * 64, "--lock", "casemate.toml"),
+        *("--builder", "python@sha256:" + "0" * 64),
+    ],
     "deploy check": [str(HOME / "elasticsearch")],
     "deploy status": [str(HOME / "elasticsearch")],
     "feedback list": [],

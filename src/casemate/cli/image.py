@@ -47,30 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="of the base, such as manylinux_2_28_x86_64 (default: this machine's)",
     )
-    dockerfile = actions.add_parser(
-        "dockerfile",
-        help="the same as a Dockerfile, for those who build elsewhere",
-        parents=[common(nested=True)],
+    gateway.add_argument(
+        "--lock",
+        type=Path,
+        action="append",
+        required=True,
+        help="a requirements file with hashes; may be given several times",
     )
-    dockerfile.add_argument("dir", type=Path, help="where the files go")
-    dockerfile.add_argument("--base", required=True, help="NAME@sha256:…, with Python")
-    dockerfile.add_argument(
-        "--builder", required=True, help="NAME@sha256:…, with the same Python and pip"
+    gateway.add_argument(
+        "--python",
+        default=PYTHON,
+        help=f"the interpreter in the base (default: {PYTHON})",
     )
-    dockerfile.add_argument("--replace", action="store_true", help="write over files that differ")
-    for target in (gateway, dockerfile):
-        target.add_argument(
-            "--lock",
-            type=Path,
-            action="append",
-            required=True,
-            help="a requirements file with hashes; may be given several times",
-        )
-        target.add_argument(
-            "--python",
-            default=PYTHON,
-            help=f"the interpreter in the base (default: {PYTHON})",
-        )
     withdrawn = actions.add_parser(
         "withdrawn",
         help="the signed list of models that must not be started any more",
@@ -85,8 +73,6 @@ def run(arguments: Any) -> int:
 
     if arguments.action == "gateway":
         return _gateway(arguments)
-    if arguments.action == "dockerfile":
-        return _dockerfile(arguments)
     project = open_for(arguments)
     if arguments.action == "withdrawn":
         listed = project.images.withdrawn(arguments.file)
@@ -127,18 +113,6 @@ def _gateway(arguments: Any) -> int:
         "mount: /model, /keys (the owner's public keys), /project; an empty volume: /run/casemate",
     ]
     emit(arguments, made, "\n".join(text))
-    return 0
-
-
-def _dockerfile(arguments: Any) -> int:
-    from casemate.cli.output import emit
-    from casemate.deploy.files import write
-    from casemate.deploy.gateway import dockerfile
-
-    files = dockerfile(arguments.base, arguments.builder, arguments.lock, arguments.python)
-    done = write(arguments.dir, files, replace=arguments.replace)
-    told = f"{done.folder}: {len(done.written)} files written, {len(done.kept)} as they were"
-    emit(arguments, done, f"{told}\nNext: put the wheels into {done.folder}/wheels, and build")
     return 0
 
 

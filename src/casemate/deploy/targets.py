@@ -2,6 +2,7 @@
 
 from casemate.deploy.interface import Given, Option, Rendering, Target
 
+PYTHON = "/usr/bin/python3"
 WORK = "/var/spool/rsyslog/casemate"
 """Where a Debian's rsyslog may write."""
 
@@ -57,6 +58,26 @@ def _github(given: Given) -> Rendering:
     from casemate.deploy import github
 
     return github.render(given)
+
+
+def _dockerfile(given: Given) -> Rendering:
+    from casemate.core.errors import ConfigError
+    from casemate.deploy.gateway import dockerfile
+
+    options = given.options
+    missing = [name for name in ("base", "builder", "lock") if name not in options]
+    if missing:
+        raise ConfigError(
+            "a Dockerfile needs " + ", ".join(f"--{name}" for name in missing),
+            hint="images by their digests: NAME@sha256:...",
+        )
+    # relative to the project, so that `check` finds the same from wherever it is called
+    locks = [given.root / name for name in options["lock"].split(",")]
+    for lock in locks:
+        if not lock.is_file():
+            raise ConfigError(f"no such file: {lock}", hint="a requirements file with hashes")
+    files = dockerfile(options["base"], options["builder"], locks, options.get("python", PYTHON))
+    return Rendering(files, notes=("put the wheels into its folder wheels, and build",))
 
 
 def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
@@ -115,6 +136,21 @@ TARGETS = {
         _github,
         ".github/workflows/casemate.yml",
         dangers=_github_dangers,
+    ),
+    "dockerfile": Target(
+        "the gateway's image for those who build elsewhere; `image gateway` writes it itself",
+        _dockerfile,
+        "Dockerfile",
+        (
+            Option("base", "of the image, with Python", "NAME@sha256:DIGEST"),
+            Option("builder", "with the same Python and pip", "NAME@sha256:DIGEST"),
+            Option(
+                "lock",
+                "requirements files with hashes, from the project's folder, separated by commas",
+                "FILES",
+            ),
+            Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
+        ),
     ),
 }
 """By the word on the command line."""
