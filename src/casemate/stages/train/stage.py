@@ -74,7 +74,9 @@ def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedMod
     outcome = _trained(tools, dataset, rows, code)
     try:
         said = answer_of(outcome, config.train)
-        return _accept(tools, dataset.schema, said, outcome, code, rows.num_rows)
+        model = _accept(tools, dataset.schema, said, outcome, code)
+        unlearning = learnt(tools, said.unlearning, rows.num_rows)
+        return msgspec.structs.replace(model, unlearning=unlearning)
     except TrainingError as error:  # what the code tried stays on record though nothing comes of it
         error.findings = [*outcome.findings, *error.findings]
         raise
@@ -289,12 +291,7 @@ def convert(
 
 
 def _accept(
-    tools: TrainTools,
-    schema: Schema,
-    said: Said,
-    outcome: sandbox.Outcome,
-    code: dict[str, bytes],
-    rows: int = 0,
+    tools: TrainTools, schema: Schema, said: Said, outcome: sandbox.Outcome, code: dict[str, bytes]
 ) -> TrainedModel:
     """Believe nothing that came back but its bytes: have them read and written anew elsewhere,
     store that, keep the findings.
@@ -346,7 +343,6 @@ def _accept(
                 else diagram.told(converted.diagram, told.known(), said.params)
             ),
             said=words,
-            unlearning=learnt(tools, said.unlearning, rows),
             calibration={
                 str(name): told.figure(value)
                 for name, value in said.calibration.items()
