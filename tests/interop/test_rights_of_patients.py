@@ -2,16 +2,17 @@
 corrected, an old backup comes back, and an outsider checks what is said of it.
 """
 
-import json
 import shutil
 
 import pandas as pd
+import pyarrow as pa
 import pytest
-from tests.attacks.test_gateway import Caller, new_token
+from tests.attacks.test_gateway import new_token
 from tests.conftest import lighten, serving
 
 import casemate
 from casemate.core.errors import RefusedError
+from casemate.serve.client import Client
 
 pytestmark = pytest.mark.slow
 
@@ -73,14 +74,11 @@ def test_the_rights_of_patients_reach_data_models_backups_and_evidence(
     assert first.rows == len(asked)
 
     casemate_("model", "promote", "stays@1")
-    _, token = new_token(project, "doctor", "client")
-    row = {"inputs": [], "parameters": {}}
+    token, _ = new_token(project, "doctor", "client")
+    features = pa.Table.from_pandas(table.drop(columns=["subject_id", target])[:5])
     with serving(root) as running:
-        ask = Caller(running, token)
-        code, answer, _ = ask("GET", "/v2/models/stays")
-        assert code == 200, answer
-        row = json.loads(answer)
-    assert row["name"] == "stays"
+        client = Client(running.url, token, running.ca, model="stays")
+        assert client.predict(features).answers.num_rows == 5
 
     casemate_("backup", "recipients", "add", "safe", "--passphrase", "env:PW", "--keys")
     casemate_("backup", "create", tmp_path / "old.backup")
