@@ -167,10 +167,7 @@ def verify_path(
     kept = [Path(checkpoint) for checkpoint in checkpoints]
     proof = None if proof is None else Path(proof)
     if not path.exists():
-        raise ConfigError(
-            f"no such file or folder: {path}",
-            hint=KINDS,
-        )
+        raise ConfigError(f"no such file or folder: {path}", hint=KINDS)
     if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(trusted))
     shown = None if proof is None else _shown(proof)
@@ -195,10 +192,7 @@ def verify_path(
             f"{path} holds evidence without a signature",
             hint="the run did not finish, or the signature was removed",
         )
-    raise ConfigError(
-        f"{path} is nothing that casemate signs",
-        hint=KINDS,
-    )
+    raise ConfigError(f"{path} is nothing that casemate signs", hint=KINDS)
 
 
 def _begins_with(path: Path, text: str) -> bool:
@@ -279,17 +273,7 @@ def admit(
         what it is and who signed it.
     """
     path = Path(path)
-    if not (carried.is_image(path) or (path / bundle.MODEL_FOLDER).is_dir()):
-        raise ConfigError(
-            f"there is no model at {path}",
-            hint="an exported model, the mount of an image, or an OCI image layout",
-        )
-    for key in keys:
-        if Path(key).resolve().is_relative_to(path.resolve()):
-            raise ConfigError(
-                f"the key {key} came with the model, so it shows nothing",
-                hint="get the owner's public keys over a channel you trust",
-            )
+    admission.require_apart(path, keys)
     found = carried.read(path, digest)
     shown = None if proof is None else _shown(Path(proof))
 

@@ -147,6 +147,8 @@ def test_a_base_that_is_another_one_than_was_named_is_not_built_on(given, tmp_pa
     words, _ = given
     with pytest.raises(VerificationError, match="0 are meant"):
         build(tmp_path / "one", **words, base_digest="sha256:" + "0" * 64)
+    with pytest.raises(ConfigError, match="there is no image layout at"):
+        build(tmp_path / "one", **{**words, "base": tmp_path / "absent"})
     two, digests = base(tmp_path / "two", count=2)
     with pytest.raises(VerificationError, match="holds 2 images"):
         build(tmp_path / "one", **{**words, "base": two})

@@ -169,7 +169,7 @@ class Reader:
             descriptor = os.open(self.folder / path, _OPEN)
         except OSError as error:
             raise VerificationError(
-                f"the image lacks {path}: {error.strerror}", hint=_AGAIN
+                f"the image in {self.folder} lacks {path}: {error.strerror}", hint=_AGAIN
             ) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)

@@ -20,6 +20,7 @@ from casemate.core.oci.types import (
     EMPTY,
     EMPTY_TYPE,
     LAYER_TYPE,
+    LAYOUT_FILE,
     MANIFEST_TYPE,
     MAX_DOCUMENT,
     NAMED,
@@ -92,6 +93,11 @@ def build(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists already", hint="name a new folder")
+    if not (base / LAYOUT_FILE).is_file():
+        raise ConfigError(
+            f"there is no image layout at {base}",
+            hint=f"skopeo copy docker://NAME@sha256:… oci:{base}:1",
+        )
     reader = Reader(base)
     entry, under = _base(reader, base_digest)
     with whole_folder(folder.absolute(), 0o755) as draft, scratch_folder(draft.parent) as scratch:

@@ -65,6 +65,16 @@ class Withdrawals(Record, frozen=True, kw_only=True):
     """Version of this format."""
 
 
+def require_apart(path: Path, keys: Sequence[Path | str]) -> None:
+    """ConfigError when one of the keys lies within what they are to verify."""
+    for key in keys:
+        if Path(key).resolve().is_relative_to(path.resolve()):
+            raise ConfigError(
+                f"the key {key} came with the model, so it shows nothing",
+                hint="get the owner's public keys over a channel you trust",
+            )
+
+
 def withdrawals(content: bytes, verifier: Verifier) -> Withdrawals:
     """A published list of withdrawn models; VerificationError when nobody trusted signed it."""
     payload = verifier.verify(read_envelope(content), WITHDRAWN_TYPE)

@@ -68,10 +68,15 @@ def read(path: Path, digest: str | None = None, limit: int = MAX_LAYERS) -> Carr
 
     Raises:
         VerificationError: a file is no file, a digest lies, or it is too large.
-        ConfigError: there is no such image.
+        ConfigError: there is no model, or no such image.
     """
     if is_image(path):
         return _image(Reader(path), digest, limit)
+    if not (path / bundle.MODEL_FOLDER).is_dir():
+        raise ConfigError(
+            f"there is no model at {path}",
+            hint="an exported model, the mount of an image, or an OCI image layout",
+        )
     if digest is not None:
         raise ConfigError(f"{path} is no image layout, so it has no digest of its own")
     files = _folder(path / bundle.MODEL_FOLDER, limit)
