@@ -215,7 +215,9 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     assert mine.verdict.outcome == "refused", "whoever trains cannot waive"
     from casemate.stages.release.waiver import WAIVERS
 
-    end = datetime.datetime.fromisoformat(until).replace(tzinfo=datetime.UTC)
+    # where the day begins first: as text it is later than the hour after it in UTC
+    zone = datetime.timezone(datetime.timedelta(hours=14))
+    end = datetime.datetime.fromisoformat(until).replace(tzinfo=zone)
     since, statement = project.waivers.sign(
         project.signer, "wdbc", "roc_auc", end, 'User::"ana"', "the board"
     )
@@ -231,7 +233,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
 
     class Later:
         def now(self):
-            return datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=60)
+            return end.astimezone(datetime.UTC) + datetime.timedelta(hours=1)
 
     late = casemate.open(own)
     late.clock = Later()

@@ -312,8 +312,8 @@ def require_approved(project: Wiring, reference: str) -> None:
     needed has ended.
     """
     release, table = project.registry.get(reference).release, project.config.release
-    now = project.clock.now().isoformat()
-    ended = [gate for gate, until in project.registry.card(release).waived.items() if until <= now]
+    now, waived = project.clock.now(), project.registry.card(release).waived
+    ended = [gate for gate, until in waived.items() if datetime.fromisoformat(until) <= now]
     if ended:
         raise RefusedError(
             f"{reference} passed {', '.join(ended)} by a waiver that has ended",
