@@ -90,7 +90,7 @@ class DeidentifyTable(Table, frozen=True, kw_only=True):
         ),
     ] = "year"
     few_people: Annotated[
-        list[Annotated[str, Meta(pattern=r"^\d{3}$")]] | None,
+        list[Annotated[str, Meta(pattern=r"^\d{3}$(?!\n)")]] | None,
         Meta(
             description=(
                 "First three digits of ZIP codes under which at most 20,000 people live. Default:"

@@ -58,7 +58,7 @@ class IncidentsTable(Table, frozen=True, kw_only=True):
         ContainTable, Meta(description="By severity: until an incident does no more harm.")
     ] = ContainTable()
     gateways: Annotated[
-        list[Annotated[str, Meta(pattern=r"^https://[^\s?#@/]+$")]],
+        list[Annotated[str, Meta(pattern=r"^https://[^\s?#@/]+$(?!\n)")]],
         Meta(
             description=(
                 "Gateways that playbooks ask whether what they did has worked, as"

@@ -8,7 +8,7 @@ from msgspec import Meta
 from casemate.config.table import Table
 from casemate.core.errors import ConfigError
 
-Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$(?!\n)")]
 Legal = Literal[
     "consent",
     "contract",

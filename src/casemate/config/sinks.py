@@ -103,7 +103,7 @@ class SinkTable(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="Elasticsearch: the data stream.",
-            pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$",
+            pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$(?!\n)",
         ),
     ] = "logs-casemate-default"
     template: Annotated[

@@ -10,10 +10,12 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$(?!\n)")]
 """Without the last part `$` lets a final line break through."""
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
-Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")]
-Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$(?!\n)")]
+Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$(?!\n)")]
 Part = Literal["year", "month", "weekday", "hour", "days", "words"]
-Mask = Annotated[str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$")]
+Mask = Annotated[
+    str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$(?!\n)")
+]
 DetectorId = Literal[
     "duplicate", "flood", "outlier", "neighbours", "label-noise", "trigger", "spectral"
 ]

@@ -22,8 +22,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
 }
 """What each kind cannot do without."""
 Account = Annotated[str, Meta(min_length=1, max_length=200)]
-Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,49}$")]
-Token = Annotated[str, Meta(pattern=r"^(env|file|vault|aws-sm):.+$")]
+Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,49}$(?!\n)")]
+Token = Annotated[str, Meta(pattern=r"^(env|file|vault|aws-sm):.+$(?!\n)")]
 """A reference, so that nobody writes the token itself into the file; nobody is there to be asked
 for it either.
 """
@@ -41,14 +41,14 @@ class TrackerTable(Table, frozen=True, kw_only=True):
                 " `https://gitlab.example.org`; the webhook's address. GitHub: default"
                 " `https://api.github.com`."
             ),
-            pattern=r"^(https?://[^\s?#@]+)?$",
+            pattern=r"^(https?://[^\s?#@]+)?$(?!\n)",
         ),
     ] = ""
     project: Annotated[
         str,
         Meta(
             description="JIRA: the project's key. GitLab: path or number. GitHub: `OWNER/NAME`.",
-            pattern=r"^([A-Za-z0-9_][A-Za-z0-9._/-]{0,199})?$",
+            pattern=r"^([A-Za-z0-9_][A-Za-z0-9._/-]{0,199})?$(?!\n)",
         ),
     ] = ""
     user: Annotated[
@@ -58,7 +58,7 @@ class TrackerTable(Table, frozen=True, kw_only=True):
                 "Roundup: login. JIRA Cloud: mail address of the account that an API token belongs"
                 " to; without it the token is sent as a bearer's."
             ),
-            pattern=r"^[^\s:]{0,200}$",
+            pattern=r"^[^\s:]{0,200}$(?!\n)",
         ),
     ] = ""
     token: Annotated[

@@ -47,7 +47,7 @@ class TrainTable(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn estimator.",
-            pattern=r"^[^:]+\.py:[A-Za-z_]\w*$",
+            pattern=r"^[^:]+\.py:[A-Za-z_]\w*$(?!\n)",
         ),
     ]
     files: Annotated[

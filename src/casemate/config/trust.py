@@ -68,7 +68,7 @@ class KeysTable(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="AWS: another endpoint, such as a VPC endpoint.",
-            pattern=r"^(https?://[^\s?#]+)?$",
+            pattern=r"^(https?://[^\s?#]+)?$(?!\n)",
         ),
     ] = ""
     timeout: Annotated[
@@ -103,7 +103,7 @@ class StoreTable(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="Sealed objects; empty: in `.casemate/objects`. Or `s3://BUCKET/PREFIX`.",
-            pattern="^(s3://.+)?$",
+            pattern=r"^(s3://.+)?$(?!\n)",
         ),
     ] = ""
     endpoint: Annotated[
@@ -127,7 +127,7 @@ class WitnessTable(Table, frozen=True, kw_only=True):
         str,
         Meta(
             description="Submission prefix of the witness (C2SP tlog-witness).",
-            pattern=r"^https?://[^\s?#]+$",
+            pattern=r"^https?://[^\s?#]+$(?!\n)",
         ),
     ]
     keys: Annotated[

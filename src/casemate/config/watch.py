@@ -21,7 +21,7 @@ class WatchTable(Table, frozen=True, kw_only=True):
                 "How often drift and anomalies may be told without a cause: over all features,"
                 " series and windows of one model together."
             ),
-            pattern=r"^\s*\d{1,6}\s+per\s+\d{1,6}(\.\d+)?\s+days?\s*$",
+            pattern=r"^\s*\d{1,6}\s+per\s+\d{1,6}(\.\d+)?\s+days?\s*$(?!\n)",
         ),
     ] = "1 per 90 days"
     window_hours: Annotated[

@@ -229,3 +229,15 @@ def test_what_keeps_a_new_project_from_private_training_is_said_line_by_line():
         "membership_auc = { max = 0.65 }", "epsilon = { max = 2 }"
     )
     assert config.parse(mended).gates["epsilon"].max == 2
+
+
+def test_no_pattern_lets_a_last_line_break_through():
+    source = Path(config.__file__).parents[1]
+    patterns = [
+        pattern
+        for file in source.rglob("*.py")
+        for pattern in re.findall(r"""pattern=\s*r?["'](.+?)["']""", file.read_text())
+    ]
+    assert len(patterns) > 20
+    # `$` alone also matches before a line break that ends the text
+    assert [one for one in patterns if one.endswith("$")] == []

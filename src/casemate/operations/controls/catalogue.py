@@ -54,11 +54,11 @@ class Control(Record, frozen=True, kw_only=True):
 class Framework(Record, frozen=True, kw_only=True):
     """A law, a standard or a list of threats."""
 
-    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}$")]
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}$(?!\n)")]
     name: Text
     version: Text
     """Which text is meant."""
-    source: Annotated[str, Meta(pattern=r"^https://\S+$")]
+    source: Annotated[str, Meta(pattern=r"^https://\S+$(?!\n)")]
     numbers_only: bool = False
     """Whether even titles are the publisher's: then numbers alone are given."""
     controls: Annotated[list[Control], Meta(min_length=1)]

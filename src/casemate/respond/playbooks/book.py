@@ -60,7 +60,8 @@ class Step(Table, frozen=True, kw_only=True):
     name: Annotated[
         str,
         Meta(
-            description="How other steps and people call it.", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$"
+            description="How other steps and people call it.",
+            pattern=r"^[a-z0-9][a-z0-9-]{0,39}$(?!\n)",
         ),
     ]
     do: Annotated[str, Meta(description="What is done; see the table of steps.")]

@@ -31,7 +31,7 @@ CHECKED = "controls:checked"
 """The log's entries with the results of checks."""
 MAX_FILE, MAX_FILES, MAX_DEPTH = 64 * 2**20, 5_000, 6
 """Bytes of a file, files, and folders within one another: what is read before it is trusted."""
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Outcome = Literal["passed", "failed", "inconclusive", "not-applicable"]
 """`inconclusive` is not passed: the fact could not be had. `not-applicable`: there is nothing that
 the check is about.
