@@ -58,7 +58,7 @@ def uninterrupted(home, tmp_path_factory):
     """A project on a small table, and what an uninterrupted run of it gives."""
     import numpy as np
     import pyarrow as pa
-    from tests.conftest import write_csv
+    from tests.conftest import lighten, write_csv
 
     from casemate.operations import scaffold
 
@@ -71,6 +71,7 @@ def uninterrupted(home, tmp_path_factory):
     root = tmp_path_factory.mktemp("faults") / "p"
     root.mkdir()
     scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
+    lighten(root)
     # copies have one key of sides, and so one hold-out
     casemate.open(root).identifiers.root(create=True)
     pristine = root.parent / "pristine"
