@@ -11,9 +11,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from casemate.core.entry import Entry
 from casemate.operations.logs.ingest import ingest
+from casemate.respond.holds import HOLDS
 from casemate.watch.logs import incoming
 from casemate.watch.logs.query import parse
 from casemate.watch.logs.store import LogStore
@@ -85,8 +87,19 @@ class Log:
 
 
 def project(at):
-    config = types.SimpleNamespace(project=types.SimpleNamespace(id="p"), sinks={})
-    return types.SimpleNamespace(log=Log(), config=config, clock=at.clock, state=at.folder.parent)
+    retention = types.SimpleNamespace(hold=[])
+    config = types.SimpleNamespace(
+        project=types.SimpleNamespace(id="p"), sinks={}, retention=retention
+    )
+    catalogue = sa.create_engine("sqlite://")
+    HOLDS.create(catalogue)
+    return types.SimpleNamespace(
+        log=Log(),
+        config=config,
+        clock=at.clock,
+        state=at.folder.parent,
+        database=types.SimpleNamespace(reading=catalogue.begin),
+    )
 
 
 def store(folder):
