@@ -22,6 +22,7 @@ What = Literal[
     "revocations",
     "releases",
     "holds",
+    "restrictions",
     "usage",
     "retention",
     "certificate",

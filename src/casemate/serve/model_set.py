@@ -180,10 +180,16 @@ class ModelSet:
                 for version in self._versions():
                     version.endpoint.hold(holds)
                     show(self._metrics, version)
-            await self._aside(self._barred.follow)
             self._health.well("holds")
         except Exception as error:  # noqa: BLE001 - what was held stays so until the next turn can tell
             self._health.failed("holds", error)
+
+    async def _follow_barred(self) -> None:
+        try:
+            await self._aside(self._barred.follow)
+            self._health.well("restrictions")
+        except Exception as error:  # noqa: BLE001 - until the next turn can tell nobody who is named is answered
+            self._health.failed("restrictions", error)
 
     @property
     def answering(self) -> bool:
@@ -242,6 +248,7 @@ class ModelSet:
             self.give_up()
             self._mistrust()
             await self._follow_holds()  # whatever goes wrong with releases
+            await self._follow_barred()
             try:
                 await self._withdrawn(self.listen())
                 await self._distrust()

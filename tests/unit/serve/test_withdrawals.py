@@ -49,7 +49,11 @@ def told():
 def served(told):
     """A set with a live version and a canary."""
     project = SimpleNamespace(
-        config=SimpleNamespace(serve=ServeTable(), project=SimpleNamespace(name="m")),
+        config=SimpleNamespace(
+            serve=ServeTable(),
+            project=SimpleNamespace(name="m"),
+            data=SimpleNamespace(subject=None),
+        ),
         holds_kept=Away(),
     )
     metrics = Metrics()
@@ -126,4 +130,6 @@ def test_holds_and_releases_are_followed_each_without_the_other(served, monkeypa
     assert served.project.holds_kept.turns >= 3
     assert served._metrics.gauges["casemate_fault", "releases"] == 1
     assert served._metrics.gauges.get(("casemate_fault", "holds"), 0) == away
+    # there is no catalogue in which it could be seen who is restricted
+    assert served._metrics.gauges["casemate_fault", "restrictions"] == 1
     assert (served.served["m"].live.endpoint.withdrawn == "kept back") is not away
