@@ -97,14 +97,8 @@ class ModelSet:
         self._barred.follow()
         releases = self.project.rollouts.all()
         for served in self.served.values():
-            self._apply(
-                served,
-                {
-                    part: loaded(self.project, reference)
-                    for part, reference in self._wanted(served, releases).items()
-                },
-                releases,
-            )
+            wanted = self._wanted(served, releases).items()
+            self._apply(served, {part: loaded(self.project, one) for part, one in wanted}, releases)
         self._releases, self._looked = releases, time.monotonic()
 
     @property
@@ -172,7 +166,8 @@ class ModelSet:
             version.endpoint.barred = self._barred
             show(self._metrics, version)
 
-    async def _follow_holds(self) -> None:
+    async def _follow_decided(self) -> None:
+        """What is held, and who is barred: until either can be told it stays as it was."""
         try:
             holds = await self._aside(self.project.holds_kept.all)
             if holds != self._holds:
@@ -181,14 +176,12 @@ class ModelSet:
                     version.endpoint.hold(holds)
                     show(self._metrics, version)
             self._health.well("holds")
-        except Exception as error:  # noqa: BLE001 - what was held stays so until the next turn can tell
+        except Exception as error:  # noqa: BLE001 - the next turn looks again
             self._health.failed("holds", error)
-
-    async def _follow_barred(self) -> None:
         try:
             await self._aside(self._barred.follow)
             self._health.well("restrictions")
-        except Exception as error:  # noqa: BLE001 - until the next turn can tell nobody who is named is answered
+        except Exception as error:  # noqa: BLE001 - the same; nobody who is named is answered
             self._health.failed("restrictions", error)
 
     @property
@@ -247,8 +240,7 @@ class ModelSet:
             await asyncio.sleep(LOOK_SECONDS)
             self.give_up()
             self._mistrust()
-            await self._follow_holds()  # whatever goes wrong with releases
-            await self._follow_barred()
+            await self._follow_decided()  # whatever goes wrong with releases
             try:
                 await self._withdrawn(self.listen())
                 await self._distrust()
