@@ -48,7 +48,7 @@ class Trusted:
     log_vkeys: str | None
     witness_vkeys: str | None = None
     history: bytes | None = None
-    withdrawn: bytes | None = None
+    withdrawn: tuple[bytes, ...] = ()
 
     def signers(self, proof: bytes | None) -> Verifier:
         """The present signer and the former ones that it names; a `proof` may show when a former
@@ -90,23 +90,30 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
         ]
     pems: list[bytes] = []
     logs: list[str] = []
-    history = withdrawn = None
+    histories: list[bytes] = []
+    withdrawn: list[bytes] = []
     for path in _files(paths):
         if path.name.endswith(".vkey"):
             logs.append(path.read_text(encoding="utf-8"))
         elif path.name == signers.FILE:
-            history = path.read_bytes()
+            histories.append(path.read_bytes())
         elif path.name == admission.WITHDRAWN:
-            withdrawn = path.read_bytes()
+            withdrawn.append(path.read_bytes())
         else:
             pems.append(path.read_bytes())
+    if len(set(histories)) > 1:  # an older one would not know of the last compromise
+        raise ConfigError(
+            f"two different {signers.FILE} were given, and nobody says which is the newest",
+            hint="give one folder with its owner's public keys",
+        )
     verifier = Verifier.from_pem(*pems) if pems else None
     witnesses = [
         text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))
     ]
     own = [text for text in logs if text not in witnesses]
     witness = "".join(witnesses) or None
-    return [Trusted("--key", verifier, own[0] if own else None, witness, history, withdrawn)]
+    history = histories[0] if histories else None
+    return [Trusted("--key", verifier, own[0] if own else None, witness, history, tuple(withdrawn))]
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
@@ -130,12 +137,13 @@ def _from_folder(folder: Path) -> Trusted:
     pems = [(folder / name).read_bytes() for name in SIGNER_FILES if (folder / name).is_file()]
     log = folder / LOG_KEY
     verifier = Verifier.from_pem(*pems) if len(pems) == len(SIGNER_FILES) else None
-    history = folder / signers.FILE
+    history, withdrawn = folder / signers.FILE, folder / admission.WITHDRAWN
     return Trusted(
         folder.parent.name,
         verifier,
         log.read_text(encoding="utf-8") if log.is_file() else None,
         history=history.read_bytes() if verifier is not None and history.is_file() else None,
+        withdrawn=(withdrawn.read_bytes(),) if withdrawn.is_file() else (),
     )
 
 

@@ -19,7 +19,7 @@ from casemate.controls.keys import signers
 from casemate.controls.keys.signers import SignerRecord
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
-from casemate.stages.release import carried
+from casemate.stages.release import bundle, carried
 from casemate.stages.release.admission import (
     WITHDRAWN,
     WITHDRAWN_TYPE,
@@ -317,6 +317,56 @@ def test_a_withdrawn_model_is_not_started_where_that_is_known(kind, tmp_path, ke
         admit(gift, keys)
 
 
+def test_a_withdrawn_model_whose_signature_is_only_spelled_otherwise_stays_withdrawn(
+    tmp_path, keys
+):
+    signed = Signed()
+    gone = Gone(
+        model="wdbc@3",
+        bundle=sha256(signed.bundle),
+        signed=bundle.payload_digest(signed.bundle),
+        reason="sad",
+    )
+    (keys[0] / WITHDRAWN).write_bytes(listed(gone))
+    signed.beside["model.sig"] = json.dumps(json.loads(signed.bundle), indent=1).encode()
+    assert sha256(signed.beside["model.sig"]) != gone.bundle
+    gift = signed.folder(tmp_path / "gift")
+    for check in (admit, verify_path):
+        with pytest.raises(RefusedError, match="withdrawn by its owner: sad"):
+            check(gift, keys)
+
+
+def test_of_several_lists_of_withdrawn_models_each_counts_wherever_it_lies(
+    tmp_path, keys, monkeypatch
+):
+    signed = Signed()
+    gift = signed.folder(tmp_path / "gift")
+    mine = Gone(model="wdbc@3", bundle=sha256(signed.bundle), reason="sad")
+    newest, older = tmp_path / "newest" / WITHDRAWN, tmp_path / "older" / WITHDRAWN
+    for path, models in ((newest, [mine]), (older, [])):
+        path.parent.mkdir()
+        path.write_bytes(listed(*models))
+    for lists in ([newest, older], [older, newest]):
+        with pytest.raises(RefusedError, match="withdrawn"):
+            admit(gift, [*keys, *lists])
+    own = images.published(tmp_path / "home/p-1/public")
+    monkeypatch.setattr("casemate.verification.CONFIG_HOME", tmp_path / "home")
+    admit(gift)
+    (own / WITHDRAWN).write_bytes(newest.read_bytes())
+    with pytest.raises(RefusedError, match="withdrawn"):
+        admit(gift)
+
+
+def test_two_histories_of_signers_are_one_too_many(tmp_path, keys):
+    gift = Signed().folder(tmp_path / "gift")
+    (keys[0] / signers.FILE).write_bytes(b"one")
+    other = tmp_path / "other" / signers.FILE
+    other.parent.mkdir()
+    other.write_bytes(b"another")
+    with pytest.raises(ConfigError, match="two"):
+        admit(gift, [*keys, other])
+
+
 @pytest.mark.parametrize("kind", ["folder", "mount"])
 def test_links_devices_and_large_files_in_a_folder_end_the_start(kind, tmp_path, keys):
     gift = given(kind, tmp_path / "gift", Signed())
@@ -371,7 +421,9 @@ def test_a_later_start_replaces_what_an_earlier_one_placed_and_nothing_else(tmp_
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "now")
-    for taken in ("mine", "link"):
+    shutil.copytree(tmp_path / "a", tmp_path / "repository")
+    (tmp_path / "repository/thesis.tex").write_text("x")
+    for taken in ("mine", "link", "repository"):
         with pytest.raises(ConfigError, match="something else"):
             admit(tmp_path / "a", keys, into=tmp_path / taken)
     images.lighter(tmp_path / "now")
