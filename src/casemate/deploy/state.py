@@ -89,7 +89,7 @@ def read(folder: Path) -> State:
         raise ConfigError(f"{path} is larger than anything that casemate writes there", hint=hint)
     try:
         state = msgspec.json.decode(text, type=State)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise ConfigError(f"{path} is nothing that casemate wrote", hint=hint) from None
     if state.format != FORMAT:
         raise ConfigError(

@@ -106,6 +106,7 @@ def test_a_state_that_casemate_did_not_write_is_refused(tmp_path):
         b"{}]",
         b"[]",
         json.dumps(whole | {"format": 2}).encode(),
+        b'{"targets": {"\xff": 1}}',
         b" " * (state.MOST + 1),
     ):
         path.write_bytes(content)
