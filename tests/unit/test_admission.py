@@ -19,6 +19,7 @@ from casemate.controls.keys import signers
 from casemate.controls.keys.signers import SignerRecord
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
+from casemate.core.oci.layout import Reader
 from casemate.stages.release import bundle, carried
 from casemate.stages.release.admission import (
     WITHDRAWN,
@@ -516,3 +517,30 @@ def test_an_attestation_is_dsse_around_an_in_toto_statement_about_the_manifest(t
         {"name": "wdbc@3", "digest": {"sha256": made.digest.removeprefix("sha256:")}}
     ]
     assert set(statement["predicate"]) == {"buildDefinition", "runDetails"}
+
+
+@pytest.mark.parametrize("what", ["manifests", "layers"])
+def test_one_blob_that_is_named_a_thousand_times_is_not_read_so_often(what, tmp_path, keys):
+    layout = given("model", tmp_path / "gift", Signed())
+    (about,) = images.manifest(layout, 1)["layers"]
+    large = images.replaced(layout, about, b" " * 2**20)
+    if what == "layers":
+        images.rewritten(layout, lambda said: said.update(layers=[large] * 1000), 1)
+    else:
+        listed = images.index(layout)
+        padded = json.dumps(images.manifest(layout)).encode() + b" " * 2**20
+        for number in range(40):
+            entry = images.replaced(layout, listed["manifests"][1], padded + b" " * number)
+            listed["manifests"].append(entry)
+        (layout / "index.json").write_text(json.dumps(listed))
+    with pytest.raises(VerificationError, match="more than"):
+        admit(layout, keys)
+
+
+def test_an_image_with_two_names_is_one_image(tmp_path, keys):
+    layout = given("model", tmp_path / "gift", Signed())
+    listed = images.index(layout)
+    listed["manifests"].append({**listed["manifests"][0], "annotations": {}})
+    (layout / "index.json").write_text(json.dumps(listed))
+    assert admit(layout, keys, rules=Rules(provenance=True)).kind == "model"
+    assert len(Reader(layout).manifests()) == len(listed["manifests"]) - 1
