@@ -187,6 +187,18 @@ def test_what_cannot_be_seen_is_inconclusive_and_that_is_not_passed(copy):
     assert CHECKS["access.policies"](Facts(project)).outcome == "inconclusive"
 
 
+def test_what_a_command_line_sets_for_once_is_no_fact_of_the_project(copy, cli, tmp_path):
+    size = opened(copy.root).log.size()
+    lie = ("-s", "sandbox.mode=require", "-s", "controls.owners=9")
+    for words in (("controls", "check"), ("evidence", tmp_path / "p")):
+        answer = cli(*words, "--config", copy.root, *lie)
+        assert (answer.code, "controls.owners, sandbox.mode" in answer.err) == (2, True), answer
+    assert opened(copy.root).log.size() == size
+    assert not (tmp_path / "p").exists()
+    own = ("-s", f"keys.passphrase=env:{PASSPHRASE}")
+    assert cli("controls", "check", "log.rows", "--config", copy.root, *own).code == 0
+
+
 def test_a_log_that_does_not_hold_lets_nothing_be_proven(copy):
     """An old catalogue is put back beside a log that went on."""
     with sqlite3.connect(copy.state / "catalog.db") as now:
@@ -294,6 +306,25 @@ def test_who_has_the_signing_keys_still_cannot_tell_other_results_than_the_log(
         path.write_bytes(structs.replace(results, checks=told).to_json())
         resign(pack, signer)
         assert refuses(pack, keys), lie
+    twice = [structs.replace(failed, passed=""), *results.checks]
+    (first, *others), well = results.frameworks, structs.replace(failed, said="all is well")
+    stray = structs.replace(first.controls[0], checks=["no.such"])
+    for lie in (
+        {"checks": twice},
+        {"checks": [well if one.id == failed.id else one for one in results.checks]},
+        {"frameworks": [structs.replace(first, controls=[stray]), *others]},
+    ):
+        path.write_bytes(structs.replace(results, **lie).to_json())
+        resign(pack, signer)
+        assert refuses(pack, keys), list(lie)
+    path.write_bytes(honest)
+    (model,) = (pack / packs.MODELS).iterdir()
+    model.rename(model.with_name("other@9"))
+    resign(pack, signer)
+    assert refuses(pack, keys)
+    model.with_name("other@9").rename(model)
+    told = [lies[-1].get(one.id, one) for one in results.checks]
+    path.write_bytes(structs.replace(results, checks=told).to_json())
     fact.write_bytes(said)  # with the last lie: fact and result agree, the log does not
     resign(pack, signer)
     assert refuses(pack, keys)
