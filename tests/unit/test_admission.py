@@ -259,6 +259,12 @@ def test_approvals_count_by_person_for_the_models_stage_and_for_this_model(kind,
         admit(given(kind, tmp_path / "e/gift", forged), keys, rules=APPROVED)
 
 
+def test_an_approval_of_nobody_is_none(tmp_path, keys):
+    gift = given("folder", tmp_path / "gift", Signed(approvers=[None, ""]))
+    with pytest.raises(RefusedError, match="0 of 1 approvals"):
+        admit(gift, keys, rules=APPROVED)
+
+
 def test_a_model_for_another_stage_is_not_started(tmp_path, keys):
     gift = given("folder", tmp_path / "gift", Signed(stage="trial"))
     admit(gift, keys, rules=Rules(stage="trial"))

@@ -82,7 +82,7 @@ def read(folder: Path) -> State:
     try:
         with path.open("rb") as file:
             text = file.read(MOST + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return State()
     hint = "take it from where it was whole, such as your repository, or render into a new folder"
     if len(text) > MOST:

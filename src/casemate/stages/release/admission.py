@@ -166,8 +166,9 @@ def approvers(model: bundle.VerifiedModel, carried: Carried, verifier: Verifier)
             raise VerificationError(
                 "the model carries an approval of another one", hint="treat it as tampering"
             )
-        if said.get("stage") == model.card.stage:
-            people.add(str(said.get("approver")))
+        who = said.get("approver")
+        if said.get("stage") == model.card.stage and isinstance(who, str) and who:
+            people.add(who)
     return people
 
 
