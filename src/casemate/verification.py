@@ -298,6 +298,11 @@ def admit(
                 f"the key {key} came with the model, so it shows nothing",
                 hint="get the owner's public keys over a channel you trust",
             )
+    if into is not None and _overlap(path.resolve(), Path(into).absolute()):
+        raise ConfigError(
+            f"{into} and {path} lie within one another, and what was given stays as it is",
+            hint="name a folder elsewhere: --into /run/model/now",
+        )
     found = carried.read(path, digest)
     shown = None if proof is None else _shown(Path(proof))
 
@@ -309,6 +314,11 @@ def admit(
         return verified
 
     return _first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    other = other.parent.resolve() / other.name  # a link there is what `place` refuses
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _evidence(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:

@@ -436,6 +436,16 @@ def test_a_later_start_replaces_what_an_earlier_one_placed_and_nothing_else(tmp_
     images.lighter(tmp_path / "now")
 
 
+@pytest.mark.parametrize("into", ["gift", "gift/model/sub", "gift/../gift/new", "link/new", "."])
+def test_a_model_is_not_placed_within_itself(into, tmp_path, keys, monkeypatch):
+    gift = given("folder", tmp_path / "gift", Signed())
+    (tmp_path / "link").symlink_to(gift)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="within one another"):
+        admit("gift", keys, into=into)
+    assert verify_path(gift, keys).kind == "model"
+
+
 def test_what_is_exchanged_after_the_check_is_not_what_is_placed(tmp_path, keys, monkeypatch):
     """The bytes are read once: a folder that changes meanwhile changes nothing."""
     from casemate.stages.release import admission
