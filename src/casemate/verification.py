@@ -6,27 +6,24 @@ projects under `~/.config/casemate`. Keys that merely lie beside the artifact pr
 who signed it and are not used.
 """
 
-import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from casemate.controls.audit import erasure
 from casemate.controls.audit.checkpoint import verify_checkpoint
-from casemate.controls.audit.entry import signed_by
-from casemate.controls.audit.note import COSIGNATURE, Key, parse_keys
+from casemate.controls.audit.note import Key, parse_keys
 from casemate.controls.audit.proof import MAGIC, MAX_PROOF, verify_proof
 from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
-from casemate.controls.keys import CONFIG_HOME, manifests, signers
+from casemate.controls.keys import manifests
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, evidence, pack
+from casemate.stages.release.trust import Trusted, trusted_keys
 
-SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
-LOG_KEY = "log.vkey"
 KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
 
 
@@ -37,106 +34,6 @@ class Verified:
     kind: str
     summary: str
     signer: str
-
-
-@dataclass(frozen=True)
-class Trusted:
-    """A set of public keys and where they came from."""
-
-    origin: str
-    verifier: Verifier | None
-    log_vkeys: str | None
-    witness_vkeys: str | None = None
-    history: bytes | None = None
-    withdrawn: bytes | None = None
-
-    def signers(self, proof: bytes | None) -> Verifier:
-        """The present signer and the former ones that it names; a `proof` may show when a former
-        one signed.
-
-        Raises:
-            WrongSigner: no signer's keys are there.
-            VerificationError: the history or the proof does not hold.
-        """
-        if self.verifier is None:
-            raise WrongSigner(
-                "no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub"
-            )
-        if self.history is None:
-            return self.verifier
-
-        def signed_at(digest: str) -> datetime.datetime | None:
-            if proof is None:
-                return None
-            if self.log_vkeys is None:
-                raise WrongSigner(
-                    "no log key was given, so the proof shows nothing", hint="pass --key log.vkey"
-                )
-            entry = verify_proof(proof, self.log_vkeys).entry
-            return (
-                datetime.datetime.fromisoformat(entry.time) if signed_by(entry) == digest else None
-            )
-
-        return signers.keyring(self.verifier, signers.read(self.history, self.verifier), signed_at)
-
-
-def trusted_keys(paths: list[Path]) -> list[Trusted]:
-    """Keys from files or folders named by the user, or those of the user's own projects when none
-    are named.
-    """
-    if not paths:
-        return [
-            _from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))
-        ]
-    pems: list[bytes] = []
-    logs: list[str] = []
-    history = withdrawn = None
-    for path in _files(paths):
-        if path.name.endswith(".vkey"):
-            logs.append(path.read_text(encoding="utf-8"))
-        elif path.name == signers.FILE:
-            history = path.read_bytes()
-        elif path.name == admission.WITHDRAWN:
-            withdrawn = path.read_bytes()
-        else:
-            pems.append(path.read_bytes())
-    verifier = Verifier.from_pem(*pems) if pems else None
-    witnesses = [
-        text for text in logs if any(key.algorithm == COSIGNATURE for key in parse_keys(text))
-    ]
-    own = [text for text in logs if text not in witnesses]
-    witness = "".join(witnesses) or None
-    return [Trusted("--key", verifier, own[0] if own else None, witness, history, withdrawn)]
-
-
-def _files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from (
-                path / name
-                for name in (*SIGNER_FILES, LOG_KEY, signers.FILE, admission.WITHDRAWN)
-                if (path / name).is_file()
-            )
-        elif path.is_file():
-            yield path
-        else:
-            raise ConfigError(
-                f"no such public key: {path}",
-                hint="pass signer.pub and signer-mldsa65.pub, or log.vkey",
-            )
-
-
-def _from_folder(folder: Path) -> Trusted:
-    pems = [(folder / name).read_bytes() for name in SIGNER_FILES if (folder / name).is_file()]
-    log = folder / LOG_KEY
-    verifier = Verifier.from_pem(*pems) if len(pems) == len(SIGNER_FILES) else None
-    history = folder / signers.FILE
-    return Trusted(
-        folder.parent.name,
-        verifier,
-        log.read_text(encoding="utf-8") if log.is_file() else None,
-        history=history.read_bytes() if verifier is not None and history.is_file() else None,
-    )
 
 
 def verify_path(
@@ -274,6 +171,8 @@ def admit(
     """
     path = Path(path)
     admission.require_apart(path, keys)
+    if into is not None:
+        admission.require_elsewhere(path, Path(into))
     found = carried.read(path, digest)
     shown = None if proof is None else _shown(Path(proof))
 

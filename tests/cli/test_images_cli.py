@@ -30,6 +30,7 @@ def test_a_projects_model_becomes_the_same_image_twice_until_it_is_withdrawn(cli
     assert (refused.code, "a hold" in refused.err) == (1, True)
     (gone,) = cli("image", "withdrawn", keys / "withdrawn.json", *at).value["models"]
     assert gone["model"] == "wdbc@1"
+    assert gone["signed"] not in ("", gone["bundle"])
     answer = cli("verify", tmp_path / "b", *words)
     assert answer.code == 1
     assert "withdrawn by its owner: a hold" in answer.err

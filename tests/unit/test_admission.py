@@ -19,7 +19,8 @@ from casemate.controls.keys import signers
 from casemate.controls.keys.signers import SignerRecord
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
-from casemate.stages.release import carried
+from casemate.core.oci.layout import Reader
+from casemate.stages.release import bundle, carried
 from casemate.stages.release.admission import (
     WITHDRAWN,
     WITHDRAWN_TYPE,
@@ -258,6 +259,12 @@ def test_approvals_count_by_person_for_the_models_stage_and_for_this_model(kind,
         admit(given(kind, tmp_path / "e/gift", forged), keys, rules=APPROVED)
 
 
+def test_an_approval_of_nobody_is_none(tmp_path, keys):
+    gift = given("folder", tmp_path / "gift", Signed(approvers=[None, ""]))
+    with pytest.raises(RefusedError, match="0 of 1 approvals"):
+        admit(gift, keys, rules=APPROVED)
+
+
 def test_a_model_for_another_stage_is_not_started(tmp_path, keys):
     gift = given("folder", tmp_path / "gift", Signed(stage="trial"))
     admit(gift, keys, rules=Rules(stage="trial"))
@@ -317,6 +324,56 @@ def test_a_withdrawn_model_is_not_started_where_that_is_known(kind, tmp_path, ke
         admit(gift, keys)
 
 
+def test_a_withdrawn_model_whose_signature_is_only_spelled_otherwise_stays_withdrawn(
+    tmp_path, keys
+):
+    signed = Signed()
+    gone = Gone(
+        model="wdbc@3",
+        bundle=sha256(signed.bundle),
+        signed=bundle.payload_digest(signed.bundle),
+        reason="sad",
+    )
+    (keys[0] / WITHDRAWN).write_bytes(listed(gone))
+    signed.beside["model.sig"] = json.dumps(json.loads(signed.bundle), indent=1).encode()
+    assert sha256(signed.beside["model.sig"]) != gone.bundle
+    gift = signed.folder(tmp_path / "gift")
+    for check in (admit, verify_path):
+        with pytest.raises(RefusedError, match="withdrawn by its owner: sad"):
+            check(gift, keys)
+
+
+def test_of_several_lists_of_withdrawn_models_each_counts_wherever_it_lies(
+    tmp_path, keys, monkeypatch
+):
+    signed = Signed()
+    gift = signed.folder(tmp_path / "gift")
+    mine = Gone(model="wdbc@3", bundle=sha256(signed.bundle), reason="sad")
+    newest, older = tmp_path / "newest" / WITHDRAWN, tmp_path / "older" / WITHDRAWN
+    for path, models in ((newest, [mine]), (older, [])):
+        path.parent.mkdir()
+        path.write_bytes(listed(*models))
+    for lists in ([newest, older], [older, newest]):
+        with pytest.raises(RefusedError, match="withdrawn"):
+            admit(gift, [*keys, *lists])
+    own = images.published(tmp_path / "home/p-1/public")
+    monkeypatch.setattr("casemate.stages.release.trust.CONFIG_HOME", tmp_path / "home")
+    admit(gift)
+    (own / WITHDRAWN).write_bytes(newest.read_bytes())
+    with pytest.raises(RefusedError, match="withdrawn"):
+        admit(gift)
+
+
+def test_two_histories_of_signers_are_one_too_many(tmp_path, keys):
+    gift = Signed().folder(tmp_path / "gift")
+    (keys[0] / signers.FILE).write_bytes(b"one")
+    other = tmp_path / "other" / signers.FILE
+    other.parent.mkdir()
+    other.write_bytes(b"another")
+    with pytest.raises(ConfigError, match="two"):
+        admit(gift, [*keys, other])
+
+
 @pytest.mark.parametrize("kind", ["folder", "mount"])
 def test_links_devices_and_large_files_in_a_folder_end_the_start(kind, tmp_path, keys):
     gift = given(kind, tmp_path / "gift", Signed())
@@ -371,10 +428,22 @@ def test_a_later_start_replaces_what_an_earlier_one_placed_and_nothing_else(tmp_
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "now")
-    for taken in ("mine", "link"):
+    shutil.copytree(tmp_path / "a", tmp_path / "repository")
+    (tmp_path / "repository/thesis.tex").write_text("x")
+    for taken in ("mine", "link", "repository"):
         with pytest.raises(ConfigError, match="something else"):
             admit(tmp_path / "a", keys, into=tmp_path / taken)
     images.lighter(tmp_path / "now")
+
+
+@pytest.mark.parametrize("into", ["gift", "gift/model/sub", "gift/../gift/new", "link/new", "."])
+def test_a_model_is_not_placed_within_itself(into, tmp_path, keys, monkeypatch):
+    gift = given("folder", tmp_path / "gift", Signed())
+    (tmp_path / "link").symlink_to(gift)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="within one another"):
+        admit("gift", keys, into=into)
+    assert verify_path(gift, keys).kind == "model"
 
 
 def test_what_is_exchanged_after_the_check_is_not_what_is_placed(tmp_path, keys, monkeypatch):
@@ -464,3 +533,30 @@ def test_an_attestation_is_dsse_around_an_in_toto_statement_about_the_manifest(t
         {"name": "wdbc@3", "digest": {"sha256": made.digest.removeprefix("sha256:")}}
     ]
     assert set(statement["predicate"]) == {"buildDefinition", "runDetails"}
+
+
+@pytest.mark.parametrize("what", ["manifests", "layers"])
+def test_one_blob_that_is_named_a_thousand_times_is_not_read_so_often(what, tmp_path, keys):
+    layout = given("model", tmp_path / "gift", Signed())
+    (about,) = images.manifest(layout, 1)["layers"]
+    large = images.replaced(layout, about, b" " * 2**20)
+    if what == "layers":
+        images.rewritten(layout, lambda said: said.update(layers=[large] * 1000), 1)
+    else:
+        listed = images.index(layout)
+        padded = json.dumps(images.manifest(layout)).encode() + b" " * 2**20
+        for number in range(40):
+            entry = images.replaced(layout, listed["manifests"][1], padded + b" " * number)
+            listed["manifests"].append(entry)
+        (layout / "index.json").write_text(json.dumps(listed))
+    with pytest.raises(VerificationError, match="more than"):
+        admit(layout, keys)
+
+
+def test_an_image_with_two_names_is_one_image(tmp_path, keys):
+    layout = given("model", tmp_path / "gift", Signed())
+    listed = images.index(layout)
+    listed["manifests"].append({**listed["manifests"][0], "annotations": {}})
+    (layout / "index.json").write_text(json.dumps(listed))
+    assert admit(layout, keys, rules=Rules(provenance=True)).kind == "model"
+    assert len(Reader(layout).manifests()) == len(listed["manifests"]) - 1

@@ -21,7 +21,8 @@ from casemate.core.signatures import Signer
 from casemate.core.types import Schema
 from casemate.ml.own import code
 from casemate.stages.release import bundle, evidence
-from casemate.verification import trusted_keys, verify_path
+from casemate.stages.release.trust import trusted_keys
+from casemate.verification import verify_path
 
 SIGNER, OTHER = Signer.generate(), Signer.generate()
 

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=("approved", "provenance"),
         default=[],
-        help="approved: by somebody who did not train it; provenance: where the image comes from",
+        help="approved: by somebody, as its owner signed; provenance: where the image comes from",
     )
     start.add_argument(
         "--approvals", type=int, metavar="N", help="of so many different people (default: 1)"

@@ -65,6 +65,9 @@ def write(
     plan = _Plan()
     for name, content in files.items():
         path = states.require_inside(folder, name)
+        if taken := _taken(folder, path):
+            plan.problems.append(f"{taken} is in the way of {name}: move it away")
+            continue
         other = next(
             (one for one, last in state.targets.items() if one != target and name in last.files),
             None,
@@ -142,6 +145,13 @@ def _done(
         edited=sorted(name for name, content in plan.contents.items() if content != files[name]),
         removed=plan.removed,
     )
+
+
+def _taken(folder: Path, path: Path) -> Path | None:
+    """What is a folder where a file goes, or none where a folder goes."""
+    above = [one for one in path.parents if one.is_relative_to(folder)]
+    found = [one for one in above if one.exists() and not one.is_dir()]
+    return path if path.is_dir() else next(iter(found), None)
 
 
 def _content(path: Path) -> bytes | None:

@@ -82,14 +82,14 @@ def read(folder: Path) -> State:
     try:
         with path.open("rb") as file:
             text = file.read(MOST + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return State()
     hint = "take it from where it was whole, such as your repository, or render into a new folder"
     if len(text) > MOST:
         raise ConfigError(f"{path} is larger than anything that casemate writes there", hint=hint)
     try:
         state = msgspec.json.decode(text, type=State)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise ConfigError(f"{path} is nothing that casemate wrote", hint=hint) from None
     if state.format != FORMAT:
         raise ConfigError(

@@ -65,7 +65,7 @@ def _dockerfile(given: Given) -> Rendering:
     from casemate.deploy.gateway import dockerfile
 
     options = given.options
-    missing = [name for name in ("base", "builder", "lock") if name not in options]
+    missing = [name for name in ("base", "builder", "lock") if not options.get(name)]
     if missing:
         raise ConfigError(
             "a Dockerfile needs " + ", ".join(f"--{name}" for name in missing),

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from casemate import __version__
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError, Error, RefusedError
 from casemate.core.files import whole_folder, write_atomic
 from casemate.core.oci.layout import Writer
 from casemate.core.types import Release
@@ -15,7 +15,7 @@ from casemate.operations.acting import Noun, operation
 from casemate.operations.holds import require_none
 from casemate.operations.models import require_approved
 from casemate.operations.rights.kept import require_kept
-from casemate.stages.release import image
+from casemate.stages.release import bundle, image
 from casemate.stages.release.admission import (
     WITHDRAWN_TYPE,
     Gone,
@@ -109,7 +109,12 @@ def withdrawn(project: Wiring, file: str | Path) -> Withdrawals:
             require_kept(project, registered.reference)
         except RefusedError as error:
             gone.append(
-                Gone(model=registered.reference, bundle=release.bundle, reason=error.message)
+                Gone(
+                    model=registered.reference,
+                    bundle=release.bundle,
+                    signed=_signed(project, release.bundle),
+                    reason=error.message,
+                )
             )
     listed = Withdrawals(
         project=project.config.project.id, time=project.clock.now().isoformat(), models=gone
@@ -117,6 +122,16 @@ def withdrawn(project: Wiring, file: str | Path) -> Withdrawals:
     signed = project.signer.sign(listed.to_json(), WITHDRAWN_TYPE)
     write_atomic(Path(file).absolute(), msgspec.json.encode(signed), mode=0o644)
     return listed
+
+
+def _signed(project: Wiring, digest: str) -> str:
+    """SHA-256 of what a bundle signs; empty where the bundle cannot be had, for then its own digest
+    is all that is known of it.
+    """
+    try:
+        return bundle.payload_digest(project.objects.get(digest))
+    except (Error, OSError):
+        return ""
 
 
 class Images(Noun):

@@ -56,7 +56,9 @@ class Controls:
         """The project in the folder `path`, or whose configuration file is `path`; ConfigError when
         there is none.
         """
-        return cls(*locate(path, overrides), check=check)
+        found = cls(*locate(path, overrides), check=check)
+        found.overridden = tuple(one.partition("=")[0].strip() for one in overrides or ())
+        return found
 
     def __init__(
         self,
@@ -82,6 +84,8 @@ class Controls:
             beside: the same project for somebody else, in this process: catalogue, key store and
                 log are shared.
         """
+        self.overridden: tuple[str, ...] = ()
+        """Options that were said otherwise than in casemate.toml, for this once."""
         self.root = root
         self.config = config
         self.clock = clock or SystemClock()

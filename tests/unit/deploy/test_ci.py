@@ -298,6 +298,49 @@ def test_a_text_in_groovy_has_no_end_but_its_own(text):
             "did not",
         ),
         ("jenkins", "input {", "inputs {", "nobody is asked"),
+        ("jenkins", "      input {", "      // input {", "nobody is asked"),
+        (
+            "jenkins",
+            "sh 'casemate verify casemate-deploy/signed",
+            "// sh 'casemate verify casemate-deploy/signed",
+            "did not see",
+        ),
+        ("jenkins", "sh 'casemate model promote", "sh script: 'casemate model promote", "not read"),
+        ("jenkins", "signed --key trusted'", "signed --key trusted || true'", "did not see"),
+        (
+            "gitlab",
+            '- "casemate verify casemate-d',
+            '- "# casemate verify casemate-d',
+            "did not see",
+        ),
+        ("gitlab", 'signed --key trusted"', 'signed --key trusted || :"', "did not see"),
+        ("gitlab", 'signed --key trusted"', 'signed --key trusted; true"', "did not see"),
+        ("gitlab", 'signed --key trusted"', 'signed --key trusted && date"', "did not see"),
+        (
+            "gitlab",
+            '    - "casemate model promote',
+            '  after_script:\n    - "casemate model promote',
+            "did not see",
+        ),
+        (
+            "github",
+            'run: "casemate verify casemate-d',
+            'run: "# casemate verify casemate-d',
+            "did not see",
+        ),
+        ("github", 'signed --key trusted"', 'signed --key trusted &"', "did not see"),
+        (
+            "github",
+            'signed --key trusted"',
+            'signed --key trusted"\n        continue-on-error: true',
+            "did not see",
+        ),
+        (
+            "github",
+            'signed --key trusted"',
+            "signed --key trusted\"\n        if: github.actor != 'eva'",
+            "did not see",
+        ),
     ],
 )
 def test_an_edited_pipeline_that_is_unsafe_is_named(target, old, new, danger):
@@ -314,3 +357,32 @@ def test_an_edited_pipeline_that_is_unsafe_is_named(target, old, new, danger):
 def test_what_is_no_pipeline_is_said_to_be_none(content):
     for target in ("gitlab", "github"):
         assert "no YAML" in TARGETS[target].dangers(CI[target].FILE, content)[0]
+
+
+@pytest.mark.parametrize(
+    "new", ["signed --key trusted 2>&1", "signed --key trusted # once more", "signed --key a/b;"]
+)
+def test_a_verification_that_ends_the_job_is_taken_however_it_is_written(new):
+    for target in ("gitlab", "github", "jenkins"):
+        text = text_of(target, given_of()).replace("signed --key trusted", new)
+        assert TARGETS[target].dangers(CI[target].FILE, text.encode()) == []
+
+
+BOMB = b"a0: &a0 [x, x]\n" + b"".join(
+    b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40)
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        BOMB + b"jobs: {a: {uses: *a39}}",
+        BOMB + b"image: *a39\nj: {image: {name: *a39}}",
+        b"jobs: {a: {steps: 5}}",
+        b"jobs: {a: {steps: {run: 1}, uses: [1]}}",
+        b"j: {script: 5, rules: [5], image: 7}",
+    ],
+)
+def test_a_pipeline_of_other_shapes_is_judged_at_once(content):
+    for target in ("gitlab", "github"):
+        TARGETS[target].dangers(CI[target].FILE, content)

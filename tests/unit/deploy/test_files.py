@@ -96,6 +96,16 @@ def test_nothing_is_written_outside_the_folder_nor_read_there(tmp_path, name):
         state.read(folder)
 
 
+def test_what_is_in_the_way_is_named_and_nothing_is_written(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ConfigError, match=r"a is in the way of a/f.*b is in the way of b"):
+        write(tmp_path, "t", {"0": OLD, "a/f": OLD, "b": OLD}, replace=True)
+    assert not (tmp_path / "0").exists()
+    with pytest.raises(ConfigError, match="in the way"):
+        write(tmp_path / "a", "t", {"f": OLD})
+
+
 def test_a_state_that_casemate_did_not_write_is_refused(tmp_path):
     write(tmp_path, "t", {"f": OLD})
     path = tmp_path / state.FILE
@@ -106,6 +116,7 @@ def test_a_state_that_casemate_did_not_write_is_refused(tmp_path):
         b"{}]",
         b"[]",
         json.dumps(whole | {"format": 2}).encode(),
+        b'{"targets": {"\xff": 1}}',
         b" " * (state.MOST + 1),
     ):
         path.write_bytes(content)

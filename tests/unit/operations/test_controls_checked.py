@@ -4,6 +4,7 @@ in the log.
 
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -33,10 +34,13 @@ from casemate.core.signatures import Signer
 from casemate.operations.controls import catalogue, oscal
 from casemate.operations.controls.checks import CHECKS
 from casemate.operations.controls.facts import Facts
+from casemate.operations.watching import alarms
 from casemate.stages.release import mlbom
 from casemate.stages.release import pack as packs
 from casemate.stages.release.pack import CHECKED
 from casemate.verification import verify_path
+from casemate.watch.levels import FILE, FOLDER
+from casemate.watch.telemetry import Telemetry
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +60,12 @@ def sound(home, tmp_path_factory):
     return folder
 
 
+def remember(root):
+    """A machine remembers a log by the folder that it lies in, and this one is another."""
+    project = opened(root)
+    project.publication.heads.remember((project.log.folder / "checkpoint").read_bytes())
+
+
 @pytest.fixture
 def copy(sound, tmp_path, monkeypatch):
     """A copy to break."""
@@ -63,6 +73,7 @@ def copy(sound, tmp_path, monkeypatch):
     shutil.copytree(sound, folder)
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.setenv(PASSPHRASE, PASSWORD)
+    remember(folder / "ward")
     mlbom.environment.cache_clear()
     yield Copy(folder / "ward", monkeypatch)
     mlbom.environment.cache_clear()
@@ -106,6 +117,7 @@ def packed(sound, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv(PASSPHRASE, PASSWORD)
+        remember(folder / "ward")
         opened(folder / "ward").controls.pack(folder / "pack")
     return folder / "pack", folder / "ward" / ".casemate" / "public"
 
@@ -176,6 +188,37 @@ def test_who_may_not_read_controls_learns_nothing(copy):
     project.acting(secret_of(project, "aud")).controls.pack(copy.root / "pack")
 
 
+def test_a_watcher_that_could_not_judge_a_model_has_not_looked(copy):
+    project = opened(copy.root)
+    cause = alarms.Cause(
+        name="unjudged", labels={"model": "t@1"}, severity="page", text="x", hint="y"
+    )
+    now = project.clock.now()
+    with Telemetry(project.state / FOLDER / FILE) as telemetry, telemetry.transaction():
+        alarms.update(telemetry, [cause], set(), now)
+    fact = CHECKS["watch.looked"](Facts(project))
+    assert (fact.outcome, fact.said) == ("failed", "could not be judged: t@1")
+
+
+def test_where_somebody_lives_is_not_said(copy):
+    project = opened(copy.root)
+
+    def look(_facts):
+        raise ConfigError(f"no such file: {Path.home()}/copies")
+
+    check = dataclasses.replace(CHECKS["log.rows"], look=look)
+    assert check(Facts(project)).said == "no such file: HOME/copies"
+
+
+NOBODY = """
+[[expect]]
+principal = "quirin"
+action = "model:approve"
+resource = "Model::t"
+allow = false
+"""
+
+
 def test_what_cannot_be_seen_is_inconclusive_and_that_is_not_passed(copy):
     project = copy.says(lambda document: document["serve"].update(tls="proxy"))
     found = project.controls.check(["gateway.tls"])
@@ -183,8 +226,26 @@ def test_what_cannot_be_seen_is_inconclusive_and_that_is_not_passed(copy):
     project = copy.says(lambda document: document["controls"].remove("backups"))
     assert CHECKS["backup.whole"](Facts(project)).outcome == "inconclusive"
     assert project.controls.show("gateway.tls").past.passed == ""
+    expected = copy.root / "expected.toml"
+    expected.write_text(expected.read_text() + NOBODY)
+    fact = CHECKS["access.policies"](Facts(project))
+    assert (fact.outcome, "quirin" in fact.said) == ("inconclusive", False)
+    project.publication.heads.file.unlink()
+    assert CHECKS["log.one-history"](Facts(project)).outcome == "inconclusive"
     (copy.root / "expected.toml").unlink()
     assert CHECKS["access.policies"](Facts(project)).outcome == "inconclusive"
+
+
+def test_what_a_command_line_sets_for_once_is_no_fact_of_the_project(copy, cli, tmp_path):
+    size = opened(copy.root).log.size()
+    lie = ("-s", "sandbox.mode=require", "-s", "controls.owners=9")
+    for words in (("controls", "check"), ("evidence", tmp_path / "p")):
+        answer = cli(*words, "--config", copy.root, *lie)
+        assert (answer.code, "controls.owners, sandbox.mode" in answer.err) == (2, True), answer
+    assert opened(copy.root).log.size() == size
+    assert not (tmp_path / "p").exists()
+    own = ("-s", f"keys.passphrase=env:{PASSPHRASE}")
+    assert cli("controls", "check", "log.rows", "--config", copy.root, *own).code == 0
 
 
 def test_a_log_that_does_not_hold_lets_nothing_be_proven(copy):
@@ -294,6 +355,25 @@ def test_who_has_the_signing_keys_still_cannot_tell_other_results_than_the_log(
         path.write_bytes(structs.replace(results, checks=told).to_json())
         resign(pack, signer)
         assert refuses(pack, keys), lie
+    twice = [structs.replace(failed, passed=""), *results.checks]
+    (first, *others), well = results.frameworks, structs.replace(failed, said="all is well")
+    stray = structs.replace(first.controls[0], checks=["no.such"])
+    for lie in (
+        {"checks": twice},
+        {"checks": [well if one.id == failed.id else one for one in results.checks]},
+        {"frameworks": [structs.replace(first, controls=[stray]), *others]},
+    ):
+        path.write_bytes(structs.replace(results, **lie).to_json())
+        resign(pack, signer)
+        assert refuses(pack, keys), list(lie)
+    path.write_bytes(honest)
+    (model,) = (pack / packs.MODELS).iterdir()
+    model.rename(model.with_name("other@9"))
+    resign(pack, signer)
+    assert refuses(pack, keys)
+    model.with_name("other@9").rename(model)
+    told = [lies[-1].get(one.id, one) for one in results.checks]
+    path.write_bytes(structs.replace(results, checks=told).to_json())
     fact.write_bytes(said)  # with the last lie: fact and result agree, the log does not
     resign(pack, signer)
     assert refuses(pack, keys)

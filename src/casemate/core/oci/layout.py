@@ -31,6 +31,8 @@ from casemate.core.oci.types import (
 BLOBS = Path("blobs", "sha256")
 MAX_LAYERS = 8 * 2**30
 """Bytes of an image's files: beyond what a model that is held in memory has."""
+MAX_DOCUMENTS = 8 * MAX_DOCUMENT
+"""Bytes of all manifests of an index, which are held in memory."""
 _PIECE = 1024 * 1024
 _AGAIN = "obtain the image from its owner again"
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -103,9 +105,16 @@ class Reader:
         self.index = decode(self._document(Path(INDEX_FILE)), Index, INDEX_FILE)
 
     def manifests(self) -> list[tuple[Descriptor, Manifest]]:
-        """Every manifest of the index; VerificationError when one is missing or no manifest."""
+        """Every manifest of the index, once however many names it has; VerificationError when one
+        is missing or no manifest, or all together are too large.
+        """
         found = []
-        for entry in self.index.manifests:
+        entries = {entry.digest: entry for entry in reversed(self.index.manifests)}
+        if sum(entry.size for entry in entries.values()) > MAX_DOCUMENTS:
+            raise VerificationError(
+                f"the image's manifests have more than {MAX_DOCUMENTS} bytes together", hint=_AGAIN
+            )
+        for entry in reversed(entries.values()):
             if entry.mediaType != MANIFEST_TYPE:
                 raise VerificationError(
                     f"the index holds a {entry.mediaType[:100]!r}",

@@ -3,7 +3,7 @@ and no other way to write the same.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -15,6 +15,12 @@ IMAGE = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 PROMOTE = re.compile(r"\bcasemate\b.*\bmodel promote\b")
 EXPORT = re.compile(r"\bcasemate\b.*\b(model|runs) export\b")
 VERIFY = re.compile(r"\bcasemate\b.*\bverify\b.*--key\b")
+UNHEARD = re.compile(
+    r"\|\||&&|\bverify\b.*(?:[;|]\s*\S|(?<!>)&(?![>&]))|^\s*(?:!|if|while|until)\s"
+)
+"""What lets a shell go on although the verification on the line failed (`set -e` does not hear what
+stands before `&&`).
+"""
 
 
 def loaded(content: bytes) -> dict[Any, Any] | None:
@@ -29,18 +35,32 @@ def loaded(content: bytes) -> dict[Any, Any] | None:
 
 
 def unverified(lines: Iterable[str]) -> bool:
-    """Whether a model is let out that was not verified with given keys since it was exported."""
+    """Whether a model is let out that was not verified with given keys since it was exported, by a
+    command whose failure ends the job.
+    """
     verified = False
-    for line in lines:
+    for line in commands(lines):
         if PROMOTE.search(line) and not verified:
             return True
-        verified = bool(VERIFY.search(line)) or (verified and not EXPORT.search(line))
+        command = line.partition(" #")[0]
+        is_heard = bool(VERIFY.search(command)) and not UNHEARD.search(command)
+        verified = is_heard or (verified and not EXPORT.search(line))
     return False
 
 
 def promotes(lines: Iterable[str]) -> bool:
     """Whether a model is let out here."""
-    return any(PROMOTE.search(line) for line in lines)
+    return any(PROMOTE.search(line) for line in commands(lines))
+
+
+def commands(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a script that are no comments."""
+    return (line for line in lines if not line.lstrip().startswith("#"))
+
+
+def word(value: Any) -> str:
+    """A text; anything else is none, and is not written out: YAML's aliases make it endless."""
+    return value if isinstance(value, str) else ""
 
 
 def texts(value: Any) -> list[str]:

@@ -58,17 +58,19 @@ def dangers(content: bytes) -> list[str]:
         if isinstance(job, dict) and (image := _image(job)) and not unsafe.IMAGE.fullmatch(image)
     ]
     for where, job in jobs.items():
-        lines = unsafe.texts(job.get("script")) if isinstance(job, dict) else []
-        if unsafe.unverified(lines):
+        said = job if isinstance(job, dict) else {}
+        lines = unsafe.texts(said.get("before_script")) + unsafe.texts(said.get("script"))
+        after = unsafe.texts(said.get("after_script"))  # GitLab runs it whether or not they failed
+        if unsafe.unverified(lines) or unsafe.unverified(after):
             found.append(f"{where}: a model is promoted that `casemate verify --key` did not see")
-        if unsafe.promotes(lines) and not _waits(job):
+        if unsafe.promotes(lines + after) and not _waits(job):
             found.append(f"{where}: a model is promoted and nobody is asked (when: manual)")
     return found
 
 
 def _image(job: dict[Any, Any]) -> str:
     image = job.get("image", "")
-    return str(image.get("name", "") if isinstance(image, dict) else image)
+    return unsafe.word(image.get("name") if isinstance(image, dict) else image)
 
 
 def _waits(job: dict[Any, Any]) -> bool:

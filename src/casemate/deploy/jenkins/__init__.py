@@ -12,6 +12,8 @@ from casemate.deploy.templates import environment
 
 FILE = "Jenkinsfile"
 PIPELINE = '"jenkins/$BUILD_NUMBER"'
+_COMMENT = re.compile(r"('(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\")|//[^\n]*|/\*(?s:.*?)\*/")
+"""A text, which stays, or a comment of Groovy."""
 _SH = re.compile(r"\bsh '((?:[^'\\]|\\.)*)'")
 
 
@@ -41,13 +43,17 @@ def commands(text: str) -> list[str]:
 
 def dangers(content: bytes) -> list[str]:
     """What is unsafe in it, edited perhaps."""
-    text = content.decode(errors="replace")
+    text = _COMMENT.sub(lambda found: found[1] or "", content.decode(errors="replace"))
     lines = commands(text)
     found = []
     if re.search(r"\bsh\s*\(?\s*(?:script:\s*)?\"", text):
         found.append(
             "a command in double quotes, in which Groovy puts values before a shell sees it"
         )
+    if sum(map(bool, map(unsafe.PROMOTE.search, text.splitlines()))) > sum(
+        map(bool, map(unsafe.PROMOTE.search, lines))
+    ):
+        found.append("a model is promoted by a step that is not read here; write it as sh '...'")
     if unsafe.unverified(lines):
         found.append("a model is promoted that `casemate verify --key` did not see")
     if unsafe.promotes(lines) and not re.search(r"\binput\s*\{", text):

@@ -37,7 +37,7 @@ class Facts:
 
     @property
     def config(self) -> Config:
-        """What casemate.toml says, overrides included."""
+        """What casemate.toml says."""
         return self.project.config
 
     def before(self, **span: float) -> str:

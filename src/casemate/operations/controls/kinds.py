@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from casemate.controls.keys.store import keystore_folder
@@ -94,7 +95,8 @@ def _without_places(text: str, facts: Facts) -> str:
         ("KEYS", keystore_folder(project.config.project.id)),
     ):
         text = text.replace(str(folder.resolve()), name).replace(str(folder), name)
-    return text
+    home = str(Path.home())
+    return text.replace(home, "HOME") if len(home) > 1 else text
 
 
 def check(

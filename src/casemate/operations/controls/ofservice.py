@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
 from casemate.operations.incidents.books import KIND
+from casemate.operations.watching.alarms import PREFIX, Alarm
 from casemate.operations.watching.looking import Progress
 from casemate.respond import tables
 from casemate.respond.clocks import clocks
@@ -87,12 +88,22 @@ def looked(facts: Facts) -> Seen:
         return judged("nobody has ever looked: casemate watch", "", last=None)
     with Telemetry(path) as telemetry:
         last = telemetry.kept("progress", Progress)
+        standing = telemetry.all_kept(PREFIX, Alarm).values()
     if last is None:
         return judged("nobody has ever looked: casemate watch", "", last=None)
     hours = facts.config.controls.watch_hours
     late = last.time < facts.before(hours=hours)
     fault = f"the last look was more than {hours:g} hours ago, on {last.time[:16]}" if late else ""
-    return judged(fault, f"on {last.time[:16]}", last=last.time)
+    unjudged = sorted(
+        alarm.cause.labels.get("model", "")
+        for alarm in standing
+        if alarm.ended is None and alarm.cause.name == "unjudged"
+    )
+    faults = [fault] if fault else []
+    if unjudged:
+        faults.append(f"could not be judged: {', '.join(unjudged)}")
+    said = "; ".join(faults)
+    return judged(said, f"on {last.time[:16]}", last=last.time, unjudged=unjudged)
 
 
 @check(

@@ -96,10 +96,12 @@ def one_history(facts: Facts) -> Seen:
     heads = facts.project.publication.heads
     heads.require_explained()
     known = heads.newest(facts.project.log.signer.vkeys)
-    if known is not None:
-        facts.log.require_prefix(known, "what this machine remembers")
-    size = 0 if known is None else known.size
-    return judged("", f"one history is known, {size} entries of it here", remembered=size, forks=0)
+    if known is None:
+        text = "this machine remembers nothing of the log to compare it with: casemate audit verify"
+        return Seen("inconclusive", text, {"remembered": 0, "forks": 0})
+    facts.log.require_prefix(known, "what this machine remembers")
+    text = f"one history is known, {known.size} entries of it here"
+    return judged("", text, remembered=known.size, forks=0)
 
 
 @check(

@@ -30,7 +30,7 @@ from casemate.stages.release.pack import (
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
-OF_MODELS = (card.NAME, card.PAGE, "mlbom.cdx.json")
+OF_MODELS = (card.NAME, card.PAGE, packs.BILL)
 """Files of a model that are in a pack."""
 
 

@@ -18,7 +18,7 @@ from casemate.core.files import exchange, remove_tree, whole_folder
 from casemate.core.signatures import Verifier, read_envelope, subjects_of
 from casemate.core.types import Record
 from casemate.stages.release import bundle
-from casemate.stages.release.carried import APPROVALS, Carried
+from casemate.stages.release.carried import APPROVALS, BESIDE, Carried
 
 APPROVAL = "https://casemate.dev/approval/v1"
 """What an approval says, as an in-toto predicate type."""
@@ -50,6 +50,8 @@ class Gone(Record, frozen=True, kw_only=True):
     """SHA-256 of its `model.sig`."""
     reason: str
     """Why, in a sentence."""
+    signed: str = ""
+    """SHA-256 of what is signed in there: the same signature can be spelled in other bytes."""
 
 
 class Withdrawals(Record, frozen=True, kw_only=True):
@@ -75,6 +77,17 @@ def require_apart(path: Path, keys: Sequence[Path | str]) -> None:
             )
 
 
+def require_elsewhere(path: Path, into: Path) -> None:
+    """ConfigError when what is verified and where it is written lie within one another."""
+    one, other = path.resolve(), into.absolute()
+    other = other.parent.resolve() / other.name  # a link there is what `place` refuses
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise ConfigError(
+            f"{into} and {path} lie within one another, and what was given stays as it is",
+            hint="name a folder elsewhere: --into /run/model/now",
+        )
+
+
 def withdrawals(content: bytes, verifier: Verifier) -> Withdrawals:
     """A published list of withdrawn models; VerificationError when nobody trusted signed it."""
     payload = verifier.verify(read_envelope(content), WITHDRAWN_TYPE)
@@ -87,16 +100,14 @@ def withdrawals(content: bytes, verifier: Verifier) -> Withdrawals:
 
 
 def require_not_withdrawn(
-    model: bundle.VerifiedModel, carried: Carried, content: bytes | None, verifier: Verifier
+    model: bundle.VerifiedModel, carried: Carried, lists: Sequence[bytes], verifier: Verifier
 ) -> None:
-    """RefusedError when the owner's list (`content`, if there is one) holds the model."""
-    if content is None:
-        return
-    listed = withdrawals(content, verifier)
-    mine = bundle.digest_of(carried.bundle)
+    """RefusedError when one of the owner's lists holds the model."""
+    listed = [one for content in lists for one in withdrawals(content, verifier).models]
+    mine, signed = bundle.digest_of(carried.bundle), bundle.payload_digest(carried.bundle)
     reference = f"{model.card.name}@{model.card.model_version}"
-    for one in listed.models:
-        if one.bundle == mine:
+    for one in listed:
+        if one.bundle == mine or one.signed == signed:
             raise RefusedError(
                 f"{reference} is withdrawn by its owner: {one.reason}",
                 hint="take a version that is not on the list",
@@ -176,8 +187,9 @@ def approvers(model: bundle.VerifiedModel, carried: Carried, verifier: Verifier)
             raise VerificationError(
                 "the model carries an approval of another one", hint="treat it as tampering"
             )
-        if said.get("stage") == model.card.stage:
-            people.add(str(said.get("approver")))
+        who = said.get("approver")
+        if said.get("stage") == model.card.stage and isinstance(who, str) and who:
+            people.add(who)
     return people
 
 
@@ -235,7 +247,8 @@ def _ours(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
-    return not names or {bundle.MODEL_FOLDER, bundle.BUNDLE} <= names
+    ours = {bundle.MODEL_FOLDER, *BESIDE}
+    return not names or ({bundle.MODEL_FOLDER, bundle.BUNDLE} <= names <= ours)
 
 
 def _write(draft: Path, model: bundle.VerifiedModel, carried: Carried) -> None:

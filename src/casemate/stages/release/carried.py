@@ -24,6 +24,8 @@ an image stays as it is.
 BESIDE = (bundle.BUNDLE, bundle.PROOF, APPROVALS, *bundle.PUBLIC_KEYS)
 """What may lie beside the model's files; the keys are for people and trusted by nobody."""
 MOST_FILES = 10_000
+MOST_SAID = 4 * MAX_PAYLOAD
+"""Bytes of everything that anybody attached to an image."""
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _READ |= getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _AGAIN = "obtain the model from its owner again"
@@ -130,10 +132,16 @@ def _image(reader: Reader, digest: str | None, limit: int) -> Carried:
             raise VerificationError(f"two layers of the image hold {twice[0]!r}", hint=_AGAIN)
         found |= files
         limit -= sum(map(len, files.values()))
+    referrers = [(entry, document) for entry, document in listed if document.subject is not None]
+    sizes = (layer.size for _, document in referrers for layer in document.layers)
+    if sum(sizes) > MOST_SAID:
+        raise VerificationError(
+            f"what is said of the images here has more than {MOST_SAID} bytes",
+            hint="copy one image, with what its owner says of it",
+        )
     said = [
         (kind, content)
-        for entry, document in listed
-        if document.subject is not None
+        for entry, document in referrers
         for kind, content in _said(reader, entry, document, chosen)
     ]
     beside = {name: found[name] for name in BESIDE if name in found}

@@ -7,6 +7,7 @@ the log does: when the results were recorded, and that they were these.
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ from casemate.stages.release import bundle
 PACK = "pack.dsse.json"
 PREDICATE = "https://casemate.dev/evidence-pack/v1"
 RESULTS, INDEX, FACTS, LOG, MODELS = "controls.json", "index.html", "facts", "log", "models"
+BILL = "mlbom.cdx.json"
 OSCAL = "oscal/assessment-results.json"
 CHECKPOINT, PROOF = f"{LOG}/checkpoint", ".tlog-proof"
 CHECKED = "controls:checked"
@@ -107,6 +109,27 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     entry: int
 
 
+class _Model(msgspec.Struct, frozen=True):
+    name: str
+    version: str
+
+
+class _About(msgspec.Struct, frozen=True):
+    component: _Model
+
+
+class _Bill(msgspec.Struct, frozen=True):
+    metadata: _About
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a fact says of itself; the rest is for people."""
+
+    check: str
+    outcome: Outcome
+    said: str
+
+
 class VerifiedPack(Record, frozen=True, kw_only=True):
     """A pack in which everything holds; made by `verify` only."""
 
@@ -135,7 +158,7 @@ def verify(folder: Path, verifier: Verifier, vkeys: str) -> VerifiedPack:
     try:
         said = msgspec.convert(statement.get("predicate"), Said)
         results = msgspec.json.decode(files[RESULTS], type=Results)
-    except (KeyError, msgspec.MsgspecError) as error:
+    except (KeyError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise VerificationError("the pack's results cannot be read", hint=AGAIN) from error
     if (said.project, said.time, said.entry) != (results.project, results.time, results.entry):
         raise VerificationError("the pack contradicts itself", hint=AGAIN)
@@ -160,7 +183,10 @@ def _read(path: Path) -> bytes:
 
 def _files(folder: Path, listed: dict[str, str]) -> Iterator[tuple[str, bytes]]:
     """(name, content) of every file but the statement, which must be those that it lists."""
-    found = set(_names(folder, folder, 0)) - {PACK}
+    names = list(islice(_names(folder, folder, 0), MAX_FILES + 1))
+    if len(names) > MAX_FILES:
+        raise VerificationError("the pack has more files than any has", hint=AGAIN)
+    found = set(names) - {PACK}
     if found != set(listed):
         odd = sorted(found ^ set(listed))
         raise VerificationError(
@@ -196,8 +222,16 @@ def _facts_are_recorded(
     files: dict[str, bytes], results: Results, vkeys: str
 ) -> VerifiedCheckpoint:
     """The log's head, once it was shown that it recorded these results, of these facts."""
+    ids = [one.id for one in results.checks]
+    asked = {name for one in results.frameworks for each in one.controls for name in each.checks}
+    if len(set(ids)) != len(ids) or not asked <= set(ids):
+        odd = sorted({name for name in ids if ids.count(name) > 1} | asked - set(ids))
+        raise VerificationError(
+            f"the pack has not one result of each check: {', '.join(odd[:5])}", hint=AGAIN
+        )
     for one in results.checks:
-        if sha256(files.get(f"{FACTS}/{one.id}.json", b"")) != one.digest:
+        content = files.get(f"{FACTS}/{one.id}.json", b"")
+        if sha256(content) != one.digest or _told(content) != (one.id, one.outcome, one.said):
             raise VerificationError(f"the result of {one.id} is not of its fact", hint=AGAIN)
     head = verify_checkpoint(files.get(CHECKPOINT, b""), vkeys)
     entry = _proven(files, results.entry, vkeys, head)
@@ -215,6 +249,15 @@ def _facts_are_recorded(
         if before.time != one.passed or _outcome(before, one.id) != "passed":
             raise VerificationError(f"the log does not say when {one.id} passed", hint=AGAIN)
     return head
+
+
+def _told(fact: bytes) -> tuple[str, str, str] | None:
+    """What a fact says of itself; None: it is none."""
+    try:
+        told = msgspec.json.decode(fact, type=Told)
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return None
+    return told.check, told.outcome, told.said
 
 
 def _outcome(entry: Entry, check: str) -> Any:
@@ -244,4 +287,15 @@ def _model(files: dict[str, bytes], name: str, verifier: Verifier) -> str:
     for file in (one for one in files if one.startswith(inner)):
         if listed.get(file.removeprefix(inner)) != sha256(files[file]):
             raise VerificationError(f"{file} is no file of the signed model", hint=AGAIN)
+    if _billed(files.get(inner + BILL, b"")) != name:
+        raise VerificationError(f"the signed model in {place} is another one", hint=AGAIN)
     return name
+
+
+def _billed(bill: bytes) -> str:
+    """The reference of the model that a bill of materials is of; empty: none."""
+    try:
+        about = msgspec.json.decode(bill, type=_Bill).metadata.component
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        return ""
+    return f"{about.name}@{about.version}"
