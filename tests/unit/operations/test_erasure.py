@@ -448,3 +448,29 @@ def test_the_commands_erase_and_certify_and_say_no_name(ward, cli, tmp_path, mon
     assert privacy("request", "fulfil").code == 2
     assert privacy("request", "certificate", "1", "--out", tmp_path / "c").code == 0
     assert "certificate of erasure request 1" in cli("verify", tmp_path / "c").out
+
+
+def test_another_identifier_that_is_said_after_it_was_closed_is_erased_too(ward, project):
+    project.privacy.erase(PERSONS[0])
+    done = project.privacy.erase(PERSONS[0], aliases=[PERSONS[1]])
+    assert (done.request.request.id, done.request.request.state) == (2, "fulfilled")
+    assert project.privacy.affected(PERSONS[1]).key == "shredded"
+    assert project.privacy.erase(PERSONS[0], aliases=[PERSONS[1]]).request.request.id == 2
+
+
+def test_a_hold_that_is_placed_while_the_person_is_looked_for_keeps_them(
+    ward, project, monkeypatch
+):
+    look = erasing.Search.left
+
+    def slow(self, versions, look_only):
+        if not project.holds.list():
+            project.holds.place("erasure", PERSONS[0], "case 7 of 2026")
+        return look(self, versions, look_only)
+
+    monkeypatch.setattr(erasing.Search, "left", lambda self, v, look: slow(self, v, look))
+    with pytest.raises(RefusedError, match="case 7 of 2026"):
+        project.privacy.erase(PERSONS[0])
+    assert project.privacy.affected(PERSONS[0]).key == "live"
+    assert (project.erasures.all(), told(project, "subject:erased")) == ([], [])
+    assert project.privacy.requests.show(1).request.state == "granted"
