@@ -474,3 +474,17 @@ def test_a_hold_that_is_placed_while_the_person_is_looked_for_keeps_them(
     assert project.privacy.affected(PERSONS[0]).key == "live"
     assert (project.erasures.all(), told(project, "subject:erased")) == ([], [])
     assert project.privacy.requests.show(1).request.state == "granted"
+
+
+def test_an_identifier_that_is_written_almost_like_one_that_is_sealed_is_not_closed_as_nobody(
+    ward, project
+):
+    misspelt = PERSONS[3].upper()
+    with pytest.raises(RefusedError, match="differs in leading zeros, case or white space") as no:
+        project.privacy.erase(misspelt)
+    assert PERSONS[3] not in f"{no.value}{no.value.hint}"
+    assert "request fulfil 1 --subject REF --reason TEXT" in no.value.hint
+    assert project.privacy.requests.show(1).request.state == "granted"
+    done = project.privacy.requests.fulfil(1, subject=misspelt, text="that one is somebody else")
+    assert not done.request.request.closing.held
+    assert project.privacy.affected(PERSONS[3]).key == "live"

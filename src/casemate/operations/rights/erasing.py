@@ -166,6 +166,7 @@ def _erased(
         parts.append(_Part(identifier, search, search.state(), search.versions()))
     for part in parts:
         require_certain(part.versions, blank=False)
+    _require_not_misspelt(asked, parts, change.text)
     theirs = [part.search.pseudonym for part in parts]
     where = [place for one in theirs for place in places_of(project, one)]
     # looking takes minutes, in which somebody may have placed a hold
@@ -198,6 +199,22 @@ def _erased(
             hint="`casemate keys shred REF --look` names them; then fulfil again",
         )
     return done
+
+
+def _require_not_misspelt(asked: Asked, parts: list[_Part], text: str) -> None:
+    """RefusedError: nothing is held under an identifier, and something is under one that is written
+    almost like it; unless somebody says that this is another person.
+    """
+    lost = [one for one in parts if not one.is_held]
+    if not text and any(one.search.is_near(one.versions) for one in lost):
+        raise RefusedError(
+            "nothing is held under this identifier, and one that differs in leading zeros, case or"
+            " white space only is sealed; nothing was erased",
+            hint=(
+                "give it to the last character as the table has it; if that is somebody else:"
+                f" casemate privacy request fulfil {asked.id} --subject REF --reason TEXT"
+            ),
+        )
 
 
 def _require_unheld(
