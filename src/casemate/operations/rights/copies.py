@@ -20,6 +20,7 @@ from casemate.core.files import whole_folder
 from casemate.core.page import Section, page
 from casemate.core.text import clean
 from casemate.core.types import Record
+from casemate.operations.persons import everybody
 from casemate.operations.rights.affected import Affected
 from casemate.operations.rights.personrows import newest_of, rows_of
 from casemate.operations.rights.records import disclosures, processing
@@ -131,6 +132,7 @@ def open_copy(path: Path, folder: Path, opener: Opener) -> list[str]:
 
 def _files(project: Wiring, asked: Asked, found: Affected) -> tuple[dict[str, bytes], Copied]:
     theirs = {f"{one.dataset}@{one.version}": one.rows for one in found.versions}
+    people = everybody(project, asked.subject)
     rows, withheld, fewer = 0, set[str](), dict[str, int]()
     versions: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
@@ -139,7 +141,7 @@ def _files(project: Wiring, asked: Asked, found: Affected) -> tuple[dict[str, by
         gather(project), [(one.dataset, one.version) for one in found.versions]
     )
     for name, dataset in newest_of(project, found).items():
-        table, hidden = rows_of(dataset, asked.subject)
+        table, hidden = rows_of(dataset, people)
         rows, withheld = rows + table.num_rows, withheld | hidden
         if missing := theirs[dataset.reference] - table.num_rows:
             fewer[dataset.reference] = missing
