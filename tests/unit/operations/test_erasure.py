@@ -488,3 +488,38 @@ def test_an_identifier_that_is_written_almost_like_one_that_is_sealed_is_not_clo
     done = project.privacy.requests.fulfil(1, subject=misspelt, text="that one is somebody else")
     assert not done.request.request.closing.held
     assert project.privacy.affected(PERSONS[3]).key == "live"
+
+
+def test_only_a_consent_to_this_purpose_lets_somebody_in_again_and_its_withdrawal_keeps_them_out(
+    project,
+):
+    project.privacy.erase(PERSONS[0])
+    project.clock = project.erasures.clock = Now("2027-03-05T10:00:00+00:00")
+    record = {"subject": PERSONS[0], "text": "1", "source": "desk", "status": "given"}
+    told = {**record, "time": "2027-03-01T00:00:00Z"}
+    project.privacy.consent.add([{**told, "purpose": "newsletter"}])
+    assert project.erased() is not None
+    purpose = project.config.project.purpose
+    project.privacy.consent.add([{**told, "purpose": purpose}])
+    assert project.erased() is None
+    project.privacy.consent.withdraw(PERSONS[0], "newsletter")
+    assert project.erased() is None
+    project.privacy.consent.withdraw(PERSONS[0])
+    assert project.erased() is not None
+    project.clock = project.erasures.clock = Now("2027-03-07T10:00:00+00:00")
+    again = {**record, "purpose": purpose, "time": "2027-03-06T00:00:00Z"}
+    assert project.privacy.consent.add([again]).taken_again == 1
+    again |= {"time": "2027-03-06T01:00:00Z", "status": "withdrawn", "text": ""}
+    project.privacy.consent.add([again])
+    assert [one.what for one in project.erasures.all()] == ["erased", "lifted"] * 2 + ["erased"]
+
+
+def test_a_clock_that_is_set_back_lets_nobody_in_again(project):
+    who = [project.identifiers.root().pseudonym(PERSONS[0])]
+    for now, what in (("2027-03-05", "erased"), ("2027-03-06", "lifted"), ("2027-03-01", "erased")):
+        kept = project.erasures
+        kept.clock = Now(f"{now}T10:00:00+00:00")
+        with project.database.transaction() as tx:
+            assert kept.add(tx, who, what, "request 1") == 1
+        kept.save()
+    assert project.erased().has(who[0])
