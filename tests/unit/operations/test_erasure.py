@@ -119,6 +119,7 @@ def test_on_another_machine_the_newest_register_beside_any_backup_is_enough(
     )
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "folder.erased").mkdir()  # no register, and in nobody's way
     register = (tmp_path / "new.erased").read_bytes()
     (tmp_path / "new.erased").write_bytes(register.replace(b'"erased"', b'"lifted"'))
     with pytest.raises(VerificationError, match="was changed or damaged"):
@@ -461,14 +462,14 @@ def test_another_identifier_that_is_said_after_it_was_closed_is_erased_too(ward,
 def test_a_hold_that_is_placed_while_the_person_is_looked_for_keeps_them(
     ward, project, monkeypatch
 ):
-    look = erasing.Search.left
+    left = erasing.Search.left
 
-    def slow(self, versions, look_only):
+    def slow(self, versions, look):
         if not project.holds.list():
             project.holds.place("erasure", PERSONS[0], "case 7 of 2026")
-        return look(self, versions, look_only)
+        return left(self, versions, look)
 
-    monkeypatch.setattr(erasing.Search, "left", lambda self, v, look: slow(self, v, look))
+    monkeypatch.setattr(erasing.Search, "left", slow)
     with pytest.raises(RefusedError, match="case 7 of 2026"):
         project.privacy.erase(PERSONS[0])
     assert project.privacy.affected(PERSONS[0]).key == "live"

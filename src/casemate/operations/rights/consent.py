@@ -85,9 +85,7 @@ def add(project: Wiring, told: Path | str | Sequence[Mapping[str, str]]) -> Impo
     return ImportedConsents(records=len(records), new=new, people=len(names), taken_again=len(back))
 
 
-def _consented_anew(
-    project: Wiring, records: Sequence[Consent]
-) -> tuple[list[str], list[str]]:
+def _consented_anew(project: Wiring, records: Sequence[Consent]) -> tuple[list[str], list[str]]:
     """(people who were erased and have consented since to this project's purpose: their rows may be
     taken again; those who had, and took it back). The newest record counts, as everywhere.
     """
