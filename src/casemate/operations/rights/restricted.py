@@ -31,8 +31,8 @@ def usable(project: Wiring) -> Usable:
 
 
 def restrictions(project: Wiring) -> dict[str, list[int]]:
-    """Every pseudonym of people whose processing is restricted, with the requests that say so; those
-    of one person have the same list.
+    """Every pseudonym of people whose processing is restricted, with the requests that say so: of
+    one person it is the same list.
 
     Raises:
         VerificationError: the catalogue says something else of a request than the log: a
