@@ -9,6 +9,7 @@ import time
 
 import pytest
 import sqlalchemy as sa
+from tests.unit.controls import test_subjects
 from tests.unit.controls.test_subjects import Ward
 from tests.unit.operations.test_affected import PERSONS, release
 
@@ -502,3 +503,19 @@ def test_a_copy_and_a_correction_are_of_every_identifier_of_the_person(asked, wa
     assert {row["person"] for row in said["rows"]} == set(PERSONS[4:6])
     correct(ward, PERSONS[5], 0.5)
     assert requests.fulfil(2, text="the value was mistyped").rows == 4
+
+
+@pytest.mark.parametrize("name", ["about", "disclosures"])
+def test_a_data_set_that_is_called_like_a_page_of_the_copy_has_its_rows_in_it(
+    home, tmp_path, monkeypatch, name
+):
+    named = test_subjects.WARD.replace("[data]\n", f'[data]\nname = "{name}"\n', 1)
+    monkeypatch.setattr(test_subjects, "WARD", named)
+    with Ward(tmp_path / "ward", PERSONS).seal() as project:
+        assert [one.record.name for one in project.datasets.values()] == [name]
+        requests = project.privacy.requests
+        requests.decide(requests.begin(PERSONS[3], "access").request.id, "grant")
+        assert requests.fulfil(1, folder=tmp_path / "copy").rows == 2
+    rows = json.loads((tmp_path / "copy" / f"{name}-rows.json").read_text())["rows"]
+    assert [row["person"] for row in rows] == [PERSONS[3]] * 2
+    assert json.loads((tmp_path / "copy" / "about.json").read_text())["kind"] == "access"

@@ -35,6 +35,8 @@ NOT_IN_IT = (
     "log lines, backups, and files outside of casemate",
     "mentions of the person in other people's rows: `casemate keys shred REF --look` finds them",
 )
+PAGES = ("about", "disclosures")
+"""Files of a copy that are of no data set, without their endings."""
 MOST_FILES = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 """Of a file in a sealed copy: it is written nowhere but into the new folder."""
@@ -160,7 +162,8 @@ def _table(name: str, table: pa.Table) -> dict[str, bytes]:
     rows = {"form": FORM, "dataset": name, "schema": schema, "rows": table.to_pylist()}
     sink = pa.BufferOutputStream()
     pacsv.write_csv(table, sink)
-    return {f"{name}.json": _json(rows), f"{name}.csv": sink.getvalue().to_pybytes()}
+    file = f"{name}-rows" if name.lower() in PAGES else name
+    return {f"{file}.json": _json(rows), f"{file}.csv": sink.getvalue().to_pybytes()}
 
 
 def _json(content: Any) -> bytes:
