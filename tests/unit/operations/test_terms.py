@@ -220,14 +220,14 @@ def _sealed(project):
 def test_a_hold_that_comes_after_the_plan_keeps_what_it_names(old, monkeypatch):
     root, _ = old
     project, _ = opened(root, "2028-06-01T00:00:00+00:00")
-    planned = terms._planned
+    planned = terms.planned
 
     def look(*given):
         found = planned(*given)
         project.holds.place("deletion", found.going[0].name, "just now")
         return found
 
-    monkeypatch.setattr(terms, "_planned", look)
+    monkeypatch.setattr(terms, "planned", look)
     with pytest.raises(BusyError, match="placed while it was about to go"):
         project.privacy.retention.apply()
     assert removed(project) == []
