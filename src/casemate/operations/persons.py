@@ -4,6 +4,8 @@ them.
 
 from collections.abc import Callable, Sequence
 
+import sqlalchemy as sa
+
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import Acting, operation
@@ -59,18 +61,24 @@ def everybody(project: Wiring, pseudonym: str) -> list[str]:
         return project.aliases.of(tx, pseudonym)
 
 
-def hold_over(project: Wiring, pseudonyms: Sequence[str], where: Sequence[str] = ()) -> Hold | None:
+def hold_over(
+    project: Wiring,
+    pseudonyms: Sequence[str],
+    where: Sequence[str] = (),
+    tx: sa.Connection | None = None,
+) -> Hold | None:
     """The oldest hold that keeps a person from being erased.
 
     Args:
         project: whose.
         pseudonyms: of every identifier of theirs.
         where: runs, data sets and versions with their rows, of which nothing may be deleted.
+        tx: within it, as it sees them.
     """
     return next(
         (
             one
-            for one in project.holds_kept.all()
+            for one in project.holds_kept.all(tx)
             if (one.what == "erasure" and one.of in pseudonyms)
             or (one.what == "deletion" and one.of in where)
         ),

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from casemate.controls.keys.subjects import Root
+from casemate.controls.privacy.aliases import ALIASES
 from casemate.core.errors import BackendError, RequestError, Wrong
 from casemate.operations.rights.restricted import restrictions
 from casemate.respond.requests.states import RESTRICTING
@@ -60,8 +61,10 @@ class Barred:
         columns = REQUESTS.c.state, sa.func.count(), sa.func.sum(REQUESTS.c.id)
         query = sa.select(*columns).where(REQUESTS.c.kind.in_(RESTRICTING))
         query = query.group_by(REQUESTS.c.state).order_by(REQUESTS.c.state)
+        # whoever is known under another identifier is barred under that too
+        known = sa.select(sa.func.count(), sa.func.max(ALIASES.c.since)).select_from(ALIASES)
         with self.project.database.reading() as tx:
-            return [tuple(row) for row in tx.execute(query)]
+            return [tuple(row) for one in (query, known) for row in tx.execute(one)]
 
     def require(self, values: Callable[[], list[Any]]) -> None:
         """Refuse rows of people who are barred.

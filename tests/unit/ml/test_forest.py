@@ -179,6 +179,14 @@ def test_parameters_that_make_no_forest_are_refused(wrong):
         small(**wrong).fit(X, Y)
 
 
+def test_rows_that_weigh_nothing_cannot_be_all_that_stays():
+    X, y, weight = np.arange(6.0).reshape(-1, 1), [0, 1, 0, 1, 0, 1], [1.0, 1.0, 0, 0, 0, 0]
+    made = UnlearnableForestClassifier(n_estimators=4, share=0.5).fit(X, y, weight)
+    with pytest.raises(ValueError, match="no row would stay that weighs anything"):
+        made.unlearn([0, 1])
+    assert np.isfinite(made.unlearn([0]).predict_proba(X)).all()
+
+
 def test_all_rows_cannot_go():
     with pytest.raises(ValueError, match="no row would stay"):
         small().fit(X, Y).unlearn(np.ones(240, dtype=bool))

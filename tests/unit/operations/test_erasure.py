@@ -119,6 +119,7 @@ def test_on_another_machine_the_newest_register_beside_any_backup_is_enough(
     )
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "folder.erased").mkdir()  # no register, and in nobody's way
     register = (tmp_path / "new.erased").read_bytes()
     (tmp_path / "new.erased").write_bytes(register.replace(b'"erased"', b'"lifted"'))
     with pytest.raises(VerificationError, match="was changed or damaged"):
@@ -448,3 +449,78 @@ def test_the_commands_erase_and_certify_and_say_no_name(ward, cli, tmp_path, mon
     assert privacy("request", "fulfil").code == 2
     assert privacy("request", "certificate", "1", "--out", tmp_path / "c").code == 0
     assert "certificate of erasure request 1" in cli("verify", tmp_path / "c").out
+
+
+def test_another_identifier_that_is_said_after_it_was_closed_is_erased_too(ward, project):
+    project.privacy.erase(PERSONS[0])
+    done = project.privacy.erase(PERSONS[0], aliases=[PERSONS[1]])
+    assert (done.request.request.id, done.request.request.state) == (2, "fulfilled")
+    assert project.privacy.affected(PERSONS[1]).key == "shredded"
+    assert project.privacy.erase(PERSONS[0], aliases=[PERSONS[1]]).request.request.id == 2
+
+
+def test_a_hold_that_is_placed_while_the_person_is_looked_for_keeps_them(
+    ward, project, monkeypatch
+):
+    left = erasing.Search.left
+
+    def slow(self, versions, look):
+        if not project.holds.list():
+            project.holds.place("erasure", PERSONS[0], "case 7 of 2026")
+        return left(self, versions, look)
+
+    monkeypatch.setattr(erasing.Search, "left", slow)
+    with pytest.raises(RefusedError, match="case 7 of 2026"):
+        project.privacy.erase(PERSONS[0])
+    assert project.privacy.affected(PERSONS[0]).key == "live"
+    assert (project.erasures.all(), told(project, "subject:erased")) == ([], [])
+    assert project.privacy.requests.show(1).request.state == "granted"
+
+
+def test_an_identifier_that_is_written_almost_like_one_that_is_sealed_is_not_closed_as_nobody(
+    ward, project
+):
+    misspelt = PERSONS[3].upper()
+    with pytest.raises(RefusedError, match="differs in leading zeros, case or white space") as no:
+        project.privacy.erase(misspelt)
+    assert PERSONS[3] not in f"{no.value}{no.value.hint}"
+    assert "request fulfil 1 --subject REF --reason TEXT" in no.value.hint
+    assert project.privacy.requests.show(1).request.state == "granted"
+    done = project.privacy.requests.fulfil(1, subject=misspelt, text="that one is somebody else")
+    assert not done.request.request.closing.held
+    assert project.privacy.affected(PERSONS[3]).key == "live"
+
+
+def test_only_a_consent_to_this_purpose_lets_somebody_in_again_and_its_withdrawal_keeps_them_out(
+    project,
+):
+    project.privacy.erase(PERSONS[0])
+    project.clock = project.erasures.clock = Now("2027-03-05T10:00:00+00:00")
+    record = {"subject": PERSONS[0], "text": "1", "source": "desk", "status": "given"}
+    told = {**record, "time": "2027-03-01T00:00:00Z"}
+    project.privacy.consent.add([{**told, "purpose": "newsletter"}])
+    assert project.erased() is not None
+    purpose = project.config.project.purpose
+    project.privacy.consent.add([{**told, "purpose": purpose}])
+    assert project.erased() is None
+    project.privacy.consent.withdraw(PERSONS[0], "newsletter")
+    assert project.erased() is None
+    project.privacy.consent.withdraw(PERSONS[0])
+    assert project.erased() is not None
+    project.clock = project.erasures.clock = Now("2027-03-07T10:00:00+00:00")
+    again = {**record, "purpose": purpose, "time": "2027-03-06T00:00:00Z"}
+    assert project.privacy.consent.add([again]).taken_again == 1
+    again |= {"time": "2027-03-06T01:00:00Z", "status": "withdrawn", "text": ""}
+    project.privacy.consent.add([again])
+    assert [one.what for one in project.erasures.all()] == ["erased", "lifted"] * 2 + ["erased"]
+
+
+def test_a_clock_that_is_set_back_lets_nobody_in_again(project):
+    who = [project.identifiers.root().pseudonym(PERSONS[0])]
+    for now, what in (("2027-03-05", "erased"), ("2027-03-06", "lifted"), ("2027-03-01", "erased")):
+        kept = project.erasures
+        kept.clock = Now(f"{now}T10:00:00+00:00")
+        with project.database.transaction() as tx:
+            assert kept.add(tx, who, what, "request 1") == 1
+        kept.save()
+    assert project.erased().has(who[0])

@@ -214,6 +214,19 @@ def test_the_draft_of_a_breach_counts_whose_rows_the_causes_lead_to(ward, tmp_pa
     assert people_in(project, [("ward", "nothing")]) is None
 
 
+def test_the_draft_of_a_breach_does_not_pass_over_versions_whose_people_are_not_known(ward):
+    ward.seal(subject="").close()
+    project = ward.seal(columns=CONTROLLER)
+    one = Alert(source="t", name="log-forked", severity="page", began=moment(project.clock.now()))
+    take(project, "casemate", Post(alerts=[one]))
+    document = project.privacy.records.show("breach", incident=1)
+    known = {one.id: one for one in document.points}["33(3)(a)"].known
+    (count,) = [one.text for one in known if one.text.startswith("people concerned")]
+    assert "at most" not in count
+    assert count.startswith("people concerned: 40 of 1 versions")
+    assert "those of 1 others, of which it is not known whose their rows are" in count
+
+
 def test_the_accounting_has_what_left_and_only_that_of_the_persons_versions(ward):
     project = ward.seal()
     release(project, 1)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import sqlalchemy as sa
+from tests.unit.controls import test_subjects
 from tests.unit.controls.test_subjects import Ward
 from tests.unit.operations.test_affected import PERSONS, release
 
@@ -461,3 +462,60 @@ def test_a_copy_that_is_sealed_to_somebody_lies_nowhere_in_the_clear(
     assert {row["person"] for row in json.loads((at / "ward.json").read_text())["rows"]} == {
         PERSONS[2]
     }
+
+
+def left(ward, person):
+    """The source has no row of the person any more, and is sealed again."""
+    lines = (ward.root / "t.csv").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(f'"{person}"')]
+    (ward.root / "t.csv").write_text("\n".join(kept) + "\n")
+    ward.seal(columns=HERE + ZONE + NOTICE).close()
+
+
+def test_rows_that_were_taken_out_are_corrected_and_rows_that_wait_are_not(asked, ward):
+    project, _ = asked
+    requests = project.privacy.requests
+    for person in (PERSONS[4], PERSONS[5]):
+        number = requests.begin(person, "rectification").request.id
+        requests.decide(number, "grant")
+    waits = requests.begin(PERSONS[5], "restriction").request.id
+    requests.decide(waits, "grant")
+    release(project, 1)
+    left(ward, PERSONS[4])
+    with pytest.raises(RefusedError, match="nothing is decided about ward@1"):
+        requests.fulfil(1, text="they were another person's")
+    requests.decide_model(1, "withdraw", "ward@1")
+    done = requests.fulfil(1, text="they were another person's")
+    assert (done.rows, done.request.request.state) == (0, "fulfilled")
+    with pytest.raises(RefusedError, match="are what they were when request 2 came"):
+        requests.fulfil(2, text="their rows are in no new version: they are restricted")
+
+
+def test_a_copy_and_a_correction_are_of_every_identifier_of_the_person(asked, ward, tmp_path):
+    project, _ = asked
+    requests = project.privacy.requests
+    project.privacy.alias(PERSONS[4], PERSONS[5])
+    for kind in ("access", "rectification"):
+        requests.decide(requests.begin(PERSONS[4], kind).request.id, "grant")
+    done = requests.fulfil(1, folder=tmp_path / "copy")
+    assert (done.rows, done.withheld_rows, done.affected.rows) == (4, {}, 4)
+    said = json.loads((tmp_path / "copy" / "ward.json").read_text())
+    assert {row["person"] for row in said["rows"]} == set(PERSONS[4:6])
+    correct(ward, PERSONS[5], 0.5)
+    assert requests.fulfil(2, text="the value was mistyped").rows == 4
+
+
+@pytest.mark.parametrize("name", ["about", "disclosures"])
+def test_a_data_set_that_is_called_like_a_page_of_the_copy_has_its_rows_in_it(
+    home, tmp_path, monkeypatch, name
+):
+    named = test_subjects.WARD.replace("[data]\n", f'[data]\nname = "{name}"\n', 1)
+    monkeypatch.setattr(test_subjects, "WARD", named)
+    with Ward(tmp_path / "ward", PERSONS).seal() as project:
+        assert [one.record.name for one in project.datasets.values()] == [name]
+        requests = project.privacy.requests
+        requests.decide(requests.begin(PERSONS[3], "access").request.id, "grant")
+        assert requests.fulfil(1, folder=tmp_path / "copy").rows == 2
+    rows = json.loads((tmp_path / "copy" / f"{name}-rows.json").read_text())["rows"]
+    assert [row["person"] for row in rows] == [PERSONS[3]] * 2
+    assert json.loads((tmp_path / "copy" / "about.json").read_text())["kind"] == "access"

@@ -9,7 +9,9 @@ from tests.unit.operations.test_consent import inputs, sealed
 
 import casemate
 from casemate.core.errors import ConfigError, DataError, RefusedError, VerificationError
+from casemate.operations.rights.restricted import count_of, restrictions
 from casemate.respond.requests.tables import REQUESTS
+from casemate.serve.barred import Barred, RestrictedSubject
 
 pytestmark = pytest.mark.slow
 
@@ -100,3 +102,20 @@ def test_a_restriction_that_somebody_takes_out_of_the_catalogue_stops_the_run(wa
     with pytest.raises(VerificationError, match=f"something else of request {asked}"):
         ward.seal()
     assert casemate.open(ward.root).engine.runs()
+
+
+def test_a_restriction_counts_under_every_identifier_of_a_person(ward):
+    project = ward.seal()
+    release(project, 1)
+    barred = Barred(project)
+    granted(project, PERSONS[4])
+    granted(project, PERSONS[4], "objection")
+    barred.follow()
+    project.privacy.alias(PERSONS[5], PERSONS[4])
+    barred.follow()
+    with pytest.raises(RestrictedSubject):
+        barred.require(lambda: [PERSONS[5]])
+    assert project.privacy.requests.restricted("ward@1") == 2
+    assert count_of(restrictions(project)) == 1
+    project.close()
+    assert sealed(ward.seal())[0] == [one for one in PERSONS if one not in PERSONS[4:6]]

@@ -21,7 +21,9 @@ from casemate.core.outbox import OUTBOX
 from casemate.operations import terms
 from casemate.operations.fsck import examine
 from casemate.operations.logs.ingest import ingest, store_of
+from casemate.operations.rights.register import REQUESTS
 from casemate.operations.termed import records, versions
+from casemate.respond.requests.states import OPENED, Change
 from casemate.serve.watches import forget
 from casemate.watch.levels import FILE, FOLDER
 from casemate.watch.telemetry import Sample, Series, Telemetry
@@ -319,3 +321,24 @@ def test_a_term_of_nothing_or_of_no_length_is_refused(old, cli):
         file.write_text(f'{text}\n[privacy.retention.{name}]\nreason = "r"\n{term}\n')
         done = cli("privacy", "retention", "plan", "--config", root)
         assert (done.code != 0, said in done.err) == (True, True), done.err
+
+
+def test_rows_that_somebody_says_are_wrong_stay_until_that_was_answered(old):
+    root, _ = old
+    project, _ = opened(root, "2028-06-01T00:00:00+00:00")
+    wrong = terms.planned(project).going[0].name
+    told = Change(
+        at="2028-06-01T00:00:00+00:00",
+        day="2028-06-01",
+        subject="0" * 64,
+        kind="rectification",
+        law="gdpr",
+        received="2028-06-01",
+        versions=(wrong,),
+    )
+    with project.database.transaction() as tx:
+        REQUESTS.written(project, tx, "x", 1, OPENED, told)
+    staying = {one.name: one.kept for one in terms.planned(project).staying}
+    assert staying[wrong] == "it has the rows of which request 1 says that they are wrong"
+    project.privacy.requests.decide(1, "refuse", "they are right")
+    assert wrong in [one.name for one in terms.planned(project).going]

@@ -79,7 +79,12 @@ def add_arguments(actions: Any) -> None:
         help="a public key of `backup keygen`: the copy is sealed to it, and --out is its file",
     )
     fulfil.add_argument("--subject", help=f"whose, of erasure: {SUBJECT}")
-    fulfil.add_argument("--reason", default="", help="what was done, of other kinds")
+    fulfil.add_argument(
+        "--reason",
+        default="",
+        help="what was done, of other kinds; of erasure, that an identifier written almost alike is"
+        " somebody else's",
+    )
     certificate = verb("certificate", "write the certificate of an erasure that was closed")
     certificate.add_argument("number", type=int)
     certificate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new one")

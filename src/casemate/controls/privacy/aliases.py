@@ -35,10 +35,15 @@ class Aliases:
 
     def of(self, tx: sa.Connection, pseudonym: str) -> list[str]:
         """Every pseudonym of a person, this one first."""
-        rows = {row.subject: row.person for row in tx.execute(sa.select(ALIASES))}
-        person = rows.get(pseudonym)
-        others = sorted(one for one, whose in rows.items() if whose == person and one != pseudonym)
-        return [pseudonym, *(others if person is not None else [])]
+        others = self.everybodys(tx).get(pseudonym, [])
+        return [pseudonym, *(one for one in others if one != pseudonym)]
+
+    def everybodys(self, tx: sa.Connection) -> dict[str, list[str]]:
+        """Every pseudonym that is kept, with all of the same person."""
+        people: dict[str, list[str]] = {}
+        for row in tx.execute(sa.select(ALIASES).order_by(ALIASES.c.subject)):
+            people.setdefault(row.person, []).append(row.subject)
+        return {one: theirs for theirs in people.values() for one in theirs}
 
     def keep(self, tx: sa.Connection, identifier: str, who: str, since: str) -> str:
         """Keep an identifier, sealed under its subject's key unless that is destroyed; its

@@ -11,6 +11,7 @@ counts is both together; each is completed from the other. A record is never cha
 of the same person adds that they may be taken again. Their key stays destroyed.
 """
 
+import datetime
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
@@ -203,14 +204,30 @@ class Erasures:
             for digest in dict.fromkeys(map(self.digest, pseudonyms))
             if (digest in force) != (what == "erased")
         ]
-        self._insert(tx, known, [self._record(one, what, why, barred) for one in wanted])
+        last = {one.digest: one.time for one in known}
+        new = [
+            Erasure(
+                number=0,
+                digest=one,
+                time=self._after(last.get(one)),
+                what=what,
+                why=why,
+                barred=barred or {},
+            )
+            for one in wanted
+        ]
+        self._insert(tx, known, new)
         return len(wanted)
 
-    def _record(
-        self, digest: str, what: What, why: str, barred: dict[str, str] | None = None
-    ) -> Erasure:
-        now = self.clock.now().isoformat(timespec="microseconds")
-        return Erasure(number=0, digest=digest, time=now, what=what, why=why, barred=barred or {})
+    def _after(self, last: str | None) -> str:
+        """Now, or just after the person's last record: of records the newest counts, also where the
+        clock was set back.
+        """
+        now = self.clock.now().astimezone(datetime.UTC)
+        if last is not None:
+            then = datetime.datetime.fromisoformat(last) + datetime.timedelta(microseconds=1)
+            now = max(now, then.astimezone(datetime.UTC))
+        return now.isoformat(timespec="microseconds")
 
     def take(self, tx: sa.Connection, records: Sequence[Erasure]) -> int:
         """Take records from elsewhere into the catalogue, those that it does not have; how many."""

@@ -143,7 +143,10 @@ class _Forest(BaseEstimator):  # type: ignore[misc]
             raise ValueError("no row would stay")
         found, at = going(learnt.placed, places)
         touched = np.unique(found.trees[at])
-        self._learnt = left = learnt._replace(placed=found).without(at)
+        left = learnt._replace(placed=found).without(at)
+        if left.weight is not None and not left.weight.any():
+            raise ValueError("no row would stay that weighs anything")
+        self._learnt = left
         if not self._complete(left.y):  # a class went with its last row, and every tree knows it
             back = np.argsort(left.placed.order)
             weight = None if left.weight is None else left.weight[back]

@@ -7,7 +7,7 @@ from casemate.operations.privacy import sums
 from casemate.operations.rights.consent import withdrawn_since
 from casemate.operations.rights.register import REQUESTS, today
 from casemate.operations.rights.requests import clocks_of
-from casemate.operations.rights.restricted import restricted_since, restrictions
+from casemate.operations.rights.restricted import count_of, restricted_since, restrictions
 from casemate.operations.terms import planned
 from casemate.respond.requests import tables
 
@@ -102,7 +102,7 @@ def restricted(facts: Facts) -> Seen:
         return Seen("inconclusive", text, {"people": counts})
     late = [f"{model}: {count}" for model, count in counts.items() if count]
     fault = f"people whose processing is restricted are in {', '.join(late)}" if late else ""
-    return judged(fault, f"of {len(barred)} restrictions none", people=counts)
+    return judged(fault, f"of {count_of(barred)} people who are restricted none", people=counts)
 
 
 @check(

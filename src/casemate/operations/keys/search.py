@@ -169,12 +169,21 @@ class Search:
             version.folder, self.project.provider, self.project.signer, version.classes, change
         )
 
-    def written_how(self, versions: list[Version]) -> str:
-        """How identifiers look, without telling one; and whether a similar one is there."""
+    def is_near(self, versions: list[Version]) -> bool:
+        """Whether the newest version has an identifier that differs in leading zeros, case or white
+        space only.
+        """
+        return self._is_similar(self._sealed_as(versions) or [])
+
+    def _is_similar(self, values: list[str]) -> bool:
+        return any(_loose(value) == _loose(self.subject) for value in values)
+
+    def _sealed_as(self, versions: list[Version]) -> list[str] | None:
+        """Identifiers of the newest version that can be read; None: none names people."""
         name = self.project.config.data.subject
         known = [version for version in versions if name in version.schema.names]
         if name is None or not known:
-            return "no column is sealed per person: name it in [data] subject, then `casemate run`"
+            return None
         newest = self.project.engine.newest_step("data", SealedDataset)
         version = next(
             (one for one in known if newest and one.folder.name == newest.version), known[-1]
@@ -183,18 +192,20 @@ class Search:
         table = tables.read(
             version.folder, self.project.provider, self.project.signer.verifier, names
         )
-        values = [
-            value
-            for value in pc.unique(
-                self.project.identifiers.open(table, self.root)[name]
-            ).to_pylist()
-            if isinstance(value, str)
-        ]
-        if any(_loose(value) == _loose(self.subject) for value in values):
+        opened = self.project.identifiers.open(table, self.root)[name]
+        return [value for value in pc.unique(opened).to_pylist() if isinstance(value, str)]
+
+    def written_how(self, versions: list[Version]) -> str:
+        """How identifiers look, without telling one; and whether a similar one is there."""
+        values = self._sealed_as(versions)
+        if values is None:
+            return "no column is sealed per person: name it in [data] subject, then `casemate run`"
+        if self._is_similar(values):
             return (
                 "one that differs in leading zeros, case or white space only is sealed: give it to"
                 " the last character as the table has it"
             )
+        name = self.project.config.data.subject
         shape = Counter(
             re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", value)) for value in values
         ).most_common(1)

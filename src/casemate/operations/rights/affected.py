@@ -22,6 +22,7 @@ from casemate.core.steps import STEPS
 from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
+from casemate.operations.persons import everybody
 from casemate.operations.rights.consent import withdrawn_since
 from casemate.operations.rights.restricted import restricted_since, restrictions
 from casemate.operations.subject import identifier_of
@@ -163,6 +164,25 @@ def trace(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected
         consent=project.consents.of(pseudonym),
         entries=entries,
         unknown=unknown,
+    )
+
+
+def trace_all(project: Wiring, pseudonym: str) -> Affected:
+    """The same under every identifier that is known to be theirs, as one."""
+    each = [trace(project, one) for one in everybody(project, pseudonym)]
+    versions: dict[tuple[str, str], Version] = {}
+    for one in (one for found in each for one in found.versions):
+        key = one.dataset, one.version
+        before = versions[key].rows if key in versions else 0
+        versions[key] = structs.replace(one, rows=one.rows + before)
+    models = {one.model: one for found in each for one in found.models}
+    return structs.replace(
+        each[0],
+        versions=[versions[key] for key in sorted(versions)],
+        runs=sorted({run for found in each for run in found.runs}),
+        models=list(models.values()),
+        consent=[one for found in each for one in found.consent],
+        entries=sorted({entry for found in each for entry in found.entries}),
     )
 
 

@@ -52,9 +52,15 @@ def registers_beside(project: Wiring, backup: Path) -> list[Erasure]:
     """
     found: list[Erasure] = []
     for path in sorted(backup.absolute().parent.glob(f"*{SUFFIX}")):
-        if project.config.project.id.encode() in path.read_bytes()[:1000]:
+        if path.is_file() and _begins_with(path, project.config.project.id):
             found += project.erasures.opened(path)
     return found
+
+
+def _begins_with(path: Path, project: str) -> bool:
+    """Whether a register names the project, which it does before everything long."""
+    with path.open("rb") as file:
+        return project.encode() in file.read(1000)
 
 
 def carry_out(project: Wiring, who: str, more: Sequence[Erasure] = ()) -> Again:

@@ -15,6 +15,8 @@ from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
 ABOUT = 'Project::"consent"'
+WITHDRAWN = "consent withdrawn"
+"""Why somebody is kept out again who was erased, and had consented since."""
 
 
 class ImportedConsents(Record, frozen=True, kw_only=True):
@@ -72,34 +74,45 @@ def add(project: Wiring, told: Path | str | Sequence[Mapping[str, str]]) -> Impo
         batch, new = project.consents.add(tx, records)
         counts = {"records": len(records), "new": new, "people": len(names)}
         counts |= {"withdrawn": sum(not one.given for one in records)}
-        if back := _consented_anew(project, records):
+        back, gone = _consented_anew(project, records)
+        if back:
             project.erasures.add(tx, back, "lifted", "consent")
             counts["taken_again"] = len(back)
+        project.erasures.add(tx, gone, "erased", WITHDRAWN)
         acting.append(tx, "consent:imported", ABOUT, batch=batch if new else 0, **counts)
-    if back:
+    if back or gone:
         project.erasures.save()
     return ImportedConsents(records=len(records), new=new, people=len(names), taken_again=len(back))
 
 
-def _consented_anew(project: Wiring, records: Sequence[Consent]) -> list[str]:
-    """People who were erased and have consented since: their rows may be taken again. Of the
-    records about one purpose the newest counts, as everywhere.
+def _consented_anew(project: Wiring, records: Sequence[Consent]) -> tuple[list[str], list[str]]:
+    """(people who were erased and have consented since to this project's purpose: their rows may be
+    taken again; those who had, and took it back). The newest record counts, as everywhere.
     """
-    erased = {one.digest: one.time for one in project.erasures.all() if one.what == "erased"}
-    force = project.erasures.erased()
-    back = []
+    told = project.erasures.all()
+    erased = {one.digest: one.time for one in told if one.what == "erased" and one.why != WITHDRAWN}
+    if not erased:
+        return [], []
+    force, purpose = project.erasures.erased(), project.config.project.purpose
+    back, gone = list[str](), list[str]()
     for subject in dict.fromkeys(one.subject for one in records):
-        if not force.has(subject):
+        time = erased.get(project.erasures.digest(subject))
+        if time is None:
             continue
         known = {*project.consents.of(subject), *(one for one in records if one.subject == subject)}
-        latest = {one.purpose: one for one in sorted(known, key=lambda one: one.order)}
-        since = datetime.datetime.fromisoformat(erased[project.erasures.digest(subject)])
-        if any(
-            one.given and datetime.datetime.fromisoformat(one.time) > since
-            for one in latest.values()
-        ):
+        about = [one for one in known if one.purpose == purpose]
+        latest = max(about, key=lambda one: one.order, default=None)
+        since = datetime.datetime.fromisoformat(time)
+        is_given = (
+            latest is not None
+            and latest.given
+            and datetime.datetime.fromisoformat(latest.time) > since
+        )
+        if is_given and force.has(subject):
             back.append(subject)
-    return back
+        if not is_given and not force.has(subject):
+            gone.append(subject)
+    return back, gone
 
 
 @operation("consent:read")
@@ -184,7 +197,11 @@ def withdraw(
     )
     with acting.transaction() as tx:
         batch, new = project.consents.add(tx, [one])
+        _, gone = _consented_anew(project, [one])
+        project.erasures.add(tx, gone, "erased", WITHDRAWN)
         acting.append(tx, "consent:withdrawn", ABOUT, purpose=purpose, batch=batch if new else 0)
+    if gone:
+        project.erasures.save()
     return _shown(project, one.subject)
 
 

@@ -20,6 +20,7 @@ from casemate.core.files import whole_folder
 from casemate.core.page import Section, page
 from casemate.core.text import clean
 from casemate.core.types import Record
+from casemate.operations.persons import everybody
 from casemate.operations.rights.affected import Affected
 from casemate.operations.rights.personrows import newest_of, rows_of
 from casemate.operations.rights.records import disclosures, processing
@@ -34,6 +35,8 @@ NOT_IN_IT = (
     "log lines, backups, and files outside of casemate",
     "mentions of the person in other people's rows: `casemate keys shred REF --look` finds them",
 )
+PAGES = ("about", "disclosures")
+"""Files of a copy that are of no data set, without their endings."""
 MOST_FILES = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 """Of a file in a sealed copy: it is written nowhere but into the new folder."""
@@ -131,6 +134,7 @@ def open_copy(path: Path, folder: Path, opener: Opener) -> list[str]:
 
 def _files(project: Wiring, asked: Asked, found: Affected) -> tuple[dict[str, bytes], Copied]:
     theirs = {f"{one.dataset}@{one.version}": one.rows for one in found.versions}
+    people = everybody(project, asked.subject)
     rows, withheld, fewer = 0, set[str](), dict[str, int]()
     versions: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
@@ -139,7 +143,7 @@ def _files(project: Wiring, asked: Asked, found: Affected) -> tuple[dict[str, by
         gather(project), [(one.dataset, one.version) for one in found.versions]
     )
     for name, dataset in newest_of(project, found).items():
-        table, hidden = rows_of(dataset, asked.subject)
+        table, hidden = rows_of(dataset, people)
         rows, withheld = rows + table.num_rows, withheld | hidden
         if missing := theirs[dataset.reference] - table.num_rows:
             fewer[dataset.reference] = missing
@@ -158,7 +162,8 @@ def _table(name: str, table: pa.Table) -> dict[str, bytes]:
     rows = {"form": FORM, "dataset": name, "schema": schema, "rows": table.to_pylist()}
     sink = pa.BufferOutputStream()
     pacsv.write_csv(table, sink)
-    return {f"{name}.json": _json(rows), f"{name}.csv": sink.getvalue().to_pybytes()}
+    file = f"{name}-rows" if name.lower() in PAGES else name
+    return {f"{file}.json": _json(rows), f"{file}.csv": sink.getvalue().to_pybytes()}
 
 
 def _json(content: Any) -> bytes:

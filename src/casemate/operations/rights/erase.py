@@ -67,21 +67,21 @@ def erase(
     """
     acting = erase.ask(project)
     erase.ask(project, "subjects", also="keys:shred", kind="Key", unrecorded=True)
-    identifier = identifier_of(subject)
-    given = [identifier]
-    pseudonym = project.identifiers.root().pseudonym(identifier)
+    given = list(dict.fromkeys(identifier_of(one) for one in (subject, *aliases)))
+    identifier = given[0]
+    root = project.identifiers.root()
+    pseudonym = root.pseudonym(identifier)
     asked = _running(project, pseudonym)
     if asked is None:
-        closed = _closed(project, pseudonym)
+        others = [root.pseudonym(one) for one in given[1:]]
+        closed = _closed(project, pseudonym, others)
         if closed is not None:
             return closed
         asked = requests.begin(
             project, identifier, _kind(law), law=law, received=received, reason=reason
         ).request
-    for other in aliases:
-        given.append(identifier_of(other))
-        if given[-1] != identifier:
-            persons.alias(project, identifier, given[-1])
+    for other in given[1:]:
+        persons.alias(project, identifier, other)
     asked = _granted(acting, asked, until, reason)
     _decided(acting, asked, models)
     if asked.state == "granted" and asked.deferred >= today(project).isoformat():
@@ -120,13 +120,16 @@ def _running(project: Wiring, pseudonym: str) -> Asked | None:
     return next((one for one in _of(project, pseudonym) if not one.is_over), None)
 
 
-def _closed(project: Wiring, pseudonym: str) -> ErasedPerson | None:
-    """What became of an erasure that was closed, if nothing came back since."""
+def _closed(project: Wiring, pseudonym: str, others: Sequence[str]) -> ErasedPerson | None:
+    """What became of an erasure that was closed, if nothing came back since and no other identifier
+    of theirs was left out of it.
+    """
     done = next((one for one in _of(project, pseudonym) if one.state == "fulfilled"), None)
-    if done is None or not project.erasures.erased().has(pseudonym):
+    force = project.erasures.erased()
+    if done is None or not all(force.has(one) for one in (pseudonym, *others)):
         return None
     with project.database.reading() as tx:
-        if project.log.subjects.state(tx, pseudonym) == "live":
+        if any(project.log.subjects.state(tx, one) == "live" for one in (pseudonym, *others)):
             return None
     return ErasedPerson(
         request=shown(project, done.id),

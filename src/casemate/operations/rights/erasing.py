@@ -95,7 +95,9 @@ def carry_out(
         _require_free(project, who, asked, people)
         change = _change(project, text=text, models=_models(found))
         states.applied(asked, number, states.ERASED, change)  # refused before anything is done
-        erased = _erased(project, who, asked, _identifiers(project, people, given), change)
+        identifiers = _identifiers(project, people, given)
+        with alone(project.state / "lock", "erasing a person"):
+            erased = _erased(project, who, asked, identifiers, change)
     return _closed(project, who, number, found, erased)
 
 
@@ -157,33 +159,37 @@ def _identifiers(project: Wiring, people: list[str], given: Sequence[str]) -> li
 def _erased(
     project: Wiring, who: str, asked: Asked, identifiers: list[str], change: Change
 ) -> Erased:
-    with alone(project.state / "lock", "erasing a person"):
-        require_current(project)
-        parts = []
-        for identifier in identifiers:
-            search = Search(project, identifier)
-            parts.append(_Part(identifier, search, search.state(), search.versions()))
+    require_current(project)
+    parts = []
+    for identifier in identifiers:
+        search = Search(project, identifier)
+        parts.append(_Part(identifier, search, search.state(), search.versions()))
+    for part in parts:
+        require_certain(part.versions, blank=False)
+    _require_not_misspelt(asked, parts, change.text)
+    theirs = [part.search.pseudonym for part in parts]
+    where = [place for one in theirs for place in places_of(project, one)]
+    # looking takes minutes, in which somebody may have placed a hold
+    _require_unheld(project, theirs, where)
+    for part in parts:
+        for version in part.versions:
+            part.search.empty(version)
+    for part in parts:  # what the key does not take with it
+        part.readable = part.search.left(part.search.versions(), look=True)
+    change = _told(change, parts)
+    is_clean = not any(part.readable for part in parts)
+    with project.database.transaction() as tx:
+        _require_unheld(project, theirs, where, tx)
         for part in parts:
-            require_certain(part.versions, blank=False)
-        for part in parts:
-            for version in part.versions:
-                part.search.empty(version)
-        for part in parts:  # what the key does not take with it
-            part.readable = part.search.left(part.search.versions(), look=True)
-        change = _told(change, parts)
-        is_clean = not any(part.readable for part in parts)
-        with project.database.transaction() as tx:
-            for part in parts:
-                _shred(project, tx, who, part)
-            theirs = [part.search.pseudonym for part in parts]
-            if any(part.is_held for part in parts):
-                barred = _barred(project, asked)
-                project.erasures.add(tx, theirs, "erased", f"request {asked.id}", barred)
-            if is_clean:
-                REQUESTS.written(project, tx, who, asked, states.ERASED, change)
-                project.aliases.forget(tx, theirs)
-        project.log.publish()
-        project.erasures.save()
+            _shred(project, tx, who, part)
+        if any(part.is_held for part in parts):
+            barred = _barred(project, asked)
+            project.erasures.add(tx, theirs, "erased", f"request {asked.id}", barred)
+        if is_clean:
+            REQUESTS.written(project, tx, who, asked, states.ERASED, change)
+            project.aliases.forget(tx, theirs)
+    project.log.publish()
+    project.erasures.save()
     done = _summed(project, parts, change)
     if not is_clean:
         before = all(part.key == "shredded" for part in parts if part.is_held)
@@ -193,6 +199,30 @@ def _erased(
             hint="`casemate keys shred REF --look` names them; then fulfil again",
         )
     return done
+
+
+def _require_not_misspelt(asked: Asked, parts: list[_Part], text: str) -> None:
+    """RefusedError: nothing is held under an identifier, and something is under one that is written
+    almost like it; unless somebody says that this is another person.
+    """
+    lost = [one for one in parts if not one.is_held]
+    if not text and any(one.search.is_near(one.versions) for one in lost):
+        raise RefusedError(
+            "nothing is held under this identifier, and one that differs in leading zeros, case or"
+            " white space only is sealed; nothing was erased",
+            hint=(
+                "give it to the last character as the table has it; if that is somebody else:"
+                f" casemate privacy request fulfil {asked.id} --subject REF --reason TEXT"
+            ),
+        )
+
+
+def _require_unheld(
+    project: Wiring, people: list[str], where: list[str], tx: sa.Connection | None = None
+) -> None:
+    """RefusedError: a hold was placed while the person was looked for."""
+    if (held := hold_over(project, people, where, tx)) is not None:
+        raise kept_by(held)
 
 
 def _told(change: Change, parts: list[_Part]) -> Change:

@@ -14,7 +14,7 @@ from casemate.operations.acting import Acting, operation
 from casemate.operations.keys.erasure import Erased
 from casemate.operations.persons import everybody
 from casemate.operations.rights import erasing
-from casemate.operations.rights.affected import Affected, trace
+from casemate.operations.rights.affected import Affected, trace_all
 from casemate.operations.rights.copies import Copied, copy_for
 from casemate.operations.rights.rectified import corrected
 from casemate.operations.rights.register import REQUESTS, today
@@ -78,7 +78,7 @@ def fulfil(
         asked, _ = REQUESTS.history(project, tx, number)
     if asked.kind in states.ERASING and not asked.is_over:
         return _erasure(acting, asked, subject, text)
-    found = trace(project, asked.subject)
+    found = trace_all(project, asked.subject)
     now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
     rows, stale = 0, tuple(one.model for one in found.models)
     if asked.kind in states.RECTIFYING:

@@ -1,5 +1,7 @@
 """The rows of one person in sealed versions, as far as whoever acts may see them."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,16 +25,16 @@ def newest_of(project: Wiring, found: Affected) -> dict[str, Dataset]:
     return newest
 
 
-def rows_of(dataset: Dataset, pseudonym: str) -> tuple[pa.Table, set[str]]:
-    """(the person's rows as whoever acts may see them, columns withheld or masked); RefusedError:
-    there are more than `MOST_ROWS`.
+def rows_of(dataset: Dataset, people: Sequence[str]) -> tuple[pa.Table, set[str]]:
+    """(rows of these pseudonyms as whoever acts may see them, columns withheld or masked);
+    RefusedError: there are more than `MOST_ROWS`.
     """
     access = dataset.access()
     hidden = {*access.withheld, *access.masked}
     names = [one.name for one in dataset.record.schema.columns if one.name not in hidden]
-    who, pieces, count = pa.scalar(bytes.fromhex(pseudonym), pa.binary(32)), [], 0
+    who, pieces, count = pa.array(map(bytes.fromhex, people), pa.binary(32)), [], 0
     for batch in dataset.batches([*names, PSEUDONYM]):
-        mine = batch.filter(pc.equal(batch[PSEUDONYM], who))
+        mine = batch.filter(pc.is_in(batch[PSEUDONYM], who))
         count += mine.num_rows
         if count > MOST_ROWS:
             raise RefusedError(

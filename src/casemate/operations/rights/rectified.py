@@ -3,14 +3,18 @@ done; and the models that were made of what was wrong.
 """
 
 import datetime
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from casemate.controls.keys.manifests import MANIFEST
 from casemate.core.errors import RefusedError
 from casemate.operations.dataset import Dataset, Datasets
+from casemate.operations.persons import everybody
 from casemate.operations.rights.affected import Affected
 from casemate.operations.rights.personrows import newest_of, rows_of
+from casemate.operations.rights.restricted import usable
 from casemate.respond.requests.states import Asked
 from casemate.wiring import Wiring
 
@@ -57,20 +61,23 @@ def corrected(project: Wiring, asked: Asked, found: Affected) -> tuple[int, tupl
         RefusedError: the newest rows are those of before, as far as whoever acts may see them.
     """
     everything = Datasets(project).all()
-    newest = newest_of(project, found)
+    newest, people = newest_of(project, found), everybody(project, asked.subject)
     rows, same, unseen = 0, list[str](), set[str]()
     changed: dict[str, str] = {}
     for reference in asked.versions:
         former = everything.get(reference)
-        if former is None:
+        if former is None or not (former.folder / MANIFEST).exists():
             continue  # it is gone with all that was wrong in it
         name = former.record.name
         now = newest.get(name)
-        table, hidden = rows_of(former, asked.subject)
+        if now is not None and _is_taken_out(project, everything[name], now, people):
+            changed[name] = everything[name].record.version
+            continue
+        table, hidden = rows_of(former, people)
         unseen |= hidden
-        if now is None or not _same(table, now, asked.subject):
+        if now is None or not _same(table, former, now, people):
             changed[name] = "" if now is None else now.record.version
-            rows += 0 if now is None else rows_of(now, asked.subject)[0].num_rows
+            rows += 0 if now is None else rows_of(now, people)[0].num_rows
         else:
             same.append(reference)
     if same and not changed:
@@ -88,9 +95,32 @@ def corrected(project: Wiring, asked: Asked, found: Affected) -> tuple[int, tupl
     return rows, stale
 
 
-def _same(former: pa.Table, now: Dataset, pseudonym: str) -> bool:
-    """Whether both have the same rows, in whatever order."""
-    table, _ = rows_of(now, pseudonym)
-    if table.schema.names != former.schema.names:
+def _is_taken_out(project: Wiring, current: Dataset, now: Dataset, people: Sequence[str]) -> bool:
+    """Whether the newest version has no row of the person because the source has none: not because
+    their rows may not be used for now, and are as wrong as ever.
+    """
+    record = current.record
+    if record.version == now.record.version:
         return False
-    return sorted(map(repr, table.to_pylist())) == sorted(map(repr, former.to_pylist()))
+    if (record.name, record.version) not in project.identifiers.rows.known():
+        return False
+    allowed, erased = usable(project), project.erasures.erased()
+    return not any(
+        one in allowed.restricted
+        or (allowed.covered is not None and one not in allowed.covered.subjects)
+        or erased.has(one)
+        for one in people
+    )
+
+
+def _same(former: pa.Table, of: Dataset, now: Dataset, people: Sequence[str]) -> bool:
+    """Whether both have the same rows, in whatever order, as far as both may be seen."""
+    if {one.name for one in of.record.schema.columns} != {
+        one.name for one in now.record.schema.columns
+    }:
+        return False
+    table, _ = rows_of(now, people)
+    both = [name for name in former.column_names if name in table.column_names]
+    return sorted(map(repr, table.select(both).to_pylist())) == sorted(
+        map(repr, former.select(both).to_pylist())
+    )

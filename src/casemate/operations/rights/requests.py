@@ -11,7 +11,7 @@ from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record, TrainedModel
 from casemate.operations.acting import Acting, operation, reading
-from casemate.operations.rights.affected import trace
+from casemate.operations.rights.affected import trace_all
 from casemate.operations.rights.rectified import as_it_was
 from casemate.operations.rights.register import REQUESTS, today
 from casemate.operations.subject import identifier_of
@@ -96,7 +96,7 @@ def begin(
     pseudonym = project.identifiers.root().pseudonym(identifier)
     was: tuple[str, ...] = ()
     if kind in states.RECTIFYING:
-        was = as_it_was(project, trace(project, pseudonym), day)
+        was = as_it_was(project, trace_all(project, pseudonym), day)
     change = _change(
         project,
         text=words(reason),

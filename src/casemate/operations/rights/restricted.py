@@ -1,6 +1,7 @@
 """Whose rows may be used: the one place that decides it, for runs, models and answers.
 
-Nobody's whose restriction or objection was granted and not lifted; with consent as the basis only
+Nobody's whose restriction or objection was granted and not lifted, under whichever identifier of
+theirs (`privacy alias`); with consent as the basis only
 those of people who are covered. A restriction counts from the day on which it is granted.
 """
 
@@ -30,7 +31,8 @@ def usable(project: Wiring) -> Usable:
 
 
 def restrictions(project: Wiring) -> dict[str, list[int]]:
-    """Pseudonyms of people whose processing is restricted, with the requests that say so.
+    """Every pseudonym of people whose processing is restricted, with the requests that say so: of
+    one person it is the same list.
 
     Raises:
         VerificationError: the catalogue says something else of a request than the log: a
@@ -40,10 +42,18 @@ def restrictions(project: Wiring) -> dict[str, list[int]]:
     with project.database.reading() as tx:
         asked = tables.requests(tx, tables.REQUESTS.c.kind.in_(states.RESTRICTING))
         REQUESTS.require_held(project, tx, asked)
+        people = project.aliases.everybodys(tx)
         for one in asked:
             if one.state in states.BINDING:
-                found.setdefault(one.subject, []).append(one.id)
+                mine = found.setdefault(one.subject, [])
+                mine.append(one.id)
+                found |= dict.fromkeys(people.get(one.subject, []), mine)
     return found
+
+
+def count_of(barred: dict[str, list[int]]) -> int:
+    """How many people these are."""
+    return len({min(numbers) for numbers in barred.values()})
 
 
 def restricted_since(

@@ -17,12 +17,14 @@ from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations import retention
 from casemate.operations.termed.found import Found, Remove, Write
+from casemate.respond.requests import tables as requests
 from casemate.stages.release.registry import MODELS
 from casemate.wiring import Wiring
 
 ACTION = "retention:removed"
 NEWEST = "it is the newest version: what comes next is compared with it"
 SERVED = "it is served, or a rollback brings it back"
+WRONG = "it has the rows of which request {} says that they are wrong"
 NEEDED = "a run that stays took something over from its run"
 
 
@@ -65,6 +67,7 @@ def find_data(project: Wiring, zone: ZoneInfo) -> list[Found]:
     """Sealed versions whose rows are still here."""
     with project.database.reading() as tx:
         sealed = _sealed(tx)
+        wrong = {name: one.id for one in requests.running(tx) for name in one.versions}
     latest = {record.name: record.version for _, _, record in sealed}
     served = _served(project)
     found: dict[str, Found] = {}
@@ -80,7 +83,13 @@ def find_data(project: Wiring, zone: ZoneInfo) -> list[Found]:
             count=record.rows,
             digest=sha256_file(manifest),
             needs=served.get(name, []),
-            kept=NEWEST if latest[record.name] == record.version else "",
+            kept=(
+                NEWEST
+                if latest[record.name] == record.version
+                else WRONG.format(wrong[name])  # with nothing to compare, it would seem corrected
+                if name in wrong
+                else ""
+            ),
         )
     return list(found.values())
 

@@ -3,6 +3,7 @@
 how many people lineage says are concerned.
 """
 
+from casemate.controls.keys.manifests import MANIFEST
 from casemate.core.entry import Entry
 from casemate.operations.incidents.books import KIND
 from casemate.operations.rights.records import stated
@@ -118,7 +119,7 @@ def versions_of(facts: Facts, incident: Incident) -> tuple[list[tuple[str, str]]
     """
     named: list[tuple[str, str]] = []
     registered = {one.reference: one for one in facts.project.registry.list()}
-    every = facts.project.identifiers.rows.known()
+    every = _sealed(facts)
     for cause in dict.fromkeys((incident.root, *incident.chain)):
         kind, _, name = cause.partition(":")
         if kind in ("model", "endpoint") and name in registered:
@@ -130,9 +131,18 @@ def versions_of(facts: Facts, incident: Incident) -> tuple[list[tuple[str, str]]
     return (sorted(set(named)), True) if named else (sorted(every), False)
 
 
+def _sealed(facts: Facts) -> set[tuple[str, str]]:
+    """Every version whose rows are here, and every one that is in the index."""
+    folders = (path.parent for path in (facts.project.state / "datasets").glob(f"*/*/{MANIFEST}"))
+    here = {(one.parent.name, one.name) for one in folders if not one.name.startswith(".")}
+    return here | facts.project.identifiers.rows.known()
+
+
 def _concerned(facts: Facts, incident: Incident) -> list[Known]:
     versions, is_named = versions_of(facts, incident)
-    people = people_in(facts.project, versions)
+    index = facts.project.identifiers.rows.known()
+    told = [one for one in versions if one in index]
+    people = people_in(facts.project, told)
     how = (
         "by the incident's causes" if is_named else "of every sealed version, the causes name none"
     )
@@ -140,9 +150,16 @@ def _concerned(facts: Facts, incident: Incident) -> list[Known]:
     if people is None:
         text = "people concerned: not known, because a version says not whose its rows are"
         return [Known(text=text, source=source)]
+    untold = len(versions) - len(told)
+    count = f"people concerned at most: {people}, {how}"
+    if untold:
+        count = (
+            f"people concerned: {people} of {len(told)} versions, {how}, and those of {untold}"
+            " others, of which it is not known whose their rows are"
+        )
     names = ", ".join("@".join(one) for one in versions[:20])
     return [
-        Known(text=f"people concerned at most: {people}, {how}", source=source),
+        Known(text=count, source=source),
         Known(text=f"data set versions concerned: {len(versions)} ({names})", source=source),
     ]
 

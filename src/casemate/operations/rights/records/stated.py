@@ -3,7 +3,7 @@
 from casemate.controls.privacy.budget import totals
 from casemate.operations.rights.records.document import CONTROLLER, Known, Point
 from casemate.operations.rights.records.facts import Facts
-from casemate.operations.rights.restricted import restrictions
+from casemate.operations.rights.restricted import count_of, restrictions
 from casemate.respond import tables as incidents
 from casemate.respond.requests import tables as requests
 
@@ -228,6 +228,7 @@ def spent(facts: Facts) -> tuple[list[Known], list[str]]:
 
 def handled(facts: Facts) -> list[Known]:
     """Requests, restrictions and incidents on record."""
+    barred = count_of(restrictions(facts.project))
     with facts.project.database.reading() as tx:
         asked = requests.requests(tx)
         open_ = [one for one in asked if not one.is_over]
@@ -238,7 +239,7 @@ def handled(facts: Facts) -> list[Known]:
             source="catalogue, requests; each folded from entries of the log",
         ),
         Known(
-            text=f"people whose processing is restricted now: {len(restrictions(facts.project))}",
+            text=f"people whose processing is restricted now: {barred}",
             source="catalogue, requests; held against the log",
         ),
         Known(
