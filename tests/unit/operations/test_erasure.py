@@ -20,9 +20,17 @@ from tests.unit.operations.test_requests import Now
 import casemate
 from casemate.controls.audit.erasure import CERTIFICATE, PREDICATE, PROOF
 from casemate.controls.keys.sealedfile import Opener
+from casemate.controls.privacy import erasures
 from casemate.controls.privacy.erasures import FILE
 from casemate.core.digest import sha256
-from casemate.core.errors import BusyError, ConfigError, DataError, RefusedError, VerificationError
+from casemate.core.errors import (
+    BusyError,
+    ConfigError,
+    DataError,
+    RefusedError,
+    VerificationError,
+    WrongSigner,
+)
 from casemate.core.files import shared_lock
 from casemate.operations import backup
 from casemate.operations.fsck import examine
@@ -30,9 +38,13 @@ from casemate.operations.keys import erasure
 from casemate.operations.rights import erasing
 from casemate.operations.rights.kept import require_kept
 from casemate.stages.data.erased import others
+from casemate.stages.release.trust import SIGNER_FILES
 
 SECRET = "correct horse battery"
 day = datetime.date.fromisoformat
+
+
+pytestmark = pytest.mark.secured
 
 
 @pytest.fixture(scope="module")
@@ -375,8 +387,18 @@ def test_a_certificate_is_checked_without_the_project_and_names_nobody(ward, pro
     proof = sha256((folder / PROOF).read_bytes())
     signed = project.signer.sign_statement({PROOF: proof}, PREDICATE, msgspec.to_builtins(said))
     shutil.copytree(folder, tmp_path / "forged")
+    with pytest.raises(WrongSigner, match="no log key"):
+        casemate.verify(folder, [tmp_path / "keys" / name for name in SIGNER_FILES])
+    (tmp_path / "forged" / CERTIFICATE).write_bytes(
+        project.signer.sign_statement({PROOF: proof}, PREDICATE, {"project": "p"})
+    )
+    with pytest.raises(VerificationError, match="does not say what was erased"):
+        casemate.verify(tmp_path / "forged", [tmp_path / "keys"])
     (tmp_path / "forged" / CERTIFICATE).write_bytes(signed)
     with pytest.raises(VerificationError, match="says something else"):
+        casemate.verify(tmp_path / "forged", [tmp_path / "keys"])
+    (tmp_path / "forged" / PROOF).unlink()
+    with pytest.raises(VerificationError, match="holds no whole certificate"):
         casemate.verify(tmp_path / "forged", [tmp_path / "keys"])
     shutil.copy(tmp_path / "2" / PROOF, folder / PROOF)
     with pytest.raises(VerificationError, match="another proof"):
@@ -387,7 +409,7 @@ def test_a_certificate_is_checked_without_the_project_and_names_nobody(ward, pro
 
 
 def test_the_register_is_completed_from_the_catalogue_and_believed_only_if_it_is_whole(
-    ward, project
+    ward, project, monkeypatch
 ):
     project.privacy.erase(PERSONS[0])
     file = project.keystore.folder / FILE
@@ -398,7 +420,20 @@ def test_the_register_is_completed_from_the_catalogue_and_believed_only_if_it_is
     file.write_bytes(kept.replace(b'"erased"', b'"lifted"'))
     with pytest.raises(VerificationError, match="was changed or damaged"):
         ward.seal()
+    own = json.loads(kept)["project"]
+    for content, why in (
+        (b"{", "was changed or damaged"),
+        (kept.replace(own.encode(), b"another", 1), "is the register of another project"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(VerificationError, match=why):
+            project.erasures.beside()
     file.write_bytes(kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(erasures, "MOST", 10)
+        with pytest.raises(VerificationError, match="was changed or damaged"):
+            project.erasures.beside()
+    assert project.erasures.ever() == {one.digest for one in project.erasures.beside()}
     assert examine(project).damage == []
 
 

@@ -5,17 +5,22 @@ keys of its signer and of its log.
 import shutil
 
 import pytest
+from tests.conftest import write_csv
 
 import casemate
 from casemate.core.errors import VerificationError, WrongSigner
 from casemate.core.signatures import Signer
+from casemate.operations import scaffold
 from casemate.verification import verify_path
 
 
 @pytest.fixture
-def packed(home, tiny_project, tmp_path):
+def packed(home, tiny, tmp_path):
     """(a pack, its public keys)."""
-    with casemate.open(tiny_project) as project:
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", tiny), "y"))
+    with casemate.open(root) as project:
         done = project.controls.pack(tmp_path / "pack")
         assert done.models == []
         keys = shutil.copytree(project.keystore.folder / "public", tmp_path / "keys")
