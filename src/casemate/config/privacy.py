@@ -183,6 +183,15 @@ class PrivacyTable(Table, frozen=True, kw_only=True):
         int,
         Meta(description="Days before a request's term ends at which it is told.", ge=0, le=60),
     ] = 7
+    identity: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Whether a request is granted only after somebody wrote down how it was checked"
+                " that the person themselves asks: `privacy request decide N identify`."
+            )
+        ),
+    ] = False
 
     retention: Annotated[
         dict[Annotated[str, Meta(min_length=1, max_length=200)], TermTable],

@@ -310,6 +310,25 @@ def test_an_erasure_is_fulfilled_whose_key_was_destroyed_before(asked):
     assert requests.show(2).request.state == "granted"
 
 
+def test_nothing_is_granted_before_it_was_checked_who_asks_where_that_is_wanted(ward):
+    asking = HERE + "identity = true\n" + ZONE + NOTICE
+    with ward.say(columns=asking) as project:
+        requests = project.privacy.requests
+        requests.begin(PERSONS[5], "access")
+        with pytest.raises(RefusedError, match="how it was checked who sent request 1") as caught:
+            requests.decide(1, "grant")
+        assert "decide 1 identify" in caught.value.hint
+        with pytest.raises(RefusedError, match="say how it was checked"):
+            requests.decide(1, "identify")
+        requests.decide(1, "identify", "passport, seen at the desk")
+        assert requests.decide(1, "grant").request.state == "granted"
+        requests.begin(PERSONS[6], "access")
+        assert requests.decide(2, "refuse", "somebody else asked").request.state == "refused"
+        with pytest.raises(RefusedError, match="who sent request 3"):
+            project.privacy.erase(PERSONS[7])
+        assert project.privacy.affected(PERSONS[7]).key == "live"
+
+
 def correct(ward, person, value):
     """The source says something else of the person, and is sealed again."""
     lines = (ward.root / "t.csv").read_text().splitlines()

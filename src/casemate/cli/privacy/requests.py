@@ -46,7 +46,9 @@ def add_arguments(actions: Any) -> None:
         help="default: those that are not over",
     )
     verb("show", "one request with all that happened").add_argument("number", type=int)
-    decide = verb("decide", "confirm, grant, refuse, extend, or lift what takes rows out")
+    decide = verb(
+        "decide", "confirm, say who asks, grant, refuse, extend, or lift what takes rows out"
+    )
     decide.add_argument("number", type=int)
     decide.add_argument("decision", choices=get_args(What))
     decide.add_argument("--reason", default="", help="why; all but confirm and grant need it")

@@ -31,6 +31,7 @@ STEPS: dict[What, str] = {
     "refuse": states.REFUSED,
     "defer": states.DEFERRED,
     "lift": states.LIFTED,
+    "identify": states.IDENTIFIED,
 }
 
 
@@ -185,22 +186,23 @@ def decide(
     reason: str = "",
     until: datetime.date | None = None,
 ) -> ShownRequest:
-    """Confirm that a request came, grant or refuse it, take the longer time that the law gives, or
-    lift a restriction or an objection: from the next run on the person's rows are taken again. Put
-    an erasure off as long as a law wants the data kept.
+    """Confirm that a request came, write down how it was checked who asks, grant or refuse it, take
+    the longer time that the law gives, or lift a restriction or an objection: from the next run on
+    the person's rows are taken again. Put an erasure off as long as a law wants the data kept.
 
     Args:
         project: whose.
         number: of the request.
-        what: `confirm`, `grant`, `refuse`, `extend`, `lift`, or `defer`, after which the erasure is
-            carried out by itself.
-        reason: why; a refusal, an extension and lifting need one, and `defer` the law. Name nobody:
-            it stays in the log.
+        what: `confirm`, `identify`, `grant`, `refuse`, `extend`, `lift`, or `defer`, after which
+            the erasure is carried out by itself.
+        reason: why; a refusal, an extension and lifting need one, `defer` the law, and `identify`
+            how it was checked. Name nobody: it stays in the log.
         until: of `defer`, the last day on which the data is kept.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such request. RefusedError: this cannot
-            happen in its state, a reason is missing, or it is too late to extend.
+            happen in its state, a reason is missing, it is too late to extend, or it was not
+            checked who asks, and `[privacy] identity` wants that.
     """
     acting = decide.ask(project, request=number)
     if what not in STEPS:
@@ -290,10 +292,18 @@ def _require_unlearnable(project: Wiring, known: Registered) -> None:
 
 
 def step(acting: Acting, number: int, action: str, change: Change) -> ShownRequest:
-    """A request after one change, which is written."""
+    """A request after one change, which is written; RefusedError: it cannot happen, or is to be
+    granted before it was checked who asks.
+    """
     project = acting.project
     with acting.transaction() as tx:
         asked, _ = REQUESTS.history(project, tx, number)
+        binds = action in (states.GRANTED, states.DEFERRED)
+        if binds and project.config.privacy.identity and asked.identified is None:
+            raise RefusedError(
+                f"nobody wrote down how it was checked who sent request {number}",
+                hint=f"casemate privacy request decide {number} identify --reason HOW",
+            )
         REQUESTS.written(project, tx, acting.uid, asked, action, change)
     return shown(project, number)
 

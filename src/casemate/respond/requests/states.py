@@ -28,7 +28,7 @@ Kind = Literal[
 ]
 State = Literal["open", "granted", "erased", "refused", "fulfilled", "lifted"]
 How = Literal["retrain", "unlearn", "keep", "withdraw"]
-What = Literal["confirm", "extend", "grant", "refuse", "defer", "lift"]
+What = Literal["confirm", "identify", "extend", "grant", "refuse", "defer", "lift"]
 """What people decide about a request."""
 OVER: tuple[State, ...] = ("refused", "fulfilled", "lifted")
 BINDING: tuple[State, ...] = ("granted", "erased", "fulfilled")
@@ -44,7 +44,7 @@ RESTRICTING: tuple[Kind, ...] = ("restriction", "objection", "limit", "opt-out")
 OPENED, CONFIRMED, EXTENDED = "request:opened", "request:confirmed", "request:extended"
 GRANTED, REFUSED, FULFILLED = "request:granted", "request:refused", "request:fulfilled"
 ERASED, DEFERRED, HELD = "request:erased", "request:deferred", "request:held"
-LIFTED = "request:lifted"
+IDENTIFIED, LIFTED = "request:identified", "request:lifted"
 MODEL, REMINDED, OVERDUE = "request:model-decided", "request:reminded", "request:overdue"
 
 
@@ -153,6 +153,8 @@ class Asked(Record, frozen=True, kw_only=True):
     """A day of the controller's calendar, ISO 8601."""
     state: State = "open"
     confirmed: str | None = None
+    identified: str | None = None
+    """When somebody wrote down how it was checked that the person themselves asks."""
     extended: str | None = None
     over: str | None = None
     """When it was refused or fulfilled."""
@@ -227,6 +229,12 @@ def applied(asked: Asked | None, number: int, action: str, change: Change) -> As
         if asked.confirmed is not None:
             raise RefusedError(f"request {number} was confirmed before")
         return structs.replace(asked, confirmed=change.at)
+    if action == IDENTIFIED:
+        if not change.text:
+            raise RefusedError(
+                "say how it was checked that the person themselves asks", hint="--reason HOW"
+            )
+        return structs.replace(asked, identified=change.at)
     if action == EXTENDED:
         return _extended(asked, change)
     return _stepped(asked, action, change)
