@@ -203,7 +203,7 @@ def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(
     assert status == 0
     check_complete(root, effects=4)
     assert points > 100
-    for at in range(1, points + 1, scale(29, 1)):
+    for at in range(1, points + 1, scale(47, 1)):
         copy(pristine, root)
         status, acks, _ = injector.run("bookkeeping", root, at, mode, sticky)
         check_acknowledged(root, acks)
@@ -270,7 +270,7 @@ def test_a_search_goes_on_behind_its_last_trial_after_a_fault_at_any_point(
     root.mkdir()
     status, whole, points = injector.run("search", root)
     assert (status, len(whole)) == (0, 3)
-    for at in range(2, points + 1, scale(5 if mode == "torn" else 17, 1)):
+    for at in range(2, points + 1, scale(9 if mode == "torn" else 29, 1)):
         shutil.rmtree(root / ".casemate")
         status, acks, _ = injector.run("search", root, at, mode, sticky)
         done = [ack for ack in acks if ack.startswith("trial")]
@@ -284,7 +284,7 @@ def test_a_whole_run_survives_a_kill_at_every_point(injector, pristine, tmp_path
     status, _, points = injector.run("whole", root)
     assert status == 0
     check_complete(root, effects=None)
-    for at in range(1, points + 1, scale(131, 1)):
+    for at in range(1, points + 1, scale(211, 1)):
         shutil.rmtree(root)
         # elsewhere: this machine remembers how far the log of a folder was
         root = copy(pristine, tmp_path / f"p{at}")
@@ -368,7 +368,7 @@ def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_
     assert (status, acks) == (0, ["done"])
     assert points > 20
     for at in sorted(
-        random.Random(mode).sample(range(1, points + 1), min(points, scale(4, points)))
+        random.Random(mode).sample(range(1, points + 1), min(points, scale(3, points)))
     ):
         copy(folder, tmp_path / "m")
         (tmp_path / "m" / ".casemate" / "home").mkdir(parents=True)
@@ -418,7 +418,7 @@ def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is
 ):
     source, run, left, points = cleaned
     for at in sorted(
-        random.Random(mode).sample(range(1, points + 1), min(points, scale(5, points)))
+        random.Random(mode).sample(range(1, points + 1), min(points, scale(3, points)))
     ):
         root = copy(source, tmp_path / f"p{at}")
         status, acks, _ = injector.run("collect", root, at, mode, sticky)

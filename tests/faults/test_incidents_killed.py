@@ -70,7 +70,7 @@ def test_whoever_hears_alerts_may_die_between_any_two_steps(project, tmp_path, s
     steps, expected = int(whole.stdout), came_to(tmp_path / "whole")
     assert len(expected[1]) == 2
     killed = 0
-    for last in range(1, steps + 1, max(1, steps // scale(12, steps))):
+    for last in range(1, steps + 1, max(1, steps // scale(8, steps))):
         root = tmp_path / str(last)
         shutil.copytree(project, root)
         killed += heard(root, last).returncode == -9

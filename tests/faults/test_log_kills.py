@@ -129,7 +129,7 @@ def killed_at(folder, number, *words):
 
 
 def test_a_kill_at_any_step_loses_no_line_and_doubles_none(tmp_path, scale):
-    for number in range(0, MOST, scale(3, 1)):
+    for number in range(0, MOST, scale(5, 1)):
         at = store(tmp_path / str(number))
         came_in(at)
         was_killed = killed_at(at.folder, number)
@@ -148,7 +148,7 @@ def test_a_kill_at_any_step_loses_no_line_and_doubles_none(tmp_path, scale):
 def test_an_erasure_that_is_killed_at_any_step_is_done_by_the_next_one_and_loses_nothing_else(
     tmp_path, scale
 ):
-    for number in range(0, MOST, scale(3, 1)):
+    for number in range(0, MOST, scale(5, 1)):
         at = store(tmp_path / str(number))
         came_in(at)
         was_killed = killed_at(at.folder, number, "number7")

@@ -37,7 +37,7 @@ def test_every_line_reaches_a_sink_after_a_fault_at_any_point(
     status, acks, points = injector.run("spool", whole)
     assert (status, acks[-1], heard(acks)) == (0, "left 0", IDS)
     assert points > 80
-    for at in range(1, points + 1, scale(3, 1)):
+    for at in range(1, points + 1, scale(5, 1)):
         root = tmp_path / f"{at}"
         root.mkdir()
         _, before, _ = injector.run("spool", root, at, mode, sticky)
