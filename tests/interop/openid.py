@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.contract.key_servers import free_port
+from tests.interop.npm import installed
 
 SOURCE = Path(__file__).with_name("oidc")
 
@@ -21,19 +22,10 @@ class OpenIdProvider:
     """One running provider; `people` says who exists and what its tokens tell of them."""
 
     def __init__(self, folder: Path) -> None:
-        if shutil.which("node") is None or shutil.which("npm") is None:
+        if shutil.which("node") is None:
             pytest.skip("no Node.js: apt-get install nodejs npm")
-        for name in ("package.json", "package-lock.json", "provider.mjs"):
-            shutil.copy(SOURCE / name, folder / name)
-        installed = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if installed.returncode:
-            pytest.skip(f"npm cannot install oidc-provider here: {installed.stderr[-300:]}")
+        installed(SOURCE, folder, "oidc-provider")
+        shutil.copy(SOURCE / "provider.mjs", folder / "provider.mjs")
         self.port = free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self._people = folder / "people.json"

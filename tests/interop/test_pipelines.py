@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tests.interop.npm import installed
 
 import casemate
 from casemate.cli import main
@@ -24,23 +25,10 @@ def tools(tmp_path_factory) -> Path:
     """gitlab-ci-local with a Node.js that it runs on, and actionlint."""
     if platform.machine() != "x86_64":
         pytest.skip("the Node.js that gitlab-ci-local needs is locked for x86_64 only")
-    if shutil.which("npm") is None:
-        pytest.skip("no npm: apt-get install nodejs npm")
     if shutil.which("rsync") is None:
         pytest.skip("gitlab-ci-local needs rsync: apt-get install rsync")
     folder = tmp_path_factory.mktemp("tools")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(SOURCE / name, folder / name)
-    installed = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if installed.returncode:
-        pytest.skip(f"npm cannot install gitlab-ci-local here: {installed.stderr[-300:]}")
-    return folder / "node_modules"
+    return installed(SOURCE, folder, "gitlab-ci-local")
 
 
 @pytest.fixture

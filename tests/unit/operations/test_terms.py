@@ -2,7 +2,6 @@
 
 import datetime
 import shutil
-import time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import tree
 from tests.unit.controls.test_audit_refusals import kept, predicted
+from tests.unit.operations.test_requests import Now
 
 import casemate
 from casemate.config.privacy import TermTable
@@ -48,22 +48,6 @@ RECORDS = "".join(
     f'[privacy.retention.{kind}]\ndays = 30\nreason = "r"\n'
     for kind in ("predictions", "outbox", "logs", "telemetry")
 )
-
-
-class Now:
-    """A clock that somebody sets."""
-
-    def __init__(self, text):
-        self.set(text)
-
-    def set(self, text):
-        self.time = datetime.datetime.fromisoformat(text)
-
-    def now(self):
-        return self.time
-
-    def monotonic(self):
-        return time.monotonic()
 
 
 def opened(root, at):

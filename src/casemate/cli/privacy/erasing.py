@@ -6,7 +6,7 @@ import functools
 from typing import Any, get_args
 
 from casemate.cli.options import common
-from casemate.cli.privacy.requests import SUBJECT, closing_lines
+from casemate.cli.privacy.requests import SUBJECT, closing_lines, unreached_lines
 
 
 def add_arguments(actions: Any) -> None:
@@ -83,11 +83,6 @@ def run(arguments: Any, project: Any) -> int:
         lines.append("Next: casemate privacy request fulfil --due, or casemate watch by itself")
     elif one.closing is not None:
         lines.append(f"Next: casemate privacy request certificate {one.id} --out FOLDER")
-    lines += [f"NOT KNOWN: {gap.what}: {gap.reason}" for gap in done.affected.unknown]
-    if done.erased is not None:
-        lines += [
-            f"beyond casemate's reach: {place.where}: {place.advice}"
-            for place in done.erased.beyond
-        ]
+    lines += unreached_lines(done)
     emit(arguments, done, "\n".join(lines))
     return 0

@@ -221,14 +221,23 @@ def _fulfil(arguments: Any, requests: Any) -> int:
         f"WITHHELD by policy from the copy: {count} of their rows in {version}"
         for version, count in done.withheld_rows.items()
     ]
-    lines += [f"NOT KNOWN: {gap.what}: {gap.reason}" for gap in done.affected.unknown]
-    if done.erased is not None:
-        lines += [
-            f"beyond casemate's reach: {place.where}: {place.advice}"
-            for place in done.erased.beyond
-        ]
+    lines += unreached_lines(done)
     emit(arguments, done, "\n".join(lines))
     return 0
+
+
+def unreached_lines(done: Any) -> list[str]:
+    """Where it is not known whether it was reached, and what cannot be.
+
+    Args:
+        done: what was carried out for a person.
+    """
+    lines = [f"NOT KNOWN: {gap.what}: {gap.reason}" for gap in done.affected.unknown]
+    if done.erased is None:
+        return lines
+    return lines + [
+        f"beyond casemate's reach: {place.where}: {place.advice}" for place in done.erased.beyond
+    ]
 
 
 def closing_lines(closing: Any) -> list[str]:
