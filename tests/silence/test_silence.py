@@ -48,6 +48,11 @@ ASKED_FOR = [
         "wdbc-anonymous.csv",
     )
 ]
+ASKED_FOR += [
+    f"{HOME}/{name}"
+    for name in ("exported", "image", "docker", "certificate", "evidence", "records")
+]
+ASKED_FOR += [f"{HOME}/withdrawn.json"]
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
 MATPLOTLIB = (

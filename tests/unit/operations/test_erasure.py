@@ -363,6 +363,7 @@ def test_a_certificate_is_checked_without_the_project_and_names_nobody(ward, pro
     project.privacy.erase(PERSONS[1])
     for number in (1, 2):
         project.privacy.requests.certificate(number, tmp_path / str(number))
+    assert examine(project).damage == []  # handing it out is no change of the request
     folder = tmp_path / "1"
     public = project.state / "public"
     shutil.copytree(public, tmp_path / "keys")

@@ -56,5 +56,5 @@ def certificate(project: Wiring, number: int, folder: Path | str) -> Certified:
     with whole_folder(folder.absolute(), 0o755) as draft:
         (draft / PROOF).write_bytes(proof)
         (draft / CERTIFICATE).write_bytes(signed + b"\n")
-    acting.record("erasure:certified", f'Request::"{number}"', entry=entry.index)
+    acting.record("erasure:certified", f'Certificate::"{number}"', entry=entry.index)
     return said
