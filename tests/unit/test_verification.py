@@ -407,3 +407,20 @@ def test_a_history_of_a_later_format_or_none_at_all_is_refused(after):
         (public / signers.FILE).write_text(json.dumps(OTHER.sign(payload, signers.PAYLOAD_TYPE)))
         with refused("CM-VERIFY", said):
             verify_path(path, [public])
+
+
+def test_the_end_of_a_waiver_is_a_time_whatever_its_zone_and_one_that_nobody_can_read_has_come():
+    east = "2027-01-01T00:30:00+14:00"  # 2026-12-31T10:30Z
+    card = bundle.Card(
+        name="m",
+        model_version=1,
+        inputs=Schema(target="y", classes=["0", "1"], columns=[]),
+        serve_format="onnx",
+        purpose="care",
+        lineage={},
+        metrics={},
+        waived={"roc_auc": east, "accuracy": "soon"},
+    )
+    at = datetime.datetime.fromisoformat("2026-12-31T10:00:00+00:00")
+    assert card.ended(at) == ["accuracy"]
+    assert card.ended(at + datetime.timedelta(minutes=30)) == ["accuracy", "roc_auc"]

@@ -312,9 +312,7 @@ def require_approved(project: Wiring, reference: str) -> None:
     needed has ended.
     """
     release, table = project.registry.get(reference).release, project.config.release
-    now, waived = project.clock.now(), project.registry.card(release).waived
-    ended = [gate for gate, until in waived.items() if datetime.fromisoformat(until) <= now]
-    if ended:
+    if ended := project.registry.card(release).ended(project.clock.now()):
         raise RefusedError(
             f"{reference} passed {', '.join(ended)} by a waiver that has ended",
             hint="improve the model, or ask an approver: casemate model waive",

@@ -77,14 +77,9 @@ def waivers(facts: Facts) -> Seen:
     """Ends of waivers stand in the signed `model.json`."""
     if not facts.serving:
         return NONE
-    now = facts.now.isoformat()
-    ends = {one.reference: facts.project.registry.card(one.release).waived for one in facts.serving}
-    over = sorted(
-        f"{model}: {gate}"
-        for model, gates in ends.items()
-        for gate, until in gates.items()
-        if until <= now
-    )
+    cards = {one.reference: facts.project.registry.card(one.release) for one in facts.serving}
+    ends = {model: card.waived for model, card in cards.items()}
+    over = [f"{model}: {gate}" for model, card in cards.items() for gate in card.ended(facts.now)]
     fault = f"the waiver has ended of {', '.join(over)}" if over else ""
     count = sum(map(len, ends.values()))
     return judged(fault, f"of {count} waivers none has ended", waived=ends)

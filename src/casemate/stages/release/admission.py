@@ -141,10 +141,9 @@ def require(
             f"{reference} is signed for the stage {card.stage!r}, not {rules.stage!r}",
             hint="set [release] stage, and run again",
         )
-    ended = [gate for gate, until in card.waived.items() if not _holds(until, now)]
-    if ended:
+    if ended := card.ended(now):
         raise RefusedError(
-            f"{reference} passed {', '.join(sorted(ended))} by a waiver that has ended",
+            f"{reference} passed {', '.join(ended)} by a waiver that has ended",
             hint="improve the model, or ask an approver: casemate model waive",
         )
     people = approvers(model, carried, verifier)
@@ -159,14 +158,6 @@ def require(
             f"nothing that {reference}'s owner signed says where this image comes from",
             hint="copy the attestations with the image: casemate image model writes them",
         )
-
-
-def _holds(until: str, now: datetime.datetime) -> bool:
-    """Whether a waiver has not ended; one whose end nobody can read has."""
-    try:
-        return now < datetime.datetime.fromisoformat(until)
-    except (TypeError, ValueError):
-        return False
 
 
 def approvers(model: bundle.VerifiedModel, carried: Carried, verifier: Verifier) -> set[str]:

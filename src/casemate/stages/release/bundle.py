@@ -9,6 +9,7 @@ Spec: https://github.com/ossf/model-signing-spec
 """
 
 import base64
+import datetime
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -80,6 +81,21 @@ class Card(Record, frozen=True, kw_only=True):
     """
     version: int = FORMAT
     """Version of this format."""
+
+    def ended(self, now: datetime.datetime) -> list[str]:
+        """Gates whose waivers have ended, and those of which nobody can read when they do.
+
+        Args:
+            now: with time zone.
+        """
+        return sorted(gate for gate, until in self.waived.items() if not _lasts(until, now))
+
+
+def _lasts(until: str, now: datetime.datetime) -> bool:
+    try:
+        return now < datetime.datetime.fromisoformat(until)
+    except (TypeError, ValueError):
+        return False
 
 
 class _PublicKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -243,13 +259,3 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         if path.is_file():
             files[path.relative_to(folder).as_posix()] = path.read_bytes()
     return files
-
-
-def verify_folder(folder: Path, verifier: Verifier) -> VerifiedModel:
-    """Verify an exported model: `folder/model/…` against `folder/model.sig`."""
-    if not (folder / BUNDLE).is_file() or not (folder / MODEL_FOLDER).is_dir():
-        raise VerificationError(
-            f"{folder} holds no signed model",
-            hint="expected model/ and model.sig, as `casemate model export` writes",
-        )
-    return verify(read_folder(folder / MODEL_FOLDER), (folder / BUNDLE).read_bytes(), verifier)
