@@ -222,16 +222,7 @@ def _assess(
     def measure() -> Assessment:
         from casemate.stages.assess import stage as assess
 
-        before = previous(context, assess, rows)
-        tools = assess.AssessTools(
-            context.config,
-            context.objects,
-            context.state / "tmp",
-            context.hidden,
-            pool["assess"],
-            context.reporter.progress,
-            before,
-        )
+        tools = context.assess_tools(pool["assess"], previous(context, assess, rows))
         return assess.measure(tools, dataset, model, rows.parts, further_tables(context, dataset))
 
     record = work.step("assess", Assessment, measure, pictures=pictures)

@@ -88,18 +88,8 @@ def assess(
     ):
         context = run_context(project, reporter)
         rows = SealedRows(context, dataset)
-        tools = stage.AssessTools(
-            context.config,
-            context.objects,
-            context.state / "tmp",
-            context.hidden,
-            worker,
-            context.reporter.progress,
-            None,
-            tuple(only or ()),
-        )
         found = stage.measure(
-            tools,
+            context.assess_tools(worker, only=only or ()),
             dataset,
             model,
             rows.parts,

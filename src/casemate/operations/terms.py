@@ -8,8 +8,8 @@ it is gone; a process that is killed in between leaves it whole or gone, and the
 """
 
 import datetime
-from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 
 from casemate.config.privacy import TermTable
@@ -17,6 +17,7 @@ from casemate.core.errors import BusyError
 from casemate.core.files import alone
 from casemate.core.types import Record
 from casemate.operations.acting import Acting, Noun, operation
+from casemate.operations.calendar import today, zone
 from casemate.operations.termed import records, versions
 from casemate.operations.termed.found import Found
 from casemate.respond.requests.laws import months_after
@@ -93,14 +94,7 @@ def apply(project: Wiring) -> Kept:
         for one in found.going:
             _remove(acting, one)
         versions.sweep(project)
-    return Kept(
-        day=found.day,
-        going=found.going,
-        staying=found.staying,
-        later=found.later,
-        without=found.without,
-        applied=True,
-    )
+    return msgspec.structs.replace(found, applied=True)
 
 
 def _remove(acting: Acting, one: Due) -> None:
@@ -185,16 +179,6 @@ def _due(project: Wiring, what: str, term: TermTable, one: Found) -> Due:
         kept=hold or one.kept,
         is_held=bool(hold),
     )
-
-
-def zone(project: Wiring) -> ZoneInfo:
-    """Of the controller's calendar."""
-    return ZoneInfo(project.config.access.timezone)
-
-
-def today(project: Wiring) -> datetime.date:
-    """The day there."""
-    return project.clock.now().astimezone(zone(project)).date()
 
 
 def _ends(term: TermTable, day: datetime.date) -> datetime.date:

@@ -1,9 +1,9 @@
 """What a run works with, and who hears how it goes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from casemate.config import Config
 from casemate.controls.keys.identifiers import Identifiers
@@ -21,6 +21,10 @@ from casemate.stages.data.review import Reviews
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.waiver import Waivers
 
+if TYPE_CHECKING:
+    from casemate.core.sandbox.run import Worker
+    from casemate.stages.assess.stage import AssessTools, Previous
+
 
 class Reporter(Protocol):
     """Hears how a run goes."""
@@ -37,7 +41,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class RunContext:
-    """Everything a run works with; `operations.runs.run_context` builds it."""
+    """Everything a run works with; `operations.contexts.context_of` builds it."""
 
     root: Path
     state: Path
@@ -75,3 +79,26 @@ class RunContext:
             self.root,
             *([] if isinstance(where, str) else where if isinstance(where, list) else [where]),
         ]
+
+    def assess_tools(
+        self, worker: "Worker", previous: "Previous | None" = None, only: Iterable[str] = ()
+    ) -> "AssessTools":
+        """What the assessment works with.
+
+        Args:
+            worker: a sandbox for it.
+            previous: a model to compare with.
+            only: measurements to run; none: all.
+        """
+        from casemate.stages.assess.stage import AssessTools
+
+        return AssessTools(
+            self.config,
+            self.objects,
+            self.state / "tmp",
+            self.hidden,
+            worker,
+            self.reporter.progress,
+            previous,
+            tuple(only),
+        )

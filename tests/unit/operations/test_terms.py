@@ -19,10 +19,11 @@ from casemate.controls.audit.predictions import GROUPS
 from casemate.core.errors import BusyError, ConfigError, VerificationError
 from casemate.core.outbox import OUTBOX
 from casemate.operations import terms
+from casemate.operations.calendar import begins
 from casemate.operations.fsck import examine
 from casemate.operations.logs.ingest import ingest, store_of
 from casemate.operations.rights.register import REQUESTS
-from casemate.operations.termed import records, versions
+from casemate.operations.termed import versions
 from casemate.respond.requests.states import OPENED, Change
 from casemate.serve.watches import forget
 from casemate.watch.levels import FILE, FOLDER
@@ -100,7 +101,7 @@ def test_what_is_over_today_is_what_lies_before_one_day(today, months, days):
 )
 def test_a_day_begins_at_midnight_however_long_it_is(text, hours):
     one = datetime.timedelta(days=1)
-    length = records.begins(day(text) + one, BERLIN) - records.begins(day(text), BERLIN)
+    length = begins(day(text) + one, BERLIN) - begins(day(text), BERLIN)
     assert length == datetime.timedelta(hours=hours)
 
 

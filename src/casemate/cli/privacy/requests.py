@@ -130,7 +130,7 @@ def run(arguments: Any, project: Any) -> int:
 
 def _list(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit, table
-    from casemate.operations.rights.register import today
+    from casemate.operations.calendar import today
 
     found, day = project.privacy.requests.list(arguments.state), today(project)
     rows = [

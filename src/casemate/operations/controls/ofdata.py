@@ -1,11 +1,12 @@
 """Checks of what concerns the people in the data."""
 
 from casemate.core.types import SealedDataset
+from casemate.operations.calendar import today
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
 from casemate.operations.privacy import sums
 from casemate.operations.rights.consent import withdrawn_since
-from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.register import REQUESTS
 from casemate.operations.rights.requests import clocks_of
 from casemate.operations.rights.restricted import count_of, restricted_since, restrictions
 from casemate.operations.terms import planned

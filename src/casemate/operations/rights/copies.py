@@ -20,6 +20,7 @@ from casemate.core.files import whole_folder
 from casemate.core.page import Section, page
 from casemate.core.text import clean
 from casemate.core.types import Record
+from casemate.operations.dataset import Datasets
 from casemate.operations.persons import everybody
 from casemate.operations.rights.affected import Affected
 from casemate.operations.rights.personrows import newest_of, rows_of
@@ -142,7 +143,7 @@ def _files(project: Wiring, asked: Asked, found: Affected) -> tuple[dict[str, by
     seen = disclosures.disclosed(
         gather(project), [(one.dataset, one.version) for one in found.versions]
     )
-    for name, dataset in newest_of(project, found).items():
+    for name, dataset in newest_of(Datasets(project).all(), found).items():
         table, hidden = rows_of(dataset, people)
         rows, withheld = rows + table.num_rows, withheld | hidden
         if missing := theirs[dataset.reference] - table.num_rows:

@@ -4,19 +4,18 @@ import datetime
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-import msgspec
-
 from casemate.core.types import Record
 from casemate.operations import persons
 from casemate.operations.acting import Acting, operation
+from casemate.operations.calendar import today
 from casemate.operations.keys.erasure import Erased
 from casemate.operations.rights import erasing, requests
 from casemate.operations.rights.affected import Affected, trace
-from casemate.operations.rights.register import today
+from casemate.operations.rights.register import change_of
 from casemate.operations.rights.requests import ShownRequest, shown, step, words
 from casemate.operations.subject import identifier_of
 from casemate.respond.requests import states, tables
-from casemate.respond.requests.states import Asked, Change, Law
+from casemate.respond.requests.states import Asked, Law
 from casemate.wiring import Wiring
 
 Models = Literal["retrain", "withdraw"]
@@ -143,7 +142,7 @@ def _granted(acting: Acting, asked: Asked, until: datetime.date | None, reason: 
     if until is not None and asked.state in ("open", "granted"):
         return requests.decide(acting.project, asked.id, "defer", reason, until).request
     if asked.state == "open":
-        change = _change(acting.project, text=words(reason), unattended=True)
+        change = change_of(acting.project, text=words(reason), unattended=True)
         return step(acting, asked.id, states.GRANTED, change).request
     return asked
 
@@ -161,11 +160,5 @@ def _decided(acting: Acting, asked: Asked, how: Models) -> None:
             if model.model in known:
                 continue
             day = by.isoformat() if how == "retrain" else ""
-            change = _change(project, model=model.model, how=how, by=day)
+            change = change_of(project, model=model.model, how=how, by=day)
             step(acting, asked.id, states.MODEL, change)
-
-
-def _change(project: Wiring, **more: object) -> Change:
-    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
-    made = Change(at=now, day=today(project).isoformat())
-    return msgspec.structs.replace(made, **more)

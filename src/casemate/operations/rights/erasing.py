@@ -8,16 +8,16 @@ after it one that is only to be closed. It is closed, with a certificate, once e
 made of their rows is withdrawn, or trained without them, or kept under differential privacy.
 """
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from casemate.core.errors import ConfigError, Error, RefusedError
 from casemate.core.files import alone
 from casemate.core.types import Record
+from casemate.operations.calendar import today
 from casemate.operations.keys.erasure import (
     Erased,
     beyond,
@@ -30,7 +30,7 @@ from casemate.operations.persons import everybody, hold_over, kept_by, places_of
 from casemate.operations.rights import models
 from casemate.operations.rights.affected import Affected, trace
 from casemate.operations.rights.kept import digest_of
-from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.register import REQUESTS, change_of
 from casemate.operations.rights.requests import WHO
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.states import Asked, Change, Closing
@@ -93,17 +93,12 @@ def carry_out(
     erased = None
     if asked.state != "erased":
         _require_free(project, who, asked, people)
-        change = _change(project, text=text, models=_models(found))
+        change = change_of(project, text=text, models=_models(found))
         states.applied(asked, number, states.ERASED, change)  # refused before anything is done
         identifiers = _identifiers(project, people, given)
         with alone(project.state / "lock", "erasing a person"):
             erased = _erased(project, who, asked, identifiers, change)
     return _closed(project, who, number, found, erased)
-
-
-def _change(project: Wiring, **more: Any) -> Change:
-    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
-    return Change(at=now, day=today(project).isoformat(), **more)
 
 
 def _models(found: Sequence[Affected]) -> tuple[str, ...]:
@@ -126,7 +121,7 @@ def _require_free(project: Wiring, who: str, asked: Asked, people: list[str]) ->
     said = f"{held.what} since {held.since}: {held.reason}"
     if asked.held != said:
         with project.database.transaction() as tx:
-            REQUESTS.written(project, tx, who, asked, states.HELD, _change(project, text=said))
+            REQUESTS.written(project, tx, who, asked, states.HELD, change_of(project, text=said))
         project.log.publish()
     raise kept_by(held)
 
@@ -229,14 +224,12 @@ def _told(change: Change, parts: list[_Part]) -> Change:
     looked: dict[str, int] = {}
     for part in parts:
         looked |= {name: max(n, looked.get(name, 0)) for name, n in part.search.looked.items()}
-    return Change(
-        **{name: getattr(change, name) for name in change.__struct_fields__}
-        | {
-            "rows": sum(part.rows for part in parts),
-            "keys": sum(part.key != "unknown" for part in parts),
-            "identifiers": len(parts),
-            "looked": looked,
-        }
+    return msgspec.structs.replace(
+        change,
+        rows=sum(part.rows for part in parts),
+        keys=sum(part.key != "unknown" for part in parts),
+        identifiers=len(parts),
+        looked=looked,
     )
 
 
@@ -314,7 +307,7 @@ def _closed(
             models=outcomes,
         )
         text = "" if closing.held or closing.not_known else NOTHING
-        change = _change(
+        change = change_of(
             project, text=text, models=_models(found), rows=asked.rows, closing=closing
         )
         with project.database.transaction() as tx:

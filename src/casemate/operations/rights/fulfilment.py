@@ -2,7 +2,6 @@
 correction that is to be seen.
 """
 
-import datetime
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from casemate.operations.rights import erasing
 from casemate.operations.rights.affected import Affected, trace_all
 from casemate.operations.rights.copies import Copied, copy_for
 from casemate.operations.rights.rectified import corrected
-from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.register import REQUESTS, change_of
 from casemate.operations.rights.requests import ShownRequest, shown, step, words
 from casemate.respond.requests import states
-from casemate.respond.requests.states import Asked, Change
+from casemate.respond.requests.states import Asked
 from casemate.wiring import Wiring
 
 
@@ -79,11 +78,10 @@ def fulfil(
     if asked.kind in states.ERASING and not asked.is_over:
         return _erasure(acting, asked, subject, text)
     found = trace_all(project, asked.subject)
-    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
     rows, stale = 0, tuple(one.model for one in found.models)
     if asked.kind in states.RECTIFYING:
         rows, stale = corrected(project, asked, found)
-    change = Change(at=now, day=today(project).isoformat(), text=words(text), models=stale)
+    change = change_of(project, text=words(text), models=stale)
     states.applied(asked, number, states.FULFILLED, change)  # refused before anything is done
     copied = Copied()
     if asked.kind in states.COPIES:

@@ -2,7 +2,7 @@
 
 from casemate.core.digest import sha256_record
 from casemate.core.errors import RefusedError
-from casemate.operations.rights.register import today
+from casemate.operations.calendar import today
 from casemate.respond.requests import states, tables
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring

@@ -163,16 +163,7 @@ def _membership(
         shared_lock(project.state / "lock", lambda: None),
         Worker(SandboxPool.JOBS["assess"], project.config.train.threads) as worker,
     ):
-        tools = stage.AssessTools(
-            context.config,
-            context.objects,
-            context.state / "tmp",
-            context.hidden,
-            worker,
-            context.reporter.progress,
-            None,
-            ("membership",),
-        )
+        tools = context.assess_tools(worker, only=("membership",))
         # every row for itself: groups of two tables are numbered apart
         ours = holdout.drop_columns([GROUP]) if GROUP in holdout.column_names else holdout
         parts = stage.Parts(ours, erased.select(ours.column_names), ours.slice(0, 0))

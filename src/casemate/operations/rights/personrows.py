@@ -1,26 +1,30 @@
 """The rows of one person in sealed versions, as far as whoever acts may see them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import RefusedError
-from casemate.operations.dataset import Dataset, Datasets
+from casemate.operations.dataset import Dataset
 from casemate.operations.rights.affected import Affected
-from casemate.wiring import Wiring
 
 MOST_ROWS = 1_000_000
 """Rows of one person in one version: they are held in memory."""
 
 
-def newest_of(project: Wiring, found: Affected) -> dict[str, Dataset]:
-    """The newest version with rows of the person, by data set."""
+def newest_of(everything: Mapping[str, Dataset], found: Affected) -> dict[str, Dataset]:
+    """The newest version with rows of the person, by data set.
+
+    Args:
+        everything: versions by `NAME@VERSION`, the newest first.
+        found: what was made of the person's data.
+    """
     theirs = {f"{one.dataset}@{one.version}" for one in found.versions}
     newest: dict[str, Dataset] = {}
-    for reference, dataset in Datasets(project).all().items():
-        if reference in theirs:  # newest first
+    for reference, dataset in everything.items():
+        if reference in theirs:
             newest.setdefault(dataset.record.name, dataset)
     return newest
 

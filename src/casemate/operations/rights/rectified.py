@@ -4,12 +4,12 @@ done; and the models that were made of what was wrong.
 
 import datetime
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
 from casemate.controls.keys.manifests import MANIFEST
 from casemate.core.errors import RefusedError
+from casemate.operations.calendar import begins, zone
 from casemate.operations.dataset import Dataset, Datasets
 from casemate.operations.persons import everybody
 from casemate.operations.rights.affected import Affected
@@ -28,8 +28,7 @@ def as_it_was(project: Wiring, found: Affected, received: datetime.date) -> tupl
         found: what was made of their data.
         received: the day, in `[access] timezone`.
     """
-    zone = ZoneInfo(project.config.access.timezone)
-    began = datetime.datetime.combine(received, datetime.time(), zone)
+    began = begins(received, zone(project))
     started = {
         run.id: datetime.datetime.fromisoformat(run.started) for run in project.engine.runs()
     }
@@ -61,7 +60,7 @@ def corrected(project: Wiring, asked: Asked, found: Affected) -> tuple[int, tupl
         RefusedError: the newest rows are those of before, as far as whoever acts may see them.
     """
     everything = Datasets(project).all()
-    newest, people = newest_of(project, found), everybody(project, asked.subject)
+    newest, people = newest_of(everything, found), everybody(project, asked.subject)
     rows, same, unseen = 0, list[str](), set[str]()
     changed: dict[str, str] = {}
     for reference in asked.versions:
@@ -73,13 +72,16 @@ def corrected(project: Wiring, asked: Asked, found: Affected) -> tuple[int, tupl
         if now is not None and _is_taken_out(project, everything[name], now, people):
             changed[name] = everything[name].record.version
             continue
-        table, hidden = rows_of(former, people)
+        before, hidden = rows_of(former, people)
         unseen |= hidden
-        if now is None or not _same(table, former, now, people):
-            changed[name] = "" if now is None else now.record.version
-            rows += 0 if now is None else rows_of(now, people)[0].num_rows
-        else:
+        if now is None:
+            changed[name] = ""
+            continue
+        after, _ = rows_of(now, people)
+        if _same(before, former, after, now):
             same.append(reference)
+        else:
+            changed[name], rows = now.record.version, rows + after.num_rows
     if same and not changed:
         withheld = f"; {', '.join(sorted(unseen))} you may not see" if unseen else ""
         raise RefusedError(
@@ -113,14 +115,13 @@ def _is_taken_out(project: Wiring, current: Dataset, now: Dataset, people: Seque
     )
 
 
-def _same(former: pa.Table, of: Dataset, now: Dataset, people: Sequence[str]) -> bool:
-    """Whether both have the same rows, in whatever order, as far as both may be seen."""
-    if {one.name for one in of.record.schema.columns} != {
-        one.name for one in now.record.schema.columns
-    }:
+def _same(before: pa.Table, former: Dataset, after: pa.Table, now: Dataset) -> bool:
+    """Whether both versions have the same rows of the person, in whatever order, as far as both may
+    be seen.
+    """
+    columns = [{one.name for one in of.record.schema.columns} for of in (former, now)]
+    if columns[0] != columns[1]:
         return False
-    table, _ = rows_of(now, people)
-    both = [name for name in former.column_names if name in table.column_names]
-    return sorted(map(repr, table.select(both).to_pylist())) == sorted(
-        map(repr, former.select(both).to_pylist())
-    )
+    both = [name for name in before.column_names if name in after.column_names]
+    rows = [sorted(map(repr, table.select(both).to_pylist())) for table in (before, after)]
+    return rows[0] == rows[1]

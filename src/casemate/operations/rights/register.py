@@ -1,8 +1,8 @@
 """What a request of a person is: what its entries of the log say of it, folded."""
 
 import datetime
-from zoneinfo import ZoneInfo
 
+from casemate.operations.calendar import today
 from casemate.operations.folded import Kind
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.states import Change
@@ -20,7 +20,12 @@ REQUESTS = Kind(
 )
 
 
-def today(project: Wiring) -> datetime.date:
-    """The day in the controller's calendar."""
-    zone = ZoneInfo(project.config.access.timezone)
-    return project.clock.now().astimezone(zone).date()
+def change_of(project: Wiring, **more: object) -> Change:
+    """A change that happens now.
+
+    Args:
+        project: whose.
+        more: fields of the change.
+    """
+    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
+    return Change(at=now, day=today(project).isoformat(), **more)  # type: ignore[arg-type]

@@ -11,9 +11,10 @@ from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record, TrainedModel
 from casemate.operations.acting import Acting, operation, reading
+from casemate.operations.calendar import today
 from casemate.operations.rights.affected import trace_all
 from casemate.operations.rights.rectified import as_it_was
-from casemate.operations.rights.register import REQUESTS, today
+from casemate.operations.rights.register import REQUESTS, change_of
 from casemate.operations.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
@@ -98,7 +99,7 @@ def begin(
     was: tuple[str, ...] = ()
     if kind in states.RECTIFYING:
         was = as_it_was(project, trace_all(project, pseudonym), day)
-    change = _change(
+    change = change_of(
         project,
         text=words(reason),
         subject=pseudonym,
@@ -114,11 +115,6 @@ def begin(
             # sealed under their own key: an erasure that is put off completes without anybody
             project.aliases.keep(tx, identifier, acting.uid, change.at)
     return shown(project, number)
-
-
-def _change(project: Wiring, **more: object) -> Change:
-    now = project.clock.now().astimezone(datetime.UTC).isoformat(timespec="seconds")
-    return Change(at=now, day=today(project).isoformat(), **more)  # type: ignore[arg-type]
 
 
 def words(text: str) -> str:
@@ -226,7 +222,7 @@ def decide(
             raise ConfigError("the day has passed", hint="--until says how long the data is kept")
         if asked.kind in states.ERASING:
             _require_kept_sealed(project, asked.subject)
-    change = _change(project, text=words(reason), first=first, by=day)
+    change = change_of(project, text=words(reason), first=first, by=day)
     return step(acting, number, STEPS[what], change)
 
 
@@ -276,7 +272,7 @@ def decide_model(
     if how == "unlearn":
         _require_unlearnable(project, known)
     day = "" if by is None else by.isoformat()
-    change = _change(project, text=words(reason), model=model, how=how, by=day)
+    change = change_of(project, text=words(reason), model=model, how=how, by=day)
     return step(acting, number, states.MODEL, change)
 
 
@@ -333,7 +329,7 @@ def _remind(project: Wiring, number: int, clock: Clock, day: datetime.date) -> b
         if mark in (asked.overdue if late else asked.reminded) or asked.is_over:
             return False
         action = states.OVERDUE if late else states.REMINDED
-        change = _change(project, clock=mark)
+        change = change_of(project, clock=mark)
         after, entry = REQUESTS.written(project, tx, WHO, asked, action, change)
         content = {
             "request": number,

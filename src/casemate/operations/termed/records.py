@@ -15,6 +15,8 @@ from casemate.core.files import alone
 from casemate.core.outbox.interface import Message
 from casemate.core.outbox.queue import OUTBOX
 from casemate.core.store import decode
+from casemate.operations.calendar import begins, day_of
+from casemate.operations.calendar import zone as zone_of
 from casemate.operations.logs.ingest import is_there, store_of
 from casemate.operations.termed.found import Found, Remove, Write
 from casemate.watch.levels import FILE, FOLDER
@@ -22,15 +24,6 @@ from casemate.watch.telemetry import Telemetry
 from casemate.wiring import Wiring
 
 _AT_ONCE = 500
-
-
-def begins(day: datetime.date, zone: ZoneInfo) -> datetime.datetime:
-    """When a day of the calendar begins, whatever the clock does on it."""
-    return datetime.datetime.combine(day, datetime.time(), zone).astimezone(datetime.UTC)
-
-
-def _day(time: str, zone: ZoneInfo) -> datetime.date:
-    return datetime.datetime.fromisoformat(time).astimezone(zone).date()
 
 
 def _found(kind: str, zone: ZoneInfo, oldest: str | None, over: Iterable[bytes]) -> list[Found]:
@@ -48,7 +41,7 @@ def _found(kind: str, zone: ZoneInfo, oldest: str | None, over: Iterable[bytes])
     for what in over:
         count += 1
         digest.update(what)
-    day = _day(oldest, zone)
+    day = day_of(oldest, zone)
     return [Found(of=kind, name=kind, day=day, count=count, digest=digest.hexdigest())]
 
 
@@ -139,7 +132,7 @@ def _written(project: Wiring, write: Write) -> None:
 
 
 def _time(project: Wiring, cut: datetime.date) -> str:
-    return begins(cut, ZoneInfo(project.config.access.timezone)).isoformat()
+    return begins(cut, zone_of(project)).isoformat()
 
 
 def remove_predictions(project: Wiring, _: str, cut: datetime.date, write: Write) -> None:

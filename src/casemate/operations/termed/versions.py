@@ -16,6 +16,7 @@ from casemate.core.steps import STEPS
 from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations import retention
+from casemate.operations.calendar import day_of
 from casemate.operations.termed.found import Found, Remove, Write
 from casemate.respond.requests import tables as requests
 from casemate.stages.release.registry import MODELS
@@ -79,7 +80,7 @@ def find_data(project: Wiring, zone: ZoneInfo) -> list[Found]:
         found[name] = Found(
             of=record.name,
             name=name,
-            day=_day(finished, zone),
+            day=day_of(finished, zone),
             count=record.rows,
             digest=sha256_file(manifest),
             needs=served.get(name, []),
@@ -158,7 +159,7 @@ def find_models(project: Wiring, zone: ZoneInfo) -> list[Found]:
             Found(
                 of=one.release.model,
                 name=one.reference,
-                day=_day(one.created, zone),
+                day=day_of(one.created, zone),
                 count=len(one.release.files),
                 digest=one.release.bundle or one.release.lineage.train_digest,
                 kept=why or ("" if run in free else NEEDED),
@@ -181,10 +182,6 @@ def sweep(project: Wiring) -> None:
         remove_tree(draft)
     with contextlib.suppress(FileNotFoundError):
         retention.sweep(project)
-
-
-def _day(time: str, zone: ZoneInfo) -> datetime.date:
-    return datetime.datetime.fromisoformat(time).astimezone(zone).date()
 
 
 FIND: dict[str, Callable[[Wiring, ZoneInfo], list[Found]]] = {
