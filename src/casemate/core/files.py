@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from casemate.core.errors import BusyError
+from casemate.core.errors import BusyError, ConfigError
 
 if sys.platform != "win32":  # there only the verifier runs, which locks nothing
     import fcntl
@@ -164,9 +164,18 @@ def whole_folder(folder: Path, parent_mode: int = 0o700) -> Iterator[Path]:
     Args:
         folder: nothing, or an empty folder.
         parent_mode: of the folder around it, where that is made.
+
+    Raises:
+        ConfigError: a file is where a folder would be, or this user may not write there.
     """
-    parent = make_folder(folder.parent, parent_mode)
-    draft = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
+    try:
+        parent = make_folder(folder.parent, parent_mode)
+        draft = Path(tempfile.mkdtemp(dir=parent, prefix=DRAFT))
+    except (NotADirectoryError, PermissionError) as error:
+        raise ConfigError(
+            f"{folder} cannot be made: {error.strerror}",
+            hint="name a new folder within one that you may write to",
+        ) from error
     try:
         yield draft
         fsync_tree(draft)

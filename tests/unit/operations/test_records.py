@@ -134,6 +134,15 @@ def test_records_are_signed_their_digests_are_in_the_log_and_a_change_is_found(w
     page.write_text(page.read_text().replace("Anna", "Berta", 1))
     with pytest.raises(VerificationError, match=r"processing\.md was changed"):
         project.privacy.records.verify(out)
+    (out / "records.dsse.json").unlink()
+    with pytest.raises(VerificationError, match="holds no signed records"):
+        project.privacy.records.verify(out)
+    with pytest.raises(ConfigError, match="no such folder"):
+        project.privacy.records.verify(tmp_path / "absent")
+    # a file is where the folder would be
+    said = cli("privacy", "record", "write", "dpia", "--out", page / "below", *at)
+    assert (said.code, "cannot be made: Not a directory" in said.err) == (2, True)
+    assert ".tmp" not in said.err
 
 
 class Seen(html.parser.HTMLParser):

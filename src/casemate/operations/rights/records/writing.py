@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import whole_folder
 from casemate.core.types import Record
 from casemate.operations.acting import Noun, operation, reading
@@ -229,9 +229,18 @@ def verify(project: Wiring, folder: Path | str) -> dict[str, Any]:
     """What the signature over a folder of records says, once every file was held against it.
 
     Raises:
-        AccessDenied: policy. VerificationError: a file was changed, is missing or is extra.
+        AccessDenied: policy. ConfigError: there is no such folder. VerificationError: it has no
+            signature, or a file was changed, is missing or is extra.
     """
-    statement = evidence.checked(Path(folder), project.signer.verifier, STATEMENT, PREDICATE)
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(f"no such folder: {folder}", hint="as `privacy record write` made it")
+    if not (folder / STATEMENT).is_file():
+        raise VerificationError(
+            f"{folder} holds no signed records: there is no {STATEMENT}",
+            hint="ask whoever wrote them for the whole folder",
+        )
+    statement = evidence.checked(folder, project.signer.verifier, STATEMENT, PREDICATE)
     return dict(statement.get("predicate", {}))
 
 
