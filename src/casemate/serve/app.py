@@ -42,7 +42,8 @@ from casemate.serve.routes import Found, Router
 from casemate.serve.seen import tell, trace_of
 from casemate.serve.telemetry import Tell
 from casemate.serve.types import JSON, Reply, json_of
-from casemate.serve.versions import Statistics, Version
+from casemate.serve.versions import Version
+from casemate.watch.canary import Statistics
 
 EXTENSIONS = ["binary_tensor_data"]
 PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}

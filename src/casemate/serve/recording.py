@@ -27,7 +27,8 @@ from casemate.serve.metrics import Metrics
 from casemate.serve.quota import Quota
 from casemate.serve.refusals import Refusals
 from casemate.serve.types import Answer, Array, Reply
-from casemate.serve.versions import Statistics, Version
+from casemate.serve.versions import Version
+from casemate.watch.canary import Statistics
 
 _ENCODER = msgspec.json.Encoder()
 
