@@ -27,7 +27,8 @@ class Statistics:
     refused: int = 0
     """Their rows."""
     seconds: float = 0.0
-    labels: dict[int, int] = field(default_factory=dict)
+    labels: dict[int | str, int] = field(default_factory=dict)
+    """Rows by class: its number, or its name where no more is known."""
     told: int = 0
     """Rows whose quantities are in what follows."""
     mean: Array | None = None
