@@ -105,7 +105,7 @@ class ApiServer:
         self.version, self.git = version, git or f"v{version}.2"
         self.definitions, self.schema, self.validator = _schemas(version)
         self.objects, self.revision, self.lock = {}, 0, threading.RLock()
-        self.requests, self.ready, self.token = [], True, "a-token"
+        self.requests, self.ready, self.jobs, self.token = [], True, "Complete", "a-token"
         self.fault = lambda method, path: None
         """(status, headers, body) instead of the answer, or None."""
         self.after = lambda method, path: None
@@ -356,6 +356,8 @@ class ApiServer:
 
     def _shown(self, one):
         one = copy.deepcopy(one)
+        if one.get("kind") == "Job":
+            one["status"] = {"conditions": [{"type": self.jobs, "status": "True"}]}
         if one.get("kind") == "Deployment":
             wanted = one["spec"].get("replicas", 1)
             ready = self.ready(one) if callable(self.ready) else self.ready

@@ -7,7 +7,8 @@ from casemate.deploy.cluster.client import connected
 from casemate.deploy.cluster.figures import Judgement
 from casemate.deploy.cluster.journal import Kept
 from casemate.deploy.cluster.plan import plan
-from casemate.deploy.cluster.release import Limits, Release
+from casemate.deploy.cluster.release import Release
+from casemate.deploy.cluster.types import Limits
 
 QUICK = Limits(ready=5.0, judge=5.0, grace=0.0, poll=0.01, patience=0.2)
 IMAGE = "registry.example/gateway@sha256:" + "a" * 64

@@ -97,3 +97,11 @@ def readiness(there: Document) -> tuple[str, bool]:
         return "the cluster has not looked at it yet", False
     ready = min(status.get("availableReplicas") or 0, status.get("updatedReplicas") or 0)
     return ("" if ready >= wanted else f"{ready} of {wanted} pods are available"), False
+
+
+def job_state(there: Document | None) -> str:
+    """`complete`, `failed`, or empty while a Job runs."""
+    for condition in ((there or {}).get("status") or {}).get("conditions") or []:
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
+            return str(condition["type"]).lower()
+    return ""

@@ -31,6 +31,11 @@ class FieldConflict(RefusedError):
     http_status = 409
     who = "whoever changed the cluster by hand, and the project's owner"
 
+    def __init__(self, message: str, managers: set[str], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.managers = managers
+        """Who they are."""
+
 
 class Cluster:
     """One cluster, as somebody whom it knows."""
@@ -112,6 +117,15 @@ class Cluster:
         Raises:
             FieldConflict: others manage some of them.
         """
+        try:
+            return self._apply(document, dry_run=dry_run, force=force)
+        except FieldConflict as conflict:
+            if conflict.managers != {MANAGER}:
+                raise
+        # what was set by `merge` counts as another manager's, of the same name
+        return self._apply(document, dry_run=dry_run, force=True)
+
+    def _apply(self, document: Document, *, dry_run: bool, force: bool) -> Document:
         key = key_of(document)
         resource = self._resource(key.api, key.kind)
         more: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
@@ -222,13 +236,15 @@ class Cluster:
                 hint="give the account a Role with it; nothing else is tried",
             )
         if error.status == 409 and any(reason == "FieldManagerConflict" for reason, *_ in causes):
-            named = "; ".join(
-                f"{field} is managed by {_manager(message)}"
+            found = [
+                (field, _manager(message))
                 for reason, message, field in causes
                 if reason == "FieldManagerConflict"
-            )
+            ]
+            named = "; ".join(f"{field} is managed by {manager}" for field, manager in found)
             return FieldConflict(
                 f"casemate cannot {doing}: {named}",
+                {manager for _, manager in found},
                 hint=(
                     "write what was changed by hand into the project and render again, or let"
                     " the other manager go; --take-over overwrites it"

@@ -15,8 +15,8 @@ MOST_FILE = 4 * 1024 * 1024
 MOST_DOCUMENTS = 500
 DEEPEST = 60
 """Levels of a document."""
-PROJECT = "casemate/project"
-REVISION = "casemate/revision"
+PROJECT = "casemate.dev/project"
+REVISION = "casemate.dev/revision"
 """Labels that an applied object carries: whose it is, and which version of a workload."""
 STAGES: tuple[tuple[str, ...], ...] = (
     ("Namespace", "CustomResourceDefinition"),

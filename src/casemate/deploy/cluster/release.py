@@ -8,7 +8,7 @@ process that ended in the middle goes on, or takes back what had begun.
 import datetime
 import time
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from casemate.core.errors import (
     BackendError,
@@ -17,53 +17,13 @@ from casemate.core.errors import (
     LeaseLost,
     RefusedError,
 )
-from casemate.core.types import Record
-from casemate.deploy.cluster.back import KEEP, Objects, owner_of, readiness
+from casemate.deploy.cluster.back import KEEP, Objects, owner_of
 from casemate.deploy.cluster.client import Cluster
 from casemate.deploy.cluster.documents import PROJECT, REVISION, Document, key_of
-from casemate.deploy.cluster.figures import Judgement
 from casemate.deploy.cluster.journal import FORWARD, Entry, Journal, Keeper, Kept, Step
 from casemate.deploy.cluster.plan import Bundle, named, towards, with_count
-
-Told = Callable[..., None]
-"""told(step, **detail): a step is done."""
-
-
-class Limits(Record, frozen=True, kw_only=True):
-    """How long what may take, in seconds."""
-
-    ready: float = 300.0
-    """Until every new pod answers its probe."""
-    judge: float = 900.0
-    """Until enough requests were answered to judge."""
-    grace: float = 30.0
-    """Between the switch and the end of the former pods."""
-    poll: float = 2.0
-    patience: float = 20.0
-    """Without a sign of another process that began, before it counts as gone."""
-
-
-class Applied(Record, frozen=True, kw_only=True):
-    """What became of it."""
-
-    how: Literal["released", "unchanged", "rolled back"]
-    namespace: str
-    revision: str
-    """That serves now; empty: none."""
-    model: str
-    bundle: str
-    """SHA-256 of the manifests that were to be applied."""
-    objects: int
-    images: dict[str, str]
-    reason: str = ""
-    """Why it was rolled back, or how it was judged."""
-
-
-class Judging(Protocol):
-    """Whoever compares two revisions."""
-
-    def look(self, namespace: str, new: list[str], live: list[str], seconds: float) -> Judgement:
-        """See `figures.Judge.look`."""
+from casemate.deploy.cluster.types import Applied, Judging, Limits, Told
+from casemate.deploy.cluster.waiting import Waiting
 
 
 class Release:
@@ -106,6 +66,7 @@ class Release:
         self.keeper = Keeper(
             cluster, bundle.namespace, bundle.project, patience=limits.patience, sleep=sleep
         )
+        self.waiting = Waiting(cluster, limits, progress=progress, pause=self._pause, clock=clock)
 
     def run(self) -> Applied:
         """Do it.
@@ -242,7 +203,7 @@ class Release:
         digest = self.kept.put(self.bundle)
         entry = self._entry(digest)
         journal = self.keeper.write(step="prepare", pending=entry, created=created, reason="")
-        self.told("begun", bundle=digest, **self._identity())
+        self.told("begun", bundle=digest, images=self.bundle.images, **self._identity())
         return journal
 
     def _forward(self, journal: Journal) -> Applied:
@@ -282,6 +243,7 @@ class Release:
                 one = one if former is None else towards(one, former.revision)  # noqa: PLW2901
             self.progress(f"applying {key_of(one)}")
             self._apply(one)
+        self.waiting.jobs(self.bundle.documents)
         return ""
 
     def _place(self, journal: Journal) -> str:
@@ -289,7 +251,7 @@ class Release:
         for one in self.bundle.workloads():
             count = self._count(one, journal)
             self._apply(with_count(one, count if journal.released is None else min(count, 1)))
-        self._wait_ready()
+        self.waiting.ready(self.bundle.workloads())
         return ""
 
     def _open(self, journal: Journal) -> str:
@@ -325,7 +287,7 @@ class Release:
         """As many pods as shall serve."""
         for one in self.bundle.workloads():
             self._apply(with_count(one, self._count(one, journal)))
-        self._wait_ready()
+        self.waiting.ready(self.bundle.workloads())
         return ""
 
     def _switch(self, journal: Journal) -> str:
@@ -404,27 +366,6 @@ class Release:
         base = name.removesuffix(f"-{self.bundle.revision}")
         there = self.cluster.get(self.objects.deployment(named(base, journal.released.revision)))
         return max(least, int(there["spec"].get("replicas", 1)) if there else least)
-
-    def _wait_ready(self) -> None:
-        end = self.clock() + self.limits.ready
-        for one in self.bundle.workloads():
-            key = key_of(one)
-            while True:
-                there = self.cluster.get(key)
-                if there is None:
-                    raise RefusedError(f"{key} was removed by somebody while it started")
-                state, failed = readiness(there)
-                if not state:
-                    break
-                if failed or self.clock() >= end:
-                    raise RefusedError(
-                        f"{key} is not ready: {state}"
-                        + ("" if failed else f" after {self.limits.ready:.0f} s"),
-                        hint=f"kubectl describe pods -n {key.namespace} -l {REVISION}="
-                        f"{self.bundle.revision}; everything is as it was",
-                    )
-                self.progress(f"waiting for {key}: {state}")
-                self._pause()
 
     def _pause(self) -> None:
         self.sleep(self.limits.poll)
