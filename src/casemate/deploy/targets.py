@@ -80,6 +80,12 @@ def _dockerfile(given: Given) -> Rendering:
     return Rendering(files, notes=("put the wheels into its folder wheels, and build",))
 
 
+def _kubernetes(given: Given) -> Rendering:
+    from casemate.deploy import kubernetes
+
+    return kubernetes.render(given)
+
+
 def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import gitlab
 
@@ -136,6 +142,11 @@ TARGETS = {
         _github,
         ".github/workflows/casemate.yml",
         dangers=_github_dangers,
+    ),
+    "kubernetes": Target(
+        "a kustomize base and overlays: a gateway that verifies before it starts, and its watcher",
+        _kubernetes,
+        "base/kustomization.yaml",
     ),
     "dockerfile": Target(
         "the gateway's image for those who build elsewhere; `image gateway` writes it itself",
