@@ -219,10 +219,19 @@ class KubernetesTable(Table, frozen=True, kw_only=True):
         Meta(
             description=(
                 "Who refuses pods that start a model without verifying it: Kubernetes itself"
-                " (ValidatingAdmissionPolicy), Kyverno (ValidatingPolicy, ImageValidatingPolicy)."
+                " (ValidatingAdmissionPolicy), Kyverno (ValidatingPolicy)."
             )
         ),
     ] = msgspec.field(default_factory=lambda: ["kubernetes"])
+    cosign: Annotated[
+        Annotated[str, Meta(pattern=r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$(?!\n)")] | None,
+        Meta(
+            description=(
+                "File with the public key with which you sign the gateway's image by cosign;"
+                " Kyverno's ImageValidatingPolicy asks for it. Not below `[deploy] trusted`."
+            )
+        ),
+    ] = None
 
 
 def impossible_kubernetes(table: KubernetesTable) -> list[str]:
@@ -234,6 +243,8 @@ def impossible_kubernetes(table: KubernetesTable) -> list[str]:
         problems.append(f"replicas: {table.replicas} are more than most = {table.most}")
     if table.backups is not None and table.claim is None:
         problems.append("backups: needs claim, where evidence and sealed tables lie")
+    if table.cosign is not None and "kyverno" not in table.admission:
+        problems.append('cosign: needs admission = ["kyverno"], Kubernetes itself asks no registry')
     if len({table.secrets, table.keys}) == 1:
         problems.append("secrets, keys: are two Secrets")
     if len({*table.namespaces.values()}) != len(table.namespaces):

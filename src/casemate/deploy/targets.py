@@ -92,6 +92,18 @@ def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
     return gitlab.dangers(content)
 
 
+def _kubernetes_dangers(name: str, content: bytes) -> list[str]:
+    from casemate.deploy.kubernetes import dangers
+
+    return dangers.found(name, content)
+
+
+def _kubernetes_unfit(given: Given, name: str, content: bytes) -> list[str]:
+    from casemate.deploy.kubernetes import dangers
+
+    return dangers.unfit(name, content, given.config.deploy.kubernetes.version)
+
+
 def _jenkins_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import jenkins
 
@@ -147,6 +159,8 @@ TARGETS = {
         "a kustomize base and overlays: a gateway that verifies before it starts, and its watcher",
         _kubernetes,
         "base/kustomization.yaml",
+        dangers=_kubernetes_dangers,
+        unfit=_kubernetes_unfit,
     ),
     "dockerfile": Target(
         "the gateway's image for those who build elsewhere; `image gateway` writes it itself",

@@ -6,14 +6,15 @@ A gateway's pod has no disk: it shares the catalogue (PostgreSQL), sealed object
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import yaml
 
+from casemate.config import Config
 from casemate.config.kubernetes import SECRETS
 from casemate.deploy.gateway.words import KEYS, MODEL, PROJECT, RUN, USER
 from casemate.deploy.interface import Given, Rendering
-from casemate.deploy.kubernetes import needed
+from casemate.deploy.kubernetes import admission, needed
 from casemate.deploy.kubernetes import words as said
 from casemate.deploy.quoting import in_yaml
 from casemate.deploy.templates import environment
@@ -64,14 +65,40 @@ def render(given: Given) -> Rendering:
             resources=["../../base", "namespace.yaml"],
         )
         files[f"overlays/{overlay}/namespace.yaml"] = text("namespace", namespace=namespace)
+    files |= _admission(given, text)
     return Rendering(files, model=_model(given), notes=_notes(given))
+
+
+def _admission(given: Given, text: Callable[..., bytes]) -> dict[str, bytes]:
+    """What a cluster's owner applies once: it is for no namespace, and needs other rights."""
+    table, files = given.config.deploy.kubernetes, {}
+    if "kubernetes" in table.admission:
+        files["admission/admission.yaml"] = text("admission")
+    if "kyverno" in table.admission:
+        key = None if table.cosign is None else needed.cosign_key(given)
+        signed = sorted(
+            {f"{one.partition('@')[0]}*" for one in (str(table.image), *table.accepted)}
+        )
+        files["admission/kyverno.yaml"] = text("kyverno", cosign=key, signed=signed)
+    if files:
+        files["admission/kustomization.yaml"] = text(
+            "kustomization",
+            about="kubectl apply -k admission, by whoever looks after the cluster",
+            namespace=None,
+            resources=[path.rpartition("/")[2] for path in sorted(files)],
+        )
+    return files
 
 
 def _values(given: Given, fingerprint: str) -> dict[str, object]:
     """What the templates are filled with."""
     config = given.config
     table, slug = config.deploy.kubernetes, said.slug(config)
-    start, mounted = said.casemate(config), [one for _, one in needed.references(config)]
+    others, alive = (
+        commands(config),
+        [table.python, "-I", "-c", FRESH, f"{PROJECT}/{LEVELS}", "3600"],
+    )
+    mounted = [one for _, one in needed.references(config)]
     scheme = "HTTP" if config.serve.tls == "proxy" else "HTTPS"
     required = config.serve.client_certificates == "require"
 
@@ -126,20 +153,26 @@ def _values(given: Given, fingerprint: str) -> dict[str, object]:
         "has_token": any(one.startswith(f"file:{said.TOKEN}/") for one in mounted),
         "fetches": table.model.source in ("copy", "s3"),
         "verifying": said.verifying(config),
-        "serving": _plain(said.serving(config)),
+        "serving": admission.serving(config),
         "placing": said.placing(config),
         "fetching": said.fetching(config),
-        "watching": [*start, "watch", "--config", PROJECT],
-        "upgrading": [*start, "store", "upgrade", "--config", PROJECT],
-        "backing": [*start, "backup", "create", "/backups/$(POD).backup", "--config", PROJECT],
-        "alive": [table.python, "-I", "-c", FRESH, f"{PROJECT}/{LEVELS}", "3600"],
+        "watching": others[said.WATCHER],
+        "upgrading": others[said.UPGRADE],
+        "backing": others[said.BACKUP],
+        "alive": alive,
+        "rules": admission.allowed(config, [*others.values()], alive),
         "upgrade": f"upgrade-{str(table.image).rpartition(':')[2][:12]}",
     }
 
 
-def _plain(words: list[str]) -> list[str]:
-    """Words in which Kubernetes puts nothing in place of `$(NAME)`."""
-    return [word.replace("$", "$$") for word in words]
+def commands(config: Config) -> dict[str, list[str]]:
+    """What runs beside the gateway, and touches no model."""
+    start = said.casemate(config)
+    return {
+        said.WATCHER: [*start, "watch", "--config", PROJECT],
+        said.UPGRADE: [*start, "store", "upgrade", "--config", PROJECT],
+        said.BACKUP: [*start, "backup", "create", "/backups/$(POD).backup", "--config", PROJECT],
+    }
 
 
 def _flow(pairs: Mapping[str, str]) -> str:

@@ -72,7 +72,7 @@ def _require_mounted(where: str, reference: str) -> None:
     if kind != "file" or Path(path).parent != Path(folder) or ".." in path:
         raise ConfigError(
             f"{where} = {kind}:…: a pod reads secrets from files below {SECRETS}",
-            hint=f'"file:{SECRETS}/NAME", and NAME in the Secret; variables are told to every child',
+            hint=f'"file:{SECRETS}/NAME", and NAME in the Secret; variables reach every child',
         )
 
 
@@ -129,3 +129,17 @@ def public_keys(given: Given) -> dict[str, str]:
             hint=f"put those of {given.root / '.casemate' / 'public'} there",
         )
     return found
+
+
+def cosign_key(given: Given) -> str:
+    """The public key that images are signed with, in PEM."""
+    path = given.root / str(given.config.deploy.kubernetes.cosign)
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            f"{path} cannot be read", hint="the file cosign.pub of `cosign generate-key-pair`"
+        ) from None
+    if not text.startswith("-----BEGIN PUBLIC KEY-----") or "PRIVATE" in text or len(text) > 4096:
+        raise ConfigError(f"{path} is no public key", hint="a PEM file: BEGIN PUBLIC KEY")
+    return text

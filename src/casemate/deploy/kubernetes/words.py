@@ -25,7 +25,11 @@ COPY = (
 def slug(config: Config) -> str:
     """The project's name as Kubernetes takes it; ConfigError where nothing would be left of it."""
     name = config.project.name.lower().replace("_", "-").replace(".", "-").strip("-")
-    if not name or len(name) > 40 or not all(sign.isascii() and (sign.isalnum() or sign == "-") for sign in name):
+    if (
+        not name
+        or len(name) > 40
+        or not all(sign.isascii() and (sign.isalnum() or sign == "-") for sign in name)
+    ):
         raise ConfigError(
             f"{config.project.name!r} cannot be a name in Kubernetes",
             hint="a [project] name of at most 40 letters, digits and hyphens",
