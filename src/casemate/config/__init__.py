@@ -38,6 +38,7 @@ from casemate.config.figures import (
 )
 from casemate.config.file import FIXED, load, locate, parse, schema
 from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsTable, Law
+from casemate.config.kubernetes import KServeTable, KubernetesTable, ModelTable, PeerTable
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import BasisTable, PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
@@ -124,11 +125,14 @@ __all__ = [
     "GateTable",
     "GuardTable",
     "IncidentsTable",
+    "KServeTable",
     "KeysTable",
+    "KubernetesTable",
     "Law",
     "LimitsTable",
     "LogsTable",
     "Mask",
+    "ModelTable",
     "Name",
     "NetworkTable",
     "NoticeTable",
@@ -137,6 +141,7 @@ __all__ = [
     "OutboxTable",
     "OutputsTable",
     "Part",
+    "PeerTable",
     "PlaceTable",
     "PrivacyTable",
     "ProjectTable",

@@ -80,10 +80,28 @@ def _dockerfile(given: Given) -> Rendering:
     return Rendering(files, notes=("put the wheels into its folder wheels, and build",))
 
 
+def _kubernetes(given: Given) -> Rendering:
+    from casemate.deploy import kubernetes
+
+    return kubernetes.render(given)
+
+
 def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import gitlab
 
     return gitlab.dangers(content)
+
+
+def _kubernetes_dangers(name: str, content: bytes) -> list[str]:
+    from casemate.deploy.kubernetes import dangers
+
+    return dangers.found(name, content)
+
+
+def _kubernetes_unfit(given: Given, name: str, content: bytes) -> list[str]:
+    from casemate.deploy.kubernetes import dangers
+
+    return dangers.unfit(name, content, given.config.deploy.kubernetes.version)
 
 
 def _jenkins_dangers(_name: str, content: bytes) -> list[str]:
@@ -136,6 +154,13 @@ TARGETS = {
         _github,
         ".github/workflows/casemate.yml",
         dangers=_github_dangers,
+    ),
+    "kubernetes": Target(
+        "a kustomize base and overlays: a gateway that verifies before it starts, and its watcher",
+        _kubernetes,
+        "base/kustomization.yaml",
+        dangers=_kubernetes_dangers,
+        unfit=_kubernetes_unfit,
     ),
     "dockerfile": Target(
         "the gateway's image for those who build elsewhere; `image gateway` writes it itself",
