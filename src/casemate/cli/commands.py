@@ -140,6 +140,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy jenkins": None,
     "deploy github": None,
     "deploy dockerfile": None,
+    "deploy sagemaker": None,
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from casemate.config.aws import AwsTable
 from casemate.config.table import Name, Table
 
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,99}$(?!\n)")]
@@ -105,6 +106,9 @@ class DeployTable(Table, frozen=True, kw_only=True):
             pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$(?!\n)",
         ),
     ] = "17 3 * * 1"
+    aws: Annotated[
+        AwsTable | None, Meta(description="Account, region and names of what is deployed to AWS.")
+    ] = None
 
 
 def impossible_deploy(table: DeployTable) -> list[str]:
