@@ -31,6 +31,15 @@ LISTEN_SECONDS = 13.0
 
 LINES = ["-s", 'sinks.lines={kind="file",to=".casemate/lines.jsonl"}']
 """A sink that needs nobody."""
+AWS = [
+    "-s",
+    (
+        'deploy.aws={account="111122223333",region="eu-central-1",bucket="clinic-models",'
+        'audit_bucket="clinic-audit",subnets=["subnet-0a1b2c3d"],security_groups=["sg-0a1b2c3d"],'
+        'deployers=["arn:aws:iam::111122223333:role/ci"],auditors=["arn:aws:iam::111122223333:role/a"]}'
+    ),
+]
+"""An account that nobody asks."""
 
 CALLS: dict[str, list[str]] = {
     "init": ["init", str(PROJECT), "--example", "clinical"],
@@ -133,6 +142,7 @@ CALLS: dict[str, list[str]] = {
         *(str(HOME / "docker"), "--base", "python@sha256:" + "0" * 64, "--lock", "casemate.toml"),
         *("--builder", "python@sha256:" + "0" * 64),
     ],
+    "deploy sagemaker": [str(HOME / "sagemaker"), *AWS],
     "deploy check": [str(HOME / "elasticsearch")],
     "deploy status": [str(HOME / "elasticsearch")],
     "feedback list": [],

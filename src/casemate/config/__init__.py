@@ -14,6 +14,7 @@ True
 
 from casemate.config.access import AccessTable, PlaceTable, ProviderTable, WorkloadTable
 from casemate.config.assess import AssessTable, BehaviourTable, FeatureTable, RobustnessTable
+from casemate.config.aws import AwsTable
 from casemate.config.column import ColumnTable, line_of
 from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
@@ -106,6 +107,7 @@ __all__ = [
     "AggregateTable",
     "AssessTable",
     "AuditTable",
+    "AwsTable",
     "BasisTable",
     "BehaviourTable",
     "CanaryTable",

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.config.kubernetes import KServeTable, KubernetesTable, impossible_kubernetes
+from casemate.config.aws import AwsTable
 from casemate.config.table import Name, Table
 
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,99}$(?!\n)")]
@@ -108,6 +109,9 @@ class DeployTable(Table, frozen=True, kw_only=True):
     ] = "17 3 * * 1"
     kubernetes: Annotated[KubernetesTable, Meta(description="Of clusters.")] = KubernetesTable()
     kserve: Annotated[KServeTable, Meta(description="Of KServe.")] = KServeTable()
+    aws: Annotated[
+        AwsTable | None, Meta(description="Account, region and names of what is deployed to AWS.")
+    ] = None
 
 
 def impossible_deploy(table: DeployTable) -> list[str]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from casemate.config.access import impossible_access
+from casemate.config.aws import impossible_aws
 from casemate.config.data import impossible_data
 from casemate.config.deploy import impossible_deploy
 from casemate.config.figures import (
@@ -41,7 +42,7 @@ def impossible(config: Config) -> list[str]:
     )
     problems += impossible_audit(config.audit) + impossible_access(config.access)
     problems += impossible_sinks(config.sinks) + config.privacy.impossible_terms()
-    problems += impossible_deploy(config.deploy)
+    problems += impossible_deploy(config.deploy) + impossible_aws(config.deploy.aws)
     return problems + impossible_trackers(config.trackers)
 
 

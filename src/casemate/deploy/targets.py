@@ -84,6 +84,10 @@ def _kubernetes(given: Given) -> Rendering:
     from casemate.deploy import kubernetes
 
     return kubernetes.render(given)
+def _sagemaker(given: Given) -> Rendering:
+    from casemate.deploy.aws import sagemaker
+
+    return sagemaker.render(given)
 
 
 def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
@@ -114,6 +118,12 @@ def _github_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import github
 
     return github.dangers(content)
+
+
+def _aws_dangers(name: str, content: bytes) -> list[str]:
+    from casemate.deploy.aws.dangers import dangers
+
+    return dangers(name, content)
 
 
 TARGETS = {
@@ -176,6 +186,13 @@ TARGETS = {
             ),
             Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
         ),
+    ),
+    "sagemaker": Target(
+        "requests to SageMaker for training, registry and endpoint, and its container",
+        _sagemaker,
+        "README.md",
+        (Option("model", "an exported model, from the project's folder", "FOLDER"),),
+        _aws_dangers,
     ),
 }
 """By the word on the command line."""
