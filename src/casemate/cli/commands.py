@@ -141,6 +141,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy github": None,
     "deploy dockerfile": None,
     "deploy kubernetes": None,
+    "deploy kserve": None,
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,
