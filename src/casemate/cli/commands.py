@@ -142,6 +142,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy dockerfile": None,
     "deploy kubernetes": None,
     "deploy sagemaker": None,
+    "deploy kserve": None,
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,
