@@ -35,6 +35,8 @@ from casemate.core.store.rowcontent import EMPTY_ROOT as EMPTY_ROWS
 
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH
+AT_ONCE = 500
+"""Entries here and there that are asked for together: SQLite takes 999 parameters."""
 ERASED = "(erased)"
 
 
@@ -237,12 +239,19 @@ class AuditLog:
         """(index, salt, body, leaf) of entries; VerificationError when a body is not what its leaf
         commits to.
         """
-        query = (
-            sa.select(ENTRIES)
-            .where(ENTRIES.c.index >= start, ENTRIES.c.index < start + count)
-            .order_by(ENTRIES.c.index)
-        )
-        for index, leaf, sealed in tx.execute(query):
+        query = sa.select(ENTRIES).where(ENTRIES.c.index >= start, ENTRIES.c.index < start + count)
+        return self._verified(tx, query)
+
+    def _opened_at(
+        self, tx: sa.Connection, indexes: list[int]
+    ) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        """The same of entries here and there, at most `AT_ONCE` of them."""
+        return self._verified(tx, sa.select(ENTRIES).where(ENTRIES.c.index.in_(indexes)))
+
+    def _verified(
+        self, tx: sa.Connection, query: sa.Select[Any]
+    ) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        for index, leaf, sealed in tx.execute(query.order_by(ENTRIES.c.index)):
             salt, body = self.bodies.open(tx, index, sealed)
             if leaf_hash(leaf_entry(salt, body)) != leaf:
                 raise VerificationError(
@@ -322,8 +331,9 @@ class AuditLog:
 
     def at(self, tx: sa.Connection, indexes: list[int]) -> list[Entry]:
         """The entries with these indexes, as far as they are there; personal parts stay sealed."""
-        rows = [row for index in indexes for row in self._opened(tx, index, 1)]
-        return [decode(body, Entry) for _, _, body, _ in rows]
+        some = [indexes[start : start + AT_ONCE] for start in range(0, len(indexes), AT_ONCE)]
+        rows = {row[0]: row[2] for part in some for row in self._opened_at(tx, part)}
+        return [decode(rows[index], Entry) for index in indexes if index in rows]
 
     def _personal(self, tx: sa.Connection, entry: Entry) -> Entry:
         part = entry.detail.get("personal")
