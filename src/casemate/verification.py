@@ -22,7 +22,7 @@ from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, evidence, pack
-from casemate.stages.release.trust import Trusted, trusted_keys
+from casemate.stages.release.trust import Trusted, judged, trusted_keys
 
 KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
 
@@ -122,10 +122,7 @@ def _model(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
 def _verified(
     found: carried.Carried, proof: bytes | None, trusted: Trusted
 ) -> tuple[Verified, bundle.VerifiedModel, Verifier]:
-    verifier = trusted.signers(proof or found.beside.get(bundle.PROOF))
-    model = bundle.verify(found.files, found.bundle, verifier)
-    admission.attested(found, verifier)
-    admission.require_not_withdrawn(model, found, trusted.withdrawn, verifier)
+    model, verifier = judged(found, proof, trusted)
     told = (
         f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)}"
         " files"

@@ -19,6 +19,7 @@ from casemate.config.figures import (
 )
 from casemate.config.release import GateTable
 from casemate.config.screen import ScreenTable
+from casemate.config.serve import impossible_serve
 from casemate.config.sinks import impossible_sinks
 from casemate.config.trackers import impossible_trackers
 from casemate.config.train import bad_space
@@ -43,6 +44,7 @@ def impossible(config: Config) -> list[str]:
     problems += impossible_audit(config.audit) + impossible_access(config.access)
     problems += impossible_sinks(config.sinks) + config.privacy.impossible_terms()
     problems += impossible_deploy(config.deploy) + impossible_aws(config.deploy.aws)
+    problems += impossible_serve(config.serve)
     return problems + impossible_trackers(config.trackers)
 
 

@@ -161,6 +161,24 @@ class ServeTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = {}
+    release: Annotated[
+        str,
+        Meta(
+            description=(
+                "Exported model, mount or image layout that is served instead of what was trained"
+                " here, `casemate serve --release` as well; relative to the project."
+            )
+        ),
+    ] = ""
+    trusted: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "With `release`: files or folders with its owner's public keys and `withdrawn.json`"
+                " (not with `-s`)."
+            )
+        ),
+    ] = []
     stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = (
         "production"
     )
@@ -312,3 +330,10 @@ class ServeTable(Table, frozen=True, kw_only=True):
     )
     limits: Annotated[LimitsTable, Meta(description="What callers may use.")] = LimitsTable()
     canary: Annotated[CanaryTable, Meta(description="When a canary is taken back.")] = CanaryTable()
+
+
+def impossible_serve(table: ServeTable) -> list[str]:
+    """What of `[serve]` contradicts itself."""
+    if table.release and not table.trusted:
+        return ["[serve] release: whose signature counts? name its owner's keys in [serve] trusted"]
+    return []

@@ -33,6 +33,7 @@ from casemate.respond.telling import EVENTS, GRADES, tell, ticket_key, ticket_of
 from casemate.respond.trackers import Reference, Tracker, open_tracker
 from casemate.respond.trackers.guard import mark
 from casemate.respond.trackers.remembered import Tickets
+from casemate.stages.release.admission import Rules
 from casemate.stages.release.approval import Approvals
 from casemate.stages.release.registry import Registry
 from casemate.stages.release.retrainings import Retrainings
@@ -73,8 +74,26 @@ class Wiring(Controls):
 
     @cached_property
     def registry(self) -> Registry:
-        """The registry of models that were released."""
-        return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
+        """The registry of models that were released; with `[serve] release` the one model that was
+        handed over.
+        """
+        prove = self.signatures.prove
+        if not self.handed:
+            return Registry(self.database, self.objects, self.signer.verifier, prove)
+        from casemate.stages.release.handed import Handed, Place
+
+        table, rules = self.config.serve, self.config.release
+        place = Place(
+            self.root / table.release,
+            [self.root / key for key in table.trusted],
+            Rules(approvals=rules.approvals, stage=table.stage),
+        )
+        return Handed(self.database, self.objects, self.signer.verifier, prove, self.clock, place)
+
+    @property
+    def handed(self) -> bool:
+        """Whether what is served was handed over, and nothing is trained here."""
+        return bool(self.config.serve.release)
 
     @property
     def rollouts(self) -> Rollouts:
