@@ -41,6 +41,7 @@ from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsT
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import BasisTable, PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.scan import DueTable, ScanTable
 from casemate.config.screen import ScreenTable
 from casemate.config.serve import (
     AggregateTable,
@@ -118,6 +119,7 @@ __all__ = [
     "DeployTable",
     "DetectorId",
     "Digits",
+    "DueTable",
     "Event",
     "FeatureTable",
     "FeedbackTable",
@@ -149,6 +151,7 @@ __all__ = [
     "RuleTable",
     "RunTable",
     "SandboxTable",
+    "ScanTable",
     "ScreenTable",
     "ServeTable",
     "Share",
