@@ -113,6 +113,17 @@ WORDS = {
     "controls check": [],
     "controls show": ["log.verifies"],
     "evidence": ["out"],
+    "scan": [],
+    "scan code": [],
+    "scan secrets": [],
+    "scan dependencies": [],
+    "scan artifacts": [],
+    "scan configuration": [],
+    "scan all": [],
+    "scan list": [],
+    "scan show": ["000000"],
+    "scan waive": ["000000", "--until", "2099-01-31", "--reason", "r"],
+    "scan unwaive": ["000000"],
     "tracker read": [],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}

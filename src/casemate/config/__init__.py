@@ -43,6 +43,7 @@ from casemate.config.kubernetes import KServeTable, KubernetesTable, ModelTable,
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import BasisTable, PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.scan import DueTable, ScanTable
 from casemate.config.screen import ScreenTable
 from casemate.config.serve import (
     AggregateTable,
@@ -121,6 +122,7 @@ __all__ = [
     "DeployTable",
     "DetectorId",
     "Digits",
+    "DueTable",
     "Event",
     "FeatureTable",
     "FeedbackTable",
@@ -156,6 +158,7 @@ __all__ = [
     "RuleTable",
     "RunTable",
     "SandboxTable",
+    "ScanTable",
     "ScreenTable",
     "ServeTable",
     "Share",

@@ -16,6 +16,7 @@ from casemate.config.figures import (
     ON_TRAINING_ROWS,
     QUALITY,
     REGRESSION,
+    SCAN,
 )
 from casemate.config.release import GateTable
 from casemate.config.screen import ScreenTable
@@ -32,7 +33,7 @@ def impossible(config: Config) -> list[str]:
     """What of the whole file does not go together."""
     problems = []
     for name, gate in config.gates.items():
-        problems += _bad_gate(name, gate, config)
+        problems += _bad_scan_gate(gate) if name == SCAN else _bad_gate(name, gate, config)
     for parameter, space in config.train.search.items():
         problems += bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
@@ -95,6 +96,7 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
     if gate.eps is not None and figure not in AT_EPS:
         problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
+    problems += _bad_scan_words(name, gate)
     if gate.eps is None and figure in AT_EPS:
         problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
     if gate.no_worse_than and (
@@ -103,6 +105,20 @@ def _bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         problems.append(
             f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only"
         )
+    return problems
+
+
+def _bad_scan_words(name: str, gate: GateTable) -> list[str]:
+    alien = gate.max_severity is not None
+    return [f"[gates] {name}: max_severity belongs to {SCAN} only"] if alien else []
+
+
+def _bad_scan_gate(gate: GateTable) -> list[str]:
+    problems = []
+    if gate.max_severity is None:
+        problems.append(f'[gates] {SCAN}: give max_severity, such as "medium"')
+    if (gate.min, gate.max, gate.eps, gate.no_worse_than) != (None,) * 4:
+        problems.append(f"[gates] {SCAN}: it takes max_severity and nothing else")
     return problems
 
 

@@ -11,6 +11,7 @@ from casemate.config.incidents import IncidentsTable
 from casemate.config.logs import LogsTable
 from casemate.config.privacy import PrivacyTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.scan import ScanTable
 from casemate.config.screen import ScreenTable
 from casemate.config.serve import ServeTable
 from casemate.config.sinks import SinkTable, SpoolTable
@@ -55,6 +56,7 @@ class Config(Table, frozen=True, kw_only=True):
     deploy: DeployTable = DeployTable()
     access: AccessTable = AccessTable()
     controls: ControlsTable = ControlsTable()
+    scan: ScanTable = ScanTable()
 
     @property
     def dataset_name(self) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from casemate.operations.privacy import Privacy
     from casemate.operations.retention import Plan
     from casemate.operations.retraining import Retrain
+    from casemate.operations.scans import Scans
     from casemate.operations.sinks import Sinks
     from casemate.operations.status import Status
     from casemate.operations.store import Storage
@@ -207,6 +208,13 @@ class Project(Wiring):
         from casemate.operations.controls import ControlsOf
 
         return ControlsOf(self)
+
+    @property
+    def scans(self) -> "Scans":
+        """Weaknesses: look, list, show, waive, export; advisories."""
+        from casemate.operations.scans import Scans
+
+        return Scans(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

@@ -39,6 +39,7 @@ from casemate.stages.release.registry import Registry
 from casemate.stages.release.retrainings import Retrainings
 from casemate.stages.release.rollout import Rollouts
 from casemate.stages.release.waiver import Waivers
+from casemate.supply.scanners.kept import Findings
 from casemate.wiring.controls import CATALOG, STATE, Controls, log_origin
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ class Wiring(Controls):
     def waivers(self) -> Waivers:
         """Gates that models may pass without, for a time."""
         return Waivers(self.database, self.clock, self.signer.verifier)
+
+    @property
+    def findings_kept(self) -> Findings:
+        """What scans found."""
+        return Findings(self.database, self.clock)
 
     @property
     def holds_kept(self) -> Holds:

@@ -170,6 +170,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "hold": ["list"],
         "controls": ["list"],
         "evidence": ["out"],
+        "scan": ["list"],
         "deploy": ["prometheus", "p"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:

@@ -1,0 +1,86 @@
+"""What can be asked of findings: list, show, waive."""
+
+import datetime
+
+from casemate.core.types import Record
+from casemate.operations.acting import operation, reading
+from casemate.operations.scans.standing import BOOK, Standing, standing_of
+from casemate.supply.scanners.kept import Scanned
+from casemate.wiring import Wiring
+
+
+class Listed(Record, frozen=True, kw_only=True):
+    """What is known."""
+
+    scans: list[Scanned]
+    """The last scan of each kind, the newest first."""
+    found: list[Standing]
+
+
+@reading("scan:read")
+def listing(project: Wiring, *, gone: bool = False) -> Listed:
+    """Findings, the gravest first, and the scans that they are of.
+
+    Args:
+        project: whose.
+        gone: also those that are not there any more.
+
+    Raises:
+        AccessDenied: policy. VerificationError: rows that the log does not explain.
+    """
+    newest = {one.number: one for one in project.findings_kept.newest().values()}
+    return Listed(
+        scans=[newest[number] for number in sorted(newest, reverse=True)],
+        found=standing_of(project, gone),
+    )
+
+
+@reading("scan:read")
+def show(project: Wiring, fingerprint: str) -> Standing:
+    """One finding, by the beginning of its fingerprint.
+
+    Raises:
+        AccessDenied: policy. ConfigError: none is called so, or several are.
+    """
+    print_ = project.findings_kept.one(fingerprint).finding.fingerprint
+    found = standing_of(project, all_=True)
+    return next(one for one in found if one.kept.finding.fingerprint == print_)
+
+
+@operation("scan:waive")
+def waive(project: Wiring, fingerprint: str, until: datetime.datetime, reason: str) -> Standing:
+    """Let a finding stand until a time.
+
+    Args:
+        project: whose.
+        fingerprint: its beginning, six characters at least.
+        until: end, with time zone, within a year.
+        reason: why, for the record.
+
+    Raises:
+        AccessDenied: policy does not permit it. ConfigError: no such finding, no reason, or an
+            impossible end.
+    """
+    print_ = project.findings_kept.one(fingerprint).finding.fingerprint
+    acting = waive.ask(project, fingerprint=print_)
+    since, statement = project.waivers.sign(project.signer, BOOK, print_, until, acting.uid, reason)
+    with acting.transaction() as tx:
+        project.waivers.add(tx, BOOK, print_, since, until, acting.uid, statement)
+        detail = {"until": until.isoformat(), "reason": reason.strip()}
+        acting.append(tx, "scan:waived", f'Finding::"{print_}"', **detail)
+    return show(project, print_)
+
+
+@operation("scan:waive")
+def unwaive(project: Wiring, fingerprint: str) -> int:
+    """End every waiver of a finding; returns how many held.
+
+    Raises:
+        AccessDenied: policy. ConfigError: no such finding.
+    """
+    print_ = project.findings_kept.one(fingerprint).finding.fingerprint
+    acting = unwaive.ask(project, fingerprint=print_)
+    with acting.transaction() as tx:
+        count = project.waivers.withdraw(tx, BOOK, print_)
+        acting.append(tx, "scan:unwaived", f'Finding::"{print_}"', waivers=count)
+    return count
