@@ -21,7 +21,7 @@ from casemate.core.errors import BusyError, Error
 from casemate.core.files import alone, remove_tree
 from casemate.core.lease import RUNS
 from casemate.core.steps import STEPS
-from casemate.core.store import METADATA, decode
+from casemate.core.store import decode, every_table
 from casemate.core.types import Record, Release, SealedDataset
 from casemate.operations.acting import operation
 from casemate.respond.holds import HOLDS
@@ -266,7 +266,7 @@ def held_names(project: Wiring) -> set[str]:
 def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:
     """Every text of the catalogue, but of the rows of these runs."""
     own = {RUNS.name: "id", STEPS.name: "run", MODELS.name: "run"}
-    for table in METADATA.sorted_tables:
+    for table in every_table():
         if table.name in SEALED:
             continue
         for row in tx.execute(sa.select(table)).mappings():

@@ -36,7 +36,7 @@ from casemate.core.files import write_atomic
 from casemate.core.outbox import Outbox
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer
-from casemate.core.store import Store, open_store
+from casemate.core.store import Store, declared_by, open_store
 from casemate.wiring.access import access_options
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
+
+
+@declared_by
+def _tables() -> None:
+    """Some stand beside what reads tables: most verbs need neither."""
+    import casemate.wiring.tables  # noqa: F401 - declares them
 
 
 class Controls:
