@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from casemate.core.imports import uncollected
 from casemate.operations import runs
 from casemate.wiring import Wiring
 
@@ -284,7 +285,8 @@ def open_project(
     Raises:
         ConfigError: there is no valid project.
     """
-    return Project.at(path, overrides, check=check)
+    with uncollected():
+        return Project.at(path, overrides, check=check)
 
 
 def create_project(*args: Any, **kwargs: Any) -> Project:
