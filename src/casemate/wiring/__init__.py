@@ -14,6 +14,7 @@ from casemate.config import FILE_NAME, NoticeTable, StoreTable
 from casemate.controls.access.usage import Usage
 from casemate.controls.audit.decisions import Decisions
 from casemate.controls.audit.feedback import Feedback
+from casemate.controls.audit.people import Told
 from casemate.controls.keys.objects import ObjectStore
 from casemate.controls.keys.recipients import Recipients
 from casemate.controls.privacy.budget import Ledger
@@ -90,6 +91,11 @@ class Wiring(Controls):
     def decisions(self) -> Decisions:
         """What served models answered."""
         return Decisions(self.log)
+
+    @property
+    def told(self) -> Told:
+        """What was told about people."""
+        return Told(self.log)
 
     @property
     def feedback_kept(self) -> Feedback:
