@@ -236,7 +236,7 @@ class Decisions:
         Raises:
             VerificationError: predictions were changed, or removed before anybody forgot them.
         """
-        return verifying.check(self)
+        return verifying.check(self.log, self.opened)
 
     def forget(self, predictions_before: str, inputs_before: str) -> int:
         """Delete predictions, and the rows kept with them, that are older than these times (ISO

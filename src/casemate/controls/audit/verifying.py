@@ -1,28 +1,31 @@
 """Verifying recorded predictions: against the log, and the index of whom they are about."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.controls.audit import people
+from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.predictions import ACTION, ERASED, FORGOTTEN, GROUPS, require_told
 from casemate.core.entry import Entry
 from casemate.core.errors import VerificationError
 
-if TYPE_CHECKING:
-    from casemate.controls.audit.decisions import Decisions
-
 _BATCH = 200
 
 
-def check(decisions: "Decisions") -> int:
+Opened = Callable[[sa.Connection, Any], list[tuple[bytes, bytes]]]
+"""The (salt, prediction as JSON) of a group's row."""
+
+
+def check(log: AuditLog, opened: Opened) -> int:
     """See `Decisions.check`."""
     count: int = 0
     gone, forgotten = "", ""
     erased: set[tuple[int, int]] = set()
     blank: set[tuple[int, int]] = set()
     told: list[Entry] = []
-    for entry in decisions.log.entries():
+    for entry in log.entries():
         if entry.action == FORGOTTEN:
             forgotten = max(forgotten, entry.detail["predictions"])
         if entry.action == ERASED:
@@ -31,8 +34,8 @@ def check(decisions: "Decisions") -> int:
             count += int(entry.detail["count"])
             told.append(entry)
         if len(told) == _BATCH:
-            gone, told = max(gone, _beside(decisions, told, blank)), []
-    gone = max(gone, _beside(decisions, told, blank))
+            gone, told = max(gone, _beside(log, opened, told, blank)), []
+    gone = max(gone, _beside(log, opened, told, blank))
     if gone and gone >= forgotten:
         raise VerificationError(
             f"predictions of {gone} are gone, and nobody has forgotten any so young",
@@ -46,7 +49,9 @@ def check(decisions: "Decisions") -> int:
     return count
 
 
-def _beside(decisions: "Decisions", entries: list[Entry], blank: set[tuple[int, int]]) -> str:
+def _beside(
+    log: AuditLog, opened: Opened, entries: list[Entry], blank: set[tuple[int, int]]
+) -> str:
     """Verify the groups of these entries, and the index of whom they are about; returns the
     newest time of those whose predictions are gone, and notes (entry, place) of single ones
     that are.
@@ -54,7 +59,7 @@ def _beside(decisions: "Decisions", entries: list[Entry], blank: set[tuple[int, 
     if not entries:
         return ""
     gone = ""
-    with decisions.log.store.reading() as tx:
+    with log.store.reading() as tx:
         near = GROUPS.c.index.between(entries[0].index, entries[-1].index)
         rows = {row["index"]: row for row in tx.execute(sa.select(GROUPS).where(near)).mappings()}
         about = people.of_groups(tx, entries[0].index, entries[-1].index)
@@ -65,7 +70,7 @@ def _beside(decisions: "Decisions", entries: list[Entry], blank: set[tuple[int, 
                     f"the predictions of log entry {entry.index} are gone",
                     hint="restore a backup",
                 )
-            predictions = decisions.opened(tx, row)
+            predictions = opened(tx, row)
             require_told(entry, row)
             if not predictions:
                 gone = max(gone, row["time"])
