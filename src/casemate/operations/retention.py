@@ -32,7 +32,7 @@ from casemate.wiring import Wiring
 OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
 SEALED = {
     *("audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"),
-    *("subject_version", "subject_rows"),
+    *("subject_version", "subject_rows", "prediction_subject"),
 }
 """Tables without names in clear, and digests and indexes of rows, which go with them."""
 TOLD = {(RETRAININGS.name, "run")}

@@ -203,6 +203,7 @@ class Recording:
             refused=refused,
             micros=int(seconds * 1e6),
             trace=asking.trace,
+            people=job.asked.people,
         )
         waiting = (asking.future, reply)
         self.audit.predicted(
@@ -210,6 +211,7 @@ class Recording:
             _ENCODER.encode(prediction),
             rows if self._keeps_rows else None,
             waiting if self._durable else None,
+            job.asked.people,
         )
         if not self._durable:
             if self.audit.fault is not None or self.audit.failing is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from casemate.controls.access.usage import Usage
     from casemate.controls.audit.decisions import Decisions
     from casemate.controls.audit.feedback import Feedback
+    from casemate.controls.audit.people import Told
     from casemate.controls.keys.objects import ObjectStore
     from casemate.controls.keys.recipients import Recipients
     from casemate.controls.privacy.budget import Ledger
@@ -117,6 +118,13 @@ class Wiring(Controls):
         from casemate.controls.audit.decisions import Decisions
 
         return Decisions(self.log)
+
+    @property
+    def told(self) -> "Told":
+        """What was told about people."""
+        from casemate.controls.audit.people import Told
+
+        return Told(self.log)
 
     @property
     def feedback_kept(self) -> "Feedback":

@@ -248,6 +248,9 @@ def closing_lines(closing: Any) -> list[str]:
         lines = ["nothing was held of this person"]
     else:
         lines = [f"{closing.keys} keys destroyed, {closing.rows} rows without their identifier"]
+    if closing.predictions:
+        others = f", {closing.shared} of them about others too" if closing.shared else ""
+        lines.append(f"{closing.predictions} recorded predictions taken out{others}")
     looked = ", ".join(f"{count} {what}" for what, count in closing.looked.items())
     lines.append(f"looked through for {closing.identifiers} identifiers: {looked}")
     lines += [f"not known: {gap}" for gap in closing.not_known]
