@@ -87,7 +87,10 @@ PREDICTOR = (
     " paddle pmml pytorch scaleMetric scaleMetricType scaleTarget sklearn storageContainerName"
     " storageUris tensorflow timeout triton workerSpec xgboost"
 )
-SERVED = f"{CONTAINER} confidential modelFormat protocolVersion runtime runtimeVersion storage storageUri"
+SERVED = (
+    f"{CONTAINER} confidential modelFormat protocolVersion runtime runtimeVersion storage"
+    " storageUri"
+)
 RUNTIME = (
     "affinity annotations builtInAdapter containers disabled grpcDataEndpoint grpcEndpoint hostIPC"
     " httpDataEndpoint imagePullSecrets labels multiModel nodeSelector protocolVersions replicas"
