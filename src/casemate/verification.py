@@ -142,6 +142,7 @@ def admit(
     rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
     digest: str | None = None,
     proof: Path | str | None = None,
+    limit: int = carried.MAX_LAYERS,
 ) -> Verified:
     """Verify a model that is about to be started, and write the bytes that were verified.
 
@@ -156,12 +157,13 @@ def admit(
         rules: what else it must be.
         digest: of the image that is meant, `sha256:…`.
         proof: see `verify_path`.
+        limit: bytes of its files, of which nobody's signature is known while they are read.
 
     Raises:
         ConfigError: there is no such model, or `into` holds something else.
         VerificationError: it was changed, or nobody trusted signed it.
-        RefusedError: it is withdrawn, its waiver has ended, it is for another stage, or it is not
-            approved.
+        RefusedError: it is withdrawn, its waiver has ended, it is for another stage, it is not
+            approved, or nobody has said lately what is withdrawn.
 
     Returns:
         what it is and who signed it.
@@ -170,12 +172,12 @@ def admit(
     admission.require_apart(path, keys)
     if into is not None:
         admission.require_elsewhere(path, Path(into))
-    found = carried.read(path, digest)
+    found = carried.read(path, digest, limit)
     shown = None if proof is None else _shown(Path(proof))
 
     def check(_path: Path, trusted: Trusted) -> Verified:
         verified, model, verifier = _verified(found, shown, trusted)
-        admission.require(rules, model, found, verifier, SystemClock().now())
+        admission.require(rules, model, found, verifier, SystemClock().now(), trusted.withdrawn)
         if into is not None:
             admission.place(model, found, Path(into))
         return verified

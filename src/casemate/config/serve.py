@@ -179,6 +179,15 @@ class ServeTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = []
+    withdrawn_days: Annotated[
+        Annotated[float, Meta(gt=0, le=3650)] | None,
+        Meta(
+            description=(
+                "With `release`: days after which its owner's `withdrawn.json` is too old to serve"
+                " by, and none is refused; default: any age, or none."
+            )
+        ),
+    ] = None
     stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = (
         "production"
     )

@@ -5,6 +5,7 @@ stands in `operations/`. What reads tables is imported where it is used: whoever
 waits for none of it (`tests/unit/project/test_imports.py`).
 """
 
+import datetime
 import functools
 from collections.abc import Callable
 from functools import cached_property
@@ -89,7 +90,13 @@ class Wiring(Controls):
         place = Place(
             self.root / table.release,
             [self.root / key for key in table.trusted],
-            Rules(approvals=rules.approvals, stage=table.stage),
+            Rules(
+                approvals=rules.approvals,
+                stage=table.stage,
+                withdrawn_within=None
+                if table.withdrawn_days is None
+                else datetime.timedelta(days=table.withdrawn_days),
+            ),
         )
         return Handed(self.database, self.objects, self.signer.verifier, prove, self.clock, place)
 

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from casemate.core.archive import ALWAYS_FINE, MAX_RATIO
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.oci.layout import MAX_LAYERS, Reader
 from casemate.core.oci.types import LAYOUT_FILE, MAX_DOCUMENT, Descriptor, Manifest
@@ -66,7 +67,8 @@ def read(path: Path, digest: str | None = None, limit: int = MAX_LAYERS) -> Carr
     Args:
         path: where it is.
         digest: of the image that is meant (`sha256:…`); needed where a layout holds several.
-        limit: bytes of all its files.
+        limit: bytes of all its files; of an image whose layers are packed also a hundred times
+            what they have, beyond the first 256 MiB.
 
     Raises:
         VerificationError: a file is no file, a digest lies, or it is too large.
@@ -125,6 +127,10 @@ def _image(reader: Reader, digest: str | None, limit: int) -> Carried:
     listed = reader.manifests()
     chosen, manifest = _chosen(listed, digest)
     reader.blob(manifest.config, MAX_DOCUMENT)  # compared with its digest, and no more
+    # nobody's signature is known yet: what is packed may grow, but not without end
+    given = sum(layer.size for layer in manifest.layers)
+    grown = max(ALWAYS_FINE, MAX_RATIO * given)
+    limit = min(limit, grown)
     found: dict[str, bytes] = {}
     for layer in manifest.layers:
         files = reader.layer(layer, limit)

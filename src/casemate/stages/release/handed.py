@@ -107,7 +107,9 @@ class Handed(Registry):
         found = carried.read(self.place.folder)
         trusted = trusted_keys(list(self.place.keys))[0]
         model, verifier = judged(found, None, trusted)
-        admission.require(self.place.rules, model, found, verifier, self._clock.now())
+        admission.require(
+            self.place.rules, model, found, verifier, self._clock.now(), trusted.withdrawn
+        )
         self._last = Registered(
             self._clock.now().isoformat() if self._last is None else self._last.created,
             _release(model, bundle.digest_of(found.bundle)),
