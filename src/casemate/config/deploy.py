@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from casemate.config.kubernetes import KServeTable, KubernetesTable, impossible_kubernetes
 from casemate.config.aws import AwsTable
+from casemate.config.kubernetes import KServeTable, KubernetesTable, impossible_kubernetes
 from casemate.config.table import Name, Table
 
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,99}$(?!\n)")]

@@ -38,7 +38,7 @@ def documents(content: bytes) -> list[dict[str, Any]]:
     if len(content) > MOST:
         raise Unreadable("it is larger than any manifest")
     try:
-        found = list(yaml.load_all(content, Loader=_Loader))  # noqa: S506 - a SafeLoader
+        found = list(yaml.load_all(content, Loader=_Loader))
     except Unreadable:
         raise
     except (yaml.YAMLError, RecursionError, ValueError, TypeError):
