@@ -142,6 +142,8 @@ COMMANDS: dict[str, str | None] = {
     "deploy dockerfile": None,
     "deploy kubernetes": None,
     "deploy sagemaker": None,
+    "deploy apply": "deployments.clusters.apply",
+    "deploy drift": "deployments.clusters.drift",
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,

@@ -150,6 +150,7 @@ MAY = {
         "access:delegate",
     },
     "operator": {
+        *("deploy:read", "deploy:apply"),
         *("model:contain", "hold:read", "hold:place", "hold:lift", "access:suspend"),
         *("access:resume", "retrain:demand", "playbook:read", "playbook:apply", "playbook:run"),
         *("playbook:approve", "playbook:undo"),
@@ -195,7 +196,7 @@ MAY = {
     },
     "auditor": {
         *("incident:read", "hold:read", "playbook:read", "record:read"),
-        *("controls:read", "controls:check", "evidence:write"),
+        *("controls:read", "controls:check", "evidence:write", "deploy:read"),
         *(
             "run:read",
             "audit:read",
