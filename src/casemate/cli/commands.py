@@ -154,6 +154,8 @@ COMMANDS: dict[str, str | None] = {
     "deploy kubernetes": None,
     "deploy sagemaker": None,
     "deploy kserve": None,
+    "deploy apply": "deployments.clusters.apply",
+    "deploy drift": "deployments.clusters.drift",
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from casemate.operations.controls import ControlsOf
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
+    from casemate.operations.deployments import Deployments
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
     from casemate.operations.images import Images
@@ -90,6 +91,13 @@ class Project(Wiring):
         from casemate.operations.images import Images
 
         return Images(self)
+
+    @property
+    def deployments(self) -> "Deployments":
+        """What runs elsewhere: apply what was rendered, and tell what was changed there."""
+        from casemate.operations.deployments import Deployments
+
+        return Deployments(self)
 
     @property
     def keys(self) -> "Keys":

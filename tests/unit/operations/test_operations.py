@@ -21,6 +21,7 @@ from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.types import SealedDataset
 from casemate.operations import backup, dataset, gateways, models, store
 from casemate.operations.acting import Operation
+from casemate.operations.deployments.clusters import Place
 from casemate.operations.incidents import handling
 from casemate.operations.keys import custody, rotation
 from casemate.serve import explain
@@ -109,6 +110,9 @@ CALLS = {
     "dataset.Dataset.suspects": lambda at, _: data(at).suspects(),
     "dataset.Dataset.to_arrow": lambda at, _: data(at).to_arrow(),
     "dataset.Datasets.all": lambda at, _: at.datasets["wdbc"],
+    "deployments.clusters.apply": lambda at, out: at.deployments.apply(out, Place()),
+    "deployments.clusters.drift": lambda at, out: at.deployments.drift(out, Place()),
+    "deployments.clusters.running": lambda at, out: at.deployments.running(out, Place()),
     "feedback.adding.add": lambda at, _: at.feedback.add({"x": "1"}),
     "feedback.kept.listing": lambda at, _: at.feedback.list(),
     "feedback.kept.show": lambda at, _: at.feedback.show("x"),

@@ -67,7 +67,7 @@ class Objects:
         """Remove what neither the release nor the former one has."""
         stay = {bundle.revision, *({former.revision} if former else ())}
         for name, revision in self.revisions().items():
-            if revision not in stay:
+            if revision not in stay and len(stay) > 1:  # else the former one stays to go back to
                 self.remove(self.deployment(name))
         before = self.kept.get(former.bundle) if former else None
         if before is None:
