@@ -1,6 +1,7 @@
 """`casemate scan`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from casemate.cli.options import common
@@ -37,8 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument(
             "finding", help="the beginning of its fingerprint, as `scan list` shows it"
         )
+    _advisories(actions)
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
     waive.add_argument("--reason", required=True, help="why, for the record")
+
+
+def _advisories(actions: Any) -> None:
+    parser = actions.add_parser(
+        "advisories", help="the snapshot of advisories", parents=[common(nested=True)]
+    )
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    what.add_parser("show", help="which one is here", parents=[common(nested=True)])
+    for name, help_ in (
+        ("import", "take one in, signed by whom [scan] advisories_keys names"),
+        ("sign", "sign one for projects that trust this one's keys: FILE.sig appears"),
+    ):
+        one = what.add_parser(name, help=help_, parents=[common(nested=True)])
+        one.add_argument("file", type=Path, help="a zip file of OSV entries")
 
 
 def run(arguments: Any) -> int:
@@ -53,5 +69,6 @@ def run(arguments: Any) -> int:
         "show": views.show,
         "waive": acts.waive,
         "unwaive": acts.unwaive,
+        "advisories": acts.advisories,
     }[action]
     return chosen(arguments)

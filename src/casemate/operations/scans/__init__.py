@@ -5,6 +5,7 @@ What could not be looked at is no pass: it is named, kept, and blocks the gate.
 """
 
 from casemate.operations.acting import Noun
+from casemate.operations.scans.advisories import Advisories
 from casemate.operations.scans.looking import scan
 from casemate.operations.scans.verbs import listing, show, unwaive, waive
 
@@ -17,3 +18,8 @@ class Scans(Noun):
     show = show
     waive = waive
     unwaive = unwaive
+
+    @property
+    def advisories(self) -> Advisories:
+        """Snapshots of advisories: sign, add, show."""
+        return Advisories(self.project)

@@ -61,8 +61,8 @@ def waive(project: Wiring, fingerprint: str, until: datetime.datetime, reason: s
         AccessDenied: policy does not permit it. ConfigError: no such finding, no reason, or an
             impossible end.
     """
+    acting = waive.ask(project, fingerprint=fingerprint[:64])
     print_ = project.findings_kept.one(fingerprint).finding.fingerprint
-    acting = waive.ask(project, fingerprint=print_)
     since, statement = project.waivers.sign(project.signer, BOOK, print_, until, acting.uid, reason)
     with acting.transaction() as tx:
         project.waivers.add(tx, BOOK, print_, since, until, acting.uid, statement)
@@ -78,8 +78,8 @@ def unwaive(project: Wiring, fingerprint: str) -> int:
     Raises:
         AccessDenied: policy. ConfigError: no such finding.
     """
+    acting = unwaive.ask(project, fingerprint=fingerprint[:64])
     print_ = project.findings_kept.one(fingerprint).finding.fingerprint
-    acting = unwaive.ask(project, fingerprint=print_)
     with acting.transaction() as tx:
         count = project.waivers.withdraw(tx, BOOK, print_)
         acting.append(tx, "scan:unwaived", f'Finding::"{print_}"', waivers=count)
