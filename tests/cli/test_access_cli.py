@@ -122,6 +122,7 @@ WORDS = {
     "scan all": [],
     "scan list": [],
     "scan show": ["000000"],
+    "scan export": ["findings.sarif"],
     "scan waive": ["000000", "--until", "2099-01-31", "--reason", "r"],
     "scan unwaive": ["000000"],
     "scan advisories show": [],

@@ -237,6 +237,7 @@ REFUSED: dict[str, list[str]] = {
     "scan configuration": [],
     "scan all": [],
     "scan show": ["000000"],
+    "scan export": [str(HOME / "findings.sarif")],
     "scan waive": ["000000", "--until", "2026-12-31", "--reason", "r"],
     "scan unwaive": ["000000"],
     "scan advisories show": [],

@@ -141,6 +141,7 @@ COMMANDS: dict[str, str | None] = {
     "scan all": "scans.looking.scan",
     "scan list": "scans.verbs.listing",
     "scan show": "scans.verbs.show",
+    "scan export": "scans.verbs.export",
     "scan waive": "scans.verbs.waive",
     "scan unwaive": "scans.verbs.unwaive",
     "scan advisories show": "scans.advisories.show",

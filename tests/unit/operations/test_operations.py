@@ -100,6 +100,7 @@ CALLS = {
     "scans.advisories.show": lambda at, _: at.scans.advisories.show(),
     "scans.advisories.sign": lambda at, out: at.scans.advisories.sign(out),
     "scans.looking.scan": lambda at, _: at.scans.scan(["code"]),
+    "scans.verbs.export": lambda at, out: at.scans.export(out, "sarif"),
     "scans.verbs.listing": lambda at, _: at.scans.list(),
     "scans.verbs.show": lambda at, _: at.scans.show("000000"),
     "scans.verbs.unwaive": lambda at, _: at.scans.unwaive("000000"),

@@ -15,6 +15,8 @@ KINDS = {
     "all": "what [scan] kinds names, which is all of it unless it says less",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+"""`operations.scans.exports.FORMS`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
 
@@ -38,6 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument(
             "finding", help="the beginning of its fingerprint, as `scan list` shows it"
         )
+    export = actions.add_parser(
+        "export", help="findings as other people's tools take them", parents=[common(nested=True)]
+    )
+    export.add_argument("file", type=Path, help="to write")
+    export.add_argument(
+        "--as",
+        dest="form",
+        choices=FORMS,
+        default="sarif",
+        help=(
+            "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
+            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+        ),
+    )
     _advisories(actions)
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
     waive.add_argument("--reason", required=True, help="why, for the record")
@@ -67,6 +83,7 @@ def run(arguments: Any) -> int:
     chosen = {
         "list": views.listing,
         "show": views.show,
+        "export": acts.export,
         "waive": acts.waive,
         "unwaive": acts.unwaive,
         "advisories": acts.advisories,

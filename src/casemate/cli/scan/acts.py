@@ -16,6 +16,14 @@ def waive(arguments: Any) -> int:
     return 0
 
 
+def export(arguments: Any) -> int:
+    """Write findings to a file."""
+    count = open_for(arguments).scans.export(arguments.file, arguments.form)
+    told = {"file": str(arguments.file), "findings": count}
+    emit(arguments, told, f"{arguments.file}: {count} findings stand")
+    return 0
+
+
 def unwaive(arguments: Any) -> int:
     """End its waivers."""
     count = open_for(arguments).scans.unwaive(arguments.finding)

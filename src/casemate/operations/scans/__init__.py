@@ -7,7 +7,7 @@ What could not be looked at is no pass: it is named, kept, and blocks the gate.
 from casemate.operations.acting import Noun
 from casemate.operations.scans.advisories import Advisories
 from casemate.operations.scans.looking import scan
-from casemate.operations.scans.verbs import listing, show, unwaive, waive
+from casemate.operations.scans.verbs import export, listing, show, unwaive, waive
 
 
 class Scans(Noun):
@@ -16,6 +16,7 @@ class Scans(Noun):
     scan = scan
     list = listing
     show = show
+    export = export
     waive = waive
     unwaive = unwaive
 

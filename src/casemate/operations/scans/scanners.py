@@ -1,6 +1,7 @@
 """Which scanners look at what."""
 
 from casemate.core.types.scan import ScanKind
+from casemate.operations.scans.configuration import STATE, Configuration, Rendered
 from casemate.operations.scans.trusted import kept_in, verifier_of
 from casemate.supply.scanners.artifacts import Artifacts
 from casemate.supply.scanners.bandit import Bandit
@@ -22,7 +23,7 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
         return [_dependencies(project)]
     if kind == "artifacts":
         return [Artifacts()]
-    return []
+    return [Configuration(project), Rendered(STATE)]
 
 
 def _dependencies(project: Wiring) -> Scanner:
