@@ -122,8 +122,12 @@ WORDS = {
     "scan all": [],
     "scan list": [],
     "scan show": ["000000"],
+    "scan export": ["findings.sarif"],
     "scan waive": ["000000", "--until", "2099-01-31", "--reason", "r"],
     "scan unwaive": ["000000"],
+    "scan advisories show": [],
+    "scan advisories import": ["absent.zip"],
+    "scan advisories sign": ["absent.zip"],
     "tracker read": [],
 }
 ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}

@@ -4,6 +4,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from casemate.config.figures import SCAN
 from casemate.core.digest import sha256_record
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
@@ -91,6 +92,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             config.release.stage,
             context.signer.verifier.fingerprint,
             context.waivers.in_force(config.project.name),
+            *([context.scan()] if SCAN in config.gates else []),
         ],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}

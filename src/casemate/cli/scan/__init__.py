@@ -1,6 +1,7 @@
 """`casemate scan`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from casemate.cli.options import common
@@ -14,6 +15,8 @@ KINDS = {
     "all": "what [scan] kinds names, which is all of it unless it says less",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+"""`operations.scans.exports.FORMS`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
 
@@ -37,8 +40,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument(
             "finding", help="the beginning of its fingerprint, as `scan list` shows it"
         )
+    export = actions.add_parser(
+        "export", help="findings as other people's tools take them", parents=[common(nested=True)]
+    )
+    export.add_argument("file", type=Path, help="to write")
+    export.add_argument(
+        "--as",
+        dest="form",
+        choices=FORMS,
+        default="sarif",
+        help=(
+            "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
+            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+        ),
+    )
+    _advisories(actions)
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
     waive.add_argument("--reason", required=True, help="why, for the record")
+
+
+def _advisories(actions: Any) -> None:
+    parser = actions.add_parser(
+        "advisories", help="the snapshot of advisories", parents=[common(nested=True)]
+    )
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    what.add_parser("show", help="which one is here", parents=[common(nested=True)])
+    for name, help_ in (
+        ("import", "take one in, signed by whom [scan] advisories_keys names"),
+        ("sign", "sign one for projects that trust this one's keys: FILE.sig appears"),
+    ):
+        one = what.add_parser(name, help=help_, parents=[common(nested=True)])
+        one.add_argument("file", type=Path, help="a zip file of OSV entries")
 
 
 def run(arguments: Any) -> int:
@@ -51,7 +83,9 @@ def run(arguments: Any) -> int:
     chosen = {
         "list": views.listing,
         "show": views.show,
+        "export": acts.export,
         "waive": acts.waive,
         "unwaive": acts.unwaive,
+        "advisories": acts.advisories,
     }[action]
     return chosen(arguments)

@@ -5,8 +5,9 @@ What could not be looked at is no pass: it is named, kept, and blocks the gate.
 """
 
 from casemate.operations.acting import Noun
+from casemate.operations.scans.advisories import Advisories
 from casemate.operations.scans.looking import scan
-from casemate.operations.scans.verbs import listing, show, unwaive, waive
+from casemate.operations.scans.verbs import export, listing, show, unwaive, waive
 
 
 class Scans(Noun):
@@ -15,5 +16,11 @@ class Scans(Noun):
     scan = scan
     list = listing
     show = show
+    export = export
     waive = waive
     unwaive = unwaive
+
+    @property
+    def advisories(self) -> Advisories:
+        """Snapshots of advisories: sign, add, show."""
+        return Advisories(self.project)

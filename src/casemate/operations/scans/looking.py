@@ -109,7 +109,10 @@ def _answers(
             veil=project.identifiers.root().pseudonym,
         )
         for kind in kinds:
-            for scanner in scanners(project, kind):
+            chosen = scanners(project, kind)
+            if not chosen:
+                answers.append(Looked(scanner="none", kind=kind, unseen={"": "nobody looks at it"}))
+            for scanner in chosen:
                 progress(f"{kind}: {scanner.id}")
                 answers.append(looked(scanner, place))
     if unseen or left:

@@ -1,9 +1,14 @@
 """What can be asked of findings: list, show, waive."""
 
 import datetime
+from pathlib import Path
 
+from casemate.core.errors import ConfigError
+from casemate.core.files import write_atomic
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
+from casemate.operations.scans import exports
+from casemate.operations.scans.exports import Form
 from casemate.operations.scans.standing import BOOK, Standing, standing_of
 from casemate.supply.scanners.kept import Scanned
 from casemate.wiring import Wiring
@@ -28,11 +33,39 @@ def listing(project: Wiring, *, gone: bool = False) -> Listed:
     Raises:
         AccessDenied: policy. VerificationError: rows that the log does not explain.
     """
-    newest = {one.number: one for one in project.findings_kept.newest().values()}
-    return Listed(
-        scans=[newest[number] for number in sorted(newest, reverse=True)],
-        found=standing_of(project, gone),
-    )
+    return Listed(scans=newest(project), found=standing_of(project, gone))
+
+
+def newest(project: Wiring) -> list[Scanned]:
+    """The last scan of each kind, the newest first."""
+    found = {one.number: one for one in project.findings_kept.newest().values()}
+    return [found[number] for number in sorted(found, reverse=True)]
+
+
+@reading("scan:read")
+def export(project: Wiring, file: Path, form: Form) -> int:
+    """Write the findings that stand to a file, in a form that other people's tools take; returns
+    how many stand.
+
+    Args:
+        project: whose.
+        file: to write.
+        form: `sarif`: waived ones are suppressed; `sarif-github`: they are left out, because
+            GitHub ignores suppressions; `junit`; `sonar`: without waived ones; `vex`: of
+            dependencies, CycloneDX 1.6; `json`.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such form, or nothing was scanned.
+    """
+    if form not in exports.FORMS:
+        raise ConfigError(
+            f"there is no form {form[:80]!r}", hint=f"one of {', '.join(exports.FORMS)}"
+        )
+    known = Listed(scans=newest(project), found=standing_of(project))
+    if not known.scans:
+        raise ConfigError("nothing was scanned, which is no clean report", hint="casemate scan all")
+    write_atomic(file, exports.written(known.scans, known.found, form), 0o644)
+    return len(known.found)
 
 
 @reading("scan:read")
@@ -61,8 +94,8 @@ def waive(project: Wiring, fingerprint: str, until: datetime.datetime, reason: s
         AccessDenied: policy does not permit it. ConfigError: no such finding, no reason, or an
             impossible end.
     """
+    acting = waive.ask(project, fingerprint=fingerprint[:64])
     print_ = project.findings_kept.one(fingerprint).finding.fingerprint
-    acting = waive.ask(project, fingerprint=print_)
     since, statement = project.waivers.sign(project.signer, BOOK, print_, until, acting.uid, reason)
     with acting.transaction() as tx:
         project.waivers.add(tx, BOOK, print_, since, until, acting.uid, statement)
@@ -78,8 +111,8 @@ def unwaive(project: Wiring, fingerprint: str) -> int:
     Raises:
         AccessDenied: policy. ConfigError: no such finding.
     """
+    acting = unwaive.ask(project, fingerprint=fingerprint[:64])
     print_ = project.findings_kept.one(fingerprint).finding.fingerprint
-    acting = unwaive.ask(project, fingerprint=print_)
     with acting.transaction() as tx:
         count = project.waivers.withdraw(tx, BOOK, print_)
         acting.append(tx, "scan:unwaived", f'Finding::"{print_}"', waivers=count)

@@ -29,7 +29,8 @@ def weaknesses(answers: Sequence[Looked]) -> list[Weakness]:
             if place in places:
                 continue  # one line, one rule, said twice
             places.add(place)
-            key = (answer.kind, hit.rule, hit.path, hit.material)
+            # an advisory about a package is one finding, wherever the package is named
+            key = (answer.kind, hit.rule, hit.package or hit.path, hit.material)
             print_ = fingerprint(*key, counted[key])
             counted[key] += 1
             made = _made(answer, hit, print_)

@@ -30,16 +30,28 @@ class Ran:
     output: bytes
     errors: str
     """The end of what it said on standard error, fit to be shown."""
+    told: Path
+    """All that it said there."""
+
+    def said(self) -> str:
+        """All of it, as far as it is read."""
+        with self.told.open("rb") as file:
+            return file.read(MOST_OUTPUT).decode(errors="replace")
 
 
-def find(place: Place, name: str) -> Path:
+def find(place: Place, name: str, *, ours: bool = True) -> Path:
     """Where a scanner's program lies: in `[scan] tools` if that is set, else beside this Python or
     on `PATH`.
+
+    Args:
+        place: what is looked at.
+        name: of the program.
+        ours: whether `[scan] tools` is about it; git is no scanner.
 
     Raises:
         CouldNotLook: nowhere.
     """
-    if place.tools is not None:
+    if place.tools is not None and ours:
         path = place.tools / name
         found = str(path) if os.access(path, os.X_OK) and path.is_file() else None
     else:
@@ -54,7 +66,16 @@ def find(place: Place, name: str) -> Path:
     return Path(found).absolute()
 
 
-def run(place: Place, name: str, words: Sequence[str], *, cwd: Path | None = None) -> Ran:
+def run(
+    place: Place,
+    name: str,
+    words: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    stdin: Path | None = None,
+    ours: bool = True,
+    program: Path | None = None,
+) -> Ran:
     """Run a scanner to its end, confined.
 
     Args:
@@ -62,11 +83,14 @@ def run(place: Place, name: str, words: Sequence[str], *, cwd: Path | None = Non
         name: of the program.
         words: of its command line; no secret.
         cwd: where; default: the project's folder.
+        stdin: a file that it reads.
+        ours: see `find`.
+        program: where it lies, if that is known.
 
     Raises:
         CouldNotLook: it is absent, took too long, was ended, or could not be confined.
     """
-    program = find(place, name)
+    program = program or find(place, name, ours=ours)
     work = place.work / f"{name}.{len(os.listdir(place.work))}"
     work.mkdir()
     out, err = work / "stdout", work / "stderr"
@@ -74,10 +98,14 @@ def run(place: Place, name: str, words: Sequence[str], *, cwd: Path | None = Non
         *(sys.executable, "-P", "-m", confined.__name__),
         *(str(int(place.seconds)), str(work), str(program), *words),
     ]
-    with out.open("wb") as output, err.open("wb") as errors:
+    with (
+        out.open("wb") as output,
+        err.open("wb") as errors,
+        (stdin or Path(os.devnull)).open("rb") as given,
+    ):
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=output,
             stderr=errors,
             cwd=cwd or place.root,
@@ -103,7 +131,7 @@ def run(place: Place, name: str, words: Sequence[str], *, cwd: Path | None = Non
         raise CouldNotLook(f"{name} was ended by signal {-code}: {said[-200:]}")
     if out.stat().st_size > MOST_OUTPUT:
         raise CouldNotLook(f"{name} printed more than {MOST_OUTPUT} bytes")
-    return Ran(code, out.read_bytes(), said)
+    return Ran(code, out.read_bytes(), said, err)
 
 
 def parsed(name: str, content: bytes, kind: type[T]) -> T:
