@@ -242,6 +242,8 @@ REFUSED: dict[str, list[str]] = {
     "model import": ["clinic/data/wdbc.csv"],
     "image gateway": ["gw", "--base", "absent", "--wheels", "absent", "--lock", "absent"],
     "access step-up": ["--code", "env:PW"],
+    "deploy kubernetes": [str(HOME / "kubernetes")],
+    "deploy kserve": [str(HOME / "kserve")],
     "access role delegate": ["ben", "owner", "--reason", "r"],
     "access factor add": ["totp"],
     "access factor confirm": ["--code", "env:PW"],

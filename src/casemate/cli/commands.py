@@ -144,6 +144,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy sagemaker": None,
     "deploy apply": "deployments.clusters.apply",
     "deploy drift": "deployments.clusters.drift",
+    "deploy kserve": None,
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,

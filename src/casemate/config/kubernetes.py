@@ -339,7 +339,8 @@ class KServeTable(Table, frozen=True, kw_only=True):
     """What `casemate deploy kserve` renders beside."""
 
     namespace: Annotated[
-        Label | None, Meta(description="Of the InferenceService; default: the project's name.")
+        Label | None,
+        Meta(description="Of the InferenceService; default: the project's name and `-kserve`."),
     ] = None
     protocol: Annotated[
         Literal["v2", "grpc-v2"],

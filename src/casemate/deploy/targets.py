@@ -98,6 +98,12 @@ def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
     return gitlab.dangers(content)
 
 
+def _kserve(given: Given) -> Rendering:
+    from casemate.deploy import kserve
+
+    return kserve.render(given)
+
+
 def _kubernetes_dangers(name: str, content: bytes) -> list[str]:
     from casemate.deploy.kubernetes import dangers
 
@@ -171,6 +177,13 @@ TARGETS = {
         "a kustomize base and overlays: a gateway that verifies before it starts, and its watcher",
         _kubernetes,
         "base/kustomization.yaml",
+        dangers=_kubernetes_dangers,
+        unfit=_kubernetes_unfit,
+    ),
+    "kserve": Target(
+        "a ServingRuntime and an InferenceService of KServe for the same gateway",
+        _kserve,
+        "kustomization.yaml",
         dangers=_kubernetes_dangers,
         unfit=_kubernetes_unfit,
     ),

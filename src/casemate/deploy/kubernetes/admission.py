@@ -48,9 +48,9 @@ class Rules:
     rules: tuple[Rule, ...]
 
 
-def serving(config: Config) -> list[str]:
-    """The gateway's words as they stand in a manifest, where `$(NAME)` means something."""
-    return [word.replace("$", "$$") for word in said.serving(config)]
+def escaped(words: list[str]) -> list[str]:
+    """Words as they stand in a manifest, where `$(NAME)` means something."""
+    return [word.replace("$", "$$") for word in words]
 
 
 def literal(value: str | list[str]) -> str:
@@ -59,11 +59,12 @@ def literal(value: str | list[str]) -> str:
     return json.dumps(value)
 
 
-def allowed(config: Config, others: list[list[str]], alive: list[str]) -> Rules:
+def allowed(config: Config, serving: list[str], others: list[list[str]], alive: list[str]) -> Rules:
     """What pods of the project may be.
 
     Args:
         config: the project's.
+        serving: what the gateway is told behind the verification.
         others: commands that touch no model, such as the watcher's.
         alive: the only command by which a probe may ask.
     """
@@ -77,7 +78,7 @@ def allowed(config: Config, others: list[list[str]], alive: list[str]) -> Rules:
         "all": "object.spec.containers + variables.inits",
         "volumes": "has(object.spec.volumes) ? object.spec.volumes : []",
         "verifying": literal(said.verifying(config)),
-        "serving": literal(serving(config)),
+        "serving": literal(serving),
         "others": _lists(others),
         "starts": _lists(starts),
         "images": literal(images),

@@ -25,10 +25,13 @@ KINDS = {
     "policy/v1": "PodDisruptionBudget",
     "networking.k8s.io/v1": "IPAddress Ingress IngressClass NetworkPolicy ServiceCIDR",
     "rbac.authorization.k8s.io/v1": "ClusterRole ClusterRoleBinding Role RoleBinding",
-    "storage.k8s.io/v1": "CSIDriver CSINode StorageClass VolumeAttachment",
+    "storage.k8s.io/v1": "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass",
+    "node.k8s.io/v1": "RuntimeClass",
+    "coordination.k8s.io/v1": "Lease",
     "scheduling.k8s.io/v1": "PriorityClass",
     "admissionregistration.k8s.io/v1": (
-        "MutatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding"
+        "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding MutatingWebhookConfiguration"
+        " ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding"
         " ValidatingWebhookConfiguration"
     ),
     "apiextensions.k8s.io/v1": "CustomResourceDefinition",
@@ -41,79 +44,22 @@ KINDS = {
     "monitoring.coreos.com/v1": "PodMonitor PrometheusRule ServiceMonitor",
 }
 """By group and version, from 1.33 to 1.37; behind them those of others that stand beside."""
-POD = [
-    "activeDeadlineSeconds",
-    "affinity",
-    "automountServiceAccountToken",
-    "containers",
-    "dnsConfig",
-    "dnsPolicy",
-    "enableServiceLinks",
-    "ephemeralContainers",
-    "hostAliases",
-    "hostIPC",
-    "hostNetwork",
-    "hostPID",
-    "hostUsers",
-    "hostname",
-    "hostnameOverride",
-    "imagePullSecrets",
-    "initContainers",
-    "nodeName",
-    "nodeSelector",
-    "os",
-    "overhead",
-    "preemptionPolicy",
-    "priority",
-    "priorityClassName",
-    "readinessGates",
-    "resourceClaims",
-    "resources",
-    "restartPolicy",
-    "runtimeClassName",
-    "schedulerName",
-    "schedulingGates",
-    "schedulingGroup",
-    "securityContext",
-    "serviceAccount",
-    "serviceAccountName",
-    "setHostnameAsFQDN",
-    "shareProcessNamespace",
-    "subdomain",
-    "terminationGracePeriodSeconds",
-    "tolerations",
-    "topologySpreadConstraints",
-    "volumes",
-    "workloadRef",
-]
-CONTAINER = [
-    "args",
-    "command",
-    "env",
-    "envFrom",
-    "image",
-    "imagePullPolicy",
-    "lifecycle",
-    "livenessProbe",
-    "name",
-    "ports",
-    "readinessProbe",
-    "resizePolicy",
-    "resources",
-    "restartPolicy",
-    "restartPolicyRules",
-    "securityContext",
-    "startupProbe",
-    "stdin",
-    "stdinOnce",
-    "targetContainerName",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "tty",
-    "volumeDevices",
-    "volumeMounts",
-    "workingDir",
-]
+POD = (
+    "activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy"
+    " enableServiceLinks ephemeralContainers evictionResponders"
+    " hostAliases hostIPC hostNetwork hostPID hostUsers"
+    " hostname hostnameOverride imagePullSecrets initContainers nodeName nodeSelector os overhead"
+    " preemptionPolicy priority priorityClassName readinessGates resourceClaims resources"
+    " restartPolicy runtimeClassName schedulerName schedulingGates schedulingGroup securityContext"
+    " serviceAccount serviceAccountName setHostnameAsFQDN shareProcessNamespace subdomain"
+    " terminationGracePeriodSeconds tolerations topologySpreadConstraints volumes workloadRef"
+)
+CONTAINER = (
+    "args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports"
+    " readinessProbe resizePolicy resources restartPolicy restartPolicyRules securityContext"
+    " startupProbe stdin stdinOnce targetContainerName terminationMessagePath"
+    " terminationMessagePolicy tty volumeDevices volumeMounts workingDir"
+)
 INNER = {
     "securityContext": (
         "allowPrivilegeEscalation appArmorProfile capabilities privileged procMount"
@@ -130,21 +76,28 @@ INNER = {
     ),
 )
 """Fields within those of a container."""
-POD_CONTEXT = [
-    "appArmorProfile",
-    "fsGroup",
-    "fsGroupChangePolicy",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "seLinuxChangePolicy",
-    "seLinuxOptions",
-    "seccompProfile",
-    "supplementalGroups",
-    "supplementalGroupsPolicy",
-    "sysctls",
-    "windowsOptions",
-]
+POD_CONTEXT = (
+    "appArmorProfile fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser"
+    " seLinuxChangePolicy seLinuxOptions seccompProfile supplementalGroups"
+    " supplementalGroupsPolicy sysctls windowsOptions"
+)
+PREDICTOR = (
+    f"{POD} annotations autoScaling batcher canaryTrafficPercent containerConcurrency"
+    " deploymentStrategy huggingface labels lightgbm logger maxReplicas minReplicas model name onnx"
+    " paddle pmml pytorch scaleMetric scaleMetricType scaleTarget sklearn storageContainerName"
+    " storageUris tensorflow timeout triton workerSpec xgboost"
+)
+SERVED = (
+    f"{CONTAINER} confidential modelFormat protocolVersion runtime runtimeVersion storage"
+    " storageUri"
+)
+RUNTIME = (
+    "affinity annotations builtInAdapter containers disabled grpcDataEndpoint grpcEndpoint hostIPC"
+    " httpDataEndpoint imagePullSecrets labels multiModel nodeSelector protocolVersions replicas"
+    " resourceClaims schedulerName storageHelper supportedModelFormats tolerations volumes"
+    " workerSpec"
+)
+"""Of KServe 0.21: a model's predictor, its model, and what runs it."""
 QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/"""
 
@@ -155,24 +108,34 @@ def faults(document: dict[str, Any]) -> Iterator[str]:
     if kind not in KINDS.get(group, "").split():
         yield f"{group or 'no apiVersion'} {kind or 'no kind'}: no kind that is known"
         return
-    for pod in pods(document):
-        yield from _of_pod(table(pod.get("spec")))
+    spec = table(document.get("spec"))
+    if kind == "InferenceService":
+        yield from _unknown(spec, "canary explainer predictor transformer", "spec")
+        predictor = table(spec.get("predictor"))
+        yield from _of_pod(predictor, PREDICTOR)
+        yield from _unknown(table(predictor.get("model")), SERVED, "predictor.model")
+    elif kind in ("ServingRuntime", "ClusterServingRuntime"):
+        yield from _of_pod(spec, RUNTIME)
+    else:
+        for pod in pods(document):
+            yield from _of_pod(table(pod.get("spec")), POD)
     yield from _quantities(document, ())
     yield from _texts(document)
 
 
-def _of_pod(spec: dict[str, Any]) -> Iterator[str]:
-    yield from _unknown(spec, POD, "spec")
+def _of_pod(spec: dict[str, Any], fields: str) -> Iterator[str]:
+    yield from _unknown(spec, fields, "spec")
     yield from _unknown(table(spec.get("securityContext")), POD_CONTEXT, "securityContext")
     for kind in ("containers", "initContainers", "ephemeralContainers"):
         for container in items(spec.get(kind)):
             where = f"{kind} {text(container.get('name'))}"
             yield from _unknown(container, CONTAINER, where)
             for name, known in INNER.items():
-                yield from _unknown(table(container.get(name)), known.split(), f"{where}.{name}")
+                yield from _unknown(table(container.get(name)), known, f"{where}.{name}")
 
 
-def _unknown(found: dict[str, Any], known: list[str], where: str) -> Iterator[str]:
+def _unknown(found: dict[str, Any], fields: str, where: str) -> Iterator[str]:
+    known = fields.split()
     for name in found:
         if name not in known:
             yield f"{where}: no field {str(name)[:80]!r}{nearest(str(name), known)}"

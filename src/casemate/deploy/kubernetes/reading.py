@@ -17,9 +17,9 @@ class _Loader(yaml.SafeLoader):
     """Refuses what makes a document mean more than one sees."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise Unreadable("it has an alias, which could be anything; write it out")
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         names = [key.value for key, _ in node.value]
@@ -78,8 +78,16 @@ POD_PATHS = {
 
 def pods(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The pod, or the template of pods, of a manifest."""
-    path = POD_PATHS.get(text(document.get("kind")))
-    if path is not None:
+    kind = text(document.get("kind"))
+    path = POD_PATHS.get(kind)
+    if kind == "InferenceService":
+        predictor = table(table(document.get("spec")).get("predictor"))
+        yield {"metadata": predictor, "spec": predictor}
+    elif kind in ("ServingRuntime", "ClusterServingRuntime"):
+        # what a runtime cannot say of its pods, the InferenceService says
+        spec = table(document.get("spec"))
+        yield {"metadata": spec, "spec": {**spec, "automountServiceAccountToken": False}}
+    elif path is not None:
         for name in path:
             document = table(document.get(name))
         yield document

@@ -1,4 +1,5 @@
-"""The profile `restricted` of the Pod Security Standards (Kubernetes 1.37), and what is asked beyond.
+"""The profile `restricted` of the Pod Security Standards as of Kubernetes 1.37, and what is asked
+beyond it.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
@@ -112,14 +113,7 @@ def _of_container(container: Tree, pod: Tree) -> Iterator[str]:
         yield "runAsNonRoot: must be true"
     if "seccompProfile" not in context and "seccompProfile" not in pod:
         yield "seccompProfile: must be set"
-    capabilities = table(context.get("capabilities"))
-    dropped, added = capabilities.get("drop"), capabilities.get("add")
-    if not isinstance(dropped, list) or "ALL" not in dropped:
-        yield "capabilities.drop: must hold ALL"
-    if added is not None and (
-        not isinstance(added, list) or set(map(text, added)) - {"NET_BIND_SERVICE"}
-    ):
-        yield "capabilities.add: only NET_BIND_SERVICE is allowed"
+    yield from _of_rights(table(context.get("capabilities")))
     for port in items(container.get("ports")):
         if port.get("hostPort") not in (None, 0):
             yield "hostPort: must not be set"
@@ -127,6 +121,16 @@ def _of_container(container: Tree, pod: Tree) -> Iterator[str]:
         for kind in ("httpGet", "tcpSocket"):
             if table(hook.get(kind)).get("host") not in (None, ""):
                 yield f"{name}.{kind}.host: must not be set"
+
+
+def _of_rights(capabilities: Tree) -> Iterator[str]:
+    dropped, added = capabilities.get("drop"), capabilities.get("add")
+    if not isinstance(dropped, list) or "ALL" not in dropped:
+        yield "capabilities.drop: must hold ALL"
+    if added is not None and (
+        not isinstance(added, list) or set(map(text, added)) - {"NET_BIND_SERVICE"}
+    ):
+        yield "capabilities.add: only NET_BIND_SERVICE is allowed"
 
 
 def _hooks(container: Tree) -> Iterator[tuple[str, Tree]]:
