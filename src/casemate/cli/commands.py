@@ -140,6 +140,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy jenkins": None,
     "deploy github": None,
     "deploy dockerfile": None,
+    "deploy iam": None,
     "deploy sagemaker": None,
     "deploy check": None,
     "deploy status": None,

@@ -80,6 +80,12 @@ def _dockerfile(given: Given) -> Rendering:
     return Rendering(files, notes=("put the wheels into its folder wheels, and build",))
 
 
+def _iam(given: Given) -> Rendering:
+    from casemate.deploy.aws import iam
+
+    return iam.render(given)
+
+
 def _sagemaker(given: Given) -> Rendering:
     from casemate.deploy.aws import sagemaker
 
@@ -163,6 +169,12 @@ TARGETS = {
             ),
             Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
         ),
+    ),
+    "iam": Target(
+        "roles, key and buckets in AWS, each principal with what it needs and no more",
+        _iam,
+        "access.yaml",
+        dangers=_aws_dangers,
     ),
     "sagemaker": Target(
         "requests to SageMaker for training, registry and endpoint, and its container",
