@@ -141,6 +141,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy github": None,
     "deploy dockerfile": None,
     "deploy kubernetes": None,
+    "deploy iam": None,
     "deploy sagemaker": None,
     "deploy apply": "deployments.clusters.apply",
     "deploy drift": "deployments.clusters.drift",

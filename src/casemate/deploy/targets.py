@@ -84,6 +84,10 @@ def _kubernetes(given: Given) -> Rendering:
     from casemate.deploy import kubernetes
 
     return kubernetes.render(given)
+def _iam(given: Given) -> Rendering:
+    from casemate.deploy.aws import iam
+
+    return iam.render(given)
 
 
 def _sagemaker(given: Given) -> Rendering:
@@ -201,6 +205,12 @@ TARGETS = {
             ),
             Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
         ),
+    ),
+    "iam": Target(
+        "roles, key and buckets in AWS, each principal with what it needs and no more",
+        _iam,
+        "access.yaml",
+        dangers=_aws_dangers,
     ),
     "sagemaker": Target(
         "requests to SageMaker for training, registry and endpoint, and its container",
