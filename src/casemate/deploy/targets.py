@@ -84,6 +84,8 @@ def _kubernetes(given: Given) -> Rendering:
     from casemate.deploy import kubernetes
 
     return kubernetes.render(given)
+
+
 def _iam(given: Given) -> Rendering:
     from casemate.deploy.aws import iam
 
