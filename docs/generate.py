@@ -244,6 +244,7 @@ def controls() -> str:
 def faults() -> str:
     """Every error with its exit code."""
     import casemate.core.sandbox.run
+    import casemate.deploy.cluster.client
     import casemate.serve.app
     import casemate.serve.client
     import casemate.serve.incidents

@@ -45,7 +45,7 @@ def toml(source: str = "image", more: str = "", serve: str = "", store: str = ST
 def given_of(root: Path, text: str | None = None) -> Given:
     """What is rendered from a project in `root` with that configuration."""
     text = toml() if text is None else text
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "casemate.toml").write_text(text)
     images.published(root / "trusted")
     key = "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n"

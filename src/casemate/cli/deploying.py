@@ -9,16 +9,17 @@ from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
+    from casemate.deploy.cluster.types import Limits
     from casemate.operations.deployments.clusters import Figures, Place
 
-TARGETS = ("kubernetes",)
+TARGETS = ("kubernetes", "sagemaker")
 
 
 def add_arguments(actions: Any) -> None:
     """Both verbs."""
     apply = actions.add_parser(
         "apply",
-        help="bring rendered files to a cluster: beside the former version, judged, then switched",
+        help="bring rendered files where they run: beside the former version, judged, switched",
         parents=[common(nested=True)],
     )
     apply.add_argument("folder", help="into which they were rendered")
@@ -33,15 +34,15 @@ def add_arguments(actions: Any) -> None:
         "--metrics-token", metavar="REFERENCE", help="bearer token, as env:NAME or file:PATH"
     )
     for name, default, what in (
-        ("ready", 300, "until every new pod answers"),
-        ("judge", 900, "until enough requests were answered to judge"),
-        ("grace", 30, "between the switch and the end of the former pods"),
+        ("ready", "300; sagemaker: 7200", "until the new version can answer"),
+        ("judge", "900; sagemaker: 1800", "until enough is known to judge"),
+        ("grace", "30", "between the switch and the end of the former pods"),
     ):
         apply.add_argument(
             f"--{name}-seconds",
             metavar="N",
             type=_seconds,
-            default=default,
+            default=None,
             help=f"{what} (default: {default})",
         )
     apply.add_argument(
@@ -107,6 +108,14 @@ def _figures(arguments: Any) -> "Figures | None":
     return Figures(url=arguments.metrics, ca=arguments.metrics_ca, token=arguments.metrics_token)
 
 
+def _limits(arguments: Any, **otherwise: float) -> "Limits":
+    from casemate.deploy.cluster.types import Limits
+
+    names = ("ready", "judge", "grace")
+    said = {name: getattr(arguments, f"{name}_seconds") for name in names}
+    return Limits(**otherwise | {name: value for name, value in said.items() if value is not None})
+
+
 class _Progress:
     """A live line on a terminal; elsewhere a line whenever something else is waited for."""
 
@@ -124,13 +133,59 @@ class _Progress:
             print(text, file=sys.stderr, flush=True)
 
 
-def _apply(arguments: Any) -> int:
+def _update(arguments: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.deploy.cluster.types import Limits
 
-    limits = Limits(
-        ready=arguments.ready_seconds, judge=arguments.judge_seconds, grace=arguments.grace_seconds
-    )
+    _refuse_cluster(arguments)
+    progress = _Progress()
+    try:
+        done = open_for(arguments).deployments.apply_endpoint(
+            arguments.folder,
+            model=arguments.model,
+            limits=_limits(arguments, ready=7200.0, judge=1800.0, poll=15.0),
+            progress=progress,
+        )
+    finally:
+        progress.lines.close()
+    what = "is as it was applied before" if done.how == "unchanged" else "serves"
+    lines = [f"{done.endpoint}: configuration {done.configuration} {what}", f"model: {done.model}"]
+    lines.append(f"requests: sha256:{done.requests}")
+    if done.reason:
+        lines.append(f"judged: {done.reason}")
+    lines += [f"image: {place}: {image}" for place, image in sorted(done.images.items())]
+    emit(arguments, done, "\n".join(lines))
+    return 0
+
+
+def _otherwise(arguments: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    _refuse_cluster(arguments)
+    found = open_for(arguments).deployments.drift_endpoint(arguments.folder, model=arguments.model)
+    rows = [[one.object, one.field, one.rendered, one.there] for one in found]
+    text = table(["object", "field", "rendered", "there"], rows) if rows else "as it was rendered"
+    emit(arguments, found, text)
+    return 1 if found else 0
+
+
+def _refuse_cluster(arguments: Any) -> None:
+    from casemate.core.errors import ConfigError
+
+    names = ("kubeconfig", "context", "overlay", "admission", "metrics", "take_over")
+    given = [name for name in names if getattr(arguments, name, None)]
+    if given:
+        raise ConfigError(
+            f"--{given[0].replace('_', '-')} is for clusters",
+            hint="SageMaker has account and region from [deploy.aws], and judges by its alarms",
+        )
+
+
+def _apply(arguments: Any) -> int:
+    if arguments.to == "sagemaker":
+        return _update(arguments)
+    from casemate.cli.output import emit
+
+    limits = _limits(arguments)
     progress = _Progress()
     try:
         done = open_for(arguments).deployments.apply(
@@ -155,6 +210,8 @@ def _apply(arguments: Any) -> int:
 
 
 def _drift(arguments: Any) -> int:
+    if arguments.to == "sagemaker":
+        return _otherwise(arguments)
     from casemate.cli.output import emit, table
 
     found = open_for(arguments).deployments.drift(

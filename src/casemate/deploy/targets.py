@@ -86,6 +86,12 @@ def _kubernetes(given: Given) -> Rendering:
     return kubernetes.render(given)
 
 
+def _iam(given: Given) -> Rendering:
+    from casemate.deploy.aws import iam
+
+    return iam.render(given)
+
+
 def _sagemaker(given: Given) -> Rendering:
     from casemate.deploy.aws import sagemaker
 
@@ -201,6 +207,12 @@ TARGETS = {
             ),
             Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
         ),
+    ),
+    "iam": Target(
+        "roles, key and buckets in AWS, each principal with what it needs and no more",
+        _iam,
+        "access.yaml",
+        dangers=_aws_dangers,
     ),
     "sagemaker": Target(
         "requests to SageMaker for training, registry and endpoint, and its container",

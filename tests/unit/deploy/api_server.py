@@ -173,7 +173,7 @@ class ApiServer:
         """What the cluster runs, without what counts or dates it."""
         kept = {}
         for key, one in self.objects.items():
-            one = copy.deepcopy(one)
+            one = copy.deepcopy(one)  # noqa: PLW2901
             for name in (
                 "resourceVersion",
                 "managedFields",

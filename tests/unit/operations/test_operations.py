@@ -115,6 +115,8 @@ CALLS = {
     "dataset.Dataset.to_arrow": lambda at, _: data(at).to_arrow(),
     "dataset.Datasets.all": lambda at, _: at.datasets["wdbc"],
     "deployments.clusters.apply": lambda at, out: at.deployments.apply(out, Place()),
+    "deployments.endpoints.apply_endpoint": lambda at, out: at.deployments.apply_endpoint(out),
+    "deployments.endpoints.drift_endpoint": lambda at, out: at.deployments.drift_endpoint(out),
     "deployments.clusters.drift": lambda at, out: at.deployments.drift(out, Place()),
     "deployments.clusters.running": lambda at, out: at.deployments.running(out, Place()),
     "feedback.adding.add": lambda at, _: at.feedback.add({"x": "1"}),

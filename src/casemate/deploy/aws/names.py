@@ -18,7 +18,7 @@ def named(text: str, most: int) -> str:
     case or in a sign are one name there.
     """
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    if plain == text and len(plain) <= most:
+    if plain and plain == text and len(plain) <= most:
         return plain
     return f"{plain[: most - 9].strip('-') or 'x'}-{sha256(text.encode())[:8]}"
 

@@ -22,6 +22,13 @@ SECONDS = 10.0
 MOST = 1024 * 1024
 REFUSALS = ("CM-REQUEST", "CM-INPUT", "CM-AGGREGATE", "CM-SPENT", "CM-RESTRICTED")
 """Codes of requests that guards or the protocol refused: whoever asked is to blame."""
+COUNTED = (
+    "(increase({series}[{span}s]) and {series} offset {span}s)"
+    " or (max_over_time({series}[{span}s]) unless {series} offset {span}s)"
+)
+"""What was counted in a span: `increase` alone calls the first value of a new series nothing, and
+all that a new pod, or a class that was never answered before, has by then would be lost.
+"""
 Outcome = Literal["passed", "worse", "inconclusive"]
 
 
@@ -107,8 +114,8 @@ class Judge:
         """
         span = max(math.ceil(seconds), 1)
         try:
-            canary = self._seen(namespace, new, f"max_over_time({{}}[{span}s])")
-            other = self._seen(namespace, live, f"increase({{}}[{span}s])")
+            canary = self._seen(namespace, new, span)
+            other = self._seen(namespace, live, span)
         except (Error, ValueError) as error:
             return Judgement(outcome="inconclusive", reason=f"Prometheus: {str(error)[:200]}")
         if why := worse(self.limits, canary, other):
@@ -130,12 +137,12 @@ class Judge:
             )
         return Judgement(outcome="passed")
 
-    def _seen(self, namespace: str, deployments: list[str], form: str) -> Statistics:
+    def _seen(self, namespace: str, deployments: list[str], span: int) -> Statistics:
         pods = "|".join(f"{name}-[a-z0-9]+-[a-z0-9]+" for name in deployments)
         where = f'{{namespace="{namespace}",pod=~"{pods}",model="{self.model}"}}'
 
         def total(metric: str, by: str = "model") -> dict[str, float]:
-            inner = form.format(f"{metric}_total{where}")
+            inner = COUNTED.format(series=f"{metric}_total{where}", span=span)
             return self.source.ask(f"sum by ({by}) ({inner})", by)
 
         def one(metric: str) -> float:
