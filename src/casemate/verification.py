@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from casemate.controls.audit import erasure
 from casemate.controls.audit.checkpoint import verify_checkpoint
@@ -97,9 +98,12 @@ def _begins_with(path: Path, text: str) -> bool:
         return file.read(len(text)) == text.encode()
 
 
+_T = TypeVar("_T")
+
+
 def _first_trusted(
-    check: Callable[[Path, Trusted], Verified], path: Path, candidates: list[Trusted]
-) -> Verified:
+    check: Callable[[Path, Trusted], _T], path: Path, candidates: list[Trusted]
+) -> _T:
     for trusted in candidates:
         try:
             return check(path, trusted)
@@ -168,19 +172,39 @@ def admit(
     Returns:
         what it is and who signed it.
     """
+    if into is not None:
+        admission.require_elsewhere(Path(path), Path(into))
+    verified, model, found = admitted(
+        path, keys, rules=rules, digest=digest, proof=proof, limit=limit
+    )
+    if into is not None:
+        admission.place(model, found, Path(into))
+    return verified
+
+
+def admitted(
+    path: Path | str,
+    keys: Sequence[Path | str] = (),
+    *,
+    rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
+    digest: str | None = None,
+    proof: Path | str | None = None,
+    limit: int = carried.MAX_LAYERS,
+) -> tuple[Verified, bundle.VerifiedModel, carried.Carried]:
+    """As `admit`, for a server that loads the model from memory: what was said of it, the model,
+    and what lay beside it.
+    """
     path = Path(path)
     admission.require_apart(path, keys)
-    if into is not None:
-        admission.require_elsewhere(path, Path(into))
     found = carried.read(path, digest, limit)
     shown = None if proof is None else _shown(Path(proof))
 
-    def check(_path: Path, trusted: Trusted) -> Verified:
+    def check(
+        _path: Path, trusted: Trusted
+    ) -> tuple[Verified, bundle.VerifiedModel, carried.Carried]:
         verified, model, verifier = _verified(found, shown, trusted)
         admission.require(rules, model, found, verifier, SystemClock().now(), trusted.withdrawn)
-        if into is not None:
-            admission.place(model, found, Path(into))
-        return verified
+        return verified, model, found
 
     return _first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
 

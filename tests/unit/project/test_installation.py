@@ -172,6 +172,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "evidence": ["out"],
         "scan": ["list"],
         "deploy": ["prometheus", "p"],
+        "sagemaker": ["serve"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
         done = executed(light / "bin/casemate", verb, *words.get(verb, []), cwd=clinic)
