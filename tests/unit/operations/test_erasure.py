@@ -533,6 +533,25 @@ def test_the_commands_erase_and_certify_and_say_no_name(ward, cli, tmp_path, mon
     assert "certificate of erasure request 1" in cli("verify", tmp_path / "c").out
 
 
+def test_an_erasure_that_waits_ends_with_another_code_than_one_that_is_closed(
+    project, cli, monkeypatch
+):
+    release(project, 1)
+    monkeypatch.setenv("WHO", PERSONS[0])
+
+    def privacy(*words):
+        return cli("privacy", *words, "--config", project.root)
+
+    until = privacy("erase", "env:WHO", "--until", "2099-01-01", "--reason", "tax law")
+    assert (until.code, "NOT CLOSED: the data is kept until" in until.out) == (6, True)
+    monkeypatch.setenv("WHO", PERSONS[2])
+    first = privacy("erase", "env:WHO")
+    assert (first.code, "NOT CLOSED: ward@1: no newer version" in first.out) == (6, True)
+    assert privacy("request", "fulfil", "2").code == 6
+    assert privacy("request", "model", "2", "withdraw", "ward@1").code == 0
+    assert privacy("request", "fulfil", "2").code == 0
+
+
 def test_another_identifier_that_is_said_after_it_was_closed_is_erased_too(ward, project):
     project.privacy.erase(PERSONS[0])
     done = project.privacy.erase(PERSONS[0], aliases=[PERSONS[1]])

@@ -5,7 +5,7 @@ import datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from casemate.cli.options import common
+from casemate.cli.options import WAITING, common
 
 SUBJECT = "env:NAME, file:PATH, file:/dev/stdin or prompt, exactly as the table has it"
 
@@ -223,7 +223,7 @@ def _fulfil(arguments: Any, requests: Any) -> int:
     ]
     lines += unreached_lines(done)
     emit(arguments, done, "\n".join(lines))
-    return 0
+    return WAITING if done.waiting else 0
 
 
 def unreached_lines(done: Any) -> list[str]:

@@ -87,7 +87,9 @@ def carry_out(project: Wiring, who: str, more: Sequence[Erasure] = ()) -> Again:
         new = erasures.take(tx, records)
         people = _destroyed(project, tx, who, everybody)
         if new or people or cells or predictions:
-            detail = {"records": new, "people": people, "cells": cells, "predictions": predictions}
+            detail = {"records": new, "people": people, "cells": cells}
+            if predictions:
+                detail["predictions"] = predictions
             about = 'Project::"erasures"'
             project.log.append(tx, who, "erasure:repeated", about, "done", detail)
     project.log.publish()
