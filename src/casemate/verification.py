@@ -19,6 +19,7 @@ from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys import manifests
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
+from casemate.core.oci.layout import MAX_LAYERS
 from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, evidence, pack
@@ -142,7 +143,7 @@ def admit(
     rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
     digest: str | None = None,
     proof: Path | str | None = None,
-    limit: int = carried.MAX_LAYERS,
+    limit: int = MAX_LAYERS,
 ) -> Verified:
     """Verify a model that is about to be started, and write the bytes that were verified.
 

@@ -103,8 +103,8 @@ def _verified(arguments: Any) -> "Verified":
 def _admitted(arguments: Any) -> "Verified":
     from casemate.core.clock import lifetime
     from casemate.core.errors import ConfigError
+    from casemate.core.oci.layout import MAX_LAYERS
     from casemate.stages.release.admission import MOST_AGE, Rules, find_command
-    from casemate.stages.release.carried import MAX_LAYERS
     from casemate.verification import admit
 
     if arguments.then is not None:
