@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         help=(
-            "an exported model, an OCI image layout with one, a run's folder, an evidence pack, a"
-            " sealed table, an audit log, a proof of one entry, or a certificate of erasure"
+            "an exported model, an OCI image layout with one or with the gateway, a run's folder, an"
+            " evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate of erasure"
         ),
     )
     parser.add_argument(
