@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from casemate.controls.audit import erasure
 from casemate.controls.audit.checkpoint import verify_checkpoint
@@ -20,9 +20,11 @@ from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys import manifests
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
+from casemate.core.oci.layout import MAX_LAYERS
 from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, evidence, pack
+from casemate.stages.release.admission import GATEWAY_TYPE
 from casemate.stages.release.trust import Trusted, judged, trusted_keys
 
 KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
@@ -46,8 +48,9 @@ def verify_path(
     """Find out what `path` is and verify it: `casemate.verify` for Python users.
 
     Args:
-        path: an exported model, an OCI image layout with one, a run's folder, an evidence pack, a
-            sealed table, an audit log, a proof of one entry, or a certificate of erasure.
+        path: an exported model, an OCI image layout with one or with the gateway, a run's folder,
+            an evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate
+            of erasure.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -71,7 +74,7 @@ def verify_path(
     shown = None if proof is None else _shown(proof)
     lying = shown or (_proof_file(path / bundle.PROOF) if (path / bundle.PROOF).is_file() else None)
     for marker, check in (
-        (LAYOUT_FILE, partial(_model, shown)),
+        (LAYOUT_FILE, partial(_image, shown)),
         ("model.sig", partial(_model, shown)),
         (pack.PACK, partial(_pack, lying)),
         ("evidence.dsse.json", partial(_evidence, lying)),
@@ -119,6 +122,29 @@ def _first_trusted(
     )
 
 
+def _image(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
+    """A model, or the gateway."""
+    if not carried.is_program(path):
+        return _model(proof, path, trusted)
+    image, manifest, found = carried.program(path)
+    verifier = trusted.signers(proof)
+    signed = admission.attested(found, verifier)
+    if not any(_build_type(one) == GATEWAY_TYPE for one in signed):
+        raise VerificationError(
+            "nobody who is trusted here signed where this image comes from",
+            hint="casemate image gateway --sign; copy what is attached: oras copy --recursive",
+        )
+    told = f"{image.digest} on {(manifest.annotations or {})[carried.BASE_DIGEST]}"
+    return Verified("gateway image", told, _who(trusted, verifier))
+
+
+def _build_type(statement: dict[str, Any]) -> object:
+    try:
+        return statement["predicate"]["buildDefinition"]["buildType"]
+    except (KeyError, TypeError):
+        return None
+
+
 def _model(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
     return _verified(carried.read(path), proof, trusted)[0]
 
@@ -146,7 +172,7 @@ def admit(
     rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
     digest: str | None = None,
     proof: Path | str | None = None,
-    limit: int = carried.MAX_LAYERS,
+    limit: int = MAX_LAYERS,
 ) -> Verified:
     """Verify a model that is about to be started, and write the bytes that were verified.
 

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         help=(
-            "an exported model, an OCI image layout with one, a run's folder, an evidence pack, a"
-            " sealed table, an audit log, a proof of one entry, or a certificate of erasure"
+            "an exported model, an OCI image layout with one or with the gateway, a run's folder, an"
+            " evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate of erasure"
         ),
     )
     parser.add_argument(
@@ -103,8 +103,8 @@ def _verified(arguments: Any) -> "Verified":
 def _admitted(arguments: Any) -> "Verified":
     from casemate.core.clock import lifetime
     from casemate.core.errors import ConfigError
+    from casemate.core.oci.layout import MAX_LAYERS
     from casemate.stages.release.admission import MOST_AGE, Rules, find_command
-    from casemate.stages.release.carried import MAX_LAYERS
     from casemate.verification import admit
 
     if arguments.then is not None:

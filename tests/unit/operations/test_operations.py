@@ -180,6 +180,7 @@ CALLS = {
     "logs.verbs.search": lambda at, _: at.logs.search("zebra"),
     "logs.verbs.sql": lambda at, _: at.logs.sql("select 1"),
     "logs.verbs.stats": lambda at, _: at.logs.stats("code"),
+    "images.attest": lambda at, _: at.images.attest("x", "0" * 64, {}),
     "images.write": lambda at, out: at.images.write("wdbc", out),
     "images.withdrawn": lambda at, out: at.images.withdrawn(out),
     "models.approve": lambda at, _: at.models.approve("wdbc", "r"),

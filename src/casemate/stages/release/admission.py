@@ -24,6 +24,8 @@ APPROVAL = "https://casemate.dev/approval/v1"
 """What an approval says, as an in-toto predicate type."""
 PROVENANCE = "https://slsa.dev/provenance/v1"
 """https://slsa.dev/spec/v1.2/build-provenance"""
+GATEWAY_TYPE = "https://casemate.dev/gateway-image/v1"
+"""What was built, in the provenance of the gateway's image."""
 WITHDRAWN = "withdrawn.json"
 WITHDRAWN_TYPE = "application/vnd.casemate.withdrawn+json"
 MOST_APPROVALS = 100
