@@ -32,9 +32,13 @@ from casemate.serve.types import Reply
 HEADERS = ("authorization", "traceparent", "x-request-id")
 """Metadata that mean here what they mean as HTTP headers."""
 MOST_CERTIFICATES = 1000
+"""Client certificates whose parsed form is kept; then all are forgotten, so that strangers cannot
+fill memory.
+"""
 MOST_STREAMS = 128
 """Calls at once on one connection."""
 HANDSHAKE_MS = 10_000
+"""The same as over HTTP: `HANDSHAKE_SECONDS` in `connections`."""
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,

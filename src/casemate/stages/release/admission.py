@@ -27,7 +27,11 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 WITHDRAWN = "withdrawn.json"
 WITHDRAWN_TYPE = "application/vnd.casemate.withdrawn+json"
 MOST_APPROVALS = 100
+"""Approvals that one model carries: each is a signature to verify before anything else is believed.
+A judgement: nobody has so many approvers.
+"""
 _READ_ONLY, _FOLDER = 0o444, 0o555
+"""Modes of what was admitted: nothing changes it by accident afterwards."""
 
 
 class Rules(Record, frozen=True, kw_only=True):
