@@ -13,6 +13,7 @@ from casemate.core.errors import Error, HistoryError, TransientError, Verificati
 from casemate.core.files import exclusive_wait, write_atomic
 from casemate.core.http import post
 
+# C2SP tlog-witness: the witness has seen another size, and says which in the body
 CONFLICT = 409
 
 
