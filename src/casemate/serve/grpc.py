@@ -195,6 +195,7 @@ class GrpcServer:
                 ("grpc.max_connection_idle_ms", int(self._table.keep_alive * 1000)),
                 ("grpc.max_allowed_incoming_connections", room(self._table)[1]),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+                # each worker has a listener of its own, and the kernel spreads connections
                 ("grpc.so_reuseport", 1),
             ),
         )
