@@ -186,6 +186,8 @@ class Recording:
                 sum(noticed.values()),
                 now,
             )
+        # The digest is always kept, the rows only on request: with either the answer can be given
+        # again and compared.
         rows = rows_bytes(job.asked.rows)
         prediction = Prediction(
             id=request_id(self.audit.writer, asking.number),
@@ -213,6 +215,8 @@ class Recording:
             waiting if self._durable else None,
             job.asked.people,
         )
+        # A durable answer waits in `release` until its record is on the disk; this one goes now,
+        # but never while nothing can be recorded.
         if not self._durable:
             if self.audit.fault is not None or self.audit.failing is not None:
                 reply = self.refusals.reply(BackendError("predictions cannot be recorded"))

@@ -22,6 +22,9 @@ DTYPES = {
 """NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
 KINDS = {"f4": "FP32", "f8": "FP64", "i8": "INT64"}
 MOST_DIMENSIONS, MOST_SIZE = 8, 2**31
+"""Of a tensor's shape. A judgement: a table has two dimensions, and what they say is bounded before
+it is multiplied.
+"""
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,13 @@ GATEWAY_TYPE = "https://casemate.dev/gateway-image/v1"
 WITHDRAWN = "withdrawn.json"
 WITHDRAWN_TYPE = "application/vnd.casemate.withdrawn+json"
 MOST_APPROVALS = 100
+"""Approvals that one model carries: each is a signature to verify before anything else is believed.
+A judgement: nobody has so many approvers.
+"""
 MOST_AGE = datetime.timedelta(days=3650)
 """Of a list of withdrawn models: beyond it nobody means an age."""
 _READ_ONLY, _FOLDER = 0o444, 0o555
+"""Modes of what was admitted: nothing changes it by accident afterwards."""
 
 
 class Rules(Record, frozen=True, kw_only=True):

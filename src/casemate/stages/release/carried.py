@@ -27,6 +27,9 @@ an image stays as it is.
 BESIDE = (bundle.BUNDLE, bundle.PROOF, APPROVALS, *bundle.PUBLIC_KEYS)
 """What may lie beside the model's files; the keys are for people and trusted by nobody."""
 MOST_FILES = 10_000
+"""Files of a model, counted before their names are compared with what is signed: a folder of
+strangers cannot make verifying endless. A judgement: models have a few dozen.
+"""
 MOST_SAID = 4 * MAX_PAYLOAD
 """Bytes of everything that anybody attached to an image."""
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
