@@ -46,6 +46,8 @@ def release(project, version, **more):
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.secured
 def test_everything_in_a_generated_catalogue_is_found_and_nothing_else(home, tmp_path):
     truth = bench.build(tmp_path, rows=400, sets=6, models=15, people=60)
     with casemate.open(tmp_path) as project:
