@@ -2,6 +2,7 @@
 which nobody can be asked yet.
 """
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
@@ -270,6 +271,7 @@ COMMANDS: dict[str, str | None] = {
 """
 
 
+@functools.cache
 def registry() -> "dict[str, Operation[..., Any]]":
     """Every operation of the product by its name; imports all of them, so it is for tests and the
     reference.

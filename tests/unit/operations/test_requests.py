@@ -48,7 +48,7 @@ class Now:
 @pytest.fixture
 def ward(home, tmp_path):
     made = Ward(tmp_path / "ward", PERSONS)
-    made.seal(columns=HERE + ZONE + NOTICE).close()
+    made.sealed(columns=HERE + ZONE + NOTICE).close()
     return made
 
 

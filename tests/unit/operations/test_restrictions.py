@@ -30,7 +30,7 @@ def granted(project, person, kind="restriction", law="gdpr"):
 def test_a_granted_restriction_takes_rows_out_marks_the_model_and_gives_them_back(
     ward, cli, monkeypatch
 ):
-    project = ward.seal()
+    project = ward.sealed()
     release(project, 1)
     before = inputs(project)
     requests = project.privacy.requests
@@ -93,7 +93,7 @@ def test_what_cannot_be_told_apart_is_refused_and_so_is_a_table_of_nobody(ward):
 
 
 def test_a_restriction_that_somebody_takes_out_of_the_catalogue_stops_the_run(ward):
-    project = ward.seal()
+    project = ward.sealed()
     asked = granted(project, PERSONS[4])
     with project.database.transaction() as tx:
         row = tx.execute(REQUESTS.select()).mappings().one()
@@ -106,7 +106,7 @@ def test_a_restriction_that_somebody_takes_out_of_the_catalogue_stops_the_run(wa
 
 
 def test_a_restriction_counts_under_every_identifier_of_a_person(ward):
-    project = ward.seal()
+    project = ward.sealed()
     release(project, 1)
     barred = Barred(project)
     granted(project, PERSONS[4])

@@ -75,6 +75,7 @@ def light(tmp_path_factory):
     return folder / "env"
 
 
+@pytest.mark.slow
 def test_an_outsiders_installation_is_five_packages_and_small(light):
     (site,) = light.glob("lib/*/site-packages")
     found = sorted(path.name.partition("-")[0] for path in site.glob("*.dist-info"))

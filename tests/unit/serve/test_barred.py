@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def at(home, tmp_path):
     """(the project, an endpoint's shape)."""
-    project = Ward(tmp_path / "ward", PERSONS).seal()
+    project = Ward(tmp_path / "ward", PERSONS).sealed()
     shape = Shape(NUMBERS)
     shape.barred = Barred(project)
     return project, shape
