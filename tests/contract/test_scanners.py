@@ -119,9 +119,9 @@ MISDEEDS = {
     "prints nothing": ("", "printed something else"),
     "prints garbage": ("print('Traceback: no')", "printed something else"),
     "prints other JSON": ("print(json.dumps([1, 2]))", "printed something else"),
-    "prints JSON of another shape": ('print(\'{"results": 3}\')', "printed something else"),
+    "prints JSON of another shape": ("print('{\"results\": 3}')", "printed something else"),
     "prints deep JSON": ("print('[' * 100000)", "printed something else"),
-    "prints its first half": ("print('{\"errors\": [], \"resu')", "printed something else"),
+    "prints its first half": ('print(\'{"errors": [], "resu\')', "printed something else"),
     "says that there is nothing": (None, None),
 }
 
@@ -268,9 +268,7 @@ def test_children_of_a_scanner_that_hangs_end_with_it(tree, tmp_path):
     script = "import subprocess\nsubprocess.Popen(['sleep', '987654'])\ntime.sleep(600)"
     tools = fake(tmp_path / "tools", "bandit", script)
     assert looked(Bandit(), place(tree, tools=tools, seconds=2.0)).answer == "could-not-look"
-    running = [
-        path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987654" in _content(path)
-    ]
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987654" in _content(path)]
     assert running == []
 
 

@@ -12,7 +12,7 @@ from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
 from casemate.operations.scans.scanners import scanners
 from casemate.operations.scans.standing import Standing, blocking, most_of, standing_of
-from casemate.supply.scanners.identity import MOST_FINDINGS, weaknesses
+from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
 from casemate.supply.scanners.interface import Looked, Place, looked
 from casemate.supply.scanners.kept import Part, Scanned
 from casemate.supply.scanners.place import listed
@@ -62,7 +62,8 @@ def scan(
     wanted = _wanted(project, kinds)
     acting = scan.ask(project, kinds=list(wanted))
     answers = _answers(project, wanted, progress)
-    found = weaknesses(answers)
+    known = [one.finding for one in project.findings_kept.all()]
+    found = same(known, weaknesses(answers))
     parts = [_part(answer) for answer in answers]
     if len(found) > MOST_FINDINGS:
         found, parts = found[:MOST_FINDINGS], [_overfull(part) for part in parts]
