@@ -216,6 +216,12 @@ def test_there_is_nothing_of_another_name_to_look_at(project):
         project.scans.scan(["kode"])
 
 
+def test_nobody_leaves_out_something_for_this_once(tiny_project):
+    project = casemate.open(tiny_project, ['scan.exclude=["*.py"]'])
+    with pytest.raises(ConfigError, match=r"-s sets scan\.exclude"):
+        project.scans.scan(["code"])
+
+
 def test_what_links_lead_to_outside_blocks(scanned, project, tmp_path):
     (tmp_path / "outside.py").write_text("x = 1\n")
     (project.root / "link.py").symlink_to(tmp_path / "outside.py")

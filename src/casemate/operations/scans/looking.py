@@ -18,6 +18,9 @@ from casemate.supply.scanners.kept import Part, Scanned
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 
+UNASKED = {"keys.passphrase", "scan.tools", "scan.seconds"}
+"""Options that change nothing of what is looked at."""
+
 
 class Result(Record, frozen=True, kw_only=True):
     """What a scan came to."""
@@ -57,8 +60,9 @@ def scan(
         progress: hears which scanner looks.
 
     Raises:
-        AccessDenied: policy. ConfigError: there is no such kind.
+        AccessDenied: policy. ConfigError: there is no such kind, or `-s` sets what is looked at.
     """
+    _require_said(project)
     wanted = _wanted(project, kinds)
     acting = scan.ask(project, kinds=list(wanted))
     answers = _answers(project, wanted, progress)
@@ -79,6 +83,18 @@ def scan(
             sha256=sha256_record((kept, found)),
         )
     return _result(project, kept, found, new)
+
+
+def _require_said(project: Wiring) -> None:
+    """What a scan leaves out is what casemate.toml says, which others see: never what somebody
+    wanted for once.
+    """
+    said = sorted(set(project.overridden) - UNASKED)
+    if said:
+        raise ConfigError(
+            f"-s sets {', '.join(said)}: findings are of what casemate.toml says",
+            hint="leave -s out, or change casemate.toml",
+        )
 
 
 def _wanted(project: Wiring, kinds: Sequence[str]) -> tuple[ScanKind, ...]:
