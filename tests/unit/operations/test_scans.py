@@ -258,7 +258,7 @@ def exported(scanned, project, tmp_path):
         unseen={"c.py": "<it> cannot be read\ufffe"},
     )
     leaky = hit(
-        rule="dependency.vulnerable", path="", material="leaky CVE-1", package="leaky",
+        rule="dependency.vulnerable", path="", line=0, material="leaky CVE-1", package="leaky",
         version="1.0", fixed=["2.0"], references=["CVE-1", "GHSA-1", "CWE-79"], severity="critical",
     )  # fmt: skip
     packages = Fake(leaky, name="advisories", kind="dependencies")
