@@ -165,7 +165,6 @@ COMMANDS: dict[str, str | None] = {
     "deploy kserve": None,
     "deploy apply": "deployments.clusters.apply",
     "deploy drift": "deployments.clusters.drift",
-    "deploy kserve": None,
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,

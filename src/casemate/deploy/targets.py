@@ -144,6 +144,8 @@ def _aws_dangers(name: str, content: bytes) -> list[str]:
     from casemate.deploy.aws.dangers import dangers
 
     return dangers(name, content)
+
+
 def _kubeflow_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import kubeflow
 
@@ -202,6 +204,7 @@ TARGETS = {
         "kustomization.yaml",
         dangers=_kubernetes_dangers,
         unfit=_kubernetes_unfit,
+    ),
     "kubeflow": Target(
         "pipelines for Kubeflow, each stage a component; letting a model out is one of its own",
         _kubeflow,

@@ -661,6 +661,7 @@ def oracle(principal, roles, action, resource, situation, context):
         "access:delegate",
         "policy:change",
         "retrain:go-on",
+        "scan:waive",
         "hold:lift",
         "access:resume",
         "playbook:apply",

@@ -64,18 +64,25 @@ def bad_gate(name: str, gate: GateTable, config: Config) -> list[str]:
         gate.max is not None and gate.max < least
     ):
         problems.append(f"[gates] {name}: impossible, its range is {least} to {most}")
-    if gate.eps is not None and figure not in AT_EPS:
-        problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
-    if gate.max_severity is not None:
-        problems.append(f"[gates] {name}: max_severity belongs to {SCAN} only")
-    if gate.eps is None and figure in AT_EPS:
-        problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
+    problems += _alien(name, figure, gate)
     if gate.no_worse_than and (
         dot or name not in QUALITY or name.startswith("worst_") or name == "quantile_coverage"
     ):
         problems.append(
             f"[gates] {name}: no_worse_than compares figures of quality on the hold-out only"
         )
+    return problems
+
+
+def _alien(name: str, figure: str, gate: GateTable) -> list[str]:
+    """Options that belong to other figures, and the one that this figure needs."""
+    problems = []
+    if gate.eps is not None and figure not in AT_EPS:
+        problems.append(f"[gates] {name}: eps belongs to {' and '.join(sorted(AT_EPS))} only")
+    if gate.max_severity is not None:
+        problems.append(f"[gates] {name}: max_severity belongs to {SCAN} only")
+    if gate.eps is None and figure in AT_EPS:
+        problems.append(f"[gates] {name}: give eps, the attack size in standard deviations")
     return problems
 
 

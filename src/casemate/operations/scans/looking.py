@@ -12,11 +12,14 @@ from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.scanners import scanners
-from casemate.supply.scanners.identity import MOST_FINDINGS, weaknesses
+from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
 from casemate.supply.scanners.interface import Looked, Place, looked
 from casemate.supply.scanners.kept import Part, Scanned
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
+
+UNASKED = {"keys.passphrase", "scan.tools", "scan.seconds"}
+"""Options that change nothing of what is looked at."""
 
 
 class Result(Record, frozen=True, kw_only=True):
@@ -57,12 +60,14 @@ def scan(
         progress: hears which scanner looks.
 
     Raises:
-        AccessDenied: policy. ConfigError: there is no such kind.
+        AccessDenied: policy. ConfigError: there is no such kind, or `-s` sets what is looked at.
     """
+    _require_said(project)
     wanted = _wanted(project, kinds)
     acting = scan.ask(project, kinds=list(wanted))
     answers = _answers(project, wanted, progress)
-    found = weaknesses(answers)
+    known = [one.finding for one in project.findings_kept.all()]
+    found = same(known, weaknesses(answers))
     parts = [_part(answer) for answer in answers]
     if len(found) > MOST_FINDINGS:
         found, parts = found[:MOST_FINDINGS], [_overfull(part) for part in parts]
@@ -78,6 +83,18 @@ def scan(
             sha256=sha256_record((kept, found)),
         )
     return _result(project, kept, found, new)
+
+
+def _require_said(project: Wiring) -> None:
+    """What a scan leaves out is what casemate.toml says, which others see: never what somebody
+    wanted for once.
+    """
+    said = sorted(set(project.overridden) - UNASKED)
+    if said:
+        raise ConfigError(
+            f"-s sets {', '.join(said)}: findings are of what casemate.toml says",
+            hint="leave -s out, or change casemate.toml",
+        )
 
 
 def _wanted(project: Wiring, kinds: Sequence[str]) -> tuple[ScanKind, ...]:

@@ -90,11 +90,10 @@ def entries(path: Path) -> Iterator[Advisory]:
         raise ConfigError(f"{path} cannot be unpacked: {error}") from error
 
 
-def _moment(text: str) -> str:
-    """RFC 3339 in UTC, to the second; ValueError."""
-    moment = datetime.datetime.fromisoformat(text)
+def _moment(moment: datetime.datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
     if moment.tzinfo is None:
-        raise ValueError(f"{text[:40]!r} has no zone")
+        raise ConfigError(f"an advisory was changed at {moment}, a time without a zone")
     return moment.astimezone(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

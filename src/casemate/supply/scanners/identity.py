@@ -38,6 +38,37 @@ def weaknesses(answers: Sequence[Looked]) -> list[Weakness]:
     return sorted(found.values(), key=lambda one: (one.kind, one.path, one.cell, one.line))
 
 
+def same(before: Iterable[Weakness], found: Iterable[Weakness]) -> list[Weakness]:
+    """Findings under the fingerprints that they had: an advisory that is called something more by
+    now is still the one that was found, and waived, by its former name.
+
+    Args:
+        before: what is known.
+        found: what a scan sees.
+    """
+    known = [one for one in before if one.package]
+    prints = {one.fingerprint for one in known}
+    result = []
+    for one in found:
+        former = next(
+            (
+                other.fingerprint
+                for other in known
+                if (other.rule, other.package) == (one.rule, one.package)
+                and _names(other) & _names(one)
+            ),
+            None,
+        )
+        is_new = one.package and one.fingerprint not in prints
+        result.append(structs.replace(one, fingerprint=former) if is_new and former else one)
+    return list({one.fingerprint: one for one in result}.values())
+
+
+def _names(one: Weakness) -> set[str]:
+    """What others call it, but for what many are: a class of weaknesses."""
+    return {name for name in one.references if not name.startswith("CWE-")}
+
+
 def fingerprint(kind: str, rule: str, path: str, material: str, ordinal: int = 0) -> str:
     """SHA-256 in hex.
 

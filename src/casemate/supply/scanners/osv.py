@@ -3,6 +3,8 @@ format's own algorithm: https://ossf.github.io/osv-schema (1.7), section "Evalua
 compared as PEP 440 has it.
 """
 
+import datetime
+
 import msgspec
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -68,7 +70,7 @@ class Advisory(msgspec.Struct, frozen=True):
     """One advisory; what else it says is not read."""
 
     id: str
-    modified: str
+    modified: datetime.datetime
     affected: list[Affected] = []
     withdrawn: str | None = None
     aliases: list[str] | None = None

@@ -61,7 +61,8 @@ class DetectSecrets:
     def look(self, place: Place) -> Looked:
         """See `Scanner.look`."""
         folder = place.folder(self.id)
-        notes, unseen = [], {}
+        notes: list[str] = []
+        unseen: dict[str, str] = {}
         if self.history:
             found = Texts(folder)
             if not is_kept(place.root):
