@@ -215,7 +215,7 @@ def admitted(
     rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
     digest: str | None = None,
     proof: Path | str | None = None,
-    limit: int = carried.MAX_LAYERS,
+    limit: int = MAX_LAYERS,
 ) -> tuple[Verified, bundle.VerifiedModel, carried.Carried]:
     """As `admit`, for a server that loads the model from memory: what was said of it, the model,
     and what lay beside it.

@@ -56,7 +56,7 @@ def run(arguments: Any) -> int:
         return _serve(arguments)
     if arguments.action == "captured":
         return _captured(arguments)
-    from casemate.deploy.aws.job import train
+    from casemate.operations.trainingjob import train
 
     return train(arguments.root)
 

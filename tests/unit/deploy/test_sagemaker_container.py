@@ -21,7 +21,7 @@ from casemate.config.aws import ContainerTable
 from casemate.controls.keys.store import keystore_folder
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError
-from casemate.deploy.aws import job
+from casemate.operations import trainingjob as job
 from casemate.serve import contained
 
 pytestmark = pytest.mark.slow
