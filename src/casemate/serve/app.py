@@ -165,8 +165,8 @@ class Gateway:
             if known is None:
                 raise
             return known
-        known = scope.get("known")
-        if known is not None and not known():
+        has_room = scope.get("known")
+        if has_room is not None and not has_room():
             raise Overloaded("the gateway has as many callers as it can")
         return caller
 
