@@ -164,6 +164,25 @@ def test_fields_that_somebody_else_manages_are_named_and_nothing_is_changed(serv
     assert server.find("ConfigMap", "settings")["data"] == {"text": "two"}
 
 
+def test_what_somebody_changes_while_a_version_is_judged_does_not_keep_it_from_being_taken_back(
+    server, tmp_path
+):
+    release(server, tmp_path, OLD)
+    live = selector(server)
+
+    class Meanwhile(Says):
+        def look(self, *asked):
+            server.edit("ConfigMap", "settings", lambda one: one["data"].update(text="mine"))
+            server.edit("Service", "gateway", lambda one: one["spec"]["selector"].update(x="y"))
+            return super().look(*asked)
+
+    with pytest.raises(RefusedError, match="is not released: why"):
+        release(server, tmp_path, NEW, judge=Meanwhile("worse", "why"))
+    assert live.items() <= selector(server).items()
+    assert server.find("ConfigMap", "settings")["data"] == {"text": "mine"}
+    assert list(counts(server).values()) == [2]
+
+
 def test_objects_of_others_are_left_alone(server, tmp_path):
     release(server, tmp_path, OLD)
     server.edit("ConfigMap", "settings", lambda one: one["metadata"]["labels"].pop(PROJECT))

@@ -1,6 +1,8 @@
 """Taking back what a release had begun, and removing what is released no more."""
 
-from casemate.deploy.cluster.client import Cluster
+import contextlib
+
+from casemate.deploy.cluster.client import Cluster, FieldConflict
 from casemate.deploy.cluster.documents import PROJECT, REVISION, Document, Key, key_of
 from casemate.deploy.cluster.journal import Entry, Journal, Kept
 from casemate.deploy.cluster.plan import Bundle, named
@@ -77,8 +79,11 @@ class Objects:
         # what serves was not touched, unless only its count is another
         left = [one for one in before.workloads() if not is_live or key_of(one).name in scaled]
         rest = [one for one in before.documents if one not in [*first, *left]]
-        for one in [*first, *rest]:
-            self.cluster.apply(one)
+        for one in first:
+            self.cluster.apply(one, force=True)  # requests must not go to what is removed next
+        for one in rest:
+            with contextlib.suppress(FieldConflict):  # changed by hand meanwhile: drift tells it
+                self.cluster.apply(one)
 
     def prune(self, former: Entry | None, bundle: Bundle) -> None:
         """Remove what neither the release nor the former one has."""
