@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from casemate.config.aws import AwsTable
 from casemate.config.kubernetes import KServeTable, KubernetesTable, impossible_kubernetes
 from casemate.config.table import Name, Table
 
@@ -25,7 +26,7 @@ STEERING_BEGINS = (
 
 
 class DeployTable(Table, frozen=True, kw_only=True):
-    """What `casemate deploy gitlab`, `jenkins` and `github` render."""
+    """What `casemate deploy gitlab`, `jenkins`, `github` and `kubeflow` render."""
 
     branch: Annotated[
         str,
@@ -108,6 +109,9 @@ class DeployTable(Table, frozen=True, kw_only=True):
     ] = "17 3 * * 1"
     kubernetes: Annotated[KubernetesTable, Meta(description="Of clusters.")] = KubernetesTable()
     kserve: Annotated[KServeTable, Meta(description="Of KServe.")] = KServeTable()
+    aws: Annotated[
+        AwsTable | None, Meta(description="Account, region and names of what is deployed to AWS.")
+    ] = None
 
 
 def impossible_deploy(table: DeployTable) -> list[str]:

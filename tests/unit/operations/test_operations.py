@@ -21,6 +21,7 @@ from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.types import SealedDataset
 from casemate.operations import backup, dataset, gateways, models, store
 from casemate.operations.acting import Operation
+from casemate.operations.deployments.clusters import Place
 from casemate.operations.incidents import handling
 from casemate.operations.keys import custody, rotation
 from casemate.serve import explain
@@ -96,6 +97,15 @@ CALLS = {
     "controls.verbs.check": lambda at, _: at.controls.check(),
     "controls.verbs.listing": lambda at, _: at.controls.list(),
     "controls.verbs.show": lambda at, _: at.controls.show("log.verifies"),
+    "scans.advisories.add": lambda at, out: at.scans.advisories.add(out),
+    "scans.advisories.show": lambda at, _: at.scans.advisories.show(),
+    "scans.advisories.sign": lambda at, out: at.scans.advisories.sign(out),
+    "scans.looking.scan": lambda at, _: at.scans.scan(["code"]),
+    "scans.verbs.export": lambda at, out: at.scans.export(out, "sarif"),
+    "scans.verbs.listing": lambda at, _: at.scans.list(),
+    "scans.verbs.show": lambda at, _: at.scans.show("000000"),
+    "scans.verbs.unwaive": lambda at, _: at.scans.unwaive("000000"),
+    "scans.verbs.waive": lambda at, _: at.scans.waive("000000", NOW, "r"),
     "dataset.Dataset.batches": lambda at, _: list(data(at).batches()),
     "dataset.Dataset.losses": lambda at, _: data(at).losses([1]),
     "dataset.Dataset.noisy": lambda at, _: data(at).noisy("mean radius", 0.1),
@@ -104,6 +114,11 @@ CALLS = {
     "dataset.Dataset.suspects": lambda at, _: data(at).suspects(),
     "dataset.Dataset.to_arrow": lambda at, _: data(at).to_arrow(),
     "dataset.Datasets.all": lambda at, _: at.datasets["wdbc"],
+    "deployments.clusters.apply": lambda at, out: at.deployments.apply(out, Place()),
+    "deployments.endpoints.apply_endpoint": lambda at, out: at.deployments.apply_endpoint(out),
+    "deployments.endpoints.drift_endpoint": lambda at, out: at.deployments.drift_endpoint(out),
+    "deployments.clusters.drift": lambda at, out: at.deployments.drift(out, Place()),
+    "deployments.clusters.running": lambda at, out: at.deployments.running(out, Place()),
     "feedback.adding.add": lambda at, _: at.feedback.add({"x": "1"}),
     "feedback.kept.listing": lambda at, _: at.feedback.list(),
     "feedback.kept.show": lambda at, _: at.feedback.show("x"),
@@ -165,6 +180,7 @@ CALLS = {
     "logs.verbs.search": lambda at, _: at.logs.search("zebra"),
     "logs.verbs.sql": lambda at, _: at.logs.sql("select 1"),
     "logs.verbs.stats": lambda at, _: at.logs.stats("code"),
+    "images.attest": lambda at, _: at.images.attest("x", "0" * 64, {}),
     "images.write": lambda at, out: at.images.write("wdbc", out),
     "images.withdrawn": lambda at, out: at.images.withdrawn(out),
     "models.approve": lambda at, _: at.models.approve("wdbc", "r"),
