@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from casemate.config.figures import SCAN
 from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
 from casemate.core.findings import attempts
 from casemate.core.imports import uncollected
@@ -254,7 +255,8 @@ def _release(
         )
         version = context.registry.next_version(context.config.project.name)
         waivers = context.waivers.in_force(context.config.project.name, without=principal)
-        return release.decide(tools, work.id, version, dataset, model, assessment, waivers)
+        scan = context.scan() if SCAN in context.config.gates else None
+        return release.decide(tools, work.id, version, dataset, model, assessment, waivers, scan)
 
     def register(tx: Any, record: Release) -> None:
         context.registry.register(tx, record, context.engine.clock.now().isoformat())

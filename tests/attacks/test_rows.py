@@ -12,11 +12,21 @@ from casemate.controls.access.identity.principals import current_name
 from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.core.errors import UnexplainedRow
 from casemate.core.store.sqlite import driver
+from casemate.core.types.scan import Weakness
 from casemate.operations.fsck import examine
+from casemate.supply.scanners.kept import Part
 
 DAY = datetime.timedelta(days=1)
 NOW, LATER = "2026-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"
 LIMIT = Limit(1.0, 1e-5)
+EVAL = Weakness(
+    fingerprint="00" * 32,
+    kind="code",
+    rule="code.eval",
+    severity="medium",
+    message="text is run as code",
+    scanners=["bandit"],
+)
 
 
 def arrange(project) -> str:
@@ -34,6 +44,8 @@ def arrange(project) -> str:
         project.rollouts.promote(tx, "wdbc", 1, "live", 1.0, [], 'User::"ana"', project.clock.now())
         session = project.point.sessions.begin(tx, "mallory", "password")
         project.point.anomalies._found(tx, 'User::"eve"', "impossible-travel", "seen in two places")
+        part = Part(scanner="bandit", kind="code", answer="found", found=1)
+        project.findings_kept.record(tx, 'User::"ana"', [part], [EVAL])
     return f"{token} {session.access}"
 
 
@@ -91,6 +103,10 @@ def changes(project, _token):
 
 def waives(project, _token):
     project.waivers.in_force("wdbc")
+
+
+def lists_findings(project, _token):
+    project.scans.list()
 
 
 def looks_again(project, _token):
@@ -176,6 +192,16 @@ ATTACKS = {
             "INSERT INTO waiver (model, gate, since, until, principal, statement) VALUES ('wdbc',"
             f" 'accuracy', '{NOW}', '{LATER}', 'x', '')"
         ),
+    ),
+    "a finding is taken away": (
+        "scan_finding",
+        lists_findings,
+        "DELETE FROM scan_finding",
+    ),
+    "a scan could look after all": (
+        "scan",
+        lists_findings,
+        "UPDATE scan SET content = '[]'",
     ),
     "processes that run hear of no change": (
         "access_epoch",
@@ -329,7 +355,8 @@ LATER = (
     *("feedback", "retraining", "ticket", "ticket_comment", "tracker_fault"),
     *("hold", "playbook", "playbook_run"),
     *("subject_version", "subject_rows", "consent", "request", "request_line"),
-    *("erasure", "person_alias"),
+    *("erasure", "person_alias", "prediction_subject"),
+    *("scan", "scan_finding"),
 )
 """Tables of migrations behind the one that bound rows."""
 
@@ -377,6 +404,7 @@ def test_every_table_that_names_somebody_is_bound_or_is_known_to_give_no_right()
         "incident": "folded from the log, and compared with it",
         "incident_line": "points at entries of the log",
         "outbox": "messages that wait",
+        "prediction_subject": "an index of what is sealed, held against it: it opens nothing",
         "request": "folded from the log, and compared with it",
         "request_line": "points at entries of the log",
         "row_digest": "the digests themselves",

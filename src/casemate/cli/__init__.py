@@ -29,6 +29,7 @@ VERBS = {
     "privacy": "privacy budgets, what concerns people in the data, tables without identifiers",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",
+    "sagemaker": "what Amazon SageMaker starts in a container, and what it captured",
     "explain": (
         "look at one prediction again: who asked, what counted, and the same answer bit for bit"
     ),
@@ -42,6 +43,7 @@ VERBS = {
     "playbook": "what is done about incidents of a kind, step by step, each proven",
     "hold": "what must not happen until a person says so: releases, answers, lessons, deletion",
     "controls": "what laws and standards ask for: which checks look at it, and when they last passed",
+    "scan": "look for weaknesses: code, secrets, dependencies, artifacts, configuration",
     "evidence": "a signed folder of what holds and what does not, which others verify offline",
     "deploy": "files for other people's systems: build servers, Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",

@@ -2,6 +2,7 @@
 which nobody can be asked yet.
 """
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ COMMANDS: dict[str, str | None] = {
     "model import": "checkup.import_model",
     "image model": "images.write",
     "image withdrawn": "images.withdrawn",
-    "image gateway": None,
+    "image gateway": "images.attest",
     "assess": "checkup.assess",
     "privacy budget": "privacy.budget",
     "privacy affected": "rights.affected.affected",
@@ -75,6 +76,9 @@ COMMANDS: dict[str, str | None] = {
     "privacy unseal": None,
     "privacy key": None,
     "serve": "gateways.begin",
+    "sagemaker serve": None,
+    "sagemaker train": None,
+    "sagemaker captured": None,
     "explain": "serve.explain.explain",
     "predict": "access.machines.create_token",
     "watch": "watching.looking.once",
@@ -132,6 +136,21 @@ COMMANDS: dict[str, str | None] = {
     "controls list": "controls.verbs.listing",
     "controls check": "controls.verbs.check",
     "controls show": "controls.verbs.show",
+    "scan": "scans.looking.scan",
+    "scan code": "scans.looking.scan",
+    "scan secrets": "scans.looking.scan",
+    "scan dependencies": "scans.looking.scan",
+    "scan artifacts": "scans.looking.scan",
+    "scan configuration": "scans.looking.scan",
+    "scan all": "scans.looking.scan",
+    "scan list": "scans.verbs.listing",
+    "scan show": "scans.verbs.show",
+    "scan export": "scans.verbs.export",
+    "scan waive": "scans.verbs.waive",
+    "scan unwaive": "scans.verbs.unwaive",
+    "scan advisories show": "scans.advisories.show",
+    "scan advisories import": "scans.advisories.add",
+    "scan advisories sign": "scans.advisories.sign",
     "evidence": "controls.packing.pack",
     "deploy prometheus": None,
     "deploy elasticsearch": None,
@@ -143,9 +162,9 @@ COMMANDS: dict[str, str | None] = {
     "deploy kubernetes": None,
     "deploy iam": None,
     "deploy sagemaker": None,
+    "deploy kserve": None,
     "deploy apply": "deployments.clusters.apply",
     "deploy drift": "deployments.clusters.drift",
-    "deploy kserve": None,
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,
@@ -251,6 +270,7 @@ COMMANDS: dict[str, str | None] = {
 """
 
 
+@functools.cache
 def registry() -> "dict[str, Operation[..., Any]]":
     """Every operation of the product by its name; imports all of them, so it is for tests and the
     reference.

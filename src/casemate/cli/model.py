@@ -233,10 +233,8 @@ def _people(project: Any, reference: str) -> list[str]:
 
 
 def _waive(arguments: Any, project: Any) -> int:
-    from datetime import UTC, datetime
-
     from casemate.cli.output import emit
-    from casemate.core.errors import ConfigError
+    from casemate.cli.until import moment
 
     if arguments.action == "unwaive":
         count = project.models.unwaive(arguments.gate)
@@ -247,13 +245,7 @@ def _waive(arguments: Any, project: Any) -> int:
             " any more",
         )
         return 0
-    try:
-        until = datetime.fromisoformat(arguments.until)
-    except ValueError as error:
-        raise ConfigError(
-            f"--until {arguments.until!r} is no date", hint="--until 2027-01-31"
-        ) from error
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    until = moment(arguments.until)
     project.models.waive(arguments.gate, until, arguments.reason)
     emit(
         arguments,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from casemate.config.serve import GuardTable, OutputsTable
+from casemate.config.guard import GuardTable, OutputsTable
 from casemate.config.table import Count, Name, Table
 
 Person = Annotated[

@@ -26,7 +26,7 @@ STEERING_BEGINS = (
 
 
 class DeployTable(Table, frozen=True, kw_only=True):
-    """What `casemate deploy gitlab`, `jenkins` and `github` render."""
+    """What `casemate deploy gitlab`, `jenkins`, `github` and `kubeflow` render."""
 
     branch: Annotated[
         str,

@@ -88,6 +88,8 @@ def worst(name: str, found: list[Figure]) -> Figure:
     return max(found, key=lambda figure: figure.high)
 
 
+SCAN = "scan"
+"""What a gate is called that goes by findings of `casemate scan` and by no figure."""
 FIGURES: dict[str, tuple[float, float | None]] = QUALITY | {
     "robust_accuracy": _SHARE,
     "certified_accuracy": _SHARE,

@@ -31,6 +31,15 @@ class GateTable(Table, frozen=True, kw_only=True):
     margin: Annotated[float, Meta(description="How much worse than that one it may be.", ge=0)] = (
         0.01
     )
+    max_severity: Annotated[
+        Literal["high", "medium", "low", "none"] | None,
+        Meta(
+            description=(
+                "Of `scan` only: the gravest finding of `casemate scan` that may stand; `none`: no"
+                " finding may."
+            )
+        ),
+    ] = None
 
 
 class RunTable(Table, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ EXTRAS = {
         "onnx",
         "onnxruntime",
         "optuna",
+        "packaging",
         "pandas",
         "pint",
         "pyarrow",

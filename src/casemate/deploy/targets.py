@@ -60,6 +60,12 @@ def _github(given: Given) -> Rendering:
     return github.render(given)
 
 
+def _kubeflow(given: Given) -> Rendering:
+    from casemate.deploy import kubeflow
+
+    return kubeflow.render(given)
+
+
 def _dockerfile(given: Given) -> Rendering:
     from casemate.core.errors import ConfigError
     from casemate.deploy.gateway import dockerfile
@@ -140,6 +146,12 @@ def _aws_dangers(name: str, content: bytes) -> list[str]:
     return dangers(name, content)
 
 
+def _kubeflow_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import kubeflow
+
+    return kubeflow.dangers(content)
+
+
 TARGETS = {
     "prometheus": Target(
         "scraping, alert rules with their tests, Alertmanager, a Grafana dashboard",
@@ -192,6 +204,22 @@ TARGETS = {
         "kustomization.yaml",
         dangers=_kubernetes_dangers,
         unfit=_kubernetes_unfit,
+    ),
+    "kubeflow": Target(
+        "pipelines for Kubeflow, each stage a component; letting a model out is one of its own",
+        _kubeflow,
+        "pipeline.py",
+        (
+            Option("image", "of every step, with casemate, kfp and sh", "NAME@sha256:DIGEST"),
+            Option(
+                "claim",
+                "of the volume with project and keys (default: casemate)",
+                "NAME",
+                "casemate",
+            ),
+            Option("mount", "where that volume is (default: /casemate)", "PATH", "/casemate"),
+        ),
+        dangers=_kubeflow_dangers,
     ),
     "dockerfile": Target(
         "the gateway's image for those who build elsewhere; `image gateway` writes it itself",

@@ -33,6 +33,7 @@ def context_of(project: Wiring, usable: Usable, reporter: "Reporter | None" = No
         reporter: hears how it goes.
     """
     from casemate.operations.dataset import Dataset
+    from casemate.operations.scanned import standing
     from casemate.supply.context import RunContext
 
     return RunContext(
@@ -51,6 +52,7 @@ def context_of(project: Wiring, usable: Usable, reporter: "Reporter | None" = No
         reviews=project.reviews,
         ledger=project.ledger,
         hears=lambda dataset: Dataset(project, dataset).hears_code(),
+        scan=lambda: standing(project),
         usable=usable,
         erased=project.erased(),
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from casemate.core.imports import uncollected
 from casemate.operations import runs
 from casemate.wiring import Wiring
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from casemate.operations.privacy import Privacy
     from casemate.operations.retention import Plan
     from casemate.operations.retraining import Retrain
+    from casemate.operations.scans import Scans
     from casemate.operations.sinks import Sinks
     from casemate.operations.status import Status
     from casemate.operations.store import Storage
@@ -216,6 +218,13 @@ class Project(Wiring):
 
         return ControlsOf(self)
 
+    @property
+    def scans(self) -> "Scans":
+        """Weaknesses: look, list, show, waive, export; advisories."""
+        from casemate.operations.scans import Scans
+
+        return Scans(self)
+
     def status(self) -> "Status":
         """See `operations.status.status`."""
         from casemate.operations.status import status
@@ -284,7 +293,8 @@ def open_project(
     Raises:
         ConfigError: there is no valid project.
     """
-    return Project.at(path, overrides, check=check)
+    with uncollected():
+        return Project.at(path, overrides, check=check)
 
 
 def create_project(*args: Any, **kwargs: Any) -> Project:

@@ -299,6 +299,8 @@ class Gateway:
                 ),
             )
         except Error as error:
+            # The catalogue is away: who was let in a moment ago may still see how the gateway is,
+            # for that is when it is looked at.
             if (
                 isinstance(error, AccessDenied | RequestError)
                 or route.name != "metrics"

@@ -16,6 +16,7 @@ from casemate.core.engine import Engine
 from casemate.core.run import Run
 from casemate.core.signatures import Signer
 from casemate.core.types import SealedDataset
+from casemate.core.types.scan import ScanStanding
 from casemate.stages.data import files
 from casemate.stages.data.review import Reviews
 from casemate.stages.release.registry import Registry
@@ -61,6 +62,8 @@ class RunContext:
     """Whether whoever acts may hear what training code says, which may quote the rows that
     it saw.
     """
+    scan: Callable[[], ScanStanding | None] = lambda: None
+    """How the project stands by its last scans."""
     lessons: str = ""
     """Object digest of the rows of feedback that this run learns from too; empty: none."""
     incumbent: str = ""

@@ -1,9 +1,11 @@
 """What decides the result of each stage."""
 
+import functools
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from casemate.config.figures import SCAN
 from casemate.core.digest import sha256_record
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
@@ -91,6 +93,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             config.release.stage,
             context.signer.verifier.fingerprint,
             context.waivers.in_force(config.project.name),
+            *([context.scan()] if SCAN in config.gates else []),
         ],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}
@@ -100,6 +103,7 @@ def _stamp(path: Path) -> list[int]:
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 
+@functools.cache  # what a process has imported stays what it is
 def _software() -> list[str]:
     """What computes: another version may compute something else."""
     return [f"{name} {metadata.version(name)}" for name in COMPUTING]

@@ -61,6 +61,7 @@ IRREVERSIBLE = {
     "access:resume",
     "hold:lift",
     "incident:erase",
+    "scan:waive",
 }
 
 
@@ -120,6 +121,7 @@ MAY = {
             "retrain:read",
             "retrain:run",
         ),
+        *("scan:read", "scan:run"),
     },
     "retrainer": {
         "retrain:run",
@@ -148,8 +150,11 @@ MAY = {
         "run:read",
         "dataset:list",
         "access:delegate",
+        "scan:read",
+        "scan:waive",
     },
     "operator": {
+        *("scan:read", "scan:run", "scan:advisories"),
         *("deploy:read", "deploy:apply"),
         *("model:contain", "hold:read", "hold:place", "hold:lift", "access:suspend"),
         *("access:resume", "retrain:demand", "playbook:read", "playbook:apply", "playbook:run"),
@@ -195,6 +200,7 @@ MAY = {
         ),
     },
     "auditor": {
+        *("scan:read", "scan:run"),
         *("incident:read", "hold:read", "playbook:read", "record:read"),
         *("controls:read", "controls:check", "evidence:write", "deploy:read"),
         *(
@@ -252,6 +258,7 @@ MAY = {
         *("controls:read", "controls:check", "evidence:write"),
     },
     "custodian": {
+        "scan:read",
         *(
             "keys:read",
             "keys:rotate",
@@ -654,6 +661,7 @@ def oracle(principal, roles, action, resource, situation, context):
         "access:delegate",
         "policy:change",
         "retrain:go-on",
+        "scan:waive",
         "hold:lift",
         "access:resume",
         "playbook:apply",

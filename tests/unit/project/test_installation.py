@@ -75,6 +75,7 @@ def light(tmp_path_factory):
     return folder / "env"
 
 
+@pytest.mark.slow
 def test_an_outsiders_installation_is_five_packages_and_small(light):
     (site,) = light.glob("lib/*/site-packages")
     found = sorted(path.name.partition("-")[0] for path in site.glob("*.dist-info"))
@@ -170,7 +171,9 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "hold": ["list"],
         "controls": ["list"],
         "evidence": ["out"],
+        "scan": ["list"],
         "deploy": ["prometheus", "p"],
+        "sagemaker": ["serve"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
         done = executed(light / "bin/casemate", verb, *words.get(verb, []), cwd=clinic)
@@ -316,10 +319,11 @@ def test_every_module_from_outside_that_the_code_imports_belongs_to_an_extra():
     ]
     declared = required(None).union(*(required(extra) for extra in extras if extra != "dev"))
     of = distributions()
-    # By what it is a part of; torch itself is a build of the user's choice.
+    # By what it is a part of; torch itself is a build of the user's choice, and schemas are large.
     brought = {
         "botocore": "boto3",
         "joblib": "scikit-learn",
+        "kubernetes_validate": "kubernetes-validate",
         "markupsafe": "jinja2",
         "packageurl": "cyclonedx-python-lib",
         "requests": "hvac",

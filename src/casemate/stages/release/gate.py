@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from casemate.config import AT_EPS, LESS_IS_BETTER, QUALITY, Config, GateTable, worst
+from casemate.config.figures import SCAN
 from casemate.core.types import (
     Assessment,
     Finding,
@@ -24,7 +25,8 @@ from casemate.core.types import (
     Waived,
     number_text,
 )
-from casemate.stages.release import rows
+from casemate.core.types.scan import ScanStanding
+from casemate.stages.release import rows, weaknesses
 
 MEMBERSHIP = ("membership_auc", "label_only_auc", "lira_auc")
 """Attacks that answer one question, whether a row was learnt from, and are compared by one
@@ -59,6 +61,7 @@ def judge(
     model: TrainedModel,
     assessment: Assessment,
     waivers: list[Waived] | None = None,
+    scan: ScanStanding | None = None,
 ) -> Verdict:
     """Every configured gate, then the one that always holds: no finding of high severity.
 
@@ -68,13 +71,19 @@ def judge(
         model: what the train stage said and spent.
         assessment: what was measured on the hold-out.
         waivers: those in force now.
+        scan: how the project stands by its last scans, for the gate that goes by them.
     """
     found = figures(dataset, model, assessment)
 
     def standing(name: str) -> tuple[int, str, int]:
         return rows.standing(name, dataset, assessment)
 
-    gates = [_limit(name, gate, found, assessment, standing) for name, gate in config.gates.items()]
+    gates = [
+        weaknesses.judged(gate, scan)
+        if name == SCAN
+        else _limit(name, gate, found, assessment, standing)
+        for name, gate in config.gates.items()
+    ]
     if not gates:
         gates.append(
             GateResult(
@@ -237,6 +246,7 @@ def _limit(
     parts += _with_dropped(name, gate, assessment, limit)
     if gate.no_worse_than and assessment.previous:
         parts.insert(0, _compared(name, gate, assessment, limit))
+    # The worst of all decides; of two that are alike the first is told.
     outcome, reason = max(
         parts, key=lambda part: ("passed", "inconclusive", "refused").index(part[0])
     )

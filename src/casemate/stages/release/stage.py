@@ -11,6 +11,7 @@ from casemate.core.errors import VerificationError
 from casemate.core.sandbox.conversation import Progress
 from casemate.core.signatures import Signer
 from casemate.core.types import Assessment, Lineage, Release, SealedDataset, TrainedModel, Waived
+from casemate.core.types.scan import ScanStanding
 from casemate.ml.own import code
 from casemate.stages.release import bundle, card, gate, mlbom, private, reading
 
@@ -35,6 +36,7 @@ def decide(
     model: TrainedModel,
     assessment: Assessment,
     waivers: list[Waived],
+    scan: ScanStanding | None = None,
 ) -> Release:
     """The verdict; for a passed model also its signed bundle. A refused model keeps its files,
     unsigned.
@@ -47,16 +49,18 @@ def decide(
         model: the trained model.
         assessment: what was measured.
         waivers: gates that somebody lets it pass without, now.
+        scan: how the project stands by its last scans.
 
     Raises:
         VerificationError: the model's files are not those that were measured.
     """
     config = tools.config
     _require_measured(model, assessment)
+    # Before anything is judged or written: what follows cannot tell what it was never given.
     if model.mode == "private":
         dataset, assessment = private.told(dataset, assessment)
     tools.progress("judging", 0, 2)
-    verdict = gate.judge(config, dataset, model, assessment, waivers)
+    verdict = gate.judge(config, dataset, model, assessment, waivers, scan)
     told = gate.unwatched(config, gate.figures(dataset, model, assessment))
     lineage = Lineage(
         run=run,

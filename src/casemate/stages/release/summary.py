@@ -3,6 +3,7 @@ when a model was not signed.
 """
 
 from casemate.config import Config
+from casemate.config.figures import SCAN
 from casemate.core import figures as vocabulary
 from casemate.core.types import (
     Assessment,
@@ -13,7 +14,7 @@ from casemate.core.types import (
     Verdict,
     number_text,
 )
-from casemate.stages.release import private
+from casemate.stages.release import private, weaknesses
 from casemate.stages.release.gate import MEMBERSHIP, figures
 
 LEVEL = 0.95
@@ -309,6 +310,8 @@ def _advice(gate: GateResult) -> str:
             "findings: look at them with `casemate data quarantine list`; correct the source, or"
             " release and drop rows"
         )
+    if name == SCAN:
+        return f"{SCAN}: {weaknesses.TO_DO}"
     if gate.value is None:
         return (
             f"{gate.gate}: make it measurable, or take its gate out; the reason says what is"

@@ -39,6 +39,10 @@ class Scan(Record, frozen=True, kw_only=True):
     """Why it is refused; empty when it is not."""
     convertible: bool
     """Whether `casemate model import` can make a safe model file of it."""
+    harmful: bool = False
+    """Whether it is refused for what it would do or hides, and not because no model can be made of
+    it here.
+    """
     estimator: str = ""
     """The repr of what was converted, cut at 500 characters."""
 
@@ -63,6 +67,7 @@ def scan(content: bytes, trusted: Sequence[str] = ()) -> Scan:
             names=[],
             problems=[f"it cannot be read completely: {error}"[:300]],
             convertible=False,
+            harmful=True,
         )
 
 
@@ -82,8 +87,17 @@ def _scan(content: bytes, trusted: Sequence[str]) -> Scan:
     return _onnx(content)
 
 
-def _refused(kind: str, problems: list[str], names: list[str] | None = None) -> Scan:
-    return Scan(format=kind, names=names or [], problems=problems, convertible=False)
+def _refused(
+    kind: str, problems: list[str], names: list[str] | None = None, *, wanting: str = ""
+) -> Scan:
+    """Refused for its problems, or, where it has none, for what is `wanting`."""
+    return Scan(
+        format=kind,
+        names=names or [],
+        problems=problems or [wanting],
+        convertible=False,
+        harmful=bool(problems),
+    )
 
 
 def _unpacked(content: bytes) -> bytes:
@@ -129,7 +143,13 @@ def _zip(content: bytes, trusted: Sequence[str]) -> Scan:
             problems = [
                 f"it holds the type {name}, which is not on the list" for name in unknown[:10]
             ]
-            return Scan(format="skops", names=[], problems=problems, convertible=not problems)
+            return Scan(
+                format="skops",
+                names=[],
+                problems=problems,
+                convertible=not problems,
+                harmful=bool(problems),
+            )
         if "config.json" in names:
             return _keras(archive)
         return _torch(archive, names)
@@ -147,9 +167,8 @@ def _keras(archive: zipfile.ZipFile) -> Scan:
     problems = [f"it has a {word} layer, which holds code" for word in found] + [
         f"it names the module {module}" for module in foreign[:10]
     ]
-    return _refused(
-        "keras", problems or ["Keras models are looked at, not converted: export it to ONNX"]
-    )
+    wanting = "Keras models are looked at, not converted: export it to ONNX"
+    return _refused("keras", problems, wanting=wanting)
 
 
 def _values(node: Any, key: str) -> list[Any]:
@@ -181,23 +200,17 @@ def _torch(archive: zipfile.ZipFile, names: list[str]) -> Scan:
     problems = [f"it would import {name}, which is not on the list" for name in foreign[:10]]
     if any("/code/" in name for name in names):
         problems.append("it is TorchScript, which holds code")
-    return _refused(
-        "torch",
-        problems
-        or [
-            (
-                "weights without layers: save the layers as a torch.nn.Sequential in train.py, or"
-                " export to ONNX"
-            )
-        ],
-        sorted(found),
+    wanting = (
+        "weights without layers: save the layers as a torch.nn.Sequential in train.py, or export to"
+        " ONNX"
     )
+    return _refused("torch", problems, sorted(found), wanting=wanting)
 
 
 def _hdf5(content: bytes) -> Scan:
     if b"Lambda" in content or b"\x80\x04\x95" in content:
         return _refused("hdf5", ["it holds a Lambda layer or pickled code"])
-    return _refused("hdf5", ["HDF5 models are not converted: export it to ONNX"])
+    return _refused("hdf5", [], wanting="HDF5 models are not converted: export it to ONNX")
 
 
 def _is_safetensors(content: bytes) -> bool:
@@ -213,10 +226,10 @@ def _safetensors(content: bytes) -> Scan:
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     if max(ends, default=0) != len(content) - 8 - size:
         raise Unreadable("the tensors do not end where the file does")
-    return _refused(
-        "safetensors",
-        ["weights without layers: a model needs both; return a torch.nn.Sequential from train.py"],
+    wanting = (
+        "weights without layers: a model needs both; return a torch.nn.Sequential from train.py"
     )
+    return _refused("safetensors", [], wanting=wanting)
 
 
 def _onnx(content: bytes) -> Scan:
@@ -230,4 +243,10 @@ def _onnx(content: bytes) -> Scan:
         graphs.rebuilt(model)
     except VerificationError as error:
         problems.append(error.message)
-    return Scan(format="onnx", names=[], problems=problems, convertible=not problems)
+    return Scan(
+        format="onnx",
+        names=[],
+        problems=problems,
+        convertible=not problems,
+        harmful=bool(problems),
+    )

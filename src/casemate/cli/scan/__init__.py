@@ -1,0 +1,91 @@
+"""`casemate scan`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from casemate.cli.options import common
+
+KINDS = {
+    "code": "Python files and notebooks",
+    "secrets": "passwords, tokens and keys, in files and in git's history",
+    "dependencies": "installed packages and lock files, against a signed snapshot of advisories",
+    "artifacts": "model files: what they would execute",
+    "configuration": "casemate.toml, policies, keys, and rendered files",
+    "all": "what [scan] kinds names, which is all of it unless it says less",
+}
+"""What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+"""`operations.scans.exports.FORMS`."""
+LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    for kind, help_ in KINDS.items():
+        actions.add_parser(kind, help=help_ + LOOKS, parents=[common(nested=True)])
+    list_ = actions.add_parser(
+        "list", help="findings, and the scans that they are of", parents=[common(nested=True)]
+    )
+    list_.add_argument("--gone", action="store_true", help="those too that are not there any more")
+    show = actions.add_parser("show", help="one finding", parents=[common(nested=True)])
+    waive = actions.add_parser(
+        "waive", help="let a finding stand, for a time", parents=[common(nested=True)]
+    )
+    unwaive = actions.add_parser(
+        "unwaive", help="end the waivers of a finding", parents=[common(nested=True)]
+    )
+    for one in (show, waive, unwaive):
+        one.add_argument(
+            "finding", help="the beginning of its fingerprint, as `scan list` shows it"
+        )
+    export = actions.add_parser(
+        "export", help="findings as other people's tools take them", parents=[common(nested=True)]
+    )
+    export.add_argument("file", type=Path, help="to write")
+    export.add_argument(
+        "--as",
+        dest="form",
+        choices=FORMS,
+        default="sarif",
+        help=(
+            "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
+            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+        ),
+    )
+    _advisories(actions)
+    waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
+    waive.add_argument("--reason", required=True, help="why, for the record")
+
+
+def _advisories(actions: Any) -> None:
+    parser = actions.add_parser(
+        "advisories", help="the snapshot of advisories", parents=[common(nested=True)]
+    )
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    what.add_parser("show", help="which one is here", parents=[common(nested=True)])
+    for name, help_ in (
+        ("import", "take one in, signed by whom [scan] advisories_keys names"),
+        ("sign", "sign one for projects that trust this one's keys: FILE.sig appears"),
+    ):
+        one = what.add_parser(name, help=help_, parents=[common(nested=True)])
+        one.add_argument("file", type=Path, help="a zip file of OSV entries")
+
+
+def run(arguments: Any) -> int:
+    """Look, list, show or waive."""
+    from casemate.cli.scan import acts, views
+
+    action = arguments.action or "all"
+    if action in KINDS:
+        return views.scan(arguments, action)
+    chosen = {
+        "list": views.listing,
+        "show": views.show,
+        "export": acts.export,
+        "waive": acts.waive,
+        "unwaive": acts.unwaive,
+        "advisories": acts.advisories,
+    }[action]
+    return chosen(arguments)

@@ -1,0 +1,86 @@
+"""`[scan]`: what is looked at for weaknesses, by what, and how long findings may stand."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from casemate.config.table import Count, Table
+
+Kind = Literal["code", "secrets", "dependencies", "artifacts", "configuration"]
+
+
+class DueTable(Table, frozen=True, kw_only=True):
+    """`[scan.due]`: until a finding is mended, by severity."""
+
+    critical: Annotated[Count, Meta(description="Days for a critical finding.")] = 2
+    high: Annotated[Count, Meta(description="Days for one of high severity.")] = 14
+    medium: Annotated[Count, Meta(description="Days for one of medium severity.")] = 60
+    low: Annotated[Count, Meta(description="Days for one of low severity.")] = 180
+
+
+class ScanTable(Table, frozen=True, kw_only=True):
+    """Scans: `casemate scan`."""
+
+    kinds: Annotated[
+        list[Kind],
+        Meta(
+            description="What `casemate scan all` looks at, and what `[gates] scan` asks for.",
+            min_length=1,
+        ),
+    ] = msgspec.field(
+        default_factory=lambda: ["code", "secrets", "dependencies", "artifacts", "configuration"]
+    )
+    tools: Annotated[
+        str | None,
+        Meta(
+            description=(
+                "Folder with the programs of other people's scanners; default: beside this Python,"
+                " then `PATH`."
+            )
+        ),
+    ] = None
+    exclude: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=300)]],
+        Meta(
+            description=(
+                "Patterns of paths below the project's folder that are left out, such as"
+                " `data/*`; every scan says what it left out."
+            )
+        ),
+    ] = []
+    history: Annotated[
+        bool, Meta(description="Look for secrets in every commit of git too, not in files alone.")
+    ] = True
+    seconds: Annotated[
+        float,
+        Meta(description="Seconds that one process of a scanner may take.", gt=0, le=3600),
+    ] = 300.0
+    within_days: Annotated[
+        Count, Meta(description="Days after which a scan is too old for `[gates] scan`.")
+    ] = 7
+    advisories_within_days: Annotated[
+        Count,
+        Meta(description="Days after which a snapshot of advisories is too old to say anything."),
+    ] = 7
+    advisories_keys: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "Files with both public keys of who signs snapshots of advisories; default: this"
+                " project's own."
+            ),
+            max_length=2,
+        ),
+    ] = []
+    due: Annotated[DueTable, Meta(description="Days until a finding is mended, by severity.")] = (
+        DueTable()
+    )
+    owners: Annotated[
+        dict[Kind, str],
+        Meta(
+            description=(
+                'Who sees to findings, such as `{ code = "ana" }`; default: a shipped role.'
+            )
+        ),
+    ] = {}

@@ -1,0 +1,135 @@
+"""How findings stand: who sees to each, until when, who waived it; and what a gate is told."""
+
+import datetime
+from collections.abc import Sequence
+
+from casemate.config.figures import SCAN
+from casemate.core.types import Record, Waived
+from casemate.core.types.scan import GRADES, Grade, ScanKind, ScanStanding, graver
+from casemate.supply.scanners.kept import Kept, due, moment
+from casemate.wiring import Wiring
+
+BOOK = "scan:findings"
+"""Under which waivers of findings are kept beside those of models, none of which can be called
+so.
+"""
+OWNERS: dict[ScanKind, str] = {
+    "code": "scientist",
+    "secrets": "custodian",
+    "dependencies": "operator",
+    "artifacts": "scientist",
+    "configuration": "owner",
+}
+"""Shipped roles that see to findings where `[scan] owners` says nobody else."""
+MOST_TOLD = 5
+
+
+class Standing(Record, frozen=True, kw_only=True):
+    """A finding, and what is to become of it."""
+
+    kept: Kept
+    owner: str
+    """Who sees to it: as `[scan] owners` says, else a shipped role."""
+    due: str
+    """The day by which it is to be mended."""
+    overdue: bool
+    waiver: Waived | None = None
+    """Who lets it stand until when and why."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it is there and nobody waived it."""
+        return not self.kept.gone and self.waiver is None
+
+
+def standing_of(project: Wiring, all_: bool = False) -> list[Standing]:
+    """Findings, the gravest first.
+
+    Args:
+        project: whose.
+        all_: also those that are gone.
+    """
+    table, now = project.config.scan, project.clock.now()
+    waived = {one.gate: one for one in project.waivers.in_force(BOOK)}
+    days: dict[Grade, int] = {grade: getattr(table.due, grade) for grade in GRADES}
+    found = []
+    for one in project.findings_kept.all():
+        if one.gone and not all_:
+            continue
+        until = due(one, days)
+        finding = one.finding
+        found.append(
+            Standing(
+                kept=one,
+                owner=table.owners.get(finding.kind, OWNERS[finding.kind]),
+                due=until,
+                overdue=not one.gone and until < now.date().isoformat(),
+                waiver=waived.get(finding.fingerprint),
+            )
+        )
+    return sorted(found, key=_rank)
+
+
+def _rank(one: Standing) -> tuple[object, ...]:
+    finding = one.kept.finding
+    return (
+        *(bool(one.kept.gone), one.waiver is not None, GRADES.index(finding.severity)),
+        *(finding.kind, finding.path, finding.cell, finding.line, finding.fingerprint),
+    )
+
+
+def most_of(project: Wiring) -> Grade | None:
+    """The gravest finding that may stand, as `[gates] scan` says; without it low ones may."""
+    gate = project.config.gates.get(SCAN)
+    if gate is None or gate.max_severity is None:
+        return "low"
+    return None if gate.max_severity == "none" else gate.max_severity
+
+
+def blocking(found: Sequence[Standing], most: Grade | None) -> list[Standing]:
+    """Those of `found` that are open and graver than may stand."""
+    return [
+        one
+        for one in found
+        if one.open and (most is None or graver(one.kept.finding.severity, most))
+    ]
+
+
+def standing(project: Wiring) -> ScanStanding:
+    """What a gate is told: by the last scan of each kind that `[scan] kinds` asks for."""
+    table = project.config.scan
+    newest = project.findings_kept.newest()
+    oldest = moment(project.clock.now() - datetime.timedelta(days=table.within_days))
+    unknown = []
+    for kind in table.kinds:
+        scan = newest.get(kind)
+        if scan is None:
+            unknown.append(f"{kind} was never looked at")
+            continue
+        if scan.time < oldest:
+            unknown.append(f"{kind} was looked at on {scan.time[:10]}, too long ago")
+        unknown += [
+            f"{part.scanner} could not look at {name or kind}: {why}"
+            for part in scan.parts
+            if part.kind == kind or part.scanner == "files"
+            for name, why in part.unseen.items()
+        ]
+    found = [
+        one for one in standing_of(project) if one.open and one.kept.finding.kind in table.kinds
+    ]
+    counts: dict[str, int] = {}
+    for one in found:
+        grade = one.kept.finding.severity
+        counts[grade] = counts.get(grade, 0) + 1
+    return ScanStanding(
+        unknown=list(dict.fromkeys(unknown)),
+        open=counts,
+        told=[told(one) for one in found[:MOST_TOLD]],
+    )
+
+
+def told(one: Standing) -> str:
+    """A finding in a few words, without what it quotes."""
+    finding = one.kept.finding
+    place = finding.path + (f":{finding.line}" if finding.line else "")
+    return f"{finding.severity} {finding.rule} in {place} ({finding.fingerprint[:12]})"

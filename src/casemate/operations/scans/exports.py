@@ -1,0 +1,262 @@
+"""Findings in the forms that other people's tools take, each as its taker wants it.
+
+- SARIF 2.1.0 (OASIS), of which GitHub takes at most 20 runs with 25 000 results each, goes by
+  `partialFingerprints`, and ignores `suppressions`: what is waived is left out for it;
+- JUnit XML as Jenkins and GitLab read it: a case a finding, and an error a thing that could not be
+  looked at;
+- SonarQube's generic issues as from 10.3 on (rules and issues);
+- CycloneDX 1.6 VEX of dependencies; JSON as `casemate scan list` has it.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from casemate import __version__
+from casemate.config import FILE_NAME
+from casemate.core.text import clean
+from casemate.core.types.scan import Grade
+from casemate.operations.scanned import Standing
+from casemate.supply.scanners.kept import Part, Scanned
+
+Form = Literal["sarif", "sarif-github", "junit", "sonar", "vex", "json"]
+FORMS: tuple[Form, ...] = get_args(Form)
+SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+MOST_RESULTS = 25_000
+LEVELS: dict[Grade, str] = {
+    "critical": "error",
+    "high": "error",
+    "medium": "warning",
+    "low": "note",
+}
+SCORES: dict[Grade, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
+"""GitHub's `security-severity`: above 9 critical, above 7 high, above 4 medium."""
+SONAR: dict[Grade, str] = {"critical": "BLOCKER", "high": "HIGH", "medium": "MEDIUM", "low": "LOW"}
+
+
+def written(scans: Sequence[Scanned], found: Sequence[Standing], form: Form) -> bytes:
+    """The findings that stand, in one form.
+
+    Args:
+        scans: the last one of each kind.
+        found: findings.
+        form: which.
+    """
+    standing = [one for one in found if not one.kept.gone]
+    parts = [part for scan in scans for part in scan.parts]
+    if form == "junit":
+        return _junit(standing, parts)
+    if form == "json":
+        value: Any = {"scans": scans, "found": standing}
+    elif form == "sonar":
+        value = _sonar([one for one in standing if one.waiver is None])
+    elif form == "vex":
+        value = _vex(standing)
+    else:
+        value = _sarif(standing, parts, suppressed=form == "sarif")
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2) + b"\n"
+
+
+def _sarif(found: Sequence[Standing], parts: Sequence[Part], *, suppressed: bool) -> dict[str, Any]:
+    chosen = [one for one in found if suppressed or one.waiver is None][:MOST_RESULTS]
+    rules = {one.kept.finding.rule: one.kept.finding for one in chosen}
+    numbers = {rule: number for number, rule in enumerate(sorted(rules))}
+    driver = {
+        "name": "casemate",
+        "version": __version__,
+        "rules": [
+            {
+                "id": rule,
+                "shortDescription": {"text": rule},
+                "help": {"text": rules[rule].mend or "look at it"},
+                "properties": {
+                    "tags": ["security", *rules[rule].references],
+                    "security-severity": SCORES[rules[rule].severity],
+                },
+            }
+            for rule in numbers
+        ],
+    }
+    notices = [
+        {
+            "level": "error",
+            "message": {"text": f"{part.scanner} could not look at {place or part.kind}: {why}"},
+        }
+        for part in parts
+        for place, why in part.unseen.items()
+    ]
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [
+            {"executionSuccessful": not notices, "toolExecutionNotifications": notices}
+        ],
+        "results": [_result(one, numbers, suppressed) for one in chosen],
+    }
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _result(one: Standing, numbers: dict[str, int], suppressed: bool) -> dict[str, Any]:
+    finding = one.kept.finding
+    result: dict[str, Any] = {
+        "ruleId": finding.rule,
+        "ruleIndex": numbers[finding.rule],
+        "level": LEVELS[finding.severity],
+        "message": {"text": clean(finding.message) or finding.rule},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": _uri(finding.path or FILE_NAME)},
+                    # a line of a notebook's cell is no line of its file
+                    "region": {"startLine": 1 if finding.cell else max(1, finding.line)},
+                }
+            }
+        ],
+        "partialFingerprints": {
+            "casemate/v1": finding.fingerprint,
+            # the only one that GitHub goes by; without it, it makes one of the line's text
+            "primaryLocationLineHash": f"{finding.fingerprint[:16]}:1",
+        },
+    }
+    if suppressed and one.waiver is not None:
+        told = f"{one.waiver.by} until {one.waiver.until[:10]}: {one.waiver.reason}"
+        suppression = {"kind": "external", "status": "accepted", "justification": clean(told)}
+        result["suppressions"] = [suppression]
+    elif suppressed:
+        result["suppressions"] = []
+    return result
+
+
+def _uri(path: str) -> str:
+    """A path as a relative URI (RFC 3986)."""
+    from urllib.parse import quote
+
+    return quote(path)
+
+
+def _junit(found: Sequence[Standing], parts: Sequence[Part]) -> bytes:
+    suite = ET.Element("testsuite", name="casemate scan")
+    counts = {"failures": 0, "errors": 0, "skipped": 0}
+    for part in parts:
+        case = ET.SubElement(
+            suite, "testcase", classname=f"casemate.{part.kind}", name=part.scanner
+        )
+        if part.unseen:
+            counts["errors"] += 1
+            told = "; ".join(f"{place or part.kind}: {why}" for place, why in part.unseen.items())
+            ET.SubElement(case, "error", type="could-not-look", message=_text(told))
+    for one in found:
+        finding = one.kept.finding
+        name = f"{finding.rule} {finding.path} {finding.fingerprint[:12]}"
+        case = ET.SubElement(
+            suite, "testcase", classname=f"casemate.{finding.kind}", name=_text(name)
+        )
+        if one.waiver is not None:
+            counts["skipped"] += 1
+            ET.SubElement(case, "skipped", message=_text(f"waived: {one.waiver.reason}"))
+            continue
+        counts["failures"] += 1
+        text = _text(f"{finding.path}:{finding.line}: {finding.message}")
+        ET.SubElement(case, "failure", type=finding.severity, message=text).text = text
+    suite.set("tests", str(len(suite)))
+    for name, count in counts.items():
+        suite.set(name, str(count))
+    whole = ET.Element("testsuites")
+    whole.append(suite)
+    ET.indent(whole)
+    return bytes(ET.tostring(whole, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _text(text: str) -> str:
+    """A text that XML 1.0 can hold: besides what `clean` takes away, not these two."""
+    return re.sub("[\ufffe\uffff]", "?", clean(text))
+
+
+def _sonar(found: Sequence[Standing]) -> dict[str, Any]:
+    """https://docs.sonarsource.com, Generic formatted issue reports, the format with rules."""
+    rules = {one.kept.finding.rule: one.kept.finding for one in found}
+    return {
+        "rules": [
+            {
+                "id": rule,
+                "name": rule,
+                "description": one.mend or one.message,
+                "engineId": "casemate",
+                "cleanCodeAttribute": "TRUSTWORTHY",
+                "impacts": [
+                    {"softwareQuality": "SECURITY", "severity": SONAR[one.severity]},
+                ],
+            }
+            for rule, one in sorted(rules.items())
+        ],
+        "issues": [
+            {
+                "ruleId": one.kept.finding.rule,
+                "primaryLocation": {
+                    "message": one.kept.finding.message,
+                    "filePath": one.kept.finding.path or FILE_NAME,
+                    # without a range it is of the whole file, which is right of notebooks too
+                    **(
+                        {"textRange": {"startLine": one.kept.finding.line}}
+                        if one.kept.finding.line and not one.kept.finding.cell
+                        else {}
+                    ),
+                },
+            }
+            for one in found
+        ],
+    }
+
+
+def _vex(found: Sequence[Standing]) -> dict[str, Any]:
+    """CycloneDX 1.6: https://cyclonedx.org/docs/1.6/json."""
+    known = [one for one in found if one.kept.finding.package]
+    components = {
+        f"pkg:pypi/{finding.package}@{finding.version}": finding
+        for finding in (one.kept.finding for one in known)
+    }
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "components": [
+            {
+                "type": "library",
+                "bom-ref": purl,
+                "purl": purl,
+                "name": finding.package,
+                "version": finding.version,
+            }
+            for purl, finding in sorted(components.items())
+        ],
+        "vulnerabilities": [_vulnerability(one) for one in known],
+    }
+
+
+def _vulnerability(one: Standing) -> dict[str, Any]:
+    finding = one.kept.finding
+    cwes = [name for name in finding.references if name.startswith("CWE-")]
+    names = [name for name in finding.references if not name.startswith("CWE-")]
+    if one.waiver is None:
+        analysis: dict[str, Any] = {"state": "in_triage", "detail": finding.mend or "known"}
+    else:
+        told = f"waived until {one.waiver.until[:10]}: {one.waiver.reason}"
+        analysis = {"state": "exploitable", "response": ["will_not_fix"], "detail": told}
+    return {
+        "bom-ref": finding.fingerprint,
+        "id": names[0] if names else finding.rule,
+        "references": [
+            {"id": name, "source": {"name": "OSV", "url": f"https://osv.dev/vulnerability/{name}"}}
+            for name in names
+        ],
+        "cwes": [int(name[4:]) for name in cwes if name[4:].isdigit()],
+        "ratings": [{"severity": finding.severity}],
+        "description": finding.message,
+        "recommendation": finding.mend,
+        "affects": [{"ref": f"pkg:pypi/{finding.package}@{finding.version}"}],
+        "analysis": analysis,
+    }

@@ -1,0 +1,170 @@
+"""`casemate scan`: look, and keep what was found."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import structs
+
+from casemate.core.digest import sha256_record
+from casemate.core.errors import ConfigError
+from casemate.core.files import scratch_folder
+from casemate.core.types import Record
+from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
+from casemate.operations.acting import operation
+from casemate.operations.scanned import Standing, blocking, most_of, standing_of
+from casemate.operations.scans.scanners import scanners
+from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
+from casemate.supply.scanners.interface import Looked, Place, looked
+from casemate.supply.scanners.kept import Part, Scanned
+from casemate.supply.scanners.place import listed
+from casemate.wiring import Wiring
+
+UNASKED = {"keys.passphrase", "scan.tools", "scan.seconds"}
+"""Options that change nothing of what is looked at."""
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """What a scan came to."""
+
+    scan: Scanned
+    found: list[Standing]
+    """What it saw, the gravest first, with who waived what."""
+    new: list[str]
+    """Fingerprints of what no earlier scan had seen, or what had gone and is back."""
+    blocking: list[str]
+    """Fingerprints of findings that are graver than may stand and that nobody waived."""
+    threshold: Grade | None
+    """The gravest that may stand; None: none may."""
+
+    @property
+    def unseen(self) -> list[str]:
+        """What could not be looked at, each with its scanner and why."""
+        return [
+            f"{part.scanner}: {place + ': ' if place else ''}{why}"
+            for part in self.scan.parts
+            for place, why in part.unseen.items()
+        ]
+
+
+@operation("scan:run")
+def scan(
+    project: Wiring,
+    kinds: Sequence[str] = ("all",),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Look for weaknesses, and keep what was found.
+
+    Args:
+        project: whose.
+        kinds: of `code`, `secrets`, `dependencies`, `artifacts` and `configuration`; `all`: those
+            of `[scan] kinds`.
+        progress: hears which scanner looks.
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is no such kind, or `-s` sets what is looked at.
+    """
+    _require_said(project)
+    wanted = _wanted(project, kinds)
+    acting = scan.ask(project, kinds=list(wanted))
+    answers = _answers(project, wanted, progress)
+    known = [one.finding for one in project.findings_kept.all()]
+    found = same(known, weaknesses(answers))
+    parts = [_part(answer) for answer in answers]
+    if len(found) > MOST_FINDINGS:
+        found, parts = found[:MOST_FINDINGS], [_overfull(part) for part in parts]
+    with acting.transaction() as tx:
+        kept, new = project.findings_kept.record(tx, acting.uid, parts, found)
+        acting.append(
+            tx,
+            "scan:done",
+            f'Scan::"{kept.number}"',
+            answers={part.scanner: part.answer for part in parts},
+            findings=len(found),
+            new=len(new),
+            sha256=sha256_record((kept, found)),
+        )
+    return _result(project, kept, found, new)
+
+
+def _require_said(project: Wiring) -> None:
+    """What a scan leaves out is what casemate.toml says, which others see: never what somebody
+    wanted for once.
+    """
+    said = sorted(set(project.overridden) - UNASKED)
+    if said:
+        raise ConfigError(
+            f"-s sets {', '.join(said)}: findings are of what casemate.toml says",
+            hint="leave -s out, or change casemate.toml",
+        )
+
+
+def _wanted(project: Wiring, kinds: Sequence[str]) -> tuple[ScanKind, ...]:
+    own = {kind: kind for kind in SCANS}
+    for kind in kinds:
+        if kind != "all" and kind not in own:
+            raise ConfigError(
+                f"there is nothing called {kind[:80]!r} to look at",
+                hint=f"one of {', '.join((*SCANS, 'all'))}",
+            )
+    named = set(project.config.scan.kinds if "all" in kinds else ()) | set(kinds)
+    return tuple(kind for kind in SCANS if kind in named)
+
+
+def _answers(
+    project: Wiring, kinds: Sequence[ScanKind], progress: Callable[[str], None]
+) -> list[Looked]:
+    table = project.config.scan
+    files, unseen, left = listed(project.root, table.exclude)
+    answers = []
+    with scratch_folder(project.state / "tmp") as work:
+        place = Place(
+            root=project.root,
+            files=tuple(files),
+            unseen=unseen,
+            work=work,
+            tools=None if table.tools is None else project.root / table.tools,
+            seconds=table.seconds,
+            veil=project.identifiers.root().pseudonym,
+        )
+        for kind in kinds:
+            chosen = scanners(project, kind)
+            if not chosen:
+                answers.append(Looked(scanner="none", kind=kind, unseen={"": "nobody looks at it"}))
+            for scanner in chosen:
+                progress(f"{kind}: {scanner.id}")
+                answers.append(looked(scanner, place))
+    if unseen or left:
+        tree = Looked(scanner="files", kind=kinds[0], count=len(files), unseen=unseen, notes=left)
+        answers.append(tree)
+    return answers
+
+
+def _part(answer: Looked) -> Part:
+    return Part(
+        scanner=answer.scanner,
+        kind=answer.kind,
+        version=answer.version,
+        answer=answer.answer,
+        found=len(answer.hits),
+        count=answer.count,
+        unseen=answer.unseen,
+        notes=answer.notes,
+    )
+
+
+def _overfull(part: Part) -> Part:
+    why = f"there are more than {MOST_FINDINGS} findings; [scan] exclude leaves files out"
+    unseen = {**part.unseen, "": why}
+    return structs.replace(part, unseen=unseen, answer="could-not-look")
+
+
+def _result(project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str]) -> Result:
+    prints = {one.fingerprint for one in found}
+    standing = [one for one in standing_of(project) if one.kept.finding.fingerprint in prints]
+    threshold = most_of(project)
+    return Result(
+        scan=kept,
+        found=standing,
+        new=new,
+        blocking=[one.kept.finding.fingerprint for one in blocking(standing, threshold)],
+        threshold=threshold,
+    )

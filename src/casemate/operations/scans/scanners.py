@@ -1,0 +1,33 @@
+"""Which scanners look at what."""
+
+from casemate.core.types.scan import ScanKind
+from casemate.operations.scans.configuration import STATE, Configuration, Rendered
+from casemate.operations.scans.trusted import kept_in, verifier_of
+from casemate.supply.scanners.artifacts import Artifacts
+from casemate.supply.scanners.bandit import Bandit
+from casemate.supply.scanners.dependencies import Dependencies
+from casemate.supply.scanners.interface import Scanner
+from casemate.supply.scanners.learning import Learning
+from casemate.supply.scanners.secrets import DetectSecrets
+from casemate.wiring import Wiring
+
+
+def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
+    """Those of one kind, as the project's configuration wants them."""
+    if kind == "code":
+        return [Bandit(), Learning()]
+    if kind == "secrets":
+        both = (False, True) if project.config.scan.history else (False,)
+        return [DetectSecrets(history=history) for history in both]
+    if kind == "dependencies":
+        return [_dependencies(project)]
+    if kind == "artifacts":
+        return [Artifacts()]
+    return [Configuration(project), Rendered(STATE)]
+
+
+def _dependencies(project: Wiring) -> Scanner:
+    table = project.config.scan
+    snapshot = kept_in(project)
+    days = table.advisories_within_days
+    return Dependencies(snapshot, verifier_of(project), project.clock.now(), days)

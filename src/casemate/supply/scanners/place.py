@@ -1,0 +1,89 @@
+"""Which files a scan is about: every one below the project's folder, but for what is named here and
+in `[scan] exclude`. What cannot be listed or read is named, and so is what links lead to outside.
+"""
+
+import fnmatch
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+MOST_FILES = 200_000
+"""Files of a tree; with more the scan says so, and that it could not look."""
+MOST_BYTES = 20 * 2**20
+"""Of one file of text that is read whole, notebooks too."""
+PASSED = (".casemate", ".git", ".hg", ".svn", "__pycache__", "node_modules", ".mypy_cache",
+          ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints")  # fmt: skip
+"""Folders that are not the user's own text; history is looked at through git itself."""
+ENVIRONMENT = "pyvenv.cfg"
+"""What lies in virtual environments: their packages are dependencies, not code of the project."""
+
+
+def listed(
+    root: Path, exclude: Sequence[str] = (), most: int = MOST_FILES
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """(files, what could not be listed -> why, what was left out on purpose).
+
+    Args:
+        root: the project's folder.
+        exclude: patterns of paths below it, as `[scan] exclude` has them.
+        most: files after which it stops.
+    """
+    files: list[str] = []
+    unseen: dict[str, str] = {}
+    left: list[str] = []
+    folders = [""]
+    while folders:
+        below = folders.pop()
+        try:
+            entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+        except OSError as error:
+            unseen[below or "."] = f"the folder cannot be read: {error.strerror}"
+            continue
+        if below and any(entry.name == ENVIRONMENT for entry in entries):
+            left.append(f"{below}: a virtual environment")
+            continue
+        for entry in entries:
+            path = f"{below}/{entry.name}" if below else entry.name
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in exclude):
+                left.append(f"{path}: [scan] exclude")
+                continue
+            why = _file(entry, root, path, folders)
+            if why is None:
+                files.append(path)
+            elif why:
+                unseen[path] = why
+        if len(files) > most:
+            unseen["."] = f"there are more than {most} files; [scan] exclude leaves folders out"
+            return sorted(files[:most]), unseen, left
+    return sorted(files), unseen, left
+
+
+def _file(entry: "os.DirEntry[str]", root: Path, path: str, folders: list[str]) -> str | None:
+    """None: a file that counts; a reason why it cannot be looked at; "": nothing to look at."""
+    if not path.isprintable():
+        return "its name cannot be shown, so nobody could be told of it"
+    if entry.is_symlink():
+        return _link(root, path)
+    if entry.is_dir():
+        if entry.name not in PASSED:
+            folders.append(path)
+        return ""
+    if not entry.is_file():
+        return ""  # pipes and sockets hold no text
+    return None if os.access(root / path, os.R_OK) else "this user may not read it"
+
+
+def _link(root: Path, path: str) -> str:
+    """What lies inside is looked at where it lies; what lies outside is not the project's, and
+    whoever runs it would follow the link.
+    """
+    if Path(path).name in PASSED:
+        return ""
+    try:
+        target = (root / path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return "it is a link that leads nowhere"
+    if (target / ENVIRONMENT).is_file():
+        return ""
+    inside = target.is_relative_to(root.resolve())
+    return "" if inside else "it is a link that leads out of the project"

@@ -1,0 +1,150 @@
+"""The Python of a project as scanners read it: files, and notebooks turned into files, so that what
+is said of a line can be said of the notebook's cell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from casemate.supply.scanners.interface import Place
+from casemate.supply.scanners.place import MOST_BYTES
+
+PYTHON = (".py", ".pyw")
+NOTEBOOK = ".ipynb"
+MOST_CELLS = 10_000
+
+
+class _Cell(msgspec.Struct):
+    cell_type: str
+    source: str | list[str] = ""
+
+
+class _Language(msgspec.Struct, frozen=True):
+    name: str = "python"
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    kernelspec: dict[str, object] = {}
+    language_info: _Language = _Language()
+
+
+class _Notebook(msgspec.Struct):
+    """https://nbformat.readthedocs.io, version 4."""
+
+    nbformat: int
+    cells: list[_Cell]
+    metadata: _Metadata = _Metadata()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of Python."""
+
+    path: str
+    """As people know it."""
+    file: Path
+    """Where its text lies: itself, or what a notebook was turned into."""
+    lines: tuple[str, ...]
+    cells: tuple[tuple[int, int], ...] = ()
+    """Of a notebook: per line of the text (cell from 1, line in it from 1)."""
+    shell: tuple[tuple[int, int, str], ...] = ()
+    """Of a notebook: (cell, line, text) of what no Python reads: magics and other languages."""
+
+    def line(self, number: int) -> str:
+        """The text of a line, with white space as one blank."""
+        inside = 0 < number <= len(self.lines)
+        return " ".join(self.lines[number - 1].split()) if inside else ""
+
+    def where(self, number: int) -> tuple[int, int]:
+        """(cell, line) of a line of the text; cell 0 where it is no notebook."""
+        if not self.cells or not 0 < number <= len(self.cells):
+            return 0, number
+        return self.cells[number - 1]
+
+
+@dataclass
+class Sources:
+    """Every file of Python, and those that cannot be read."""
+
+    found: list[Source] = field(default_factory=list)
+    unseen: dict[str, str] = field(default_factory=dict)
+
+
+def sources(place: Place, folder: Path) -> Sources:
+    """Read them.
+
+    Args:
+        place: whose.
+        folder: for what notebooks are turned into.
+    """
+    all_ = Sources()
+    for path in place.of(*PYTHON, NOTEBOOK):
+        file = place.root / path
+        try:
+            if file.stat().st_size > MOST_BYTES:
+                all_.unseen[path] = f"it is larger than {MOST_BYTES} bytes"
+                continue
+            content = file.read_bytes()
+            if path.lower().endswith(NOTEBOOK):
+                all_.found.append(_of_notebook(path, content, folder / f"{len(all_.found)}.py"))
+            else:
+                all_.found.append(Source(path, file, _lines(content)))
+        except OSError as error:
+            all_.unseen[path] = f"it cannot be read: {error.strerror}"
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            all_.unseen[path] = f"it cannot be read: {error}"
+    return all_
+
+
+def _lines(content: bytes) -> tuple[str, ...]:
+    return tuple(content.decode("utf-8", errors="replace").splitlines())
+
+
+def _of_notebook(path: str, content: bytes, file: Path) -> Source:
+    """A notebook's code cells as one text; ValueError: it is none that can be read."""
+    if not content.strip():
+        file.write_text("")
+        return Source(path, file, ())  # Jupyter opens an empty file as an empty notebook
+    book = msgspec.json.decode(content, type=_Notebook)
+    if book.nbformat != 4:
+        raise ValueError(f"notebooks of format {book.nbformat} are not read, only of format 4")
+    language = str(book.metadata.kernelspec.get("language", book.metadata.language_info.name))
+    if not language.lower().startswith(("python", "ipython")):
+        raise ValueError(f"its language is {language[:30]!r}, which no scanner here reads")
+    if len(book.cells) > MOST_CELLS:
+        raise ValueError(f"it has more than {MOST_CELLS} cells")
+    lines: list[str] = []
+    cells: list[tuple[int, int]] = []
+    shell: list[tuple[int, int, str]] = []
+    for number, cell in enumerate(book.cells, 1):
+        if cell.cell_type != "code":
+            continue
+        text = cell.source if isinstance(cell.source, str) else "".join(cell.source)
+        own = text.splitlines()
+        readable, foreign = _python_of(own)
+        shell += [(number, at, own[at - 1]) for at in foreign]
+        lines += readable
+        cells += [(number, at) for at in range(1, len(own) + 1)]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Source(path, file, tuple(lines), tuple(cells), tuple(shell))
+
+
+def _python_of(own: Sequence[str]) -> tuple[list[str], list[int]]:
+    """A cell's lines with what is not Python made a `pass`, and which those are, from 1."""
+    first = next((at for at, line in enumerate(own) if line.strip()), None)
+    if first is not None and own[first].startswith("%%"):
+        if own[first].split()[0] in ("%%time", "%%timeit", "%%capture", "%%prun"):
+            return ["pass" if at == first else line for at, line in enumerate(own)], []
+        return ["pass"] * len(own), [first + 1]
+    foreign, readable = [], []
+    for at, line in enumerate(own, 1):
+        text = line.lstrip()
+        if text.startswith(("%", "!", "?")):
+            if text.startswith(("!", "%%", "%system", "%sx", "%run", "%load", "%pip", "%conda")):
+                foreign.append(at)
+            readable.append(line[: len(line) - len(text)] + "pass")
+        else:
+            readable.append(line)
+    return readable, foreign

@@ -1,0 +1,372 @@
+"""Every scanner behind one interface: what it says of clean, faulty, empty and unreadable trees, and
+that one which is absent, crashes, hangs, prints garbage or other JSON than it documents has not
+looked.
+"""
+
+import datetime
+import json
+import os
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.supply.planted import advisory, signed_snapshot
+
+from casemate.core.files import make_folder
+from casemate.core.signatures import Signer
+from casemate.supply.scanners.artifacts import Artifacts
+from casemate.supply.scanners.bandit import Bandit
+from casemate.supply.scanners.dependencies import Dependencies
+from casemate.supply.scanners.history import versions
+from casemate.supply.scanners.identity import weaknesses
+from casemate.supply.scanners.interface import Place, looked
+from casemate.supply.scanners.learning import Learning
+from casemate.supply.scanners.place import listed
+from casemate.supply.scanners.process import run
+from casemate.supply.scanners.secrets import DetectSecrets
+
+NOW = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)
+EVAL = "import sys\nprint(eval(sys.argv[1]))\n"
+ROOT_MAY_ALL = pytest.mark.skipif(os.getuid() == 0, reason="root reads every file")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    root = make_folder(tmp_path / "tree", 0o755)
+    (root / "fine.py").write_text("def add(a, b):\n    return a + b\n")
+    return root
+
+
+@pytest.fixture
+def signer():
+    return Signer.generate()
+
+
+@pytest.fixture
+def snapshot(tmp_path, signer):
+    entries = [advisory("GHSA-1", "leaky", [{"introduced": "0"}, {"fixed": "2.0"}], NOW)]
+    return signed_snapshot(tmp_path / "feed", entries, signer)
+
+
+def place(root, *, tools=None, seconds=120.0, exclude=()):
+    work = make_folder(root.parent / f"work-{secrets.token_hex(4)}")
+    files, unseen, _ = listed(root, exclude)
+    return Place(root, tuple(files), unseen, work, tools, seconds)
+
+
+def real(name):
+    if shutil.which(name, path=str(Path(sys.executable).parent)) is None:
+        pytest.skip(f"{name} is not installed beside this Python: make dev")
+
+
+@pytest.fixture
+def scanners(signer, snapshot):
+    dependencies = Dependencies(snapshot, signer.verifier, NOW, 7)
+    both = [DetectSecrets(history=False), DetectSecrets(history=True)]
+    return {one.id: one for one in (Bandit(), Learning(), *both, Artifacts(), dependencies)}
+
+
+FAULTS = {
+    "bandit": ("code.eval", lambda root: (root / "bad.py").write_text(EVAL)),
+    "casemate-code": ("code.eval", lambda root: (root / "bad.py").write_text(EVAL)),
+    "detect-secrets": (
+        "secrets.exposed",
+        lambda root: (root / "bad.py").write_text(f'key = "AKIA{"Q7" * 8}"\n'),
+    ),
+    "casemate-artifacts": (
+        "artifact.code",
+        lambda root: (root / "bad.pkl").write_bytes(b"\x80\x04cposix\nsystem\nX\x02\0\0\0id\x85R."),
+    ),
+    "casemate-advisories": (
+        "dependency.vulnerable",
+        lambda root: (root / "requirements.txt").write_text("leaky==1.9\n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found_and_a_tree_without_it_is_clean(name, tree, scanners):
+    real({"bandit": "bandit", "detect-secrets": "detect-secrets"}.get(name, "python"))
+    clean = looked(scanners[name], place(tree))
+    assert (clean.answer, clean.unseen) == ("clean", {})
+    rule, plant = FAULTS[name]
+    plant(tree)
+    found = looked(scanners[name], place(tree))
+    assert (found.answer, [hit.rule for hit in found.hits]) == ("found", [rule])
+
+
+def fake(folder, name, script):
+    path = make_folder(folder) / name
+    path.write_text(f"#!{sys.executable}\nimport sys, time, os, json\n{script}\n")
+    path.chmod(0o755)
+    return folder
+
+
+EMPTY = {
+    "bandit": '{"errors": [], "metrics": {}, "results": []}',
+    "detect-secrets": '{"version": "1", "results": {}, "plugins_used": []}',
+}
+MISDEEDS = {
+    "is absent": (None, "there is no"),
+    "crashes": ("os.kill(os.getpid(), 11)", "was ended by signal 11"),
+    "ends with an unknown code": ("print('{}'); sys.exit(7)", "exit code 7"),
+    "hangs": ("time.sleep(600)", "did not end within"),
+    "prints nothing": ("", "printed something else"),
+    "prints garbage": ("print('Traceback: no')", "printed something else"),
+    "prints other JSON": ("print(json.dumps([1, 2]))", "printed something else"),
+    "prints JSON of another shape": ("print('{\"results\": 3}')", "printed something else"),
+    "prints deep JSON": ("print('[' * 100000)", "printed something else"),
+    "prints its first half": ('print(\'{"errors": [], "resu\')', "printed something else"),
+    "says that there is nothing": (None, None),
+}
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+@pytest.mark.parametrize("name", ["bandit", "detect-secrets"])
+def test_a_scanner_that_misbehaves_has_not_looked(name, misdeed, tree, tmp_path, scanners):
+    script, words = MISDEEDS[misdeed]
+    tools = make_folder(tmp_path / "tools")
+    if words is None:
+        script = f"print({EMPTY[name]!r})"
+        words = "says nothing of this file" if name == "bandit" else "does not find a secret"
+    if script is not None:
+        fake(tools, name, script)
+    seconds = 1.0 if misdeed == "hangs" else 60.0
+    found = looked(scanners[name], place(tree, tools=tools, seconds=seconds))
+    assert found.answer == "could-not-look"
+    assert words in " ".join(found.unseen.values())
+
+
+def test_bandit_that_contradicts_its_exit_code_has_not_looked(tree, tmp_path):
+    result = {"filename": "./fine.py", "issue_severity": "LOW", "issue_text": "x"}
+    result |= {"line_number": 1, "test_id": "B101"}
+    report = {"errors": [], "metrics": {"./fine.py": {"loc": 1}}, "results": [result]}
+    tools = fake(tmp_path / "tools", "bandit", f"print({json.dumps(report)!r})")
+    assert "exit code 0 and 1 findings" in looked(Bandit(), place(tree, tools=tools)).unseen[""]
+
+
+def test_a_file_that_bandit_cannot_parse_is_named(tree):
+    real("bandit")
+    (tree / "odd.py").write_text("def f(:\n")
+    found = looked(Bandit(), place(tree))
+    assert found.answer == "could-not-look" and list(found.unseen) == ["odd.py"]
+
+
+def test_comments_and_files_of_the_tree_switch_nothing_off(tree):
+    real("bandit")
+    (tree / "bad.py").write_text(EVAL.replace("))", "))  # nosec"))
+    (tree / ".bandit").write_text("[bandit]\nskips = B307\nexclude = .\n")
+    (tree / "pyproject.toml").write_text('[tool.bandit]\nskips = ["B307"]\n')
+    assert [hit.rule for hit in looked(Bandit(), place(tree)).hits] == ["code.eval"]
+
+
+def test_files_that_detect_secrets_would_pass_over_by_name_are_looked_at(tree):
+    real("detect-secrets")
+    line = f'key = "AKIA{"Q7" * 8}"  # pragma: allowlist secret\n'
+    for name in ("poetry.lock", "swagger.py", "picture.png", "a.txt"):
+        (tree / name).write_text(line)
+    (tree / "wide.txt").write_bytes(line.encode("utf-16"))
+    found = looked(DetectSecrets(history=False), place(tree))
+    assert {hit.path for hit in found.hits} == {
+        "poetry.lock",
+        "swagger.py",
+        "picture.png",
+        "a.txt",
+        "wide.txt",
+    }
+    assert found.answer == "found"
+
+
+def git(root, *words):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *words], cwd=root, check=True, capture_output=True)
+
+
+def test_a_secret_that_was_removed_is_found_in_history_as_the_same_finding(tree):
+    real("detect-secrets")
+    git(tree, "init", "-q")
+    (tree / "bad.py").write_text(f'key = "AKIA{"Q7" * 8}"\n')
+    now = looked(DetectSecrets(history=False), place(tree))
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "x")
+    (tree / "bad.py").unlink()
+    git(tree, "commit", "-qam", "y")
+    assert looked(DetectSecrets(history=False), place(tree)).answer == "clean"
+    then = looked(DetectSecrets(history=True), place(tree))
+    assert (then.answer, then.unseen) == ("found", {})
+    assert [one.fingerprint for one in weaknesses([now])] == [
+        one.fingerprint for one in weaknesses([then])
+    ]
+
+
+def test_a_shallow_repository_has_not_been_looked_at(tree, tmp_path):
+    git(tree, "init", "-q")
+    for name in ("a", "b"):
+        (tree / name).write_text(name)
+        git(tree, "add", "-A")
+        git(tree, "commit", "-qm", name)
+    part = tmp_path / "part"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{tree}", str(part))
+    found = looked(DetectSecrets(history=True), place(part))
+    assert "a part of its history only" in found.unseen[""]
+
+
+def test_a_folder_that_git_does_not_keep_has_no_history(tree):
+    found = looked(DetectSecrets(history=True), place(tree))
+    assert found.answer == "clean" and "no git repository" in found.notes[0]
+
+
+def test_programs_of_a_repository_are_not_run_to_look_at_it(tree, tmp_path):
+    git(tree, "init", "-q")
+    (tree / "a").write_text("a")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "a")
+    mark = tmp_path / "mark"
+    git(tree, "config", "core.fsmonitor", f"touch {mark}")
+    git(tree, "config", "core.sshCommand", f"touch {mark}")
+    from casemate.supply.scanners.texts import Texts
+
+    at = place(tree)
+    assert versions(at, Texts(at.folder("copies"))) == 2
+    assert not mark.exists()
+
+
+CALLS_OUT = """
+import socket
+try:
+    socket.create_connection(("127.0.0.1", {port}), 5)
+    print("reached")
+except OSError as error:
+    print("cut off")
+try:
+    open({outside!r}, "w")
+    print("written")
+except OSError:
+    print("not written")
+print(sorted(os.environ))
+"""
+
+
+def test_a_scanner_reaches_no_network_writes_nowhere_else_and_gets_no_secret(
+    tree, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        script = CALLS_OUT.format(port=server.getsockname()[1], outside=str(tmp_path / "out"))
+        tools = fake(tmp_path / "tools", "spy", script)
+        said = run(place(tree, tools=tools), "spy", []).output.decode()
+    assert said.splitlines()[:2] == ["cut off", "not written"]
+    assert "AWS" not in said and "DO_NOT_TRACK" in said
+
+
+def test_children_of_a_scanner_that_hangs_end_with_it(tree, tmp_path):
+    script = "import subprocess\nsubprocess.Popen(['sleep', '987654'])\ntime.sleep(600)"
+    tools = fake(tmp_path / "tools", "bandit", script)
+    assert looked(Bandit(), place(tree, tools=tools, seconds=2.0)).answer == "could-not-look"
+    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987654" in _content(path)]
+    assert running == []
+
+
+def _content(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@ROOT_MAY_ALL
+def test_a_file_that_may_not_be_read_is_named(tree):
+    (tree / "closed.py").write_text(EVAL)
+    (tree / "closed.py").chmod(0)
+    assert place(tree).unseen == {"closed.py": "this user may not read it"}
+
+
+def test_links_are_not_followed_out_of_the_tree(tree, tmp_path):
+    (tmp_path / "outside.py").write_text(EVAL)
+    (tree / "link.py").symlink_to(tmp_path / "outside.py")
+    (tree / "folder").symlink_to(tmp_path)
+    (tree / "dead.py").symlink_to(tmp_path / "nowhere")
+    (tree / "own.py").symlink_to(tree / "fine.py")
+    (tree / "loop").symlink_to(tree)
+    at = place(tree)
+    assert at.files == ("fine.py",)
+    assert set(at.unseen) == {"link.py", "folder", "dead.py"}
+
+
+def test_too_many_files_are_said_to_be_too_many(tree):
+    for number in range(30):
+        (tree / f"{number}.txt").touch()
+    files, unseen, _ = listed(tree, most=10)
+    assert len(files) == 10 and "more than 10 files" in unseen["."]
+
+
+def test_what_is_left_out_is_said(tree):
+    (tree / "data").mkdir()
+    (tree / "data" / "x.py").write_text(EVAL)
+    (tree / "venv").mkdir()
+    (tree / "venv" / "pyvenv.cfg").touch()
+    (tree / "venv" / "y.py").write_text(EVAL)
+    files, unseen, left = listed(tree, ["data"])
+    assert (files, unseen) == (["fine.py"], {})
+    assert left == ["data: [scan] exclude", "venv: a virtual environment"]
+
+
+def notebook(*cells, **more):
+    rows = [{"cell_type": "code", "source": cell} for cell in cells]
+    return json.dumps({"nbformat": 4, "cells": rows, **more})
+
+
+def test_a_notebook_is_looked_at_by_its_cells(tree):
+    real("bandit")
+    text = notebook("%matplotlib inline\nx = 1\n", ["import sys\n", "eval(sys.argv[1])\n"], "!ls")
+    (tree / "book.ipynb").write_text(text)
+    found = weaknesses([looked(one, place(tree)) for one in (Bandit(), Learning())])
+    told = {(one.rule, one.cell, one.line, tuple(one.scanners)) for one in found}
+    assert told == {
+        ("code.eval", 2, 2, ("bandit", "casemate-code")),
+        ("code.notebook-shell", 3, 1, ("casemate-code",)),
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        notebook("x = 1", nbformat=3),
+        notebook("x", metadata={"kernelspec": {"language": "R"}}),
+        "[" * 100_000,
+    ],
+)
+def test_a_notebook_that_cannot_be_read_is_named(text, tree):
+    (tree / "book.ipynb").write_text(text)
+    found = looked(Learning(), place(tree))
+    assert (found.answer, list(found.unseen)) == ("could-not-look", ["book.ipynb"])
+
+
+def test_a_huge_notebook_is_named_and_not_read(tree):
+    with (tree / "book.ipynb").open("wb") as file:
+        file.truncate(2**30)
+    found = looked(Learning(), place(tree))
+    assert "larger than" in found.unseen["book.ipynb"]
+
+
+def test_a_reader_of_artifacts_that_ends_leaves_what_it_did_not_say_unseen(tree, monkeypatch):
+    for name in ("a.pkl", "b.pkl"):
+        (tree / name).write_bytes(b"\x80\x04N.")
+    from casemate.supply.scanners import artifacts
+
+    first = '{"path": "a.pkl", "format": "pickle", "known": true}'
+    tools = fake(tree.parent / "tools", "python", f"print({first!r}); os.abort()")
+    monkeypatch.setattr(artifacts.artifactfile, "python", lambda _: tools / "python")
+    found = looked(Artifacts(), place(tree))
+    assert found.answer == "could-not-look"
+
+
+def test_modes_of_a_working_folder_let_nobody_else_in(tree):
+    assert stat.S_IMODE(place(tree).work.stat().st_mode) == 0o700
