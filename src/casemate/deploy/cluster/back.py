@@ -3,7 +3,7 @@
 import contextlib
 
 from casemate.deploy.cluster.client import Cluster, FieldConflict
-from casemate.deploy.cluster.documents import PROJECT, REVISION, Document, Key, key_of
+from casemate.deploy.cluster.documents import PROJECT, REVISION, STAGES, Document, Key, key_of
 from casemate.deploy.cluster.journal import Entry, Journal, Kept
 from casemate.deploy.cluster.plan import Bundle, named
 
@@ -97,7 +97,9 @@ class Objects:
         keys, serving = {str(key) for key in map(key_of, bundle.documents)}, before.workloads()
         for one in reversed(before.documents):
             key = key_of(one)
-            if str(key) not in keys and one not in serving and key.kind not in KEEP:
+            # policies guard the project's other namespaces too
+            is_kept = key.kind in (*KEEP, *STAGES[1])
+            if str(key) not in keys and one not in serving and not is_kept:
                 self.remove(key)
 
 
