@@ -135,6 +135,23 @@ def test_applying_the_same_again_changes_nothing_and_only_texts_around_it_need_n
     assert server.names("NetworkPolicy") == []
 
 
+def test_what_stands_around_the_same_version_is_applied_whole_or_not_at_all(server, tmp_path):
+    release(server, tmp_path, OLD)
+    before = server.state()
+    wider = manifests(replicas=3)
+    wider[3]["spec"]["policyTypes"].append("Egress")
+    more = {"apiVersion": "v1", "kind": "ServiceAccount"}
+    wider.append(more | {"metadata": {"name": "new", "namespace": "clinic"}})
+    server.ready = lambda one: one["spec"]["replicas"] < 3
+    with pytest.raises(RefusedError, match="is not ready"):
+        release(server, tmp_path, wider, clock=iter(range(10**6)).__next__)
+    assert server.state() == before
+    server.ready = True
+    done = release(server, tmp_path, wider)
+    assert counts(server) == {f"gateway-{done.revision}": 3}
+    assert server.names("ServiceAccount") == ["new"]
+
+
 def test_fields_that_somebody_else_manages_are_named_and_nothing_is_changed(server, tmp_path):
     release(server, tmp_path, OLD)
     server.edit("ConfigMap", "settings", lambda one: one["data"].update(text="by hand"))
@@ -145,6 +162,25 @@ def test_fields_that_somebody_else_manages_are_named_and_nothing_is_changed(serv
     assert server.state() == before
     release(server, tmp_path, NEW, judge=Says(), take_over=True)
     assert server.find("ConfigMap", "settings")["data"] == {"text": "two"}
+
+
+def test_what_somebody_changes_while_a_version_is_judged_does_not_keep_it_from_being_taken_back(
+    server, tmp_path
+):
+    release(server, tmp_path, OLD)
+    live = selector(server)
+
+    class Meanwhile(Says):
+        def look(self, *asked):
+            server.edit("ConfigMap", "settings", lambda one: one["data"].update(text="mine"))
+            server.edit("Service", "gateway", lambda one: one["spec"]["selector"].update(x="y"))
+            return super().look(*asked)
+
+    with pytest.raises(RefusedError, match="is not released: why"):
+        release(server, tmp_path, NEW, judge=Meanwhile("worse", "why"))
+    assert live.items() <= selector(server).items()
+    assert server.find("ConfigMap", "settings")["data"] == {"text": "mine"}
+    assert list(counts(server).values()) == [2]
 
 
 def test_objects_of_others_are_left_alone(server, tmp_path):

@@ -48,6 +48,20 @@ def test_a_rendered_project_is_released_updated_and_without_drift(tmp_path, admi
         assert "gateway: verify /model --key /keys --require approved" in serving.verified[0]
 
 
+def test_namespaces_of_one_project_stand_beside_each_other_and_keep_its_policies(tmp_path):
+    with ApiServer(tmp_path / "server", "1.36") as server:
+        where = folder(tmp_path)
+        one = manifests(where, "staging", admission=True)
+        two = manifests(where, OVERLAY, admission=True)
+        for documents in (one, two):
+            release(server, tmp_path, documents)
+        assert release(server, tmp_path, manifests(where, "staging", admission=False)).how
+        assert server.names("ValidatingAdmissionPolicy")
+        bundle = plan(two, project="p1", model="wdbc@1 sha256:00")
+        with connected(server.kubeconfig, None, tmp_path) as cluster:
+            assert drift(cluster, bundle, Kept(tmp_path / "kept")).none
+
+
 def test_every_option_that_this_server_knows_is_taken(tmp_path):
     with ApiServer(tmp_path / "server", "1.37") as server:
         unknown = ("ExternalSecret", "SecretStore")

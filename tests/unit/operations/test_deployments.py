@@ -212,6 +212,27 @@ def test_the_second_version_is_judged_and_taken_back_without_enough_answers(
     monkeypatch.undo()
 
 
+def test_a_hold_that_is_placed_while_the_new_version_is_judged_takes_it_back(
+    deploy, server, rendered, monkeypatch, clinic
+):
+    deploy("apply")
+    before = server.state()
+    rendered.documents = manifests(version=2)
+    rendered.write()
+
+    class Meanwhile(Says):
+        def look(self, *asked):
+            with casemate.open(clinic) as project:
+                project.holds.place("releases", "wdbc", "a leak")
+            return super().look(*asked)
+
+    monkeypatch.setattr(clusters, "Judge", lambda *_: Meanwhile())
+    found = deploy("apply", "--metrics", "http://127.0.0.1:1")
+    assert "keeps releases of wdbc" in found.err
+    assert server.state() == before
+    monkeypatch.undo()
+
+
 def test_prometheus_that_is_away_is_inconclusive(deploy, server, rendered):
     deploy("apply")
     before = server.state()

@@ -1,9 +1,11 @@
 """Taking back what a release had begun, and removing what is released no more."""
 
-from casemate.deploy.cluster.client import Cluster
-from casemate.deploy.cluster.documents import PROJECT, REVISION, Document, Key, key_of
+import contextlib
+
+from casemate.deploy.cluster.client import Cluster, FieldConflict
+from casemate.deploy.cluster.documents import PROJECT, REVISION, STAGES, Document, Key, key_of
 from casemate.deploy.cluster.journal import Entry, Journal, Kept
-from casemate.deploy.cluster.plan import Bundle
+from casemate.deploy.cluster.plan import Bundle, named
 
 KEEP = ("Namespace", "CustomResourceDefinition", "PersistentVolumeClaim")
 """Kinds that are not removed again: they hold what is others', or data."""
@@ -32,6 +34,19 @@ class Objects:
         if owner_of(self.cluster.get(key)) == self.project:
             self.cluster.delete(key)
 
+    def count(self, one: Document, bundle: Bundle, released: Entry | None) -> int:
+        """How many pods of a Deployment shall serve: as many as the live version has."""
+        name = key_of(one).name
+        scaler = bundle.scaled().get(name)
+        if scaler is None:
+            return int(one["spec"].get("replicas", 1))
+        least = int(scaler["spec"].get("minReplicas", 1))
+        if released is None:
+            return least
+        live = named(name.removesuffix(f"-{bundle.revision}"), released.revision)
+        there = self.cluster.get(self.deployment(live))
+        return max(least, int(there["spec"].get("replicas", 1)) if there else least)
+
     def undo(self, journal: Journal, bundle: Bundle) -> None:
         """Bring back what was released, and remove what the pending release had made.
 
@@ -39,17 +54,19 @@ class Objects:
             journal: with both.
             bundle: whose Services lead to what serves, where the former manifests are not kept.
         """
-        if journal.released is not None:
-            self._restore(journal.released, bundle)
+        former, pending = journal.released, journal.pending
+        live = former.revision if former else ""
+        new = pending.revision if pending and pending.revision != live else ""
+        if former is not None:
+            self._restore(former, bundle, is_live=not new)
         for key in reversed(journal.created):
             if key.kind not in KEEP:
                 self.remove(key)
-        pending = journal.pending
         for name, revision in self.revisions().items():
-            if pending is not None and revision == pending.revision:
+            if revision == new:
                 self.remove(self.deployment(name))
 
-    def _restore(self, former: Entry, bundle: Bundle) -> None:
+    def _restore(self, former: Entry, bundle: Bundle, *, is_live: bool) -> None:
         """Lead to the former version, and apply what stood around it."""
         before = self.kept.get(former.bundle)
         if before is None:
@@ -58,10 +75,15 @@ class Objects:
                 if owner_of(self.cluster.get(key)) == self.project:
                     self.cluster.merge(key, {"spec": {"selector": {REVISION: former.revision}}})
             return
-        first, serving = before.routes(), before.workloads()
-        rest = [one for one in before.documents if one not in [*first, *serving]]
-        for one in [*first, *rest]:
-            self.cluster.apply(one)
+        first, scaled = before.routes(), before.scaled()
+        # what serves was not touched, unless only its count is another
+        left = [one for one in before.workloads() if not is_live or key_of(one).name in scaled]
+        rest = [one for one in before.documents if one not in [*first, *left]]
+        for one in first:
+            self.cluster.apply(one, force=True)  # requests must not go to what is removed next
+        for one in rest:
+            with contextlib.suppress(FieldConflict):  # changed by hand meanwhile: drift tells it
+                self.cluster.apply(one)
 
     def prune(self, former: Entry | None, bundle: Bundle) -> None:
         """Remove what neither the release nor the former one has."""
@@ -75,7 +97,9 @@ class Objects:
         keys, serving = {str(key) for key in map(key_of, bundle.documents)}, before.workloads()
         for one in reversed(before.documents):
             key = key_of(one)
-            if str(key) not in keys and one not in serving and key.kind not in KEEP:
+            # policies guard the project's other namespaces too
+            is_kept = key.kind in (*KEEP, *STAGES[1])
+            if str(key) not in keys and one not in serving and not is_kept:
                 self.remove(key)
 
 

@@ -156,8 +156,9 @@ def _extra(cluster: Cluster, base: Bundle, journal: Journal) -> list[Difference]
     pending = journal.pending.revision if journal.pending else ""
     found = []
     for api, kind in sorted(kinds):
-        space = base.namespace if cluster.namespaced(api, kind) else None
-        for there in cluster.list(api, kind, f"{PROJECT}={base.project}", space):
+        if not cluster.namespaced(api, kind):
+            continue  # the project may have others, for its other namespaces
+        for there in cluster.list(api, kind, f"{PROJECT}={base.project}", base.namespace):
             key = key_of(there)
             is_former = kind == "Deployment" and not there["spec"].get("replicas", 1)
             is_ours = key.name == NAME or is_former or (pending and key.name.endswith(pending))

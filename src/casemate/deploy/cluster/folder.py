@@ -63,7 +63,8 @@ def chosen(folder: Path, overlay: str | None) -> Path:
             "which overlay is meant is not said" if overlay is None else f"no overlay {overlay!r}"
         )
         raise ConfigError(
-            f"{folder}: {said}", hint="--overlay " + (" or ".join(known) or "is for folders with")
+            f"{folder}: {said}",
+            hint=f"--overlay {' or '.join(known)}" if known else "leave --overlay out: it has none",
         )
     return folder / OVERLAYS / overlay
 

@@ -39,6 +39,7 @@ class Release:
         limits: Limits,
         who: str,
         told: Told,
+        permitted: Callable[[], None] = lambda: None,
         progress: Callable[[str], None] = lambda _: None,
         take_over: bool = False,
         sleep: Callable[[float], None] = time.sleep,
@@ -54,6 +55,7 @@ class Release:
             limits: how long it may take.
             who: releases, for the journal.
             told: hears of each step that is done.
+            permitted: asked once more before requests go to the new version alone; raises.
             progress: hears what is waited for.
             take_over: fields that others manage too.
             sleep: what waits.
@@ -62,6 +64,7 @@ class Release:
         self.cluster, self.bundle, self.kept, self.judge = cluster, bundle, kept, judge
         self.limits, self.who, self.told, self.progress = limits, who, told, progress
         self.take_over, self.sleep, self.clock = take_over, sleep, clock
+        self.permitted = permitted
         self.objects = Objects(cluster, kept, bundle.project, bundle.namespace)
         self.keeper = Keeper(
             cluster, bundle.namespace, bundle.project, patience=limits.patience, sleep=sleep
@@ -83,11 +86,11 @@ class Release:
         journal = self.keeper.take(self.progress)
         try:
             journal = self._settled(journal)
-            if self._stands(journal):
-                return self._again(journal)
-            if journal.pending is None:
-                journal = self._begun(journal)
-            return self._forward(journal)
+            released = journal.released
+            is_same = released is not None and released.bundle == self.bundle.digest
+            if journal.pending is None and is_same:
+                return self._again()
+            return self._forward(journal if journal.pending else self._begun(journal))
         except LeaseLost:
             raise
         except (Error, KeyboardInterrupt) as error:
@@ -175,26 +178,25 @@ class Release:
 
     # forward
 
-    def _stands(self, journal: Journal) -> bool:
-        released = journal.released
-        return journal.pending is None and (
-            released is not None and released.revision == self.bundle.revision
-        )
+    def _again(self) -> Applied:
+        """What was released already, once more: nothing changes, or is put right."""
+        self._around(self.keeper.now)
+        self.told("applied", bundle=self.bundle.digest, **self._identity())
+        self.keeper.let_go(reason="")
+        return self._result("unchanged")
 
-    def _again(self, journal: Journal) -> Applied:
-        """Only what stands around the workloads is another, or was changed."""
-        is_same = journal.released is not None and journal.released.bundle == self.bundle.digest
+    def _around(self, _: Journal) -> str:
+        """Every object; those that serve are the same, with the pods that they have."""
         scaled = self.bundle.scaled()
         for one in self.bundle.documents:
-            there = self.cluster.get(key_of(one))
-            if key_of(one).name in scaled and there is not None:
-                one = with_count(one, there["spec"].get("replicas", 1))  # noqa: PLW2901
+            if key_of(one).name in scaled and one in self.bundle.workloads():
+                there = self.cluster.get(key_of(one))
+                count = 1 if there is None else int(there["spec"].get("replicas", 1))
+                one = with_count(one, count)  # noqa: PLW2901
             self._apply(one)
-        digest = self.kept.put(self.bundle)
-        self.objects.prune(journal.released, self.bundle)
-        self.told("applied", bundle=digest, revision=self.bundle.revision)
-        self.keeper.let_go(released=self._entry(digest), reason="")
-        return self._result("unchanged" if is_same else "released")
+        self.waiting.jobs(self.bundle.documents)
+        self.waiting.ready(self.bundle.workloads())
+        return ""
 
     def _begun(self, journal: Journal) -> Journal:
         created = [
@@ -207,14 +209,7 @@ class Release:
         return journal
 
     def _forward(self, journal: Journal) -> Applied:
-        former = journal.released
-        steps: list[tuple[Step, Callable[[Journal], str]]] = [
-            ("prepare", self._prepare),
-            ("place", self._place),
-        ]
-        if former is not None:
-            steps += [("open", self._open), ("judge", self._judged), ("fill", self._fill)]
-        steps += [("switch", self._switch), ("drain", self._drain)]
+        steps = self._steps(journal.released)
         names = [name for name, _ in steps]
         start = names.index(journal.step) if journal.step in names else 0
         if journal.step == "judge":
@@ -226,10 +221,20 @@ class Release:
             reason = said if name == "judge" else reason
             self.told(name, **self._identity(), **({"found": said} if said else {}))
         self.objects.prune(journal.released, self.bundle)
-        entry = journal.pending
-        self.keeper.let_go(released=entry, reason="")
+        self.keeper.let_go(released=journal.pending, reason="")
         self.told("released", **self._identity())
         return self._result("released", reason)
+
+    def _steps(self, former: Entry | None) -> list[tuple[Step, Callable[[Journal], str]]]:
+        if former is not None and former.revision == self.bundle.revision:
+            return [("prepare", self._around)]
+        steps: list[tuple[Step, Callable[[Journal], str]]] = [
+            ("prepare", self._prepare),
+            ("place", self._place),
+        ]
+        if former is not None:
+            steps += [("open", self._open), ("judge", self._judged), ("fill", self._fill)]
+        return [*steps, ("switch", self._switch), ("drain", self._drain)]
 
     def _prepare(self, journal: Journal) -> str:
         """All but what serves and what scales it."""
@@ -249,9 +254,11 @@ class Release:
     def _place(self, journal: Journal) -> str:
         """The new version: one pod beside the live ones, or all of them where nothing is live."""
         for one in self.bundle.workloads():
-            count = self._count(one, journal)
+            count = self.objects.count(one, self.bundle, journal.released)
             self._apply(with_count(one, count if journal.released is None else min(count, 1)))
         self.waiting.ready(self.bundle.workloads())
+        if journal.released is None:
+            self.permitted()
         return ""
 
     def _open(self, journal: Journal) -> str:
@@ -286,8 +293,9 @@ class Release:
     def _fill(self, journal: Journal) -> str:
         """As many pods as shall serve."""
         for one in self.bundle.workloads():
-            self._apply(with_count(one, self._count(one, journal)))
+            self._apply(with_count(one, self.objects.count(one, self.bundle, journal.released)))
         self.waiting.ready(self.bundle.workloads())
+        self.permitted()
         return ""
 
     def _switch(self, journal: Journal) -> str:
@@ -298,7 +306,7 @@ class Release:
     def _drain(self, journal: Journal) -> str:
         """The former pods end what they have begun, and go."""
         former = journal.released
-        if former is None or former.revision == self.bundle.revision:
+        if former is None:
             return ""
         self.progress(f"the former version ends in {self.limits.grace:.0f} s")
         end = self.clock() + self.limits.grace
@@ -353,19 +361,6 @@ class Release:
 
     def _apply(self, one: Document, *, dry_run: bool = False) -> None:
         self.cluster.apply(one, dry_run=dry_run, force=self.take_over)
-
-    def _count(self, one: Document, journal: Journal) -> int:
-        """How many pods shall serve."""
-        name = key_of(one).name
-        scaler = self.bundle.scaled().get(name)
-        if scaler is None:
-            return int(one["spec"].get("replicas", 1))
-        least = int(scaler["spec"].get("minReplicas", 1))
-        if journal.released is None:
-            return least
-        base = name.removesuffix(f"-{self.bundle.revision}")
-        there = self.cluster.get(self.objects.deployment(named(base, journal.released.revision)))
-        return max(least, int(there["spec"].get("replicas", 1)) if there else least)
 
     def _pause(self) -> None:
         self.sleep(self.limits.poll)

@@ -2,6 +2,8 @@
 checks say the same.
 """
 
+import json
+
 from casemate.config import Config
 from casemate.core.errors import ConfigError
 from casemate.deploy.gateway.words import COMMAND, KEYS, MODEL, PROJECT, RUN
@@ -67,9 +69,9 @@ def serving(config: Config) -> list[str]:
         names += [f"{GATEWAY}.{namespace}", f"{GATEWAY}.{namespace}.svc"]
         names.append(f"{GATEWAY}.{namespace}.svc.cluster.local")
     names += [name for name in config.serve.names if name not in names]
-    listed = ", ".join(f'"{name}"' for name in names)
+    listed = json.dumps(names, ensure_ascii=False)  # which TOML reads as well
     words = [*casemate(config), "serve", "--config", PROJECT]
-    return [*words, "-s", 'serve.host="0.0.0.0"', "-s", f"serve.names=[{listed}]"]
+    return [*words, "-s", 'serve.host="0.0.0.0"', "-s", f"serve.names={listed}"]
 
 
 def placing(config: Config) -> list[str]:

@@ -97,6 +97,11 @@ def apply(
     edited = require_rendered(project, folder, TARGET)
     said = require_model(project, folder, TARGET, model)
     bundle = _bundle(project, folder, place, said)
+
+    def permitted() -> None:
+        """A hold, or a withdrawal, while it was judged."""
+        require_model(project, folder, TARGET, model)
+
     judge = None
     if figures is not None:
         source = _source(project, figures)
@@ -110,6 +115,7 @@ def apply(
             limits=limits or Limits(),
             who=acting.uid,
             told=_recorder(acting, cluster, bundle, edited),
+            permitted=permitted,
             progress=progress,
             take_over=take_over,
         ).run()

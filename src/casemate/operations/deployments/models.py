@@ -21,10 +21,7 @@ def require_rendered(project: Wiring, folder: Path, target: str) -> list[str]:
         ConfigError: nothing was rendered into it for that target. RefusedError: the project would
             be rendered otherwise now, or it must not be used as it is.
     """
-    if target not in states.read(folder).targets:
-        raise ConfigError(
-            f"{folder} was not rendered for {target}", hint=f"casemate deploy {target} {folder}"
-        )
+    _last(folder, target)
     judged = [one for one in judge(project.config, project.root, folder) if one.target == target]
     unsound = [f"{one.file} is {one.how}" for one in judged if not one.sound and not one.dangers]
     dangers = [f"{one.file}: {danger}" for one in judged for danger in one.dangers]
@@ -61,9 +58,17 @@ def said_model(project: Wiring, folder: Path, target: str, given: str | None) ->
     return f"{_reference(chosen)} sha256:{chosen.bundle}"
 
 
+def _last(folder: Path, target: str) -> states.Last:
+    found = states.read(folder).targets.get(target)
+    if found is None:
+        raise ConfigError(
+            f"{folder} was not rendered for {target}", hint=f"casemate deploy {target} {folder}"
+        )
+    return found
+
+
 def _chosen(project: Wiring, folder: Path, target: str, given: str | None) -> Release:
-    last = states.read(folder).targets.get(target)
-    said = "" if last is None else last.model
+    said = _last(folder, target).model
     release = _said(project, said) if said else None
     named = None if given is None else project.registry.get(given).release
     if release is not None and named is not None and _reference(release) != _reference(named):
