@@ -1,8 +1,10 @@
 #!/bin/bash
 # kfp 2.17.0 (Kubeflow Pipelines SDK, its local runner): a component gets another integer than the pipeline gave.
 #
-# Expected: a parameter declared `int` (NUMBER_INTEGER in the compiled pipeline) is the integer that was given, or it is
-# refused (https://www.kubeflow.org/docs/components/pipelines/user-guides/data-handling/parameters/: "int ... NUMBER_INTEGER").
+# Expected: what is declared `int`, and compiled to NUMBER_INTEGER, is the integer that was given, or is refused: "parameter
+# serialization and deserialization is invisible to the user"
+# (https://kubeflow.org/docs/components/pipelines/user-guides/data-handling/parameters). That 20 can come as 20.0 is known
+# (kubeflow/kubeflow#7580).
 # Seen: parameters travel as doubles. 2^53 + 1 arrives as 2^53, without a word; integers within a dict arrive as floats.
 # So ids and seeds are given as texts.
 #

@@ -139,6 +139,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy gitlab": None,
     "deploy jenkins": None,
     "deploy github": None,
+    "deploy kubeflow": None,
     "deploy dockerfile": None,
     "deploy check": None,
     "deploy status": None,
