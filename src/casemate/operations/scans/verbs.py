@@ -9,7 +9,7 @@ from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
 from casemate.operations.scans import exports
 from casemate.operations.scans.exports import Form
-from casemate.operations.scans.standing import BOOK, Standing, standing_of
+from casemate.operations.weaknesses import BOOK, Standing, standing_of
 from casemate.supply.scanners.kept import Scanned
 from casemate.wiring import Wiring
 
