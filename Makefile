@@ -52,7 +52,7 @@ faults: $(DEV) ## every fault test at full length: each point, each trial (hours
 	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/controls/test_log.py tests/unit/operations/test_backup_fsck.py tests/unit/controls/test_policy.py
 
 pipelines: $(DEV) ## rendered pipelines of build servers, each run whole: passed, refused, crashed, not approved (minutes)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/interop/test_pipelines.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/interop/test_pipelines.py tests/interop/test_kubeflow.py
 
 TIER ?= security
 TESTS_fast := -m "not slow"

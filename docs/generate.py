@@ -244,6 +244,7 @@ def controls() -> str:
 def faults() -> str:
     """Every error with its exit code."""
     import casemate.core.sandbox.run
+    import casemate.deploy.cluster.client
     import casemate.serve.app
     import casemate.serve.client
     import casemate.serve.incidents
@@ -267,6 +268,7 @@ def faults() -> str:
         "", "## Exit codes", "", "| code | meaning |", "|---|---|", "| 0 | done |",
         "| 1 | findings, or a gate refused |", "| 2 | usage or configuration |", "| 3 | denied |",
         "| 4 | verification failed |", "| 5 | a back end is not available |",
+        "| 6 | done as far as it can be now: something is waited for, which the output names |",
         "| 130 | interrupted; the same command resumes |", "",
     ]  # fmt: skip
     form = [

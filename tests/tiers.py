@@ -11,9 +11,11 @@ pipeline by a way round fails in `make check`: `no_run`.
 import contextlib
 import functools
 import inspect
+import linecache
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -67,10 +69,20 @@ def _runs(item: pytest.Function) -> bool:
 
 @functools.cache
 def _in_sight(function: Callable[..., object]) -> bool:
-    try:
-        return RUNS.search(inspect.getsource(function)) is not None
-    except (OSError, TypeError):
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
         return False
+    last = max(line for one in _codes(code) for *_, line in one.co_lines() if line)
+    text = "".join(linecache.getlines(code.co_filename)[code.co_firstlineno - 1 : last])
+    return RUNS.search(text) is not None
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's code and that of all functions in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 @contextlib.contextmanager

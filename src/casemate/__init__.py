@@ -19,6 +19,7 @@ Architecture, from top to bottom; a module imports only from below:
   wiring      what a project is built from: the only place where a back end is chosen
   pipeline    THE SPINE: the list of stages
   supply/     what it gives them: rows, processes, payment
+  deploy/     files for other people's systems, and what brings them there
   watch/      judges of tables after the release: drift, performance without labels
   respond/    what alerts mean, which incident they belong to, whom it concerns; tickets
   stages/     what happens to the data, in order: data, train, assess, release

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from casemate.controls.audit import erasure
 from casemate.controls.audit.checkpoint import verify_checkpoint
@@ -19,10 +20,12 @@ from casemate.controls.audit.verify import WITNESSED, VerifiedLog, verify_log
 from casemate.controls.keys import manifests
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, VerificationError, WrongSigner
+from casemate.core.oci.layout import MAX_LAYERS
 from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, evidence, pack
-from casemate.stages.release.trust import Trusted, trusted_keys
+from casemate.stages.release.admission import GATEWAY_TYPE
+from casemate.stages.release.trust import Trusted, judged, trusted_keys
 
 KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
 
@@ -45,8 +48,9 @@ def verify_path(
     """Find out what `path` is and verify it: `casemate.verify` for Python users.
 
     Args:
-        path: an exported model, an OCI image layout with one, a run's folder, an evidence pack, a
-            sealed table, an audit log, a proof of one entry, or a certificate of erasure.
+        path: an exported model, an OCI image layout with one or with the gateway, a run's folder,
+            an evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate
+            of erasure.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -70,7 +74,7 @@ def verify_path(
     shown = None if proof is None else _shown(proof)
     lying = shown or (_proof_file(path / bundle.PROOF) if (path / bundle.PROOF).is_file() else None)
     for marker, check in (
-        (LAYOUT_FILE, partial(_model, shown)),
+        (LAYOUT_FILE, partial(_image, shown)),
         ("model.sig", partial(_model, shown)),
         (pack.PACK, partial(_pack, lying)),
         ("evidence.dsse.json", partial(_evidence, lying)),
@@ -97,9 +101,12 @@ def _begins_with(path: Path, text: str) -> bool:
         return file.read(len(text)) == text.encode()
 
 
+_T = TypeVar("_T")
+
+
 def _first_trusted(
-    check: Callable[[Path, Trusted], Verified], path: Path, candidates: list[Trusted]
-) -> Verified:
+    check: Callable[[Path, Trusted], _T], path: Path, candidates: list[Trusted]
+) -> _T:
     for trusted in candidates:
         try:
             return check(path, trusted)
@@ -115,6 +122,29 @@ def _first_trusted(
     )
 
 
+def _image(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
+    """A model, or the gateway."""
+    if not carried.is_program(path):
+        return _model(proof, path, trusted)
+    image, manifest, found = carried.program(path)
+    verifier = trusted.signers(proof)
+    signed = admission.attested(found, verifier)
+    if not any(_build_type(one) == GATEWAY_TYPE for one in signed):
+        raise VerificationError(
+            "nobody who is trusted here signed where this image comes from",
+            hint="casemate image gateway --sign; copy what is attached: oras copy --recursive",
+        )
+    told = f"{image.digest} on {(manifest.annotations or {})[carried.BASE_DIGEST]}"
+    return Verified("gateway image", told, _who(trusted, verifier))
+
+
+def _build_type(statement: dict[str, Any]) -> object:
+    try:
+        return statement["predicate"]["buildDefinition"]["buildType"]
+    except (KeyError, TypeError):
+        return None
+
+
 def _model(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
     return _verified(carried.read(path), proof, trusted)[0]
 
@@ -122,10 +152,7 @@ def _model(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
 def _verified(
     found: carried.Carried, proof: bytes | None, trusted: Trusted
 ) -> tuple[Verified, bundle.VerifiedModel, Verifier]:
-    verifier = trusted.signers(proof or found.beside.get(bundle.PROOF))
-    model = bundle.verify(found.files, found.bundle, verifier)
-    admission.attested(found, verifier)
-    admission.require_not_withdrawn(model, found, trusted.withdrawn, verifier)
+    model, verifier = judged(found, proof, trusted)
     told = (
         f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)}"
         " files"
@@ -145,6 +172,7 @@ def admit(
     rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
     digest: str | None = None,
     proof: Path | str | None = None,
+    limit: int = MAX_LAYERS,
 ) -> Verified:
     """Verify a model that is about to be started, and write the bytes that were verified.
 
@@ -159,29 +187,50 @@ def admit(
         rules: what else it must be.
         digest: of the image that is meant, `sha256:…`.
         proof: see `verify_path`.
+        limit: bytes of its files, of which nobody's signature is known while they are read.
 
     Raises:
         ConfigError: there is no such model, or `into` holds something else.
         VerificationError: it was changed, or nobody trusted signed it.
-        RefusedError: it is withdrawn, its waiver has ended, it is for another stage, or it is not
-            approved.
+        RefusedError: it is withdrawn, its waiver has ended, it is for another stage, it is not
+            approved, or nobody has said lately what is withdrawn.
 
     Returns:
         what it is and who signed it.
     """
+    if into is not None:
+        admission.require_elsewhere(Path(path), Path(into))
+    verified, model, found = admitted(
+        path, keys, rules=rules, digest=digest, proof=proof, limit=limit
+    )
+    if into is not None:
+        admission.place(model, found, Path(into))
+    return verified
+
+
+def admitted(
+    path: Path | str,
+    keys: Sequence[Path | str] = (),
+    *,
+    rules: admission.Rules = admission.Rules(),  # noqa: B008 - it cannot be changed
+    digest: str | None = None,
+    proof: Path | str | None = None,
+    limit: int = MAX_LAYERS,
+) -> tuple[Verified, bundle.VerifiedModel, carried.Carried]:
+    """As `admit`, for a server that loads the model from memory: what was said of it, the model,
+    and what lay beside it.
+    """
     path = Path(path)
     admission.require_apart(path, keys)
-    if into is not None:
-        admission.require_elsewhere(path, Path(into))
-    found = carried.read(path, digest)
+    found = carried.read(path, digest, limit)
     shown = None if proof is None else _shown(Path(proof))
 
-    def check(_path: Path, trusted: Trusted) -> Verified:
+    def check(
+        _path: Path, trusted: Trusted
+    ) -> tuple[Verified, bundle.VerifiedModel, carried.Carried]:
         verified, model, verifier = _verified(found, shown, trusted)
-        admission.require(rules, model, found, verifier, SystemClock().now())
-        if into is not None:
-            admission.place(model, found, Path(into))
-        return verified
+        admission.require(rules, model, found, verifier, SystemClock().now(), trusted.withdrawn)
+        return verified, model, found
 
     return _first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
 

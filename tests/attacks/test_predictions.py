@@ -324,3 +324,41 @@ def test_a_model_with_categories_is_served_by_either_protocol_and_explained_as_f
     assert found.withheld == ["a"]
     shown = cli("explain", headers["x-request-id"], "--row", "1", "--config", tiny_project)
     assert "withheld" in shown.out and "-2" not in shown.out.split() and "blue" not in shown.out
+
+
+def test_whom_a_request_is_about_stands_in_its_record_by_pseudonym_and_never_in_clear(own):
+    project = casemate.open(own)
+    rows = project.datasets["wdbc"].to_pandas().drop(columns=["patient_id", "malignant"])[:2]
+    values = rows.to_numpy().tolist()
+    whole = {"name": "x", "shape": [2, 30], "datatype": "FP64", "data": values}
+    each = [
+        {"name": name, "shape": [2], "datatype": "FP64", "data": rows[name].tolist()}
+        for name in rows
+    ]
+    whose = {"name": "patient_id", "shape": [2], "datatype": "BYTES", "data": ["Zoe-77001", "B2"]}
+    token = new_token(project, "ward")[0]
+    with serving(own) as running:
+        ask = Caller(running, token)
+        ids = [
+            ask("POST", INFER, body)[2]["x-request-id"]
+            for body in (
+                {"inputs": [whole], "parameters": {"subject": "Zoe-77001"}},
+                {"inputs": [*each, whose]},
+                {"inputs": [whole]},
+            )
+        ]
+    root = project.identifiers.root()
+    zoe, other = (bytes.fromhex(root.pseudonym(one)) for one in ("Zoe-77001", "B2"))
+    found = [project.decisions.find(one)[0].people for one in ids]
+    assert found == [(zoe,), (zoe, other), ()]
+    (told,) = project.privacy.affected("Zoe-77001").predictions
+    assert (told.model, told.by, told.count) == ("wdbc@1", 'Service::"ward"', 2)
+    assert told.purpose == project.config.project.purpose
+    assert not any(b"Zoe-77001" in content for _, content in project.decisions.contents())
+    assert b"Zoe-77001" not in (own / ".casemate" / "catalog.db").read_bytes()
+    assert project.decisions.check() == 3
+    assert [explain(project, one, body=None).prediction.rows for one in ids] == [2, 2, 2]
+    project.privacy.erase("Zoe-77001", models="withdraw")
+    with pytest.raises(ConfigError, match="an erasure takes them out|is kept any more"):
+        explain(project, ids[0])
+    assert project.decisions.check() == 3

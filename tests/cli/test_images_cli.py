@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from tests.unit.deploy.test_gateway_image import base, wheel
 
 import casemate
 
@@ -43,6 +44,21 @@ def test_a_signature_over_an_image_is_on_record_like_any_other(clinic, tmp_path)
     actions = [entry.action for entry in project.audit.entries()[1] if entry.index >= before]
     assert {"model:export", "model:packaged"} <= {*actions}
     assert any("sign" in action for action in actions), actions
+
+
+def test_the_project_signs_the_gateways_image_and_that_is_on_record(clinic, cli, tmp_path):
+    digest = wheel(tmp_path / "wheels")
+    (tmp_path / "lock.txt").write_text(f"tool==1.0 --hash=sha256:{digest}\n")
+    base(tmp_path / "base")
+    words = ("--base", tmp_path / "base", "--wheels", tmp_path / "wheels", "--sign")
+    words += ("--lock", tmp_path / "lock.txt", "--config", clinic)
+    made = cli("image", "gateway", tmp_path / "gateway", *words, "--format", "json").value
+    answer = cli("verify", tmp_path / "gateway", "--key", clinic / ".casemate/public")
+    assert (answer.code, made["digest"] in answer.out) == (0, True)
+    recorded = [
+        one for one in casemate.open(clinic).audit.entries()[1] if one.action == "image:attested"
+    ]
+    assert made["digest"] in str(recorded[-1])
 
 
 @pytest.mark.parametrize("epoch", ["x", "-1", "1" * 12, "١"])

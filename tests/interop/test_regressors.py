@@ -22,9 +22,8 @@ import casemate
 from casemate.config import ServeTable
 from casemate.core.errors import ConfigError, DataError, TrainingError
 from casemate.operations import scaffold
-from casemate.serve.canary import drifted
 from casemate.serve.explain import explain
-from casemate.serve.versions import Statistics
+from casemate.watch.canary import Statistics, drifted
 
 ROWS = 400
 TRAIN = """from sklearn.compose import make_column_selector, make_column_transformer

@@ -86,7 +86,7 @@ def test_the_rights_of_patients_reach_data_models_backups_and_evidence(
     casemate_("backup", "create", tmp_path / "old.backup")
 
     # one is erased: key, tables, models, with a certificate
-    casemate_("privacy", "erase", "env:ERASED")
+    casemate_("privacy", "erase", "env:ERASED", code=6)
     # one wants to be left out
     casemate_("privacy", "request", "open", "env:RESTRICTED", "--kind", "restriction")
     # one is written down wrong

@@ -31,6 +31,15 @@ LISTEN_SECONDS = 13.0
 
 LINES = ["-s", 'sinks.lines={kind="file",to=".casemate/lines.jsonl"}']
 """A sink that needs nobody."""
+AWS = [
+    "-s",
+    (
+        'deploy.aws={account="111122223333",region="eu-central-1",bucket="clinic-models",'
+        'audit_bucket="clinic-audit",subnets=["subnet-0a1b2c3d"],security_groups=["sg-0a1b2c3d"],'
+        'deployers=["arn:aws:iam::111122223333:role/ci"],auditors=["arn:aws:iam::111122223333:role/a"]}'
+    ),
+]
+"""An account that nobody asks."""
 
 CALLS: dict[str, list[str]] = {
     "init": ["init", str(PROJECT), "--example", "clinical"],
@@ -134,6 +143,8 @@ CALLS: dict[str, list[str]] = {
         *(str(HOME / "docker"), "--base", "python@sha256:" + "0" * 64, "--lock", "casemate.toml"),
         *("--builder", "python@sha256:" + "0" * 64),
     ],
+    "deploy iam": [str(HOME / "iam"), *AWS],
+    "deploy sagemaker": [str(HOME / "sagemaker"), *AWS],
     "deploy check": [str(HOME / "elasticsearch")],
     "deploy status": [str(HOME / "elasticsearch")],
     "feedback list": [],
@@ -220,6 +231,8 @@ CALLS: dict[str, list[str]] = {
 }
 """Command -> its words, in the order of a life; they must succeed."""
 REFUSED: dict[str, list[str]] = {
+    "deploy apply": [str(HOME / "elasticsearch"), "--to", "kubernetes"],
+    "deploy drift": [str(HOME / "elasticsearch")],
     "incident review": ["1", "learnt"],
     "incident merge": ["1", "1"],
     "incident erase": ["1"],
@@ -243,8 +256,13 @@ REFUSED: dict[str, list[str]] = {
     "scan advisories show": [],
     "scan advisories import": ["absent.zip"],
     "scan advisories sign": ["absent.zip"],
+    "sagemaker serve": ["--root", str(HOME / "ml")],
+    "sagemaker train": ["--root", str(HOME / "ml")],
+    "sagemaker captured": ["absent", str(HOME / "captured.csv")],
     "image gateway": ["gw", "--base", "absent", "--wheels", "absent", "--lock", "absent"],
     "access step-up": ["--code", "env:PW"],
+    "deploy kubernetes": [str(HOME / "kubernetes")],
+    "deploy kserve": [str(HOME / "kserve")],
     "access role delegate": ["ben", "owner", "--reason", "r"],
     "access factor add": ["totp"],
     "access factor confirm": ["--code", "env:PW"],

@@ -43,13 +43,14 @@ def card(name="wdbc", **said):
 class Signed:
     """A model, its bundle and what is given away with them."""
 
-    def __init__(self, signer=SIGNER, approvers=(), **said):
+    def __init__(self, signer=SIGNER, approvers=(), files=(), **said):
         self.signer = signer
         self.files = {
             bundle.CARD: card(**said).to_json(),
             "model.onnx": bytes(range(256)) * 8,
             "model-card.md": b"# wdbc\n",
             "mlbom.cdx.json": b"{}\n",
+            **dict(files),
         }
         self.bundle = bundle.sign(self.files, signer)
         self.model = bundle.verify(self.files, self.bundle, signer.verifier)

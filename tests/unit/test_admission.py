@@ -4,11 +4,13 @@ an image layout and of a mounted image ends the start, and what is written is wh
 
 import base64
 import datetime
+import gzip
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import msgspec
 import pytest
@@ -297,8 +299,10 @@ def test_a_distrusted_signer_ends_the_start(kind, tmp_path):
                 admit(gift, [folder])
 
 
-def listed(*gone, signer=SIGNER):
-    said = Withdrawals(project="p-1", time=NOW.isoformat(), models=list(gone))
+def listed(*gone, signer=SIGNER, time=None):
+    said = Withdrawals(
+        project="p-1", time=NOW.isoformat() if time is None else time, models=list(gone)
+    )
     return msgspec.json.encode(signer.sign(said.to_json(), WITHDRAWN_TYPE))
 
 
@@ -362,6 +366,77 @@ def test_of_several_lists_of_withdrawn_models_each_counts_wherever_it_lies(
     (own / WITHDRAWN).write_bytes(newest.read_bytes())
     with pytest.raises(RefusedError, match="withdrawn"):
         admit(gift)
+
+
+@pytest.mark.parametrize("kind", ["folder", "volume"])
+def test_a_list_that_is_too_old_missing_or_of_no_time_starts_nothing_if_that_is_wished(
+    kind, tmp_path, keys, cli
+):
+    gift = given(kind, tmp_path / "gift", Signed())
+    rules = Rules(withdrawn_within=7 * DAY)
+    with pytest.raises(RefusedError, match="is not here, and must not be older than 7 days"):
+        admit(gift, keys, rules=rules)
+    words = ("verify", gift, "--key", keys[0], "--withdrawn-within")
+    assert cli(*words, "7d").code == 1
+    path, older = keys[0] / WITHDRAWN, tmp_path / "older" / WITHDRAWN
+    older.parent.mkdir()
+    older.write_bytes(listed(time=(NOW - 30 * DAY).isoformat()))
+    path.write_bytes(listed(time=(NOW - 8 * DAY).isoformat()))
+    admit(gift, keys)
+    with pytest.raises(RefusedError, match="is of 20"):
+        admit(gift, keys, rules=rules)
+    assert (cli(*words, "7d").code, cli(*words, "9d").code) == (1, 0)
+    assert cli(*words, "soon").code == 2
+    path.write_bytes(listed(time=(NOW - 6 * DAY).isoformat()))
+    for lists in ([*keys, older], [older, *keys]):  # the newest tells the age
+        admit(gift, lists, rules=rules)
+    for time in ("", "yesterday", "2999-01-01T00:00:00"):
+        path.write_bytes(listed(time=time))
+        with pytest.raises(VerificationError, match="of no time"):
+            admit(gift, keys, rules=rules)
+    path.write_bytes(listed(signer=OTHER))
+    with pytest.raises(VerificationError):
+        admit(gift, keys, rules=rules)
+
+
+def packed(layout):
+    """The same image with layers that are packed, as registries and skopeo make them."""
+
+    def change(said):
+        for place, layer in enumerate(said["layers"]):
+            content = gzip.compress(images.blob(layout, layer).read_bytes())
+            kind = {"mediaType": layer["mediaType"] + "+gzip"}
+            said["layers"][place] = images.replaced(layout, layer, content) | kind
+
+    images.rewritten(layout, change)
+    return layout
+
+
+def test_packed_layers_grow_a_hundredfold_at_most_before_anybodys_signature_is_known(
+    tmp_path, keys, monkeypatch
+):
+    large = Signed(files={"model.onnx": bytes(8 << 20)})
+    large.layout(tmp_path / "layout", "volume")
+    gift = packed(tmp_path / "layout")
+    admit(gift, keys)  # below what is always fine
+    monkeypatch.setattr(carried, "ALWAYS_FINE", 1 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(VerificationError, match="more than"):
+            admit(gift, keys)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    Signed().layout(tmp_path / "small", "volume")
+    admit(packed(tmp_path / "small"), keys)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_is_larger_than_was_expected_is_not_started(kind, tmp_path, keys, cli):
+    large = Signed(files={"model.onnx": bytes(2 << 20)})
+    gift = given(kind, tmp_path / "gift", large)
+    words = ("verify", gift, "--key", keys[0], "--max-mb")
+    assert [cli(*words, most).code for most in (1, 3, 0, 9999)] == [4, 0, 2, 2]
 
 
 def test_two_histories_of_signers_are_one_too_many(tmp_path, keys):

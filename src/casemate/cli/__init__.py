@@ -29,6 +29,7 @@ VERBS = {
     "privacy": "privacy budgets, what concerns people in the data, tables without identifiers",
     "verify": "check a model, evidence, table or log offline",
     "serve": "answer predictions over TLS",
+    "sagemaker": "what Amazon SageMaker starts in a container, and what it captured",
     "explain": (
         "look at one prediction again: who asked, what counted, and the same answer bit for bit"
     ),

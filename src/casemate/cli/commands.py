@@ -2,6 +2,7 @@
 which nobody can be asked yet.
 """
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ COMMANDS: dict[str, str | None] = {
     "model import": "checkup.import_model",
     "image model": "images.write",
     "image withdrawn": "images.withdrawn",
-    "image gateway": None,
+    "image gateway": "images.attest",
     "assess": "checkup.assess",
     "privacy budget": "privacy.budget",
     "privacy affected": "rights.affected.affected",
@@ -75,6 +76,9 @@ COMMANDS: dict[str, str | None] = {
     "privacy unseal": None,
     "privacy key": None,
     "serve": "gateways.begin",
+    "sagemaker serve": None,
+    "sagemaker train": None,
+    "sagemaker captured": None,
     "explain": "serve.explain.explain",
     "predict": "access.machines.create_token",
     "watch": "watching.looking.once",
@@ -155,6 +159,12 @@ COMMANDS: dict[str, str | None] = {
     "deploy jenkins": None,
     "deploy github": None,
     "deploy dockerfile": None,
+    "deploy kubernetes": None,
+    "deploy iam": None,
+    "deploy sagemaker": None,
+    "deploy kserve": None,
+    "deploy apply": "deployments.clusters.apply",
+    "deploy drift": "deployments.clusters.drift",
     "deploy check": None,
     "deploy status": None,
     "watch drift": None,
@@ -260,6 +270,7 @@ COMMANDS: dict[str, str | None] = {
 """
 
 
+@functools.cache
 def registry() -> "dict[str, Operation[..., Any]]":
     """Every operation of the product by its name; imports all of them, so it is for tests and the
     reference.

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from casemate.cli import deploying
 from casemate.cli.options import common
 
 
@@ -37,14 +38,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     status.add_argument(
         "folders", nargs="*", metavar="folder", help="where to look (default: below the project)"
     )
+    deploying.add_place(status)
+    deploying.add_arguments(actions)
 
 
 def run(arguments: Any) -> int:
-    """Render files, or look at some; exit code 1 when `check` finds some that must not be used."""
+    """Render files, look at some, or bring them where they run; exit code 1 when `check` finds some
+    that must not be used, and when `drift` finds any.
+    """
     if arguments.action == "check":
         return _check(arguments)
+    if arguments.action in deploying.RUN:
+        return deploying.RUN[arguments.action](arguments)
     if arguments.action == "status":
-        return _status(arguments)
+        return (
+            deploying.running(arguments) if deploying.is_placed(arguments) else _status(arguments)
+        )
     from casemate.cli.output import emit
     from casemate.config import locate
     from casemate.deploy.files import write

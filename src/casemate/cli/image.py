@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=PYTHON,
         help=f"the interpreter in the base (default: {PYTHON})",
     )
+    gateway.add_argument(
+        "--sign",
+        action="store_true",
+        help="attach where it comes from, signed by the project (SLSA provenance)",
+    )
     withdrawn = actions.add_parser(
         "withdrawn",
         help="the signed list of models that must not be started any more",
@@ -106,10 +112,14 @@ def _gateway(arguments: Any) -> int:
         python_version=arguments.python_version,
         platforms=arguments.platform,
         moment=_moment(),
+        attest=partial(open_for(arguments).images.attest, "casemate-gateway")
+        if arguments.sign
+        else None,
     )
     text = [
         f"{made.folder}:{made.tag} is {made.digest}, {len(made.packages)} packages on {made.base}",
         f"copy it: skopeo copy --preserve-digests oci:{made.folder}:{made.tag} docker://REGISTRY/NAME",
+        *([f"check it: casemate verify {made.folder}"] if arguments.sign else []),
         "mount: /model, /keys (the owner's public keys), /project; an empty volume: /run/casemate",
     ]
     emit(arguments, made, "\n".join(text))

@@ -11,6 +11,8 @@ from casemate.core.text import clean
 
 THEN = "--then"
 """What stands before another program's words."""
+WAITING = 6
+"""Exit code of what is done as far as it can be now, and waits for something that it names."""
 
 
 def common(*, nested: bool = False) -> argparse.ArgumentParser:

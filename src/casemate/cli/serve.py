@@ -1,6 +1,8 @@
 """`casemate serve`."""
 
 import argparse
+import json
+import os
 import sys
 from typing import Any
 
@@ -16,10 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as a container of SageMaker: plain HTTP on port 8080 of every address",
     )
 
+    parser.add_argument(
+        "--release",
+        metavar="PATH",
+        help=(
+            "serve this exported model, mount or image layout instead of what was trained here; the"
+            " keys in [serve] trusted must have signed it"
+        ),
+    )
+
 
 def run(arguments: Any) -> int:
     """Serve released models until a signal stops it."""
-    from casemate.serve.server import serve
+    from casemate.core.imports import uncollected
+
+    with uncollected(for_good=True):
+        from casemate.operations.founding import begin
+        from casemate.serve.server import serve
 
     overrides = list(arguments.overrides)
     if arguments.sagemaker:
@@ -31,6 +46,10 @@ def run(arguments: Any) -> int:
         ]
     if arguments.port is not None:
         overrides.append(f"serve.port={arguments.port}")
+    if arguments.release is not None:
+        overrides.append(f"serve.release={json.dumps(os.path.abspath(arguments.release))}")
+    if begin(arguments.config, overrides):
+        print("made keys, catalogue and log of this gateway", file=sys.stderr, flush=True)
     project = open_for(arguments, overrides=overrides)
 
     def announce(url: str, models: list[str]) -> None:

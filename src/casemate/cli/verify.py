@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         help=(
-            "an exported model, an OCI image layout with one, a run's folder, an evidence pack, a"
-            " sealed table, an audit log, a proof of one entry, or a certificate of erasure"
+            "an exported model, an OCI image layout with one or with the gateway, a run's folder, an"
+            " evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate of erasure"
         ),
     )
     parser.add_argument(
@@ -54,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--approvals", type=int, metavar="N", help="of so many different people (default: 1)"
     )
     start.add_argument("--stage", help="that the model must be signed for")
+    start.add_argument(
+        "--withdrawn-within",
+        metavar="TIME",
+        help="refuse a list of withdrawn models that is older, such as 7d, or missing",
+    )
+    start.add_argument(
+        "--max-mb", type=int, metavar="N", help="MiB of its files at most (default: 8192)"
+    )
     start.add_argument("--digest", metavar="sha256:…", help="of the image that is meant")
     start.add_argument(
         "--then",
@@ -68,7 +76,10 @@ def run(arguments: Any) -> int:
     """Verify offline; exit code 4 when it does not hold."""
     from casemate.cli.output import emit
 
-    said = (arguments.into, arguments.approvals, arguments.stage, arguments.digest, arguments.then)
+    said = (
+        *(arguments.into, arguments.approvals, arguments.stage, arguments.digest, arguments.then),
+        *(arguments.withdrawn_within, arguments.max_mb),
+    )
     starting = arguments.require or any(one is not None for one in said)
     result = _admitted(arguments) if starting else _verified(arguments)
     emit(
@@ -90,8 +101,10 @@ def _verified(arguments: Any) -> "Verified":
 
 
 def _admitted(arguments: Any) -> "Verified":
+    from casemate.core.clock import lifetime
     from casemate.core.errors import ConfigError
-    from casemate.stages.release.admission import Rules, find_command
+    from casemate.core.oci.layout import MAX_LAYERS
+    from casemate.stages.release.admission import MOST_AGE, Rules, find_command
     from casemate.verification import admit
 
     if arguments.then is not None:
@@ -106,9 +119,15 @@ def _admitted(arguments: Any) -> "Verified":
     if arguments.approvals is not None and arguments.approvals < 1:
         raise ConfigError("--approvals counts people", hint="1 or more, or leave it out")
     wanted = arguments.approvals or int("approved" in arguments.require)
+    within = arguments.withdrawn_within
     rules = Rules(
-        approvals=wanted, provenance="provenance" in arguments.require, stage=arguments.stage
+        approvals=wanted,
+        provenance="provenance" in arguments.require,
+        stage=arguments.stage,
+        withdrawn_within=None if within is None else lifetime(within, MOST_AGE),
     )
+    if arguments.max_mb is not None and not 1 <= arguments.max_mb <= MAX_LAYERS >> 20:
+        raise ConfigError("--max-mb is 1 to 8192", hint="leave it out")
     return admit(
         arguments.path,
         arguments.key or [],
@@ -116,6 +135,7 @@ def _admitted(arguments: Any) -> "Verified":
         rules=rules,
         digest=arguments.digest,
         proof=arguments.proof,
+        limit=MAX_LAYERS if arguments.max_mb is None else arguments.max_mb << 20,
     )
 
 

@@ -12,12 +12,16 @@ table.key=value` overrides one value. Secrets are never values here, only refere
 True
 """
 
-from casemate.config.access import AccessTable, PlaceTable, ProviderTable, WorkloadTable
-from casemate.config.assess import AssessTable, BehaviourTable, FeatureTable, RobustnessTable
-from casemate.config.column import ColumnTable, line_of
+from casemate.config.access import AccessTable, PlaceTable
+from casemate.config.assess import AssessTable, BehaviourTable
+from casemate.config.audit import AuditTable, WitnessTable
+from casemate.config.aws import AwsTable
+from casemate.config.basis import BasisTable
+from casemate.config.canary import CanaryTable
+from casemate.config.column import ColumnTable
 from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
-from casemate.config.data import DataTable, ProjectTable, RuleTable, require_possible
+from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
@@ -37,21 +41,28 @@ from casemate.config.figures import (
     worst,
 )
 from casemate.config.file import FIXED, load, locate, parse, schema
+from casemate.config.guard import GuardTable, OutputsTable
+from casemate.config.hardening import AdversarialTable, NetworkTable
+from casemate.config.identity import ProviderTable, WorkloadTable
 from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsTable, Law
+from casemate.config.keys import KeysTable, keys_table
+from casemate.config.kubernetes import KServeTable, KubernetesTable, ModelTable, PeerTable
+from casemate.config.limits import AggregateTable, LimitsTable
+from casemate.config.lines import line_of
 from casemate.config.logs import LogsTable
-from casemate.config.privacy import BasisTable, PrivacyTable
+from casemate.config.outbox import NoticeTable, OutboxTable
+from casemate.config.possible.data import require_possible
+from casemate.config.privacy import PrivacyTable
+from casemate.config.project import ProjectTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.robustness import FeatureTable, RobustnessTable
+from casemate.config.rules import RuleTable
+from casemate.config.sandbox import SandboxTable
 from casemate.config.scan import DueTable, ScanTable
 from casemate.config.screen import ScreenTable
-from casemate.config.serve import (
-    AggregateTable,
-    CanaryTable,
-    GuardTable,
-    LimitsTable,
-    OutputsTable,
-    ServeTable,
-)
+from casemate.config.serve import ServeTable
 from casemate.config.sinks import SinkTable, SpoolTable
+from casemate.config.store import StoreTable
 from casemate.config.table import (
     FILE_NAME,
     SPANS,
@@ -70,16 +81,7 @@ from casemate.config.table import (
     is_pattern,
 )
 from casemate.config.trackers import TrackerTable
-from casemate.config.train import AdversarialTable, NetworkTable, SandboxTable, TrainTable
-from casemate.config.trust import (
-    AuditTable,
-    KeysTable,
-    NoticeTable,
-    OutboxTable,
-    StoreTable,
-    WitnessTable,
-    keys_table,
-)
+from casemate.config.train import TrainTable
 from casemate.config.watch import LATENCIES, ObjectiveTable, WatchTable
 from casemate.config.whole import Config
 
@@ -106,6 +108,7 @@ __all__ = [
     "AggregateTable",
     "AssessTable",
     "AuditTable",
+    "AwsTable",
     "BasisTable",
     "BehaviourTable",
     "CanaryTable",
@@ -126,11 +129,14 @@ __all__ = [
     "GateTable",
     "GuardTable",
     "IncidentsTable",
+    "KServeTable",
     "KeysTable",
+    "KubernetesTable",
     "Law",
     "LimitsTable",
     "LogsTable",
     "Mask",
+    "ModelTable",
     "Name",
     "NetworkTable",
     "NoticeTable",
@@ -139,6 +145,7 @@ __all__ = [
     "OutboxTable",
     "OutputsTable",
     "Part",
+    "PeerTable",
     "PlaceTable",
     "PrivacyTable",
     "ProjectTable",

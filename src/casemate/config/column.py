@@ -1,12 +1,10 @@
 """`[data.columns]`: what is known about one column."""
 
-import re
-from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from casemate.config.table import SPANS, Mask, Part, Table
+from casemate.config.table import Mask, Part, Table
 from casemate.core.types import ColumnClass, ColumnType
 
 
@@ -168,75 +166,3 @@ class ColumnTable(Table, frozen=True, kw_only=True, rename={"column_class": "cla
             )
         ),
     ] = None
-
-
-def line_of(path: Path, column: str) -> str:
-    """`casemate.toml:12: `, the line that says something of a column; `-s: ` when none does."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    name = re.escape(column)
-    quoted = f"({name}|\"{name}\"|'{name}')"
-    said = re.compile(
-        rf"\s*(\[data\.columns\.{quoted}\]|{quoted}\s*[=.]|data\.columns\.{quoted}\s*[=.])"
-    )
-    inside = False
-    for number, line in enumerate(text.splitlines(), 1):
-        inside = (
-            line.strip().startswith("[data.columns") if line.lstrip().startswith("[") else inside
-        )
-        if inside and said.match(line):
-            return f"{path.name}:{number}: "
-    return "-s: "
-
-
-def impossible_column(column: ColumnTable) -> list[str]:
-    """What a column's entry says that its own `type` makes meaningless: nothing that is written is
-    ignored.
-    """
-    number, time = (column.type in (None, kind) for kind in ("number", "time"))
-    meaningless = {
-        "min": column.min is not None and not number,
-        "max": column.max is not None and not number,
-        "unit": column.unit is not None and not number,
-        "monotone": column.monotone is not None and not number,
-        "decimal": column.decimal is not None and not number,
-        "censored": column.censored and not number,
-        "coerce": column.coerce and not (number or time),
-        "categories": column.categories is not None and column.type not in (None, "category"),
-        "format": column.format is not None and not (number if column.format in SPANS else time),
-        "since": column.since is not None and "days" not in column.parts,
-    }
-    problems = [
-        f'{key} says nothing of type = "{column.type}"'
-        for key, wrong in meaningless.items()
-        if wrong and key != "since"
-    ]
-    if meaningless["since"]:
-        problems.append('since needs parts = ["days"]')
-    if "days" in column.parts and column.since is None:
-        problems.append('parts = ["days"] needs since')
-    if "words" in column.parts and (
-        column.type not in (None, "text", "category") or len(column.parts) > 1
-    ):
-        problems.append("words are made of text, and of nothing else beside")
-    if column.parts and "words" not in column.parts and column.type != "time":
-        problems.append('calendar parts need type = "time"')
-    if column.column_class == "identifier":
-        said = (
-            "min",
-            "max",
-            "unit",
-            "monotone",
-            "decimal",
-            "censored",
-            "coerce",
-            "categories",
-            "format",
-            "parts",
-        )
-        problems += [
-            f"{key} says nothing of an identifier"
-            for key in said
-            if getattr(column, key) not in (None, False, [])
-        ]
-        problems += ["an identifier is never a feature: use = true"] if column.use else []
-    return problems

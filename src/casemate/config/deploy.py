@@ -5,6 +5,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from casemate.config.aws import AwsTable
+from casemate.config.kubernetes import KServeTable, KubernetesTable, impossible_kubernetes
 from casemate.config.table import Name, Table
 
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,99}$(?!\n)")]
@@ -24,7 +26,7 @@ STEERING_BEGINS = (
 
 
 class DeployTable(Table, frozen=True, kw_only=True):
-    """What `casemate deploy gitlab`, `jenkins` and `github` render."""
+    """What `casemate deploy gitlab`, `jenkins`, `github` and `kubeflow` render."""
 
     branch: Annotated[
         str,
@@ -105,6 +107,11 @@ class DeployTable(Table, frozen=True, kw_only=True):
             pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$(?!\n)",
         ),
     ] = "17 3 * * 1"
+    kubernetes: Annotated[KubernetesTable, Meta(description="Of clusters.")] = KubernetesTable()
+    kserve: Annotated[KServeTable, Meta(description="Of KServe.")] = KServeTable()
+    aws: Annotated[
+        AwsTable | None, Meta(description="Account, region and names of what is deployed to AWS.")
+    ] = None
 
 
 def impossible_deploy(table: DeployTable) -> list[str]:
@@ -120,4 +127,4 @@ def impossible_deploy(table: DeployTable) -> list[str]:
             for name in table.secrets
             if name.startswith("AWS_")
         ]
-    return problems
+    return problems + impossible_kubernetes(table.kubernetes)

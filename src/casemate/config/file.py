@@ -88,9 +88,11 @@ FIXED = (
     ["data", "schema"],
     ["logs", "days"],
     ["logs", "max_megabytes"],
+    ["serve", "trusted"],
 )
 """What `-s` may not set, beside `[access]`, classes and masks: whoever starts a run would give
-themselves rights, or take others' protection; whoever searches lines would forget them.
+themselves rights, or take others' protection; whoever searches lines would forget them; whoever
+starts a gateway would say whose models it believes.
 """
 FIXED_TABLES = ("access", "feedback", "retrain")
 """Tables of which `-s` may set nothing: who is trusted, and what whoever retrains may spend."""

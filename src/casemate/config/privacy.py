@@ -5,77 +5,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from casemate.config.basis import BasisTable
 from casemate.config.table import Table
+from casemate.config.terms import KEPT, TermTable
 from casemate.core.errors import ConfigError
 
 Day = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$(?!\n)")]
-Legal = Literal[
-    "consent",
-    "contract",
-    "legal-obligation",
-    "vital-interests",
-    "public-task",
-    "legitimate-interests",
-]
-"""The bases of Art. 6(1)(a) to (f) of Regulation (EU) 2016/679, in their order."""
-
-
-class BasisTable(Table, frozen=True, kw_only=True):
-    """`[privacy.basis.PURPOSE]`: why personal data may be processed for one purpose."""
-
-    legal: Annotated[
-        Legal,
-        Meta(
-            description=(
-                "`consent`: a run takes the rows of people whom `casemate privacy consent` knows to"
-                " be covered, and no others; or another basis, which `record` explains: `contract`,"
-                " `legal-obligation`, `vital-interests`, `public-task`, `legitimate-interests`."
-            )
-        ),
-    ]
-    record: Annotated[
-        str,
-        Meta(
-            description=(
-                "Where the decision for this basis is written down: a file, an address, a number;"
-                " needed for every basis but consent."
-            ),
-            max_length=500,
-        ),
-    ] = ""
-    texts: Annotated[
-        list[str],
-        Meta(description="Versions of the text of consent that count; empty: every one."),
-    ] = []
-
-
-class TermTable(Table, frozen=True, kw_only=True):
-    """`[privacy.retention.WHAT]`: how long one kind of thing is kept, and why so long."""
-
-    days: Annotated[
-        Annotated[int, Meta(ge=1, le=36_600)] | None, Meta(description="Days, or `months`.")
-    ] = None
-    months: Annotated[
-        Annotated[int, Meta(ge=1, le=1200)] | None,
-        Meta(
-            description=(
-                "Months of the calendar: to the same date so many months later, else that month's"
-                " last day."
-            )
-        ),
-    ] = None
-    reason: Annotated[
-        str,
-        Meta(
-            description="The law, contract or decision that the term comes from.",
-            min_length=1,
-            max_length=500,
-        ),
-    ]
-
-
-KEPT = ("data", "model", "predictions", "inputs", "feedback", "outbox", "logs", "telemetry")
-"""What `[privacy.retention]` knows; the first two also by name, as `data:NAME`."""
 
 
 class PrivacyTable(Table, frozen=True, kw_only=True):

@@ -5,139 +5,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Count, Digits, Name, Reaction, Table
-
-
-class GuardTable(Table, frozen=True, kw_only=True):
-    """What happens to rows that are not like the training data; what is flagged is answered,
-    counted and recorded.
-    """
-
-    outside: Annotated[
-        Reaction, Meta(description="A number beyond `min` or `max` of the pinned schema.")
-    ] = "flag"
-    unknown: Annotated[
-        Reaction, Meta(description="A category that the pinned schema does not list.")
-    ] = "refuse"
-    unusual: Annotated[
-        Reaction,
-        Meta(
-            description=(
-                "A row farther from the training rows than all but one in a thousand of them."
-            )
-        ),
-    ] = "flag"
-
-
-class OutputsTable(Table, frozen=True, kw_only=True):
-    """How much of an answer callers see; policy may show them less: who may only
-    `model:infer-label` sees the class.
-
-    Who may only `model:infer-aggregate` is told how many rows of the request get which class, with
-    noise.
-    """
-
-    show: Annotated[
-        Literal["all", "top", "label", "aggregate"],
-        Meta(
-            description=(
-                "All probabilities, those of the likeliest classes, the class alone, or noisy"
-                " counts of a request's classes."
-            )
-        ),
-    ] = "all"
-    top: Annotated[int, Meta(description="How many classes `top` shows.", ge=1)] = 3
-    digits: Annotated[
-        Digits | None, Meta(description="Decimal places of probabilities; default: as computed.")
-    ] = None
-
-
-class AggregateTable(Table, frozen=True, kw_only=True):
-    """Noisy counts for callers who are told no more; see `[serve.outputs]`. Needs
-    `casemate[private]`.
-    """
-
-    epsilon: Annotated[
-        float,
-        Meta(
-            description=(
-                "Of one request: how well it hides what the model says of any one of its rows."
-            ),
-            gt=0,
-            le=100,
-        ),
-    ] = 0.5
-    budget: Annotated[
-        float,
-        Meta(description="Epsilon of all requests of one caller to one model, for ever.", gt=0),
-    ] = 8.0
-    rows: Annotated[
-        int, Meta(description="Least rows of a request, all of them different.", ge=2)
-    ] = 20
-
-
-class LimitsTable(Table, frozen=True, kw_only=True):
-    """What each caller may use of a model; kept in the catalogue, so a restart or another gateway
-    forgives nothing.
-    """
-
-    requests_per_minute: Annotated[
-        Count | None, Meta(description="Per caller; a token may be narrower.")
-    ] = None
-    concurrent: Annotated[
-        int,
-        Meta(description="Requests of one caller that are being answered at the same time.", ge=1),
-    ] = 256
-    rows: Annotated[
-        Count | None,
-        Meta(
-            description=(
-                "Rows that a caller may ask a model about within `days`; to copy one takes more."
-            )
-        ),
-    ] = None
-    days: Annotated[int, Meta(description="Length of that window.", ge=1, le=366)] = 30
-    probing: Annotated[
-        float,
-        Meta(
-            description=(
-                "A caller with more than this share of rows that look like probing becomes a"
-                " finding (`model-probing`)."
-            ),
-            gt=0,
-            le=1,
-        ),
-    ] = 0.5
-
-
-class CanaryTable(Table, frozen=True, kw_only=True):
-    """When a canary is rolled back by itself."""
-
-    errors: Annotated[float, Meta(description="Share of failed answers.", ge=0, le=1)] = 0.01
-    refusals: Annotated[
-        float,
-        Meta(
-            description="Share of rows that guards refuse, beyond that of the live version.",
-            ge=0,
-            le=1,
-        ),
-    ] = 0.05
-    latency: Annotated[
-        float,
-        Meta(description="Mean time of its answers, as a multiple of the live version's.", ge=1),
-    ] = 3.0
-    drift: Annotated[
-        float,
-        Meta(
-            description=(
-                "Largest difference in the share of any class, beyond chance, from the live"
-                " version."
-            ),
-            ge=0,
-            le=1,
-        ),
-    ] = 0.1
-    requests: Annotated[int, Meta(description="Answers before it is judged.", ge=10)] = 50
+from casemate.config.canary import CanaryTable
+from casemate.config.guard import GuardTable, OutputsTable
+from casemate.config.limits import AggregateTable, LimitsTable
+from casemate.config.table import Count, Name, Table
 
 
 class ServeTable(Table, frozen=True, kw_only=True):
@@ -161,6 +32,33 @@ class ServeTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = {}
+    release: Annotated[
+        str,
+        Meta(
+            description=(
+                "Exported model, mount or image layout that is served instead of what was trained"
+                " here, `casemate serve --release` as well; relative to the project."
+            )
+        ),
+    ] = ""
+    trusted: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "With `release`: files or folders with its owner's public keys and `withdrawn.json`"
+                " (not with `-s`)."
+            )
+        ),
+    ] = []
+    withdrawn_days: Annotated[
+        Annotated[float, Meta(gt=0, le=3650)] | None,
+        Meta(
+            description=(
+                "With `release`: days after which its owner's `withdrawn.json` is too old to serve"
+                " by, and none is refused; default: any age, or none."
+            )
+        ),
+    ] = None
     stage: Annotated[Name, Meta(description="Only models signed for this stage are served.")] = (
         "production"
     )
@@ -312,3 +210,10 @@ class ServeTable(Table, frozen=True, kw_only=True):
     )
     limits: Annotated[LimitsTable, Meta(description="What callers may use.")] = LimitsTable()
     canary: Annotated[CanaryTable, Meta(description="When a canary is taken back.")] = CanaryTable()
+
+
+def impossible_serve(table: ServeTable) -> list[str]:
+    """What of `[serve]` contradicts itself."""
+    if table.release and not table.trusted:
+        return ["[serve] release: whose signature counts? name its owner's keys in [serve] trusted"]
+    return []

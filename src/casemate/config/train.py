@@ -1,87 +1,18 @@
-"""`[train]` and `[sandbox]`: how a model is made."""
+"""`[train]`: how the model is made."""
 
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from casemate.config.table import Count, Table
+from casemate.config.code import CodeOptions
+from casemate.config.hardening import AdversarialTable, NetworkTable
+from casemate.config.table import Count
 from casemate.core.errors import ConfigError
 
 
-class AdversarialTable(Table, frozen=True, kw_only=True):
-    """How a model is hardened."""
-
-    eps: Annotated[
-        float,
-        Meta(
-            description=(
-                "Attack size to train against, in standard deviations (networks: see `[robustness]"
-                " unit`)."
-            ),
-            gt=0,
-        ),
-    ] = 0.1
-    steps: Annotated[int, Meta(description="Steps of the attack.", ge=1, le=100)] = 7
-    rounds: Annotated[
-        int, Meta(description="scikit-learn: rounds of attacking and training again.", ge=1, le=20)
-    ] = 3
-
-
-class NetworkTable(Table, frozen=True, kw_only=True):
-    """How a torch network is trained."""
-
-    epochs: Annotated[int, Meta(description="Passes over the rows.", ge=1, le=10_000)] = 10
-    batch: Annotated[
-        int, Meta(description="Rows a step (private training: expected rows).", ge=1, le=1_000_000)
-    ] = 128
-    rate: Annotated[float, Meta(description="Learning rate.", gt=0)] = 0.001
-    momentum: Annotated[
-        float, Meta(description="Of SGD, used for private training.", ge=0, lt=1)
-    ] = 0.9
-
-
-class TrainTable(Table, frozen=True, kw_only=True):
+class TrainTable(CodeOptions, frozen=True, kw_only=True):
     """How the model is made."""
 
-    entry: Annotated[
-        str,
-        Meta(
-            description="`FILE.py:FUNCTION` that returns an unfitted scikit-learn estimator.",
-            pattern=r"^[^:]+\.py:[A-Za-z_]\w*$(?!\n)",
-        ),
-    ]
-    files: Annotated[
-        list[str],
-        Meta(description="Further code files that the entry imports, relative to the project."),
-    ] = []
-    transformers: Annotated[
-        list[str],
-        Meta(
-            description=(
-                "Python files with estimators of your own that `entry` imports by the file's name:"
-                " signed with the model, and run in a sandbox wherever it is used; see"
-                " docs/how-to/own-transformers.md."
-            )
-        ),
-    ] = []
-    model: Annotated[
-        str | None,
-        Meta(
-            description=(
-                "An imported model file (`casemate model import`) to assess and release instead of"
-                " training one."
-            )
-        ),
-    ] = None
-    classes: Annotated[
-        list[str],
-        Meta(
-            description=(
-                "Of an imported model: the table's class that each of its outputs stands for, in"
-                " their order; default: by name or number."
-            )
-        ),
-    ] = []
     mode: Annotated[
         Literal["plain", "adversarial", "private"],
         Meta(
@@ -231,37 +162,3 @@ class TrainTable(Table, frozen=True, kw_only=True):
                 hint="name each of the two classes of the target once",
             )
         return [float(self.costs[name]) for name in classes] if self.costs else []
-
-
-class SandboxTable(Table, frozen=True, kw_only=True):
-    """How the training code is confined."""
-
-    mode: Annotated[
-        Literal["require", "prefer"],
-        Meta(
-            description=(
-                "`require` refuses where the kernel cannot confine; `prefer` runs and records a"
-                " finding that blocks no gate."
-            )
-        ),
-    ] = "require"
-
-
-def bad_space(parameter: str, space: Any) -> list[str]:
-    """What is wrong with a space of `[train] search`."""
-    where = f"[train] search.{parameter}"
-    if isinstance(space, list):
-        return [] if space else [f"{where}: the list is empty"]
-    if not isinstance(space, dict):
-        return [f"{where}: give a list of values or a table with low and high"]
-    unknown = set(space) - {"low", "high", "log", "int"}
-    if unknown:
-        return [f"{where}: unknown key {sorted(unknown)[0]!r}"]
-    if (
-        not all(isinstance(space.get(bound), int | float) for bound in ("low", "high"))
-        or space["low"] >= space["high"]
-    ):
-        return [f"{where}: low and high must be numbers, low below high"]
-    if space.get("log") and space["low"] <= 0:
-        return [f"{where}: a log range must start above 0"]
-    return []

@@ -1,24 +1,30 @@
 """The whole file as one value."""
 
 from casemate.config.access import AccessTable
-from casemate.config.assess import AssessTable, RobustnessTable
+from casemate.config.assess import AssessTable
+from casemate.config.audit import AuditTable
 from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
-from casemate.config.data import DataTable, ProjectTable
+from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.feedback import FeedbackTable, RetrainTable
 from casemate.config.incidents import IncidentsTable
+from casemate.config.keys import KeysTable
 from casemate.config.logs import LogsTable
+from casemate.config.outbox import NoticeTable, OutboxTable
 from casemate.config.privacy import PrivacyTable
+from casemate.config.project import ProjectTable
 from casemate.config.release import GateTable, ReleaseTable, RetentionTable, RunTable
+from casemate.config.robustness import RobustnessTable
+from casemate.config.sandbox import SandboxTable
 from casemate.config.scan import ScanTable
 from casemate.config.screen import ScreenTable
 from casemate.config.serve import ServeTable
 from casemate.config.sinks import SinkTable, SpoolTable
+from casemate.config.store import StoreTable
 from casemate.config.table import Name, Table
 from casemate.config.trackers import TrackerTable
-from casemate.config.train import SandboxTable, TrainTable
-from casemate.config.trust import AuditTable, KeysTable, NoticeTable, OutboxTable, StoreTable
+from casemate.config.train import TrainTable
 from casemate.config.watch import ObjectiveTable, WatchTable
 
 

@@ -20,6 +20,7 @@ if sys.platform != "win32":  # there only the verifier runs, which locks nothing
     import fcntl
 
 MAX_PATH = 2000
+# renameat2(2): two names change places in one step, so no reader finds neither
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 DRAFT = ".tmp-"
 """What the names of unfinished files begin with."""

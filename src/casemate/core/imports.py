@@ -14,7 +14,7 @@ def uncollected(*, for_good: bool = False) -> Iterator[None]:
         for_good: never look at it, nor at anything else that is there by now: for a process of
             casemate's own. What somebody else's process has by now may yet become garbage.
     """
-    before = gc.isenabled()
+    before, frozen = gc.isenabled(), gc.get_freeze_count()
     gc.disable()
     try:
         yield
@@ -23,6 +23,7 @@ def uncollected(*, for_good: bool = False) -> Iterator[None]:
             # Everything goes to the oldest generation unseen: else the first allocation after
             # `enable` would have all of it looked through.
             gc.freeze()
-            if not for_good:
+            # what a caller froze for good stays frozen
+            if not for_good and not frozen:
                 gc.unfreeze()
             gc.enable()

@@ -26,6 +26,7 @@ from casemate.core.errors import BackendError, Error, LeaseLost, RunCancelled, S
 from casemate.core.store import METADATA, Store
 from casemate.core.types import Record
 
+# docs/adr/0007: three beats are missed before another process takes a run over
 BEAT_SECONDS = 5.0
 TICK_SECONDS = 0.5
 PATIENCE = 15

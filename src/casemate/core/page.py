@@ -1,6 +1,7 @@
 """Reports for people: one HTML file that needs nothing else, no script and no network."""
 
 import base64
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ def fragment(title: str, sections: list[Section]) -> str:
     )
 
 
+@functools.cache  # a template is compiled once
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader
 

@@ -69,13 +69,16 @@ def judge(config: Config, root: Path, folder: Path) -> list[Judged]:
     judged = []
     for name, last in state.targets.items():
         target = _known(name)
-        now = target.render(Given(config, root, folder, last.options)).files
+        given = Given(config, root, folder, last.options)
+        now = target.render(given).files
         for file in sorted({*now, *last.files}):
             path = states.require_inside(folder, file)
             content = path.read_bytes() if path.is_file() else None
             base = last.files.get(file)
             how = _how(now.get(file), None if base is None else base.whole, content)
-            dangers = [] if content is None else target.dangers(file, content)
+            dangers = []
+            if content is not None:
+                dangers = target.dangers(file, content) + target.unfit(given, file, content)
             judged.append(Judged(target=name, file=file, how=how, dangers=dangers))
     return judged
 

@@ -56,3 +56,5 @@ class Target:
     options: tuple[Option, ...] = ()
     dangers: Callable[[str, bytes], list[str]] = lambda _name, _content: []
     """What is unsafe in a file as it lies in the folder, edited perhaps; its path and content."""
+    unfit: Callable[[Given, str, bytes], list[str]] = lambda _given, _name, _content: []
+    """What the system, as the project describes it, would not take of such a file."""

@@ -60,6 +60,12 @@ def _github(given: Given) -> Rendering:
     return github.render(given)
 
 
+def _kubeflow(given: Given) -> Rendering:
+    from casemate.deploy import kubeflow
+
+    return kubeflow.render(given)
+
+
 def _dockerfile(given: Given) -> Rendering:
     from casemate.core.errors import ConfigError
     from casemate.deploy.gateway import dockerfile
@@ -80,10 +86,46 @@ def _dockerfile(given: Given) -> Rendering:
     return Rendering(files, notes=("put the wheels into its folder wheels, and build",))
 
 
+def _kubernetes(given: Given) -> Rendering:
+    from casemate.deploy import kubernetes
+
+    return kubernetes.render(given)
+
+
+def _iam(given: Given) -> Rendering:
+    from casemate.deploy.aws import iam
+
+    return iam.render(given)
+
+
+def _sagemaker(given: Given) -> Rendering:
+    from casemate.deploy.aws import sagemaker
+
+    return sagemaker.render(given)
+
+
 def _gitlab_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import gitlab
 
     return gitlab.dangers(content)
+
+
+def _kserve(given: Given) -> Rendering:
+    from casemate.deploy import kserve
+
+    return kserve.render(given)
+
+
+def _kubernetes_dangers(name: str, content: bytes) -> list[str]:
+    from casemate.deploy.kubernetes import dangers
+
+    return dangers.found(name, content)
+
+
+def _kubernetes_unfit(given: Given, name: str, content: bytes) -> list[str]:
+    from casemate.deploy.kubernetes import dangers
+
+    return dangers.unfit(name, content, given.config.deploy.kubernetes.version)
 
 
 def _jenkins_dangers(_name: str, content: bytes) -> list[str]:
@@ -96,6 +138,18 @@ def _github_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import github
 
     return github.dangers(content)
+
+
+def _aws_dangers(name: str, content: bytes) -> list[str]:
+    from casemate.deploy.aws.dangers import dangers
+
+    return dangers(name, content)
+
+
+def _kubeflow_dangers(_name: str, content: bytes) -> list[str]:
+    from casemate.deploy import kubeflow
+
+    return kubeflow.dangers(content)
 
 
 TARGETS = {
@@ -137,6 +191,36 @@ TARGETS = {
         ".github/workflows/casemate.yml",
         dangers=_github_dangers,
     ),
+    "kubernetes": Target(
+        "a kustomize base and overlays: a gateway that verifies before it starts, and its watcher",
+        _kubernetes,
+        "base/kustomization.yaml",
+        dangers=_kubernetes_dangers,
+        unfit=_kubernetes_unfit,
+    ),
+    "kserve": Target(
+        "a ServingRuntime and an InferenceService of KServe for the same gateway",
+        _kserve,
+        "kustomization.yaml",
+        dangers=_kubernetes_dangers,
+        unfit=_kubernetes_unfit,
+    ),
+    "kubeflow": Target(
+        "pipelines for Kubeflow, each stage a component; letting a model out is one of its own",
+        _kubeflow,
+        "pipeline.py",
+        (
+            Option("image", "of every step, with casemate, kfp and sh", "NAME@sha256:DIGEST"),
+            Option(
+                "claim",
+                "of the volume with project and keys (default: casemate)",
+                "NAME",
+                "casemate",
+            ),
+            Option("mount", "where that volume is (default: /casemate)", "PATH", "/casemate"),
+        ),
+        dangers=_kubeflow_dangers,
+    ),
     "dockerfile": Target(
         "the gateway's image for those who build elsewhere; `image gateway` writes it itself",
         _dockerfile,
@@ -151,6 +235,19 @@ TARGETS = {
             ),
             Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
         ),
+    ),
+    "iam": Target(
+        "roles, key and buckets in AWS, each principal with what it needs and no more",
+        _iam,
+        "access.yaml",
+        dangers=_aws_dangers,
+    ),
+    "sagemaker": Target(
+        "requests to SageMaker for training, registry and endpoint, and its container",
+        _sagemaker,
+        "README.md",
+        (Option("model", "an exported model, from the project's folder", "FOLDER"),),
+        _aws_dangers,
     ),
 }
 """By the word on the command line."""

@@ -23,6 +23,9 @@ Rows = np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]]
 """
 
 ROWS_A_RANGE, MOST_RANGES = 20, 10
+"""Rows for each range of a quantity, and ranges at most. A judgement: folds and hold-outs shall
+each see every range.
+"""
 NO_LABEL = "(no label)"
 """What a row without any label is called where labels stand for classes."""
 GROUP = "__group__"

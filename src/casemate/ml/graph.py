@@ -16,10 +16,19 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from casemate.core.errors import VerificationError
 
 IR = 10
+"""Newest version of the intermediate representation that a graph is written with: of ONNX 1.16,
+which brought the trees' operator (ai.onnx.ml 5).
+"""
 MAX_BYTES = 1 << 30
+"""Of a graph, which is held in memory several times while it is checked; protobuf itself ends at 2
+GiB.
+"""
 MOST_NODES = 100_000
+"""Operators of a graph. A judgement: thousands are many, a forest is one."""
 MOST_NESTING = 2
+"""Graphs within graphs (`If`, `Loop`). A judgement; each level is walked for what it hides."""
 MAX_NAME = 300
+"""Characters of an input's or output's name. A judgement; names stand in errors."""
 OPSETS = {"": (9, 24), "ai.onnx.ml": (1, 5), "com.microsoft": (1, 1)}
 """Oldest and newest version of each set of operators that may be named."""
 _GENERAL = """

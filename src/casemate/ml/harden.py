@@ -21,6 +21,9 @@ from casemate.ml.attacks.surface import attack_surface
 from casemate.ml.models import SkopsModel
 
 ROWS = 2_000
+"""Rows that each round attacks and learns from again. A judgement: the attack takes most of the
+time.
+"""
 JUDGED = 1_000
 """Rows, a fifth at most, that choose the round: what augmentation buys in one model it costs in
 another.

@@ -32,6 +32,9 @@ FORMER = "former.skops"
 FILES = (SKOPS, ONNX, NETWORK, WEIGHTS)
 """Every file that a trained model may consist of."""
 TINY = 1e-300
+"""Instead of a probability of 0, so that its logarithm is finite; above the least normal float64
+(2.2e-308).
+"""
 NO_LABELS = np.empty(0, dtype=np.int64)
 TORCH_ADAPTER = "sklearn.externals.array_api_compat.torch"
 MALFORMED = (

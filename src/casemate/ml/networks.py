@@ -16,7 +16,9 @@ from casemate.ml.learn.network import NetworkClassifier, torch_or_refuse
 
 Array = np.ndarray[Any, Any]
 MAX_JSON = 16 * 2**20
+"""Bytes of a network's description, before it is parsed; weights lie elsewhere."""
 OPSET = 18
+"""As `export` asks for; every layer that is listed exists in it."""
 
 
 class NetworkFile(Record, frozen=True, kw_only=True):

@@ -19,13 +19,14 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import sqlalchemy as sa
 
-from casemate.controls.access.policy import Resource
-from casemate.controls.access.types import Principal
 from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.controls.access.types import Principal
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,7 +54,7 @@ class Acting:
     """Somebody whom policy has let do one operation."""
 
     project: Wiring
-    principal: Principal
+    principal: "Principal"
 
     @property
     def uid(self) -> str:
@@ -150,6 +151,8 @@ class Operation(Generic[P, R]):
         Raises:
             AccessDenied: not permitted, with the deciding policy.
         """
+        from casemate.controls.access.policy import Resource
+
         if also is not None and also not in self.also:
             raise TypeError(f"{self.name} does not declare {also}")
         resource = Resource(kind or ("Project" if also else self.kind), name)

@@ -217,6 +217,7 @@ def import_model(
         Worker("casemate.stages.assess.artifact.convert:main", 1) as worker,
         scratch_folder(project.state / "tmp") as scratch,
     ):
+        # Nothing of the file is read in this process: a parser's fault is the sandbox's.
         try:
             outcome = worker.run(
                 {"convert": convert},
@@ -253,6 +254,7 @@ def import_model(
         "format": found.format,
         "problems": [problem[:200] for problem in found.problems][:5],
     }
+    # What was refused is on record too, with what was wrong with it.
     acting.record("model:imported", resource, "denied" if found.problems else "done", **detail)
     if found.problems:
         raise RefusedError(

@@ -33,7 +33,7 @@ def context_of(project: Wiring, usable: Usable, reporter: "Reporter | None" = No
         reporter: hears how it goes.
     """
     from casemate.operations.dataset import Dataset
-    from casemate.operations.weaknesses import standing
+    from casemate.operations.scanned import standing
     from casemate.supply.context import RunContext
 
     return RunContext(

@@ -200,6 +200,7 @@ class Dataset:
 
         access, schema, config = self.access(), self.record.schema, self.project.config
         hidden = {*access.withheld, *access.masked}
+        # Counts are over all rows: to somebody who may see some of them they would tell the rest.
         if schema.target in hidden or config.access.rows:
             return []
         always = {name for name, column in config.data.columns.items() if column.protected} | {

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from casemate.config.privacy import KEPT
+from casemate.config.terms import KEPT
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.operations.acting import Noun, operation, reading
 from casemate.operations.reasons import reason_of

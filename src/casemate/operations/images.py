@@ -3,6 +3,7 @@ any more.
 """
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from casemate.operations.models import require_approved
 from casemate.operations.rights.kept import require_kept
 from casemate.stages.release import bundle, image
 from casemate.stages.release.admission import (
+    PROVENANCE,
     WITHDRAWN_TYPE,
     Gone,
     Withdrawals,
@@ -124,6 +126,36 @@ def withdrawn(project: Wiring, file: str | Path) -> Withdrawals:
     return listed
 
 
+@operation("model:export", "Model")
+def attest(project: Wiring, name: str, digest: str, predicate: dict[str, Any]) -> bytes:
+    """Sign where an image comes from, for whoever may give the project's models away.
+
+    Args:
+        project: who built it.
+        name: of the image.
+        digest: of its manifest, SHA-256 in hexadecimal.
+        predicate: SLSA provenance without its builder, which is the project.
+
+    Raises:
+        AccessDenied: policy.
+
+    Returns:
+        an in-toto statement in an envelope (DSSE).
+    """
+    model = project.config.project.name
+    acting = attest.ask(project, model)
+    builder = {
+        "id": f"https://casemate.dev/project/{project.config.project.id}",
+        "version": {"casemate": __version__},
+    }
+    run = predicate.get("runDetails", {}) | {"builder": builder}
+    signed = project.signer.sign_statement(
+        {name: digest}, PROVENANCE, predicate | {"runDetails": run}
+    )
+    acting.record("image:attested", f'Model::"{model}"', image=f"sha256:{digest}", name=name)
+    return signed
+
+
 def _signed(project: Wiring, digest: str) -> str:
     """SHA-256 of what a bundle signs; empty where the bundle cannot be had, for then its own digest
     is all that is known of it.
@@ -138,4 +170,5 @@ class Images(Noun):
     """What can be done with models as images."""
 
     write = write
+    attest = attest
     withdrawn = withdrawn

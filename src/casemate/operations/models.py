@@ -212,12 +212,14 @@ def export(project: Wiring, reference: str, folder: str | Path) -> VerifiedModel
     """Write the verified model, its bundle, approvals and the public keys to a new folder.
 
     Raises:
-        AccessDenied: policy. RefusedError: approvals are missing. VerificationError: something does
-            not hold.
+        AccessDenied: policy. RefusedError: approvals are missing, or it is withdrawn for somebody
+            whose rows taught it. VerificationError: something does not hold.
     """
-    release = project.registry.get(reference).release
+    registered = project.registry.get(reference)
+    release = registered.release
     export.ask(project, release.model, version=release.model_version)
     require_approved(project, reference)
+    require_kept(project, registered.reference)
     approvals = project.approvals.statements(release)
     return project.registry.export(reference, Path(folder), approvals)
 
@@ -233,6 +235,10 @@ def rollback(project: Wiring, model: str, reason: str = "") -> tuple[str, str | 
 
     Returns:
         What is gone, and what is live instead if that changed (`NAME@VERSION`).
+
+    Raises:
+        AccessDenied: policy. ConfigError: there is nothing to go back to. RefusedError: what would
+            be live is withdrawn for somebody whose rows taught it.
     """
     acting = rollback.ask(project, model, part="rollback")
     return _taken_back(project, model, acting.uid, reason)
@@ -252,6 +258,7 @@ def take_back(project: Wiring, reference: str, reason: str) -> tuple[str, str | 
 
     Raises:
         AccessDenied: policy. ConfigError: it is not released, or there is nothing to go back to.
+            RefusedError: what would be live is withdrawn for somebody whose rows taught it.
     """
     model, _, version = reference.partition("@")
     acting = take_back.ask(project, model, version=version)
@@ -280,12 +287,29 @@ def _taken_back(
         gone, live = project.rollouts.rollback(
             tx, model, who, project.clock.now(), part=part, version=version
         )
+        if live is not None:
+            _require_good_to_return(project, f"{model}@{live}")
         detail = {"version": gone.version, "part": gone.part, "live": live, "reason": reason}
         project.log.append(tx, who, "model:rolled-back", f'Model::"{model}"', "done", detail)
         told = {"model": gone.reference, "part": gone.part, "reason": reason}
         project.outbox.enqueue(tx, "model:rolled-back", f"{gone.reference}/{gone.since}", told)
     project.log.publish()
     return gone.reference, None if live is None else f"{model}@{live}"
+
+
+def _require_good_to_return(project: Wiring, reference: str) -> None:
+    """RefusedError: the version before was withdrawn meanwhile, for somebody whose rows taught
+    it.
+    """
+    try:
+        require_kept(project, reference)
+    except RefusedError as error:
+        name = reference.partition("@")[0]
+        raise RefusedError(
+            f"{error.message}; nothing was taken back",
+            hint=f"promote another version, or keep it silent: casemate hold place answers {name}"
+            " --reason TEXT",
+        ) from error
 
 
 def duties(project: Wiring, release: Release) -> dict[str, set[str]]:
@@ -311,6 +335,8 @@ def require_approved(project: Wiring, reference: str) -> None:
     """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it
     needed has ended.
     """
+    if project.handed:  # verifying it asks for the approvals and waivers that are signed with it
+        return
     release, table = project.registry.get(reference).release, project.config.release
     if ended := project.registry.card(release).ended(project.clock.now()):
         raise RefusedError(

@@ -110,13 +110,16 @@ def require_unheld(acting: Acting, pseudonym: str) -> None:
 
 
 def places_of(project: Wiring, pseudonym: str) -> list[str]:
-    """Data sets, versions and runs with rows of a person, as holds name them."""
+    """Data sets, versions and runs with rows of a person, and records about them, as holds name
+    them.
+    """
     held = {(one.dataset, one.version) for one in project.identifiers.rows.of(pseudonym)}
+    records = ["inputs", "predictions"] if project.told.count([pseudonym]) else []
     if not held:
-        return []
+        return records
     places = {dataset for dataset, _ in held} | {f"{name}@{version}" for name, version in held}
     for run in project.engine.runs():
         record = project.engine.record(run.id, "data", SealedDataset)
         if record is not None and (record.name, record.version) in held:
             places.add(run.id)
-    return sorted(places)
+    return [*records, *sorted(places)]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from casemate.core.imports import uncollected
 from casemate.operations import runs
 from casemate.wiring import Wiring
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from casemate.operations.controls import ControlsOf
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
+    from casemate.operations.deployments import Deployments
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
     from casemate.operations.images import Images
@@ -89,6 +91,13 @@ class Project(Wiring):
         from casemate.operations.images import Images
 
         return Images(self)
+
+    @property
+    def deployments(self) -> "Deployments":
+        """What runs elsewhere: apply what was rendered, and tell what was changed there."""
+        from casemate.operations.deployments import Deployments
+
+        return Deployments(self)
 
     @property
     def keys(self) -> "Keys":
@@ -284,7 +293,8 @@ def open_project(
     Raises:
         ConfigError: there is no valid project.
     """
-    return Project.at(path, overrides, check=check)
+    with uncollected():
+        return Project.at(path, overrides, check=check)
 
 
 def create_project(*args: Any, **kwargs: Any) -> Project:

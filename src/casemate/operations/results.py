@@ -16,7 +16,6 @@ from casemate.core.types import (
     TrainedModel,
 )
 from casemate.operations.acting import reading
-from casemate.stages.release import results
 from casemate.wiring import Wiring
 
 EVIDENCE, JUNIT, SARIF, MODEL = "evidence", "junit.xml", "casemate.sarif", "model"
@@ -54,6 +53,8 @@ def export(
         ConfigError: there is no such run, or the folder holds something.
         RefusedError: no run began with that key: its table was refused before.
     """
+    from casemate.stages.release import results
+
     row = _row(project, run, key)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already", hint="name a new folder")

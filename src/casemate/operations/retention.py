@@ -21,10 +21,11 @@ from casemate.core.errors import BusyError, Error
 from casemate.core.files import alone, remove_tree
 from casemate.core.lease import RUNS
 from casemate.core.steps import STEPS
-from casemate.core.store import METADATA, decode
+from casemate.core.store import decode, every_table
 from casemate.core.types import Record, Release, SealedDataset
 from casemate.operations.acting import operation
 from casemate.respond.holds import HOLDS
+from casemate.respond.requests import tables as requests
 from casemate.stages.release.registry import MODELS
 from casemate.stages.release.retrainings import RETRAININGS
 from casemate.wiring import Wiring
@@ -32,9 +33,11 @@ from casemate.wiring import Wiring
 OVER = ("passed", "refused", "failed", "abandoned", "cancelled")
 SEALED = {
     *("audit_entry", "audit_head", "audit_key", "decision_group", "subject_key", "row_digest"),
-    *("subject_version", "subject_rows"),
+    *("subject_version", "subject_rows", "prediction_subject", requests.REQUESTS.name),
 }
-"""Tables without names in clear, and digests and indexes of rows, which go with them."""
+"""Tables without names in clear, digests and indexes of rows, which go with them, and requests,
+which keep what they name while they run (`to_compare`).
+"""
 TOLD = {(RETRAININGS.name, "run")}
 """Columns that keep no run: what came of a retraining is told for ever, its callers' rows go."""
 SHOWN = 200
@@ -58,7 +61,9 @@ class Plan(Record, frozen=True, kw_only=True):
     size: int
     """Bytes on this machine's disk; objects in a bucket are not counted."""
     held: list[str]
-    """Runs that would go, and that `[retention] hold` or `casemate hold` keeps."""
+    """Runs that would go, and that `[retention] hold`, `casemate hold` or a request for correction
+    keeps.
+    """
     applied: bool
     """Whether it went."""
 
@@ -165,9 +170,10 @@ def sweep(project: Wiring) -> None:
 
 def _require_free(tx: sa.Connection, plan: Plan) -> None:
     """BusyError where somebody placed a hold on a run of the plan since it was made."""
-    if found := sorted(held(tx, on_deletion(tx)).intersection(plan.runs)):
+    if found := sorted(held(tx, on_deletion(tx) | to_compare(tx)).intersection(plan.runs)):
         raise BusyError(
-            f"a hold on run {found[0]} was placed while it was about to go; nothing went",
+            f"a hold on run {found[0]}, or a request about its rows, came while it was about to"
+            " go; nothing went",
             hint="casemate gc again: it keeps what is held",
         )
 
@@ -192,7 +198,7 @@ def _runs(tx: sa.Connection, project: Wiring) -> tuple[set[str], list[str]]:
     finished = [row for row in rows if row.state in OVER]
     old = {row.id for row in finished[table.keep_runs :] if (row.ended or row.started) < oldest}
     old -= _signed_or_newest(tx)
-    return closed(tx, old, {*table.hold, *on_deletion(tx)})
+    return closed(tx, old, {*table.hold, *on_deletion(tx), *to_compare(tx)})
 
 
 def closed(tx: sa.Connection, old: set[str], hold: set[str]) -> tuple[set[str], list[str]]:
@@ -257,6 +263,13 @@ def on_deletion(tx: sa.Connection) -> set[str]:
     return set(tx.execute(sa.select(HOLDS.c.of).where(HOLDS.c.what == "deletion")).scalars())
 
 
+def to_compare(tx: sa.Connection) -> set[str]:
+    """`DATASET@VERSION`s with rows that somebody says are wrong: corrected ones are held against
+    them.
+    """
+    return {name for one in requests.running(tx) for name in one.versions}
+
+
 def held_names(project: Wiring) -> set[str]:
     """What holds and `[retention] hold` keep: runs, models, data sets, kinds of records."""
     with project.database.reading() as tx:
@@ -266,7 +279,7 @@ def held_names(project: Wiring) -> set[str]:
 def _texts(tx: sa.Connection, without: set[str]) -> Iterator[str]:
     """Every text of the catalogue, but of the rows of these runs."""
     own = {RUNS.name: "id", STEPS.name: "run", MODELS.name: "run"}
-    for table in METADATA.sorted_tables:
+    for table in every_table():
         if table.name in SEALED:
             continue
         for row in tx.execute(sa.select(table)).mappings():

@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 from casemate.core.errors import AccessDenied, BackendError, ConfigError
 from casemate.core.files import alone, clear_drafts, clear_scratch, remove_tree, shared_lock
 from casemate.core.imports import uncollected
-from casemate.core.page import Section, fragment
 from casemate.core.steps import STAGES, RunRow
 from casemate.core.store import decode
 from casemate.core.types import Assessment, Finding, Release, SealedDataset, TrainedModel, Verdict
 from casemate.operations.acting import Noun, operation, reading
-from casemate.operations.contexts import context_of
-from casemate.operations.models import Model
 from casemate.operations.results import export
-from casemate.operations.rights.restricted import usable
-from casemate.stages.release import summary
-from casemate.stages.release.remedies import remedies
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
+    from casemate.operations.models import Model
     from casemate.stages.train.told import Words
     from casemate.supply.context import Reporter, RunContext
 
@@ -34,7 +29,7 @@ class RunResult:
     """What a run ended with."""
 
     id: str
-    model: Model
+    model: "Model"
     release: Release
     assessment: Assessment
     folder: Path
@@ -49,6 +44,8 @@ class RunResult:
     @property
     def summary(self) -> list[str]:
         """What the run came to, in sentences."""
+        from casemate.stages.release import summary
+
         project = self.model.project
         dataset = project.engine.record(self.id, "data", SealedDataset)
         model = project.engine.record(self.id, "train", TrainedModel)
@@ -68,6 +65,9 @@ class RunResult:
     @property
     def advice(self) -> list[str]:
         """What to do about gates that do not hold; empty for a signed model."""
+        from casemate.stages.release import summary
+        from casemate.stages.release.remedies import remedies
+
         project = self.model.project
         dataset = project.engine.record(self.id, "data", SealedDataset)
         if dataset is None:
@@ -91,6 +91,8 @@ class RunResult:
         return f"<{self.verdict.outcome}: {self.model.reference}, run {self.id}>"
 
     def _repr_html_(self) -> str:
+        from casemate.core.page import Section, fragment
+
         gates = [[gate.outcome, gate.gate, gate.value, gate.limit] for gate in self.verdict.gates]
         verdict = Section(
             "Verdict",
@@ -154,6 +156,13 @@ def conducted(
     project: Wiring, context: "RunContext", principal: str, start: str | None, key: str | None
 ) -> RunResult:
     """A run of whoever policy has let run; see `run`."""
+    from casemate.operations.models import Model
+
+    if project.handed:
+        raise ConfigError(
+            "[serve] release: this project serves a model that others made, and makes none",
+            hint="run the pipeline in the project that made it",
+        )
     # what computes takes a second to import, and most verbs compute nothing
     with uncollected():
         from casemate import pipeline
@@ -177,19 +186,22 @@ def conducted(
 
 def run_context(project: Wiring, reporter: "Reporter | None" = None) -> "RunContext":
     """Everything that the stages work with."""
+    from casemate.operations.contexts import context_of
+    from casemate.operations.rights.restricted import usable
+
     return context_of(project, usable(project), reporter)
 
 
 @reading("run:read")
 def listing(project: Wiring) -> list[RunRow]:
     """Every run, newest first; AccessDenied: policy."""
-    return project.engine.runs()
+    return project.history.runs()
 
 
 @reading("run:read")
 def show(project: Wiring, run: str) -> RunRow:
     """One run; AccessDenied: policy. ConfigError: there is none of that id."""
-    found = next((row for row in project.engine.runs() if row.id == run), None)
+    found = next((row for row in project.history.runs() if row.id == run), None)
     if found is None:
         raise ConfigError(f"no run called {run!r}", hint="`casemate runs` lists them")
     return found

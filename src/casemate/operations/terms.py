@@ -12,7 +12,7 @@ import datetime
 import msgspec
 import sqlalchemy as sa
 
-from casemate.config.privacy import TermTable
+from casemate.config.terms import TermTable
 from casemate.core.errors import BusyError
 from casemate.core.files import alone
 from casemate.core.types import Record

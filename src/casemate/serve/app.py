@@ -42,7 +42,8 @@ from casemate.serve.routes import Found, Router
 from casemate.serve.seen import tell, trace_of
 from casemate.serve.telemetry import Tell
 from casemate.serve.types import JSON, Reply, json_of
-from casemate.serve.versions import Statistics, Version
+from casemate.serve.versions import Version
+from casemate.watch.canary import Statistics
 
 EXTENSIONS = ["binary_tensor_data"]
 PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}
@@ -298,6 +299,8 @@ class Gateway:
                 ),
             )
         except Error as error:
+            # The catalogue is away: who was let in a moment ago may still see how the gateway is,
+            # for that is when it is looked at.
             if (
                 isinstance(error, AccessDenied | RequestError)
                 or route.name != "metrics"

@@ -1,20 +1,22 @@
-"""People about whom no model answers, because their processing is restricted or they object to it:
-where a request says by the table's own column whose its rows are.
+"""Whom a request is about, where it says so by the table's own column or a parameter: by keyed
+pseudonym, as its record keeps it. No model answers about people whose processing is restricted or
+who object to it.
 
 Whom rows are about is known only then: features say nobody's name. Rows of others are answered; a
 request that names somebody barred is refused with those rows, so that its caller can ask again
 without them.
 """
 
-from collections.abc import Callable
+import contextlib
 from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.controls.keys.subjects import Root
 from casemate.controls.privacy.aliases import ALIASES
-from casemate.core.errors import BackendError, RequestError, Wrong
+from casemate.core.errors import BackendError, RequestError, VerificationError, Wrong
 from casemate.operations.rights.restricted import restrictions
+from casemate.operations.subject import LONGEST
 from casemate.respond.requests.states import RESTRICTING
 from casemate.respond.requests.tables import REQUESTS
 from casemate.serve.guard import MOST_TOLD
@@ -39,6 +41,9 @@ class Barred:
         self._people: frozenset[str] = frozenset()
         self._stamp: list[tuple[Any, ...]] = []
         self._root: Root | None = None
+        """Of pseudonyms; asked for at the start, where `[data] subject` names a column."""
+        self._is_wanted = True
+        """Whether the root is to be asked for: at the start, and after it was not there."""
         self._fault = ""
 
     def follow(self) -> None:
@@ -48,13 +53,16 @@ class Barred:
         Raises:
             VerificationError: the catalogue says something else of a restriction than the log.
         """
+        if self._root is None and self.column and self._is_wanted:
+            self._is_wanted = False
+            with contextlib.suppress(BackendError, VerificationError):
+                # restored without the subjects' keys: who names nobody is answered all the same
+                self._root = self.project.identifiers.root()
         stamp = self._decided()
         if stamp == self._stamp and not self._fault:
             return
         self._fault = "who is restricted cannot be read"
         self._people = frozenset(restrictions(self.project))
-        if self._people and self._root is None:
-            self._root = self.project.identifiers.root(create=False)
         self._stamp, self._fault = stamp, ""
 
     def _decided(self) -> list[tuple[Any, ...]]:
@@ -66,33 +74,48 @@ class Barred:
         with self.project.database.reading() as tx:
             return [tuple(row) for one in (query, known) for row in tx.execute(one)]
 
-    def require(self, values: Callable[[], list[Any]]) -> None:
-        """Refuse rows of people who are barred.
+    def people_of(self, values: list[Any]) -> tuple[bytes, ...]:
+        """Whose each row is by pseudonym, 32 bytes; empty where it is nobody's.
 
         Args:
-            values: give whose each row is, as the caller wrote it.
+            values: whose each row is, as the caller wrote it.
 
         Raises:
-            RestrictedSubject: some are theirs. BackendError: it cannot be told.
+            RestrictedSubject: some are of people who are barred. BackendError: it cannot be told.
+            RequestError: an identifier is neither text nor number, or too long.
         """
         if self._fault:
             raise BackendError(self._fault, hint="casemate fsck")
-        if not self._people or self._root is None:
-            return
-        why = "this person's processing is restricted"
-        found = [
-            Wrong(row, self.column, why)
-            for row, value in enumerate(values())
-            if value is not None and self._root.pseudonym(_text(value)) in self._people
-        ]
-        if found:
+        root, known = self._root, dict[str, str]()
+        if root is None:
+            self._is_wanted = True
+            raise BackendError("the keys of people's pseudonyms are not here", hint="casemate fsck")
+        found, barred = [], []
+        for row, value in enumerate(values):
+            text = _text(value)
+            if text and text not in known:
+                known[text] = root.pseudonym(text)
+            pseudonym = known.get(text, "")
+            if pseudonym in self._people:
+                why = "this person's processing is restricted"
+                barred.append(Wrong(row, self.column, why))
+            found.append(pseudonym)
+        if barred:
             raise RestrictedSubject(
-                f"rows about people whose processing is restricted: {len(found)}",
-                rows=found[:MOST_TOLD],
+                f"rows about people whose processing is restricted: {len(barred)}",
+                rows=barred[:MOST_TOLD],
             )
+        return tuple(map(bytes.fromhex, found)) if any(found) else ()
 
 
 def _text(value: Any) -> str:
     """An identifier as the table has it: protocols without whole numbers send 7 as 7.0."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise RequestError("an identifier of a person is a text or a whole number")
     whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value).strip()
+    text = str(int(value)) if whole else str(value).strip()
+    if len(text) > LONGEST:
+        raise RequestError(f"an identifier of a person has at most {LONGEST} characters")
+    return text

@@ -22,6 +22,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})", re.ASCII)
 """Codes that lose nothing as numbers: 007 does."""
 WORDS = {"true": 1.0, "false": 0.0}
+"""Cells of a boolean column as numbers."""
 ENDLESS = frozenset({"nan", "inf", "+inf", "-inf", "infinity", "-infinity"})
 """As Python and C write them; the guard on inputs refuses infinity by name."""
 

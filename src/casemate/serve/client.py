@@ -39,6 +39,7 @@ from casemate.serve.values import text_of, values_of
 BATCH, MOST_VALUES = 1000, 200_000
 """Rows, and values, of a request: a few megabytes of JSON."""
 TIMEOUT = 60.0
+"""Seconds for an answer. A judgement."""
 MOST_WAITS, LONGEST_WAIT = 10, 60.0
 """How often, and how many seconds at most, a gateway may put off a request before that is the
 caller's affair.

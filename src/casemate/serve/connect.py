@@ -16,6 +16,7 @@ from casemate.serve.client import Client
 from casemate.wiring import Wiring
 
 MINUTES = 60
+"""Life of the token that one command makes for itself. A judgement: a large file takes minutes."""
 
 
 @contextlib.contextmanager

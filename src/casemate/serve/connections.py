@@ -20,7 +20,9 @@ from casemate.config import ServeTable
 from casemate.serve.metrics import Metrics
 
 HANDSHAKE_SECONDS = 10.0
+"""asyncio waits 60; a connection that says nothing holds a place that others need. A judgement."""
 SHUTDOWN_SECONDS = 5.0
+"""For the other side's close_notify; asyncio waits 30. A judgement."""
 ACCEPTS = 8
 """Connections that are taken in one turn of the event loop: the other workers get theirs."""
 PAUSE_SECONDS = 0.1

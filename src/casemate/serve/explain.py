@@ -100,6 +100,8 @@ def explain(
             is another request's.
         VerificationError: the record or the model was changed.
     """
+    # Asked twice: which model it is about stands in the record, which nobody without any right to
+    # explain may have looked up.
     explain.ask(project, kind="Project", unrecorded=True)
     prediction, kept = project.decisions.find(identifier)
     name = prediction.model.partition("@")[0]

@@ -32,9 +32,13 @@ from casemate.serve.types import Reply
 HEADERS = ("authorization", "traceparent", "x-request-id")
 """Metadata that mean here what they mean as HTTP headers."""
 MOST_CERTIFICATES = 1000
+"""Client certificates whose parsed form is kept; then all are forgotten, so that strangers cannot
+fill memory.
+"""
 MOST_STREAMS = 128
 """Calls at once on one connection."""
 HANDSHAKE_MS = 10_000
+"""The same as over HTTP: `HANDSHAKE_SECONDS` in `connections`."""
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -191,6 +195,7 @@ class GrpcServer:
                 ("grpc.max_connection_idle_ms", int(self._table.keep_alive * 1000)),
                 ("grpc.max_allowed_incoming_connections", room(self._table)[1]),
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+                # each worker has a listener of its own, and the kernel spreads connections
                 ("grpc.so_reuseport", 1),
             ),
         )

@@ -25,6 +25,9 @@ HEAD_SECONDS = 10.0
 IDLE_SECONDS = 5.0
 """How long a connection may be idle on which nobody has shown who it is."""
 SWEEP_SECONDS = 1.0
+"""Between looks for connections that are over their time: limits are seconds, so a second more does
+not matter.
+"""
 SAGEMAKER, SAGEMAKER_ATTRIBUTES = "sagemaker", b"x-amzn-sagemaker-custom-attributes"
 Send = Any
 

@@ -5,14 +5,18 @@ and whether that still holds.
 from casemate.core.errors import ConfigError, RefusedError, VerificationError, WrongSigner
 from casemate.core.sandbox.session import Surroundings
 from casemate.operations.models import require_approved
+from casemate.operations.rights.kept import require_kept
 from casemate.serve.endpoint import Endpoint
 from casemate.wiring import Wiring
 
 
 def loaded(project: Wiring, reference: str) -> Endpoint:
-    """A model from the registry: approved, verified, signed for this stage, loaded."""
+    """A model from the registry: approved, not withdrawn for somebody whose rows taught it,
+    verified, signed for this stage, loaded.
+    """
     table = project.config.serve
     require_approved(project, reference)
+    require_kept(project, reference)
     try:
         verified = project.registry.verify(reference)
     except WrongSigner:  # the signer may have changed since this process began

@@ -20,14 +20,14 @@ from casemate.operations.models import canary_failed
 from casemate.respond.holds import Hold
 from casemate.serve.barred import Barred
 from casemate.serve.batch import BatchListener
-from casemate.serve.canary import worse
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.health import Health
 from casemate.serve.heartbeat import Board, Heartbeat, Notice
 from casemate.serve.loading import fault_of, loaded
 from casemate.serve.metrics import Metrics
-from casemate.serve.versions import Served, Statistics, Version, show
+from casemate.serve.versions import Served, Version, show
 from casemate.stages.release.rollout import Part, Released
+from casemate.watch.canary import Statistics, worse
 from casemate.wiring import Wiring
 
 LOOK_SECONDS = 0.25

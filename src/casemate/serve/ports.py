@@ -8,6 +8,9 @@ from typing import Any
 from casemate.core.errors import BackendError
 
 BACKLOG = 2048
+"""Connections that the kernel holds before they are accepted: as uvicorn asks for. The kernel takes
+the lower of this and `net.core.somaxconn`.
+"""
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -27,7 +27,8 @@ from casemate.serve.metrics import Metrics
 from casemate.serve.quota import Quota
 from casemate.serve.refusals import Refusals
 from casemate.serve.types import Answer, Array, Reply
-from casemate.serve.versions import Statistics, Version
+from casemate.serve.versions import Version
+from casemate.watch.canary import Statistics
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -185,6 +186,8 @@ class Recording:
                 sum(noticed.values()),
                 now,
             )
+        # The digest is always kept, the rows only on request: with either the answer can be given
+        # again and compared.
         rows = rows_bytes(job.asked.rows)
         prediction = Prediction(
             id=request_id(self.audit.writer, asking.number),
@@ -202,6 +205,7 @@ class Recording:
             refused=refused,
             micros=int(seconds * 1e6),
             trace=asking.trace,
+            people=job.asked.people,
         )
         waiting = (asking.future, reply)
         self.audit.predicted(
@@ -209,7 +213,10 @@ class Recording:
             _ENCODER.encode(prediction),
             rows if self._keeps_rows else None,
             waiting if self._durable else None,
+            job.asked.people,
         )
+        # A durable answer waits in `release` until its record is on the disk; this one goes now,
+        # but never while nothing can be recorded.
         if not self._durable:
             if self.audit.fault is not None or self.audit.failing is not None:
                 reply = self.refusals.reply(BackendError("predictions cannot be recorded"))

@@ -12,7 +12,7 @@ from casemate.serve.guard import MOST_TOLD
 from casemate.serve.metrics import Metrics
 from casemate.serve.quota import TooMany
 from casemate.serve.routes import Found
-from casemate.serve.types import JSON, Reply, json_of
+from casemate.serve.types import JSON, Headers, Reply, json_of
 
 WITHDRAWN = {
     "stuck": "the model is withdrawn, because it came to no end again and again",
@@ -71,10 +71,6 @@ class Refusals:
 
     def reply(self, error: Exception) -> Reply:
         """What is said to whoever asked."""
-        if not isinstance(error, Error):
-            return Reply(
-                500, JSON, b'{"error":"the model could not answer these rows"}', "CM-MODEL"
-            )
         if isinstance(error, Unauthenticated):
             return self._stranger()
         if isinstance(error, AccessDenied):
@@ -84,17 +80,10 @@ class Refusals:
         if isinstance(error, TooMany):
             self.metrics.count("casemate_limited", error.limit)
             headers = [*JSON, (b"retry-after", b"%d" % error.wait)]
-        elif error.http_status == 503:
+        elif isinstance(error, Error) and error.http_status == 503:
             self.metrics.count("casemate_limited", error.code)
             headers = [*JSON, (b"retry-after", b"1")]
-        if isinstance(error, RequestError):
-            told: dict[str, Any] = {"error": error.message, "code": error.code}
-            if error.rows:
-                told["rows"] = error.rows[:MOST_TOLD]
-            return Reply(error.http_status, headers, json_of(told), error.code)
-        return Reply(
-            error.http_status, headers, b'{"error":"the gateway cannot answer now"}', error.code
-        )
+        return told_of(error, headers)
 
     def _stranger(self) -> Reply:
         self.metrics.count("casemate_denied", "identity")
@@ -112,6 +101,20 @@ class Refusals:
             b'{"error":"authentication required"}',
             Unauthenticated.code,
         )
+
+
+def told_of(error: Exception, headers: Headers = JSON) -> Reply:
+    """What whoever asked is told of a fault: of their own request what is wrong, else nothing."""
+    if not isinstance(error, Error):
+        return Reply(500, JSON, b'{"error":"the model could not answer these rows"}', "CM-MODEL")
+    if isinstance(error, RequestError):
+        told: dict[str, Any] = {"error": error.message, "code": error.code}
+        if error.rows:
+            told["rows"] = error.rows[:MOST_TOLD]
+        return Reply(error.http_status, headers, json_of(told), error.code)
+    return Reply(
+        error.http_status, headers, b'{"error":"the gateway cannot answer now"}', error.code
+    )
 
 
 def require_method(scope: Scope, found: Found) -> None:

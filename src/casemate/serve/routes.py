@@ -63,6 +63,7 @@ ROUTES = (
 )
 """Every door of the gateway; what is not here is not there."""
 MOST_KNOWN = 1000
+"""Paths whose route is kept; then all are forgotten, so that made-up paths cannot fill memory."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from casemate.serve.workers import supervise
 from casemate.wiring import Wiring
 
 DRAIN_SECONDS = 10
+"""For answers that have begun. A judgement: what takes longer would keep a deployment waiting."""
 SWITCH_SECONDS = 0.001
 """How long another thread may keep Python to itself while a request waits; five milliseconds, the
 default, is seen in the 99th percentile.

@@ -27,6 +27,9 @@ from casemate.serve.ports import begin
 from casemate.serve.worker import Place
 
 LOOK_SECONDS = 0.1
+"""A judgement: a silent worker's clients wait so much longer at most, and ten looks a second cost
+nothing.
+"""
 SILENT_SECONDS, STARVED_SECONDS = 1.0, 3.0
 """How long no event loop may turn before this process answers: that of a worker which computes, was
 stopped or has ended, and that of one which may only be short of processor time.

@@ -27,6 +27,7 @@ from casemate.serve.metrics import Metrics
 MOST_WAITING = 100_000
 """Lines that wait for a file; what comes on top is lost."""
 WRITE_SECONDS = 0.5
+"""Between writes: what a killed worker loses of its counts at most."""
 SEND_SECONDS = 3.0
 """How long a collector may take, also when the gateway ends."""
 

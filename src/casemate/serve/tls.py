@@ -11,6 +11,7 @@ from casemate.wiring import Wiring
 
 RENEW_SECONDS = SERVER_DAYS * 24 * 3600 * 2 / 3
 RENEW_RETRY_SECONDS = 3600.0
+"""After a renewal that failed: a third of the certificate's life is left."""
 
 
 async def renew(context: ssl.SSLContext, project: Wiring, beside: Any, health: Health) -> None:

@@ -1,59 +1,16 @@
-"""Versions of the models that are served: their queues, what each of them did, and what stands
-under one name.
-"""
+"""Versions of the models that are served: their queues, and what stands under one name."""
 
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
 
 from casemate.serve.batch import Batcher, BatchListener
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.heartbeat import Heartbeat
 from casemate.serve.metrics import Metrics
-from casemate.serve.types import Array
 from casemate.stages.release.rollout import Part
+from casemate.watch.canary import Statistics
 
 KINDS = ("signature", "stuck", "code", "held")
 """Why a model can be withdrawn."""
-
-
-@dataclass(slots=True)
-class Statistics:
-    """What one version did since it was put here."""
-
-    answers: int = 0
-    failures: int = 0
-    refusals: int = 0
-    """Requests that guards refused."""
-    rows: int = 0
-    refused: int = 0
-    """Their rows."""
-    seconds: float = 0.0
-    labels: dict[int, int] = field(default_factory=dict)
-    told: int = 0
-    """Rows whose quantities are in what follows."""
-    mean: Array | None = None
-    """Of a regressor's quantities, [m]."""
-    squares: Array | None = None
-    """Their squared distances from it, summed, [m]."""
-
-    def summed(self, quantities: Array) -> None:
-        """Count a regressor's answers, float64 [n, m]; Chan, Golub, LeVeque, Algorithms for
-        Computing the Sample Variance (1983).
-        """
-        count, mean = len(quantities), quantities.mean(axis=0)
-        squares = ((quantities - mean) ** 2).sum(axis=0)
-        if self.mean is None or self.squares is None:
-            self.told, self.mean, self.squares = count, mean, squares
-            return
-        apart, total = mean - self.mean, self.told + count
-        self.squares = self.squares + squares + apart**2 * (self.told * count / total)
-        self.mean, self.told = self.mean + apart * (count / total), total
-
-    @property
-    def deviation(self) -> Array:
-        """Standard deviation of the quantities, [m]."""
-        return np.sqrt(self.squares / self.told) if self.squares is not None else np.zeros(0)
 
 
 class Version:

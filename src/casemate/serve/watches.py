@@ -21,9 +21,13 @@ from casemate.serve.parts import Parts
 from casemate.wiring import Wiring
 
 BEAT_SECONDS = 0.25
+"""Between beats; `DEAF_SECONDS` in `workers` is twenty of them."""
 RETRY_SECONDS = 1.0
+"""Between tries of an entry that says what could not be recorded, while nothing can be."""
 PROBE_SECONDS, PROBE_BYTES = 0.5, 64 * 1024
+"""How often, and with how much, the disk is tried. A judgement: 64 KiB are more than one record."""
 FORGET_SECONDS, FORGET_RETRY_SECONDS = 3600.0, 10.0
+"""Between removals of what is too old, whose terms are days, and after one that failed."""
 VOUCH_SECONDS = 5.0
 """Between two looks whether checkpoints are due; one process of the machine does it."""
 

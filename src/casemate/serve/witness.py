@@ -17,6 +17,7 @@ from casemate.serve.ports import listen
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_SECONDS = 10.0
+"""For a body of some kilobytes: whoever sends it slower holds a place."""
 
 
 class WitnessApp:

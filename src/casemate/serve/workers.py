@@ -45,7 +45,11 @@ from casemate.serve.worker import (
 from casemate.wiring import Wiring
 
 START_SECONDS = 60.0
+"""How long a worker may take to say how its start went. A judgement: it verifies and loads every
+model.
+"""
 LOOK_SECONDS = 0.05
+"""Between looks: how long a dead worker goes unnoticed."""
 STRIKES, STRIKE_SECONDS = 2, 3600.0
 """A model version that stands still so often within this time is withdrawn: once can be a machine
 that was too busy.
@@ -61,6 +65,9 @@ cure.
 AGAIN_SECONDS = 1.0
 """After which a worker is started again that found the catalogue or the key provider away."""
 DEAF_SECONDS = 5.0
+"""Without a beat after which a worker that was asked to stop is killed: its loop does not run, so
+it does not hear.
+"""
 STOP_SECONDS = 30.0
 """How long a worker may take to answer what it has begun and to write its records."""
 

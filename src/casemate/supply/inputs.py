@@ -1,5 +1,6 @@
 """What decides the result of each stage."""
 
+import functools
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def _stamp(path: Path) -> list[int]:
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 
+@functools.cache  # what a process has imported stays what it is
 def _software() -> list[str]:
     """What computes: another version may compute something else."""
     return [f"{name} {metadata.version(name)}" for name in COMPUTING]

@@ -58,6 +58,7 @@ make the same time of the next days unusual."""
 MOST = 1e100
 """Numbers beyond are taken for it: squares of differences must be finite."""
 NOT_JUDGED = 0.0
+"""Score of a value that nothing was expected for: it raises no alarm."""
 
 
 class Judgement(Record, frozen=True, kw_only=True):

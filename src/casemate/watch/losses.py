@@ -10,6 +10,7 @@ from casemate.ml.frame import worth
 
 Array = np.ndarray[Any, Any]
 FOLDS = 5
+"""So that no row is foretold by a model that has seen it; five are customary."""
 FIGURES = ("mae", "rmse")
 """In the order in which they are told."""
 

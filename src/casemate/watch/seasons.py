@@ -3,6 +3,7 @@
 import msgspec
 
 DAY = 86400.0
+"""Seconds of a day, in UTC."""
 PARTS = 48
 """Of a day: half hours, since what people and machines do starts at full or half hours."""
 FORGETTING = 0.3

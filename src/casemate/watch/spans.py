@@ -5,6 +5,7 @@ import re
 from casemate.core.errors import ConfigError
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""Seconds of each; a month or a year has no fixed length and is no unit."""
 
 
 def seconds(text: str) -> float:

@@ -28,6 +28,7 @@ STEPS: dict[int, int] = {MINUTE: 3 * DAY, 15 * MINUTE: 60 * DAY, 6 * HOUR: 5 * 3
 MOST_SERIES = 20_000
 """A label with values without end, such as callers who come once, must not fill the disk."""
 VERSION = 1
+"""Of the file (`PRAGMA user_version`); another one is refused, not read by guess."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, labels TEXT NOT NULL, kind TEXT NOT NULL,

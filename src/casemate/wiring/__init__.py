@@ -5,44 +5,40 @@ stands in `operations/`. What reads tables is imported where it is used: whoever
 waits for none of it (`tests/unit/project/test_imports.py`).
 """
 
+import datetime
 import functools
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from casemate.config import FILE_NAME, NoticeTable, StoreTable
-from casemate.controls.access.usage import Usage
-from casemate.controls.audit.decisions import Decisions
-from casemate.controls.audit.feedback import Feedback
-from casemate.controls.keys.objects import ObjectStore
-from casemate.controls.keys.recipients import Recipients
-from casemate.controls.privacy.budget import Ledger
-from casemate.controls.privacy.consents import Consents
-from casemate.controls.privacy.erasures import Erased
-from casemate.core.blobs import Blobs, S3Place, open_blobs
-from casemate.core.blobs.s3 import split_url
-from casemate.core.engine import Engine
 from casemate.core.errors import ConfigError
-from casemate.core.outbox import DeliveryPolicy, Message, Outbox, Route
-from casemate.core.outbox.ways import way
-from casemate.core.steps import RetryPolicy
-from casemate.respond.holds import Holds
-from casemate.respond.states import Incident
-from casemate.respond.tables import incident
-from casemate.respond.telling import EVENTS, GRADES, tell, ticket_key, ticket_of
-from casemate.respond.trackers import Reference, Tracker, open_tracker
-from casemate.respond.trackers.guard import mark
-from casemate.respond.trackers.remembered import Tickets
-from casemate.stages.release.approval import Approvals
-from casemate.stages.release.registry import Registry
-from casemate.stages.release.retrainings import Retrainings
-from casemate.stages.release.rollout import Rollouts
-from casemate.stages.release.waiver import Waivers
-from casemate.supply.scanners.kept import Findings
 from casemate.wiring.controls import CATALOG, STATE, Controls, log_origin
 
 if TYPE_CHECKING:
+    from casemate.controls.access.usage import Usage
+    from casemate.controls.audit.decisions import Decisions
+    from casemate.controls.audit.feedback import Feedback
+    from casemate.controls.audit.people import Told
+    from casemate.controls.keys.objects import ObjectStore
+    from casemate.controls.keys.recipients import Recipients
+    from casemate.controls.privacy.budget import Ledger
+    from casemate.controls.privacy.consents import Consents
+    from casemate.controls.privacy.erasures import Erased
+    from casemate.core.blobs import Blobs
+    from casemate.core.engine import Engine
+    from casemate.core.history import History
+    from casemate.core.outbox import Message, Outbox
+    from casemate.respond.holds import Holds
+    from casemate.respond.states import Incident
+    from casemate.respond.trackers import Reference, Tracker
     from casemate.stages.data.review import Reviews
+    from casemate.stages.release.approval import Approvals
+    from casemate.stages.release.registry import Registry
+    from casemate.stages.release.retrainings import Retrainings
+    from casemate.stages.release.rollout import Rollouts
+    from casemate.stages.release.waiver import Waivers
+    from casemate.supply.scanners.kept import Findings
 
 __all__ = ["CATALOG", "STATE", "Wiring", "log_origin"]
 
@@ -54,12 +50,17 @@ class Wiring(Controls):
     """A project's parts: configuration, keys, catalogue, log, registry, policy."""
 
     @cached_property
-    def objects(self) -> ObjectStore:
+    def objects(self) -> "ObjectStore":
         """The store of sealed objects: model files and evidence, by digest."""
+        from casemate.controls.keys.objects import ObjectStore
+
         return ObjectStore(self.blobs(self.config.store), self.provider)
 
-    def blobs(self, store: StoreTable) -> Blobs:
+    def blobs(self, store: StoreTable) -> "Blobs":
         """Where sealed objects lie according to `store`."""
+        from casemate.core.blobs import S3Place, open_blobs
+        from casemate.core.blobs.s3 import split_url
+
         keys = {
             name: self.read_secret(value)
             for name in ("access_key", "secret_key")
@@ -73,46 +74,94 @@ class Wiring(Controls):
         return open_blobs(place, self.state / "objects", self.state / "tmp")
 
     @cached_property
-    def registry(self) -> Registry:
-        """The registry of models that were released."""
-        return Registry(self.database, self.objects, self.signer.verifier, self.signatures.prove)
+    def registry(self) -> "Registry":
+        """The registry of models that were released; with `[serve] release` the one model that was
+        handed over.
+        """
+        from casemate.stages.release.registry import Registry
+
+        prove = self.signatures.prove
+        if not self.handed:
+            return Registry(self.database, self.objects, self.signer.verifier, prove)
+        from casemate.stages.release.admission import Rules
+        from casemate.stages.release.handed import Handed, Place
+
+        table, rules = self.config.serve, self.config.release
+        place = Place(
+            self.root / table.release,
+            [self.root / key for key in table.trusted],
+            Rules(
+                approvals=rules.approvals,
+                stage=table.stage,
+                withdrawn_within=None
+                if table.withdrawn_days is None
+                else datetime.timedelta(days=table.withdrawn_days),
+            ),
+        )
+        return Handed(self.database, self.objects, self.signer.verifier, prove, self.clock, place)
 
     @property
-    def rollouts(self) -> Rollouts:
+    def handed(self) -> bool:
+        """Whether what is served was handed over, and nothing is trained here."""
+        return bool(self.config.serve.release)
+
+    @property
+    def rollouts(self) -> "Rollouts":
         """Which versions are served to whom."""
+        from casemate.stages.release.rollout import Rollouts
+
         return Rollouts(self.database)
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> "Usage":
         """What callers have used of models."""
+        from casemate.controls.access.usage import Usage
+
         return Usage(self.database)
 
     @property
-    def decisions(self) -> Decisions:
+    def decisions(self) -> "Decisions":
         """What served models answered."""
+        from casemate.controls.audit.decisions import Decisions
+
         return Decisions(self.log)
 
     @property
-    def feedback_kept(self) -> Feedback:
+    def told(self) -> "Told":
+        """What was told about people."""
+        from casemate.controls.audit.people import Told
+
+        return Told(self.log)
+
+    @property
+    def feedback_kept(self) -> "Feedback":
         """What was said of answers."""
+        from casemate.controls.audit.feedback import Feedback
+
         return Feedback(self.decisions)
 
     @property
-    def approvals(self) -> Approvals:
+    def approvals(self) -> "Approvals":
         """Who approved which model."""
+        from casemate.stages.release.approval import Approvals
+
         return Approvals(self.database, self.clock, self.signer.verifier)
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> "Ledger":
         """What data sets have spent of their privacy budgets."""
+        from casemate.controls.privacy.budget import Ledger
+
         return Ledger(self.database, self.clock)
 
     @property
-    def consents(self) -> Consents:
+    def consents(self) -> "Consents":
         """The register of consent."""
+        from casemate.controls.privacy.consents import Consents
+
         return Consents(self.database)
 
-    def erased(self) -> Erased | None:
+    def erased(self) -> "Erased | None":
         """Whose rows must not be taken now; None where nobody was erased.
 
         Raises:
@@ -122,8 +171,10 @@ class Wiring(Controls):
         return found if found.digests else None
 
     @property
-    def recipients(self) -> Recipients:
+    def recipients(self) -> "Recipients":
         """Who can open backups."""
+        from casemate.controls.keys.recipients import Recipients
+
         return Recipients(self.database, self.clock)
 
     @property
@@ -134,28 +185,39 @@ class Wiring(Controls):
         return Reviews(self.database, self.clock)
 
     @property
-    def waivers(self) -> Waivers:
+    def waivers(self) -> "Waivers":
         """Gates that models may pass without, for a time."""
+        from casemate.stages.release.waiver import Waivers
+
         return Waivers(self.database, self.clock, self.signer.verifier)
 
     @property
-    def findings_kept(self) -> Findings:
+    def findings_kept(self) -> "Findings":
         """What scans found."""
+        from casemate.supply.scanners.kept import Findings
+
         return Findings(self.database, self.clock)
 
     @property
-    def holds_kept(self) -> Holds:
+    def holds_kept(self) -> "Holds":
         """What must not happen until a person says so."""
+        from casemate.respond.holds import Holds
+
         return Holds(self.database, self.clock)
 
     @property
-    def retrainings(self) -> Retrainings:
+    def retrainings(self) -> "Retrainings":
         """What became of retrainings."""
+        from casemate.stages.release.retrainings import Retrainings
+
         return Retrainings(self.database, self.clock)
 
     @cached_property
-    def outbox(self) -> Outbox:
+    def outbox(self) -> "Outbox":
         """What is to leave, and the receivers of today's configuration."""
+        from casemate.core.outbox import DeliveryPolicy, Outbox, Route
+        from casemate.respond.telling import EVENTS
+
         limits = self.config.outbox
         routes = [
             Route(name, tuple(notice.on), self._way(notice))
@@ -176,13 +238,15 @@ class Wiring(Controls):
             DeliveryPolicy(limits.attempts, limits.backoff, limits.timeout),
         )
 
-    def tracker(self, name: str, seconds: float | None = None) -> Tracker:
+    def tracker(self, name: str, seconds: float | None = None) -> "Tracker":
         """The tracker of `[trackers.NAME]`; ConfigError: there is none.
 
         Args:
             name: of the table.
             seconds: after which nothing more is asked of it; default: never.
         """
+        from casemate.respond.trackers import open_tracker
+
         table = self.config.trackers.get(name)
         if table is None:
             known = ", ".join(self.config.trackers) or "none"
@@ -194,32 +258,43 @@ class Wiring(Controls):
             name, table, self.database, self.clock, self.root, self.read_secret, seconds
         )
 
-    def _ticket(self, name: str, message: Message) -> None:
+    def _ticket(self, name: str, message: "Message") -> None:
+        from casemate.respond import tables
+        from casemate.respond.telling import GRADES, tell, ticket_key
+
         number = int(message.content["incident"])
         with self.database.reading() as tx:
-            found = incident(tx, number)
+            found = tables.incident(tx, number)
         is_grave = GRADES[found.severity] in self.config.trackers[name].severities
         if is_grave or self.ticket(name, number) is not None:
             key = ticket_key(self.config.project.id, number)
             tell(self.tracker(name), key, message, found)
 
-    def ticket(self, name: str, number: int) -> Reference | None:
+    def ticket(self, name: str, number: int) -> "Reference | None":
         """The ticket that an incident has in a tracker, as far as is known here."""
+        from casemate.respond.telling import ticket_key
+        from casemate.respond.trackers.guard import mark
+        from casemate.respond.trackers.remembered import Tickets
+
         key = ticket_key(self.config.project.id, number)
         return Tickets(self.database, self.clock, name).made(mark(key))
 
-    def open_ticket(self, name: str, incident: Incident) -> None:
+    def open_ticket(self, name: str, incident: "Incident") -> None:
         """Make the ticket of an incident, whatever its severity, if there is none."""
+        from casemate.respond.telling import ticket_key, ticket_of
+
         key = ticket_key(self.config.project.id, incident.id)
         self.tracker(name).create(key, ticket_of(incident))
 
-    def _copy_checkpoint(self, _: Message) -> None:
+    def _copy_checkpoint(self, _: "Message") -> None:
         self.publication.copy()
 
-    def _cosign_checkpoint(self, _: Message) -> None:
+    def _cosign_checkpoint(self, _: "Message") -> None:
         self.publication.judge(self.publication.cosign())
 
-    def _way(self, notice: NoticeTable) -> Callable[[Message], None]:
+    def _way(self, notice: NoticeTable) -> "Callable[[Message], None]":
+        from casemate.core.outbox.ways import way
+
         secret = (
             None if notice.secret is None else functools.partial(self.read_secret, notice.secret)
         )
@@ -233,9 +308,19 @@ class Wiring(Controls):
             secret,
         )
 
+    @property
+    def history(self) -> "History":
+        """What is known of runs; it begins none, so it needs no way out for their messages."""
+        from casemate.core.history import History
+
+        return History(self.database, self.log, self.clock, self.state / "runs")
+
     @cached_property
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """The engine that runs steps, resumes them and commits what they did."""
+        from casemate.core.engine import Engine
+        from casemate.core.steps import RetryPolicy
+
         run = self.config.run
         retry_policy = RetryPolicy(
             run.retries,

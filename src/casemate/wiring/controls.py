@@ -10,40 +10,37 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.config import FILE_NAME, Config, locate
-from casemate.controls.access.identity.sessions import Bearer
-from casemate.controls.access.logins import Logins
-from casemate.controls.access.point import PolicyPoint
-from casemate.controls.access.policy import Policy
-from casemate.controls.access.types import Principal
-from casemate.controls.audit.bodies import Bodies
-from casemate.controls.audit.checkpoint import CheckpointSigner
-from casemate.controls.audit.heads import Heads
-from casemate.controls.audit.keyuse import AuditedKeys
-from casemate.controls.audit.log import AuditLog
-from casemate.controls.audit.publication import Publication
-from casemate.controls.audit.signing import SignatureLog
-from casemate.controls.keys import signers
-from casemate.controls.keys.certificates import Certificates
-from casemate.controls.keys.compromises import Compromises
-from casemate.controls.keys.secrets import secret_servers
-from casemate.controls.keys.store import KeyStore, keystore_folder
-from casemate.controls.keys.subjects import SubjectKeys
-from casemate.controls.privacy.aliases import Aliases
-from casemate.controls.privacy.erasures import Erasures, keys_from
 from casemate.core.clock import Clock, SystemClock
 from casemate.core.errors import ConfigError
-from casemate.core.files import write_atomic
-from casemate.core.outbox import Outbox
-from casemate.core.secrets import read_secret
-from casemate.core.signatures import Signer
-from casemate.core.store import Store, open_store
-from casemate.wiring.access import access_options
+from casemate.core.store import Store, declared_by, open_store
 
 if TYPE_CHECKING:
+    from casemate.controls.access.identity.sessions import Bearer
+    from casemate.controls.access.logins import Logins
+    from casemate.controls.access.point import PolicyPoint
+    from casemate.controls.access.policy import Policy
+    from casemate.controls.access.types import Principal
+    from casemate.controls.audit.keyuse import AuditedKeys
+    from casemate.controls.audit.log import AuditLog
+    from casemate.controls.audit.publication import Publication
+    from casemate.controls.audit.signing import SignatureLog
+    from casemate.controls.keys.certificates import Certificates
+    from casemate.controls.keys.compromises import Compromises
     from casemate.controls.keys.identifiers import Identifiers
+    from casemate.controls.keys.store import KeyStore
+    from casemate.controls.privacy.aliases import Aliases
+    from casemate.controls.privacy.erasures import Erasures
+    from casemate.core.outbox import Outbox
+    from casemate.core.signatures import Signer
 
 STATE = ".casemate"
 CATALOG = "catalog.db"
+
+
+@declared_by
+def _tables() -> None:
+    """Some stand beside what reads tables: most verbs need neither."""
+    import casemate.wiring.tables  # noqa: F401 - declares them
 
 
 class Controls:
@@ -67,8 +64,8 @@ class Controls:
         clock: Clock | None = None,
         *,
         check: bool = True,
-        bearer: Bearer | None = None,
-        actor: Principal | None = None,
+        bearer: "Bearer | None" = None,
+        actor: "Principal | None" = None,
         beside: "Self | None" = None,
     ) -> None:
         """Open the catalogue; everything else is built when it is asked for.
@@ -117,11 +114,13 @@ class Controls:
                 counts at once.
             certificate: SHA-256 of the client certificate that it came with.
         """
+        from casemate.controls.access.identity.sessions import Bearer
+
         return type(self)(
             self.root, self.config, self.clock, bearer=Bearer(session, certificate), beside=self
         )
 
-    def acting_as(self, playbook: Principal) -> Self:
+    def acting_as(self, playbook: "Principal") -> Self:
         """The same project for a playbook in force, which proves nothing: whoever runs it has read
         it from the catalogue.
         """
@@ -142,6 +141,9 @@ class Controls:
         """The secret behind `env:NAME`, `file:PATH`, `prompt`, `vault:MOUNT/PATH#KEY` or
         `aws-sm:NAME#KEY`; asked for each time.
         """
+        from casemate.controls.keys.secrets import secret_servers
+        from casemate.core.secrets import read_secret
+
         return read_secret(reference, secret_servers(self.config.keys))
 
     @property
@@ -150,8 +152,10 @@ class Controls:
         return self.state / CATALOG
 
     @cached_property
-    def keystore(self) -> KeyStore:
+    def keystore(self) -> "KeyStore":
         """The key store: private keys, and the provider of key-encryption keys."""
+        from casemate.controls.keys.store import KeyStore, keystore_folder
+
         table = self.config.keys
         anchored = None if table.ca is None else str(self.root / table.ca)
         return KeyStore.open(
@@ -159,20 +163,27 @@ class Controls:
         )
 
     @cached_property
-    def provider(self) -> AuditedKeys:
+    def provider(self) -> "AuditedKeys":
         """The key provider; every use is recorded."""
+        from casemate.controls.audit.keyuse import AuditedKeys
+
         return AuditedKeys(self.keystore.provider, self.log, lambda: self.point.actor.uid)
 
     @cached_property
-    def signatures(self) -> SignatureLog:
+    def signatures(self) -> "SignatureLog":
         """The signatures that the log records."""
+        from casemate.controls.audit.signing import SignatureLog
+
         return SignatureLog(self.log, lambda: self.point.actor.uid)
 
     @cached_property
-    def signer(self) -> Signer:
+    def signer(self) -> "Signer":
         """Signs; its verifier knows the former signers too, and every signature is in the log
         before it is given away.
         """
+        from casemate.controls.keys import signers
+        from casemate.core.signatures import Signer
+
         own = self.keystore.signer
         ring = signers.keyring(
             own.verifier, self.keystore.signers, self.signatures.signed_at, self.compromises.all()
@@ -180,8 +191,10 @@ class Controls:
         return Signer(own.classical, own.quantum, ring, self.signatures.record)
 
     @property
-    def compromises(self) -> Compromises:
+    def compromises(self) -> "Compromises":
         """Compromises of signers that were declared on any host."""
+        from casemate.controls.keys.compromises import Compromises
+
         return Compromises(self.database)
 
     def reload_signers(self) -> None:
@@ -201,13 +214,20 @@ class Controls:
         self.publish_keys()
 
     @cached_property
-    def certificates(self) -> Certificates:
+    def certificates(self) -> "Certificates":
         """The certificates of the project's authority."""
+        from casemate.controls.keys.certificates import Certificates
+
         return Certificates(self.database, self.keystore.authority, self.clock)
 
     @cached_property
-    def log(self) -> AuditLog:
+    def log(self) -> "AuditLog":
         """The audit log of this project, with its keys."""
+        from casemate.controls.audit.bodies import Bodies
+        from casemate.controls.audit.checkpoint import CheckpointSigner
+        from casemate.controls.audit.log import AuditLog
+        from casemate.controls.keys.subjects import SubjectKeys
+
         classical, quantum = self.keystore.log_keys
         signer = CheckpointSigner(log_origin(self.config.project.id), classical, quantum)
         return AuditLog(
@@ -220,13 +240,17 @@ class Controls:
         )
 
     @property
-    def aliases(self) -> Aliases:
+    def aliases(self) -> "Aliases":
         """Identifiers that are one person's."""
+        from casemate.controls.privacy.aliases import Aliases
+
         return Aliases(self.log.subjects)
 
     @cached_property
-    def erasures(self) -> Erasures:
+    def erasures(self) -> "Erasures":
         """The register of who was erased."""
+        from casemate.controls.privacy.erasures import Erasures, keys_from
+
         classical, quantum = self.keystore.log_keys
         keys = keys_from(classical.private_bytes_raw(), quantum.private_bytes_raw())
         return Erasures(
@@ -234,8 +258,11 @@ class Controls:
         )
 
     @cached_property
-    def publication(self) -> Publication:
+    def publication(self) -> "Publication":
         """The log's witnesses and copies."""
+        from casemate.controls.audit.heads import Heads
+        from casemate.controls.audit.publication import Publication
+
         return Publication(
             self.log,
             self.config.audit,
@@ -252,8 +279,11 @@ class Controls:
         return Identifiers(self.database, self.log.subjects, self.provider)
 
     @cached_property
-    def point(self) -> PolicyPoint:
+    def point(self) -> "PolicyPoint":
         """The policy point: who acts, and what they may do."""
+        from casemate.controls.access.point import PolicyPoint
+        from casemate.wiring.access import access_options
+
         options = access_options(self.root, self.config, self.clock, self.read_secret)
         return PolicyPoint(
             self.database,
@@ -267,20 +297,22 @@ class Controls:
         )
 
     @property
-    def logins(self) -> Logins:
+    def logins(self) -> "Logins":
         """How people log in and out."""
+        from casemate.controls.access.logins import Logins
+
         return Logins(self.point)
 
     def _alert(self, tx: sa.Connection, event: str, key: str, content: dict[str, Any]) -> None:
         self.outbox.enqueue(tx, event, key, content)
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         """The policies in force."""
         return self.point.policy
 
     @property
-    def outbox(self) -> Outbox:
+    def outbox(self) -> "Outbox":
         """What is to leave."""
         raise NotImplementedError
 
@@ -303,6 +335,9 @@ class Controls:
 
     def publish_keys(self) -> None:
         """Write the public halves, and the history of signers."""
+        from casemate.controls.keys import signers
+        from casemate.core.files import write_atomic
+
         history = signers.publish(
             self.config.project.id, self.keystore.signers, self.keystore.signer
         )

@@ -95,7 +95,8 @@ def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
         "names", "scopes", "account", "require", "roles", "factor", "networks", "rows", "hold",
         "categories", "missing", "source", "ordinal", "transformers", "labels", "principals",
         "texts", "holidays", "gateways", "joint", "people", "recipients", "transfers",
-        "runner", "secrets", "approvers", "exclude", "advisories_keys",
+        "runner", "secrets", "approvers", "auditors", "deployers", "security_groups", "subnets",
+        "trusted", "exclude", "advisories_keys",
     }  # fmt: skip
     free = {
         row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]
@@ -158,6 +159,7 @@ def test_overrides_change_one_value(config):
         "data.columns.a.class=general",
         "data.subject=other",
         "data.schema=another.toml",
+        "serve.trusted=['mine']",
     ],
 )
 def test_who_may_do_or_see_what_is_not_overridden_from_the_command_line(override):

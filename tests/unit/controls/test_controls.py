@@ -212,6 +212,8 @@ def test_a_growing_log_verifies_at_every_size_around_tile_borders(log):
     assert len(list(log.folder.rglob("*.p/*"))) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.secured
 def test_a_log_past_two_tile_levels_verifies(log):
     with log.store.transaction() as tx:
         log.append_many(tx, [("p", "a", "r", "done", {})] * 65_540)

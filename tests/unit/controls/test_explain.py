@@ -19,11 +19,11 @@ from casemate.controls.access.explain import (
 from casemate.controls.access.identity.grants import Grant
 from casemate.controls.access.identity.principals import Directory
 from casemate.controls.access.identity.tokens import Tokens
-from casemate.controls.access.options import lifetime
 from casemate.controls.access.policy import Policy
 from casemate.controls.access.review import STALE_DAYS, review, waiting
 from casemate.controls.access.situation import Situation, zone
 from casemate.controls.access.usage import Usage, Used
+from casemate.core.clock import lifetime
 from casemate.core.entry import Entry
 from casemate.core.store.sqlite import SqliteStore
 

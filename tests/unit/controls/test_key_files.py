@@ -863,4 +863,5 @@ def test_a_thread_renews_the_token_of_an_idle_process_and_goes_with_it():
     assert len(threads()) == 1
     wait_for(lambda: server.renewed > 2)
     del login
-    wait_for(lambda: not threads() or (gc.collect() and False))
+    gc.collect()
+    wait_for(lambda: not threads())

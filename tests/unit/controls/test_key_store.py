@@ -206,6 +206,8 @@ def test_the_recovery_key_sets_a_new_passphrase_and_a_mistyped_one_is_named(tmp_
     assert again.provider.unwrap("objects", store.provider.wrap("objects", bytes(32))) == bytes(32)
 
 
+@pytest.mark.slow
+@pytest.mark.secured
 @pytest.mark.parametrize("with_passphrase", [False, True])
 def test_every_flipped_bit_of_a_key_store_is_refused_or_harmless(
     tmp_path, monkeypatch, with_passphrase

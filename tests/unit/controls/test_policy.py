@@ -155,6 +155,7 @@ MAY = {
     },
     "operator": {
         *("scan:read", "scan:run", "scan:advisories"),
+        *("deploy:read", "deploy:apply"),
         *("model:contain", "hold:read", "hold:place", "hold:lift", "access:suspend"),
         *("access:resume", "retrain:demand", "playbook:read", "playbook:apply", "playbook:run"),
         *("playbook:approve", "playbook:undo"),
@@ -201,7 +202,7 @@ MAY = {
     "auditor": {
         *("scan:read", "scan:run"),
         *("incident:read", "hold:read", "playbook:read", "record:read"),
-        *("controls:read", "controls:check", "evidence:write"),
+        *("controls:read", "controls:check", "evidence:write", "deploy:read"),
         *(
             "run:read",
             "audit:read",

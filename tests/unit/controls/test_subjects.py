@@ -4,6 +4,9 @@ key is shredded.
 
 import os
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,8 +21,10 @@ from tests.conftest import write_csv
 
 import casemate
 from casemate import pipeline
+from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
+from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import SUBJECTS, Root, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
 from casemate.core.store import open_store
@@ -445,13 +450,23 @@ class Ward:
     only the data stage runs.
     """
 
+    kept = {}
+    """Wards as they were made and as they were first sealed, in folders of this process."""
+
     def __init__(self, root, persons, **further):
-        self.root = root
-        root.mkdir()
+        self.root, self.content, self.touched = root, (tuple(persons), repr(further)), False
+        if not self._take("made"):
+            root.mkdir()
+            write_csv(root / "t.csv", self._table(persons, further))
+            scaffold.create(root, scaffold.from_table(root, root / "t.csv", "y"))
+            self._keep("made")
+
+    @staticmethod
+    def _table(persons, further):
         generator = np.random.default_rng(2)
         labels = np.repeat(np.arange(len(persons)) % 2, 2)
         values = generator.standard_normal(2 * len(persons)) + labels * 3
-        table = pa.table(
+        return pa.table(
             {
                 "person": np.repeat(persons, 2),
                 "a": values,
@@ -459,11 +474,34 @@ class Ward:
                 "y": labels,
             }
         )
-        write_csv(root / "t.csv", table)
-        scaffold.create(root, scaffold.from_table(root, root / "t.csv", "y"))
-        self.id = tomlkit.parse((root / "casemate.toml").read_text())["project"]["id"]
+
+    @property
+    def id(self):
+        return tomlkit.parse((self.root / "casemate.toml").read_text())["project"]["id"]
+
+    def _keep(self, state):
+        """Keep the project and its key store for the next ward with the same people."""
+        kept = self.kept[self.content, state] = tempfile.TemporaryDirectory()
+        shutil.copytree(self.root, Path(kept.name) / "root")
+        shutil.copytree(keystore_folder(self.id), Path(kept.name) / "keys")
+
+    def _take(self, state):
+        """Whether there was one to copy: it has another place, the same name, the same keys, and
+        nobody is logged in.
+        """
+        kept = self.kept.get((self.content, state))
+        if kept is None:
+            return False
+        shutil.rmtree(self.root, ignore_errors=True)
+        shutil.copytree(Path(kept.name) / "root", self.root)
+        keys = keystore_folder(self.id)
+        shutil.rmtree(keys, ignore_errors=True)
+        shutil.copytree(Path(kept.name) / "keys", keys)
+        SessionFile(self.id).path.unlink(missing_ok=True)
+        return True
 
     def say(self, subject="person", columns=""):
+        self.touched = True
         (self.root / "casemate.toml").write_text(
             WARD.format(
                 id=self.id, subject=f"subject = {subject!r}" if subject else "", columns=columns
@@ -479,6 +517,15 @@ class Ward:
         with context.engine.begin(inputs, project.point.identify().principal.uid) as work:
             pipeline._data(context, work, None)
             work.finish("failed")
+        return casemate.open(self.root)
+
+    def sealed(self, subject="person", columns=""):
+        """What the first `seal` of a ward gives that nobody has touched: made once, then copied."""
+        assert not self.touched
+        if not self._take((subject, columns)):
+            self.seal(subject, columns).close()
+            self._keep((subject, columns))
+        self.touched = True
         return casemate.open(self.root)
 
     def shred(self, cli, who, *words):
@@ -531,7 +578,7 @@ def test_people_whose_identifiers_look_like_numbers_are_told_apart_and_erased_on
     tmp_path, cli, persons, who, neighbour
 ):
     ward = Ward(tmp_path / "ward", persons)
-    ward.seal()
+    ward.sealed()
     assert ward.persons() == [set(persons)]
     wrong = ward.shred(cli, neighbour)
     assert wrong.code == 2 and "nothing was destroyed" in wrong.err, wrong.err
@@ -573,7 +620,7 @@ def test_a_subject_that_is_named_later_seals_anew_and_erasure_reaches_the_versio
 def test_what_erasure_cannot_reach_is_named_and_nobody_says_erased(tmp_path, cli):
     ward = Ward(tmp_path / "ward", [f"patient-{n}" for n in range(40)])
     # forty categories: evidence lists them
-    ward.seal(subject=None, columns='person = { class = "general" }')
+    ward.sealed(subject=None, columns='person = { class = "general" }')
     ward.seal()
     done = ward.shred(cli, "patient-7")
     assert done.code == 1
@@ -628,7 +675,7 @@ def test_a_short_identifier_is_found_as_a_whole_cell_and_what_was_not_looked_thr
 
 def test_other_tables_that_are_read_are_named_like_the_source(tmp_path, cli):
     ward = Ward(tmp_path / "ward", [f"patient-{n}" for n in range(40)])
-    ward.seal()
+    ward.sealed()
     path = ward.root / "casemate.toml"
     path.write_text(
         path.read_text().replace("[assess]\n", '[assess]\ntables = { later = "later.csv" }\n')
@@ -685,7 +732,7 @@ def test_an_unknown_person_is_an_error_that_says_how_identifiers_are_written_and
     tmp_path, cli
 ):
     ward = Ward(tmp_path / "ward", [f"P{n:05d}x" for n in range(40)])
-    ward.seal()
+    ward.sealed()
     for who, words in (
         ("nobody", "written like A99999A"),
         ("p00007X", "differs in leading zeros, case or white space"),

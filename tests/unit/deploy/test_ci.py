@@ -1,8 +1,10 @@
 """Pipelines for build servers: the same each time, and nobody's name becomes a command in them."""
 
+import functools
 import json
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -197,6 +199,22 @@ def bare(text):
     return [re.sub(r"'(?:[^'\\]|\\.)*'", "''", one).split("//")[0] for one in text.splitlines()]
 
 
+@dataclass(frozen=True)
+class Plain:
+    """A pipeline in which no name is hostile."""
+
+    text: str
+    shape: object
+    commands: list[str]
+
+
+@functools.cache
+def plain_of(target):
+    text = text_of(target, Given(hostile(PLAIN, "plain"), Path("/r/p"), Path("/r"), {}))
+    read = None if target == "jenkins" else shape(yaml.safe_load(text))
+    return Plain(text, read, commands_of(target, text))
+
+
 @pytest.mark.parametrize("target", CI)
 @settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
@@ -204,17 +222,17 @@ def bare(text):
 @given(text=HOSTILE)
 def test_no_name_becomes_anything_but_itself_in_a_pipeline(target, text):
     root = Path("/r") / (text.replace("/", "").replace("\0", "") or "x")
-    plain = text_of(target, Given(hostile(PLAIN, "plain"), Path("/r/p"), Path("/r"), {}))
+    plain = plain_of(target)
     try:
         written = text_of(target, Given(hostile(PLAIN, text), root, Path("/r"), {}))
     except ConfigError:
         return
     if target == "jenkins":
-        assert bare(written) == bare(plain)
+        assert bare(written) == bare(plain.text)
     else:
-        assert shape(yaml.safe_load(written)) == shape(yaml.safe_load(plain))
-        assert written.count("${{") == plain.count("${{")
-    for line, other in zip(commands_of(target, written), commands_of(target, plain), strict=True):
+        assert shape(yaml.safe_load(written)) == plain.shape
+        assert written.count("${{") == plain.text.count("${{")
+    for line, other in zip(commands_of(target, written), plain.commands, strict=True):
         # the same words for a shell, and the name is one of them
         words, others = shlex.split(line), shlex.split(other)
         assert len(words) == len(others)
@@ -352,7 +370,7 @@ def test_an_edited_pipeline_that_is_unsafe_is_named(target, old, new, danger):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[" * 5_000, b"\xff", b"- a", b"a: *b", b"", b"a: 1\n" * 300_000]
+    "content", [b"[" * 2_000, b"\xff", b"- a", b"a: *b", b"", b"a: 1\n" * 300_000]
 )
 def test_what_is_no_pipeline_is_said_to_be_none(content):
     for target in ("gitlab", "github"):

@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 from tests.unit import images
+from tests.unit.images import OTHER, SIGNER
 
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.oci import tars
@@ -18,6 +19,8 @@ from casemate.core.oci.layout import Writer
 from casemate.core.oci.types import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, Manifest, encode
 from casemate.deploy.gateway import dockerfile
 from casemate.deploy.gateway.layout import build
+from casemate.stages.release.admission import PROVENANCE
+from casemate.verification import verify_path
 
 NAMED = "python@sha256:" + "0" * 64
 
@@ -180,3 +183,70 @@ def test_an_image_without_a_digest_is_not_built_on(image, tmp_path):
     for words in ((image, NAMED), (NAMED, image)):
         with pytest.raises(ConfigError):
             dockerfile(*words, [], "python3")
+
+
+def signed(digest, predicate, signer=SIGNER):
+    return signer.sign_statement({"casemate-gateway": digest}, PROVENANCE, predicate)
+
+
+def test_where_the_image_comes_from_is_signed_and_the_image_stays_the_same(given, tmp_path):
+    words, under = given
+    plain = build(tmp_path / "plain", **words)
+    made = build(tmp_path / "signed", **words, attest=signed)
+    assert made.digest == plain.digest
+    keys = [images.published(tmp_path / "keys")]
+    found = verify_path(tmp_path / "signed", keys)
+    assert (found.kind, found.summary) == ("gateway image", f"{made.digest} on {under}")
+    entry = images.manifest(tmp_path / "signed", 2)
+    assert entry["subject"]["digest"] == made.digest
+    envelope = json.loads(images.blob(tmp_path / "signed", entry["layers"][0]).read_bytes())
+    said = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["buildDefinition"]
+    digests = {
+        one.get("name", one.get("uri")): one["digest"]["sha256"]
+        for one in said["resolvedDependencies"]
+    }
+    assert digests == {
+        "base": under.removeprefix("sha256:"),
+        "lock.txt": hashlib.sha256((tmp_path / "lock.txt").read_bytes()).hexdigest(),
+        "pkg:pypi/tool@1.0": made.packages[0].sha256,
+    }
+
+
+def test_an_image_that_nobody_trusted_signed_or_that_was_changed_does_not_verify(given, tmp_path):
+    words, _ = given
+    keys = [images.published(tmp_path / "keys")]
+    build(tmp_path / "plain", **words)
+    with pytest.raises(VerificationError, match="nobody who is trusted here signed"):
+        verify_path(tmp_path / "plain", keys)
+    build(tmp_path / "strange", **words, attest=lambda *said: signed(*said, signer=OTHER))
+    with pytest.raises(VerificationError, match="nobody who is trusted here signed"):
+        verify_path(tmp_path / "strange", keys)
+    build(tmp_path / "other", **words, attest=lambda _, said: signed("0" * 64, said))
+    with pytest.raises(VerificationError, match="provenance of another one"):
+        verify_path(tmp_path / "other", keys)
+    model = {"buildDefinition": {"buildType": "https://casemate.dev/model-image/v1"}}
+    for number, said in enumerate((model, {}, {"buildDefinition": []})):
+        odd = tmp_path / f"odd{number}"
+        build(odd, **words, attest=lambda digest, _, said=said: signed(digest, said))
+        with pytest.raises(VerificationError, match="nobody"):
+            verify_path(odd, keys)
+    sound = tmp_path / "sound"
+    build(sound, **words, attest=signed)
+    for path in sorted((sound / images.BLOBS).iterdir()):
+        for place in (0, path.stat().st_size // 2, -1):
+            images.flip(path, place)
+            with pytest.raises(VerificationError):
+                verify_path(sound, keys)
+            images.flip(path, place)
+    verify_path(sound, keys)
+
+
+def test_an_image_whose_signing_is_not_allowed_is_not_written(given, tmp_path):
+    words, _ = given
+
+    def denied(*_):
+        raise ConfigError("denied")
+
+    with pytest.raises(ConfigError, match="denied"):
+        build(tmp_path / "one", **words, attest=denied)
+    assert not (tmp_path / "one").exists()

@@ -46,6 +46,8 @@ def release(project, version, **more):
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.secured
 def test_everything_in_a_generated_catalogue_is_found_and_nothing_else(home, tmp_path):
     truth = bench.build(tmp_path, rows=400, sets=6, models=15, people=60)
     with casemate.open(tmp_path) as project:
@@ -58,7 +60,7 @@ def test_everything_in_a_generated_catalogue_is_found_and_nothing_else(home, tmp
 
 
 def test_rows_runs_models_exports_and_feedback_follow_from_the_identifier(ward):
-    project = ward.seal()
+    project = ward.sealed()
     release(project, 1)
     with project.database.transaction() as tx:
         who, made = "x", 'Model::"ward"'
@@ -83,7 +85,7 @@ def test_rows_runs_models_exports_and_feedback_follow_from_the_identifier(ward):
 
 
 def test_a_version_of_before_the_index_is_taken_in_when_somebody_asks(ward):
-    project = ward.seal()
+    project = ward.sealed()
     with project.database.transaction() as tx:
         tx.execute(ROWS.delete())
         tx.execute(VERSIONS.delete())
@@ -93,7 +95,7 @@ def test_a_version_of_before_the_index_is_taken_in_when_somebody_asks(ward):
 
 
 def test_what_was_half_indexed_counts_for_nothing_and_is_done_anew(ward):
-    project = ward.seal()
+    project = ward.sealed()
     with project.database.transaction() as tx:
         tx.execute(VERSIONS.update().values(subjects=None))
         tx.execute(ROWS.delete().where(ROWS.c.subject > b"\x80"))
@@ -102,7 +104,7 @@ def test_what_was_half_indexed_counts_for_nothing_and_is_done_anew(ward):
 
 
 def test_an_index_in_which_somebody_is_missing_is_found_and_made_anew(ward):
-    project = ward.seal()
+    project = ward.sealed()
     assert examine(project).damage == []
     with project.database.transaction() as tx:
         tx.execute(ROWS.delete().where(ROWS.c.subject > b"\x80"))
@@ -132,7 +134,7 @@ def test_a_version_without_subjects_or_that_cannot_be_read_is_unknown_and_not_un
 
 
 def test_rows_that_a_version_adds_are_counted_with_those_that_it_shares(ward):
-    ward.seal().close()
+    ward.sealed().close()
     rows = pa.csv.read_csv(ward.root / "t.csv")
     more = rows.slice(rows.num_rows - 1).set_column(
         rows.column_names.index("person"), "person", [[PERSONS[0]]]
@@ -143,7 +145,7 @@ def test_rows_that_a_version_adds_are_counted_with_those_that_it_shares(ward):
 
 
 def test_whoever_may_not_ask_is_denied_before_anybody_is_named(ward):
-    project = ward.seal()
+    project = ward.sealed()
     project.access.add_user("eva", ["scientist"], "four or five words")
     project.logins.login("eva", "four or five words", None)
     with casemate.open(ward.root) as asked, pytest.raises(AccessDenied):
@@ -151,14 +153,14 @@ def test_whoever_may_not_ask_is_denied_before_anybody_is_named(ward):
 
 
 def test_a_shredded_person_is_still_traced_by_pseudonym(ward, cli):
-    project = ward.seal()
+    project = ward.sealed()
     assert ward.shred(cli, PERSONS[5]).code == 0
     found = project.privacy.affected(PERSONS[5])
     assert (found.key, [one.rows for one in found.versions]) == ("shredded", [2])
 
 
 def test_the_command_reads_the_identifier_from_a_reference_and_never_shows_it(ward, cli, tmp_path):
-    ward.seal()
+    ward.sealed()
     (tmp_path / "who").write_text(PERSONS[7] + "\n")
     said = cli("privacy", "affected", f"file:{tmp_path / 'who'}", "--config", ward.root)
     assert said.code == 0, said.err
@@ -168,7 +170,7 @@ def test_the_command_reads_the_identifier_from_a_reference_and_never_shows_it(wa
 
 
 def test_a_table_of_pseudonyms_is_of_its_versions_alone(ward):
-    project = ward.seal()
+    project = ward.sealed()
     held = project.identifiers.rows
     held.note("other", "v", [bytes(32)] * 3)
     assert ("other", "v") in held.known()

@@ -32,11 +32,12 @@ from casemate.core.errors import (
     WrongSigner,
 )
 from casemate.core.files import shared_lock
-from casemate.operations import backup
+from casemate.operations import backup, images, models
 from casemate.operations.fsck import examine
 from casemate.operations.keys import erasure
 from casemate.operations.rights import erasing
 from casemate.operations.rights.kept import require_kept
+from casemate.serve import loading
 from casemate.stages.data.erased import others
 from casemate.stages.release.trust import SIGNER_FILES
 
@@ -346,6 +347,51 @@ def test_models_are_withdrawn_or_trained_without_them_before_it_is_closed(ward, 
     ]
 
 
+def put_out(project, version, part="live"):
+    """Release a version, as it was before anybody was erased."""
+    with project.database.transaction() as tx:
+        now = project.clock.now()
+        project.rollouts.promote(tx, "ward", version, part, 1.0, [], "x", now)
+
+
+def test_a_version_that_is_withdrawn_for_an_erasure_gets_to_serve_on_no_way(
+    ward, project, tmp_path, monkeypatch
+):
+    for version in (1, 2, 3):
+        release(project, version)
+    for version in (1, 2):
+        put_out(project, version)
+    project.privacy.requests.begin(PERSONS[0], "erasure")
+    project.privacy.requests.decide(1, "grant")
+    project.privacy.requests.decide_model(1, "withdraw", "ward@1")
+    for ways in (models, loading, images):
+        monkeypatch.setattr(ways, "require_approved", lambda *_: None)
+    monkeypatch.setattr(models, "verify", lambda *_: None)
+    before = project.rollouts.all()
+    for way in (
+        lambda: project.models.promote("ward@1"),
+        lambda: project.models.promote("ward@1", "canary"),
+        lambda: project.models.promote("ward@1", "shadow"),
+        lambda: project.models.rollback("ward", "worse"),
+        lambda: project.models.take_back("ward@2", "worse"),
+        lambda: project.models.export("ward@1", tmp_path / "out"),
+        lambda: loading.loaded(project, "ward@1"),
+        lambda: images.require_startable(project, project.registry.get("ward@1").release),
+    ):
+        with pytest.raises(RefusedError, match="ward@1 is withdrawn: it was made of rows of"):
+            way()
+    assert project.rollouts.all() == before
+    assert [one.reference for one in before] == ["ward@2"]
+    assert not told(project, "model:rolled-back")
+    with pytest.raises(RefusedError) as caught:
+        project.models.rollback("ward", "worse")
+    assert "hold place answers ward" in caught.value.hint
+    put_out(project, 3, "canary")
+    assert project.models.rollback("ward", "the trial is over") == ("ward@3", None), (
+        "what brings no withdrawn version back goes on"
+    )
+
+
 def test_a_restore_brings_no_model_back_that_was_withdrawn_for_an_erasure(project, tmp_path):
     release(project, 1)
     release(project, 2)
@@ -485,6 +531,25 @@ def test_the_commands_erase_and_certify_and_say_no_name(ward, cli, tmp_path, mon
     assert privacy("request", "fulfil").code == 2
     assert privacy("request", "certificate", "1", "--out", tmp_path / "c").code == 0
     assert "certificate of erasure request 1" in cli("verify", tmp_path / "c").out
+
+
+def test_an_erasure_that_waits_ends_with_another_code_than_one_that_is_closed(
+    project, cli, monkeypatch
+):
+    release(project, 1)
+    monkeypatch.setenv("WHO", PERSONS[0])
+
+    def privacy(*words):
+        return cli("privacy", *words, "--config", project.root)
+
+    until = privacy("erase", "env:WHO", "--until", "2099-01-01", "--reason", "tax law")
+    assert (until.code, "NOT CLOSED: the data is kept until" in until.out) == (6, True)
+    monkeypatch.setenv("WHO", PERSONS[2])
+    first = privacy("erase", "env:WHO")
+    assert (first.code, "NOT CLOSED: ward@1: no newer version" in first.out) == (6, True)
+    assert privacy("request", "fulfil", "2").code == 6
+    assert privacy("request", "model", "2", "withdraw", "ward@1").code == 0
+    assert privacy("request", "fulfil", "2").code == 0
 
 
 def test_another_identifier_that_is_said_after_it_was_closed_is_erased_too(ward, project):

@@ -21,6 +21,7 @@ from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.types import SealedDataset
 from casemate.operations import backup, dataset, gateways, models, store
 from casemate.operations.acting import Operation
+from casemate.operations.deployments.clusters import Place
 from casemate.operations.incidents import handling
 from casemate.operations.keys import custody, rotation
 from casemate.serve import explain
@@ -113,6 +114,11 @@ CALLS = {
     "dataset.Dataset.suspects": lambda at, _: data(at).suspects(),
     "dataset.Dataset.to_arrow": lambda at, _: data(at).to_arrow(),
     "dataset.Datasets.all": lambda at, _: at.datasets["wdbc"],
+    "deployments.clusters.apply": lambda at, out: at.deployments.apply(out, Place()),
+    "deployments.endpoints.apply_endpoint": lambda at, out: at.deployments.apply_endpoint(out),
+    "deployments.endpoints.drift_endpoint": lambda at, out: at.deployments.drift_endpoint(out),
+    "deployments.clusters.drift": lambda at, out: at.deployments.drift(out, Place()),
+    "deployments.clusters.running": lambda at, out: at.deployments.running(out, Place()),
     "feedback.adding.add": lambda at, _: at.feedback.add({"x": "1"}),
     "feedback.kept.listing": lambda at, _: at.feedback.list(),
     "feedback.kept.show": lambda at, _: at.feedback.show("x"),
@@ -174,6 +180,7 @@ CALLS = {
     "logs.verbs.search": lambda at, _: at.logs.search("zebra"),
     "logs.verbs.sql": lambda at, _: at.logs.sql("select 1"),
     "logs.verbs.stats": lambda at, _: at.logs.stats("code"),
+    "images.attest": lambda at, _: at.images.attest("x", "0" * 64, {}),
     "images.write": lambda at, out: at.images.write("wdbc", out),
     "images.withdrawn": lambda at, out: at.images.withdrawn(out),
     "models.approve": lambda at, _: at.models.approve("wdbc", "r"),

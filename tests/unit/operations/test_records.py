@@ -74,7 +74,7 @@ def test_every_measured_figure_stands_with_run_digest_and_entry_that_exist(clini
 
 
 def test_what_people_must_say_is_listed_first_and_is_gone_once_it_is_said(ward):
-    before = ward.seal().privacy.records.show("processing")
+    before = ward.sealed().privacy.records.show("processing")
     page = rendered(before, "md").decode()
     head, _, rest = page.partition("## What this is")
     assert f"To be completed: {len(before.to_complete)} of 7 points" in head
@@ -99,7 +99,7 @@ def test_a_point_that_no_record_has_is_named_with_the_nearest(ward):
 
 
 def test_no_record_says_that_a_law_is_met(ward):
-    facts = gather(ward.seal(columns=CONTROLLER))
+    facts = gather(ward.sealed(columns=CONTROLLER))
     for name in KINDS:
         for form in ("md", "html", "json"):
             text = rendered(made(facts, name), form).decode().lower()
@@ -107,7 +107,7 @@ def test_no_record_says_that_a_law_is_met(ward):
 
 
 def test_records_are_signed_their_digests_are_in_the_log_and_a_change_is_found(ward, cli, tmp_path):
-    ward.seal(columns=CONTROLLER).close()
+    ward.sealed(columns=CONTROLLER).close()
     out = tmp_path / "records"
     at = ("--config", ward.root)
     said = cli("privacy", "record", "write", "processing", "data-sheet", "--out", out, *at)
@@ -188,7 +188,7 @@ def test_hostile_names_become_no_part_of_a_page(home, tmp_path):
 def test_others_tool_reads_the_table_by_our_croissant_and_refuses_a_broken_one(ward, tmp_path):
     mlcroissant = pytest.importorskip("mlcroissant")
     folder = tmp_path / "sheet"
-    project = ward.seal(columns=CONTROLLER)
+    project = ward.sealed(columns=CONTROLLER)
     project.privacy.records.write(["data-sheet"], folder)
     (folder / "t.csv").write_bytes((ward.root / "t.csv").read_bytes())
     found = mlcroissant.Dataset(jsonld=folder / "croissant.json")
@@ -204,7 +204,7 @@ def test_others_tool_reads_the_table_by_our_croissant_and_refuses_a_broken_one(w
 
 
 def test_the_draft_of_a_breach_counts_whose_rows_the_causes_lead_to(ward, tmp_path):
-    project = ward.seal(columns=CONTROLLER)
+    project = ward.sealed(columns=CONTROLLER)
     release(project, 1)
     now = moment(project.clock.now())
     one = Alert(
@@ -237,7 +237,7 @@ def test_the_draft_of_a_breach_does_not_pass_over_versions_whose_people_are_not_
 
 
 def test_the_accounting_has_what_left_and_only_that_of_the_persons_versions(ward):
-    project = ward.seal()
+    project = ward.sealed()
     release(project, 1)
     version = next(iter(project.datasets.values())).record.version
     with project.database.transaction() as tx:
@@ -257,7 +257,7 @@ def test_the_accounting_has_what_left_and_only_that_of_the_persons_versions(ward
 
 
 def test_whoever_may_not_write_records_is_denied_and_an_auditor_may_read_them(ward, tmp_path):
-    project = ward.seal()
+    project = ward.sealed()
     for name, role in (("eva", "scientist"), ("aud", "auditor")):
         project.access.add_user(name, [role], "four or five words")
     project.logins.login("eva", "four or five words", None)

@@ -5,6 +5,7 @@ granted or not at all.
 import csv
 import datetime
 import json
+import shutil
 import time
 
 import pytest
@@ -47,7 +48,7 @@ class Now:
 @pytest.fixture
 def ward(home, tmp_path):
     made = Ward(tmp_path / "ward", PERSONS)
-    made.seal(columns=HERE + ZONE + NOTICE).close()
+    made.sealed(columns=HERE + ZONE + NOTICE).close()
     return made
 
 
@@ -508,6 +509,60 @@ def test_rows_that_were_taken_out_are_corrected_and_rows_that_wait_are_not(asked
     assert (done.rows, done.request.request.state) == (0, "fulfilled")
     with pytest.raises(RefusedError, match="are what they were when request 2 came"):
         requests.fulfil(2, text="their rows are in no new version: they are restricted")
+
+
+def named(ward, name):
+    """Seal the source once more, as another data set."""
+    say = ward.say
+
+    def renamed(*given, **more):
+        say(*given, **more).close()
+        path = ward.root / "casemate.toml"
+        path.write_text(path.read_text().replace('name = "ward"', f'name = "{name}"'))
+        return casemate.open(ward.root)
+
+    ward.say = renamed
+    try:
+        return ward.seal(columns=HERE + ZONE + NOTICE)
+    finally:
+        ward.say = say
+
+
+def test_of_several_data_sets_each_is_corrected_before_the_request_is_done(asked, ward):
+    project, _ = asked
+    named(ward, "second").close()
+    requests = project.privacy.requests
+    asked_ = requests.begin(PERSONS[4], "rectification").request
+    assert [one.partition("@")[0] for one in asked_.versions] == ["second", "ward"]
+    requests.decide(asked_.id, "grant")
+    correct(ward, PERSONS[4], 0.5)
+    with pytest.raises(RefusedError, match="their rows in second@[0-9a-f]+ are what they were"):
+        requests.fulfil(asked_.id, text="mistyped")
+    named(ward, "second").close()
+    assert requests.fulfil(asked_.id, text="mistyped").rows == 4
+
+
+def test_what_is_to_be_compared_is_kept_and_nothing_is_believed_without_it(asked, ward, cli):
+    project, _ = asked
+    requests = project.privacy.requests
+    first = requests.begin(PERSONS[4], "rectification").request
+    requests.decide(first.id, "grant")
+    (version,) = first.versions
+    folder = project.state / "datasets" / version.replace("@", "/")
+    correct(ward, PERSONS[4], 0.5)
+    path = ward.root / "casemate.toml"
+    path.write_text(path.read_text() + "\n[retention]\nkeep_runs = 1\nkeep_days = 1\n")
+    with project.database.transaction() as tx:
+        tx.execute(sa.update(RUNS).values(ended="2026-01-01T10:00:00+00:00"))
+    said = cli("gc", "--apply", "--config", ward.root)
+    assert (said.code, "removed: 0 runs" in said.out, folder.exists()) == (0, True, True), said.err
+    shutil.move(folder, ward.root / "aside")
+    with pytest.raises(RefusedError, match="is gone: nobody can tell whether"):
+        requests.fulfil(first.id, text="mistyped")
+    shutil.move(ward.root / "aside", folder)
+    assert requests.fulfil(first.id, text="mistyped").rows == 2
+    said = cli("gc", "--apply", "--config", ward.root)
+    assert "removed: 1 runs" in said.out, said.err
 
 
 def test_a_copy_and_a_correction_are_of_every_identifier_of_the_person(asked, ward, tmp_path):

@@ -3,6 +3,7 @@ lifted.
 """
 
 import pytest
+import sqlalchemy as sa
 from tests.unit.controls.test_subjects import Ward
 from tests.unit.operations.test_affected import PERSONS, release
 from tests.unit.operations.test_consent import inputs, sealed
@@ -29,7 +30,7 @@ def granted(project, person, kind="restriction", law="gdpr"):
 def test_a_granted_restriction_takes_rows_out_marks_the_model_and_gives_them_back(
     ward, cli, monkeypatch
 ):
-    project = ward.seal()
+    project = ward.sealed()
     release(project, 1)
     before = inputs(project)
     requests = project.privacy.requests
@@ -92,7 +93,7 @@ def test_what_cannot_be_told_apart_is_refused_and_so_is_a_table_of_nobody(ward):
 
 
 def test_a_restriction_that_somebody_takes_out_of_the_catalogue_stops_the_run(ward):
-    project = ward.seal()
+    project = ward.sealed()
     asked = granted(project, PERSONS[4])
     with project.database.transaction() as tx:
         row = tx.execute(REQUESTS.select()).mappings().one()
@@ -105,7 +106,7 @@ def test_a_restriction_that_somebody_takes_out_of_the_catalogue_stops_the_run(wa
 
 
 def test_a_restriction_counts_under_every_identifier_of_a_person(ward):
-    project = ward.seal()
+    project = ward.sealed()
     release(project, 1)
     barred = Barred(project)
     granted(project, PERSONS[4])
@@ -119,3 +120,20 @@ def test_a_restriction_counts_under_every_identifier_of_a_person(ward):
     assert count_of(restrictions(project)) == 1
     project.close()
     assert sealed(ward.seal())[0] == [one for one in PERSONS if one not in PERSONS[4:6]]
+
+
+def test_reading_who_is_restricted_asks_the_catalogue_no_question_a_person(ward):
+    project = ward.seal()
+    asked = []
+    sa.event.listen(project.database.engine, "before_cursor_execute", lambda *_: asked.append(_[2]))
+
+    def questions():
+        asked.clear()
+        found = restrictions(project)
+        return len(found), len(asked)
+
+    granted(project, PERSONS[0])
+    _, of_one = questions()
+    for person in PERSONS[1:8]:
+        granted(project, person)
+    assert questions() == (8, of_one)

@@ -13,8 +13,8 @@ from tests.unit.supply.planted import advisory, snapshot
 import casemate
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.deploy import state
+from casemate.operations.scanned import standing
 from casemate.operations.scans import configuration, exports, looking
-from casemate.operations.weaknesses import standing
 from casemate.supply.scanners import place as places
 from casemate.supply.scanners.identity import fingerprint, same, weaknesses
 from casemate.supply.scanners.interface import Hit, Looked

@@ -13,7 +13,7 @@ from tests.unit.controls.test_audit_refusals import kept, predicted
 from tests.unit.operations.test_requests import Now
 
 import casemate
-from casemate.config.privacy import TermTable
+from casemate.config.terms import TermTable
 from casemate.controls.audit.feedback import Said
 from casemate.controls.audit.predictions import GROUPS
 from casemate.core.errors import BusyError, ConfigError, VerificationError

@@ -75,6 +75,7 @@ def light(tmp_path_factory):
     return folder / "env"
 
 
+@pytest.mark.slow
 def test_an_outsiders_installation_is_five_packages_and_small(light):
     (site,) = light.glob("lib/*/site-packages")
     found = sorted(path.name.partition("-")[0] for path in site.glob("*.dist-info"))
@@ -172,6 +173,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "evidence": ["out"],
         "scan": ["list"],
         "deploy": ["prometheus", "p"],
+        "sagemaker": ["serve"],
     }
     for verb in VERBS.keys() - {"verify", "config"}:
         done = executed(light / "bin/casemate", verb, *words.get(verb, []), cwd=clinic)

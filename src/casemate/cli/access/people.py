@@ -151,7 +151,7 @@ def _role_withdraw(arguments: Any, project: Any) -> int:
 
 def _role_delegate(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.access.options import lifetime
+    from casemate.core.clock import lifetime
     from casemate.operations.access.people import MAX_DELEGATION
 
     made = project.access.delegate(

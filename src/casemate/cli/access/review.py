@@ -5,7 +5,7 @@ from typing import Any
 
 def _break_glass(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.access.options import lifetime
+    from casemate.core.clock import lifetime
     from casemate.operations.access.people import MAX_EMERGENCY
 
     made = project.access.break_glass(arguments.reason, lifetime(arguments.lifetime, MAX_EMERGENCY))

@@ -5,7 +5,7 @@ import datetime
 import functools
 from typing import Any, get_args
 
-from casemate.cli.options import common
+from casemate.cli.options import WAITING, common
 from casemate.cli.privacy.requests import SUBJECT, closing_lines, unreached_lines
 
 
@@ -85,4 +85,4 @@ def run(arguments: Any, project: Any) -> int:
         lines.append(f"Next: casemate privacy request certificate {one.id} --out FOLDER")
     lines += unreached_lines(done)
     emit(arguments, done, "\n".join(lines))
-    return 0
+    return WAITING if done.waiting else 0

@@ -5,7 +5,7 @@ import datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from casemate.cli.options import common
+from casemate.cli.options import WAITING, common
 
 SUBJECT = "env:NAME, file:PATH, file:/dev/stdin or prompt, exactly as the table has it"
 
@@ -223,7 +223,7 @@ def _fulfil(arguments: Any, requests: Any) -> int:
     ]
     lines += unreached_lines(done)
     emit(arguments, done, "\n".join(lines))
-    return 0
+    return WAITING if done.waiting else 0
 
 
 def unreached_lines(done: Any) -> list[str]:
@@ -248,6 +248,9 @@ def closing_lines(closing: Any) -> list[str]:
         lines = ["nothing was held of this person"]
     else:
         lines = [f"{closing.keys} keys destroyed, {closing.rows} rows without their identifier"]
+    if closing.predictions:
+        others = f", {closing.shared} of them about others too" if closing.shared else ""
+        lines.append(f"{closing.predictions} recorded predictions taken out{others}")
     looked = ", ".join(f"{count} {what}" for what, count in closing.looked.items())
     lines.append(f"looked through for {closing.identifiers} identifiers: {looked}")
     lines += [f"not known: {gap}" for gap in closing.not_known]

@@ -144,6 +144,16 @@ def _affected(arguments: Any, project: Any) -> int:
         for one in found.models
         if one.restricted
     ]
+    if found.predictions:
+        heads = ["predictions", "by model", "for", "purpose", "first (UTC)", "last (UTC)"]
+        rows = [
+            [
+                *(str(one.count), one.model + (" (shadow)" if one.part == "shadow" else "")),
+                *(one.by, one.purpose, one.first[:19], one.last[:19]),
+            ]
+            for one in found.predictions
+        ]
+        lines += ["", table(heads, rows)]
     if found.entries:
         lines += ["", f"log entries about them: {', '.join(map(str, found.entries))}"]
     lines += [f"NOT KNOWN: {one.what}: {one.reason}" for one in found.unknown]

@@ -35,6 +35,7 @@ USUAL = 10
 """Reading so many times the rows of the best day of the last 30 is bulk."""
 FASTEST, NEAR = 1000.0, 100.0
 """Kilometres an hour that somebody can travel; kilometres that are no travel."""
+# mean radius in km
 EARTH = 6371.0
 SEEN = sa.Table(
     "access_seen",

@@ -91,6 +91,7 @@ class Logins:
         try:
             claims = proven()
             account, roles = provider.account(claims), provider.roles(claims)
+            # By the provider's own name for the account: a name that people choose proves nothing.
             known = directory.of(account)
             name = known.name if known else self._new_name(provider, claims, account, roles)
             with self.point.store.transaction() as tx:

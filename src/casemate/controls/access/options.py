@@ -1,6 +1,5 @@
 """What the configuration says of access."""
 
-import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from casemate.config import PlaceTable
-from casemate.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from casemate.controls.access.identity.issuers import Workloads
@@ -41,19 +39,3 @@ class Options:
     """Makes the OpenID provider of a name."""
     workloads: Callable[[], "Workloads | None"] = lambda: None
     """Makes the verifier of workloads' tokens, if there are issuers of any."""
-
-
-def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:
-    """`90m`, `4h` or `7d` as a time, at most `most`; ConfigError when it is none."""
-    units = {"m": "minutes", "h": "hours", "d": "days"}
-    number, unit = text[:-1], text[-1:]
-    if (
-        unit not in units
-        or not number.isdigit()
-        or len(number) > 6
-        or not datetime.timedelta(0)
-        < (found := datetime.timedelta(**{units[unit]: int(number)}))
-        <= most
-    ):
-        raise ConfigError(f"{text!r} is not a time of at most {most}", hint="such as 90m, 4h or 7d")
-    return found

@@ -26,6 +26,7 @@ from casemate.core.errors import AccessDenied, ConfigError
 
 MAX_POLICY_BYTES = 1024 * 1024
 MAX_FILES = 200
+# then all is forgotten: names that somebody makes up cannot fill memory
 MAX_KNOWN = 1024
 NO_PERMIT = "no-permit-matched"
 CLASSES = ("general", "sensitive", "identifier")

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from casemate.core.errors import ConfigError
 
+# each is a question to Cedar
 MAX_COMBINATIONS = 10_000
 Tags = tuple[tuple[str, str], ...]
 

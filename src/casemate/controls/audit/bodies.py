@@ -29,6 +29,7 @@ KEYS = sa.Table(
 _NEWEST = Prepared(sa.select(sa.func.max(KEYS.c.id)))
 KEK = "audit"
 FORMAT = 1
+# format (1 byte), number of the key (4), nonce (12)
 HEADER = 17
 _HINT = "restore the catalogue from a backup"
 

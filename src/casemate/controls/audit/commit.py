@@ -83,7 +83,14 @@ class GroupCommit:
         self._wake.set()
         return future
 
-    def predicted(self, number: int, body: bytes, rows: bytes | None, waiting: Any) -> None:
+    def predicted(
+        self,
+        number: int,
+        body: bytes,
+        rows: bytes | None,
+        waiting: Any,
+        people: tuple[bytes, ...] = (),
+    ) -> None:
         """Queue a prediction.
 
         Args:
@@ -91,8 +98,9 @@ class GroupCommit:
             body: `Prediction` as JSON.
             rows: what it was made from, where that is kept.
             waiting: what `release` gets once it is durable, or failed.
+            people: whom it is about, see `Prediction`.
         """
-        self._predictions.append((self._commits(number, body, rows), waiting))
+        self._predictions.append((self._commits(number, body, rows, people), waiting))
         if not self._wake.is_set():
             self._wake.set()
 

@@ -13,6 +13,7 @@ from casemate.core.errors import Error, HistoryError, TransientError, Verificati
 from casemate.core.files import exclusive_wait, write_atomic
 from casemate.core.http import post
 
+# C2SP tlog-witness: the witness has seen another size, and says which in the body
 CONFLICT = 409
 
 
@@ -79,6 +80,8 @@ def _ask(
     status, body = _post(peer, folder, checkpoint, content, old, timeout)
     if status == CONFLICT and body.strip().isdigit():
         known = int(body)
+        # It knows more than there is, or refuses the size that it named before: no proof of
+        # consistency can join these.
         if known > checkpoint.size or known == old:
             raise HistoryError(
                 f"the witness {peer.name} knows {known} entries of this log and another history"
@@ -86,6 +89,7 @@ def _ask(
                 hint="the log was rolled back or forked: treat it as tampering until explained",
             )
         status, body = _post(peer, folder, checkpoint, content, known, timeout)
+    # C2SP tlog-witness: the proof does not fit to the checkpoint that the witness holds.
     if status == 422:
         raise HistoryError(
             f"the witness {peer.name} knows another history of this log",
@@ -107,6 +111,7 @@ def _ask(
             f"the witness {peer.name} signed with other keys than the configured ones",
             hint="compare [audit.witnesses] keys",
         )
+    # Only the lines that were verified are kept: an answer may carry any number of others.
     wanted = {(key.name, key.id) for key in peer.keys}
     return "".join(
         f"{line}\n"

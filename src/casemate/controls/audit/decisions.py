@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from casemate.controls.audit import verifying
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.predictions import (
     ACTION,
@@ -23,14 +24,14 @@ from casemate.controls.audit.predictions import (
     HASH,
     INPUTS,
     OUTCOMES,
+    PEOPLE,
     PREDICTIONS,
     Prediction,
     commitment,
     nobodys,
     numbered,
+    require_told,
 )
-from casemate.core.digest import sha256
-from casemate.core.entry import Entry
 from casemate.core.errors import ConfigError, VerificationError
 
 _BATCH = 200
@@ -67,17 +68,20 @@ class Decisions:
         with self.log.store.reading() as tx:
             over = False
             for row in tx.execute(sa.select(GROUPS).where(*near)).mappings().all():
-                predictions = self._opened(tx, row)
+                predictions = self.opened(tx, row)
                 over |= not predictions
                 for place, (_, body) in enumerate(predictions):
-                    prediction = msgspec.json.decode(body, type=Prediction)
-                    if prediction.id == identifier and prediction.part != "shadow":
+                    over |= not body
+                    prediction = None if not body else msgspec.json.decode(body, type=Prediction)
+                    if prediction is None or prediction.id != identifier:
+                        continue
+                    if prediction.part != "shadow":
                         self._require_committed(row)
                         return prediction, self._inputs(tx, row, place)
         raise ConfigError(
             nobodys(identifier) + (" is kept any more" if over else ""),
             hint=(
-                "[serve] keep_days says how long they are kept"
+                "[serve] keep_days says how long they are kept, and an erasure takes them out"
                 if over
                 else "only calls to infer have one; see x-request-id"
             ),
@@ -100,9 +104,11 @@ class Decisions:
                     .mappings()
                     .all()
                 )
-                groups = [self._opened(tx, row) for row in rows]
+                groups = [self.opened(tx, row) for row in rows]
             for group in groups:
                 for _, body in reversed(group):
+                    if not body:
+                        continue
                     yield msgspec.json.decode(body, type=Prediction)
                     count -= 1
                     if not count:
@@ -129,7 +135,8 @@ class Decisions:
             with self.log.store.reading() as tx:
                 rows = tx.execute(query.where(GROUPS.c.index > after)).mappings().all()
                 found = [
-                    Group(row["index"], [body for _, body in self._opened(tx, row)]) for row in rows
+                    Group(row["index"], [body for _, body in self.opened(tx, row) if body])
+                    for row in rows
                 ]
             yield from found
             if len(rows) < _FEW:
@@ -154,7 +161,8 @@ class Decisions:
                     (body, None if inputs is None else inputs[place])
                     for row in rows
                     for inputs in [self._all_inputs(tx, row)]
-                    for place, (_, body) in enumerate(self._opened(tx, row))
+                    for place, (_, body) in enumerate(self.opened(tx, row))
+                    if body
                 ]
             yield from found
             if len(rows) < _FEW:
@@ -199,7 +207,9 @@ class Decisions:
             return []
         self._require_committed(row)
         inputs, found = self._all_inputs(tx, row), []
-        for number, (_, body) in enumerate(self._opened(tx, row)):
+        for number, (_, body) in enumerate(self.opened(tx, row)):
+            if not body:
+                continue
             prediction = msgspec.json.decode(body, type=Prediction)
             if prediction.id in names and prediction.part != "shadow":
                 found.append((prediction, None if inputs is None else inputs[number] or None))
@@ -211,7 +221,7 @@ class Decisions:
         """
         with self.log.store.reading() as tx:
             for row in tx.execute(sa.select(GROUPS).order_by(GROUPS.c.index)).mappings():
-                yield from ((row["index"], body) for _, body in self._opened(tx, row))
+                yield from ((row["index"], body) for _, body in self.opened(tx, row))
                 if row["inputs"] is not None:
                     _, content = self.log.bodies.open(tx, row["index"], row["inputs"], INPUTS)
                     yield from (
@@ -226,49 +236,7 @@ class Decisions:
         Raises:
             VerificationError: predictions were changed, or removed before anybody forgot them.
         """
-        count: int = 0
-        gone, forgotten = "", ""
-        told: list[Entry] = []
-        for entry in self.log.entries():
-            if entry.action == FORGOTTEN:
-                forgotten = max(forgotten, entry.detail["predictions"])
-            if entry.action == ACTION:
-                count += int(entry.detail["count"])
-                told.append(entry)
-            if len(told) == _BATCH:
-                gone, told = max(gone, self._beside(told)), []
-        gone = max(gone, self._beside(told))
-        if gone and gone >= forgotten:
-            raise VerificationError(
-                f"predictions of {gone} are gone, and nobody has forgotten any so young",
-                hint="restore a backup",
-            )
-        return count
-
-    def _beside(self, entries: list[Entry]) -> str:
-        """Verify the groups of these entries; returns the newest time of those whose predictions
-        are gone.
-        """
-        if not entries:
-            return ""
-        gone = ""
-        with self.log.store.reading() as tx:
-            near = GROUPS.c.index.between(entries[0].index, entries[-1].index)
-            rows = {
-                row["index"]: row for row in tx.execute(sa.select(GROUPS).where(near)).mappings()
-            }
-            for entry in entries:
-                row = rows.get(entry.index)
-                if row is None:
-                    raise VerificationError(
-                        f"the predictions of log entry {entry.index} are gone",
-                        hint="restore a backup",
-                    )
-                predictions = self._opened(tx, row)
-                _require_told(entry, row)
-                if not predictions:
-                    gone = max(gone, row["time"])
-        return gone
+        return verifying.check(self.log, self.opened)
 
     def forget(self, predictions_before: str, inputs_before: str) -> int:
         """Delete predictions, and the rows kept with them, that are older than these times (ISO
@@ -302,6 +270,8 @@ class Decisions:
                         else {"inputs": None, "sealed": None}
                     )
                     tx.execute(GROUPS.update().where(GROUPS.c.index.in_(indexes)).values(**gone))
+                    if column is GROUPS.c.sealed:
+                        tx.execute(PEOPLE.delete().where(PEOPLE.c.index.in_(indexes)))
                 changed, last = changed + len(indexes), indexes[-1]
         return changed
 
@@ -347,15 +317,19 @@ class Decisions:
             ).scalar()
         return None if index is None else next(self.log.entries(index)).detail["outcome"]
 
-    def _opened(self, tx: sa.Connection, row: Any) -> list[tuple[bytes, bytes]]:
-        """(salt, prediction as JSON), in the order of the commitments; empty when their time is
-        over.
+    def opened(self, tx: sa.Connection, row: Any) -> list[tuple[bytes, bytes]]:
+        """(salt, prediction as JSON), in the order of the commitments, both empty of one that an
+        erasure took out; nothing when their time is over.
         """
         if row["sealed"] is None:
             return []
         _, content = self.log.bodies.open(tx, row["index"], row["sealed"], PREDICTIONS)
         predictions = msgspec.msgpack.decode(content, type=list[tuple[bytes, bytes]])
-        if b"".join(commitment(salt, body) for salt, body in predictions) != row["commitments"]:
+        made = b"".join(
+            commitment(salt, body) if body else row["commitments"][place * HASH :][:HASH]
+            for place, (salt, body) in enumerate(predictions)
+        )
+        if made != row["commitments"]:
             raise VerificationError(
                 f"predictions of log entry {row['index']} were changed after they were written",
                 hint="restore a backup",
@@ -380,20 +354,4 @@ class Decisions:
                 f"log entry {row['index']} does not commit to the predictions beside it",
                 hint="restore a backup",
             )
-        _require_told(entry, row)
-
-
-def _require_told(entry: Entry, row: Any) -> None:
-    """The entry commits to the row beside it, and to whose predictions it holds."""
-    told, here = entry.detail, row["commitments"]
-    count = len(here) // HASH
-    if (told["commitments"], told["writer"], told["first"], told["count"]) != (
-        sha256(here),
-        row["writer"],
-        row["first"],
-        count,
-    ):
-        raise VerificationError(
-            f"log entry {entry.index} does not commit to the predictions beside it",
-            hint="restore a backup",
-        )
+        require_told(entry, row)

@@ -35,6 +35,7 @@ from casemate.core.store.rowcontent import EMPTY_ROOT as EMPTY_ROWS
 
 MAX_BODY = 32 * 1024
 BATCH = 4 * tiles.WIDTH
+AT_ONCE = 500  # of one statement: SQLite takes 999 parameters
 ERASED = "(erased)"
 
 
@@ -237,12 +238,12 @@ class AuditLog:
         """(index, salt, body, leaf) of entries; VerificationError when a body is not what its leaf
         commits to.
         """
-        query = (
-            sa.select(ENTRIES)
-            .where(ENTRIES.c.index >= start, ENTRIES.c.index < start + count)
-            .order_by(ENTRIES.c.index)
-        )
-        for index, leaf, sealed in tx.execute(query):
+        return self._where(tx, sa.and_(ENTRIES.c.index >= start, ENTRIES.c.index < start + count))
+
+    def _where(
+        self, tx: sa.Connection, these: sa.ColumnElement[bool]
+    ) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+        for index, leaf, sealed in tx.execute(sa.select(ENTRIES).where(these).order_by("index")):
             salt, body = self.bodies.open(tx, index, sealed)
             if leaf_hash(leaf_entry(salt, body)) != leaf:
                 raise VerificationError(
@@ -260,12 +261,9 @@ class AuditLog:
         with exclusive_wait(self.folder / ".lock"):
             log = verify_log(self.folder, self.signer.vkeys)
         count = 0
-        for index, leaf in (
-            (index, leaf) for rows in self._batches(0) for index, _, _, leaf in rows
-        ):
-            # What was appended after the checkpoint that was verified is not its affair.
+        for index, _, _, leaf in (row for rows in self._batches(0) for row in rows):
             if index >= log.checkpoint.size:
-                break  # appended since
+                break  # appended after the checkpoint that was verified
             if index != count or leaf != log.leaves[index]:
                 raise VerificationError(
                     f"the catalogue's body of entry {index} is not what the log committed to",
@@ -322,8 +320,10 @@ class AuditLog:
 
     def at(self, tx: sa.Connection, indexes: list[int]) -> list[Entry]:
         """The entries with these indexes, as far as they are there; personal parts stay sealed."""
-        rows = [row for index in indexes for row in self._opened(tx, index, 1)]
-        return [decode(body, Entry) for _, _, body, _ in rows]
+        parts = [indexes[start : start + AT_ONCE] for start in range(0, len(indexes), AT_ONCE)]
+        each = [self._where(tx, ENTRIES.c.index.in_(part)) for part in parts]
+        rows = {index: body for part in each for index, _, body, _ in part}
+        return [decode(rows[index], Entry) for index in indexes if index in rows]
 
     def _personal(self, tx: sa.Connection, entry: Entry) -> Entry:
         part = entry.detail.get("personal")

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from casemate.core.errors import VerificationError
 
+# SHA-256, as in RFC 6962
 HASH_SIZE = 32
 EMPTY_ROOT = sha256(b"").digest()
 Nodes = Callable[[int, int], bytes]

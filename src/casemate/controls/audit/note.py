@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 
 from casemate.core.errors import VerificationError
 
+# signature types of C2SP signed-note
 ED25519, COSIGNATURE, MLDSA44 = 1, 4, 6
 DASH = "\u2014"
 MAX_NOTE = 64 * 1024

@@ -15,7 +15,8 @@ from casemate.controls.audit.entries import INDEX
 from casemate.controls.audit.entry import SALT_SIZE
 from casemate.controls.audit.log import AuditLog
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError
+from casemate.core.entry import Entry
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.store import METADATA
 from casemate.core.store.prepared import Prepared
 from casemate.core.types import Record
@@ -39,8 +40,21 @@ OUTCOMES = sa.Table(
     sa.Column("request", sa.String, primary_key=True),
     sa.Column("index", INDEX, nullable=False),
 )
-_ADD = Prepared(GROUPS.insert())
+PEOPLE = sa.Table(
+    "prediction_subject",
+    METADATA,
+    sa.Column("subject", sa.LargeBinary, primary_key=True),
+    sa.Column("index", INDEX, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Index("prediction_subject_index", "index"),
+    sqlite_with_rowid=False,
+)
+"""Whom predictions are about, by pseudonym, where their callers said so: an index of what lies
+sealed in the groups.
+"""
+_ADD, _ADD_PEOPLE = Prepared(GROUPS.insert()), Prepared(PEOPLE.insert())
 ACTION, FORGOTTEN = "model:predictions", "model:predictions-forgotten"
+ERASED = "model:predictions-erased"
 HASH = 32
 WRITER = 12
 """Characters of a writer's name."""
@@ -88,6 +102,10 @@ class Prediction(Record, frozen=True, kw_only=True):
     """
     trace: str = ""
     """Trace id of the caller (W3C Trace Context), or the request id that it sent."""
+    people: tuple[bytes, ...] = ()
+    """Whom it is about by pseudonym, 32 bytes each, where the caller said so: of every row (empty:
+    not said), or one of all rows.
+    """
 
     @property
     def moment(self) -> datetime.datetime:
@@ -135,6 +153,8 @@ class Committed(NamedTuple):
     commitment: bytes
     rows: bytes | None
     """What it was made from, where that is kept."""
+    people: tuple[bytes, ...] = ()
+    """`Prediction.people`."""
 
 
 class Committer:
@@ -146,13 +166,15 @@ class Committer:
         self._salts = b""
         self._at = 0
 
-    def __call__(self, number: int, body: bytes, rows: bytes | None) -> Committed:
+    def __call__(
+        self, number: int, body: bytes, rows: bytes | None, people: tuple[bytes, ...] = ()
+    ) -> Committed:
         """The prediction with a salt of its own and its commitment."""
         if self._at >= len(self._salts):
             self._salts, self._at = os.urandom(SALT_SIZE * self.DRAWN), 0
         salt = self._salts[self._at : self._at + SALT_SIZE]
         self._at += SALT_SIZE
-        return Committed(number, salt, body, commitment(salt, body), rows)
+        return Committed(number, salt, body, commitment(salt, body), rows, people)
 
 
 def commitment(salt: bytes, body: bytes) -> bytes:
@@ -196,4 +218,28 @@ def append(log: AuditLog, tx: sa.Connection, writer: str, group: list[Committed]
         "time": log.clock.now().isoformat(),
     }
     _ADD(tx, [{**row, "commitments": commitments, "sealed": sealed, "inputs": inputs}])
+    about = [
+        {"subject": subject, "index": index, "place": place}
+        for place, one in enumerate(group)
+        if one.people
+        for subject in set(one.people) - {b""}
+    ]
+    if about:
+        _ADD_PEOPLE(tx, about)
     return index
+
+
+def require_told(entry: Entry, row: Any) -> None:
+    """The entry commits to the row beside it, and to whose predictions it holds."""
+    told, here = entry.detail, row["commitments"]
+    count = len(here) // HASH
+    if (told["commitments"], told["writer"], told["first"], told["count"]) != (
+        sha256(here),
+        row["writer"],
+        row["first"],
+        count,
+    ):
+        raise VerificationError(
+            f"log entry {entry.index} does not commit to the predictions beside it",
+            hint="restore a backup",
+        )

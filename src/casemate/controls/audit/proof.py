@@ -20,6 +20,7 @@ from casemate.core.errors import VerificationError
 
 MAGIC = "c2sp.org/tlog-proof@v1"
 MAX_PROOF = 256 * 1024
+# a path is as long as the tree is high, and its size fits into 63 bits
 MAX_HASHES = 63
 
 

@@ -15,6 +15,7 @@ from casemate.controls.audit.merkle import HASH_SIZE, Nodes, full_root
 from casemate.core.errors import VerificationError
 from casemate.core.files import write_atomic
 
+# C2SP tlog-tiles: tiles are 256 hashes wide, which are eight levels
 WIDTH = 256
 LEVELS = 8
 HINT = (

@@ -22,6 +22,7 @@ from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait, make_folder, write_atomic
 
 MAX_REQUEST = 96 * 1024
+# C2SP tlog-witness: no more than 63 lines of proof
 MAX_PROOF = 63
 PUBLIC = "witness.vkey"
 

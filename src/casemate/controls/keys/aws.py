@@ -18,6 +18,7 @@ from casemate.controls.keys.interface import PURPOSES, KeyVersion, State
 from casemate.core.errors import BackendError, ConfigError, TransientError, VerificationError
 
 FORMAT = b"\x04"
+# the least that KMS takes; nothing can be used meanwhile, and AWS can still undo it
 DELETION_DAYS = 7
 ENDED = {
     "ExpiredTokenException",

@@ -43,6 +43,7 @@ CERTIFICATES = sa.Table(
     sa.Column("revoked", sa.String),
     info=explained(),
 )
+# a day below 398, beyond which browsers refuse a server's certificate since 2020
 MAX_DAYS = 397
 CHAIN, KEY, AUTHORITY = "cert.pem", "key.pem", "ca.pem"
 

@@ -22,6 +22,7 @@ from casemate.core.errors import BackendError, ConfigError, VerificationError
 from casemate.core.files import exclusive_wait
 
 FORMATS = (1, 2)
+# format (1 byte), version of the key (4), nonce (12)
 HEADER = 17
 
 

@@ -36,6 +36,7 @@ SUBJECTS = sa.Table(
 )
 KEK = "subjects"
 ROOT = ""
+# SQLite took 999 values in one statement before 3.32
 BATCH = 500
 
 

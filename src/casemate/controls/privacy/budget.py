@@ -36,6 +36,7 @@ SPENDINGS = sa.Table(
     sa.Column("time", sa.String, nullable=False),
     info=explained("dataset", "purpose"),
 )
+# sums of float64: a budget that was spent to the last digit must not be over by rounding
 SLACK = 1e-9
 ANSWERS = "answers of "
 """Comes before a model's name where a gateway's noisy counts are paid for: from a budget of the

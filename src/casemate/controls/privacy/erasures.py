@@ -193,16 +193,18 @@ class Erasures:
         what: What,
         why: str,
         barred: dict[str, str] | None = None,
+        *,
+        anew: bool = False,
     ) -> int:
         """Write people down within a transaction of the catalogue, those of whom the register says
-        something else now; how many. `save` follows.
+        something else now, or, `anew`, all of them; how many. `save` follows.
         """
         known = self.all(tx)
         force = set(_in_force(known))
         wanted = [
             digest
             for digest in dict.fromkeys(map(self.digest, pseudonyms))
-            if (digest in force) != (what == "erased")
+            if anew or (digest in force) != (what == "erased")
         ]
         last = {one.digest: one.time for one in known}
         new = [

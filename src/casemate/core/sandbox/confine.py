@@ -14,22 +14,28 @@ import sys
 from dataclasses import dataclass
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+# landlock_* in asm-generic/unistd.h: the same number on every machine
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+# PR_SET_* in linux/prctl.h
 _NO_NEW_PRIVS, _PDEATHSIG, _SUBREAPER, _DUMPABLE = 38, 1, 36, 4
 _NAMESPACES = 0x10000000 | 0x40000000 | 0x08000000 | 0x00020000  # user, network, IPC, mount
 _PID_NAMESPACE = 0x20000000
 
+# PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_CAP_AMBIENT and PR_CAP_AMBIENT_CLEAR_ALL
 _BOUNDING_DROP, _SECUREBITS, _AMBIENT, _AMBIENT_CLEAR_ALL = 24, 28, 47, 4
 _LOCKED_BITS = 0xEF
 """NOROOT, NO_SETUID_FIXUP, NO_CAP_AMBIENT_RAISE, each with its lock, and KEEP_CAPS locked off: user
 0 is nobody special (capabilities(7)).
 """
+# linux/capability.h: capset(2) with 64 bits
 _CAPABILITY_VERSION_3 = 0x20080522
 _MAX_CAPABILITY = 63
 
+# LANDLOCK_ACCESS_FS_* in linux/landlock.h; bits 14 and 15 below are TRUNCATE and IOCTL_DEV
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | (1 << 14) | (1 << 15)
 _READ_RIGHTS = _EXECUTE | _READ_FILE | _READ_DIR
+# version 2 brought REFER, 3 TRUNCATE, 5 IOCTL_DEV; a kernel refuses bits that it does not know
 _FS_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 MAX_OPEN = 4096
 """Open files of one process; also bounds what lies in buffers of the kernel."""

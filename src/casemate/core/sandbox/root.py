@@ -14,10 +14,13 @@ import struct
 from pathlib import PurePosixPath
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+# asm-generic/unistd.h; pivot_root is older and has a number for each machine
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+# AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE, OPEN_TREE_CLONE
 _HERE, _EMPTY_PATH, _RECURSIVE, _CLONE, _CLOSE_ON_EXEC = -100, 0x1000, 0x8000, 1, os.O_CLOEXEC
 _FROM_EMPTY_PATH = 4
+# MOUNT_ATTR_* of mount_setattr(2), and its propagation MS_PRIVATE
 _READ_ONLY, _NO_SUID, _NO_DEVICES, _NO_PROGRAMS, _PRIVATE = 1, 2, 4, 8, 1 << 18
 _MS_PRIVATE, _DETACH = 0x44000, 2  # MS_REC | MS_PRIVATE
 _BASE = "/proc"
@@ -25,6 +28,7 @@ _BASE = "/proc"
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where joblib and semaphores look for it
 MAX_NAMES = 10_000
 """Files and folders in the shared memory: joblib makes one for each array, semaphores one each."""
+# as many as the kernel follows, path_resolution(7)
 _MAX_LINKS = 40
 
 

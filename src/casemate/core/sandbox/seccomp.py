@@ -20,10 +20,12 @@ from casemate.core.sandbox.calls import (
 )
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+# PR_SET_NO_NEW_PRIVS, without which nobody but root may set a filter, and PR_SET_SECCOMP
 _NO_NEW_PRIVS, _SET_SECCOMP = 38, 22
 _ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 Instruction = tuple[int, int, int, int]
 
+# classic BPF with constants: LD|W|ABS, ALU|AND, JMP|JEQ, JGE, JGT, JSET, RET (linux/bpf_common.h)
 _LOAD, _AND, _EQUAL, _GREATER_OR_EQUAL, _GREATER, _ANY_OF, _GIVE = (
     0x20,
     0x54,
@@ -33,9 +35,12 @@ _LOAD, _AND, _EQUAL, _GREATER_OR_EQUAL, _GREATER, _ANY_OF, _GIVE = (
     0x45,
     0x06,
 )
+# SECCOMP_RET_ALLOW, _KILL_PROCESS and _ERRNO, whose lower half is the error
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 # places in struct seccomp_data; both machines are little-endian
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+# __X32_SYSCALL_BIT: the same machine's other numbering, which would walk around every number
+# below
 _X32 = 0x40000000
 _NEWER = 424
 """From here on new calls have the same number everywhere; libraries try them and fall back on
@@ -58,6 +63,7 @@ _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)
 """Duplicates, flags, locks, sizes and seals asked for; no signals to others (F_SETOWN), leases,
 watches, larger pipes.
 """
+# SOCK_STREAM, SOCK_SEQPACKET, AF_UNIX
 _STREAM, _PACKETS, _UNIX = 1, 5, 1
 
 

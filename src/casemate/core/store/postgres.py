@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.store.interface import METADATA, Store
 from casemate.core.store.rowdigests import CHECKED
+from casemate.core.store.schema import every_table
 
 LOCK = 0x6361_7365_6D61_7465  # "casemate"
 WAIT = "30s"
@@ -143,7 +144,7 @@ def _numbered(tx: sa.Connection) -> list[tuple[str, str, int]]:
     numbers.
     """
     found = []
-    for table in METADATA.sorted_tables:
+    for table in every_table():
         column = table.autoincrement_column
         if column is None or not sa.inspect(tx).has_table(table.name):
             continue

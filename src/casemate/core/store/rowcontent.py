@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from casemate.core.digest import sha256
-from casemate.core.store.schema import APART, METADATA, SCOPE
+from casemate.core.store.schema import APART, SCOPE, every_table
 
 Scope = tuple[Any, ...]
 Group = tuple[str, str]
@@ -17,7 +17,7 @@ EMPTY_ROOT = sha256(b"")
 
 def tables() -> list[sa.Table]:
     """Every table whose rows must be explained."""
-    return [table for table in METADATA.sorted_tables if SCOPE in table.info]
+    return [table for table in every_table() if SCOPE in table.info]
 
 
 def root_of(digests: dict[Group, str]) -> str:

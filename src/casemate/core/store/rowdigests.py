@@ -38,7 +38,7 @@ from casemate.core.store.rowcontent import (
     tables_of,
     text_of,
 )
-from casemate.core.store.schema import SCOPE
+from casemate.core.store.schema import METADATA, SCOPE
 
 CHECKED = {"rows_checked": True}
 """Execution options of a statement whose rows its author checks, or must see as they are."""
@@ -85,8 +85,8 @@ class RowDigests:
         """
         self._engine = engine
         self._strange = strange
-        self._plain = -KNOWN_SECONDS
-        """When nothing strange was found last."""
+        self._plain = -KNOWN_SECONDS, 0
+        """When nothing strange was found last, and among how many declared tables."""
         self._attached: Callable[[], RootLog] | None = None
         self._cache: tuple[str, dict[Group, str]] = (EMPTY_ROOT, {})
         self._known: dict[tuple[str, Scope], tuple[float, set[bytes]]] = {}
@@ -166,7 +166,10 @@ class RowDigests:
         Raises:
             UnexplainedRow: with what there is.
         """
-        if state.plain if state is not None else time.monotonic() - self._plain < KNOWN_SECONDS:
+        when, among = self._plain
+        # a module that was imported since has declared tables that nobody has looked at
+        recent = among == len(METADATA.tables) and time.monotonic() - when < KNOWN_SECONDS
+        if state.plain if state is not None else recent:
             return
         found = self._strange(tx)
         if found:
@@ -177,7 +180,7 @@ class RowDigests:
             )
         if state is not None:
             state.plain = True
-        self._plain = time.monotonic()
+        self._plain = time.monotonic(), len(METADATA.tables)
 
     def _state(self, tx: sa.Connection) -> _State:
         if not tx.in_transaction():
@@ -305,11 +308,10 @@ class RowDigests:
             return None
         digests = self._expected(tx, state)
         before = dict(digests)
-        declared = {str(table.name): table for table in tables()}
         for name, scope in sorted(state.unsettled, key=repr):
             group = (name, text_of(scope))
             digesttable.write(
-                tx, digests, group, rows_in(tx, declared[name], scope)[0].get(group, {})
+                tx, digests, group, rows_in(tx, METADATA.tables[name], scope)[0].get(group, {})
             )
             self._known.pop((name, scope), None)
         state.unsettled.clear()

@@ -30,12 +30,16 @@ class Stage:
     """Lines for any POSIX shell, which stops at the first that fails."""
 
 
-def stages(given: Given, pipeline: str) -> list[Stage]:
+def stages(
+    given: Given, pipeline: str, *, kept: str = KEPT, deployed: str = DEPLOYED
+) -> list[Stage]:
     """Every job in its order.
 
     Args:
         given: project, folder, configuration.
         pipeline: a shell expression that names the pipeline; all its jobs have the same.
+        kept: one for the folder in which what its run came to is kept.
+        deployed: one for the folder from which a model is deployed.
 
     Raises:
         ConfigError: the pipeline could not run as it would be rendered.
@@ -60,20 +64,20 @@ def stages(given: Given, pipeline: str) -> list[Stage]:
             "assess",
             "fails with exit code 1 if no model was signed, after its evidence is kept",
             [
-                f"rm -rf {KEPT}",
-                f"{casemate} runs export {KEPT} --key {pipeline}",
-                f"casemate verify {KEPT}/evidence --key {trusted}",
+                f"rm -rf {kept}",
+                f"{casemate} runs export {kept} --key {pipeline}",
+                f"casemate verify {kept}/evidence --key {trusted}",
             ],
         ),
         Stage(
             "deploy",
             "waits for a person; only what verifies with the keys in the repository is let out",
             [
-                f"rm -rf {DEPLOYED}",
-                f"{casemate} runs export {DEPLOYED} --key {pipeline}",
-                f'{casemate} model export "$(cat {DEPLOYED}/model)" {DEPLOYED}/signed',
-                f"casemate verify {DEPLOYED}/signed --key {trusted}",
-                (f'{casemate} model promote "$(cat {DEPLOYED}/model)" --reason {pipeline}'),
+                f"rm -rf {deployed}",
+                f"{casemate} runs export {deployed} --key {pipeline}",
+                f'{casemate} model export "$(cat {deployed}/model)" {deployed}/signed',
+                f"casemate verify {deployed}/signed --key {trusted}",
+                (f'{casemate} model promote "$(cat {deployed}/model)" --reason {pipeline}'),
             ],
         ),
         Stage(

@@ -3,13 +3,14 @@
 import datetime
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from casemate import __version__
+from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import scratch_folder, whole_folder
 from casemate.core.oci import tars
@@ -17,8 +18,6 @@ from casemate.core.oci.layout import Reader, Writer
 from casemate.core.oci.types import (
     CONFIG_TYPE,
     CREATED,
-    EMPTY,
-    EMPTY_TYPE,
     LAYER_TYPE,
     LAYOUT_FILE,
     MANIFEST_TYPE,
@@ -42,9 +41,12 @@ from casemate.deploy.gateway.words import (
     RUN,
     USER,
 )
+from casemate.stages.release.admission import GATEWAY_TYPE, PROVENANCE
+from casemate.stages.release.carried import ATTESTATION, BASE_DIGEST
+from casemate.stages.release.image import BILL_TYPE, ENVELOPE_TYPE, PREDICATE_TYPE, referrer
 
-BASE_DIGEST = "org.opencontainers.image.base.digest"
-BILL_TYPE = "application/vnd.cyclonedx+json"
+Attest = Callable[[str, dict[str, Any]], bytes]
+"""Signs provenance: digest of the image in hexadecimal, and what is said of it."""
 
 
 class Built(Record, frozen=True, kw_only=True):
@@ -73,6 +75,7 @@ def build(
     python_version: str | None = None,
     platforms: Sequence[str] = (),
     moment: int = 0,
+    attest: Attest | None = None,
 ) -> Built:
     """Write the image into a new folder.
 
@@ -86,6 +89,7 @@ def build(
         python_version: see `packages.install`.
         platforms: see `packages.install`.
         moment: time of every file of the layer, seconds since 1970.
+        attest: signs where the image comes from; None: nobody says so.
 
     Raises:
         ConfigError: a folder is not empty, or pip refuses. VerificationError: the base is not what
@@ -129,18 +133,47 @@ def build(
         named = tag(__version__)
         image = writer.manifest(manifest, {NAMED: named})
         bill = _bill(image, entry.digest, packages, moment)
-        about = Manifest(
-            schemaVersion=2,
-            mediaType=MANIFEST_TYPE,
-            artifactType=BILL_TYPE,
-            config=writer.add(EMPTY, EMPTY_TYPE),
-            layers=[writer.add(bill, BILL_TYPE)],
-            subject=Descriptor(mediaType=MANIFEST_TYPE, digest=image.digest, size=image.size),
-        )
-        writer.finish([image, writer.manifest(about)])
+        about = [referrer(writer, image, bill, BILL_TYPE, BILL_TYPE, {})]
+        if attest is not None:
+            said_of_it = _provenance(entry.digest, packages, locks, python, sha256(bill))
+            signed = attest(image.hexadecimal, said_of_it)
+            kind = {PREDICATE_TYPE: PROVENANCE}
+            about.append(referrer(writer, image, signed, ATTESTATION, ENVELOPE_TYPE, kind))
+        writer.finish([image, *about])
     return Built(
         folder=str(folder), tag=named, digest=image.digest, base=entry.digest, packages=packages
     )
+
+
+def _provenance(
+    base: str, packages: list[Package], locks: Sequence[Path], python: str, bill: str
+) -> dict[str, Any]:
+    """Where the image comes from, as an SLSA provenance predicate without its builder
+    (https://slsa.dev/spec/v1.2/build-provenance).
+    """
+    return {
+        "buildDefinition": {
+            "buildType": GATEWAY_TYPE,
+            "externalParameters": {"python": python, "version": __version__},
+            "resolvedDependencies": [
+                {"name": "base", "digest": {"sha256": base.partition(":")[2]}},
+                *(
+                    {"name": lock.name, "digest": {"sha256": sha256(lock.read_bytes())}}
+                    for lock in locks
+                ),
+                *(
+                    {
+                        "uri": f"pkg:pypi/{one.name.lower()}@{one.version}",
+                        "digest": {"sha256": one.sha256},
+                    }
+                    for one in packages
+                ),
+            ],
+        },
+        "runDetails": {
+            "byproducts": [{"name": "bill of materials", "digest": {"sha256": bill}}],
+        },
+    }
 
 
 def _base(reader: Reader, digest: str | None) -> tuple[Descriptor, Manifest]:

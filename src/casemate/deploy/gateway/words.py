@@ -5,8 +5,8 @@ PACKAGES = "opt/casemate/lib"
 USER = 65532
 """Nobody's number in any distribution; the one of distroless images."""
 MODEL, KEYS, PROJECT, RUN = "/model", "/keys", "/project", "/run/casemate"
-"""What is mounted: the model, its owner's public keys, the gateway's project; and where the
-verified model goes.
+"""What is mounted: the model, its owner's public keys, the gateway's casemate.toml and state; and
+where the verified model goes.
 """
 ENVIRONMENT = {
     "HOME": RUN,
@@ -22,5 +22,5 @@ ENTRYPOINT = [
     *("--into", f"{RUN}/model", "--then"),
 ]
 """Behind the interpreter: whatever the container is told to start, this is before it."""
-CMD = [*COMMAND, "serve", "--config", PROJECT]
-"""What is started when nothing else is said."""
+CMD = [*COMMAND, "serve", "--config", PROJECT, "--release", f"{RUN}/model"]
+"""What is started when nothing else is said: a gateway that serves what was just verified."""

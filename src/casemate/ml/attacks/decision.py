@@ -12,9 +12,15 @@ import numpy as np
 from casemate.ml.attacks.interface import Array, Target, keep_better
 
 STARTS = 200
+"""Random points among which the first misclassified one is looked for."""
 GRID = 32
+"""Points of a line on which the boundary is looked for, twice: within a thousandth of the way."""
 QUERIES = 100
+"""Random labels for one estimate of the normal. The source begins with 100 as well."""
 ROUNDS = 10
+"""Steps along the boundary: with the numbers above some two thousand questions a row. A judgement
+between time and strength; figures of robustness name the attacks that ran.
+"""
 REACH = 6.0
 """How far, in units of eps, the first misclassified point is looked for."""
 

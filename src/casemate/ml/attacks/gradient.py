@@ -14,9 +14,17 @@ import numpy as np
 from casemate.ml.attacks.interface import Array, Target, keep_better
 
 STEPS = (1e-4, 1e-2, 0.1)
+"""Of the central difference, in standard deviations: the smallest that shows a slope counts, larger
+ones are for rounded inputs.
+"""
 LEAST_SHARE = 0.5
+"""Of rows that must have a slope for the attack to be run. A judgement; the search needs none."""
 MAX_ROWS = 50_000
+"""Rows that the model is asked about at once: bounds memory, no result depends on it."""
 PATIENCE = 3
+"""Steps without a lower margin after which the step is halved. A judgement; the source looks at
+checkpoints instead.
+"""
 
 
 class Gradient:

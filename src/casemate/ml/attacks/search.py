@@ -12,9 +12,15 @@ import numpy as np
 from casemate.ml.attacks.interface import Array, Target, keep_better
 
 PROPOSALS = 4
+"""Of a row and step: three jump to faces of the ball, one inside, as above."""
 GREEDY_ROUNDS = 2
+"""Of moves of single features: the second takes up what the first has changed around them."""
 MAX_ROWS = 50_000
+"""Rows that the model is asked about at once: bounds memory, no result depends on it."""
 MAX_GREEDY = 256
+"""Numbers whose faces a greedy round tries, drawn anew each time: of wide tables the search would
+be nothing else.
+"""
 
 
 class Search:

@@ -30,7 +30,11 @@ LEAST_SIDE = 5
 HOPS = {"max_iter": 10, "max_eval": 200, "init_eval": 50, "init_size": 100}
 """HopSkipJump: some thousand questions a row."""
 RESTARTS = 2
+"""Random beginnings, as many as our own attack makes."""
 SQUARES = 500
+"""Iterations of the square attack, one question each. A judgement: its authors take thousands, for
+images.
+"""
 
 
 def installed() -> None:

@@ -31,6 +31,7 @@ is known.
 PARTS = 3_000
 """The same for all rows of one eps."""
 BISECTIONS = 60
+"""Halvings of an interval: float64 has fewer bits of significand, so nothing is left between."""
 
 
 class Thresholds:

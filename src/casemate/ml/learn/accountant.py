@@ -15,8 +15,17 @@ from casemate.core.errors import BackendError, ConfigError, Error
 from casemate.core.types import Record
 
 GRID = 1e-4
+"""What may be added to that: dp-accounting rounds privacy losses up to multiples of it unless told
+otherwise.
+"""
 MOST_STEPS = 10_000_000
+"""Of one training. A judgement: the accountants' time grows with them, and a thousand epochs of ten
+thousand batches are no more.
+"""
 SLACK = 1.02
+"""By what the tight figure may exceed the loose one, through numbers that are rounded upward,
+before the two contradict each other. A judgement: two per cent.
+"""
 
 
 class Gaussians(Record, frozen=True, kw_only=True):

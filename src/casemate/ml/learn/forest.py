@@ -42,6 +42,7 @@ from casemate.ml.learn.placing import Learnt, going, placed
 
 Array = np.ndarray[Any, Any]
 MOST_TREES = 10_000
+"""A judgement: quality has long stopped rising, and each tree is kept."""
 STATE = "unlearning_"
 """Attribute of a stored forest that says of which rows each tree is, by digest."""
 _known: dict[str, Any] = {}

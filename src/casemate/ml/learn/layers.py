@@ -43,7 +43,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 """Layer -> its arguments, by the names of torch's attributes."""
 MOST_LAYERS = 500
+"""A judgement, as below: networks for tables have a dozen layers."""
 MOST_PARAMETERS = 500_000_000
+"""Of one layer: 2 GB as float32. It is multiplied out before anything is allocated."""
 
 
 class Wavelets2d(nn.Module):  # type: ignore[misc]

@@ -35,7 +35,13 @@ from casemate.ml.learn.noise import Noise
 
 Array = np.ndarray[Any, Any]
 CHUNK = 65_536
+"""Rows that are transformed or summed at once: bounds memory; sums are in the same order whatever
+the machine.
+"""
 DEFAULT_BOUNDS = (-5.0, 5.0)
+"""Of a number without declared limits, in whatever unit it comes: nothing may be learned from the
+rows themselves. Wide for what was standardised; what lies outside is clipped.
+"""
 
 
 class PrivateClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

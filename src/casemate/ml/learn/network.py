@@ -19,8 +19,15 @@ from casemate.ml.learn.accountant import Gaussians, sigma_for
 
 Array = np.ndarray[Any, Any]
 CHUNK = 4_096
+"""Rows that the network answers at once: bounds memory."""
 PHYSICAL = 256
+"""Rows whose own gradients are held at once; Opacus adds them up to the batch, so neither privacy
+nor the result depends on it.
+"""
 EPS_SHARE = 3
+"""A step is a third of eps: three cross from the middle of the ball to a face, six from face to
+face.
+"""
 
 
 def torch_or_refuse() -> Any:

@@ -13,7 +13,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from scipy.special import ndtri
 
 DRAWS = 4
+"""That are added up; see above."""
 _HALF = 2.0**-54
+"""Half of the grid of uniform numbers: neither 0 nor 1 is drawn, whose normal would be infinite."""
 
 
 class Noise:

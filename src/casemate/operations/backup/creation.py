@@ -84,6 +84,7 @@ def create(project: Wiring, target: Path, *, with_keys: bool = False) -> Content
     made: list[Path] = []
     try:
         contents = _create(project, paths, everybody, holders if with_keys else [], made)
+    # Also of Ctrl-C: half a backup that looks whole is worse than none.
     except BaseException:
         for path in made:
             path.unlink()

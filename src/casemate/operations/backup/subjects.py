@@ -75,6 +75,7 @@ def bring_back(project: Wiring, path: Path, opener: Opener) -> int:
     opened = SubjectKeys.opened(root, project.provider, "restore of the subjects' keys")
     count = 0
     with project.database.transaction() as tx:
+        # Both roots give pseudonyms: of another project the same person would have another name.
         here = tx.execute(sa.select(SUBJECTS.c.wrapped).where(SUBJECTS.c.subject == ROOT)).scalar()
         if (
             here is not None
@@ -94,6 +95,7 @@ def bring_back(project: Wiring, path: Path, opener: Opener) -> int:
                         subject=person.subject, created=person.created, **values
                     )
                 )
+            # Shredding wins over a key, here as in the copy: an old copy never brings anybody back.
             elif known.shredded is None and (known.wrapped is None or person.shredded is not None):
                 tx.execute(
                     SUBJECTS.update().where(SUBJECTS.c.subject == person.subject).values(**values)

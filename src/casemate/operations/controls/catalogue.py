@@ -14,6 +14,7 @@ from msgspec import Meta
 from casemate.core.digest import sha256_record
 from casemate.core.types import Record
 from casemate.operations.controls.checks import CHECKS
+from casemate.stages.release.pack import ControlResult, FrameworkResult
 
 FRAMEWORKS = (
     "gdpr",
@@ -81,6 +82,29 @@ def controls() -> Iterator[tuple[Framework, Control]]:
     for framework in frameworks():
         for control in framework.controls:
             yield framework, control
+
+
+def listed() -> list[FrameworkResult]:
+    """Every framework as results have it."""
+    return [
+        FrameworkResult(
+            id=one.id,
+            name=one.name,
+            version=one.version,
+            source=one.source,
+            controls=[
+                ControlResult(
+                    section=control.section,
+                    title=control.title,
+                    checks=control.checks,
+                    outside=control.outside,
+                    answers=control.owners,
+                )
+                for control in one.controls
+            ],
+        )
+        for one in frameworks()
+    ]
 
 
 def digest() -> str:

@@ -2,7 +2,7 @@
 
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
-from casemate.operations.weaknesses import standing, standing_of
+from casemate.operations.scanned import standing, standing_of
 
 
 @check(

@@ -23,8 +23,6 @@ from casemate.stages.release import pack as packs
 from casemate.stages.release.evidence import EVIDENCE
 from casemate.stages.release.pack import (
     CheckResult,
-    ControlResult,
-    FrameworkResult,
     Results,
 )
 from casemate.stages.release.registry import Registered
@@ -119,25 +117,7 @@ def _results(project: Wiring, facts: list[Fact], entry: int) -> Results:
             )
             for one in facts
         ],
-        frameworks=[
-            FrameworkResult(
-                id=one.id,
-                name=one.name,
-                version=one.version,
-                source=one.source,
-                controls=[
-                    ControlResult(
-                        section=control.section,
-                        title=control.title,
-                        checks=control.checks,
-                        outside=control.outside,
-                        answers=control.owners,
-                    )
-                    for control in one.controls
-                ],
-            )
-            for one in catalogue.frameworks()
-        ],
+        frameworks=catalogue.listed(),
     )
 
 

@@ -87,7 +87,12 @@ def done(acting: Acting, names: list[str]) -> Checked:
     facts = Facts(acting.project)
     found = [CHECKS[name](facts) for name in names]
     results = {one.check: [one.outcome, one.digest] for one in found}
-    detail: dict[str, Any] = {"catalogue": catalogue.digest(), "results": results}
+    asked = {one.id: one.told for one in catalogue.listed()}
+    detail: dict[str, Any] = {
+        "catalogue": catalogue.digest(),
+        "frameworks": asked,
+        "results": results,
+    }
     about = f'Project::"{acting.project.config.project.id}"'
     try:
         entry = acting.project.log.record(acting.uid, CHECKED, about, "done", **detail)

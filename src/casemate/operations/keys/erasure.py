@@ -76,6 +76,7 @@ def erase(
         _require_something(search, state, versions, look)
         if not look:
             require_certain(versions, blank)
+            # The key goes last: a crash before that leaves somebody whom the same command finds.
             for version in versions:
                 search.empty(version)
             if state == "live":
@@ -85,6 +86,8 @@ def erase(
             for version in versions
             if (count := sum((version.cells | version.unsure).values()))
         }
+        # Looked for anew, also where everything succeeded: "done" is what is seen, not what was
+        # tried.
         readable = search.left(versions if look else search.versions(), look)
         if not look:
             outcome, told = (

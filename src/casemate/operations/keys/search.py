@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, TYPE, classes_of
 from casemate.controls.keys.manifests import MANIFEST
-from casemate.core.store import METADATA
+from casemate.core.store import every_table
 from casemate.core.types import SealedDataset
 from casemate.operations.keys import packed
 from casemate.operations.keys.needle import as_number, needle_of
@@ -285,8 +285,9 @@ class Search:
                 yield Place(where=str(path.relative_to(self.project.root)), advice=advice)
         yield from packed.places(self.project, self.needle, self._holds, self.looked)
         with self.project.database.reading() as tx:
-            self.looked["catalogue tables"] = len(METADATA.sorted_tables)
-            for table in METADATA.sorted_tables:
+            every = every_table()
+            self.looked["catalogue tables"] = len(every)
+            for table in every:
                 if any(
                     self._holds(_raw(value))
                     for row in tx.execute(sa.select(table))

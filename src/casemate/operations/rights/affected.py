@@ -2,7 +2,8 @@
 goes.
 
 From the identifier to the pseudonym, to the sealed versions with rows of that pseudonym, to the
-runs that sealed or used them, to the models, to where those are served, were exported or promoted.
+runs that sealed or used them, to the models, to where those are served, were exported or promoted;
+and to the predictions whose callers said whom they were about.
 What cannot be known is listed as that: a version without subjects, rows that came from feedback.
 """
 
@@ -23,7 +24,9 @@ from casemate.core.store import decode
 from casemate.core.types import Record, SealedDataset
 from casemate.operations.acting import operation
 from casemate.operations.persons import everybody
+from casemate.operations.rights import predictions
 from casemate.operations.rights.consent import withdrawn_since
+from casemate.operations.rights.predictions import Told
 from casemate.operations.rights.restricted import restricted_since, restrictions
 from casemate.operations.subject import identifier_of
 from casemate.stages.release.registry import Registered
@@ -93,6 +96,8 @@ class Affected(Record, frozen=True, kw_only=True):
     entries: list[int]
     """Log entries that are about the person by their pseudonym."""
     unknown: list[Unknown]
+    predictions: list[Told] = []
+    """Recorded predictions whose callers said that they are about the person."""
 
     @property
     def rows(self) -> int:
@@ -115,7 +120,8 @@ def affected(project: Wiring, subject: str | Callable[[], str]) -> Affected:
     acting = affected.ask(project)
     identifier = identifier_of(subject)
     found = trace(project, project.identifiers.root().pseudonym(identifier))
-    counts = {"versions": len(found.versions), "models": len(found.models)}
+    told = sum(one.count for one in found.predictions)
+    counts = {"versions": len(found.versions), "models": len(found.models), "predictions": told}
     about = f'Subject::"{found.subject}"'
     acting.record("subject:traced", about, **counts, unknown=len(found.unknown))
     return found
@@ -127,7 +133,8 @@ def trace(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected
     Args:
         project: whose.
         pseudonym: of the person.
-        with_log: read the whole log for exports, feedback and entries about them.
+        with_log: read the whole log for exports, feedback and entries about them, and the
+            predictions.
     """
     sealed = _sealed(project)
     unknown = [*_indexed(project, {name: record for name, (record, _) in sealed.items()})]
@@ -164,6 +171,7 @@ def trace(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected
         consent=project.consents.of(pseudonym),
         entries=entries,
         unknown=unknown,
+        predictions=predictions.told(project, [pseudonym]) if with_log else [],
     )
 
 
@@ -183,6 +191,7 @@ def trace_all(project: Wiring, pseudonym: str) -> Affected:
         models=list(models.values()),
         consent=[one for found in each for one in found.consent],
         entries=sorted({entry for found in each for entry in found.entries}),
+        predictions=[one for found in each for one in found.predictions],
     )
 
 

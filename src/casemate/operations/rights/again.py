@@ -5,6 +5,7 @@ whether its person was erased, and so of each cell of older versions that holds 
 a column's key only.
 """
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Again(Record, frozen=True, kw_only=True):
     """Whose keys had come back, or would have."""
     cells: int
     """That were emptied because no key covers them."""
+    predictions: int = 0
+    """About these people that were taken out."""
     newest: str
     """Time of the newest record; empty: the register is empty."""
 
@@ -79,17 +82,20 @@ def carry_out(project: Wiring, who: str, more: Sequence[Erasure] = ()) -> Again:
     records = [*erasures.beside(), *more]
     everybody = {one.digest for one in [*records, *erasures.rows()] if one.what == "erased"}
     cells = _emptied(project, Erased(erasures.key, frozenset(everybody)))
+    predictions = _taken_out(project, who, [*records, *erasures.rows()])
     with project.database.transaction() as tx:
         new = erasures.take(tx, records)
         people = _destroyed(project, tx, who, everybody)
-        if new or people or cells:
+        if new or people or cells or predictions:
             detail = {"records": new, "people": people, "cells": cells}
+            if predictions:
+                detail["predictions"] = predictions
             about = 'Project::"erasures"'
             project.log.append(tx, who, "erasure:repeated", about, "done", detail)
     project.log.publish()
     erasures.save(records)
     newest = max((one.time for one in erasures.all()), default="")
-    return Again(records=new, people=people, cells=cells, newest=newest)
+    return Again(records=new, people=people, cells=cells, predictions=predictions, newest=newest)
 
 
 def catch_up(project: Wiring, who: str = "casemate") -> Again | None:
@@ -131,6 +137,22 @@ def _destroyed(project: Wiring, tx: sa.Connection, who: str, everybody: set[str]
     if told:
         project.log.append_many(tx, told)
     return len(theirs)
+
+
+def _taken_out(project: Wiring, who: str, records: Sequence[Erasure]) -> int:
+    """Take out what was told about people before they were erased."""
+    until: dict[str, str] = {}
+    for one in records:
+        if one.what == "erased":
+            until[one.digest] = max(one.time, until.get(one.digest, ""))
+    if not until:
+        return 0
+    count = 0
+    for pseudonym in project.told.everybody():
+        if (time := until.get(project.erasures.digest(pseudonym))) is not None:
+            then = datetime.datetime.fromisoformat(time)
+            count += project.told.take_out(who, [pseudonym], then).predictions
+    return count
 
 
 def _emptied(project: Wiring, erased: Erased) -> int:

@@ -22,6 +22,7 @@ from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.operations.dataset import Datasets
 from casemate.operations.persons import everybody
+from casemate.operations.rights import predictions
 from casemate.operations.rights.affected import Affected
 from casemate.operations.rights.personrows import newest_of, rows_of
 from casemate.operations.rights.records import disclosures, processing
@@ -32,11 +33,11 @@ from casemate.wiring import Wiring
 
 FORM = "casemate-copy-1"
 NOT_IN_IT = (
-    "predictions: a recorded answer does not say whom it was about; its caller has its number",
+    "predictions whose callers did not say whom they were about; these have their numbers",
     "log lines, backups, and files outside of casemate",
     "mentions of the person in other people's rows: `casemate keys shred REF --look` finds them",
 )
-PAGES = ("about", "disclosures")
+PAGES = ("about", "disclosures", "predictions")
 """Files of a copy that are of no data set, without their endings."""
 MOST_FILES = 10_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -150,10 +151,14 @@ def _files(project: Wiring, asked: Asked, found: Affected) -> tuple[dict[str, by
             fewer[dataset.reference] = missing
         files |= _table(name, table)
         versions.append({"version": dataset.reference, "rows": table.num_rows})
+    answered = list(predictions.answers(project, people))
     about = _about(project, asked, found, versions, seen)
     about |= {"withheld_columns": sorted(withheld), "withheld_rows": fewer}
     files["about.json"] = _json(about)
     files["about.html"] = page("About your data", LEAD, _sections(about, found, seen))
+    if answered:
+        shown = [msgspec.structs.replace(one, by=_staff(one.by)) for one in answered]
+        files["predictions.json"] = _json({"form": FORM, "predictions": shown})
     files["disclosures.csv"] = disclosures.table(list(map(_nobody, seen)))
     return files, Copied(rows=rows, withheld=sorted(withheld), withheld_rows=fewer)
 
@@ -210,6 +215,9 @@ def _about(
         "copied": versions,
         "every_version": found.versions,
         "models": found.models,
+        "predictions": [
+            msgspec.structs.replace(one, by=_staff(one.by)) for one in found.predictions
+        ],
         "recipients": _recipients(project, found),
         "seen": list(map(_nobody, seen)),
         "consent": found.consent,
@@ -220,8 +228,11 @@ def _about(
 
 def _nobody(one: Disclosure) -> Disclosure:
     """The same without the name of whoever works for the controller, which is theirs."""
-    by = "a service" if one.by.startswith("Service") else "a person of the controller"
-    return msgspec.structs.replace(one, by=by)
+    return msgspec.structs.replace(one, by=_staff(one.by))
+
+
+def _staff(by: str) -> str:
+    return "a service" if by.startswith("Service") else "a person of the controller"
 
 
 def _sections(about: dict[str, Any], found: Affected, seen: list[Disclosure]) -> list[Section]:
@@ -257,6 +268,19 @@ def _sections(about: dict[str, Any], found: Affected, seen: list[Disclosure]) ->
             rows=[
                 [clean(one.model), clean(one.data), ", ".join(one.parts) or "no", len(one.exports)]
                 for one in found.models
+            ],
+        ),
+        Section(
+            "What models said of you",
+            "" if found.predictions else "Nothing of which the caller said that it is about you.",
+            heads=["model", "asked by", "purpose", "times", "first", "last (UTC)"],
+            rows=[
+                [
+                    *(clean(one.model), _staff(one.by), clean(one.purpose)),
+                    *(one.count, one.first, one.last),
+                ]
+                for one in found.predictions
+                if one.part != "shadow"
             ],
         ),
         Section(

@@ -130,6 +130,8 @@ def _closed(project: Wiring, pseudonym: str, others: Sequence[str]) -> ErasedPer
     with project.database.reading() as tx:
         if any(project.log.subjects.state(tx, one) == "live" for one in (pseudonym, *others)):
             return None
+        if project.told.count((pseudonym, *others), tx):
+            return None  # told since
     return ErasedPerson(
         request=shown(project, done.id),
         affected=trace(project, pseudonym),

@@ -1,7 +1,8 @@
 """Erasing a person who asked for it: under every identifier of theirs, all of it or nothing, and
 closed only once it was seen to be done.
 
-Cells that no key covers are emptied first, which may be done twice; everything is looked through;
+Cells that no key covers are emptied first and recorded predictions about the person taken out,
+which may be done twice; everything is looked through;
 then all keys go, the register of erasures gets the person and the request its entry in one
 transaction. Whoever dies before it leaves a request that is carried out again, and whoever dies
 after it one that is only to be closed. It is closed, with a certificate, once each model that was
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 import sqlalchemy as sa
 
+from casemate.controls.audit.people import Taken
 from casemate.core.errors import ConfigError, Error, RefusedError
 from casemate.core.files import alone
 from casemate.core.types import Record
@@ -57,6 +59,8 @@ class _Part:
     search: Search
     key: str
     versions: list[Version]
+    told: int
+    """Predictions about them that are recorded, or were taken out for this request."""
     readable: list[Place] = field(default_factory=list)
 
     @property
@@ -65,7 +69,7 @@ class _Part:
 
     @property
     def is_held(self) -> bool:
-        return self.key != "unknown" or self.rows > 0
+        return self.key != "unknown" or self.rows > 0 or self.told > 0
 
 
 def carry_out(
@@ -155,10 +159,14 @@ def _erased(
     project: Wiring, who: str, asked: Asked, identifiers: list[str], change: Change
 ) -> Erased:
     require_current(project)
+    with project.database.reading() as tx:
+        began = REQUESTS.history(project, tx, asked.id)[1][0].index
     parts = []
     for identifier in identifiers:
         search = Search(project, identifier)
-        parts.append(_Part(identifier, search, search.state(), search.versions()))
+        mine = [search.pseudonym]
+        told = project.told.count(mine) + project.told.taken_since(mine, began).predictions
+        parts.append(_Part(identifier, search, search.state(), search.versions(), told))
     for part in parts:
         require_certain(part.versions, blank=False)
     _require_not_misspelt(asked, parts, change.text)
@@ -166,12 +174,13 @@ def _erased(
     where = [place for one in theirs for place in places_of(project, one)]
     # looking takes minutes, in which somebody may have placed a hold
     _require_unheld(project, theirs, where)
+    project.told.take_out(who, theirs)
     for part in parts:
         for version in part.versions:
             part.search.empty(version)
     for part in parts:  # what the key does not take with it
         part.readable = part.search.left(part.search.versions(), look=True)
-    change = _told(change, parts)
+    change = _told(change, parts, project.told.taken_since(theirs, began))
     is_clean = not any(part.readable for part in parts)
     with project.database.transaction() as tx:
         _require_unheld(project, theirs, where, tx)
@@ -179,7 +188,16 @@ def _erased(
             _shred(project, tx, who, part)
         if any(part.is_held for part in parts):
             barred = _barred(project, asked)
-            project.erasures.add(tx, theirs, "erased", f"request {asked.id}", barred)
+            why = f"request {asked.id}"
+            # also of somebody erased before: a backup may have what was told of them since
+            anew = any(part.told for part in parts)
+            project.erasures.add(tx, theirs, "erased", why, barred, anew=anew)
+        while (late := project.told.take_some_out(tx, who, theirs)).predictions:  # told meanwhile
+            change = msgspec.structs.replace(
+                change,
+                predictions=change.predictions + late.predictions,
+                shared=change.shared + late.shared,
+            )
         if is_clean:
             REQUESTS.written(project, tx, who, asked, states.ERASED, change)
             project.aliases.forget(tx, theirs)
@@ -215,12 +233,19 @@ def _require_not_misspelt(asked: Asked, parts: list[_Part], text: str) -> None:
 def _require_unheld(
     project: Wiring, people: list[str], where: list[str], tx: sa.Connection | None = None
 ) -> None:
-    """RefusedError: a hold was placed while the person was looked for."""
+    """RefusedError: a hold was placed while the person was looked for, or keeps somebody else about
+    whom the same predictions are.
+    """
     if (held := hold_over(project, people, where, tx)) is not None:
         raise kept_by(held)
+    if hold_over(project, project.told.others(people, tx), (), tx) is not None:
+        raise RefusedError(
+            "a recorded prediction about this person is about somebody else too, whom a hold keeps",
+            hint="casemate hold list",
+        )
 
 
-def _told(change: Change, parts: list[_Part]) -> Change:
+def _told(change: Change, parts: list[_Part], taken: Taken) -> Change:
     looked: dict[str, int] = {}
     for part in parts:
         looked |= {name: max(n, looked.get(name, 0)) for name, n in part.search.looked.items()}
@@ -229,6 +254,8 @@ def _told(change: Change, parts: list[_Part]) -> Change:
         rows=sum(part.rows for part in parts),
         keys=sum(part.key != "unknown" for part in parts),
         identifiers=len(parts),
+        predictions=taken.predictions,
+        shared=taken.shared,
         looked=looked,
     )
 
@@ -297,10 +324,12 @@ def _closed(
     if not waiting:
         unknown = {f"{gap.what}: {gap.reason}" for each in found for gap in each.unknown}
         closing = Closing(
-            held=bool(asked.keys or asked.rows),
+            held=bool(asked.keys or asked.rows or asked.predictions),
             identifiers=asked.identifiers,
             keys=asked.keys,
             rows=asked.rows,
+            predictions=asked.predictions,
+            shared=asked.shared,
             looked=asked.looked,
             looked_at=asked.erased or "",
             not_known=tuple(sorted(unknown))[: models.MOST],

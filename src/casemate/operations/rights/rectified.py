@@ -57,18 +57,21 @@ def corrected(project: Wiring, asked: Asked, found: Affected) -> tuple[int, tupl
         found: what was made of the person's data now.
 
     Raises:
-        RefusedError: the newest rows are those of before, as far as whoever acts may see them.
+        RefusedError: the newest rows of a data set are those of before, as far as whoever acts may
+            see them, or those of before are gone.
     """
     everything = Datasets(project).all()
     newest, people = newest_of(everything, found), everybody(project, asked.subject)
-    rows, same, unseen = 0, list[str](), set[str]()
+    rows, same, gone, unseen = 0, list[str](), list[str](), set[str]()
     changed: dict[str, str] = {}
     for reference in asked.versions:
         former = everything.get(reference)
-        if former is None or not (former.folder / MANIFEST).exists():
-            continue  # it is gone with all that was wrong in it
-        name = former.record.name
+        name = reference.partition("@")[0]
         now = newest.get(name)
+        if former is None or not (former.folder / MANIFEST).exists():
+            if now is not None:
+                gone.append(reference)  # with nothing to compare nobody knows
+            continue
         if now is not None and _is_taken_out(project, everything[name], now, people):
             changed[name] = everything[name].record.version
             continue
@@ -82,7 +85,14 @@ def corrected(project: Wiring, asked: Asked, found: Affected) -> tuple[int, tupl
             same.append(reference)
         else:
             changed[name], rows = now.record.version, rows + after.num_rows
-    if same and not changed:
+    if gone:
+        raise RefusedError(
+            f"{', '.join(gone)} is gone: nobody can tell whether their rows were corrected since"
+            f" request {asked.id} came",
+            hint="restore it from a backup; or refuse the request with the reason and open it anew:"
+            " then the newest version is held against the next",
+        )
+    if same:
         withheld = f"; {', '.join(sorted(unseen))} you may not see" if unseen else ""
         raise RefusedError(
             f"their rows in {', '.join(same)} are what they were when request {asked.id}"

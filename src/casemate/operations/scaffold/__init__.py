@@ -12,18 +12,16 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from casemate import config as configuration
-from casemate.config import FILE_NAME, Config
-from casemate.controls.access.policy import Policy, read_folder
-from casemate.controls.keys.store import KeyStore, keystore_folder
+from casemate.config import FILE_NAME
+from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic
-from casemate.core.secrets import read_secret
-from casemate.core.store import open_store
+from casemate.operations.founding import found, put_in_force
 from casemate.operations.scaffold.clinical import clinical
 from casemate.operations.scaffold.plan import IN_MEMORY, READING, Plan
 from casemate.operations.scaffold.table import from_table
 from casemate.operations.scaffold.text import casemate_toml, template
-from casemate.wiring import CATALOG, STATE, Wiring
+from casemate.wiring import STATE, Wiring
 
 __all__ = ["Plan", "clinical", "create", "from_table", "start"]
 
@@ -108,11 +106,11 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Wiring:
     fresh = [path for path in (root, root / "policies", root / "data") if not path.exists()]
     try:
         make_folder(root, 0o755)
-        project = _state(root, config, plan)
+        project = found(root, config)
         for name, content in files.items():
             make_folder((root / name).parent, 0o755)
             write_atomic(root / name, content, mode=0o600 if name == IN_MEMORY else 0o644)
-        _in_force(project)
+        put_in_force(project)
         write_atomic(root / FILE_NAME, toml.encode(), mode=0o644)
     except BaseException:
         for path in (*made, *reversed(fresh), keystore_folder(identifier)):
@@ -123,40 +121,3 @@ def create(root: Path, plan: Plan, passphrase: str | None = None) -> Wiring:
             )
         raise
     return project
-
-
-def _state(root: Path, config: Config, plan: Plan) -> Wiring:
-    reference, identifier = config.keys.passphrase, config.project.id
-    keys = KeyStore.create(
-        keystore_folder(identifier), identifier, read_secret(reference) if reference else None
-    )
-    state = make_folder(root / STATE)
-    write_atomic(state / ".gitignore", b"*\n")
-    write_atomic(state / "lock", b"")
-    store = open_store(config.store.url, state / CATALOG, config.store.password)
-    store.upgrade()
-    store.close()
-    project = Wiring(root, config)
-    project.keystore = keys
-    with project.database.transaction() as tx:
-        project.log.create(tx)
-        owner = project.point.directory.add_owner(tx)
-        detail = {"name": plan.name, "purpose": plan.purpose}
-        project.log.append(
-            tx, owner.uid, "project:create", f'Project::"{config.project.id}"', "done", detail
-        )
-    project.log.publish()
-    project.publish_keys()
-    return project
-
-
-def _in_force(project: Wiring) -> None:
-    """The policies of a new project are in force from the start."""
-    texts = read_folder(project.point.options.folder)
-    with project.database.transaction() as tx:
-        project.point.applied.apply(
-            tx,
-            Policy(texts, project.config.project.id),
-            texts,
-            project.point.identify().principal.uid,
-        )

@@ -19,7 +19,7 @@ from casemate import __version__
 from casemate.config import FILE_NAME
 from casemate.core.text import clean
 from casemate.core.types.scan import Grade
-from casemate.operations.weaknesses import Standing
+from casemate.operations.scanned import Standing
 from casemate.supply.scanners.kept import Part, Scanned
 
 Form = Literal["sarif", "sarif-github", "junit", "sonar", "vex", "json"]

@@ -7,9 +7,9 @@ from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
+from casemate.operations.scanned import BOOK, Standing, standing_of
 from casemate.operations.scans import exports
 from casemate.operations.scans.exports import Form
-from casemate.operations.weaknesses import BOOK, Standing, standing_of
 from casemate.supply.scanners.kept import Scanned
 from casemate.wiring import Wiring
 

@@ -89,6 +89,10 @@ class Closing(Record, frozen=True, kw_only=True):
     not_known: tuple[str, ...] = ()
     """Versions whose people are not known, and why."""
     models: tuple[ModelOutcome, ...] = ()
+    predictions: int = 0
+    """Recorded predictions about the person that were taken out."""
+    shared: int = 0
+    """Of these, such as were about others too: what was told of those is gone with them."""
 
 
 class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,6 +129,10 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Under how many identifiers a person was looked for."""
     looked: dict[str, int] = {}
     """How much was looked through for them, by kind."""
+    predictions: int = 0
+    """Recorded predictions about the person that were taken out."""
+    shared: int = 0
+    """Of these, such as were about others too."""
     unattended: bool = False
     """Whether it may be completed by itself."""
     closing: Closing | None = None
@@ -176,6 +184,9 @@ class Asked(Record, frozen=True, kw_only=True):
     keys: int = 0
     identifiers: int = 0
     looked: dict[str, int] = {}
+    predictions: int = 0
+    """Recorded predictions about the person that were taken out."""
+    shared: int = 0
     closing: Closing | None = None
     reminded: tuple[str, ...] = ()
     """Terms that people were reminded of."""
@@ -320,6 +331,8 @@ def _stepped(asked: Asked, action: str, change: Change) -> Asked:
             keys=change.keys,
             identifiers=change.identifiers,
             looked=change.looked,
+            predictions=change.predictions,
+            shared=change.shared,
             held="",
         )
     raise RefusedError(

@@ -9,6 +9,7 @@ import numpy as np
 from casemate.core.errors import RequestError
 from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
+from casemate.serve.protocols.interface import Asked, Encode, Read
 from casemate.serve.types import Array
 
 
@@ -17,19 +18,43 @@ def made(
     given: Collection[str],
     values: Callable[[str], list[Any]],
     texts: Callable[[str], bool],
-) -> dict[str, list[Any]]:
-    """What comes of raw columns (see `called.Raw.read`); then it is sure that every feature is
-    there.
+) -> tuple[dict[str, list[Any]], tuple[bytes, ...]]:
+    """(what comes of raw columns, see `called.Raw.read`; whose each row is by pseudonym, where that
+    is given); then it is sure that every feature is there.
 
     Raises:
         RequestError: a raw value cannot be read, a feature is missing, with `[serve] extra =
             "refuse"` there is something else, or rows are about people who are barred.
     """
+    people: tuple[bytes, ...] = ()
     if endpoint.barred is not None and (whose := whose_of(endpoint)) in given:
-        endpoint.barred.require(lambda: values(whose))
+        people = endpoint.barred.people_of(values(whose))
     found = {} if endpoint.raw is None else endpoint.raw.read(given, values, texts)
     _require_features(endpoint, given, found)
-    return found
+    return found, people
+
+
+def asked_of(endpoint: Endpoint, read: Read, subject: Any, encode: Encode) -> Asked:
+    """What rows ask.
+
+    Args:
+        endpoint: the model.
+        read: the rows.
+        subject: whom the caller says that all of them are about; None: nobody is named this way.
+        encode: writes the answer.
+
+    Raises:
+        RequestError: people are named twice, the subject is no text or whole number, or is barred.
+    """
+    rows, people = read
+    if subject is not None:
+        if people:
+            raise RequestError("say whom it is about once: as a parameter, or with each row")
+        if endpoint.barred is None or not endpoint.barred.column:
+            raise RequestError("this gateway knows nobody: [data] subject names no column")
+        people = endpoint.barred.people_of([subject])
+    count = len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows)
+    return Asked(rows, count, encode, people)
 
 
 def whose_of(endpoint: Endpoint) -> str:

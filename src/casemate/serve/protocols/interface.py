@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
@@ -19,3 +20,13 @@ class Asked:
     """Rows."""
     encode: Encode
     """The answer in the caller's protocol."""
+    people: tuple[bytes, ...] = ()
+    """Whom it is about, where the caller says so; see `controls.audit.predictions.Prediction`."""
+
+
+class Read(NamedTuple):
+    """Rows that a caller sent."""
+
+    rows: Rows
+    people: tuple[bytes, ...] = ()
+    """Whose each is, where that was sent with them."""

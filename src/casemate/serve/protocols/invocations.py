@@ -21,10 +21,9 @@ import numpy as np
 from msgspec import Meta
 
 from casemate.core.errors import RequestError
-from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
-from casemate.serve.protocols.columns import made, raw_names, rows_of, whose_of
-from casemate.serve.protocols.interface import Asked, Encode
+from casemate.serve.protocols.columns import asked_of, made, raw_names, rows_of, whose_of
+from casemate.serve.protocols.interface import Asked, Encode, Read
 from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Headers
 
 MOST_FIELD = 64 * 1024
@@ -54,7 +53,7 @@ class InvocationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: Annotated[_Later, Meta(extra_json_schema={"type": ["array", "object"]})] = msgspec.UNSET
     instances: Annotated[_Later, Meta(extra_json_schema=_SOME)] = msgspec.UNSET
     params: Any = None
-    """Of the caller's making; there are none."""
+    """Of the caller's making; `subject` says whom all rows are about."""
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -85,21 +84,21 @@ def read(
         accept: what the caller wants back: CSV, JSON lines, else JSON.
     """
     kind = content_type.partition(b";")[0].strip().lower()
+    subject = None
     try:
         if kind in (b"text/csv", b"application/csv"):
-            rows = _csv(endpoint, body, max_rows)
+            found = _csv(endpoint, body, max_rows)
         elif kind in LINES:
-            rows = _lines(endpoint, body, max_rows)
+            found = _lines(endpoint, body, max_rows)
         elif kind in (b"application/json", b"application/vnd.api+json", b""):
-            rows = _json(endpoint, _without_nan(body), max_rows)
+            found, subject = _json(endpoint, _without_nan(body), max_rows)
         else:
             raise RequestError(
                 "content types that are read: application/json, application/jsonlines, text/csv"
             )
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is not as expected: {error}") from error
-    count = len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows)
-    return Asked(rows, count, _encoding(accept))
+    return asked_of(endpoint, found, subject, _encoding(accept))
 
 
 def encode(endpoint: Endpoint, answer: Answer) -> tuple[Headers, bytes]:
@@ -193,8 +192,13 @@ def _constant(word: str) -> None:
         raise ValueError(word)
 
 
-def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
+def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> tuple[Read, Any]:
     said = _BODY.decode(body)
+    subject = said.params.get("subject") if isinstance(said.params, dict) else None
+    return _one_form(endpoint, said, max_rows), subject
+
+
+def _one_form(endpoint: Endpoint, said: InvocationBody, max_rows: int) -> Read:
     given = [name for name in FORMS if getattr(said, name) is not msgspec.UNSET]
     if len(given) != 1:
         raise RequestError(f"give exactly one of {', '.join(FORMS)}")
@@ -217,7 +221,7 @@ def _json(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
     return _by_position(endpoint, None, raw, max_rows)
 
 
-def _records(endpoint: Endpoint, records: list[Any], form: str, max_rows: int) -> Rows:
+def _records(endpoint: Endpoint, records: list[Any], form: str, max_rows: int) -> Read:
     names = list(records[0])
     if not all(isinstance(record, dict) and len(record) == len(names) for record in records):
         raise RequestError(f"{form}: every record must have the same names")
@@ -229,7 +233,7 @@ def _records(endpoint: Endpoint, records: list[Any], form: str, max_rows: int) -
         raise RequestError(f"{form}: every record must have the same names") from error
 
 
-def _lines(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
+def _lines(endpoint: Endpoint, body: bytes, max_rows: int) -> Read:
     rows = _ANY.decode_lines(body)
     if not rows:
         raise RequestError("the body has no rows")
@@ -239,7 +243,7 @@ def _lines(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
     return _table(endpoint, None, rows)
 
 
-def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
+def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Read:
     csv.field_size_limit(MOST_FIELD)
     lines: list[list[str]] = []
     try:
@@ -260,7 +264,7 @@ def _csv(endpoint: Endpoint, body: bytes, max_rows: int) -> Rows:
 
 def _by_position(
     endpoint: Endpoint, columns: list[str] | None, raw: msgspec.Raw, max_rows: int
-) -> Rows:
+) -> Read:
     features = endpoint.features
     if endpoint.takes_matrix and (
         columns is None or columns == [column.name for column in features]
@@ -272,7 +276,7 @@ def _by_position(
         else:
             if matrix.ndim == 2 and matrix.shape[1] == len(features) and len(matrix):
                 _bounded(len(matrix), max_rows)
-                return matrix
+                return Read(matrix)
     rows = _ROWS.decode(raw)
     if not rows:
         raise RequestError("there are no rows")
@@ -280,7 +284,7 @@ def _by_position(
     return _table(endpoint, columns, rows)
 
 
-def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Rows:
+def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Read:
     features = endpoint.features
     width = len(features) if names is None else len(names)
     if names is None and isinstance(rows[0], list) and rows[0] and isinstance(rows[0][0], list):
@@ -294,7 +298,7 @@ def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Rows
             raise RequestError(
                 f"a picture of {math.prod(picture.shape[1:])} values, the model takes {width}"
             )
-        return picture.reshape(len(picture), width)
+        return Read(picture.reshape(len(picture), width))
     if not all(isinstance(row, list) and len(row) == width for row in rows):
         raise RequestError(f"every row must be a list of {width} values")
     named = [column.name for column in features] if names is None else names
@@ -308,7 +312,7 @@ def _table(endpoint: Endpoint, names: list[str] | None, rows: list[Any]) -> Rows
 
 def _by_name(
     endpoint: Endpoint, columns: dict[Any, Any], max_rows: int, *, given: int | None = None
-) -> Rows:
+) -> Read:
     if given is not None and given != len(columns):
         raise RequestError("two columns have the same name")
     further = {*raw_names(endpoint), whose_of(endpoint)}
@@ -322,19 +326,17 @@ def _by_name(
     if values and (len(counts) != 1 or not counts - {0}):
         raise RequestError("every column must have the same number of rows, and one at least")
     _bounded(max(counts, default=0), max_rows)
-    found = made(
+    found, people = made(
         endpoint,
         columns,
         lambda name: [_single(value) for value in values[name]],
         lambda name: any(map(_texts, values[name])),
     )
-    return rows_of(
-        endpoint,
-        {
-            name: cells.read(found[name] if name in found else values[name])
-            for name, cells in endpoint.cells.items()
-        },
-    )
+    rows_by_name = {
+        name: cells.read(found[name] if name in found else values[name])
+        for name, cells in endpoint.cells.items()
+    }
+    return Read(rows_of(endpoint, rows_by_name), people)
 
 
 def _single(value: Any) -> Any:

@@ -19,11 +19,10 @@ import msgspec
 from msgspec import Meta
 
 from casemate.core.errors import RequestError
-from casemate.ml.frame import Rows
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.outputs import NAMES, shape_of
-from casemate.serve.protocols.columns import raw_names
-from casemate.serve.protocols.interface import Asked, Encode
+from casemate.serve.protocols.columns import asked_of, raw_names
+from casemate.serve.protocols.interface import Asked, Encode, Read
 from casemate.serve.protocols.tensors import DTYPES, Tensor, columns, datatype, matrix, packed, raw
 from casemate.serve.types import BINARY, JSON, Answer, Headers
 
@@ -47,6 +46,8 @@ class InferParameters(msgspec.Struct, frozen=True):
     """Of a call."""
 
     binary_data_output: bool = False
+    subject: str | int | None = None
+    """Whom all rows are about, as the table writes it in the column `[data] subject`."""
 
 
 class TensorJson(msgspec.Struct, frozen=True):
@@ -87,6 +88,8 @@ class InferRequest:
     id: str | None
     outputs: list[tuple[str, bool]]
     """Name of each output that the caller asks for, and whether it is to be bytes."""
+    subject: str | int | None = None
+    """Whom all rows are about."""
 
 
 _REQUEST = msgspec.json.Decoder(InferBody)
@@ -152,14 +155,15 @@ def _filled(request: InferBody, rest: memoryview) -> InferRequest:
     if len(rest):
         raise RequestError(f"{len(rest)} bytes are left over behind the tensors")
     usual = request.parameters is not None and request.parameters.binary_data_output
+    subject = None if request.parameters is None else request.parameters.subject
     if not request.outputs:
-        return InferRequest(inputs, request.id, [(name, usual) for name in OUTPUTS])
+        return InferRequest(inputs, request.id, [(name, usual) for name in OUTPUTS], subject)
     said = [
         (one.name, one.parameters.binary_data if one.parameters else None)
         for one in request.outputs
     ]
     wanted = [(name, usual if binary is None else binary) for name, binary in said]
-    return InferRequest(inputs, request.id, wanted)
+    return InferRequest(inputs, request.id, wanted, subject)
 
 
 def read(endpoint: Endpoint, name: str, body: bytes, header: int | None, max_rows: int) -> Asked:
@@ -193,17 +197,14 @@ def understood(endpoint: Endpoint, request: InferRequest, max_rows: int, encode:
     if not request.inputs:
         raise RequestError("the request has no inputs")
     first = request.inputs[0]
-    rows: Rows
     by_name = first.name in raw_names(endpoint) or (
         len(features) == 1 and first.name == features[0].name
     )
     if len(request.inputs) == 1 and len(first.shape) >= 2 and not by_name:
-        rows = matrix(endpoint, first, max_rows)
+        found = Read(matrix(endpoint, first, max_rows))
     else:
-        rows = columns(endpoint, request.inputs, max_rows)
-    return Asked(
-        rows, len(next(iter(rows.values()))) if isinstance(rows, dict) else len(rows), encode
-    )
+        found = columns(endpoint, request.inputs, max_rows)
+    return asked_of(endpoint, found, request.subject, encode)
 
 
 def encode(

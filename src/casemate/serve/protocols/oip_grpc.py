@@ -215,11 +215,23 @@ def read(endpoint: Endpoint, name: str, request: Any, max_rows: int) -> Asked:
     ]
     outputs = [one.name for one in request.outputs] or oip.OUTPUTS
     asked = oip.InferRequest(
-        tensors, request.id or None, [(output, bool(raw)) for output in outputs]
+        tensors, request.id or None, [(output, bool(raw)) for output in outputs], _subject(request)
     )
     return oip.understood(
         endpoint, asked, max_rows, lambda endpoint, answer: encode(endpoint, name, answer, asked)
     )
+
+
+def _subject(request: Any) -> str | int | None:
+    """Whom a request says that it is about."""
+    if "subject" not in request.parameters:
+        return None
+    said = request.parameters["subject"]
+    kind = said.WhichOneof("parameter_choice")
+    if kind not in ("string_param", "int64_param", "uint64_param"):
+        raise RequestError("the parameter subject is a text or a whole number")
+    value: str | int = getattr(said, kind)
+    return value
 
 
 def _contents(tensor: Any) -> bytes:

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from casemate.core.errors import RequestError
-from casemate.ml.frame import Rows
 from casemate.serve.cells import Cells
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols.columns import made, raw_names, rows_of, whose_of
+from casemate.serve.protocols.interface import Read
 from casemate.serve.types import Array
 
 DTYPES = {
@@ -22,6 +22,9 @@ DTYPES = {
 """NumPy's name of each numeric datatype on the wire: little-endian, row by row."""
 KINDS = {"f4": "FP32", "f8": "FP64", "i8": "INT64"}
 MOST_DIMENSIONS, MOST_SIZE = 8, 2**31
+"""Of a tensor's shape. A judgement: a table has two dimensions, and what they say is bounded before
+it is multiplied.
+"""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def matrix(endpoint: Endpoint, tensor: Tensor, max_rows: int) -> Array:
     return _numbers(tensor, rows * len(features)).reshape(rows, len(features))
 
 
-def columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
+def columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Read:
     """The rows in tensors of a feature each."""
     given = {tensor.name: tensor for tensor in tensors}
     if len(given) != len(tensors):
@@ -129,19 +132,17 @@ def columns(endpoint: Endpoint, tensors: list[Tensor], max_rows: int) -> Rows:
     if wanted and (len(rows) != 1 or any(tensor.shape[1:] not in ([], [1]) for tensor in wanted)):
         raise RequestError("every input must have the shape [n] or [n, 1] with the same n")
     count = max(rows, default=0)
-    found = made(
+    found, people = made(
         endpoint,
         given,
         lambda name: _values(given[name], count),
         lambda name: given[name].datatype == "BYTES",
     )
-    return rows_of(
-        endpoint,
-        {
-            name: cells.read(found[name]) if name in found else _column(cells, given[name], count)
-            for name, cells in endpoint.cells.items()
-        },
-    )
+    rows_by_name = {
+        name: cells.read(found[name]) if name in found else _column(cells, given[name], count)
+        for name, cells in endpoint.cells.items()
+    }
+    return Read(rows_of(endpoint, rows_by_name), people)
 
 
 def _column(cells: Cells, tensor: Tensor, count: int) -> Array:

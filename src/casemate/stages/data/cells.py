@@ -21,6 +21,9 @@ from casemate.stages.data import notation, spans
 
 NUMBER = notation.PLAIN
 MOSTLY_NUMBERS = 0.5
+"""Share of cells that must be numbers for an undeclared column to be read as numbers. A judgement:
+where most cells are no number, the numbers among them are codes or slips.
+"""
 NOTABLE = 0.01
 """Share of cells that were read as missing from which it is no slip of a pen: the finding weighs
 more.
@@ -28,6 +31,7 @@ more.
 SAMPLE, REPEATING = 10_000, 0.1
 """Cells, and the share of them up to which they are distinct for a column to repeat itself."""
 MOST_SHOWN = 3
+"""Cells that an error quotes as examples: enough to see the notation."""
 EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 """Bits of a floating-point number -> from where on it does not hold every integer, so that two
 identifiers may have become one.

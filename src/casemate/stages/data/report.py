@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from casemate.stages.data.stage import Examined
 
 MOST_PLOTS = 40
+"""Columns that are drawn, and that are listed as moved: those that moved most come first. A
+judgement: more is not read.
+"""
 MOST_LABELS, MOST_LABEL = 4, 12
 """Categories that are named below a picture, and characters of each."""
 LEAST_DRIFT = 0.01

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_REASON = 500
+"""Characters of a reason. A judgement: a paragraph; it stands in a row for each row that it is
+about.
+"""
 Decision = Literal["released", "dropped"]
 REVIEWS = sa.Table(
     "review",

@@ -20,8 +20,15 @@ from casemate.stages.data import derived, expectations
 from casemate.stages.data.cells import rows_text
 
 MAX_CATEGORIES = 1000
+"""Different values beyond which a column is read as text. A judgement: most of so many have too few
+rows to learn from.
+"""
 MAX_CLASSES = 100
+"""Classes beyond which a table is refused. A judgement: figures, screens and gates look at each
+class, and a target with more is mostly a quantity or an identifier.
+"""
 MAX_SHOWN = 5
+"""Problems that an error lists; the count is told whole."""
 
 
 def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:

@@ -37,6 +37,7 @@ _FORMS = (
 `26:10`.
 """
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
+"""Of each unit of a span."""
 SURE = r"(?i)\d\s*(h|hours?|hrs?|min|mins|minutes?|sec|secs|seconds?|days?|ms)([\s,\d]|$)|^-?P|:"
 """What no other quantity is written like: a column of `5 m` or `10 w` alone may be metres
 or watts.

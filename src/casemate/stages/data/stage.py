@@ -173,12 +173,15 @@ def seal(tools: DataTools) -> SealedDataset:
     source_digest = files.digest(where, table)
     if config.train.mode == "private":
         source_digest = private.digest(found.root, source_digest)
+    # Digest and table must be of the same bytes: a writer in between would leave them apart.
     if files.stamp(where) != before:
         raise DataError(
             f"{options.source} was changed while it was read",
             hint="run again when nobody writes it",
         )
     tools.identifiers.keep(found.root)
+    # What decides which rows there are and on which side each lies. The same always gives the same
+    # version, which is sealed once; anything else here would seal the same table again.
     identity = {
         "format": FORMAT,
         "source": source_digest,
@@ -188,6 +191,7 @@ def seal(tools: DataTools) -> SealedDataset:
         "screen": sha256_record(found.suspects),
         "split": sha256_record(found.sides),
     }
+    # Only where there is some: versions that were sealed before these existed keep their names.
     if found.basis is not None:
         identity["basis"] = sha256_record(found.basis)
     if found.erased:
@@ -245,6 +249,7 @@ def seal(tools: DataTools) -> SealedDataset:
         about,
         extends=None if older is None else parts.folder_of(tools, older),
     )
+    # Last: a schema is pinned by a table that was sealed, never by one that failed.
     if schemas.load(tools.root / options.schema) != schema:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)
     return record

@@ -24,10 +24,18 @@ APPROVAL = "https://casemate.dev/approval/v1"
 """What an approval says, as an in-toto predicate type."""
 PROVENANCE = "https://slsa.dev/provenance/v1"
 """https://slsa.dev/spec/v1.2/build-provenance"""
+GATEWAY_TYPE = "https://casemate.dev/gateway-image/v1"
+"""What was built, in the provenance of the gateway's image."""
 WITHDRAWN = "withdrawn.json"
 WITHDRAWN_TYPE = "application/vnd.casemate.withdrawn+json"
 MOST_APPROVALS = 100
+"""Approvals that one model carries: each is a signature to verify before anything else is believed.
+A judgement: nobody has so many approvers.
+"""
+MOST_AGE = datetime.timedelta(days=3650)
+"""Of a list of withdrawn models: beyond it nobody means an age."""
 _READ_ONLY, _FOLDER = 0o444, 0o555
+"""Modes of what was admitted: nothing changes it by accident afterwards."""
 
 
 class Rules(Record, frozen=True, kw_only=True):
@@ -39,6 +47,8 @@ class Rules(Record, frozen=True, kw_only=True):
     """Whether its owner must have signed where the image comes from."""
     stage: str | None = None
     """The stage that it must be signed for; None: any."""
+    withdrawn_within: datetime.timedelta | None = None
+    """How old the newest list of withdrawn models may be; None: any age, and there may be none."""
 
 
 class Gone(Record, frozen=True, kw_only=True):
@@ -114,12 +124,50 @@ def require_not_withdrawn(
             )
 
 
+def require_fresh(
+    within: datetime.timedelta,
+    lists: Sequence[bytes],
+    verifier: Verifier,
+    now: datetime.datetime,
+) -> None:
+    """RefusedError unless the owner has said lately what is withdrawn.
+
+    Args:
+        within: how long ago, at most.
+        lists: what was published, signed.
+        verifier: the signers that are trusted.
+        now: with time zone.
+    """
+    newest = max((_time(withdrawals(one, verifier)) for one in lists), default=None)
+    if newest is not None and now - newest <= within:
+        return
+    told = "is not here" if newest is None else f"is of {newest.isoformat(timespec='seconds')}"
+    raise RefusedError(
+        f"the list of withdrawn models {told}, and must not be older than {within}",
+        hint=f"its owner writes it: casemate image withdrawn {WITHDRAWN}; put it beside the keys",
+    )
+
+
+def _time(listed: Withdrawals) -> datetime.datetime:
+    try:
+        found = datetime.datetime.fromisoformat(listed.time)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise VerificationError(
+            f"the list of withdrawn models is of no time: {listed.time[:40]!r}",
+            hint=f"ask its owner for {WITHDRAWN} again",
+        )
+    return found
+
+
 def require(
     rules: Rules,
     model: bundle.VerifiedModel,
     carried: Carried,
     verifier: Verifier,
     now: datetime.datetime,
+    lists: Sequence[bytes] = (),
 ) -> None:
     """Nothing when the model may be started.
 
@@ -129,13 +177,17 @@ def require(
         carried: as it was read, with what lies beside it.
         verifier: the signers that are trusted.
         now: with time zone.
+        lists: what its owner published of withdrawn models.
 
     Raises:
-        RefusedError: it is for another stage, its waiver has ended, or approvals are missing.
+        RefusedError: it is for another stage, its waiver has ended, approvals are missing, or no
+            list of withdrawn models is young enough.
         VerificationError: an approval or the provenance is another model's, or was changed.
     """
     card = model.card
     reference = f"{card.name}@{card.model_version}"
+    if rules.withdrawn_within is not None:
+        require_fresh(rules.withdrawn_within, lists, verifier, now)
     if rules.stage is not None and card.stage != rules.stage:
         raise RefusedError(
             f"{reference} is signed for the stage {card.stage!r}, not {rules.stage!r}",

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from casemate.core.archive import ALWAYS_FINE, MAX_RATIO
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.oci.layout import MAX_LAYERS, Reader
 from casemate.core.oci.types import LAYOUT_FILE, MAX_DOCUMENT, Descriptor, Manifest
@@ -17,6 +18,8 @@ APPROVALS = "approvals.jsonl"
 """Signed statements of those who approved the model, one a line."""
 ATTESTATION = "application/vnd.in-toto+json"
 """What a referrer with a signed statement about an image is (`artifactType`)."""
+BASE_DIGEST = "org.opencontainers.image.base.digest"
+"""What an image that was built on another one says of it; models are built on none."""
 PROOF_TYPE = "application/vnd.casemate.signature-proof.v1"
 """What a referrer with the log's proof of the model's signature is: proofs grow with the log, and
 an image stays as it is.
@@ -24,6 +27,9 @@ an image stays as it is.
 BESIDE = (bundle.BUNDLE, bundle.PROOF, APPROVALS, *bundle.PUBLIC_KEYS)
 """What may lie beside the model's files; the keys are for people and trusted by nobody."""
 MOST_FILES = 10_000
+"""Files of a model, counted before their names are compared with what is signed: a folder of
+strangers cannot make verifying endless. A judgement: models have a few dozen.
+"""
 MOST_SAID = 4 * MAX_PAYLOAD
 """Bytes of everything that anybody attached to an image."""
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -60,13 +66,41 @@ def is_image(path: Path) -> bool:
     return (path / LAYOUT_FILE).is_file()
 
 
+def is_program(path: Path) -> bool:
+    """Whether a layout says that its images are programs, built on others."""
+    images = [said for _, said in Reader(path).manifests() if said.subject is None]
+    return bool(images) and all(BASE_DIGEST in (said.annotations or {}) for said in images)
+
+
+def program(path: Path, digest: str | None = None) -> tuple[Descriptor, Manifest, Carried]:
+    """An image that is no model, whole: every blob is compared with its digest, none is unpacked.
+
+    Args:
+        path: an OCI image layout.
+        digest: of the image that is meant; see `read`.
+
+    Raises:
+        VerificationError: a digest lies, or no or several images are meant.
+    """
+    reader = Reader(path)
+    listed = reader.manifests()
+    chosen, manifest = _chosen(listed, digest)
+    for blob in (manifest.config, *manifest.layers):
+        with reader.opened(blob):
+            pass
+    said = _all_said(reader, listed, chosen)
+    attestations = [content for kind, content in said if kind == ATTESTATION]
+    return chosen, manifest, Carried({}, {}, chosen.digest, attestations)
+
+
 def read(path: Path, digest: str | None = None, limit: int = MAX_LAYERS) -> Carried:
     """A model from a folder or an image layout.
 
     Args:
         path: where it is.
         digest: of the image that is meant (`sha256:…`); needed where a layout holds several.
-        limit: bytes of all its files.
+        limit: bytes of all its files; of an image whose layers are packed also a hundred times
+            what they have, beyond the first 256 MiB.
 
     Raises:
         VerificationError: a file is no file, a digest lies, or it is too large.
@@ -125,6 +159,10 @@ def _image(reader: Reader, digest: str | None, limit: int) -> Carried:
     listed = reader.manifests()
     chosen, manifest = _chosen(listed, digest)
     reader.blob(manifest.config, MAX_DOCUMENT)  # compared with its digest, and no more
+    # nobody's signature is known yet: what is packed may grow, but not without end
+    given = sum(layer.size for layer in manifest.layers)
+    grown = max(ALWAYS_FINE, MAX_RATIO * given)
+    limit = min(limit, grown)
     found: dict[str, bytes] = {}
     for layer in manifest.layers:
         files = reader.layer(layer, limit)
@@ -132,18 +170,7 @@ def _image(reader: Reader, digest: str | None, limit: int) -> Carried:
             raise VerificationError(f"two layers of the image hold {twice[0]!r}", hint=_AGAIN)
         found |= files
         limit -= sum(map(len, files.values()))
-    referrers = [(entry, document) for entry, document in listed if document.subject is not None]
-    sizes = (layer.size for _, document in referrers for layer in document.layers)
-    if sum(sizes) > MOST_SAID:
-        raise VerificationError(
-            f"what is said of the images here has more than {MOST_SAID} bytes",
-            hint="copy one image, with what its owner says of it",
-        )
-    said = [
-        (kind, content)
-        for entry, document in referrers
-        for kind, content in _said(reader, entry, document, chosen)
-    ]
+    said = _all_said(reader, listed, chosen)
     beside = {name: found[name] for name in BESIDE if name in found}
     proofs = [content for kind, content in said if kind == PROOF_TYPE]
     beside |= {bundle.PROOF: proofs[0]} if proofs else {}
@@ -174,6 +201,24 @@ def _chosen(
             hint="name it: --digest sha256:…, of " + (", ".join(sorted(images)) or "none"),
         )
     return next(iter(images.values()))
+
+
+def _all_said(
+    reader: Reader, listed: list[tuple[Descriptor, Manifest]], about: Descriptor
+) -> list[tuple[str, bytes]]:
+    """What everything that is attached to the image is, and holds."""
+    referrers = [(entry, document) for entry, document in listed if document.subject is not None]
+    sizes = (layer.size for _, document in referrers for layer in document.layers)
+    if sum(sizes) > MOST_SAID:
+        raise VerificationError(
+            f"what is said of the images here has more than {MOST_SAID} bytes",
+            hint="copy one image, with what its owner says of it",
+        )
+    return [
+        (kind, content)
+        for entry, document in referrers
+        for kind, content in _said(reader, entry, document, about)
+    ]
 
 
 def _said(

@@ -246,6 +246,7 @@ def _limit(
     parts += _with_dropped(name, gate, assessment, limit)
     if gate.no_worse_than and assessment.previous:
         parts.insert(0, _compared(name, gate, assessment, limit))
+    # The worst of all decides; of two that are alike the first is told.
     outcome, reason = max(
         parts, key=lambda part: ("passed", "inconclusive", "refused").index(part[0])
     )

@@ -134,13 +134,13 @@ def write(
         ),
     )
     referrers = [
-        _referrer(
+        referrer(
             writer, image, attestation, ATTESTATION, ENVELOPE_TYPE, {PREDICATE_TYPE: PROVENANCE}
         ),
-        _referrer(writer, image, bill, BILL_TYPE, BILL_TYPE, {}),
+        referrer(writer, image, bill, BILL_TYPE, BILL_TYPE, {}),
     ]
     if proof is not None:
-        referrers.append(_referrer(writer, image, proof, PROOF_TYPE, PROOF_TYPE, {}))
+        referrers.append(referrer(writer, image, proof, PROOF_TYPE, PROOF_TYPE, {}))
     writer.finish([image, *referrers])
     size = sum(layer.size for layer in layers)
     return Written(folder=str(writer.folder), tag=named, digest=image.digest, form=form, size=size)
@@ -186,7 +186,7 @@ def _config(
     return encode(document), MODEL_CONFIG
 
 
-def _referrer(
+def referrer(
     writer: Writer,
     image: Descriptor,
     content: bytes,
@@ -194,7 +194,19 @@ def _referrer(
     media_type: str,
     annotations: dict[str, str],
 ) -> Descriptor:
-    """A manifest about the image (`subject`), as image-spec 1.1 describes them."""
+    """A manifest about an image (`subject`), as image-spec 1.1 describes them.
+
+    Args:
+        writer: of the layout.
+        image: what it is about.
+        content: what it says.
+        artifact_type: what it is.
+        media_type: of the content.
+        annotations: of manifest and content.
+
+    Returns:
+        its entry for the index.
+    """
     subject = Descriptor(mediaType=image.mediaType, digest=image.digest, size=image.size)
     manifest = Manifest(
         schemaVersion=2,

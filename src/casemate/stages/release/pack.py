@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from casemate.controls.audit.proof import MAX_PROOF, verify_proof
-from casemate.core.digest import sha256
+from casemate.core.digest import sha256, sha256_record
 from casemate.core.entry import Entry
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Verifier, read_envelope, subjects_of
@@ -79,6 +79,17 @@ class FrameworkResult(Record, frozen=True, kw_only=True):
     version: str
     source: str
     controls: list[ControlResult]
+
+    @property
+    def told(self) -> list[int | str]:
+        """What the log's entry says of it: how many controls it has, and the SHA-256 of all that is
+        said of them.
+        """
+        each = [
+            [one.section, one.title, one.checks, one.outside, one.answers] for one in self.controls
+        ]
+        said = [self.id, self.name, self.version, self.source, each]
+        return [len(each), sha256_record(said)]
 
 
 class Results(Record, frozen=True, kw_only=True):
@@ -235,6 +246,7 @@ def _facts_are_recorded(
             raise VerificationError(f"the result of {one.id} is not of its fact", hint=AGAIN)
     head = verify_checkpoint(files.get(CHECKPOINT, b""), vkeys)
     entry = _proven(files, results.entry, vkeys, head)
+    _require_frameworks(entry, results)
     told = entry.detail.get("results")
     if (
         entry.time != results.time
@@ -249,6 +261,23 @@ def _facts_are_recorded(
         if before.time != one.passed or _outcome(before, one.id) != "passed":
             raise VerificationError(f"the log does not say when {one.id} passed", hint=AGAIN)
     return head
+
+
+def _require_frameworks(entry: Entry, results: Results) -> None:
+    """VerificationError: the pack leaves out a framework or a control that was recorded, or says
+    something else of it. Entries of before casemate wrote them down have none.
+    """
+    recorded = entry.detail.get("frameworks")
+    if recorded is None:
+        return
+    here = {one.id: one.told for one in results.frameworks}
+    if len(here) == len(results.frameworks) and here == recorded:
+        return
+    listed = recorded if isinstance(recorded, dict) else {}
+    odd = sorted(name for name in here.keys() | listed.keys() if here.get(name) != listed.get(name))
+    raise VerificationError(
+        f"the log recorded other controls than the pack has: {', '.join(odd[:5])}", hint=AGAIN
+    )
 
 
 def _told(fact: bytes) -> tuple[str, str, str] | None:

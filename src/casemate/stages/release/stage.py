@@ -56,6 +56,7 @@ def decide(
     """
     config = tools.config
     _require_measured(model, assessment)
+    # Before anything is judged or written: what follows cannot tell what it was never given.
     if model.mode == "private":
         dataset, assessment = private.told(dataset, assessment)
     tools.progress("judging", 0, 2)

@@ -13,7 +13,7 @@ from casemate.controls.audit.proof import verify_proof
 from casemate.controls.keys import CONFIG_HOME, signers
 from casemate.core.errors import ConfigError, WrongSigner
 from casemate.core.signatures import Verifier
-from casemate.stages.release import admission
+from casemate.stages.release import admission, bundle, carried
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
 LOG_KEY = "log.vkey"
@@ -94,6 +94,27 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
     witness = "".join(witnesses) or None
     history = histories[0] if histories else None
     return [Trusted("--key", verifier, own[0] if own else None, witness, history, tuple(withdrawn))]
+
+
+def judged(
+    found: carried.Carried, proof: bytes | None, trusted: Trusted
+) -> tuple[bundle.VerifiedModel, Verifier]:
+    """A model whose signatures and digests hold and which nobody took back, and its signers.
+
+    Args:
+        found: as it was read.
+        proof: the log's proof of when it was signed; None: the one that lies beside it.
+        trusted: whose signature counts.
+
+    Raises:
+        VerificationError: it was changed, or nobody trusted signed it. RefusedError: its owner took
+            it back.
+    """
+    verifier = trusted.signers(proof or found.beside.get(bundle.PROOF))
+    model = bundle.verify(found.files, found.bundle, verifier)
+    admission.attested(found, verifier)
+    admission.require_not_withdrawn(model, found, trusted.withdrawn, verifier)
+    return model, verifier
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:

@@ -24,6 +24,9 @@ LIBRARIES = ("xgboost", "lightgbm", "catboost")
 CLOSE = 1e-5
 """Their sums are float32; a probability, or a quantity in deviations, may differ by that."""
 ROWS = 2_000
+"""Training rows on which the trees must answer as the library does. A judgement: the assessment
+compares on every kind of row later; this is an early word with a cause.
+"""
 XGBOOST = {
     "binary:logistic": "classes", "multi:softprob": "classes", "multi:softmax": "classes",
     "reg:squarederror": "identity", "reg:absoluteerror": "identity",

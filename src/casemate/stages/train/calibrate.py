@@ -18,6 +18,9 @@ from sklearn.linear_model import LogisticRegression
 LEAST_ROWS = 100
 """Fewer do not tell a slope from chance."""
 SLOPES = (0.1, 10.0)
+"""Bounds of a calibration's slope. A judgement: a curve ten times as flat or as steep does not
+correct a model, it follows few rows.
+"""
 Array = np.ndarray[Any, Any]
 
 

@@ -23,6 +23,9 @@ KEPT = 250
 """Categories that the encoder tells apart, the rarest beyond are one: as in the template."""
 UNKNOWN = "casemate-has-never-seen-this"
 ROWS = 50
+"""Rows that are asked about with a category nobody has seen in every such column. A judgement: what
+goes wrong there goes wrong in most of them.
+"""
 
 
 class BadCategories(Exception):

@@ -7,7 +7,9 @@ import numpy as np
 from onnx import numpy_helper
 
 LEQ, MEMBER = 0, 6
+"""Modes of a split as `TreeEnsemble` of ai.onnx.ml 5 numbers them: BRANCH_LEQ and BRANCH_MEMBER."""
 SUM = 1
+"""`aggregate_function` of the same operator: the trees' values are added."""
 MOST_NODES = 6_000_000
 """Splits of a graph: about 300 MB. A larger forest is served by scikit-learn."""
 Array = np.ndarray[Any, Any]

@@ -27,9 +27,13 @@ from casemate.ml.models import onnx_session
 from casemate.stages.train import encoders, trees
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
+"""What skl2onnx is asked for; where trees are ours, ai.onnx.ml is raised to `trees.OPSET`."""
 OLDER = {"TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 """Operators that the version of ours has no longer."""
 MOST_DEPTH = 8
+"""Estimators within estimators that are looked through: a pipeline of stacked, calibrated models
+has four or five, and what holds itself ends.
+"""
 INNER = (
     "steps",
     "transformers_",

@@ -23,8 +23,14 @@ from casemate.stages.train import ports
 from casemate.stages.train.classes import order_of
 
 ROWS = 2000
+"""Made-up rows that an imported graph is asked about. A judgement: each category and missing cell
+of a common table occurs.
+"""
 ML = "ai.onnx.ml"
 ML_VERSION = 3
+"""Of `ai.onnx.ml`, as `export` has it; LabelEncoder takes keys and values as attributes since
+version 2.
+"""
 LEAST_AGREEMENT = 0.5
 """A list of class names is the model's if its largest probability names the answered class this
 often; thresholds may change the rest.

@@ -25,6 +25,9 @@ from casemate.stages.train.stored import stored
 A_CLASS = 25
 """Rows of each class, or four times as many where there is none, to fit a trial on."""
 MOST_DEPTH = 8
+"""Estimators within estimators that are looked through: far more than people nest, and what holds
+itself ends.
+"""
 Array = np.ndarray[Any, Any]
 
 

@@ -25,6 +25,7 @@ EXPORT = (
     " options={'zipmap': False}"
 )
 ROWS = 2000
+"""Made-up rows by whose answers a lone output is told for probabilities; as in `imported`."""
 CLOSE = 1e-3
 """Sums of probabilities may miss 1 by so much: float32, and more for many classes."""
 REAL = (TensorProto.FLOAT, TensorProto.DOUBLE)

@@ -25,6 +25,7 @@ from casemate.stages.train.calibrate import Fold
 from casemate.stages.train.folds import FEW, Rows, splits
 
 TINY = 1e-9
+"""Least distance of a probability from 0 and 1, so that its log-odds are finite."""
 LEAST_SLOPE = 0.1
 """Of a curve as flat as this the probabilities hardly say anything: then the costs alone decide."""
 DIGITS = 6

@@ -34,6 +34,7 @@ METRICS = {"roc_auc", "roc_auc_ovr", "r2", "neg_root_mean_squared_error", "neg_m
 """What is chosen where casemate.toml names no scorer."""
 FRAME, IMPORTED = re.compile(r'File "[^"]*/in/([^"]+)", line (\d+)'), "an imported ONNX graph"
 DIGITS = 6
+"""Significant digits of a score; see `figure`."""
 _NAMED = 10
 """Classes of the user's that a sentence lists."""
 _LONG = 10

@@ -11,6 +11,9 @@ from casemate.core.errors import ConfigError
 from casemate.ml.own import code as own
 
 MAX_CODE = 16 * 2**20
+"""Bytes of all code files together: they are hashed, kept and shown. A judgement: code is smaller,
+data among it is not.
+"""
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 

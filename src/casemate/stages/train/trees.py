@@ -21,6 +21,7 @@ from casemate.stages.train.ensemble import Array, Ensemble, Tree
 from casemate.stages.train.nodes import Nodes
 
 OPSET = 5
+"""Of ai.onnx.ml: the first with `TreeEnsemble`, which keeps float64."""
 
 
 def grown(estimator: Any, scale: float = 1.0, classes: int | None = None) -> Tree:

@@ -33,6 +33,9 @@ MOST_READ = 20_000
 ABANDONED = 3600.0
 """Seconds after which a last line without an end is given up: whoever wrote it has died."""
 CHUNK = 1024 * 1024
+"""Bytes of a line that are looked at together, while its end is looked for: a file without line
+breaks is not read whole.
+"""
 _DECODER = msgspec.json.Decoder(LogLine)
 
 

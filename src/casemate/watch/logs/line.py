@@ -15,7 +15,9 @@ from casemate.core.text import clean
 Level = Literal["debug", "info", "warning", "error"]
 ECS = "9.0.0"
 MOST_MESSAGE = 2_000
+"""Characters of a message, cut there. A judgement: those of casemate have a few hundred."""
 MOST_NUMBER = 2**63
+"""Signed 64 bits hold less, in the store and in other people's systems."""
 MOST_FIELD = 256
 """Characters of any other text: names, digests and reasons are shorter."""
 CUT = " ... (cut)"

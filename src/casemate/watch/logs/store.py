@@ -40,6 +40,9 @@ SECONDS = 20.0
 MOST_LINES = 10_000
 """Lines of one answer."""
 MOST_GROUPS = 1_000
+"""Groups of a count: the newest stretches, or the largest groups. What an answer holds stays
+bounded.
+"""
 WAIT = 30.0
 """Seconds that whoever must write waits for another who does."""
 SPANS = {"minute": "1m", "hour": "1h", "day": "1d"}

@@ -21,6 +21,7 @@ from casemate.watch.sinks.wire import Place, connected
 AUDIT, LOCAL = 13, 16
 """Facilities (RFC 5424, 6.2.1): log audit, local use 0."""
 SEVERITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+"""As RFC 5424, section 6.2.1, numbers them."""
 ELEMENT = "casemate@32473"
 """Of structured data. 32473 is kept for examples (RFC 5612): casemate has no number of its own."""
 APART = ("@timestamp", "log.level", "message", "ecs.version", "event.dataset")

@@ -20,7 +20,10 @@ from casemate.controls.access.identity.registered import touch
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA, explained
 
+# NIST SP 800-63B-3, 5.1.1.2, wants at least 8 and room for 64; the upper end bounds what
+# strangers have hashed
 LEAST, MOST = 12, 256
+# slips of the fingers; SP 800-63B-3, 5.2.2, allows a hundred
 FREE_FAILURES = 5
 FIRST_LOCK, LONGEST_LOCK = 30.0, 3600.0
 """Seconds after the fifth wrong password; doubled with each further one."""

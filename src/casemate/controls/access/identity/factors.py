@@ -23,8 +23,11 @@ from casemate.controls.keys.interface import KeyProvider
 from casemate.core.errors import AccessDenied, ConfigError
 from casemate.core.store import METADATA
 
+# RFC 6238, 5.2, and what every app assumes
 STEP = 30
+# RFC 4226, 5.3: at least six; each try guesses one code in a million, three are valid at a time
 DIGITS = 6
+# a judgement: people mistype; who guesses patiently meets the limit of a day
 TRIES, WINDOW = 5, 60.0
 DAILY, DAY = 50, 86400.0
 """Wrong codes in a day; more close the factor until they are older. Recovery codes still count."""

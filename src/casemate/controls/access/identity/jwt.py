@@ -21,6 +21,7 @@ from casemate.core.errors import AccessDenied, ConfigError
 MAX_TOKEN = 16 * 1024
 MAX_KEYS = 100
 LEEWAY = datetime.timedelta(seconds=60)
+# RFC 7518, 3.3: a key of 2048 bits or larger MUST be used
 LEAST_RSA_BITS = 2048
 REFUSED, REMEDY = "the token is not valid", "ask its issuer for another one"
 ALGORITHMS = {

@@ -98,6 +98,7 @@ class Passkeys:
             AccessDenied: it answers no open challenge, or comes from another origin, or the person
                 was not verified.
         """
+        # Used up before it is looked at: one challenge, one try.
         challenge = self._used(name, "register")
 
         def check() -> Any:
@@ -113,6 +114,7 @@ class Passkeys:
         identifier = hashed(made.credential_id.hex(), "passkey").hex()[:16]
         content = msgspec.msgpack.encode(_Kept(made.credential_id, made.credential_public_key))
         with self._store.transaction() as tx:
+            # In the transaction that writes it: two that are registered at once are not both first.
             if tx.execute(sa.select(FACTORS.c.id).where(FACTORS.c.id == identifier)).first():
                 raise AccessDenied(DENIED, hint="it is registered already")
             factors = (

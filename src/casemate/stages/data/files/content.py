@@ -19,6 +19,7 @@ from casemate.core.errors import DataError
 BLOCK = 1 << 20
 """Bytes looked at together: what a processor's cache holds."""
 HEAD = 1024
+"""Bytes from which a format is told: every mark that is looked for stands at the very beginning."""
 UTF8_BOM = b"\xef\xbb\xbf"
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 _MAGIC = {

@@ -16,6 +16,9 @@ from casemate.stages.data.files import values
 from casemate.stages.data.files.content import Content
 
 AT_ONCE = 50_000
+"""Rows that are fetched from a server at a time: memory is bounded, and a round trip costs little
+beside them.
+"""
 _TABLES = (
     r"SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\_%'"
     r" ESCAPE '\' ORDER BY 1"

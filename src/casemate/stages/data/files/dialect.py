@@ -23,11 +23,17 @@ from casemate.stages.data.files.content import UTF8_BOM, Content
 
 DELIMITERS = (",", ";", "\t", "|", ":", " ")
 SAMPLE, SAMPLE_ROWS = 256 * 1024, 400
+"""Bytes and rows of the beginning from which the dialect is told. A judgement: what a dialect is
+shows in far fewer; rows that break it later are refused or set aside.
+"""
 REGULAR = 0.9
 """Share of rows with one width from which a delimiter may be the right one; the strict reading
 refuses the others one by one.
 """
 LITTLE = 1e-3
+"""Least weight of one sign for a dialect, so that none rules it out alone; and by how much another
+dialect must be better to be taken instead of an earlier one.
+"""
 UNIT = b"\x1f"
 """The unit separator, between cells that blanks set apart."""
 _BOMS = (

@@ -15,6 +15,7 @@ LONGEST = 1000
 LONGEST_ROW = 8 << 20
 """Bytes of a row at most."""
 SHOWN = 5
+"""Lines that a message names; the count is told whole."""
 MOST_BAD = 0.1
 """Share of rows above which they are not put aside: then the file is another one than was
 thought.

@@ -10,6 +10,7 @@ from casemate.core.errors import DataError
 from casemate.core.types import Finding
 
 SHOWN = 5
+"""Columns that a message names; the count is told whole."""
 
 
 def cleaned(written: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 QUOTE, LINE_FEED, RETURN = 0x22, 0x0A, 0x0D
+"""Bytes of `"`, `\n` and `\r` in ASCII and all that extends it."""
 
 
 class Check:

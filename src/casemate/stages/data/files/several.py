@@ -9,6 +9,9 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 
 MOST = 10_000
+"""Files of one table. A judgement, and what `[data] source` takes as a list: each is opened, and
+its columns are compared with those of the first.
+"""
 
 
 def paths(where: Path | list[Path]) -> list[Path]:

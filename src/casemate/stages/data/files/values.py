@@ -12,7 +12,9 @@ import pyarrow as pa
 from casemate.core.errors import DataError
 
 EXACT = 2**53
+"""From here on float64 does not hold every integer (IEEE 754: 53 bits of significand)."""
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
+"""What int64 holds; larger ones stay text or become numbers with gaps."""
 Numbers = frozenset({int, float})
 
 

@@ -14,6 +14,9 @@ import pyarrow as pa
 from casemate.core.errors import DataError
 
 MOST_BYTES = 256 * 1024 * 1024
+"""Of one model file that is searched in memory. A judgement: what is larger is refused, never
+passed unsearched.
+"""
 FAR = 100
 """Steps from a node back to the input that it works on."""
 SUPPORT = ("SVMClassifier", "SVMRegressor")

@@ -24,6 +24,9 @@ Array = np.ndarray[Any, Any]
 ALL = 500
 """Ways of telling that are all tried: some seconds for 30,000 rows."""
 MARGIN = 1e-9
+"""By how much a distance may miss `t` through rounding: sums of float64 shares differ in the last
+digits only.
+"""
 
 
 @dataclass(frozen=True)

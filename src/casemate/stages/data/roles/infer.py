@@ -36,6 +36,9 @@ the rows. By chance n different numbers of a range of 1.2 n are rare, unless the
 FEWEST_ROWS = 50
 """Below this a column of numbers that are all different says little about itself."""
 FEW_CODES, FEW_SHOWN = 50, 6
+"""Different values up to which whole numbers may be codes, and up to which the reason lists them. A
+judgement: the role is proposed, `casemate.toml` decides.
+"""
 ROWS_A_VALUE = 5
 """Rows of each value, on average, below which a category says little, and the next table's values
 are mostly unknown.

@@ -10,6 +10,7 @@ from casemate.config import ColumnTable, DataTable
 from casemate.stages.data import notation
 
 SHOWN = 28
+"""Characters of a cell in the table of roles, so that its columns fit beside one another."""
 LOOKED_AT = 5000
 """Cells that are tried against notations before the whole column is."""
 

@@ -40,7 +40,9 @@ SHALLOW: dict[str, Any] = {
     "interaction_cst": "no_interactions",
 }
 SMALL: dict[str, Any] = {"max_iter": 50, "max_leaf_nodes": 8, "l2_regularization": 1.0}
+"""Trees that are too small to follow single labels; see above."""
 DEEP: dict[str, Any] = {"max_iter": 60}
+"""Trees of scikit-learn's own size (31 leaves), for what small ones cannot tell."""
 Splits = list[tuple[Array, Array]]
 
 

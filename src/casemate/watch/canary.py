@@ -3,14 +3,56 @@ it answers.
 """
 
 import math
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from casemate.config import CanaryTable
-from casemate.serve.versions import Statistics
 
+Array = np.ndarray[Any, Any]
 SLACK = 1e-6
 """Share of a mean that rounding may move it by."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What one version did since it was put here."""
+
+    answers: int = 0
+    failures: int = 0
+    refusals: int = 0
+    """Requests that guards refused."""
+    rows: int = 0
+    refused: int = 0
+    """Their rows."""
+    seconds: float = 0.0
+    labels: dict[int | str, int] = field(default_factory=dict)
+    """Rows by class: its number, or its name where no more is known."""
+    told: int = 0
+    """Rows whose quantities are in what follows."""
+    mean: Array | None = None
+    """Of a regressor's quantities, [m]."""
+    squares: Array | None = None
+    """Their squared distances from it, summed, [m]."""
+
+    def summed(self, quantities: Array) -> None:
+        """Count a regressor's answers, float64 [n, m]; Chan, Golub, LeVeque, Algorithms for
+        Computing the Sample Variance (1983).
+        """
+        count, mean = len(quantities), quantities.mean(axis=0)
+        squares = ((quantities - mean) ** 2).sum(axis=0)
+        if self.mean is None or self.squares is None:
+            self.told, self.mean, self.squares = count, mean, squares
+            return
+        apart, total = mean - self.mean, self.told + count
+        self.squares = self.squares + squares + apart**2 * (self.told * count / total)
+        self.mean, self.told = self.mean + apart * (count / total), total
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of the quantities, [m]."""
+        return np.sqrt(self.squares / self.told) if self.squares is not None else np.zeros(0)
 
 
 def worse(limits: CanaryTable, canary: Statistics, live: Statistics) -> str:

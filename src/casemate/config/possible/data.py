@@ -1,0 +1,103 @@
+"""What of `[data]` does not go together."""
+
+from casemate.config.data import DataTable
+from casemate.config.possible.column import impossible_column
+from casemate.core.errors import ConfigError
+
+MOST_LABELS = 16
+"""Labels of a row at most: the answers to a row are recorded as the bits of one 16-bit number, and
+each label is trained, screened and attacked for itself, so that a run takes as many times as long.
+Chosen.
+"""
+
+
+def require_possible(data: DataTable) -> None:
+    """ConfigError when keys of the `[data]` table do not go together."""
+    problems = impossible_data(data)
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def impossible_data(data: DataTable) -> list[str]:
+    """What of `[data]` does not go together."""
+    problems = []
+    if any(
+        name in data.columns and data.columns[name].column_class == "identifier"
+        for name in data.targets
+    ):
+        problems.append("[data] the target cannot be an identifier")
+    for key in ("subject", "time", "provenance", "weight"):
+        if getattr(data, key) in data.targets:
+            problems.append(f"[data] {key} and target are the same column")
+    if data.weight is not None:
+        problems += _impossible_weight(data, data.weight)
+    if len(set(data.targets)) < len(data.targets):
+        problems.append("[data] target names a column twice")
+    if data.several_labels:
+        problems += _impossible_labels(data)
+    if data.ordinal:
+        problems += _impossible_order(data)
+    if data.task == "regression" and data.positive is not None:
+        problems.append("[data] positive: a quantity has no positive class")
+    for name, column in data.columns.items():
+        if column.min is not None and column.max is not None and column.min > column.max:
+            problems.append(f"[data.columns] {name}: min {column.min} is above max {column.max}")
+        problems += [f"[data.columns] {name}: {text}" for text in impossible_column(column)]
+    names = [rule.name for rule in data.rules]
+    problems += [
+        f"[[data.rules]] two rules are called {name!r}"
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    return problems
+
+
+def _impossible_labels(data: DataTable) -> list[str]:
+    problems = []
+    if len(data.targets) > MOST_LABELS:
+        problems.append(
+            f"[data] target: names {len(data.targets)} labels, a project learns up to"
+            f" {MOST_LABELS}: make a project for each group of them"
+        )
+    if data.ordinal:
+        problems.append(
+            "[data] ordinal: is for the classes of one target; of several labels each is yes or no"
+        )
+    return problems
+
+
+def _impossible_order(data: DataTable) -> list[str]:
+    if data.task == "regression":
+        return ["[data] ordinal: a quantity has an order of its own"]
+    problems = (
+        ["[data] ordinal: names a class twice"]
+        if len(set(data.ordinal)) < len(data.ordinal)
+        else []
+    )
+    if data.positive is not None:
+        problems.append(
+            "[data] ordinal and positive: say one of them; of ordered classes none is the"
+            " positive one"
+        )
+    return problems + (
+        ["[data] ordinal: two classes have no order that a figure could show; leave it out"]
+        if len(data.ordinal) < 3
+        else []
+    )
+
+
+def _impossible_weight(data: DataTable, name: str) -> list[str]:
+    problems = [
+        f"[data] weight and {key} are the same column"
+        for key in ("subject", "time", "provenance")
+        if getattr(data, key) == name
+    ]
+    said = data.column(name)
+    if said.column_class == "identifier" or said.type not in (None, "number"):
+        problems.append(
+            f"[data.columns] {name}: it is the weight, which is a number and no identifier"
+        )
+    if said.use:
+        problems.append(
+            f"[data.columns] {name}: it is the weight, which is never a feature: use = true"
+        )
+    return problems

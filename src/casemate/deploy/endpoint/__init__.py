@@ -1,0 +1,3 @@
+"""Bringing rendered requests to SageMaker: one fleet beside the other, alarms that judge, and what
+is otherwise there than was rendered.
+"""
