@@ -95,7 +95,7 @@ def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
         "names", "scopes", "account", "require", "roles", "factor", "networks", "rows", "hold",
         "categories", "missing", "source", "ordinal", "transformers", "labels", "principals",
         "texts", "holidays", "gateways", "joint", "people", "recipients", "transfers",
-        "runner", "secrets", "approvers",
+        "runner", "secrets", "approvers", "sells",
     }  # fmt: skip
     free = {
         row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]
