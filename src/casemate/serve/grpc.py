@@ -29,7 +29,7 @@ from casemate.serve.protocols import told_grpc
 from casemate.serve.protocols.oip_grpc import SERVICE, described, message, parsed
 from casemate.serve.types import Reply
 
-HEADERS = ("authorization", "traceparent", "x-request-id")
+HEADERS = ("authorization", "traceparent", "x-request-id", "sec-gpc")
 """Metadata that mean here what they mean as HTTP headers."""
 MOST_CERTIFICATES = 1000
 """Client certificates whose parsed form is kept; then all are forgotten, so that strangers cannot
