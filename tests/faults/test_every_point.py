@@ -203,8 +203,10 @@ def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(
     assert status == 0
     check_complete(root, effects=4)
     assert points > 100
-    # a sample has other points in each mode
-    for at in range(scale(1 + 16 * FAULTS.index((mode, sticky)), 1), points + 1, scale(97, 1)):
+    first = scale(1 + 16 * FAULTS.index((mode, sticky)), 1)  # a sample has others in each mode
+    tried = range(first, points + 1, scale(97, 1))
+    assert tried
+    for at in tried:
         copy(pristine, root)
         status, acks, _ = injector.run("bookkeeping", root, at, mode, sticky)
         check_acknowledged(root, acks)
