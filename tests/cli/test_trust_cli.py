@@ -17,7 +17,7 @@ import casemate
 from casemate.config import ScreenTable
 from casemate.core.errors import RefusedError
 from casemate.core.types import Assessment, SealedDataset
-from casemate.operations import models, scaffold
+from casemate.operations import approved, scaffold
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.parts import assemble
 
@@ -229,7 +229,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     gate = next(gate for gate in theirs.verdict.gates if gate.gate == "roc_auc")
     assert (gate.outcome, gate.waiver[:28]) == ("refused", 'waived by User::"ana" until ')
     assert theirs.model.verify().card.waived == {"roc_auc": end.isoformat()}
-    models.require_approved(project, theirs.model.reference)
+    approved.require_approved(project, theirs.model.reference)
 
     class Later:
         def now(self):
@@ -238,7 +238,7 @@ def test_a_waiver_counts_for_others_for_a_time_and_in_the_open(own, cli, monkeyp
     late = casemate.open(own)
     late.clock = Later()
     with pytest.raises(RefusedError, match="waiver that has ended"):
-        models.require_approved(late, theirs.model.reference)
+        approved.require_approved(late, theirs.model.reference)
     endpoint = Endpoint.load(theirs.model.verify(), project.config.serve)
     assert endpoint.ends == end.timestamp()
     token, _ = project.access.create_token("ward", ["client"], ["*"], datetime.timedelta(days=1))

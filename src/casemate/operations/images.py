@@ -13,8 +13,8 @@ from casemate.core.files import whole_folder, write_atomic
 from casemate.core.oci.layout import Writer
 from casemate.core.types import Release
 from casemate.operations.acting import Noun, operation
+from casemate.operations.approved import require_approved
 from casemate.operations.holds import require_none
-from casemate.operations.models import require_approved
 from casemate.operations.rights.kept import require_kept
 from casemate.stages.release import bundle, image
 from casemate.stages.release.admission import (

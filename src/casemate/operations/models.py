@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from casemate.controls.access.types import principal_of
-from casemate.core.errors import ConfigError, RefusedError, VerificationError
-from casemate.core.types import Release, Verdict
+from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.types import Verdict
 from casemate.ml.own import code
 from casemate.operations.acting import Noun, operation, reading
+from casemate.operations.approved import duties, require_approved
 from casemate.operations.holds import require_none
 from casemate.operations.rights.kept import require_kept
 from casemate.stages.release.approval import Approval
@@ -311,49 +312,6 @@ def _require_good_to_return(project: Wiring, reference: str) -> None:
             hint=f"promote another version, or keep it silent: casemate hold place answers {name}"
             " --reason TEXT",
         ) from error
-
-
-def duties(project: Wiring, release: Release) -> dict[str, set[str]]:
-    """Who trained and measured a model (`trainer`: whoever did a step after the data's), and who
-    sealed its data (`steward`).
-    """
-    runs = {run.id: run for run in project.engine.runs()}
-    trained = runs.get(release.lineage.run)
-    if trained is None:
-        raise VerificationError(
-            f"the run {release.lineage.run} of this model is not in the catalogue",
-            hint="casemate fsck",
-        )
-    origin = next((step.origin for step in trained.finished if step.name == "data"), None)
-    sealed = runs.get(origin, trained) if origin else trained
-    return {
-        "trainer": {step.principal for step in trained.finished if step.name != "data"},
-        "steward": {step.principal for step in sealed.finished if step.name == "data"},
-    }
-
-
-def require_approved(project: Wiring, reference: str) -> None:
-    """RefusedError while `[release] approvals` are missing for the model, or when a waiver that it
-    needed has ended.
-    """
-    if project.handed:  # verifying it asks for the approvals and waivers that are signed with it
-        return
-    release, table = project.registry.get(reference).release, project.config.release
-    if ended := project.registry.card(release).ended(project.clock.now()):
-        raise RefusedError(
-            f"{reference} passed {', '.join(ended)} by a waiver that has ended",
-            hint="improve the model, or ask an approver: casemate model waive",
-        )
-
-    def excluded() -> set[str]:
-        return {
-            person
-            for name, people in duties(project, release).items()
-            if name in table.separate
-            for person in people
-        }
-
-    project.approvals.require(release, table.stage, table.approvals, excluded)
 
 
 @operation("gate:waive", "Model")

@@ -31,13 +31,7 @@ from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota
 from casemate.serve.reading import understood
 from casemate.serve.recording import Asking, Recording
-from casemate.serve.refusals import (
-    NotFound,
-    Overloaded,
-    Refusals,
-    require_fit,
-    require_method,
-)
+from casemate.serve.refusals import NotFound, Overloaded, Refusals, require_fit, require_method
 from casemate.serve.routes import OPEN, Found, Router
 from casemate.serve.seen import tell, trace_of
 from casemate.serve.telemetry import Tell

@@ -4,7 +4,7 @@ and whether that still holds.
 
 from casemate.core.errors import ConfigError, RefusedError, VerificationError, WrongSigner
 from casemate.core.sandbox.session import Surroundings
-from casemate.operations.models import require_approved
+from casemate.operations.approved import require_approved
 from casemate.operations.rights.kept import require_kept
 from casemate.serve.endpoint import Endpoint
 from casemate.wiring import Wiring

@@ -1,5 +1,4 @@
-"""Appending to the log: entries commit with the caller's own transaction, tiles and checkpoint
-follow.
+"""Appending to the log: entries commit with the caller's transaction, tiles and checkpoint follow.
 
 A leaf holds only a salted commitment, SHA-256(salt || body); salt and body lie sealed beside it in
 the catalogue. The tree's compact range is a catalogue row too, so several processes may append.

@@ -7,9 +7,9 @@ from casemate.config import QUALITY
 from casemate.controls.keys import manifests
 from casemate.core.sandbox import confined
 from casemate.core.types import Assessment, SealedDataset, TrainedModel
+from casemate.operations.approved import duties
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
-from casemate.operations.models import duties
 from casemate.stages.release import evidence, mlbom
 from casemate.stages.release.registry import Registered
 

@@ -180,8 +180,7 @@ def seal(tools: DataTools) -> SealedDataset:
             hint="run again when nobody writes it",
         )
     tools.identifiers.keep(found.root)
-    # What decides which rows there are and on which side each lies. The same always gives the same
-    # version, which is sealed once; anything else here would seal the same table again.
+    # What decides which rows there are and on which side each lies: the same gives the same version.
     identity = {
         "format": FORMAT,
         "source": source_digest,
