@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.unit import clusters
 from tests.unit.clusters import ALL, DIGEST, PLACES, every_pod, found, given_of, rendered, toml
@@ -240,6 +240,12 @@ def test_whatever_is_chosen_every_pod_is_restricted(target, said, tmp_path):
     assert f"namespace: {said['namespace']}" not in str(files)
 
 
+def said_of(model):
+    """Fields of a model's source that have a value, but for the source."""
+    fields = ("image", "fetcher", "address", "credentials", "claim")
+    return [name for name in fields if getattr(model, name) is not None]
+
+
 def hostile(config, text):
     """The configuration with a name that its file would not take, everywhere."""
     change = msgspec.structs.replace
@@ -249,7 +255,7 @@ def hostile(config, text):
     table = change(
         table, image=f"{text}@sha256:{DIGEST}", python=text, secrets=text, keys=text, pull=text,
         claim=text, backups=text, backup_schedule=text, version=text, namespaces={"o": text},
-        model=change(table.model, image=text, credentials=text), peers={text: peer},
+        model=change(table.model, **dict.fromkeys(said_of(table.model), text)), peers={text: peer},
         callers={text: other}, cpu=text, memory=text, cpu_limit=text, scratch=text,
         external=change(table.external, store=text, secrets=text, keys=text, refresh=text),
     )  # fmt: skip
@@ -265,9 +271,12 @@ def hostile(config, text):
 @settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40
 )
-@given(text=HOSTILE)
-def test_no_name_becomes_anything_but_itself_in_a_manifest(target, text, tmp_path):
-    given = given_of(tmp_path, toml("copy", ALL))
+@given(text=HOSTILE, source=st.sampled_from(sorted(PLACES)))
+@example(text="no", source="image")
+@example(text="1e3", source="claim")
+@example(text="x #y", source="s3")
+def test_no_name_becomes_anything_but_itself_in_a_manifest(target, text, source, tmp_path):
+    given = given_of(tmp_path, toml(source, ALL))
     config = given.config
 
     def files(name):

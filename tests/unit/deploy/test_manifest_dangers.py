@@ -162,6 +162,23 @@ def test_an_edited_manifest_that_must_not_be_applied_is_named(name, old, new, da
     assert any(danger in one for one in found) if danger else found == []
 
 
+@pytest.mark.parametrize(
+    ("words", "verifies"),
+    [
+        (["verify", "/m", "--key", "k", "--require", "approved", "--into", "i", "--then"], True),
+        (["verify", "/m", "--key", "k", "--require", "approved", "--into", "i", "--then", "x"], True),
+        (["verify", "/m", "--key", "k", "--into", "i", "--then", "x", "--require", "approved"], False),
+        (["verify", "/m", "--require", "approved", "--into", "i", "--then"], False),
+        (["verify", "/m", "--key", "k", "--require", "approved", "--then"], False),
+        (["verify", "/m", "--key", "k", "--require", "approved", "--into", "i"], False),
+        (["serve", "--key", "k", "--require", "approved", "--into", "i", "--then"], False),
+        (["verify", "--key", "k", "--require", 1, "--into", "i", "--then"], False),
+    ],
+)  # fmt: skip
+def test_only_what_is_asked_before_the_server_is_a_verification(words, verifies):
+    assert dangers.verifies({"command": ["python3", "-m", "casemate", *words]}) is verifies
+
+
 def test_a_container_that_mounts_an_image_unverified_is_named_wherever_it_stands(files):
     document = clusters.found(files, "Deployment", "watcher")
     spec = document["spec"]["template"]["spec"]

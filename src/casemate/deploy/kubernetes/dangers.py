@@ -85,11 +85,12 @@ def verifies(container: dict[str, Any]) -> bool:
     words = container.get("command")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return False
-    required = [words[at + 1 : at + 2] for at, word in enumerate(words) if word == "--require"]
+    verifying = words[: words.index("--then")] if "--then" in words else []
+    required = [
+        verifying[at + 1 : at + 2] for at, word in enumerate(verifying) if word == "--require"
+    ]
     return (
-        words[1:4] == ["-m", "casemate", "verify"]
-        and words.count("--then") == 1
-        and words[-1] == "--then"
+        verifying[1:4] == ["-m", "casemate", "verify"]
         and ["approved"] in required
-        and all(word in words for word in NEEDED)
+        and all(word in verifying for word in NEEDED)
     )
