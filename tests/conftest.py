@@ -39,6 +39,7 @@ from casemate.operations import scaffold
 from casemate.operations.project import Project
 
 FAST = "not slow"
+FAST_PROFILE = "fast"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,8 +57,16 @@ def pytest_configure(config: pytest.Config) -> None:
     test` draws a hundred.
     """
     if config.option.markexpr == FAST:
-        settings.register_profile("fast", settings.default, max_examples=25)
-        settings.load_profile("fast")
+        settings.register_profile(FAST_PROFILE, settings.default, max_examples=25)
+        settings.load_profile(FAST_PROFILE)
+
+
+def often(times: int) -> int:
+    """How often a property is tried that says so itself: no more than the others in the fast
+    tier.
+    """
+    is_fast = settings.get_current_profile_name() == FAST_PROFILE
+    return min(times, settings.default.max_examples) if is_fast else times
 
 
 @pytest.hookimpl(wrapper=True)

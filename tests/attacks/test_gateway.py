@@ -23,9 +23,8 @@ from tests.conftest import serving, wait_for
 from casemate.controls.access.identity.tokens import TokenLimits
 from casemate.controls.access.policy import actions
 from casemate.core.errors import RequestError
-from casemate.serve.app import PROBES
 from casemate.serve.protocols import oip, tensors
-from casemate.serve.routes import ROUTES
+from casemate.serve.routes import PROBES, ROUTES
 
 
 def context(ca) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 from tests.faults.dying import dying
 from tests.unit.controls.test_subjects import Ward, readable
+from tests.unit.operations.test_predictions_of_people import told
 
 import casemate
 
@@ -38,6 +39,9 @@ def sealed(home, tmp_path_factory):
     """(a sealed ward, its key store)."""
     ward = Ward(tmp_path_factory.mktemp("killed") / "ward", PERSONS)
     with ward.seal() as project:
+        told(project, 1, PERSONS[0])
+        told(project, 2, PERSONS[1], PERSONS[5])
+        told(project, 3, PERSONS[5])
         keys = project.keystore.folder
     shutil.copytree(keys, ward.root.parent / "keys")
     return ward.root, keys
@@ -52,14 +56,19 @@ def copied(sealed, folder):
 
 
 def state(root):
-    """(keys that are destroyed, people in the register's two places, state of requests)."""
+    """(keys that are destroyed, people in the register's two places, state of requests); with the
+    keys everything goes that was told of them, and nothing of others.
+    """
     with casemate.open(root) as project:
         project.log.check()
+        assert project.decisions.check() == 3
         root_, subjects = project.identifiers.root(), project.log.subjects
         with project.database.reading() as tx:
             gone = [subjects.state(tx, root_.pseudonym(one)) for one in PERSONS]
         register = len(project.erasures.rows()), len(project.erasures.beside())
         asked = [one.state for one, _ in project.privacy.requests.list("all")]
+        left = [project.told.count([root_.pseudonym(PERSONS[n])]) for n in (0, 1, 5)]
+        assert left == [0, 0, 1] or gone[0] == "live"
     return gone, register, asked
 
 

@@ -139,6 +139,7 @@ CALLS: dict[str, list[str]] = {
     "deploy gitlab": [str(PROJECT)],
     "deploy jenkins": [str(PROJECT)],
     "deploy github": [str(PROJECT)],
+    "deploy kubeflow": [str(PROJECT), "--image", f"x@sha256:{'0' * 64}"],
     "deploy dockerfile": [
         *(str(HOME / "docker"), "--base", "python@sha256:" + "0" * 64, "--lock", "casemate.toml"),
         *("--builder", "python@sha256:" + "0" * 64),

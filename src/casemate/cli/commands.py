@@ -158,6 +158,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy gitlab": None,
     "deploy jenkins": None,
     "deploy github": None,
+    "deploy kubeflow": None,
     "deploy dockerfile": None,
     "deploy kubernetes": None,
     "deploy iam": None,

@@ -50,6 +50,15 @@ class ControllerTable(Table, frozen=True, kw_only=True):
     erasure: Annotated[
         Words, Meta(description="After which time, or by which rule, data is erased at its source.")
     ] = ""
+    deidentified: Annotated[
+        Words,
+        Meta(
+            description=(
+                "File with what `casemate privacy deidentify --format json` printed of the source:"
+                " the assessment of impact takes k, l and t from it, if it is of this source."
+            )
+        ),
+    ] = ""
     licence: Annotated[
         Words, Meta(description="Under which terms others may use the data set.")
     ] = ""

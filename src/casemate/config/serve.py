@@ -8,6 +8,7 @@ from msgspec import Meta
 from casemate.config.canary import CanaryTable
 from casemate.config.guard import GuardTable, OutputsTable
 from casemate.config.limits import AggregateTable, LimitsTable
+from casemate.config.privacy import Day
 from casemate.config.table import Count, Name, Table
 
 
@@ -117,6 +118,25 @@ class ServeTable(Table, frozen=True, kw_only=True):
     keep_days: Annotated[
         int, Meta(description="Days that records of predictions are kept.", ge=1)
     ] = 400
+    gpc: Annotated[
+        Day | Literal[""],
+        Meta(
+            description=(
+                "Since which day the gateway heeds Global Privacy Control (header `Sec-GPC`) and"
+                " says so at `/.well-known/gpc.json`; empty: it does not."
+            )
+        ),
+    ] = ""
+    sells: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "Purposes that are sale or sharing of personal information (Cal. Civ. Code"
+                " 1798.140): where `[project] purpose` is one of them, a request with `Sec-GPC: 1`"
+                " is refused, and whom it names has opted out."
+            )
+        ),
+    ] = []
     inputs_days: Annotated[int, Meta(description="Days that sealed rows are kept.", ge=1)] = 30
     deadline: Annotated[
         float, Meta(description="Seconds after which an answer is not given any more.", gt=0)

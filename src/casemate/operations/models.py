@@ -179,6 +179,7 @@ def promote(
     if not 0 <= share <= 1:
         raise ConfigError(f"a share of {share} is not possible", hint="0 to 1")
     acting = promote.ask(project, release.model, version=release.model_version, part=part)
+    project.require_own()
     verify(project, reference)
     require_approved(project, reference)
     require_none(project, "releases", registered.reference)

@@ -158,11 +158,7 @@ def conducted(
     """A run of whoever policy has let run; see `run`."""
     from casemate.operations.models import Model
 
-    if project.handed:
-        raise ConfigError(
-            "[serve] release: this project serves a model that others made, and makes none",
-            hint="run the pipeline in the project that made it",
-        )
+    project.require_own()
     # what computes takes a second to import, and most verbs compute nothing
     with uncollected():
         from casemate import pipeline

@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from casemate.controls.access.acting import Identity
 from casemate.controls.access.identity.jwt import MAX_TOKEN
@@ -23,6 +22,7 @@ from casemate.controls.access.policy import Decision, Resource
 from casemate.controls.access.types import Principal
 from casemate.controls.audit.commit import GroupCommit
 from casemate.core.errors import AccessDenied, BackendError
+from casemate.serve.bodies import Scope
 from casemate.serve.health import Health
 from casemate.serve.quota import Quota
 
@@ -74,7 +74,7 @@ _Key = tuple[bytes, str | None, str | None, str | None]
 """Credentials, address, certificate and service by certificate of a call."""
 
 
-def _key(scope: dict[str, Any]) -> _Key:
+def _key(scope: Scope) -> _Key:
     """What a call shows; Unauthenticated when it is nothing."""
     given = [value for name, value in scope["headers"] if name == b"authorization"]
     service = scope.get("service")
@@ -123,7 +123,7 @@ class Admission:
         self.workloads = point.options.workloads()
         self._trust()
 
-    def authenticate(self, scope: dict[str, Any], *, counted: bool = True) -> Caller:
+    def authenticate(self, scope: Scope, *, counted: bool = True) -> Caller:
         """The caller; Unauthenticated, with one text for every reason, when there is no good token
         from this address with this certificate.
 
@@ -198,13 +198,13 @@ class Admission:
             raise AccessDenied("the token is bound to another place")
         return Caller(service.principal, service.token_id, service.limits, network, None)
 
-    def remember(self, scope: dict[str, Any], caller: Caller) -> None:
+    def remember(self, scope: Scope, caller: Caller) -> None:
         """This caller was allowed to read the metrics just now."""
         if len(self._readers) >= CACHE_SIZE:
             self._readers.clear()
         self._readers[_key(scope)] = (time.monotonic() + REMEMBERED_SECONDS, caller)
 
-    def remembered(self, scope: dict[str, Any]) -> Caller | None:
+    def remembered(self, scope: Scope) -> Caller | None:
         """Who was allowed to read the metrics with these credentials not long ago: when the
         catalogue is away, its faults must be seen.
         """

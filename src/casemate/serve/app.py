@@ -4,7 +4,7 @@ request is bytes, so is its reply.
 `infer` is the hot path, and reads as the list of its layers; `python bench/run.py layers` prints
 what each of them costs. Every request needs valid credentials before anything is said, unknown
 paths included; but whoever watches over the process may ask without any whether it lives and is
-ready (`PROBES`), and hears no more than that.
+ready (`OPEN`), and hears no more than that.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from casemate.serve.refusals import (
     require_fit,
     require_method,
 )
-from casemate.serve.routes import Found, Router
+from casemate.serve.routes import OPEN, Found, Router
 from casemate.serve.seen import tell, trace_of
 from casemate.serve.telemetry import Tell
 from casemate.serve.types import JSON, Reply, json_of
@@ -46,8 +46,6 @@ from casemate.serve.versions import Version
 from casemate.watch.canary import Statistics
 
 EXTENSIONS = ["binary_tensor_data"]
-PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}
-"""Paths that answer without credentials, catalogue or key server, and the names of their routes."""
 SLOW_COMMIT_SECONDS = 5.0
 """After so long a commit that is going on counts as one that fails: those who wait for it would not
 wait longer.
@@ -120,7 +118,7 @@ class Gateway:
         self._in_flight += 1
         name, caller, found = "refused", None, None
         try:
-            probe = PROBES.get(scope.get("path", ""))
+            probe = OPEN.get(scope.get("path", ""))
             if probe is not None and scope["method"] in ("GET", "HEAD"):
                 name, reply = probe, self._probed(probe)
             else:
@@ -165,8 +163,8 @@ class Gateway:
             if known is None:
                 raise
             return known
-        known = scope.get("known")
-        if known is not None and not known():
+        has_room = scope.get("known")
+        if has_room is not None and not has_room():
             raise Overloaded("the gateway has as many callers as it can")
         return caller
 
@@ -200,6 +198,7 @@ class Gateway:
             asked = await understood(
                 self.table, self.max_body, version.endpoint, alias, found, scope, headers, body
             )
+            await self.errands.signals.heed(headers, asked.people)
             # Rows count only now: how many there are is known from the body alone.
             self.quota.reserve(uid, version.endpoint.name, asked.count)
             model, rows = version.endpoint.name, asked.count
@@ -368,6 +367,8 @@ class Gateway:
 
     def _probed(self, route: str) -> Reply:
         """What anybody may know of the gateway: that it lives, and whether it is ready."""
+        if route == "gpc":
+            return self.errands.signals.support()
         if route == "live":
             return Reply(200, JSON, b'{"live":true}')
         ready = self.ready()

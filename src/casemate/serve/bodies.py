@@ -5,7 +5,7 @@ section 8.4.1).
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypedDict
 
 from casemate.core.errors import RequestError
 from casemate.serve.types import Reply
@@ -16,7 +16,35 @@ LEAST_DEFLATED = 1024
 """Bytes from which a reply is compressed for a caller who takes it."""
 CODINGS = {b"gzip": 31, b"deflate": 15}
 """Content codings and zlib's `wbits` of each."""
-Scope = dict[str, Any]
+
+
+class Scope(TypedDict, total=False):
+    """A request's ASGI scope (asgi.readthedocs.io/en/latest/specs/www.html), and what the server
+    adds for the application; over gRPC one is made of the same keys.
+    """
+
+    type: str
+    method: str
+    path: str
+    raw_path: bytes
+    query_string: bytes
+    headers: list[tuple[bytes, bytes]]
+    client: tuple[str, int] | None
+
+    certificate: str | None
+    """SHA-256 of the client's certificate, which tokens are bound to."""
+    service: str | None
+    """Name of the service that the certificate is of."""
+    known: Callable[[], bool]
+    """Called once the caller has shown who it is; False: there is no room for another one."""
+    whole: bool
+    """The body came with its head: no clock is needed for it."""
+    locate: Callable[[], str]
+    """Over gRPC, instead of `path`: parses the request, once the caller is known, and gives it."""
+    message: Any
+    """Over gRPC, the request as it was parsed."""
+
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 

@@ -16,6 +16,7 @@ from casemate.serve.admission import Caller
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.incidents import IncidentDoor
 from casemate.serve.login import MAX_BODY, Login
+from casemate.serve.signals import Signals
 from casemate.serve.types import JSON, FeedbackBody, Reply, json_of
 from casemate.wiring import Wiring
 
@@ -27,6 +28,7 @@ class Errands:
         self.decisions, self.login, self.max_body = decisions, login, max_body
         self.incidents = IncidentDoor(project, max_body)
         self._project = project
+        self.signals = Signals(project)
         self._schemas: dict[str, Schema] = {}
 
     async def consent(self, route: str, scope: Scope, receive: Receive) -> Reply:

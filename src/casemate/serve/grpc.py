@@ -29,7 +29,7 @@ from casemate.serve.protocols import told_grpc
 from casemate.serve.protocols.oip_grpc import SERVICE, described, message, parsed
 from casemate.serve.types import Reply
 
-HEADERS = ("authorization", "traceparent", "x-request-id")
+HEADERS = ("authorization", "traceparent", "x-request-id", "sec-gpc")
 """Metadata that mean here what they mean as HTTP headers."""
 MOST_CERTIFICATES = 1000
 """Client certificates whose parsed form is kept; then all are forgotten, so that strangers cannot
@@ -237,12 +237,10 @@ class GrpcServer:
             body = await self._calls.message(requests, context)
             scope = self._scope(context)
             if name in _SERVER_CALLS:
-                scope |= {"method": "GET", "path": _SERVER_CALLS[name]}
+                scope["method"], scope["path"] = "GET", _SERVER_CALLS[name]
             else:
-                scope |= {
-                    "method": "POST" if name == "ModelInfer" else "GET",
-                    "locate": lambda: _located(scope, name, parsed(kind, body)),
-                }
+                scope["method"] = "POST" if name == "ModelInfer" else "GET"
+                scope["locate"] = lambda: _located(scope, name, parsed(kind, body))
             reply = await self._gateway.handle(scope, _no_body)
             if name == "ServerReady" and reply.body.startswith(b'{"ready":'):
                 return bytes(answers(ready=reply.status == 200).SerializeToString())
@@ -261,7 +259,8 @@ class GrpcServer:
 
     async def _tell(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         told = told_grpc.Told(await self._calls.message(requests, context))
-        scope = self._scope(context) | {"method": "POST", "locate": told.path}
+        scope = self._scope(context)
+        scope["method"], scope["locate"] = "POST", told.path
         reply = await self._gateway.handle(scope, told.receive)
         await _settle(reply, context)
         return told_grpc.answer(reply.body)

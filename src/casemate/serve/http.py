@@ -4,7 +4,7 @@ application, and the ASGI adapter.
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from cryptography import x509
@@ -234,10 +234,15 @@ class Bounded(HttpToolsProtocol):
         """Start the clock for a further head."""
         self.late = time.monotonic() + HEAD_SECONDS
         super().on_message_begin()
-        self.scope["certificate"] = self.thumbprint  # type: ignore[typeddict-unknown-key] # what the application binds tokens to
-        self.scope["service"] = self.service  # type: ignore[typeddict-unknown-key]
+        scope = self._scope
+        scope["certificate"], scope["service"] = self.thumbprint, self.service
         if self.entry is not None and not self.entry.known:
-            self.scope["known"] = self._known  # type: ignore[typeddict-unknown-key] # called once a request is authenticated
+            scope["known"] = self._known
+
+    @property
+    def _scope(self) -> Scope:
+        """The scope of the request that arrives, with what the application is told beside ASGI."""
+        return cast(Scope, self.scope)
 
     def _known(self) -> bool:
         """The caller has shown who it is; False when there is no room for another one."""
@@ -258,7 +263,7 @@ class Bounded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The next bytes are a head again."""
-        self.scope["whole"] = True  # type: ignore[typeddict-unknown-key] # the application needs no clock for this body
+        self._scope["whole"] = True
         super().on_message_complete()
         self._in_head = True
         if self.cycle.response_complete:

@@ -62,6 +62,10 @@ ROUTES = (
     Route("login-step-up", ("access", "step-up"), "POST", "access:self"),
 )
 """Every door of the gateway; what is not here is not there."""
+PROBES = {"/v2/health/live": "live", "/v2/health/ready": "ready", "/ping": "ping"}
+"""Paths that answer without credentials, catalogue or key server, and the names of their routes."""
+OPEN = PROBES | {"/.well-known/gpc.json": "gpc"}
+"""The same, and what anybody may read."""
 MOST_KNOWN = 1000
 """Paths whose route is kept; then all are forgotten, so that made-up paths cannot fill memory."""
 

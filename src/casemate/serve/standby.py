@@ -17,13 +17,13 @@ import uvloop
 from uvicorn.server import ServerState
 
 from casemate.config import ServeTable
-from casemate.serve.app import PROBES
 from casemate.serve.bodies import Receive, Scope
 from casemate.serve.connections import Acceptor, Connections
 from casemate.serve.heartbeat import ENDING, SECOND
 from casemate.serve.http import Bounded, Send, settings, sweep
 from casemate.serve.metrics import Metrics
 from casemate.serve.ports import begin
+from casemate.serve.routes import PROBES
 from casemate.serve.worker import Place
 
 LOOK_SECONDS = 0.1

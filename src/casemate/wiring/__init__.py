@@ -105,6 +105,16 @@ class Wiring(Controls):
         """Whether what is served was handed over, and nothing is trained here."""
         return bool(self.config.serve.release)
 
+    def require_own(self) -> None:
+        """ConfigError where what is served was handed over: which version that is, and what becomes
+        of it, is its owner's.
+        """
+        if self.handed:
+            raise ConfigError(
+                "[serve] release: this project serves a model that others made, and makes none",
+                hint="do it in the project that made it",
+            )
+
     @property
     def rollouts(self) -> "Rollouts":
         """Which versions are served to whom."""

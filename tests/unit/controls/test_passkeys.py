@@ -5,6 +5,7 @@ import copy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conftest import often
 from tests.unit.authenticator import PRESENT, Authenticator, text
 from tests.unit.controls.test_access import change, directory  # noqa: F401 - a fixture
 
@@ -157,7 +158,7 @@ JUNK = (
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=often(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.sampled_from(FIELDS + PARTS), value=JUNK, create=st.booleans())
 def test_hostile_answers_are_refused_without_a_fault(passkeys, device, where, value, create):
     device.credential, name = Authenticator(ORIGIN, PARTY).credential, "eva"

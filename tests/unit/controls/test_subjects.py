@@ -53,7 +53,7 @@ PEOPLE = pa.table(
 )
 @given(
     people=st.lists(
-        st.tuples(st.text(max_size=20), st.none() | st.text(max_size=30)), min_size=1, max_size=30
+        st.tuples(st.text(max_size=20), st.none() | st.text(max_size=30)), min_size=1, max_size=12
     )
 )
 def test_identifiers_come_back_as_they_were(identifiers, people):
@@ -590,6 +590,8 @@ def test_people_whose_identifiers_look_like_numbers_are_told_apart_and_erased_on
     assert not readable(ward.root, who)
 
 
+@pytest.mark.slow
+@pytest.mark.secured
 def test_a_subject_that_is_named_later_seals_anew_and_erasure_reaches_the_versions_before(
     tmp_path, cli
 ):

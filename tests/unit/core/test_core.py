@@ -23,6 +23,7 @@ from casemate.core.errors import BackendError, ConfigError, Error, VerificationE
 from casemate.core.secrets import read_secret
 from casemate.core.signatures import Signer, read_envelope
 from casemate.core.store.sqlite import SqliteStore
+from casemate.core.types import BehaviourResult, FeatureImportance
 from casemate.ml import models
 
 
@@ -261,3 +262,25 @@ def test_looking_into_a_model_file_loads_no_torch_and_torch_still_works(tmp_path
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout.split("\n")
     assert told[:2] == ["[] False", "sklearn.externals.array_api_compat.torch"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain"),
+    [
+        (FeatureImportance, {"feature": "age", "mean": 0.5, "std": 0.0}),
+        (
+            BehaviourResult,
+            {
+                "name": "older",
+                "feature": "age",
+                "expect": "up",
+                "rows": 9,
+                "broken": 0,
+                "passed": True,
+            },
+        ),
+    ],
+)
+def test_a_result_is_written_in_the_bytes_of_the_plain_object_that_it_was(kind, plain):
+    whole = msgspec.json.encode(plain, order="deterministic")
+    assert msgspec.json.encode(kind(**plain), order="deterministic") == whole

@@ -13,6 +13,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import often
 from tests.unit import images
 
 from casemate.core.errors import VerificationError
@@ -55,7 +56,7 @@ NAMES = st.lists(
 ).map("/".join)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=often(30), deadline=None)
 @given(st.dictionaries(NAMES, st.binary(max_size=2000), max_size=5), st.integers(0, 2**32))
 def test_a_layer_gives_what_was_put_into_it_and_is_the_same_bytes_in_any_order(files, moment):
     folders = {
@@ -281,7 +282,7 @@ def test_a_blob_that_says_that_it_is_large_is_not_read(tmp_path):
         reader.layer(large, 5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=often(50), deadline=None)
 @given(st.text(max_size=300))
 def test_any_name_becomes_a_tag_that_registries_take(name):
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", tag(name))

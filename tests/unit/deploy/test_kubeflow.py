@@ -174,6 +174,16 @@ def test_no_name_becomes_anything_but_itself_in_a_pipeline_of_kubeflow(text):
             "def other(run: str):\n    import os\n    os.system('casemate model promote x')\n\n\ndef deploy(run",
             "not read",
         ),
+        (
+            "    carry_out(\n        run,\n        [\n            'casemate check',\n        ],\n    )",
+            "    try:\n        carry_out(run, ['casemate check'])\n    except RuntimeError:\n        pass",
+            "swallowed",
+        ),
+        (
+            "        [\n            'casemate check',\n        ],",
+            "        LINES,",
+            "not read here",
+        ),
         ("def deploy(run", "def deploy(", "no Python"),
     ],
 )

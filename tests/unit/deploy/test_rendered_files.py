@@ -6,7 +6,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import TOML
+from tests.conftest import TOML, often
 
 from casemate.config import parse
 from casemate.core.errors import BackendError, ConfigError
@@ -153,7 +153,7 @@ LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"=======\n", b">>>>>>> x\n", 
 
 
 @pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=often(40), suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(LINES, LINES, LINES)
 def test_a_merge_takes_a_side_that_alone_has_changed_and_never_leaves_marks(base, mine, new):
     base, mine, new = (b"".join(lines) for lines in (base, mine, new))

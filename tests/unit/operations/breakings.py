@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.unit.operations.sound import PERSONS, edit, opened
+from tests.unit.operations.sound import EVAL, PERSONS, edit, opened, record_scan
 from tests.unit.operations.test_operations import PASSWORD
 
 from casemate.core.errors import HistoryError
@@ -31,11 +31,11 @@ class Copy:
     def state(self) -> Path:
         return self.root / ".casemate"
 
-    def flip(self, pattern: str) -> None:
-        """Change one bit in the middle of the largest file that fits."""
+    def flip(self, pattern: str, at: int | None = None) -> None:
+        """Change one bit of the largest file that fits, by default in its middle."""
         path = max(self.root.parent.glob(pattern), key=lambda one: one.stat().st_size)
         content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
+        content[len(content) // 2 if at is None else at] ^= 1
         path.chmod(0o600)
         path.write_bytes(bytes(content))
 
@@ -51,7 +51,8 @@ class Copy:
 
 
 def a_tile_is_changed(copy):
-    copy.flip("ward/.casemate/audit/tile/entries/**/*.p/*")
+    # its end is of an entry's body; in the middle there may be a length
+    copy.flip("ward/.casemate/audit/tile/entries/**/*.p/*", -1)
     return opened(copy.root)
 
 
@@ -281,6 +282,16 @@ def a_receiver_is_gone(copy):
     return project
 
 
+def nobody_scans_for_a_fortnight(copy):
+    return opened(copy.root, hours=24 * 14)
+
+
+def a_finding_is_forgotten(copy):
+    project = opened(copy.root)
+    record_scan(project, [EVAL])
+    return opened(copy.root, hours=24 * 400)
+
+
 BREAKINGS = {
     "log.verifies": (a_tile_is_changed, "was changed"),
     "log.seen-outside": (copies_are_deleted, "nobody outside"),
@@ -298,6 +309,8 @@ BREAKINGS = {
     "sandbox.in-force": (confinement_becomes_a_wish, "unconfined"),
     "data.sealed": (a_sealed_table_is_changed, "changed"),
     "data.screened": (the_lazy_model_is_served, "t@2"),
+    "scan.looked": (nobody_scans_for_a_fortnight, "too long ago"),
+    "scan.mended": (a_finding_is_forgotten, "1 are overdue"),
     "supply.bill": (a_package_is_installed, "sneaked-in"),
     "privacy.basis": (the_lazy_model_is_served, "without a basis"),
     "privacy.withdrawn": (somebody_withdraws, "t@1: 1"),

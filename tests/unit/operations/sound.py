@@ -14,8 +14,10 @@ from tests.conftest import lighten, write_csv
 from tests.unit.operations.test_operations import PASSWORD, secret_of
 
 from casemate.config import locate
+from casemate.core.types.scan import SCANS, Weakness
 from casemate.operations import scaffold
 from casemate.operations.project import Project
+from casemate.supply.scanners.kept import Part
 
 PERSONS = [f"Zelda-Quux-{number:03d}" for number in range(240)]
 """Identifiers that no byte of an evidence pack may have."""
@@ -115,6 +117,25 @@ def lazily(document) -> None:
     del document["privacy"]["basis"]
 
 
+EVAL = Weakness(
+    fingerprint="00" * 32,
+    kind="code",
+    rule="code.eval",
+    severity="medium",
+    message="text is run as code",
+    scanners=["code"],
+)
+
+
+def record_scan(project, found):
+    """What a scan of everything would have left; scanners are tested elsewhere."""
+    parts = [Part(scanner=kind, kind=kind, answer="clean") for kind in SCANS]
+    with project.database.transaction() as tx:
+        project.findings_kept.record(tx, "casemate", parts, found)
+        project.log.append(tx, "casemate", "scan:done", 'Scan::"1"', "done", {})
+    project.log.publish()
+
+
 def build(root: Path) -> None:
     """Everything that people would have done in such a project."""
     root.mkdir()
@@ -157,5 +178,6 @@ def build(root: Path) -> None:
         root,
         lambda document: document.setdefault("keys", {}).update(passphrase=f"env:{PASSPHRASE}"),
     )
+    record_scan(project, [])
     project.audit.copy()
     project.close()

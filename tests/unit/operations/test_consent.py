@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conftest import often
 from tests.unit.controls.test_subjects import Ward
 from tests.unit.operations.test_affected import PERSONS, release
 
@@ -65,7 +66,9 @@ RECORDS = st.lists(
     st.frozensets(st.integers(0, 7)),
 )
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=often(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_row_of_anybody_whose_consent_does_not_count_is_ever_taken(
     tmp_path_factory, records, texts, rows, restricted

@@ -269,7 +269,7 @@ def test_a_log_that_does_not_hold_lets_nothing_be_proven(copy):
 def test_a_pack_verifies_from_public_keys_alone(pack, keys):
     found = verify_path(pack, keys)
     assert found.kind == "evidence pack"
-    assert "41 checks passed, 2 failed, 0 inconclusive" in found.summary
+    assert "43 checks passed, 2 failed, 0 inconclusive" in found.summary
     assert "1 models" in found.summary
 
 

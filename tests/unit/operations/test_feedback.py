@@ -14,7 +14,7 @@ import pytest
 from bench.watch import traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import command
+from tests.conftest import command, often
 from tests.unit.operations.people import BEGAN, ask, population
 
 import casemate
@@ -302,7 +302,7 @@ def test_honest_sources_are_not_named_whatever_the_model_is_worth():
     st.lists(st.integers(0, 5), min_size=1, max_size=60),
     st.dictionaries(st.integers(0, 8), st.integers(1, 99)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=often(100), deadline=None)
 def test_weights_have_a_mean_of_one_and_stand_for_the_answers(known, answered):
     from collections import Counter
 

@@ -90,6 +90,47 @@ def test_what_people_must_say_is_listed_first_and_is_gone_once_it_is_said(ward):
     assert "people with rows in" in "".join(one.text for one in said["30(1)(c)"].known)
 
 
+def test_the_assessment_of_impact_takes_how_people_hide_from_the_report_about_its_source(
+    ward, cli, tmp_path
+):
+    head, *rows = (ward.root / "t.csv").read_text().splitlines()
+    told = [f"{head},b", *(f"{row},{at * 7 % 83}.5" for at, row in enumerate(rows))]
+    (tmp_path / "raw.csv").write_text("\n".join(told) + "\n")
+    (tmp_path / "key").write_text("wH7!qPz2_Lk9@fT4%vB8^mN1*xR6&cJ3+yD5")
+    (tmp_path / "key").chmod(0o600)
+    (ward.root / "t.csv").unlink()
+    done = cli(
+        *("privacy", "deidentify", tmp_path / "raw.csv", "-o", ward.root / "t.csv"),
+        *("--subject", "person", "--key", f"file:{tmp_path / 'key'}", "--quasi", "a", "-k", "4"),
+        *("--method", "k-anonymity", "--sensitive", "y", "--format", "json"),
+    )
+    assert done.code == 0, done.err
+    report = ward.root / "report.json"
+
+    def point(text):
+        report.write_text(text)
+        columns = '[controller]\ndeidentified = "report.json"\n'
+        points = ward.seal(columns=columns).privacy.records.show("dpia").points
+        return next(one for one in points if one.id == "35(7)(c) 1")
+
+    found = point(done.out)
+    after = done.value["after"]
+    assert after["k"] >= 4
+    assert not [one for one in found.unmeasured if "de-identification" in one]
+    (line,) = [one for one in found.known if one.text.startswith("after: ")]
+    assert f"k = {after['k']} over {after['people']} people" in line.text
+    assert f"l = {after['l']['y']} (y)" in line.text
+    assert f"t = {after['t']['y']:.3f} (y)" in line.text
+    assert done.value["sha256"] in line.source
+    for text, why in (
+        (done.out.replace(done.value["sha256"], "0" * 64), "of another table than the source"),
+        ("{}", "cannot be read"),
+    ):
+        found = point(text)
+        assert not any("k = " in one.text for one in found.known)
+        assert any(why in one for one in found.unmeasured), why
+
+
 def test_a_point_that_no_record_has_is_named_with_the_nearest(ward):
     project = ward.seal(columns='[controller.said]\n"dpia/35(7)(bb)" = "x"\n')
     with pytest.raises(ConfigError, match=r"point of no record; did you mean 'dpia/35\(7\)\(b\)'"):

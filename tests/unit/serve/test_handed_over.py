@@ -149,6 +149,8 @@ def test_what_serves_a_model_of_others_trains_and_gives_away_none(place):
         for refused in (project.models.export, project.images.write):
             with pytest.raises(ConfigError, match="that others made"):
                 refused("wdbc", place / "out")
+        with pytest.raises(ConfigError, match="that others made"):
+            project.models.promote("wdbc@3")
         assert not (place / "out").exists()
 
 

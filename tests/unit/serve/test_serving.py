@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import often
 
 from casemate.config import GuardTable, LimitsTable, OutputsTable
 from casemate.controls.access.usage import Usage
@@ -519,7 +520,7 @@ def test_other_content_types_are_refused():
         invoke(NUMBERS, b"x", b"application/x-npy")
 
 
-@settings(max_examples=200)
+@settings(max_examples=often(200))
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.text(max_size=3),

@@ -38,7 +38,7 @@ def add_arguments(actions: Any) -> None:
     erase.add_argument(
         "--models",
         default="retrain",
-        choices=["retrain", "withdraw"],
+        choices=["retrain", "unlearn", "withdraw"],
         help="what becomes of models that nothing is decided about (default: retrain)",
     )
     erase.add_argument(

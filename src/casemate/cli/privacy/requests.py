@@ -257,7 +257,8 @@ def closing_lines(closing: Any) -> list[str]:
     for one in closing.models:
         what = {
             "retrain": f"trained without them as {one.instead}",
-            "unlearn": f"unlearnt in {one.instead}",
+            "unlearn": f"unlearnt in {one.instead}"
+            + ("" if one.grown is None else f", {one.taken_over} trees kept, {one.grown} grown"),
             "withdraw": "withdrawn",
             "keep": f"kept under differential privacy, epsilon {one.epsilon}: {one.reason}",
         }[one.how]

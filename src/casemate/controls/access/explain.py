@@ -24,6 +24,7 @@ from casemate.controls.access.types import Principal
 from casemate.core.errors import ConfigError
 
 MAX_TABLE = 1024 * 1024
+"""Bytes of a table of questions. A judgement: thousands of lines."""
 _UID = re.compile(r'(User|Service)::"?([A-Za-z0-9._@-]+)"?')
 _ABOUT = re.compile(r'(Project|Model|Dataset|Key)(?:::"?([^"]+)"?)?')
 

@@ -15,6 +15,7 @@ from casemate.controls.access.types import Principal
 from casemate.core.entry import Entry
 
 STALE_DAYS = 90
+"""A judgement: a quarter, as access reviews go."""
 
 
 @dataclass(frozen=True)

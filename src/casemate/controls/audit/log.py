@@ -34,6 +34,7 @@ from casemate.core.store import Store, decode
 from casemate.core.store.rowcontent import EMPTY_ROOT as EMPTY_ROWS
 
 MAX_BODY = 32 * 1024
+"""Bytes of one entry. A judgement: none makes reading the log dear."""
 BATCH = 4 * tiles.WIDTH
 AT_ONCE = 500  # of one statement: SQLite takes 999 parameters
 ERASED = "(erased)"

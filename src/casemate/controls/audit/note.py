@@ -20,7 +20,9 @@ from casemate.core.errors import VerificationError
 ED25519, COSIGNATURE, MLDSA44 = 1, 4, 6
 DASH = "\u2014"
 MAX_NOTE = 64 * 1024
+"""Bytes of a checkpoint with its signatures, before it is parsed."""
 MAX_LINES = 64
+"""Signatures of a checkpoint: each costs a verification. A judgement: a log has a few witnesses."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ KEK = "objects"
 MAGIC = b"casemate-object/v2\n"
 MAGIC_V1 = b"casemate-object/v1\n"
 MAX_HEADER = 16 * 1024
+"""Bytes of a sealed file's first line, which is read before anything of it is authentic."""
 CHUNK = 1 << 20
+"""Bytes that are sealed or opened at once: bounds memory."""
 _HINT = "restore it from a backup"
 
 

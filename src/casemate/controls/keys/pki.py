@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, mldsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS = 3650
+"""Of the project's own authority. A judgement: longer than projects last."""
 SERVER_DAYS = 30
+"""Of a server's certificate, renewed by itself: how long a stolen key is of use. A judgement."""
 CLIENT = "casemate:client/"
 Kind = Literal["server", "client", "node"]
 Algorithm = Literal["p256", "mldsa65"]

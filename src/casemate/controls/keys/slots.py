@@ -22,6 +22,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 
 LEAST_PASSPHRASE = 12
+"""Characters. A judgement; Argon2id makes each guess dear, and `check` sees length alone."""
 # FIPS 203, 7.1: ML-KEM's key is kept as its seeds d and z, 32 bytes each
 SEED = 64
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)

@@ -5,7 +5,13 @@ be added with a default under the same version; renaming, removing or changing t
 needs a new version and a reader for the old one under test.
 """
 
-from casemate.core.types.assessment import Assessment, Interval, Profile
+from casemate.core.types.assessment import (
+    Assessment,
+    BehaviourResult,
+    FeatureImportance,
+    Interval,
+    Profile,
+)
 from casemate.core.types.baseline import Baseline, Bin, ColumnSketch
 from casemate.core.types.dataset import (
     Basis,
@@ -35,11 +41,13 @@ __all__ = [
     "Assessment",
     "Baseline",
     "Basis",
+    "BehaviourResult",
     "Bin",
     "ColumnClass",
     "ColumnSchema",
     "ColumnSketch",
     "ColumnType",
+    "FeatureImportance",
     "FeatureLimits",
     "Finding",
     "GateResult",

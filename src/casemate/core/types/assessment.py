@@ -47,6 +47,33 @@ class Profile(Record, frozen=True, kw_only=True):
     """
 
 
+# Fields stand in the order of the alphabet: as the plain objects that these were, they are written
+# in the same bytes, and digests of assessments stay what they are.
+class BehaviourResult(Record, frozen=True, kw_only=True):
+    """What became of one behavioural test."""
+
+    broken: int
+    """Rows that broke it."""
+    expect: Literal["same", "up", "down"]
+    feature: str
+    """What was changed."""
+    name: str
+    passed: bool
+    """Whether no more rows broke it than are tolerated."""
+    rows: int
+    """Rows that were tried."""
+
+
+class FeatureImportance(Record, frozen=True, kw_only=True):
+    """What the model loses when one feature is shuffled."""
+
+    feature: str
+    mean: float
+    """Loss of the metric, over the shuffles."""
+    std: float
+    """Its standard deviation."""
+
+
 class Assessment(Record, frozen=True, kw_only=True):
     """Result of the assess stage, measured on rows that the training code never saw."""
 
@@ -101,9 +128,9 @@ class Assessment(Record, frozen=True, kw_only=True):
     """Per protected attribute and group: rows, selection rate, accuracy, true and false positive
     rate; of a regressor means and error.
     """
-    importance: list[dict[str, Any]] = []
+    importance: list[FeatureImportance] = []
     """Per feature: loss of the metric when it is shuffled, mean and standard deviation."""
-    behaviour: list[dict[str, Any]] = []
+    behaviour: list[BehaviourResult] = []
     """Per behavioural test: rows tried, rows that broke it."""
     tradeoff: dict[str, Any] = {}
     """Of a hardened model: accuracy and robust accuracy of the same model without hardening."""

@@ -81,12 +81,29 @@ def _of_image(value: ast.expr) -> list[str]:
 
 def _lines(function: ast.FunctionDef) -> Iterator[ast.Constant]:
     """The shell lines of a component."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == CARRY_OUT:
-            for argument in [*node.args, *(one.value for one in node.keywords)]:
-                for part in argument.elts if isinstance(argument, ast.List) else []:
-                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                        yield part
+    for call in _calls(function):
+        for argument in call.args[1:]:
+            for part in argument.elts if isinstance(argument, ast.List) else []:
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part
+
+
+def _calls(function: ast.FunctionDef) -> list[ast.Call]:
+    return [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == CARRY_OUT
+    ]
+
+
+def _is_read(call: ast.Call) -> bool:
+    """Whether all that a shell gets is written where it is called."""
+    return (
+        len(call.args) == 2
+        and not call.keywords
+        and isinstance(call.args[1], ast.List)
+        and all(isinstance(part, ast.Constant) for part in call.args[1].elts)
+    )
 
 
 def _of_lines(function: ast.FunctionDef, lines: list[str]) -> list[str]:
@@ -97,6 +114,8 @@ def _of_lines(function: ast.FunctionDef, lines: list[str]) -> list[str]:
         tested = {ast.unparse(one.test) for one in refusals}
         if not tested & {"process.wait() != 0", "process.wait()"} or _swallows(inside):
             found.append(f"{where}: the exit code of a command is not heard")
+    if not all(map(_is_read, _calls(function))):
+        found.append(f"{where}: lines that are not read here; write them where they are called")
     if not lines:
         return found
     if _swallows(inside):
@@ -127,7 +146,7 @@ def _raises(node: ast.If) -> bool:
 
 def _swallows(inside: list[ast.AST]) -> bool:
     return any(
-        isinstance(one, ast.Try)
+        isinstance(one, ast.Try | ast.TryStar)
         or (isinstance(one, ast.With) and "suppress" in ast.unparse(one.items[0]))
         for one in inside
     )

@@ -5,6 +5,7 @@ from casemate.operations.controls import (
     ofkeys,
     ofmodels,
     ofpeople,
+    ofscans,
     ofservice,
     ofthelog,
 )
@@ -12,6 +13,6 @@ from casemate.operations.controls.kinds import Check
 
 CHECKS: dict[str, Check] = {
     check.id: check
-    for module in (ofthelog, ofmodels, ofdata, ofpeople, ofkeys, ofservice)
+    for module in (ofthelog, ofmodels, ofdata, ofpeople, ofkeys, ofservice, ofscans)
     for check in module.CHECKS
 }

@@ -4,13 +4,13 @@ import datetime
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from casemate.core.types import Record
+from casemate.core.types import Record, TrainedModel
 from casemate.operations import persons
 from casemate.operations.acting import Acting, operation
 from casemate.operations.calendar import today
 from casemate.operations.keys.erasure import Erased
 from casemate.operations.rights import erasing, requests
-from casemate.operations.rights.affected import Affected, trace
+from casemate.operations.rights.affected import Affected, Made, trace
 from casemate.operations.rights.register import change_of
 from casemate.operations.rights.requests import ShownRequest, shown, step, words
 from casemate.operations.subject import identifier_of
@@ -18,7 +18,7 @@ from casemate.respond.requests import states, tables
 from casemate.respond.requests.states import Asked, Law
 from casemate.wiring import Wiring
 
-Models = Literal["retrain", "withdraw"]
+Models = Literal["retrain", "unlearn", "withdraw"]
 
 
 class ErasedPerson(Record, frozen=True, kw_only=True):
@@ -55,7 +55,8 @@ def erase(
         law: under which law they asked.
         received: the day on which they did; default: today.
         models: what becomes of models that were made of their rows and are not decided about:
-            `retrain` within `[privacy] retrain_days`, or `withdraw`.
+            `retrain` within `[privacy] retrain_days`; `unlearn` within the same, where the
+            estimator can, else `retrain`; or `withdraw`.
         until: the last day on which a law wants the data kept; then it is carried out by itself.
         reason: which law that is, or what else is to be known; name nobody: it stays in the log.
 
@@ -161,6 +162,13 @@ def _decided(acting: Acting, asked: Asked, how: Models) -> None:
                 known = tables.request(tx, asked.id).models
             if model.model in known:
                 continue
-            day = by.isoformat() if how == "retrain" else ""
-            change = change_of(project, model=model.model, how=how, by=day)
+            day = "" if how == "withdraw" else by.isoformat()
+            one_how = "retrain" if how == "unlearn" and not _can_unlearn(project, model) else how
+            change = change_of(project, model=model.model, how=one_how, by=day)
             step(acting, asked.id, states.MODEL, change)
+
+
+def _can_unlearn(project: Wiring, made: Made) -> bool:
+    """Whether rows can be taken out of a model exactly."""
+    trained = project.engine.record(made.run, "train", TrainedModel)
+    return trained is not None and trained.unlearning is not None

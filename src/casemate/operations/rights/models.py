@@ -83,7 +83,19 @@ def _outcome(
     newer = _newer(project, made, found)
     if newer is None:
         return "no newer version was trained without them: casemate run"
-    return msgspec.structs.replace(told, instead=newer.reference)
+    told = msgspec.structs.replace(told, instead=newer.reference)
+    return _with_trees(project, told, newer) if decided.how == "unlearn" else told
+
+
+def _with_trees(project: Wiring, told: ModelOutcome, newer: Registered) -> ModelOutcome:
+    """With how many trees of an unlearnt model were taken over, and how many grown anew; without
+    where the new one was offered another model's.
+    """
+    trained = project.engine.record(newer.release.lineage.run, "train", TrainedModel)
+    made = None if trained is None else trained.unlearning
+    if made is None or made.kind != "forest" or made.former != told.model:
+        return told
+    return msgspec.structs.replace(told, grown=made.trees - made.kept, taken_over=made.kept)
 
 
 def _epsilon(project: Wiring, made: Made) -> float | None:

@@ -108,5 +108,5 @@ class Catalogue:
 def _importance(assessment: Assessment | None) -> dict[str, float] | None:
     if assessment is None or not assessment.importance:
         return None
-    found = {one["feature"]: max(float(one["mean"]), 0.0) for one in assessment.importance}
+    found = {one.feature: max(one.mean, 0.0) for one in assessment.importance}
     return found if any(found.values()) else None

@@ -56,6 +56,12 @@ class ModelOutcome(Record, frozen=True, kw_only=True):
     how: How
     instead: str = ""
     """The model that was trained without them."""
+    grown: int | None = None
+    """Of one that was unlearnt: trees that were grown anew; all others were taken over from `model`
+    because training without the rows would grow the same, by digest of their rows, key and
+    software.
+    """
+    taken_over: int | None = None
     epsilon: float | None = None
     """Of the differential privacy that it was trained under, where it is kept."""
     reason: str = ""

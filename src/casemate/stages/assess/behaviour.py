@@ -4,12 +4,12 @@ Source: Ribeiro, Wu, Guestrin, Singh, Beyond Accuracy: Behavioral Testing with C
 invariance and direction.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from casemate.config import BehaviourTable
-from casemate.core.types import Finding, Schema
+from casemate.core.types import BehaviourResult, Finding, Schema
 from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, spread_of
 
@@ -27,8 +27,8 @@ class BadTest(ValueError):
 
 def measure(
     model: Model, schema: Schema, holdout: Sample, tests: list[BehaviourTable]
-) -> list[dict[str, Any]]:
-    """Per test `name`, `rows` tried, `broken` rows and whether it `passed`."""
+) -> list[BehaviourResult]:
+    """What became of each test, in their order."""
     return [_one(model, schema, holdout, test) for test in tests]
 
 
@@ -47,7 +47,7 @@ def declared(monotone: dict[str, str], known: Sample) -> list[BehaviourTable]:
     return found
 
 
-def findings(tests: list[dict[str, Any]]) -> list[Finding]:
+def findings(tests: list[BehaviourResult]) -> list[Finding]:
     """One of high severity a declared effect that the model does not keep."""
     return [
         Finding(
@@ -55,17 +55,17 @@ def findings(tests: list[dict[str, Any]]) -> list[Finding]:
             severity="high",
             confidence="high",
             message=(
-                f"{test['feature']!r} is declared monotone, and {test['broken']} of {test['rows']}"
+                f"{test.feature!r} is declared monotone, and {test.broken} of {test.rows}"
                 " answers go the other way"
             ),
-            location=test["feature"],
+            location=test.feature,
         )
         for test in tests
-        if test["name"].startswith(DECLARED) and test["broken"]
+        if test.name.startswith(DECLARED) and test.broken
     ]
 
 
-def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) -> dict[str, Any]:
+def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) -> BehaviourResult:
     known = {column.name: column.type for column in schema.features}
     wanted = "number" if test.add is not None else "category"
     if known.get(test.feature) != wanted:
@@ -96,11 +96,11 @@ def _one(model: Model, schema: Schema, holdout: Sample, test: BehaviourTable) ->
         else:
             broken |= np.asarray(other).ravel() != np.asarray(labels).ravel()
     count = int(broken.sum())
-    return {
-        "name": test.name,
-        "feature": test.feature,
-        "expect": test.expect,
-        "rows": len(broken),
-        "broken": count,
-        "passed": count <= test.tolerate * len(broken),
-    }
+    return BehaviourResult(
+        name=test.name,
+        feature=test.feature,
+        expect=test.expect,
+        rows=len(broken),
+        broken=count,
+        passed=count <= test.tolerate * len(broken),
+    )

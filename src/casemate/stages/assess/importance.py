@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.inspection import permutation_importance
 
+from casemate.core.types import FeatureImportance
 from casemate.ml.models import Model
 from casemate.stages.assess.sample import Sample, sureness
 
@@ -47,8 +48,8 @@ class _Scorer:
         return float(np.mean(np.log(np.maximum(sureness(found, target), FLOOR))))
 
 
-def measure(model: Model, holdout: Sample, seed: int) -> list[dict[str, Any]]:
-    """Per feature `mean` and `std` of the loss, greatest first."""
+def measure(model: Model, holdout: Sample, seed: int) -> list[FeatureImportance]:
+    """What each feature is worth, greatest loss first."""
     if holdout.frame.shape[1] > MOST_FEATURES:
         raise TooMany(
             f"{holdout.frame.shape[1]} features are not shuffled one by one (at most"
@@ -61,6 +62,9 @@ def measure(model: Model, holdout: Sample, seed: int) -> list[dict[str, Any]]:
     )
     rows = zip(sample.frame.columns, found.importances_mean, found.importances_std, strict=True)
     return sorted(
-        ({"feature": name, "mean": float(mean), "std": float(std)} for name, mean, std in rows),
-        key=lambda row: -row["mean"],
+        (
+            FeatureImportance(feature=name, mean=float(mean), std=float(std))
+            for name, mean, std in rows
+        ),
+        key=lambda row: -row.mean,
     )

@@ -92,8 +92,16 @@ def together(whole: Assessment, by_label: dict[str, Assessment]) -> Assessment:
         robustness=_weakest(each),
         slices=_listed(by_label, "slices", "column"),
         fairness=_listed(by_label, "fairness", "column"),
-        importance=_listed(by_label, "importance", "feature"),
-        behaviour=_listed(by_label, "behaviour", "name"),
+        importance=[
+            structs.replace(told, feature=f"{told.feature} ({label})")
+            for label, one in by_label.items()
+            for told in one.importance
+        ],
+        behaviour=[
+            structs.replace(told, name=f"{told.name} ({label})")
+            for label, one in by_label.items()
+            for told in one.behaviour
+        ],
         findings=[*whole.findings, *_findings(by_label)],
         inconclusive=[*whole.inconclusive, *_inconclusive(by_label)],
         labels=by_label,

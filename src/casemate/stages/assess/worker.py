@@ -173,7 +173,7 @@ def measure_behaviour(work: Work) -> None:
     work.findings += behaviour.findings(found)
     if found:
         work.figures["behaviour_failures"] = Interval.exact(
-            float(sum(not test["passed"] for test in found))
+            float(sum(not test.passed for test in found))
         )
 
 

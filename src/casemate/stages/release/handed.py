@@ -2,6 +2,7 @@
 made it nor its catalogue, and judges it again each time that it is read.
 """
 
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +111,8 @@ class Handed(Registry):
         admission.require(
             self.place.rules, model, found, verifier, self._clock.now(), trusted.withdrawn
         )
-        self._last = Registered(
-            self._clock.now().isoformat() if self._last is None else self._last.created,
-            _release(model, bundle.digest_of(found.bundle)),
-        )
+        placed = datetime.datetime.fromtimestamp(self.place.folder.stat().st_mtime, datetime.UTC)
+        self._last = Registered(placed.isoformat(), _release(model, bundle.digest_of(found.bundle)))
         return model
 
     def _required(self, reference: str) -> Registered:

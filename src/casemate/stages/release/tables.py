@@ -87,11 +87,11 @@ def _robustness(assessment: Assessment) -> list[Section]:
     if assessment.behaviour:
         rows = [
             [
-                test["name"],
-                test["expect"],
-                test["rows"],
-                test["broken"],
-                "passed" if test["passed"] else "refused",
+                test.name,
+                test.expect,
+                test.rows,
+                test.broken,
+                "passed" if test.passed else "refused",
             ]
             for test in assessment.behaviour
         ]
@@ -154,7 +154,7 @@ def _attacked(assessment: Assessment) -> list[Section]:
 def _importance(assessment: Assessment, regression: bool) -> list[Section]:
     if not assessment.importance:
         return []
-    rows = first_rows([[row["feature"], row["mean"], row["std"]] for row in assessment.importance])
+    rows = first_rows([[row.feature, row.mean, row.std] for row in assessment.importance])
     loss = (
         "Rise of the squared error, in variances of the target,"
         if regression

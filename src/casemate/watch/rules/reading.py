@@ -2,6 +2,8 @@
 faults are told at once.
 """
 
+import copy
+import functools
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +73,6 @@ def read(folder: Path) -> tuple[list[Document], list[Fault]]:
 
 def _documents(path: Path) -> list[dict[str, Any]]:
     import yaml
-    from sigma.rule.base import SigmaYAMLLoader  # refuses a key that is there twice
 
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
@@ -79,8 +80,7 @@ def _documents(path: Path) -> list[dict[str, Any]]:
         raise ValueError(f"the file is larger than {MOST_BYTES // 1024} KiB")
     try:
         text = content.decode()
-        _bounded(text)
-        found = list(yaml.load_all(text, SigmaYAMLLoader))
+        found = copy.deepcopy(_loaded(text))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(
             f"it is no YAML that is read: {' '.join(str(error).split())[:300]}"
@@ -90,6 +90,15 @@ def _documents(path: Path) -> list[dict[str, Any]]:
         if not isinstance(one, dict) or not all(isinstance(key, str) for key in one):
             raise ValueError("a rule is a mapping of names: `title: ...`")
     return documents
+
+
+@functools.lru_cache(maxsize=64)  # a watcher reads the same files at every look
+def _loaded(text: str) -> list[Any]:
+    import yaml
+    from sigma.rule.base import SigmaYAMLLoader  # refuses a key that is there twice
+
+    _bounded(text)
+    return list(yaml.load_all(text, SigmaYAMLLoader))
 
 
 def _bounded(text: str) -> None:

@@ -30,6 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from tests.conftest import often
 
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.sandbox.run import Outcome, Worker
@@ -150,7 +151,7 @@ def test_what_cannot_be_read_to_its_end_is_refused(tmp_path):
         assert not scan(junk).convertible
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150), deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_scanner_crash_or_believe(noise):
     for content in (noise, b"\x80\x04" + noise, b"PK\x03\x04" + noise, b"\x1f\x8b" + noise):

@@ -215,7 +215,7 @@ def test_behaviour_of_a_quantity(expect, feature, broken):
     model.estimator.coef_[2] = 0.0
     test = BehaviourTable(name="t", feature=feature, add=0.1, expect=expect)
     (found,) = behaviour.measure(model, ONE, sample(50, 1), [test])
-    assert found["broken"] == (50 if broken else 0)
+    assert found.broken == (50 if broken else 0)
 
 
 def test_groups_are_compared_in_deviations_of_the_target():
@@ -427,7 +427,7 @@ def test_behaviour_does_not_depend_on_the_unit(unit):
     broken = [
         behaviour.measure(
             model, ONE, held, [BehaviourTable(name="t", feature="a", add=0.1, expect=expect)]
-        )[0]["broken"]
+        )[0].broken
         for expect in ("same", "up")
     ]
     assert broken == [50, 0]

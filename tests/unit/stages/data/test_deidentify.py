@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests.conftest import often
 
 from casemate.config.deidentify import DeidentifyTable
 from casemate.core.errors import ConfigError, DataError
@@ -25,7 +26,9 @@ from casemate.stages.data.identifiers.zips import FEW_PEOPLE, first_three
 ONE, OTHER = Key(b"k" * 64), Key(b"l" * 64)
 TODAY = datetime.date(2026, 11, 29)
 SLOWLY = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=often(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 PEOPLE = pa.table(
     {

@@ -11,6 +11,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.conftest import write_csv
+from tests.unit.controls.test_subjects import Ward
+from tests.unit.operations.test_affected import PERSONS, release
 
 import casemate
 from casemate import pipeline
@@ -109,3 +111,52 @@ def test_what_stands_before_the_forest_is_fitted_without_the_rows_and_its_trees_
     first = scaled.fit(table, np.arange(40) % 2)[-1].digests_
     second = scaled.fit(table[1:], np.arange(40)[1:] % 2)[-1].digests_
     assert not {*first} & {*second}  # every row looks otherwise, so that no tree would be kept
+
+
+@pytest.mark.slow
+def test_an_erasure_that_unlearns_is_closed_by_a_version_that_equals_one_trained_anew(
+    home, tmp_path, monkeypatch
+):
+    values = np.random.default_rng(5).standard_normal((160, 2))
+    table = pa.table(
+        {
+            "who": [f"person-{n:03d}" for n in range(160)],
+            "a": values[:, 0],
+            "b": values[:, 1],
+            "y": (values.sum(axis=1) > 0).astype(int),
+        }
+    )
+    root = tmp_path / "p"
+    root.mkdir()
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
+    (root / "train.py").write_text(CODE)
+    toml = (root / "casemate.toml").read_text()
+    if "\nsubject = " not in toml:
+        toml = toml.replace("\ntarget = ", '\nsubject = "who"\ntarget = ', 1)
+    (root / "casemate.toml").write_text(toml)
+    with casemate.open(root, QUICK) as project:
+        first = project.run()
+        ids = [f"person-{n:03d}" for n in range(6)]
+        done = project.privacy.erase(ids[0], aliases=ids[1:], models="unlearn")
+        decided = done.request.request.models[first.model.reference]
+        assert (done.request.request.state, decided.how) == ("erased", "unlearn")
+        assert "no newer version was trained without them" in done.waiting[0]
+        second = project.run()
+        assert second.release.verdict.outcome == "passed"
+        assert project.privacy.requests.fulfil_due() == [done.request.request.id]
+        (outcome,) = project.privacy.requests.show(1).request.closing.models
+        assert (outcome.how, outcome.instead) == ("unlearn", second.model.reference)
+        assert outcome.taken_over + outcome.grown == 60
+        assert 0 < outcome.taken_over < 60
+        monkeypatch.setattr(pipeline, "former", lambda _: None)
+        anew = project.run(start="train")
+        assert trained(project, anew).unlearning.kept == 0
+        assert trained(project, anew).files == trained(project, second).files
+
+
+def test_an_erasure_decides_retrain_where_the_model_cannot_be_unlearnt(home, tmp_path):
+    project = Ward(tmp_path / "ward", PERSONS).seal()
+    release(project, 1)
+    done = project.privacy.erase(PERSONS[0], models="unlearn")
+    assert done.request.request.models["ward@1"].how == "retrain"
+    assert done.request.request.models["ward@1"].by

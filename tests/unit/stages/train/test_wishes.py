@@ -200,7 +200,7 @@ def test_what_is_declared_holds_from_training_to_the_served_graph(tmp_path):
     assert up[-1] - up[0] > 0.3
     # a linear model keeps no constraint
     assert all(candidate["params"].get("model", "trees") == "trees" for candidate in model.cv)
-    tested = {test["name"]: test["broken"] for test in run.assessment.behaviour}
+    tested = {test.name: test.broken for test in run.assessment.behaviour}
     assert tested == {"monotone: dose": 0}
     assert run.assessment.metrics["cost"].value < 0.5
     assert any(gate.gate == "cost" and gate.outcome == "passed" for gate in run.verdict.gates)

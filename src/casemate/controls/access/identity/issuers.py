@@ -23,8 +23,13 @@ from casemate.core.errors import AccessDenied, BackendError, ConfigError, Error,
 from casemate.core.http import get, is_private
 
 MAX_DOCUMENT = 512 * 1024
+"""Bytes of an issuer's keys or metadata. A judgement: they have a few kilobytes."""
 REFRESH_SECONDS = 300.0
+"""How old keys may get while their issuer can be reached: a withdrawn one counts so long."""
 RETRY_SECONDS = 5.0
+"""Between tries for keys that are missing: tokens with made-up key ids cannot make the gateway ask
+without end.
+"""
 STALE_SECONDS = 24 * 3600.0
 """Keys that could not be fetched again for so long are believed no more."""
 

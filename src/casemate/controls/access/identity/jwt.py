@@ -19,7 +19,11 @@ from joserfc.errors import JoseError
 from casemate.core.errors import AccessDenied, ConfigError
 
 MAX_TOKEN = 16 * 1024
+"""Characters of a token, before anything of it is decoded. A judgement: servers refuse larger
+heads.
+"""
 MAX_KEYS = 100
+"""Keys of an issuer that are looked at. A judgement: rotation needs two or three."""
 LEEWAY = datetime.timedelta(seconds=60)
 # RFC 7518, 3.3: a key of 2048 bits or larger MUST be used
 LEAST_RSA_BITS = 2048

@@ -13,7 +13,9 @@ from casemate.core.errors import AccessDenied
 
 PATH = "/callback"
 SECONDS = 300.0
+"""For a person to log in at the provider. A judgement."""
 MAX_QUERY = 16 * 1024
+"""Characters of the answer's path that are parsed."""
 _PAGE = "<!doctype html><meta charset=utf-8><title>casemate</title><p>{}</p>"
 
 

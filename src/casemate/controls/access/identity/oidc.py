@@ -35,6 +35,7 @@ older.
 """
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 LONGEST_DEVICE = 900.0
+"""Seconds that a login by device code is waited for, whatever the provider allows."""
 _CODE = re.compile(r"[a-z_]{1,40}")
 
 

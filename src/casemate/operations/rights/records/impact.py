@@ -2,19 +2,27 @@
 what attacks and checks measured.
 """
 
+import msgspec
+
 from casemate.core import figures
+from casemate.core.digest import sha256
+from casemate.core.text import clean
 from casemate.operations.rights.records import stated
 from casemate.operations.rights.records.document import CONTROLLER, OFFICER, Known, Point
 from casemate.operations.rights.records.facts import Facts
 from casemate.operations.rights.records.stated import point
+from casemate.stages.data.identifiers.deidentify import Deidentified
+from casemate.stages.data.identifiers.groups import Groups
 
 LAW = "Regulation (EU) 2016/679 (GDPR), Art. 35(7) and 36"
 STATE = "in force since 25 May 2018, as of November 2026"
 NAME = "dpia"
 GROUP_SIZE = (
-    "k of de-identification (`casemate privacy deidentify` measures it on the table that it writes;"
-    " the project keeps no record of that)"
+    "k, l and t of de-identification: `[controller] deidentified` names no report of `casemate"
+    " privacy deidentify`"
 )
+MOST = 16 << 20
+"""Bytes of a report."""
 
 
 def assessment(facts: Facts) -> list[Point]:
@@ -111,7 +119,8 @@ def _risk(facts: Facts, number: str, title: str, groups: list[figures.Group]) ->
         spent, not_spent = stated.spent(facts)
         known += spent
         unmeasured = [one for one in unmeasured if not one.startswith("epsilon")] + not_spent
-        unmeasured.append(GROUP_SIZE)
+        hidden, not_hidden = _hidden(facts)
+        known, unmeasured = known + hidden, unmeasured + not_hidden
     return point(
         facts,
         NAME,
@@ -121,6 +130,42 @@ def _risk(facts: Facts, number: str, title: str, groups: list[figures.Group]) ->
         unmeasured=unmeasured,
         by=CONTROLLER,
     )
+
+
+def _hidden(facts: Facts) -> tuple[list[Known], list[str]]:
+    """(how people hide among others in the source, why that is not known)."""
+    name = facts.controller.deidentified
+    if not name:
+        return [], [GROUP_SIZE]
+    try:
+        with (facts.project.root / name).open("rb") as file:
+            content = file.read(MOST + 1)
+        if len(content) > MOST:
+            return [], [f"k, l and t of de-identification: {name} is too large for a report"]
+        report = msgspec.json.decode(content, type=Deidentified)
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        return [], [f"k, l and t of de-identification: {name} cannot be read ({error})"]
+    if facts.dataset is None or report.sha256 != facts.dataset.source_digest:
+        return [], [f"k, l and t of de-identification: {name} is of another table than the source"]
+    if report.before is None or report.after is None:
+        return [], [f"k, l and t of de-identification: {name} names no quasi-identifiers"]
+    source = f"{name} SHA-256 {sha256(content)}, of the source with SHA-256 {report.sha256}"
+    left_out = f"; {report.suppressed} rows were left out" if report.suppressed else ""
+    return [
+        Known(text=f"the source was de-identified by {report.method}{left_out}", source=source),
+        Known(text=f"before: {_figures(report.before)}", source=source),
+        Known(text=f"after: {_figures(report.after)}", source=source),
+    ], ["whether others hold more of the quasi-identifiers than the report names"]
+
+
+def _figures(found: Groups) -> str:
+    parts = [
+        f"k = {found.k} over {found.people} people in {found.groups} groups",
+        *(f"l = {value} ({name})" for name, value in found.l.items()),
+        *(f"t = {value:.3f} ({name})" for name, value in found.t.items()),
+        f"{found.unique:.1%} are alone in their group",
+    ]
+    return clean(", ".join(parts))
 
 
 def _model(facts: Facts) -> list[Known]:
