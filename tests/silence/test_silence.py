@@ -50,8 +50,9 @@ ASKED_FOR = [
 ]
 ASKED_FOR += [
     f"{HOME}/{name}"
-    for name in ("exported", "image", "docker", "certificate", "evidence", "records")
+    for name in ("exported", "image", "docker", "certificate", "evidence", "records", "iam", "ml")
 ]
+ASKED_FOR += [f"{HOME}/sagemaker"]
 ASKED_FOR += [f"{HOME}/withdrawn.json"]
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""

@@ -153,3 +153,8 @@ def test_no_capture_ends_in_anything_but_a_table_or_a_refusal(tmp_path_factory, 
         table(folder, event(asked, said, encoding=how))
     except DataError:
         assert not (folder / "out.csv").exists()
+
+
+def test_inputs_that_are_called_as_our_own_columns_are_left_out(tmp_path):
+    with pytest.raises(DataError, match=f"1 {captured.OTHER}"):
+        table(tmp_path, event({"inputs": {"request": [1], "x": [2]}}))
