@@ -25,7 +25,6 @@ from casemate.supply.scanners.process import run
 from casemate.wiring import Wiring
 
 ASKED: dict[str, Grade] = {
-    "log.one-history": "critical",
     "log.rows": "critical",
     "keys.private": "high",
     "sandbox.in-force": "high",
