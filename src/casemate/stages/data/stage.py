@@ -180,7 +180,7 @@ def seal(tools: DataTools) -> SealedDataset:
             hint="run again when nobody writes it",
         )
     tools.identifiers.keep(found.root)
-    # What decides which rows there are and on which side each lies: the same gives the same version.
+    # What decides which rows there are and on which side each lies: these give the version.
     identity = {
         "format": FORMAT,
         "source": source_digest,
