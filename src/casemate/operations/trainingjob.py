@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from casemate.config import Config, locate
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import ConfigError, Error, RefusedError
 from casemate.core.files import write_atomic
+from casemate.core.home import keystore_folder
 from casemate.core.types import Record
 
 FAILURE_CHARACTERS = 1024

@@ -18,9 +18,9 @@ from tests.conftest import command, wait_for
 
 import casemate
 from casemate.config.aws import ContainerTable
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.home import keystore_folder
 from casemate.operations import trainingjob as job
 from casemate.serve import contained
 
