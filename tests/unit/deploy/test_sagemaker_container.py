@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import command, wait_for
 
 import casemate
-from casemate.config.aws import ContainerTable
+from casemate.config.container import ContainerTable
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.home import keystore_folder
