@@ -438,6 +438,59 @@ def test_a_notebook_that_cannot_be_read_is_named(text, tree):
     assert (found.answer, list(found.unseen)) == ("could-not-look", ["book.ipynb"])
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["import sys\n%time eval(sys.argv[1])"],
+        ["import sys\nif True:\n    %timeit eval(sys.argv[1])"],
+        ['%matplotlib inline\nimport sys\nx = f"""\n% {eval(sys.argv[1])}\n"""\n!ls'],
+        ["import sys\n1 \x0c% eval(sys.argv[1])"],
+        ["import sys\n(1\n% eval(sys.argv[1]))"],
+        ["%%capture\n!ls\nimport sys\neval(sys.argv[1])"],
+        [
+            "# coding: utf-7\na = b = ACIAIgAi = 1",
+            "b +ACIAIgAi- 1",
+            "import sys; eval(sys.argv[1])",
+        ],
+    ],
+)
+def test_no_code_hides_in_what_only_looks_like_a_line_of_ipython(cells, tree):
+    real("bandit")
+    (tree / "book.ipynb").write_text(notebook(*cells))
+    for one in (Bandit(), Learning()):
+        found = looked(one, place(tree))
+        rules = {hit.rule for hit in found.hits}
+        assert "code.eval" in rules or found.answer == "could-not-look"
+
+
+def test_cells_do_not_continue_in_other_cells(tree):
+    (tree / "book.ipynb").write_text(notebook('x = """', "import os; eval(x)", '"""'))
+    assert looked(Learning(), place(tree)).unseen == {
+        "book.ipynb": "it cannot be read: a cell of it is no Python"
+    }
+
+
+@pytest.mark.parametrize(
+    ("cell", "count"),
+    [
+        ("%matplotlib inline\n%time x = 1\n?print\n%config A.b = 'c'", 0),
+        ("%matplotlib {open('x')}", 1),
+        ("%px open('x')", 1),
+        ("%timeit -n 1 open('x')", 1),
+        ("%%timeit open('x')\n1", 1),
+        ("%%time\n1\n%matplotlib inline", 0),
+        ("%%bash\nls", 1),
+        ("!ls\n!ls", 2),
+        ('x = """\n!ls\n"""\n%who', 0),
+    ],
+)
+def test_lines_that_ipython_runs_in_its_own_way_are_told(cell, count, tree):
+    (tree / "book.ipynb").write_text(notebook(cell))
+    found = looked(Learning(), place(tree))
+    assert found.unseen == {}
+    assert [hit.rule for hit in found.hits] == ["code.notebook-shell"] * count
+
+
 def test_a_huge_notebook_is_named_and_not_read(tree):
     with (tree / "book.ipynb").open("wb") as file:
         file.truncate(2**30)
