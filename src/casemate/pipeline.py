@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from casemate.config.figures import SCAN
 from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
 from casemate.core.findings import attempts
 from casemate.core.imports import uncollected
@@ -255,7 +254,7 @@ def _release(
         )
         version = context.registry.next_version(context.config.project.name)
         waivers = context.waivers.in_force(context.config.project.name, without=principal)
-        scan = context.scan() if SCAN in context.config.gates else None
+        scan = context.required_scan()
         return release.decide(tools, work.id, version, dataset, model, assessment, waivers, scan)
 
     def register(tx: Any, record: Release) -> None:

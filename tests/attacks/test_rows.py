@@ -14,7 +14,7 @@ from casemate.core.errors import UnexplainedRow
 from casemate.core.store.sqlite import driver
 from casemate.core.types.scan import Weakness
 from casemate.operations.fsck import examine
-from casemate.supply.scanners.kept import Part
+from casemate.respond.findings import Part
 
 DAY = datetime.timedelta(days=1)
 NOW, LATER = "2026-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"

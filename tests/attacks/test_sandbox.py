@@ -19,9 +19,9 @@ from tests.attacks import hostile
 
 import casemate
 from casemate.config import DataTable
-from casemate.controls.keys.store import keystore_folder
 from casemate.core import quiet
 from casemate.core.errors import SandboxError, StageTimeout, TrainingError
+from casemate.core.home import keystore_folder
 from casemate.core.sandbox.conversation import Conversation, _hear, converse
 from casemate.core.sandbox.failure import JobFailed, JobLimits
 from casemate.core.sandbox.kernel import available

@@ -29,8 +29,8 @@ from tests.faults.test_clocks_and_bits import faked  # noqa: F401 - a fixture
 
 import casemate
 from casemate.controls.keys.compromises import COMPROMISES
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import CompromisedSigner
+from casemate.core.home import keystore_folder
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
 from casemate.serve.connections import Connections

@@ -18,6 +18,7 @@ from casemate.config.audit import AuditTable, WitnessTable
 from casemate.config.aws import AwsTable
 from casemate.config.basis import BasisTable
 from casemate.config.canary import CanaryTable
+from casemate.config.cluster import ModelTable, PeerTable
 from casemate.config.column import ColumnTable
 from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
@@ -46,7 +47,7 @@ from casemate.config.hardening import AdversarialTable, NetworkTable
 from casemate.config.identity import ProviderTable, WorkloadTable
 from casemate.config.incidents import AcknowledgeTable, ContainTable, IncidentsTable, Law
 from casemate.config.keys import KeysTable, keys_table
-from casemate.config.kubernetes import KServeTable, KubernetesTable, ModelTable, PeerTable
+from casemate.config.kubernetes import KServeTable, KubernetesTable
 from casemate.config.limits import AggregateTable, LimitsTable
 from casemate.config.lines import line_of
 from casemate.config.logs import LogsTable

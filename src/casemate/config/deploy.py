@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.config.aws import AwsTable
-from casemate.config.kubernetes import KServeTable, KubernetesTable, impossible_kubernetes
+from casemate.config.kubernetes import KServeTable, KubernetesTable
 from casemate.config.table import Name, Table
 
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,99}$(?!\n)")]
@@ -127,4 +127,4 @@ def impossible_deploy(table: DeployTable) -> list[str]:
             for name in table.secrets
             if name.startswith("AWS_")
         ]
-    return problems + impossible_kubernetes(table.kubernetes)
+    return problems

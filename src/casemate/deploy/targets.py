@@ -8,8 +8,8 @@ WORK = "/var/spool/rsyslog/casemate"
 
 
 def _prometheus(given: Given) -> Rendering:
-    from casemate.controls.keys.store import keystore_folder
     from casemate.core.errors import ConfigError
+    from casemate.core.home import keystore_folder
     from casemate.deploy import prometheus
 
     config = given.config

@@ -6,9 +6,10 @@ from pathlib import Path
 from casemate import config as configuration
 from casemate.config import Config
 from casemate.controls.access.policy import Policy, read_folder
-from casemate.controls.keys.store import KeyStore, keystore_folder
+from casemate.controls.keys.store import KeyStore
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic
+from casemate.core.home import keystore_folder
 from casemate.core.secrets import read_secret
 from casemate.core.store import open_store
 from casemate.wiring import CATALOG, STATE, Wiring

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from casemate.config.figures import SCAN
 from casemate.core.types import Record, Waived
 from casemate.core.types.scan import GRADES, Grade, ScanKind, ScanStanding, graver
-from casemate.supply.scanners.kept import Kept, due, moment
+from casemate.respond.findings import Kept, due, moment
 from casemate.wiring import Wiring
 
 BOOK = "scan:findings"

@@ -9,11 +9,11 @@ import msgspec
 
 from casemate.controls.audit.bodies import Bodies
 from casemate.controls.keys.objects import ObjectStore
-from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.upgrade import upgrade_keys
 from casemate.core.blobs import require_conditions
 from casemate.core.errors import BackendError, ConfigError
 from casemate.core.files import alone
+from casemate.core.home import keystore_folder
 from casemate.core.store import open_store
 from casemate.core.store.interface import MOVED, REVISION
 from casemate.core.types import Record

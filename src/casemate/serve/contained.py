@@ -20,7 +20,7 @@ import numpy as np
 import uvicorn
 
 from casemate.config import ServeTable
-from casemate.config.aws import ContainerTable
+from casemate.config.container import ContainerTable
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, Wrong
 from casemate.serve import bodies, outputs

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from casemate.config import Config
+from casemate.config.figures import SCAN
 from casemate.controls.keys.identifiers import Identifiers
 from casemate.controls.keys.interface import KeyProvider
 from casemate.controls.keys.objects import ObjectStore
@@ -72,6 +73,10 @@ class RunContext:
     """Whose rows may be taken, as of the run's start."""
     erased: Erased | None = None
     """Whose rows may not be taken, as of the run's start; None: nobody was erased."""
+
+    def required_scan(self) -> ScanStanding | None:
+        """How the project stands by its last scans, where `[gates] scan` asks; else None."""
+        return self.scan() if SCAN in self.config.gates else None
 
     @property
     def hidden(self) -> list[Path]:

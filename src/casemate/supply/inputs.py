@@ -5,7 +5,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from casemate.config.figures import SCAN
 from casemate.core.digest import sha256_record
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
@@ -46,6 +45,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
         stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
     basis = basis_of(config, context.usable.covered)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
+    scan = context.required_scan()
     deciding: dict[str, list[Any]] = {
         "data": [
             _software(),
@@ -93,7 +93,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             config.release.stage,
             context.signer.verifier.fingerprint,
             context.waivers.in_force(config.project.name),
-            *([context.scan()] if SCAN in config.gates else []),
+            *([] if scan is None else [scan]),
         ],
     }
     return {stage: sha256_record(values) for stage, values in deciding.items()}

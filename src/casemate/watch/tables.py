@@ -3,32 +3,16 @@ categories, and as one matrix that trees can read.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from casemate.config import DataTable
 from casemate.core.errors import ConfigError, DataError
-from casemate.stages.data import files
 
 Array = np.ndarray[Any, Any]
 MOST, MISSING = 1e300, -1e301
 """Of numbers that trees read, and what stands for none: midpoints between them are still finite."""
-
-
-def read(path: Path) -> pd.DataFrame:
-    """A table from a file of any format that `[data] source` may have.
-
-    Raises:
-        ConfigError: there is no such file.
-        DataError: it is empty, truncated, ragged or no table.
-    """
-    if not path.exists():
-        raise ConfigError(f"no such file {path}", hint="give the path of a table")
-    table = files.columns(path, DataTable(source=str(path), target=""), (), [])
-    return pd.DataFrame(table.to_pandas())
 
 
 def require_rows(frame: pd.DataFrame, which: str, least: int = 1) -> None:

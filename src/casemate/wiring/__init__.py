@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from casemate.core.engine import Engine
     from casemate.core.history import History
     from casemate.core.outbox import Message, Outbox
+    from casemate.respond.findings import Findings
     from casemate.respond.holds import Holds
     from casemate.respond.states import Incident
     from casemate.respond.trackers import Reference, Tracker
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from casemate.stages.release.retrainings import Retrainings
     from casemate.stages.release.rollout import Rollouts
     from casemate.stages.release.waiver import Waivers
-    from casemate.supply.scanners.kept import Findings
 
 __all__ = ["CATALOG", "STATE", "Wiring", "log_origin"]
 
@@ -204,7 +204,7 @@ class Wiring(Controls):
     @property
     def findings_kept(self) -> "Findings":
         """What scans found."""
-        from casemate.supply.scanners.kept import Findings
+        from casemate.respond.findings import Findings
 
         return Findings(self.database, self.clock)
 

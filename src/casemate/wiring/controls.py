@@ -154,7 +154,8 @@ class Controls:
     @cached_property
     def keystore(self) -> "KeyStore":
         """The key store: private keys, and the provider of key-encryption keys."""
-        from casemate.controls.keys.store import KeyStore, keystore_folder
+        from casemate.controls.keys.store import KeyStore
+        from casemate.core.home import keystore_folder
 
         table = self.config.keys
         anchored = None if table.ca is None else str(self.root / table.ca)

@@ -31,6 +31,7 @@ import casemate.core.lease
 import casemate.core.outbox.queue
 import casemate.core.steps
 import casemate.core.store.digesttable
+import casemate.respond.findings
 import casemate.respond.holds
 import casemate.respond.playbooks.runs
 import casemate.respond.requests.tables

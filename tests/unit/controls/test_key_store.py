@@ -17,7 +17,7 @@ from casemate.controls.keys.interface import PURPOSES
 from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.keys.objects import MAGIC_V1, ObjectStore, name_of
 from casemate.controls.keys.savedkeys import recover
-from casemate.controls.keys.store import KeyStore, keystore_folder
+from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import FileBlobs
 from casemate.core.errors import (
     AccessDenied,
@@ -29,6 +29,7 @@ from casemate.core.errors import (
     VerificationError,
 )
 from casemate.core.files import shared_lock
+from casemate.core.home import keystore_folder
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
 

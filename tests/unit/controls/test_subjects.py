@@ -24,9 +24,9 @@ from casemate import pipeline
 from casemate.controls.access.identity.sessionfile import SessionFile
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, Identifiers
-from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import SUBJECTS, Root, SubjectKeys
 from casemate.core.errors import BackendError, DataError, RefusedError, VerificationError
+from casemate.core.home import keystore_folder
 from casemate.core.store import open_store
 from casemate.core.store.move import copy_rows
 from casemate.core.types import Assessment, SealedDataset

@@ -27,9 +27,9 @@ from casemate.controls.audit.note import parse_keys
 from casemate.controls.audit.publication import Publication
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.audit.witness import Witness
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.clock import SystemClock
 from casemate.core.errors import ConfigError, HistoryError, TransientError, VerificationError
+from casemate.core.home import keystore_folder
 
 
 def request(log, old, *, checkpoint=None, proof=None):

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from tests.unit import clusters
 
-from casemate.deploy.kubernetes import dangers, fields, reading, restricted
+from casemate.deploy.documents import MOST, Unreadable, documents
+from casemate.deploy.kubernetes import dangers, fields, restricted
 
 HOSTILE_POD = {"windowsOptions": {"hostProcess": True}}
 
@@ -146,7 +147,7 @@ def test_sysctls_and_apparmor_by_annotation_are_looked_at(pod):
         ("base/gateway.yaml", '        - "--then"\n', "", "begins without"),
         ("base/gateway.yaml", '        - "approved"\n', '        - "provenance"\n', "begins without"),
         ("base/gateway.yaml", '        - "verify"\n', '        - "serve"\n', "begins without"),
-        ("base/gateway.yaml", "command:\n        - ", "args:\n        - ", "stands there twice"),
+        ("base/gateway.yaml", "command:\n        - ", "args:\n        - ", "is given twice"),
         ("base/gateway.yaml", "      hostUsers: false", "      hostUsers: false\n      hostUsers: true", "twice"),
         ("base/gateway.yaml", "    spec:\n", "    spec: &a\n", ""),
         ("base/gateway.yaml", "apiVersion: v1\nkind: ServiceAccount", "apiVersion: v1\nkind: Secret\nstringData: {a: b}", "values stand in a file"),
@@ -221,5 +222,5 @@ def test_what_kubernetes_takes_as_a_quantity_is_one(text):
 
 def test_only_manifests_are_read():
     assert dangers.found("README.md", b"\xff") == []
-    with pytest.raises(reading.Unreadable, match="larger"):
-        reading.documents(b" " * (reading.MOST + 1))
+    with pytest.raises(Unreadable, match="larger"):
+        documents(b" " * (MOST + 1))

@@ -17,7 +17,7 @@ from casemate.config import locate
 from casemate.core.types.scan import SCANS, Weakness
 from casemate.operations import scaffold
 from casemate.operations.project import Project
-from casemate.supply.scanners.kept import Part
+from casemate.respond.findings import Part
 
 PERSONS = [f"Zelda-Quux-{number:03d}" for number in range(240)]
 """Identifiers that no byte of an evidence pack may have."""

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 import casemate
 from casemate.controls.keys.sealedfile import Opener
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
+from casemate.core.home import keystore_folder
 from casemate.core.steps import STEPS
 from casemate.core.store.sqlite import driver
 from casemate.operations import backup

@@ -16,7 +16,6 @@ from tests.unit.images import OTHER, SIGNER, Signed
 import casemate
 from casemate import config as configuration
 from casemate.cli import main
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.clock import SystemClock
 from casemate.core.digest import sha256
 from casemate.core.errors import (
@@ -26,6 +25,7 @@ from casemate.core.errors import (
     VerificationError,
     WrongSigner,
 )
+from casemate.core.home import keystore_folder
 from casemate.operations import founding
 from casemate.stages.release.admission import (
     WITHDRAWN,

@@ -305,7 +305,7 @@ def _bring_back(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.config import FILE_NAME, load
     from casemate.controls.keys.savedkeys import recover, restore
-    from casemate.controls.keys.store import keystore_folder
+    from casemate.core.home import keystore_folder
     from casemate.core.secrets import read_secret
 
     path = Path(arguments.config)

@@ -52,12 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Compare two tables; 1 if something was found."""
     from casemate.cli.output import emit
-    from casemate.watch import tables
+    from casemate.stages.data.files import frame
     from casemate.watch.drift import drift
 
     found = drift(
-        tables.read(Path(arguments.reference)),
-        tables.read(Path(arguments.current)),
+        frame(Path(arguments.reference)),
+        frame(Path(arguments.current)),
         features=arguments.features,
         importance=_importance(arguments.importance),
         false_alarms=arguments.false_alarms,

@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: Any) -> int:
     """Estimate; 1 if outcomes contradict the estimate."""
     from casemate.cli.output import emit
-    from casemate.watch import tables
+    from casemate.stages.data.files import frame
     from casemate.watch.estimate import estimate
 
     found = estimate(
-        tables.read(Path(arguments.reference)),
-        tables.read(Path(arguments.current)),
+        frame(Path(arguments.reference)),
+        frame(Path(arguments.current)),
         target=arguments.target,
         score=arguments.score,
         features=arguments.features,

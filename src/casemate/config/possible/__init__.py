@@ -7,6 +7,7 @@ from casemate.config.deploy import impossible_deploy
 from casemate.config.figures import SCAN
 from casemate.config.possible.data import impossible_data
 from casemate.config.possible.gates import bad_gate, bad_retraining, bad_scan_gate
+from casemate.config.possible.kubernetes import impossible_kubernetes
 from casemate.config.possible.private import impossible_private
 from casemate.config.possible.training import bad_space, impossible_training
 from casemate.config.serve import impossible_serve
@@ -30,6 +31,7 @@ def impossible(config: Config) -> list[str]:
     )
     problems += impossible_audit(config.audit) + impossible_access(config.access)
     problems += impossible_sinks(config.sinks) + config.privacy.impossible_terms()
-    problems += impossible_deploy(config.deploy) + impossible_aws(config.deploy.aws)
+    problems += impossible_deploy(config.deploy)
+    problems += impossible_kubernetes(config.deploy.kubernetes) + impossible_aws(config.deploy.aws)
     problems += impossible_serve(config.serve)
     return problems + impossible_trackers(config.trackers)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.config import KeysTable
-from casemate.controls.keys import CONFIG_HOME, keyfile, slots
+from casemate.controls.keys import keyfile, slots
 from casemate.controls.keys.file import FileKeys
 from casemate.controls.keys.identity import IDENTITY, Identity, new_identity, pem
 from casemate.controls.keys.interface import KeyKeeper
@@ -37,11 +37,6 @@ from casemate.core.signatures import Signer
 
 if TYPE_CHECKING:
     from casemate.controls.keys.pki import Authority
-
-
-def keystore_folder(project_id: str) -> Path:
-    """Where a project's keys live on this machine."""
-    return CONFIG_HOME.expanduser() / project_id
 
 
 class KeyStore:
@@ -113,7 +108,7 @@ class KeyStore:
         """Read the key store.
 
         Args:
-            folder: see `keystore_folder`.
+            folder: see `core.home.keystore_folder`.
             table: the project's `[keys]`.
 
         Raises:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
+from casemate.deploy.documents import Unreadable, documents
 
 BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 ISOLATED = ("training-job.yaml", "model.yaml")
@@ -20,11 +20,12 @@ def dangers(name: str, content: bytes) -> list[str]:
     if not name.endswith(".yaml"):
         return _in_dockerfile(content) if name == "Dockerfile" else []
     try:
-        request = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
-        request = None
-    if not isinstance(request, dict):
-        return ["it is no YAML that the AWS command line could read"]
+        requests = documents(content)
+    except Unreadable as error:
+        return [str(error)]
+    if len(requests) != 1 or not isinstance(requests[0], dict):
+        return ["it holds something else than one request"]
+    request = requests[0]
     found = [
         f"the image {image[:100]!r} is not named by its digest"
         for image in _values(request, ("Image", "TrainingImage"))

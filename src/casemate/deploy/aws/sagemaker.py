@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from casemate.config import Config
-from casemate.config.aws import ContainerTable
+from casemate.config.container import ContainerTable
 from casemate.core.errors import ConfigError
 from casemate.deploy.aws import model as models
 from casemate.deploy.aws.names import Names, names_of

@@ -4,14 +4,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError
 from casemate.core.types import Record
+from casemate.deploy.documents import Unreadable, documents
 
 Document = dict[str, Any]
-MOST_FILE = 4 * 1024 * 1024
 MOST_DOCUMENTS = 500
 DEEPEST = 60
 """Levels of a document."""
@@ -62,24 +60,6 @@ class Key(Record, frozen=True, kw_only=True):
         return f"{self.kind} {where}{self.name}"
 
 
-class _Strict(yaml.SafeLoader):
-    """Without aliases, which multiply, and keys given twice, of which one would be lost."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias (*name): write out what it stands for")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if any(not isinstance(key, str) for key in keys):
-            raise yaml.YAMLError("a key is no text: put it in quotes")
-        if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.YAMLError(f"the key {twice!r} is given twice")
-        return super().construct_mapping(node, deep)
-
-
 def load(text: bytes, where: str) -> list[Document]:
     """The documents of a YAML or JSON file.
 
@@ -90,12 +70,10 @@ def load(text: bytes, where: str) -> list[Document]:
     Raises:
         ConfigError: it cannot be read, or not in one way only.
     """
-    if len(text) > MOST_FILE:
-        raise ConfigError(f"{where} is too large for manifests")
     try:
-        found = [one for one in yaml.load_all(text, _Strict) if one is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} cannot be read: {_told(error)}") from None
+        found = documents(text)
+    except Unreadable as error:
+        raise ConfigError(f"{where} cannot be read: {error}") from None
     for one in found:
         if not isinstance(one, dict):
             raise ConfigError(f"{where} holds something that is no object")
@@ -103,12 +81,6 @@ def load(text: bytes, where: str) -> list[Document]:
     if len(found) > MOST_DOCUMENTS:
         raise ConfigError(f"{where} holds more than {MOST_DOCUMENTS} objects")
     return found
-
-
-def _told(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    text = str(getattr(error, "problem", None) or error).split("\n")[0][:200]
-    return text + (f" (line {mark.line + 1})" if mark is not None else "")
 
 
 def _require_json(value: Any, where: str, level: int = 0) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from casemate.deploy.documents import Unreadable
 from casemate.deploy.gateway.words import MODEL
-from casemate.deploy.kubernetes import fields, reading, restricted
-from casemate.deploy.kubernetes.reading import items, pods, table, text
+from casemate.deploy.kubernetes import fields, restricted
+from casemate.deploy.kubernetes.reading import items, manifests, pods, table, text
 from casemate.deploy.kubernetes.words import GATEWAY, PART
 
 NEEDED = ("--key", "--into")
@@ -21,8 +22,8 @@ def found(name: str, content: bytes) -> list[str]:
     if not name.endswith((".yaml", ".yml")):
         return []
     try:
-        documents = reading.documents(content)
-    except reading.Unreadable as error:
+        documents = manifests(content)
+    except Unreadable as error:
         return [str(error)]
     return [
         f"{text(one.get('kind'))} {text(table(one.get('metadata')).get('name'))}: {fault}"
@@ -36,8 +37,8 @@ def unfit(name: str, content: bytes, version: str) -> list[str]:
     if not name.endswith((".yaml", ".yml")):
         return []
     try:
-        documents = reading.documents(content)
-    except reading.Unreadable:
+        documents = manifests(content)
+    except Unreadable:
         return []  # which `found` says
     return [
         f"{text(one.get('kind'))} {text(table(one.get('metadata')).get('name'))}: {fault}"

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from casemate.config import FILE_NAME, Config
-from casemate.config.kubernetes import NEEDS, SECRETS
+from casemate.config.cluster import NEEDS
+from casemate.config.kubernetes import SECRETS
 from casemate.core.errors import ConfigError
 from casemate.deploy.interface import Given
 from casemate.deploy.kubernetes.words import TOKEN

@@ -3,47 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
-MOST = 2 * 1024 * 1024
-"""Bytes of a file; a ConfigMap has at most 1 MiB."""
+from casemate.deploy.documents import Unreadable, documents
 
 
-class Unreadable(ValueError):
-    """It is no manifest."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what makes a document mean more than one sees."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise Unreadable("it has an alias, which could be anything; write it out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        names = [key.value for key, _ in node.value]
-        doubled = sorted({str(name) for name in names if names.count(name) > 1})
-        if doubled:
-            raise Unreadable(f"{doubled[0]} stands there twice, and only one of them counts")
-        return super().construct_mapping(node, deep)
-
-
-def documents(content: bytes) -> list[dict[str, Any]]:
-    """Every document of a file.
+def manifests(content: bytes) -> list[dict[str, Any]]:
+    """Every manifest of a file.
 
     Raises:
-        Unreadable: it is no YAML, has aliases or doubled keys, or a document is no mapping.
+        Unreadable: see `documents`; or a document is no mapping, or there is none.
     """
-    if len(content) > MOST:
-        raise Unreadable("it is larger than any manifest")
-    try:
-        found = list(yaml.load_all(content, Loader=_Loader))
-    except Unreadable:
-        raise
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError):
-        raise Unreadable("it is no YAML that Kubernetes could read") from None
-    found = [one for one in found if one is not None]
+    found = documents(content)
     if not found or not all(isinstance(one, dict) for one in found):
         raise Unreadable("it holds something else than manifests")
     return found

@@ -11,7 +11,6 @@ from casemate.config import load as load_config
 from casemate.controls.access.identity.principals import current_name
 from casemate.controls.keys import keyfile
 from casemate.controls.keys.sealedfile import Opener
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import AccessDenied, BackendError, ConfigError, VerificationError
 from casemate.core.files import (
     DRAFT,
@@ -21,6 +20,7 @@ from casemate.core.files import (
     remove_tree,
     write_nameless,
 )
+from casemate.core.home import keystore_folder
 from casemate.core.store import open_store
 from casemate.core.store.interface import REVISION
 from casemate.operations.backup.archive import (

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.digest import sha256
 from casemate.core.errors import Error, UnexplainedRow, VerificationError
+from casemate.core.home import keystore_folder
 from casemate.core.types import Record
 from casemate.operations.controls.facts import Facts
 from casemate.stages.release.pack import Outcome

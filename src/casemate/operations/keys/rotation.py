@@ -20,7 +20,6 @@ from casemate.controls.keys.identity import IDENTITY
 from casemate.controls.keys.interface import PURPOSES, KeyKeeper
 from casemate.controls.keys.keyfile import Document
 from casemate.controls.keys.signers import SignerRecord
-from casemate.controls.keys.store import keystore_folder
 from casemate.controls.keys.subjects import KEK as SUBJECTS
 from casemate.core.errors import (
     BackendError,
@@ -30,6 +29,7 @@ from casemate.core.errors import (
     VerificationError,
 )
 from casemate.core.files import alone
+from casemate.core.home import keystore_folder
 from casemate.core.types import Record
 from casemate.operations.acting import Operation, operation
 from casemate.operations.keys.wrapped import Progress, Rotation, uses

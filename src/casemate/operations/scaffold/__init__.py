@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from casemate import config as configuration
 from casemate.config import FILE_NAME
-from casemate.controls.keys.store import keystore_folder
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic
+from casemate.core.home import keystore_folder
 from casemate.operations.founding import found, put_in_force
 from casemate.operations.scaffold.clinical import clinical
 from casemate.operations.scaffold.plan import IN_MEMORY, READING, Plan

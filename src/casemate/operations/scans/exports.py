@@ -20,7 +20,7 @@ from casemate.config import FILE_NAME
 from casemate.core.text import clean
 from casemate.core.types.scan import Grade
 from casemate.operations.scanned import Standing
-from casemate.supply.scanners.kept import Part, Scanned
+from casemate.respond.findings import Part, Scanned
 
 Form = Literal["sarif", "sarif-github", "junit", "sonar", "vex", "json"]
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -12,9 +12,9 @@ from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.scanners import scanners
+from casemate.respond.findings import Part, Scanned
 from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
 from casemate.supply.scanners.interface import Looked, Place, looked
-from casemate.supply.scanners.kept import Part, Scanned
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 

@@ -10,7 +10,7 @@ from casemate.operations.acting import operation, reading
 from casemate.operations.scanned import BOOK, Standing, standing_of
 from casemate.operations.scans import exports
 from casemate.operations.scans.exports import Form
-from casemate.supply.scanners.kept import Scanned
+from casemate.respond.findings import Scanned
 from casemate.wiring import Wiring
 
 

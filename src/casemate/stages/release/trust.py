@@ -10,8 +10,9 @@ from pathlib import Path
 from casemate.controls.audit.entry import signed_by
 from casemate.controls.audit.note import COSIGNATURE, parse_keys
 from casemate.controls.audit.proof import verify_proof
-from casemate.controls.keys import CONFIG_HOME, signers
+from casemate.controls.keys import signers
 from casemate.core.errors import ConfigError, WrongSigner
+from casemate.core.home import CONFIG_HOME
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried
 

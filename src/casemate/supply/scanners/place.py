@@ -15,7 +15,11 @@ PASSED = (".casemate", ".git", ".hg", ".svn", "__pycache__", "node_modules", ".m
           ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints")  # fmt: skip
 """Folders that are not the user's own text; history is looked at through git itself."""
 ENVIRONMENT = "pyvenv.cfg"
-"""What lies in virtual environments: their packages are dependencies, not code of the project."""
+"""What lies in virtual environments."""
+INSTALLED = ("bin", "include", "lib", "lib64", "share", "Include", "Lib", "Scripts")
+"""Folders of one whose packages are dependencies, not code of the project; what else lies there may
+be anybody's, since anybody can write a `pyvenv.cfg`.
+"""
 
 
 def listed(
@@ -39,11 +43,12 @@ def listed(
         except OSError as error:
             unseen[below or "."] = f"the folder cannot be read: {error.strerror}"
             continue
-        if below and any(entry.name == ENVIRONMENT for entry in entries):
-            left.append(f"{below}: a virtual environment")
-            continue
+        is_environment = below and any(entry.name == ENVIRONMENT for entry in entries)
         for entry in entries:
             path = f"{below}/{entry.name}" if below else entry.name
+            if is_environment and entry.name in INSTALLED:
+                left.append(f"{path}: of a virtual environment")
+                continue
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in exclude):
                 left.append(f"{path}: [scan] exclude")
                 continue

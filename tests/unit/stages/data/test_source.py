@@ -5,8 +5,7 @@ import pytest
 
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import ConfigError, DataError
-from casemate.stages.data import schema, source
-from casemate.watch import tables
+from casemate.stages.data import files, schema, source
 
 
 def read(tmp_path, content: bytes | str, **options):
@@ -44,7 +43,7 @@ def test_a_missing_file_is_a_configuration_error(tmp_path):
 def test_what_is_wrong_with_a_folder_is_said_without_an_option_that_nobody_gave(tmp_path):
     """`casemate watch drift` reads folders that no casemate.toml names."""
     with pytest.raises(ConfigError, match=f"^there is no file in {tmp_path}$") as caught:
-        tables.read(tmp_path)
+        files.frame(tmp_path)
     assert "casemate.toml" not in caught.value.hint
     assert "project" not in caught.value.hint
 

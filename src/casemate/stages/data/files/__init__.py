@@ -8,7 +8,7 @@ there.
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -30,6 +30,9 @@ from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.exact import InexactColumn
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "EVERY",
     "InexactColumn",
@@ -37,6 +40,7 @@ __all__ = [
     "columns",
     "digest",
     "found",
+    "frame",
     "is_url",
     "names",
     "once",
@@ -103,6 +107,19 @@ def columns(
     for name in table.column_names:
         if not options.identifies(name) and name not in identifiers:
             exact.require(table[name], name, options, findings)
+    return table
+
+
+def frame(path: Path) -> "pd.DataFrame":
+    """A table from a file of any format that `[data] source` may have.
+
+    Raises:
+        ConfigError: there is no such file.
+        DataError: it is empty, truncated, ragged or no table.
+    """
+    if not path.exists():
+        raise ConfigError(f"no such file {path}", hint="give the path of a table")
+    table: pd.DataFrame = columns(path, DataTable(source=str(path), target=""), (), []).to_pandas()
     return table
 
 

@@ -1,0 +1,29 @@
+"""What a project tells a container that serves one of its models."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from casemate.config.guard import GuardTable, OutputsTable
+from casemate.config.table import Count, Name, Table
+
+
+class ContainerTable(Table, frozen=True, kw_only=True):
+    """What a container without a project is told of one, as JSON in a variable."""
+
+    bundle: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+    """SHA-256 of the `model.sig` that is meant: it starts no other model."""
+    stage: Name
+    """That the model must be signed for."""
+    approvals: Annotated[int, Meta(ge=1, le=10)] = 1
+    """Different people who must have approved it."""
+    missing: list[str] = []
+    """Texts that mean a missing value."""
+    guard: GuardTable = GuardTable()
+    outputs: OutputsTable = OutputsTable()
+    extra: Literal["ignore", "refuse"] = "ignore"
+    max_rows: Count = 10_000
+    max_body_mb: Annotated[float, Meta(gt=0)] = 6.0
+    """SageMaker itself takes 25 MiB."""
+    deadline: Annotated[float, Meta(gt=0)] = 10.0
+    """Seconds; SageMaker waits for 60."""
