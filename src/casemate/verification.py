@@ -25,7 +25,7 @@ from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, evidence, pack
 from casemate.stages.release.admission import GATEWAY_TYPE
-from casemate.stages.release.trust import Trusted, judged, trusted_keys
+from casemate.stages.release.trust import Trusted, judged, startable, trusted_keys
 
 KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
 
@@ -146,13 +146,12 @@ def _build_type(statement: dict[str, Any]) -> object:
 
 
 def _model(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
-    return _verified(carried.read(path), proof, trusted)[0]
+    found = carried.read(path)
+    model, _ = judged(found, proof, trusted)
+    return _of_model(model, found, trusted)
 
 
-def _verified(
-    found: carried.Carried, proof: bytes | None, trusted: Trusted
-) -> tuple[Verified, bundle.VerifiedModel, Verifier]:
-    model, verifier = judged(found, proof, trusted)
+def _of_model(model: bundle.VerifiedModel, found: carried.Carried, trusted: Trusted) -> Verified:
     told = (
         f"{model.card.name}@{model.card.model_version} for {model.card.stage}, {len(model.files)}"
         " files"
@@ -161,7 +160,7 @@ def _verified(
         told += f", with code of its own: {', '.join(model.card.code)}"
     if found.image:
         told += f", image {found.image}"
-    return Verified("model", told, _who(trusted, model.signer)), model, verifier
+    return Verified("model", told, _who(trusted, model.signer))
 
 
 def admit(
@@ -228,9 +227,8 @@ def admitted(
     def check(
         _path: Path, trusted: Trusted
     ) -> tuple[Verified, bundle.VerifiedModel, carried.Carried]:
-        verified, model, verifier = _verified(found, shown, trusted)
-        admission.require(rules, model, found, verifier, SystemClock().now(), trusted.withdrawn)
-        return verified, model, found
+        model, _ = startable(found, shown, trusted, rules, SystemClock().now())
+        return _of_model(model, found, trusted), model, found
 
     return _first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
 

@@ -1,6 +1,7 @@
 """`casemate deploy apply`, `drift`, and `status` of what runs."""
 
 import argparse
+import contextlib
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,18 @@ from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
-    from casemate.deploy.cluster.types import Limits
+    from collections.abc import Iterator
+
+    from casemate.deploy.cluster.types import Applied, Limits
+    from casemate.deploy.endpoint.release import Served
     from casemate.operations.deployments.clusters import Figures, Place
 
 TARGETS = ("kubernetes", "sagemaker")
+OF_CLUSTERS = (
+    *("kubeconfig", "context", "overlay", "admission"),
+    *("metrics", "metrics_ca", "metrics_token", "grace_seconds", "take_over"),
+)
+"""Options that say nothing of an endpoint."""
 
 
 def add_arguments(actions: Any) -> None:
@@ -83,9 +92,12 @@ def is_placed(arguments: Any) -> bool:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 86400:
-        raise argparse.ArgumentTypeError("0 to 86400")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of seconds from 0 to 86400")
     return value
 
 
@@ -133,28 +145,42 @@ class _Progress:
             print(text, file=sys.stderr, flush=True)
 
 
-def _update(arguments: Any) -> int:
-    from casemate.cli.output import emit
-
-    _refuse_cluster(arguments)
+@contextlib.contextmanager
+def _shown() -> "Iterator[_Progress]":
     progress = _Progress()
     try:
+        yield progress
+    finally:
+        progress.lines.close()
+
+
+def _what(done: "Applied | Served") -> str:
+    return "is as it was applied before" if done.how == "unchanged" else "serves"
+
+
+def _told(arguments: Any, done: "Applied | Served", lines: list[str]) -> int:
+    from casemate.cli.output import emit
+
+    if done.reason:
+        lines.append(f"judged: {done.reason}")
+    lines += [f"image: {place}: {image}" for place, image in sorted(done.images.items())]
+    emit(arguments, done, "\n".join(lines))
+    return 0
+
+
+def _update(arguments: Any) -> int:
+    _refuse_cluster(arguments)
+    with _shown() as progress:
         done = open_for(arguments).deployments.apply_endpoint(
             arguments.folder,
             model=arguments.model,
             limits=_limits(arguments, ready=7200.0, judge=1800.0, poll=15.0),
             progress=progress,
         )
-    finally:
-        progress.lines.close()
-    what = "is as it was applied before" if done.how == "unchanged" else "serves"
+    what = _what(done)
     lines = [f"{done.endpoint}: configuration {done.configuration} {what}", f"model: {done.model}"]
     lines.append(f"requests: sha256:{done.requests}")
-    if done.reason:
-        lines.append(f"judged: {done.reason}")
-    lines += [f"image: {place}: {image}" for place, image in sorted(done.images.items())]
-    emit(arguments, done, "\n".join(lines))
-    return 0
+    return _told(arguments, done, lines)
 
 
 def _otherwise(arguments: Any) -> int:
@@ -171,8 +197,7 @@ def _otherwise(arguments: Any) -> int:
 def _refuse_cluster(arguments: Any) -> None:
     from casemate.core.errors import ConfigError
 
-    names = ("kubeconfig", "context", "overlay", "admission", "metrics", "take_over")
-    given = [name for name in names if getattr(arguments, name, None)]
+    given = [name for name in OF_CLUSTERS if getattr(arguments, name, None) not in (None, False)]
     if given:
         raise ConfigError(
             f"--{given[0].replace('_', '-')} is for clusters",
@@ -183,11 +208,8 @@ def _refuse_cluster(arguments: Any) -> None:
 def _apply(arguments: Any) -> int:
     if arguments.to == "sagemaker":
         return _update(arguments)
-    from casemate.cli.output import emit
-
     limits = _limits(arguments)
-    progress = _Progress()
-    try:
+    with _shown() as progress:
         done = open_for(arguments).deployments.apply(
             arguments.folder,
             _place(arguments),
@@ -197,16 +219,10 @@ def _apply(arguments: Any) -> int:
             take_over=arguments.take_over,
             progress=progress,
         )
-    finally:
-        progress.lines.close()
-    what = "is as it was applied before" if done.how == "unchanged" else "serves"
+    what = _what(done)
     lines = [f"{done.namespace}: revision {done.revision} {what}, {done.objects} objects"]
     lines += [f"model: {done.model}", f"manifests: sha256:{done.bundle}"]
-    if done.reason:
-        lines.append(f"judged: {done.reason}")
-    lines += [f"image: {place}: {image}" for place, image in sorted(done.images.items())]
-    emit(arguments, done, "\n".join(lines))
-    return 0
+    return _told(arguments, done, lines)
 
 
 def _drift(arguments: Any) -> int:

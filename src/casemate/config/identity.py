@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Name, Table, Url
+from casemate.config.table import Authority, Name, Table, Url
 
 
 class ProviderTable(Table, frozen=True, kw_only=True):
@@ -23,14 +23,7 @@ class ProviderTable(Table, frozen=True, kw_only=True):
     scopes: Annotated[list[str], Meta(description="What is asked for.")] = msgspec.field(
         default_factory=lambda: ["openid", "profile", "email"]
     )
-    ca: Annotated[
-        str | None,
-        Meta(
-            description=(
-                "PEM file of the only authority that is believed for it; default: the system's."
-            )
-        ),
-    ] = None
+    ca: Authority = None
     account: Annotated[
         list[str],
         Meta(
@@ -84,14 +77,7 @@ class WorkloadTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = None
-    ca: Annotated[
-        str | None,
-        Meta(
-            description=(
-                "PEM file of the only authority that is believed for it; default: the system's."
-            )
-        ),
-    ] = None
+    ca: Authority = None
     services: Annotated[
         dict[str, Name],
         Meta(

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Name, Table
+from casemate.config.table import Authority, Name, Table
 from casemate.core.http import LOOPBACK, is_private
 
 Kind = Literal["elasticsearch", "syslog", "splunk", "otlp", "file"]
@@ -91,14 +91,7 @@ class SinkTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = None
-    ca: Annotated[
-        str | None,
-        Meta(
-            description=(
-                "PEM file of the only authority that is believed for it; default: the system's."
-            )
-        ),
-    ] = None
+    ca: Authority = None
     stream: Annotated[
         str,
         Meta(

@@ -12,6 +12,13 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$(?!\n)")]
 Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$(?!\n)")]
+Authority = Annotated[
+    str | None,
+    Meta(
+        description="PEM file of the only authority that is believed for it; default: the system's."
+    ),
+]
+"""Of whoever is asked over TLS."""
 Part = Literal["year", "month", "weekday", "hour", "days", "words"]
 Mask = Annotated[
     str, Meta(pattern=r"^(redact|year|first-[1-9][0-9]?|round-[1-9][0-9]{0,8})$(?!\n)")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Table
+from casemate.config.table import Authority, Table
 from casemate.core.http import is_private
 from casemate.core.types import Severity
 
@@ -89,14 +89,7 @@ class TrackerTable(Table, frozen=True, kw_only=True):
             max_length=1000,
         ),
     ] = {}
-    ca: Annotated[
-        str | None,
-        Meta(
-            description=(
-                "PEM file of the only authority that is believed for it; default: the system's."
-            )
-        ),
-    ] = None
+    ca: Authority = None
     timeout: Annotated[
         float, Meta(description="Seconds that a step of a request may take.", gt=0, le=120)
     ] = 10.0

@@ -14,15 +14,17 @@ class Unreadable(ValueError):
     """Nobody can read it, or not everybody in the same way."""
 
 
-class _Strict(yaml.SafeLoader):
+class Strict(yaml.SafeLoader):
     """Without aliases, which multiply, and keys given twice, of which one would be lost."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        """YAMLError for an alias."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it has an alias (*name): write out what it stands for")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """YAMLError for a key that is there twice, or no text."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if any(not isinstance(key, str) for key in keys):
             raise yaml.YAMLError("a key is no text: put it in quotes")
@@ -32,8 +34,12 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def documents(content: bytes) -> list[Any]:
+def documents(content: bytes, loader: type[Strict] = Strict) -> list[Any]:
     """Every document of a file that says something.
+
+    Args:
+        content: of the file.
+        loader: one that knows tags of whoever reads it afterwards.
 
     Raises:
         Unreadable: it is too large, no YAML, or has aliases, doubled keys or keys that are no text.
@@ -41,7 +47,7 @@ def documents(content: bytes) -> list[Any]:
     if len(content) > MOST:
         raise Unreadable(f"it is larger than {MOST // 2**20} MiB")
     try:
-        return [one for one in yaml.load_all(content, _Strict) if one is not None]
+        return [one for one in yaml.load_all(content, loader) if one is not None]
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise Unreadable(f"it is no YAML that can be read: {_told(error)}") from None
 

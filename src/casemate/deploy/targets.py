@@ -140,6 +140,12 @@ def _github_dangers(_name: str, content: bytes) -> list[str]:
     return github.dangers(content)
 
 
+def _iam_dangers(name: str, content: bytes) -> list[str]:
+    from casemate.deploy.aws import policies
+
+    return policies.dangers(name, content)
+
+
 def _aws_dangers(name: str, content: bytes) -> list[str]:
     from casemate.deploy.aws.dangers import dangers
 
@@ -240,7 +246,7 @@ TARGETS = {
         "roles, key and buckets in AWS, each principal with what it needs and no more",
         _iam,
         "access.yaml",
-        dangers=_aws_dangers,
+        dangers=_iam_dangers,
     ),
     "sagemaker": Target(
         "requests to SageMaker for training, registry and endpoint, and its container",

@@ -23,6 +23,7 @@ from casemate.core.errors import ConfigError
 from casemate.deploy.aws import iam, sagemaker
 from casemate.deploy.aws.names import named, names_of
 from casemate.deploy.interface import Given
+from casemate.deploy.targets import TARGETS
 
 CREDENTIALS = dict(region_name=stacks.REGION, aws_access_key_id="x", aws_secret_access_key="y")
 WHERES = ("eu-central-1", "us-gov-west-1", "cn-north-1")
@@ -159,3 +160,29 @@ def test_the_table_is_rendered_for_people():
     lines = files["access.md"].decode().splitlines()
     assert sum(line.startswith("| serving | NOT ") for line in lines) >= 30
     assert any("sagemaker:NetworkIsolation = true" in line for line in lines)
+
+
+@pytest.mark.parametrize("region", WHERES)
+def test_what_was_rendered_is_sound_as_it_lies_there(region):
+    assert TARGETS["iam"].dangers("access.yaml", template(elsewhere(region))) == []
+    assert TARGETS["iam"].dangers("access.md", b"{") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "danger"),
+    [
+        ('Action: "kms:CreateGrant"', 'Action: ["kms:*"]', "allows kms:*"),
+        ('Action: "kms:CreateGrant"', 'NotAction: "kms:CreateGrant"', "all but what NotAction"),
+        ("Principal: {AWS: !GetAtt AuditorRole.Arn}", 'Principal: {AWS: "*"}', "everybody"),
+        ("Principal: {AWS: !GetAtt AuditorRole.Arn}", 'Principal: "*"', "everybody"),
+        ("BlockPublicPolicy: true", "BlockPublicPolicy: false", "not closed to the public"),
+        ("PublicAccessBlockConfiguration:", "PublicAccess:", "not closed to the public"),
+        ("Resources:", "Resources: &a\nOthers: *a\nResources:", "alias"),
+        ("Resources:", "Resource:", "something else"),
+    ],
+)
+def test_a_template_that_was_edited_to_allow_more_is_named(old, new, danger):
+    text = template().decode()
+    assert old in text
+    found = TARGETS["iam"].dangers("access.yaml", text.replace(old, new, 1).encode())
+    assert any(danger in one for one in found)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from casemate.config import Config
-from casemate.core.errors import ConfigError, RefusedError, WrongSigner
-from casemate.core.signatures import Verifier
+from casemate.core.errors import ConfigError, RefusedError
 from casemate.stages.release import admission, bundle, carried
-from casemate.stages.release.trust import Trusted, trusted_keys
+from casemate.stages.release.trust import given_keys, signed
 
 Status = Literal["Approved", "PendingManualApproval", "Rejected"]
 """As SageMaker's registry calls it."""
@@ -51,35 +50,27 @@ def chosen(config: Config, path: Path, keys: Path) -> Chosen:
     """
     admission.require_apart(path, [keys])
     found = carried.read(path)
-    for trusted in trusted_keys([keys]):
-        verified, verifier = _verified(found, trusted)
-        card = verified.card
-        if card.stage != config.serve.stage:
-            raise RefusedError(
-                f"{card.name}@{card.model_version} is signed for the stage {card.stage!r}, [serve]"
-                f" stage is {config.serve.stage!r}",
-                hint="set [release] stage and run, or [serve] stage",
-            )
-        wanted = max(1, config.release.approvals)
-        people = sorted(admission.approvers(verified, found, verifier))
-        status: Status = "Approved" if len(people) >= wanted else "PendingManualApproval"
-        why = f"{len(people)} of {wanted} approvals for {card.stage}"
-        if status == "Approved":
-            why += f": {', '.join(people)}"
-        try:
-            admission.require_not_withdrawn(verified, found, trusted.withdrawn, verifier)
-        except RefusedError as error:
-            status, why = "Rejected", error.message
-        digest = bundle.digest_of(found.bundle)
-        return Chosen(card.name, card.model_version, card.stage, digest, status, why)
-    raise WrongSigner(f"no keys in {keys}", hint="public keys of the model's owner")
-
-
-def _verified(found: carried.Carried, trusted: Trusted) -> tuple[bundle.VerifiedModel, Verifier]:
-    verifier = trusted.signers(found.beside.get(bundle.PROOF))
-    model = bundle.verify(found.files, found.bundle, verifier)
-    admission.attested(found, verifier)
-    return model, verifier
+    trusted = given_keys([keys])
+    verified, verifier = signed(found, None, trusted)
+    card = verified.card
+    if card.stage != config.serve.stage:
+        raise RefusedError(
+            f"{card.name}@{card.model_version} is signed for the stage {card.stage!r}, [serve]"
+            f" stage is {config.serve.stage!r}",
+            hint="set [release] stage and run, or [serve] stage",
+        )
+    wanted = max(1, config.release.approvals)
+    people = sorted(admission.approvers(verified, found, verifier))
+    status: Status = "Approved" if len(people) >= wanted else "PendingManualApproval"
+    why = f"{len(people)} of {wanted} approvals for {card.stage}"
+    if status == "Approved":
+        why += f": {', '.join(people)}"
+    try:
+        admission.require_not_withdrawn(verified, found, trusted.withdrawn, verifier)
+    except RefusedError as error:
+        status, why = "Rejected", error.message
+    digest = bundle.digest_of(found.bundle)
+    return Chosen(card.name, card.model_version, card.stage, digest, status, why)
 
 
 def public_keys(folder: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from casemate.core.store import Store
 from casemate.core.types import Lineage, Release, Verdict
 from casemate.stages.release import admission, bundle, carried
 from casemate.stages.release.registry import Registered, Registry
-from casemate.stages.release.trust import judged, trusted_keys
+from casemate.stages.release.trust import given_keys, startable
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,8 @@ class Handed(Registry):
     def _read(self) -> bundle.VerifiedModel:
         admission.require_apart(self.place.folder, self.place.keys)
         found = carried.read(self.place.folder)
-        trusted = trusted_keys(list(self.place.keys))[0]
-        model, verifier = judged(found, None, trusted)
-        admission.require(
-            self.place.rules, model, found, verifier, self._clock.now(), trusted.withdrawn
-        )
+        trusted = given_keys(self.place.keys)
+        model, _ = startable(found, None, trusted, self.place.rules, self._clock.now())
         placed = datetime.datetime.fromtimestamp(self.place.folder.stat().st_mtime, datetime.UTC)
         self._last = Registered(placed.isoformat(), _release(model, bundle.digest_of(found.bundle)))
         return model

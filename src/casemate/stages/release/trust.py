@@ -3,7 +3,7 @@ projects, and what their owner published beside them.
 """
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,14 +61,17 @@ class Trusted:
         return signers.keyring(self.verifier, signers.read(self.history, self.verifier), signed_at)
 
 
-def trusted_keys(paths: list[Path]) -> list[Trusted]:
+def trusted_keys(paths: Sequence[Path]) -> list[Trusted]:
     """Keys from files or folders named by the user, or those of the user's own projects when none
     are named.
     """
-    if not paths:
-        return [
-            _from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))
-        ]
+    if paths:
+        return [given_keys(paths)]
+    return [_from_folder(folder) for folder in sorted(CONFIG_HOME.expanduser().glob("*/public"))]
+
+
+def given_keys(paths: Sequence[Path]) -> Trusted:
+    """Keys from files or folders that were named; ConfigError: they contradict each other."""
     pems: list[bytes] = []
     logs: list[str] = []
     histories: list[bytes] = []
@@ -94,13 +97,13 @@ def trusted_keys(paths: list[Path]) -> list[Trusted]:
     own = [text for text in logs if text not in witnesses]
     witness = "".join(witnesses) or None
     history = histories[0] if histories else None
-    return [Trusted("--key", verifier, own[0] if own else None, witness, history, tuple(withdrawn))]
+    return Trusted("--key", verifier, own[0] if own else None, witness, history, tuple(withdrawn))
 
 
-def judged(
+def signed(
     found: carried.Carried, proof: bytes | None, trusted: Trusted
 ) -> tuple[bundle.VerifiedModel, Verifier]:
-    """A model whose signatures and digests hold and which nobody took back, and its signers.
+    """A model whose signatures and digests hold, withdrawn or not, and its signers.
 
     Args:
         found: as it was read.
@@ -108,17 +111,48 @@ def judged(
         trusted: whose signature counts.
 
     Raises:
-        VerificationError: it was changed, or nobody trusted signed it. RefusedError: its owner took
-            it back.
+        VerificationError: it was changed, or nobody trusted signed it.
     """
     verifier = trusted.signers(proof or found.beside.get(bundle.PROOF))
     model = bundle.verify(found.files, found.bundle, verifier)
     admission.attested(found, verifier)
+    return model, verifier
+
+
+def judged(
+    found: carried.Carried, proof: bytes | None, trusted: Trusted
+) -> tuple[bundle.VerifiedModel, Verifier]:
+    """A model as `signed` finds it, which its owner did not take back; RefusedError: they did."""
+    model, verifier = signed(found, proof, trusted)
     admission.require_not_withdrawn(model, found, trusted.withdrawn, verifier)
     return model, verifier
 
 
-def _files(paths: list[Path]) -> Iterator[Path]:
+def startable(
+    found: carried.Carried,
+    proof: bytes | None,
+    trusted: Trusted,
+    rules: admission.Rules,
+    now: datetime.datetime,
+) -> tuple[bundle.VerifiedModel, Verifier]:
+    """A model as `judged` finds it, which may be started by the rules, and its signers.
+
+    Args:
+        found: as it was read.
+        proof: see `signed`.
+        trusted: whose signature counts, and what its owner took back.
+        rules: what else it must be.
+        now: with time zone.
+
+    Raises:
+        VerificationError, RefusedError: see `judged` and `admission.require`.
+    """
+    model, verifier = judged(found, proof, trusted)
+    admission.require(rules, model, found, verifier, now, trusted.withdrawn)
+    return model, verifier
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             yield from (
