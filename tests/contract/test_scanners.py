@@ -382,6 +382,10 @@ def test_links_are_not_followed_out_of_the_tree(tree, tmp_path):
     (tree / "dead.py").symlink_to(tmp_path / "nowhere")
     (tree / "own.py").symlink_to(tree / "fine.py")
     (tree / "loop").symlink_to(tree)
+    make_folder(tmp_path / "env")
+    (tmp_path / "env/pyvenv.cfg").touch()
+    (tree / ".venv").symlink_to(tmp_path / "env")
+    assert listed(tree)[2] == [".venv: a virtual environment"]
     at = place(tree)
     assert at.files == ("fine.py",)
     assert set(at.unseen) == {"link.py", "folder", "dead.py"}
@@ -399,10 +403,38 @@ def test_what_is_left_out_is_said(tree):
     (tree / "data" / "x.py").write_text(EVAL)
     (tree / "venv").mkdir()
     (tree / "venv" / "pyvenv.cfg").touch()
-    (tree / "venv" / "y.py").write_text(EVAL)
+    (tree / "venv" / "lib").mkdir()
+    (tree / "venv" / "lib" / "y.py").write_text(EVAL)
+    (tree / "node_modules").mkdir()
+    (tree / ".git").mkdir()
     files, unseen, left = listed(tree, ["data"])
-    assert (files, unseen) == (["fine.py"], {})
-    assert left == ["data: [scan] exclude", "venv: a virtual environment"]
+    assert (files, unseen) == (["fine.py", "venv/pyvenv.cfg"], {})
+    assert left == [
+        "data: [scan] exclude",
+        "node_modules: by its name",
+        "venv/lib: of a virtual environment",
+    ]
+
+
+def test_a_folder_is_no_virtual_environment_because_it_says_so(tree):
+    make_folder(tree / "pkg")
+    (tree / "pkg/pyvenv.cfg").touch()
+    (tree / "pkg/code.py").write_text(EVAL)
+    assert "pkg/code.py" in place(tree).files
+
+
+def test_a_link_gives_code_no_name_under_which_nobody_looks(tree):
+    (tree / "table.txt").write_text(EVAL)
+    (tree / "code.py").symlink_to("table.txt")
+    make_folder(tree / "node_modules/pkg")
+    (tree / "node_modules/pkg/more.py").write_text(EVAL)
+    (tree / "more.py").symlink_to("node_modules/pkg/more.py")
+    (tree / "pkg").symlink_to("node_modules/pkg")
+    (tree / "requirements.txt").symlink_to("table.txt")
+    at = place(tree)
+    assert {"code.py", "more.py", "requirements.txt"} <= set(at.files)
+    assert at.unseen == {"pkg": "it is a link to what is not looked at"}
+    assert {hit.path for hit in looked(Learning(), at).hits} == {"code.py", "more.py"}
 
 
 def notebook(*cells, **more):
