@@ -183,6 +183,46 @@ def test_files_that_detect_secrets_would_pass_over_by_name_are_looked_at(tree):
     assert found.answer == "found"
 
 
+SECRET, OTHER = f"AKIA{'Q7' * 8}", f"AKIA{'Q8' * 8}"
+
+
+@pytest.mark.parametrize(
+    "ending", ["ini", "cfg", "conf", "env", "toml", "yaml", "yml", "json", "py"]
+)
+def test_one_secret_hides_no_other(ending, tree):
+    real("detect-secrets")
+    inside = f'a: "{SECRET}"' if ending in ("yaml", "yml") else f"[a]\nkey = {SECRET}"
+    (tree / f"x.{ending}").write_text(f"{inside}\n# b {OTHER}\n")
+    found = looked(DetectSecrets(history=False), place(tree))
+    lines = 1 if ending in ("yaml", "yml") else 2
+    assert sorted(hit.line for hit in found.hits) == [lines, lines + 1]
+    assert (found.count, found.unseen) == (2, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("marked.txt", b"\xff\xfe" + f"key = {SECRET}\n".encode()),
+        ("marked.txt", b"\xff\xfe" + f"key = {SECRET}\n".encode("utf-16-le")),
+        ("unmarked.ini", f"key = {SECRET}\n".encode("utf-16-le")),
+        ("nul.toml", f"# \0\nkey = '{SECRET}'\n".encode()),
+        (".env", f"# \0\nkey={SECRET}\n".encode()),
+        ("a.ipynb", json.dumps({"nbformat": 4, "cells": [], "metadata": {"a": [SECRET]}}).encode()),
+        (
+            "b.ipynb",
+            json.dumps(
+                {"cells": [{"outputs": [{"traceback": [SECRET], "data": {"image/png": OTHER}}]}]}
+            ).encode(),
+        ),
+    ],
+)
+def test_a_text_is_looked_at_in_whatever_bytes_it_comes(name, content, tree):
+    real("detect-secrets")
+    (tree / name).write_bytes(content)
+    found = looked(DetectSecrets(history=False), place(tree))
+    assert [(hit.path, hit.message) for hit in found.hits] == [(name, "AWS Access Key")]
+
+
 def git(root, *words):
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, *words], cwd=root, check=True, capture_output=True)
