@@ -183,6 +183,46 @@ def test_files_that_detect_secrets_would_pass_over_by_name_are_looked_at(tree):
     assert found.answer == "found"
 
 
+SECRET, OTHER = f"AKIA{'Q7' * 8}", f"AKIA{'Q8' * 8}"
+
+
+@pytest.mark.parametrize(
+    "ending", ["ini", "cfg", "conf", "env", "toml", "yaml", "yml", "json", "py"]
+)
+def test_one_secret_hides_no_other(ending, tree):
+    real("detect-secrets")
+    inside = f'a: "{SECRET}"' if ending in ("yaml", "yml") else f"[a]\nkey = {SECRET}"
+    (tree / f"x.{ending}").write_text(f"{inside}\n# b {OTHER}\n")
+    found = looked(DetectSecrets(history=False), place(tree))
+    lines = 1 if ending in ("yaml", "yml") else 2
+    assert sorted(hit.line for hit in found.hits) == [lines, lines + 1]
+    assert (found.count, found.unseen) == (2, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("marked.txt", b"\xff\xfe" + f"key = {SECRET}\n".encode()),
+        ("marked.txt", b"\xff\xfe" + f"key = {SECRET}\n".encode("utf-16-le")),
+        ("unmarked.ini", f"key = {SECRET}\n".encode("utf-16-le")),
+        ("nul.toml", f"# \0\nkey = '{SECRET}'\n".encode()),
+        (".env", f"# \0\nkey={SECRET}\n".encode()),
+        ("a.ipynb", json.dumps({"nbformat": 4, "cells": [], "metadata": {"a": [SECRET]}}).encode()),
+        (
+            "b.ipynb",
+            json.dumps(
+                {"cells": [{"outputs": [{"traceback": [SECRET], "data": {"image/png": OTHER}}]}]}
+            ).encode(),
+        ),
+    ],
+)
+def test_a_text_is_looked_at_in_whatever_bytes_it_comes(name, content, tree):
+    real("detect-secrets")
+    (tree / name).write_bytes(content)
+    found = looked(DetectSecrets(history=False), place(tree))
+    assert [(hit.path, hit.message) for hit in found.hits] == [(name, "AWS Access Key")]
+
+
 def git(root, *words):
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, *words], cwd=root, check=True, capture_output=True)
@@ -382,6 +422,10 @@ def test_links_are_not_followed_out_of_the_tree(tree, tmp_path):
     (tree / "dead.py").symlink_to(tmp_path / "nowhere")
     (tree / "own.py").symlink_to(tree / "fine.py")
     (tree / "loop").symlink_to(tree)
+    make_folder(tmp_path / "env")
+    (tmp_path / "env/pyvenv.cfg").touch()
+    (tree / ".venv").symlink_to(tmp_path / "env")
+    assert listed(tree)[2] == [".venv: a virtual environment"]
     at = place(tree)
     assert at.files == ("fine.py",)
     assert set(at.unseen) == {"link.py", "folder", "dead.py"}
@@ -399,10 +443,38 @@ def test_what_is_left_out_is_said(tree):
     (tree / "data" / "x.py").write_text(EVAL)
     (tree / "venv").mkdir()
     (tree / "venv" / "pyvenv.cfg").touch()
-    (tree / "venv" / "y.py").write_text(EVAL)
+    (tree / "venv" / "lib").mkdir()
+    (tree / "venv" / "lib" / "y.py").write_text(EVAL)
+    (tree / "node_modules").mkdir()
+    (tree / ".git").mkdir()
     files, unseen, left = listed(tree, ["data"])
-    assert (files, unseen) == (["fine.py"], {})
-    assert left == ["data: [scan] exclude", "venv: a virtual environment"]
+    assert (files, unseen) == (["fine.py", "venv/pyvenv.cfg"], {})
+    assert left == [
+        "data: [scan] exclude",
+        "node_modules: by its name",
+        "venv/lib: of a virtual environment",
+    ]
+
+
+def test_a_folder_is_no_virtual_environment_because_it_says_so(tree):
+    make_folder(tree / "pkg")
+    (tree / "pkg/pyvenv.cfg").touch()
+    (tree / "pkg/code.py").write_text(EVAL)
+    assert "pkg/code.py" in place(tree).files
+
+
+def test_a_link_gives_code_no_name_under_which_nobody_looks(tree):
+    (tree / "table.txt").write_text(EVAL)
+    (tree / "code.py").symlink_to("table.txt")
+    make_folder(tree / "node_modules/pkg")
+    (tree / "node_modules/pkg/more.py").write_text(EVAL)
+    (tree / "more.py").symlink_to("node_modules/pkg/more.py")
+    (tree / "pkg").symlink_to("node_modules/pkg")
+    (tree / "requirements.txt").symlink_to("table.txt")
+    at = place(tree)
+    assert {"code.py", "more.py", "requirements.txt"} <= set(at.files)
+    assert at.unseen == {"pkg": "it is a link to what is not looked at"}
+    assert {hit.path for hit in looked(Learning(), at).hits} == {"code.py", "more.py"}
 
 
 def notebook(*cells, **more):
