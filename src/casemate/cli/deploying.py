@@ -83,9 +83,12 @@ def is_placed(arguments: Any) -> bool:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 86400:
-        raise argparse.ArgumentTypeError("0 to 86400")
+        raise argparse.ArgumentTypeError("seconds, from 0 to 86400")
     return value
 
 
