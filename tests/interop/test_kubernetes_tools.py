@@ -266,6 +266,14 @@ def setting(where, **fields):
     return change
 
 
+def running(**source):
+    def change(pod):
+        volumes = pod["spec"]["volumes"]
+        volumes[:] = [one for one in volumes if one["name"] != "run"] + [{"name": "run", **source}]
+
+    return change
+
+
 def unkeyed(pod):
     (volume,) = [one for one in pod["spec"]["volumes"] if one["name"] == "trusted"]
     volume["configMap"]["name"] = "mine"
@@ -332,7 +340,13 @@ BROKEN = {
         lambda pod: mounted(pod, "w", "/keys/", emptyDir={}),
         setting("main", volumeDevices=[{"name": "a", "devicePath": "/dev/x"}]),
     ],
+    "something outside of the pod can change it": [
+        running(persistentVolumeClaim={"claimName": "shared"}),
+        running(configMap={"name": "site-packages"}),
+    ],
     "a variable or a working directory": [
+        setting("main", env=[{"name": "HOME", "value": "/tmp"}]),
+        setting("main", env=[{"name": "XDG_CONFIG_HOME", "value": "/tmp"}]),
         setting("main", env=[{"name": "PYTHONPATH", "value": "/tmp"}]),
         setting("main", env=[{"name": "LD_PRELOAD", "value": "/tmp/x.so"}]),
         setting("initContainers", envFrom=[{"configMapRef": {"name": "a"}}]),

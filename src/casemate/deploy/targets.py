@@ -125,7 +125,7 @@ def _kubernetes_dangers(name: str, content: bytes) -> list[str]:
 def _kubernetes_unfit(given: Given, name: str, content: bytes) -> list[str]:
     from casemate.deploy.kubernetes import dangers
 
-    return dangers.unfit(name, content, given.config.deploy.kubernetes.version)
+    return dangers.unfit(given, name, content)
 
 
 def _jenkins_dangers(_name: str, content: bytes) -> list[str]:

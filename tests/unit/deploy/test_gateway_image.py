@@ -119,6 +119,7 @@ def test_two_images_of_the_gateway_are_equal_bit_for_bit(given, tmp_path):
     assert start["Entrypoint"][:5] == ["/usr/bin/python3", "-m", "casemate", "verify", "/model"]
     assert start["Entrypoint"][-1] == "--then"
     assert {"PATH=/usr/bin", "PYTHONPATH=/opt/casemate/lib", "PYTHONSAFEPATH=1"} <= {*start["Env"]}
+    assert "PYTHONNOUSERSITE=1" in start["Env"]
     with tarfile.open(images.blob(tmp_path / "one", manifest["layers"][-1])) as archive:
         members = {member.name: member for member in archive}
     assert members["run/casemate"].uid == 65532

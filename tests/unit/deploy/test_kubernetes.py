@@ -339,5 +339,48 @@ def test_edits_stay_conflicts_are_named_and_check_judges_what_lies_there(tmp_pat
     assert "readOnlyRootFilesystem: must be true" in capsys.readouterr().out
 
 
+ROLE = """
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("more.yaml", "resources more.yaml: ClusterRoleBinding more: it gives rights"),
+        ("https://example.org/more.yaml", "is no file of this folder"),
+        ("../../../more.yaml", "is no file of this folder"),
+    ],
+)
+def test_files_that_somebody_adds_are_looked_at_too(tmp_path, capsys, file, said):
+    root, folder = tmp_path / "p", tmp_path / "p" / "k8s"
+    given_of(root)
+    words = ["--config", str(root)]
+    assert main(["deploy", "kubernetes", str(folder), *words]) == 0
+    kustomization = folder / "base/kustomization.yaml"
+    kustomization.write_text(kustomization.read_text() + f"- {file}\n")
+    for place in (folder / "base", tmp_path):
+        (place / "more.yaml").write_text(ROLE)
+    assert main(["deploy", "check", str(folder), *words]) == 1
+    assert said in capsys.readouterr().out
+    (folder / "base/more.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    assert main(["deploy", "check", str(folder), *words]) == (0 if file == "more.yaml" else 1)
+
+
+def test_other_keys_than_the_projects_are_no_line_of_ones_own(tmp_path, capsys):
+    root, folder = tmp_path / "p", tmp_path / "p" / "k8s"
+    given_of(root)
+    words = ["--config", str(root)]
+    assert main(["deploy", "kubernetes", str(folder), *words]) == 0
+    path = folder / "base/project.yaml"
+    documents = list(yaml.safe_load_all(path.read_text()))
+    documents[1]["data"]["mine.pub"] = "somebody else's"
+    path.write_text(yaml.safe_dump_all(documents))
+    assert main(["deploy", "check", str(folder), *words]) == 1
+    assert "ConfigMap casemate-trusted: it is not what the project has" in capsys.readouterr().out
+
+
 def test_defaults_are_possible():
     assert parse(clusters.TOML).deploy.kubernetes.image is None

@@ -152,6 +152,21 @@ def test_sysctls_and_apparmor_by_annotation_are_looked_at(pod):
         ("base/gateway.yaml", "    spec:\n", "    spec: &a\n", ""),
         ("base/gateway.yaml", "apiVersion: v1\nkind: ServiceAccount", "apiVersion: v1\nkind: Secret\nstringData: {a: b}", "values stand in a file"),
         ("base/kustomization.yaml", "resources:", "secretGenerator: [{name: a, literals: [a=b]}]\nresources:", "secretGenerator"),
+        ("base/gateway.yaml", '        - "/keys"\n', '        - "/project"\n', "begins without"),
+        ("base/gateway.yaml", '        - "/keys"\n', '        - "/keys"\n        - "--key"\n        - "/tmp"\n', "begins without"),
+        ("base/gateway.yaml", '        - "serve"\n', '        - "tool"\n', "something else than"),
+        ("base/gateway.yaml", "name: casemate-trusted", "name: mine", "not those of the ConfigMap"),
+        ("base/gateway.yaml", "        ports:", "        env: [{name: PYTHONPATH, value: /project}]\n        ports:", "env PYTHONPATH"),
+        ("base/gateway.yaml", "        ports:", "        env: [{name: HOME, value: /project}]\n        ports:", "env HOME"),
+        ("base/gateway.yaml", "        ports:", "        workingDir: /project\n        ports:", "workingDir"),
+        ("base/gateway.yaml", "        - {name: tmp, mountPath: /tmp}", "        - {name: tmp, mountPath: /opt/casemate/lib}", "lies over the program"),
+        ("base/gateway.yaml", "apiVersion: v1\nkind: ServiceAccount", "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding", "gives rights"),
+        ("base/kustomization.yaml", "resources:", "patches: [{patch: a}]\nresources:", "after they were looked at"),
+        ("base/kustomization.yaml", "resources:", "components: [a]\nresources:", "after they were looked at"),
+        ("overlays/production/namespace.yaml", "enforce: restricted", "enforce: privileged", "must be restricted"),
+        ("overlays/production/namespace.yaml", "casemate.dev/verified-start", "casemate.dev/other", "no rule of admission"),
+        ("admission/admission.yaml", "failurePolicy: Fail", "failurePolicy: Ignore", "must be Fail"),
+        ("admission/admission.yaml", "[Deny]", "[Audit]", "must be Deny"),
         ("base/gateway.yaml", "kind: Deployment", "kind: [", "no YAML"),
         ("base/gateway.yaml", "metadata:", "metadata: &a {a: *a}\nx:", "alias"),
     ],
@@ -166,18 +181,26 @@ def test_an_edited_manifest_that_must_not_be_applied_is_named(name, old, new, da
 @pytest.mark.parametrize(
     ("words", "verifies"),
     [
-        (["verify", "/m", "--key", "k", "--require", "approved", "--into", "i", "--then"], True),
-        (["verify", "/m", "--key", "k", "--require", "approved", "--into", "i", "--then", "x"], True),
-        (["verify", "/m", "--key", "k", "--into", "i", "--then", "x", "--require", "approved"], False),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", "i", "--then"], True),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", "i", "--then", "python3"], True),
+        (["verify", "/m", "--key", "/keys", "--into", "i", "--then", "x", "--require", "approved"], False),
         (["verify", "/m", "--require", "approved", "--into", "i", "--then"], False),
-        (["verify", "/m", "--key", "k", "--require", "approved", "--then"], False),
-        (["verify", "/m", "--key", "k", "--require", "approved", "--into", "i"], False),
-        (["serve", "--key", "k", "--require", "approved", "--into", "i", "--then"], False),
-        (["verify", "--key", "k", "--require", 1, "--into", "i", "--then"], False),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--then"], False),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", "i"], False),
+        (["serve", "--key", "/keys", "--require", "approved", "--into", "i", "--then"], False),
+        (["verify", "--key", "/keys", "--require", 1, "--into", "i", "--then"], False),
     ],
 )  # fmt: skip
 def test_only_what_is_asked_before_the_server_is_a_verification(words, verifies):
-    assert dangers.verifies({"command": ["python3", "-m", "casemate", *words]}) is verifies
+    start = ["-m", "casemate", *words]
+    args = (
+        ["-m", "casemate", "serve"]
+        if words[-1] == "python3"
+        else ["python3", "-m", "casemate", "serve"]
+    )
+    container = {"command": ["python3", *start], "args": args}
+    assert dangers.verifies(container) is verifies
+    assert not dangers.verifies(container | {"args": ["python3", "-c", "evil"]})
 
 
 def test_a_container_that_mounts_an_image_unverified_is_named_wherever_it_stands(files):

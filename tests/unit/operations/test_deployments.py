@@ -1,5 +1,6 @@
 """`casemate deploy apply`, `drift` and `status` as somebody meets them, against an API server."""
 
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ import casemate
 from casemate.deploy import files, targets
 from casemate.deploy.cluster.documents import REVISION
 from casemate.deploy.interface import Rendering, Target
+from casemate.deploy.kubernetes import dangers
 from casemate.operations.deployments import clusters
 
 pytestmark = pytest.mark.slow
@@ -157,6 +159,25 @@ def test_a_folder_that_is_not_what_the_project_renders_is_refused(
     change(rendered.folder)
     assert told in deploy("apply").err
     assert server.requests == []
+
+
+def test_what_was_added_to_the_folder_is_looked_at_before_it_is_applied(
+    deploy, server, rendered, monkeypatch
+):
+    def reaching(name, content):
+        return [one for one in dangers.found(name, content) if "gives rights" in one]
+
+    target = dataclasses.replace(targets.TARGETS["kubernetes"], dangers=reaching)
+    monkeypatch.setitem(targets.TARGETS, "kubernetes", target)
+    (rendered.folder / "more.yaml").write_text(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: a}\n"
+    )
+    refused = deploy("apply")
+    assert "ClusterRoleBinding a: it gives rights" in refused.err
+    assert refused.code == 1
+    assert server.requests == []
+    (rendered.folder / "more.yaml").unlink()
+    assert deploy("apply").code == 0
 
 
 def test_the_folder_of_another_project_is_stale_here(deploy, server, rendered):

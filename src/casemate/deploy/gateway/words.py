@@ -11,6 +11,8 @@ where the verified model goes.
 ENVIRONMENT = {
     "HOME": RUN,
     "PYTHONDONTWRITEBYTECODE": "1",
+    # packages in HOME, which is a volume, would run before anything is verified
+    "PYTHONNOUSERSITE": "1",
     "PYTHONPATH": "/" + PACKAGES,
     "PYTHONSAFEPATH": "1",
     "PYTHONUNBUFFERED": "1",

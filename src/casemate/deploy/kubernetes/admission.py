@@ -28,6 +28,10 @@ MOUNTS = (
 """Nothing else may be mounted: a volume over the packages would be another program."""
 STEERING = ("PYTHON", "LD_", "GCONV_", "GLIBC_", "OPENSSL_", "CASEMATE_")
 """What the names of variables must not begin with: they would make another program of this one."""
+FOLDERS = ("HOME", "PATH", "XDG_")
+"""Those that must not be said where the model is: what is there would run, or be believed. What
+fetches a model has no home of its own and is told one.
+"""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def allowed(config: Config, serving: list[str], others: list[list[str]], alive: 
         "mounts": literal(list(MOUNTS)),
         "alive": literal(alive),
         "steering": literal(list(STEERING)),
+        "folders": literal(list(FOLDERS)),
     }
     return Rules(variables, (*_of_starts(), *_of_places(), *_of_ways()))
 
@@ -150,6 +155,12 @@ def _of_places() -> tuple[Rule, ...]:
             f" && (!has(m.subPath) || m.mountPath == {literal(f'{PROJECT}/casemate.toml')}))))",
             "something is mounted over what verifies",
         ),
+        Rule(
+            "variables.all.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m,"
+            f" m.mountPath != {literal(RUN)}"
+            " || variables.volumes.exists(v, v.name == m.name && has(v.emptyDir))))",
+            "what was verified would lie where something outside of the pod can change it",
+        ),
     )
 
 
@@ -162,7 +173,9 @@ def _of_ways() -> tuple[Rule, ...]:
     return (
         Rule(
             "variables.all.all(c, !has(c.envFrom) && !has(c.workingDir) && (!has(c.env)"
-            " || c.env.all(e, variables.steering.all(s, !e.name.startsWith(s)))))",
+            " || c.env.all(e, variables.steering.all(s, !e.name.startsWith(s)))))"
+            " && object.spec.containers.all(c, !has(c.env)"
+            " || c.env.all(e, variables.folders.all(s, !e.name.startsWith(s))))",
             "a variable or a working directory could make another program of the one that verifies",
         ),
         Rule(

@@ -15,7 +15,12 @@ from casemate.deploy.cluster.plan import Bundle, plan
 from casemate.deploy.cluster.release import Release
 from casemate.deploy.cluster.types import Applied, Limits
 from casemate.operations.acting import Acting, operation, reading
-from casemate.operations.deployments.models import require_model, require_rendered, said_model
+from casemate.operations.deployments.models import (
+    require_assembled,
+    require_model,
+    require_rendered,
+    said_model,
+)
 from casemate.wiring import Wiring
 
 TARGET = "kubernetes"
@@ -96,7 +101,9 @@ def apply(
     folder = Path(folder)
     edited = require_rendered(project, folder, TARGET)
     said = require_model(project, folder, TARGET, model)
-    bundle = _bundle(project, folder, place, said)
+    documents = manifests(folder, place.overlay, admission=place.admission)
+    require_assembled(project, folder, TARGET, documents)
+    bundle = plan(documents, project=project.config.project.id, model=said)
 
     def permitted() -> None:
         """A hold, or a withdrawal, while it was judged."""

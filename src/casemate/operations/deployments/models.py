@@ -1,5 +1,6 @@
 """Which model rendered files are about, and whether it may be started."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.types import Release
 from casemate.deploy import state as states
 from casemate.deploy.checking import judge
+from casemate.deploy.cluster.documents import Document, key_of
+from casemate.deploy.interface import Given
+from casemate.deploy.targets import TARGETS
 from casemate.operations.images import require_startable
 from casemate.wiring import Wiring
 
@@ -31,6 +35,26 @@ def require_rendered(project: Wiring, folder: Path, target: str) -> list[str]:
             hint=f"casemate deploy check {folder}, then casemate deploy {target} {folder}",
         )
     return [one.file for one in judged if one.how == "edited"]
+
+
+def require_assembled(
+    project: Wiring, folder: Path, target: str, documents: list[Document]
+) -> None:
+    """RefusedError: what kustomize puts together from a folder, with files and changes that were
+    not rendered, must not be used.
+    """
+    given = Given(project.config, project.root, folder, _last(folder, target).options)
+    judges, dangers = TARGETS[target], []
+    for one in documents:
+        content = json.dumps(one).encode()  # which YAML is, too
+        found = judges.dangers("assembled.yaml", content)
+        found += judges.unfit(given, "assembled.yaml", content)
+        dangers += [f"{key_of(one)}: {danger.partition(': ')[2]}" for danger in found]
+    if dangers:
+        raise RefusedError(
+            f"{folder} becomes what must not be applied: " + "; ".join(dangers[:5]),
+            hint=f"take that out of its files; casemate deploy check {folder}",
+        )
 
 
 def require_model(project: Wiring, folder: Path, target: str, given: str | None) -> str:
