@@ -56,8 +56,11 @@ def train(root: Path) -> int:
         root: SageMaker's folder, `/opt/ml`.
 
     Returns:
-        The exit code: 0 when a model is signed, 1 when gates refuse it or nobody could judge it,
-        else that of the fault; what is not 0 stands in `output/failure` too.
+        The exit code: 0 when a model is signed, 1 when gates refuse it or nobody could judge it.
+
+    Raises:
+        Error: there is nothing to run, or it cannot be run. Why there is no model stands in
+            `output/failure` too, whatever ended it.
     """
     output = root / "output"
     try:
@@ -66,9 +69,8 @@ def train(root: Path) -> int:
         said = _run(root)
     except Error as error:
         hint = f" ({error.hint})" if error.hint else ""
-        print(f"{error.code}: {error.message}{hint}", file=sys.stderr)
         _fail(output, f"{error.code}: {error.message}{hint}")
-        return error.exit_code
+        raise
     except BaseException as error:
         # what a stranger's exception says may quote rows
         _fail(output, f"{type(error).__name__}: a fault of casemate; the job's log says where")
