@@ -23,7 +23,7 @@ from casemate.core.signatures import Signer
 from casemate.supply.scanners.artifacts import Artifacts
 from casemate.supply.scanners.bandit import Bandit
 from casemate.supply.scanners.dependencies import Dependencies
-from casemate.supply.scanners.history import versions
+from casemate.supply.scanners.history import SETTINGS, versions
 from casemate.supply.scanners.identity import weaknesses
 from casemate.supply.scanners.interface import Place, looked
 from casemate.supply.scanners.learning import Learning
@@ -183,6 +183,46 @@ def test_files_that_detect_secrets_would_pass_over_by_name_are_looked_at(tree):
     assert found.answer == "found"
 
 
+SECRET, OTHER = f"AKIA{'Q7' * 8}", f"AKIA{'Q8' * 8}"
+
+
+@pytest.mark.parametrize(
+    "ending", ["ini", "cfg", "conf", "env", "toml", "yaml", "yml", "json", "py"]
+)
+def test_one_secret_hides_no_other(ending, tree):
+    real("detect-secrets")
+    inside = f'a: "{SECRET}"' if ending in ("yaml", "yml") else f"[a]\nkey = {SECRET}"
+    (tree / f"x.{ending}").write_text(f"{inside}\n# b {OTHER}\n")
+    found = looked(DetectSecrets(history=False), place(tree))
+    lines = 1 if ending in ("yaml", "yml") else 2
+    assert sorted(hit.line for hit in found.hits) == [lines, lines + 1]
+    assert (found.count, found.unseen) == (2, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("marked.txt", b"\xff\xfe" + f"key = {SECRET}\n".encode()),
+        ("marked.txt", b"\xff\xfe" + f"key = {SECRET}\n".encode("utf-16-le")),
+        ("unmarked.ini", f"key = {SECRET}\n".encode("utf-16-le")),
+        ("nul.toml", f"# \0\nkey = '{SECRET}'\n".encode()),
+        (".env", f"# \0\nkey={SECRET}\n".encode()),
+        ("a.ipynb", json.dumps({"nbformat": 4, "cells": [], "metadata": {"a": [SECRET]}}).encode()),
+        (
+            "b.ipynb",
+            json.dumps(
+                {"cells": [{"outputs": [{"traceback": [SECRET], "data": {"image/png": OTHER}}]}]}
+            ).encode(),
+        ),
+    ],
+)
+def test_a_text_is_looked_at_in_whatever_bytes_it_comes(name, content, tree):
+    real("detect-secrets")
+    (tree / name).write_bytes(content)
+    found = looked(DetectSecrets(history=False), place(tree))
+    assert [(hit.path, hit.message) for hit in found.hits] == [(name, "AWS Access Key")]
+
+
 def git(root, *words):
     identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *identity, *words], cwd=root, check=True, capture_output=True)
@@ -235,6 +275,88 @@ def test_programs_of_a_repository_are_not_run_to_look_at_it(tree, tmp_path):
     at = place(tree)
     assert versions(at, Texts(at.folder("copies"))) == 2
     assert not mark.exists()
+
+
+def contents(root):
+    """What every version of every text in a repository says."""
+    from casemate.supply.scanners.texts import Texts
+
+    at = place(root)
+    found = Texts(at.folder("copies"))
+    versions(at, found)
+    return {(found.folder / name).read_text() for name in found.names}
+
+
+def committed(root, name, text):
+    (root / name).write_text(text)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", name)
+
+
+def test_a_missing_object_is_not_fetched_by_a_program_that_the_repository_names(tree, tmp_path):
+    git(tree, "init", "-q")
+    committed(tree, "a", "a")
+    blob = subprocess.check_output(["git", "rev-parse", "HEAD:a"], cwd=tree, text=True).strip()
+    (tree / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    for name, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": "ext::sh -c echo% it% ran% >&2",
+        "protocol.ext.allow": "always",
+        "remote.origin.partialCloneFilter": "blob:none",
+    }.items():
+        git(tree, "config", name, value)
+    asked = tmp_path / "asked"
+    asked.write_text(f"{blob}\n")
+    ran = run(place(tree), "git", [*SETTINGS, "cat-file", "--batch-check"], stdin=asked)
+    assert "transport 'ext' not allowed" in ran.said()
+    assert "it ran" not in ran.said()
+    assert looked(DetectSecrets(history=True), place(tree)).answer == "could-not-look"
+
+
+def test_what_a_merge_came_to_without_is_looked_at(tree):
+    git(tree, "init", "-q", "-b", "main")
+    committed(tree, "a", "a")
+    git(tree, "checkout", "-qb", "side")
+    committed(tree, "b", "left out by the merge")
+    git(tree, "checkout", "-q", "main")
+    committed(tree, "c", "c")
+    git(tree, "merge", "-q", "-s", "ours", "-m", "m", "side")
+    git(tree, "branch", "-qD", "side")
+    shutil.rmtree(tree / ".git/logs")
+    assert "left out by the merge" in contents(tree)
+
+
+def test_what_is_staged_and_no_longer_there_is_looked_at(tree):
+    git(tree, "init", "-q")
+    committed(tree, "a", "a")
+    (tree / "b").write_text("staged")
+    git(tree, "add", "-A")
+    (tree / "b").unlink()
+    assert "staged" in contents(tree)
+
+
+def test_what_a_tag_names_without_a_path_is_looked_at(tree, tmp_path):
+    git(tree, "init", "-q")
+    committed(tree, "a", "a")
+    (tmp_path / "lone").write_text("tagged")
+    git(tree, "hash-object", "-w", str(tmp_path / "lone"))
+    blob = subprocess.check_output(["git", "hash-object", str(tmp_path / "lone")], text=True)
+    git(tree, "tag", "lone", blob.strip())
+    assert "tagged" in contents(tree)
+
+
+def test_neither_replacements_nor_grafts_hide_a_version(tree):
+    git(tree, "init", "-q")
+    committed(tree, "a", "first")
+    committed(tree, "a", "second")
+    git(tree, "replace", "HEAD^:a", "HEAD:a")
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tree)
+    (tree / ".git/info").mkdir(exist_ok=True)
+    (tree / ".git/info/grafts").write_bytes(head)
+    shutil.rmtree(tree / ".git/logs")
+    assert {"first", "second"} <= contents(tree)
 
 
 CALLS_OUT = """
@@ -300,6 +422,10 @@ def test_links_are_not_followed_out_of_the_tree(tree, tmp_path):
     (tree / "dead.py").symlink_to(tmp_path / "nowhere")
     (tree / "own.py").symlink_to(tree / "fine.py")
     (tree / "loop").symlink_to(tree)
+    make_folder(tmp_path / "env")
+    (tmp_path / "env/pyvenv.cfg").touch()
+    (tree / ".venv").symlink_to(tmp_path / "env")
+    assert listed(tree)[2] == [".venv: a virtual environment"]
     at = place(tree)
     assert at.files == ("fine.py",)
     assert set(at.unseen) == {"link.py", "folder", "dead.py"}
@@ -317,10 +443,38 @@ def test_what_is_left_out_is_said(tree):
     (tree / "data" / "x.py").write_text(EVAL)
     (tree / "venv").mkdir()
     (tree / "venv" / "pyvenv.cfg").touch()
-    (tree / "venv" / "y.py").write_text(EVAL)
+    (tree / "venv" / "lib").mkdir()
+    (tree / "venv" / "lib" / "y.py").write_text(EVAL)
+    (tree / "node_modules").mkdir()
+    (tree / ".git").mkdir()
     files, unseen, left = listed(tree, ["data"])
-    assert (files, unseen) == (["fine.py"], {})
-    assert left == ["data: [scan] exclude", "venv: a virtual environment"]
+    assert (files, unseen) == (["fine.py", "venv/pyvenv.cfg"], {})
+    assert left == [
+        "data: [scan] exclude",
+        "node_modules: by its name",
+        "venv/lib: of a virtual environment",
+    ]
+
+
+def test_a_folder_is_no_virtual_environment_because_it_says_so(tree):
+    make_folder(tree / "pkg")
+    (tree / "pkg/pyvenv.cfg").touch()
+    (tree / "pkg/code.py").write_text(EVAL)
+    assert "pkg/code.py" in place(tree).files
+
+
+def test_a_link_gives_code_no_name_under_which_nobody_looks(tree):
+    (tree / "table.txt").write_text(EVAL)
+    (tree / "code.py").symlink_to("table.txt")
+    make_folder(tree / "node_modules/pkg")
+    (tree / "node_modules/pkg/more.py").write_text(EVAL)
+    (tree / "more.py").symlink_to("node_modules/pkg/more.py")
+    (tree / "pkg").symlink_to("node_modules/pkg")
+    (tree / "requirements.txt").symlink_to("table.txt")
+    at = place(tree)
+    assert {"code.py", "more.py", "requirements.txt"} <= set(at.files)
+    assert at.unseen == {"pkg": "it is a link to what is not looked at"}
+    assert {hit.path for hit in looked(Learning(), at).hits} == {"code.py", "more.py"}
 
 
 def notebook(*cells, **more):
@@ -354,6 +508,59 @@ def test_a_notebook_that_cannot_be_read_is_named(text, tree):
     (tree / "book.ipynb").write_text(text)
     found = looked(Learning(), place(tree))
     assert (found.answer, list(found.unseen)) == ("could-not-look", ["book.ipynb"])
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["import sys\n%time eval(sys.argv[1])"],
+        ["import sys\nif True:\n    %timeit eval(sys.argv[1])"],
+        ['%matplotlib inline\nimport sys\nx = f"""\n% {eval(sys.argv[1])}\n"""\n!ls'],
+        ["import sys\n1 \x0c% eval(sys.argv[1])"],
+        ["import sys\n(1\n% eval(sys.argv[1]))"],
+        ["%%capture\n!ls\nimport sys\neval(sys.argv[1])"],
+        [
+            "# coding: utf-7\na = b = ACIAIgAi = 1",
+            "b +ACIAIgAi- 1",
+            "import sys; eval(sys.argv[1])",
+        ],
+    ],
+)
+def test_no_code_hides_in_what_only_looks_like_a_line_of_ipython(cells, tree):
+    real("bandit")
+    (tree / "book.ipynb").write_text(notebook(*cells))
+    for one in (Bandit(), Learning()):
+        found = looked(one, place(tree))
+        rules = {hit.rule for hit in found.hits}
+        assert "code.eval" in rules or found.answer == "could-not-look"
+
+
+def test_cells_do_not_continue_in_other_cells(tree):
+    (tree / "book.ipynb").write_text(notebook('x = """', "import os; eval(x)", '"""'))
+    assert looked(Learning(), place(tree)).unseen == {
+        "book.ipynb": "it cannot be read: a cell of it is no Python"
+    }
+
+
+@pytest.mark.parametrize(
+    ("cell", "count"),
+    [
+        ("%matplotlib inline\n%time x = 1\n?print\n%config A.b = 'c'", 0),
+        ("%matplotlib {open('x')}", 1),
+        ("%px open('x')", 1),
+        ("%timeit -n 1 open('x')", 1),
+        ("%%timeit open('x')\n1", 1),
+        ("%%time\n1\n%matplotlib inline", 0),
+        ("%%bash\nls", 1),
+        ("!ls\n!ls", 2),
+        ('x = """\n!ls\n"""\n%who', 0),
+    ],
+)
+def test_lines_that_ipython_runs_in_its_own_way_are_told(cell, count, tree):
+    (tree / "book.ipynb").write_text(notebook(cell))
+    found = looked(Learning(), place(tree))
+    assert found.unseen == {}
+    assert [hit.rule for hit in found.hits] == ["code.notebook-shell"] * count
 
 
 def test_a_huge_notebook_is_named_and_not_read(tree):

@@ -48,7 +48,7 @@ COMMANDS: dict[str, str | None] = {
     "model import": "checkup.import_model",
     "image model": "images.write",
     "image withdrawn": "images.withdrawn",
-    "image gateway": "images.attest",
+    "image gateway": None,
     "assess": "checkup.assess",
     "privacy budget": "privacy.budget",
     "privacy affected": "rights.affected.affected",

@@ -56,11 +56,11 @@ def train(root: Path) -> int:
         root: SageMaker's folder, `/opt/ml`.
 
     Returns:
-        The exit code: 0 when a model is signed, 1 when gates refuse it or nobody could judge it.
+        The exit code: 0 when a model is signed, 1 when gates refuse it or nobody could judge it;
+        why, and what is raised, stands in `output/failure` too.
 
     Raises:
-        Error: there is nothing to run, or it cannot be run. Why there is no model stands in
-            `output/failure` too, whatever ended it.
+        Error: nothing was judged.
     """
     output = root / "output"
     try:

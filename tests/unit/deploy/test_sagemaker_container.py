@@ -19,7 +19,7 @@ from tests.conftest import command, wait_for
 import casemate
 from casemate.config.container import ContainerTable
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError, Error, RefusedError
 from casemate.core.home import keystore_folder
 from casemate.operations import trainingjob as job
 from casemate.serve import contained
@@ -262,8 +262,9 @@ def test_a_job_that_is_none_of_ours_says_what_is_wrong(tmp_path, name, said, exp
     both = {one: {"TrainingInputMode": "File"} for one in ("project", "keys")}
     setting(root, "inputdataconfig", both)
     setting(root, name, said)
-    with pytest.raises(ConfigError):
+    with pytest.raises(Error) as raised:
         job.train(root)
+    assert raised.value.exit_code == 2
     assert expected in failure(root)
     assert len(failure(root)) <= 1024
 
@@ -271,8 +272,9 @@ def test_a_job_that_is_none_of_ours_says_what_is_wrong(tmp_path, name, said, exp
 def test_a_link_in_a_channel_leads_nowhere(given, tmp_path):
     (tmp_path / "secret").write_text("hunter2")
     (given / "input/data/project/data/link").symlink_to(tmp_path / "secret")
-    with pytest.raises(ConfigError):
+    with pytest.raises(Error) as raised:
         job.train(given)
+    assert raised.value.exit_code == 2
     assert "is no file" in failure(given)
     assert not (given / "output/data/project").exists()
 

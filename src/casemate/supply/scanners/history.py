@@ -12,10 +12,13 @@ MOST_BLOBS = 20_000
 MOST_TOTAL = 200 * 2**20
 """Versions of files, and bytes of them, that are looked at; with more it says that it could not."""
 SETTINGS = (
+    "--no-replace-objects",  # which show another content under the same digest
     *("-c", "safe.directory=*", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"),
     *("-c", "protocol.allow=never"),
 )
 """Nothing of the repository's own configuration is run, and nothing is fetched."""
+EVERY = ("--all", "--reflog", "--indexed-objects", "--full-history")
+"""Without the last, git passes over what a merge came to without, such as with `-s ours`."""
 _HEAD = re.compile(rb"([0-9a-f]{40,64}) (\w+) ([0-9]+)\n")
 
 
@@ -36,11 +39,11 @@ def versions(place: Place, found: Texts) -> int:
         )
     paths: dict[str, str] = {}
     prefix = _git(place, "rev-parse", "--show-prefix").output.decode(errors="replace").strip()
-    listed = _git(place, "rev-list", "--objects", "--all", "--reflog", "--", ".")
+    listed = _git(place, "rev-list", "--objects", *EVERY, "--", ".")
     for line in listed.output.decode(errors="replace").splitlines():
-        digest, _, path = line.partition(" ")
-        if path:
-            paths.setdefault(digest, path.removeprefix(prefix))
+        digest, blank, path = line.partition(" ")
+        if blank:  # what a tag names itself has no path
+            paths.setdefault(digest, path.removeprefix(prefix) or f"git object {digest[:12]}")
     chosen = _sized(place, paths)
     content = _contents(place, list(chosen))
     at = 0

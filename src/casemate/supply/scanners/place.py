@@ -14,8 +14,14 @@ MOST_BYTES = 20 * 2**20
 PASSED = (".casemate", ".git", ".hg", ".svn", "__pycache__", "node_modules", ".mypy_cache",
           ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints")  # fmt: skip
 """Folders that are not the user's own text; history is looked at through git itself."""
+OWN = (".casemate", ".git")
+"""Those that every project has; that another one was passed over, a scan says."""
 ENVIRONMENT = "pyvenv.cfg"
-"""What lies in virtual environments: their packages are dependencies, not code of the project."""
+"""What lies in virtual environments."""
+INSTALLED = ("bin", "include", "lib", "lib64", "share", "Include", "Lib", "Scripts")
+"""Folders of one whose packages are dependencies, not code of the project; what else lies there may
+be anybody's, since anybody can write a `pyvenv.cfg`.
+"""
 
 
 def listed(
@@ -31,6 +37,7 @@ def listed(
     files: list[str] = []
     unseen: dict[str, str] = {}
     left: list[str] = []
+    links: list[str] = []
     folders = [""]
     while folders:
         below = folders.pop()
@@ -39,23 +46,50 @@ def listed(
         except OSError as error:
             unseen[below or "."] = f"the folder cannot be read: {error.strerror}"
             continue
-        if below and any(entry.name == ENVIRONMENT for entry in entries):
-            left.append(f"{below}: a virtual environment")
-            continue
+        is_environment = below and any(entry.name == ENVIRONMENT for entry in entries)
         for entry in entries:
             path = f"{below}/{entry.name}" if below else entry.name
+            if is_environment and entry.name in INSTALLED:
+                left.append(f"{path}: of a virtual environment")
+                continue
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in exclude):
                 left.append(f"{path}: [scan] exclude")
+                continue
+            if entry.name in PASSED and entry.is_dir():
+                if below or entry.name not in OWN:
+                    left.append(f"{path}: by its name")
                 continue
             why = _file(entry, root, path, folders)
             if why is None:
                 files.append(path)
             elif why:
                 unseen[path] = why
+            elif entry.is_symlink():
+                links.append(path)
         if len(files) > most:
             unseen["."] = f"there are more than {most} files; [scan] exclude leaves folders out"
             return sorted(files[:most]), unseen, left
+    _follow(root, links, files, unseen, left)
     return sorted(files), unseen, left
+
+
+def _follow(
+    root: Path, links: Sequence[str], files: list[str], unseen: dict[str, str], left: list[str]
+) -> None:
+    """What links inside the tree lead to is looked at where it lies; by the link's name too where
+    it is not looked at there, or where its name may make something else of it.
+    """
+    known, whole = set(files), root.resolve()
+    for path in links:
+        target = (root / path).resolve()
+        if not target.is_relative_to(whole):
+            left.append(f"{path}: a virtual environment")
+        elif target.is_file():
+            is_same = target.suffix == Path(path).suffix == ".py" or target.name == Path(path).name
+            if not is_same or str(target.relative_to(whole)) not in known:
+                files.append(path)
+        elif any(part in PASSED for part in target.relative_to(whole).parts):
+            unseen[path] = "it is a link to what is not looked at"
 
 
 def _file(entry: "os.DirEntry[str]", root: Path, path: str, folders: list[str]) -> str | None:
@@ -65,8 +99,7 @@ def _file(entry: "os.DirEntry[str]", root: Path, path: str, folders: list[str]) 
     if entry.is_symlink():
         return _link(root, path)
     if entry.is_dir():
-        if entry.name not in PASSED:
-            folders.append(path)
+        folders.append(path)
         return ""
     if not entry.is_file():
         return ""  # pipes and sockets hold no text
@@ -77,13 +110,11 @@ def _link(root: Path, path: str) -> str:
     """What lies inside is looked at where it lies; what lies outside is not the project's, and
     whoever runs it would follow the link.
     """
-    if Path(path).name in PASSED:
-        return ""
     try:
         target = (root / path).resolve(strict=True)
     except (OSError, RuntimeError):
         return "it is a link that leads nowhere"
-    if (target / ENVIRONMENT).is_file():
-        return ""
     inside = target.is_relative_to(root.resolve())
-    return "" if inside else "it is a link that leads out of the project"
+    if inside or (target / ENVIRONMENT).is_file():
+        return ""
+    return "it is a link that leads out of the project"

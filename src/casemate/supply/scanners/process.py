@@ -160,6 +160,9 @@ def _environment(work: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
+        # a repository's configuration may allow a protocol that runs a program; this goes before
+        "GIT_ALLOW_PROTOCOL": "",
+        "GIT_GRAFT_FILE": os.devnull,
         "DO_NOT_TRACK": "1",
         "SEMGREP_SEND_METRICS": "off",
         "SEMGREP_ENABLE_VERSION_CHECK": "0",

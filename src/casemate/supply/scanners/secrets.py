@@ -14,7 +14,7 @@ from casemate.core.types.scan import Grade, ScanKind
 from casemate.supply.scanners.history import is_kept, versions
 from casemate.supply.scanners.interface import CouldNotLook, Hit, Looked, Place
 from casemate.supply.scanners.process import parsed, run
-from casemate.supply.scanners.texts import Texts, texts
+from casemate.supply.scanners.texts import AS_IT_IS, Texts, texts
 
 AT_ONCE = 1000
 """Files of one call."""
@@ -30,6 +30,7 @@ OFF = (
 RANKS = {"Secret Keyword": 1, "Base64 High Entropy String": 2, "Hex High Entropy String": 2}
 """Detectors that know least of what they found; any other knows a form."""
 GRADES: dict[int, Grade] = {0: "high", 1: "medium", 2: "low"}
+RANKED = list(GRADES.values())
 DIGEST = re.compile(r"sha(1|224|256|384|512)|digest|fingerprint|md5|[\"']?integrity", re.IGNORECASE)
 """Lines whose hexadecimal text says that it is a digest."""
 CHECKED = re.compile(r"Checking file: (.+)$")
@@ -86,12 +87,16 @@ class DetectSecrets:
             }
             hits += _hits(report, found, place, self.history)
             version = report.version
+        # one copy of a file may tell more of a secret than another
+        once: dict[tuple[str, str], Hit] = {}
+        for hit in sorted(hits, key=lambda one: (RANKED.index(one.severity), one.line)):
+            once.setdefault((hit.path, hit.material), hit)
         return Looked(
             scanner=self.id,
             kind=self.kind,
             version=version,
-            hits=hits,
-            count=len(names),
+            hits=list(once.values()),
+            count=found.count,
             unseen=unseen,
             notes=notes,
         )
@@ -126,11 +131,12 @@ def _hits(report: _Report, found: Texts, place: Place, history: bool) -> list[Hi
             if RANKS.get(secret.type) == 2 and DIGEST.search(found.line(name, secret.line_number)):
                 continue
             best.setdefault(secret.hashed_secret, secret)
-        hits += [_hit(one, found.names[name], place, history) for one in best.values()]
+        above = int(name.endswith(AS_IT_IS))
+        hits += [_hit(one, found.names[name], place, history, above) for one in best.values()]
     return hits
 
 
-def _hit(secret: _Secret, path: str, place: Place, history: bool) -> Hit:
+def _hit(secret: _Secret, path: str, place: Place, history: bool, above: int) -> Hit:
     grade = GRADES[RANKS.get(secret.type, 0)]
     where = " in git's history" if history else ""
     return Hit(
@@ -138,7 +144,7 @@ def _hit(secret: _Secret, path: str, place: Place, history: bool) -> Hit:
         severity=grade,
         message=f"{secret.type}{where}",
         path=path,
-        line=0 if history else secret.line_number,
+        line=0 if history else max(1, secret.line_number - above),
         material=place.veil(f"secret:{secret.hashed_secret}"),
         references=["CWE-798", "OWASP-A07:2021", "AML.T0055"],
         mend="replace it where it is valid: it is known; then keep it out of files (env:, file:)",

@@ -2,12 +2,12 @@
 is said of a line can be said of the notebook's cell.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from casemate.supply.scanners.cells import lines_of, python_of
 from casemate.supply.scanners.interface import Place
 from casemate.supply.scanners.place import MOST_BYTES
 
@@ -99,7 +99,7 @@ def sources(place: Place, folder: Path) -> Sources:
 
 
 def _lines(content: bytes) -> tuple[str, ...]:
-    return tuple(content.decode("utf-8", errors="replace").splitlines())
+    return tuple(lines_of(content.decode("utf-8", errors="replace")))
 
 
 def _of_notebook(path: str, content: bytes, file: Path) -> Source:
@@ -122,29 +122,11 @@ def _of_notebook(path: str, content: bytes, file: Path) -> Source:
         if cell.cell_type != "code":
             continue
         text = cell.source if isinstance(cell.source, str) else "".join(cell.source)
-        own = text.splitlines()
-        readable, foreign = _python_of(own)
+        own = lines_of(text)
+        readable, foreign = python_of(own)
         shell += [(number, at, own[at - 1]) for at in foreign]
         lines += readable
         cells += [(number, at) for at in range(1, len(own) + 1)]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # with a mark, since no cell says in which encoding it is, and a comment must not say so
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
     return Source(path, file, tuple(lines), tuple(cells), tuple(shell))
-
-
-def _python_of(own: Sequence[str]) -> tuple[list[str], list[int]]:
-    """A cell's lines with what is not Python made a `pass`, and which those are, from 1."""
-    first = next((at for at, line in enumerate(own) if line.strip()), None)
-    if first is not None and own[first].startswith("%%"):
-        if own[first].split()[0] in ("%%time", "%%timeit", "%%capture", "%%prun"):
-            return ["pass" if at == first else line for at, line in enumerate(own)], []
-        return ["pass"] * len(own), [first + 1]
-    foreign, readable = [], []
-    for at, line in enumerate(own, 1):
-        text = line.lstrip()
-        if text.startswith(("%", "!", "?")):
-            if text.startswith(("!", "%%", "%system", "%sx", "%run", "%load", "%pip", "%conda")):
-                foreign.append(at)
-            readable.append(line[: len(line) - len(text)] + "pass")
-        else:
-            readable.append(line)
-    return readable, foreign

@@ -3,6 +3,8 @@ is known of each whether it was looked at.
 """
 
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +17,17 @@ MOST_TOTAL = 500 * 2**20
 """Bytes of text that are copied."""
 KNOWN = (".py", ".ini", ".cfg", ".conf", ".yaml", ".yml", ".json", ".toml", ".env", ".sh", ".js")
 """Endings by which a scanner reads a file in its own way; any other becomes `.txt`."""
+TURNED = (".yaml", ".yml")
+SECTION = re.compile(r"^[ \t]*\[", re.MULTILINE)
+"""Of what is YAML by its ending, or INI by its first line, a scanner reads what it makes of it,
+without comments, and where it finds something in that it never reads the file as it is: of these
+there is another copy, which is neither.
+"""
+AS_IT_IS = ".plain.txt"
+PLAINLY = "text as it is\n"
+"""Ending and first line of such a copy."""
+PLAIN = (*KNOWN, ".txt", ".md", ".csv", ".ipynb", ".lock", ".cedar")
+"""Endings of what is text whatever it holds."""
 NUL = b"\0"
 BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
@@ -27,6 +40,8 @@ class Texts:
     names: dict[str, str] = field(default_factory=dict)
     """Name of a copy -> the path of which it is one."""
     unseen: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+    """Texts of which there are copies."""
     binary: int = 0
     """Files that hold no text."""
     total: int = 0
@@ -47,7 +62,13 @@ class Texts:
             )
             return
         suffix = PurePosixPath(path).suffix.lower()
-        name = f"{len(self.names):07}{suffix if suffix in KNOWN else '.txt'}"
+        self.count += 1
+        self._write(path, suffix if suffix in KNOWN else ".txt", text)
+        if suffix in TURNED or SECTION.search(text):
+            self._write(path, AS_IT_IS, PLAINLY + text)
+
+    def _write(self, path: str, ending: str, text: str) -> None:
+        name = f"{len(self.names):07}{ending}"
         (self.folder / name).write_text(text, encoding="utf-8", newline="")
         self.names[name] = path
 
@@ -84,9 +105,14 @@ def _text(path: str, content: bytes) -> str | None:
     """The text; None: it is none. Of a notebook what cells say and print, without pictures."""
     for mark, encoding in BOMS:
         if content.startswith(mark):
-            return content.decode(encoding, errors="replace")
+            read = content.decode(encoding, errors="replace")
+            # who put such a mark before another encoding would hide the rest
+            plain = content.replace(NUL, b"").decode("utf-8", errors="replace")
+            return read if encoding == "utf-8-sig" else f"{read}\n{plain}"
     if NUL in content[:8192]:
-        return None
+        if PurePosixPath(f"x{path}").suffix.lower() not in PLAIN:
+            return None
+        content = content.replace(NUL, b"")
     text = content.decode("utf-8", errors="replace")
     if path.lower().endswith(".ipynb"):
         return _of_notebook(text)
@@ -95,17 +121,22 @@ def _text(path: str, content: bytes) -> str | None:
 
 def _of_notebook(text: str) -> str:
     try:
-        book = msgspec.json.decode(text)
-        lines: list[str] = []
-        for cell in book["cells"]:
-            lines += _lines(cell["source"])
-            for output in cell.get("outputs", []):
-                lines += _lines(output.get("text", ""))
-                lines += _lines(output.get("data", {}).get("text/plain", ""))
-    except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, AttributeError):
+        return "\n".join(_strings(msgspec.json.decode(text))) + "\n"
+    except (msgspec.MsgspecError, RecursionError):
         return text  # whatever it is, it is looked at as it is
-    return "\n".join(lines) + "\n"
 
 
-def _lines(text: str | list[str]) -> list[str]:
-    return (text if isinstance(text, str) else "".join(text)).splitlines()
+def _strings(value: object) -> Iterator[str]:
+    """Lines of every text in a notebook but for pictures and what programs draw with."""
+    if isinstance(value, str):
+        yield from value.splitlines()
+    elif isinstance(value, list) and all(isinstance(one, str) for one in value):
+        yield from "".join(value).splitlines()
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            if not name.startswith(("image/", "application/")):
+                yield name
+                yield from _strings(one)
