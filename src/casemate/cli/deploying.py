@@ -120,12 +120,12 @@ def _figures(arguments: Any) -> "Figures | None":
     return Figures(url=arguments.metrics, ca=arguments.metrics_ca, token=arguments.metrics_token)
 
 
-def _limits(arguments: Any, **otherwise: float) -> "Limits":
-    from casemate.deploy.cluster.types import Limits
+def _limits(arguments: Any, usual: "Limits") -> "Limits":
+    from msgspec.structs import replace
 
     names = ("ready", "judge", "grace")
     said = {name: getattr(arguments, f"{name}_seconds") for name in names}
-    return Limits(**otherwise | {name: value for name, value in said.items() if value is not None})
+    return replace(usual, **{name: value for name, value in said.items() if value is not None})
 
 
 class _Progress:
@@ -169,12 +169,14 @@ def _told(arguments: Any, done: "Applied | Served", lines: list[str]) -> int:
 
 
 def _update(arguments: Any) -> int:
+    from casemate.deploy.endpoint.release import LIMITS
+
     _refuse_cluster(arguments)
     with _shown() as progress:
         done = open_for(arguments).deployments.apply_endpoint(
             arguments.folder,
             model=arguments.model,
-            limits=_limits(arguments, ready=7200.0, judge=1800.0, poll=15.0),
+            limits=_limits(arguments, LIMITS),
             progress=progress,
         )
     what = _what(done)
@@ -208,7 +210,9 @@ def _refuse_cluster(arguments: Any) -> None:
 def _apply(arguments: Any) -> int:
     if arguments.to == "sagemaker":
         return _update(arguments)
-    limits = _limits(arguments)
+    from casemate.deploy.cluster.types import Limits
+
+    limits = _limits(arguments, Limits())
     with _shown() as progress:
         done = open_for(arguments).deployments.apply(
             arguments.folder,

@@ -242,6 +242,7 @@ def changed(**more):
     ("documents", "kind", "told"),
     [
         (changed(image="gateway:latest"), RefusedError, "not one image for ever"),
+        (changed(image="gateway@sha256:" + "0" * 63), RefusedError, "not one image for ever"),
         (manifests()[1:], ConfigError, "nothing here serves"),
         ([*manifests(), manifests()[0]], ConfigError, "is there twice"),
         (

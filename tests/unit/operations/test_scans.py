@@ -229,9 +229,9 @@ def test_what_links_lead_to_outside_blocks(scanned, project, tmp_path):
 
 
 def test_old_scans_are_forgotten_and_findings_are_not(scanned, project, monkeypatch):
-    from casemate.supply.scanners import kept
+    from casemate.respond import findings
 
-    monkeypatch.setattr(kept, "SCANS_KEPT", 2)
+    monkeypatch.setattr(findings, "SCANS_KEPT", 2)
     scanned(Fake(hit()))
     for _ in range(3):
         scanned(Fake(hit()))

@@ -1,12 +1,11 @@
 """What is unsafe in a request to SageMaker as it lies in the folder, edited perhaps."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from casemate.deploy.documents import Unreadable, documents
+from casemate.deploy.images import is_pinned
 
-BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 ISOLATED = ("training-job.yaml", "model.yaml")
 KEYS = {
     "training-job.yaml": ("OutputDataConfig.KmsKeyId", "ResourceConfig.VolumeKmsKeyId"),
@@ -29,7 +28,7 @@ def dangers(name: str, content: bytes) -> list[str]:
     found = [
         f"the image {image[:100]!r} is not named by its digest"
         for image in _values(request, ("Image", "TrainingImage"))
-        if not BY_DIGEST.fullmatch(image)
+        if not is_pinned(image)
     ]
     if name in ISOLATED:
         if request.get("EnableNetworkIsolation") is not True:

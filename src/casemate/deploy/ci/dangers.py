@@ -11,7 +11,6 @@ import yaml
 MOST = 256 * 1024
 """Bytes of a pipeline; what is rendered has a hundredth."""
 PINNED = re.compile(r"[^@\s]+@[0-9a-f]{40}")
-IMAGE = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 PROMOTE = re.compile(r"\bcasemate\b.*\bmodel promote\b")
 EXPORT = re.compile(r"\bcasemate\b.*\b(model|runs) export\b")
 VERIFY = re.compile(r"\bcasemate\b.*\bverify\b.*--key\b")

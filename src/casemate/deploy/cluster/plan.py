@@ -18,9 +18,9 @@ from casemate.deploy.cluster.documents import (
     in_order,
     key_of,
 )
+from casemate.deploy.images import HINT, is_pinned
 
 REVISION_SIGNS = 10
-PINNED = "@sha256:"
 
 
 class Bundle(Record, frozen=True, kw_only=True):
@@ -130,10 +130,10 @@ def _require_safe(documents: list[Document]) -> None:
         if one["kind"] == "List":
             raise ConfigError("a List holds objects within", hint="one document for each object")
     for place, image in images_of(documents).items():
-        if PINNED not in image:
+        if not is_pinned(image):
             raise RefusedError(
                 f"{place} is started from {image}, which is not one image for ever",
-                hint="NAME@sha256:DIGEST",
+                hint=HINT,
             )
 
 

@@ -15,6 +15,8 @@ from casemate.deploy.endpoint.service import Service
 
 STILL = ("InService", "Failed", "OutOfService", "UpdateRollbackFailed")
 """States in which nothing is being done any more."""
+LIMITS = Limits(ready=7200.0, judge=1800.0, poll=15.0)
+"""SageMaker starts machines, and shifts requests in minutes rather than seconds."""
 
 
 class Served(Record, frozen=True, kw_only=True):

@@ -6,12 +6,12 @@ from typing import Any
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.types import Record
 from casemate.deploy.cluster.documents import digest_of, load
+from casemate.deploy.images import HINT, is_pinned
 
 Request = dict[str, Any]
 GROUP, PACKAGE = "model-package-group.yaml", "model-package.yaml"
 MODEL, CONFIGURATION, ENDPOINT = "model.yaml", "endpoint-config.yaml", "endpoint.yaml"
 ALARMS = "*-alarm.yaml"
-PINNED = "@sha256:"
 
 
 class Requests(Record, frozen=True, kw_only=True):
@@ -113,8 +113,8 @@ def _require_whole(found: Requests, folder: Path) -> None:
             f"{folder}: model, configuration and endpoint do not name each other",
             hint="render again, and apply them as they are",
         )
-    if PINNED not in image:
-        raise RefusedError(f"{image} is not one image for ever", hint="NAME@sha256:DIGEST")
+    if not is_pinned(image):
+        raise RefusedError(f"{image} is not one image for ever", hint=HINT)
     if not judged or not judged <= named:
         raise RefusedError(
             f"{folder}: no alarm of the folder judges the update", hint="render again"

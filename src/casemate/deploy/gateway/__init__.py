@@ -10,6 +10,7 @@ from pathlib import Path
 
 from casemate.core.errors import ConfigError
 from casemate.deploy.gateway.words import CMD, COMMAND, ENTRYPOINT, ENVIRONMENT, PACKAGES, USER
+from casemate.deploy.images import HINT, is_pinned
 from casemate.deploy.templates import environment
 
 __all__ = ["CMD", "COMMAND", "ENTRYPOINT", "ENVIRONMENT", "USER", "dockerfile"]
@@ -28,13 +29,9 @@ def dockerfile(base: str, builder: str, locks: Sequence[Path], python: str) -> d
         ConfigError: an image is not named by its digest, or two locks have one name.
     """
     for image in (base, builder):
-        name, _, digest = image.partition("@sha256:")
-        if not name or len(digest) != 64 or not image.isascii() or " " in image.strip(" "):
-            raise ConfigError(
-                f"{image[:200]!r} is not named by its digest", hint="NAME@sha256:64 digits"
-            )
-        if not all(sign in "0123456789abcdef" for sign in digest) or not name.isprintable():
-            raise ConfigError(f"{image[:200]!r} is no image", hint="NAME@sha256:64 digits")
+        # a Dockerfile gets it as it is, so nothing may end its line
+        if not is_pinned(image) or not (image.isascii() and image.isprintable()):
+            raise ConfigError(f"{image[:200]!r} is not named by its digest", hint=HINT)
     names = [lock.name for lock in locks]
     if len(set(names)) != len(names):
         raise ConfigError("two locks have the same name", hint="rename one")

@@ -5,6 +5,7 @@ from typing import Any
 from casemate.core.errors import ConfigError
 from casemate.deploy import ci
 from casemate.deploy.ci import dangers as unsafe
+from casemate.deploy.images import is_pinned
 from casemate.deploy.interface import Given, Rendering
 from casemate.deploy.templates import environment
 
@@ -55,7 +56,7 @@ def dangers(content: bytes) -> list[str]:
     found = [
         f"{where}: an image by a tag, which may be moved; name it by @sha256:..."
         for where, job in [("at the top", jobs), *jobs.items()]
-        if isinstance(job, dict) and (image := _image(job)) and not unsafe.IMAGE.fullmatch(image)
+        if isinstance(job, dict) and (image := _image(job)) and not is_pinned(image)
     ]
     for where, job in jobs.items():
         said = job if isinstance(job, dict) else {}

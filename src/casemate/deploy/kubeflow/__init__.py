@@ -11,7 +11,7 @@ import re
 
 from casemate.core.errors import ConfigError
 from casemate.deploy import ci
-from casemate.deploy.ci.dangers import IMAGE
+from casemate.deploy.images import is_pinned
 from casemate.deploy.interface import Given, Rendering
 from casemate.deploy.kubeflow.dangers import dangers
 from casemate.deploy.quoting import one_line
@@ -33,7 +33,7 @@ def render(given: Given) -> Rendering:
     """The pipelines; ConfigError: they could not run."""
     config, options = given.config, given.options
     image = options.get("image", "")
-    if not IMAGE.fullmatch(image):
+    if not is_pinned(image):
         raise ConfigError(
             "steps of Kubeflow run in an image, which must be named by its digest",
             hint="--image NAME@sha256:..., with casemate[pipeline], kfp and sh",

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 
 from casemate.deploy.ci import dangers as unsafe
+from casemate.deploy.images import is_pinned
 
 CARRY_OUT = "carry_out"
 CONDITIONS = ("If", "Elif", "Condition", "ExitHandler")
@@ -74,7 +75,7 @@ def _of_components(module: ast.Module) -> list[str]:
 
 
 def _of_image(value: ast.expr) -> list[str]:
-    if isinstance(value, ast.Constant) and unsafe.IMAGE.fullmatch(unsafe.word(value.value)):
+    if isinstance(value, ast.Constant) and is_pinned(value.value):
         return []
     return ["an image by a tag, which may be moved; name it by @sha256:..."]
 

@@ -7,6 +7,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/
 from collections.abc import Iterator
 from typing import Any
 
+from casemate.deploy.images import is_pinned
 from casemate.deploy.kubernetes.reading import items, table, text
 
 Tree = dict[str, Any]
@@ -145,8 +146,7 @@ def _beyond(container: Tree, kind: str) -> Iterator[str]:
     context = table(container.get("securityContext"))
     if context.get("readOnlyRootFilesystem") is not True:
         yield "readOnlyRootFilesystem: must be true"
-    name, _, digest = text(container.get("image")).partition("@sha256:")
-    if not name or len(digest) != 64:
+    if not is_pinned(container.get("image")):
         yield "image: must be named by its digest, a tag may be moved"
     limits = table(table(container.get("resources")).get("limits"))
     if kind != "ephemeralContainers" and not {"cpu", "memory"} <= set(limits):

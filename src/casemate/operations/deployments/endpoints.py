@@ -63,7 +63,7 @@ def apply_endpoint(
         requests,
         released=released,
         registered=registered,
-        limits=limits or Limits(ready=7200.0, judge=1800.0, poll=15.0),
+        limits=limits or release.LIMITS,
         told=_recorder(acting, service, requests, edited),
         progress=progress,
     ).run()
