@@ -17,7 +17,7 @@ import msgspec
 
 from casemate.config import Config, locate
 from casemate.controls.keys.store import keystore_folder
-from casemate.core.errors import ConfigError, Error, RefusedError
+from casemate.core.errors import ConfigError, Error, RefusedError, TrainingError
 from casemate.core.files import write_atomic
 from casemate.core.types import Record
 
@@ -66,8 +66,11 @@ def train(root: Path) -> int:
         said = _run(root)
     except Error as error:
         hint = f" ({error.hint})" if error.hint else ""
-        print(f"{error.code}: {error.message}{hint}", file=sys.stderr)
-        _fail(output, f"{error.code}: {error.message}{hint}")
+        told = f"{error.code}: {error.message}{hint}"
+        print(told, file=sys.stderr)
+        if isinstance(error, TrainingError):  # its words are the training code's
+            told = f"{error.code}: {error.plain}; the job's log says more"
+        _fail(output, told)
         return error.exit_code
     except BaseException as error:
         # what a stranger's exception says may quote rows

@@ -275,6 +275,16 @@ def test_a_link_in_a_channel_leads_nowhere(given, tmp_path):
     assert not (given / "output/data/project").exists()
 
 
+def test_what_training_code_says_of_rows_is_not_told_where_the_job_is_described(given, capsys):
+    text = "def build():\n    raise ValueError('could not convert Ada Lovelace to float')\n"
+    (given / "input/data/project/train.py").write_text(text)
+    assert job.train(given) == 1
+    assert failure(given).startswith("CM-TRAIN: ")
+    assert "ValueError" in failure(given)
+    assert "Lovelace" not in failure(given)
+    assert "Lovelace" in capsys.readouterr().err
+
+
 def test_a_fault_of_ours_is_told_without_its_words(given, monkeypatch):
     monkeypatch.setattr(job, "_trained", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
