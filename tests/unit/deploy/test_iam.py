@@ -23,6 +23,7 @@ from casemate.core.errors import ConfigError
 from casemate.deploy.aws import iam, sagemaker
 from casemate.deploy.aws.names import named, names_of
 from casemate.deploy.interface import Given
+from casemate.deploy.targets import TARGETS
 
 CREDENTIALS = dict(region_name=stacks.REGION, aws_access_key_id="x", aws_secret_access_key="y")
 WHERES = ("eu-central-1", "us-gov-west-1", "cn-north-1")
@@ -159,3 +160,11 @@ def test_the_table_is_rendered_for_people():
     lines = files["access.md"].decode().splitlines()
     assert sum(line.startswith("| serving | NOT ") for line in lines) >= 30
     assert any("sagemaker:NetworkIsolation = true" in line for line in lines)
+
+
+def test_what_was_just_rendered_is_sound_and_no_template_is_named():
+    name, said = "access.yaml", TARGETS["iam"].dangers
+    given = Given(parse(TOML + AWS), Path(), Path(), {})
+    assert said(name, TARGETS["iam"].render(given).files[name]) == []
+    for content in (b"[" * 100_000, b"A: [", b"- a", b"", b"\xff"):
+        assert "no YAML that CloudFormation" in said(name, content)[0]

@@ -6,6 +6,10 @@ from typing import Any
 
 import yaml
 
+from casemate.core.errors import ConfigError
+from casemate.deploy.cluster.documents import load
+from casemate.deploy.interface import Given
+
 BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 ISOLATED = ("training-job.yaml", "model.yaml")
 KEYS = {
@@ -14,16 +18,42 @@ KEYS = {
 }
 """What must be under a key, if it is there at all."""
 
+TEMPLATE = "access.yaml"
+"""For CloudFormation, which has tags of its own."""
+STARTED = {
+    "training-job.yaml": ("AlgorithmSpecification", "Environment"),
+    "model.yaml": ("PrimaryContainer", "Containers"),
+}
+"""What is started, and which model it is told to believe: no lines of one's own."""
+
+
+def unfit(given: Given, name: str, content: bytes) -> list[str]:
+    """What a container would be started with otherwise than the project says."""
+    from casemate.deploy.aws import sagemaker
+
+    rendered = sagemaker.render(given).files.get(name) if name in STARTED else None
+    if rendered is None:
+        return []
+    try:
+        ((own,), (there,)) = load(rendered, name), load(content, name)
+    except (ConfigError, ValueError):
+        return []  # which `dangers` says
+    return [
+        f"{field} is not what the project says: change it there, and render again"
+        for field in STARTED[name]
+        if own.get(field) != there.get(field)
+    ]
+
 
 def dangers(name: str, content: bytes) -> list[str]:
     """In the file `name`; nothing in files that nobody sends."""
     if not name.endswith(".yaml"):
         return _in_dockerfile(content) if name == "Dockerfile" else []
+    if name == TEMPLATE:
+        return _in_template(content)
     try:
-        request = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
-        request = None
-    if not isinstance(request, dict):
+        (request,) = load(content, name)
+    except (ConfigError, ValueError):
         return ["it is no YAML that the AWS command line could read"]
     found = [
         f"the image {image[:100]!r} is not named by its digest"
@@ -41,6 +71,16 @@ def dangers(name: str, content: bytes) -> list[str]:
     if name.endswith("-alarm.yaml") and request.get("TreatMissingData") != "breaching":
         found.append("no figures would count as good ones (TreatMissingData)")
     return found
+
+
+def _in_template(content: bytes) -> list[str]:
+    try:
+        found = yaml.compose(content, yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
+        found = None
+    if not isinstance(found, yaml.MappingNode):
+        return ["it is no YAML that CloudFormation could read"]
+    return []
 
 
 def _in_dockerfile(content: bytes) -> list[str]:
