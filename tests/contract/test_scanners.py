@@ -4,7 +4,9 @@ looked.
 """
 
 import datetime
+import gzip
 import json
+import lzma
 import os
 import secrets
 import shutil
@@ -568,6 +570,21 @@ def test_a_huge_notebook_is_named_and_not_read(tree):
         file.truncate(2**30)
     found = looked(Learning(), place(tree))
     assert "larger than" in found.unseen["book.ipynb"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "table.csv", "a.json", "README.md", "code.py"])
+def test_a_pickle_is_one_whatever_its_name(name, tree):
+    (tree / name).write_bytes(b"\x80\x04cposix\nsystem\nX\x02\0\0\0id\x85R.")
+    found = looked(Artifacts(), place(tree))
+    assert [(hit.rule, hit.path) for hit in found.hits] == [("artifact.code", name)]
+
+
+@pytest.mark.parametrize("name", ["model.pkl.gz", "model.joblib.z", "model.pkl.xz"])
+def test_a_packed_model_is_looked_at_or_named(name, tree):
+    packed = gzip.compress if name.endswith("gz") else lzma.compress
+    (tree / name).write_bytes(packed(b"\x80\x04cposix\nsystem\nX\x02\0\0\0id\x85R."))
+    found = looked(Artifacts(), place(tree))
+    assert {*found.unseen, *(hit.path for hit in found.hits)} == {name}
 
 
 def test_a_reader_of_artifacts_that_ends_leaves_what_it_did_not_say_unseen(tree, monkeypatch):
