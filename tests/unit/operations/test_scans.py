@@ -137,6 +137,14 @@ def test_who_could_not_look_takes_no_finding_away(scanned, project):
     assert found.unseen == ["fake: a.py: it cannot be read"]
 
 
+def test_a_folder_that_cannot_be_listed_takes_no_finding_away(scanned, project, monkeypatch):
+    scanned(Fake(hit()))
+    unlisted = {"pkg": "the folder cannot be read"}
+    monkeypatch.setattr(looking, "listed", lambda *_: ([], unlisted, []))
+    scanned(Fake())
+    assert [one.kept.gone for one in rows(project)] == [""]
+
+
 def test_a_kind_that_nobody_looks_at_is_not_clean(scanned):
     assert scanned().unseen == ["none: nobody looks at it"]
 
@@ -216,9 +224,10 @@ def test_there_is_nothing_of_another_name_to_look_at(project):
         project.scans.scan(["kode"])
 
 
-def test_nobody_leaves_out_something_for_this_once(tiny_project):
-    project = casemate.open(tiny_project, ['scan.exclude=["*.py"]'])
-    with pytest.raises(ConfigError, match=r"-s sets scan\.exclude"):
+@pytest.mark.parametrize("said", ['scan.exclude=["*.py"]', 'scan.tools="elsewhere"'])
+def test_nobody_leaves_out_something_for_this_once(said, tiny_project):
+    project = casemate.open(tiny_project, [said])
+    with pytest.raises(ConfigError, match=r"-s sets scan\.(exclude|tools)"):
         project.scans.scan(["code"])
 
 

@@ -14,11 +14,11 @@ from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.scanners import scanners
 from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
 from casemate.supply.scanners.interface import Looked, Place, looked
-from casemate.supply.scanners.kept import Part, Scanned
+from casemate.supply.scanners.kept import FILES, Part, Scanned
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 
-UNASKED = {"keys.passphrase", "scan.tools", "scan.seconds"}
+UNASKED = {"keys.passphrase", "scan.seconds"}
 """Options that change nothing of what is looked at."""
 
 
@@ -133,7 +133,7 @@ def _answers(
                 progress(f"{kind}: {scanner.id}")
                 answers.append(looked(scanner, place))
     if unseen or left:
-        tree = Looked(scanner="files", kind=kinds[0], count=len(files), unseen=unseen, notes=left)
+        tree = Looked(scanner=FILES, kind=kinds[0], count=len(files), unseen=unseen, notes=left)
         answers.append(tree)
     return answers
 
