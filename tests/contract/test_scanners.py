@@ -537,6 +537,31 @@ def test_no_code_hides_in_what_only_looks_like_a_line_of_ipython(cells, tree):
         assert "code.eval" in rules or found.answer == "could-not-look"
 
 
+def prints(root):
+    answers = [looked(one, place(root)) for one in (Bandit(), Learning())]
+    assert all(not one.unseen for one in answers)
+    return {one.fingerprint: one.scanners for one in weaknesses(answers)}
+
+
+def test_another_argument_on_another_line_is_another_finding(tree):
+    real("bandit")
+    (tree / "a.py").write_text("x = 1\nprint(eval(\n    'x',\n))\n")
+    before = prints(tree)
+    (tree / "a.py").write_text("x = 1\n\n\nif x:\n    print(eval(\n  'x',\n  ))\n")
+    assert prints(tree) == before, "white space and lines above it change nothing"
+    assert list(before.values()) == [["bandit", "casemate-code"]]
+    (tree / "a.py").write_text("x = 1\nprint(eval(\n    input(),\n))\n")
+    assert before.keys().isdisjoint(prints(tree))
+
+
+def test_what_a_function_holds_does_not_change_what_is_found_in_its_head(tree):
+    real("bandit")
+    (tree / "a.py").write_text("def f(a=eval('1')):\n    return 1\n")
+    before = prints(tree)
+    (tree / "a.py").write_text("def f(a=eval('1')):\n    b = 2\n    return b\n")
+    assert prints(tree) == before
+
+
 def test_cells_do_not_continue_in_other_cells(tree):
     (tree / "book.ipynb").write_text(notebook('x = """', "import os; eval(x)", '"""'))
     assert looked(Learning(), place(tree)).unseen == {

@@ -123,7 +123,7 @@ def _hit(result: _Result, source: Source) -> Hit:
         path=source.path,
         line=line,
         cell=cell,
-        material=source.line(result.line_number),
+        material=source.said(result.line_number),
         references=list(dict.fromkeys(references)),
         mend=rules.mend(rule),
     )

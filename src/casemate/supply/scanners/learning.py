@@ -86,7 +86,7 @@ def _hit(source: Source, rule: str, number: int) -> Hit:
         path=source.path,
         line=line,
         cell=cell,
-        material=source.line(number),
+        material=source.said(number),
         references=list(rules.references(rule)),
         mend=rules.mend(rule),
     )
