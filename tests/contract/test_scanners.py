@@ -160,6 +160,16 @@ def test_a_file_that_bandit_cannot_parse_is_named(tree):
     assert found.answer == "could-not-look" and list(found.unseen) == ["odd.py"]
 
 
+def test_no_password_is_quoted_in_what_is_said_of_it(tree):
+    real("bandit")
+    (tree / "a.py").write_text(
+        'password = "hunter2: \'x\'"\ndef f(password="hunter2"):\n    f(password="hunter2")\n'
+    )
+    found = looked(Bandit(), place(tree))
+    assert [hit.message for hit in found.hits] == ["Possible hardcoded password"] * 3
+    assert "hunter2" not in str(weaknesses([found]))
+
+
 def test_comments_and_files_of_the_tree_switch_nothing_off(tree):
     real("bandit")
     (tree / "bad.py").write_text(EVAL.replace("))", "))  # nosec"))
