@@ -572,6 +572,13 @@ def test_what_a_function_holds_does_not_change_what_is_found_in_its_head(tree):
     assert prints(tree) == before
 
 
+def test_compiled_code_is_not_looked_at_and_named_but_for_caches(tree):
+    make_folder(tree / "__pycache__")
+    for name in ("a.so", "b.pyc", "__pycache__/fine.pyc"):
+        (tree / name).write_bytes(b"\0")
+    assert set(looked(Learning(), place(tree)).unseen) == {"a.so", "b.pyc"}
+
+
 def test_cells_do_not_continue_in_other_cells(tree):
     (tree / "book.ipynb").write_text(notebook('x = """', "import os; eval(x)", '"""'))
     assert looked(Learning(), place(tree)).unseen == {
