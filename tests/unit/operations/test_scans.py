@@ -107,6 +107,22 @@ def test_parts_of_an_identity_do_not_run_into_each_other():
     assert fingerprint("code", "a", "b", "c", 0) != fingerprint("code", "a", "b", "c", 1)
 
 
+def test_an_advisory_that_becomes_two_is_two_findings():
+    def found(*families):
+        hits = [
+            hit(material=names[0], package="leaky", references=list(names), path="")
+            for names in families
+        ]
+        return weaknesses([Looked(scanner="s", kind="dependencies", hits=hits)])
+
+    before = found(["PYSEC-1", "PYSEC-2"])
+    after = same(before, found(["CVE-1", "PYSEC-1"], ["CVE-2", "PYSEC-2"]))
+    assert len({one.fingerprint for one in after}) == 2
+    assert before[0].fingerprint in {one.fingerprint for one in after}
+    apart = same(before, found(["PYSEC-1"], ["PYSEC-2"]))
+    assert len({one.fingerprint for one in apart}) == 2
+
+
 def test_an_advisory_that_gets_another_name_is_the_same_finding():
     def found(*names):
         made = hit(material=names[0], package="leaky", references=list(names), path="")
