@@ -468,6 +468,14 @@ def test_what_is_left_out_is_said(tree):
     ]
 
 
+def test_a_cache_of_python_is_no_news_until_something_else_lies_there(tree):
+    make_folder(tree / "__pycache__")
+    (tree / "__pycache__/fine.cpython-311.pyc").touch()
+    assert listed(tree)[2] == []
+    (tree / "__pycache__/more.py").touch()
+    assert listed(tree)[2] == ["__pycache__: by its name"]
+
+
 def test_a_folder_is_no_virtual_environment_because_it_says_so(tree):
     make_folder(tree / "pkg")
     (tree / "pkg/pyvenv.cfg").touch()
