@@ -54,7 +54,6 @@ ASKED_FOR += [
 ]
 ASKED_FOR += [f"{HOME}/sagemaker"]
 ASKED_FOR += [f"{HOME}/withdrawn.json", f"{HOME}/findings.sarif"]
-ASKED_FOR += [f"{HOME}/ml"]  # SageMaker's folder, where a job says why it failed
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
 MATPLOTLIB = (
