@@ -16,6 +16,8 @@ from casemate.supply.scanners.source import Source, sources
 
 AT_ONCE = 400
 """Files of one call: a command line has an end."""
+QUOTING = ("B105", "B106", "B107")
+"""Tests whose words end in the password that was found, which would go wherever findings go."""
 SEVERITIES: dict[str, Grade] = {"HIGH": "high", "MEDIUM": "medium", "LOW": "low"}
 
 
@@ -114,16 +116,19 @@ def _hit(result: _Result, source: Source) -> Hit:
     if severity is None:
         raise CouldNotLook(f"bandit knows a severity {result.issue_severity[:30]!r}")
     cell, line = source.where(result.line_number)
+    text = result.issue_text
+    if result.test_id in QUOTING:
+        text = text.partition(":")[0]
     cwe = result.issue_cwe.id if result.issue_cwe is not None else None
     references = [*rules.references(rule), *([f"CWE-{cwe}"] if cwe else []), result.test_id]
     return Hit(
         rule=rule,
         severity=rules.severity(rule, severity),
-        message=result.issue_text[:MOST_WORDS],
+        message=text[:MOST_WORDS],
         path=source.path,
         line=line,
         cell=cell,
-        material=source.line(result.line_number),
+        material=source.said(result.line_number),
         references=list(dict.fromkeys(references)),
         mend=rules.mend(rule),
     )
