@@ -136,7 +136,7 @@ def test_a_scanner_that_misbehaves_has_not_looked(name, misdeed, tree, tmp_path,
     tools = make_folder(tmp_path / "tools")
     if words is None:
         script = f"print({EMPTY[name]!r})"
-        words = "says nothing of this file" if name == "bandit" else "does not find a secret"
+        words = "that was made for it"
     if script is not None:
         fake(tools, name, script)
     seconds = 1.0 if misdeed == "hangs" else 60.0
@@ -151,6 +151,19 @@ def test_bandit_that_contradicts_its_exit_code_has_not_looked(tree, tmp_path):
     report = {"errors": [], "metrics": {"./fine.py": {"loc": 1}}, "results": [result]}
     tools = fake(tmp_path / "tools", "bandit", f"print({json.dumps(report)!r})")
     assert "exit code 0 and 1 findings" in looked(Bandit(), place(tree, tools=tools)).unseen[""]
+
+
+def test_a_file_that_bandit_passes_over_is_named(tree, tmp_path):
+    script = """
+probe = next(one for one in sys.argv if one.endswith("probe.py"))
+result = {"filename": probe, "issue_severity": "LOW", "issue_text": "x"}
+result |= {"line_number": 1, "test_id": "B102"}
+print(json.dumps({"errors": [], "metrics": {probe: {"loc": 1}}, "results": [result]}))
+sys.exit(1)
+"""
+    found = looked(Bandit(), place(tree, tools=fake(tmp_path / "tools", "bandit", script)))
+    assert found.hits == []
+    assert found.unseen == {"fine.py": "bandit says nothing of this file"}
 
 
 def test_a_file_that_bandit_cannot_parse_is_named(tree):
