@@ -4,9 +4,9 @@ catalogue says is live, callers are answered by the model that was verified.
 
 import shutil
 import subprocess
-import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,23 +39,27 @@ def second(root: Path, files: dict[str, bytes]) -> Signed:
 
 
 def pod_of(tmp_path: Path, root: Path, target: str) -> Pod:
-    """The rendered pod of the project in `root`, with its key store, configuration and catalogue;
-    the catalogue and the objects are files of this machine, and the port is any.
+    """The rendered pod of the project in `root`, with its key store and configuration; the port is
+    any, and the catalogue is where the project has it.
     """
-    text = (root / "casemate.toml").read_text() + DEPLOYED
-    pod = Pod(tmp_path, target, "claim", text=text)
+    own = tomlkit.parse((root / "casemate.toml").read_text())
+    store = own.pop("store", None)
+    pod = Pod(tmp_path, target, "claim", text=tomlkit.dumps(own) + DEPLOYED)
     shutil.rmtree(pod.here("/keys"))
     shutil.copytree(root / ".casemate/public", pod.here("/keys"))
-    shutil.copytree(root, pod.here("/project"), dirs_exist_ok=True)
     said = tomlkit.parse(pod.toml)
     assert said["serve"]["trusted"] == ["/keys"]
-    said["serve"]["trusted"] = [str(pod.here("/keys"))]
-    said["serve"]["port"] = 0
+    said["serve"] |= {"trusted": [str(pod.here("/keys"))], "port": 0}
     del said["store"]
+    if store is None:  # a file of this machine
+        shutil.copytree(root, pod.here("/project"), dirs_exist_ok=True)
+    else:
+        pod.here("/project").mkdir(exist_ok=True)
+        said["store"] = store
     pod.here("/project/casemate.toml").write_text(tomlkit.dumps(said))
-    own = keystore_folder(tomllib.loads(text)["project"]["id"])
+    kept = keystore_folder(own["project"]["id"])
     pod.here("/keystore").mkdir()
-    shutil.copy(own / "keystore.json", pod.here("/keystore"))
+    shutil.copy(kept / "keystore.json", pod.here("/keystore"))
     subprocess.run(pod.mapped(pod.keys["command"]), check=True)
     return pod
 
@@ -65,6 +69,16 @@ def answering(pod: Pod) -> serving:
     started = serving(pod.here("/project"), HOME=str(pod.here("/run/casemate")))
     started.words = pod.mapped([*pod.container["command"], *pod.container["args"]])
     return started
+
+
+def answer_of(pod: Pod, root: Path, token: Path) -> dict[str, Any]:
+    """What the started pod answers."""
+    with answering(pod) as running:
+        is_plain = 'serve.tls="proxy"' in pod.container["args"]
+        assert running.url.startswith("http:" if is_plain else "https:")
+        ca = keystore_folder(casemate.open(root).config.project.id) / "public/ca.pem"
+        url = running.url.replace("0.0.0.0", "127.0.0.1")
+        return asked(replace(running, url=url, ca=ca), token, ROWS)
 
 
 @pytest.mark.parametrize("target", ["kubernetes", "kserve"])
@@ -84,11 +98,7 @@ def test_a_pod_answers_with_the_model_that_it_verified_whatever_the_catalogue_sa
     at = ("--config", str(pod.here("/project")))
     say = ("access", "token", "create", "w", "--model", "wdbc", "--days", "1")
     assert main([*say, "--out", str(token), *at]) == 0
-    with answering(pod) as running:
-        assert running.url.startswith("https" if target == "kubernetes" else "http:")
-        ca = keystore_folder(casemate.open(root).config.project.id) / "public/ca.pem"
-        here = replace(running, url=running.url.replace("0.0.0.0", "127.0.0.1"), ca=ca)
-        answer = asked(here, token, ROWS)
+    answer = answer_of(pod, root, token)
     assert answer["model_version"] == "2"
     with casemate.open(pod.here("/project")) as project:
         assert [one.model for one in project.decisions.newest(5)] == ["wdbc@2"]
