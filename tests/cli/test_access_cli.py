@@ -130,7 +130,10 @@ WORDS = {
     "scan advisories sign": ["absent.zip"],
     "tracker read": [],
 }
-ELSEWHERE = {"backup restore": "it decides in the project that it has restored"}
+ELSEWHERE = {
+    "backup restore": "it decides in the project that it has restored",
+    "image gateway": "it is of no project, but for its signature: `images.attest` asks before that",
+}
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ looked.
 """
 
 import datetime
+import gzip
 import json
+import lzma
 import os
 import secrets
 import shutil
@@ -134,7 +136,7 @@ def test_a_scanner_that_misbehaves_has_not_looked(name, misdeed, tree, tmp_path,
     tools = make_folder(tmp_path / "tools")
     if words is None:
         script = f"print({EMPTY[name]!r})"
-        words = "says nothing of this file" if name == "bandit" else "does not find a secret"
+        words = "that was made for it"
     if script is not None:
         fake(tools, name, script)
     seconds = 1.0 if misdeed == "hangs" else 60.0
@@ -151,11 +153,34 @@ def test_bandit_that_contradicts_its_exit_code_has_not_looked(tree, tmp_path):
     assert "exit code 0 and 1 findings" in looked(Bandit(), place(tree, tools=tools)).unseen[""]
 
 
+def test_a_file_that_bandit_passes_over_is_named(tree, tmp_path):
+    script = """
+probe = next(one for one in sys.argv if one.endswith("probe.py"))
+result = {"filename": probe, "issue_severity": "LOW", "issue_text": "x"}
+result |= {"line_number": 1, "test_id": "B102"}
+print(json.dumps({"errors": [], "metrics": {probe: {"loc": 1}}, "results": [result]}))
+sys.exit(1)
+"""
+    found = looked(Bandit(), place(tree, tools=fake(tmp_path / "tools", "bandit", script)))
+    assert found.hits == []
+    assert found.unseen == {"fine.py": "bandit says nothing of this file"}
+
+
 def test_a_file_that_bandit_cannot_parse_is_named(tree):
     real("bandit")
     (tree / "odd.py").write_text("def f(:\n")
     found = looked(Bandit(), place(tree))
     assert found.answer == "could-not-look" and list(found.unseen) == ["odd.py"]
+
+
+def test_no_password_is_quoted_in_what_is_said_of_it(tree):
+    real("bandit")
+    (tree / "a.py").write_text(
+        'password = "hunter2: \'x\'"\ndef f(password="hunter2"):\n    f(password="hunter2")\n'
+    )
+    found = looked(Bandit(), place(tree))
+    assert [hit.message for hit in found.hits] == ["Possible hardcoded password"] * 3
+    assert "hunter2" not in str(weaknesses([found]))
 
 
 def test_comments_and_files_of_the_tree_switch_nothing_off(tree):
@@ -456,6 +481,14 @@ def test_what_is_left_out_is_said(tree):
     ]
 
 
+def test_a_cache_of_python_is_no_news_until_something_else_lies_there(tree):
+    make_folder(tree / "__pycache__")
+    (tree / "__pycache__/fine.cpython-311.pyc").touch()
+    assert listed(tree)[2] == []
+    (tree / "__pycache__/more.py").touch()
+    assert listed(tree)[2] == ["__pycache__: by its name"]
+
+
 def test_a_folder_is_no_virtual_environment_because_it_says_so(tree):
     make_folder(tree / "pkg")
     (tree / "pkg/pyvenv.cfg").touch()
@@ -535,6 +568,38 @@ def test_no_code_hides_in_what_only_looks_like_a_line_of_ipython(cells, tree):
         assert "code.eval" in rules or found.answer == "could-not-look"
 
 
+def prints(root):
+    answers = [looked(one, place(root)) for one in (Bandit(), Learning())]
+    assert all(not one.unseen for one in answers)
+    return {one.fingerprint: one.scanners for one in weaknesses(answers)}
+
+
+def test_another_argument_on_another_line_is_another_finding(tree):
+    real("bandit")
+    (tree / "a.py").write_text("x = 1\nprint(eval(\n    'x',\n))\n")
+    before = prints(tree)
+    (tree / "a.py").write_text("x = 1\n\n\nif x:\n    print(eval(\n  'x',\n  ))\n")
+    assert prints(tree) == before, "white space and lines above it change nothing"
+    assert list(before.values()) == [["bandit", "casemate-code"]]
+    (tree / "a.py").write_text("x = 1\nprint(eval(\n    input(),\n))\n")
+    assert before.keys().isdisjoint(prints(tree))
+
+
+def test_what_a_function_holds_does_not_change_what_is_found_in_its_head(tree):
+    real("bandit")
+    (tree / "a.py").write_text("def f(a=eval('1')):\n    return 1\n")
+    before = prints(tree)
+    (tree / "a.py").write_text("def f(a=eval('1')):\n    b = 2\n    return b\n")
+    assert prints(tree) == before
+
+
+def test_compiled_code_is_not_looked_at_and_named_but_for_caches(tree):
+    make_folder(tree / "__pycache__")
+    for name in ("a.so", "b.pyc", "__pycache__/fine.pyc"):
+        (tree / name).write_bytes(b"\0")
+    assert set(looked(Learning(), place(tree)).unseen) == {"a.so", "b.pyc"}
+
+
 def test_cells_do_not_continue_in_other_cells(tree):
     (tree / "book.ipynb").write_text(notebook('x = """', "import os; eval(x)", '"""'))
     assert looked(Learning(), place(tree)).unseen == {
@@ -568,6 +633,21 @@ def test_a_huge_notebook_is_named_and_not_read(tree):
         file.truncate(2**30)
     found = looked(Learning(), place(tree))
     assert "larger than" in found.unseen["book.ipynb"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "table.csv", "a.json", "README.md", "code.py"])
+def test_a_pickle_is_one_whatever_its_name(name, tree):
+    (tree / name).write_bytes(b"\x80\x04cposix\nsystem\nX\x02\0\0\0id\x85R.")
+    found = looked(Artifacts(), place(tree))
+    assert [(hit.rule, hit.path) for hit in found.hits] == [("artifact.code", name)]
+
+
+@pytest.mark.parametrize("name", ["model.pkl.gz", "model.joblib.z", "model.pkl.xz"])
+def test_a_packed_model_is_looked_at_or_named(name, tree):
+    packed = gzip.compress if name.endswith("gz") else lzma.compress
+    (tree / name).write_bytes(packed(b"\x80\x04cposix\nsystem\nX\x02\0\0\0id\x85R."))
+    found = looked(Artifacts(), place(tree))
+    assert {*found.unseen, *(hit.path for hit in found.hits)} == {name}
 
 
 def test_a_reader_of_artifacts_that_ends_leaves_what_it_did_not_say_unseen(tree, monkeypatch):

@@ -53,7 +53,7 @@ ASKED_FOR += [
     for name in ("exported", "image", "docker", "certificate", "evidence", "records", "iam", "ml")
 ]
 ASKED_FOR += [f"{HOME}/sagemaker"]
-ASKED_FOR += [f"{HOME}/withdrawn.json"]
+ASKED_FOR += [f"{HOME}/withdrawn.json", f"{HOME}/findings.sarif"]
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
 MATPLOTLIB = (

@@ -115,9 +115,11 @@ def _apply(tables: dict[str, Any], override: str) -> None:
             hint="edit the file, if you may",
         )
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        found = tomllib.loads(f"value = {value}")
     except tomllib.TOMLDecodeError:
-        parsed = value
+        found = {}
+    # several lines that say more than a value are none, and nothing of them is dropped
+    parsed = found["value"] if [*found] == ["value"] else value
     place: Any = tables
     for part in path[:-1]:
         place = place.setdefault(part, {})

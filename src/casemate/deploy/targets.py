@@ -152,6 +152,12 @@ def _aws_dangers(name: str, content: bytes) -> list[str]:
     return dangers(name, content)
 
 
+def _aws_unfit(given: Given, name: str, content: bytes) -> list[str]:
+    from casemate.deploy.aws.dangers import unfit
+
+    return unfit(given, name, content)
+
+
 def _kubeflow_dangers(_name: str, content: bytes) -> list[str]:
     from casemate.deploy import kubeflow
 
@@ -254,6 +260,7 @@ TARGETS = {
         "README.md",
         (Option("model", "an exported model, from the project's folder", "FOLDER"),),
         _aws_dangers,
+        _aws_unfit,
     ),
 }
 """By the word on the command line."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from casemate.config.figures import SCAN
 from casemate.core.types import Record, Waived
 from casemate.core.types.scan import GRADES, Grade, ScanKind, ScanStanding, graver
-from casemate.respond.findings import Kept, due, moment
+from casemate.respond.findings import FILES, Kept, due, moment
 from casemate.wiring import Wiring
 
 BOOK = "scan:findings"
@@ -111,7 +111,7 @@ def standing(project: Wiring) -> ScanStanding:
         unknown += [
             f"{part.scanner} could not look at {name or kind}: {why}"
             for part in scan.parts
-            if part.kind == kind or part.scanner == "files"
+            if part.kind == kind or part.scanner == FILES
             for name, why in part.unseen.items()
         ]
     found = [

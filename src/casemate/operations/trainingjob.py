@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from casemate.config import Config, locate
-from casemate.core.errors import ConfigError, Error, RefusedError
+from casemate.core.errors import ConfigError, Error, RefusedError, TrainingError
 from casemate.core.files import write_atomic
 from casemate.core.home import keystore_folder
 from casemate.core.types import Record
@@ -69,7 +69,10 @@ def train(root: Path) -> int:
         said = _run(root)
     except Error as error:
         hint = f" ({error.hint})" if error.hint else ""
-        _fail(output, f"{error.code}: {error.message}{hint}")
+        told = f"{error.code}: {error.message}{hint}"
+        if isinstance(error, TrainingError):  # its words are the training code's
+            told = f"{error.code}: {error.plain}; the job's log says more"
+        _fail(output, told)
         raise
     except BaseException as error:
         # what a stranger's exception says may quote rows

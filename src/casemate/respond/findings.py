@@ -14,6 +14,8 @@ from casemate.core.store import METADATA, Store, decode, explained
 from casemate.core.types import Record
 from casemate.core.types.scan import Answered, Grade, ScanKind, Weakness
 
+FILES = "files"
+"""Under which a scan says what of the tree it could not list."""
 SCANS_KEPT = 100
 """Newest scans whose rows stay; that there were others the log says."""
 SCAN = sa.Table(
@@ -142,6 +144,8 @@ class Findings:
         tx.execute(SCAN.delete().where(SCAN.c.number <= scan.number - SCANS_KEPT))
         before = _kept(tx)
         looked = {part.scanner for part in parts if not part.unseen}
+        if any(part.scanner == FILES and part.unseen for part in parts):
+            looked = set()  # who never got to see a folder cannot say that all is gone
         new = []
         seen = set()
         for one in found:

@@ -167,7 +167,10 @@ def test_who_may_do_or_see_what_is_not_overridden_from_the_command_line(override
     assert "in casemate.toml only" in refused(TOML, override)
 
 
-@pytest.mark.parametrize("override", ["folds=3", "train.folds", "train.folds.deep=3"])
+@pytest.mark.parametrize(
+    "override",
+    ["folds=3", "train.folds", "train.folds.deep=3", "train.folds=3\n[access]\nlocal = true"],
+)
 def test_a_malformed_override_is_refused(override):
     refused(TOML, override)
 

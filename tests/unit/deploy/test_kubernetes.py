@@ -421,5 +421,16 @@ def test_other_keys_than_the_projects_are_no_line_of_ones_own(tmp_path, capsys):
     assert "ConfigMap casemate-trusted: it is not what the project has" in capsys.readouterr().out
 
 
+def test_another_image_that_says_it_verifies_is_no_line_of_ones_own(tmp_path, capsys):
+    root, folder = tmp_path / "p", tmp_path / "p" / "k8s"
+    given_of(root)
+    words = ["--config", str(root)]
+    assert main(["deploy", "kubernetes", str(folder), *words]) == 0
+    path = folder / "base/gateway.yaml"
+    path.write_text(path.read_text().replace(clusters.GATEWAY, f"evil.example@sha256:{DIGEST}"))
+    assert main(["deploy", "check", str(folder), *words]) == 1
+    assert "the image that verifies is not [deploy.kubernetes] image" in capsys.readouterr().out
+
+
 def test_defaults_are_possible():
     assert parse(clusters.TOML).deploy.kubernetes.image is None

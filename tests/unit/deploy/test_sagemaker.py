@@ -19,6 +19,7 @@ from casemate.core.errors import ConfigError, RefusedError, VerificationError, W
 from casemate.deploy.aws import sagemaker
 from casemate.deploy.aws.dangers import dangers
 from casemate.deploy.interface import Given
+from casemate.deploy.targets import TARGETS
 from casemate.stages.release.admission import WITHDRAWN, WITHDRAWN_TYPE, Gone, Withdrawals
 
 AWS = """
@@ -248,3 +249,28 @@ def test_what_somebody_wrote_into_a_request_and_is_unsafe_is_named(root, file, o
     assert old in content
     (found,) = dangers(file, content.replace(old, new, 1).encode())
     assert danger in found
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "danger"),
+    [
+        ("model.yaml", '\\"approvals\\":1', '\\"approvals\\":0', "PrimaryContainer is not what"),
+        ("model.yaml", "  Environment:", "  Environment:\n    PYTHONPATH: /opt/ml/model", "PrimaryContainer"),
+        ("model.yaml", "PrimaryContainer:", "Containers: [{Image: a}]\nPrimaryContainer:", "Containers"),
+        ("training-job.yaml", "HyperParameters:", "Environment: {LD_PRELOAD: a}\nHyperParameters:", "Environment"),
+        ("training-job.yaml", "HyperParameters: {}", "HyperParameters: {train.metric: auc}", ""),
+    ],
+)  # fmt: skip
+def test_what_a_container_is_started_with_is_the_projects_to_say(root, file, old, new, danger):
+    given = Given(parse(TOML + READY), root, root / "sm", {"model": approved(root)})
+    content = TARGETS["sagemaker"].render(given).files[file].decode()
+    assert old in content
+    found = TARGETS["sagemaker"].unfit(given, file, content.replace(old, new, 1).encode())
+    assert len(found) == bool(danger)
+    assert danger in "".join(found)
+    assert TARGETS["sagemaker"].unfit(given, file, content.encode()) == []
+
+
+def test_a_request_whose_aliases_multiply_is_none(root):
+    lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40)]
+    assert "no YAML" in dangers("model.yaml", "\n".join(lines).encode())[0]

@@ -19,7 +19,7 @@ from tests.conftest import command, wait_for
 import casemate
 from casemate.config.container import ContainerTable
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError, Error, RefusedError
+from casemate.core.errors import ConfigError, Error, RefusedError, TrainingError
 from casemate.core.home import keystore_folder
 from casemate.operations import trainingjob as job
 from casemate.serve import contained
@@ -277,6 +277,16 @@ def test_a_link_in_a_channel_leads_nowhere(given, tmp_path):
     assert raised.value.exit_code == 2
     assert "is no file" in failure(given)
     assert not (given / "output/data/project").exists()
+
+
+def test_what_training_code_says_of_rows_is_not_told_where_the_job_is_described(given):
+    text = "def build():\n    raise ValueError('could not convert Ada Lovelace to float')\n"
+    (given / "input/data/project/train.py").write_text(text)
+    with pytest.raises(TrainingError, match="Lovelace"):
+        job.train(given)
+    assert failure(given).startswith("CM-TRAIN: ")
+    assert "ValueError" in failure(given)
+    assert "Lovelace" not in failure(given)
 
 
 def test_a_fault_of_ours_is_told_without_its_words(given, monkeypatch):

@@ -115,7 +115,7 @@ def test_a_restriction_counts_under_every_identifier_of_a_person(ward):
     project.privacy.alias(PERSONS[5], PERSONS[4])
     barred.follow()
     with pytest.raises(RestrictedSubject):
-        barred.require(lambda: [PERSONS[5]])
+        barred.people_of([PERSONS[5]])
     assert project.privacy.requests.restricted("ward@1") == 2
     assert count_of(restrictions(project)) == 1
     project.close()

@@ -107,6 +107,22 @@ def test_parts_of_an_identity_do_not_run_into_each_other():
     assert fingerprint("code", "a", "b", "c", 0) != fingerprint("code", "a", "b", "c", 1)
 
 
+def test_an_advisory_that_becomes_two_is_two_findings():
+    def found(*families):
+        hits = [
+            hit(material=names[0], package="leaky", references=list(names), path="")
+            for names in families
+        ]
+        return weaknesses([Looked(scanner="s", kind="dependencies", hits=hits)])
+
+    before = found(["PYSEC-1", "PYSEC-2"])
+    after = same(before, found(["CVE-1", "PYSEC-1"], ["CVE-2", "PYSEC-2"]))
+    assert len({one.fingerprint for one in after}) == 2
+    assert before[0].fingerprint in {one.fingerprint for one in after}
+    apart = same(before, found(["PYSEC-1"], ["PYSEC-2"]))
+    assert len({one.fingerprint for one in apart}) == 2
+
+
 def test_an_advisory_that_gets_another_name_is_the_same_finding():
     def found(*names):
         made = hit(material=names[0], package="leaky", references=list(names), path="")
@@ -135,6 +151,14 @@ def test_who_could_not_look_takes_no_finding_away(scanned, project):
     found = scanned(Fake(unseen={"a.py": "it cannot be read"}))
     assert [one.kept.gone for one in rows(project)] == [""]
     assert found.unseen == ["fake: a.py: it cannot be read"]
+
+
+def test_a_folder_that_cannot_be_listed_takes_no_finding_away(scanned, project, monkeypatch):
+    scanned(Fake(hit()))
+    unlisted = {"pkg": "the folder cannot be read"}
+    monkeypatch.setattr(looking, "listed", lambda *_: ([], unlisted, []))
+    scanned(Fake())
+    assert [one.kept.gone for one in rows(project)] == [""]
 
 
 def test_a_kind_that_nobody_looks_at_is_not_clean(scanned):
@@ -216,9 +240,10 @@ def test_there_is_nothing_of_another_name_to_look_at(project):
         project.scans.scan(["kode"])
 
 
-def test_nobody_leaves_out_something_for_this_once(tiny_project):
-    project = casemate.open(tiny_project, ['scan.exclude=["*.py"]'])
-    with pytest.raises(ConfigError, match=r"-s sets scan\.exclude"):
+@pytest.mark.parametrize("said", ['scan.exclude=["*.py"]', 'scan.tools="elsewhere"'])
+def test_nobody_leaves_out_something_for_this_once(said, tiny_project):
+    project = casemate.open(tiny_project, [said])
+    with pytest.raises(ConfigError, match=r"-s sets scan\.(exclude|tools)"):
         project.scans.scan(["code"])
 
 

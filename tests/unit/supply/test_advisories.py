@@ -150,7 +150,7 @@ leaky==1.*
 
 
 def test_markers_extras_continuations_and_what_names_no_version(tmp_path):
-    found = answer(tmp_path, [LEAKY], requirements__txt=REQUIREMENTS)
+    found = answer(tmp_path, [LEAKY], requirements__txt=REQUIREMENTS, other__txt="")
     told = {(hit.rule, hit.version, hit.line) for hit in found.hits}
     assert told == {
         ("dependency.vulnerable", "1.0", 2),
@@ -159,6 +159,26 @@ def test_markers_extras_continuations_and_what_names_no_version(tmp_path):
     }
     assert set(found.unseen) == {"requirements.txt:8"}
     assert found.notes == ["requirements.txt:6: -r other.txt is looked at where it lies"]
+
+
+@pytest.mark.parametrize(
+    "line", ["-r deps.lst", "-rdeps.lst", "--requirement=./deps.lst", "-c deps.lst"]
+)
+def test_a_file_that_requirements_name_is_looked_at_whatever_its_name(line, tmp_path):
+    files = {
+        "requirements__txt": line,
+        "deps__lst": "-r more.in\n",
+        "more__in": "leaky==1.0\n-r deps.lst",
+    }
+    found = answer(tmp_path, [LEAKY], **files)
+    assert [(hit.rule, hit.path) for hit in found.hits] == [("dependency.vulnerable", "more.in")]
+    assert found.unseen == {}
+
+
+@pytest.mark.parametrize("line", ["-r gone.txt", "-r ../x.txt", "-c https://example.org/c.txt"])
+def test_a_file_that_requirements_name_and_that_is_not_there_is_named(line, tmp_path):
+    found = answer(tmp_path, [LEAKY], requirements__txt=line)
+    assert set(found.unseen) == {"requirements.txt:1"}
 
 
 def test_lock_files_are_read(tmp_path):

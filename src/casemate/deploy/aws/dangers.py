@@ -5,6 +5,7 @@ from typing import Any
 
 from casemate.deploy.documents import Unreadable, documents
 from casemate.deploy.images import is_pinned
+from casemate.deploy.interface import Given
 
 ISOLATED = ("training-job.yaml", "model.yaml")
 KEYS = {
@@ -12,6 +13,36 @@ KEYS = {
     "endpoint-config.yaml": ("KmsKeyId", "DataCaptureConfig.KmsKeyId"),
 }
 """What must be under a key, if it is there at all."""
+STARTED = {
+    "training-job.yaml": ("AlgorithmSpecification", "Environment"),
+    "model.yaml": ("PrimaryContainer", "Containers"),
+}
+"""What is started, and which model it is told to believe: no lines of one's own."""
+
+
+def unfit(given: Given, name: str, content: bytes) -> list[str]:
+    """What a container would be started with otherwise than the project says."""
+    from casemate.deploy.aws import sagemaker
+
+    rendered = sagemaker.render(given).files.get(name) if name in STARTED else None
+    if rendered is None:
+        return []
+    try:
+        own, there = _request(rendered), _request(content)
+    except Unreadable:
+        return []  # which `dangers` says
+    return [
+        f"{field} is not what the project says: change it there, and render again"
+        for field in STARTED[name]
+        if own.get(field) != there.get(field)
+    ]
+
+
+def _request(content: bytes) -> dict[Any, Any]:
+    requests = documents(content)
+    if len(requests) != 1 or not isinstance(requests[0], dict):
+        raise Unreadable("it holds something else than one request")
+    return requests[0]
 
 
 def dangers(name: str, content: bytes) -> list[str]:
@@ -19,12 +50,9 @@ def dangers(name: str, content: bytes) -> list[str]:
     if not name.endswith(".yaml"):
         return _in_dockerfile(content) if name == "Dockerfile" else []
     try:
-        requests = documents(content)
+        request = _request(content)
     except Unreadable as error:
         return [str(error)]
-    if len(requests) != 1 or not isinstance(requests[0], dict):
-        return ["it holds something else than one request"]
-    request = requests[0]
     found = [
         f"the image {image[:100]!r} is not named by its digest"
         for image in _values(request, ("Image", "TrainingImage"))

@@ -83,7 +83,14 @@ def unfit(given: Given, name: str, content: bytes) -> list[str]:
 
 
 def _strange(document: dict[str, Any], given: Given) -> Iterator[str]:
-    """ConfigMaps that say otherwise than the project whose keys are trusted, and how it runs."""
+    """Images and ConfigMaps that are not the project's: what verifies, whose keys are trusted, and
+    how it runs.
+    """
+    images = (given.config.deploy.kubernetes.image, *given.config.deploy.kubernetes.accepted)
+    for pod in pods(document):
+        for container in items(table(pod.get("spec")).get("containers")):
+            if verifies(container) and container.get("image") not in images:
+                yield "the image that verifies is not [deploy.kubernetes] image, nor accepted there"
     name = text(table(document.get("metadata")).get("name"))
     if text(document.get("kind")) != "ConfigMap" or name not in (TRUSTED, TOML):
         return

@@ -12,13 +12,13 @@ from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.scanners import scanners
-from casemate.respond.findings import Part, Scanned
+from casemate.respond.findings import FILES, Part, Scanned
 from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
 from casemate.supply.scanners.interface import Looked, Place, looked
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 
-UNASKED = {"keys.passphrase", "scan.tools", "scan.seconds"}
+UNASKED = {"keys.passphrase", "scan.seconds"}
 """Options that change nothing of what is looked at."""
 
 
@@ -133,7 +133,7 @@ def _answers(
                 progress(f"{kind}: {scanner.id}")
                 answers.append(looked(scanner, place))
     if unseen or left:
-        tree = Looked(scanner="files", kind=kinds[0], count=len(files), unseen=unseen, notes=left)
+        tree = Looked(scanner=FILES, kind=kinds[0], count=len(files), unseen=unseen, notes=left)
         answers.append(tree)
     return answers
 

@@ -19,12 +19,13 @@ MODELS = (
     *(".pb", ".tflite", ".pmml", ".gguf", ".ggml", ".nemo", ".mar", ".msgpack", ".mlmodel"),
 )
 """Endings of files that hold models; others are known by how they begin."""
+PACKED = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".z")
+"""Endings after one of them, of what joblib and pandas unpack by themselves."""
 BEGINNINGS = (
     *(b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
     *(b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"GGUF", b"(lp", b"cos\n", b"cposix\n"),
 )
 CODE, UNSAFE = "artifact.code", "artifact.unsafe"
-TEXT = (".py", ".md", ".txt", ".toml", ".csv", ".json", ".ipynb", ".yaml", ".yml", ".cedar")
 
 
 class Artifacts:
@@ -81,11 +82,11 @@ class Artifacts:
 
 
 def _is_model(place: Place, path: str) -> bool:
-    suffix = PurePosixPath(path).suffix.lower()
-    if suffix in MODELS:
+    name = PurePosixPath(path.lower())
+    if name.suffix in PACKED:
+        name = name.with_suffix("")
+    if name.suffix in MODELS:
         return True
-    if suffix in TEXT:
-        return False
     with (place.root / path).open("rb") as file:
         return file.read(8).startswith(BEGINNINGS)
 

@@ -16,6 +16,12 @@ from casemate.supply.scanners.source import Source, sources
 
 AT_ONCE = 400
 """Files of one call: a command line has an end."""
+PROBE, PROBED = "casemate-probe.py", "B102"
+"""A file with a fault that is written for the scan alone, and the test that finds it: a program
+that does not is no bandit.
+"""
+QUOTING = ("B105", "B106", "B107")
+"""Tests whose words end in the password that was found, which would go wherever findings go."""
 SEVERITIES: dict[str, Grade] = {"HIGH": "high", "MEDIUM": "medium", "LOW": "low"}
 
 
@@ -54,13 +60,20 @@ class Bandit:
 
     def look(self, place: Place) -> Looked:
         """See `Scanner.look`."""
-        every = sources(place, place.folder("bandit"))
+        folder = place.folder("bandit")
+        every = sources(place, folder)
+        probe = folder / PROBE
         unseen, hits, version = dict(every.unseen), [], ""
         for start in range(0, len(every.found), AT_ONCE):
             batch = every.found[start : start + AT_ONCE]
             # bandit puts `./` before names that it prints
             some = {normpath(_name(one, place.root)): one for one in batch}
-            report = self._report(place, [_name(one, place.root) for one in batch])
+            probe.write_text('exec("1")\n', encoding="ascii")
+            report = self._report(place, [str(probe), *(_name(one, place.root) for one in batch)])
+            probed = [one for one in report.results if normpath(one.filename) == str(probe)]
+            if [one.test_id for one in probed] != [PROBED]:
+                raise CouldNotLook("bandit does not find a fault that was made for it")
+            version = _version(probed[0].more_info)
             asked = {normpath(name) for name in report.metrics}
             for error in report.errors:
                 source = some.get(normpath(error.filename))
@@ -69,11 +82,12 @@ class Bandit:
                 if name not in asked and source.path not in unseen:
                     unseen[source.path] = "bandit says nothing of this file"
             for result in report.results:
+                if result in probed:
+                    continue
                 source = some.get(normpath(result.filename))
                 if source is None:
                     raise CouldNotLook(f"bandit looked at another file: {result.filename}")
                 hits.append(_hit(result, source))
-                version = version or _version(result.more_info)
         return Looked(
             scanner=self.id,
             kind="code",
@@ -114,16 +128,19 @@ def _hit(result: _Result, source: Source) -> Hit:
     if severity is None:
         raise CouldNotLook(f"bandit knows a severity {result.issue_severity[:30]!r}")
     cell, line = source.where(result.line_number)
+    text = result.issue_text
+    if result.test_id in QUOTING:
+        text = text.partition(":")[0]
     cwe = result.issue_cwe.id if result.issue_cwe is not None else None
     references = [*rules.references(rule), *([f"CWE-{cwe}"] if cwe else []), result.test_id]
     return Hit(
         rule=rule,
         severity=rules.severity(rule, severity),
-        message=result.issue_text[:MOST_WORDS],
+        message=text[:MOST_WORDS],
         path=source.path,
         line=line,
         cell=cell,
-        material=source.line(result.line_number),
+        material=source.said(result.line_number),
         references=list(dict.fromkeys(references)),
         mend=rules.mend(rule),
     )

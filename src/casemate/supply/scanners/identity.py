@@ -48,20 +48,26 @@ def same(before: Iterable[Weakness], found: Iterable[Weakness]) -> list[Weakness
     """
     known = [one for one in before if one.package]
     prints = {one.fingerprint for one in known}
+    found = list(found)
+    taken = {one.fingerprint for one in found}
     result = []
     for one in found:
         former = next(
             (
                 other.fingerprint
                 for other in known
-                if (other.rule, other.package) == (one.rule, one.package)
+                if other.fingerprint not in taken  # two that were one are two
+                and (other.rule, other.package) == (one.rule, one.package)
                 and _names(other) & _names(one)
             ),
             None,
         )
-        is_new = one.package and one.fingerprint not in prints
-        result.append(structs.replace(one, fingerprint=former) if is_new and former else one)
-    return list({one.fingerprint: one for one in result}.values())
+        if former and one.fingerprint not in prints:
+            taken.add(former)
+            result.append(structs.replace(one, fingerprint=former))
+        else:
+            result.append(one)
+    return result
 
 
 def _names(one: Weakness) -> set[str]:

@@ -23,6 +23,8 @@ LOADS = {
     "mlflow.sklearn.load_model", "mlflow.pyfunc.load_model", "tensorflow.saved_model.load",
 }  # fmt: skip
 """Calls that run what a file says, whatever their arguments."""
+COMPILED = (".pyc", ".pyo", ".pyd", ".so")
+"""What Python imports as it imports a file of text; caches of its own are passed over."""
 PINNED = re.compile(r"^[0-9a-f]{7,64}$")
 HUBS = ("from_pretrained", "hf_hub_download", "snapshot_download", "load_dataset")
 
@@ -37,6 +39,8 @@ class Learning:
         """See `Scanner.look`."""
         every = sources(place, place.folder(self.id))
         unseen, hits = dict(every.unseen), []
+        for path in place.of(*COMPILED):
+            unseen[path] = "it is compiled code, which no scanner here reads"
         for source in every.found:
             try:
                 hits += _hits(source)
@@ -86,7 +90,7 @@ def _hit(source: Source, rule: str, number: int) -> Hit:
         path=source.path,
         line=line,
         cell=cell,
-        material=source.line(number),
+        material=source.said(number),
         references=list(rules.references(rule)),
         mend=rules.mend(rule),
     )

@@ -4,10 +4,12 @@ lock files name.
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import chain
 from pathlib import PurePosixPath
+from posixpath import normpath
 
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -21,6 +23,7 @@ INSTALLED = "installed"
 """Where what is installed is said to lie."""
 TEXTS = re.compile(r"(^|[-_.])(requirements|constraints)([-_.].*)?\.txt$")
 TOMLS = re.compile(r"^(uv\.lock|poetry\.lock|pdm\.lock|pylock(\.[^.]+)?\.toml)$")
+_OTHER = re.compile(r"(?:-[rc]|--requirement|--constraint)[ \t=]*(.+)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTION = re.compile(r"\s--?[a-zA-Z].*$")
 
@@ -52,19 +55,28 @@ def packages(place: Place) -> Packages:
     """Of this Python's environment and of lock files in the tree."""
     all_ = Packages()
     _installed(all_)
-    for path in place.files:
-        parts = PurePosixPath(path)
-        is_text = TEXTS.search(parts.name) or parts.parts[:-1][-1:] == ("requirements",)
+    texts = [path for path in place.files if _is_requirements(path)]
+    tree, known = set(place.files), set(texts)
+    locks = [path for path in place.files if TOMLS.match(PurePosixPath(path).name)]
+    for path in chain(texts, locks):  # the first grows meanwhile
         try:
-            if is_text and parts.suffix == ".txt":
-                _requirements(all_, path, _read(place, path))
-            elif TOMLS.match(parts.name):
+            if path in known:
+                named = _requirements(all_, path, _read(place, path), tree)
+                texts += [one for one in named if one not in known]
+                known.update(named)
+            else:
                 _lock(all_, path, _read(place, path))
         except OSError as error:
             all_.unseen[path] = f"it cannot be read: {error.strerror}"
         except (ValueError, RecursionError) as error:
             all_.unseen[path] = f"it cannot be read: {error}"
     return all_
+
+
+def _is_requirements(path: str) -> bool:
+    parts = PurePosixPath(path)
+    named = TEXTS.search(parts.name) or parts.parts[:-1][-1:] == ("requirements",)
+    return bool(named) and parts.suffix == ".txt"
 
 
 def _read(place: Place, path: str) -> str:
@@ -90,16 +102,27 @@ def _add(all_: Packages, name: str, version: str, where: str, line: int = 0) -> 
         all_.unseen[f"{where}: {name or '?'}"] = f"{version[:50]!r} cannot be compared"
 
 
-def _requirements(all_: Packages, path: str, text: str) -> None:
-    """As pip reads them: https://pip.pypa.io/en/stable/reference/requirements-file-format."""
+def _requirements(all_: Packages, path: str, text: str, tree: Collection[str]) -> list[str]:
+    """As pip reads them: https://pip.pypa.io/en/stable/reference/requirements-file-format.
+
+    Returns:
+        Files of the tree that it names; others cannot be looked at.
+    """
+    named = []
     for number, line in _logical(text):
-        if line.startswith(("-r", "--requirement", "-c", "--constraint")):
-            all_.notes.append(f"{path}:{number}: {line[:100]} is looked at where it lies")
+        if found := _OTHER.match(line):
+            other = normpath(PurePosixPath(path).parent / found[1].strip("\"'"))
+            if other in tree:
+                named.append(other)
+                all_.notes.append(f"{path}:{number}: {line[:100]} is looked at where it lies")
+            else:
+                all_.unseen[f"{path}:{number}"] = f"{line[:100]} names no file that is looked at"
         elif line.startswith(("-e", "--editable", ".", "/")) or "://" in line.split(" ;")[0]:
             if line.split()[-1] not in (".", "./"):
                 all_.unseen[f"{path}:{number}"] = "it is named by a place and has no version"
         elif not line.startswith("-"):
             _requirement(all_, path, number, _OPTION.sub("", line))
+    return named
 
 
 def _requirement(all_: Packages, path: str, number: int, text: str) -> None:

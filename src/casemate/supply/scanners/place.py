@@ -56,7 +56,7 @@ def listed(
                 left.append(f"{path}: [scan] exclude")
                 continue
             if entry.name in PASSED and entry.is_dir():
-                if below or entry.name not in OWN:
+                if (below or entry.name not in OWN) and not _is_cache(root / path):
                     left.append(f"{path}: by its name")
                 continue
             why = _file(entry, root, path, folders)
@@ -71,6 +71,16 @@ def listed(
             return sorted(files[:most]), unseen, left
     _follow(root, links, files, unseen, left)
     return sorted(files), unseen, left
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder is Python's own cache and holds nothing else."""
+    if folder.name != "__pycache__" or folder.is_symlink():
+        return False
+    try:
+        return all(name.endswith(".pyc") for name in os.listdir(folder))
+    except OSError:
+        return False
 
 
 def _follow(

@@ -2,7 +2,11 @@
 is said of a line can be said of the notebook's cell.
 """
 
+import ast
+import hashlib
+import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -56,6 +60,42 @@ class Source:
         """The text of a line, with white space as one blank."""
         inside = 0 < number <= len(self.lines)
         return " ".join(self.lines[number - 1].split()) if inside else ""
+
+    def said(self, number: int) -> str:
+        """What makes of a finding this one: its line, and of a statement of several lines all that
+        it says, or who waived `run(` would have waived whatever is run.
+        """
+        first, last = self._statements.get(number, (number, number))
+        if first == last:
+            return self.line(number)
+        if first not in self._digests:
+            whole = "\n".join(self.line(at) for at in range(first, last + 1))
+            self._digests[first] = hashlib.sha256(whole.encode(errors="replace")).hexdigest()
+        return f"{self.line(number)} {self._digests[first]}"
+
+    @cached_property
+    def _digests(self) -> dict[int, str]:
+        """First line of a statement -> SHA-256 of its text."""
+        return {}
+
+    @cached_property
+    def _statements(self) -> dict[int, tuple[int, int]]:
+        """Line -> first and last line of its statement, or of the head of what holds others."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other people's code
+                tree = ast.parse(self.file.read_bytes())
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return {}  # which is said of the file elsewhere
+        found: dict[int, tuple[int, int]] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.stmt):
+                body = getattr(node, "body", None)
+                last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
+                for at in range(node.lineno, last + 1):
+                    first, end = found.get(at, (node.lineno, last))
+                    found[at] = min(first, node.lineno), max(end, last)
+        return found
 
     def where(self, number: int) -> tuple[int, int]:
         """(cell, line) of a line of the text; cell 0 where it is no notebook."""
