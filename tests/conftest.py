@@ -428,11 +428,12 @@ class serving:
             text=True,
             env={**os.environ, **self.variables},
         )
-        line = self.process.stdout.readline()
-        if "https://" not in line:
+        # what verifies the model first speaks before it
+        line = next((line for line in self.process.stdout if " at http" in line), "")
+        if not line:
             raise AssertionError(self.told())
-        url = next(word for word in line.split() if word.startswith("https://"))
-        ca = Path(line.rsplit("CA ", 1)[1].strip().rstrip(")"))
+        url = next(word for word in line.split() if word.startswith("http"))
+        ca = Path(line.rpartition("CA ")[2].strip().rstrip(")"))  # none where it is plain HTTP
         grpc = next(
             (word.partition("://")[2] for word in line.split() if word.startswith("grpc")), ""
         )

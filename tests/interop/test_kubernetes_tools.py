@@ -293,6 +293,30 @@ def sidecar(pod):
     pod["spec"]["containers"].append({**serving(pod), "name": "b", "command": ["sh"], "args": []})
 
 
+def released(*words):
+    def change(pod):
+        said = serving(pod)["args"]
+        at = said.index("--release")
+        said[at : at + 2] = words
+
+    return change
+
+
+def configured(pod):
+    (volume,) = [one for one in pod["spec"]["volumes"] if one["name"] == "toml"]
+    volume["configMap"]["name"] = "mine"
+
+
+def elsewhere(pod):
+    (volume,) = [one for one in pod["spec"]["volumes"] if one["name"] == "toml"]
+    volume["configMap"]["items"] = [{"key": "other.toml", "path": "casemate.toml"}]
+
+
+def unconfigured(pod):
+    mounts = serving(pod)["volumeMounts"]
+    mounts[:] = [one for one in mounts if one["name"] != "toml"]
+
+
 def weaker(pod):
     words = serving(pod)["command"]
     words[words.index("approved")] = "provenance"
@@ -311,6 +335,9 @@ BROKEN = {
         setting("main", command=["sh", "-c", "exec python3 -m casemate verify"]),
         weaker,
         sidecar,
+        released(),
+        released("--release", "/model"),
+        released("--release", "/run/casemate/model", "--release", "/tmp/model"),
         lambda pod: serving(pod).pop("command"),
     ],
     "init container runs": [
@@ -331,6 +358,7 @@ BROKEN = {
         lambda pod: serving(pod)["volumeMounts"].pop(0),
     ],
     "public keys are not": [unkeyed, picked, lambda pod: serving(pod)["volumeMounts"].pop(1)],
+    "says whose models are believed": [configured, elsewhere, unconfigured],
     "image volume is mounted": [
         aside,
         lambda pod: mounted(pod, "w", "/tmp", image={"reference": clusters.MODEL}),

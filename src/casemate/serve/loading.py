@@ -42,6 +42,8 @@ def fault_of(project: Wiring, endpoint: Endpoint) -> str:
     """What is wrong with a model that is served; empty when nothing is."""
     try:
         verified = project.registry.verify(endpoint.reference)
+        if project.handed:  # of others its project stops what is released; of this it cannot
+            require_kept(project, endpoint.reference)
     except (VerificationError, RefusedError, ConfigError) as error:
         return error.message
     return (

@@ -78,11 +78,8 @@ class Wiring(Controls):
         """The registry of models that were released; with `[serve] release` the one model that was
         handed over.
         """
-        from casemate.stages.release.registry import Registry
-
-        prove = self.signatures.prove
         if not self.handed:
-            return Registry(self.database, self.objects, self.signer.verifier, prove)
+            return self.made
         from casemate.stages.release.admission import Rules
         from casemate.stages.release.handed import Handed, Place
 
@@ -98,7 +95,16 @@ class Wiring(Controls):
                 else datetime.timedelta(days=table.withdrawn_days),
             ),
         )
+        prove = self.signatures.prove
         return Handed(self.database, self.objects, self.signer.verifier, prove, self.clock, place)
+
+    @property
+    def made(self) -> "Registry":
+        """The registry of models that were made here, whatever is served."""
+        from casemate.stages.release.registry import Registry
+
+        prove = self.signatures.prove
+        return Registry(self.database, self.objects, self.signer.verifier, prove)
 
     @property
     def handed(self) -> bool:
@@ -118,6 +124,10 @@ class Wiring(Controls):
     @property
     def rollouts(self) -> "Rollouts":
         """Which versions are served to whom."""
+        if self.handed:
+            from casemate.stages.release.handed import Unmoved
+
+            return Unmoved(self.database)
         from casemate.stages.release.rollout import Rollouts
 
         return Rollouts(self.database)

@@ -3,6 +3,7 @@ name becomes anything but itself in them.
 """
 
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -50,7 +51,8 @@ def test_every_pod_that_has_the_model_begins_by_verifying_it(target, tmp_path):
     ]
     assert len(serving) == 1
     assert dangers.verifies(serving[0])
-    assert serving[0]["args"][1:4] == ["-m", "casemate", "serve"]
+    words = ["-m", "casemate", "serve", "--config", "/project", "--release", "/run/casemate/model"]
+    assert serving[0]["args"][1:8] == words
     assert serving[0]["image"] == clusters.GATEWAY
 
 
@@ -123,8 +125,11 @@ def test_pods_are_others_when_the_project_or_its_keys_are(tmp_path):
     assert mark(toml()) != first
 
 
+HAND = '[serve]\ntrusted = ["/keys"]\n'
+
+
 def test_the_project_and_public_keys_are_in_the_files_as_they_are(tmp_path):
-    text = toml() + "# a # comment: with 'quotes', \"more\", ü and a tab\there\n\n\n"
+    text = toml(serve=HAND) + "# a # comment: with 'quotes', \"more\", ü and a tab\there\n\n\n"
     given = given_of(tmp_path, text)
     files = rendered("kubernetes", given)
     assert found(files, "ConfigMap", "casemate-project")["data"] == {"casemate.toml": text}
@@ -133,8 +138,42 @@ def test_the_project_and_public_keys_are_in_the_files_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "serve",
+    [
+        "",
+        "[serve]\nport = 8444 # ours\n",
+        '[serve]\ntrusted = ["trusted", "more"]\n',
+        "[serve.limits]\nrows = 5\n",
+        "[serve.limits]\nrows = 5\n[serve]\nport = 8444\n",
+        "[serve.limits]\nrows = 5\n[audit]\n[serve.guard]\n[serve]\nport = 8444\n",
+    ],
+)
+def test_pods_believe_the_keys_that_they_verify_with_and_no_option_says_so(serve, tmp_path):
+    text = toml(serve=f"# whose\n{serve}")
+    files = rendered("kubernetes", given_of(tmp_path, text))
+    said = found(files, "ConfigMap", "casemate-project")["data"]["casemate.toml"]
+    expected = tomllib.loads(text)
+    expected.setdefault("serve", {})["trusted"] = ["/keys"]
+    assert tomllib.loads(said) == expected
+    assert parse(said).serve.trusted == ["/keys"]
+    assert [line for line in text.splitlines() if "#" in line] == [
+        line for line in said.splitlines() if "#" in line
+    ]
+
+
+@pytest.mark.parametrize("serve", ["serve = {port = 8444}\n", "serve.port = 8444\n"])
+def test_a_table_in_one_line_is_added_to_as_well(serve, tmp_path):
+    files = rendered("kubernetes", given_of(tmp_path, serve + toml()))
+    said = found(files, "ConfigMap", "casemate-project")["data"]["casemate.toml"]
+    assert parse(said).serve.trusted == ["/keys"]
+    assert parse(said).serve.port == 8444
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (toml(serve='[serve]\nrelease = "m"\ntrusted = ["k"]\n'), "told by its start what it serves"),
+        (toml(serve='[serve.models]\na = "tiny"\nb = "other@3"\n'), "other, tiny: a pod serves one"),
         (toml().replace(f'image = "{clusters.GATEWAY}"\n', ""), "which gateway is to run"),
         (toml().replace(PLACES["image"], ""), r"model\] image: needed"),
         (toml(store=""), "a file of this machine"),

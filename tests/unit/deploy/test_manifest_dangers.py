@@ -10,6 +10,7 @@ from tests.unit import clusters
 
 from casemate.deploy.documents import MOST, Unreadable, documents
 from casemate.deploy.kubernetes import dangers, fields, restricted
+from casemate.deploy.kubernetes.words import INTO
 
 HOSTILE_POD = {"windowsOptions": {"hostProcess": True}}
 
@@ -155,6 +156,11 @@ def test_sysctls_and_apparmor_by_annotation_are_looked_at(pod):
         ("base/gateway.yaml", '        - "/keys"\n', '        - "/project"\n', "begins without"),
         ("base/gateway.yaml", '        - "/keys"\n', '        - "/keys"\n        - "--key"\n        - "/tmp"\n', "begins without"),
         ("base/gateway.yaml", '        - "serve"\n', '        - "tool"\n', "something else than"),
+        ("base/gateway.yaml", '        - "--release"\n        - "/run/casemate/model"\n', "", "something else than a gateway of what was verified"),
+        ("base/gateway.yaml", '        - "--release"\n        - "/run/casemate/model"\n', '        - "--release"\n        - "/model"\n', "something else than"),
+        ("base/gateway.yaml", '        - "--release"\n', '        - "--release=/tmp"\n        - "--release"\n', "something else than"),
+        ("base/gateway.yaml", '        - "--config"\n        - "/project"\n', '        - "--config"\n        - "/tmp"\n', "something else than"),
+        ("base/gateway.yaml", "name: casemate-project", "name: mine", "its casemate.toml is not that of the ConfigMap"),
         ("base/gateway.yaml", "name: casemate-trusted", "name: mine", "not those of the ConfigMap"),
         ("base/gateway.yaml", "        ports:", "        env: [{name: PYTHONPATH, value: /project}]\n        ports:", "env PYTHONPATH"),
         ("base/gateway.yaml", "        ports:", "        env: [{name: HOME, value: /project}]\n        ports:", "env HOME"),
@@ -181,8 +187,11 @@ def test_an_edited_manifest_that_must_not_be_applied_is_named(name, old, new, da
 @pytest.mark.parametrize(
     ("words", "verifies"),
     [
-        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", "i", "--then"], True),
-        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", "i", "--then", "python3"], True),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", INTO, "--then"], True),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", INTO, "--then", "python3"], True),
+        (["verify", "/m", "--key", "/keys", "--require", "approved", "--into", "/tmp/m", "--then"], False),
+        (["verify", "/m", "--key", "/keys", "--key=/tmp", "--require", "approved", "--into", INTO, "--then"], False),
+        (["verify", "/m", "--key", "/keys", "--ke", "/tmp", "--require", "approved", "--into", INTO, "--then"], False),
         (["verify", "/m", "--key", "/keys", "--into", "i", "--then", "x", "--require", "approved"], False),
         (["verify", "/m", "--require", "approved", "--into", "i", "--then"], False),
         (["verify", "/m", "--key", "/keys", "--require", "approved", "--then"], False),
@@ -193,11 +202,8 @@ def test_an_edited_manifest_that_must_not_be_applied_is_named(name, old, new, da
 )  # fmt: skip
 def test_only_what_is_asked_before_the_server_is_a_verification(words, verifies):
     start = ["-m", "casemate", *words]
-    args = (
-        ["-m", "casemate", "serve"]
-        if words[-1] == "python3"
-        else ["python3", "-m", "casemate", "serve"]
-    )
+    serve = ["-m", "casemate", "serve", "--config", "/project", "--release", INTO]
+    args = serve if words[-1] == "python3" else ["python3", *serve]
     container = {"command": ["python3", *start], "args": args}
     assert dangers.verifies(container) is verifies
     assert not dangers.verifies(container | {"args": ["python3", "-c", "evil"]})

@@ -27,8 +27,8 @@ SOURCES = ("image", "copy", "s3", "claim")
 class Pod:
     """The one container of a rendering that has the model, with its mounts in a folder here."""
 
-    def __init__(self, root: Path, target: str, source: str, digest: str = ""):
-        text = clusters.toml(source)
+    def __init__(self, root: Path, target: str, source: str, digest: str = "", text: str = ""):
+        text = text or clusters.toml(source)
         if digest:
             text = text.replace(f"wdbc@sha256:{clusters.DIGEST}", f"wdbc@{digest}")
         files = clusters.rendered(target, clusters.given_of(root / "project", text))
@@ -39,6 +39,8 @@ class Pod:
         ]
         (self.container,) = pod["spec"]["containers"]
         (self.keys,) = [one for one in pod["spec"]["initContainers"] if one["name"] == "keys"]
+        project = clusters.found(files, "ConfigMap", "casemate-project")
+        self.toml = project["data"]["casemate.toml"]
         self.root = root / "node"
         for mount in self.container["volumeMounts"]:
             self.here(mount["mountPath"]).parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,15 @@
 time that it is read, and what does not hold is served by nobody.
 """
 
+import contextlib
 import datetime
 import json
 import shutil
 import ssl
 import urllib.request
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 from tests.conftest import TOML, serving
 from tests.unit import images
@@ -20,13 +23,22 @@ from casemate.core.clock import SystemClock
 from casemate.core.digest import sha256
 from casemate.core.errors import (
     BackendError,
+    CompromisedSigner,
     ConfigError,
     RefusedError,
     VerificationError,
     WrongSigner,
 )
 from casemate.core.home import keystore_folder
+from casemate.core.signatures import FormerSigner, Keyring
 from casemate.operations import founding
+from casemate.operations.feedback.adding import schema_of
+from casemate.operations.serving import in_service, live
+from casemate.operations.toml import edited
+from casemate.respond.requests.states import Asked, Decided
+from casemate.respond.requests.tables import put
+from casemate.serve.loading import fault_of
+from casemate.stages.release import bundle
 from casemate.stages.release.admission import (
     WITHDRAWN,
     WITHDRAWN_TYPE,
@@ -35,6 +47,7 @@ from casemate.stages.release.admission import (
     Withdrawals,
 )
 from casemate.stages.release.handed import Handed, Place
+from casemate.stages.release.rollout import Rollouts
 
 SERVED = '[serve]\nrelease = "model"\ntrusted = ["keys"]\n'
 
@@ -106,6 +119,18 @@ def test_what_its_owner_takes_back_while_it_is_served_is_refused_at_the_next_loo
         registry.verify("wdbc@3")
 
 
+def test_a_compromise_that_the_gateways_own_project_declares_counts_before_the_keys_say_so(
+    tmp_path, keys
+):
+    path, moment = Signed().folder(tmp_path / "given"), datetime.datetime.now(datetime.UTC)
+    place = Place(path, [keys], Rules(stage="production"))
+    for declared, believed in ((SIGNER, False), (OTHER, True)):
+        own = Keyring(FormerSigner(declared.verifier, moment, lambda _: None), [])
+        registry = Handed(None, None, own, lambda _: None, SystemClock(), place)
+        with contextlib.nullcontext() if believed else pytest.raises(CompromisedSigner):
+            registry.verify("wdbc@3")
+
+
 def test_another_version_in_the_same_place_is_found_by_name(tmp_path, keys):
     path = Signed().folder(tmp_path / "given")
     registry = handed(path, keys)
@@ -152,6 +177,56 @@ def test_what_serves_a_model_of_others_trains_and_gives_away_none(place):
         with pytest.raises(ConfigError, match="that others made"):
             project.models.promote("wdbc@3")
         assert not (place / "out").exists()
+
+
+def test_what_the_catalogue_promotes_moves_no_model_that_was_handed_over(place):
+    founding.begin(place)
+    with casemate.open(place) as project:
+        now = project.clock.now()
+        with project.database.transaction() as tx:
+            Rollouts(project.database).promote(tx, "wdbc", 7, "live", 1.0, [], "User::ana", now)
+        assert project.rollouts.all() == []
+        assert live(project, "wdbc") == "wdbc@3"
+        assert in_service(project) == {"wdbc@3"}
+        with pytest.raises(ConfigError, match="nothing of 'wdbc' is released"):
+            project.models.rollback("wdbc")
+
+
+def test_a_model_that_its_project_withdraws_for_somebody_is_not_answered_any_more(place):
+    founding.begin(place)
+    with casemate.open(place) as project:
+        served = SimpleNamespace(
+            reference="wdbc@3", fingerprint=project.registry.verify("wdbc@3").fingerprint
+        )
+        assert fault_of(project, served) == ""
+        withdrawn = Asked(
+            id=1,
+            subject="0" * 64,
+            kind="erasure",
+            law="gdpr",
+            received="2026-11-29",
+            state="granted",
+            models={"wdbc@3": Decided(how="withdraw")},
+        )
+        with project.database.transaction() as tx:
+            put(tx, withdrawn, is_new=True)
+        assert "wdbc@3 is withdrawn" in fault_of(project, served)
+
+
+def test_feedback_about_the_answer_of_another_version_is_understood(clinic, tmp_path):
+    keys = tmp_path / "keys"
+    shutil.copytree(clinic / ".casemate/public", keys)
+    with casemate.open(clinic) as project:
+        files = project.registry.verify("wdbc@1").files
+        card = msgspec.json.decode(files[bundle.CARD], type=bundle.Card)
+        newer = msgspec.structs.replace(card, model_version=2).to_json()
+        Signed(project.signer, ["User::ana"], files | {bundle.CARD: newer}).folder(tmp_path / "m")
+    with edited(clinic) as document:
+        document["serve"] |= {"trusted": [str(keys)], "release": str(tmp_path / "m")}
+    with casemate.open(clinic) as project:
+        assert project.registry.get("wdbc").reference == "wdbc@2"
+        assert schema_of(project, "wdbc@1") == schema_of(project, "wdbc@2") == card.inputs
+        assert schema_of(project, "wdbc@3") is None
 
 
 @pytest.mark.parametrize("there", ["a file", "keys", "vault"])

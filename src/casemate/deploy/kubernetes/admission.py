@@ -127,7 +127,6 @@ def _of_starts() -> tuple[Rule, ...]:
 
 
 def _of_places() -> tuple[Rule, ...]:
-    trusted = literal(said.TRUSTED)
     return (
         Rule(
             "object.spec.containers.all(c, !has(c.command) || c.command != variables.verifying"
@@ -136,12 +135,13 @@ def _of_places() -> tuple[Rule, ...]:
             "the model is not mounted read-only where it is verified",
         ),
         Rule(
-            "object.spec.containers.all(c, !has(c.command) || c.command != variables.verifying"
-            f" || (has(c.volumeMounts) && c.volumeMounts.exists(m, m.mountPath == {literal(KEYS)}"
-            " && variables.volumes.exists(v, v.name == m.name && has(v.configMap)"
-            f" && has(v.configMap.name) && v.configMap.name == {trusted}"
-            " && !has(v.configMap.items)))))",
+            _has_map(KEYS, said.TRUSTED),
             f"the public keys are not those of the ConfigMap {said.TRUSTED}",
+        ),
+        Rule(
+            _has_map(f"{PROJECT}/casemate.toml", said.TOML),
+            "casemate.toml, which says whose models are believed, is not that of the ConfigMap"
+            f" {said.TOML}",
         ),
         Rule(
             "variables.all.all(c, !has(c.volumeMounts) || c.volumeMounts.all(m, variables.volumes"
@@ -161,6 +161,17 @@ def _of_places() -> tuple[Rule, ...]:
             " || variables.volumes.exists(v, v.name == m.name && has(v.emptyDir))))",
             "what was verified would lie where something outside of the pod can change it",
         ),
+    )
+
+
+def _has_map(path: str, name: str) -> str:
+    """True where what verifies has the whole ConfigMap of that name at a path."""
+    return (
+        "object.spec.containers.all(c, !has(c.command) || c.command != variables.verifying"
+        f" || (has(c.volumeMounts) && c.volumeMounts.exists(m, m.mountPath == {literal(path)}"
+        " && variables.volumes.exists(v, v.name == m.name && has(v.configMap)"
+        f" && has(v.configMap.name) && v.configMap.name == {literal(name)}"
+        " && !has(v.configMap.items)))))"
     )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from casemate.deploy import state as states
 from casemate.deploy.documents import Unreadable
-from casemate.deploy.gateway.words import KEYS, MODEL
+from casemate.deploy.gateway.words import KEYS, MODEL, PROJECT
 from casemate.deploy.interface import Given
 from casemate.deploy.kubernetes import fields, needed, restricted
 from casemate.deploy.kubernetes.admission import FOLDERS, STEERING
 from casemate.deploy.kubernetes.reading import items, manifests, pods, table, text
-from casemate.deploy.kubernetes.words import GATEWAY, PART, TOML, TRUSTED, VERIFIED
+from casemate.deploy.kubernetes.words import GATEWAY, INTO, PART, TOML, TRUSTED, VERIFIED
 
 PROGRAM = ("", "bin", "etc", "lib", "lib64", "opt", "sbin", "usr")
 """Folders at the top of an image in which what verifies lies."""
@@ -174,19 +174,22 @@ def _unverified(pod: dict[str, Any]) -> Iterator[str]:
         where = f"containers {text(container.get('name'))}"
         if not verifies(container):
             yield (
-                f"{where}: begins without `casemate verify --key {KEYS} --require approved --into …"
-                " --then`, or becomes something else than `casemate serve`"
+                f"{where}: begins without `casemate verify --key {KEYS} --require approved --into"
+                f" {INTO} --then`, or becomes something else than a gateway of what was verified:"
+                f" `casemate serve --config {PROJECT} --release {INTO}`"
             )
-        if not _has_keys(spec, mounts):
+        if not _has_map(spec, mounts, KEYS, TRUSTED):
             yield f"{where}: its public keys are not those of the ConfigMap {TRUSTED}"
+        if not _has_map(spec, mounts, f"{PROJECT}/casemate.toml", TOML):
+            yield f"{where}: its casemate.toml is not that of the ConfigMap {TOML}"
         yield from (f"{where}: {fault}" for fault in _steered(container, mounts))
 
 
-def _has_keys(spec: dict[str, Any], mounts: list[dict[str, Any]]) -> bool:
-    """Whether the keys that a container believes are the project's."""
-    names = {text(one.get("name")) for one in mounts if one.get("mountPath") == KEYS}
+def _has_map(spec: dict[str, Any], mounts: list[dict[str, Any]], path: str, name: str) -> bool:
+    """Whether what a container has at a path is the project's ConfigMap of that name."""
+    names = {text(one.get("name")) for one in mounts if one.get("mountPath") == path}
     sources = [one for one in items(spec.get("volumes")) if text(one.get("name")) in names]
-    return [table(one.get("configMap")).get("name") for one in sources] == [TRUSTED]
+    return [table(one.get("configMap")).get("name") for one in sources] == [name]
 
 
 def _steered(container: dict[str, Any], mounts: list[dict[str, Any]]) -> Iterator[str]:
@@ -204,22 +207,30 @@ def _steered(container: dict[str, Any], mounts: list[dict[str, Any]]) -> Iterato
 
 
 def verifies(container: dict[str, Any]) -> bool:
-    """Whether a container becomes something else only behind a verification."""
+    """Whether a container becomes a gateway of what it verified, and only behind that."""
     words, args = _words(container.get("command")), _words(container.get("args", []))
     if "--then" not in words:
         return False
     verifying, becoming = words[: words.index("--then")], words[words.index("--then") + 1 :] + args
-
-    def said(option: str) -> list[str]:
-        return [after for word, after in itertools.pairwise(verifying) if word == option]
-
     return (
         verifying[1:4] == ["-m", "casemate", "verify"]
-        and "approved" in said("--require")
-        and said("--key") == [KEYS]
-        and len(said("--into")) == 1
+        and "approved" in _said(verifying, "--require")
+        and _said(verifying, "--key") == [KEYS]
+        and _said(verifying, "--into") == [INTO]
         and becoming[1:4] == ["-m", "casemate", "serve"]
+        and _said(becoming, "--config") == [PROJECT]
+        and _said(becoming, "--release") == [INTO]
     )
+
+
+def _said(words: list[str], option: str) -> list[str]:
+    """What a command says of an option, also as `--option=VALUE` and under a shorter name."""
+    found = []
+    for word, after in itertools.pairwise([*words, ""]):
+        name, is_one, value = word.partition("=")
+        if len(name) > 2 and option.startswith(name):
+            found.append(value if is_one else after)
+    return found
 
 
 def _words(value: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """What a project must be so that its gateway works from a pod, which has no disk of its own."""
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -11,6 +12,7 @@ from casemate.config import FILE_NAME, Config
 from casemate.config.cluster import NEEDS
 from casemate.config.kubernetes import SECRETS
 from casemate.core.errors import ConfigError
+from casemate.deploy.gateway.words import KEYS
 from casemate.deploy.interface import Given
 from casemate.deploy.kubernetes.words import TOKEN
 
@@ -35,6 +37,7 @@ def require(config: Config) -> None:
             hint="a pod verifies a model before it starts, so it must be told where one is",
         )
     _require_shared(config)
+    _require_one_model(config)
     if config.serve.port < 1024 or (config.serve.grpc_port or 1024) < 1024:
         raise ConfigError(
             "[serve] port: a pod without rights listens on 1024 and above",
@@ -62,6 +65,21 @@ def _require_shared(config: Config) -> None:
         raise ConfigError(
             "[store] objects: they are files of this machine, which pods cannot share",
             hint="casemate store objects s3://BUCKET/PREFIX",
+        )
+
+
+def _require_one_model(config: Config) -> None:
+    """A pod serves what it verified, and the watcher what the catalogue has."""
+    if config.serve.release:
+        raise ConfigError(
+            "[serve] release: a pod is told by its start what it serves, what it verified",
+            hint="leave it out; [deploy.kubernetes.model] says where the model comes from",
+        )
+    names = sorted({one.partition("@")[0] for one in config.serve.models.values()})
+    if len(names) > 1:
+        raise ConfigError(
+            f"[serve.models] {', '.join(names)}: a pod serves one model, the one that it verified",
+            hint="name one; aliases of it may be many",
         )
 
 
@@ -100,7 +118,7 @@ def _is_reference(hint: Any) -> bool:
 
 
 def project_file(given: Given) -> str:
-    """casemate.toml as the pods get it."""
+    """casemate.toml as the pods get it: as it is, and it believes the keys that the start does."""
     path = given.root / FILE_NAME
     try:
         text = path.read_text(encoding="utf-8")
@@ -108,7 +126,28 @@ def project_file(given: Given) -> str:
         raise ConfigError(f"{path} cannot be read") from None
     if len(text.encode()) > MOST:
         raise ConfigError(f"{path} is larger than a ConfigMap", hint=f"at most {MOST} bytes")
-    return text
+    return _believing(text, path)
+
+
+def _believing(text: str, path: Path) -> str:
+    """With `[serve] trusted` as the mount of the public keys: only the file may say that."""
+    import tomlkit
+
+    wanted = tomllib.loads(text)
+    wanted.setdefault("serve", {})["trusted"] = [KEYS]
+    document: Any = tomlkit.parse(text)
+    document.setdefault("serve", tomlkit.table())["trusted"] = [KEYS]
+    written = tomlkit.dumps(document)
+    try:
+        is_same = tomllib.loads(written) == wanted
+    except tomllib.TOMLDecodeError:
+        is_same = False
+    if not is_same:
+        raise ConfigError(
+            f"{path}: [serve] is written so that nothing can be added to it safely",
+            hint=f'add it by hand, in [serve]: trusted = ["{KEYS}"]',
+        )
+    return written
 
 
 def public_keys(given: Given) -> dict[str, str]:

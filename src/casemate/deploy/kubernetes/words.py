@@ -14,6 +14,8 @@ VERIFIED = "casemate.dev/verified-start"
 """Label of namespaces in which admission is `required`."""
 TRUSTED, TOML = "casemate-trusted", "casemate-project"
 """ConfigMaps: public keys, and casemate.toml."""
+INTO = f"{RUN}/model"
+"""Where the bytes that were verified lie, in the pod's own memory."""
 STORE, TOKEN = "/keystore", "/token"
 """Where the key store's Secret and a token for Vault are mounted."""
 COPY = (
@@ -59,18 +61,18 @@ def verifying(config: Config) -> list[str]:
         words += ["--approvals", str(table.approvals)]
     if table.model.source == "copy" and table.model.image is not None:
         words += ["--digest", table.model.image.partition("@")[2]]
-    return [*words, "--stage", config.serve.stage, "--into", f"{RUN}/model", "--then"]
+    return [*words, "--stage", config.serve.stage, "--into", INTO, "--then"]
 
 
 def serving(config: Config) -> list[str]:
-    """The gateway, behind `--then`."""
+    """The gateway, behind `--then`: of what was verified, and of nothing else."""
     names = [GATEWAY, "localhost", "127.0.0.1"]
     for namespace in namespaces(config).values():
         names += [f"{GATEWAY}.{namespace}", f"{GATEWAY}.{namespace}.svc"]
         names.append(f"{GATEWAY}.{namespace}.svc.cluster.local")
     names += [name for name in config.serve.names if name not in names]
     listed = json.dumps(names, ensure_ascii=False)  # which TOML reads as well
-    words = [*casemate(config), "serve", "--config", PROJECT]
+    words = [*casemate(config), "serve", "--config", PROJECT, "--release", INTO]
     return [*words, "-s", 'serve.host="0.0.0.0"', "-s", f"serve.names={listed}"]
 
 

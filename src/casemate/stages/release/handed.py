@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, WrongSigner
 from casemate.core.signatures import Verifier
 from casemate.core.store import Store
 from casemate.core.types import Lineage, Release, Verdict
 from casemate.stages.release import admission, bundle, carried
 from casemate.stages.release.registry import Registered, Registry
+from casemate.stages.release.rollout import Part, Released, Rollouts
 from casemate.stages.release.trust import given_keys, startable
 
 
@@ -50,7 +51,8 @@ class Handed(Registry):
         Args:
             store: the gateway's own catalogue.
             objects: the gateway's own objects.
-            verifier: the gateway's own signers; nobody asks them about the model.
+            verifier: the gateway's own signers: where the model is theirs, what is known here of
+                them counts too, such as a compromise that was declared.
             prove: see `Registry`.
             clock: tells when a waiver has ended.
             place: where the model is.
@@ -108,9 +110,20 @@ class Handed(Registry):
         found = carried.read(self.place.folder)
         trusted = given_keys(self.place.keys)
         model, _ = startable(found, None, trusted, self.place.rules, self._clock.now())
+        self._require_sound(found)
         placed = datetime.datetime.fromtimestamp(self.place.folder.stat().st_mtime, datetime.UTC)
         self._last = Registered(placed.isoformat(), _release(model, bundle.digest_of(found.bundle)))
         return model
+
+    def _require_sound(self, found: carried.Carried) -> None:
+        """VerificationError: the gateway's own project signed it, and does not believe that any
+        more, whatever the keys beside the model say.
+        """
+        try:
+            envelope, signer = bundle.envelope_of(found.bundle, self.verifier)
+        except WrongSigner:  # others made it: their keys alone count
+            return
+        signer.verify_statement(envelope, bundle.PREDICATE)
 
     def _required(self, reference: str) -> Registered:
         if self._last is None or not _named(self._last, reference):
@@ -120,6 +133,20 @@ class Handed(Registry):
                 hint=f'[serve.models] NAME = "{held.partition("@")[0]}", or [project] name',
             )
         return self._last
+
+
+class Unmoved(Rollouts):
+    """What is released where a model was handed over: nothing, whatever the catalogue says. Which
+    version answers is which one lies there.
+    """
+
+    def all(self) -> list[Released]:
+        """Nothing."""
+        return []
+
+    def of(self, tx: sa.Connection, model: str) -> dict[Part, Released]:
+        """Nothing."""
+        return {}
 
 
 def _named(registered: Registered, reference: str) -> bool:
