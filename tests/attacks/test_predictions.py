@@ -22,6 +22,8 @@ from casemate.serve.explain import explain
 from casemate.serve.protocols.oip_grpc import message
 from casemate.serve.watches import forget
 
+pytestmark = pytest.mark.secured
+
 INFER = "/v2/models/wdbc/infer"
 
 

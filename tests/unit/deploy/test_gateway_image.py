@@ -22,6 +22,8 @@ from casemate.deploy.gateway.layout import build
 from casemate.stages.release.admission import PROVENANCE
 from casemate.verification import verify_path
 
+pytestmark = pytest.mark.secured
+
 NAMED = "python@sha256:" + "0" * 64
 
 
