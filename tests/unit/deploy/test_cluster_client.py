@@ -1,8 +1,10 @@
 """Who is asked, and as whom; and every way in which a cluster does not answer as it should."""
 
 import json
+import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -257,7 +259,8 @@ def test_manifests_that_must_not_be_applied_are_refused(documents, kind, told):
         plan(documents, project="p", model="m")
 
 
-def test_a_folder_is_put_together_by_kustomize_and_nothing_is_fetched(tmp_path):
+def test_a_folder_is_put_together_by_kustomize_and_nothing_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # of the locks, nobody else's
     base, over = tmp_path / "base", tmp_path / "overlays" / "production"
     base.mkdir()
     over.mkdir(parents=True)
