@@ -1,4 +1,4 @@
-"""Debian's skopeo, umoci and buildah judge the layouts that we write, and a registry gives them back."""
+"""Debian's skopeo, umoci and buildah judge the layouts that we write."""
 
 import json
 import shutil
