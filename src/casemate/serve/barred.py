@@ -8,6 +8,7 @@ without them.
 """
 
 import contextlib
+import math
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from casemate.operations.subject import LONGEST
 from casemate.respond.requests.states import RESTRICTING
 from casemate.respond.requests.tables import REQUESTS
 from casemate.serve.guard import MOST_TOLD
+from casemate.stages.data.files.values import EXACT
 from casemate.wiring import Wiring
 
 
@@ -110,12 +112,20 @@ class Barred:
 
 def _text(value: Any) -> str:
     """An identifier as the table has it: protocols without whole numbers send 7 as 7.0."""
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RequestError("an identifier of a person is a text or a whole number")
-    whole = isinstance(value, float) and value.is_integer()
-    text = str(int(value)) if whole else str(value).strip()
+    if isinstance(value, float):
+        if not (value.is_integer() and abs(value) < EXACT):
+            # a rounded one may be another person's
+            raise RequestError(
+                "an identifier of a person is no number with decimal places, nor a floating-point"
+                " number from 2^53 on",
+                hint="send it as a text, as the table has it",
+            )
+        value = int(value)
+    text = str(value).strip()
     if len(text) > LONGEST:
         raise RequestError(f"an identifier of a person has at most {LONGEST} characters")
     return text

@@ -157,3 +157,16 @@ def test_without_the_keys_of_people_nobody_who_is_named_is_answered_until_they_a
             asked(shape, PERSONS[:1])
     shape.barred.follow()
     assert asked(shape, PERSONS[:1]) == 1
+
+
+def test_a_rounded_identifier_is_nobody_and_a_missing_one_too(at):
+    project, shape = at
+    shape.barred.follow()
+    root = project.identifiers.root()
+    whole = bytes.fromhex(root.pseudonym(str(2**60 + 1)))
+    assert people_of(shape, "oip", 2**60 + 1) == (whole,)
+    assert shape.barred.people_of([7.0]) == (bytes.fromhex(root.pseudonym("7")),)
+    assert shape.barred.people_of([float("nan"), None]) == ()
+    for rounded in (2.0**60, -(2.0**53), 7.5, float("inf")):
+        with pytest.raises(RequestError, match="floating-point number from 2"):
+            shape.barred.people_of([rounded])
