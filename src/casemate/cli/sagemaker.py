@@ -62,12 +62,13 @@ def run(arguments: Any) -> int:
 
 
 def _serve(arguments: Any) -> int:
+    from casemate.config.container import SETTING
     from casemate.serve import contained
     from casemate.stages.release.admission import Rules
     from casemate.stages.release.bundle import digest_of
     from casemate.verification import admitted
 
-    table = contained.told(os.environ.get(contained.SETTING))
+    table = contained.told(os.environ.get(SETTING))
     verified, model, found = admitted(
         arguments.root / "model",
         [arguments.key],

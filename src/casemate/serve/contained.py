@@ -20,7 +20,7 @@ import numpy as np
 import uvicorn
 
 from casemate.config import ServeTable
-from casemate.config.container import ContainerTable
+from casemate.config.container import SETTING, ContainerTable
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, Wrong
 from casemate.serve import bodies, outputs
@@ -35,8 +35,6 @@ from casemate.serve.refusals import NotFound, Overloaded, WrongMethod, require_f
 from casemate.serve.types import Answer, Array, Reply
 from casemate.stages.release.bundle import VerifiedModel
 
-SETTING = "CASEMATE_CONTAINER"
-"""The variable that says what `[serve]` of the project says."""
 MOST_WAITING = 1000
 KEEP_ALIVE, DRAIN = 75.0, 25
 """Seconds: of a connection that is idle, and between SIGTERM and the end; SageMaker kills after

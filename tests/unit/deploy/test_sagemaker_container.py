@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import command, wait_for
 
 import casemate
-from casemate.config.container import ContainerTable
+from casemate.config.container import SETTING, ContainerTable
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error, RefusedError, TrainingError
 from casemate.core.home import keystore_folder
@@ -50,7 +50,7 @@ def told(root, **said):
 
 
 def environment(root, **said):
-    return {**os.environ, contained.SETTING: told(root, **said)}
+    return {**os.environ, SETTING: told(root, **said)}
 
 
 def words(root, port=0):
@@ -171,7 +171,7 @@ def test_another_model_stage_or_too_few_approvals_and_nothing_is_served(model):
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"bundle": "x"}', "[" * 100_000])
 def test_a_container_that_was_not_told_its_model_starts_none(text):
-    with pytest.raises(ConfigError, match=contained.SETTING):
+    with pytest.raises(ConfigError, match=SETTING):
         contained.told(text)
     table = ContainerTable(bundle="a" * 64, stage="production")
     with pytest.raises(RefusedError, match="sha256:"):

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from casemate.config.container import JSON_LINES_TYPES
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.files import writing
 from casemate.core.types import Record
@@ -82,6 +83,7 @@ class _Unfit(Exception):
 
 
 _EVENT = msgspec.json.Decoder(Event)
+_LINES = msgspec.json.Decoder()
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 NAMED = "--columns names the inputs of callers who send rows without names"
 Rows = tuple[list[str] | None, list[list[Any]]]
@@ -198,9 +200,8 @@ def _rows(side: Side, names: list[str] | None) -> Rows:
     text, kind = _text(side), _kind(side)
     if kind in ("text/csv", "application/csv") or side.encoding == "CSV":
         return _of_csv(text, names)
-    if kind in ("application/jsonlines", "application/jsonl", "application/x-ndjson"):
-        values = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-        return _of_values(values)
+    if kind in JSON_LINES_TYPES:
+        return _of_values(_LINES.decode_lines(text))
     said = msgspec.json.decode(text)
     (form,) = {*said} & {*FORMS}
     value = said[form]
@@ -258,9 +259,8 @@ def _answers(side: Side, count: int) -> list[Any]:
         text, kind = _text(side), _kind(side)
         if kind in ("text/csv", "application/csv") or side.encoding == "CSV":
             found = [line[0] for line in csv.reader(io.StringIO(text, newline="")) if line]
-        elif kind == "application/jsonlines":
-            lines = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-            found = [one["prediction"] for one in lines]
+        elif kind in JSON_LINES_TYPES:
+            found = [one["prediction"] for one in _LINES.decode_lines(text)]
         else:
             found = msgspec.json.decode(text)["predictions"]
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, csv.Error, RecursionError):
