@@ -56,9 +56,7 @@ def run(arguments: Any) -> int:
         return _serve(arguments)
     if arguments.action == "captured":
         return _captured(arguments)
-    from casemate.operations.trainingjob import train
-
-    return train(arguments.root)
+    return _train(arguments)
 
 
 def _serve(arguments: Any) -> int:
@@ -88,6 +86,16 @@ def _port() -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536):
         raise ConfigError(f"{PORT}={text[:40]!r} is no port", hint="leave it out: 8080")
     return int(text)
+
+
+def _train(arguments: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.operations.trainingjob import train
+
+    made = train(arguments.root)
+    said = [f"{made.model} is signed"] if made.model else []
+    emit(arguments, made, ". ".join([*said, *([made.why] if made.why else [])]))
+    return 0 if made.model else 1
 
 
 def _captured(arguments: Any) -> int:

@@ -207,7 +207,8 @@ def failure(root):
 
 
 def test_a_job_leaves_a_signed_model_and_the_project_and_no_private_key(given, capsys):
-    assert job.train(given) == 0
+    assert job.train(given) == job.Trained(model="wdbc@2", why="")
+    assert capsys.readouterr().out == ""
     assert not (given / "output/failure").exists()
     assert {"model", "model.sig"} <= {path.name for path in (given / "model").iterdir()}
     casemate.verify(given / "model", [given / "output/data/project/.casemate/public"])
@@ -219,12 +220,25 @@ def test_a_job_leaves_a_signed_model_and_the_project_and_no_private_key(given, c
         assert not path.is_file() or secret not in path.read_bytes()
 
 
-def test_a_refused_model_is_a_failed_job_that_says_why(given):
+def test_a_model_that_waits_for_approvals_is_signed_and_not_given_out(given, cli):
+    path = given / "input/data/project/casemate.toml"
+    path.write_text(path.read_text() + "\n[release]\napprovals = 1\n")
+    done = cli("sagemaker", "train", "--root", given, "--format", "json")
+    assert done.code == 0
+    assert done.value["model"] == "wdbc@2"
+    assert "approv" in done.value["why"]
+    assert list((given / "model").iterdir()) == []
+    assert not (given / "output/failure").exists()
+
+
+def test_a_refused_model_is_a_failed_job_that_says_why(given, cli):
     path = given / "input/data/project/casemate.toml"
     text = path.read_text()
     assert "roc_auc = { min = 0.85 }" in text
     path.write_text(text.replace("roc_auc = { min = 0.85 }", "roc_auc = { max = 0.1 }"))
-    assert job.train(given) == 1
+    done = cli("sagemaker", "train", "--root", given)
+    assert done.code == 1
+    assert done.out.startswith("refused: ")
     assert failure(given).startswith("refused: ")
     assert "roc_auc" in failure(given)
     assert list((given / "model").iterdir()) == []
