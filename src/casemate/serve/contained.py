@@ -30,6 +30,7 @@ from casemate.serve.connections import Entry
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Unfit
 from casemate.serve.http import Bounded, settings, sweep
+from casemate.serve.ports import listen
 from casemate.serve.protocols import invocations
 from casemate.serve.refusals import NotFound, Overloaded, WrongMethod, require_fit, told_of
 from casemate.serve.types import Answer, Array, Reply
@@ -213,7 +214,7 @@ def load(model: VerifiedModel, table: ContainerTable) -> Endpoint:
 
 
 def serve(endpoint: Endpoint, table: ContainerTable, port: int) -> None:
-    """Answer until SIGTERM; begun requests are answered first."""
+    """Answer until SIGTERM; begun requests are answered first. BackendError: the port is taken."""
 
     def tell(line: bytes) -> None:
         sys.stdout.buffer.write(line)
@@ -223,14 +224,13 @@ def serve(endpoint: Endpoint, table: ContainerTable, port: int) -> None:
         Contained(endpoint, table, tell),
         _Kept,
         lifespan="off",
-        host="0.0.0.0",  # noqa: S104 - SageMaker asks from outside of the container
-        port=port,
         timeout_graceful_shutdown=DRAIN,
     )
     # uvicorn ends on the signal and then raises it again: an end that was asked for is a good one
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        _Server(config).run()
+        with listen("0.0.0.0", port, "--port") as listener:  # noqa: S104 - SageMaker asks from outside
+            _Server(config).run([listener])
     finally:
         signal.signal(signal.SIGTERM, before)
         endpoint.close()

@@ -59,9 +59,9 @@ def words(root, port=0):
     )
 
 
-def refused(root, **said):
+def refused(root, port=18080, **said):
     done = subprocess.run(
-        words(root, 18080),
+        words(root, port),
         env=environment(root, **said),
         capture_output=True,
         text=True,
@@ -176,6 +176,24 @@ def test_a_container_that_was_not_told_its_model_starts_none(text):
     table = ContainerTable(bundle="a" * 64, stage="production")
     with pytest.raises(RefusedError, match="sha256:"):
         contained.require_meant("b" * 64, table)
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-5"])
+def test_what_is_no_port_is_told_before_anything_is_read(port, tmp_path, monkeypatch, cli):
+    done = cli("sagemaker", "serve", "--root", tmp_path, "--port", port)
+    assert (done.code, "is no port" in done.err) == (2, True)
+    for said in (port, "", "eighty", "0" * 9 + "8080", "00080000000000", "²"):
+        monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", said)
+        done = cli("sagemaker", "serve", "--root", tmp_path)
+        assert (done.code, "is no port" in done.err) == (2, True)
+
+
+def test_a_port_that_is_taken_is_one_message(model):
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        done = refused(model, taken.getsockname()[1])
+    assert done.returncode == 5
+    assert "cannot listen on 0.0.0.0" in done.stderr
+    assert "set --port" in done.stderr
 
 
 @pytest.fixture
