@@ -173,6 +173,15 @@ def test_no_capture_ends_in_anything_but_a_table_or_a_refusal(tmp_path_factory, 
         assert not (folder / "out.csv").exists()
 
 
+def test_who_names_another_file_is_not_told_to_name_columns(tmp_path):
+    with pytest.raises(DataError, match=f"1 {captured.NO_EVENT}") as raised:
+        table(tmp_path, "a,b,c")
+    assert raised.value.hint == captured.FETCHED
+    with pytest.raises(DataError, match=f"1 {captured.NO_ROWS}") as raised:
+        table(tmp_path, event({"inputs": [[1, 2]]}))
+    assert raised.value.hint == captured.NAMED
+
+
 def test_inputs_that_are_called_as_our_own_columns_are_left_out(tmp_path):
     with pytest.raises(DataError, match=f"1 {captured.OTHER}"):
         table(tmp_path, event({"inputs": {"request": [1], "x": [2]}}))

@@ -85,6 +85,7 @@ class _Unfit(Exception):
 _EVENT = msgspec.json.Decoder(Event)
 _LINES = msgspec.json.Decoder()
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+FETCHED = "files as SageMaker captures them: aws s3 sync s3://… FOLDER"
 NAMED = "--columns names the inputs of callers who send rows without names"
 Rows = tuple[list[str] | None, list[list[Any]]]
 """Names, if there were any, and rows."""
@@ -131,7 +132,10 @@ def table(source: Path, out: Path, names: list[str] | None = None) -> Made:
             said = (
                 ", ".join(f"{count} {why}" for why, count in left.items()) or "the files are empty"
             )
-            raise DataError(f"nothing that was captured can be read: {said}", hint=NAMED)
+            raise DataError(
+                f"nothing that was captured can be read: {said}",
+                hint=NAMED if left[NO_ROWS] else FETCHED,
+            )
         text.detach()
     return Made(out=str(out), requests=requests, rows=rows, left_out=dict(left))
 
@@ -143,7 +147,7 @@ def _files(source: Path) -> list[Path]:
         path for path in sorted(source.rglob("*.jsonl")) if path.is_file() and not path.is_symlink()
     ]
     if not found:
-        raise DataError(f"there is no file *.jsonl in {source}", hint="aws s3 sync s3://… FOLDER")
+        raise DataError(f"there is no file *.jsonl in {source}", hint=FETCHED)
     if len(found) > MOST_FILES:
         raise DataError(f"{source} has more than {MOST_FILES} files", hint="take fewer days")
     return found
