@@ -24,11 +24,13 @@ from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.oci.layout import Reader
 from casemate.stages.release import bundle, carried
 from casemate.stages.release.admission import (
+    AHEAD,
     WITHDRAWN,
     WITHDRAWN_TYPE,
     Gone,
     Rules,
     Withdrawals,
+    require_fresh,
 )
 from casemate.verification import admit, verify_path
 
@@ -397,6 +399,37 @@ def test_a_list_that_is_too_old_missing_or_of_no_time_starts_nothing_if_that_is_
     path.write_bytes(listed(signer=OTHER))
     with pytest.raises(VerificationError):
         admit(gift, keys, rules=rules)
+
+
+def test_a_list_of_a_time_that_is_yet_to_come_is_not_young(tmp_path, keys, cli):
+    gift = Signed().folder(tmp_path / "gift")
+    rules = Rules(withdrawn_within=7 * DAY)
+    path, other = keys[0] / WITHDRAWN, tmp_path / "other" / WITHDRAWN
+    path.write_bytes(listed(time=(NOW + 30 * DAY).isoformat()))
+    with pytest.raises(RefusedError, match="which is yet to come, and must not be older"):
+        admit(gift, keys, rules=rules)
+    assert cli("verify", gift, "--key", keys[0], "--withdrawn-within", "7d").code == 1
+    admit(gift, keys)
+    other.parent.mkdir()
+    for days, starts in ((8, False), (6, True)):  # one that tells an age decides
+        other.write_bytes(listed(time=(NOW - days * DAY).isoformat()))
+        for lists in ([*keys, other], [other, *keys]):
+            if starts:
+                admit(gift, lists, rules=rules)
+            else:
+                with pytest.raises(RefusedError, match="yet to come"):
+                    admit(gift, lists, rules=rules)
+
+
+@pytest.mark.parametrize(("ahead", "starts"), [(-AHEAD, True), (AHEAD, True), (2 * AHEAD, False)])
+def test_clocks_may_differ_by_minutes(ahead, starts):
+    verifier = SIGNER.verifier
+    told = [listed(time=(NOW + ahead).isoformat())]
+    if starts:
+        require_fresh(7 * DAY, told, verifier, NOW)
+    else:
+        with pytest.raises(RefusedError, match="yet to come"):
+            require_fresh(7 * DAY, told, verifier, NOW)
 
 
 def packed(layout):

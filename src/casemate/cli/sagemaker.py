@@ -56,18 +56,18 @@ def run(arguments: Any) -> int:
         return _serve(arguments)
     if arguments.action == "captured":
         return _captured(arguments)
-    from casemate.operations.trainingjob import train
-
-    return train(arguments.root)
+    return _train(arguments)
 
 
 def _serve(arguments: Any) -> int:
+    from casemate.config.container import SETTING
     from casemate.serve import contained
     from casemate.stages.release.admission import Rules
     from casemate.stages.release.bundle import digest_of
     from casemate.verification import admitted
 
-    table = contained.told(os.environ.get(contained.SETTING))
+    port = _port(arguments.port)
+    table = contained.told(os.environ.get(SETTING))
     verified, model, found = admitted(
         arguments.root / "model",
         [arguments.key],
@@ -76,17 +76,29 @@ def _serve(arguments: Any) -> int:
     contained.require_meant(digest_of(found.bundle), table)
     endpoint = contained.load(model, table)
     print(f"OK: {verified.kind} {verified.summary}, {verified.signer}", file=sys.stderr, flush=True)
-    contained.serve(endpoint, table, arguments.port or _port())
+    contained.serve(endpoint, table, port)
     return 0
 
 
-def _port() -> int:
+def _port(given: int | None) -> int:
     from casemate.core.errors import ConfigError
 
-    text = os.environ.get(PORT, "8080")
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536):
-        raise ConfigError(f"{PORT}={text[:40]!r} is no port", hint="leave it out: 8080")
+    where, text = PORT, os.environ.get(PORT, "8080")
+    if given is not None:
+        where, text = "--port", str(given)
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and 0 < int(text) < 65536):
+        raise ConfigError(f"{where}={text[:40]!r} is no port", hint="leave it out: 8080")
     return int(text)
+
+
+def _train(arguments: Any) -> int:
+    from casemate.cli.output import emit
+    from casemate.operations.trainingjob import train
+
+    made = train(arguments.root)
+    said = [f"{made.model} is signed"] if made.model else []
+    emit(arguments, made, ". ".join([*said, *([made.why] if made.why else [])]))
+    return 0 if made.model else 1
 
 
 def _captured(arguments: Any) -> int:

@@ -1,4 +1,4 @@
-"""What a project tells a container that serves one of its models."""
+"""What a project tells a container that serves one of its models, and what callers may send it."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,16 @@ from msgspec import Meta
 
 from casemate.config.guard import GuardTable, OutputsTable
 from casemate.config.table import Count, Name, Table
+
+SETTING = "CASEMATE_CONTAINER"
+"""The variable of the container in which that stands."""
+JSON_LINES_TYPES = (
+    "application/jsonlines",
+    "application/jsonl",
+    "application/x-ndjson",
+    "application/x-jsonlines",
+)
+"""JSON lines have no registered name; SageMaker says the first."""
 
 
 class ContainerTable(Table, frozen=True, kw_only=True):

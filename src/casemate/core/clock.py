@@ -27,7 +27,7 @@ def lifetime(text: str, most: datetime.timedelta) -> datetime.timedelta:
     number, unit = text[:-1], text[-1:]
     if (
         unit not in units
-        or not number.isdigit()
+        or not number.isdecimal()
         or len(number) > 6
         or not datetime.timedelta(0)
         < (found := datetime.timedelta(**{units[unit]: int(number)}))

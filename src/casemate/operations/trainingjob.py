@@ -9,7 +9,6 @@ Contract: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-traini
 import os
 import shutil
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +48,24 @@ class _Job(Record, frozen=True, kw_only=True):
     channels: list[str]
 
 
-def train(root: Path) -> int:
+class Trained(Record, frozen=True, kw_only=True):
+    """What came of a job."""
+
+    model: str
+    """`NAME@VERSION` of the signed model; empty where there is none."""
+    why: str
+    """Why there is none, or why it is signed and not given out yet; else empty."""
+
+
+def train(root: Path) -> Trained:
     """Run the project that lies in the channel.
 
     Args:
         root: SageMaker's folder, `/opt/ml`.
 
     Returns:
-        The exit code: 0 when a model is signed, 1 when gates refuse it or nobody could judge it;
-        why, and what is raised, stands in `output/failure` too.
+        what came of it; that gates refused a model, or nobody could judge it, and what is raised
+        stand in `output/failure` too.
 
     Raises:
         Error: nothing was judged.
@@ -66,7 +74,7 @@ def train(root: Path) -> int:
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / "failure").unlink(missing_ok=True)
-        said = _run(root)
+        made = _run(root)
     except Error as error:
         hint = f" ({error.hint})" if error.hint else ""
         told = f"{error.code}: {error.message}{hint}"
@@ -78,18 +86,16 @@ def train(root: Path) -> int:
         # what a stranger's exception says may quote rows
         _fail(output, f"{type(error).__name__}: a fault of casemate; the job's log says where")
         raise
-    if said:
-        print(said, file=sys.stderr)
-        _fail(output, said)
-    return 1 if said else 0
+    if not made.model:
+        _fail(output, made.why)
+    return made
 
 
 def _fail(output: Path, text: str) -> None:
     write_atomic(output / "failure", text[:FAILURE_CHARACTERS].encode(), mode=0o644)
 
 
-def _run(root: Path) -> str:
-    """Why there is no model; "" when there is one."""
+def _run(root: Path) -> Trained:
     job = _settings(root / "input" / "config")
     missing = [one for one in (PROJECT, KEYS) if one not in job.channels]
     if missing:
@@ -103,23 +109,22 @@ def _run(root: Path) -> str:
     return _trained(work, job.overrides, root / "model", root / "output" / "data" / "signed")
 
 
-def _trained(work: Path, overrides: list[str], model: Path, signed: Path) -> str:
+def _trained(work: Path, overrides: list[str], model: Path, signed: Path) -> Trained:
     from casemate.operations.project import open_project
 
     result = open_project(work, overrides).run()
     verdict = result.verdict
     if verdict.outcome != "passed":
         reasons = "; ".join(verdict.reasons) or "no reason was recorded"
-        return f"{verdict.outcome}: {reasons}"
+        return Trained(model="", why=f"{verdict.outcome}: {reasons}")
+    reference = result.model.reference
     try:
         result.model.export(signed)
     except RefusedError as error:
         # signed, and to be approved where the project goes back to
-        print(f"{result.model.reference} is signed. {error.message}", file=sys.stderr)
-        return ""
+        return Trained(model=reference, why=error.message)
     shutil.copytree(signed, model, dirs_exist_ok=True)
-    print(f"{result.model.reference} is signed", flush=True)
-    return ""
+    return Trained(model=reference, why="")
 
 
 def _settings(folder: Path) -> _Job:

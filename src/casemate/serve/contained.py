@@ -20,7 +20,7 @@ import numpy as np
 import uvicorn
 
 from casemate.config import ServeTable
-from casemate.config.container import ContainerTable
+from casemate.config.container import SETTING, ContainerTable
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, Wrong
 from casemate.serve import bodies, outputs
@@ -30,13 +30,12 @@ from casemate.serve.connections import Entry
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.guard import Unfit
 from casemate.serve.http import Bounded, settings, sweep
+from casemate.serve.ports import listen
 from casemate.serve.protocols import invocations
 from casemate.serve.refusals import NotFound, Overloaded, WrongMethod, require_fit, told_of
 from casemate.serve.types import Answer, Array, Reply
 from casemate.stages.release.bundle import VerifiedModel
 
-SETTING = "CASEMATE_CONTAINER"
-"""The variable that says what `[serve]` of the project says."""
 MOST_WAITING = 1000
 KEEP_ALIVE, DRAIN = 75.0, 25
 """Seconds: of a connection that is idle, and between SIGTERM and the end; SageMaker kills after
@@ -215,7 +214,7 @@ def load(model: VerifiedModel, table: ContainerTable) -> Endpoint:
 
 
 def serve(endpoint: Endpoint, table: ContainerTable, port: int) -> None:
-    """Answer until SIGTERM; begun requests are answered first."""
+    """Answer until SIGTERM; begun requests are answered first. BackendError: the port is taken."""
 
     def tell(line: bytes) -> None:
         sys.stdout.buffer.write(line)
@@ -225,14 +224,13 @@ def serve(endpoint: Endpoint, table: ContainerTable, port: int) -> None:
         Contained(endpoint, table, tell),
         _Kept,
         lifespan="off",
-        host="0.0.0.0",  # noqa: S104 - SageMaker asks from outside of the container
-        port=port,
         timeout_graceful_shutdown=DRAIN,
     )
     # uvicorn ends on the signal and then raises it again: an end that was asked for is a good one
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        _Server(config).run()
+        with listen("0.0.0.0", port, "--port") as listener:  # noqa: S104 - SageMaker asks from outside
+            _Server(config).run([listener])
     finally:
         signal.signal(signal.SIGTERM, before)
         endpoint.close()

@@ -72,7 +72,7 @@ class ModelSet:
         self.served: dict[str, Served] = {}
         for alias, reference in named.items():
             model, _, version = reference.partition("@")
-            if version and not version.isdigit():
+            if version and not version.isdecimal():
                 raise ConfigError(
                     f"[serve.models] {alias}: {reference!r} is no NAME or NAME@VERSION",
                     hint="such as wdbc@3",

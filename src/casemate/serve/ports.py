@@ -13,9 +13,9 @@ the lower of this and `net.core.somaxconn`.
 """
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; BackendError when the port is taken."""
-    with _told(host, port):
+def listen(host: str, port: int, setting: str = "[serve] port") -> socket.socket:
+    """A listening socket; BackendError, which names the setting, when the port is taken."""
+    with _told(host, port, setting):
         return socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
 
 
@@ -63,11 +63,11 @@ def _family(host: str) -> Any:
 
 
 @contextlib.contextmanager
-def _told(host: str, port: int, setting: str = "port") -> Iterator[None]:
+def _told(host: str, port: int, setting: str = "[serve] port") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise BackendError(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            hint=f"stop the other server or set [serve] {setting}",
+            hint=f"stop the other server or set {setting}",
         ) from error

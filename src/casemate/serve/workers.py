@@ -96,7 +96,7 @@ def supervise(project: Wiring, announce: Announce, work: Work, standby: Work) ->
             None
             if table.grpc_port is None
             else kept.enter_context(
-                reserve(table.host, table.grpc_port, "grpc_port")
+                reserve(table.host, table.grpc_port, "[serve] grpc_port")
             ).getsockname()[1]
         )
         team = _Team(project, listener, grpc_port, work, standby)

@@ -283,7 +283,7 @@ def test_a_time_is_a_number_and_a_unit(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "m", "7", "7w", "0h", "-1h", "1.5h", "8d", "9999999d", "169h", "h7", "1 h"]
+    "text", ["", "m", "7", "7w", "0h", "-1h", "1.5h", "8d", "9999999d", "169h", "h7", "1 h", "²d"]
 )
 def test_what_is_no_time_or_too_long_is_refused(text):
     with refused("CM-CONFIG", "is not a time of at most 7 days"):

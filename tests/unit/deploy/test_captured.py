@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from casemate.core.errors import ConfigError, DataError
 from casemate.deploy.aws import captured
+from casemate.serve.protocols import invocations
 
 
 def event(asked, answered=None, kind="application/json", encoding="JSON", **more):
@@ -67,6 +68,23 @@ def test_every_form_that_callers_send_becomes_the_same_rows(tmp_path, form, enco
     assert [row[2:] for row in found[1:]] == [["no", *ROWS[0]], ["yes", *ROWS[1]]]
     assert found[1][:2] == ["2026-11-29T10:00:00Z", "e-1"]
     assert (made.requests, made.rows, made.left_out) == (1, 2, {})
+
+
+@pytest.mark.parametrize("kind", [kind.decode() for kind in invocations.LINES])
+def test_lines_of_every_content_type_that_the_container_takes_are_read(tmp_path, kind):
+    answered = '{"prediction":"no"}\n{"prediction":"yes"}\n'
+    made, found = table(tmp_path, event(LINES, answered, kind))
+    assert [row[2:] for row in found[1:]] == [["no", *ROWS[0]], ["yes", *ROWS[1]]]
+    assert made.left_out == {}
+
+
+def test_a_text_with_a_line_separator_is_no_two_lines(tmp_path):
+    odd = "a\u2028b\x85c"
+    asked = json.dumps({"x": 1, "y": odd}, ensure_ascii=False) + "\n"
+    answered = json.dumps({"prediction": odd}, ensure_ascii=False) + "\n"
+    made, found = table(tmp_path, event(asked, answered, "application/jsonlines", "BASE64"))
+    assert [row[2:] for row in found[1:]] == [[odd, "1", odd]]
+    assert made.left_out == {}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +171,15 @@ def test_no_capture_ends_in_anything_but_a_table_or_a_refusal(tmp_path_factory, 
         table(folder, event(asked, said, encoding=how))
     except DataError:
         assert not (folder / "out.csv").exists()
+
+
+def test_who_names_another_file_is_not_told_to_name_columns(tmp_path):
+    with pytest.raises(DataError, match=f"1 {captured.NO_EVENT}") as raised:
+        table(tmp_path, "a,b,c")
+    assert raised.value.hint == captured.FETCHED
+    with pytest.raises(DataError, match=f"1 {captured.NO_ROWS}") as raised:
+        table(tmp_path, event({"inputs": [[1, 2]]}))
+    assert raised.value.hint == captured.NAMED
 
 
 def test_inputs_that_are_called_as_our_own_columns_are_left_out(tmp_path):

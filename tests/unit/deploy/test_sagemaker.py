@@ -217,6 +217,10 @@ def test_without_an_account_a_key_or_keys_it_is_said_what_is_missing(root):
     assert "[deploy.aws] has no image and key" in early.notes[0]
     with pytest.raises(ConfigError, match="no folder"):
         rendered(root, '[deploy]\ntrusted = "elsewhere"\n' + READY, "signed")
+    (root / "elsewhere").mkdir()
+    with pytest.raises(WrongSigner, match="no signer's keys") as raised:
+        rendered(root, '[deploy]\ntrusted = "elsewhere"\n' + READY, approved(root))
+    assert "[deploy] trusted" in raised.value.hint
     bare = rendered(root, '[deploy]\ntrusted = "elsewhere"\n' + READY)
     assert "the container needs them" in bare.notes[0]
     with pytest.raises(ConfigError, match="the ledger"):

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import command, wait_for
 
 import casemate
-from casemate.config.container import ContainerTable
+from casemate.config.container import SETTING, ContainerTable
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error, RefusedError, TrainingError
 from casemate.core.home import keystore_folder
@@ -50,7 +50,7 @@ def told(root, **said):
 
 
 def environment(root, **said):
-    return {**os.environ, contained.SETTING: told(root, **said)}
+    return {**os.environ, SETTING: told(root, **said)}
 
 
 def words(root, port=0):
@@ -59,9 +59,9 @@ def words(root, port=0):
     )
 
 
-def refused(root, **said):
+def refused(root, port=18080, **said):
     done = subprocess.run(
-        words(root, 18080),
+        words(root, port),
         env=environment(root, **said),
         capture_output=True,
         text=True,
@@ -171,11 +171,29 @@ def test_another_model_stage_or_too_few_approvals_and_nothing_is_served(model):
 
 @pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"bundle": "x"}', "[" * 100_000])
 def test_a_container_that_was_not_told_its_model_starts_none(text):
-    with pytest.raises(ConfigError, match=contained.SETTING):
+    with pytest.raises(ConfigError, match=SETTING):
         contained.told(text)
     table = ContainerTable(bundle="a" * 64, stage="production")
     with pytest.raises(RefusedError, match="sha256:"):
         contained.require_meant("b" * 64, table)
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-5"])
+def test_what_is_no_port_is_told_before_anything_is_read(port, tmp_path, monkeypatch, cli):
+    done = cli("sagemaker", "serve", "--root", tmp_path, "--port", port)
+    assert (done.code, "is no port" in done.err) == (2, True)
+    for said in (port, "", "eighty", "0" * 9 + "8080", "00080000000000", "²"):
+        monkeypatch.setenv("SAGEMAKER_BIND_TO_PORT", said)
+        done = cli("sagemaker", "serve", "--root", tmp_path)
+        assert (done.code, "is no port" in done.err) == (2, True)
+
+
+def test_a_port_that_is_taken_is_one_message(model):
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        done = refused(model, taken.getsockname()[1])
+    assert done.returncode == 5
+    assert "cannot listen on 0.0.0.0" in done.stderr
+    assert "set --port" in done.stderr
 
 
 @pytest.fixture
@@ -207,7 +225,8 @@ def failure(root):
 
 
 def test_a_job_leaves_a_signed_model_and_the_project_and_no_private_key(given, capsys):
-    assert job.train(given) == 0
+    assert job.train(given) == job.Trained(model="wdbc@2", why="")
+    assert capsys.readouterr().out == ""
     assert not (given / "output/failure").exists()
     assert {"model", "model.sig"} <= {path.name for path in (given / "model").iterdir()}
     casemate.verify(given / "model", [given / "output/data/project/.casemate/public"])
@@ -219,12 +238,25 @@ def test_a_job_leaves_a_signed_model_and_the_project_and_no_private_key(given, c
         assert not path.is_file() or secret not in path.read_bytes()
 
 
-def test_a_refused_model_is_a_failed_job_that_says_why(given):
+def test_a_model_that_waits_for_approvals_is_signed_and_not_given_out(given, cli):
+    path = given / "input/data/project/casemate.toml"
+    path.write_text(path.read_text() + "\n[release]\napprovals = 1\n")
+    done = cli("sagemaker", "train", "--root", given, "--format", "json")
+    assert done.code == 0
+    assert done.value["model"] == "wdbc@2"
+    assert "approv" in done.value["why"]
+    assert list((given / "model").iterdir()) == []
+    assert not (given / "output/failure").exists()
+
+
+def test_a_refused_model_is_a_failed_job_that_says_why(given, cli):
     path = given / "input/data/project/casemate.toml"
     text = path.read_text()
     assert "roc_auc = { min = 0.85 }" in text
     path.write_text(text.replace("roc_auc = { min = 0.85 }", "roc_auc = { max = 0.1 }"))
-    assert job.train(given) == 1
+    done = cli("sagemaker", "train", "--root", given)
+    assert done.code == 1
+    assert done.out.startswith("refused: ")
     assert failure(given).startswith("refused: ")
     assert "roc_auc" in failure(given)
     assert list((given / "model").iterdir()) == []

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from casemate.config import ServeTable
+from casemate.core.errors import ConfigError
 from casemate.core.types import ColumnSchema, Schema
 from casemate.respond.holds import Hold
 from casemate.serve import model_set
@@ -63,6 +64,14 @@ def served(told):
         version = Version(endpoint(number), part, 1.0, LISTENER, Heartbeat.alone())
         setattr(made.served["m"], part, version)
     return made
+
+
+@pytest.mark.parametrize("version", ["x", "²", "1.0", "-1"])
+def test_a_version_that_is_no_number_is_a_mistake_in_the_configuration(served, version):
+    served.project.config.serve = ServeTable(models={"one": f"m@{version}"})
+    metrics = Metrics()
+    with pytest.raises(ConfigError, match="is no NAME or NAME@VERSION"):
+        ModelSet(served.project, metrics, None, None, Health(metrics))
 
 
 def text_of(one):

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from casemate.config.container import JSON_LINES_TYPES
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.files import writing
 from casemate.core.types import Record
@@ -82,7 +83,9 @@ class _Unfit(Exception):
 
 
 _EVENT = msgspec.json.Decoder(Event)
+_LINES = msgspec.json.Decoder()
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+FETCHED = "files as SageMaker captures them: aws s3 sync s3://… FOLDER"
 NAMED = "--columns names the inputs of callers who send rows without names"
 Rows = tuple[list[str] | None, list[list[Any]]]
 """Names, if there were any, and rows."""
@@ -129,7 +132,10 @@ def table(source: Path, out: Path, names: list[str] | None = None) -> Made:
             said = (
                 ", ".join(f"{count} {why}" for why, count in left.items()) or "the files are empty"
             )
-            raise DataError(f"nothing that was captured can be read: {said}", hint=NAMED)
+            raise DataError(
+                f"nothing that was captured can be read: {said}",
+                hint=NAMED if left[NO_ROWS] else FETCHED,
+            )
         text.detach()
     return Made(out=str(out), requests=requests, rows=rows, left_out=dict(left))
 
@@ -141,7 +147,7 @@ def _files(source: Path) -> list[Path]:
         path for path in sorted(source.rglob("*.jsonl")) if path.is_file() and not path.is_symlink()
     ]
     if not found:
-        raise DataError(f"there is no file *.jsonl in {source}", hint="aws s3 sync s3://… FOLDER")
+        raise DataError(f"there is no file *.jsonl in {source}", hint=FETCHED)
     if len(found) > MOST_FILES:
         raise DataError(f"{source} has more than {MOST_FILES} files", hint="take fewer days")
     return found
@@ -198,9 +204,8 @@ def _rows(side: Side, names: list[str] | None) -> Rows:
     text, kind = _text(side), _kind(side)
     if kind in ("text/csv", "application/csv") or side.encoding == "CSV":
         return _of_csv(text, names)
-    if kind in ("application/jsonlines", "application/jsonl", "application/x-ndjson"):
-        values = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-        return _of_values(values)
+    if kind in JSON_LINES_TYPES:
+        return _of_values(_LINES.decode_lines(text))
     said = msgspec.json.decode(text)
     (form,) = {*said} & {*FORMS}
     value = said[form]
@@ -258,9 +263,8 @@ def _answers(side: Side, count: int) -> list[Any]:
         text, kind = _text(side), _kind(side)
         if kind in ("text/csv", "application/csv") or side.encoding == "CSV":
             found = [line[0] for line in csv.reader(io.StringIO(text, newline="")) if line]
-        elif kind == "application/jsonlines":
-            lines = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-            found = [one["prediction"] for one in lines]
+        elif kind in JSON_LINES_TYPES:
+            found = [one["prediction"] for one in _LINES.decode_lines(text)]
         else:
             found = msgspec.json.decode(text)["predictions"]
     except (msgspec.MsgspecError, ValueError, KeyError, TypeError, csv.Error, RecursionError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from casemate.config import Config
-from casemate.config.container import ContainerTable
+from casemate.config.container import SETTING, ContainerTable
 from casemate.core.errors import ConfigError
 from casemate.deploy.aws import model as models
 from casemate.deploy.aws.names import Names, names_of
@@ -18,8 +18,6 @@ MOST_VALUE = 1024
 """Characters of a variable of a container, as SageMaker takes it."""
 VARIANT = "casemate"
 TYPES = ["application/json", "application/jsonlines", "text/csv"]
-SETTING = "CASEMATE_CONTAINER"
-"""The variable that tells the container what `[serve]` says."""
 ALWAYS = (
     "training-job.yaml",
     "model-package-group.yaml",

@@ -56,11 +56,7 @@ def found(name: str, content: bytes) -> list[str]:
         documents = manifests(content)
     except Unreadable as error:
         return [str(error)]
-    return [
-        f"{text(one.get('kind'))} {text(table(one.get('metadata')).get('name'))}: {fault}"
-        for one in documents
-        for fault in _faults(one)
-    ]
+    return [f"{_named(one)}: {fault}" for one in documents for fault in _faults(one)]
 
 
 def unfit(given: Given, name: str, content: bytes) -> list[str]:
@@ -72,7 +68,7 @@ def unfit(given: Given, name: str, content: bytes) -> list[str]:
     except Unreadable:
         return []  # which `found` says
     return [
-        f"{text(one.get('kind'))} {text(table(one.get('metadata')).get('name'))}: {fault}"
+        f"{_named(one)}: {fault}"
         for one in documents
         for fault in (
             *fields.by_schema(one, given.config.deploy.kubernetes.version),
@@ -80,6 +76,10 @@ def unfit(given: Given, name: str, content: bytes) -> list[str]:
             *_added(one, given, name),
         )
     ]
+
+
+def _named(document: dict[str, Any]) -> str:
+    return f"{text(document.get('kind'))} {text(table(document.get('metadata')).get('name'))}"
 
 
 def _strange(document: dict[str, Any], given: Given) -> Iterator[str]:

@@ -42,23 +42,10 @@ def values(given: Given, fingerprint: str, serving: list[str]) -> dict[str, obje
     required = config.serve.client_certificates == "require"
 
     def labels(part: str) -> str:
-        return _flow(
-            {
-                "app.kubernetes.io/name": "casemate",
-                "app.kubernetes.io/instance": slug,
-                said.PART: part,
-                "app.kubernetes.io/managed-by": "casemate",
-            }
-        )
+        return _flow({**_owned(slug), said.PART: part, "app.kubernetes.io/managed-by": "casemate"})
 
     def selector(part: str) -> str:
-        return _flow(
-            {
-                "app.kubernetes.io/name": "casemate",
-                "app.kubernetes.io/instance": slug,
-                said.PART: part,
-            }
-        )
+        return _flow({**_owned(slug), said.PART: part})
 
     def probe(path: str) -> str:
         # kubelet has no certificate of the project's authority: it can only see that one listens
@@ -115,6 +102,11 @@ def commands(config: Config) -> dict[str, list[str]]:
     }
 
 
+def _owned(slug: str) -> dict[str, str]:
+    """Labels of everything of one project."""
+    return {"app.kubernetes.io/name": "casemate", "app.kubernetes.io/instance": slug}
+
+
 def _flow(pairs: Mapping[str, str]) -> str:
     """A mapping on one line."""
     return "{" + ", ".join(f"{key}: {in_yaml(value)}" for key, value in pairs.items()) + "}"
@@ -150,13 +142,7 @@ def config_maps(toml: str, public: Mapping[str, str], slug: str) -> bytes:
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {
-                "name": name,
-                "labels": {
-                    "app.kubernetes.io/name": "casemate",
-                    "app.kubernetes.io/instance": slug,
-                },
-            },
+            "metadata": {"name": name, "labels": _owned(slug)},
             "data": {file: _Block(text) for file, text in data.items()},
         }
         for name, data in ((said.TOML, {"casemate.toml": toml}), (said.TRUSTED, public))

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from casemate.config.container import JSON_LINES_TYPES
 from casemate.core.errors import RequestError
 from casemate.serve.endpoint import Endpoint
 from casemate.serve.protocols.columns import asked_of, made, raw_names, rows_of, whose_of
@@ -28,13 +29,7 @@ from casemate.serve.types import CSV, JSON, JSON_LINES, Answer, Headers
 
 MOST_FIELD = 64 * 1024
 """Characters of one cell of CSV."""
-LINES = (
-    b"application/jsonlines",
-    b"application/jsonl",
-    b"application/x-ndjson",
-    b"application/x-jsonlines",
-)
-"""JSON lines have no registered name; SageMaker says the first."""
+LINES = tuple(kind.encode() for kind in JSON_LINES_TYPES)
 FORMS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 _Later = msgspec.Raw | msgspec.UnsetType
 """Read once it is known what it is."""

@@ -34,6 +34,11 @@ A judgement: nobody has so many approvers.
 """
 MOST_AGE = datetime.timedelta(days=3650)
 """Of a list of withdrawn models: beyond it nobody means an age."""
+AHEAD = datetime.timedelta(minutes=5)
+"""How far the clock of whoever wrote the list may be ahead of the one here: one of later than that
+tells no age, for it would stay young for as long as that clock was wrong. A judgement: what
+Kerberos recommends (RFC 4120, section 8.2).
+"""
 _READ_ONLY, _FOLDER = 0o444, 0o555
 """Modes of what was admitted: nothing changes it by accident afterwards."""
 
@@ -133,15 +138,19 @@ def require_fresh(
     """RefusedError unless the owner has said lately what is withdrawn.
 
     Args:
-        within: how long ago, at most.
+        within: how long ago, at most; a time that is yet to come is none.
         lists: what was published, signed.
         verifier: the signers that are trusted.
         now: with time zone.
     """
-    newest = max((_time(withdrawals(one, verifier)) for one in lists), default=None)
-    if newest is not None and now - newest <= within:
+    times = [_time(withdrawals(one, verifier)) for one in lists]
+    if any(-AHEAD <= now - time <= within for time in times):
         return
-    told = "is not here" if newest is None else f"is of {newest.isoformat(timespec='seconds')}"
+    told = "is not here"
+    if times:
+        newest = max(times)
+        told = f"is of {newest.isoformat(timespec='seconds')}"
+        told += ", which is yet to come" if now < newest else ""
     raise RefusedError(
         f"the list of withdrawn models {told}, and must not be older than {within}",
         hint=f"its owner writes it: casemate image withdrawn {WITHDRAWN}; put it beside the keys",

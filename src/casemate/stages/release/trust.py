@@ -41,7 +41,9 @@ class Trusted:
         """
         if self.verifier is None:
             raise WrongSigner(
-                "no signer's keys were given", hint="pass --key signer.pub --key signer-mldsa65.pub"
+                "no signer's keys were given",
+                hint="put signer.pub and signer-mldsa65.pub where --key, [serve] trusted or"
+                " [deploy] trusted says",
             )
         if self.history is None:
             return self.verifier
