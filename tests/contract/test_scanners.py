@@ -232,6 +232,7 @@ def test_one_secret_hides_no_other(ending, tree):
         ("unmarked.ini", f"key = {SECRET}\n".encode("utf-16-le")),
         ("nul.toml", f"# \0\nkey = '{SECRET}'\n".encode()),
         (".env", f"# \0\nkey={SECRET}\n".encode()),
+        ("deploy/.env", f"# \0\nkey={SECRET}\n".encode()),
         ("a.ipynb", json.dumps({"nbformat": 4, "cells": [], "metadata": {"a": [SECRET]}}).encode()),
         (
             "b.ipynb",
@@ -243,6 +244,7 @@ def test_one_secret_hides_no_other(ending, tree):
 )
 def test_a_text_is_looked_at_in_whatever_bytes_it_comes(name, content, tree):
     real("detect-secrets")
+    make_folder((tree / name).parent)
     (tree / name).write_bytes(content)
     found = looked(DetectSecrets(history=False), place(tree))
     assert [(hit.path, hit.message) for hit in found.hits] == [(name, "AWS Access Key")]
