@@ -190,6 +190,13 @@ def test_lock_files_are_read(tmp_path):
     assert set(found.unseen) == {"poetry.lock: bare", "pdm.lock"}
 
 
+@pytest.mark.parametrize("text", ['package = "leaky"', 'package = ["leaky"]', "packages = [1]"])
+def test_a_lock_file_without_a_list_of_packages_is_named_and_others_are_looked_at(text, tmp_path):
+    found = answer(tmp_path, [LEAKY], uv__lock=text, requirements__txt="leaky==1.0\n")
+    assert found.unseen == {"uv.lock": "it cannot be read: it has no list of packages"}
+    assert [hit.package for hit in found.hits] == ["leaky"]
+
+
 def test_what_is_installed_is_looked_at(tmp_path):
     everything = advisory("GHSA-2", "PyTest", [{"introduced": "0"}])
     assert [hit.package for hit in answer(tmp_path, [everything]).hits] == ["pytest"]
