@@ -383,8 +383,9 @@ def test_a_snapshot_is_imported_from_who_signs_and_never_replaced_by_an_older_on
     project, tmp_path
 ):
     file = snapshot(tmp_path / "feed", [LEAKY])
-    with pytest.raises(VerificationError, match="not signed"):
+    with pytest.raises(VerificationError, match="not signed") as refused:
         project.scans.advisories.add(file)
+    assert ".tmp-" not in refused.value.message, "nobody looks for a file there"
     project.scans.advisories.sign(file)
     assert project.scans.advisories.add(file).count == 1
     assert project.scans.advisories.show().fault == ""
