@@ -416,6 +416,21 @@ def test_a_snapshot_is_taken_from_the_keys_that_the_configuration_names(
         casemate.open(tiny_project).scans.advisories.add(file)
 
 
+@pytest.mark.parametrize("names", [["a.pub"], ["a.pub", "b.pub"]])
+def test_keys_that_are_no_pair_are_told_with_the_option_that_names_them(
+    names, project, tmp_path, tiny_project
+):
+    file = snapshot(tmp_path / "feed", [LEAKY])
+    project.scans.advisories.sign(file)
+    (tiny_project / "a.pub").write_bytes(casemate_signer().verifier.pems[0])
+    (tiny_project / "b.pub").write_text("no key")
+    with (tiny_project / "casemate.toml").open("a") as text:
+        text.write(f"\n[scan]\nadvisories_keys = {json.dumps(names)}\n")
+    with pytest.raises(VerificationError, match=r"\[scan\] advisories_keys") as refused:
+        casemate.open(tiny_project).scans.advisories.add(file)
+    assert "signer-mldsa65.pub of who signs snapshots" in refused.value.hint
+
+
 def casemate_signer():
     from casemate.core.signatures import Signer
 
