@@ -431,6 +431,15 @@ def test_keys_that_are_no_pair_are_told_with_the_option_that_names_them(
     assert "signer-mldsa65.pub of who signs snapshots" in refused.value.hint
 
 
+def test_nobody_looks_before_everybody_is_there_who_is_to(tiny_project):
+    with (tiny_project / "casemate.toml").open("a") as text:
+        text.write('\n[scan]\nadvisories_keys = ["absent.pub"]\n')
+    said = []
+    with pytest.raises(ConfigError, match=r"absent\.pub: No such file"):
+        casemate.open(tiny_project).scans.scan(["all"], said.append)
+    assert said == []
+
+
 def casemate_signer():
     from casemate.core.signatures import Signer
 
