@@ -284,6 +284,15 @@ def test_a_shallow_repository_has_not_been_looked_at(tree, tmp_path):
     assert "a part of its history only" in found.unseen[""]
 
 
+def test_git_that_is_absent_is_told_apart_from_the_programs_of_scanners(
+    tree, tmp_path, monkeypatch
+):
+    git(tree, "init", "-q")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = looked(DetectSecrets(history=True), place(tree, tools=tmp_path / "tools"))
+    assert found.unseen == {"": "there is no git (install it)"}
+
+
 def test_a_folder_that_git_does_not_keep_has_no_history(tree):
     found = looked(DetectSecrets(history=True), place(tree))
     assert found.answer == "clean" and "no git repository" in found.notes[0]
