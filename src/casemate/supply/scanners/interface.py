@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from msgspec import structs
+
 from casemate.core.errors import BackendError, Error
 from casemate.core.text import clean
 from casemate.core.types import Record
@@ -125,12 +127,9 @@ def bounded(found: Looked) -> Looked:
     }
     if len(names) > MOST_NAMED:
         unseen["…"] = f"and {len(names) - MOST_NAMED} more"
-    return Looked(
-        scanner=found.scanner,
-        kind=found.kind,
+    return structs.replace(
+        found,
         version=clean(found.version, 100),
-        hits=found.hits,
-        count=found.count,
         unseen=unseen,
         notes=[clean(note, MOST_WORDS) for note in found.notes[:MOST_NAMED]],
     )
