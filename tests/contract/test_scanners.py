@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import wait_for
 from tests.unit.supply.planted import advisory, signed_snapshot
 
 from casemate.core.files import make_folder
@@ -430,11 +431,13 @@ def test_a_scanner_reaches_no_network_writes_nowhere_else_and_gets_no_secret(
 
 
 def test_children_of_a_scanner_that_hangs_end_with_it(tree, tmp_path):
-    script = "import subprocess\nsubprocess.Popen(['sleep', '987654'])\ntime.sleep(600)"
-    tools = fake(tmp_path / "tools", "bandit", script)
-    assert looked(Bandit(), place(tree, tools=tools, seconds=2.0)).answer == "could-not-look"
-    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987654" in _content(path)]
-    assert running == []
+    script = "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)"
+    tools = fake(tmp_path / "tools", "bandit", f"{script}\ntime.sleep(600)")
+    at = place(tree, tools=tools, seconds=4.0)
+    assert looked(Bandit(), at).answer == "could-not-look"
+    (said,) = at.work.rglob("stdout")
+    command = Path("/proc", str(int(said.read_text())), "cmdline")
+    wait_for(lambda: not _content(command), 30)  # of a process that ended nothing is read there
 
 
 def _content(path):
