@@ -1,5 +1,6 @@
 """What every scanner is, gets and answers."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,8 @@ class Place:
         return [name for name in self.files if name.lower().endswith(endings)]
 
     def folder(self, name: str) -> Path:
-        """A new folder below `work`."""
-        made = self.work / name
+        """A new folder below `work`, called so and by a number."""
+        made = self.work / f"{name}.{len(os.listdir(self.work))}"
         made.mkdir()
         return made
 

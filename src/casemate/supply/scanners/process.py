@@ -88,8 +88,7 @@ def run(
         CouldNotLook: it is absent, took too long, was ended, or could not be confined.
     """
     program = program or find(place, name, ours=ours)
-    work = place.work / f"{name}.{len(os.listdir(place.work))}"
-    work.mkdir()
+    work = place.folder(name)
     out, err = work / "stdout", work / "stderr"
     command = [
         *(sys.executable, "-P", "-m", confined.__name__),
