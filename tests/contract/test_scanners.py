@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import wait_for
 from tests.unit.supply.planted import advisory, signed_snapshot
 
 from casemate.core.files import make_folder
@@ -232,6 +233,7 @@ def test_one_secret_hides_no_other(ending, tree):
         ("unmarked.ini", f"key = {SECRET}\n".encode("utf-16-le")),
         ("nul.toml", f"# \0\nkey = '{SECRET}'\n".encode()),
         (".env", f"# \0\nkey={SECRET}\n".encode()),
+        ("deploy/.env", f"# \0\nkey={SECRET}\n".encode()),
         ("a.ipynb", json.dumps({"nbformat": 4, "cells": [], "metadata": {"a": [SECRET]}}).encode()),
         (
             "b.ipynb",
@@ -243,6 +245,7 @@ def test_one_secret_hides_no_other(ending, tree):
 )
 def test_a_text_is_looked_at_in_whatever_bytes_it_comes(name, content, tree):
     real("detect-secrets")
+    make_folder((tree / name).parent)
     (tree / name).write_bytes(content)
     found = looked(DetectSecrets(history=False), place(tree))
     assert [(hit.path, hit.message) for hit in found.hits] == [(name, "AWS Access Key")]
@@ -280,6 +283,15 @@ def test_a_shallow_repository_has_not_been_looked_at(tree, tmp_path):
     git(tmp_path, "clone", "-q", "--depth", "1", f"file://{tree}", str(part))
     found = looked(DetectSecrets(history=True), place(part))
     assert "a part of its history only" in found.unseen[""]
+
+
+def test_git_that_is_absent_is_told_apart_from_the_programs_of_scanners(
+    tree, tmp_path, monkeypatch
+):
+    git(tree, "init", "-q")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = looked(DetectSecrets(history=True), place(tree, tools=tmp_path / "tools"))
+    assert found.unseen == {"": "there is no git (install it)"}
 
 
 def test_a_folder_that_git_does_not_keep_has_no_history(tree):
@@ -419,11 +431,13 @@ def test_a_scanner_reaches_no_network_writes_nowhere_else_and_gets_no_secret(
 
 
 def test_children_of_a_scanner_that_hangs_end_with_it(tree, tmp_path):
-    script = "import subprocess\nsubprocess.Popen(['sleep', '987654'])\ntime.sleep(600)"
-    tools = fake(tmp_path / "tools", "bandit", script)
-    assert looked(Bandit(), place(tree, tools=tools, seconds=2.0)).answer == "could-not-look"
-    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"987654" in _content(path)]
-    assert running == []
+    script = "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)"
+    tools = fake(tmp_path / "tools", "bandit", f"{script}\ntime.sleep(600)")
+    at = place(tree, tools=tools, seconds=4.0)
+    assert looked(Bandit(), at).answer == "could-not-look"
+    (said,) = at.work.rglob("stdout")
+    command = Path("/proc", str(int(said.read_text())), "cmdline")
+    wait_for(lambda: not _content(command), 30)  # of a process that ended nothing is read there
 
 
 def _content(path):

@@ -383,8 +383,9 @@ def test_a_snapshot_is_imported_from_who_signs_and_never_replaced_by_an_older_on
     project, tmp_path
 ):
     file = snapshot(tmp_path / "feed", [LEAKY])
-    with pytest.raises(VerificationError, match="not signed"):
+    with pytest.raises(VerificationError, match="not signed") as refused:
         project.scans.advisories.add(file)
+    assert ".tmp-" not in refused.value.message, "nobody looks for a file there"
     project.scans.advisories.sign(file)
     assert project.scans.advisories.add(file).count == 1
     assert project.scans.advisories.show().fault == ""
@@ -413,6 +414,30 @@ def test_a_snapshot_is_taken_from_the_keys_that_the_configuration_names(
         text.write('\n[scan]\nadvisories_keys = ["a.pub", "b.pub"]\n')
     with pytest.raises(VerificationError):
         casemate.open(tiny_project).scans.advisories.add(file)
+
+
+@pytest.mark.parametrize("names", [["a.pub"], ["a.pub", "b.pub"]])
+def test_keys_that_are_no_pair_are_told_with_the_option_that_names_them(
+    names, project, tmp_path, tiny_project
+):
+    file = snapshot(tmp_path / "feed", [LEAKY])
+    project.scans.advisories.sign(file)
+    (tiny_project / "a.pub").write_bytes(casemate_signer().verifier.pems[0])
+    (tiny_project / "b.pub").write_text("no key")
+    with (tiny_project / "casemate.toml").open("a") as text:
+        text.write(f"\n[scan]\nadvisories_keys = {json.dumps(names)}\n")
+    with pytest.raises(VerificationError, match=r"\[scan\] advisories_keys") as refused:
+        casemate.open(tiny_project).scans.advisories.add(file)
+    assert "signer-mldsa65.pub of who signs snapshots" in refused.value.hint
+
+
+def test_nobody_looks_before_everybody_is_there_who_is_to(tiny_project):
+    with (tiny_project / "casemate.toml").open("a") as text:
+        text.write('\n[scan]\nadvisories_keys = ["absent.pub"]\n')
+    said = []
+    with pytest.raises(ConfigError, match=r"absent\.pub: No such file"):
+        casemate.open(tiny_project).scans.scan(["all"], said.append)
+    assert said == []
 
 
 def casemate_signer():

@@ -129,6 +129,16 @@ def test_one_fault_under_several_names_is_one_finding(tmp_path):
     assert hit.references == ["CVE-2026-1", "GHSA-1", "PYSEC-1", "CWE-79"]
 
 
+def test_what_mends_a_package_of_the_same_name_elsewhere_mends_nothing_here(tmp_path):
+    elsewhere = {
+        "package": {"ecosystem": "npm", "name": "leaky"},
+        "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "1.5.0"}]}],
+    }
+    both = {**LEAKY, "affected": [*LEAKY["affected"], elsewhere]}
+    (hit,) = answer(tmp_path, [both], requirements__txt="leaky==1.0\n").hits
+    assert (hit.fixed, hit.mend) == (["2.0"], "leaky 2.0 or later")
+
+
 def test_what_is_withdrawn_is_not_told_and_what_nobody_graded_is_high(tmp_path):
     gone = {**LEAKY, "withdrawn": "2026-11-01T00:00:00Z"}
     ungraded = advisory("PYSEC-2", "leaky", [{"introduced": "0"}])
@@ -188,6 +198,13 @@ def test_lock_files_are_read(tmp_path):
     found = answer(tmp_path, [LEAKY], uv__lock=rows + own, poetry__lock=bare, pdm__lock="[[")
     assert [hit.package for hit in found.hits] == ["leaky"]
     assert set(found.unseen) == {"poetry.lock: bare", "pdm.lock"}
+
+
+@pytest.mark.parametrize("text", ['package = "leaky"', 'package = ["leaky"]', "packages = [1]"])
+def test_a_lock_file_without_a_list_of_packages_is_named_and_others_are_looked_at(text, tmp_path):
+    found = answer(tmp_path, [LEAKY], uv__lock=text, requirements__txt="leaky==1.0\n")
+    assert found.unseen == {"uv.lock": "it cannot be read: it has no list of packages"}
+    assert [hit.package for hit in found.hits] == ["leaky"]
 
 
 def test_what_is_installed_is_looked_at(tmp_path):

@@ -113,6 +113,8 @@ def _answers(
     project: Wiring, kinds: Sequence[ScanKind], progress: Callable[[str], None]
 ) -> list[Looked]:
     table = project.config.scan
+    # whose keys are not there is told now, not once the others have looked for minutes
+    chosen = {kind: scanners(project, kind) for kind in kinds}
     files, unseen, left = listed(project.root, table.exclude)
     answers = []
     with scratch_folder(project.state / "tmp") as work:
@@ -125,11 +127,10 @@ def _answers(
             seconds=table.seconds,
             veil=project.identifiers.root().pseudonym,
         )
-        for kind in kinds:
-            chosen = scanners(project, kind)
-            if not chosen:
+        for kind, those in chosen.items():
+            if not those:
                 answers.append(Looked(scanner="none", kind=kind, unseen={"": "nobody looks at it"}))
-            for scanner in chosen:
+            for scanner in those:
                 progress(f"{kind}: {scanner.id}")
                 answers.append(looked(scanner, place))
     if unseen or left:

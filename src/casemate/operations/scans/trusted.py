@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Verifier
 from casemate.supply.scanners.advisories import NAME
 from casemate.wiring import Wiring
@@ -20,12 +20,14 @@ def verifier_of(project: Wiring) -> Verifier:
         ConfigError: a file is not there. VerificationError: they are no pair of public keys.
     """
     named = project.config.scan.advisories_keys
+    hint = "name signer.pub and signer-mldsa65.pub of who signs snapshots"
     if not named:
         return project.signer.verifier
     try:
         return Verifier.from_pem(*((project.root / name).read_bytes() for name in named))
     except OSError as error:
         raise ConfigError(
-            f"[scan] advisories_keys: {error.filename}: {error.strerror}",
-            hint="name signer.pub and signer-mldsa65.pub of who signs snapshots",
+            f"[scan] advisories_keys: {error.filename}: {error.strerror}", hint=hint
         ) from error
+    except VerificationError as error:
+        raise VerificationError(f"[scan] advisories_keys: {error.message}", hint=hint) from error

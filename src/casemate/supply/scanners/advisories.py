@@ -123,7 +123,7 @@ def verified(path: Path, verifier: Verifier) -> Snapshot:
         said = msgspec.convert(statement["predicate"], Snapshot)
     except FileNotFoundError as error:
         raise VerificationError(
-            f"{signature_of(path)} is not there: the snapshot is not signed",
+            f"the snapshot is not signed: no file *{SIGNATURE} lies beside it",
             hint="casemate scan advisories sign, by whoever fetched it",
         ) from error
     except msgspec.ValidationError as error:
@@ -131,7 +131,7 @@ def verified(path: Path, verifier: Verifier) -> Snapshot:
     digest = sha256_file(path)
     if subjects_of(statement) != {NAME: digest} or said.sha256 != digest:
         raise VerificationError(
-            f"{path.name} is not what was signed", hint="get both files again from who signed them"
+            "the snapshot is not what was signed", hint="get both files again from who signed them"
         )
     return said
 

@@ -86,7 +86,7 @@ def _contents(place: Place, digests: list[str]) -> bytes:
 def _git(place: Place, *words: str, given: list[str] | None = None) -> Ran:
     stdin = None
     if given is not None:
-        stdin = place.folder(f"git-{words[0]}-{len(list(place.work.iterdir()))}") / "objects"
+        stdin = place.folder("given") / "objects"
         stdin.write_text("\n".join(given) + "\n", encoding="ascii")
     ran = run(place, "git", [*SETTINGS, *words], stdin=stdin, ours=False)
     if ran.code:

@@ -1,9 +1,12 @@
 """What every scanner is, gets and answers."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import structs
 
 from casemate.core.errors import BackendError, Error
 from casemate.core.text import clean
@@ -87,8 +90,8 @@ class Place:
         return [name for name in self.files if name.lower().endswith(endings)]
 
     def folder(self, name: str) -> Path:
-        """A new folder below `work`."""
-        made = self.work / name
+        """A new folder below `work`, called so and by a number."""
+        made = self.work / f"{name}.{len(os.listdir(self.work))}"
         made.mkdir()
         return made
 
@@ -125,12 +128,9 @@ def bounded(found: Looked) -> Looked:
     }
     if len(names) > MOST_NAMED:
         unseen["…"] = f"and {len(names) - MOST_NAMED} more"
-    return Looked(
-        scanner=found.scanner,
-        kind=found.kind,
+    return structs.replace(
+        found,
         version=clean(found.version, 100),
-        hits=found.hits,
-        count=found.count,
         unseen=unseen,
         notes=[clean(note, MOST_WORDS) for note in found.notes[:MOST_NAMED]],
     )

@@ -64,35 +64,28 @@ def _hits(source: Source) -> list[Hit]:
         tree = ast.parse(source.file.read_bytes(), filename=source.path)
     names = Names(tree)
     found = [*_calls(tree, names), *leaks(tree, names), *_settings(tree, names)]
-    hits = [_hit(source, rule, line) for rule, line in sorted(set(found), key=lambda one: one[1])]
-    for cell, line, text in source.shell:
-        hit = Hit(
-            rule="code.notebook-shell",
-            severity=rules.severity("code.notebook-shell", "low"),
-            message=rules.RULES["code.notebook-shell"].title,
-            path=source.path,
-            line=line,
-            cell=cell,
-            material=" ".join(text.split()),
-            references=list(rules.references("code.notebook-shell")),
-            mend=rules.mend("code.notebook-shell"),
-        )
-        hits.append(hit)
-    return hits
+    hits = [
+        _hit(source, rule, source.where(number), source.said(number))
+        for rule, number in sorted(set(found), key=lambda one: one[1])
+    ]
+    return hits + [
+        _hit(source, "code.notebook-shell", (cell, line), " ".join(text.split()))
+        for cell, line, text in source.shell
+    ]
 
 
-def _hit(source: Source, rule: str, number: int) -> Hit:
-    cell, line = source.where(number)
+def _hit(source: Source, name: str, where: tuple[int, int], material: str) -> Hit:
+    rule, (cell, line) = rules.RULES[name], where
     return Hit(
-        rule=rule,
-        severity=rules.RULES[rule].severity,
-        message=rules.RULES[rule].title,
+        rule=name,
+        severity=rule.severity,
+        message=rule.title,
         path=source.path,
         line=line,
         cell=cell,
-        material=source.said(number),
-        references=list(rules.references(rule)),
-        mend=rules.mend(rule),
+        material=material,
+        references=list(rule.references),
+        mend=rule.mend,
     )
 
 

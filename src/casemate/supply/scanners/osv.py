@@ -58,6 +58,14 @@ class Affected(msgspec.Struct, frozen=True):
     ranges: list[Range] = []
     versions: list[str] = []
 
+    @property
+    def name(self) -> str | None:
+        """Of the package, normalised; None: it is of another ecosystem."""
+        package = self.package
+        if package is None or package.ecosystem.partition(":")[0] != ECOSYSTEM:
+            return None
+        return canonicalize_name(package.name)
+
 
 class Specific(msgspec.Struct, frozen=True):
     """What the database adds."""
@@ -90,11 +98,7 @@ class Advisory(msgspec.Struct, frozen=True):
 
     def packages(self) -> set[str]:
         """Normalised names of packages that it is about."""
-        return {
-            canonicalize_name(one.package.name)
-            for one in self.affected
-            if one.package is not None and _is_ours(one.package.ecosystem)
-        }
+        return {name for one in self.affected if (name := one.name) is not None}
 
     def concerns(self, name: str, version: Version) -> bool:
         """Whether it is about this version.
@@ -107,30 +111,19 @@ class Advisory(msgspec.Struct, frozen=True):
             Undecidable: it says something of versions that is none of PEP 440's.
         """
         version = Version(version.public)
-        return any(
-            _concerned(one, version)
-            for one in self.affected
-            if one.package is not None
-            and _is_ours(one.package.ecosystem)
-            and canonicalize_name(one.package.name) == name
-        )
+        return any(_concerned(one, version) for one in self.affected if one.name == name)
 
-    def fixed(self, name: str, version: Version) -> list[str]:
+    def fixed(self, name: str, version: Version) -> set[str]:
         """Later versions that mend it."""
-        found = {
+        return {
             event.fixed
             for one in self.affected
-            if one.package is not None and canonicalize_name(one.package.name) == name
+            if one.name == name
             for range_ in one.ranges
             if range_.type != "GIT"
             for event in range_.events
-            if event.fixed is not None
+            if event.fixed is not None and _is_later(event.fixed, version)
         }
-        return sorted(one for one in found if _is_later(one, version))
-
-
-def _is_ours(ecosystem: str) -> bool:
-    return ecosystem.partition(":")[0] == ECOSYSTEM
 
 
 def _is_later(text: str, version: Version) -> bool:

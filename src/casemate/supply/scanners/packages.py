@@ -165,8 +165,8 @@ def _lock(all_: Packages, path: str, text: str) -> None:
     """`[[package]]` of uv, Poetry and PDM, `[[packages]]` of PEP 751."""
     read = tomllib.loads(text)
     rows = read.get("packages", read.get("package", []))
-    if not isinstance(rows, list):
-        raise ValueError("it has no list of packages")  # noqa: TRY004 - of a file
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it has no list of packages")
     for row in rows:
         source = row.get("source", {})
         own = isinstance(source, dict) and {"editable", "virtual", "directory"} & source.keys()

@@ -52,17 +52,14 @@ def find(place: Place, name: str, *, ours: bool = True) -> Path:
         CouldNotLook: nowhere.
     """
     if place.tools is not None and ours:
-        path = place.tools / name
+        path, where = place.tools / name, f" in {place.tools}"
         found = str(path) if os.access(path, os.X_OK) and path.is_file() else None
     else:
-        beside = str(Path(sys.executable).parent)
+        beside, where = str(Path(sys.executable).parent), ""
         found = shutil.which(name, path=beside) or shutil.which(name)
     if found is None:
-        where = f" in {place.tools}" if place.tools is not None else ""
-        raise CouldNotLook(
-            f"there is no {name}{where}",
-            hint="install it in an environment of its own and name its bin folder: [scan] tools",
-        )
+        apart = " in an environment of its own and name its bin folder: [scan] tools"
+        raise CouldNotLook(f"there is no {name}{where}", hint=f"install it{apart if ours else ''}")
     return Path(found).absolute()
 
 
@@ -91,8 +88,7 @@ def run(
         CouldNotLook: it is absent, took too long, was ended, or could not be confined.
     """
     program = program or find(place, name, ours=ours)
-    work = place.work / f"{name}.{len(os.listdir(place.work))}"
-    work.mkdir()
+    work = place.folder(name)
     out, err = work / "stdout", work / "stderr"
     command = [
         *(sys.executable, "-P", "-m", confined.__name__),

@@ -110,7 +110,8 @@ def _text(path: str, content: bytes) -> str | None:
             plain = content.replace(NUL, b"").decode("utf-8", errors="replace")
             return read if encoding == "utf-8-sig" else f"{read}\n{plain}"
     if NUL in content[:8192]:
-        if PurePosixPath(f"x{path}").suffix.lower() not in PLAIN:
+        # a name that begins with its only dot, such as `.env`, has no suffix of its own
+        if PurePosixPath(f"x{PurePosixPath(path).name}").suffix.lower() not in PLAIN:
             return None
         content = content.replace(NUL, b"")
     text = content.decode("utf-8", errors="replace")
