@@ -175,10 +175,10 @@ def trace(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected
     )
 
 
-def trace_all(project: Wiring, pseudonym: str) -> Affected:
+def trace_all(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected:
     """The same under every identifier that is known to be theirs, as one."""
     people = everybody(project, pseudonym)
-    each = [trace(project, one) for one in people]
+    each = [trace(project, one, with_log=with_log) for one in people]
     versions: dict[tuple[str, str], Version] = {}
     for one in (one for found in each for one in found.versions):
         key = one.dataset, one.version
@@ -193,7 +193,9 @@ def trace_all(project: Wiring, pseudonym: str) -> Affected:
         consent=[one for found in each for one in found.consent],
         entries=sorted({entry for found in each for entry in found.entries}),
         # one may be about several of their identifiers
-        predictions=predictions.told(project, people) if len(people) > 1 else each[0].predictions,
+        predictions=predictions.told(project, people)
+        if with_log and len(people) > 1
+        else each[0].predictions,
     )
 
 

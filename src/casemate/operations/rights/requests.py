@@ -97,7 +97,7 @@ def begin(
     pseudonym = project.identifiers.root().pseudonym(identifier)
     was: tuple[str, ...] = ()
     if kind in states.RECTIFYING:
-        was = as_it_was(project, trace_all(project, pseudonym), day)
+        was = as_it_was(project, trace_all(project, pseudonym, with_log=False), day)
     change = change_of(
         project,
         text=words(reason),
