@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from casemate.config.aws import AwsTable
 from casemate.config.kubernetes import KServeTable, KubernetesTable
-from casemate.config.table import Name, Table
+from casemate.config.table import Cron, Name, Table
 
 Variable = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,99}$(?!\n)")]
 STEERING = ("PATH", "HOME", "SHELL", "IFS", "ENV", "BASH_ENV", "TMPDIR", "USER")
@@ -101,11 +101,7 @@ class DeployTable(Table, frozen=True, kw_only=True):
         ),
     ] = None
     schedule: Annotated[
-        str,
-        Meta(
-            description="When feedback is looked at, as cron has it: five fields, UTC.",
-            pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$(?!\n)",
-        ),
+        Cron, Meta(description="When feedback is looked at, as cron has it: five fields, UTC.")
     ] = "17 3 * * 1"
     kubernetes: Annotated[KubernetesTable, Meta(description="Of clusters.")] = KubernetesTable()
     kserve: Annotated[KServeTable, Meta(description="Of KServe.")] = KServeTable()

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.config.cluster import ExternalTable, Image, Label, ModelTable, PeerTable, Quantity
-from casemate.config.table import Count, Table
+from casemate.config.table import Count, Cron, Table
 
 VERSIONS = ("1.33", "1.34", "1.35", "1.36", "1.37")
 """Of Kubernetes, whose fields are known here."""
@@ -109,11 +109,7 @@ class KubernetesTable(Table, frozen=True, kw_only=True):
         Meta(description="PersistentVolumeClaim to which backups are written; needs `claim`."),
     ] = None
     backup_schedule: Annotated[
-        str,
-        Meta(
-            description="When, as cron has it: five fields, UTC.",
-            pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$(?!\n)",
-        ),
+        Cron, Meta(description="When, as cron has it: five fields, UTC.")
     ] = "23 2 * * *"
     admission: Annotated[
         list[Literal["kubernetes", "kyverno"]],

@@ -1,13 +1,12 @@
 """`[scan]`: what is looked at for weaknesses, by what, and how long findings may stand."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from casemate.config.table import Count, Table
-
-Kind = Literal["code", "secrets", "dependencies", "artifacts", "configuration"]
+from casemate.core.types.scan import SCANS, ScanKind
 
 
 class DueTable(Table, frozen=True, kw_only=True):
@@ -23,14 +22,12 @@ class ScanTable(Table, frozen=True, kw_only=True):
     """Scans: `casemate scan`."""
 
     kinds: Annotated[
-        list[Kind],
+        list[ScanKind],
         Meta(
             description="What `casemate scan all` looks at, and what `[gates] scan` asks for.",
             min_length=1,
         ),
-    ] = msgspec.field(
-        default_factory=lambda: ["code", "secrets", "dependencies", "artifacts", "configuration"]
-    )
+    ] = msgspec.field(default_factory=lambda: list(SCANS))
     tools: Annotated[
         str | None,
         Meta(
@@ -77,7 +74,7 @@ class ScanTable(Table, frozen=True, kw_only=True):
         DueTable()
     )
     owners: Annotated[
-        dict[Kind, str],
+        dict[ScanKind, str],
         Meta(
             description=(
                 'Who sees to findings, such as `{ code = "ana" }`; default: a shipped role.'

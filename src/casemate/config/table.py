@@ -12,6 +12,7 @@ Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$(?!\n)")]
 Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$(?!\n)")]
+Cron = Annotated[str, Meta(pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$(?!\n)")]
 Authority = Annotated[
     str | None,
     Meta(

@@ -95,6 +95,21 @@ def test_a_person_is_told_who_got_which_predictions_about_them(project, cli, tmp
     assert "ward@1 (shadow)" in shown.out
 
 
+def test_a_request_that_names_two_identifiers_of_one_person_is_told_to_them_once(project, tmp_path):
+    told(project, 1, ME, OTHER)
+    told(project, 2, OTHER)
+    project.privacy.alias(OTHER, ME)
+    asked = project.privacy.requests.begin(ME, "access").request.id
+    project.privacy.requests.decide(asked, "grant")
+    project.privacy.requests.fulfil(asked, folder=tmp_path / "copy")
+    each, about = (
+        json.loads((tmp_path / "copy" / name).read_text())["predictions"]
+        for name in ("predictions.json", "about.json")
+    )
+    assert [len(one["told"]) for one in each] == [2, 1]
+    assert [one["count"] for one in about] == [2]
+
+
 def test_an_erasure_takes_them_out_and_counts_them_and_the_log_still_verifies(project):
     told(project, 1, ME)
     told(project, 2, ME, OTHER)

@@ -100,12 +100,12 @@ class Told:
             VerificationError: one was changed, or is about somebody else.
         """
         with self.log.store.reading() as tx:
-            places = _places(tx, pseudonyms)
+            groups = _groups(_places(tx, pseudonyms))
         theirs = set(map(bytes.fromhex, pseudonyms))
-        for index in sorted({index for index, _ in places}):
+        for index, places in groups.items():
             with self.log.store.reading() as tx:
                 bodies = self._opened(tx, index)
-            for place in sorted(place for one, place in places if one == index):
+            for place in places:
                 # forgotten or taken out since
                 if place < len(bodies) and bodies[place][1]:
                     found = msgspec.json.decode(bodies[place][1], type=Prediction)
@@ -161,9 +161,7 @@ class Told:
         places = sorted(_places(tx, pseudonyms, until))[:AT_ONCE]
         if not places:
             return Taken()
-        groups: dict[int, list[int]] = {}
-        for index, place in places:
-            groups.setdefault(index, []).append(place)
+        groups = _groups(places)
         shared, theirs = 0, set(map(bytes.fromhex, pseudonyms))
         for index, gone in groups.items():
             here = sa.and_(PEOPLE.c.index == index, PEOPLE.c.place.in_(gone))
@@ -228,3 +226,11 @@ def _places(
         query = query.join(GROUPS, GROUPS.c.index == PEOPLE.c.index)
         query = query.where(GROUPS.c.time <= until.isoformat())
     return {(index, place) for index, place in tx.execute(query)}
+
+
+def _groups(places: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """Log entry -> places, both ascending."""
+    found: dict[int, list[int]] = {}
+    for index, place in sorted(places):
+        found.setdefault(index, []).append(place)
+    return found

@@ -175,9 +175,10 @@ def trace(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected
     )
 
 
-def trace_all(project: Wiring, pseudonym: str) -> Affected:
+def trace_all(project: Wiring, pseudonym: str, *, with_log: bool = True) -> Affected:
     """The same under every identifier that is known to be theirs, as one."""
-    each = [trace(project, one) for one in everybody(project, pseudonym)]
+    people = everybody(project, pseudonym)
+    each = [trace(project, one, with_log=with_log) for one in people]
     versions: dict[tuple[str, str], Version] = {}
     for one in (one for found in each for one in found.versions):
         key = one.dataset, one.version
@@ -191,7 +192,10 @@ def trace_all(project: Wiring, pseudonym: str) -> Affected:
         models=list(models.values()),
         consent=[one for found in each for one in found.consent],
         entries=sorted({entry for found in each for entry in found.entries}),
-        predictions=[one for found in each for one in found.predictions],
+        # one may be about several of their identifiers
+        predictions=predictions.told(project, people)
+        if with_log and len(people) > 1
+        else each[0].predictions,
     )
 
 

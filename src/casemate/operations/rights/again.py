@@ -80,9 +80,10 @@ def carry_out(project: Wiring, who: str, more: Sequence[Erasure] = ()) -> Again:
     """
     erasures = project.erasures
     records = [*erasures.beside(), *more]
-    everybody = {one.digest for one in [*records, *erasures.rows()] if one.what == "erased"}
+    known = [*records, *erasures.rows()]
+    everybody = {one.digest for one in known if one.what == "erased"}
     cells = _emptied(project, Erased(erasures.key, frozenset(everybody)))
-    predictions = _taken_out(project, who, [*records, *erasures.rows()])
+    predictions = _taken_out(project, who, known)
     with project.database.transaction() as tx:
         new = erasures.take(tx, records)
         people = _destroyed(project, tx, who, everybody)

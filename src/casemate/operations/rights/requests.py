@@ -5,8 +5,6 @@ were.
 import datetime
 from collections.abc import Callable
 
-import sqlalchemy as sa
-
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.core.text import clean
 from casemate.core.types import Record, TrainedModel
@@ -19,6 +17,7 @@ from casemate.operations.subject import identifier_of
 from casemate.respond.requests import states, tables
 from casemate.respond.requests.laws import Clock, clocks, own_words, terms_of
 from casemate.respond.requests.states import Asked, Change, How, Kind, Law, What
+from casemate.respond.tables import next_number
 from casemate.stages.release.registry import Registered
 from casemate.wiring import Wiring
 
@@ -98,7 +97,7 @@ def begin(
     pseudonym = project.identifiers.root().pseudonym(identifier)
     was: tuple[str, ...] = ()
     if kind in states.RECTIFYING:
-        was = as_it_was(project, trace_all(project, pseudonym), day)
+        was = as_it_was(project, trace_all(project, pseudonym, with_log=False), day)
     change = change_of(
         project,
         text=words(reason),
@@ -109,7 +108,7 @@ def begin(
         versions=was,
     )
     with acting.transaction() as tx:
-        number = int(tx.execute(sa.select(sa.func.max(tables.REQUESTS.c.id))).scalar() or 0) + 1
+        number = next_number(tx, tables.REQUESTS.c.id)
         REQUESTS.written(project, tx, acting.uid, number, states.OPENED, change)
         if kind in states.ERASING and project.log.subjects.state(tx, pseudonym) == "live":
             # sealed under their own key: an erasure that is put off completes without anybody

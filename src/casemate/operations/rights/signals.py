@@ -2,11 +2,10 @@
 who sends it has opted out of sale and sharing, without a form and without a proof of who they are.
 """
 
-import sqlalchemy as sa
-
 from casemate.operations.calendar import today
 from casemate.operations.rights.register import REQUESTS, change_of
 from casemate.respond.requests import states, tables
+from casemate.respond.tables import next_number
 from casemate.wiring import Wiring
 
 WHO = "casemate"
@@ -35,7 +34,7 @@ def opted_out(project: Wiring, pseudonyms: list[str]) -> list[int]:
             theirs = tables.REQUESTS.c.subject.in_(people), tables.REQUESTS.c.kind == "opt-out"
             if any(one.state not in ("refused", "lifted") for one in tables.requests(tx, *theirs)):
                 continue
-            number = int(tx.execute(sa.select(sa.func.max(tables.REQUESTS.c.id))).scalar() or 0) + 1
+            number = next_number(tx, tables.REQUESTS.c.id)
             day = today(project).isoformat()
             opened = change_of(
                 project, subject=pseudonym, kind="opt-out", law="ccpa", received=day, text="Sec-GPC"

@@ -92,7 +92,7 @@ def _documents(path: Path) -> list[dict[str, Any]]:
     return documents
 
 
-@functools.lru_cache(maxsize=64)  # a watcher reads the same files at every look
+@functools.lru_cache(maxsize=MOST_FILES)  # a watcher reads the same files at every look
 def _loaded(text: str) -> list[Any]:
     import yaml
     from sigma.rule.base import SigmaYAMLLoader  # refuses a key that is there twice

@@ -43,14 +43,8 @@ def build(columns):
 """
 
 
-def trained(project, result):
-    return project.engine.record(result.id, "train", TrainedModel)
-
-
-@pytest.mark.slow
-def test_what_a_run_makes_of_the_rows_that_stay_is_what_training_anew_makes(
-    home, tmp_path, monkeypatch
-):
+def forested(root):
+    """A project of 160 people, one a row, whose forest can be unlearnt; its table."""
     values = np.random.default_rng(5).standard_normal((160, 2))
     table = pa.table(
         {
@@ -60,11 +54,22 @@ def test_what_a_run_makes_of_the_rows_that_stay_is_what_training_anew_makes(
             "y": (values.sum(axis=1) > 0).astype(int),
         }
     )
-    root = tmp_path / "p"
     root.mkdir()
-    made = scaffold.from_table(root, write_csv(root / "t.csv", table), "y")
-    scaffold.create(root, made)
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
     (root / "train.py").write_text(CODE)
+    return table
+
+
+def trained(project, result):
+    return project.engine.record(result.id, "train", TrainedModel)
+
+
+@pytest.mark.slow
+def test_what_a_run_makes_of_the_rows_that_stay_is_what_training_anew_makes(
+    home, tmp_path, monkeypatch
+):
+    root = tmp_path / "p"
+    table = forested(root)
     with casemate.open(root, QUICK) as project:
         first = project.run()
         before = trained(project, first).unlearning
@@ -117,22 +122,10 @@ def test_what_stands_before_the_forest_is_fitted_without_the_rows_and_its_trees_
 def test_an_erasure_that_unlearns_is_closed_by_a_version_that_equals_one_trained_anew(
     home, tmp_path, monkeypatch
 ):
-    values = np.random.default_rng(5).standard_normal((160, 2))
-    table = pa.table(
-        {
-            "who": [f"person-{n:03d}" for n in range(160)],
-            "a": values[:, 0],
-            "b": values[:, 1],
-            "y": (values.sum(axis=1) > 0).astype(int),
-        }
-    )
     root = tmp_path / "p"
-    root.mkdir()
-    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
-    (root / "train.py").write_text(CODE)
+    forested(root)
     toml = (root / "casemate.toml").read_text()
-    if "\nsubject = " not in toml:
-        toml = toml.replace("\ntarget = ", '\nsubject = "who"\ntarget = ', 1)
+    toml = toml.replace("\ntarget = ", '\nsubject = "who"\ntarget = ', 1)
     (root / "casemate.toml").write_text(toml)
     with casemate.open(root, QUICK) as project:
         first = project.run()
