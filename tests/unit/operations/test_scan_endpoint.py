@@ -4,19 +4,24 @@ itself changed.
 
 import json
 import secrets
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from tests.conftest import tree
+from tests.attacks.test_gateway import new_token
+from tests.conftest import serving, tree, wait_for
 from tests.unit.operations import faulty_gateway
 
 import casemate
+from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder
 from casemate.core.home import keystore_folder
 from casemate.operations.scans import scanners
 from casemate.operations.scans.endpoint import looking, scratch
 from casemate.operations.scans.endpoint.looking import endpoint_answers
-from casemate.supply.scanners.endpoint import matrix
+from casemate.operations.scans.endpoint.remote import Remote
+from casemate.supply.scanners.endpoint import abuse, matrix
 from casemate.supply.scanners.endpoint.answers import Answers
 from casemate.supply.scanners.endpoint.doors import RULES
 from casemate.supply.scanners.endpoint.matrix import Matrix
@@ -58,6 +63,11 @@ def test_a_clean_gateway_answers_everybody_as_policy_does(clinic, methods, patie
     assert (found.found, found.unseen) == ([], [])
     assert {part.answer for part in found.scan.parts} == {"clean"}
     assert found.scan.parts[0].count > 2000
+    ended = dict(one.split(": ", 1) for one in found.scan.parts[-1].told)
+    assert {name: told.split(",")[0] for name, told in ended.items()} == {
+        **dict.fromkeys(("extraction", "probing", "evasion"), "detected"),
+        "membership": "weak",
+    }
     assert tree(keystore_folder(project.config.project.id)) == keys
     assert {table: _rows(project, table) for table in before} == before
     new = {entry.action for entry in list(project.log.entries())[entries:]}
@@ -75,17 +85,23 @@ FOUND = {
     "every_site_may_read": ("endpoint.cors", "gateway", ""),
     "a_server_that_says_its_version": ("endpoint.verbose-header", "gateway", ""),
     "tokens_in_urls": ("endpoint.token-in-url", "gateway", ""),
+    "nobody_hears_of_probing": ("endpoint.model-extraction", "gateway", "extraction"),
     "revoked_credentials": ("endpoint.authorisation-spoilt", "gateway", "service client (revoked)"),
 }
 """Fault -> rule and place of the finding, and how its message begins."""
 
 
-def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch):
+def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch, pytestconfig):
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("--full: a second gateway, and a minute on a busy machine")
     monkeypatch.setattr(matrix, "METHODS", methods)
-    looks = [Matrix(methods), Answers(), Protocol(patient=False)]
+    monkeypatch.setattr(abuse, "HEED_SECONDS", 1.5)
+    looks = [Matrix(methods), Answers(), Protocol(patient=False), abuse.ModelAbuse()]
     program = [sys.executable, faulty_gateway.__file__, ",".join(faulty_gateway.FAULTS)]
-    answers = endpoint_answers(casemate.open(clinic, LONG), place(clinic), looks, str, program)
-    assert [one.unseen for one in answers] == [{}, {}, {}]
+    answers = endpoint_answers(
+        casemate.open(clinic, LONG), place(clinic), looks, str, program=program
+    )
+    assert [one.unseen for one in answers] == [{}] * 4
     found = [(one.rule, one.path, one.message) for one in weaknesses(answers)]
     missed = {
         fault
@@ -93,6 +109,80 @@ def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch):
         if not any(one[:2] == (rule, path) and one[2].startswith(begins) for one in found)
     }
     assert (missed, set(FOUND)) == (set(), set(faulty_gateway.FAULTS)), found
+
+
+def remote(**changed):
+    given = {"url": "https://127.0.0.1:1", "consent": "a drill", "callers": CALLERS}
+    return Remote(**{**given, **changed})
+
+
+CALLERS = {"Service:ward": "env:SCAN_TOKEN"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"consent": " "}, "nobody consents"),
+        ({"url": "http://gateway.example"}, "no https"),
+        ({"url": "ftp://127.0.0.1"}, "no https"),
+        ({"url": "https://a:b@127.0.0.1"}, "no more than a host"),
+        ({"callers": {}}, "no credentials"),
+        ({"callers": {"ward": "env:X"}}, "is nobody"),
+    ],
+)
+def test_a_gateway_that_others_use_is_asked_by_consent_alone(clinic, changed, why):
+    project = casemate.open(clinic)
+    with pytest.raises(ConfigError, match=why):
+        project.scans.scan(["endpoint"], remote=remote(**changed))
+    with pytest.raises(ConfigError, match="nothing to do with"):
+        project.scans.scan(["code"], remote=remote())
+    assert "scan:target" not in {entry.action for entry in project.log.entries()}
+
+
+def test_one_that_is_not_there_was_not_looked_at_and_the_consent_is_on_record(clinic, monkeypatch):
+    project = casemate.open(clinic)
+    monkeypatch.setenv("SCAN_TOKEN", new_token(project, "ward")[0])
+    found = project.scans.scan(["endpoint"], remote=remote())
+    assert len(found.unseen) == 3
+    assert all("nobody answers" in one for one in found.unseen)
+    (told,) = [entry for entry in project.log.entries() if entry.action == "scan:target"]
+    assert (told.outcome, told.detail["consent"], told.detail["url"]) == (
+        "allowed",
+        "a drill",
+        "https://127.0.0.1:1",
+    )
+    assert project.findings_kept.newest() == {}, "no gate passes by it"
+
+
+def test_one_that_others_use_is_clean_where_it_is(clinic, pytestconfig, monkeypatch):
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("--full: with a second gateway")
+    project = casemate.open(clinic)
+    monkeypatch.setenv("SCAN_TOKEN", new_token(project, "ward")[0])
+    with serving(clinic) as running:
+        found = project.scans.scan(["endpoint"], remote=remote(url=running.url))
+    assert (found.found, found.unseen) == ([], [])
+    assert {part.scanner for part in found.scan.parts} == {
+        "casemate-authorisation-target",
+        "casemate-answers-target",
+        "casemate-protocol-target",
+        "casemate-model-abuse-target",
+    }
+
+
+def test_no_copy_outlives_its_scan():
+    code = (
+        "import os, subprocess, sys, time;"
+        "words = [sys.executable, '-P', '-m', 'casemate.operations.scans.endpoint.mortal'];"
+        "one = subprocess.Popen([*words, str(os.getpid()), '/bin/sleep', '60']);"
+        "print(one.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+        comm = Path(f"/proc/{child}/comm")
+        wait_for(lambda: comm.read_text().strip() == "sleep")
+        parent.kill()
+    wait_for(lambda: not comm.exists() or comm.read_text().strip() != "sleep")
 
 
 def _rows(project, table):
@@ -117,7 +207,9 @@ def test_without_a_model_nothing_was_looked_at(fresh):
 def test_a_copy_that_does_not_come_up_is_named(clinic, monkeypatch, code, why):
     monkeypatch.setattr(scratch, "STEP_SECONDS", 1.0)
     program = [sys.executable, "-c", code]
-    answers = endpoint_answers(casemate.open(clinic), place(clinic), [Matrix()], str, program)
+    answers = endpoint_answers(
+        casemate.open(clinic), place(clinic), [Matrix()], str, program=program
+    )
     assert [one.answer for one in answers] == ["could-not-look"]
     assert why in answers[0].unseen[""]
 
