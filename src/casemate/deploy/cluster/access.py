@@ -15,7 +15,7 @@ from casemate.deploy.cluster.transport import Bounded
 MOST = 1024 * 1024
 """Bytes of a kubeconfig, or of the token that it names."""
 FILES = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key")}
-TOKEN_FILE = "tokenFile"  # noqa: S105 - the name of a field
+TOKEN_FILE = "tokenFile"
 RUN = {
     "exec": "a program",
     "auth-provider": "a provider's own code",
