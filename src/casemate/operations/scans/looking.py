@@ -10,6 +10,7 @@ from casemate.core.files import scratch_folder
 from casemate.core.types import Record
 from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
+from casemate.operations.incidents import offindings
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.scanners import scanners
 from casemate.respond.findings import FILES, Part, Scanned
@@ -82,6 +83,7 @@ def scan(
             new=len(new),
             sha256=sha256_record((kept, found)),
         )
+    offindings.tell(project)
     return _result(project, kept, found, new)
 
 
