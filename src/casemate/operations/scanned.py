@@ -8,6 +8,7 @@ from msgspec import structs
 from casemate.config.figures import SCAN
 from casemate.core.types import Record, Waived
 from casemate.core.types.scan import GRADES, Grade, ScanKind, ScanStanding, graver
+from casemate.operations.runinputs import compared
 from casemate.respond.findings import FILES, Kept, due, moment
 from casemate.wiring import Wiring
 
@@ -125,8 +126,13 @@ def blocking(found: Sequence[Standing], most: Grade | None) -> list[Standing]:
     ]
 
 
-def standing(project: Wiring) -> ScanStanding:
-    """What a gate is told: by the last scan of each kind that `[scan] kinds` asks for."""
+def standing(project: Wiring, *, of_run: bool = False) -> ScanStanding:
+    """What a gate is told: by the last scan of each kind that `[scan] kinds` asks for.
+
+    Args:
+        project: whose.
+        of_run: also whether what these looked at is what a run is made of now.
+    """
     table = project.config.scan
     newest = project.findings_kept.newest()
     oldest = moment(project.clock.now() - datetime.timedelta(days=table.within_days))
@@ -151,7 +157,12 @@ def standing(project: Wiring) -> ScanStanding:
     for one in found:
         grade = one.kept.finding.severity
         counts[grade] = counts.get(grade, 0) + 1
+    looked = {kind: newest[kind] for kind in table.kinds if kind in newest}
+    code, changed, others = compared(project, looked) if of_run else ({}, [], [])
     return ScanStanding(
+        code=code,
+        changed=changed,
+        others=others,
         unknown=list(dict.fromkeys(unknown)),
         open=counts,
         told=[told(one) for one in found[:MOST_TOLD]],

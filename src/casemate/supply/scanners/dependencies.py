@@ -7,9 +7,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from casemate.core.digest import sha256_record
 from casemate.core.errors import RefusedError
 from casemate.core.signatures import Verifier
-from casemate.core.types.scan import GRADES, Grade, ScanKind
+from casemate.core.types.scan import ENVIRONMENT, GRADES, Grade, ScanKind
 from casemate.supply.scanners.advisories import entries, require_young, verified
 from casemate.supply.scanners.interface import Hit, Looked, Place
 from casemate.supply.scanners.osv import Advisory, Undecidable
@@ -76,6 +77,7 @@ class Dependencies:
             count=len(all_.found),
             unseen=unseen,
             notes=all_.notes,
+            inputs={**all_.files, ENVIRONMENT: sha256_record(all_.environment)},
         )
 
 

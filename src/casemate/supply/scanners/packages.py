@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from casemate.core.digest import sha256
 from casemate.supply.scanners.interface import Place
 from casemate.supply.scanners.place import MOST_BYTES
 
@@ -49,6 +50,10 @@ class Packages:
     """(requirement, file, line) of what names no version."""
     unseen: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """Of files that name packages: SHA-256 of what was read."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Version by name of what is installed, as it is written there."""
 
 
 def packages(place: Place) -> Packages:
@@ -61,16 +66,21 @@ def packages(place: Place) -> Packages:
     for path in chain(texts, locks):  # the first grows meanwhile
         try:
             if path in known:
-                named = _requirements(all_, path, _read(place, path), tree)
+                named = _requirements(all_, path, _read(all_, place, path), tree)
                 texts += [one for one in named if one not in known]
                 known.update(named)
             else:
-                _lock(all_, path, _read(place, path))
+                _lock(all_, path, _read(all_, place, path))
         except OSError as error:
             all_.unseen[path] = f"it cannot be read: {error.strerror}"
         except (ValueError, RecursionError) as error:
             all_.unseen[path] = f"it cannot be read: {error}"
     return all_
+
+
+def names_packages(path: str) -> bool:
+    """Whether a file is one that names packages, by what it is called."""
+    return _is_requirements(path) or bool(TOMLS.match(PurePosixPath(path).name))
 
 
 def _is_requirements(path: str) -> bool:
@@ -79,17 +89,21 @@ def _is_requirements(path: str) -> bool:
     return bool(named) and parts.suffix == ".txt"
 
 
-def _read(place: Place, path: str) -> str:
+def _read(all_: Packages, place: Place, path: str) -> str:
     with (place.root / path).open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES} bytes")
+    all_.files[path] = sha256(content)
     return content.decode("utf-8-sig")
 
 
 def _installed(all_: Packages) -> None:
     for one in metadata.distributions():
-        name = one.metadata["Name"]
+        told = one.metadata
+        name = told["Name"]
+        if name:
+            all_.environment[name] = told["Version"]
         _add(all_, str(name or ""), str(one.version or ""), INSTALLED)
 
 
