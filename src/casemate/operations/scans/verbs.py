@@ -10,7 +10,7 @@ from casemate.core.types.scan import GRADES
 from casemate.operations.acting import operation, reading
 from casemate.operations.incidents import offindings
 from casemate.operations.scanned import BOOK, Standing, standing_of, waiver_name
-from casemate.operations.scans import exports
+from casemate.operations.scans import exports, paper
 from casemate.operations.scans.exports import Form
 from casemate.respond.findings import Scanned
 from casemate.wiring import Wiring
@@ -54,7 +54,7 @@ def export(project: Wiring, file: Path, form: Form) -> int:
         file: to write.
         form: `sarif`: waived ones are suppressed; `sarif-github`: they are left out, because
             GitHub ignores suppressions; `junit`; `sonar`: without waived ones; `vex`: of
-            dependencies, CycloneDX 1.6; `json`.
+            dependencies, CycloneDX 1.6; `json`; `html`: a page for people.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such form, or nothing was scanned.
@@ -66,7 +66,12 @@ def export(project: Wiring, file: Path, form: Form) -> int:
     known = Listed(scans=newest(project), found=standing_of(project))
     if not known.scans:
         raise ConfigError("nothing was scanned, which is no clean report", hint="casemate scan all")
-    write_atomic(file, exports.written(known.scans, known.found, form), 0o644)
+    content = (
+        paper.drawn(project.config.project.name, known.scans, known.found)
+        if form == "html"
+        else exports.written(known.scans, known.found, form)
+    )
+    write_atomic(file, content, 0o644)
     return len(known.found)
 
 
