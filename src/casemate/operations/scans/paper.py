@@ -46,9 +46,7 @@ def drawn(name: str, scans: Sequence[Scanned], found: Sequence[Standing]) -> byt
             _table("Could not be looked at", ["kind", "scanner", "what", "why"], unseen),
             _table("Findings", HEADS, [_row(one) for one in open_]),
             _table("Waived", [*HEADS, "by, until, why"], [_waived(one) for one in waived]),
-            _table(
-                "Scans", ["scan", "time", "kind", "scanner", "answer", "left out"], _scans(scans)
-            ),
+            _table("Scans", heads, _scans(scans)),
         ],
     )
 
