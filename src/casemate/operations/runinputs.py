@@ -15,7 +15,7 @@ from casemate.respond.findings import Scanned
 from casemate.stages.release.mlbom import environment_digest
 from casemate.stages.train.training_code import IMPORTED, code_of, digest_of
 from casemate.supply.scanners.interface import Looked
-from casemate.supply.scanners.packages import names_packages
+from casemate.supply.scanners.manifests import names_packages
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 

@@ -13,8 +13,9 @@ from casemate.core.signatures import Verifier
 from casemate.core.types.scan import ENVIRONMENT, GRADES, Grade, ScanKind
 from casemate.supply.scanners.advisories import entries, require_young, verified
 from casemate.supply.scanners.interface import Hit, Looked, Place
+from casemate.supply.scanners.manifests import everything
 from casemate.supply.scanners.osv import Advisory, Undecidable
-from casemate.supply.scanners.packages import INSTALLED, Wanted, packages
+from casemate.supply.scanners.packages import INSTALLED, Wanted
 
 VULNERABLE, UNPINNED = "dependency.vulnerable", "dependency.unpinned"
 UNGRADED: Grade = "high"
@@ -50,7 +51,7 @@ class Dependencies:
             )
         said = verified(self.snapshot, self.verifier)
         require_young(said, self.now, self.days)
-        all_ = packages(place)
+        all_ = everything(place)
         wanted: dict[str, list[Wanted]] = defaultdict(list)
         for one in all_.found:
             wanted[one.name].append(one)
