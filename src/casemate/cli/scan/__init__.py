@@ -15,7 +15,7 @@ KINDS = {
     "all": "what [scan] kinds names, which is all of it unless it says less",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
-FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json", "html")
 """`operations.scans.exports.FORMS`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="sarif",
         help=(
             "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
-            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+            " issues; vex: CycloneDX, of dependencies; json; html: a page (default: sarif)"
         ),
     )
     _advisories(actions)

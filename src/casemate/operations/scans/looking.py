@@ -8,8 +8,10 @@ from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError
 from casemate.core.files import scratch_folder
 from casemate.core.types import Record
-from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
+from casemate.core.types.scan import SCANS, TRAINING_CODE, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
+from casemate.operations.incidents import offindings
+from casemate.operations.runinputs import trained_by, with_inputs
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.scanners import scanners
 from casemate.respond.findings import FILES, Part, Scanned
@@ -82,6 +84,7 @@ def scan(
             new=len(new),
             sha256=sha256_record((kept, found)),
         )
+    offindings.tell(project)
     return _result(project, kept, found, new)
 
 
@@ -116,7 +119,8 @@ def _answers(
     # whose keys are not there is told now, not once the others have looked for minutes
     chosen = {kind: scanners(project, kind) for kind in kinds}
     files, unseen, left = listed(project.root, table.exclude)
-    answers = []
+    answers: list[Looked] = []
+    before = trained_by(project, files)
     with scratch_folder(project.state / "tmp") as work:
         place = Place(
             root=project.root,
@@ -133,6 +137,10 @@ def _answers(
             for scanner in those:
                 progress(f"{kind}: {scanner.id}")
                 answers.append(looked(scanner, place))
+    if trained_by(project, files) != before:
+        why = "the training code changed while it was looked at: scan again"
+        unseen = {**unseen, TRAINING_CODE: why}
+    answers = [with_inputs(project, answer, before) for answer in answers]
     if unseen or left:
         tree = Looked(scanner=FILES, kind=kinds[0], count=len(files), unseen=unseen, notes=left)
         answers.append(tree)
@@ -149,6 +157,7 @@ def _part(answer: Looked) -> Part:
         count=answer.count,
         unseen=answer.unseen,
         notes=answer.notes,
+        inputs=answer.inputs,
     )
 
 

@@ -59,6 +59,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What could not be looked at -> why; "" is all of it."""
     notes: list[str] = []
     """What was left out on purpose, and by whose word."""
+    inputs: dict[str, str] = {}
+    """What of a run's own inputs it read -> SHA-256, where it says so."""
 
     @property
     def answer(self) -> Answered:
