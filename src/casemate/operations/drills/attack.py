@@ -48,7 +48,7 @@ class Attack:
             technique=self.technique,
             weakness=self.weakness,
             detects=self.detects,
-            contains=self.contains,
+            contains=self.contains if seen.owed else "",
             within=self.within,
             verdict=verdict,
             detected=seen.detected,

@@ -6,9 +6,23 @@ from casemate.core.errors import ConfigError
 from casemate.operations.drills.attack import Attack
 from casemate.operations.drills.attacks import (
     backdoor,
+    cut_log,
+    edited_log,
+    forged_approval,
+    forged_waiver,
     hostile_artifact,
     hostile_training,
     label_flips,
+    own_approval,
+    planted_file,
+    replayed_approval,
+    rolled_back_log,
+    tampered_export,
+    tampered_model,
+    tampered_rows,
+    unsigned_model,
+    weak_package,
+    written_right,
 )
 
 ATTACKS: dict[str, Attack] = {
@@ -16,8 +30,22 @@ ATTACKS: dict[str, Attack] = {
     for one in (
         label_flips,
         backdoor,
-        hostile_artifact,
         hostile_training,
+        hostile_artifact,
+        planted_file,
+        weak_package,
+        tampered_rows,
+        tampered_model,
+        unsigned_model,
+        tampered_export,
+        forged_waiver,
+        forged_approval,
+        replayed_approval,
+        own_approval,
+        written_right,
+        edited_log,
+        cut_log,
+        rolled_back_log,
     )
 }
 """By their names."""

@@ -3,24 +3,31 @@ each, what becomes of each attack.
 """
 
 import os
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from casemate.config import FILE_NAME, load
 from casemate.core.errors import Error
+from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.operations import founding
 from casemate.operations.drills.attack import Attack
 from casemate.operations.drills.catalogue import named
 from casemate.operations.drills.scene import Scene
-from casemate.operations.drills.seen import NotPlayable
+from casemate.operations.drills.seen import NotPlayable, Seen
 from casemate.operations.drills.twin import PROJECT, WORK
 from casemate.operations.playbooks import forces
 from casemate.operations.runs import run
-from casemate.stages.release.drill import Played
+from casemate.stages.release.drill import Moment, Played
 from casemate.wiring import Wiring
+
+MOST = 240
+"""Characters of what a part said."""
 
 
 class Line(Record, frozen=True, kw_only=True):
@@ -83,14 +90,34 @@ def prepare(scene: Scene) -> None:
             )
 
 
+def plain(scene: Scene, seen: Seen) -> Seen:
+    """The same without folders that are gone when somebody reads it."""
+
+    def told(moment: Moment | None) -> Moment | None:
+        return moment and structs.replace(moment, by=shown(scene, moment.by))
+
+    return replace(
+        seen,
+        detected=told(seen.detected),
+        contained=told(seen.contained),
+        said=shown(scene, seen.said),
+    )
+
+
+def shown(scene: Scene, text: str) -> str:
+    """A text fit to be shown, with the copy's folder as `COPY`."""
+    folder = re.escape(str(scene.work))
+    return clean(re.sub(rf"{folder}/[^/\s]+(/copy)?", "COPY", text), MOST)
+
+
 def played(scene: Scene, attack: Attack) -> Played:
     """Play one attack; what goes wrong while it is played is no verdict on it."""
     began = time.monotonic()
     scene.within = attack.within
     try:
-        return attack.judged(attack.play(scene), time.monotonic() - began)
+        return attack.judged(plain(scene, attack.play(scene)), time.monotonic() - began)
     except NotPlayable as error:
         why = str(error)
     except Exception as error:  # noqa: BLE001 - whatever it is: the attack was not played, and that blocks
-        why = f"{type(error).__name__}: {error}"[:300]
+        why = shown(scene, f"{type(error).__name__}: {error}")[:300]
     return attack.told("not-played", said=why, took=time.monotonic() - began)

@@ -59,7 +59,7 @@ def play(scene: Scene, change: Change, detectors: Collection[str]) -> Seen:
         try:
             found = assess_data(project)
         except DataError as error:  # the table is refused as a whole
-            watch.sees(f"casemate check: {error.message[:200]}")
+            watch.sees(f"casemate check: {error.message}")
             watch.stops("casemate check refuses the table")
             return watch.seen()
         named: dict[str, set[int]] = {}
@@ -91,7 +91,7 @@ def _run(project: Wiring, watch: Stopwatch) -> None:
     try:
         result = run(project)
     except DataError as error:
-        watch.stops(f"the run refuses the table: {error.message[:120]}")
+        watch.stops(f"the run refuses the table: {error.message}")
         return
     if result.verdict.outcome != "passed":
         gates = [one.gate for one in result.verdict.gates if one.outcome != "passed"]

@@ -19,6 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+from casemate.controls.keys.objects import name_of
+from casemate.core.blobs.files import FileBlobs
+from casemate.core.store.sqlite import driver
 from casemate.operations.drills import orphan
 from casemate.operations.drills.seen import NotPlayable, Stopwatch
 from casemate.operations.runs import RunResult
@@ -162,6 +165,13 @@ class Scene:
         if self.fault:
             raise NotPlayable(f"the copy has no signed model: {self.fault}")
 
+    @property
+    def reference(self) -> str:
+        """The honest model, `NAME@VERSION`; NotPlayable: there is none."""
+        self.require_model()
+        with Wiring.at(self.root) as project:
+            return project.registry.get(project.config.project.name).reference
+
     def strike(self) -> Stopwatch:
         """The attack's act is done now."""
         return Stopwatch(self.within)
@@ -216,6 +226,27 @@ class Scene:
     def close(self) -> None:
         """Stop what runs."""
         self._stack.close()
+
+
+def stored(project: Wiring, digest: str) -> Path:
+    """Where an object lies; the copy's are files."""
+    places = project.objects.blobs
+    if not isinstance(places, FileBlobs):
+        raise NotPlayable("the copy's objects are no files")
+    return places.path(name_of(digest))
+
+
+def asked(project: Wiring, query: str) -> tuple[Any, ...]:
+    """The first row of an answer of the catalogue's file, read past everything that is ours."""
+    with contextlib.closing(driver.connect(project.catalog)) as connection:
+        return tuple(connection.execute(query).fetchone())
+
+
+def sql(project: Wiring, *statements: tuple[str, tuple[Any, ...]]) -> None:
+    """Write to the catalogue's file past everything that is ours, as whoever can write files."""
+    with contextlib.closing(driver.connect(project.catalog)) as connection, connection:
+        for statement, values in statements:
+            connection.execute(statement, values)
 
 
 def start(root: Path, words: tuple[str, ...], errors: IO[str]) -> tuple[Any, int, str]:

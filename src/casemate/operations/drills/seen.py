@@ -22,6 +22,8 @@ class Seen:
     detected: Moment | None = None
     contained: Moment | None = None
     said: str = ""
+    owed: bool = True
+    """Whether something in this project is there to stop it."""
 
 
 class Stopwatch:
@@ -54,6 +56,6 @@ class Stopwatch:
                 return False
             time.sleep(PAUSE)
 
-    def seen(self, said: str = "") -> Seen:
-        """What was seen."""
-        return Seen(self.detected, self.contained, said)
+    def seen(self, said: str = "", *, owed: bool = True) -> Seen:
+        """What was seen; `owed`: whether something in this project is there to stop it."""
+        return Seen(self.detected, self.contained, said, owed)

@@ -10,10 +10,8 @@ from casemate.operations.drills.seen import Seen
 
 
 def payload(mark: Path) -> bytes:
-    """A pickle of protocol 0 that makes the folder `mark` where it is loaded: no name of ours is in
-    it, and nothing here can load one.
-    """
-    return f"cposix\nmkdir\n(V{mark}\nI448\ntR.".encode()
+    """A pickle that makes the folder `mark` where it is loaded; nothing here can load one."""
+    return f"\x80\x02cposix\nmkdir\n(V{mark}\nI448\ntR.".encode("latin-1")
 
 
 def play(scene: Scene) -> Seen:
@@ -25,7 +23,7 @@ def play(scene: Scene) -> Seen:
         try:
             import_model(project, file, "gift")
         except RefusedError as error:
-            watch.sees(f"casemate model import: {error.message[:200]}")
+            watch.sees(f"casemate model import: {error.message}")
         if not mark.exists() and not (project.root / "imported").exists():
             watch.stops("nothing of it was executed, and nothing was taken in")
         return watch.seen()
