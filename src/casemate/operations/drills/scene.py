@@ -3,6 +3,7 @@ gateway that serves one.
 """
 
 import contextlib
+import datetime
 import http.client
 import json
 import os
@@ -19,15 +20,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
+import pyarrow.parquet
+
 from casemate.controls.keys.objects import name_of
 from casemate.core.blobs.files import FileBlobs
 from casemate.core.store.sqlite import driver
+from casemate.operations.access import machines, review
 from casemate.operations.drills import orphan
 from casemate.operations.drills.seen import NotPlayable, Stopwatch
+from casemate.operations.drills.twin import TABLE
 from casemate.operations.runs import RunResult
 from casemate.operations.toml import edited
 from casemate.wiring import Wiring
 
+HOUR = datetime.timedelta(hours=1)
 STARTING = 60.0
 """Seconds in which a gateway has to be there."""
 VERIFYING = "serve.verify_minutes=0.02"
@@ -104,6 +110,12 @@ class Gateway:
             if fresh:
                 connection.close()
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[http.client.HTTPSConnection]:
+        """A connection for several questions."""
+        with contextlib.closing(self.connect()) as connection:
+            yield connection
+
     def predict(self, token: str, rows: list[list[Any]], **more: Any) -> Answer:
         """Ask about rows, values in the model's order."""
         return self.ask(token, self.infer, self.question(rows), **more)
@@ -126,6 +138,24 @@ class Gateway:
                 for place, feature in enumerate(self.features)
             ]
         }
+
+    def token(self, service: str) -> tuple[str, str]:
+        """(token, its id) of a new service that may ask every model."""
+        return machines.create_token(self.project, service, ["client"], ["*"], HOUR)
+
+    def risen(self, service: str, kind: str) -> str:
+        """What is unusual about a service, as whoever reviews access reads it; empty: nothing of
+        this kind.
+        """
+        found = review.findings(self.project)
+        mine = [one for one in found if one.principal == f'Service::"{service}"']
+        return next((one.message for one in mine if one.kind == kind), "")
+
+    def row(self) -> list[Any]:
+        """A row of the copy's table that the model takes."""
+        table = pyarrow.parquet.read_table(self.project.root / TABLE)
+        row = table.slice(table.num_rows // 2, 1).to_pylist()[0]
+        return [row.get(feature.name) for feature in self.features]
 
     @cached_property
     def features(self) -> list[Any]:
@@ -153,6 +183,7 @@ class Scene:
         """Why there is no signed model; empty: there is one."""
         self._stack = contextlib.ExitStack()
         self._gateway: Gateway | None = None
+        self._certified: Gateway | None = None
 
     @property
     def name(self) -> str:
@@ -207,6 +238,16 @@ class Scene:
             self._gateway = self._stack.enter_context(self.serving(project, "-s", VERIFYING))
         return self._gateway
 
+    @property
+    def certified(self) -> Gateway:
+        """Another one, which only talks to holders of certificates."""
+        if self._certified is None:
+            self.require_model()
+            demanded = self.broken(serve__client_certificates="require")
+            project = self._stack.enter_context(demanded)
+            self._certified = self._stack.enter_context(self.serving(project))
+        return self._certified
+
     @contextlib.contextmanager
     def serving(self, project: Wiring, *words: str) -> Iterator[Gateway]:
         """A gateway for a further copy.
@@ -219,7 +260,11 @@ class Scene:
             try:
                 if port == 0:
                     raise NotPlayable(f"no gateway of the copy starts: {told}")
-                yield Gateway(project, process, port)
+                with edited(project.root) as document:  # whom playbooks ask
+                    asked = document.setdefault("incidents", {})
+                    asked["gateways"] = [f"https://127.0.0.1:{port}"]
+                with Wiring.at(project.root) as served:
+                    yield Gateway(served, process, port)
             finally:
                 stop(process)
 
