@@ -33,6 +33,8 @@ from casemate.operations.runs import RunResult
 from casemate.operations.toml import edited
 from casemate.wiring import Wiring
 
+PROGRAM = ("-P", "-m", "casemate")
+"""What Python runs as casemate."""
 HOUR = datetime.timedelta(hours=1)
 STARTING = 60.0
 """Seconds in which a gateway has to be there."""
@@ -298,8 +300,8 @@ def start(root: Path, words: tuple[str, ...], errors: IO[str]) -> tuple[Any, int
     """(process, port, what it said) of a gateway for a project; port 0: it ended before it
     listened.
     """
-    served = ["serve", "--port", "0", *words]
-    command = [sys.executable, "-P", "-m", orphan.__name__, "-P", "-m", "casemate", *served]
+    command = [sys.executable, "-P", "-m", orphan.__name__, *PROGRAM, "serve", "--port", "0"]
+    command += words
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=errors, text=True)
     timer = threading.Timer(STARTING, process.kill)
     timer.start()

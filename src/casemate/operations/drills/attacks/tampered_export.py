@@ -7,6 +7,7 @@ import sys
 
 from casemate.core.signatures import Signer
 from casemate.operations import models
+from casemate.operations.drills import scene
 from casemate.operations.drills.attack import Attack
 from casemate.operations.drills.scene import Scene, flip
 from casemate.operations.drills.seen import Seen
@@ -15,15 +16,15 @@ from casemate.stages.release import bundle
 
 def verified(folder: str) -> tuple[int, str]:
     """What `casemate verify` says, as whoever gets the folder asks it."""
-    command = [sys.executable, "-P", "-m", "casemate", "verify", folder]
+    command = [sys.executable, *scene.PROGRAM, "verify", folder]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stderr.strip().partition("\n")[0]
 
 
-def play(scene: Scene) -> Seen:
+def play(on: Scene) -> Seen:
     """Play it."""
-    reference = scene.reference
-    with scene.broken() as project:
+    reference = on.reference
+    with on.broken() as project:
         folder, other = project.root.parent / "handed", project.root.parent / "foreign"
         for one in (folder, other):
             models.export(project, reference, one)
@@ -34,7 +35,7 @@ def play(scene: Scene) -> Seen:
         (other / bundle.BUNDLE).write_bytes(bundle.sign(content, stranger))
         for name, pem in zip(bundle.PUBLIC_KEYS, stranger.verifier.pems, strict=True):
             (other / name).write_bytes(pem)
-        watch = scene.strike()
+        watch = on.strike()
         (first, told), (second, also) = verified(str(folder)), verified(str(other))
         if first and second:
             watch.sees(f"casemate verify: {told[:100]}; {also[:100]}")
