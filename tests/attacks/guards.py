@@ -16,13 +16,13 @@ import tomlkit
 
 SERVED = "import sys; from casemate.cli import main; {patch}; sys.exit(main(sys.argv[1:]))"
 """A gateway or a verifier that something is taken from."""
-Off = Callable[[pytest.MonkeyPatch, Path], None]
+Off = Callable[[Any, Path], None]
 
 
 def option(**options: Any) -> Off:
     """An option of casemate.toml, as `TABLE__KEY`; None takes it out."""
 
-    def off(_: pytest.MonkeyPatch, root: Path) -> None:
+    def off(_: Any, root: Path) -> None:
         document = tomlkit.parse((root / "casemate.toml").read_text())
         for name, value in options.items():
             table, _, key = name.partition("__")
