@@ -22,6 +22,7 @@ OWNERS: dict[ScanKind, str] = {
     "dependencies": "operator",
     "artifacts": "scientist",
     "configuration": "owner",
+    "endpoint": "operator",
 }
 """Shipped roles that see to findings where `[scan] owners` says nobody else."""
 MOST_TOLD = 5

@@ -7,9 +7,11 @@ from casemate.core.types.record import Record
 Grade = Literal["critical", "high", "medium", "low"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 """How grave, the gravest first."""
-ScanKind = Literal["code", "secrets", "dependencies", "artifacts", "configuration"]
+ScanKind = Literal["code", "secrets", "dependencies", "artifacts", "configuration", "endpoint"]
 SCANS: tuple[ScanKind, ...] = get_args(ScanKind)
 """What there is to look at."""
+STILL: tuple[ScanKind, ...] = tuple(kind for kind in SCANS if kind != "endpoint")
+"""What is only read: nothing is started, and nobody is asked anything."""
 Answered = Literal["clean", "found", "could-not-look"]
 
 
