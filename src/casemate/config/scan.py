@@ -1,12 +1,14 @@
 """`[scan]`: what is looked at for weaknesses, by what, and how long findings may stand."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from casemate.config.table import Count, Table
 from casemate.core.types.scan import STILL, ScanKind
+
+Period = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2} (hour|day|week)s?$(?!\n)")]
 
 
 class DueTable(Table, frozen=True, kw_only=True):
@@ -76,6 +78,24 @@ class ScanTable(Table, frozen=True, kw_only=True):
     within_days: Annotated[
         Count, Meta(description="Days after which a scan is too old for `[gates] scan`.")
     ] = 7
+    every: Annotated[
+        Period | None,
+        Meta(
+            description=(
+                'How often everything in `kinds` is to be looked at, such as `"1 week"`: a scan'
+                " that did not happen in time is an alarm, and a control that fails."
+            )
+        ),
+    ] = None
+    incidents: Annotated[
+        Literal["critical", "high", "medium", "low", "none"],
+        Meta(
+            description=(
+                "The least grave finding that is an incident while it stands and nobody waived it;"
+                " `none`: none is."
+            )
+        ),
+    ] = "high"
     advisories_within_days: Annotated[
         Count,
         Meta(description="Days after which a snapshot of advisories is too old to say anything."),

@@ -56,6 +56,8 @@ class Part(Record, frozen=True, kw_only=True):
     notes: list[str] = []
     told: list[str] = []
     """What there was to say beside findings."""
+    inputs: dict[str, str] = {}
+    """What of a run's own inputs was looked at -> SHA-256; empty where it was left out."""
 
 
 class Scanned(Record, frozen=True, kw_only=True):

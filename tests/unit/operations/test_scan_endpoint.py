@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.attacks.test_gateway import new_token
 from tests.conftest import serving, tree, wait_for
 from tests.unit.operations import faulty_gateway
@@ -27,10 +28,10 @@ from casemate.supply.scanners.endpoint.doors import RULES
 from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.identity import weaknesses
-from casemate.supply.scanners.interface import Place
-from casemate.supply.scanners.running import Door, Doors
+from casemate.supply.scanners.interface import CouldNotLook, Place
+from casemate.supply.scanners.running import Door, Doors, Identity, Meter, Reply
 
-pytestmark = pytest.mark.slow
+SLOW = pytest.mark.slow
 LONG = ["scan.endpoint.seconds=900"]
 METHODS = ("GET",)
 """Enough to see a difference; `--full` takes all."""
@@ -51,6 +52,7 @@ def patient(pytestconfig):
     return pytestconfig.getoption("--full")
 
 
+@SLOW
 def test_a_clean_gateway_answers_everybody_as_policy_does(clinic, methods, patient, monkeypatch):
     monkeypatch.setattr(matrix, "METHODS", methods)
     project = casemate.open(clinic, LONG)
@@ -91,9 +93,8 @@ FOUND = {
 """Fault -> rule and place of the finding, and how its message begins."""
 
 
-def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch, pytestconfig):
-    if not pytestconfig.getoption("--full"):
-        pytest.skip("--full: a second gateway, and a minute on a busy machine")
+@pytest.mark.long
+def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch):
     monkeypatch.setattr(matrix, "METHODS", methods)
     monkeypatch.setattr(abuse, "HEED_SECONDS", 1.5)
     looks = [Matrix(methods), Answers(), Protocol(patient=False), abuse.ModelAbuse()]
@@ -119,6 +120,7 @@ def remote(**changed):
 CALLERS = {"Service:ward": "env:SCAN_TOKEN"}
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
@@ -139,6 +141,7 @@ def test_a_gateway_that_others_use_is_asked_by_consent_alone(clinic, changed, wh
     assert "scan:target" not in {entry.action for entry in project.log.entries()}
 
 
+@SLOW
 def test_one_that_is_not_there_was_not_looked_at_and_the_consent_is_on_record(clinic, monkeypatch):
     project = casemate.open(clinic)
     monkeypatch.setenv("SCAN_TOKEN", new_token(project, "ward")[0])
@@ -154,9 +157,8 @@ def test_one_that_is_not_there_was_not_looked_at_and_the_consent_is_on_record(cl
     assert project.findings_kept.newest() == {}, "no gate passes by it"
 
 
-def test_one_that_others_use_is_clean_where_it_is(clinic, pytestconfig, monkeypatch):
-    if not pytestconfig.getoption("--full"):
-        pytest.skip("--full: with a second gateway")
+@pytest.mark.long
+def test_one_that_others_use_is_clean_where_it_is(clinic, monkeypatch):
     project = casemate.open(clinic)
     monkeypatch.setenv("SCAN_TOKEN", new_token(project, "ward")[0])
     with serving(clinic) as running:
@@ -170,6 +172,7 @@ def test_one_that_others_use_is_clean_where_it_is(clinic, pytestconfig, monkeypa
     }
 
 
+@SLOW
 def test_no_copy_outlives_its_scan():
     code = (
         "import os, subprocess, sys, time;"
@@ -190,12 +193,14 @@ def _rows(project, table):
         return [tuple(row) for row in tx.exec_driver_sql(f"SELECT * FROM {table}").all()]
 
 
+@SLOW
 def test_without_a_model_nothing_was_looked_at(fresh):
     found = casemate.open(fresh).scans.scan(["endpoint"])
     assert found.found == []
     assert "no model that a gateway may serve" in found.unseen[0]
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -233,3 +238,69 @@ def test_the_gateway_lists_exactly_the_doors_that_rules_are_written_for():
     found = json.loads(listing())
     assert {one["path"] for one in found["doors"]} == set(RULES)
     assert (sys.executable, "-P") == looking.PYTHON
+
+
+def identity(state="good", kind="Service", allowed=()):
+    uid = "" if state in ("none", "unknown", "nonsense") else f'{kind}::"x"'
+    return Identity(
+        group="x", uid=uid, kind=kind, roles=[], state=state, token="t", allowed=list(allowed)
+    )
+
+
+MAY = ["metrics:read project", "model:infer-label served", "access:self project"]
+
+
+@pytest.mark.parametrize(
+    ("door", "method", "who", "status", "difference"),
+    [
+        ("/metrics", "GET", identity(allowed=MAY), 200, ""),
+        ("/metrics", "GET", identity(allowed=MAY), 403, "kept-out"),
+        ("/metrics", "GET", identity(allowed=MAY), 500, "error"),
+        ("/metrics", "POST", identity(allowed=MAY), 405, ""),
+        ("/metrics", "POST", identity(allowed=MAY), 200, "let-in"),
+        ("/metrics", "GET", identity(), 403, ""),
+        ("/metrics", "GET", identity(), 200, "let-in"),
+        ("/metrics", "DELETE", identity(), 405, "let-in"),
+        ("/metrics", "GET", identity("revoked"), 401, ""),
+        ("/metrics", "GET", identity("revoked"), 200, "spoilt"),
+        ("/metrics", "GET", identity("expired"), 403, "spoilt"),
+        ("/metrics", "GET", identity("none"), 404, "stranger"),
+        ("/metrics", "GET", identity("unknown"), 500, "error"),
+        ("/ping", "GET", identity("none"), 200, ""),
+        ("/ping", "GET", identity("revoked"), 503, ""),
+        ("/ping", "POST", identity("none"), 200, "stranger"),
+        ("/invocations", "POST", identity(allowed=MAY), 400, ""),
+        ("/invocations", "POST", identity(allowed=MAY), 200, "let-in"),
+        ("/access/session", "GET", identity(allowed=MAY), 403, ""),
+        ("/access/session", "GET", identity(allowed=MAY), 200, "let-in"),
+        ("/access/session", "GET", identity(kind="User", allowed=MAY), 200, ""),
+    ],
+)
+def test_an_answer_is_held_against_what_policy_says(door, method, who, status, difference):
+    probe = matrix.Probe(door=door, path=door, method=method, resource="project")
+    reply = Reply(status=status, headers={}, body=b"")
+    assert matrix.judged(probe, who, reply)[1] == difference
+
+
+def test_a_finding_is_the_same_while_the_same_can_do_it_and_another_when_others_can():
+    probe = matrix.Probe(door="/metrics", path="/metrics", method="GET", resource="project")
+
+    def hits(*groups):
+        answers = [
+            matrix.Answered(probe, structs.replace(identity(), group=group), 200, "403", "let-in")
+            for group in groups
+        ]
+        return [hit.material for hit in matrix.differences(answers)]
+
+    assert hits("a", "b") == hits("b", "a", "b")
+    assert hits("a") != hits("a", "b")
+    assert len(hits("a", "b")) == 1
+
+
+def test_a_scan_stops_at_its_requests_and_at_its_time():
+    meter = Meter(seconds=60, requests=2, rate=1e6)
+    meter.take(2)
+    with pytest.raises(CouldNotLook, match="2 requests are used up"):
+        meter.take()
+    with pytest.raises(CouldNotLook, match="are over"):
+        Meter(seconds=1, requests=9, rate=1e6, began=-1e9).take()

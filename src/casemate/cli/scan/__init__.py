@@ -16,7 +16,7 @@ KINDS = {
     "all": "what [scan] kinds names: all that is only read, unless it says something else",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
-FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json", "html")
 """`operations.scans.exports.FORMS`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="sarif",
         help=(
             "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
-            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+            " issues; vex: CycloneDX, of dependencies; json; html: a page (default: sarif)"
         ),
     )
     _advisories(actions)

@@ -57,6 +57,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What was left out on purpose, and by whose word."""
     told: list[str] = []
     """What there is to say beside findings, such as what became of an attack."""
+    inputs: dict[str, str] = {}
+    """What of a run's own inputs it read -> SHA-256, where it says so."""
 
     @property
     def answer(self) -> Answered:
