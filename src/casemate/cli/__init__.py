@@ -45,6 +45,7 @@ VERBS = {
     "controls": "what laws and standards ask for: which checks look at it, and when they last passed",
     "scan": "look for weaknesses: code, secrets, dependencies, artifacts, configuration",
     "evidence": "a signed folder of what holds and what does not, which others verify offline",
+    "bom": "bills of materials: what a model, its data and its environment are made of",
     "deploy": "files for other people's systems: build servers, Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",
