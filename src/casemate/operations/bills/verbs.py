@@ -47,7 +47,9 @@ def show(project: Wiring, reference: str = "") -> Bill:
 
 
 @operation("evidence:write")
-def export(project: Wiring, reference: str, file: Path, form: Form = "cyclonedx-1.7") -> Exported:
+def export(
+    project: Wiring, reference: str, file: Path | str, form: Form = "cyclonedx-1.7"
+) -> Exported:
     """Write a model's bill, and its signature beside it as `FILE.sig`.
 
     Args:
@@ -64,7 +66,7 @@ def export(project: Wiring, reference: str, file: Path, form: Form = "cyclonedx-
         raise ConfigError(
             f"there is no form {form[:80]!r}", hint=f"one of {', '.join(forms.FORMS)}"
         )
-    acting = export.ask(project, unrecorded=True)
+    file, acting = Path(file), export.ask(project, unrecorded=True)
     release = _release(project, reference)
     bill, model = _bill(project, release)
     content = files.written(bill, form)

@@ -204,7 +204,9 @@ def read(value: dict[str, Any]) -> Bill:
         tool=_tool(metadata.tools),
         phase=metadata.lifecycles[0].phase if metadata.lifecycles else "",
         models=[_model(one) for one in models],
-        data=[_data(one) for one in [*inner, *every] if one.type == DATA],
+        data=sorted(
+            (_data(one) for one in [*inner, *every] if one.type == DATA), key=lambda one: one.name
+        ),
         parts=sorted(
             (_part(one, needs.get(one.ref, [])) for one in rest),
             key=in_order,

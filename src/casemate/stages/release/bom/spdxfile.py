@@ -166,7 +166,9 @@ def _bill(graph: _GRAPH) -> Bill:
         tool=f"{tool.name} {tool.description}".strip(),
         phase=boms[0].sbomType[0] if boms and boms[0].sbomType else "",
         models=[_model(one, by_id, licences) for one in models],
-        data=[_data(one, licences) for one in graph if one.type == DATA],
+        data=sorted(
+            (_data(one, licences) for one in graph if one.type == DATA), key=lambda one: one.name
+        ),
         parts=sorted(
             (
                 _part(one, needs[one.spdxId], licences)
