@@ -119,6 +119,7 @@ def _export(arguments: Any) -> int:
         from casemate.stages.release.bom import files
 
         bill = _bill(arguments, arguments.of)
+        files.require_name(arguments.file)
         content = files.written(bill, arguments.form)
         write_atomic(arguments.file, content, 0o644)
         value = {"reference": bill.reference, "form": arguments.form, "size": len(content)}

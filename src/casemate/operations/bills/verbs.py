@@ -67,6 +67,7 @@ def export(
             f"there is no form {form[:80]!r}", hint=f"one of {', '.join(forms.FORMS)}"
         )
     file, acting = Path(file), export.ask(project, unrecorded=True)
+    files.require_name(file)
     release = _release(project, reference)
     bill, model = _bill(project, release)
     content = files.written(bill, form)
@@ -78,10 +79,10 @@ def export(
     )
     signature = files.signature_of(file)
     envelope = files.sign(content, said, project.signer)
-    acting.record("bom:written", f'Model::"{release.model}"', sha256=sha256(content), form=form)
     # a crash in between leaves two that do not fit, which verifies as nothing
     write_atomic(file, content, 0o644)
     write_atomic(signature, envelope, 0o644)
+    acting.record("bom:written", f'Model::"{release.model}"', sha256=sha256(content), form=form)
     return Exported(
         reference=bill.reference,
         form=form,

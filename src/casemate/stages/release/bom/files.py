@@ -92,7 +92,13 @@ def written(bill: Bill, form: Form) -> bytes:
 
 def signature_of(path: Path) -> Path:
     """Where the signature of a bill lies."""
-    return path.with_name(path.name + SIGNATURE)
+    return Path(f"{path}{SIGNATURE}")
+
+
+def require_name(path: Path) -> None:
+    """ConfigError: a path to be written names a folder."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder", hint="name a file")
 
 
 def sign(content: bytes, said: Signed, signer: Signer) -> bytes:

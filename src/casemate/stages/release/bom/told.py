@@ -31,6 +31,7 @@ from casemate.stages.release.bom.materials import (
 )
 
 LINEAGE = "lineage:"
+SIGNED = "OpenSSF model signing: model.sig over every file of the model"
 MOST_TOLD = 50
 """Sentences of one kind."""
 MOST_TEXT = 300
@@ -234,7 +235,7 @@ def _facts(
         else "",
         "vulnerabilities": _scanned(scan),
         "model-card": "model-card.md",
-        "signature": "OpenSSF model signing: model.sig over every file of the model",
+        "signature": SIGNED if verdict.outcome == "passed" else "",
     }
     waived = {f"waived:{one.gate}": one.waiver for one in verdict.gates if one.waiver}
     return {name: said for name, said in (found | waived).items() if said}
