@@ -240,9 +240,7 @@ def test_the_spdx_projects_own_reader_takes_what_is_written_and_knows_every_elem
     spdx_model.JSONLDDeserializer().read(io.BytesIO(content), found)
     kinds = {type(one).__name__ for one in found.foreach()}
     assert kinds >= {"ai_AIPackage", "dataset_DatasetPackage", "software_Sbom", "SpdxDocument"}
-    assert not found.missing_ids - {
-        spdx_model.expandedlicensing_IndividualLicensingInfo.NoAssertionLicense
-    }
+    assert found.missing_ids == set()  # the bindings write names that the model does not have
     (document,) = found.foreach_type("SpdxDocument")
     profiles = spdx_model.ProfileIdentifierType
     assert {profiles.ai, profiles.dataset} <= {*document.profileConformance}
