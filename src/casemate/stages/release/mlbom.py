@@ -14,9 +14,15 @@ from casemate.stages.release.bom import cyclonedx, told
 
 @cache
 def environment() -> dict[str, str]:
-    """Version by name of every installed distribution."""
-    told = [dist.metadata for dist in distributions()]  # each look at it reads the file again
-    return {name: one["Version"] for one in told if (name := one["Name"])}
+    """Version by name of every installed distribution; of two with one name that which is
+    imported.
+    """
+    found: dict[str, str] = {}
+    for dist in distributions():
+        told = dist.metadata  # each look at it reads the file again
+        if name := told["Name"]:
+            found.setdefault(name, told["Version"])
+    return found
 
 
 def environment_digest() -> str:

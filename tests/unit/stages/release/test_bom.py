@@ -87,7 +87,13 @@ BILL = Bill(
         )
     ],
     parts=[
-        Part(name="joblib", version="1.5", licence="BSD-3-Clause", purl="pkg:pypi/joblib@1.5"),
+        Part(
+            name="joblib",
+            version="1.5",
+            licence="BSD-3-Clause",
+            author="Ana",
+            purl="pkg:pypi/joblib@1.5",
+        ),
         Part(
             name="scikit-learn",
             version="1.9",
@@ -152,6 +158,7 @@ PARTS = st.lists(
         version=OPTIONAL,
         kind=st.sampled_from(["library", "file", "platform", "operating-system"]),
         licence=LICENCES,
+        author=OPTIONAL,
         digest=st.just("") | DIGESTS,
     ),
     max_size=4,
@@ -230,6 +237,9 @@ def test_the_official_schema_of_each_cyclonedx_takes_what_is_written_in_it(form)
     document = json.loads(files.written(BILL, form))
     assert document["specVersion"] == form.partition("-")[2]
     assert faults(document) == []
+    assert {one["name"]: one["authors"] for one in document["components"] if "authors" in one} == {
+        "joblib": [{"name": "Ana"}]
+    }
     document["components"][0]["isExternal"] = True  # new in 1.7
     assert bool(faults(document)) is (form == "cyclonedx-1.6")
 
@@ -494,6 +504,21 @@ def metadata(**fields):
 )
 def test_a_packages_licence_is_what_its_authors_declare(told, licence):
     assert installed._licence(told) == licence
+
+
+@pytest.mark.parametrize(
+    ("told", "author"),
+    [
+        (metadata(Author="Ana, Ben", Author_email="a@x.example"), "Ana, Ben"),
+        (metadata(Author_email="Ana <a@x.example>, b@x.example"), "Ana"),
+        (metadata(Author_email="a@x.example"), ""),
+        (metadata(Maintainer_email="Ben B. <b@x.example>"), "Ben B."),
+        (metadata(Author="ana@x.example"), ""),
+        (metadata(), ""),
+    ],
+)
+def test_a_packages_author_is_named_without_an_address(told, author):
+    assert installed._author(told) == author
 
 
 def test_a_packages_content_does_not_depend_on_who_installed_it_where():

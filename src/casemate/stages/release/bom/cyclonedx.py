@@ -129,6 +129,7 @@ def _licences(text: str) -> "list[License]":
 
 def _component(part: Part) -> "Component":
     from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.contact import OrganizationalContact
     from packageurl import PackageURL
 
     file = part.kind == "file"
@@ -139,6 +140,7 @@ def _component(part: Part) -> "Component":
         bom_ref=part.purl or f"{part.kind}:{part.name}",
         purl=PackageURL.from_string(part.purl) if part.purl else None,
         licenses=_licences(part.licence),
+        authors=[OrganizationalContact(name=part.author)] if part.author else [],
         hashes=_hashes(part.digest) if file else [],
         properties=_properties({OURS + CONTENT: part.digest} if part.digest and not file else {}),
     )

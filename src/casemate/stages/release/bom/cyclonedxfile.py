@@ -117,6 +117,7 @@ class _Component(msgspec.Struct):
     components: list["_Component"] = []
     manufacturer: _Entity = msgspec.field(default_factory=_Entity)
     supplier: _Entity = msgspec.field(default_factory=_Entity)
+    authors: list[_Entity] = []
     modelCard: _Card = msgspec.field(default_factory=_Card)  # noqa: N815
     data: list[_Described] = []
 
@@ -334,6 +335,7 @@ def _part(one: _Component, needs: list[str]) -> Part:
         version=one.version,
         kind=one.type,
         licence=_licence(one.licenses),
+        author=one.supplier.name or ", ".join(each.name for each in one.authors if each.name),
         purl=one.purl,
         digest=digest,
         needs=needs,

@@ -7,6 +7,7 @@ PEP 639 for licences, and `RECORD` (recording installed projects).
 import csv
 import platform
 from collections.abc import Iterator
+from email.utils import getaddresses
 from functools import cache
 from importlib.metadata import Distribution, distributions
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 UNTOLD = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
 """Of `*.dist-info`: who installed it from where, which is nothing of the package's content."""
 MOST_LICENCE = 200
-"""Characters of a licence's name: some put its whole text there."""
+"""Characters of a licence's or an author's name: some put a whole text there."""
 
 
 @cache
@@ -49,6 +50,7 @@ def _part(
         name=told["Name"],
         version=version,
         licence=_licence(told),
+        author=_author(told),
         purl=PackageURL("pypi", None, key, version).to_string(),
         digest=_content(distribution.read_text("RECORD") or ""),
         needs=sorted({names[one] for one in _needs(told) if one in names}),
@@ -86,6 +88,18 @@ def _licence(told: "PackageMetadata") -> str:
     if classes:
         return ", ".join(fixup_id(text) or text for text in classes)[:MOST_LICENCE]
     return "" if named.upper() == "UNKNOWN" else named[:MOST_LICENCE]
+
+
+def _author(told: "PackageMetadata") -> str:
+    """Who its metadata says made it, by name; addresses are left out."""
+    for field in ("Author", "Maintainer", "Author-email", "Maintainer-email"):
+        said = str(told[field] or "")
+        names = [
+            name or ("" if "@" in address else address) for name, address in getaddresses([said])
+        ]
+        if found := ", ".join(name.strip() for name in names if name.strip()):
+            return found[:MOST_LICENCE]
+    return ""
 
 
 def _content(record: str) -> str:

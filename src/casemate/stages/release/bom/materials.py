@@ -31,6 +31,8 @@ class Part(Record, frozen=True, kw_only=True):
     """CycloneDX' type of component."""
     licence: str = ""
     """SPDX expression if it is one, else as it is called."""
+    author: str = ""
+    """Who made it, by its own words and without an address."""
     purl: str = ""
     """Package URL (https://github.com/package-url/purl-spec)."""
     digest: str = ""

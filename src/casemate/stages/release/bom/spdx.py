@@ -50,6 +50,7 @@ class Writer:
         self.creation = spdx.CreationInfo(created=made, specVersion="3.0.1")
         self.elements: list[Any] = []
         self._licences: dict[str, Any] = {}
+        self._authors: dict[str, Any] = {}
         self.producer = (
             self.add(spdx.Organization, "producer", name=bill.producer) if bill.producer else None
         )
@@ -114,6 +115,13 @@ class Writer:
         """Which licence is declared; that nobody came to a conclusion of their own is said too."""
         self.relate(element, "hasDeclaredLicense", [self._licence(text)])
         self.relate(element, "hasConcludedLicense", [self._licence("")])
+
+    def author(self, name: str) -> Any:
+        """Who made something; the model wants an agent, and nobody knows of which kind."""
+        if name and name not in self._authors:
+            agent = f"author-{len(self._authors)}"
+            self._authors[name] = self.add(self.spdx.Agent, agent, name=name)
+        return self._authors.get(name)
 
     def _licence(self, text: str) -> Any:
         from cyclonedx.spdx import fixup_id, is_expression
@@ -232,6 +240,7 @@ def _part(writer: Writer, number: int, part: Part) -> Any:
         name=part.name,
         software_packageVersion=part.version,
         software_packageUrl=part.purl,
+        suppliedBy=writer.author(part.author),
         software_primaryPurpose=getattr(
             purposes, PURPOSES.get(part.kind, "library"), purposes.other
         ),

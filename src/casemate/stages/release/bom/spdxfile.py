@@ -171,7 +171,7 @@ def _bill(graph: _GRAPH) -> Bill:
         ),
         parts=sorted(
             (
-                _part(one, needs[one.spdxId], licences)
+                _part(one, by_id, needs[one.spdxId], licences)
                 for one in graph
                 if one.type in {PACKAGE, "software_File"}
             ),
@@ -260,13 +260,17 @@ def _data(one: _Element, licences: dict[str, str]) -> Data:
     )
 
 
-def _part(one: _Element, needs: list[str], licences: dict[str, str]) -> Part:
+def _part(
+    one: _Element, by_id: dict[str, _Element], needs: list[str], licences: dict[str, str]
+) -> Part:
+    supplier = by_id.get(one.suppliedBy)
     kind = "file" if one.type == "software_File" else KINDS.get(one.purpose, "library")
     return Part(
         name=one.name,
         version=one.version,
         kind=kind,
         licence=licences.get(one.spdxId, ""),
+        author="" if supplier is None else supplier.name,
         purl=one.purl,
         digest=one.sha256 or "".join(one.ours("content")),
         needs=sorted(needs),

@@ -117,7 +117,8 @@ def _model(
         architecture=model.estimator[:MOST_TEXT],
         training=model.mode,
         files=dict(sorted(model.files.items())),
-        parameters=dict(_parameters(model.diagram)),
+        parameters=dict(_parameters(model.diagram))
+        or {name: str(value)[:MOST_TEXT] for name, value in sorted(model.params.items())},
         figures=found,
         inputs=[
             f"table row: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}"
