@@ -5,7 +5,6 @@ is told.
 import io
 import json
 from email.message import Message
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -343,8 +342,17 @@ def test_a_comparison_names_what_differs_and_why_it_matters(after, name, what, w
     found = compared(BILL, after)
     (one,) = [each for each in found if each.name == name and each.what.startswith(what)]
     assert one.matters == (WHY[why] if why else "")
-    assert all(bool(one.matters) >= bool(other.matters) for one, other in pairwise(found))
     assert compared(after, after) == []
+
+
+def test_what_matters_comes_first():
+    newer = part("joblib", version="1.6")
+    after = changed(
+        parts=[*newer, Part(name="a"), Part(name="z")], models=model(training="private")
+    )
+    found = compared(BILL, after)
+    assert [bool(one.matters) for one in found] == [True, True, True, False]
+    assert [one.name for one in found] == ["a", "z", "wdbc", "joblib"]
 
 
 def test_a_figure_matters_where_its_intervals_do_not_meet():
