@@ -84,6 +84,16 @@ class ReleaseTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = "production"
+    licence: Annotated[
+        str,
+        Meta(
+            description=(
+                "Under which terms others may use the model, such as an SPDX expression; its bill"
+                " of materials says so."
+            ),
+            max_length=200,
+        ),
+    ] = ""
     approvals: Annotated[
         int,
         Meta(
