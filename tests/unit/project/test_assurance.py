@@ -14,7 +14,7 @@ ASSURANCE = Path(__file__).parents[3] / "bench" / "assurance"
 HARNESS = runpy.run_path(str(ASSURANCE / "__main__.py"), run_name="harness")
 
 
-MINUTES = {"private"}
+MINUTES = {"private", "attacks"}
 """Parts of which even a small part takes minutes."""
 
 

@@ -157,7 +157,7 @@ def described(
     source.mkdir()
     target.mkdir()
     read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
-    _keep_out(hidden, read)
+    _keep_out(hidden, [*read, root.SHARED_MEMORY])
     write = [str(target), "/dev/null", root.SHARED_MEMORY, *map(str, writable)]
     message = {
         "job": {**job, "inputs": str(source), "outputs": str(target)},
@@ -183,7 +183,7 @@ def _keep_out(hidden: list[Path], read: list[str]) -> None:
             if real == base or real.startswith(base + "/"):
                 raise SandboxError(
                     f"{path} lies inside {base}, which training code may read",
-                    hint="move it out of the system's and Python's folders",
+                    hint="move it out of the system's and Python's folders and the shared memory",
                 )
 
 
