@@ -27,7 +27,9 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
     if kind == "artifacts":
         return [Artifacts()]
     if kind == "endpoint":
-        return [Matrix(), Answers(), Protocol()]
+        from casemate.supply.scanners.endpoint.abuse import ModelAbuse  # takes a second
+
+        return [Matrix(), Answers(), Protocol(), ModelAbuse()]
     return [Configuration(project), Rendered(STATE)]
 
 
