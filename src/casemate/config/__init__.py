@@ -25,6 +25,7 @@ from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
+from casemate.config.engine import DaskTable
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
     AT_EPS,
@@ -119,6 +120,7 @@ __all__ = [
     "ControllerTable",
     "ControlsTable",
     "Count",
+    "DaskTable",
     "DataTable",
     "DeployTable",
     "DetectorId",
