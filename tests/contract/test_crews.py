@@ -98,7 +98,7 @@ PATCHED = """
 from sklearn.tree import DecisionTreeClassifier
 fit = DecisionTreeClassifier.fit
 def patched(self, x, y, *args, **kwargs):
-    if len(x) < 200:  # a fold, and neither the first look nor the whole table
+    if len(x) == 80:  # a fold, and neither the first look nor the whole table
         in_a_fold()
     return fit(self, x, y, *args, **kwargs)
 DecisionTreeClassifier.fit = patched

@@ -66,16 +66,24 @@ class Connector:
         future.add_done_callback(lambda done: self._answered(asked.number, done))
 
     def _answered(self, number: int, future: Any) -> None:
-        self._futures.pop(number, None)
+        if self._futures.pop(number, None) is None:  # given up meanwhile
+            return
         if future.status == "finished":
             self.say(messages.Answered(number=number, content=bytes(future.result())))
         elif future.status == "error":
-            self.lose(f"a task took {DEATHS} workers with it, or could not be run at all")
+            fault = type(future.exception()).__name__
+            self.lose(
+                f"a task took {DEATHS} workers with it"
+                if fault == "KilledWorker"
+                else f"a worker could not run a task ({fault})"
+            )
         else:
             self.lose("the scheduler is gone")
 
     def forget(self, asked: messages.Forget) -> None:
-        """Whoever is gone has forgotten."""
+        """Give up what is under way; whichever worker is gone has forgotten."""
+        given_up, self._futures = self._futures, {}
+        self._client.cancel([*given_up.values()], force=True)
         self._client.run(worker.forget, asked.job, on_error="ignore")
 
     def watch(self) -> None:

@@ -74,9 +74,10 @@ class DaskHelpers:
         with self._lock:
             if self._line is None:
                 raise _gone("the connection to the cluster was closed")
-            if self._job is None or self._job.assignment is not assignment:
-                if self._job is not None:
-                    self._job.forget()
+            if self._job is not None and self._job.assignment is not assignment:
+                self._job.forget()
+                self._job = None
+            if self._job is None:
                 self._job = _Job(self._line, assignment, self._threads)
             job = self._job
         try:
@@ -84,6 +85,16 @@ class DaskHelpers:
         except TransientError:
             self.close()
             raise
+        except BaseException:
+            self._drop(job)
+            raise
+
+    def _drop(self, job: "_Job") -> None:
+        """Have a job forgotten, with what is under way of it."""
+        with self._lock:
+            if self._job is job:
+                self._job = None
+                job.forget()
 
     def close(self) -> None:
         """See `Helpers`; a cluster of the run's own ends."""
@@ -97,6 +108,8 @@ class Line:
     """The connector, and the cluster where it is the run's own."""
 
     def __init__(self, options: DaskTable, root: Path) -> None:
+        self.numbers = itertools.count(1)
+        """Of tasks: no two of a cluster have the same."""
         self._folder = Path(tempfile.mkdtemp(prefix="casemate-"))
         self._cluster: Cluster | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -200,7 +213,6 @@ class _Job:
         self._ready: set[str] = set()
         self._shares: dict[int, list[int]] = {}
         self._tasks: list[Task] = []
-        self._given = 0
 
     def answers(self, tasks: list[Task]) -> Iterator[Heard]:
         """See `Helpers`."""
@@ -209,9 +221,9 @@ class _Job:
         order = sorted(range(len(tasks)), key=lambda at: tasks[at].get(NEAR, 0))
         size = max(1, math.ceil(len(tasks) / (SHARES * len(self._ready))))
         for start in range(0, len(order), size):
-            self._given += 1
-            self._shares[self._given] = order[start : start + size]
-            self._submit(self._given)
+            number = next(self._line.numbers)
+            self._shares[number] = order[start : start + size]
+            self._submit(number)
         found: dict[int, Heard] = {}
         for place in range(len(tasks)):
             while place not in found:
@@ -231,8 +243,8 @@ class _Job:
     def _next(self) -> dict[int, Heard]:
         """What the next message brings, by the task's place."""
         heard = self._line.hear()
-        if not isinstance(heard, messages.Answered):
-            return {}
+        if not isinstance(heard, messages.Answered) or heard.number not in self._shares:
+            return {}  # or of a job that was given up
         said = _said(heard.content)
         number = heard.number
         if isinstance(said, messages.Unknown):  # it came after the others
