@@ -34,7 +34,10 @@ class SandboxPool:
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
     }
-    TASKS = {"train": "casemate.stages.train.tasks:main"}
+    TASKS = {
+        "train": "casemate.stages.train.tasks:main",
+        "assess": "casemate.stages.assess.shadows:main",
+    }
     """What does tasks of a job where there are helpers."""
 
     def __init__(self, context: RunContext, work: Run) -> None:
@@ -58,7 +61,7 @@ class SandboxPool:
         self._threads = context.config.train.threads
         self._servers: dict[str, ForkServer] = {}
         self._workers: dict[str, Worker] = {}
-        self._helpers = _helpers(context) if fits else None
+        self._helpers = _helpers(context) if fits or todo["assess"] else None
 
     def __enter__(self) -> Self:
         if self._helpers is not None:

@@ -4,7 +4,6 @@ A trial depends on the rows, the options and its own numbers alone: whatever dra
 generators draws from a seed of the fold's, so neither order nor place can be seen in a score.
 """
 
-import base64
 import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from casemate.config import TrainTable
-from casemate.core.sandbox.helpers import NEAR, Answer, Task
+from casemate.core.sandbox.helpers import NEAR, Answer, Task, packed, unpacked
 from casemate.core.threads import fitting
 from casemate.core.types import Record
 from casemate.ml.frame import are_labels, wanted
@@ -146,23 +145,15 @@ def answer(bench: Bench, task: Task) -> Answer:
     trial = msgspec.convert({key: one for key, one in task.items() if key != NEAR}, Trial)
     score, said = done(*bench.task(trial))
     return {
-        "score": _text(np.float64(score)),
-        "said": None if said is None else _text(said),
+        "score": packed(score),
+        "said": None if said is None else packed(said),
         "shape": [] if said is None else list(said.shape),
     }
 
 
-def _text(values: Any) -> str:
-    return base64.b64encode(np.ascontiguousarray(values, dtype="<f8").tobytes()).decode()
-
-
-def _floats(text: str) -> Array:
-    return np.frombuffer(base64.b64decode(text), dtype="<f8").astype(np.float64)
-
-
 def _read(answer: Answer) -> Scored:
-    said = None if answer["said"] is None else _floats(answer["said"]).reshape(answer["shape"])
-    return float(_floats(answer["score"])[0]), said
+    said = None if answer["said"] is None else unpacked(answer["said"]).reshape(answer["shape"])
+    return float(unpacked(answer["score"])[0]), said
 
 
 def done(
