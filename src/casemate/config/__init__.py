@@ -25,6 +25,7 @@ from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
+from casemate.config.drill import DrillTable
 from casemate.config.engine import DaskTable
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
@@ -125,6 +126,7 @@ __all__ = [
     "DeployTable",
     "DetectorId",
     "Digits",
+    "DrillTable",
     "DueTable",
     "Event",
     "FeatureTable",
