@@ -23,6 +23,7 @@ from casemate.config import DaskTable
 from casemate.controls.keys import certificates
 from casemate.core.errors import ConfigError, TransientError
 from casemate.core.files import remove_tree
+from casemate.core.sandbox.conversation import MAX_MESSAGE
 from casemate.core.sandbox.failure import JobFailed
 from casemate.core.sandbox.helpers import NEAR, Assignment, Heard, Task
 from casemate.core.sandbox.run import interpreter_paths
@@ -35,6 +36,8 @@ SHARES = 4
 """Parts that each worker's share of the tasks is cut into, so that a slow one holds up little."""
 MOST_BYTES = 1 << 30
 """Of a sealed job: it is in the memory of the run, the scheduler and each worker."""
+TEXT = 11
+"""Bytes of a float in base64."""
 LOCAL = 'or set [run] engine = "local"'
 
 
@@ -219,7 +222,10 @@ class _Job:
         self._tasks = tasks
         self._greet()
         order = sorted(range(len(tasks)), key=lambda at: tasks[at].get(NEAR, 0))
-        size = max(1, math.ceil(len(tasks) / (SHARES * len(self._ready))))
+        size = math.ceil(len(tasks) / (SHARES * len(self._ready)))
+        # a sandbox says so much and no more, and an answer may hold a float for every row
+        rows = max((one.num_rows for one in self.assignment.tables), default=0)
+        size = max(1, min(size, MAX_MESSAGE // 2 // (TEXT * rows + 1)))
         for start in range(0, len(order), size):
             number = next(self._line.numbers)
             self._shares[number] = order[start : start + size]
