@@ -61,9 +61,17 @@ def alone(tmp_path, server):
     return Crew(tmp_path, server)
 
 
+@pytest.fixture
+def thorough(pytestconfig):
+    """What costs a cluster, or trainings, more is asked for."""
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("a sample runs without --full")
+
+
 @pytest.fixture(params=["processes", "dask"])
 def crew(request, tmp_path, server):
     if request.param == "processes":
+        request.getfixturevalue("thorough")
         return Crew(tmp_path, server, overrides=("train.jobs=2",))
     return Crew(tmp_path, server, request.getfixturevalue("helpers"))
 
@@ -74,7 +82,11 @@ def on_dask(tmp_path, server, helpers):
 
 
 @pytest.mark.parametrize("search", [GRID, RANGES], ids=["grid", "ranges"])
-def test_every_engine_finds_the_same_scores_and_the_same_model(crew, alone, tiny, config, search):
+def test_every_engine_finds_the_same_scores_and_the_same_model(
+    crew, alone, tiny, config, search, request
+):
+    if search is RANGES:
+        request.getfixturevalue("thorough")
     table = tiny.drop_columns("c")
     expected = alone.train(FOREST, table, config(*search))
     found = crew.train(FOREST, table, config(*search, *crew.overrides))
@@ -155,7 +167,6 @@ def killing(helpers, place):
 
 
 def test_a_worker_that_dies_costs_time_and_nothing_else(on_dask, alone, tiny, config):
-    on_dask.helpers.close()  # another cluster, whose worker may die
     table = tiny.drop_columns("c")
     thread = killing(on_dask.helpers, 1)
     found = on_dask.train(SLOW, table, config(*GRID))
@@ -166,15 +177,14 @@ def test_a_worker_that_dies_costs_time_and_nothing_else(on_dask, alone, tiny, co
 
 
 def test_a_lost_scheduler_ends_the_job_and_the_next_one_finds_a_new_cluster(on_dask, tiny, config):
-    on_dask.helpers.close()
     table = tiny.drop_columns("c")
     thread = killing(on_dask.helpers, 0)
     with pytest.raises(TransientError, match="Dask") as caught:
         on_dask.train(SLOW, table, config(*GRID))
     thread.join()
-    assert "casemate resume" in caught.value.hint
+    assert "casemate run" in caught.value.hint
     assert on_dask.helpers._line is None
-    assert on_dask.train(FOREST, table, config(*GRID)).files
+    assert on_dask.train(FOREST, table, config("train.folds=2", "train.search={}")).files
 
 
 def test_a_cluster_listens_on_the_loopback_alone_and_shows_nothing(on_dask, tiny, config):
@@ -182,9 +192,10 @@ def test_a_cluster_listens_on_the_loopback_alone_and_shows_nothing(on_dask, tiny
     found = [
         line.split()[1].split(":")[0]
         for process in on_dask.helpers._line._cluster.processes
+        if process.poll() is None
         for line in listening(process.pid)
     ]
-    assert len(found) >= 3
+    assert len(found) >= 2
     assert {*found} == {"0100007F"}  # 127.0.0.1, as /proc/net/tcp writes it
     assert not any(
         name in sys.modules for name in ("distributed", "dask")
@@ -212,7 +223,7 @@ def listening(pid):
 
 
 def test_an_existing_scheduler_takes_its_own_certificates_and_no_others(
-    on_dask, tmp_path, tiny, config
+    thorough, on_dask, tmp_path, tiny, config
 ):
     on_dask.train(FOREST, tiny.drop_columns("c"), config(*GRID))
     cluster = on_dask.helpers._line._cluster

@@ -82,6 +82,7 @@ class Cluster:
             "node",
             kind,
             str(folder),
+            str(os.getpid()),
             folder=folder,
             stdin=subprocess.DEVNULL,
             stdout=self._log.fileno(),

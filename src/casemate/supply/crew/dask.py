@@ -184,7 +184,7 @@ class Line:
 def _gone(why: str) -> TransientError:
     return TransientError(
         f"Dask: {why}",
-        hint=f"`casemate resume` goes on once the cluster is back, {LOCAL}",
+        hint=f"`casemate run` goes on once the cluster is back, {LOCAL}",
     )
 
 

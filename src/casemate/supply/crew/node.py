@@ -1,4 +1,4 @@
-"""A node of a run's own cluster: `python -m casemate.supply.crew.node scheduler|worker FOLDER`.
+"""A node of a run's own cluster: `python -m casemate.supply.crew.node scheduler|worker FOLDER PID`.
 
 It listens on the loopback alone, shows no dashboard, spills nothing, and ends with whoever started
 it. What Dask reads of the machine's configuration is left out: whatever this does is said here.
@@ -65,7 +65,9 @@ async def _worker(folder: Path, security: Any) -> None:
 def main() -> int:
     """Until the cluster ends."""
     confine.die_with_parent()
-    kind, folder = sys.argv[1], Path(sys.argv[2])
+    kind, folder, parent = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    if os.getppid() != parent:  # it ended before we could ask to end with it
+        return 1
     if kind == "scheduler":  # a worker's jobs enter namespaces, which Landlock would not let them
         write = ["/dev/null", str(folder)]
         read = [*interpreter_paths(), *SYSTEM_PATHS, "/proc"]

@@ -54,11 +54,16 @@ class _Job:
     key: JobKey
     given: Given
     tables: list[pa.Table]
-    server: ForkServer
 
 
 _JOBS: dict[str, _Job] = {}
+_SERVERS: dict[tuple[str, int], ForkServer] = {}
+"""By target and threads: they import while others read, run no job themselves, and so serve one job
+after the other.
+"""
 _PAIR: list[tuple[bytes, bytes]] = []
+_AT_WORK: list[str] = []
+"""The job whose tasks are being done."""
 _ONE = threading.Lock()
 """A fork server does one job after the other."""
 
@@ -98,9 +103,8 @@ def take(content: bytes) -> bytes:
         strange = sorted({name for one in tables for name in one.column_names} - {*bounds.columns})
         if strange:
             return _refused(f"the key is not good for the columns {', '.join(strange)}")
-        if bounds.job not in _JOBS:
-            server = ForkServer([given.target], given.threads)
-            _JOBS[bounds.job] = _Job(key, given, tables, server)
+        _server(given)
+        _JOBS[bounds.job] = _Job(key, given, tables)
     except (Error, InvalidTag, ValueError, IndexError, OSError) as error:
         return _refused(f"the job cannot be opened here: {type(error).__name__}")
     return msgspec.msgpack.encode(messages.Taken())
@@ -139,9 +143,16 @@ def work(content: bytes) -> bytes:
 def forget(job: str) -> bytes:
     """Drop a job, its rows and its key."""
     gone = _JOBS.pop(job, None)
-    if gone is not None:
-        gone.server.close()
+    if gone is not None and job in _AT_WORK:  # what is under way is given up too
+        _SERVERS.pop((gone.given.target, gone.given.threads)).close()
     return b""
+
+
+def _server(given: Given) -> ForkServer:
+    kind = (given.target, given.threads)
+    if kind not in _SERVERS:
+        _SERVERS[kind] = ForkServer([given.target], given.threads)
+    return _SERVERS[kind]
 
 
 def _done(job: _Job, tasks: list[object]) -> messages.Answers:
@@ -149,15 +160,19 @@ def _done(job: _Job, tasks: list[object]) -> messages.Answers:
     scratch = Path(tempfile.mkdtemp(prefix="casemate-"))
     try:
         with _ONE:
-            outcome = Worker(given.target, server=job.server).run(
-                {**given.job, "tasks": tasks},
-                tables=job.tables,
-                inputs=given.inputs,
-                scratch=scratch,
-                limits=JobLimits(given.seconds, given.memory_bytes),
-                required=given.required,
-                hidden=[Path.home()],
-            )
+            _AT_WORK[:] = [job.key.bounds.job]
+            try:
+                outcome = Worker(given.target, server=_server(given)).run(
+                    {**given.job, "tasks": tasks},
+                    tables=job.tables,
+                    inputs=given.inputs,
+                    scratch=scratch,
+                    limits=JobLimits(given.seconds, given.memory_bytes),
+                    required=given.required,
+                    hidden=[Path.home()],
+                )
+            finally:
+                _AT_WORK.clear()
     finally:
         remove_tree(scratch)
     answers = outcome.result.get("answers")
