@@ -8,6 +8,7 @@ from casemate.supply.scanners.bandit import Bandit
 from casemate.supply.scanners.dependencies import Dependencies
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
+from casemate.supply.scanners.licences import Licences
 from casemate.supply.scanners.secrets import DetectSecrets
 from casemate.wiring import Wiring
 
@@ -20,7 +21,8 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
         both = (False, True) if project.config.scan.history else (False,)
         return [DetectSecrets(history=history) for history in both]
     if kind == "dependencies":
-        return [_dependencies(project)]
+        allowed = project.config.scan.licences
+        return [_dependencies(project), *([Licences(allowed)] if allowed else [])]
     if kind == "artifacts":
         return [Artifacts()]
     return [Configuration(project), Rendered(STATE)]
