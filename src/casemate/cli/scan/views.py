@@ -56,9 +56,10 @@ def _remote(arguments: Any) -> Any:
 def _sentence(found: Any) -> str:
     may = f"{found.threshold} may stand" if found.threshold else "none may stand"
     waived = sum(one.waiver is not None for one in found.found)
+    told = f"; incidents that changed: {found.incidents}" if found.incidents else ""
     return (
         f"scan {found.scan.number}: {len(found.found)} findings, {len(found.new)} new, {waived}"
-        f" waived, {len(found.blocking)} graver than may stand ({may})"
+        f" waived, {len(found.blocking)} graver than may stand ({may}){told}"
     )
 
 

@@ -42,6 +42,8 @@ class Result(Record, frozen=True, kw_only=True):
     """Fingerprints of findings that are graver than may stand and that nobody waived."""
     threshold: Grade | None
     """The gravest that may stand; None: none may."""
+    incidents: int
+    """How many incidents opened, changed or were closed by what it saw."""
 
     @property
     def unseen(self) -> list[str]:
@@ -102,8 +104,7 @@ def scan(
             new=len(new),
             sha256=sha256_record((kept, found)),
         )
-    offindings.tell(project)
-    return _result(project, kept, found, new)
+    return _result(project, kept, found, new, offindings.tell(project))
 
 
 def _require_said(project: Wiring) -> None:
@@ -197,7 +198,9 @@ def _overfull(part: Part) -> Part:
     return structs.replace(part, unseen=unseen, answer="could-not-look")
 
 
-def _result(project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str]) -> Result:
+def _result(
+    project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str], incidents: int
+) -> Result:
     prints = {one.fingerprint for one in found}
     standing = [one for one in standing_of(project) if one.kept.finding.fingerprint in prints]
     threshold = most_of(project)
@@ -207,4 +210,5 @@ def _result(project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list
         new=new,
         blocking=[one.kept.finding.fingerprint for one in blocking(standing, threshold)],
         threshold=threshold,
+        incidents=incidents,
     )
