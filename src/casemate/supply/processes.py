@@ -24,6 +24,8 @@ class SandboxPool:
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
     }
+    FEDERATE = "casemate.stages.train.federate:main"
+    """Trains made-up sites; no part of a run."""
 
     def __init__(self, context: RunContext, work: Run) -> None:
         trains = not work.has("train")

@@ -1,0 +1,144 @@
+"""`casemate federate`."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from casemate.cli.commands import open_for
+from casemate.cli.options import common
+
+if TYPE_CHECKING:
+    from casemate.stages.train.federated import Federation
+
+RULES = ("fedavg", "fedprox", "scaffold", "fedadam", "exact")
+COMBINERS = (
+    "mean",
+    "median",
+    "trimmed-mean",
+    "krum",
+    "multi-krum",
+    "centred-clipping",
+    "norm-bound",
+)
+ATTACKS = ("signflip", "boost", "noise", "nan", "labelflip")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    simulate = actions.add_parser(
+        "simulate",
+        help="what made-up sites would learn together, in one process, over this project's table",
+        parents=[common(nested=True)],
+    )
+    add = simulate.add_argument
+    add("--sites", type=int, default=10, metavar="N", help="how many (default: 10)")
+    add("--rounds", type=int, default=10, metavar="N", help="(default: 10)")
+    add(
+        "--split",
+        default="iid",
+        metavar="HOW",
+        help="iid, dirichlet:0.5, or by:COLUMN (default: iid)",
+    )
+    add("--rule", choices=RULES, default="fedavg", help="how sites learn (default: fedavg)")
+    add(
+        "--combine",
+        choices=COMBINERS,
+        default="mean",
+        help="how one update is made of the sites' (default: mean)",
+    )
+    add(
+        "--liars",
+        type=int,
+        metavar="N",
+        help="sites that --combine reckons with (default: those of --attack)",
+    )
+    add(
+        "--attack",
+        default="",
+        metavar="KIND:N",
+        help=f"so many sites lie: {', '.join(ATTACKS)}",
+    )
+    add(
+        "--share",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="of the sites that a round asks (default: 1)",
+    )
+    add("--epochs", type=int, default=1, metavar="N", help="passes of a site a round (default: 1)")
+    add("--batch", type=int, default=32, metavar="N", help="rows a step (default: 32)")
+    add("--rate", type=float, default=0.1, metavar="R", help="learning rate (default: 0.1)")
+    add("--momentum", type=float, default=0.0, metavar="M", help="of a site (default: 0)")
+
+
+def run(arguments: Any) -> int:
+    """Simulate, and show each round and each site."""
+    from casemate.cli.output import emit
+    from casemate.core.progress import Lines
+
+    lines = Lines(quiet=arguments.format == "json")
+    try:
+        found = open_for(arguments).federated.simulate(
+            sites=arguments.sites,
+            rounds=arguments.rounds,
+            split=arguments.split,
+            rule=arguments.rule,
+            combine=arguments.combine,
+            liars=arguments.liars,
+            attack=arguments.attack,
+            share=arguments.share,
+            epochs=arguments.epochs,
+            batch=arguments.batch,
+            rate=arguments.rate,
+            momentum=arguments.momentum,
+            reporter=lines,
+        )
+    finally:
+        lines.close()
+    emit(arguments, found, _text(found))
+    return 0
+
+
+def _text(found: "Federation") -> str:
+    from casemate.cli.output import table
+
+    rounds = found.found.rounds
+    shown = [
+        [
+            one.number,
+            f"{one.asked - len(one.refused)} of {one.asked}",
+            f"{one.accuracy:.4f}",
+            f"{one.length:.3g}",
+        ]
+        for one in rounds
+    ]
+    lead = (
+        f"{len(found.sites)} sites, {sum(found.rows)} rows ({min(found.rows)} to"
+        f" {max(found.rows)} each), {found.found.numbers} numbers a site and round; accuracy on"
+        f" {found.held} rows that no site has:"
+    )
+    lines = [
+        lead,
+        "",
+        table(["round", "heard", "accuracy", "step"], shown),
+    ]
+    if found.found.off is not None:
+        lines += ["", f"coefficients differ from a fit on the pooled rows by {found.found.off:.1e}"]
+    last = rounds[-1]
+    if last.evidence:
+        lines += ["", "What each site counted for in the last round, and how its update looked:"]
+        rows = [
+            [
+                found.sites[one.site],
+                found.rows[one.site],
+                f"{one.share:.3f}",
+                f"{one.length:.2f}",
+                f"{one.agreement:+.2f}",
+                "suspect" if one.suspect else "",
+            ]
+            for one in last.evidence
+        ]
+        lines.append(table(["site", "rows", "counted", "length", "agreement", ""], rows))
+    for place in last.refused:
+        lines.append(f"site {found.sites[place]}: its update was refused (NaN, infinite or huge)")
+    return "\n".join(lines)
