@@ -69,6 +69,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, default=32, metavar="N", help="rows a step (default: 32)")
     add("--rate", type=float, default=0.1, metavar="R", help="learning rate (default: 0.1)")
     add("--momentum", type=float, default=0.0, metavar="M", help="of a site (default: 0)")
+    add(
+        "--masked",
+        action="store_true",
+        help="sum updates under masks, so that nobody sees one of them",
+    )
+    add("--groups", type=int, default=1, metavar="N", help="of sites, summed apart (default: 1)")
+    add(
+        "--drop-out",
+        default="",
+        metavar="STEP:N",
+        help="sites of each group that fall silent before share, mask, agree or reveal",
+    )
 
 
 def run(arguments: Any) -> int:
@@ -91,6 +103,9 @@ def run(arguments: Any) -> int:
             batch=arguments.batch,
             rate=arguments.rate,
             momentum=arguments.momentum,
+            masked=arguments.masked,
+            groups=arguments.groups,
+            drop_out=arguments.drop_out,
             reporter=lines,
         )
     finally:
@@ -124,13 +139,21 @@ def _text(found: "Federation") -> str:
     ]
     if found.found.off is not None:
         lines += ["", f"coefficients differ from a fit on the pooled rows by {found.found.off:.1e}"]
-    last = rounds[-1]
+    if found.found.rounding is not None:
+        lines += ["", f"masked sums differ from plain ones by {found.found.rounding:.1e} of them"]
+    return "\n".join([*lines, *_evidence(found, masked=found.found.rounding is not None)])
+
+
+def _evidence(found: "Federation", *, masked: bool) -> list[str]:
+    """What each site, or each group of sites under masks, looked like in the last round."""
+    from casemate.cli.output import table
+
+    last = found.found.rounds[-1]
+    name, lines = "group" if masked else "site", []
     if last.evidence:
-        lines += ["", "What each site counted for in the last round, and how its update looked:"]
         rows = [
             [
-                found.sites[one.site],
-                found.rows[one.site],
+                one.site + 1 if masked else found.sites[one.site],
                 f"{one.share:.3f}",
                 f"{one.length:.2f}",
                 f"{one.agreement:+.2f}",
@@ -138,7 +161,16 @@ def _text(found: "Federation") -> str:
             ]
             for one in last.evidence
         ]
-        lines.append(table(["site", "rows", "counted", "length", "agreement", ""], rows))
-    for place in last.refused:
-        lines.append(f"site {found.sites[place]}: its update was refused (NaN, infinite or huge)")
-    return "\n".join(lines)
+        lines += [
+            "",
+            f"What each {name} counted for in the last round, and how its update looked:",
+            table([name, "counted", "length", "agreement", ""], rows),
+        ]
+    if last.lost:
+        lines.append(f"{last.lost} groups had too few sites left for a sum: they count for nothing")
+    if not masked:
+        lines += [
+            f"site {found.sites[place]}: its update was refused (NaN, infinite or huge)"
+            for place in last.refused
+        ]
+    return lines

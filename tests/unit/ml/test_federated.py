@@ -265,3 +265,52 @@ def test_dirichlet_makes_sites_unlike_and_values_of_a_column_stay_together():
         splits.by_values(values, 5)
     with pytest.raises(ConfigError, match="no split gave each of 5 sites 500 rows"):
         splits.dirichlet(codes, 5, 0.1, 500, chance)
+
+
+def played(**changed):
+    rows, codes = table(2)
+    rows = (rows - rows.mean(0)) / rows.std(0)
+    where = splits.iid(codes, 12, np.random.default_rng(0))
+    sites = [SiteRows(rows[where == i], codes[where == i], i) for i in range(12)]
+    given = {"rounds": 3, "rule": "fedavg", "combine": "mean", "plan": LocalPlan()} | changed
+    return simulate(LinearLearner(5, 2), sites, (rows, codes), Design(**given), NOBODY)
+
+
+def test_masked_rounds_learn_what_plain_ones_do():
+    plain, weights = played()
+    masked, same = played(masked=True)
+    assert np.abs(weights - same).max() < 1e-6 * np.abs(weights).max()
+    assert masked.rounding < 1e-9
+    assert [one.accuracy for one in masked.rounds] == [one.accuracy for one in plain.rounds]
+    assert all(len(one.evidence) == 1 for one in masked.rounds)  # of the sum, of no site
+
+
+@pytest.mark.parametrize("step", ["share", "mask", "agree", "reveal"])
+def test_a_masked_round_goes_on_without_sites_that_fall_silent_and_says_when_too_many_do(step):
+    told, _ = played(masked=True, silent=3, step=step)
+    missed = 3 if step in ("share", "mask") else 0
+    assert [len(one.refused) for one in told.rounds] == [missed] * 3
+    assert told.rounding < 1e-9
+    lost, weights = played(masked=True, silent=4, step=step)
+    assert [(one.lost, one.length) for one in lost.rounds] == [(1, 0.0)] * 3
+    assert not weights.any()
+
+
+def test_a_robust_way_over_masked_groups_leaves_out_the_group_of_a_liar():
+    told, _ = played(masked=True, groups=4, combine="median", attack="boost", attackers=1)
+    for one in told.rounds:
+        (liar,) = [each for each in one.evidence if each.suspect]
+        assert liar.share < 0.5 / 4
+    bad, _ = played(masked=True, attack="boost", attackers=1)
+    assert bad.rounds[-1].accuracy < told.rounds[-1].accuracy - 0.1
+
+
+def test_exact_training_under_masks_gives_the_pooled_coefficients_to_a_millionth():
+    told, _ = played(rule="exact", masked=True, silent=2, step="reveal")
+    assert told.off < 1e-6
+
+
+def test_under_masks_a_site_itself_notices_that_its_update_is_no_number_and_stays_silent():
+    told, weights = played(masked=True, attack="nan", attackers=2)
+    assert [one.refused for one in told.rounds] == [[0, 1]] * 3
+    assert np.isfinite(weights).all()

@@ -132,14 +132,14 @@ def solve(learner: LinearLearner, ask: Callable[[Array], Sums]) -> Optimum:
     for number in range(1, ROUNDS + 1):
         found = ask(weights)
         reached = found.loss + 0.5 * float(penalty @ weights**2)
-        if reached > value + SUFFICIENT * promised + 1e-12 * abs(value):
-            step, promised = step / 2, promised / 2
-            weights = weights - step
-            continue
         slope = found.slope + penalty * weights
         left = float(np.abs(slope).max()) / max(found.rows, 1.0)
         if left < TOLERANCE:
             return Optimum(weights, number, left)
+        if reached > value + SUFFICIENT * promised + 1e-12 * abs(value):
+            step, promised = step / 2, promised / 2
+            weights = weights - step
+            continue
         try:
             step = linalg.solve(found.bend + np.diag(penalty) + hold, -slope, assume_a="pos")
         except linalg.LinAlgError as error:

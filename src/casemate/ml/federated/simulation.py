@@ -2,21 +2,28 @@
 are packed, sent nowhere, and unpacked as if strangers had sent them.
 """
 
+import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from casemate.core.errors import ConfigError, RefusedError
+from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import Record
-from casemate.ml.federated import attacks, exact, local, robust
+from casemate.ml.federated import attacks, exact, local, robust, secure
 from casemate.ml.federated.learners import Learner, LinearLearner
+from casemate.ml.federated.masking import Terms
 from casemate.ml.federated.rules import RULES, Scaffold
+from casemate.ml.federated.unmasking import Sum
 from casemate.ml.federated.updates import UpdateRefused, pack, unpack
 
 Array = np.ndarray[Any, Any]
 EXACT = "exact"
 """The rule that is none: sums of all rows, see `exact`."""
+MOST_MASKED, MOST_SUM = 2.0**14, 2.0**30
+"""Largest numbers that a site may send under masks: of a difference of weights, of a sum over its
+rows. What does not fit is refused by the site itself.
+"""
 MOST_SITES, MOST_ROUNDS = 1_000, 1_000
 """A judgement: what one process simulates in an hour."""
 
@@ -42,6 +49,14 @@ class Design(Record, frozen=True, kw_only=True):
     """Sites that do it, the first ones."""
     seed: int = 0
     """Of everything that is drawn."""
+    masked: bool = False
+    """Whether the coordinator sees sums only."""
+    groups: int = 1
+    """Of sites, drawn anew each round, that are summed apart under masks."""
+    silent: int = 0
+    """Sites of each group that drop out of a masked round."""
+    step: str = "mask"
+    """Before which step; one of `secure.STEPS`."""
 
 
 class Round(Record, frozen=True, kw_only=True):
@@ -58,7 +73,9 @@ class Round(Record, frozen=True, kw_only=True):
     length: float
     """Norm of the step."""
     evidence: list[robust.Evidence]
-    """Of each site that was heard."""
+    """Of each site that was heard; under masks of each group."""
+    lost: int = 0
+    """Groups of which too few sites were left for a sum."""
 
 
 class Simulated(Record, frozen=True, kw_only=True):
@@ -70,6 +87,8 @@ class Simulated(Record, frozen=True, kw_only=True):
     """Numbers that a site sends a round."""
     off: float | None = None
     """Of the exact rule: largest difference of a coefficient to a fit on the pooled rows."""
+    rounding: float | None = None
+    """Under masks: largest relative difference of a sum to the plain one (norms)."""
 
 
 def simulate(
@@ -93,7 +112,7 @@ def simulate(
         ConfigError: the parts of the design do not fit together.
     """
     if design.rule == EXACT:
-        return _exact(learner, sites, held)
+        return _exact(learner, sites, held, design)
     rule, combiner = RULES[design.rule](), robust.COMBINERS[design.combine]
     plan, layout = rule.plan(design.plan), learner.layout
     weights = np.asarray(learner.start(design.seed), dtype=np.float64)
@@ -103,52 +122,127 @@ def simulate(
             site.codes = attacks.OF_LABELS[design.attack](site.codes, learner.classes, chance)
     count = max(1, round(design.share * len(sites)))
     rounds: list[Round] = []
+    sums = _Sums(design, [len(site) for site in sites], chance) if design.masked else None
     for number in range(1, design.rounds + 1):
         progress(f"round {number}", number - 1, design.rounds)
         asked = sorted(chance.choice(len(sites), count, replace=False).tolist())
-        heard: list[int] = []
-        refused: list[int] = []
-        moved: list[Array] = []
+        trained: dict[int, Array] = {}
         controls: list[Array] = []
         for place in asked:
             found, control = local.train(learner, sites[place], weights, plan, number, rule.control)
             if place < design.attackers and design.attack in attacks.OF_UPDATES:
                 found = attacks.OF_UPDATES[design.attack](found, chance)
-            try:
-                sent = pack(found, layout, number, len(sites[place]))
-                moved.append(unpack(sent, layout, number))
-            except UpdateRefused:
-                refused.append(place)
-                continue
-            heard.append(place)
+            trained[place] = found
             if control is not None:
                 controls.append(control)
-        if not heard:
-            raise RefusedError(
-                f"round {number}: no update could be taken",
-                hint="a smaller --rate: NaN and infinity are refused",
-            )
-        together = np.stack(moved)
-        shares = robust.weights_of([len(sites[place]) for place in heard])
-        combined = combiner(together, shares, design.liars)
-        before, weights = weights, rule.step(weights, combined.moved)
+        heard, lost = (
+            _plain(trained, learner, number, sites) if sums is None else sums(trained, number)
+        )
+        before = weights
+        evidence: list[robust.Evidence] = []
+        if heard.moved.size:
+            combined = combiner(heard.moved, heard.weights, design.liars)
+            weights = rule.step(weights, combined.moved)
+            evidence = robust.evidence(heard.names, heard.moved, combined.shares)
         if isinstance(rule, Scaffold):
-            rule.heard(np.mean(controls, axis=0), len(heard) / len(sites))
+            rule.heard(np.mean(controls, axis=0), len(controls) / len(sites))
         rounds.append(
             Round(
                 number=number,
                 asked=len(asked),
-                refused=refused,
+                refused=[place for place in asked if place not in heard.sites],
                 accuracy=_accuracy(learner, weights, held),
                 length=float(np.linalg.norm(weights - before)),
-                evidence=robust.evidence(heard, together, combined.shares),
+                evidence=evidence,
+                lost=lost,
             )
         )
-    return Simulated(rounds=rounds, numbers=layout.size), weights
+    numbers = layout.size + (sums is not None)
+    rounding = None if sums is None else sums.rounding
+    return Simulated(rounds=rounds, numbers=numbers, rounding=rounding), weights
+
+
+class _Heard(NamedTuple):
+    """What a coordinator has after a round."""
+
+    names: list[int]
+    """Numbers of sites, or of groups."""
+    moved: Array
+    """Their differences [s, p]."""
+    weights: Array
+    """What each weighs [s]."""
+    sites: list[int]
+    """Whose rows are in them."""
+
+
+def _plain(
+    trained: dict[int, Array], learner: Learner, number: int, sites: list[local.SiteRows]
+) -> tuple[_Heard, int]:
+    """The differences as a coordinator gets them without masks."""
+    layout, heard, moved = learner.layout, [], []
+    for place, found in trained.items():
+        with contextlib.suppress(UpdateRefused):
+            moved.append(unpack(pack(found, layout, number, len(sites[place])), layout, number))
+            heard.append(place)
+    if not heard:
+        raise RefusedError(
+            f"round {number}: no update could be taken",
+            hint="a smaller --rate: NaN and infinity are refused",
+        )
+    weights = robust.weights_of([len(sites[place]) for place in heard])
+    return _Heard(heard, np.stack(moved), weights, heard), 0
+
+
+class _Sums:
+    """Means of groups under masks: all that a coordinator gets with them.
+
+    A site sends its difference times its weight, and the weight; `most` rows, which is said to
+    everybody before, weigh 1, and more weigh no more.
+    """
+
+    def __init__(self, design: Design, rows: list[int], chance: np.random.Generator) -> None:
+        self.design, self.chance = design, chance
+        most = robust.MOST_WEIGHT * float(np.median(rows))
+        self.weights = np.minimum(np.asarray(rows) / most, 1.0)
+        self.rounding = 0.0
+
+    def sum(self, vectors: dict[int, Array], number: int, most: float) -> Sum:
+        """The sum of some sites' vectors; VerificationError where too few are left."""
+        places = [*vectors]
+        gone = self.chance.choice(places, min(self.design.silent, len(places)), replace=False)
+        terms = Terms(
+            session="simulation",
+            round=number,
+            size=len(vectors[places[0]]),
+            most=most,
+            threshold=secure.threshold_of(len(places)),
+        )
+        found = secure.summed(vectors, terms, dict.fromkeys(gone.tolist(), self.design.step))
+        plain = np.sum([vectors[place] for place in found.heard], axis=0)
+        size = float(np.linalg.norm(plain)) or 1.0
+        self.rounding = max(self.rounding, float(np.linalg.norm(found.total - plain)) / size)
+        return found
+
+    def __call__(self, trained: dict[int, Array], number: int) -> tuple[_Heard, int]:
+        heard: list[int] = []
+        names, moved, weights, lost = [], [], [], 0
+        for name, group in enumerate(secure.groups_of([*trained], self.design.groups, self.chance)):
+            sent = {place: np.append(trained[place], 1.0) * self.weights[place] for place in group}
+            try:
+                found = self.sum(sent, number, MOST_MASKED)
+            except VerificationError:
+                lost += 1
+                continue
+            names.append(name)
+            moved.append(found.total[:-1] / found.total[-1])
+            weights.append(found.total[-1])
+            heard += found.heard
+        shares = np.asarray(weights) / np.sum(weights) if weights else np.zeros(0)
+        return _Heard(names, np.array(moved), shares, heard), lost
 
 
 def _exact(
-    learner: Learner, sites: list[local.SiteRows], held: tuple[Array, Array]
+    learner: Learner, sites: list[local.SiteRows], held: tuple[Array, Array], design: Design
 ) -> tuple[Simulated, Array]:
     if not isinstance(learner, LinearLearner):
         raise ConfigError(
@@ -158,6 +252,8 @@ def _exact(
     size = learner.layout.size
     rounds: list[Round] = []
     asked = [learner.start(0)]
+    chance = np.random.default_rng(design.seed)
+    sums = _Sums(design, [len(site) for site in sites], chance) if design.masked else None
 
     def ask(weights: Array) -> exact.Sums:
         asked.append(weights)
@@ -171,15 +267,22 @@ def _exact(
                 evidence=[],
             )
         )
-        sent = [exact.sums_of(learner, one.rows, one.codes, weights).flat() for one in sites]
-        return exact.from_flat(np.sum(sent, axis=0), size)
+        sent = {
+            place: exact.sums_of(learner, one.rows, one.codes, weights).flat()
+            for place, one in enumerate(sites)
+        }
+        if sums is None:
+            return exact.from_flat(np.sum([*sent.values()], axis=0), size)
+        return exact.from_flat(sums.sum(sent, len(rounds), MOST_SUM).total, size)
 
     found = exact.solve(learner, ask)
     rows = np.vstack([site.rows for site in sites])
     codes = np.concatenate([site.codes for site in sites])
     pooled = exact.solve(learner, lambda at: exact.sums_of(learner, rows, codes, at))
     off = float(np.abs(found.weights - pooled.weights).max())
-    told = Simulated(rounds=rounds, numbers=exact.flat_size(learner), off=off)
+    rounding = None if sums is None else sums.rounding
+    numbers = exact.flat_size(learner)
+    told = Simulated(rounds=rounds, numbers=numbers, off=off, rounding=rounding)
     return told, found.weights
 
 

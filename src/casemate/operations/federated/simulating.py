@@ -36,6 +36,9 @@ def simulate(
     batch: int = 32,
     rate: float = 0.1,
     momentum: float = 0.0,
+    masked: bool = False,
+    groups: int = 1,
+    drop_out: str = "",
     reporter: Reporter | None = None,
 ) -> Federation:
     """What sites would learn together that had the project's training rows among them.
@@ -58,6 +61,10 @@ def simulate(
         batch: rows a step.
         rate: learning rate of a site.
         momentum: of a site.
+        masked: updates are summed under masks, and only sums are seen.
+        groups: of sites that are summed apart, so that `combine` has something to look at.
+        drop_out: `STEP:N`, of N sites of each group that fall silent before `share`, `mask`,
+            `agree` or `reveal` in each round.
         reporter: hears how it goes.
 
     Raises:
@@ -76,6 +83,9 @@ def simulate(
         attack=attack,
         share=share,
         seed=project.config.train.seed,
+        masked=masked,
+        groups=groups,
+        drop_out=drop_out,
     )
     context = run_context(project, reporter)
     tools = pipeline.data_tools(context)

@@ -16,8 +16,9 @@ from casemate.core.files import scratch_folder
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Record, Schema
-from casemate.ml.federated import attacks, robust, rules, simulation, splits
+from casemate.ml.federated import attacks, robust, rules, secure, simulation, splits
 from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
 from casemate.ml.frame import codes_of
 from casemate.ml.own import code as own
@@ -85,6 +86,9 @@ def designed(
     attack: str,
     share: float,
     seed: int,
+    masked: bool = False,
+    groups: int = 1,
+    drop_out: str = "",
 ) -> Design:
     """What is to be simulated.
 
@@ -93,7 +97,8 @@ def designed(
     """
     _one_of("--rule", rule, [*rules.RULES, simulation.EXACT])
     _one_of("--combine", combine, [*robust.COMBINERS])
-    kind, attackers = _attack(attack)
+    kind, attackers = _counted("--attack", attack, [*attacks.OF_UPDATES, *attacks.OF_LABELS])
+    step, silent = _counted("--drop-out", drop_out, [*secure.STEPS])
     within = {
         "--sites": (sites, 2, simulation.MOST_SITES),
         "--rounds": (rounds, 1, simulation.MOST_ROUNDS),
@@ -104,6 +109,8 @@ def designed(
         "--momentum": (plan.momentum, 0.0, 0.9999),
         "--attack": (attackers, 0, sites),
         "--liars": (attackers if liars is None else liars, 0, sites),
+        "--groups": (groups, 1, sites),
+        "--drop-out": (silent, 0, sites),
     }
     for name, (value, low, high) in within.items():
         if not low <= value <= high:
@@ -119,7 +126,13 @@ def designed(
         attack=kind,
         attackers=attackers,
         seed=seed,
+        masked=masked,
+        groups=groups,
+        silent=silent,
+        step=step or "mask",
     )
+    if masked or groups != 1 or drop_out:
+        _require_masks(design, max(1, round(share * sites)))
     if rule == simulation.EXACT:
         if kind or combine != "mean" or share != 1.0:
             raise ConfigError(
@@ -134,7 +147,7 @@ def designed(
             " variates too, which nothing judges",
             hint="--combine mean, or another rule",
         )
-    robust.require(combine, max(1, round(share * sites)), reckoned)
+    robust.require(combine, groups if masked else max(1, round(share * sites)), reckoned)
     return design
 
 
@@ -143,15 +156,43 @@ def _one_of(option: str, given: str, known: list[str]) -> None:
         raise ConfigError(f"{option} {given}: there is none", hint=f"one of {', '.join(known)}")
 
 
-def _attack(given: str) -> tuple[str, int]:
+def _counted(option: str, given: str, known: list[str]) -> tuple[str, int]:
     """(kind, how many sites) in `signflip:2`; nothing in nothing."""
     if not given:
         return "", 0
     kind, _, count = given.partition(":")
-    _one_of("--attack", kind, [*attacks.OF_UPDATES, *attacks.OF_LABELS])
-    if not count.isascii() or not count.isdigit():
-        raise ConfigError(f"--attack {given}: how many sites?", hint=f"such as {kind}:2")
+    _one_of(option, kind, known)
+    if not count.isascii() or not count.isdigit() or len(count) > 6:
+        raise ConfigError(f"{option} {given}: how many sites?", hint=f"such as {kind}:2")
     return kind, int(count)
+
+
+def _require_masks(design: Design, asked: int) -> None:
+    """Nothing; ConfigError where masks and the rest of a design do not fit together."""
+    if not design.masked:
+        raise ConfigError(
+            "--groups and --drop-out are of sums under masks", hint="--masked as well"
+        )
+    if design.rule == rules.SCAFFOLD:
+        raise ConfigError(
+            "scaffold sends control variates beside the weights, which are not masked",
+            hint="another rule",
+        )
+    smallest, largest = asked // design.groups, -(-asked // design.groups)
+    if smallest < LEAST_MEMBERS or largest > MOST_MEMBERS:
+        raise ConfigError(
+            f"--groups {design.groups}: a group would have {smallest} to {largest} sites,"
+            f" {LEAST_MEMBERS} to {MOST_MEMBERS} may be summed under masks",
+            hint="other --groups, or more --sites",
+        )
+    if design.combine != "mean" and design.groups == 1:
+        raise ConfigError(
+            f"--combine {design.combine} looks at single updates, and masks hide them: only the sum"
+            " is there",
+            hint="--groups 5 sums groups apart, and it looks at those; or without --masked",
+        )
+    if design.rule == simulation.EXACT and design.groups != 1:
+        raise ConfigError("--rule exact adds one sum of all sites", hint="without --groups")
 
 
 def shared_out(parts: Parts, split: str, sites: int, seed: int, least: int) -> Array:

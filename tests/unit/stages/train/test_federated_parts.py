@@ -71,6 +71,15 @@ def designed(**changed):
         ({"rule": "scaffold", "combine": "median"}, "control variates too"),
         ({"rule": "exact", "attack": "boost:1"}, "one site that lies"),
         ({"rule": "exact", "share": 0.5}, "one site that lies"),
+        ({"groups": 2}, "sums under masks"),
+        ({"drop_out": "mask:1"}, "sums under masks"),
+        ({"masked": True, "drop_out": "later:1"}, "one of share, mask, agree, reveal"),
+        ({"masked": True, "combine": "krum", "liars": 1}, "masks hide them"),
+        ({"masked": True, "combine": "krum", "liars": 1, "groups": 3}, "krum needs 5 sites"),
+        ({"masked": True, "groups": 4}, "a group would have 2 to 3 sites"),
+        ({"masked": True, "sites": 300}, "3 to 256 may be summed"),
+        ({"masked": True, "rule": "scaffold"}, "not masked"),
+        ({"masked": True, "rule": "exact", "groups": 2}, "one sum of all sites"),
     ],
 )
 def test_designs_that_do_not_fit_together_are_refused_before_a_table_is_read(changed, said):
