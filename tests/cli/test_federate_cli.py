@@ -58,7 +58,7 @@ def test_a_split_by_column_keeps_its_values_together_and_a_median_stands_a_liar(
     [
         (["--split", "by:nothing"], 2, "the table has no such column"),
         (["--rate", "1e6", "--epochs", "50", "--rounds", "3"], 1, "no update could be taken"),
-        (["-s", "train.mode=adversarial"], 2, "without attacks on rows"),
+        (["-s", "train.mode=adversarial"], 2, "simulated in mode plain"),
     ],
 )
 def test_what_does_not_fit_the_project_is_said_instead_of_a_figure(at, cli, words, code, said):

@@ -81,6 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STEP:N",
         help="sites of each group that fall silent before share, mask, agree or reveal",
     )
+    add(
+        "--epsilon",
+        type=float,
+        metavar="E",
+        help="noise at each site, so that all rounds together cost its rows E",
+    )
 
 
 def run(arguments: Any) -> int:
@@ -106,6 +112,7 @@ def run(arguments: Any) -> int:
             masked=arguments.masked,
             groups=arguments.groups,
             drop_out=arguments.drop_out,
+            epsilon=arguments.epsilon,
             reporter=lines,
         )
     finally:
@@ -139,6 +146,8 @@ def _text(found: "Federation") -> str:
     ]
     if found.found.off is not None:
         lines += ["", f"coefficients differ from a fit on the pooled rows by {found.found.off:.1e}"]
+    if found.sigma is not None:
+        lines += ["", f"each site adds noise of {found.sigma:.2f} times the clip to each sum"]
     if found.found.rounding is not None:
         lines += ["", f"masked sums differ from plain ones by {found.found.rounding:.1e} of them"]
     return "\n".join([*lines, *_evidence(found, masked=found.found.rounding is not None)])

@@ -314,3 +314,34 @@ def test_under_masks_a_site_itself_notices_that_its_update_is_no_number_and_stay
     told, weights = played(masked=True, attack="nan", attackers=2)
     assert [one.refused for one in told.rounds] == [[0, 1]] * 3
     assert np.isfinite(weights).all()
+
+
+def noisy(site, sigma, clip=0.5, count=1.0, **options):
+    site.counted = count
+    learner = LinearLearner(site.rows.shape[1], 2, strength=1e9)
+    plan = LocalPlan(rate=1.0, sigma=sigma, clip=clip, **options)
+    return train(learner, site, learner.start(0), plan, 1)[0]
+
+
+def test_noise_at_a_site_is_sigma_times_the_clip_and_never_the_same_twice():
+    site = SiteRows(np.zeros((20, 40)), np.arange(20) % 2)
+    drawn = np.concatenate([noisy(site, 3.0)[:40] for _ in range(50)])
+    assert 1.5 * 0.9 < drawn.std() < 1.5 * 1.1  # of 2 000 numbers, five deviations are 8 %
+    assert len(set(drawn.tolist())) == 2_000
+
+
+def test_no_subject_moves_a_noisy_sum_further_than_the_clip_however_many_rows_it_has():
+    rows = np.full((60, 3), 40.0)
+    alone = SiteRows(rows, np.zeros(60, dtype=int))
+    together = SiteRows(rows, np.zeros(60, dtype=int), owners=np.repeat([7, 9], 30))
+    assert np.linalg.norm(noisy(alone, 1e-9)) == pytest.approx(60 * 0.5, rel=1e-6)
+    assert np.linalg.norm(noisy(together, 1e-9)) == pytest.approx(2 * 0.5, rel=1e-6)
+
+
+def test_with_noise_sites_do_not_say_how_many_rows_they_have():
+    told, _ = played(epsilon=1.0, plan=LocalPlan(sigma=2.0))
+    assert {one.share for one in told.rounds[0].evidence} == {1 / 12}
+    with pytest.raises(ConfigError, match="this is a network"):
+        train(
+            None, SiteRows(np.zeros((2, 2)), np.zeros(2, dtype=int)), None, LocalPlan(sigma=1.0), 1
+        )

@@ -67,6 +67,12 @@ def scale_of(found: list[Moments], limits: Limits) -> Scale:
     )
 
 
+def declared(limits: Limits) -> Scale:
+    """From the limits alone, without a look at a row: what lies within is -1 to 1."""
+    halves = [(high - low) / 2 for low, high in limits.numbers.values()]
+    return Scale(means=limits.middle.tolist(), deviations=[half or 1.0 for half in halves])
+
+
 def encode(frame: pd.DataFrame, limits: Limits, scale: Scale) -> Array:
     """Encoded features float64 [n, d]; a missing number is the mean."""
     numbers = (limits.clipped(frame) - np.array(scale.means)) / np.array(scale.deviations)

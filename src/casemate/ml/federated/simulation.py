@@ -57,6 +57,8 @@ class Design(Record, frozen=True, kw_only=True):
     """Sites of each group that drop out of a masked round."""
     step: str = "mask"
     """Before which step; one of `secure.STEPS`."""
+    epsilon: float = 0.0
+    """That each site spends in all rounds together; 0: no noise."""
 
 
 class Round(Record, frozen=True, kw_only=True):
@@ -122,7 +124,9 @@ def simulate(
             site.codes = attacks.OF_LABELS[design.attack](site.codes, learner.classes, chance)
     count = max(1, round(design.share * len(sites)))
     rounds: list[Round] = []
-    sums = _Sums(design, [len(site) for site in sites], chance) if design.masked else None
+    # how many rows a site has is a fact about them, which noise does not cover: all weigh alike
+    rows = [1 if design.epsilon else len(site) for site in sites]
+    sums = _Sums(design, rows, chance) if design.masked else None
     for number in range(1, design.rounds + 1):
         progress(f"round {number}", number - 1, design.rounds)
         asked = sorted(chance.choice(len(sites), count, replace=False).tolist())
@@ -136,7 +140,7 @@ def simulate(
             if control is not None:
                 controls.append(control)
         heard, lost = (
-            _plain(trained, learner, number, sites) if sums is None else sums(trained, number)
+            _plain(trained, learner, number, rows) if sums is None else sums(trained, number)
         )
         before = weights
         evidence: list[robust.Evidence] = []
@@ -176,20 +180,20 @@ class _Heard(NamedTuple):
 
 
 def _plain(
-    trained: dict[int, Array], learner: Learner, number: int, sites: list[local.SiteRows]
+    trained: dict[int, Array], learner: Learner, number: int, rows: list[int]
 ) -> tuple[_Heard, int]:
     """The differences as a coordinator gets them without masks."""
     layout, heard, moved = learner.layout, [], []
     for place, found in trained.items():
         with contextlib.suppress(UpdateRefused):
-            moved.append(unpack(pack(found, layout, number, len(sites[place])), layout, number))
+            moved.append(unpack(pack(found, layout, number, rows[place]), layout, number))
             heard.append(place)
     if not heard:
         raise RefusedError(
             f"round {number}: no update could be taken",
             hint="a smaller --rate: NaN and infinity are refused",
         )
-    weights = robust.weights_of([len(sites[place]) for place in heard])
+    weights = robust.weights_of([rows[place] for place in heard])
     return _Heard(heard, np.stack(moved), weights, heard), 0
 
 

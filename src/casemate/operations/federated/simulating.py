@@ -39,6 +39,7 @@ def simulate(
     masked: bool = False,
     groups: int = 1,
     drop_out: str = "",
+    epsilon: float | None = None,
     reporter: Reporter | None = None,
 ) -> Federation:
     """What sites would learn together that had the project's training rows among them.
@@ -65,6 +66,7 @@ def simulate(
         groups: of sites that are summed apart, so that `combine` has something to look at.
         drop_out: `STEP:N`, of N sites of each group that fall silent before `share`, `mask`,
             `agree` or `reveal` in each round.
+        epsilon: of each site in all rounds together, at `[privacy] delta`; None: no noise.
         reporter: hears how it goes.
 
     Raises:
@@ -86,6 +88,8 @@ def simulate(
         masked=masked,
         groups=groups,
         drop_out=drop_out,
+        epsilon=epsilon,
+        privacy=project.config.privacy,
     )
     context = run_context(project, reporter)
     tools = pipeline.data_tools(context)

@@ -19,7 +19,7 @@ from casemate.ml.answers import last_step
 from casemate.ml.federated import encoding, simulation
 from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
 from casemate.ml.federated.local import SiteRows
-from casemate.ml.frame import codes_of, features_of, open_table
+from casemate.ml.frame import codes_of, features_of, groups_of, open_table
 from casemate.stages.train.candidates import Models, final_of
 from casemate.stages.train.entry import BadEntry, build, is_network
 
@@ -44,9 +44,17 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     sys.addaudithook(watch)
     models = build(Path(job["inputs"]), job["entry"], job, schema)
     try:
-        learner, rows = learner_of(chosen(models), limits, frame, where, len(schema.classes))
+        learner, rows = learner_of(
+            chosen(models), limits, frame, where, len(schema.classes), noisy=design.epsilon > 0
+        )
+        owners = groups_of(table)
         sites = [
-            SiteRows(rows[where == place], codes[where == place], options.seed + place)
+            SiteRows(
+                rows[where == place],
+                codes[where == place],
+                options.seed + place,
+                None if owners is None else owners[where == place],
+            )
             for place in range(int(where.max()) + 1)
         ]
         held = rows[where < 0], codes[where < 0]
@@ -75,9 +83,23 @@ def chosen(models: Models) -> Any:
 
 
 def learner_of(
-    model: Any, limits: encoding.Limits, frame: Any, where: Array, classes: int
+    model: Any,
+    limits: encoding.Limits,
+    frame: Any,
+    where: Array,
+    classes: int,
+    *,
+    noisy: bool = False,
 ) -> tuple[Learner, Array]:
     """(what is trained, the encoded features [n, d]).
+
+    Args:
+        model: of the entry.
+        limits: of the features.
+        frame: the rows [n, ...].
+        where: site of each row [n].
+        classes: k.
+        noisy: scale by the limits alone; sums of sites would tell of rows without noise.
 
     Raises:
         BadEntry: it has options that sums over sites do not have.
@@ -92,7 +114,10 @@ def learner_of(
             "sites train LogisticRegression with an L2 penalty, an intercept and no class weights"
             " together, and the entry asks for something else"
         )
-    moments = [limits.moments(frame[where == place]) for place in range(int(where.max()) + 1)]
-    scale = encoding.scale_of(moments, limits)
+    if noisy:
+        scale = encoding.declared(limits)
+    else:
+        places = range(int(where.max()) + 1)
+        scale = encoding.scale_of([limits.moments(frame[where == at]) for at in places], limits)
     learner = LinearLearner(limits.width, classes, float(settings["C"]))
     return learner, encoding.encode(frame, limits, scale)

@@ -10,17 +10,18 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from casemate.config import Config
+from casemate.config import Config, PrivacyTable
 from casemate.core.errors import ConfigError, TrainingError
 from casemate.core.files import scratch_folder
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Record, Schema
 from casemate.ml.federated import attacks, robust, rules, secure, simulation, splits
-from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.local import LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
-from casemate.ml.frame import codes_of
+from casemate.ml.frame import GROUP, codes_of
+from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
 from casemate.stages.train.federate import SITE
@@ -49,6 +50,8 @@ class Federation(Record, frozen=True, kw_only=True):
     """Classes that are told apart."""
     found: Simulated
     """The rounds."""
+    sigma: float | None = None
+    """Noise of a site over the clip, where there is some."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def designed(
     masked: bool = False,
     groups: int = 1,
     drop_out: str = "",
+    epsilon: float | None = None,
+    privacy: PrivacyTable | None = None,
 ) -> Design:
     """What is to be simulated.
 
@@ -111,6 +116,7 @@ def designed(
         "--liars": (attackers if liars is None else liars, 0, sites),
         "--groups": (groups, 1, sites),
         "--drop-out": (silent, 0, sites),
+        "--epsilon": (1.0 if epsilon is None else epsilon, 0.01, 100.0),
     }
     for name, (value, low, high) in within.items():
         if not low <= value <= high:
@@ -130,7 +136,10 @@ def designed(
         groups=groups,
         silent=silent,
         step=step or "mask",
+        epsilon=epsilon or 0.0,
     )
+    if epsilon is not None:
+        design = _with_noise(design, epsilon, privacy or PrivacyTable())
     if masked or groups != 1 or drop_out:
         _require_masks(design, max(1, round(share * sites)))
     if rule == simulation.EXACT:
@@ -165,6 +174,27 @@ def _counted(option: str, given: str, known: list[str]) -> tuple[str, int]:
     if not count.isascii() or not count.isdigit() or len(count) > 6:
         raise ConfigError(f"{option} {given}: how many sites?", hint=f"such as {kind}:2")
     return kind, int(count)
+
+
+def _with_noise(design: Design, epsilon: float, privacy: PrivacyTable) -> Design:
+    """The design with the noise that each site adds.
+
+    Raises:
+        ConfigError: the rule sends what noise does not cover.
+        BackendError: the accountant is not installed.
+    """
+    if design.rule in (simulation.EXACT, rules.SCAFFOLD):
+        raise ConfigError(
+            f"--rule {design.rule} sends sums that are not clipped, so no noise covers them",
+            hint="fedavg, fedprox or fedadam",
+        )
+    sums = noisy_sums(design.plan, design.rounds)
+    plan = msgspec.structs.replace(
+        design.plan,
+        sigma=sigma_for(epsilon, privacy.delta, sums),
+        clip=privacy.clip or design.plan.clip,
+    )
+    return msgspec.structs.replace(design, plan=plan)
 
 
 def _require_masks(design: Design, asked: int) -> None:
@@ -281,16 +311,19 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         )
     if config.train.mode != "plain" or config.train.model is not None:
         raise ConfigError(
-            f"[train] mode is {config.train.mode}, and sites are simulated without noise and"
-            " without attacks on rows"
+            f"[train] mode is {config.train.mode}, and sites are simulated in mode plain; noise is"
+            " --epsilon"
             if config.train.model is None
             else "an imported model is trained by nobody",
-            hint="-s train.mode=plain, if what it says of these rows may be said without noise",
+            hint="-s train.mode=plain, if what is said of these rows may be said without noise",
         )
     where = shared_out(parts, split, sites, design.seed, config.privacy.min_group)
     code = code_of(tools.root, config)
     names = [*(column.name for column in schema.features), schema.target]
     table = parts.table.select(names).append_column(SITE, pa.array(where))
+    if parts.subject is not None:
+        codes = parts.table[parts.subject].combine_chunks().dictionary_encode().indices
+        table = table.append_column(GROUP, codes)
     job = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(schema),
@@ -324,4 +357,5 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         held=int((where < 0).sum()),
         classes=len(schema.classes),
         found=found,
+        sigma=design.plan.sigma or None,
     )

@@ -5,10 +5,12 @@ import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from casemate.config import PrivacyTable
 from casemate.core.errors import ConfigError
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.local import LocalPlan
+from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train import federated
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry
@@ -71,6 +73,10 @@ def designed(**changed):
         ({"rule": "scaffold", "combine": "median"}, "control variates too"),
         ({"rule": "exact", "attack": "boost:1"}, "one site that lies"),
         ({"rule": "exact", "share": 0.5}, "one site that lies"),
+        ({"epsilon": 0.0}, "--epsilon: 0"),
+        ({"epsilon": float("nan")}, "--epsilon: nan"),
+        ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
+        ({"rule": "scaffold", "epsilon": 1.0}, "no noise covers them"),
         ({"groups": 2}, "sums under masks"),
         ({"drop_out": "mask:1"}, "sums under masks"),
         ({"masked": True, "drop_out": "later:1"}, "one of share, mask, agree, reveal"),
@@ -140,3 +146,18 @@ def test_options_that_sums_over_sites_do_not_have_are_refused_and_not_dropped(op
     frame, where = TABLE.select(["a"]).to_pandas(), np.zeros(ROWS, dtype=np.int64)
     with pytest.raises(BadEntry, match="asks for something else"):
         learner_of(model, limits, frame, where, 2)
+
+
+def test_the_noise_of_a_site_keeps_all_rounds_together_within_epsilon():
+    design = designed(epsilon=2.0, rounds=7, epochs=3)
+    spent = Gaussians(sigma=design.plan.sigma, steps=7 * 3 + 1)
+    assert 1.97 < epsilon([spent], PrivacyTable().delta) <= 2.0
+
+
+def test_with_noise_numbers_are_scaled_by_declared_limits_and_not_by_the_rows():
+    limits = Limits(numbers={"a": (0.0, 4.0)}, categories={})
+    frame, where = TABLE.select(["a"]).to_pandas(), np.zeros(ROWS, dtype=np.int64)
+    _, rows = learner_of(LogisticRegression(), limits, frame, where, 2, noisy=True)
+    assert np.allclose(rows[:, 0], frame["a"] / 2 - 1)
+    _, rows = learner_of(LogisticRegression(), limits, frame, where, 2)
+    assert abs(rows.mean()) < 1e-9
