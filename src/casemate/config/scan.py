@@ -1,12 +1,14 @@
 """`[scan]`: what is looked at for weaknesses, by what, and how long findings may stand."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from casemate.config.table import Count, Table
-from casemate.core.types.scan import SCANS, ScanKind
+from casemate.core.types.scan import STILL, ScanKind
+
+Period = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2} (hour|day|week)s?$(?!\n)")]
 
 
 class DueTable(Table, frozen=True, kw_only=True):
@@ -18,16 +20,36 @@ class DueTable(Table, frozen=True, kw_only=True):
     low: Annotated[Count, Meta(description="Days for one of low severity.")] = 180
 
 
+class EndpointTable(Table, frozen=True, kw_only=True):
+    """`[scan.endpoint]`: how much a scan of a running gateway may ask of it."""
+
+    seconds: Annotated[
+        float, Meta(description="Seconds that all its scanners take at most.", gt=0, le=3600)
+    ] = 180.0
+    requests: Annotated[Count, Meta(description="Requests that all its scanners send at most.")] = (
+        50_000
+    )
+    rate: Annotated[float, Meta(description="Requests a second at most.", gt=0, le=100_000)] = (
+        2000.0
+    )
+    start_seconds: Annotated[
+        float, Meta(description="Seconds that a scratch copy may take to answer.", gt=0, le=600)
+    ] = 60.0
+
+
 class ScanTable(Table, frozen=True, kw_only=True):
     """Scans: `casemate scan`."""
 
     kinds: Annotated[
         list[ScanKind],
         Meta(
-            description="What `casemate scan all` looks at, and what `[gates] scan` asks for.",
+            description=(
+                "What `casemate scan all` looks at, and what `[gates] scan` asks for; `endpoint`"
+                " lets it start a scratch copy of the gateway."
+            ),
             min_length=1,
         ),
-    ] = msgspec.field(default_factory=lambda: list(SCANS))
+    ] = msgspec.field(default_factory=lambda: list(STILL))
     tools: Annotated[
         str | None,
         Meta(
@@ -56,6 +78,24 @@ class ScanTable(Table, frozen=True, kw_only=True):
     within_days: Annotated[
         Count, Meta(description="Days after which a scan is too old for `[gates] scan`.")
     ] = 7
+    every: Annotated[
+        Period | None,
+        Meta(
+            description=(
+                'How often everything in `kinds` is to be looked at, such as `"1 week"`: a scan'
+                " that did not happen in time is an alarm, and a control that fails."
+            )
+        ),
+    ] = None
+    incidents: Annotated[
+        Literal["critical", "high", "medium", "low", "none"],
+        Meta(
+            description=(
+                "The least grave finding that is an incident while it stands and nobody waived it;"
+                " `none`: none is."
+            )
+        ),
+    ] = "high"
     advisories_within_days: Annotated[
         Count,
         Meta(description="Days after which a snapshot of advisories is too old to say anything."),
@@ -70,6 +110,9 @@ class ScanTable(Table, frozen=True, kw_only=True):
             max_length=2,
         ),
     ] = []
+    endpoint: Annotated[
+        EndpointTable, Meta(description="How much a running gateway may be asked.")
+    ] = EndpointTable()
     due: Annotated[DueTable, Meta(description="Days until a finding is mended, by severity.")] = (
         DueTable()
     )

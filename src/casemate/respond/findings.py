@@ -50,6 +50,8 @@ class Part(Record, frozen=True, kw_only=True):
     unseen: dict[str, str] = {}
     """What could not be looked at -> why."""
     notes: list[str] = []
+    inputs: dict[str, str] = {}
+    """What of a run's own inputs was looked at -> SHA-256; empty where it was left out."""
 
 
 class Scanned(Record, frozen=True, kw_only=True):

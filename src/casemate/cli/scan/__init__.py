@@ -12,10 +12,11 @@ KINDS = {
     "dependencies": "installed packages and lock files, against a signed snapshot of advisories",
     "artifacts": "model files: what they would execute",
     "configuration": "casemate.toml, policies, keys, and rendered files",
-    "all": "what [scan] kinds names, which is all of it unless it says less",
+    "endpoint": "a gateway that runs: a scratch copy of the project's, made for the scan",
+    "all": "what [scan] kinds names: all that is only read, unless it says something else",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
-FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json", "html")
 """`operations.scans.exports.FORMS`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="sarif",
         help=(
             "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
-            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+            " issues; vex: CycloneDX, of dependencies; json; html: a page (default: sarif)"
         ),
     )
     _advisories(actions)

@@ -7,15 +7,23 @@ from casemate.core.types.record import Record
 Grade = Literal["critical", "high", "medium", "low"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 """How grave, the gravest first."""
-ScanKind = Literal["code", "secrets", "dependencies", "artifacts", "configuration"]
+ScanKind = Literal["code", "secrets", "dependencies", "artifacts", "configuration", "endpoint"]
 SCANS: tuple[ScanKind, ...] = get_args(ScanKind)
 """What there is to look at."""
+STILL: tuple[ScanKind, ...] = tuple(kind for kind in SCANS if kind != "endpoint")
+"""What is only read: nothing is started, and nobody is asked anything."""
 Answered = Literal["clean", "found", "could-not-look"]
 
 
 def graver(one: Grade, other: Grade) -> bool:
     """Whether `one` is graver than `other`."""
     return GRADES.index(one) < GRADES.index(other)
+
+
+ENVIRONMENT = "the environment"
+"""How a scan calls what is installed, beside the files that it looked at."""
+TRAINING_CODE = "the training code"
+"""How it calls all of that together."""
 
 
 class Weakness(Record, frozen=True, kw_only=True):
@@ -60,3 +68,9 @@ class ScanStanding(Record, frozen=True, kw_only=True):
     """Findings that stand and that nobody waived, by severity."""
     told: list[str]
     """The gravest of them, in a sentence each."""
+    code: dict[ScanKind, str] = {}
+    """Digest of the training code that a kind was looked at in; empty: of none, or not of all."""
+    changed: list[str] = []
+    """Files of the training code that are others now than those that were looked at."""
+    others: list[str] = []
+    """What else of a run's own inputs is another than what was looked at, in a sentence each."""

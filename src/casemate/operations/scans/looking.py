@@ -1,5 +1,6 @@
 """`casemate scan`: look, and keep what was found."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 from msgspec import structs
@@ -8,9 +9,12 @@ from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError
 from casemate.core.files import scratch_folder
 from casemate.core.types import Record
-from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
+from casemate.core.types.scan import SCANS, TRAINING_CODE, Grade, ScanKind, Weakness
 from casemate.operations.acting import operation
+from casemate.operations.incidents import offindings
+from casemate.operations.runinputs import trained_by, with_inputs
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
+from casemate.operations.scans.endpoint.looking import endpoint_answers
 from casemate.operations.scans.scanners import scanners
 from casemate.respond.findings import FILES, Part, Scanned
 from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
@@ -18,7 +22,10 @@ from casemate.supply.scanners.interface import Looked, Place, looked
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 
-UNASKED = {"keys.passphrase", "scan.seconds"}
+UNASKED = {
+    "keys.passphrase", "scan.seconds", "scan.endpoint.seconds", "scan.endpoint.requests",
+    "scan.endpoint.rate", "scan.endpoint.start_seconds",
+}  # fmt: skip
 """Options that change nothing of what is looked at."""
 
 
@@ -55,8 +62,8 @@ def scan(
 
     Args:
         project: whose.
-        kinds: of `code`, `secrets`, `dependencies`, `artifacts` and `configuration`; `all`: those
-            of `[scan] kinds`.
+        kinds: of `code`, `secrets`, `dependencies`, `artifacts`, `configuration` and `endpoint`;
+            `all`: those of `[scan] kinds`.
         progress: hears which scanner looks.
 
     Raises:
@@ -82,6 +89,7 @@ def scan(
             new=len(new),
             sha256=sha256_record((kept, found)),
         )
+    offindings.tell(project)
     return _result(project, kept, found, new)
 
 
@@ -116,7 +124,8 @@ def _answers(
     # whose keys are not there is told now, not once the others have looked for minutes
     chosen = {kind: scanners(project, kind) for kind in kinds}
     files, unseen, left = listed(project.root, table.exclude)
-    answers = []
+    answers: list[Looked] = []
+    before = trained_by(project, files)
     with scratch_folder(project.state / "tmp") as work:
         place = Place(
             root=project.root,
@@ -130,13 +139,25 @@ def _answers(
         for kind, those in chosen.items():
             if not those:
                 answers.append(Looked(scanner="none", kind=kind, unseen={"": "nobody looks at it"}))
+            told = functools.partial(_told, progress, kind)
+            if kind == "endpoint":
+                answers += endpoint_answers(project, place, those, told)
+                continue
             for scanner in those:
-                progress(f"{kind}: {scanner.id}")
+                told(scanner.id)
                 answers.append(looked(scanner, place))
+    if trained_by(project, files) != before:
+        why = "the training code changed while it was looked at: scan again"
+        unseen = {**unseen, TRAINING_CODE: why}
+    answers = [with_inputs(project, answer, before) for answer in answers]
     if unseen or left:
         tree = Looked(scanner=FILES, kind=kinds[0], count=len(files), unseen=unseen, notes=left)
         answers.append(tree)
     return answers
+
+
+def _told(progress: Callable[[str], None], kind: ScanKind, what: str) -> None:
+    progress(f"{kind}: {what}")
 
 
 def _part(answer: Looked) -> Part:
@@ -149,6 +170,7 @@ def _part(answer: Looked) -> Part:
         count=answer.count,
         unseen=answer.unseen,
         notes=answer.notes,
+        inputs=answer.inputs,
     )
 
 

@@ -6,6 +6,9 @@ from casemate.operations.scans.trusted import kept_in, verifier_of
 from casemate.supply.scanners.artifacts import Artifacts
 from casemate.supply.scanners.bandit import Bandit
 from casemate.supply.scanners.dependencies import Dependencies
+from casemate.supply.scanners.endpoint.answers import Answers
+from casemate.supply.scanners.endpoint.matrix import Matrix
+from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
 from casemate.supply.scanners.secrets import DetectSecrets
@@ -23,6 +26,8 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
         return [_dependencies(project)]
     if kind == "artifacts":
         return [Artifacts()]
+    if kind == "endpoint":
+        return [Matrix(), Answers(), Protocol()]
     return [Configuration(project), Rendered(STATE)]
 
 
