@@ -82,7 +82,7 @@ def digits() -> None:
                         attackers=LIARS if attack else 0,
                         seed=seed,
                     )
-                    found.append(told.rounds[-1].accuracy)
+                    found.append(told.rounds[-1].score)
                 print(
                     f"{split:14} {attack or 'honest':10} {way:17} {np.mean(found):.4f}"
                     f" ± {np.std(found):.4f}",
@@ -147,7 +147,7 @@ def mnist(folder: Path, models: list[str]) -> None:
             sites = handed_out(rows, codes, where, 0)
             plan = LocalPlan(epochs=10, batch=10, rate=0.01, momentum=0.5)
             told, seconds = played(learner, sites, held, plan=plan, share=0.1)
-            accuracies = " ".join(f"{one.accuracy:.4f}" for one in told.rounds)
+            accuracies = " ".join(f"{one.score:.4f}" for one in told.rounds)
             print(f"{model} {split:8} {accuracies}  {seconds:.1f} s a round", flush=True)
 
 

@@ -32,7 +32,7 @@ def test_made_up_sites_learn_in_the_sandbox_and_only_the_log_keeps_anything_of_i
     size, objects = at.log.size(), list(at.state.rglob("*"))
     found = simulated(cli, "--rule", "exact")
     assert found["found"]["off"] < 1e-6
-    assert found["found"]["rounds"][-1]["accuracy"] > 0.8
+    assert found["found"]["rounds"][-1]["score"] > 0.8
     assert len(found["rows"]) == 3
     assert sum(found["rows"]) + found["held"] < 120  # the project's hold-out stays unseen
     (entry,) = [one for one in at.log.entries(size) if one.action == "federation:simulate"]

@@ -124,25 +124,25 @@ def run(arguments: Any) -> int:
 def _text(found: "Federation") -> str:
     from casemate.cli.output import table
 
-    rounds = found.found.rounds
+    rounds, name = found.found.rounds, "accuracy" if found.classes else "R²"
     shown = [
         [
             one.number,
             f"{one.asked - len(one.refused)} of {one.asked}",
-            f"{one.accuracy:.4f}",
+            f"{one.score:.4f}",
             f"{one.length:.3g}",
         ]
         for one in rounds
     ]
     lead = (
         f"{len(found.sites)} sites, {sum(found.rows)} rows ({min(found.rows)} to"
-        f" {max(found.rows)} each), {found.found.numbers} numbers a site and round; accuracy on"
+        f" {max(found.rows)} each), {found.found.numbers} numbers a site and round; {name} on"
         f" {found.held} rows that no site has:"
     )
     lines = [
         lead,
         "",
-        table(["round", "heard", "accuracy", "step"], shown),
+        table(["round", "heard", name, "step"], shown),
     ]
     if found.found.off is not None:
         lines += ["", f"coefficients differ from a fit on the pooled rows by {found.found.off:.1e}"]

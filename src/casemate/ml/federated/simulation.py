@@ -70,8 +70,8 @@ class Round(Record, frozen=True, kw_only=True):
     """Sites that were asked."""
     refused: list[int]
     """Sites whose update was refused."""
-    accuracy: float
-    """Of the weights after it, on rows that no site had."""
+    score: float
+    """Of the weights after it, on rows that no site had: accuracy, or R² of a quantity."""
     length: float
     """Norm of the step."""
     evidence: list[robust.Evidence]
@@ -155,7 +155,7 @@ def simulate(
                 number=number,
                 asked=len(asked),
                 refused=[place for place in asked if place not in heard.sites],
-                accuracy=_accuracy(learner, weights, held),
+                score=_accuracy(learner, weights, held),
                 length=float(np.linalg.norm(weights - before)),
                 evidence=evidence,
                 lost=lost,
@@ -266,7 +266,7 @@ def _exact(
                 number=len(rounds) + 1,
                 asked=len(sites),
                 refused=[],
-                accuracy=_accuracy(learner, weights, held),
+                score=_accuracy(learner, weights, held),
                 length=float(np.linalg.norm(asked[-1] - asked[-2])),
                 evidence=[],
             )
@@ -288,6 +288,48 @@ def _exact(
     numbers = exact.flat_size(learner)
     told = Simulated(rounds=rounds, numbers=numbers, off=off, rounding=rounding)
     return told, found.weights
+
+
+def least_squares(
+    sites: list[tuple[Array, Array]], held: tuple[Array, Array], alpha: float, design: Design
+) -> Simulated:
+    """A ridge regression by one round of sums.
+
+    Args:
+        sites: (encoded features [n, d], quantities [n]) of each.
+        held: the same of rows that no site has.
+        alpha: penalty, as scikit-learn's `Ridge` has it.
+        design: rule `exact`; masks.
+    """
+    size = sites[0][0].shape[1] + 1
+    sent = {
+        place: np.concatenate([gram.ravel(), moment])
+        for place, (gram, moment) in enumerate(exact.gram_of(*one) for one in sites)
+    }
+    chance = np.random.default_rng(design.seed)
+    sums = _Sums(design, [len(rows) for rows, _ in sites], chance) if design.masked else None
+    total = np.sum([*sent.values()], 0) if sums is None else sums.sum(sent, 1, MOST_SUM).total
+    cut = size * size
+    weights, intercept = exact.least_squares(
+        [(total[:cut].reshape(size, size), total[cut:])], alpha
+    )
+    rows, values = (np.concatenate(parts) for parts in zip(*sites, strict=True))
+    pooled, _ = exact.least_squares([exact.gram_of(rows, values)], alpha)
+    errors = held[1] - held[0] @ weights - intercept
+    only = Round(
+        number=1,
+        asked=len(sites),
+        refused=[],
+        score=1 - float(np.sum(errors**2) / np.sum((held[1] - held[1].mean()) ** 2)),
+        length=float(np.linalg.norm(weights)),
+        evidence=[],
+    )
+    return Simulated(
+        rounds=[only],
+        numbers=cut + size,
+        off=float(np.abs(weights - pooled).max()),
+        rounding=None if sums is None else sums.rounding,
+    )
 
 
 def _accuracy(learner: Learner, weights: Array, held: tuple[Array, Array]) -> float:

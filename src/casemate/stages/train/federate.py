@@ -19,14 +19,14 @@ from casemate.ml.answers import last_step
 from casemate.ml.federated import encoding, simulation
 from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
 from casemate.ml.federated.local import SiteRows
-from casemate.ml.frame import codes_of, features_of, groups_of, open_table
+from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
 from casemate.stages.train.candidates import Models, final_of
 from casemate.stages.train.entry import BadEntry, build, is_network
 
 Array = np.ndarray[Any, Any]
 SITE = "__site__"
 """The column with the number of each row's site; -1: no site has it, accuracy is measured on it."""
-TRAINABLE = ("LogisticRegression", "NetworkClassifier")
+TRAINABLE = ("LogisticRegression", "NetworkClassifier", "Ridge", "LinearRegression")
 
 
 def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     design = msgspec.convert(job["design"], simulation.Design)
     limits = msgspec.convert(job["limits"], encoding.Limits)
     table = open_table(job["tables"][0])
-    frame, codes = features_of(table, schema), codes_of(table, schema)
+    frame = features_of(table, schema)
     where = np.asarray(table[SITE].to_numpy(), dtype=np.int64)
     random.seed(options.seed)
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
@@ -44,8 +44,16 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     sys.addaudithook(watch)
     models = build(Path(job["inputs"]), job["entry"], job, schema)
     try:
+        model = chosen(models)
+        if schema.regression:
+            sums = quantities_of(
+                model, limits, frame, target_of(table, schema)[:, 0], where, design
+            )
+            quantities: dict[str, Any] = msgspec.to_builtins(sums)
+            return quantities
+        codes = codes_of(table, schema)
         learner, rows = learner_of(
-            chosen(models), limits, frame, where, len(schema.classes), noisy=design.epsilon > 0
+            model, limits, frame, where, len(schema.classes), noisy=design.epsilon > 0
         )
         owners = groups_of(table)
         sites = [
@@ -77,8 +85,8 @@ def chosen(models: Models) -> Any:
             return model
     names = ", ".join(sorted({final_of(model) for model in models.by_name.values()}))
     raise BadEntry(
-        f"sites train a LogisticRegression or a torch.nn.Sequential together, and the entry returns"
-        f" {names}"
+        "sites train a LogisticRegression, a torch.nn.Sequential, a Ridge or a LinearRegression"
+        f" together, and the entry returns {names}"
     )
 
 
@@ -114,10 +122,33 @@ def learner_of(
             "sites train LogisticRegression with an L2 penalty, an intercept and no class weights"
             " together, and the entry asks for something else"
         )
-    if noisy:
-        scale = encoding.declared(limits)
-    else:
-        places = range(int(where.max()) + 1)
-        scale = encoding.scale_of([limits.moments(frame[where == at]) for at in places], limits)
+    scale = encoding.declared(limits) if noisy else scale_of(limits, frame, where)
     learner = LinearLearner(limits.width, classes, float(settings["C"]))
     return learner, encoding.encode(frame, limits, scale)
+
+
+def scale_of(limits: encoding.Limits, frame: Any, where: Array) -> encoding.Scale:
+    """Means and deviations by sums of the sites."""
+    places = range(int(where.max()) + 1)
+    return encoding.scale_of([limits.moments(frame[where == at]) for at in places], limits)
+
+
+def quantities_of(
+    model: Any,
+    limits: encoding.Limits,
+    frame: Any,
+    values: Array,
+    where: Array,
+    design: simulation.Design,
+) -> simulation.Simulated:
+    """A ridge regression, or least squares, by sums; BadEntry for options that sums do not have."""
+    settings = last_step(model).get_params()
+    if not settings["fit_intercept"] or settings["positive"] or np.ndim(settings.get("alpha", 0)):
+        raise BadEntry(
+            "sites sum a Ridge or LinearRegression with an intercept, one alpha and coefficients of"
+            " either sign, and the entry asks for something else"
+        )
+    rows = encoding.encode(frame, limits, scale_of(limits, frame, where))
+    sites = [(rows[where == at], values[where == at]) for at in range(int(where.max()) + 1)]
+    held = rows[where < 0], values[where < 0]
+    return simulation.least_squares(sites, held, float(settings.get("alpha", 0.0)), design)

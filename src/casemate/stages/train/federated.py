@@ -20,7 +20,7 @@ from casemate.ml.federated import attacks, robust, rules, secure, simulation, sp
 from casemate.ml.federated.local import LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
-from casemate.ml.frame import GROUP, codes_of
+from casemate.ml.frame import GROUP, strata_of, target_of
 from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
@@ -47,7 +47,7 @@ class Federation(Record, frozen=True, kw_only=True):
     held: int
     """Rows that no site has, which accuracy is measured on."""
     classes: int
-    """Classes that are told apart."""
+    """Classes that are told apart; 0: a quantity."""
     found: Simulated
     """The rounds."""
     sigma: float | None = None
@@ -223,6 +223,11 @@ def _require_masks(design: Design, asked: int) -> None:
         )
     if design.rule == simulation.EXACT and design.groups != 1:
         raise ConfigError("--rule exact adds one sum of all sites", hint="without --groups")
+    if design.rule == simulation.EXACT and design.silent and design.step in ("share", "mask"):
+        raise ConfigError(
+            "--rule exact needs the sums of the same sites in each round, and these would be missing",
+            hint="--drop-out agree:N or reveal:N; or --rule fedavg",
+        )
 
 
 def shared_out(parts: Parts, split: str, sites: int, seed: int, least: int) -> Array:
@@ -239,7 +244,7 @@ def shared_out(parts: Parts, split: str, sites: int, seed: int, least: int) -> A
         ConfigError: there is no such split, or a site would have fewer rows.
     """
     chance = np.random.default_rng(seed)
-    table, codes = parts.table, codes_of(parts.table, parts.schema)
+    table, codes = parts.table, strata_of(target_of(parts.table, parts.schema))
     units = np.arange(len(codes))
     if parts.subject is not None:
         units = np.unique(table[parts.subject].to_numpy(zero_copy_only=False), return_inverse=True)[
@@ -303,11 +308,13 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         SandboxError: the kernel cannot confine the code and `[sandbox] mode` is "require".
     """
     config, schema = tools.config, parts.schema
-    if schema.regression or schema.labels:
+    if schema.labels or len(schema.targets) > 1:
         raise ConfigError(
-            "sites learn one target of classes together, and this one is "
-            + ("a quantity" if schema.regression else "several labels"),
-            hint="[data] target",
+            "sites learn one target together, and there are several", hint="[data] target"
+        )
+    if schema.regression and design.rule != simulation.EXACT:
+        raise ConfigError(
+            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
         )
     if config.train.mode != "plain" or config.train.model is not None:
         raise ConfigError(
@@ -319,7 +326,7 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         )
     where = shared_out(parts, split, sites, design.seed, config.privacy.min_group)
     code = code_of(tools.root, config)
-    names = [*(column.name for column in schema.features), schema.target]
+    names = [*(column.name for column in schema.features), *schema.targets]
     table = parts.table.select(names).append_column(SITE, pa.array(where))
     if parts.subject is not None:
         codes = parts.table[parts.subject].combine_chunks().dictionary_encode().indices

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from casemate.config import PrivacyTable
 from casemate.core.errors import ConfigError
@@ -14,7 +14,7 @@ from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train import federated
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry
-from casemate.stages.train.federate import chosen, learner_of
+from casemate.stages.train.federate import chosen, learner_of, quantities_of
 
 SCHEMA = Schema(
     target="y",
@@ -86,6 +86,7 @@ def designed(**changed):
         ({"masked": True, "sites": 300}, "3 to 256 may be summed"),
         ({"masked": True, "rule": "scaffold"}, "not masked"),
         ({"masked": True, "rule": "exact", "groups": 2}, "one sum of all sites"),
+        ({"masked": True, "rule": "exact", "drop_out": "mask:1"}, "the same sites in each round"),
     ],
 )
 def test_designs_that_do_not_fit_together_are_refused_before_a_table_is_read(changed, said):
@@ -161,3 +162,14 @@ def test_with_noise_numbers_are_scaled_by_declared_limits_and_not_by_the_rows():
     assert np.allclose(rows[:, 0], frame["a"] / 2 - 1)
     _, rows = learner_of(LogisticRegression(), limits, frame, where, 2)
     assert abs(rows.mean()) < 1e-9
+
+
+@pytest.mark.parametrize("options", [{"fit_intercept": False}, {"positive": True}])
+def test_quantities_by_sums_refuse_options_that_sums_do_not_have(options):
+    limits = Limits(numbers={"a": (0.0, 1.0)}, categories={})
+    frame, where = TABLE.select(["a"]).to_pandas(), np.arange(ROWS) % 3 - 1
+    design = designed(sites=2, rule="exact")
+    given = (limits, frame, frame["a"].to_numpy() * 2, where, design)
+    with pytest.raises(BadEntry, match="asks for something else"):
+        quantities_of(Ridge(**options), *given)
+    assert quantities_of(Ridge(alpha=0.0), *given).rounds[0].score == pytest.approx(1.0)
