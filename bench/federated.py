@@ -22,6 +22,7 @@ from casemate.ml.federated.local import LocalPlan, SiteRows
 
 Array = np.ndarray[Any, Any]
 SITES, LIARS = 10, 2
+MIXED = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
 
 
 def handed_out(rows: Array, codes: Array, where: Array, seed: int) -> list[SiteRows]:
@@ -59,7 +60,8 @@ def digits() -> None:
     plan = LocalPlan(epochs=5, batch=16, rate=0.1)
     for split in ("iid", "dirichlet:0.5"):
         for attack in ("", "signflip", "boost", "labelflip"):
-            for way in robust.COMBINERS:
+            ways = [*robust.COMBINERS, *(f"mix {name}" for name in MIXED)]
+            for way in ways:
                 found = []
                 for seed in range(5):
                     chance = np.random.default_rng(seed)
@@ -76,7 +78,8 @@ def digits() -> None:
                         sites,
                         (rows[out], codes[out]),
                         plan=plan,
-                        combine=way,
+                        combine=way.removeprefix("mix "),
+                        mixed=way.startswith("mix "),
                         liars=LIARS,
                         attack=attack,
                         attackers=LIARS if attack else 0,
@@ -84,7 +87,7 @@ def digits() -> None:
                     )
                     found.append(told.rounds[-1].score)
                 print(
-                    f"{split:14} {attack or 'honest':10} {way:17} {np.mean(found):.4f}"
+                    f"{split:14} {attack or 'honest':10} {way:21} {np.mean(found):.4f}"
                     f" ± {np.std(found):.4f}",
                     flush=True,
                 )

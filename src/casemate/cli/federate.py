@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sites that --combine reckons with (default: those of --attack)",
     )
     add(
+        "--mix",
+        action="store_true",
+        help="combine means of neighbouring updates, for sites that differ and some that lie",
+    )
+    add(
         "--attack",
         default="",
         metavar="KIND:N",
@@ -103,6 +108,7 @@ def run(arguments: Any) -> int:
             rule=arguments.rule,
             combine=arguments.combine,
             liars=arguments.liars,
+            mixed=arguments.mix,
             attack=arguments.attack,
             share=arguments.share,
             epochs=arguments.epochs,

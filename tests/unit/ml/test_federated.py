@@ -358,3 +358,18 @@ def test_a_quantity_is_learnt_by_one_sum_and_like_from_the_pooled_rows(masked):
     assert told.off < 1e-6
     pooled = Ridge(alpha=2.0).fit(rows[:500], values[:500]).score(rows[500:], values[500:])
     assert told.rounds[-1].score == pytest.approx(pooled, abs=1e-6)
+
+
+def test_means_of_neighbours_keep_what_few_honest_sites_know_and_leave_liars_out():
+    chance = np.random.default_rng(3)
+    # ten honest sites: each knows two of twenty directions well, all a little of the first
+    honest = np.repeat(np.eye(10), 2, axis=1) * 3 + chance.normal(0, 0.1, (10, 20))
+    honest[:, 0] += 1.0
+    moved = np.vstack([honest, -2 * honest[:3]])
+    even, wanted = np.full(13, 1 / 13), honest.mean(axis=0)
+    for name in ("median", "trimmed-mean", "krum", "centred-clipping"):
+        plain = robust.COMBINERS[name](moved, even, 3)
+        found = robust.mixed(robust.COMBINERS[name])(moved, even, 3)
+        assert np.linalg.norm(found.moved - wanted) < np.linalg.norm(plain.moved - wanted), name
+        assert found.shares.sum() == pytest.approx(1.0) or name == "centred-clipping"
+        assert found.shares[10:].max() < found.shares[:10].mean()

@@ -49,6 +49,8 @@ class Design(Record, frozen=True, kw_only=True):
     """Sites that do it, the first ones."""
     seed: int = 0
     """Of everything that is drawn."""
+    mixed: bool = False
+    """Whether what is combined are means of neighbours; see `robust.mixed`."""
     masked: bool = False
     """Whether the coordinator sees sums only."""
     groups: int = 1
@@ -116,6 +118,7 @@ def simulate(
     if design.rule == EXACT:
         return _exact(learner, sites, held, design)
     rule, combiner = RULES[design.rule](), robust.COMBINERS[design.combine]
+    combiner = robust.mixed(combiner) if design.mixed else combiner
     plan, layout = rule.plan(design.plan), learner.layout
     weights = np.asarray(learner.start(design.seed), dtype=np.float64)
     chance = np.random.default_rng(design.seed)

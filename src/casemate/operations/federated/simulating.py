@@ -30,6 +30,7 @@ def simulate(
     rule: str = "fedavg",
     combine: str = "mean",
     liars: int | None = None,
+    mixed: bool = False,
     attack: str = "",
     share: float = 1.0,
     epochs: int = 1,
@@ -56,6 +57,7 @@ def simulate(
         combine: how one update is made of the sites': `mean`, `median`, `trimmed-mean`, `krum`,
             `multi-krum`, `centred-clipping` or `norm-bound`.
         liars: sites that this reckons with; default: those of the attack.
+        mixed: what is combined are means of neighbouring updates, for sites that differ.
         attack: `KIND:N`, of N sites: `signflip`, `boost`, `noise`, `nan` or `labelflip`.
         share: of the sites that a round asks, up to 1.
         epochs: passes over a site's rows in a round.
@@ -82,6 +84,7 @@ def simulate(
         rule=rule,
         combine=combine,
         liars=liars,
+        mixed=mixed,
         attack=attack,
         share=share,
         seed=project.config.train.seed,

@@ -89,6 +89,7 @@ def designed(
     attack: str,
     share: float,
     seed: int,
+    mixed: bool = False,
     masked: bool = False,
     groups: int = 1,
     drop_out: str = "",
@@ -132,6 +133,7 @@ def designed(
         attack=kind,
         attackers=attackers,
         seed=seed,
+        mixed=mixed,
         masked=masked,
         groups=groups,
         silent=silent,
@@ -155,6 +157,11 @@ def designed(
             f"--combine {combine} judges differences of weights, and scaffold sends control"
             " variates too, which nothing judges",
             hint="--combine mean, or another rule",
+        )
+    if mixed and (combine == "mean" or not reckoned):
+        raise ConfigError(
+            "--mix puts means of neighbours before a robust way, for some sites that may lie",
+            hint="--combine trimmed-mean --liars 2, for example",
         )
     robust.require(combine, groups if masked else max(1, round(share * sites)), reckoned)
     return design
@@ -225,7 +232,7 @@ def _require_masks(design: Design, asked: int) -> None:
         raise ConfigError("--rule exact adds one sum of all sites", hint="without --groups")
     if design.rule == simulation.EXACT and design.silent and design.step in ("share", "mask"):
         raise ConfigError(
-            "--rule exact needs the sums of the same sites in each round, and these would be missing",
+            "--rule exact needs the sums of the same sites each round, and these would be missing",
             hint="--drop-out agree:N or reveal:N; or --rule fedavg",
         )
 

@@ -73,6 +73,8 @@ def designed(**changed):
         ({"rule": "scaffold", "combine": "median"}, "control variates too"),
         ({"rule": "exact", "attack": "boost:1"}, "one site that lies"),
         ({"rule": "exact", "share": 0.5}, "one site that lies"),
+        ({"mixed": True}, "before a robust way"),
+        ({"mixed": True, "combine": "median"}, "before a robust way"),
         ({"epsilon": 0.0}, "--epsilon: 0"),
         ({"epsilon": float("nan")}, "--epsilon: nan"),
         ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
@@ -86,7 +88,7 @@ def designed(**changed):
         ({"masked": True, "sites": 300}, "3 to 256 may be summed"),
         ({"masked": True, "rule": "scaffold"}, "not masked"),
         ({"masked": True, "rule": "exact", "groups": 2}, "one sum of all sites"),
-        ({"masked": True, "rule": "exact", "drop_out": "mask:1"}, "the same sites in each round"),
+        ({"masked": True, "rule": "exact", "drop_out": "mask:1"}, "the same sites each round"),
     ],
 )
 def test_designs_that_do_not_fit_together_are_refused_before_a_table_is_read(changed, said):
