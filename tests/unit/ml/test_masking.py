@@ -8,10 +8,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from casemate.core import hybrid
 from casemate.core.errors import ConfigError, VerificationError
-from casemate.ml.federated.masking import Advert, MaskRefused, Member, Terms, require
+from casemate.ml.federated.masking import (
+    Advert,
+    MaskRefused,
+    Member,
+    Sealed,
+    Terms,
+    _Told,
+    info,
+    opened,
+    require,
+)
 from casemate.ml.federated.ring import OutOfRange, Range, stream
-from casemate.ml.federated.shares import combine, split
+from casemate.ml.federated.shares import Share, combine, split
 from casemate.ml.federated.unmasking import Gatherer
 
 SIZE, SITES = 200, 7
@@ -206,6 +217,24 @@ def test_messages_of_another_round_or_for_another_site_cannot_be_opened():
         play.members[1].mask(play.inbox[0], VECTORS[1])
     with pytest.raises(MaskRefused, match="sends a message of site|did not seal"):
         Play().advertise().gatherer.forward({0: play.inbox[0]})
+
+
+def test_what_is_sealed_is_bound_to_session_round_sender_and_receiver_under_the_same_key():
+    raw, public = hybrid.pair()
+    told = _Told(bytes(32), *(Share(number=1, halves=[bytes(16)] * 2) for _ in range(2)))
+    sealed = hybrid.SUITE.encrypt(
+        msgspec.msgpack.encode(told), hybrid.public_key(public), info=info(TERMS, 0, 1)
+    )
+    key, one = hybrid.private_key(raw), Sealed(sender=0, receiver=1, content=sealed)
+    assert opened(TERMS, one, key) == told
+    for terms, message in (
+        (msgspec.structs.replace(TERMS, round=5), one),
+        (msgspec.structs.replace(TERMS, session="t"), one),
+        (TERMS, msgspec.structs.replace(one, sender=2)),
+        (TERMS, msgspec.structs.replace(one, receiver=2)),
+    ):
+        with pytest.raises(MaskRefused, match="cannot be opened"):
+            opened(terms, message, key)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 100.5, -101.0])
