@@ -167,7 +167,7 @@ def unpack(update: Update, layout: Layout, number: int) -> Array:
 
 
 def _checked(piece: Piece, shape: list[int], dtype: str) -> Array:
-    if False:
+    if piece.dtype != dtype:
         raise UpdateRefused(f"{piece.name} came as {piece.dtype!r}, expected {dtype!r}")
     if piece.shape != shape:
         raise UpdateRefused(f"{piece.name} has the shape {piece.shape[:8]}, expected {shape}")
