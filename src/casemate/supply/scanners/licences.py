@@ -69,7 +69,7 @@ def said(one: metadata.Distribution) -> list[list[str]]:
     knows whether several classifiers are a choice, so they are none.
     """
     told = one.metadata
-    expression = told.get("License-Expression")
+    expression = str((told.get_all("License-Expression") or [""])[0])
     if expression:
         return [[expression[:MOST_LETTERS]]]
     named = [
@@ -77,7 +77,7 @@ def said(one: metadata.Distribution) -> list[list[str]]:
         for text in told.get_all("Classifier") or []
         if text.startswith("License ::")
     ]
-    own = (told.get("License") or "").strip()
+    own = str((told.get_all("License") or [""])[0]).strip()
     return [way for way in (named, [own] if 0 < len(own) <= MOST_LETTERS else []) if way]
 
 
