@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from casemate.operations.access import Access
     from casemate.operations.audit import Audit
     from casemate.operations.backup import Backups
+    from casemate.operations.bills import Bills
     from casemate.operations.checkup import Imported
     from casemate.operations.controls import ControlsOf
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
     from casemate.operations.deployments import Deployments
     from casemate.operations.drills.playing import Drills
+    from casemate.operations.federated import Federated
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
     from casemate.operations.images import Images
@@ -185,6 +187,13 @@ class Project(Wiring):
         return FeedbackOf(self)
 
     @property
+    def federated(self) -> "Federated":
+        """What sites learn together: simulate."""
+        from casemate.operations.federated import Federated
+
+        return Federated(self)
+
+    @property
     def retrain(self) -> "Retrain":
         """Training again: plan, list, run, go on after refusals."""
         from casemate.operations.retraining import Retrain
@@ -225,6 +234,13 @@ class Project(Wiring):
         from casemate.operations.scans import Scans
 
         return Scans(self)
+
+    @property
+    def bills(self) -> "Bills":
+        """Bills of materials of models: show, export."""
+        from casemate.operations.bills import Bills
+
+        return Bills(self)
 
     @property
     def drills(self) -> "Drills":
