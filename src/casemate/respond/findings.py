@@ -16,6 +16,10 @@ from casemate.core.types.scan import Answered, Grade, ScanKind, Weakness
 
 FILES = "files"
 """Under which a scan says what of the tree it could not list."""
+ELSEWHERE = "-target"
+"""How names of scanners end that looked at a gateway which others use: as a few callers alone, so
+that nothing is gone because they do not see it, and no gate passes by it.
+"""
 SCANS_KEPT = 100
 """Newest scans whose rows stay; that there were others the log says."""
 SCAN = sa.Table(
@@ -50,6 +54,8 @@ class Part(Record, frozen=True, kw_only=True):
     unseen: dict[str, str] = {}
     """What could not be looked at -> why."""
     notes: list[str] = []
+    told: list[str] = []
+    """What there was to say beside findings."""
     inputs: dict[str, str] = {}
     """What of a run's own inputs was looked at -> SHA-256; empty where it was left out."""
 
@@ -66,8 +72,8 @@ class Scanned(Record, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> set[ScanKind]:
-        """What it was about."""
-        return {part.kind for part in self.parts}
+        """What it was about, of this project."""
+        return {part.kind for part in self.parts if not part.scanner.endswith(ELSEWHERE)}
 
 
 class Kept(Record, frozen=True, kw_only=True):

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     for kind, help_ in KINDS.items():
-        actions.add_parser(kind, help=help_ + LOOKS, parents=[common(nested=True)])
+        one = actions.add_parser(kind, help=help_ + LOOKS, parents=[common(nested=True)])
+        if kind == "endpoint":
+            _remote(one)
     list_ = actions.add_parser(
         "list", help="findings, and the scans that they are of", parents=[common(nested=True)]
     )
@@ -58,6 +60,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _advisories(actions)
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
     waive.add_argument("--reason", required=True, help="why, for the record")
+
+
+def _remote(parser: Any) -> None:
+    parser.add_argument("--target", metavar="URL", help="a gateway that others use, instead")
+    parser.add_argument(
+        "--consent", metavar="REASON", default="", help="with --target: why, for the record"
+    )
+    parser.add_argument(
+        "--as",
+        dest="callers",
+        metavar="KIND:NAME=REFERENCE",
+        action="append",
+        default=[],
+        help="with --target: a token of Service:NAME or User:NAME, as env:NAME or file:PATH",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", default="", help="with --target: its authority's certificate"
+    )
 
 
 def _advisories(actions: Any) -> None:

@@ -18,7 +18,7 @@ def scan(arguments: Any, action: str) -> int:
         if sys.stderr.isatty():
             sys.stderr.write(f"{text}\n")
 
-    found = open_for(arguments).scans.scan([action], progress)
+    found = open_for(arguments).scans.scan([action], progress, remote=_remote(arguments))
     parts = [
         [part.kind, part.scanner, part.version, part.count, part.found, part.answer]
         for part in found.scan.parts
@@ -26,6 +26,8 @@ def scan(arguments: Any, action: str) -> int:
     lines = [table(["kind", "scanner", "version", "looked at", "found", "answer"], parts)]
     if found.found:
         lines += ["", table(HEADS, [_row(one) for one in found.found])]
+    told = [f"    {printable(one)}" for part in found.scan.parts for one in part.told]
+    lines += ["", *told] if told else []
     left = [note for part in found.scan.parts for note in part.notes]
     if left:
         lines += ["", f"left out: {'; '.join(printable(note) for note in left[:10])}"]
@@ -37,12 +39,27 @@ def scan(arguments: Any, action: str) -> int:
     return 5 if found.unseen else 1 if found.blocking else 0
 
 
+def _remote(arguments: Any) -> Any:
+    """The gateway that `--target` names; None: a scratch copy."""
+    if getattr(arguments, "target", None) is None:
+        return None
+    from casemate.operations.scans.endpoint.remote import Remote
+
+    return Remote(
+        url=arguments.target,
+        consent=arguments.consent,
+        callers=dict(one.partition("=")[::2] for one in arguments.callers),
+        ca=arguments.ca,
+    )
+
+
 def _sentence(found: Any) -> str:
     may = f"{found.threshold} may stand" if found.threshold else "none may stand"
     waived = sum(one.waiver is not None for one in found.found)
+    told = f"; incidents that changed: {found.incidents}" if found.incidents else ""
     return (
         f"scan {found.scan.number}: {len(found.found)} findings, {len(found.new)} new, {waived}"
-        f" waived, {len(found.blocking)} graver than may stand ({may})"
+        f" waived, {len(found.blocking)} graver than may stand ({may}){told}"
     )
 
 

@@ -11,6 +11,7 @@ from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
+from casemate.supply.scanners.licences import Licences
 from casemate.supply.scanners.secrets import DetectSecrets
 from casemate.wiring import Wiring
 
@@ -23,11 +24,14 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
         both = (False, True) if project.config.scan.history else (False,)
         return [DetectSecrets(history=history) for history in both]
     if kind == "dependencies":
-        return [_dependencies(project)]
+        allowed = project.config.scan.licences
+        return [_dependencies(project), *([Licences(allowed)] if allowed else [])]
     if kind == "artifacts":
         return [Artifacts()]
     if kind == "endpoint":
-        return [Matrix(), Answers(), Protocol()]
+        from casemate.supply.scanners.endpoint.abuse import ModelAbuse  # takes a second
+
+        return [Matrix(), Answers(), Protocol(), ModelAbuse()]
     return [Configuration(project), Rendered(STATE)]
 
 

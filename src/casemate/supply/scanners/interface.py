@@ -55,6 +55,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What could not be looked at -> why; "" is all of it."""
     notes: list[str] = []
     """What was left out on purpose, and by whose word."""
+    told: list[str] = []
+    """What there is to say beside findings, such as what became of an attack."""
     inputs: dict[str, str] = {}
     """What of a run's own inputs it read -> SHA-256, where it says so."""
 
@@ -140,4 +142,5 @@ def bounded(found: Looked) -> Looked:
         version=clean(found.version, 100),
         unseen=unseen,
         notes=[clean(note, MOST_WORDS) for note in found.notes[:MOST_NAMED]],
+        told=[clean(one, MOST_WORDS) for one in found.told[:MOST_NAMED]],
     )
