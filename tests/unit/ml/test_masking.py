@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from casemate.core import hybrid
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.ml.federated.masking import (
-    Advert,
     MaskRefused,
     Member,
     Sealed,
     Terms,
-    _Told,
+    _Shares,
+    half_of,
     info,
-    opened,
+    opened_half,
+    opened_shares,
+    private_of,
     require,
 )
 from casemate.ml.federated.ring import OutOfRange, Range, stream
@@ -173,7 +175,7 @@ def test_a_coordinator_cannot_slip_in_keys_of_its_own_or_invent_sites():
     with pytest.raises(MaskRefused, match="another key as this site's"):
         play.members[1].share([other if one.site == 1 else one for one in play.roster])
     play = Play().advertise()
-    extra = Advert(site=99, public=other.public, signature=other.signature)
+    extra = msgspec.structs.replace(other, site=99)
     with pytest.raises(VerificationError, match="site 99 did not sign"):
         play.members[0].share([*play.roster[:-1], extra])
     with pytest.raises(MaskRefused, match="names 7 sites"):
@@ -221,20 +223,36 @@ def test_messages_of_another_round_or_for_another_site_cannot_be_opened():
 
 def test_what_is_sealed_is_bound_to_session_round_sender_and_receiver_under_the_same_key():
     raw, public = hybrid.pair()
-    told = _Told(bytes(32), *(Share(number=1, halves=[bytes(16)] * 2) for _ in range(2)))
-    sealed = hybrid.SUITE.encrypt(
-        msgspec.msgpack.encode(told), hybrid.public_key(public), info=info(TERMS, 0, 1)
-    )
-    key, one = hybrid.private_key(raw), Sealed(sender=0, receiver=1, content=sealed)
-    assert opened(TERMS, one, key) == told
+    shares = _Shares(*(Share(number=1, halves=[bytes(16)] * 2) for _ in range(2)))
+
+    def sealed(what, content):
+        key = hybrid.public_key(public)
+        return hybrid.SUITE.encrypt(content, key, info=info(TERMS, what, 0, 1))
+
+    half, told = sealed("half", bytes(32)), sealed("shares", msgspec.msgpack.encode(shares))
+    key, one = hybrid.private_key(raw), Sealed(sender=0, receiver=1, half=half, shares=told)
+    assert (opened_half(TERMS, one, key), opened_shares(TERMS, one, key)) == (bytes(32), shares)
     for terms, message in (
         (msgspec.structs.replace(TERMS, round=5), one),
         (msgspec.structs.replace(TERMS, session="t"), one),
         (TERMS, msgspec.structs.replace(one, sender=2)),
         (TERMS, msgspec.structs.replace(one, receiver=2)),
+        (TERMS, msgspec.structs.replace(one, half=told, shares=half)),
     ):
-        with pytest.raises(MaskRefused, match="cannot be opened"):
-            opened(terms, message, key)
+        for opened in (opened_half, opened_shares):
+            with pytest.raises(MaskRefused, match="cannot be opened"):
+                opened(terms, message, key)
+
+
+def test_who_brings_back_a_site_that_dropped_out_learns_its_halves_and_no_share_that_it_held():
+    play = Play().advertise().share().mask(gone=(2,)).agree()
+    revealed = [play.members[i].reveal(play.agreements) for i in play.there]
+    master = combine([one.masters[2] for one in revealed], TERMS.threshold)
+    key = hybrid.private_key(private_of(master))
+    (message,) = [one for one in play.inbox[2] if one.sender == 0]
+    assert opened_half(TERMS, message, key) == half_of(play.members[0]._master, 2)
+    with pytest.raises(MaskRefused, match="cannot be opened"):
+        opened_shares(TERMS, message, key)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 100.5, -101.0])

@@ -7,7 +7,9 @@ sites shares a mask that one adds and the other takes off; each site adds one of
 drops out is replaced by Shamir shares: of a site that was not heard, the secret of its pair masks;
 of one that was heard and then vanished, its own mask; of no site ever both. Here a pair's mask
 comes of two random halves, one from each, that are sealed for the other (HPKE, MLKEM768-X25519)
-with a key made for the round from the same secret.
+with a key made for the round from the same secret. Shares are sealed for another key, which comes
+of no secret that is shared: else each site that is said to have dropped out would give away its
+shares of all others.
 
 What it hides is what one site sent. The sum it does not hide, nor what the sum tells of a site
 whose fellows collude: fewer than `threshold` sites learn nothing more than their own share.
@@ -66,9 +68,11 @@ class Advert(Record, frozen=True, kw_only=True):
 
     site: int
     public: bytes
-    """Of the hybrid pair."""
+    """Of the hybrid pair that others can bring back, for halves of masks."""
+    box: bytes
+    """Of the one that nobody can, for shares."""
     signature: bytes
-    """The site's, over terms, number and key: a coordinator cannot slip in keys of its own."""
+    """The site's, over terms, number and keys: a coordinator cannot slip in keys of its own."""
 
 
 class Sealed(Record, frozen=True, kw_only=True):
@@ -76,7 +80,10 @@ class Sealed(Record, frozen=True, kw_only=True):
 
     sender: int
     receiver: int
-    content: bytes
+    half: bytes
+    """Of the mask that both share, for the receiver's `public`."""
+    shares: bytes
+    """Of the sender's two secrets, for the receiver's `box`."""
 
 
 class Masked(Record, frozen=True, kw_only=True):
@@ -106,10 +113,9 @@ class Revealed(Record, frozen=True, kw_only=True):
     """Shares of the pair masks of sites that were not."""
 
 
-class _Told(msgspec.Struct, forbid_unknown_fields=True):
-    """What is inside of a `Sealed`."""
+class _Shares(msgspec.Struct, forbid_unknown_fields=True):
+    """What is inside of `Sealed.shares`."""
 
-    half: bytes
     master: Share
     mask: Share
 
@@ -133,9 +139,9 @@ def require(terms: Terms, least: int = LEAST_MEMBERS) -> Terms:
     return terms
 
 
-def advertised(terms: Terms, site: int, public: bytes) -> bytes:
+def advertised(terms: Terms, site: int, public: bytes, box: bytes) -> bytes:
     """What a site signs in step 0."""
-    return msgspec.msgpack.encode(["casemate secagg advert 1", terms, site, public])
+    return msgspec.msgpack.encode(["casemate secagg advert 1", terms, site, public, box])
 
 
 def agreed(terms: Terms, heard: list[int]) -> bytes:
@@ -143,10 +149,10 @@ def agreed(terms: Terms, heard: list[int]) -> bytes:
     return msgspec.msgpack.encode(["casemate secagg heard 1", terms, heard])
 
 
-def info(terms: Terms, sender: int, receiver: int) -> bytes:
-    """What a sealed message is bound to."""
+def info(terms: Terms, what: str, sender: int, receiver: int) -> bytes:
+    """What a sealed `half` or `shares` is bound to."""
     return msgspec.msgpack.encode(
-        ["casemate secagg share 1", terms.session, terms.round, sender, receiver]
+        [f"casemate secagg {what} 1", terms.session, terms.round, sender, receiver]
     )
 
 
@@ -194,10 +200,11 @@ class Member:
         self._master, self._own = secrets.token_bytes(SECRET), secrets.token_bytes(SECRET)
         self._private = private_of(self._master)
         self._public = hybrid.public_of(self._private)
+        self._key, self._box = hybrid.pair()
         self._step = 0
         self._roster: list[int] = []
-        self._told: dict[int, _Told] = {}
-        self._kept: _Told | None = None
+        self._halves: dict[int, bytes] = {}
+        self._shares: dict[int, _Shares] = {}
         self._heard: list[int] = []
 
     def _next(self, step: int) -> None:
@@ -211,8 +218,8 @@ class Member:
     def advertise(self) -> Advert:
         """Step 0: a key for this round."""
         self._next(0)
-        signature = self._sign(advertised(self.terms, self.site, self._public))
-        return Advert(site=self.site, public=self._public, signature=signature)
+        signature = self._sign(advertised(self.terms, self.site, self._public, self._box))
+        return Advert(site=self.site, public=self._public, box=self._box, signature=signature)
 
     def share(self, roster: list[Advert]) -> list[Sealed]:
         """Step 1: for each other site a half of the common mask, and shares of the site's secrets.
@@ -234,30 +241,39 @@ class Member:
                 " coordinator learn both secrets of one",
                 hint="more than two thirds",
             )
-        mine = [one.public for one in roster if one.site == self.site]
-        if mine != [self._public]:
+        mine = [(one.public, one.box) for one in roster if one.site == self.site]
+        if mine != [(self._public, self._box)]:
             raise MaskRefused("the coordinator shows another key as this site's")
         for one in roster:
-            self._verify(one.site, advertised(self.terms, one.site, one.public), one.signature)
+            signed = advertised(self.terms, one.site, one.public, one.box)
+            self._verify(one.site, signed, one.signature)
         self._roster = sorted(sites)
         masters = split(self._master, self.terms.threshold, len(sites))
         masks = split(self._own, self.terms.threshold, len(sites))
-        publics = {one.site: one.public for one in roster}
+        keys = {one.site: (one.public, one.box) for one in roster}
         sent = []
         for place, receiver in enumerate(self._roster):
-            told = _Told(half_of(self._master, receiver), masters[place], masks[place])
+            shares = _Shares(masters[place], masks[place])
             if receiver == self.site:
-                self._kept = told
+                self._shares[receiver] = shares
                 continue
-            try:
-                key = hybrid.public_key(publics[receiver])
-            except ValueError as error:
-                raise MaskRefused(f"the key of site {receiver} is none") from error
-            content = hybrid.SUITE.encrypt(
-                msgspec.msgpack.encode(told), key, info=info(self.terms, self.site, receiver)
+            half = half_of(self._master, receiver)
+            public, box = keys[receiver]
+            sealed = Sealed(
+                sender=self.site,
+                receiver=receiver,
+                half=self._sealed("half", receiver, public, half),
+                shares=self._sealed("shares", receiver, box, msgspec.msgpack.encode(shares)),
             )
-            sent.append(Sealed(sender=self.site, receiver=receiver, content=content))
+            sent.append(sealed)
         return sent
+
+    def _sealed(self, what: str, receiver: int, public: bytes, content: bytes) -> bytes:
+        try:
+            key = hybrid.public_key(public)
+        except ValueError as error:
+            raise MaskRefused(f"a key of site {receiver} is none") from error
+        return hybrid.SUITE.encrypt(content, key, info=info(self.terms, what, self.site, receiver))
 
     def mask(self, sealed: list[Sealed], vector: Array) -> Masked:
         """Step 2: the update under its masks.
@@ -274,22 +290,21 @@ class Member:
         if len(vector) != self.terms.size:
             raise MaskRefused(f"the update has {len(vector)} numbers, not {self.terms.size}")
         found = Range(self.terms.most, len(self._roster)).encode(vector)
-        key = hybrid.private_key(self._private)
+        key, box = hybrid.private_key(self._private), hybrid.private_key(self._key)
         for one in sealed:
-            known = one.sender in self._roster and one.sender not in self._told
+            known = one.sender in self._roster and one.sender not in self._halves
             if one.receiver != self.site or one.sender == self.site or not known:
                 raise MaskRefused(f"a message of site {one.sender} is not for this site, or twice")
-            self._told[one.sender] = opened(self.terms, one, key)
-        if len(self._told) + 1 < self.terms.threshold:
+            self._halves[one.sender] = opened_half(self.terms, one, key)
+            self._shares[one.sender] = opened_shares(self.terms, one, box)
+        if len(self._shares) < self.terms.threshold:
             raise MaskRefused(
-                f"{len(self._told) + 1} sites would be in the sum, {self.terms.threshold} must be",
+                f"{len(self._shares)} sites would be in the sum, {self.terms.threshold} must be",
                 hint="the coordinator asks for the sum of few",
             )
         found = found + own_mask(self.terms, self._own)
-        for sender, told in self._told.items():
-            mask = pair_mask(
-                self.terms, self.site, half_of(self._master, sender), sender, told.half
-            )
+        for sender, half in self._halves.items():
+            mask = pair_mask(self.terms, self.site, half_of(self._master, sender), sender, half)
             found = found + mask if self.site < sender else found - mask
         return Masked(site=self.site, content=found.astype("<u8").tobytes())
 
@@ -300,8 +315,8 @@ class Member:
             MaskRefused: too few, unknown ones, or not this site.
         """
         self._next(3)
-        known = {*self._told, self.site}
-        if self.site not in heard or sorted(set(heard)) != heard or not set(heard) <= known:
+        known = set(heard) <= set(self._shares)
+        if self.site not in heard or sorted(set(heard)) != heard or not known:
             raise MaskRefused("the coordinator names sites that are not in this round")
         if len(heard) < self.terms.threshold:
             raise MaskRefused(
@@ -328,33 +343,50 @@ class Member:
             )
         for one in agreements:
             self._verify(one.site, agreed(self.terms, self._heard), one.signature)
-        told = dict(self._told)
-        if self._kept is not None:
-            told[self.site] = self._kept
+        gone = sorted(set(self._shares) - set(self._heard))
         return Revealed(
             site=self.site,
             own=self._own,
-            masks={one: told[one].mask for one in self._heard},
-            masters={one: told[one].master for one in sorted(set(told) - set(self._heard))},
+            masks={one: self._shares[one].mask for one in self._heard},
+            masters={one: self._shares[one].master for one in gone},
         )
 
 
-def opened(terms: Terms, sealed: Sealed, key: Any) -> _Told:
-    """What one site told another.
+def opened_half(terms: Terms, sealed: Sealed, key: Any) -> bytes:
+    """The sender's half of the mask of two sites, 32 bytes.
 
     Raises:
-        MaskRefused: it did not, or told nonsense.
+        MaskRefused: the sender did not seal it for this round and receiver, or it is none.
     """
+    half = _opened(terms, "half", sealed, sealed.half, key)
+    if len(half) != SECRET:
+        raise MaskRefused(f"what site {sealed.sender} sealed has other lengths")
+    return half
+
+
+def opened_shares(terms: Terms, sealed: Sealed, key: Any) -> _Shares:
+    """The receiver's shares of the sender's secrets.
+
+    Raises:
+        MaskRefused: the sender did not seal them for this round and receiver, or they are none.
+    """
+    content = _opened(terms, "shares", sealed, sealed.shares, key)
     try:
-        content = hybrid.SUITE.decrypt(
-            sealed.content, key, info=info(terms, sealed.sender, sealed.receiver)
+        found = msgspec.msgpack.decode(content, type=_Shares)
+    except msgspec.MsgspecError as error:
+        raise MaskRefused(f"what site {sealed.sender} sealed are no shares") from error
+    lengths = {len(half) for share in (found.master, found.mask) for half in share.halves}
+    if lengths != {HALF}:
+        raise MaskRefused(f"what site {sealed.sender} sealed has other lengths")
+    return found
+
+
+def _opened(terms: Terms, what: str, sealed: Sealed, content: bytes, key: Any) -> bytes:
+    try:
+        return hybrid.SUITE.decrypt(
+            content, key, info=info(terms, what, sealed.sender, sealed.receiver)
         )
-        found = msgspec.msgpack.decode(content, type=_Told)
-    except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
+    except (InvalidTag, ValueError) as error:
         raise MaskRefused(
             f"what site {sealed.sender} sealed for site {sealed.receiver} cannot be opened"
         ) from error
-    lengths = {len(half) for share in (found.master, found.mask) for half in share.halves}
-    if len(found.half) != SECRET or lengths != {HALF}:
-        raise MaskRefused(f"what site {sealed.sender} sealed has other lengths")
-    return found

@@ -17,7 +17,7 @@ from casemate.ml.federated.masking import (
     Sealed,
     Terms,
     half_of,
-    opened,
+    opened_half,
     own_mask,
     pair_mask,
     private_of,
@@ -141,7 +141,7 @@ class Gatherer:
             )
         key = hybrid.private_key(private)
         for site in self._heard:
-            theirs = opened(self.terms, self._sealed[site, gone], key).half
+            theirs = opened_half(self.terms, self._sealed[site, gone], key)
             mask = pair_mask(self.terms, site, theirs, gone, half_of(master, site))
             total = total - mask if site < gone else total + mask
         return total
