@@ -125,6 +125,8 @@ WORDS = {
     "scan export": ["findings.sarif"],
     "scan waive": ["000000", "--until", "2099-01-31", "--reason", "r"],
     "scan unwaive": ["000000"],
+    "scan import": ["absent.json", "--from", "zap"],
+    "scan sonar": [],
     "scan advisories show": [],
     "scan advisories import": ["absent.zip"],
     "scan advisories sign": ["absent.zip"],

@@ -254,6 +254,8 @@ REFUSED: dict[str, list[str]] = {
     "scan export": [str(HOME / "findings.sarif")],
     "scan waive": ["000000", "--until", "2026-12-31", "--reason", "r"],
     "scan unwaive": ["000000"],
+    "scan import": ["absent.json", "--from", "zap"],
+    "scan sonar": [],
     "scan advisories show": [],
     "scan advisories import": ["absent.zip"],
     "scan advisories sign": ["absent.zip"],

@@ -148,6 +148,8 @@ COMMANDS: dict[str, str | None] = {
     "scan export": "scans.verbs.export",
     "scan waive": "scans.verbs.waive",
     "scan unwaive": "scans.verbs.unwaive",
+    "scan import": "scans.reports.add",
+    "scan sonar": "scans.reports.ask_sonar",
     "scan advisories show": "scans.advisories.show",
     "scan advisories import": "scans.advisories.add",
     "scan advisories sign": "scans.advisories.sign",

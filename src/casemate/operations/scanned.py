@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from casemate.config.figures import SCAN
 from casemate.core.types import Record, Waived
-from casemate.core.types.scan import GRADES, Grade, ScanKind, ScanStanding, graver
-from casemate.respond.findings import FILES, Kept, due, moment
+from casemate.core.types.scan import GRADES, REPORT, Grade, ScanKind, ScanStanding, graver
+from casemate.respond.findings import FILES, Kept, due, moment, tool_of
 from casemate.wiring import Wiring
 
 BOOK = "scan:findings"
@@ -19,6 +19,7 @@ OWNERS: dict[ScanKind, str] = {
     "dependencies": "operator",
     "artifacts": "scientist",
     "configuration": "owner",
+    "endpoint": "operator",
 }
 """Shipped roles that see to findings where `[scan] owners` says nobody else."""
 MOST_TOLD = 5
@@ -40,6 +41,11 @@ class Standing(Record, frozen=True, kw_only=True):
     def open(self) -> bool:
         """Whether it is there and nobody waived it."""
         return not self.kept.gone and self.waiver is None
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether somebody else's report says so."""
+        return any(name.startswith(REPORT) for name in self.kept.finding.scanners)
 
 
 def standing_of(project: Wiring, all_: bool = False) -> list[Standing]:
@@ -114,8 +120,11 @@ def standing(project: Wiring) -> ScanStanding:
             if part.kind == kind or part.scanner == FILES
             for name, why in part.unseen.items()
         ]
+    unknown += _unknown_of_reports(project, oldest)
     found = [
-        one for one in standing_of(project) if one.open and one.kept.finding.kind in table.kinds
+        one
+        for one in standing_of(project)
+        if one.open and (one.kept.finding.kind in table.kinds or one.is_reported)
     ]
     counts: dict[str, int] = {}
     for one in found:
@@ -126,6 +135,26 @@ def standing(project: Wiring) -> ScanStanding:
         open=counts,
         told=[told(one) for one in found[:MOST_TOLD]],
     )
+
+
+def _unknown_of_reports(project: Wiring, oldest: str) -> list[str]:
+    """What cannot be said by reports of others: those that `[scan] reports` asks for are there and
+    young, and of each the newest that came in was whole.
+    """
+    newest = project.findings_kept.reports()
+    unknown = []
+    for tool in project.config.scan.reports:
+        times = [scan.time for scan, part in newest.values() if tool_of(part.scanner) == tool]
+        if not times:
+            unknown.append(f"no report of {tool} was ever imported")
+        elif max(times) < oldest:
+            unknown.append(f"a report of {tool} was imported on {max(times)[:10]}, too long ago")
+    unknown += [
+        f"{part.scanner} says nothing about {name or 'anything'}: {why}"
+        for _, part in newest.values()
+        for name, why in part.unseen.items()
+    ]
+    return unknown
 
 
 def told(one: Standing) -> str:

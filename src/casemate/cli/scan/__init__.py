@@ -15,8 +15,10 @@ KINDS = {
     "all": "what [scan] kinds names, which is all of it unless it says less",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
-FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json")
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json")
 """`operations.scans.exports.FORMS`."""
+SOURCES = ("zap", "sonar", "sarif")
+"""`operations.scans.reports.SOURCES`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
 
@@ -51,12 +53,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="sarif",
         help=(
             "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
-            " issues; vex: CycloneDX, of dependencies; json (default: sarif)"
+            " issues of SonarQube 10.3 and later; sonar-old: of earlier ones; vex: CycloneDX, of dependencies; json (default: sarif)"
         ),
     )
+    _reports(actions)
     _advisories(actions)
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
     waive.add_argument("--reason", required=True, help="why, for the record")
+
+
+def _reports(actions: Any) -> None:
+    take = actions.add_parser(
+        "import",
+        help="take in a report of somebody else's scanner" + LOOKS,
+        parents=[common(nested=True)],
+    )
+    take.add_argument("file", type=Path, help="the report, below 32 MiB")
+    take.add_argument(
+        "--from",
+        dest="source",
+        choices=SOURCES,
+        required=True,
+        help=(
+            "zap: traditional JSON or XML; sonar: generic issues, or an answer of api/issues/search"
+            " or api/qualitygates/project_status; sarif: SARIF 2.1.0"
+        ),
+    )
+    actions.add_parser(
+        "sonar",
+        help="ask the SonarQube server of [scan.sonar] for its quality gate and issues" + LOOKS,
+        parents=[common(nested=True)],
+    )
 
 
 def _advisories(actions: Any) -> None:
@@ -84,6 +111,8 @@ def run(arguments: Any) -> int:
         "list": views.listing,
         "show": views.show,
         "export": acts.export,
+        "import": views.reported,
+        "sonar": views.reported,
         "waive": acts.waive,
         "unwaive": acts.unwaive,
         "advisories": acts.advisories,

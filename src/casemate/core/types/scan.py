@@ -7,9 +7,13 @@ from casemate.core.types.record import Record
 Grade = Literal["critical", "high", "medium", "low"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
 """How grave, the gravest first."""
-ScanKind = Literal["code", "secrets", "dependencies", "artifacts", "configuration"]
+ScanKind = Literal["code", "secrets", "dependencies", "artifacts", "configuration", "endpoint"]
 SCANS: tuple[ScanKind, ...] = get_args(ScanKind)
 """What there is to look at."""
+STILL: tuple[ScanKind, ...] = tuple(kind for kind in SCANS if kind != "endpoint")
+"""What is only read: nothing is started, and nobody is asked anything."""
+REPORT = "report:"
+"""How a scanner is called, before its own name, whose word came in somebody else's report."""
 Answered = Literal["clean", "found", "could-not-look"]
 
 

@@ -23,6 +23,8 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
         return [_dependencies(project)]
     if kind == "artifacts":
         return [Artifacts()]
+    if kind == "endpoint":
+        return []
     return [Configuration(project), Rendered(STATE)]
 
 

@@ -59,6 +59,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What could not be looked at -> why; "" is all of it."""
     notes: list[str] = []
     """What was left out on purpose, and by whose word."""
+    source: str = ""
+    """Of somebody else's report: which one."""
 
     @property
     def answer(self) -> Answered:
