@@ -126,6 +126,7 @@ WORDS = {
     "scan waive": ["000000", "--until", "2099-01-31", "--reason", "r"],
     "scan unwaive": ["000000"],
     "scan import": ["absent.json", "--from", "zap"],
+    "scan plan": ["zap.yaml", "--target", "https://gateway.example.org"],
     "scan sonar": [],
     "scan advisories show": [],
     "scan advisories import": ["absent.zip"],

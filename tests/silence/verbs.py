@@ -255,6 +255,7 @@ REFUSED: dict[str, list[str]] = {
     "scan waive": ["000000", "--until", "2026-12-31", "--reason", "r"],
     "scan unwaive": ["000000"],
     "scan import": ["absent.json", "--from", "zap"],
+    "scan plan": [str(HOME / "zap.yaml"), "--target", "http://gateway.example.org"],
     "scan sonar": [],
     "scan advisories show": [],
     "scan advisories import": ["absent.zip"],

@@ -149,6 +149,7 @@ COMMANDS: dict[str, str | None] = {
     "scan waive": "scans.verbs.waive",
     "scan unwaive": "scans.verbs.unwaive",
     "scan import": "scans.reports.add",
+    "scan plan": "scans.plans.plan",
     "scan sonar": "scans.reports.ask_sonar",
     "scan advisories show": "scans.advisories.show",
     "scan advisories import": "scans.advisories.add",

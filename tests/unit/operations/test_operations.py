@@ -101,6 +101,7 @@ CALLS = {
     "scans.advisories.show": lambda at, _: at.scans.advisories.show(),
     "scans.advisories.sign": lambda at, out: at.scans.advisories.sign(out),
     "scans.looking.scan": lambda at, _: at.scans.scan(["code"]),
+    "scans.plans.plan": lambda at, out: at.scans.plan(out, "https://gateway.example.org"),
     "scans.reports.add": lambda at, out: at.scans.add(out, "zap"),
     "scans.reports.ask_sonar": lambda at, _: at.scans.ask_sonar(),
     "scans.verbs.export": lambda at, out: at.scans.export(out, "sarif"),

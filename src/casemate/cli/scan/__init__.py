@@ -79,6 +79,39 @@ def _reports(actions: Any) -> None:
             " or api/qualitygates/project_status; sarif: SARIF 2.1.0"
         ),
     )
+    plan = actions.add_parser(
+        "plan",
+        help="write a plan by which ZAP looks at a gateway, for `scan import`",
+        parents=[common(nested=True)],
+    )
+    plan.add_argument("file", type=Path, help="to write, such as zap.yaml")
+    plan.add_argument(
+        "--target",
+        required=True,
+        metavar="URL",
+        help="the gateway that you may attack, such as https://staging.example.org",
+    )
+    plan.add_argument(
+        "--minutes", type=int, default=15, help="that the active scan may take (default: 15)"
+    )
+    plan.add_argument(
+        "--rate", type=int, default=20, help="requests a second at most (default: 20)"
+    )
+    plan.add_argument(
+        "--passive", action="store_true", help="attack nothing: send what OpenAPI describes"
+    )
+    plan.add_argument(
+        "--reports",
+        default="/zap/wrk",
+        metavar="FOLDER",
+        help="where ZAP writes its report (default: /zap/wrk, of its container)",
+    )
+    plan.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="PKCS #12 file for mutual TLS; a second file, .properties, tells ZAP of it",
+    )
     actions.add_parser(
         "sonar",
         help="ask the SonarQube server of [scan.sonar] for its quality gate and issues" + LOOKS,
@@ -113,6 +146,7 @@ def run(arguments: Any) -> int:
         "export": acts.export,
         "import": views.reported,
         "sonar": views.reported,
+        "plan": acts.plan,
         "waive": acts.waive,
         "unwaive": acts.unwaive,
         "advisories": acts.advisories,

@@ -7,6 +7,7 @@ What could not be looked at is no pass: it is named, kept, and blocks the gate.
 from casemate.operations.acting import Noun
 from casemate.operations.scans.advisories import Advisories
 from casemate.operations.scans.looking import scan
+from casemate.operations.scans.plans import plan
 from casemate.operations.scans.reports import add, ask_sonar
 from casemate.operations.scans.verbs import export, listing, show, unwaive, waive
 
@@ -17,6 +18,7 @@ class Scans(Noun):
     scan = scan
     add = add
     ask_sonar = ask_sonar
+    plan = plan
     list = listing
     show = show
     export = export
