@@ -119,6 +119,7 @@ WORDS = {
     "scan dependencies": [],
     "scan artifacts": [],
     "scan configuration": [],
+    "scan endpoint": [],
     "scan all": [],
     "scan list": [],
     "scan show": ["000000"],

@@ -249,6 +249,7 @@ REFUSED: dict[str, list[str]] = {
     "scan dependencies": [],
     "scan artifacts": [],
     "scan configuration": [],
+    "scan endpoint": ["-s", "scan.endpoint.requests=1"],
     "scan all": [],
     "scan show": ["000000"],
     "scan export": [str(HOME / "findings.sarif")],

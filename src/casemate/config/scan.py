@@ -56,13 +56,33 @@ class SonarTable(Table, frozen=True, kw_only=True):
     ] = 10.0
 
 
+class EndpointTable(Table, frozen=True, kw_only=True):
+    """`[scan.endpoint]`: how much a scan of a running gateway may ask of it."""
+
+    seconds: Annotated[
+        float, Meta(description="Seconds that all its scanners take at most.", gt=0, le=3600)
+    ] = 180.0
+    requests: Annotated[Count, Meta(description="Requests that all its scanners send at most.")] = (
+        50_000
+    )
+    rate: Annotated[float, Meta(description="Requests a second at most.", gt=0, le=100_000)] = (
+        2000.0
+    )
+    start_seconds: Annotated[
+        float, Meta(description="Seconds that a scratch copy may take to answer.", gt=0, le=600)
+    ] = 60.0
+
+
 class ScanTable(Table, frozen=True, kw_only=True):
     """Scans: `casemate scan`."""
 
     kinds: Annotated[
         list[ScanKind],
         Meta(
-            description="What `casemate scan all` looks at, and what `[gates] scan` asks for.",
+            description=(
+                "What `casemate scan all` looks at, and what `[gates] scan` asks for; `endpoint`"
+                " lets it start a scratch copy of the gateway."
+            ),
             min_length=1,
         ),
     ] = msgspec.field(default_factory=lambda: list(STILL))
@@ -119,6 +139,9 @@ class ScanTable(Table, frozen=True, kw_only=True):
     sonar: Annotated[SonarTable, Meta(description="The SonarQube server that is asked.")] = (
         SonarTable()
     )
+    endpoint: Annotated[
+        EndpointTable, Meta(description="How much a running gateway may be asked.")
+    ] = EndpointTable()
     due: Annotated[DueTable, Meta(description="Days until a finding is mended, by severity.")] = (
         DueTable()
     )

@@ -12,7 +12,8 @@ KINDS = {
     "dependencies": "installed packages and lock files, against a signed snapshot of advisories",
     "artifacts": "model files: what they would execute",
     "configuration": "casemate.toml, policies, keys, and rendered files",
-    "all": "what [scan] kinds names, which is all of it unless it says less",
+    "endpoint": "a gateway that runs: a scratch copy of the project's, made for the scan",
+    "all": "what [scan] kinds names: all that is only read, unless it says something else",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
 FORMS = ("sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json")

@@ -1,5 +1,6 @@
 """`casemate scan`: look, and keep what was found."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 from msgspec import structs
@@ -11,6 +12,7 @@ from casemate.core.types import Record
 from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
 from casemate.operations.acting import Acting, operation
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
+from casemate.operations.scans.endpoint.looking import endpoint_answers
 from casemate.operations.scans.scanners import scanners
 from casemate.respond.findings import FILES, Part, Scanned
 from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
@@ -18,7 +20,10 @@ from casemate.supply.scanners.interface import Looked, Place, looked
 from casemate.supply.scanners.place import listed
 from casemate.wiring import Wiring
 
-UNASKED = {"keys.passphrase", "scan.seconds"}
+UNASKED = {
+    "keys.passphrase", "scan.seconds", "scan.endpoint.seconds", "scan.endpoint.requests",
+    "scan.endpoint.rate", "scan.endpoint.start_seconds",
+}  # fmt: skip
 """Options that change nothing of what is looked at."""
 
 
@@ -55,8 +60,8 @@ def scan(
 
     Args:
         project: whose.
-        kinds: of `code`, `secrets`, `dependencies`, `artifacts` and `configuration`; `all`: those
-            of `[scan] kinds`.
+        kinds: of `code`, `secrets`, `dependencies`, `artifacts`, `configuration` and `endpoint`;
+            `all`: those of `[scan] kinds`.
         progress: hears which scanner looks.
 
     Raises:
@@ -146,13 +151,21 @@ def _answers(
         for kind, those in chosen.items():
             if not those:
                 answers.append(Looked(scanner="none", kind=kind, unseen={"": "nobody looks at it"}))
+            told = functools.partial(_told, progress, kind)
+            if kind == "endpoint":
+                answers += endpoint_answers(project, place, those, told)
+                continue
             for scanner in those:
-                progress(f"{kind}: {scanner.id}")
+                told(scanner.id)
                 answers.append(looked(scanner, place))
     if unseen or left:
         tree = Looked(scanner=FILES, kind=kinds[0], count=len(files), unseen=unseen, notes=left)
         answers.append(tree)
     return answers
+
+
+def _told(progress: Callable[[str], None], kind: ScanKind, what: str) -> None:
+    progress(f"{kind}: {what}")
 
 
 def _part(answer: Looked) -> Part:

@@ -6,6 +6,7 @@ from casemate.operations.scans.trusted import kept_in, verifier_of
 from casemate.supply.scanners.artifacts import Artifacts
 from casemate.supply.scanners.bandit import Bandit
 from casemate.supply.scanners.dependencies import Dependencies
+from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
 from casemate.supply.scanners.secrets import DetectSecrets
@@ -24,7 +25,7 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
     if kind == "artifacts":
         return [Artifacts()]
     if kind == "endpoint":
-        return []
+        return [Matrix()]
     return [Configuration(project), Rendered(STATE)]
 
 

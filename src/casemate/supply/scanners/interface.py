@@ -8,22 +8,18 @@ from typing import Protocol
 
 from msgspec import structs
 
-from casemate.core.errors import BackendError, Error
+from casemate.core.errors import Error
 from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.core.types.scan import Answered, Grade, ScanKind
+from casemate.supply.scanners.fault import CouldNotLook
+from casemate.supply.scanners.running import Target
 
+__all__ = ["CouldNotLook", "Hit", "Looked", "Place", "Scanner", "bounded", "looked"]
 MOST_NAMED = 50
 """Things that could not be looked at which an answer names; the rest is counted."""
 MOST_WORDS = 300
 """Characters of a message: scanners quote what they found."""
-
-
-class CouldNotLook(BackendError):
-    """A scanner is absent, crashed, took too long, or printed something else than it documents."""
-
-    code = "CM-SCANNER"
-    who = "whoever runs this machine: see that the scanner is there and works"
 
 
 class Hit(Record, frozen=True, kw_only=True):
@@ -86,6 +82,15 @@ class Place:
     """For one process of one scanner."""
     veil: Callable[[str], str] = lambda text: text
     """Makes of a secret what can be told apart and not guessed."""
+
+    target: Target | Error | None = None
+    """The gateway that runs, where one is looked at; or why none does."""
+
+    def running(self) -> Target:
+        """The gateway that runs; CouldNotLook: none does."""
+        if isinstance(self.target, Target):
+            return self.target
+        raise self.target or CouldNotLook("no gateway runs", hint="casemate scan endpoint")
 
     def of(self, *endings: str) -> list[str]:
         """Files with one of these endings, whatever their case."""

@@ -1,0 +1,100 @@
+"""A scan of a gateway that runs: a scratch copy, everybody at every door, and nothing of the project
+itself changed.
+"""
+
+import json
+import secrets
+import sys
+
+import pytest
+from tests.conftest import tree
+
+import casemate
+from casemate.core.files import make_folder
+from casemate.core.home import keystore_folder
+from casemate.operations.scans.endpoint import looking, scratch
+from casemate.operations.scans.endpoint.looking import endpoint_answers
+from casemate.supply.scanners.endpoint import matrix
+from casemate.supply.scanners.endpoint.doors import RULES
+from casemate.supply.scanners.endpoint.matrix import Matrix
+from casemate.supply.scanners.interface import Place
+from casemate.supply.scanners.running import Door, Doors
+
+pytestmark = pytest.mark.slow
+METHODS = ("GET", "POST")
+"""Enough to see a difference; `--full` takes all."""
+
+
+def place(root):
+    return Place(root, (), {}, make_folder(root.parent / f"work-{secrets.token_hex(4)}"))
+
+
+@pytest.fixture(scope="module")
+def methods(pytestconfig):
+    return matrix.METHODS if pytestconfig.getoption("--full") else METHODS
+
+
+def test_a_clean_gateway_answers_everybody_as_the_policy_engine_does(clinic, methods, monkeypatch):
+    monkeypatch.setattr(matrix, "METHODS", methods)
+    project = casemate.open(clinic)
+    keys = tree(keystore_folder(project.config.project.id))
+    before = {table: _rows(project, table) for table in ("principal", "token", "session", "model")}
+    entries = len(list(project.log.entries()))
+    monkeypatch.setattr("casemate.operations.scans.scanners.Matrix", lambda: Matrix(methods))
+    found = project.scans.scan(["endpoint"])
+    assert (found.found, found.unseen) == ([], [])
+    assert [part.answer for part in found.scan.parts] == ["clean"]
+    assert found.scan.parts[0].count > 3000
+    assert tree(keystore_folder(project.config.project.id)) == keys
+    assert {table: _rows(project, table) for table in before} == before
+    new = {entry.action for entry in list(project.log.entries())[entries:]}
+    assert new <= {"scan:run", "scan:done", "key:unwrap"}
+    assert not list((project.state / "tmp").iterdir())
+
+
+def _rows(project, table):
+    with project.database.reading() as tx:
+        return [tuple(row) for row in tx.exec_driver_sql(f"SELECT * FROM {table}").all()]
+
+
+def test_without_a_model_nothing_was_looked_at(fresh):
+    found = casemate.open(fresh).scans.scan(["endpoint"])
+    assert found.found == []
+    assert "no model that a gateway may serve" in found.unseen[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import sys; sys.exit(3)", "ended with 3"),
+        ("print('garbage')", "printed something else"),
+        ("import time; time.sleep(60)", "did not end"),
+    ],
+)
+def test_a_copy_that_does_not_come_up_is_named(clinic, monkeypatch, code, why):
+    monkeypatch.setattr(scratch, "STEP_SECONDS", 1.0)
+    program = [sys.executable, "-c", code]
+    answers = endpoint_answers(casemate.open(clinic), place(clinic), [Matrix()], str, program)
+    assert [one.answer for one in answers] == ["could-not-look"]
+    assert why in answers[0].unseen[""]
+
+
+def test_a_door_that_nobody_wrote_a_rule_for_is_a_finding():
+    odd = Door(name="debug", path="/debug", method="GET", action="gateway:read")
+    other = Door(name="metrics", path="/metrics", method="GET", action="gateway:read")
+    doors = Doors(doors=[odd, other], open=["/ping", "/metrics"])
+    hits = list(matrix.unlisted(doors))
+    assert [(hit.rule, hit.path) for hit in hits] == [
+        ("endpoint.door-unknown", "gateway/debug"),
+        ("endpoint.door-unknown", "gateway/metrics"),
+        ("endpoint.door-unknown", "gateway/metrics"),
+    ]
+    assert len({hit.material for hit in hits}) == 3
+
+
+def test_the_gateway_lists_exactly_the_doors_that_rules_are_written_for():
+    from casemate.serve.listing import listing
+
+    found = json.loads(listing())
+    assert {one["path"] for one in found["doors"]} == set(RULES)
+    assert (sys.executable, "-P") == looking.PYTHON
