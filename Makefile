@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.user
 # What is imported is compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-loop torch check fast test faults pipelines coverage lint bench assurance docs changelog wheel dev lock clean
+.PHONY: help demo demo-loop torch check fast test long faults pipelines coverage lint bench assurance docs changelog wheel dev lock clean
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
@@ -45,8 +45,13 @@ fast: export TMPDIR := $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
 
-test: $(DEV) ## every test that this machine can run; what it skips is listed with the reason
-	$(BIN)/pytest -n 2 --dist worksteal
+# As above; and a slow disk is no reason to wait for an hour.
+test long: export TMPDIR := $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
+test: $(DEV) ## every kind of test that this machine can run; what it skips is listed with the reason
+	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
+
+long: $(DEV) ## further variants of what `make test` tries, and stories of minutes (half an hour)
+	$(BIN)/pytest -n 2 --dist worksteal -m long
 
 faults: $(DEV) ## every fault test at full length: each point, each trial (hours)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --full tests/faults tests/contract tests/unit/controls/test_log.py tests/unit/operations/test_backup_fsck.py tests/unit/controls/test_policy.py

@@ -23,11 +23,14 @@ from casemate.core.errors import ConfigError, VerificationError, WrongSigner
 from casemate.core.oci.layout import MAX_LAYERS
 from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
-from casemate.stages.release import admission, bundle, carried, evidence, pack
+from casemate.stages.release import admission, bundle, carried, drill, evidence, pack
 from casemate.stages.release.admission import GATEWAY_TYPE
 from casemate.stages.release.trust import Trusted, judged, startable, trusted_keys
 
-KINDS = "an exported model, a run's folder, an evidence pack, a sealed table or an audit log"
+KINDS = (
+    "an exported model, a run's folder, an evidence pack, a drill's report, a sealed table or an"
+    " audit log"
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ def verify_path(
 
     Args:
         path: an exported model, an OCI image layout with one or with the gateway, a run's folder,
-            an evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate
-            of erasure.
+            an evidence pack, a drill's report, a sealed table, an audit log, a proof of one entry,
+            or a certificate of erasure.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -78,6 +81,7 @@ def verify_path(
         ("model.sig", partial(_model, shown)),
         (pack.PACK, partial(_pack, lying)),
         ("evidence.dsse.json", partial(_evidence, lying)),
+        (drill.SIGNATURE, partial(_drill, lying)),
         ("manifest.dsse.json", partial(_table, lying)),
         (erasure.CERTIFICATE, partial(_erasure, lying)),
         ("checkpoint", partial(_log, kept)),
@@ -241,6 +245,14 @@ def _evidence(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
         f"run {said.run} of {said.project}: {said.model} {said.outcome}",
         _who(trusted, verifier),
     )
+
+
+def _drill(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
+    verifier = trusted.signers(proof)
+    said = drill.verify(path, verifier)
+    played = "every attack" if said.whole else "every attack that was asked for"
+    told = f"not as expected: {', '.join(said.broken)}" if said.broken else f"{played} as expected"
+    return Verified("drill", f"{said.drill} of {said.project}, {told}", _who(trusted, verifier))
 
 
 def _pack(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:

@@ -178,6 +178,7 @@ def test_a_canary_that_guards_refuse_more_is_rolled_back_by_itself(two):
     )
 
 
+@pytest.mark.long
 def test_nobody_rolls_a_canary_back_by_asking_it_by_its_number(two):
     configured(two, "", "[serve.canary]\nrequests = 20\n")
     project = casemate.open(two)
@@ -195,6 +196,7 @@ def test_nobody_rolls_a_canary_back_by_asking_it_by_its_number(two):
     assert [one.part for one in project.rollouts.all()] == ["live", "canary"]
 
 
+@pytest.mark.long
 def test_a_gateway_takes_back_the_canary_that_it_judged_and_no_other(two):
     project = casemate.open(two)
     project.models["wdbc@1"].promote()

@@ -27,6 +27,7 @@ def project(root, table, target, *, header=None, extra="", gates=""):
     return casemate.open(made.root)
 
 
+@pytest.mark.long
 def test_adult_with_missing_marks_and_no_header(case, tmp_path):
     made = project(
         tmp_path / "adult", case("datasets/adult/adult-train.csv"), "income", header=ADULT,
@@ -46,6 +47,7 @@ def test_adult_with_missing_marks_and_no_header(case, tmp_path):
     assert {part["column"] for part in result.assessment.slices} >= {"sex", "race"}
 
 
+@pytest.mark.long
 def test_telco_blank_numbers_are_missing_as_init_writes_and_else_refused_by_name_and_rows(
     case, tmp_path
 ):
@@ -84,6 +86,7 @@ def test_german_credit_with_coded_categories(case, tmp_path):
     )
 
 
+@pytest.mark.long
 def test_the_label_screen_finds_planted_noise_in_adult(case):
     """Compare: AUROC 0.951, recall 0.688 for 5 % flips with 5-fold HistGradientBoosting."""
     import numpy as np
@@ -121,6 +124,7 @@ def test_a_column_that_is_filled_in_after_the_outcome_refuses_the_titanic(case, 
     assert any("'boat' alone predicts" in reason for reason in result.verdict.reasons)
 
 
+@pytest.mark.long
 def test_elec2_passes_no_random_split_and_is_refused_in_time_order(case, tmp_path):
     """Cut at random its hold-out is near perfect; the last fifth is far worse than cross-validation
     on the years before.
@@ -144,6 +148,7 @@ def test_elec2_passes_no_random_split_and_is_refused_in_time_order(case, tmp_pat
     assert "accuracy" in refused and "shift_auc" in refused
 
 
+@pytest.mark.long
 def test_adult_at_epsilon_one_is_as_good_as_a_plain_linear_model(case):
     """Untuned Opacus gives 0.826, a non-private logistic regression 0.846."""
     import numpy as np

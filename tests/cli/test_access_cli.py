@@ -112,6 +112,7 @@ WORDS = {
     "controls list": [],
     "controls check": [],
     "controls show": ["log.verifies"],
+    "drill": [],
     "evidence": ["out"],
     "scan": [],
     "scan code": [],

@@ -89,6 +89,7 @@ def test_a_transformer_of_ones_own_from_init_to_a_changed_byte(made, cli, tmp_pa
     assert "was changed after signing" in done.err
 
 
+@pytest.mark.long
 def test_code_that_waited_for_a_row_is_withdrawn_with_its_model(made, cli, tmp_path):
     root = made(WAITING)
     project = casemate.open(root)

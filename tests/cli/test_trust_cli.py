@@ -106,6 +106,7 @@ def test_a_planted_trigger_refuses_the_model_until_a_steward_has_looked(tmp_path
     assert "quarantine:dropped" in actions
 
 
+@pytest.mark.long
 def test_a_released_row_is_trained_on_and_a_dropped_one_is_not_even_in_a_later_version(tmp_path):
     frame = table(600, 3)
     project = project_of(tmp_path / "study", frame)
@@ -123,6 +124,7 @@ def test_a_released_row_is_trained_on_and_a_dropped_one_is_not_even_in_a_later_v
     ]
 
 
+@pytest.mark.long
 def test_rules_units_behaviour_fairness_and_further_tables_reach_the_gates(tmp_path):
     frame = table()
     table(600, 7).to_csv(tmp_path / "later.csv", index=False)
@@ -162,6 +164,7 @@ cv_gap = { max = 0.1 }
     assert any("does not carry over" in reason for reason in refused.verdict.reasons)
 
 
+@pytest.mark.long
 def test_a_model_that_is_worse_than_the_one_before_is_refused_and_the_same_one_is_not(tmp_path):
     project = project_of(
         tmp_path / "study", table(), gates='roc_auc = { min = 0.5, no_worse_than = "previous" }\n'
@@ -261,6 +264,7 @@ def test_a_changed_waiver_is_noticed(own):
         project.waivers.in_force("wdbc")
 
 
+@pytest.mark.long
 def test_assess_measures_a_part_and_names_the_parts_it_knows(own, cli, monkeypatch):
     monkeypatch.chdir(own)
     answer = cli("assess", "wdbc", "--only", "robustness", "--format", "json")
@@ -362,6 +366,7 @@ def test_private_training_without_declared_limits_names_the_features(tmp_path, c
     )
 
 
+@pytest.mark.long
 def test_hardening_and_nested_search_are_recorded(tmp_path):
     project = project_of(tmp_path / "study", table(500), gates="nested_cv = { min = 0.5 }\n")
     (project.root / "train.py").write_text(
@@ -384,7 +389,7 @@ def test_hardening_and_nested_search_are_recorded(tmp_path):
     assert "Without hardening" in card and "adversarial" in card
 
 
-@pytest.mark.parametrize("size", [30, 31])
+@pytest.mark.parametrize("size", [pytest.param(30, marks=pytest.mark.long), 31])
 def test_a_tiny_table_works_or_says_what_it_cannot_judge(tmp_path, size):
     project = project_of(
         tmp_path / "study",
@@ -396,6 +401,7 @@ def test_a_tiny_table_works_or_says_what_it_cannot_judge(tmp_path, size):
     assert any("lira_auc is inconclusive" in reason for reason in result.verdict.reasons)
 
 
+@pytest.mark.long
 def test_an_imported_model_is_measured_like_any_other(own, cli, monkeypatch, tmp_path):
     import joblib
     from sklearn.linear_model import LogisticRegression

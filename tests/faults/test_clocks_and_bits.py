@@ -128,6 +128,7 @@ def test_the_order_of_the_log_does_not_depend_on_the_clock(pristine, tmp_path, f
     assert project.log.check().checkpoint.size == project.log.size()
 
 
+@pytest.mark.long
 def test_a_clock_that_leaps_while_a_run_goes_on_changes_nothing(pristine, tmp_path, faked):  # noqa: F811
     root = copy(pristine, tmp_path / "p")
     environment = faked("+0")
@@ -201,7 +202,7 @@ def test_a_flipped_bit_is_detected_or_harmless_and_never_another_answer(finished
     original = {path: path.read_bytes() for path in files}
     generator = random.Random(11)
     detected = 0
-    times = scale(40, 10_000)
+    times = scale(12, 10_000)
     for _ in range(times):
         path = generator.choice(generator.choice(groups))
         content = bytearray(original[path])

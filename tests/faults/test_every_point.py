@@ -204,7 +204,7 @@ def test_the_bookkeeping_of_a_run_survives_a_fault_at_every_point(
     check_complete(root, effects=4)
     assert points > 100
     first = scale(1 + 16 * FAULTS.index((mode, sticky)), 1)  # a sample has others in each mode
-    tried = range(first, points + 1, scale(97, 1))
+    tried = range(first, points + 1, scale(197, 1))
     assert tried
     for at in tried:
         copy(pristine, root)

@@ -107,7 +107,7 @@ class Calls:
         self.thread.join()
 
 
-@pytest.mark.parametrize("first", [LOOPS, HOLDS])
+@pytest.mark.parametrize("first", [LOOPS, pytest.param(HOLDS, marks=pytest.mark.long)])
 def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_does_so_again(
     two, first
 ):
@@ -175,7 +175,9 @@ def test_a_model_that_stands_still_hurts_itself_only_and_is_withdrawn_when_it_do
         assert gateway.told().count("is replaced: wdbc@1 stood still") == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_every_process_also_one_that_stands_still(two, number):
     configured(two, "workers = 2\n")
     two.joinpath("casemate.toml").write_text(
@@ -248,6 +250,7 @@ def test_while_the_only_worker_stands_still_the_gateway_lives_and_is_not_ready(o
         assert children(running.process.pid) == [worker]
 
 
+@pytest.mark.long
 def test_the_same_port_is_taken_again_at_once_whatever_the_number_of_workers(own):
     caller = Caller(None, new_token(casemate.open(own), "ward")[0])
     port = 0
@@ -334,7 +337,7 @@ def ended(connections):
     return len(poll.poll(0))
 
 
-@pytest.fixture(params=["file", "vault"])
+@pytest.fixture(params=["file", pytest.param("vault", marks=pytest.mark.long)])
 def losing(request, own, cli, monkeypatch):
     """(take a project's key provider away, bring it back)."""
     if request.param == "file":
@@ -497,6 +500,7 @@ def test_a_declared_compromise_is_in_force_in_a_running_gateway_until_the_model_
     assert examine(casemate.open(own)).damage
 
 
+@pytest.mark.long
 def test_a_compromise_that_is_declared_elsewhere_counts_on_a_host_whose_key_store_knows_nothing_of_it(
     own, tmp_path, monkeypatch
 ):

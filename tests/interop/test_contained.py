@@ -107,6 +107,7 @@ def test_a_model_that_got_worse_is_taken_back_and_the_gateway_proves_it(clinic):
         wait_for(lambda: json.loads(served(running, token)[1])["versions"] == ["2"])
 
 
+@pytest.mark.long
 def test_a_canary_that_was_taken_back_comes_back_as_canary_and_every_name_is_asked(clinic):
     with (clinic / "casemate.toml").open("a") as file:
         file.write('\n[serve.models]\nwdbc = "wdbc"\npinned = "wdbc@2"\n')
@@ -127,6 +128,7 @@ def test_a_canary_that_was_taken_back_comes_back_as_canary_and_every_name_is_ask
     assert (canary.part, canary.share) == ("canary", 0.25)
 
 
+@pytest.mark.long
 def test_what_no_gateway_shows_is_not_called_done(clinic):
     written(clinic, "bad", "rollback", ("contain", 'needs = ["rollback"]'))
     with serving(clinic) as running:

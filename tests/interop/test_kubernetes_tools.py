@@ -131,12 +131,12 @@ def _suffix(group: str) -> list[str]:
 @pytest.mark.parametrize(
     ("target", "source", "more"),
     [
-        ("kubernetes", "image", ""),
         ("kubernetes", "image", ALL),
-        ("kubernetes", "copy", ALL),
-        ("kubernetes", "s3", ALL),
-        ("kubernetes", "claim", ""),
         ("kserve", "image", ALL),
+        pytest.param("kubernetes", "image", "", marks=pytest.mark.long),
+        pytest.param("kubernetes", "copy", ALL, marks=pytest.mark.long),
+        pytest.param("kubernetes", "s3", ALL, marks=pytest.mark.long),
+        pytest.param("kubernetes", "claim", "", marks=pytest.mark.long),
     ],
 )
 def test_checkov_finds_nothing(target, source, more, tools, checkov, tmp_path):
@@ -186,7 +186,7 @@ def as_deployment(content: bytes) -> bytes:
     return yaml.safe_dump_all([*rest, made]).encode()
 
 
-@pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
+@pytest.mark.parametrize("protocol", [pytest.param("v2", marks=pytest.mark.long), "grpc-v2"])
 def test_kserves_own_definitions_take_what_is_rendered_and_no_field_is_dropped(
     protocol, case, tmp_path
 ):
@@ -392,8 +392,15 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("kind", ["ValidatingAdmissionPolicy", "ValidatingPolicy"])
-@pytest.mark.parametrize("target", ["kubernetes", "kserve"])
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [
+        ("kubernetes", "ValidatingAdmissionPolicy"),
+        ("kserve", "ValidatingPolicy"),
+        pytest.param("kubernetes", "ValidatingPolicy", marks=pytest.mark.long),
+        pytest.param("kserve", "ValidatingAdmissionPolicy", marks=pytest.mark.long),
+    ],
+)
 def test_admission_takes_every_rendered_pod_and_refuses_it_once_a_rule_is_broken(
     target, kind, tools, tmp_path
 ):

@@ -238,6 +238,7 @@ def test_a_chain_is_refused_with_the_way_out(copy):
         casemate.open(copy).run()
 
 
+@pytest.mark.long
 def test_costs_move_the_threshold_of_every_label(copy):
     rows = pa.table({name: table()[name] for name in ("person", "size", "kind")})
     for name in LABELS:

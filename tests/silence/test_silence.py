@@ -209,6 +209,7 @@ def test_no_package_of_the_locks_writes_or_calls_when_it_is_imported_after_casem
     )
 
 
+@pytest.mark.long
 def test_the_toolbox_of_attacks_leaves_nothing_behind_where_casemate_imports_it(tmp_path):
     pytest.importorskip("art")
     script = (

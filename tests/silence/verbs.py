@@ -130,6 +130,7 @@ CALLS: dict[str, list[str]] = {
     "controls show": ["log.verifies"],
     "evidence": [str(HOME / "evidence")],
     "scan list": [],
+    "drill": ["--list"],
     "hold place": ["releases", "wdbc", "--reason", "r"],
     "hold lift": ["releases", "wdbc", "--reason", "r"],
     "retrain demand": ["--reason", "r"],

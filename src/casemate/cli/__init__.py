@@ -44,6 +44,7 @@ VERBS = {
     "hold": "what must not happen until a person says so: releases, answers, lessons, deletion",
     "controls": "what laws and standards ask for: which checks look at it, and when they last passed",
     "scan": "look for weaknesses: code, secrets, dependencies, artifacts, configuration",
+    "drill": "play attacks on a copy of this project: which are seen, which are stopped, how fast",
     "evidence": "a signed folder of what holds and what does not, which others verify offline",
     "deploy": "files for other people's systems: build servers, Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",

@@ -154,6 +154,7 @@ COMMANDS: dict[str, str | None] = {
     "scan advisories show": "scans.advisories.show",
     "scan advisories import": "scans.advisories.add",
     "scan advisories sign": "scans.advisories.sign",
+    "drill": "drills.playing.drill",
     "evidence": "controls.packing.pack",
     "deploy prometheus": None,
     "deploy elasticsearch": None,

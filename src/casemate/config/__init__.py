@@ -25,6 +25,7 @@ from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
+from casemate.config.drill import DrillTable
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
     AT_EPS,
@@ -123,6 +124,7 @@ __all__ = [
     "DeployTable",
     "DetectorId",
     "Digits",
+    "DrillTable",
     "DueTable",
     "Event",
     "FeatureTable",

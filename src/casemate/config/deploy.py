@@ -103,6 +103,15 @@ class DeployTable(Table, frozen=True, kw_only=True):
     schedule: Annotated[
         Cron, Meta(description="When feedback is looked at, as cron has it: five fields, UTC.")
     ] = "17 3 * * 1"
+    drill: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Pipelines play the drill that is due before they train, and end where it does not"
+                " hold."
+            )
+        ),
+    ] = False
     kubernetes: Annotated[KubernetesTable, Meta(description="Of clusters.")] = KubernetesTable()
     kserve: Annotated[KServeTable, Meta(description="Of KServe.")] = KServeTable()
     aws: Annotated[

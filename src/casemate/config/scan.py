@@ -9,6 +9,8 @@ from casemate.config.table import Authority, Count, Table
 from casemate.core.http import is_private
 from casemate.core.types.scan import STILL, ScanKind
 
+Period = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2} (hour|day|week)s?$(?!\n)")]
+
 
 class DueTable(Table, frozen=True, kw_only=True):
     """`[scan.due]`: until a finding is mended, by severity."""
@@ -71,6 +73,15 @@ class EndpointTable(Table, frozen=True, kw_only=True):
     start_seconds: Annotated[
         float, Meta(description="Seconds that a scratch copy may take to answer.", gt=0, le=600)
     ] = 60.0
+    tools: Annotated[
+        list[Literal["schemathesis", "wapiti"]],
+        Meta(
+            description=(
+                "Other people's scanners that look too, each of which then must be there; they are"
+                " found as `[scan] tools` says."
+            )
+        ),
+    ] = []
 
 
 class ScanTable(Table, frozen=True, kw_only=True):
@@ -114,6 +125,24 @@ class ScanTable(Table, frozen=True, kw_only=True):
     within_days: Annotated[
         Count, Meta(description="Days after which a scan is too old for `[gates] scan`.")
     ] = 7
+    every: Annotated[
+        Period | None,
+        Meta(
+            description=(
+                'How often everything in `kinds` is to be looked at, such as `"1 week"`: a scan'
+                " that did not happen in time is an alarm, and a control that fails."
+            )
+        ),
+    ] = None
+    incidents: Annotated[
+        Literal["critical", "high", "medium", "low", "none"],
+        Meta(
+            description=(
+                "The least grave finding that is an incident while it stands and nobody waived it;"
+                " `none`: none is."
+            )
+        ),
+    ] = "high"
     advisories_within_days: Annotated[
         Count,
         Meta(description="Days after which a snapshot of advisories is too old to say anything."),

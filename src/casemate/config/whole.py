@@ -7,6 +7,7 @@ from casemate.config.controller import ControllerTable
 from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
+from casemate.config.drill import DrillTable
 from casemate.config.feedback import FeedbackTable, RetrainTable
 from casemate.config.incidents import IncidentsTable
 from casemate.config.keys import KeysTable
@@ -63,6 +64,7 @@ class Config(Table, frozen=True, kw_only=True):
     access: AccessTable = AccessTable()
     controls: ControlsTable = ControlsTable()
     scan: ScanTable = ScanTable()
+    drill: DrillTable = DrillTable()
 
     @property
     def dataset_name(self) -> str:

@@ -52,7 +52,7 @@ def context_of(project: Wiring, usable: Usable, reporter: "Reporter | None" = No
         reviews=project.reviews,
         ledger=project.ledger,
         hears=lambda dataset: Dataset(project, dataset).hears_code(),
-        scan=lambda: standing(project),
+        scan=lambda: standing(project, of_run=True),
         usable=usable,
         erased=project.erased(),
     )

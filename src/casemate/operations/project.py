@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from casemate.operations.damage import Report
     from casemate.operations.dataset import Datasets
     from casemate.operations.deployments import Deployments
+    from casemate.operations.drills.playing import Drills
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
     from casemate.operations.images import Images
@@ -224,6 +225,13 @@ class Project(Wiring):
         from casemate.operations.scans import Scans
 
         return Scans(self)
+
+    @property
+    def drills(self) -> "Drills":
+        """Attacks on a copy: play, list."""
+        from casemate.operations.drills.playing import Drills
+
+        return Drills(self)
 
     def status(self) -> "Status":
         """See `operations.status.status`."""

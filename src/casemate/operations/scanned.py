@@ -1,11 +1,14 @@
 """How findings stand: who sees to each, until when, who waived it; and what a gate is told."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from msgspec import structs
 
 from casemate.config.figures import SCAN
 from casemate.core.types import Record, Waived
 from casemate.core.types.scan import GRADES, REPORT, Grade, ScanKind, ScanStanding, graver
+from casemate.operations.runinputs import compared
 from casemate.respond.findings import FILES, Kept, due, moment, tool_of
 from casemate.wiring import Wiring
 
@@ -36,6 +39,10 @@ class Standing(Record, frozen=True, kw_only=True):
     overdue: bool
     waiver: Waived | None = None
     """Who lets it stand until when and why."""
+    outgrown: Grade | None = None
+    """The severity at which somebody let it stand, where it is graver by now and that holds no
+    more.
+    """
 
     @property
     def open(self) -> bool:
@@ -56,7 +63,9 @@ def standing_of(project: Wiring, all_: bool = False) -> list[Standing]:
         all_: also those that are gone.
     """
     table, now = project.config.scan, project.clock.now()
-    waived = {one.gate: one for one in project.waivers.in_force(BOOK)}
+    waivers: dict[str, list[Waived]] = {}
+    for given in project.waivers.in_force(BOOK):
+        waivers.setdefault(given.gate.partition(":")[2], []).append(given)
     days: dict[Grade, int] = {grade: getattr(table.due, grade) for grade in GRADES}
     found = []
     for one in project.findings_kept.all():
@@ -64,16 +73,38 @@ def standing_of(project: Wiring, all_: bool = False) -> list[Standing]:
             continue
         until = due(one, days)
         finding = one.finding
+        waiver, outgrown = _held(waivers.get(finding.fingerprint, ()), finding.severity)
         found.append(
             Standing(
                 kept=one,
                 owner=table.owners.get(finding.kind, OWNERS[finding.kind]),
                 due=until,
                 overdue=not one.gone and until < now.date().isoformat(),
-                waiver=waived.get(finding.fingerprint),
+                waiver=waiver,
+                outgrown=outgrown,
             )
         )
     return sorted(found, key=_rank)
+
+
+def waiver_name(print_: str, grade: Grade) -> str:
+    """Under which a waiver of a finding is signed: it is of the severity that it was given at."""
+    return f"{grade}:{print_}"
+
+
+def _held(given: Iterable[Waived], grade: Grade) -> tuple[Waived | None, Grade | None]:
+    """(the waiver that holds longest, the gravest severity of those that hold no more because the
+    finding is graver now), where there is one.
+    """
+    waiver, outgrown = None, None
+    for one in given:  # the one that ends last is the last
+        print_ = one.gate.partition(":")[2]
+        at = next(known for known in GRADES if one.gate == waiver_name(print_, known))
+        if not graver(grade, at):
+            waiver = structs.replace(one, gate=print_)
+        elif outgrown is None or graver(at, outgrown):
+            outgrown = at
+    return waiver, outgrown if waiver is None else None
 
 
 def _rank(one: Standing) -> tuple[object, ...]:
@@ -101,8 +132,13 @@ def blocking(found: Sequence[Standing], most: Grade | None) -> list[Standing]:
     ]
 
 
-def standing(project: Wiring) -> ScanStanding:
-    """What a gate is told: by the last scan of each kind that `[scan] kinds` asks for."""
+def standing(project: Wiring, *, of_run: bool = False) -> ScanStanding:
+    """What a gate is told: by the last scan of each kind that `[scan] kinds` asks for.
+
+    Args:
+        project: whose.
+        of_run: also whether what these looked at is what a run is made of now.
+    """
     table = project.config.scan
     newest = project.findings_kept.newest()
     oldest = moment(project.clock.now() - datetime.timedelta(days=table.within_days))
@@ -130,7 +166,12 @@ def standing(project: Wiring) -> ScanStanding:
     for one in found:
         grade = one.kept.finding.severity
         counts[grade] = counts.get(grade, 0) + 1
+    looked = {kind: newest[kind] for kind in table.kinds if kind in newest}
+    code, changed, others = compared(project, looked) if of_run else ({}, [], [])
     return ScanStanding(
+        code=code,
+        changed=changed,
+        others=others,
         unknown=list(dict.fromkeys(unknown)),
         open=counts,
         told=[told(one) for one in found[:MOST_TOLD]],

@@ -32,10 +32,13 @@ Nature = Literal[
     "rule",
     "sink",
     "tracker",
+    "finding",
+    "scan",
     "other",
 ]
 GATEWAY, MACHINE, LOG = "gateway:gateway", "machine:machine", "log:log"
 WATCHER, OUTBOX, RUNS = "watch:watcher", "delivery:outbox", "run:newest"
+SCANS = "scan:schedule"
 SIGNER = "key:signer"
 SEALING = "key:objects"
 """Key-encryption key of models' files."""
@@ -92,6 +95,12 @@ KINDS: dict[str, Kind] = {
     "sink-refused": _SINK,
     "sink-dropped": _SINK,
     "tracker-away": Kind("tracker", "medium"),
+    "finding-critical": Kind("finding", "critical"),
+    "finding-high": Kind("finding", "high"),
+    "finding-medium": Kind("finding", "medium"),
+    "finding-low": Kind("finding", "low"),
+    "finding-overdue": Kind("finding", "high"),
+    "scan-late": Kind("scan", "medium"),
     "logs-unwritten": _WATCH,
     "log-rule-broken": _WATCH,
     "unseen": _WATCH,
@@ -139,6 +148,8 @@ def named(alert: Alert) -> tuple[str, dict[str, str]]:
     found = {"model": labels.get("model", "")}
     if name in key:
         found[key[name]] = of.partition(", ")[0]  # the others behind it, in the order of their keys
+    if name == "finding-overdue":
+        found["finding"], _, found["package"] = of.partition(", ")
     return name, {label: value for label, value in found.items() if value}
 
 
@@ -161,13 +172,15 @@ def chain(alert: Alert, lineages: Lineages) -> list[str]:
     """
     name, labels = named(alert)
     nature = KINDS.get(name, OTHER).nature
-    fixed = {"log": LOG, "watch": WATCHER, "delivery": OUTBOX, "run": RUNS}
+    fixed = {"log": LOG, "watch": WATCHER, "delivery": OUTBOX, "run": RUNS, "scan": SCANS}
     if nature in fixed:
         return [fixed[nature]]
     if nature == "service":
         return _of_gateway(lineages)
     if "model" in labels and nature in ("input", "quality", "endpoint"):
         return _of_nature(nature, labels["model"], lineages)
+    if nature == "finding" and "package" in labels:  # what mends one advisory may mend another
+        return [f"package:{labels['package']}"]
     if nature in PLACES:
         kind, label = PLACES[nature]
         return _of_key(labels.get(label, "")) if kind == "key-care" else _named(kind, label, labels)
@@ -184,6 +197,7 @@ PLACES: dict[Nature, tuple[str, str]] = {
     "rule": ("rule", "rule"),
     "sink": ("sink", "sink"),
     "tracker": ("tracker", "tracker"),
+    "finding": ("finding", "finding"),
 }
 """Nature -> kind of the subject, and the label that names it."""
 PARTS = ("instance", "job")

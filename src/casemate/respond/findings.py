@@ -52,6 +52,8 @@ class Part(Record, frozen=True, kw_only=True):
     notes: list[str] = []
     source: str = ""
     """Of somebody else's report: which one."""
+    inputs: dict[str, str] = {}
+    """What of a run's own inputs was looked at -> SHA-256; empty where it was left out."""
 
     @property
     def is_reported(self) -> bool:

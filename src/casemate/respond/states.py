@@ -82,6 +82,8 @@ class Change(Record, frozen=True, kw_only=True, omit_defaults=True):
     latest: str = ""
     """When the newest of them began."""
     owner: str | None = None
+    due: str = ""
+    """The day by which what it is about is to be mended."""
     other: int | None = None
     """The incident that takes this one, or that it took."""
     aware: str | None = None
@@ -129,6 +131,8 @@ class Incident(Record, frozen=True, kw_only=True):
     """Whether a person said how severe it is: alerts do not change that any more."""
     aware: str | None = None
     personal: bool = False
+    due: str = ""
+    """The day by which what it is about is to be mended; empty: nobody said."""
     overdue: tuple[str, ...] = ()
     """Clocks that were told to be overdue."""
     served: tuple[str, ...] = ()
@@ -228,7 +232,9 @@ def _stepped(incident: Incident, action: str, change: Change) -> Incident:
         return structs.replace(incident, reviewed=change.at)
     if action == MERGED:
         return structs.replace(incident, closed=change.at, merged=change.other)
-    return structs.replace(incident, contained=None, recovered=None, closed=None, reviewed=None)
+    latest = max(incident.latest, change.latest)
+    incident = structs.replace(incident, contained=None, recovered=None, latest=latest)
+    return structs.replace(incident, closed=None, reviewed=None)
 
 
 def _said(incident: Incident, action: str, change: Change) -> Incident:
@@ -239,7 +245,8 @@ def _said(incident: Incident, action: str, change: Change) -> Incident:
     if action == OVERDUE:
         return structs.replace(incident, overdue=(*incident.overdue, change.clock))
     served = (*incident.served, change.clock) if change.clock else incident.served
-    return structs.replace(_known(incident, change), served=served)
+    due = change.due or incident.due
+    return structs.replace(_known(incident, change), served=served, due=due)
 
 
 def _known(incident: Incident, change: Change) -> Incident:

@@ -23,7 +23,8 @@ GRADES: dict[Level, Severity] = {
     "low": "low",
 }
 """How grave an incident is, as trackers say it."""
-SHOWN = {"source", "dataset", "run", "model", "endpoint", "gateway", "machine", "key", "log"}
+SHOWN = {"source", "dataset", "run", "model", "endpoint", "gateway", "machine", "key", "log",
+         "finding", "package"}  # fmt: skip
 """Kinds of causes whose names are casemate's own; others may name a person or her machine."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,80}")
 
@@ -36,9 +37,10 @@ def ticket_key(project: str, number: int) -> str:
 def ticket_of(incident: Incident) -> Ticket:
     """What a ticket says of an incident."""
     cause = _shown(incident.root)
+    until = f"To be mended by: {incident.due}\n" if incident.due else ""
     body = (
         f"Cause as far as it is known: {cause}\n"
-        f"State: {incident.state}, {incident.severity}, {incident.alerts} alerts\n\n"
+        f"State: {incident.state}, {incident.severity}, {incident.alerts} alerts\n{until}\n"
         f"casemate incident show {incident.id} has the rest, each line with its proof."
     )
     return Ticket(

@@ -35,7 +35,7 @@ from casemate.serve.refusals import NotFound, Overloaded, Refusals, require_fit,
 from casemate.serve.routes import OPEN, Found, Router
 from casemate.serve.seen import tell, trace_of
 from casemate.serve.telemetry import Tell
-from casemate.serve.types import JSON, Reply, json_of
+from casemate.serve.types import JSON, NO_STORE, TEXT, Reply, json_of
 from casemate.serve.versions import Version
 from casemate.watch.canary import Statistics
 
@@ -344,7 +344,7 @@ class Gateway:
             self.gauge()
             accepted = [value for name, value in scope["headers"] if name == b"accept"]
             kind, page = self.metrics.render(b",".join(accepted).decode("latin-1"))
-            return Reply(200, [(b"content-type", kind.encode())], page)
+            return Reply(200, [(b"content-type", kind.encode()), NO_STORE], page)
         if route == "openapi":
             return Reply(200, JSON, openapi.document())
         if route == "server":
@@ -354,9 +354,7 @@ class Gateway:
                 json_of(oip.server(__version__, EXTENSIONS, self.admission.epoch)),
             )
         if route == "mlflow-version":
-            return Reply(
-                200, [(b"content-type", b"text/plain; charset=utf-8")], __version__.encode()
-            )
+            return Reply(200, TEXT, __version__.encode())
         return self._probed(route)
 
     def _probed(self, route: str) -> Reply:

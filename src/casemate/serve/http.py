@@ -216,7 +216,7 @@ class Bounded(HttpToolsProtocol):
                 )
             if self.revocations.refuses(self.serial):
                 transport.abort()
-        self._head_bytes, self._heads, self._in_head = 0, 0, True
+        self._head_bytes, self._heads, self._in_head, self._tail = 0, 0, True, b""
         if self.entry is not None:
             self.entry.end = transport.abort
         self.late = time.monotonic() + HEAD_SECONDS
@@ -224,9 +224,16 @@ class Bounded(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Count the bytes of a head that is still not complete."""
         heads, in_head = self._heads, self._in_head
+        # what comes at once is no shorter: the parser would take all of it
+        if in_head and len(data) > MAX_HEAD - self._head_bytes:
+            most = len(self._tail) + MAX_HEAD - self._head_bytes
+            if (self._tail + data).find(b"\r\n\r\n", 0, most) < 0:
+                self.transport.abort()
+                return
         super().data_received(data)
         if in_head and self._heads == heads:
             self._head_bytes += len(data)
+            self._tail = data[-3:]
             if self._head_bytes > MAX_HEAD:
                 self.transport.abort()
 
@@ -259,6 +266,7 @@ class Bounded(HttpToolsProtocol):
         """Stop counting: what follows is the body, whose size the application bounds."""
         self.late = time.monotonic() + BODY_SECONDS + HEAD_SECONDS
         self._head_bytes, self._heads, self._in_head = 0, self._heads + 1, False
+        self._tail = b""
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -7,10 +7,12 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Headers = list[tuple[bytes, bytes]]
-JSON: Headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-CSV: Headers = [(b"content-type", b"text/csv; charset=utf-8"), (b"cache-control", b"no-store")]
-JSON_LINES: Headers = [(b"content-type", b"application/jsonlines"), (b"cache-control", b"no-store")]
-BINARY: Headers = [(b"content-type", b"application/octet-stream"), (b"cache-control", b"no-store")]
+NO_STORE = (b"cache-control", b"no-store")
+JSON: Headers = [(b"content-type", b"application/json"), NO_STORE]
+CSV: Headers = [(b"content-type", b"text/csv; charset=utf-8"), NO_STORE]
+TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), NO_STORE]
+JSON_LINES: Headers = [(b"content-type", b"application/jsonlines"), NO_STORE]
+BINARY: Headers = [(b"content-type", b"application/octet-stream"), NO_STORE]
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

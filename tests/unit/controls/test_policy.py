@@ -692,7 +692,7 @@ def test_random_requests_agree_with_the_oracle(scale):
     names = ("ana", "ben", "eva")
     roles = [*shipped_roles(), *INCLUDED]
     counts = {True: 0, False: 0}
-    for _ in range(scale(20_000, 100_000)):
+    for _ in range(scale(8_000, 100_000)):
         given_roles = tuple(sorted(rng.sample(roles, rng.choice((0, 1, 1, 2, 3)))))
         if rng.random() < 0.7:
             principal = Principal("User", rng.choice(names), given_roles, mfa=rng.random() < 0.5)
@@ -749,7 +749,7 @@ def test_random_requests_agree_with_the_oracle(scale):
         )
         assert decision.reasons
         counts[decision.allowed] += 1
-    assert min(counts.values()) > scale(1000, 5000)
+    assert min(counts.values()) > scale(400, 5000)
 
 
 def test_cedars_own_decision_vectors_hold(case):

@@ -26,7 +26,7 @@ STAGES = ["build", "test", "train", "assess", "deploy", "feedback"]
 LINES = '[sinks.lines]\nkind = "file"\nto = "logs/casemate.jsonl"\n'
 ALL = (
     '[deploy]\nsecrets = ["CASEMATE_PASSPHRASE"]\nrole = "arn:aws:iam::123456789012:role/ml/casemate"\n'
-    'approvers = ["ana", "bo"]\nrunner = ["casemate", "gpu-1"]\nbranch = "release/1.x"\n'
+    'approvers = ["ana", "bo"]\nrunner = ["casemate", "gpu-1"]\nbranch = "release/1.x"\ndrill = true\n'
 )
 
 
@@ -57,6 +57,7 @@ def test_each_target_runs_the_same_commands_and_what_is_rendered_is_safe(target,
     assert first == again
     expected = [line for one in ci.stages(given, CI[target].PIPELINE) for line in one.commands]
     assert commands_of(target, first) == expected
+    assert ("casemate drill --if-due" in expected) is ("drill" in text)
     assert CI[target].dangers(first.encode()) == []
     # after verifying, and with keys from the repository, not from beside the model
     deploy = [line for line in expected if "casemate-deploy/signed" in line]

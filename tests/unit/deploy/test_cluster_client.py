@@ -160,6 +160,18 @@ def test_a_kubeconfig_that_would_run_something_or_believe_anybody_is_refused(
     assert server.requests == []
 
 
+def test_a_token_in_a_file_beside_the_kubeconfig_is_sent_without_the_end_of_its_line(server, ask):
+    file = server.folder / "token"
+    file.write_text("a-token\n")
+    assert ask(server.config(user={"tokenFile": "token"})) == ask()
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        ask(server.config(user={"tokenFile": "token"}))
+    file.unlink()
+    with pytest.raises(ConfigError, match="token cannot be read: No such file"):
+        ask(server.config(user={"tokenFile": "token"}))
+
+
 def test_a_context_that_is_not_there_is_answered_with_those_that_are(server, ask):
     with pytest.raises(ConfigError, match="no context 'prod'") as caught:
         ask(context="prod")

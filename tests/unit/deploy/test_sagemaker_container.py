@@ -158,6 +158,7 @@ def told_bundle(root, sound, path):
     return sha256(sound if path.name == "model.sig" else (root / "model/model.sig").read_bytes())
 
 
+@pytest.mark.long
 def test_another_model_stage_or_too_few_approvals_and_nothing_is_served(model):
     assert refused(model, bundle="0" * 64).returncode == 1
     assert "signed for the stage" in refused(model, stage="staging").stderr
@@ -238,6 +239,7 @@ def test_a_job_leaves_a_signed_model_and_the_project_and_no_private_key(given, c
         assert not path.is_file() or secret not in path.read_bytes()
 
 
+@pytest.mark.long
 def test_a_model_that_waits_for_approvals_is_signed_and_not_given_out(given, cli):
     path = given / "input/data/project/casemate.toml"
     path.write_text(path.read_text() + "\n[release]\napprovals = 1\n")

@@ -123,6 +123,7 @@ def test_it_is_an_opinion_of_its_own_and_the_worse_figure_counts(estimator):
     ],
     ids=["forest", "boosted"],
 )
+@pytest.mark.long
 def test_whatever_labels_alone_break_in_trees_the_search_along_their_thresholds_breaks_too(
     estimator,
 ):
@@ -199,6 +200,7 @@ def test_a_run_that_lacks_the_package_ends_before_it_reads_the_table(tiny_projec
 
 
 @needs_art
+@pytest.mark.long
 def test_networks_meet_every_member_of_autoattack():
     torch = pytest.importorskip("torch", reason="torch is not installed: make torch")
     from torch import nn

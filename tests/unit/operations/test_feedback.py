@@ -431,6 +431,7 @@ def test_a_source_that_repeats_itself_is_no_more_than_one_statement_a_row(place)
     assert seen == {"lab": 1, "ward": 1}
 
 
+@pytest.mark.long
 def test_what_waits_is_not_released_over_what_came_after_it(place):
     root, ids, truth = place
     retrains(root, 'promote = "canary"\n[release]\napprovals = 1\nseparate = []')
@@ -454,6 +455,7 @@ def test_what_waits_is_not_released_over_what_came_after_it(place):
     assert [one.version for one in project.rollouts.all()] == [3]
 
 
+@pytest.mark.long
 def test_rows_that_a_retraining_left_out_do_not_make_the_next_one_due(place):
     root, ids, truth = place
     retrains(root, "labels = 100\nshare = 0.05", margin=0.5)
@@ -472,6 +474,7 @@ def test_rows_that_a_retraining_left_out_do_not_make_the_next_one_due(place):
     assert later.retrain.plan().new == 60
 
 
+@pytest.mark.long
 def test_a_retraining_that_fails_has_spent_what_it_spent_and_keeps_no_rows(place):
     root, ids, truth = place
     retrains(root, "hours = 0.000001")

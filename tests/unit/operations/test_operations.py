@@ -93,6 +93,8 @@ CALLS = {
     "checkup.assess": lambda at, _: at.assess("wdbc"),
     "checkup.assess_data": lambda at, _: at.check(),
     "checkup.import_model": lambda at, out: at.import_model(out),
+    "drills.playing.drill": lambda at, _: at.drills.play(),
+    "drills.playing.listing": lambda at, _: at.drills.list(),
     "controls.packing.pack": lambda at, out: at.controls.pack(out),
     "controls.verbs.check": lambda at, _: at.controls.check(),
     "controls.verbs.listing": lambda at, _: at.controls.list(),

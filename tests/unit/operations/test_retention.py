@@ -85,7 +85,14 @@ def test_what_is_young_stays(old, cli):
     sound(root, cli)
 
 
-@pytest.mark.parametrize("kind", ["run", "model", "data set"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "run",
+        pytest.param("model", marks=pytest.mark.long),
+        pytest.param("data set", marks=pytest.mark.long),
+    ],
+)
 def test_a_legal_hold_keeps_what_it_names(old, cli, kind):
     root, ids = old
     project = casemate.open(root)

@@ -346,6 +346,43 @@ def test_sarif_for_github_leaves_out_what_is_waived_and_no_more_than_it_takes(
     assert [one["level"] for one in run["results"]] == ["error", "error"]
 
 
+def test_what_sarif_leaves_out_it_says(exported, monkeypatch):
+    monkeypatch.setattr(exports, "MOST_RESULTS", 1)
+    (run,) = json.loads(exported("sarif-github"))["runs"]
+    notices = run["invocations"][0]["toolExecutionNotifications"]
+    assert "2 findings, the least grave, are left out" in notices[-1]["message"]["text"]
+    assert run["results"][0]["level"] == "error"
+    assert run["invocations"][0]["executionSuccessful"] is False
+
+
+def test_a_rule_has_no_more_tags_than_github_takes(scanned, project, tmp_path):
+    many = [f"GHSA-{number}" for number in range(40)]
+    scanned(Fake(hit(references=many)))
+    project.scans.export(tmp_path / "s", "sarif-github")
+    (run,) = json.loads((tmp_path / "s").read_text())["runs"]
+    assert len(run["tool"]["driver"]["rules"][0]["properties"]["tags"]) == exports.MOST_TAGS
+
+
+def test_a_page_says_what_stands_what_is_waived_and_what_was_not_looked_at(exported):
+    text = exported("html").decode()
+    assert "Findings that stand: 1 critical, 1 high, 1 medium; overdue: 0; waived: 1." in text
+    assert "Not looked at, which is not clean: 1." in text
+    assert "&lt;it&gt; cannot be read" in text and "an example" in text
+
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(1)> \"' {{7*7}} `x` \x1b[2J \u202e"
+
+
+def test_nothing_that_others_wrote_does_anything_in_a_page(scanned, project, tmp_path):
+    evil = {"message": EVIL, "mend": EVIL, "references": [EVIL], "package": EVIL}
+    found = structs.replace(hit(path=f"{EVIL}.py"), **evil)
+    scanned(Fake(found, unseen={EVIL: EVIL}))
+    project.scans.export(tmp_path / "page", "html")
+    text = (tmp_path / "page").read_text()
+    assert "<script" not in text and "<img" not in text and "onerror=alert(1)&gt;" in text
+    assert "{{7*7}}" in text and "\x1b" not in text and "\u202e" not in text
+
+
 def test_junit_fails_for_findings_errs_for_what_was_not_seen_and_skips_what_is_waived(exported):
     suite = ET.fromstring(exported("junit"))[0]
     counts = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}

@@ -91,6 +91,7 @@ def test_answers_of_any_kind_have_an_estimate_that_suffers_with_the_population_o
     assert figure in harder.because
 
 
+@pytest.mark.long
 def test_outcomes_of_three_classes_are_compared_with_what_their_scores_promised(classes):
     root, reference = classes
     frame = drawn(900, 9, 1.0)

@@ -14,7 +14,17 @@ ASSURANCE = Path(__file__).parents[3] / "bench" / "assurance"
 HARNESS = runpy.run_path(str(ASSURANCE / "__main__.py"), run_name="harness")
 
 
-@pytest.mark.parametrize("part", HARNESS["parts"]())
+MINUTES = {"private", "attacks"}
+"""Parts of which even a small part takes minutes."""
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(part, marks=[pytest.mark.long] * (part in MINUTES))
+        for part in HARNESS["parts"]()
+    ],
+)
 def test_every_figure_that_is_promised_is_simulated(part):
     module = HARNESS["load"](part)
     found = module.run(0.01)

@@ -16,7 +16,7 @@ KINDS = {
     "all": "what [scan] kinds names: all that is only read, unless it says something else",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
-FORMS = ("sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json")
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json", "html")
 """`operations.scans.exports.FORMS`."""
 SOURCES = ("zap", "sonar", "sarif")
 """`operations.scans.reports.SOURCES`."""
@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="sarif",
         help=(
             "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
-            " issues of SonarQube 10.3 and later; sonar-old: of earlier ones; vex: CycloneDX, of dependencies; json (default: sarif)"
+            " issues of SonarQube 10.3 and later; sonar-old: of earlier ones; vex: CycloneDX, of"
+            " dependencies; json; html: a page (default: sarif)"
         ),
     )
     _reports(actions)

@@ -69,6 +69,8 @@ def _row(one: Any) -> list[Any]:
     state = (
         "gone" if one.kept.gone else "waived" if one.waiver else "overdue" if one.overdue else ""
     )
+    if one.outgrown:
+        state = f"{state} graver than waived".strip()
     return [
         finding.fingerprint[:SHOWN],
         finding.severity,
@@ -119,5 +121,9 @@ def show(arguments: Any) -> int:
     if one.waiver is not None:
         waiver = one.waiver
         lines.append(f"waived by {waiver.by} until {waiver.until[:10]}: {printable(waiver.reason)}")
+    if one.outgrown:
+        lines.append(
+            f"it was waived as {one.outgrown} and is {finding.severity} now: waive it anew"
+        )
     emit(arguments, one, "\n".join(lines))
     return 0

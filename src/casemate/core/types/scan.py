@@ -22,6 +22,12 @@ def graver(one: Grade, other: Grade) -> bool:
     return GRADES.index(one) < GRADES.index(other)
 
 
+ENVIRONMENT = "the environment"
+"""How a scan calls what is installed, beside the files that it looked at."""
+TRAINING_CODE = "the training code"
+"""How it calls all of that together."""
+
+
 class Weakness(Record, frozen=True, kw_only=True):
     """One finding, from the scanner that saw it first to whoever waives or mends it."""
 
@@ -64,3 +70,9 @@ class ScanStanding(Record, frozen=True, kw_only=True):
     """Findings that stand and that nobody waived, by severity."""
     told: list[str]
     """The gravest of them, in a sentence each."""
+    code: dict[ScanKind, str] = {}
+    """Digest of the training code that a kind was looked at in; empty: of none, or not of all."""
+    changed: list[str] = []
+    """Files of the training code that are others now than those that were looked at."""
+    others: list[str] = []
+    """What else of a run's own inputs is another than what was looked at, in a sentence each."""

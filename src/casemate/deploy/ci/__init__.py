@@ -54,7 +54,11 @@ def stages(
             "what the machine can enforce, and whether these files still fit the project",
             [f"{casemate} doctor", f"{casemate} config check", f"{casemate} deploy check ."],
         ),
-        Stage("test", "what casemate thinks of the table", [f"{casemate} check"]),
+        Stage(
+            "test",
+            "what casemate thinks of the table",
+            [f"{casemate} check", *([f"{casemate} drill --if-due"] if table.drill else [])],
+        ),
         Stage(
             "train",
             "exit code 1 is a verdict, which the next job tells; others are crashes",

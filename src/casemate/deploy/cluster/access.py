@@ -5,7 +5,6 @@ Nothing of the environment chooses a cluster, no program is run to get a token, 
 cannot prove who it is gets none.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,9 @@ from casemate.deploy.cluster.documents import load
 from casemate.deploy.cluster.transport import Bounded
 
 MOST = 1024 * 1024
-"""Bytes of a kubeconfig."""
-FILES = {
-    "cluster": ("certificate-authority",),
-    "user": ("client-certificate", "client-key", "tokenFile"),
-}
+"""Bytes of a kubeconfig, or of the token that it names."""
+FILES = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key")}
+TOKEN_FILE = "tokenFile"
 RUN = {
     "exec": "a program",
     "auth-provider": "a provider's own code",
@@ -80,16 +77,7 @@ def client(kubeconfig: Path | None, context: str | None, scratch: Path) -> Any:
 
 def _chosen(path: Path, context: str | None) -> dict[str, Any]:
     """The one context of a kubeconfig with its cluster and its user, and nothing else."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error.strerror}", hint="--kubeconfig FILE"
-        ) from None
-    if len(text) > MOST:
-        raise ConfigError(f"{path} is too large for a kubeconfig", hint="--kubeconfig FILE")
-    documents = load(text, str(path))
+    documents = load(_read(path, "a kubeconfig", "--kubeconfig FILE"), str(path))
     whole = documents[0] if len(documents) == 1 else {}
     name = context or whole.get("current-context")
     known = sorted(_named(whole, "contexts"))
@@ -116,9 +104,24 @@ def _chosen(path: Path, context: str | None) -> dict[str, Any]:
         _require_plain(path, kind, found)
         for key in FILES[kind]:
             if isinstance(found.get(key), str) and found[key]:
-                found[key] = os.path.join(path.absolute().parent, found[key])
+                found[key] = str(path.absolute().parent / found[key])
+        if isinstance(found.get(TOKEN_FILE), str) and not found.get("token"):
+            token = path.absolute().parent / found.pop(TOKEN_FILE)
+            # a file ends with its line, and the client would send that too
+            found["token"] = _read(token, "a token", f"{TOKEN_FILE} in {path}").decode().strip()
         chosen[f"{kind}s"] = [{"name": one[kind], kind: found}]
     return chosen
+
+
+def _read(path: Path, what: str, hint: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
+    if len(content) > MOST:
+        raise ConfigError(f"{path} is too large for {what}", hint=hint)
+    return content
 
 
 def _require_plain(path: Path, kind: str, found: dict[str, Any]) -> None:

@@ -2,13 +2,14 @@
 
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
+from casemate.operations.lateness import late
 from casemate.operations.scanned import standing, standing_of
 
 
 @check(
     "scan.looked",
     "Everything that `[scan] kinds` names was looked at for weaknesses, wholly, within"
-    " `[scan] within_days`",
+    " `[scan] within_days`, and as often as `[scan] every` says",
     answers="operator",
     mend="casemate scan all",
 )
@@ -16,7 +17,8 @@ def looked(facts: Facts) -> Seen:
     """By the rows of scans, which the log explains."""
     found = standing(facts.project)
     newest = {kind: scan.number for kind, scan in facts.project.findings_kept.newest().items()}
-    return judged("; ".join(found.unknown[:3]), "all of it was", scans=newest)
+    missed = late(facts.project, facts.now)
+    return judged("; ".join([*missed, *found.unknown][:3]), "all of it was", scans=newest)
 
 
 @check(

@@ -23,12 +23,14 @@ from casemate.core.types.scan import Grade
 from casemate.operations.scanned import Standing
 from casemate.respond.findings import Part, Scanned
 
-Form = Literal["sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json"]
+Form = Literal["sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json", "html"]
 FORMS: tuple[Form, ...] = get_args(Form)
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 MOST_RESULTS = 25_000
+MOST_TAGS = 20
+"""Of a rule, as GitHub takes."""
 LEVELS: dict[Grade, str] = {
     "critical": "error",
     "high": "error",
@@ -74,7 +76,8 @@ def written(scans: Sequence[Scanned], found: Sequence[Standing], form: Form) -> 
 
 
 def _sarif(found: Sequence[Standing], parts: Sequence[Part], *, suppressed: bool) -> dict[str, Any]:
-    chosen = [one for one in found if suppressed or one.waiver is None][:MOST_RESULTS]
+    every = [one for one in found if suppressed or one.waiver is None]
+    chosen = every[:MOST_RESULTS]
     rules = {one.kept.finding.rule: one.kept.finding for one in chosen}
     numbers = {rule: number for number, rule in enumerate(sorted(rules))}
     driver = {
@@ -86,7 +89,7 @@ def _sarif(found: Sequence[Standing], parts: Sequence[Part], *, suppressed: bool
                 "shortDescription": {"text": rule},
                 "help": {"text": rules[rule].mend or "look at it"},
                 "properties": {
-                    "tags": ["security", *_tags(rules[rule].references)],
+                    "tags": ["security", *_tags(rules[rule].references)][:MOST_TAGS],
                     "security-severity": SCORES[rules[rule].severity],
                 },
             }
@@ -101,6 +104,10 @@ def _sarif(found: Sequence[Standing], parts: Sequence[Part], *, suppressed: bool
         for part in parts
         for place, why in part.unseen.items()
     ]
+    if len(every) > len(chosen):
+        left = f"{len(every) - len(chosen)} findings, the least grave, are left out: takers refuse"
+        text = f"{left} more than {MOST_RESULTS}"
+        notices.append({"level": "error", "message": {"text": text}})
     run = {
         "tool": {"driver": driver},
         "invocations": [

@@ -9,8 +9,10 @@ from casemate.core.digest import sha256_record
 from casemate.core.errors import ConfigError
 from casemate.core.files import scratch_folder
 from casemate.core.types import Record
-from casemate.core.types.scan import SCANS, Grade, ScanKind, Weakness
+from casemate.core.types.scan import SCANS, TRAINING_CODE, Grade, ScanKind, Weakness
 from casemate.operations.acting import Acting, operation
+from casemate.operations.incidents import offindings
+from casemate.operations.runinputs import trained_by, with_inputs
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.endpoint.looking import endpoint_answers
 from casemate.operations.scans.scanners import scanners
@@ -103,6 +105,7 @@ def keep(
             sha256=sha256_record((kept, found)),
             **detail,
         )
+    offindings.tell(project)
     return _result(project, kept, found, new)
 
 
@@ -137,7 +140,8 @@ def _answers(
     # whose keys are not there is told now, not once the others have looked for minutes
     chosen = {kind: scanners(project, kind) for kind in kinds}
     files, unseen, left = listed(project.root, table.exclude)
-    answers = []
+    answers: list[Looked] = []
+    before = trained_by(project, files)
     with scratch_folder(project.state / "tmp") as work:
         place = Place(
             root=project.root,
@@ -158,6 +162,10 @@ def _answers(
             for scanner in those:
                 told(scanner.id)
                 answers.append(looked(scanner, place))
+    if trained_by(project, files) != before:
+        why = "the training code changed while it was looked at: scan again"
+        unseen = {**unseen, TRAINING_CODE: why}
+    answers = [with_inputs(project, answer, before) for answer in answers]
     if unseen or left:
         tree = Looked(scanner=FILES, kind=kinds[0], count=len(files), unseen=unseen, notes=left)
         answers.append(tree)
@@ -179,6 +187,7 @@ def _part(answer: Looked) -> Part:
         unseen=answer.unseen,
         notes=answer.notes,
         source=answer.source,
+        inputs=answer.inputs,
     )
 
 

@@ -6,9 +6,13 @@ from casemate.operations.scans.trusted import kept_in, verifier_of
 from casemate.supply.scanners.artifacts import Artifacts
 from casemate.supply.scanners.bandit import Bandit
 from casemate.supply.scanners.dependencies import Dependencies
+from casemate.supply.scanners.endpoint.answers import Answers
 from casemate.supply.scanners.endpoint.matrix import Matrix
+from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
+from casemate.supply.scanners.outside.schemathesis import Schemathesis
+from casemate.supply.scanners.outside.wapiti import Wapiti
 from casemate.supply.scanners.secrets import DetectSecrets
 from casemate.wiring import Wiring
 
@@ -25,7 +29,9 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
     if kind == "artifacts":
         return [Artifacts()]
     if kind == "endpoint":
-        return [Matrix()]
+        others = {one.id: one for one in (Schemathesis(), Wapiti())}
+        named = project.config.scan.endpoint.tools
+        return [Matrix(), Answers(), Protocol(), *(others[name] for name in named)]
     return [Configuration(project), Rendered(STATE)]
 
 

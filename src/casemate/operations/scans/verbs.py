@@ -6,9 +6,11 @@ from pathlib import Path
 from casemate.core.errors import ConfigError
 from casemate.core.files import write_atomic
 from casemate.core.types import Record
+from casemate.core.types.scan import GRADES
 from casemate.operations.acting import operation, reading
-from casemate.operations.scanned import BOOK, Standing, standing_of
-from casemate.operations.scans import exports
+from casemate.operations.incidents import offindings
+from casemate.operations.scanned import BOOK, Standing, standing_of, waiver_name
+from casemate.operations.scans import exports, paper
 from casemate.operations.scans.exports import Form
 from casemate.respond.findings import Scanned
 from casemate.wiring import Wiring
@@ -54,7 +56,7 @@ def export(project: Wiring, file: Path, form: Form) -> int:
         form: `sarif`: waived ones are suppressed; `sarif-github`: they are left out, because
             GitHub ignores suppressions; `junit`; `sonar`: generic issues of SonarQube 10.3
             and later, without waived ones, `sonar-old`: of earlier ones; `vex`: of dependencies,
-            CycloneDX 1.6; `json`.
+            CycloneDX 1.6; `json`; `html`: a page for people.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such form, or nothing was scanned.
@@ -66,7 +68,12 @@ def export(project: Wiring, file: Path, form: Form) -> int:
     known = Listed(scans=newest(project), found=standing_of(project))
     if not known.scans:
         raise ConfigError("nothing was scanned, which is no clean report", hint="casemate scan all")
-    write_atomic(file, exports.written(known.scans, known.found, form), 0o644)
+    content = (
+        paper.drawn(project.config.project.name, known.scans, known.found)
+        if form == "html"
+        else exports.written(known.scans, known.found, form)
+    )
+    write_atomic(file, content, 0o644)
     return len(known.found)
 
 
@@ -84,7 +91,8 @@ def show(project: Wiring, fingerprint: str) -> Standing:
 
 @operation("scan:waive")
 def waive(project: Wiring, fingerprint: str, until: datetime.datetime, reason: str) -> Standing:
-    """Let a finding stand until a time.
+    """Let a finding stand until a time, at the severity that it has now: one that becomes graver
+    needs another waiver.
 
     Args:
         project: whose.
@@ -97,12 +105,15 @@ def waive(project: Wiring, fingerprint: str, until: datetime.datetime, reason: s
             impossible end.
     """
     acting = waive.ask(project, fingerprint=fingerprint[:64])
-    print_ = project.findings_kept.one(fingerprint).finding.fingerprint
-    since, statement = project.waivers.sign(project.signer, BOOK, print_, until, acting.uid, reason)
+    finding = project.findings_kept.one(fingerprint).finding
+    print_, name = finding.fingerprint, waiver_name(finding.fingerprint, finding.severity)
+    since, statement = project.waivers.sign(project.signer, BOOK, name, until, acting.uid, reason)
     with acting.transaction() as tx:
-        project.waivers.add(tx, BOOK, print_, since, until, acting.uid, statement)
-        detail = {"until": until.isoformat(), "reason": reason.strip()}
+        project.waivers.add(tx, BOOK, name, since, until, acting.uid, statement)
+        until_, grade = until.isoformat(), finding.severity
+        detail = {"severity": grade, "until": until_, "reason": reason.strip()}
         acting.append(tx, "scan:waived", f'Finding::"{print_}"', **detail)
+    offindings.tell(project)
     return show(project, print_)
 
 
@@ -116,6 +127,9 @@ def unwaive(project: Wiring, fingerprint: str) -> int:
     acting = unwaive.ask(project, fingerprint=fingerprint[:64])
     print_ = project.findings_kept.one(fingerprint).finding.fingerprint
     with acting.transaction() as tx:
-        count = project.waivers.withdraw(tx, BOOK, print_)
+        count = sum(
+            project.waivers.withdraw(tx, BOOK, waiver_name(print_, grade)) for grade in GRADES
+        )
         acting.append(tx, "scan:unwaived", f'Finding::"{print_}"', waivers=count)
+    offindings.tell(project)
     return count

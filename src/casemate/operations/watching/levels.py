@@ -11,7 +11,9 @@ from typing import Any
 from casemate.controls.keys.keepers import overdue_keys
 from casemate.controls.privacy.budget import ANSWERS, total
 from casemate.core.errors import Error
-from casemate.operations import sinks
+from casemate.operations import lateness, sinks
+from casemate.operations.incidents import offindings
+from casemate.operations.scanned import told
 from casemate.operations.watching.alarms import EVERY, Cause, Severity
 from casemate.respond.trackers import followed
 from casemate.watch.telemetry import DAY, Sample, Series
@@ -198,6 +200,20 @@ def _sinks(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
             yield _cause("sink-dropped", text, more, page=True, sink=one.sink)
 
 
+def _findings(project: Wiring, _: datetime.datetime) -> Iterator[Sample | Cause]:
+    for one in offindings.overdue(project):
+        text = f"{told(one)}: it was to be mended by {one.due}"
+        hint = f"{one.owner}: mend it, or an approver: casemate scan waive"
+        yield _cause("finding-overdue", text, hint, page=True, **offindings.labels(one))
+
+
+def _scans(project: Wiring, now: datetime.datetime) -> Iterator[Sample | Cause]:
+    late = lateness.late(project, now)
+    if late:
+        hint = "an operator: casemate scan all, and see why whoever was to start it did not"
+        yield _cause("scan-late", "; ".join(late), hint, page=True)
+
+
 def _is_fresh(time: str | None, now: datetime.datetime) -> bool:
     """Whether something that was counted happened within a day: later it is old news."""
     if time is None:
@@ -214,6 +230,8 @@ LOOKERS: dict[str, tuple[Looker, tuple[str, ...]]] = {
     "models": (_models, ("model-old",)),
     "runs": (_runs, ("run-failed",)),
     "trackers": (_trackers, ("tracker-away",)),
+    "findings": (_findings, ("finding-overdue",)),
+    "scans": (_scans, ("scan-late",)),
     "sinks": (_sinks, ("sink-away", "sink-refused", "sink-dropped")),
 }
 """What is looked at -> by whom, and which causes may be found."""

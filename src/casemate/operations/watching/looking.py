@@ -12,7 +12,7 @@ from casemate.core.files import alone, write_atomic
 from casemate.core.types import Record
 from casemate.operations import sinks
 from casemate.operations.acting import Noun, operation, reading
-from casemate.operations.incidents import heard, own
+from casemate.operations.incidents import heard, offindings, own
 from casemate.operations.playbooks import carrying as playbooks
 from casemate.operations.rights import erasing, requests
 from casemate.operations.serving import in_service
@@ -137,6 +137,8 @@ def _respond(project: Wiring, telemetry: Telemetry) -> int:
     changed, last = own.look(project, standing, start)
     with contextlib.suppress(Error):  # what playbooks meet fails no look
         changed += playbooks.look(project)
+    with contextlib.suppress(Error):  # what keeps findings from being told fails no look
+        changed += offindings.tell(project)  # days pass, and waivers end
     requests.remind(project)
     with contextlib.suppress(Error):  # what keeps an erasure fails no look
         erasing.complete(project)

@@ -79,7 +79,7 @@ def judge(
         return rows.standing(name, dataset, assessment)
 
     gates = [
-        weaknesses.judged(gate, scan)
+        weaknesses.judged(gate, scan, model.code_digest)
         if name == SCAN
         else _limit(name, gate, found, assessment, standing)
         for name, gate in config.gates.items()

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from casemate.core.digest import sha256_record
 from casemate.core.errors import RefusedError
 from casemate.core.signatures import Verifier
-from casemate.core.types.scan import GRADES, Grade, ScanKind
+from casemate.core.types.scan import ENVIRONMENT, GRADES, Grade, ScanKind
 from casemate.supply.scanners.advisories import entries, require_young, verified
 from casemate.supply.scanners.interface import Hit, Looked, Place
+from casemate.supply.scanners.manifests import everything
 from casemate.supply.scanners.osv import Advisory, Undecidable
-from casemate.supply.scanners.packages import INSTALLED, Wanted, packages
+from casemate.supply.scanners.packages import INSTALLED, Wanted
 
 VULNERABLE, UNPINNED = "dependency.vulnerable", "dependency.unpinned"
 UNGRADED: Grade = "high"
@@ -49,7 +51,7 @@ class Dependencies:
             )
         said = verified(self.snapshot, self.verifier)
         require_young(said, self.now, self.days)
-        all_ = packages(place)
+        all_ = everything(place)
         wanted: dict[str, list[Wanted]] = defaultdict(list)
         for one in all_.found:
             wanted[one.name].append(one)
@@ -76,6 +78,7 @@ class Dependencies:
             count=len(all_.found),
             unseen=unseen,
             notes=all_.notes,
+            inputs={**all_.files, ENVIRONMENT: sha256_record(all_.environment)},
         )
 
 

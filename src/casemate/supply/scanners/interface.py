@@ -57,6 +57,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What was left out on purpose, and by whose word."""
     source: str = ""
     """Of somebody else's report: which one."""
+    inputs: dict[str, str] = {}
+    """What of a run's own inputs it read -> SHA-256, where it says so."""
 
     @property
     def answer(self) -> Answered:

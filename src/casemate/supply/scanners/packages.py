@@ -4,10 +4,9 @@ lock files name.
 
 import re
 import tomllib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from itertools import chain
 from pathlib import PurePosixPath
 from posixpath import normpath
 
@@ -16,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from casemate.core.digest import sha256
 from casemate.supply.scanners.interface import Place
 from casemate.supply.scanners.place import MOST_BYTES
 
@@ -49,28 +49,51 @@ class Packages:
     """(requirement, file, line) of what names no version."""
     unseen: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    tree: frozenset[str] = frozenset()
+    """Every file that is looked at."""
+    named: dict[str, None] = field(default_factory=dict)
+    """Files of it that others name."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Of files that name packages: SHA-256 of what was read."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Version by name of what is installed, as it is written there."""
 
 
 def packages(place: Place) -> Packages:
     """Of this Python's environment and of lock files in the tree."""
-    all_ = Packages()
+    all_ = Packages(tree=frozenset(place.files))
     _installed(all_)
-    texts = [path for path in place.files if _is_requirements(path)]
-    tree, known = set(place.files), set(texts)
-    locks = [path for path in place.files if TOMLS.match(PurePosixPath(path).name)]
-    for path in chain(texts, locks):  # the first grows meanwhile
-        try:
-            if path in known:
-                named = _requirements(all_, path, _read(place, path), tree)
-                texts += [one for one in named if one not in known]
-                known.update(named)
-            else:
-                _lock(all_, path, _read(place, path))
-        except OSError as error:
-            all_.unseen[path] = f"it cannot be read: {error.strerror}"
-        except (ValueError, RecursionError) as error:
-            all_.unseen[path] = f"it cannot be read: {error}"
+    follow(all_, place, [path for path in place.files if _is_requirements(path)])
+    for path in place.files:
+        if TOMLS.match(PurePosixPath(path).name):
+            tried(all_, place, path, _lock)
     return all_
+
+
+def follow(all_: Packages, place: Place, texts: Iterable[str]) -> None:
+    """Read files of requirements, and those that they name."""
+    waiting, known = list(texts), set(texts)
+    for path in waiting:  # it grows meanwhile
+        tried(all_, place, path, requirements)
+        waiting += [one for one in all_.named if one not in known]
+        known |= set(all_.named)
+
+
+def tried(
+    all_: Packages, place: Place, path: str, reader: Callable[[Packages, str, str], object]
+) -> None:
+    """Let somebody read a file; where that fails, it was not looked at."""
+    try:
+        reader(all_, path, read(all_, place, path))
+    except OSError as error:
+        all_.unseen[path] = f"it cannot be read: {error.strerror}"
+    except (ValueError, RecursionError) as error:
+        all_.unseen[path] = f"it cannot be read: {' '.join(str(error).split())[:200]}"
+
+
+def is_lock(path: str) -> bool:
+    """Whether a file is one that names packages, by what it is called."""
+    return _is_requirements(path) or bool(TOMLS.match(PurePosixPath(path).name))
 
 
 def _is_requirements(path: str) -> bool:
@@ -79,21 +102,27 @@ def _is_requirements(path: str) -> bool:
     return bool(named) and parts.suffix == ".txt"
 
 
-def _read(place: Place, path: str) -> str:
+def read(all_: Packages, place: Place, path: str) -> str:
+    """A file's text, whose digest is kept; ValueError: it is too large, or no text."""
     with (place.root / path).open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES} bytes")
+    all_.files[path] = sha256(content)
     return content.decode("utf-8-sig")
 
 
 def _installed(all_: Packages) -> None:
     for one in metadata.distributions():
-        name = one.metadata["Name"]
-        _add(all_, str(name or ""), str(one.version or ""), INSTALLED)
+        told = one.metadata
+        name = told["Name"]
+        if name:
+            all_.environment[name] = told["Version"]
+        add(all_, str(name or ""), str(one.version or ""), INSTALLED)
 
 
-def _add(all_: Packages, name: str, version: str, where: str, line: int = 0) -> None:
+def add(all_: Packages, name: str, version: str, where: str, line: int = 0) -> None:
+    """Note one package in one version; what is no version cannot be compared."""
     try:
         all_.found.append(
             Wanted(canonicalize_name(name, validate=True), Version(version), where, line)
@@ -102,18 +131,16 @@ def _add(all_: Packages, name: str, version: str, where: str, line: int = 0) -> 
         all_.unseen[f"{where}: {name or '?'}"] = f"{version[:50]!r} cannot be compared"
 
 
-def _requirements(all_: Packages, path: str, text: str, tree: Collection[str]) -> list[str]:
+def requirements(all_: Packages, path: str, text: str) -> None:
     """As pip reads them: https://pip.pypa.io/en/stable/reference/requirements-file-format.
 
-    Returns:
-        Files of the tree that it names; others cannot be looked at.
+    Files of the tree that it names are noted; others cannot be looked at.
     """
-    named = []
     for number, line in _logical(text):
         if found := _OTHER.match(line):
             other = normpath(PurePosixPath(path).parent / found[1].strip("\"'"))
-            if other in tree:
-                named.append(other)
+            if other in all_.tree:
+                all_.named[other] = None
                 all_.notes.append(f"{path}:{number}: {line[:100]} is looked at where it lies")
             else:
                 all_.unseen[f"{path}:{number}"] = f"{line[:100]} names no file that is looked at"
@@ -122,7 +149,6 @@ def _requirements(all_: Packages, path: str, text: str, tree: Collection[str]) -
                 all_.unseen[f"{path}:{number}"] = "it is named by a place and has no version"
         elif not line.startswith("-"):
             _requirement(all_, path, number, _OPTION.sub("", line))
-    return named
 
 
 def _requirement(all_: Packages, path: str, number: int, text: str) -> None:
@@ -139,7 +165,7 @@ def _requirement(all_: Packages, path: str, number: int, text: str) -> None:
         if one.operator in ("==", "===") and not one.version.endswith(".*")
     ]
     if exact:
-        _add(all_, wanted.name, exact[0], path, number)
+        add(all_, wanted.name, exact[0], path, number)
     else:
         all_.loose.append((text, path, number))
 
@@ -178,4 +204,4 @@ def _lock(all_: Packages, path: str, text: str) -> None:
         marker = row.get("marker")
         if isinstance(marker, str) and not Requirement(f"x ; {marker}").marker.evaluate():  # type: ignore[union-attr]
             continue
-        _add(all_, str(row.get("name", "")), row["version"], path)
+        add(all_, str(row.get("name", "")), row["version"], path)

@@ -74,8 +74,8 @@ class Known(Record, frozen=True, kw_only=True):
     """The model, as callers name it."""
     reference: str
     """NAME@VERSION of it."""
-    incident: str
-    """Number of an incident that is there; empty: none."""
+    most_body: int
+    """Bytes of the largest body that it takes."""
 
 
 @dataclass

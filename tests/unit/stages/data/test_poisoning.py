@@ -122,7 +122,9 @@ CLEAN = {
 }
 
 
-@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name == "digits")) for name in CLEAN]
+)
 def test_clean_tables_raise_no_alarm(name):
     frame, codes = CLEAN[name]()
     rows = rows_of(frame, codes, classes=int(codes.max()) + 1)
@@ -422,6 +424,7 @@ def test_where_nearness_says_nothing_no_row_is_flagged_and_it_is_said():
     assert "says little" in found.findings[0].message
 
 
+@pytest.mark.long
 def test_label_noise_is_estimated_where_the_features_are_decisive():
     frame, codes = CLEAN["digits"]()
     flipped = np.random.default_rng(0).choice(len(codes), len(codes) // 5, replace=False)

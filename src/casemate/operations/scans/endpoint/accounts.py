@@ -52,6 +52,8 @@ class Wanted(Record, frozen=True, kw_only=True):
     """The model, as callers name it."""
     model: str
     """Its name."""
+    most_body: int
+    """Bytes."""
     reference: str
 
 
@@ -81,7 +83,7 @@ class Accounts:
             actions=sorted(actions()),
             served=self.wanted.served,
             reference=self.wanted.reference,
-            incident="",
+            most_body=self.wanted.most_body,
         )
 
     def _people(self, tx: sa.Connection, roles: list[str]) -> Iterator[_Made]:

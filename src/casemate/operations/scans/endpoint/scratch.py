@@ -67,7 +67,7 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
     scratch = _Scratch(root, home, program)
     doors = scratch.doors()
     # who is there says nothing of how many questions there are
-    nobody = Known(identities=[], actions=[], served=alias, reference=reference, incident="")
+    nobody = Known(identities=[], actions=[], served=alias, reference=reference, most_body=0)
     count = len(matrix.probes(doors, nobody, matrix.METHODS))
     wanted = Wanted(
         accounts=matrix.accounts(count),
@@ -75,6 +75,7 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
         actions=sorted({action for rule in RULES.values() for action in rule.actions}),
         served=alias,
         model=model,
+        most_body=int(project.config.serve.max_body_mb * 2**20),
         reference=reference,
     )
     known = scratch.accounts(wanted)

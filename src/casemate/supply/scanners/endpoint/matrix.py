@@ -205,26 +205,34 @@ def permitted(rule: Rule, probe: Probe, identity: Identity) -> bool:
 
 def differences(answers: Sequence[Answered]) -> Iterator[Hit]:
     """One finding for each door and each kind of difference, whoever shows it by whatever method;
-    it is another one when others can do it.
+    it is another one when others can do it. Whose credentials are no good is no matter of a door.
     """
-    together: dict[tuple[str, str], list[Answered]] = defaultdict(list)
+    together: dict[tuple[str, str, str], list[Answered]] = defaultdict(list)
     for one in answers:
-        if one.difference:
-            together[one.probe.door, one.difference].append(one)
-    for (door, difference), same in sorted(together.items()):
-        told = list(
-            dict.fromkeys(f"{one.probe.method} {one.status}, not {one.expected}" for one in same)
-        )
-        who = sorted({f"{one.identity.group} ({one.identity.state})" for one in same})
+        if one.difference in ("stranger", "spoilt"):
+            together["", one.difference, _who(one)].append(one)
+        elif one.difference:
+            together[one.probe.door, one.difference, ""].append(one)
+    for (door, difference, caller), same in sorted(together.items()):
+        told = list(dict.fromkeys(_told(one) for one in same))
+        who = [caller] if caller else sorted({_who(one) for one in same})
         yield Hit(
             rule=f"endpoint.authorisation-{difference}",
             severity=_grade(difference),
-            message=f"{door}: {_few(told)}; for {_few(who)}",
+            message=f"{_few(who)}: {_few(told)}",
             path=place_of(door),
             material=f"{difference}: {', '.join(who)}",
             references=REFERENCES[difference],
             mend="serve/app.py asks policy before anything else; see whether this door does",
         )
+
+
+def _told(one: Answered) -> str:
+    return f"{one.probe.method} {one.probe.door} {one.status}, not {one.expected}"
+
+
+def _who(one: Answered) -> str:
+    return f"{one.identity.group} ({one.identity.state})"
 
 
 def _few(words: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ MODULES = ("crlf", "exec", "file", "http_headers", "methods", "redirect", "sql",
 """None that lets the gateway call, or look up, a server of wapiti's authors (ssrf, log4shell)."""
 GRADES: dict[int, Grade] = {1: "low", 2: "medium", 3: "high", 4: "critical"}
 PROBED_BY = "xss"
-HALTED = "Max scan time was reached"
+HALTED = ("Max scan time was reached", "Max attack time was reached")
 TOLD = {
     "get": {
         "operationId": "casemate-probe",
@@ -96,7 +96,7 @@ class Wapiti:
             unseen |= {"": "it does not find a fault that was made for it"}
         if report.infos.crawled_pages_nbr < len(may):
             unseen["pages"] = f"{report.infos.crawled_pages_nbr} of {len(may)} were looked at"
-        if HALTED in said:
+        if any(words in said for words in HALTED):
             unseen["time"] = f"it did not end within {seconds} s"
         return Looked(
             scanner=self.id,
@@ -111,11 +111,13 @@ class Wapiti:
 def _report(place: Place, relay: Relay, described: bytes, seconds: int) -> tuple[_Report, str]:
     document = place.folder("wapiti-document") / "openapi.json"
     document.write_bytes(described)
+    # its time for a scan is that of looking for pages alone; each module has one of its own
+    share = max(1, seconds // (len(MODULES) + 1))
     words = [
         *("-u", f"{relay.url}/", "--swagger", str(document), "-m", ",".join(MODULES)),
         *("--flush-session", "--store-session", "session", "--store-config", "config"),
         *("--scope", "folder", "-d", "2", "--tasks", "2", "--timeout", "20", "--no-bugreport"),
-        *("--max-scan-time", str(max(LEAST_SECONDS, seconds - LEAST_SECONDS))),
+        *("--max-scan-time", str(share), "--max-attack-time", str(share)),
         *("-v", "0", "-f", "json", "-o", "report.json"),
     ]
     ran = run(place, "wapiti", words, own_folder=True, port=relay.port)
