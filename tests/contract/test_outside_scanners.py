@@ -5,6 +5,8 @@ one which is absent, crashes, hangs, prints garbage or was let in nowhere has no
 import json
 import secrets
 import shutil
+import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -245,6 +247,16 @@ def test_the_relay_sends_the_token_for_its_word_alone_and_no_more_than_may_be_as
             assert client.ask("GET", "/v2", relay.word).status == 503
         assert (relay.let_in, relay.strangers) == (2, 1)
         assert "3 requests are used up" in relay.why_not()[""]
+
+
+def test_who_hangs_up_on_the_relay_is_not_told_of_on_the_terminal(capfd):
+    with Stub().running() as target, Relay(target, "s3cret", always=True).open() as relay:
+        for _ in range(3):
+            line = socket.create_connection(("127.0.0.1", relay.port))
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            line.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n")
+            line.close()
+    assert capfd.readouterr() == ("", "")
 
 
 def _endless():

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import http.server
 import secrets
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Relay:
         self.fault = ""
         """Why the first request that was not forwarded was not."""
         self._lock = threading.Lock()
-        self._server: http.server.ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
 
     @contextlib.contextmanager
     def open(self) -> "Iterator[Relay]":
@@ -62,8 +63,7 @@ class Relay:
 
             of = relay
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
@@ -121,6 +121,19 @@ class Relay:
                 self.statuses[status] += 1
             else:
                 self.strangers += 1
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Says nothing on the terminal of a scanner that hangs up."""
+
+    daemon_threads = True
+
+    def handle_error(self, _request: Any, _address: Any) -> None:
+        """Remember what was not expected."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            relay: Relay = self.RequestHandlerClass.of  # type: ignore[attr-defined] # see `_Handler`
+            relay.missed(f"the relay broke: {type(error).__name__}")
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
