@@ -45,8 +45,6 @@ fast: export TMPDIR := $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
 
-# As above; and a slow disk is no reason to wait for an hour.
-test long: export TMPDIR := $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 test: $(DEV) ## every kind of test that this machine can run; what it skips is listed with the reason
 	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
 
