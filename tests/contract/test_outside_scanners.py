@@ -11,17 +11,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.contract.stub_gateway import DOCUMENT, Stub
 from tests.contract.test_scanners import fake
 
 from casemate.core.files import make_folder
 from casemate.core.sandbox import confine
 from casemate.supply.scanners.interface import Place, looked
-from casemate.supply.scanners.outside.described import concrete, narrowed, roles
+from casemate.supply.scanners.outside.described import Turns, concrete, narrowed, roles
 from casemate.supply.scanners.outside.relay import PROBE, Relay
 from casemate.supply.scanners.outside.schemathesis import Schemathesis
 from casemate.supply.scanners.outside.wapiti import Wapiti
-from casemate.supply.scanners.running import Client
+from casemate.supply.scanners.running import Client, Identity
 
 pytestmark = [
     pytest.mark.slow,
@@ -210,6 +211,20 @@ def test_wapiti_that_stopped_for_its_time_or_saw_no_page_has_not_looked_wholly(t
     assert found.unseen["pages"] == "0 of 3 were looked at"
 
 
+def test_what_the_gateway_never_said_is_no_failure_of_its(tmp_path):
+    failed = {"method": "POST", "path": "/v2", "info": "x", "level": 3, "module": "sql"}
+    report = REPORTS["wapiti"] | PROBED["wapiti"]
+    report |= {"anomalies": {"Internal Server Error": [failed]}}
+    tools = fake(tmp_path / "tools", "wapiti", ASKS + writes("wapiti", report))
+    found, _ = looked_by("wapiti", tmp_path, tools=tools)
+    assert (found.hits, found.unseen) == ([], {})
+    broken = fake(
+        tmp_path / "broken", "wapiti", ASKS.replace("/v2", "/v2?q=1") + writes("wapiti", report)
+    )
+    found, _ = looked_by("wapiti", tmp_path, "fails", tools=broken)
+    assert [hit.path for hit in found.hits] == ["gateway/v2"]
+
+
 def test_only_a_scratch_copy_is_attacked(tmp_path):
     for name in SCANNERS:
         found, stub = looked_by(name, tmp_path, scratch=False)
@@ -238,7 +253,10 @@ except PermissionError:
 
 def test_the_relay_sends_the_token_for_its_word_alone_and_no_more_than_may_be_asked():
     stub = Stub()
-    with stub.running(requests=3) as target, Relay(target, "s3cret", always=False).open() as relay:
+    with (
+        stub.running(requests=3) as target,
+        Relay(target, _auditor(target), always=False).open() as relay,
+    ):
         through = type(target)(**{**vars(target), "url": relay.url, "meter": _endless()})
         with Client(through) as client:
             assert client.ask("GET", "/v2", relay.word).status == 200
@@ -250,7 +268,7 @@ def test_the_relay_sends_the_token_for_its_word_alone_and_no_more_than_may_be_as
 
 
 def test_who_hangs_up_on_the_relay_is_not_told_of_on_the_terminal(capfd):
-    with Stub().running() as target, Relay(target, "s3cret", always=True).open() as relay:
+    with Stub().running() as target, Relay(target, _auditor(target), always=True).open() as relay:
         for _ in range(3):
             line = socket.create_connection(("127.0.0.1", relay.port))
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -259,10 +277,31 @@ def test_who_hangs_up_on_the_relay_is_not_told_of_on_the_terminal(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def _auditor(target):
+    return lambda *_: target.known.identities[0]
+
+
 def _endless():
     from casemate.supply.scanners.running import Meter
 
     return Meter(600.0, 10**6, 10_000.0)
+
+
+def test_each_role_asks_in_turn_for_what_it_may():
+    one, other = (
+        Identity(
+            group=name, uid=name, kind="User", roles=[name], state="good", token=name,
+            allowed=["gateway:read project", *more],
+        )
+        for name, more in (("a", ["model:read served"]), ("b", []))
+    )  # fmt: skip
+    with Stub().running() as target:
+        known = type(target.known)(**{**structs.asdict(target.known), "identities": [one, other]})
+        groups = roles(type(target)(**{**vars(target), "known": known}), DOCUMENT)
+    turns = Turns(groups, {"name": "wdbc"})
+    assert [turns("GET", "/v2").group for _ in range(4)] == ["a", "b", "a", "b"]
+    assert {turns("GET", "/v2/models/wdbc").group for _ in range(4)} == {"a"}
+    assert turns("TRACE", "/v2/models/wdbc").group == turns("GET", "/elsewhere").group == "a"
 
 
 def test_a_role_is_made_to_ask_for_what_policy_permits_it_alone():

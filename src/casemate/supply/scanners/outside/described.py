@@ -1,5 +1,7 @@
 """The gateway's own OpenAPI document, and what of it each role may ask for."""
 
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +37,12 @@ def document(target: Target) -> dict[str, Any]:
     return found
 
 
+def values_of(target: Target) -> dict[str, str]:
+    """Parameters in paths -> what is there."""
+    version = target.known.reference.rpartition("@")[2]
+    return {"name": target.known.served, "version": version, "incident": "1"}
+
+
 def known(target: Target) -> list[Identity]:
     """Those whom the gateway lets in."""
     return [one for one in target.known.identities if one.state == "good"]
@@ -57,6 +65,39 @@ def roles(target: Target, offered: dict[str, Any]) -> dict[frozenset[str], list[
         if may:
             found.setdefault(may, []).append(one)
     return dict(sorted(found.items(), key=lambda pair: (-len(pair[0]), sorted(pair[0]))))
+
+
+class Turns:
+    """Who asks: of those who may ask for something, whoever has asked least.
+
+    Args:
+        groups: as `roles` has them.
+        values: of parameters in paths.
+    """
+
+    def __init__(
+        self, groups: dict[frozenset[str], list[Identity]], values: dict[str, str]
+    ) -> None:
+        self._lock = threading.Lock()
+        self._asked: Counter[str] = Counter()
+        self._may: dict[str, list[Identity]] = {}
+        for operation in sorted(frozenset().union(*groups)):
+            those = [one[0] for may, one in groups.items() if operation in may]
+            method, _, path = operation.partition(" ")
+            for name, value in values.items():
+                path = path.replace(f"{{{name}}}", value)
+            self._may[f"{method} {path}"] = those
+            # another method there: whoever may come to this door at all
+            self._may.setdefault(path, those)
+        self._all = [those[0] for those in groups.values()]
+
+    def __call__(self, method: str, path: str) -> Identity:
+        """Whose turn it is."""
+        with self._lock:
+            those = self._may.get(f"{method} {path}") or self._may.get(path) or self._all[:1]
+            one = min(those, key=lambda one: self._asked[one.group])
+            self._asked[one.group] += 1
+            return one
 
 
 def _may(identity: Identity, path: str, method: str) -> bool:

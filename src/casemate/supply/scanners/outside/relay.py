@@ -14,12 +14,12 @@ import secrets
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from casemate.supply.scanners.fault import CouldNotLook
-from casemate.supply.scanners.running import MOST_ANSWER, STEP_SECONDS, Target
+from casemate.supply.scanners.running import MOST_ANSWER, STEP_SECONDS, Identity, Target
 
 PROBE = "/casemate-probe"
 """The relay's own door: it fails for who has credentials, and shows what it is sent as HTML."""
@@ -32,20 +32,26 @@ HOP = {
 
 
 class Relay:
-    """Forwards to a gateway as one caller.
+    """Forwards to a gateway as callers that it knows.
 
     Args:
         target: the gateway.
-        token: of the caller.
-        always: send the token with every request; else only in place of `word`.
+        caller: who asks, by method and path: each of those who may, in turn.
+        always: send a token with every request; else only in place of `word`.
     """
 
-    def __init__(self, target: Target, token: str, *, always: bool) -> None:
-        self.target, self.token, self.always = target, token, always
+    def __init__(
+        self, target: Target, caller: Callable[[str, str], Identity], *, always: bool
+    ) -> None:
+        self.target, self.caller, self.always = target, caller, always
         self.word = secrets.token_urlsafe(24)
         """What a scanner sends in place of the token."""
         self.statuses: Counter[int] = Counter()
-        """What the gateway answered to requests that had the token."""
+        """What the gateway answered to requests that had a token."""
+        self.failed = False
+        """Whether the gateway itself failed: 503 is an answer, and the relay's are not its own."""
+        self.groups: Counter[str] = Counter()
+        """Who was let in how often."""
         self.strangers = 0
         """Requests without it."""
         self.fault = ""
@@ -87,8 +93,8 @@ class Relay:
 
     @property
     def let_in(self) -> int:
-        """How often the gateway answered who has the token as somebody that it knows."""
-        return sum(count for status, count in self.statuses.items() if status not in (401, 403))
+        """How often the gateway answered who has a token as somebody that it knows."""
+        return self.groups.total()
 
     def why_not(self) -> dict[str, str]:
         """What of the gateway was not looked at, as far as it is seen here."""
@@ -114,13 +120,15 @@ class Relay:
         with self._lock:
             self.fault = self.fault or why
 
-    def told(self, status: int, known: bool) -> None:
+    def told(self, status: int, who: Identity | None) -> None:
         """The gateway answered."""
         with self._lock:
-            if known:
-                self.statuses[status] += 1
-            else:
+            self.failed = self.failed or (status >= 500 and status != 503)
+            if who is None:
                 self.strangers += 1
+                return
+            self.statuses[status] += 1
+            self.groups[who.group] += status not in (401, 403)
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -179,44 +187,47 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._probe(known)
         try:
             self.of.take()
-            self._forward(body, known, given)
+            status, headers, content = self._forward(body, known, given)
         except CouldNotLook:
             self.close_connection = True
-            self.send_error(503)
+            return self.send_error(503)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close_connection = True
             self.of.missed(f"{self.command} {self.path[:80]}: {type(error).__name__}: {error}")
-            self.send_error(502)
-        return None
+            return self.send_error(502)
+        return self._say(status, headers, content)
 
-    def _forward(self, body: bytes | None, known: bool, given: str) -> None:
+    def _forward(
+        self, body: bytes | None, known: bool, given: str
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What the gateway answers."""
+        who = self.of.caller(self.command, urlsplit(self.path).path) if known else None
+        given = f"Bearer {who.token}" if who is not None else given
         if self.upstream is None:
             self.upstream = self._connected()
         try:
-            answer = self._asked(self.upstream, body, known, given)
+            answer = self._asked(self.upstream, body, given)
         except (http.client.RemoteDisconnected, ConnectionError, http.client.CannotSendRequest):
             self.upstream.close()  # an idle connection may end just as it is used again
             self.upstream = self._connected()
-            answer = self._asked(self.upstream, body, known, given)
+            answer = self._asked(self.upstream, body, given)
         content = answer.read(MOST_ANSWER)
-        self.of.told(answer.status, known)
+        self.of.told(answer.status, who)
         if not answer.isclosed():
             self.upstream.close()
             self.upstream = None
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in HOP]
-        self._say(answer.status, headers, content)
+        return answer.status, headers, content
 
     def _asked(
-        self, upstream: http.client.HTTPConnection, body: bytes | None, known: bool, given: str
+        self, upstream: http.client.HTTPConnection, body: bytes | None, given: str
     ) -> http.client.HTTPResponse:
         path = quote(self.path, safe="%/:=&?~#+!$,;'@()*[]")
         upstream.putrequest(self.command, path, skip_accept_encoding=True)
         for name, value in self.headers.items():
             if name.lower() not in HOP | {"authorization"}:
                 upstream.putheader(name, value.encode("latin-1", "replace"))
-        if known:
-            upstream.putheader("Authorization", f"Bearer {self.of.token}")
-        elif given:
+        if given:
             upstream.putheader("Authorization", given.encode("latin-1", "replace"))
         if body is not None or self.command in ("POST", "PUT", "PATCH"):
             upstream.putheader("Content-Length", str(len(body or b"")))

@@ -1,5 +1,6 @@
 """What a gateway does with requests that its OpenAPI document describes, and with others, by
-schemathesis (https://schemathesis.readthedocs.io), as each role.
+schemathesis (https://schemathesis.readthedocs.io), as each role in
+turn.
 
 It ends well, and calls itself complete, where its time was over before most operations were tried
 (4.32.5), and where its token was lost: so the operations are counted, the relay knows whether it
@@ -16,7 +17,7 @@ import msgspec
 from casemate.core.types.scan import Grade, ScanKind
 from casemate.supply.scanners.endpoint.matrix import place_of
 from casemate.supply.scanners.interface import CouldNotLook, Hit, Looked, Place
-from casemate.supply.scanners.outside.described import document, narrowed, roles
+from casemate.supply.scanners.outside.described import Turns, document, narrowed, roles, values_of
 from casemate.supply.scanners.outside.relay import PROBE, Relay
 from casemate.supply.scanners.process import find, parsed, run
 from casemate.supply.scanners.running import Target
@@ -29,7 +30,9 @@ CHECKS = (
 EXAMPLES = 5
 """Of each operation and phase."""
 LEAST_SECONDS = 10
-"""For one role: below that it starts and ends."""
+"""Below that it starts and ends."""
+SHARE = 0.7
+"""Of the time that is left: somebody else may look too."""
 GRADES: dict[str, Grade] = {"critical": "high", "high": "high", "medium": "medium", "low": "low"}
 REFERENCES: dict[str, list[str]] = {
     "IgnoredAuth": ["CWE-287", "CWE-306", "OWASP-API2:2023"],
@@ -85,49 +88,37 @@ class Schemathesis:
         find(place, "schemathesis")
         offered = document(target)
         groups = roles(target, offered)
-        hits: dict[tuple[str, str, str], Hit] = {}
-        unseen: dict[str, str] = {}
-        version, count = "", 0
-        for number, (may, those) in enumerate(groups.items()):
-            one = those[0]
-            seconds = int(left(target) / (len(groups) - number))
-            if seconds < LEAST_SECONDS:
-                unseen[one.group] = "the scan's time is over ([scan.endpoint] seconds)"
-                continue
-            relay = Relay(target, one.token, always=False)
-            values = {"name": target.known.served, "incident": "1"}
-            values["version"] = target.known.reference.rpartition("@")[2]
-            described = narrowed(offered, sorted(may), values, PROBED)
-            try:
-                report = self._report(place, relay, described, seconds)
-                why = _judged(report, relay)
-            except CouldNotLook as error:
-                unseen[one.group] = (
-                    f"{error.message} ({error.hint})" if error.hint else error.message
-                )
-                continue
-            unseen |= {
-                f"{one.group}{': ' if name else ''}{name}": told for name, told in why.items()
-            }
-            version, count = report.schemathesis_version, count + relay.statuses.total()
-            for hit in _hits(report.failures):
-                hits.setdefault((hit.rule, hit.path, hit.material), hit)
         if not groups:
-            unseen[""] = "nobody may ask for anything that the document describes"
+            raise CouldNotLook("nobody may ask for anything that the document describes")
+        seconds = left(target) * SHARE
+        if seconds < LEAST_SECONDS:
+            raise CouldNotLook("the scan's time is over", hint="[scan.endpoint] seconds")
+        values = values_of(target)
+        relay = Relay(target, Turns(groups, values), always=False)
+        described = narrowed(offered, sorted(frozenset().union(*groups)), values, PROBED)
+        report = self._report(place, relay, described, seconds)
+        unseen = _judged(report, relay)
+        for those in groups.values():
+            if not relay.groups[those[0].group] and "" not in unseen:
+                unseen[those[0].group] = "it was never let in with these credentials"
         return Looked(
-            scanner=self.id, kind=self.kind, version=version, hits=list(hits.values()),
-            count=count, unseen=unseen,
-        )  # fmt: skip
+            scanner=self.id,
+            kind=self.kind,
+            version=report.schemathesis_version,
+            hits=_hits(report.failures, failed=relay.failed),
+            count=relay.statuses.total(),
+            unseen=unseen,
+        )
 
     @staticmethod
-    def _report(place: Place, relay: Relay, described: bytes, seconds: int) -> _Report:
+    def _report(place: Place, relay: Relay, described: bytes, seconds: float) -> _Report:
         folder = place.folder("schemathesis")
         (folder / "openapi.json").write_bytes(described)
         settings = folder / "schemathesis.toml"
         settings.write_text(f'headers = {{ Authorization = "Bearer {relay.word}" }}\n')
         settings.chmod(0o600)
         # its own `--max-time` is no bound: with it, it goes on until the time is over
-        bounded = dataclasses.replace(place, seconds=min(place.seconds, float(seconds)))
+        bounded = dataclasses.replace(place, seconds=min(place.seconds, seconds))
         with relay.open():
             words = [
                 *("--config-file", str(settings), "run", str(folder / "openapi.json")),
@@ -169,7 +160,8 @@ def _judged(report: _Report, relay: Relay) -> dict[str, str]:
     return found
 
 
-def _hits(failures: Sequence[_Failure]) -> list[Hit]:
+def _hits(failures: Sequence[_Failure], *, failed: bool) -> list[Hit]:
+    """Its findings; `failed`: the gateway failed at all, which the relay knows."""
     return [
         Hit(
             rule=f"schemathesis.{one.type[:60]}",
@@ -181,7 +173,7 @@ def _hits(failures: Sequence[_Failure]) -> list[Hit]:
             mend="the gateway, or what its OpenAPI document says of this door",
         )
         for one in failures
-        for operation in one.operations
+        for operation in (one.operations if failed or one.type != "ServerError" else ())
         if operation.partition(" ")[2] != PROBE
     ]
 

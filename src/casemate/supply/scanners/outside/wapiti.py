@@ -14,7 +14,7 @@ from casemate.core.text import clean
 from casemate.core.types.scan import Grade, ScanKind
 from casemate.supply.scanners.endpoint.matrix import place_of
 from casemate.supply.scanners.interface import CouldNotLook, Hit, Looked, Place
-from casemate.supply.scanners.outside.described import concrete, document, roles
+from casemate.supply.scanners.outside.described import concrete, document, roles, values_of
 from casemate.supply.scanners.outside.relay import PROBE, Relay
 from casemate.supply.scanners.outside.schemathesis import LEAST_SECONDS, left
 from casemate.supply.scanners.process import find, parsed, run
@@ -23,6 +23,8 @@ MODULES = ("crlf", "exec", "file", "http_headers", "methods", "redirect", "sql",
 """None that lets the gateway call, or look up, a server of wapiti's authors (ssrf, log4shell)."""
 GRADES: dict[int, Grade] = {1: "low", 2: "medium", 3: "high", 4: "critical"}
 PROBED_BY = "xss"
+FAILED = "Internal Server Error"
+"""Any status from 500 on, such as a door that is closed for now."""
 HALTED = ("Max scan time was reached", "Max attack time was reached")
 TOLD = {
     "get": {
@@ -81,16 +83,16 @@ class Wapiti:
         if not groups:
             raise CouldNotLook("nobody may ask for anything that the document describes")
         may, those = next(iter(groups.items()))
+        one = those[0]
         seconds = int(min(left(target), place.seconds))
         if seconds < LEAST_SECONDS:
             raise CouldNotLook("the scan's time is over", hint="[scan.endpoint] seconds")
-        relay = Relay(target, those[0].token, always=True)
-        values = {"name": target.known.served, "incident": "1"}
-        values["version"] = target.known.reference.rpartition("@")[2]
+        relay = Relay(target, lambda *_: one, always=True)
+        values = values_of(target)
         with relay.open():
             described = concrete(offered, sorted(may), values, relay.url, TOLD)
             report, said = _report(place, relay, described, seconds)
-        hits = _hits(report)
+        hits = _hits(report, failed=relay.failed)
         unseen = relay.why_not()
         if not any(hit.path == place_of(PROBE) and hit.rule.endswith(PROBED_BY) for hit in hits):
             unseen |= {"": "it does not find a fault that was made for it"}
@@ -127,11 +129,12 @@ def _report(place: Place, relay: Relay, described: bytes, seconds: int) -> tuple
     return parsed("wapiti", ran.file("report.json"), _Report), said
 
 
-def _hits(report: _Report) -> list[Hit]:
+def _hits(report: _Report, *, failed: bool) -> list[Hit]:
+    """Its findings; `failed`: the gateway failed at all, which the relay knows."""
     found: dict[tuple[str, ...], Hit] = {}
     for name, listed in [*report.vulnerabilities.items(), *report.anomalies.items()]:
         about = report.classifications.get(name, _Class())
-        for one in listed:
+        for one in listed if failed or name != FAILED else ():
             grade = GRADES.get(one.level)
             if grade is None:
                 raise CouldNotLook(f"wapiti knows a level {one.level}")
