@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from casemate.operations.project import Project
     from casemate.operations.project import create_project as create
     from casemate.operations.project import open_project as open
+    from casemate.verification import bill_of as bill
     from casemate.verification import verify_path as verify
 
-__all__ = ["Error", "Project", "__version__", "create", "open", "verify"]
+__all__ = ["Error", "Project", "__version__", "bill", "create", "open", "verify"]
 __version__ = "0.1.0"
 
 
@@ -52,6 +53,7 @@ _HOME = {
     "open": ("casemate.operations.project", "open_project"),
     "create": ("casemate.operations.project", "create_project"),
     "verify": ("casemate.verification", "verify_path"),
+    "bill": ("casemate.verification", "bill_of"),
     "Project": ("casemate.operations.project", "Project"),
     "Error": ("casemate.core.errors", "Error"),
 }

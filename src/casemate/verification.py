@@ -25,11 +25,13 @@ from casemate.core.oci.types import LAYOUT_FILE
 from casemate.core.signatures import Verifier
 from casemate.stages.release import admission, bundle, carried, drill, evidence, pack
 from casemate.stages.release.admission import GATEWAY_TYPE
+from casemate.stages.release.bom import files as bills
+from casemate.stages.release.bom.materials import Bill
 from casemate.stages.release.trust import Trusted, judged, startable, trusted_keys
 
 KINDS = (
-    "an exported model, a run's folder, an evidence pack, a drill's report, a sealed table or an"
-    " audit log"
+    "an exported model, a run's folder, an evidence pack, a drill's report, a sealed table, a bill"
+    " of materials or an audit log"
 )
 
 
@@ -53,7 +55,7 @@ def verify_path(
     Args:
         path: an exported model, an OCI image layout with one or with the gateway, a run's folder,
             an evidence pack, a drill's report, a sealed table, an audit log, a proof of one entry,
-            or a certificate of erasure.
+            a certificate of erasure, or a bill of materials with its signature beside it.
         keys: files or folders with public keys that the reader trusts.
         checkpoints: of a log, files with checkpoints that the reader kept: they must be former
             states of it.
@@ -75,6 +77,8 @@ def verify_path(
     if path.is_file() and _begins_with(path, MAGIC):
         return _first_trusted(_proof, path, trusted_keys(trusted))
     shown = None if proof is None else _shown(proof)
+    if path.is_file() and bills.signature_of(path).is_file():
+        return _first_trusted(partial(_bill, shown), path, trusted_keys(trusted))
     lying = shown or (_proof_file(path / bundle.PROOF) if (path / bundle.PROOF).is_file() else None)
     for marker, check in (
         (LAYOUT_FILE, partial(_image, shown)),
@@ -140,6 +144,60 @@ def _image(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
         )
     told = f"{image.digest} on {(manifest.annotations or {})[carried.BASE_DIGEST]}"
     return Verified("gateway image", told, _who(trusted, verifier))
+
+
+def _bill(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
+    verifier = trusted.signers(proof)
+    bill, said = bills.verified(path, verifier)
+    counts = f"{len(bill.models)} models, {len(bill.data)} data sets, {len(bill.parts)} components"
+    told = f"{bill.format} of {bill.reference}, run {said.run} of {said.project}: {counts}"
+    return Verified("bill of materials", told, _who(trusted, verifier))
+
+
+def bill_of(path: Path | str, keys: Sequence[Path | str] = ()) -> Bill:
+    """The bill of materials of a model that was handed over, once all of it is verified.
+
+    Args:
+        path: an exported model, or an OCI image layout with one.
+        keys: files or folders with public keys that the reader trusts; default: those of their own
+            projects.
+
+    Raises:
+        ConfigError: there is no model at `path`, or it has no bill. VerificationError: it was
+            changed, or nobody trusted signed it. RefusedError: its owner took it back.
+    """
+    found = carried.read(Path(path))
+
+    def check(_path: Path, trusted: Trusted) -> Bill:
+        model, _ = judged(found, None, trusted)
+        if bills.NAME not in model.files:
+            raise ConfigError(f"the model at {path} has no bill of materials")
+        return bills.read(model.files[bills.NAME])
+
+    return _first_trusted(check, Path(path), trusted_keys([Path(key) for key in keys]))
+
+
+def require_of(path: Path | str, model: Path | str, keys: Sequence[Path | str] = ()) -> Verified:
+    """That a bill is that of a model, byte for byte as it is written of the verified model.
+
+    Args:
+        path: the bill.
+        model: as `bill_of` takes it.
+        keys: as `bill_of` takes them.
+
+    Raises:
+        VerificationError: it is not, or the model does not hold. ConfigError: either is none.
+    """
+    content = bills.content_of(Path(path))
+    form = bills.form_of(bills.read(content))
+    made = bill_of(model, keys)
+    if bills.written(made, form) != content:
+        raise VerificationError(
+            f"{path} is not the bill of {made.reference}",
+            hint="another version of casemate may write it otherwise: casemate bom diff says what"
+            " differs",
+        )
+    return Verified("bill of materials", f"{made.format} of {made.reference}", f"the model {model}")
 
 
 def _build_type(statement: dict[str, Any]) -> object:

@@ -146,8 +146,8 @@ WITHOUT: dict[str, tuple[str, Off]] = {
         code(("casemate.controls.audit.publication.Publication.check", nothing)),
     ),
     "cut-log": (
-        "the log is not looked at",
-        code(("casemate.controls.audit.publication.Publication.check", nothing)),
+        "neither the log nor what it says of rows is looked at",
+        code(("casemate.controls.audit.publication.Publication.check", nothing), *ROWS),
     ),
     "rolled-back-log": (
         "this machine remembers no head",

@@ -155,6 +155,40 @@ def test_a_drill_changes_nothing_but_its_report_and_the_log_and_tells_nobody(
         verify_path(done.folder)
 
 
+def test_only_a_young_whole_report_that_nobody_changed_is_told_instead_of_playing(clinic, cli):
+    project = casemate.open(clinic)
+
+    def kept(name, **changed):
+        told = {
+            "id": name,
+            "project": project.config.project.id,
+            "time": project.clock.now().isoformat(),
+            "casemate": "x",
+            "seconds": 1.0,
+            "whole": True,
+            "rows": 1,
+            "differences": [],
+            "left_out": {},
+            "played": [catalogue.ATTACKS["backdoor"].told("missed", said="nobody looks")],
+        }
+        made = records.Drill(**{**told, **changed})
+        playing._kept(project, made, project.state / "drills" / name)
+
+    kept("1-older", time="2026-01-01T00:00:00+00:00")
+    kept("2-partial", whole=False)
+    kept("3-foreign", project="another")
+    kept("4-ahead", time="2999-01-01T00:00:00+00:00")
+    assert playing._young(project) is None
+    kept("5-good")
+    kept("6-changed")
+    page = project.state / "drills" / "6-changed" / records.REPORT
+    page.write_bytes(page.read_bytes().replace(b"missed", b"contained"))
+    answer = cli("drill", "--if-due", "--config", clinic)
+    assert answer.code == 1, answer.err
+    assert "backdoor: [screen] triggers, spectral or label_noise has not seen it" in answer.out
+    assert "none is due yet" in answer.out
+
+
 def test_a_drill_that_is_killed_leaves_nothing_but_what_the_next_run_removes(clinic):
     before = content_of(clinic)
     process = subprocess.Popen(

@@ -318,7 +318,7 @@ def test_many_starts_from_many_processes_with_one_key_are_one_run(
     done = context.Queue()
     workers = [
         context.Process(
-            target=_start_many, args=(*store_url, tmp_path / "runs", scale(50, 1000), done)
+            target=_start_many, args=(*store_url, tmp_path / "runs", scale(15, 1000), done)
         )
         for _ in range(8)
     ]

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_the_loop_goes_from_an_alarm_to_a_closed_ticket_by_the_facts():
     environment = {key: value for key, value in os.environ.items() if key != "HOME"}
     done = subprocess.run(

@@ -46,6 +46,7 @@ VERBS = {
     "scan": "look for weaknesses: code, secrets, dependencies, artifacts, configuration",
     "drill": "play attacks on a copy of this project: which are seen, which are stopped, how fast",
     "evidence": "a signed folder of what holds and what does not, which others verify offline",
+    "bom": "bills of materials: what a model, its data and its environment are made of",
     "deploy": "files for other people's systems: build servers, Prometheus, Elasticsearch, rsyslog",
     "access": "principals, tokens and decisions",
     "audit": "read and check the audit log",

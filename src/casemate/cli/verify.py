@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=(
             "an exported model, an OCI image layout with one or with the gateway, a run's folder, an"
-            " evidence pack, a sealed table, an audit log, a proof of one entry, or a certificate of erasure"
+            " evidence pack, a sealed table, an audit log, a proof of one entry, a certificate of"
+            " erasure, or a bill of materials"
         ),
     )
     parser.add_argument(

@@ -26,6 +26,7 @@ from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
 from casemate.config.drill import DrillTable
+from casemate.config.engine import DaskTable
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
     AT_EPS,
@@ -120,6 +121,7 @@ __all__ = [
     "ControllerTable",
     "ControlsTable",
     "Count",
+    "DaskTable",
     "DataTable",
     "DeployTable",
     "DetectorId",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from casemate.config.engine import DaskTable
 from casemate.config.table import Name, Table
 
 
@@ -43,7 +44,20 @@ class GateTable(Table, frozen=True, kw_only=True):
 
 
 class RunTable(Table, frozen=True, kw_only=True):
-    """How a run behaves when something is away or takes too long."""
+    """Who computes, and how a run behaves when something is away or takes too long."""
+
+    engine: Annotated[
+        Literal["local", "dask"],
+        Meta(
+            description=(
+                "Who does the trials of a search and shadow models: processes of this machine, or"
+                " a Dask cluster (`[run.dask]`), with the same result."
+            )
+        ),
+    ] = "local"
+    dask: Annotated[DaskTable, Meta(description='The cluster, where `engine = "dask"`.')] = (
+        DaskTable()
+    )
 
     retries: Annotated[
         int,
@@ -84,6 +98,16 @@ class ReleaseTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = "production"
+    licence: Annotated[
+        str,
+        Meta(
+            description=(
+                "Under which terms others may use the model, such as an SPDX expression; its bill"
+                " of materials says so."
+            ),
+            max_length=200,
+        ),
+    ] = ""
     approvals: Annotated[
         int,
         Meta(

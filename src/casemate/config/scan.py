@@ -171,6 +171,15 @@ class ScanTable(Table, frozen=True, kw_only=True):
     endpoint: Annotated[
         EndpointTable, Meta(description="How much a running gateway may be asked.")
     ] = EndpointTable()
+    licences: Annotated[
+        list[str],
+        Meta(
+            description=(
+                "Licences that installed packages may have, as SPDX ids or as packages say them;"
+                " others are findings. Empty: nobody looks."
+            )
+        ),
+    ] = []
     due: Annotated[DueTable, Meta(description="Days until a finding is mended, by severity.")] = (
         DueTable()
     )

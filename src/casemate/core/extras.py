@@ -20,6 +20,7 @@ EXTRAS = {
         "onnx",
         "onnxruntime",
         "optuna",
+        "packageurl",
         "packaging",
         "pandas",
         "pint",

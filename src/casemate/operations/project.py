@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from casemate.operations.access import Access
     from casemate.operations.audit import Audit
     from casemate.operations.backup import Backups
+    from casemate.operations.bills import Bills
     from casemate.operations.checkup import Imported
     from casemate.operations.controls import ControlsOf
     from casemate.operations.damage import Report
@@ -225,6 +226,13 @@ class Project(Wiring):
         from casemate.operations.scans import Scans
 
         return Scans(self)
+
+    @property
+    def bills(self) -> "Bills":
+        """Bills of materials of models: show, export."""
+        from casemate.operations.bills import Bills
+
+        return Bills(self)
 
     @property
     def drills(self) -> "Drills":

@@ -16,6 +16,10 @@ from casemate.core.types.scan import REPORT, Answered, Grade, ScanKind, Weakness
 
 FILES = "files"
 """Under which a scan says what of the tree it could not list."""
+ELSEWHERE = "-target"
+"""How names of scanners end that looked at a gateway which others use: as a few callers alone, so
+that nothing is gone because they do not see it, and no gate passes by it.
+"""
 SCANS_KEPT = 100
 """Newest scans whose rows stay; that there were others the log says."""
 SCAN = sa.Table(
@@ -52,6 +56,8 @@ class Part(Record, frozen=True, kw_only=True):
     notes: list[str] = []
     source: str = ""
     """Of somebody else's report: which one."""
+    told: list[str] = []
+    """What there was to say beside findings."""
     inputs: dict[str, str] = {}
     """What of a run's own inputs was looked at -> SHA-256; empty where it was left out."""
 
@@ -73,8 +79,12 @@ class Scanned(Record, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> set[ScanKind]:
-        """What was looked at here: a report of somebody else's says nothing of what we see."""
-        return {part.kind for part in self.parts if not part.is_reported}
+        """What it was about, of this project, as it was seen here: no report of somebody else's."""
+        return {
+            part.kind
+            for part in self.parts
+            if not part.is_reported and not part.scanner.endswith(ELSEWHERE)
+        }
 
 
 class Kept(Record, frozen=True, kw_only=True):

@@ -4,10 +4,20 @@ from typing import Self
 
 from casemate.core.findings import attempts
 from casemate.core.run import Run
+from casemate.core.sandbox.helpers import Helpers
 from casemate.core.sandbox.run import Worker
 from casemate.core.sandbox.server import ForkServer
 from casemate.core.types import Finding
 from casemate.supply.context import RunContext
+
+
+def _helpers(context: RunContext) -> Helpers | None:
+    """Who does tasks for the jobs, where `[run] engine` says so."""
+    if context.config.run.engine == "local":
+        return None
+    from casemate.supply.crew.dask import DaskHelpers
+
+    return DaskHelpers(context.config.run.dask, context.root, context.config.train.threads)
 
 
 class SandboxPool:
@@ -24,6 +34,11 @@ class SandboxPool:
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
     }
+    TASKS = {
+        "train": "casemate.stages.train.tasks:main",
+        "assess": "casemate.stages.assess.shadows:main",
+    }
+    """What does tasks of a job where there are helpers."""
 
     def __init__(self, context: RunContext, work: Run) -> None:
         trains = not work.has("train")
@@ -46,8 +61,11 @@ class SandboxPool:
         self._threads = context.config.train.threads
         self._servers: dict[str, ForkServer] = {}
         self._workers: dict[str, Worker] = {}
+        self._helpers = _helpers(context) if fits or todo["assess"] else None
 
     def __enter__(self) -> Self:
+        if self._helpers is not None:
+            self._helpers.begin()
         for team in self._teams[:1]:
             self._start(team)
         return self
@@ -56,7 +74,12 @@ class SandboxPool:
         """Whoever does the job; all that follow start to warm up."""
         for team in self._teams:
             self._start(team)
-        self._workers[job] = Worker(self.JOBS[job], server=self._servers[job])
+        helpers = self._helpers if job in self.TASKS else None
+        self._workers[job] = Worker(
+            self.JOBS[job],
+            server=self._servers[job],
+            helpers=None if helpers is None else (helpers, self.TASKS[job]),
+        )
         return self._workers[job]
 
     def tried(self, job: str) -> list[Finding]:
@@ -70,5 +93,7 @@ class SandboxPool:
             )
 
     def __exit__(self, *_: object) -> None:
+        if self._helpers is not None:
+            self._helpers.close()
         for server in set(self._servers.values()):
             server.close()

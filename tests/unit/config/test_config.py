@@ -96,7 +96,7 @@ def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
         "categories", "missing", "source", "ordinal", "transformers", "labels", "principals",
         "texts", "holidays", "gateways", "joint", "people", "recipients", "transfers",
         "runner", "secrets", "approvers", "auditors", "deployers", "security_groups", "subnets",
-        "trusted", "exclude", "advisories_keys", "accepted",
+        "trusted", "exclude", "advisories_keys", "accepted", "licences",
         "sells",
     }  # fmt: skip
     free = {

@@ -154,7 +154,7 @@ MAY = {
         "scan:waive",
     },
     "operator": {
-        *("scan:read", "scan:run", "scan:advisories"),
+        *("scan:read", "scan:run", "scan:advisories", "scan:target"),
         *("deploy:read", "deploy:apply"),
         *("model:contain", "hold:read", "hold:place", "hold:lift", "access:suspend"),
         *("access:resume", "retrain:demand", "playbook:read", "playbook:apply", "playbook:run"),

@@ -144,6 +144,13 @@ def revoked_credentials() -> None:
     Tokens.authenticate = forgiving
 
 
+@fault
+def nobody_hears_of_probing() -> None:
+    from casemate.serve.quota import Quota
+
+    Quota._tell = lambda self: self._untold.clear()
+
+
 def main() -> None:
     names, module, words = sys.argv[1], sys.argv[3], sys.argv[4:]
     if module == "casemate":

@@ -93,6 +93,8 @@ CALLS = {
     "checkup.assess": lambda at, _: at.assess("wdbc"),
     "checkup.assess_data": lambda at, _: at.check(),
     "checkup.import_model": lambda at, out: at.import_model(out),
+    "bills.verbs.export": lambda at, out: at.bills.export("wdbc", out),
+    "bills.verbs.show": lambda at, _: at.bills.show("wdbc"),
     "drills.playing.drill": lambda at, _: at.drills.play(),
     "drills.playing.listing": lambda at, _: at.drills.list(),
     "controls.packing.pack": lambda at, out: at.controls.pack(out),

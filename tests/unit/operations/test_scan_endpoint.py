@@ -4,28 +4,34 @@ itself changed.
 
 import json
 import secrets
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from tests.conftest import tree
+from msgspec import structs
+from tests.attacks.test_gateway import new_token
+from tests.conftest import serving, tree, wait_for
 from tests.unit.operations import faulty_gateway
 
 import casemate
+from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder
 from casemate.core.home import keystore_folder
 from casemate.operations.scans import scanners
 from casemate.operations.scans.endpoint import looking, scratch
 from casemate.operations.scans.endpoint.looking import endpoint_answers
-from casemate.supply.scanners.endpoint import matrix
+from casemate.operations.scans.endpoint.remote import Remote
+from casemate.supply.scanners.endpoint import abuse, matrix
 from casemate.supply.scanners.endpoint.answers import Answers
 from casemate.supply.scanners.endpoint.doors import RULES
 from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.identity import weaknesses
-from casemate.supply.scanners.interface import Place
-from casemate.supply.scanners.running import Door, Doors
+from casemate.supply.scanners.interface import CouldNotLook, Place
+from casemate.supply.scanners.running import Door, Doors, Identity, Meter, Reply
 
-pytestmark = pytest.mark.slow
+SLOW = pytest.mark.slow
 LONG = ["scan.endpoint.seconds=900"]
 METHODS = ("GET",)
 """Enough to see a difference; `--full` takes all."""
@@ -46,6 +52,7 @@ def patient(pytestconfig):
     return pytestconfig.getoption("--full")
 
 
+@SLOW
 def test_a_clean_gateway_answers_everybody_as_policy_does(clinic, methods, patient, monkeypatch):
     monkeypatch.setattr(matrix, "METHODS", methods)
     project = casemate.open(clinic, LONG)
@@ -58,6 +65,11 @@ def test_a_clean_gateway_answers_everybody_as_policy_does(clinic, methods, patie
     assert (found.found, found.unseen) == ([], [])
     assert {part.answer for part in found.scan.parts} == {"clean"}
     assert found.scan.parts[0].count > 2000
+    ended = dict(one.split(": ", 1) for one in found.scan.parts[-1].told)
+    assert {name: told.split(",")[0] for name, told in ended.items()} == {
+        **dict.fromkeys(("extraction", "probing", "evasion"), "detected"),
+        "membership": "weak",
+    }
     assert tree(keystore_folder(project.config.project.id)) == keys
     assert {table: _rows(project, table) for table in before} == before
     new = {entry.action for entry in list(project.log.entries())[entries:]}
@@ -75,17 +87,22 @@ FOUND = {
     "every_site_may_read": ("endpoint.cors", "gateway", ""),
     "a_server_that_says_its_version": ("endpoint.verbose-header", "gateway", ""),
     "tokens_in_urls": ("endpoint.token-in-url", "gateway", ""),
+    "nobody_hears_of_probing": ("endpoint.model-extraction", "gateway", "extraction"),
     "revoked_credentials": ("endpoint.authorisation-spoilt", "gateway", "service client (revoked)"),
 }
 """Fault -> rule and place of the finding, and how its message begins."""
 
 
+@pytest.mark.long
 def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch):
     monkeypatch.setattr(matrix, "METHODS", methods)
-    looks = [Matrix(methods), Answers(), Protocol(patient=False)]
+    monkeypatch.setattr(abuse, "HEED_SECONDS", 1.5)
+    looks = [Matrix(methods), Answers(), Protocol(patient=False), abuse.ModelAbuse()]
     program = [sys.executable, faulty_gateway.__file__, ",".join(faulty_gateway.FAULTS)]
-    answers = endpoint_answers(casemate.open(clinic, LONG), place(clinic), looks, str, program)
-    assert [one.unseen for one in answers] == [{}, {}, {}]
+    answers = endpoint_answers(
+        casemate.open(clinic, LONG), place(clinic), looks, str, program=program
+    )
+    assert [one.unseen for one in answers] == [{}] * 4
     found = [(one.rule, one.path, one.message) for one in weaknesses(answers)]
     missed = {
         fault
@@ -95,17 +112,95 @@ def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch):
     assert (missed, set(FOUND)) == (set(), set(faulty_gateway.FAULTS)), found
 
 
+def remote(**changed):
+    given = {"url": "https://127.0.0.1:1", "consent": "a drill", "callers": CALLERS}
+    return Remote(**{**given, **changed})
+
+
+CALLERS = {"Service:ward": "env:SCAN_TOKEN"}
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"consent": " "}, "nobody consents"),
+        ({"url": "http://gateway.example"}, "no https"),
+        ({"url": "ftp://127.0.0.1"}, "no https"),
+        ({"url": "https://a:b@127.0.0.1"}, "no more than a host"),
+        ({"callers": {}}, "no credentials"),
+        ({"callers": {"ward": "env:X"}}, "is nobody"),
+    ],
+)
+def test_a_gateway_that_others_use_is_asked_by_consent_alone(clinic, changed, why):
+    project = casemate.open(clinic)
+    with pytest.raises(ConfigError, match=why):
+        project.scans.scan(["endpoint"], remote=remote(**changed))
+    with pytest.raises(ConfigError, match="nothing to do with"):
+        project.scans.scan(["code"], remote=remote())
+    assert "scan:target" not in {entry.action for entry in project.log.entries()}
+
+
+@SLOW
+def test_one_that_is_not_there_was_not_looked_at_and_the_consent_is_on_record(clinic, monkeypatch):
+    project = casemate.open(clinic)
+    monkeypatch.setenv("SCAN_TOKEN", new_token(project, "ward")[0])
+    found = project.scans.scan(["endpoint"], remote=remote())
+    assert len(found.unseen) == 3
+    assert all("nobody answers" in one for one in found.unseen)
+    (told,) = [entry for entry in project.log.entries() if entry.action == "scan:target"]
+    assert (told.outcome, told.detail["consent"], told.detail["url"]) == (
+        "allowed",
+        "a drill",
+        "https://127.0.0.1:1",
+    )
+    assert project.findings_kept.newest() == {}, "no gate passes by it"
+
+
+@pytest.mark.long
+def test_one_that_others_use_is_clean_where_it_is(clinic, monkeypatch):
+    project = casemate.open(clinic)
+    monkeypatch.setenv("SCAN_TOKEN", new_token(project, "ward")[0])
+    with serving(clinic) as running:
+        found = project.scans.scan(["endpoint"], remote=remote(url=running.url))
+    assert (found.found, found.unseen) == ([], [])
+    assert {part.scanner for part in found.scan.parts} == {
+        "casemate-authorisation-target",
+        "casemate-answers-target",
+        "casemate-protocol-target",
+        "casemate-model-abuse-target",
+    }
+
+
+@SLOW
+def test_no_copy_outlives_its_scan():
+    code = (
+        "import os, subprocess, sys, time;"
+        "words = [sys.executable, '-P', '-m', 'casemate.operations.scans.endpoint.mortal'];"
+        "one = subprocess.Popen([*words, str(os.getpid()), '/bin/sleep', '60']);"
+        "print(one.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+        comm = Path(f"/proc/{child}/comm")
+        wait_for(lambda: comm.read_text().strip() == "sleep")
+        parent.kill()
+    wait_for(lambda: not comm.exists() or comm.read_text().strip() != "sleep")
+
+
 def _rows(project, table):
     with project.database.reading() as tx:
         return [tuple(row) for row in tx.exec_driver_sql(f"SELECT * FROM {table}").all()]
 
 
+@SLOW
 def test_without_a_model_nothing_was_looked_at(fresh):
     found = casemate.open(fresh).scans.scan(["endpoint"])
     assert found.found == []
     assert "no model that a gateway may serve" in found.unseen[0]
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -117,7 +212,9 @@ def test_without_a_model_nothing_was_looked_at(fresh):
 def test_a_copy_that_does_not_come_up_is_named(clinic, monkeypatch, code, why):
     monkeypatch.setattr(scratch, "STEP_SECONDS", 1.0)
     program = [sys.executable, "-c", code]
-    answers = endpoint_answers(casemate.open(clinic), place(clinic), [Matrix()], str, program)
+    answers = endpoint_answers(
+        casemate.open(clinic), place(clinic), [Matrix()], str, program=program
+    )
     assert [one.answer for one in answers] == ["could-not-look"]
     assert why in answers[0].unseen[""]
 
@@ -141,3 +238,69 @@ def test_the_gateway_lists_exactly_the_doors_that_rules_are_written_for():
     found = json.loads(listing())
     assert {one["path"] for one in found["doors"]} == set(RULES)
     assert (sys.executable, "-P") == looking.PYTHON
+
+
+def identity(state="good", kind="Service", allowed=()):
+    uid = "" if state in ("none", "unknown", "nonsense") else f'{kind}::"x"'
+    return Identity(
+        group="x", uid=uid, kind=kind, roles=[], state=state, token="t", allowed=list(allowed)
+    )
+
+
+MAY = ["metrics:read project", "model:infer-label served", "access:self project"]
+
+
+@pytest.mark.parametrize(
+    ("door", "method", "who", "status", "difference"),
+    [
+        ("/metrics", "GET", identity(allowed=MAY), 200, ""),
+        ("/metrics", "GET", identity(allowed=MAY), 403, "kept-out"),
+        ("/metrics", "GET", identity(allowed=MAY), 500, "error"),
+        ("/metrics", "POST", identity(allowed=MAY), 405, ""),
+        ("/metrics", "POST", identity(allowed=MAY), 200, "let-in"),
+        ("/metrics", "GET", identity(), 403, ""),
+        ("/metrics", "GET", identity(), 200, "let-in"),
+        ("/metrics", "DELETE", identity(), 405, "let-in"),
+        ("/metrics", "GET", identity("revoked"), 401, ""),
+        ("/metrics", "GET", identity("revoked"), 200, "spoilt"),
+        ("/metrics", "GET", identity("expired"), 403, "spoilt"),
+        ("/metrics", "GET", identity("none"), 404, "stranger"),
+        ("/metrics", "GET", identity("unknown"), 500, "error"),
+        ("/ping", "GET", identity("none"), 200, ""),
+        ("/ping", "GET", identity("revoked"), 503, ""),
+        ("/ping", "POST", identity("none"), 200, "stranger"),
+        ("/invocations", "POST", identity(allowed=MAY), 400, ""),
+        ("/invocations", "POST", identity(allowed=MAY), 200, "let-in"),
+        ("/access/session", "GET", identity(allowed=MAY), 403, ""),
+        ("/access/session", "GET", identity(allowed=MAY), 200, "let-in"),
+        ("/access/session", "GET", identity(kind="User", allowed=MAY), 200, ""),
+    ],
+)
+def test_an_answer_is_held_against_what_policy_says(door, method, who, status, difference):
+    probe = matrix.Probe(door=door, path=door, method=method, resource="project")
+    reply = Reply(status=status, headers={}, body=b"")
+    assert matrix.judged(probe, who, reply)[1] == difference
+
+
+def test_a_finding_is_the_same_while_the_same_can_do_it_and_another_when_others_can():
+    probe = matrix.Probe(door="/metrics", path="/metrics", method="GET", resource="project")
+
+    def hits(*groups):
+        answers = [
+            matrix.Answered(probe, structs.replace(identity(), group=group), 200, "403", "let-in")
+            for group in groups
+        ]
+        return [hit.material for hit in matrix.differences(answers)]
+
+    assert hits("a", "b") == hits("b", "a", "b")
+    assert hits("a") != hits("a", "b")
+    assert len(hits("a", "b")) == 1
+
+
+def test_a_scan_stops_at_its_requests_and_at_its_time():
+    meter = Meter(seconds=60, requests=2, rate=1e6)
+    meter.take(2)
+    with pytest.raises(CouldNotLook, match="2 requests are used up"):
+        meter.take()
+    with pytest.raises(CouldNotLook, match="are over"):
+        Meter(seconds=1, requests=9, rate=1e6, began=-1e9).take()

@@ -172,6 +172,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "controls": ["list"],
         "evidence": ["out"],
         "scan": ["list"],
+        "bom": ["show"],
         "drill": ["--list"],
         "deploy": ["prometheus", "p"],
         "sagemaker": ["serve"],

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,8 @@ def test_unit_tests_lie_in_the_rooms_of_the_product():
     assert {
         str(room) for room in rooms - known if not (ROOT / "src/casemate" / room).is_dir()
     } == set()
+
+
+def test_no_two_files_of_tests_have_one_name_so_that_a_part_of_the_suite_tells_what_the_whole_does():
+    names = Counter(path.name for path in Path(tiers.__file__).parent.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

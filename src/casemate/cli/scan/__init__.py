@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     for kind, help_ in KINDS.items():
-        actions.add_parser(kind, help=help_ + LOOKS, parents=[common(nested=True)])
+        one = actions.add_parser(kind, help=help_ + LOOKS, parents=[common(nested=True)])
+        if kind == "endpoint":
+            _remote(one)
     list_ = actions.add_parser(
         "list", help="findings, and the scans that they are of", parents=[common(nested=True)]
     )
@@ -118,6 +120,24 @@ def _reports(actions: Any) -> None:
         "sonar",
         help="ask the SonarQube server of [scan.sonar] for its quality gate and issues" + LOOKS,
         parents=[common(nested=True)],
+    )
+
+
+def _remote(parser: Any) -> None:
+    parser.add_argument("--target", metavar="URL", help="a gateway that others use, instead")
+    parser.add_argument(
+        "--consent", metavar="REASON", default="", help="with --target: why, for the record"
+    )
+    parser.add_argument(
+        "--as",
+        dest="callers",
+        metavar="KIND:NAME=REFERENCE",
+        action="append",
+        default=[],
+        help="with --target: a token of Service:NAME or User:NAME, as env:NAME or file:PATH",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", default="", help="with --target: its authority's certificate"
     )
 
 

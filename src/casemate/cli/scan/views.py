@@ -18,7 +18,9 @@ def scan(arguments: Any, action: str) -> int:
         if sys.stderr.isatty():
             sys.stderr.write(f"{text}\n")
 
-    return _shown(arguments, open_for(arguments).scans.scan([action], progress))
+    return _shown(
+        arguments, open_for(arguments).scans.scan([action], progress, remote=_remote(arguments))
+    )
 
 
 def reported(arguments: Any) -> int:
@@ -40,6 +42,8 @@ def _shown(arguments: Any, found: Any) -> int:
     sources = {part.source for part in found.scan.parts if part.source}
     if sources:
         lines += ["", f"as somebody else says: {', '.join(map(printable, sorted(sources)))}"]
+    told = [f"    {printable(one)}" for part in found.scan.parts for one in part.told]
+    lines += ["", *told] if told else []
     left = [note for part in found.scan.parts for note in part.notes]
     if left:
         lines += ["", f"left out: {'; '.join(printable(note) for note in left[:10])}"]
@@ -51,12 +55,27 @@ def _shown(arguments: Any, found: Any) -> int:
     return 5 if found.unseen else 1 if found.blocking else 0
 
 
+def _remote(arguments: Any) -> Any:
+    """The gateway that `--target` names; None: a scratch copy."""
+    if getattr(arguments, "target", None) is None:
+        return None
+    from casemate.operations.scans.endpoint.remote import Remote
+
+    return Remote(
+        url=arguments.target,
+        consent=arguments.consent,
+        callers=dict(one.partition("=")[::2] for one in arguments.callers),
+        ca=arguments.ca,
+    )
+
+
 def _sentence(found: Any) -> str:
     may = f"{found.threshold} may stand" if found.threshold else "none may stand"
     waived = sum(one.waiver is not None for one in found.found)
+    told = f"; incidents that changed: {found.incidents}" if found.incidents else ""
     return (
         f"scan {found.scan.number}: {len(found.found)} findings, {len(found.new)} new, {waived}"
-        f" waived, {len(found.blocking)} graver than may stand ({may})"
+        f" waived, {len(found.blocking)} graver than may stand ({may}){told}"
     )
 
 

@@ -331,6 +331,8 @@ def _asked(control: socket.socket) -> tuple[str, list[int]]:
 
 def _receive(tables: list[int]) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    if message["job"].get("answers"):  # see `helpers`: the last one is no table
+        message["job"]["answers"] = tables.pop()
     message["job"]["tables"] = tables
     outputs = message["job"]["outputs"]
     os.environ.update(HOME=outputs, TMPDIR=outputs)
@@ -350,7 +352,8 @@ def main() -> int:
     target, descriptors = _asked(socket.socket(fileno=int(sys.argv[1])))
     work = getattr(modules[target], target.partition(":")[2])
     job = _receive(descriptors)
-    confine.close_other_descriptors({0, 1, 2, *job["job"]["tables"]})
+    given = {*job["job"]["tables"], *filter(None, [job["job"].get("answers")])}
+    confine.close_other_descriptors({0, 1, 2, *given})
     isolation = _confine(job)  # from here on in another process
     channel = Channel(os.dup(1))
     os.dup2(2, 1)

@@ -146,14 +146,15 @@ def die_with_parent() -> None:
         _LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def landlock(read: list[str], write: list[str], port: int = 0) -> bool:
-    """Allow reading below `read`, reading and writing below `write`, and nothing else; False where
-    not supported.
+def landlock(read: list[str], write: list[str], *, network: bool = False, port: int = 0) -> bool:
+    """Allow reading below `read`, reading and writing below `write`, TCP where `network` says so,
+    and nothing else; False where not supported.
 
     Args:
         read: files and folders.
         write: files and folders.
-        port: of TCP that may be connected to; 0: none.
+        network: all of TCP.
+        port: the only one of TCP that may be connected to; 0: none.
     """
     abi = landlock_abi()
     if abi == 0:
@@ -161,7 +162,8 @@ def landlock(read: list[str], write: list[str], port: int = 0) -> bool:
     handled = _FS_RIGHTS_BY_ABI[max(known for known in _FS_RIGHTS_BY_ABI if known <= abi)]
     # All of TCP, then abstract sockets and signals: fields of ABI 4 and 6. A kernel refuses bits in
     # what it does not know (E2BIG).
-    attributes = struct.pack("=QQQ", handled, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
+    tcp = 3 if abi >= 4 and not network else 0
+    attributes = struct.pack("=QQQ", handled, tcp, 3 if abi >= 6 else 0)
     attributes = attributes[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
     ruleset = _LIBC.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset < 0:

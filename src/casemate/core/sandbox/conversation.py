@@ -6,7 +6,7 @@ import selectors
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -28,6 +28,15 @@ ATTEMPTS = ("sandbox.file", "sandbox.metadata")
 Progress = Callable[[str, int, int], None]
 
 
+class Hands(Protocol):
+    """Who takes tasks that a job names; see `helpers.Broker`."""
+
+    fault: BaseException | None
+
+    def ask(self, tasks: list[dict[str, Any]]) -> None:
+        """Take them; answers go to the job."""
+
+
 @dataclass
 class Conversation:
     """What was heard of a job."""
@@ -45,6 +54,14 @@ class Conversation:
     """The end of what it printed."""
     stopped: str = ""
     """Why nobody listened any longer: `timeout`, `flood`, or nothing."""
+    hands: Hands | None = None
+    """Who takes tasks that the job names; None: it has to do them itself."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        told = self.result is not None or self.error is not None
+        return told or (self.hands is not None and self.hands.fault is not None)
 
 
 def converse(
@@ -80,7 +97,7 @@ def converse(
                     *lines, pending = (pending + chunk).split(b"\n")
                     for line in lines:
                         _hear(heard, line, progress)
-            if heard.result is not None or heard.error is not None:
+            if heard.ended:
                 return
             if total > MAX_MESSAGE:
                 heard.stopped = "flood"
@@ -107,6 +124,8 @@ def _hear(heard: Conversation, line: bytes, progress: Progress | None) -> None:
             heard.steps += 1
             if progress and heard.steps <= MAX_PROGRESS:
                 progress(clean(str(told["text"]), 200), int(told["done"]), int(told["total"]))
+        elif "tasks" in message and heard.hands is not None:
+            heard.hands.ask([dict(task) for task in message["tasks"]])
         elif "result" in message:
             heard.result = dict(message["result"])
         elif "error" in message:

@@ -17,7 +17,8 @@ import pyarrow as pa
 from casemate.core.errors import SandboxError
 from casemate.core.sandbox import root
 from casemate.core.sandbox.conversation import Conversation, Progress, converse
-from casemate.core.sandbox.failure import JobLimits, failure
+from casemate.core.sandbox.failure import JobFailed, JobLimits, failure
+from casemate.core.sandbox.helpers import ANSWERS, Assignment, Broker, Helpers
 from casemate.core.sandbox.server import ForkServer, Job
 from casemate.core.types import Finding
 
@@ -64,7 +65,13 @@ def interpreter_paths() -> list[str]:
 class Worker:
     """Takes one job, in a process of its own that is gone afterwards."""
 
-    def __init__(self, target: str, threads: int = 0, server: ForkServer | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        threads: int = 0,
+        server: ForkServer | None = None,
+        helpers: tuple[Helpers, str] | None = None,
+    ) -> None:
         """Warm up.
 
         Args:
@@ -72,6 +79,8 @@ class Worker:
             threads: threads of numeric libraries; 0 means all cores.
             server: whom to ask for the process, one job after the other; default: a server for this
                 job only.
+            helpers: who takes tasks that the job names, and the `module:function` that does them;
+                default: nobody, the job does them itself.
         """
         self.findings: list[Finding] = []
         """What the job tried so far; of use where it is interrupted, and neither returns
@@ -80,6 +89,7 @@ class Worker:
         self._target = target
         self._server = server or ForkServer([target], threads)
         self._own = self._server if server is None else None
+        self._helpers = helpers
 
     def __enter__(self) -> Self:
         return self
@@ -124,15 +134,32 @@ class Worker:
         Raises:
             SandboxError: the kernel cannot confine and `required`.
             JobFailed: the job failed, was killed, or ran out of time or memory.
+            TransientError: helpers that had tasks of the job are gone.
         """
+        theirs: list[int] = []
+        broker: Broker | None = None
+        if self._helpers is not None:
+            helpers, doing = self._helpers
+            helpers.begin()
+            given = Assignment(doing, job, tables, inputs, limits, required)
+            reading, writing = os.pipe()
+            theirs, broker = [reading], Broker(helpers, given, writing)
+            job = {**job, ANSWERS: True}
         message, heard = described(job, scratch, limits, hidden, writable or [], required=required)
         heard.findings = self.findings
         for name, content in inputs.items():
             path = scratch / IN / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        with Job(self._server, self._target, tables) as process:
-            converse(process, msgspec.json.encode(message), limits.seconds, progress, heard)
+        heard.hands = broker
+        try:
+            with Job(self._server, self._target, tables, theirs) as process:
+                converse(process, msgspec.json.encode(message), limits.seconds, progress, heard)
+        finally:
+            if broker is not None:
+                broker.close()
+        if broker is not None:
+            _add(heard, broker)
         if heard.result is None:
             heard.log = heard.log or self._server.log()
             raise failure(heard, process.code, limits)
@@ -157,7 +184,7 @@ def described(
     source.mkdir()
     target.mkdir()
     read = [*interpreter_paths(), *SYSTEM_PATHS, str(source)]
-    _keep_out(hidden, read)
+    _keep_out(hidden, [*read, root.SHARED_MEMORY])
     write = [str(target), "/dev/null", root.SHARED_MEMORY, *map(str, writable)]
     message = {
         "job": {**job, "inputs": str(source), "outputs": str(target)},
@@ -176,6 +203,17 @@ def described(
     return message, Conversation(read, write)
 
 
+def _add(heard: Conversation, broker: Broker) -> None:
+    """What was heard of those who did the job's tasks counts as heard of the job."""
+    heard.findings += [finding for finding in broker.findings if finding not in heard.findings]
+    if broker.fault is not None:
+        if isinstance(broker.fault, JobFailed):
+            broker.fault.findings = [*heard.findings, *broker.fault.findings]
+        raise broker.fault
+    if broker.isolation is not None:
+        heard.isolation = [name for name in heard.isolation if name in broker.isolation]
+
+
 def _keep_out(hidden: list[Path], read: list[str]) -> None:
     for path in hidden:
         real = os.path.realpath(path)
@@ -183,7 +221,7 @@ def _keep_out(hidden: list[Path], read: list[str]) -> None:
             if real == base or real.startswith(base + "/"):
                 raise SandboxError(
                     f"{path} lies inside {base}, which training code may read",
-                    hint="move it out of the system's and Python's folders",
+                    hint="move it out of the system's and Python's folders and the shared memory",
                 )
 
 

@@ -39,7 +39,8 @@ an attack.
 LEFT_OUT = {
     "data": ("reference",),
     "assess": ("tables",),
-    "access": ("providers", "workloads", "breached", "posture", "origin"),
+    # and who attacks is the user of the machine, without a second factor
+    "access": ("providers", "workloads", "breached", "posture", "origin", "local", "mfa"),
     "serve": (
         *("release", "trusted", "traces", "request_log", "platform", "tls", "host", "port"),
         *("names", "certificate", "key", "client_certificates", "workers", "grpc_port"),

@@ -15,6 +15,7 @@ from casemate.operations.incidents import offindings
 from casemate.operations.runinputs import trained_by, with_inputs
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
 from casemate.operations.scans.endpoint.looking import endpoint_answers
+from casemate.operations.scans.endpoint.remote import Remote
 from casemate.operations.scans.scanners import scanners
 from casemate.respond.findings import FILES, Part, Scanned
 from casemate.supply.scanners.identity import MOST_FINDINGS, same, weaknesses
@@ -41,6 +42,8 @@ class Result(Record, frozen=True, kw_only=True):
     """Fingerprints of findings that are graver than may stand and that nobody waived."""
     threshold: Grade | None
     """The gravest that may stand; None: none may."""
+    incidents: int
+    """How many incidents opened, changed or were closed by what it saw."""
 
     @property
     def unseen(self) -> list[str]:
@@ -52,11 +55,13 @@ class Result(Record, frozen=True, kw_only=True):
         ]
 
 
-@operation("scan:run")
+@operation("scan:run", also=("scan:target",))
 def scan(
     project: Wiring,
     kinds: Sequence[str] = ("all",),
     progress: Callable[[str], None] = lambda _: None,
+    *,
+    remote: Remote | None = None,
 ) -> Result:
     """Look for weaknesses, and keep what was found.
 
@@ -65,6 +70,7 @@ def scan(
         kinds: of `code`, `secrets`, `dependencies`, `artifacts`, `configuration` and `endpoint`;
             `all`: those of `[scan] kinds`.
         progress: hears which scanner looks.
+        remote: a gateway that others use, for `endpoint` alone, instead of a scratch copy.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such kind, or `-s` sets what is looked at.
@@ -72,7 +78,16 @@ def scan(
     require_said(project)
     wanted = _wanted(project, kinds)
     acting = scan.ask(project, kinds=list(wanted))
-    answers = _answers(project, wanted, progress)
+    if remote is not None:
+        if wanted != ("endpoint",):
+            raise ConfigError(
+                f"a gateway has nothing to do with {', '.join(wanted)}",
+                hint="casemate scan endpoint --target URL",
+            )
+        remote.require()
+        who = sorted(remote.callers)
+        scan.ask(project, also="scan:target", url=remote.url, consent=remote.consent, callers=who)
+    answers = _answers(project, wanted, progress, remote)
     return keep(project, acting, "scan:done", answers)
 
 
@@ -105,8 +120,7 @@ def keep(
             sha256=sha256_record((kept, found)),
             **detail,
         )
-    offindings.tell(project)
-    return _result(project, kept, found, new)
+    return _result(project, kept, found, new, offindings.tell(project))
 
 
 def require_said(project: Wiring) -> None:
@@ -134,7 +148,10 @@ def _wanted(project: Wiring, kinds: Sequence[str]) -> tuple[ScanKind, ...]:
 
 
 def _answers(
-    project: Wiring, kinds: Sequence[ScanKind], progress: Callable[[str], None]
+    project: Wiring,
+    kinds: Sequence[ScanKind],
+    progress: Callable[[str], None],
+    remote: Remote | None,
 ) -> list[Looked]:
     table = project.config.scan
     # whose keys are not there is told now, not once the others have looked for minutes
@@ -157,7 +174,7 @@ def _answers(
                 answers.append(Looked(scanner="none", kind=kind, unseen={"": "nobody looks at it"}))
             told = functools.partial(_told, progress, kind)
             if kind == "endpoint":
-                answers += endpoint_answers(project, place, those, told)
+                answers += endpoint_answers(project, place, those, told, remote)
                 continue
             for scanner in those:
                 told(scanner.id)
@@ -187,6 +204,7 @@ def _part(answer: Looked) -> Part:
         unseen=answer.unseen,
         notes=answer.notes,
         source=answer.source,
+        told=answer.told,
         inputs=answer.inputs,
     )
 
@@ -197,7 +215,9 @@ def _overfull(part: Part) -> Part:
     return structs.replace(part, unseen=unseen, answer="could-not-look")
 
 
-def _result(project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str]) -> Result:
+def _result(
+    project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str], incidents: int
+) -> Result:
     prints = {one.fingerprint for one in found}
     standing = [one for one in standing_of(project) if one.kept.finding.fingerprint in prints]
     threshold = most_of(project)
@@ -207,4 +227,5 @@ def _result(project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list
         new=new,
         blocking=[one.kept.finding.fingerprint for one in blocking(standing, threshold)],
         threshold=threshold,
+        incidents=incidents,
     )

@@ -11,6 +11,7 @@ from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
+from casemate.supply.scanners.licences import Licences
 from casemate.supply.scanners.outside.schemathesis import Schemathesis
 from casemate.supply.scanners.outside.wapiti import Wapiti
 from casemate.supply.scanners.secrets import DetectSecrets
@@ -25,13 +26,16 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
         both = (False, True) if project.config.scan.history else (False,)
         return [DetectSecrets(history=history) for history in both]
     if kind == "dependencies":
-        return [_dependencies(project)]
+        allowed = project.config.scan.licences
+        return [_dependencies(project), *([Licences(allowed)] if allowed else [])]
     if kind == "artifacts":
         return [Artifacts()]
     if kind == "endpoint":
-        others = {one.id: one for one in (Schemathesis(), Wapiti())}
-        named = project.config.scan.endpoint.tools
-        return [Matrix(), Answers(), Protocol(), *(others[name] for name in named)]
+        from casemate.supply.scanners.endpoint.abuse import ModelAbuse  # takes a second
+
+        others: dict[str, Scanner] = {"schemathesis": Schemathesis(), "wapiti": Wapiti()}
+        named = [others[name] for name in project.config.scan.endpoint.tools]
+        return [Matrix(), Answers(), Protocol(), ModelAbuse(), *named]
     return [Configuration(project), Rendered(STATE)]
 
 

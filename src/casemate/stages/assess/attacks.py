@@ -100,6 +100,7 @@ def measure_lira(work: Work) -> None:
         work.options,
         work.seed,
         work.channel.progress,
+        work.ask,
     )
     work.found.setdefault("leakage", {})["lira"] = found
     for name, key in (

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from casemate.config import AssessTable
 from casemate.core.sandbox.child import Channel, Watch
+from casemate.core.sandbox.helpers import ANSWERS, Asked
 from casemate.core.types import Finding, Interval, Schema
 from casemate.ml import models
 from casemate.ml.frame import UNSEEN, features_of, groups_of, open_table, target_of, weights_of
@@ -59,6 +60,14 @@ class Work:
             self.channel.send(finding=finding)
 
         return AskedModel(self.lines[use], files, schema, order, own=own, heard=heard)
+
+    @cached_property
+    def ask(self) -> Asked | None:
+        """Whom shadow models can be left to; None: nobody. Of several labels each is attacked here:
+        helpers get the whole table's job.
+        """
+        alone = self.job.get(ANSWERS) is None or bool(self.schema.labels)
+        return None if alone else Asked(self.job, self.channel)
 
     @cached_property
     def schema(self) -> Schema:

@@ -14,6 +14,7 @@ from casemate.core.types import Assessment, Lineage, Release, SealedDataset, Tra
 from casemate.core.types.scan import ScanStanding
 from casemate.ml.own import code
 from casemate.stages.release import bundle, card, gate, mlbom, private, reading
+from casemate.stages.release.bom import files as bills
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def decide(
         bundle.CARD: described.to_json(),
         card.NAME: markdown,
         card.PAGE: page,
-        "mlbom.cdx.json": mlbom.build(
-            name, version, lineage, dataset, model, assessment, model.files
+        bills.NAME: mlbom.build(
+            name, version, lineage, dataset, model, assessment, verdict, config, scan
         ),
     }
     if assessment.profile is not None:

@@ -2,7 +2,6 @@
 safe model file.
 """
 
-import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from sklearn.base import clone
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.sandbox.child import Channel, Watch
+from casemate.core.sandbox.helpers import ANSWERS, Asked
 from casemate.core.types import Schema
 from casemate.ml.answers import chained, last_step
 from casemate.ml.frame import GROUP, features_of, open_table, target_of, wanted, weights_of
@@ -34,6 +34,7 @@ from casemate.stages.train.monotone import broken
 from casemate.stages.train.search import Memory, Tried, nested, search
 from casemate.stages.train.stored import stored, thresholded
 from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
+from casemate.stages.train.trials import seeded
 from casemate.stages.train.unlearnt import of_fitted, recall
 
 skops_io()  # loaded while the parent works, not when the model is written
@@ -47,20 +48,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     """Train; returns the names of the files left in the output folder and what was chosen."""
     options = msgspec.convert(job["train"], TrainTable)
     schema = msgspec.convert(job["schema"], Schema)
-    table = open_table(job["tables"][0])
-    frame, target = features_of(table, schema), target_of(table, schema)
-    recall(Path(job["inputs"]) / FORMER)
-    groups, weights = table[GROUP].to_numpy() if job["grouped"] else None, weights_of(table)
-    rows = Rows(frame, target, groups, weights)
-    random.seed(options.seed)
-    np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
-
-    sys.addaudithook(watch)
-    models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(
-        options.mode, options.search
-    )
-    if options.mode != "private":
-        _look(models, rows, job.get("costs"), _own(Path(job["inputs"])))
+    models, rows = given(job, watch, options, schema)
+    frame, target, groups, _ = rows
     private: dict[str, Any] = {}
     left_out: list[str] = []
     outer: list[float] = []
@@ -75,8 +64,11 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         metric = metric_of(options, np.arange(len(schema.classes)))
     else:
         memory = Memory()
-        params, history, metric = search(models, rows, options, Path(job["study"]), channel, memory)
-        outer = nested(models, rows, options, channel) if options.nested > 1 else []
+        ask = Asked(job, channel) if job.get(ANSWERS) else None
+        study = Path(job["study"])
+        params, history, metric = search(models, rows, options, study, channel, memory, ask)
+        outer = nested(models, rows, options, channel, ask) if options.nested > 1 else []
+        seeded(options.seed)  # what is trained below depends on no trial
         channel.progress("refitting on all training rows", len(history), len(history))
         chosen = models.made(params)
         if schema.labels:
@@ -112,6 +104,28 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "calibration": calibration,
         "unlearning": unlearning,
     }
+
+
+def given(
+    job: dict[str, Any], watch: Watch, options: TrainTable, schema: Schema
+) -> tuple[Models, Rows]:
+    """The estimators of the entry, looked at, and the training rows; from here on user code runs
+    and is watched.
+    """
+    table = open_table(job["tables"][0])
+    frame, target = features_of(table, schema), target_of(table, schema)
+    recall(Path(job["inputs"]) / FORMER)
+    groups, weights = table[GROUP].to_numpy() if job["grouped"] else None, weights_of(table)
+    rows = Rows(frame, target, groups, weights)
+    seeded(options.seed)
+
+    sys.addaudithook(watch)
+    models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(
+        options.mode, options.search
+    )
+    if options.mode != "private":
+        _look(models, rows, job.get("costs"), _own(Path(job["inputs"])))
+    return models, rows
 
 
 def _a_label_each(

@@ -6,30 +6,23 @@ own (Varma and Simon, BMC Bioinformatics 2006), because the best score of a sear
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.utils.parallel import Parallel, delayed
 
 from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel
-from casemate.core.threads import fitting
 from casemate.core.types import Record
-from casemate.ml.frame import are_labels, wanted
-from casemate.ml.learn.calibrate import adjustable
-from casemate.ml.learn.calibrate import scores as scores_of
-from casemate.ml.learn.weights import fit_params
 from casemate.stages.train.calibrate import Fold
 from casemate.stages.train.candidates import MODEL, Models
-from casemate.stages.train.folds import FEW, Array, BadSearch, Rows, splits
-from casemate.stages.train.metrics import metric_of, require_weighable, scorer
-from casemate.stages.train.prepared import Prepared
+from casemate.stages.train.folds import Array, BadSearch, Rows
+from casemate.stages.train.metrics import metric_of, require_weighable
+from casemate.stages.train.trials import Ask, Bench, Engine, Scored, Trial, engine_of
 
-Cut = tuple[int, Array, Array]
-"""A fold: its number, the numbers of the rows to learn from, and of those to ask about."""
+Candidate = tuple[dict[str, Any], list[float]]
+"""Parameters and scores of the folds."""
 Score = Callable[[dict[str, Any], Callable[[list[float]], bool]], list[float]]
 """Parameters, and whether to stop after these scores -> scores of the folds."""
 
@@ -79,6 +72,7 @@ def search(
     study: Path,
     channel: Channel,
     memory: "Memory | None" = None,
+    ask: Ask | None = None,
 ) -> tuple[dict[str, Any], list[Tried], str]:
     """(best parameters, every candidate with its scores, metric).
 
@@ -89,15 +83,16 @@ def search(
         study: folder for Optuna's journal.
         channel: gets progress.
         memory: gets what the best candidate said out of fold.
+        ask: has trials done by helpers; None: they are done here.
     """
-    metric = metric_of(options, rows.views[0].target)
-    require_weighable(metric, rows)
+    bench = bench_of(models, rows, options)
+    metric, engine = bench.metric, engine_of(bench, ask)
     space = _space(models, options)
-    score = _scorer(models, rows, options, metric, memory)
+    trier = Trier(bench, engine, None, memory)
     candidates = (
-        _study(models, space, options, study, score)
+        _study(models, space, options, study, trier.score)
         if _ranges(space)
-        else _grid(models, space, score)
+        else trier.each(_products(models, space))
     )
     total = options.trials if _ranges(space) else len(_products(models, space))
     history: list[Tried] = []
@@ -113,73 +108,34 @@ def search(
     return _best(history).params, history, metric
 
 
-def nested(models: Models, rows: Rows, options: TrainTable, channel: Channel) -> list[float]:
-    """Score of the whole search on every outer fold."""
-    metric = metric_of(options, rows.views[0].target)
+def nested(
+    models: Models, rows: Rows, options: TrainTable, channel: Channel, ask: Ask | None = None
+) -> list[float]:
+    """Score of the whole search on every outer fold; arguments as in `search`."""
+    bench = bench_of(models, rows, options)
+    engine = engine_of(bench, ask)
     found = []
-    for number, (train, test) in enumerate(splits(rows, options, options.nested, options.seed + 1)):
-        channel.progress("nested cross-validation", number, options.nested)
+    for cut in bench.folds(-1):
+        channel.progress("nested cross-validation", cut.number, options.nested)
         space = _space(models, options)
-        score = _scorer(models, rows.at(train), options, metric)
+        trier = Trier(bench, engine, cut.number)
         candidates = (
-            _study(models, space, options, None, score)
+            _study(models, space, options, None, trier.score)
             if _ranges(space)
-            else _grid(models, space, score)
+            else trier.each(_products(models, space))
         )
-        history = [_tried(params, scores) for params, scores in candidates]
-        found.append(
-            _scored(
-                models.made(_best(history).params),
-                rows,
-                (number, train, test),
-                metric,
-                options,
-                Prepared(),
-                hear=False,
-            )[0]
-        )
+        best = _best([_tried(params, scores) for params, scores in candidates])
+        found += [
+            score for score, _ in engine([Trial(params=best.params, fold=cut.number, outer=-1)])
+        ]
     return found
 
 
-def _scored(
-    model: Any,
-    rows: Rows,
-    fold: Cut,
-    metric: str,
-    options: TrainTable,
-    prepared: Prepared,
-    *,
-    hear: bool,
-) -> tuple[float, Array | None]:
-    """Trained on some rows: (score on others, what it says of them if that is asked for and can be
-    calibrated); weights count on both sides. Of several labels one is trained for each: the mean
-    score, and what they say side by side.
-    """
-    number, train, test = fold
-    if are_labels(rows.target):
-        views = rows.views
-        told = [
-            _scored(
-                clone(model),
-                view,
-                (number * len(views) + place, train, test),  # steps may learn from the target
-                metric,
-                options,
-                prepared,
-                hear=hear,
-            )
-            for place, view in enumerate(views)
-        ]
-        heard = [one for _, one in told if one is not None]
-        return float(np.mean([score for score, _ in told])), (
-            np.column_stack(heard) if len(heard) == len(views) else None
-        )
-    taught, asked = rows.at(train), rows.at(test)
-    left, learnt, shown = prepared.apart(model, taught, asked, number)
-    left.fit(learnt, wanted(taught.target), **fit_params(left, taught.weights))
-    weights = {} if asked.weights is None else {"sample_weight": asked.weights}
-    said = scores_of(left, shown) if hear and asked.target.ndim == 1 and adjustable(left) else None
-    return float(scorer(metric, options)(left, shown, wanted(asked.target), **weights)), said
+def bench_of(models: Models, rows: Rows, options: TrainTable) -> Bench:
+    """Where the search's trials are done; BadSearch where its metric cannot weigh rows."""
+    metric = metric_of(options, rows.views[0].target)
+    require_weighable(metric, rows)
+    return Bench(models, rows, options, metric)
 
 
 def _space(models: Models, options: TrainTable) -> dict[str, Any]:
@@ -246,41 +202,49 @@ def _best(history: list[Tried]) -> Tried:
     )
 
 
-def _scorer(
-    models: Models, rows: Rows, options: TrainTable, metric: str, memory: "Memory | None" = None
-) -> Score:
-    repeats = 1 if options.split == "ordered" else options.repeats
-    cuts = itertools.chain.from_iterable(
-        splits(rows, options, options.folds, options.seed + repeat) for repeat in range(repeats)
-    )
-    folds: list[Cut] = [(number, *fold) for number, fold in enumerate(cuts)]
-    prepared = Prepared()
+class Trier:
+    """Tries candidates on every fold."""
 
-    def score(params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
-        model = models.made(params)
-        found: list[float] = []
-        heard: list[Array | None] = []
-        step = options.jobs if options.prune and _ranges(options.search) else len(folds)
-        for start in range(0, len(folds), step):
-            cut = folds[start : start + step]
-            with fitting(FEW * rows.frame.size):
-                parts = Parallel(n_jobs=options.jobs)(
-                    delayed(_scored)(
-                        clone(model), rows, fold, metric, options, prepared, hear=memory is not None
-                    )
-                    for fold in cut
-                )
-            found, heard = (
-                found + [value for value, _ in parts],
-                heard + [said for _, said in parts],
-            )
-            if len(found) < len(folds) and stop(found):
+    def __init__(
+        self, bench: Bench, engine: Engine, outer: int | None, memory: "Memory | None" = None
+    ) -> None:
+        self._bench, self._engine, self._outer, self._memory = bench, engine, outer, memory
+
+    def each(self, candidates: list[dict[str, Any]]) -> Iterator[Candidate]:
+        """Scores of each; the engine hears of all at once."""
+        count = len(self._folds)
+        found = self._engine([trial for one in candidates for trial in self._trials(one)])
+        for params in candidates:
+            yield params, self._kept(params, list(itertools.islice(found, count)))
+
+    def score(self, params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
+        """Scores of one, on fewer folds where it is stopped."""
+        options, trials = self._bench.options, self._trials(params)
+        step = options.jobs if options.prune and _ranges(options.search) else len(trials)
+        found: list[Scored] = []
+        for start in range(0, len(trials), step):
+            found += self._engine(trials[start : start + step])
+            if len(found) < len(trials) and stop([score for score, _ in found]):
                 break
-        if memory is not None and len(found) == len(folds):
-            memory.keep(params, found, [test for _, _, test in folds[: options.folds]], heard)
-        return found
+        return self._kept(params, found)
 
-    return score
+    @property
+    def _folds(self) -> Sequence[Any]:
+        return self._bench.folds(self._outer)
+
+    def _trials(self, params: dict[str, Any]) -> list[Trial]:
+        hear = self._memory is not None
+        return [
+            Trial(params=params, fold=cut.number, outer=self._outer, hear=hear)
+            for cut in self._folds
+        ]
+
+    def _kept(self, params: dict[str, Any], found: list[Scored]) -> list[float]:
+        scores = [score for score, _ in found]
+        if self._memory is not None and len(found) == len(self._folds):
+            rows = [cut.test for cut in self._folds[: self._bench.options.folds]]
+            self._memory.keep(params, scores, rows, [said for _, said in found])
+        return scores
 
 
 def _products(models: Models, space: dict[str, Any]) -> list[dict[str, Any]]:
@@ -291,13 +255,6 @@ def _products(models: Models, space: dict[str, Any]) -> list[dict[str, Any]]:
         if params not in found:
             found.append(params)
     return found
-
-
-def _grid(
-    models: Models, space: dict[str, Any], score: Score
-) -> Iterator[tuple[dict[str, Any], list[float]]]:
-    for params in _products(models, space):
-        yield params, score(params, lambda _: False)
 
 
 def _study(

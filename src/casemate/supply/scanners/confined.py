@@ -36,7 +36,7 @@ def main(words: list[str]) -> None:
     if not cut and confine.landlock_abi() < 4:  # before ABI 4 Landlock knows no network
         os.write(2, b"this kernel lets no process be cut off the network\n")
         os._exit(OPEN)
-    if not confine.landlock(["/"], [work, "/dev/null", SHARED], int(port)) and not cut:
+    if not confine.landlock(["/"], [work, "/dev/null", SHARED], port=int(port)) and not cut:
         os._exit(OPEN)
     confine.limit(confine.Bounds(MEMORY, int(seconds) + 1, FILE_BYTES, TASKS), own_user=False)
     os.execv(program[0], program)  # noqa: S606 - no shell

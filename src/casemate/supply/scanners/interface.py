@@ -57,6 +57,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What was left out on purpose, and by whose word."""
     source: str = ""
     """Of somebody else's report: which one."""
+    told: list[str] = []
+    """What there is to say beside findings, such as what became of an attack."""
     inputs: dict[str, str] = {}
     """What of a run's own inputs it read -> SHA-256, where it says so."""
 
@@ -142,4 +144,5 @@ def bounded(found: Looked) -> Looked:
         version=clean(found.version, 100),
         unseen=unseen,
         notes=[clean(note, MOST_WORDS) for note in found.notes[:MOST_NAMED]],
+        told=[clean(one, MOST_WORDS) for one in found.told[:MOST_NAMED]],
     )

@@ -4,7 +4,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -64,6 +64,16 @@ class Identity(Record, frozen=True, kw_only=True):
     """
 
 
+class Input(Record, frozen=True, kw_only=True):
+    """What a model takes."""
+
+    name: str
+    low: float = 0.0
+    high: float = 1.0
+    categories: list[str] = []
+    """None: it is a number."""
+
+
 class Known(Record, frozen=True, kw_only=True):
     """What the scan knows of a gateway before it asks anything."""
 
@@ -76,6 +86,15 @@ class Known(Record, frozen=True, kw_only=True):
     """NAME@VERSION of it."""
     most_body: int
     """Bytes of the largest body that it takes."""
+    abusers: dict[str, Identity] = {}
+    """By attack, who takes the model apart."""
+    inputs: list[Input] = []
+    classes: list[str] = []
+    """None: it is a regressor."""
+    membership: dict[str, float] = {}
+    """Figures of the assessment: how well members were told from others."""
+    membership_limit: float = 0.0
+    """What the project's gate allows of it."""
 
 
 @dataclass
@@ -118,8 +137,8 @@ class Target:
     meter: Meter
     scratch: bool
     """Whether it is a copy that nobody else uses: only such a one is abused."""
-    folder: Path | None = None
-    """Of the scratch copy."""
+    anomalies: Callable[[str], list[str]] | None = None
+    """Tells of a scratch copy which anomalies of a principal it has found."""
 
     @property
     def host(self) -> str:
@@ -160,16 +179,16 @@ class Target:
             plain.close()
             raise CouldNotLook(f"no TLS with {self.url}: {error}") from error
 
-    def identity(self, *roles: str, kind: str = "", state: str = "good") -> Identity:
-        """Somebody with exactly these roles.
+    def widest(self) -> Identity:
+        """Who may do most, a person if there is one.
 
         Raises:
-            CouldNotLook: the scan has no such credentials.
+            CouldNotLook: the scan has no good credentials.
         """
-        for one in self.known.identities:
-            if one.roles == list(roles) and one.state == state and kind in ("", one.kind):
-                return one
-        raise CouldNotLook(f"the scan has no credentials of {', '.join(roles)} ({state})")
+        good = [one for one in self.known.identities if one.state == "good"]
+        if not good:
+            raise CouldNotLook("the scan has no good credentials of anybody")
+        return max(good, key=lambda one: (len(one.allowed), one.kind == "User"))
 
 
 class Reply(Record, frozen=True, kw_only=True):

@@ -86,7 +86,8 @@ def texts(place: Place, folder: Path) -> Texts:
     all_ = Texts(folder)
     for path in place.files:
         try:
-            if os.stat(place.root / path).st_size > MOST_BYTES and _is_binary(place.root / path):
+            is_large = os.stat(place.root / path).st_size > MOST_BYTES
+            if is_large and not _is_plain(path) and _is_binary(place.root / path):
                 all_.binary += 1
                 continue
             with (place.root / path).open("rb") as file:
@@ -94,6 +95,12 @@ def texts(place: Place, folder: Path) -> Texts:
         except OSError as error:
             all_.unseen[path] = f"it cannot be read: {error.strerror}"
     return all_
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it is text by its name, whatever it holds."""
+    # a name that begins with its only dot, such as `.env`, has no suffix of its own
+    return PurePosixPath(f"x{PurePosixPath(path).name}").suffix.lower() in PLAIN
 
 
 def _is_binary(path: Path) -> bool:
@@ -110,8 +117,7 @@ def _text(path: str, content: bytes) -> str | None:
             plain = content.replace(NUL, b"").decode("utf-8", errors="replace")
             return read if encoding == "utf-8-sig" else f"{read}\n{plain}"
     if NUL in content[:8192]:
-        # a name that begins with its only dot, such as `.env`, has no suffix of its own
-        if PurePosixPath(f"x{PurePosixPath(path).name}").suffix.lower() not in PLAIN:
+        if not _is_plain(path):
             return None
         content = content.replace(NUL, b"")
     text = content.decode("utf-8", errors="replace")

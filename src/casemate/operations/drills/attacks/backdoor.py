@@ -49,6 +49,6 @@ ATTACK = Attack(
     technique="AML.T0043.004",
     detects="[screen] triggers, spectral or label_noise",
     contains="the run is refused, or the rows are left out",
-    within=120,
+    within=600,
     play=play,
 )

@@ -36,6 +36,6 @@ ATTACK = Attack(
     weakness="CWE-502",
     detects="casemate model import",
     contains="nothing of it is executed or taken in",
-    within=60,
+    within=300,
     play=play,
 )

@@ -81,6 +81,6 @@ ATTACK = Attack(
     weakness="CWE-829",
     detects="the sandbox's record of what was tried",
     contains="nothing is reached, and no model is signed",
-    within=120,
+    within=600,
     play=play,
 )

@@ -35,6 +35,6 @@ ATTACK = Attack(
     title="labels of one row in twelve are turned at the source",
     technique="AML.T0020",
     detects="[screen] label_noise names most of them",
-    within=120,
+    within=600,
     play=play,
 )

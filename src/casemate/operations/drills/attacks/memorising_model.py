@@ -74,6 +74,6 @@ ATTACK = Attack(
     technique="AML.T0024.000",
     detects="[gates] about membership",
     contains="no model is signed",
-    within=120,
+    within=600,
     play=play,
 )

@@ -25,6 +25,6 @@ ATTACK = Attack(
     technique="AML.T0010.001",
     weakness="CWE-502",
     detects="casemate scan artifacts",
-    within=60,
+    within=300,
     play=play,
 )

@@ -38,7 +38,7 @@ def play(on: Scene) -> Seen:
         watch = on.strike()
         (first, told), (second, also) = verified(str(folder)), verified(str(other))
         if first and second:
-            watch.sees(f"casemate verify: {told[:100]}; {also[:100]}")
+            watch.sees(f"casemate verify: {told}; {also}")
             watch.stops(f"exit codes {first} and {second}: nothing behind them starts")
         return watch.seen()
 
@@ -50,6 +50,6 @@ ATTACK = Attack(
     weakness="CWE-347",
     detects="casemate verify",
     contains="its exit code",
-    within=60,
+    within=300,
     play=play,
 )

@@ -36,6 +36,6 @@ ATTACK = Attack(
     weakness="CWE-353",
     detects="casemate fsck",
     contains="no row of it is read",
-    within=60,
+    within=300,
     play=play,
 )

@@ -47,6 +47,6 @@ ATTACK = Attack(
     technique="AML.T0010.001",
     weakness="CWE-1395",
     detects="casemate scan dependencies",
-    within=60,
+    within=300,
     play=play,
 )

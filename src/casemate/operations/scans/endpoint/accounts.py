@@ -6,7 +6,7 @@ keys, catalogue, log and accounts, and prints who they are and what policy lets 
 
 import datetime
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ HOURS = datetime.timedelta(hours=1)
 NETWORK = "203.0.113.0/24"
 """Documentation's own network (RFC 5737), which no caller comes from."""
 NARROW = "gateway:read"
+ATTACKS = ("extraction", "probing", "evasion", "membership")
+"""`supply.scanners.endpoint.abuse.ATTACKS`, which takes a second to import."""
 HELD = ("auditor", "client")
 """Whose credentials are also there revoked, expired and so on: a person's and a service's."""
 
@@ -73,17 +75,22 @@ class Accounts:
         policy = self.point.in_force()
         with self.project.database.transaction() as tx:
             roles = sorted(policy.roles)
+            abusers = {
+                name: self._service(tx, "client for abuse", "client", f"scan-{name}")[0]
+                for name in ATTACKS
+            }
             made = [*self._people(tx, roles), *self._services(tx, roles), *self._spoilt(tx)]
         allowed = [
-            msgspec.structs.replace(one, allowed=self._allowed(policy, one, models))
+            permitted(self.project, policy, one, models, self.wanted.actions, self.wanted.model)
             for one, models in made
         ]
         return Known(
-            identities=[*allowed, *_strangers()],
+            identities=[*allowed, *strangers()],
             actions=sorted(actions()),
             served=self.wanted.served,
             reference=self.wanted.reference,
             most_body=self.wanted.most_body,
+            abusers=abusers,
         )
 
     def _people(self, tx: sa.Connection, roles: list[str]) -> Iterator[_Made]:
@@ -155,29 +162,48 @@ class Accounts:
         one, _ = self._service(tx, "service owner", "owner", "scan-owner-bound", limits=bound)
         yield msgspec.structs.replace(one, state="elsewhere"), ()
 
-    def _allowed(self, policy: Policy, one: Identity, models: tuple[str, ...]) -> list[str]:
-        """What the policy engine says when it is asked directly."""
-        if one.state not in ("good", "narrowed"):
-            return []
-        name = one.uid.partition('"')[2].rstrip('"')
-        principal = Principal(one.kind, name, tuple(one.roles), models)
-        situation = self.point.situation(Acting(principal, None), network="127.0.0.1")
-        asked = {
-            "project": Resource(),
-            "served": Resource("Model", self.wanted.model),
-            "absent": Resource("Model", ABSENT),
-        }
-        return [
-            f"{action} {what}"
-            for action in self.wanted.actions
-            if one.state == "good" or action == NARROW
-            for what, resource in asked.items()
-            if resource.kind in actions().get(action, ())
-            and policy.decide(principal, action, resource, situation).allowed
-        ]
+
+def permitted(
+    project: Wiring,
+    policy: Policy,
+    one: Identity,
+    models: tuple[str, ...],
+    wanted: Sequence[str],
+    model: str,
+) -> Identity:
+    """Somebody, with what the policy engine says when it is asked directly.
+
+    Args:
+        project: whose.
+        policy: in force.
+        one: who.
+        models: that they may ask, of a service.
+        wanted: actions.
+        model: that is served.
+    """
+    if one.state not in ("good", "narrowed"):
+        return one
+    name = one.uid.partition('"')[2].rstrip('"')
+    principal = Principal(one.kind, name, tuple(one.roles), models)
+    situation = project.point.situation(Acting(principal, None), network="127.0.0.1")
+    asked = {
+        "project": Resource(),
+        "served": Resource("Model", model),
+        "absent": Resource("Model", ABSENT),
+    }
+    allowed = [
+        f"{action} {what}"
+        for action in wanted
+        if one.state == "good" or action == NARROW
+        for what, resource in asked.items()
+        if resource.kind in actions().get(action, ())
+        and policy.decide(principal, action, resource, situation).allowed
+    ]
+    return msgspec.structs.replace(one, allowed=allowed)
 
 
-def _strangers() -> Iterator[Identity]:
+def strangers() -> Iterator[Identity]:
+    """Whose credentials nobody knows."""
     unknown = {
         "service unknown": "cm_00000000_" + "A" * 43,
         "user unknown": "cs_" + "A" * 43,

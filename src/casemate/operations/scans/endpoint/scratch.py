@@ -6,6 +6,7 @@ the copy, but for reading the model.
 """
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -18,10 +19,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import sqlalchemy as sa
 import tomlkit
 
 from casemate.config import FILE_NAME, Config, Table
+from casemate.controls.access.anomalies import FINDINGS
 from casemate.core.errors import Error
+from casemate.core.store import open_store
 from casemate.core.text import clean
 from casemate.operations.approved import require_approved
 from casemate.operations.rights.kept import require_kept
@@ -31,9 +35,12 @@ from casemate.operations.serving import live
 from casemate.supply.scanners.endpoint import matrix
 from casemate.supply.scanners.endpoint.doors import RULES
 from casemate.supply.scanners.fault import CouldNotLook
-from casemate.supply.scanners.running import Doors, Known, Meter, Target
-from casemate.wiring import Wiring
+from casemate.supply.scanners.running import Doors, Input, Known, Meter, Target
+from casemate.wiring import CATALOG, STATE, Wiring
 
+MEMBERSHIP = ("membership_auc", "label_only_auc", "lira_auc")
+ACTIONS = sorted({action for rule in RULES.values() for action in rule.actions})
+"""What is asked of the policy engine."""
 LISTING = "casemate.serve.listing"
 """`serve` lies above operations: it is asked as a program."""
 STEP_SECONDS = 60.0
@@ -64,7 +71,7 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
         folder.mkdir(mode=0o700)
     alias, model, reference = _model(project, root / "model")
     _configured(project, root, alias, reference)
-    scratch = _Scratch(root, home, program)
+    scratch = Copy(root, home, program)
     doors = scratch.doors()
     # who is there says nothing of how many questions there are
     nobody = Known(identities=[], actions=[], served=alias, reference=reference, most_body=0)
@@ -72,13 +79,13 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
     wanted = Wanted(
         accounts=matrix.accounts(count),
         roles={name: list(includes) for name, includes in project.point.directory.roles().items()},
-        actions=sorted({action for rule in RULES.values() for action in rule.actions}),
+        actions=ACTIONS,
         served=alias,
         model=model,
         most_body=int(project.config.serve.max_body_mb * 2**20),
         reference=reference,
     )
-    known = scratch.accounts(wanted)
+    known = msgspec.structs.replace(scratch.accounts(wanted), **_told(project, reference))
     with scratch.served(table.start_seconds) as (url, ca):
         yield Target(
             url=url,
@@ -87,7 +94,7 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
             known=known,
             meter=Meter(table.seconds, table.requests, table.rate),
             scratch=True,
-            folder=root,
+            anomalies=functools.partial(_anomalies, root / STATE / CATALOG),
         )
 
 
@@ -112,6 +119,44 @@ def _model(project: Wiring, folder: Path) -> tuple[str, str, str]:
             f"there is no model that a gateway may serve: {why}", hint="casemate run, then again"
         ) from error
     return alias, found.partition("@")[0], found
+
+
+def _told(project: Wiring, reference: str) -> dict[str, Any]:
+    """What its owner knows of the model: inputs, classes, and how well members could be told."""
+    registered = project.registry.get(reference).release
+    card = project.registry.card(registered)
+    inputs = [
+        Input(
+            name=one.name,
+            low=one.min if one.min is not None else 0.0,
+            high=one.max if one.max is not None else 1.0,
+            categories=one.categories or [],
+        )
+        for one in card.inputs.features
+    ]
+    gates = {one.gate: one for one in registered.verdict.gates if one.gate in MEMBERSHIP}
+    limits = [
+        gate.max
+        for name, gate in project.config.gates.items()
+        if name in MEMBERSHIP and gate.max is not None
+    ]
+    return {
+        "inputs": inputs,
+        "classes": card.inputs.classes,
+        "membership": {name: one.value for name, one in gates.items() if one.value is not None},
+        "membership_limit": max(limits, default=0.0),
+    }
+
+
+def _anomalies(catalogue: Path, uid: str) -> list[str]:
+    """What the copy found unusual of somebody."""
+    store = open_store("", catalogue)
+    try:
+        with store.reading() as tx:
+            query = sa.select(FINDINGS.c.message).where(FINDINGS.c.principal == uid)
+            return [row.message for row in tx.execute(query)]
+    finally:
+        store.close()
 
 
 def _configured(project: Wiring, root: Path, alias: str, reference: str) -> None:
@@ -178,7 +223,7 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-class _Scratch:
+class Copy:
     """The processes of the copy."""
 
     def __init__(self, root: Path, home: Path, program: Sequence[str]) -> None:
@@ -228,7 +273,8 @@ class _Scratch:
     @contextlib.contextmanager
     def served(self, seconds: float) -> Iterator[tuple[str, Path | None]]:
         """(URL, certificate of its authority) while it runs."""
-        words = [*self.program, "-m", "casemate", "serve", "--port", "0"]
+        mortal = [*PYTHON, "-m", "casemate.operations.scans.endpoint.mortal", str(os.getpid())]
+        words = [*mortal, *self.program, "-m", "casemate", "serve", "--port", "0"]
         with (self.root / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 words,

@@ -13,14 +13,15 @@ The attacker here knows the estimator, its parameters and rows of the same table
 real ones.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
 from scipy.stats import norm
 
 from casemate.config import AssessTable
+from casemate.core.sandbox.helpers import Answer, Task, unpacked
 from casemate.core.threads import fitting
 from casemate.ml.frame import sample_rows
 from casemate.ml.models import Model
@@ -59,6 +60,7 @@ def measure(
     options: AssessTable,
     seed: int,
     progress: Callable[[str, int, int], None],
+    ask: Callable[[list[Task]], Iterator[Answer]] | None = None,
 ) -> dict[str, Any]:
     """`auc` and `tpr_at_1_fpr` with intervals, `memorised_share` of the members, and what it was
     measured on.
@@ -75,24 +77,24 @@ def measure(
         options: the `[assess]` table.
         seed: of the halves.
         progress: hears how far it is.
+        ask: has shadow models trained by helpers; None: they are trained here.
     """
     if estimator is None:
         raise NoEstimator("the model cannot be trained anew, so it has no shadows")
-    count = min(len(members.target), len(holdout.target), options.shadow_rows)
-    if count < LEAST_ROWS:
-        raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
-    if options.shadows < LEAST_SHADOWS:
-        raise TooFewRows(f"{options.shadows} shadow models, at least {LEAST_SHADOWS} are needed")
-    pool = members.take(count, seed).joined(holdout.take(count, seed))
+    drawn = Drawn.of(members, holdout, options, seed)
+    pool, inside, count = drawn.pool, drawn.inside, drawn.side
     member = np.r_[np.ones(count), np.zeros(count)]
-    filling = _filling(members, count, options, seed)
     target = _statistic(model.predict(pool.frame)[1], pool.target)
-    inside = _halves(len(pool.target), options.shadows, seed)
     shadows = np.zeros(inside.shape)
-    for number, half in enumerate(inside):
-        progress("training shadow models", number, len(inside))
-        with fitting(pool.frame.size):  # the pool is small where the table is not
-            shadows[number] = _shadow(estimator, pool, half, filling)
+    found = (
+        (drawn.shadow(estimator, number) for number in range(len(inside)))
+        if ask is None
+        else (unpacked(told["shadow"]) for told in ask([{"shadow": n} for n in range(len(inside))]))
+    )
+    progress("training shadow models", 0, len(inside))
+    for number, statistic in enumerate(found):
+        shadows[number] = statistic
+        progress("training shadow models", number + 1, len(inside))
     score = _ratio(target, shadows, inside)
     auc = told_apart(member, score, pool.groups, options.bootstrap, seed)
     named, false = above(member, score, pool.groups, seed)
@@ -117,10 +119,47 @@ def measure(
         "false_positive_rate": MAX_FALSE_POSITIVES,
         **held,
         "shadows": len(inside),
-        "shadow_size": count + len(filling.target),
+        "shadow_size": count + len(drawn.filling.target),
         "members": len(members.target),
         "rows_per_side": count,
     }
+
+
+class Drawn(NamedTuple):
+    """The rows of all shadow models."""
+
+    pool: Sample
+    """Members first, then as many others."""
+    filling: Sample
+    inside: Array
+    """Which rows of the pool each shadow is trained on, bool [shadows, rows]."""
+    side: int
+    """Rows of each side."""
+    seed: int
+
+    @classmethod
+    def of(cls, members: Sample, holdout: Sample, options: AssessTable, seed: int) -> Self:
+        """Draw them; the same for the same arguments, as in `measure`.
+
+        Raises:
+            TooFewRows: or too few shadows, to say anything.
+        """
+        count = min(len(members.target), len(holdout.target), options.shadow_rows)
+        if count < LEAST_ROWS:
+            raise TooFewRows(f"{count} rows a side, at least {LEAST_ROWS} are needed")
+        if options.shadows < LEAST_SHADOWS:
+            raise TooFewRows(
+                f"{options.shadows} shadow models, at least {LEAST_SHADOWS} are needed"
+            )
+        pool = members.take(count, seed).joined(holdout.take(count, seed))
+        filling = _filling(members, count, options, seed)
+        return cls(pool, filling, _halves(len(pool.target), options.shadows, seed), count, seed)
+
+    def shadow(self, estimator: Any, number: int) -> Array:
+        """What shadow `number` says of the pool, float64 [rows]: see `_statistic`."""
+        np.random.seed((self.seed + number) % 2**32)  # noqa: NPY002 - an estimator may draw from it
+        with fitting(self.pool.frame.size):  # the pool is small where the table is not
+            return _shadow(estimator, self.pool, self.inside[number], self.filling)
 
 
 def _halves(count: int, shadows: int, seed: int) -> Array:

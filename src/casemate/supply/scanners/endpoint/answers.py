@@ -31,6 +31,8 @@ HIDDEN = (
 )  # fmt: skip
 """Doors of other services, debuggers and consoles; ours answers that there is no such path."""
 BODIES = (b"", b"[", b"{}", b'{"inputs": 1}', b"\xff\xfe", b'{"id": {"a": []}}', b"null")
+INERT = (b"[",)
+"""What nothing can come of, for a gateway that others use."""
 MEND = "see serve/types.py and serve/refusals.py, and what stands in front of the gateway"
 
 
@@ -58,7 +60,7 @@ class Answers:
 
 
 def _all(target: Target) -> Iterator[Hit | None]:
-    owner = target.identity("owner", kind="User")
+    owner = target.widest()
     with Client(target) as client:
         for path, reply in _asked(target, client, owner):
             yield None
@@ -91,7 +93,8 @@ def _asked(target: Target, client: Client, owner: Identity) -> Iterator[tuple[st
         path = path.replace("{name}", target.known.served).replace("{version}", version)
         if door.path.endswith("/end"):
             continue  # whoever asks would be nobody afterwards
-        for body in (None,) if door.method in SAFE else BODIES:
+        bodies = BODIES if target.scratch else INERT
+        for body in (None,) if door.method in SAFE else bodies:
             yield door.path, client.ask(door.method, path, owner.token, body, asking)
         yield door.path, client.ask(door.method, path, "", None, asking)
         cors = {**asking, "Access-Control-Request-Method": door.method}

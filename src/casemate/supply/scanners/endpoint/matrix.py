@@ -88,7 +88,8 @@ class Matrix:
         for path in RULES:
             if path not in {door.path for door in doors.doors}:
                 unseen[path] = "the gateway lists no such door any more: nobody looked behind it"
-        asked = probes(doors, known, self.methods)
+        # of a gateway that others use only what its doors offer is asked
+        asked = probes(doors, known, self.methods if target.scratch else ())
         answers: list[Answered] = []
         try:
             for identity, share in shared(known.identities, asked):
@@ -103,7 +104,9 @@ class Matrix:
 
 
 def probes(doors: Doors, known: Known, methods: Sequence[str]) -> list[Probe]:
-    """Every door with every method, about what is there and what is not."""
+    """Every door with every method, or with its own where none is named, about what is there and
+    what is not.
+    """
     version = known.reference.rpartition("@")[2]
     filled = (
         ("served", {"{name}": known.served, "{version}": version}),
@@ -118,7 +121,7 @@ def probes(doors: Doors, known: Known, methods: Sequence[str]) -> list[Probe]:
             path = door.path.replace("{incident}", ABSENT_INCIDENT)
             for name, value in values.items():
                 path = path.replace(name, value)
-            for method in methods:
+            for method in methods or (door.method,):
                 one = Probe(door=door.path, path=path, method=method, resource=resource)
                 found.setdefault((path, method), one)
     return list(found.values())

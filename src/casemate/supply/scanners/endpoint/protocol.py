@@ -1,6 +1,6 @@
 """Requests that nobody should send: what has two lengths, no end, too much of everything, or is no
 HTTP at all; and TLS as it was. What is to come is what the gateway documents
-(docs/reference/protocol.md), from RFC 9112 (sections 2.2, 5, 6, 7 and 11) and RFC 8446.
+(docs/explanation/gateway.md), from RFC 9112 (sections 2.2, 5, 6, 7 and 11) and RFC 8446.
 """
 
 import gzip
@@ -257,7 +257,7 @@ def _hit(
 
 
 def tls(target: Target) -> Iterator[Hit | None]:
-    """Versions that are not offered (RFC 8996; docs/reference/protocol.md: 1.3 alone), and plain
+    """Versions that are not offered (RFC 8996; docs/how-to/serve.md: 1.3 alone), and plain
     HTTP on a port of TLS.
     """
     refs = ("CWE-326", "CWE-327", "OWASP-API8:2023")

@@ -65,6 +65,6 @@ def test_attacks_have_a_technique_of_their_own_words_and_a_time():
         assert one.technique.startswith("AML.T0")
         assert not one.weakness or one.weakness.startswith("CWE-")
         assert one.detects
-        assert 0 < one.within <= 300
+        assert 0 < one.within <= 600
     with pytest.raises(ConfigError, match="no attack"):
         catalogue.named(["nothing"])
