@@ -19,7 +19,7 @@ from casemate.core.digest import sha256, sha256_file
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import clear_scratch
 from casemate.core.store.sqlite import driver
-from casemate.operations.drills import catalogue, playing
+from casemate.operations.drills import catalogue, playing, twin
 from casemate.operations.drills.player import played
 from casemate.operations.drills.scene import Scene
 from casemate.operations.drills.twin import TABLE
@@ -187,6 +187,20 @@ def test_only_a_young_whole_report_that_nobody_changed_is_told_instead_of_playin
     assert answer.code == 1, answer.err
     assert "backdoor: [screen] triggers, spectral or label_noise has not seen it" in answer.out
     assert "none is due yet" in answer.out
+
+
+def test_the_copy_has_no_row_of_somebody_who_was_erased_and_no_more_rows_than_are_said(
+    own, tmp_path
+):
+    project = casemate.open(own)
+    names = pd.read_csv(own / "data" / "wdbc.csv", dtype=str)["patient_id"]
+    assert twin.prepare(project, tmp_path / "all", 10_000).rows == len(names)
+    project.privacy.erase(names[7])
+    made = twin.prepare(project, tmp_path / "less", 10_000)
+    copy = pd.read_parquet(tmp_path / "less" / twin.PROJECT / TABLE)
+    assert made.rows == len(copy) == len(names) - sum(names == names[7])
+    assert names[7] not in set(copy["patient_id"])
+    assert twin.prepare(project, tmp_path / "few", 200).rows == 200
 
 
 def test_a_drill_that_is_killed_leaves_nothing_but_what_the_next_run_removes(clinic):

@@ -176,7 +176,9 @@ def test_a_worker_that_dies_costs_time_and_nothing_else(on_dask, alone, tiny, co
     assert found.result["cv"] == expected.result["cv"]
 
 
-def test_a_lost_scheduler_ends_the_job_and_the_next_one_finds_a_new_cluster(on_dask, tiny, config):
+def test_a_lost_scheduler_ends_the_job_and_the_next_one_finds_a_new_cluster(
+    thorough, on_dask, tiny, config
+):
     table = tiny.drop_columns("c")
     thread = killing(on_dask.helpers, 0)
     with pytest.raises(TransientError, match="Dask") as caught:

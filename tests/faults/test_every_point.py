@@ -273,7 +273,7 @@ def test_a_search_goes_on_behind_its_last_trial_after_a_fault_at_any_point(
     root.mkdir()
     status, whole, points = injector.run("search", root)
     assert (status, len(whole)) == (0, 3)
-    for at in range(2, points + 1, scale(19 if mode == "torn" else 59, 1)):
+    for at in range(2, points + 1, scale(67 if mode == "torn" else 199, 1)):
         shutil.rmtree(root / ".casemate")
         status, acks, _ = injector.run("search", root, at, mode, sticky)
         done = [ack for ack in acks if ack.startswith("trial")]
@@ -371,7 +371,7 @@ def test_a_restore_that_is_interrupted_leaves_no_keys_behind_but_in_their_place_
     assert (status, acks) == (0, ["done"])
     assert points > 20
     for at in sorted(
-        random.Random(mode).sample(range(1, points + 1), min(points, scale(3, points)))
+        random.Random(mode).sample(range(1, points + 1), min(points, scale(2, points)))
     ):
         copy(folder, tmp_path / "m")
         (tmp_path / "m" / ".casemate" / "home").mkdir(parents=True)
@@ -421,7 +421,7 @@ def test_a_cleaning_that_is_interrupted_loses_nothing_that_is_referred_to_and_is
 ):
     source, run, left, points = cleaned
     for at in sorted(
-        random.Random(mode).sample(range(1, points + 1), min(points, scale(3, points)))
+        random.Random(mode).sample(range(1, points + 1), min(points, scale(2, points)))
     ):
         root = copy(source, tmp_path / f"p{at}")
         status, acks, _ = injector.run("collect", root, at, mode, sticky)

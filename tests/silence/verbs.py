@@ -156,6 +156,7 @@ CALLS: dict[str, list[str]] = {
     "feedback list": [],
     "feedback sources": [],
     "feedback screen": [],
+    "federate simulate": ["--sites", "4", "--rounds", "2", "-s", "privacy.min_group=5"],
     "retrain plan": [],
     "retrain list": [],
     "retrain run": [],

@@ -98,6 +98,7 @@ COMMANDS: dict[str, str | None] = {
     "feedback show": "feedback.kept.show",
     "feedback sources": "feedback.kept.sources",
     "feedback screen": "feedback.screening.screen",
+    "federate simulate": "federated.simulating.simulate",
     "retrain plan": "retraining.planning.plan",
     "retrain list": "retraining.planning.listing",
     "retrain run": "retraining.running.run",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from casemate.operations.dataset import Datasets
     from casemate.operations.deployments import Deployments
     from casemate.operations.drills.playing import Drills
+    from casemate.operations.federated import Federated
     from casemate.operations.feedback import FeedbackOf
     from casemate.operations.holds import Holds
     from casemate.operations.images import Images
@@ -184,6 +185,13 @@ class Project(Wiring):
         from casemate.operations.feedback import FeedbackOf
 
         return FeedbackOf(self)
+
+    @property
+    def federated(self) -> "Federated":
+        """What sites learn together: simulate."""
+        from casemate.operations.federated import Federated
+
+        return Federated(self)
 
     @property
     def retrain(self) -> "Retrain":

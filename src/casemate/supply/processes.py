@@ -34,6 +34,8 @@ class SandboxPool:
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
     }
+    FEDERATE = "casemate.stages.train.federate:main"
+    """Trains made-up sites; no part of a run."""
     TASKS = {
         "train": "casemate.stages.train.tasks:main",
         "assess": "casemate.stages.assess.shadows:main",

@@ -126,6 +126,7 @@ CALLS = {
     "deployments.endpoints.drift_endpoint": lambda at, out: at.deployments.drift_endpoint(out),
     "deployments.clusters.drift": lambda at, out: at.deployments.drift(out, Place()),
     "deployments.clusters.running": lambda at, out: at.deployments.running(out, Place()),
+    "federated.simulating.simulate": lambda at, _: at.federated.simulate(),
     "feedback.adding.add": lambda at, _: at.feedback.add({"x": "1"}),
     "feedback.kept.listing": lambda at, _: at.feedback.list(),
     "feedback.kept.show": lambda at, _: at.feedback.show("x"),

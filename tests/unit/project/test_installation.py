@@ -167,6 +167,7 @@ def test_every_other_verb_names_the_extra_that_it_needs(light, clinic):
         "incident": ["list"],
         "feedback": ["list"],
         "retrain": ["list"],
+        "federate": ["simulate"],
         "playbook": ["list"],
         "hold": ["list"],
         "controls": ["list"],

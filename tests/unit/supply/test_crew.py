@@ -58,9 +58,9 @@ def test_a_worker_opens_a_job_that_was_sealed_for_it_and_forgets_it_when_told(pu
 
 
 def test_a_key_opens_nothing_for_another_worker(public):
-    from casemate.controls.keys import slots
+    from casemate.core import hybrid
 
-    _, content = take(bounds(), slots.pair()[1])
+    _, content = take(bounds(), hybrid.pair()[1])
     assert "cannot be opened" in said(worker.take(content)).why
     assert worker._JOBS == {}
 

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from casemate.controls.keys import slots
+from casemate.core import hybrid
 from casemate.core.clock import Clock
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, VerificationError
@@ -75,7 +76,7 @@ def fingerprint(public: bytes) -> str:
 
 def generate() -> tuple[str, str]:
     """(private key, public key) of a new recipient as text files."""
-    private, public = slots.pair()
+    private, public = hybrid.pair()
     return slots.to_text(PRIVATE, private), slots.to_text(PUBLIC, public)
 
 
@@ -83,7 +84,7 @@ def read_public(text: str) -> bytes:
     """The public key that `generate` wrote; ConfigError when it is none."""
     raw = slots.from_text(PUBLIC, text, "public key of a recipient")
     try:
-        slots.public_key(raw)
+        hybrid.public_key(raw)
     except ValueError as error:
         raise ConfigError(
             "this is no public key of a recipient", hint="casemate backup keygen makes one"
@@ -101,7 +102,7 @@ def generate_locked(passphrase: str) -> tuple[bytes, bytes]:
     passphrase is too short.
     """
     slots.check(passphrase)
-    private, public = slots.pair()
+    private, public = hybrid.pair()
     kdf, nonce = slots.Kdf.new(), os.urandom(12)
     sealed = nonce + AESGCM(kdf.derive(passphrase)).encrypt(nonce, private, _INFO)
     return public, msgspec.json.encode(_Locked(kdf, sealed))

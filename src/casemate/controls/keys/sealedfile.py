@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 
 from casemate.controls.keys import recipients, slots
 from casemate.controls.keys.recipients import Recipient
+from casemate.core import hybrid
 from casemate.core.errors import AccessDenied, VerificationError
 from casemate.core.files import DRAFT, fsync_folder, make_folder
 
@@ -94,8 +95,8 @@ def sealing(target: Path, kind: Kind, project: str, to: Sequence[Recipient]) -> 
     sealed = [
         _Slot(
             one.name,
-            slots.SUITE.encrypt(
-                key, slots.public_key(one.public), info=_info(kind, project, one.name)
+            hybrid.SUITE.encrypt(
+                key, hybrid.public_key(one.public), info=_info(kind, project, one.name)
             ),
             one.locked,
         )
@@ -198,9 +199,9 @@ def _file_key(path: Path, kind: Kind, line: bytes, opener: Opener) -> tuple[byte
         for private in opener.keys(slot):
             with contextlib.suppress(InvalidTag, ValueError):
                 return (
-                    slots.SUITE.decrypt(
+                    hybrid.SUITE.decrypt(
                         slot.sealed,
-                        slots.private_key(private),
+                        hybrid.private_key(private),
                         info=_info(kind, header.project, slot.name),
                     ),
                     slot.name,

@@ -13,21 +13,15 @@ import textwrap
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hpke
-from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from casemate.core import hybrid
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError, VerificationError
 
 LEAST_PASSPHRASE = 12
 """Characters. A judgement; Argon2id makes each guess dear, and `check` sees length alone."""
-# FIPS 203, 7.1: ML-KEM's key is kept as its seeds d and z, 32 bytes each
-SEED = 64
-SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-QUANTUM_PUBLIC = 1184
-"""Bytes of an ML-KEM-768 public key."""
 COST = {"iterations": 3, "lanes": 4, "memory_kib": 1 << 16}
 """Of a new passphrase: RFC 9106's choice where memory is scarce. A slot says its own."""
 _PREFIX = "casemate-recovery-1"
@@ -89,38 +83,15 @@ def check(passphrase: str) -> None:
 def create(master: bytes, passphrase: str, project: str) -> tuple[Slots, str]:
     """(both slots, the recovery key as text: shown once, kept nowhere)."""
     check(passphrase)
-    raw, public = pair()
+    raw, public = hybrid.pair()
     kdf = Kdf.new()
     slots = Slots(
         kdf=kdf,
         passphrase=_seal(kdf.derive(passphrase), master, project),
         recovery_public=public,
-        recovery=SUITE.encrypt(master, public_key(public), info=_info(project)),
+        recovery=hybrid.SUITE.encrypt(master, hybrid.public_key(public), info=_info(project)),
     )
     return slots, to_text(_PREFIX, raw)
-
-
-def pair() -> tuple[bytes, bytes]:
-    """(private, public) bytes of a new hybrid pair: ML-KEM-768's half first, then X25519's."""
-    quantum, classical = mlkem.MLKEM768PrivateKey.generate(), x25519.X25519PrivateKey.generate()
-    public = quantum.public_key().public_bytes_raw() + classical.public_key().public_bytes_raw()
-    return quantum.private_bytes_raw() + classical.private_bytes_raw(), public
-
-
-def private_key(raw: bytes) -> hpke.MLKEM768X25519PrivateKey:
-    """The key behind the private bytes of a pair; ValueError when they are none."""
-    quantum = mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:SEED])
-    return hpke.MLKEM768X25519PrivateKey(
-        quantum, x25519.X25519PrivateKey.from_private_bytes(raw[SEED:])
-    )
-
-
-def public_key(raw: bytes) -> hpke.MLKEM768X25519PublicKey:
-    """The key behind the public bytes of a pair; ValueError when they are none."""
-    quantum = mlkem.MLKEM768PublicKey.from_public_bytes(raw[:QUANTUM_PUBLIC])
-    return hpke.MLKEM768X25519PublicKey(
-        quantum, x25519.X25519PublicKey.from_public_bytes(raw[QUANTUM_PUBLIC:])
-    )
 
 
 def with_passphrase(slots: Slots, master: bytes, passphrase: str, project: str) -> Slots:
@@ -161,7 +132,7 @@ def open_with_recovery(slots: Slots, text: str, project: str) -> bytes:
     """
     raw = from_text(_PREFIX, text, "recovery key")
     try:
-        return SUITE.decrypt(slots.recovery, private_key(raw), info=_info(project))
+        return hybrid.SUITE.decrypt(slots.recovery, hybrid.private_key(raw), info=_info(project))
     except (InvalidTag, ValueError) as error:
         raise AccessDenied(
             "the recovery key does not open this key store",

@@ -260,7 +260,7 @@ def descend(
                 summed += rows[part].T @ error
         else:
             error = _softmax(rows @ weights.astype(np.float32)) - truth
-            summed = _by_subject(rows, error, owners, people, clip)
+            summed = by_subject(rows, error, owners, people, clip)
         gradient = (summed + noise.normal(weights.shape) * sigma * clip) / share
         velocity = momentum * velocity + gradient
         weights = weights - rate * velocity
@@ -269,8 +269,16 @@ def descend(
     return np.asarray(total / (steps - steps // 2))
 
 
-def _by_subject(rows: Array, error: Array, owners: Array, units: int, clip: float) -> Array:
-    """Sum over subjects of their clipped gradients, float64 [d, k]."""
+def by_subject(rows: Array, error: Array, owners: Array, units: int, clip: float) -> Array:
+    """Sum over subjects of their clipped gradients, float64 [d, k].
+
+    Args:
+        rows: [n, d].
+        error: what each row's probabilities are off by, [n, k].
+        owners: number of each row's subject, from 0, int64 [n].
+        units: how many subjects there are.
+        clip: largest norm of one subject's gradient.
+    """
     order = np.argsort(owners, kind="stable")
     starts = np.searchsorted(owners[order], np.arange(units))
     summed = np.zeros((rows.shape[1], error.shape[1]))

@@ -215,7 +215,7 @@ def _ran(
                 progress=tools.progress,
             )
     except failure.JobFailed as error:
-        raise _explain(error, config, code) from error
+        raise explained(error, config, code) from error
     finally:
         study.clean(tools.study)
 
@@ -381,7 +381,8 @@ def _findings(isolation: list[str], export_problem: str) -> list[Finding]:
     return findings
 
 
-def _explain(error: failure.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
+def explained(error: failure.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
+    """What to tell of a job that ran the user's code and failed."""
     refused = [finding.message for finding in error.findings if finding.severity == "high"]
     text = f"{config.train.entry}: {error.message}"
     if refused:

@@ -11,7 +11,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from casemate.controls.keys import slots
+from casemate.core import hybrid
 from casemate.core.errors import VerificationError
 from casemate.supply.crew.messages import Bounds
 
@@ -57,10 +57,10 @@ class JobKey:
 
     def wrapped(self, public: bytes) -> bytes:
         """The key for the holder of this public key; ValueError when it is none."""
-        return slots.SUITE.encrypt(self._key, slots.public_key(public), info=self.bounds.raw)
+        return hybrid.SUITE.encrypt(self._key, hybrid.public_key(public), info=self.bounds.raw)
 
     @classmethod
     def unwrapped(cls, bounds: Bounds, private: bytes, wrapped: bytes) -> Self:
         """The key that was wrapped for this private key and these bounds; InvalidTag otherwise."""
-        key = slots.SUITE.decrypt(wrapped, slots.private_key(private), info=bounds.raw)
+        key = hybrid.SUITE.decrypt(wrapped, hybrid.private_key(private), info=bounds.raw)
         return cls(bounds, key)

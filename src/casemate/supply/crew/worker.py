@@ -19,7 +19,7 @@ import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 
 from casemate import __version__
-from casemate.controls.keys import slots
+from casemate.core import hybrid
 from casemate.core.errors import Error
 from casemate.core.files import remove_tree
 from casemate.core.sandbox.failure import JobFailed, JobLimits
@@ -83,7 +83,7 @@ def versions() -> dict[str, str]:
 def hello() -> bytes:
     """A `Hello`."""
     if not _PAIR:
-        _PAIR.append(slots.pair())
+        _PAIR.append(hybrid.pair())
     return msgspec.msgpack.encode(messages.Hello(public=_PAIR[0][1], versions=versions()))
 
 

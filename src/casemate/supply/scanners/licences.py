@@ -69,15 +69,15 @@ def said(one: metadata.Distribution) -> list[list[str]]:
     knows whether several classifiers are a choice, so they are none.
     """
     told = one.metadata
-    expressions = told.get_all("License-Expression") or [""]
-    if expression := expressions[0]:
+    expression = str((told.get_all("License-Expression") or [""])[0])
+    if expression:
         return [[expression[:MOST_LETTERS]]]
     named = [
         text.rpartition(" :: ")[2]
         for text in told.get_all("Classifier") or []
         if text.startswith("License ::")
     ]
-    own = (told.get_all("License") or [""])[0].strip()
+    own = str((told.get_all("License") or [""])[0]).strip()
     return [way for way in (named, [own] if 0 < len(own) <= MOST_LETTERS else []) if way]
 
 

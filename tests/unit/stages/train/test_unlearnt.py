@@ -65,6 +65,7 @@ def trained(project, result):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_a_run_makes_of_the_rows_that_stay_is_what_training_anew_makes(
     home, tmp_path, monkeypatch
 ):

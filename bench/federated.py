@@ -1,0 +1,161 @@
+"""Federated learning in one process: what rules, robust ways and masks cost and reach.
+
+python bench/federated.py digits         robust ways beside sites that lie, and what masks cost
+python bench/federated.py mnist FOLDER   AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
+
+FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz. Times are of the processor, one thread.
+"""
+
+import gzip
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from casemate.ml.federated import robust, simulation, splits
+from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
+from casemate.ml.federated.local import LocalPlan, SiteRows
+
+Array = np.ndarray[Any, Any]
+SITES, LIARS = 10, 2
+MIXED = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
+
+
+def handed_out(rows: Array, codes: Array, where: Array, seed: int) -> list[SiteRows]:
+    """The rows of each site."""
+    count = int(where.max()) + 1
+    return [SiteRows(rows[where == i], codes[where == i].copy(), seed + i) for i in range(count)]
+
+
+def shards(codes: Array, sites: int, chance: np.random.Generator) -> Array:
+    """AshwinRJ's non-IID split: rows in order of their class, two shards of 2 * `sites` each."""
+    order = np.argsort(codes, kind="stable")
+    owners = chance.permutation(np.repeat(np.arange(sites), 2))
+    found = np.empty(len(codes), dtype=np.int64)
+    for part, owner in zip(np.array_split(order, 2 * sites), owners, strict=True):
+        found[part] = owner
+    return found
+
+
+def played(
+    learner: Learner, sites: list[SiteRows], held: tuple[Array, Array], **changed: Any
+) -> tuple[simulation.Simulated, float]:
+    """(what came of it, processor seconds a round)."""
+    given: dict[str, Any] = {"rounds": 10, "rule": "fedavg", "combine": "mean", "plan": LocalPlan()}
+    design = simulation.Design(**(given | changed))
+    begun = time.process_time()
+    with np.errstate(all="ignore"):
+        told, _ = simulation.simulate(learner, sites, held, design, lambda *_: None)
+    return told, (time.process_time() - begun) / len(told.rounds)
+
+
+def digits() -> None:
+    """Accuracy by robust way and attack, over five splits; seconds a round, plain and masked."""
+    rows, codes = load_digits(return_X_y=True)
+    rows = rows / 16.0
+    plan = LocalPlan(epochs=5, batch=16, rate=0.1)
+    for split in ("iid", "dirichlet:0.5"):
+        for attack in ("", "signflip", "boost", "labelflip"):
+            ways = [*robust.COMBINERS, *(f"mix {name}" for name in MIXED)]
+            for way in ways:
+                found = []
+                for seed in range(5):
+                    chance = np.random.default_rng(seed)
+                    order = chance.permutation(len(codes))
+                    inside, out = order[:1347], order[1347:]
+                    where = (
+                        splits.iid(codes[inside], SITES, chance)
+                        if split == "iid"
+                        else splits.dirichlet(codes[inside], SITES, 0.5, 20, chance)
+                    )
+                    sites = handed_out(rows[inside], codes[inside], where, seed)
+                    told, _ = played(
+                        LinearLearner(64, 10, 10.0),
+                        sites,
+                        (rows[out], codes[out]),
+                        plan=plan,
+                        combine=way.removeprefix("mix "),
+                        mixed=way.startswith("mix "),
+                        liars=LIARS,
+                        attack=attack,
+                        attackers=LIARS if attack else 0,
+                        seed=seed,
+                    )
+                    found.append(told.rounds[-1].score)
+                print(
+                    f"{split:14} {attack or 'honest':10} {way:21} {np.mean(found):.4f}"
+                    f" ± {np.std(found):.4f}",
+                    flush=True,
+                )
+    where = splits.iid(codes, SITES, np.random.default_rng(0))
+    sites = handed_out(rows, codes, where, 0)
+    for name, changed in (
+        ("plain", {}),
+        ("masked", {"masked": True}),
+        ("masked, 2 silent", {"masked": True, "silent": 2, "step": "mask"}),
+        ("exact", {"rule": "exact"}),
+        ("exact, masked", {"rule": "exact", "masked": True}),
+    ):
+        told, seconds = played(
+            LinearLearner(64, 10, 10.0), sites, (rows, codes), plan=plan, **changed
+        )
+        off = "" if told.off is None else f", off {told.off:.1e}"
+        rounding = "" if told.rounding is None else f", rounding {told.rounding:.1e}"
+        print(f"{name:18} {seconds:.3f} s a round, {told.numbers} numbers{off}{rounding}")
+    pooled = LogisticRegression(C=10.0, tol=1e-9, max_iter=9_000).fit(rows, codes)
+    print(f"pooled scikit-learn {pooled.score(rows, codes):.4f}")
+
+
+def mnist(folder: Path, models: list[str]) -> None:
+    """AshwinRJ's protocol, and writers of QMNIST as users."""
+    import torch
+    from torch import nn
+
+    from casemate.ml.learn.layers import describe
+
+    torch.set_num_threads(1)
+    found = np.load(folder / "mnist.npz")
+    rows = (found["x_train"].reshape(-1, 784) / np.float32(255)).astype(np.float32)
+    codes = found["y_train"].astype(np.int64)
+    held = (
+        (found["x_test"].reshape(-1, 784) / np.float32(255)).astype(np.float32),
+        found["y_test"].astype(np.int64),
+    )
+    with gzip.open(folder / "qmnist-train-labels-idx2-int.gz") as file:
+        raw = file.read()
+    writers = np.frombuffer(raw[12:], ">i4").reshape(60_000, 8)[:, 2]
+    networks = {
+        "mlp": nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 10)),
+        "mlp200": nn.Sequential(nn.Linear(784, 200), nn.ReLU(), nn.Linear(200, 10)),
+        "cnn": nn.Sequential(
+            nn.Unflatten(1, (1, 28, 28)),
+            *(nn.Conv2d(1, 16, 5), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Conv2d(16, 32, 5), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(512, 10)),
+        ),
+    }
+    for model in models:
+        for split in ("iid", "shards", "writers"):
+            chance = np.random.default_rng(0)
+            where = {
+                "iid": lambda chance=chance: splits.iid(codes, 100, chance),
+                "shards": lambda chance=chance: shards(codes, 100, chance),
+                "writers": lambda: splits.by_values(writers, 100),
+            }[split]()
+            learner = NetworkLearner([list(one) for one in describe(networks[model])], 10)
+            sites = handed_out(rows, codes, where, 0)
+            plan = LocalPlan(epochs=10, batch=10, rate=0.01, momentum=0.5)
+            told, seconds = played(learner, sites, held, plan=plan, share=0.1)
+            accuracies = " ".join(f"{one.score:.4f}" for one in told.rounds)
+            print(f"{model} {split:8} {accuracies}  {seconds:.1f} s a round", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "digits":
+        digits()
+    else:
+        mnist(Path(sys.argv[2]), sys.argv[3:] or ["mlp", "cnn"])

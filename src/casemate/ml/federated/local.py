@@ -1,0 +1,157 @@
+"""What a site does in a round: some passes of stochastic gradient descent over its own rows.
+
+FedAvg: McMahan et al., AISTATS 2017. FedProx adds a pull to the weights that were sent (Li et al.,
+MLSys 2020). SCAFFOLD takes off how a site's gradient differs from all sites' (Karimireddy et al.,
+ICML 2020, option II).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from casemate.core.errors import ConfigError
+from casemate.core.types import Record
+from casemate.ml.federated.learners import Learner, LinearLearner
+from casemate.ml.learn.linear import by_subject
+from casemate.ml.learn.noise import Noise
+
+Array = np.ndarray[Any, Any]
+
+
+class LocalPlan(Record, frozen=True, kw_only=True):
+    """How a site trains in one round; the same for all sites."""
+
+    epochs: int = 1
+    """Passes over the site's rows."""
+    batch: int = 32
+    """Rows a step."""
+    rate: float = 0.1
+    """Learning rate."""
+    momentum: float = 0.0
+    """Of the descent; begins anew each round."""
+    pull: float = 0.0
+    """FedProx's mu: half of it, times the squared distance to the weights sent, is in the loss."""
+    controlled: bool = False
+    """Whether control variates are kept (SCAFFOLD)."""
+    sigma: float = 0.0
+    """Noise over the clip in each pass; 0: none. With noise a pass is one step over all rows."""
+    clip: float = 1.0
+    """Largest norm of one row's, or subject's, gradient, where there is noise."""
+
+
+class SiteRows:
+    """A site's rows, encoded, and what it remembers from one round to the next.
+
+    Args:
+        rows: encoded features [n, d].
+        codes: class numbers int64 [n].
+        seed: of the order in which rows are taken.
+        owners: number of each row's subject, int64 [n]; None: each row stands for itself.
+    """
+
+    def __init__(
+        self, rows: Array, codes: Array, seed: int = 0, owners: Array | None = None
+    ) -> None:
+        self.rows, self.codes, self.seed = rows, codes, seed
+        self.owners = (
+            np.arange(len(codes))
+            if owners is None
+            else np.unique(owners, return_inverse=True)[1].astype(np.int64)
+        )
+        self.counted: float | None = None
+        """How many subjects there are, with noise; counted once, for all rounds."""
+        self.control: Array | None = None
+        """SCAFFOLD's own control variate, flat [p]; it never leaves the site."""
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def train(
+    learner: Learner,
+    site: SiteRows,
+    weights: Array,
+    plan: LocalPlan,
+    number: int,
+    control: Array | None = None,
+) -> tuple[Array, Array | None]:
+    """(difference of the weights float64 [p], difference of the site's control or None).
+
+    Args:
+        learner: the model.
+        site: whose rows.
+        weights: what the round began with, flat [p].
+        plan: how.
+        number: of the round; with the site's seed it decides the order of rows.
+        control: all sites' control variate, where the plan keeps them.
+    """
+    if plan.sigma:
+        return _noisy(learner, site, weights, plan), None
+    dtype = learner.layout.dtype
+    begun = np.asarray(weights, dtype=dtype)
+    current = begun.copy()
+    velocity = np.zeros_like(current)
+    steps = 0
+    correction = None
+    if plan.controlled:
+        own = np.zeros(len(current)) if site.control is None else site.control
+        correction = ((0.0 if control is None else control) - own).astype(dtype)
+    chance = np.random.default_rng([site.seed, number])
+    for _ in range(plan.epochs):
+        order = chance.permutation(len(site))
+        for start in range(0, len(site), plan.batch):
+            at = order[start : start + plan.batch]
+            slope = learner.gradient(current, site.rows[at], site.codes[at], len(site))
+            if plan.pull:
+                slope = slope + plan.pull * (current - begun)
+            if correction is not None:
+                slope = slope + correction
+            velocity *= plan.momentum
+            velocity += slope
+            current -= plan.rate * velocity
+            steps += 1
+    moved = current.astype(np.float64) - begun
+    if not plan.controlled:
+        return moved, None
+    # option II: what the steps say of this site's mean gradient
+    own = np.zeros(len(current)) if site.control is None else site.control
+    found = own - (0.0 if control is None else control) - moved / (steps * plan.rate)
+    site.control = found
+    return moved, found - own
+
+
+def noisy_sums(plan: LocalPlan, rounds: int) -> int:
+    """How many noisy sums over a site's rows so many rounds are: a step a pass, and one count."""
+    return rounds * plan.epochs + 1
+
+
+def _noisy(learner: Learner, site: SiteRows, weights: Array, plan: LocalPlan) -> Array:
+    """Difference of the weights after steps along noisy sums of clipped gradients, float64 [p].
+
+    Abadi et al., Deep Learning with Differential Privacy, CCS 2016, without sampling. Whatever is
+    computed from the sums is as private as they are, so the coordinator may be anybody.
+    """
+    if not isinstance(learner, LinearLearner):
+        raise ConfigError(
+            "sites add noise to the gradients of a LogisticRegression, and this is a network",
+            hint='[train] mode = "private" trains networks with noise, at one owner',
+        )
+    noise, units = Noise(), int(site.owners.max(initial=-1)) + 1
+    if site.counted is None:
+        counted = units + float(noise.normal((1,))[0]) * plan.sigma
+        site.counted = max(counted, plan.sigma, 1.0)
+    given = np.hstack([site.rows, np.ones((len(site), 1))])
+    current = np.asarray(weights, dtype=np.float64).copy()
+    velocity = np.zeros_like(current)
+    for _ in range(plan.epochs):
+        error = learner.probabilities(current, site.rows) - learner.truth(site.codes)
+        summed = by_subject(given, error, site.owners, units, plan.clip)
+        summed = summed + noise.normal(summed.shape) * plan.sigma * plan.clip
+        slope = summed.ravel() / site.counted
+        cut = learner.width * learner.outputs
+        slope[:cut] += current[:cut] / (learner.strength * site.counted)
+        if plan.pull:
+            slope += plan.pull * (current - weights)
+        velocity = plan.momentum * velocity + slope
+        current -= plan.rate * velocity
+    return np.asarray(current - weights)

@@ -1,0 +1,80 @@
+"""Secure aggregation among sites of one process: every message of the protocol, no network.
+
+Sites may fall silent before any step; groups are summed apart, so that a robust way can look at
+sums where it may not look at updates.
+"""
+
+from typing import Any
+
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from casemate.core.errors import VerificationError
+from casemate.ml.federated.masking import LEAST_MEMBERS, Member, Terms
+from casemate.ml.federated.ring import OutOfRange
+from casemate.ml.federated.unmasking import Gatherer, Sum
+
+Array = np.ndarray[Any, Any]
+STEPS = ("share", "mask", "agree", "reveal")
+"""Before which of them a site can fall silent: after its key, its shares, its update, its
+agreement.
+"""
+
+
+def threshold_of(sites: int) -> int:
+    """The least threshold at which no two stories can be told: more than two thirds."""
+    return max(LEAST_MEMBERS, 2 * sites // 3 + 1)
+
+
+def groups_of(sites: list[int], count: int, chance: np.random.Generator) -> list[list[int]]:
+    """The sites in `count` groups of about the same size, drawn anew."""
+    drawn = chance.permutation(np.array(sites))
+    return [sorted(part.tolist()) for part in np.array_split(drawn, count)]
+
+
+def summed(vectors: dict[int, Array], terms: Terms, silent: dict[int, str] | None = None) -> Sum:
+    """The sum of the vectors of whoever was heard, float64 [p], by the whole protocol.
+
+    Args:
+        vectors: of each site, float64 [p].
+        terms: of the round.
+        silent: the step before which a site falls silent.
+
+    Raises:
+        VerificationError: too few sites were left at a step.
+    """
+    keys = {site: Ed25519PrivateKey.generate() for site in vectors}
+    publics = {site: key.public_key() for site, key in keys.items()}
+
+    def verify(site: int, message: bytes, signature: bytes) -> None:
+        _verify(publics.get(site), site, message, signature)
+
+    members = {site: Member(terms, site, key.sign, verify) for site, key in keys.items()}
+    gatherer = Gatherer(terms)
+
+    fallen = dict(silent or {})
+
+    def there(step: str) -> list[int]:
+        return [site for site in members if fallen.get(site) not in STEPS[: STEPS.index(step) + 1]]
+
+    roster = gatherer.roster([one.advertise() for one in members.values()])
+    sealed = gatherer.forward({site: members[site].share(roster) for site in there("share")})
+    for site in there("mask"):
+        try:
+            gatherer.add(members[site].mask(sealed[site], vectors[site]))
+        except OutOfRange:  # the site notices, and sends nothing more
+            fallen[site] = "mask"
+    heard = gatherer.heard()
+    agreements = gatherer.agreed([members[site].agree(heard) for site in there("agree")])
+    return gatherer.finish([members[site].reveal(agreements) for site in there("reveal")])
+
+
+def _verify(key: Ed25519PublicKey | None, site: int, message: bytes, signature: bytes) -> None:
+    try:
+        if key is not None:
+            key.verify(signature, message)
+            return
+    except InvalidSignature:
+        pass
+    raise VerificationError(f"site {site} did not sign that")

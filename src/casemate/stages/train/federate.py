@@ -1,0 +1,154 @@
+"""Inside the sandbox: made-up sites train the user's model together, each from its own rows alone.
+
+What comes back are numbers of rounds and sites; no name, no row and no weight.
+"""
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from casemate.config import TrainTable
+from casemate.core.errors import Error
+from casemate.core.sandbox.child import Channel, Watch
+from casemate.core.types import Schema
+from casemate.ml.answers import last_step
+from casemate.ml.federated import encoding, simulation
+from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
+from casemate.ml.federated.local import SiteRows
+from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
+from casemate.stages.train.candidates import Models, final_of
+from casemate.stages.train.entry import BadEntry, build, is_network
+
+Array = np.ndarray[Any, Any]
+SITE = "__site__"
+"""The column with the number of each row's site; -1: no site has it, accuracy is measured on it."""
+TRAINABLE = ("LogisticRegression", "NetworkClassifier", "Ridge", "LinearRegression")
+
+
+def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
+    """Simulate; see `simulation.Simulated` for what it says."""
+    options = msgspec.convert(job["train"], TrainTable)
+    schema = msgspec.convert(job["schema"], Schema)
+    design = msgspec.convert(job["design"], simulation.Design)
+    limits = msgspec.convert(job["limits"], encoding.Limits)
+    table = open_table(job["tables"][0])
+    frame = features_of(table, schema)
+    where = np.asarray(table[SITE].to_numpy(), dtype=np.int64)
+    random.seed(options.seed)
+    np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
+
+    sys.addaudithook(watch)
+    models = build(Path(job["inputs"]), job["entry"], job, schema)
+    try:
+        model = chosen(models)
+        if schema.regression:
+            sums = quantities_of(
+                model, limits, frame, target_of(table, schema)[:, 0], where, design
+            )
+            quantities: dict[str, Any] = msgspec.to_builtins(sums)
+            return quantities
+        codes = codes_of(table, schema)
+        learner, rows = learner_of(
+            model, limits, frame, where, len(schema.classes), noisy=design.epsilon > 0
+        )
+        owners = groups_of(table)
+        sites = [
+            SiteRows(
+                rows[where == place],
+                codes[where == place],
+                options.seed + place,
+                None if owners is None else owners[where == place],
+            )
+            for place in range(int(where.max()) + 1)
+        ]
+        held = rows[where < 0], codes[where < 0]
+        with np.errstate(over="ignore", invalid="ignore"):  # of liars and wild rates: refused
+            told, _ = simulation.simulate(learner, sites, held, design, channel.progress)
+    except Error as error:  # only words leave this process
+        raise BadEntry(f"{error.message}: {error.hint}" if error.hint else error.message) from error
+    found: dict[str, Any] = msgspec.to_builtins(told)
+    return found
+
+
+def chosen(models: Models) -> Any:
+    """The first model that sites can train together.
+
+    Raises:
+        BadEntry: there is none.
+    """
+    for model in models.by_name.values():
+        if final_of(model) in TRAINABLE:
+            return model
+    names = ", ".join(sorted({final_of(model) for model in models.by_name.values()}))
+    raise BadEntry(
+        "sites train a LogisticRegression, a torch.nn.Sequential, a Ridge or a LinearRegression"
+        f" together, and the entry returns {names}"
+    )
+
+
+def learner_of(
+    model: Any,
+    limits: encoding.Limits,
+    frame: Any,
+    where: Array,
+    classes: int,
+    *,
+    noisy: bool = False,
+) -> tuple[Learner, Array]:
+    """(what is trained, the encoded features [n, d]).
+
+    Args:
+        model: of the entry.
+        limits: of the features.
+        frame: the rows [n, ...].
+        where: site of each row [n].
+        classes: k.
+        noisy: scale by the limits alone; sums of sites would tell of rows without noise.
+
+    Raises:
+        BadEntry: it has options that sums over sites do not have.
+    """
+    if is_network(model):
+        return NetworkLearner(list(model.layers), classes, model.frozen), model.encode(frame)
+    final = last_step(model)
+    settings = final.get_params()
+    plain = settings["penalty"] in ("l2", "deprecated") and not settings["l1_ratio"]
+    if not plain or not settings["fit_intercept"] or settings["class_weight"] is not None:
+        raise BadEntry(
+            "sites train LogisticRegression with an L2 penalty, an intercept and no class weights"
+            " together, and the entry asks for something else"
+        )
+    scale = encoding.declared(limits) if noisy else scale_of(limits, frame, where)
+    learner = LinearLearner(limits.width, classes, float(settings["C"]))
+    return learner, encoding.encode(frame, limits, scale)
+
+
+def scale_of(limits: encoding.Limits, frame: Any, where: Array) -> encoding.Scale:
+    """Means and deviations by sums of the sites."""
+    places = range(int(where.max()) + 1)
+    return encoding.scale_of([limits.moments(frame[where == at]) for at in places], limits)
+
+
+def quantities_of(
+    model: Any,
+    limits: encoding.Limits,
+    frame: Any,
+    values: Array,
+    where: Array,
+    design: simulation.Design,
+) -> simulation.Simulated:
+    """A ridge regression, or least squares, by sums; BadEntry for options that sums do not have."""
+    settings = last_step(model).get_params()
+    if not settings["fit_intercept"] or settings["positive"] or np.ndim(settings.get("alpha", 0)):
+        raise BadEntry(
+            "sites sum a Ridge or LinearRegression with an intercept, one alpha and coefficients of"
+            " either sign, and the entry asks for something else"
+        )
+    rows = encoding.encode(frame, limits, scale_of(limits, frame, where))
+    sites = [(rows[where == at], values[where == at]) for at in range(int(where.max()) + 1)]
+    held = rows[where < 0], values[where < 0]
+    return simulation.least_squares(sites, held, float(settings.get("alpha", 0.0)), design)

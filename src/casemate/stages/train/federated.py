@@ -1,0 +1,375 @@
+"""Made-up sites over a table of this project: who has which rows is decided here, what they learn
+in the sandbox (`federate`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from casemate.config import Config, PrivacyTable
+from casemate.core.errors import ConfigError, TrainingError
+from casemate.core.files import scratch_folder
+from casemate.core.sandbox import conversation, failure
+from casemate.core.sandbox import run as sandbox
+from casemate.core.types import Record, Schema
+from casemate.ml.federated import attacks, robust, rules, secure, simulation, splits
+from casemate.ml.federated.local import LocalPlan, noisy_sums
+from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
+from casemate.ml.federated.simulation import Design, Simulated
+from casemate.ml.frame import GROUP, strata_of, target_of
+from casemate.ml.learn.accountant import sigma_for
+from casemate.ml.own import code as own
+from casemate.stages.train.answer import nonsense
+from casemate.stages.train.federate import SITE
+from casemate.stages.train.promise import bounds_of
+from casemate.stages.train.stage import explained, monotone
+from casemate.stages.train.training_code import code_of
+
+Array = np.ndarray[Any, Any]
+HELD = 0.2
+"""Share of the training rows, or subjects, that no site gets: accuracy is measured on them. The
+project's own hold-out stays unseen.
+"""
+IID, DIRICHLET, BY = "iid", "dirichlet", "by"
+
+
+class Federation(Record, frozen=True, kw_only=True):
+    """What was simulated, and what came of it."""
+
+    sites: list[str]
+    """Their names: numbers."""
+    rows: list[int]
+    """What each has."""
+    held: int
+    """Rows that no site has, which accuracy is measured on."""
+    classes: int
+    """Classes that are told apart; 0: a quantity."""
+    found: Simulated
+    """The rounds."""
+    sigma: float | None = None
+    """Noise of a site over the clip, where there is some."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of a table that may be trained on."""
+
+    table: pa.Table
+    """All columns."""
+    schema: Schema
+    """Which of them are features."""
+    subject: str | None
+    """Column of whom a row is about, where there is one."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a simulation works with."""
+
+    root: Path
+    config: Config
+    scratch: Path
+    hidden: list[Path]
+    worker: sandbox.Worker
+    progress: conversation.Progress
+
+
+def designed(
+    plan: LocalPlan,
+    *,
+    sites: int,
+    rounds: int,
+    rule: str,
+    combine: str,
+    liars: int | None,
+    attack: str,
+    share: float,
+    seed: int,
+    mixed: bool = False,
+    masked: bool = False,
+    groups: int = 1,
+    drop_out: str = "",
+    epsilon: float | None = None,
+    privacy: PrivacyTable | None = None,
+) -> Design:
+    """What is to be simulated.
+
+    Raises:
+        ConfigError: there is no such rule, way or attack, or they do not fit together.
+    """
+    _one_of("--rule", rule, [*rules.RULES, simulation.EXACT])
+    _one_of("--combine", combine, [*robust.COMBINERS])
+    kind, attackers = _counted("--attack", attack, [*attacks.OF_UPDATES, *attacks.OF_LABELS])
+    step, silent = _counted("--drop-out", drop_out, [*secure.STEPS])
+    within = {
+        "--sites": (sites, 2, simulation.MOST_SITES),
+        "--rounds": (rounds, 1, simulation.MOST_ROUNDS),
+        "--epochs": (plan.epochs, 1, 1_000),
+        "--batch": (plan.batch, 1, 1_000_000),
+        "--share": (share, 1 / max(sites, 1), 1.0),
+        "--rate": (plan.rate, 1e-9, 1e6),
+        "--momentum": (plan.momentum, 0.0, 0.9999),
+        "--attack": (attackers, 0, sites),
+        "--liars": (attackers if liars is None else liars, 0, sites),
+        "--groups": (groups, 1, sites),
+        "--drop-out": (silent, 0, sites),
+        "--epsilon": (1.0 if epsilon is None else epsilon, 0.01, 100.0),
+    }
+    for name, (value, low, high) in within.items():
+        if not low <= value <= high:
+            raise ConfigError(f"{name}: {value:g}", hint=f"{low:g} to {high:g}")
+    reckoned = attackers if liars is None else liars
+    design = Design(
+        rounds=rounds,
+        rule=rule,
+        combine=combine,
+        plan=plan,
+        share=share,
+        liars=reckoned,
+        attack=kind,
+        attackers=attackers,
+        seed=seed,
+        mixed=mixed,
+        masked=masked,
+        groups=groups,
+        silent=silent,
+        step=step or "mask",
+        epsilon=epsilon or 0.0,
+    )
+    if epsilon is not None:
+        design = _with_noise(design, epsilon, privacy or PrivacyTable())
+    if masked or groups != 1 or drop_out:
+        _require_masks(design, max(1, round(share * sites)))
+    if rule == simulation.EXACT:
+        if kind or combine != "mean" or share != 1.0:
+            raise ConfigError(
+                "--rule exact adds the sums of all sites: it knows no other way to combine, and"
+                " one site that lies moves it as far as it likes",
+                hint="without --combine, --share and --attack; or --rule fedavg",
+            )
+        return design
+    if rule == rules.SCAFFOLD and combine != "mean":
+        raise ConfigError(
+            f"--combine {combine} judges differences of weights, and scaffold sends control"
+            " variates too, which nothing judges",
+            hint="--combine mean, or another rule",
+        )
+    if mixed and (combine == "mean" or not reckoned):
+        raise ConfigError(
+            "--mix puts means of neighbours before a robust way, for some sites that may lie",
+            hint="--combine trimmed-mean --liars 2, for example",
+        )
+    robust.require(combine, groups if masked else max(1, round(share * sites)), reckoned)
+    return design
+
+
+def _one_of(option: str, given: str, known: list[str]) -> None:
+    if given not in known:
+        raise ConfigError(f"{option} {given}: there is none", hint=f"one of {', '.join(known)}")
+
+
+def _counted(option: str, given: str, known: list[str]) -> tuple[str, int]:
+    """(kind, how many sites) in `signflip:2`; nothing in nothing."""
+    if not given:
+        return "", 0
+    kind, _, count = given.partition(":")
+    _one_of(option, kind, known)
+    if not count.isascii() or not count.isdigit() or len(count) > 6:
+        raise ConfigError(f"{option} {given}: how many sites?", hint=f"such as {kind}:2")
+    return kind, int(count)
+
+
+def _with_noise(design: Design, epsilon: float, privacy: PrivacyTable) -> Design:
+    """The design with the noise that each site adds.
+
+    Raises:
+        ConfigError: the rule sends what noise does not cover.
+        BackendError: the accountant is not installed.
+    """
+    if design.rule in (simulation.EXACT, rules.SCAFFOLD):
+        raise ConfigError(
+            f"--rule {design.rule} sends sums that are not clipped, so no noise covers them",
+            hint="fedavg, fedprox or fedadam",
+        )
+    sums = noisy_sums(design.plan, design.rounds)
+    plan = msgspec.structs.replace(
+        design.plan,
+        sigma=sigma_for(epsilon, privacy.delta, sums),
+        clip=privacy.clip or design.plan.clip,
+    )
+    return msgspec.structs.replace(design, plan=plan)
+
+
+def _require_masks(design: Design, asked: int) -> None:
+    """Nothing; ConfigError where masks and the rest of a design do not fit together."""
+    if not design.masked:
+        raise ConfigError(
+            "--groups and --drop-out are of sums under masks", hint="--masked as well"
+        )
+    if design.rule == rules.SCAFFOLD:
+        raise ConfigError(
+            "scaffold sends control variates beside the weights, which are not masked",
+            hint="another rule",
+        )
+    smallest, largest = asked // design.groups, -(-asked // design.groups)
+    if smallest < LEAST_MEMBERS or largest > MOST_MEMBERS:
+        raise ConfigError(
+            f"--groups {design.groups}: a group would have {smallest} to {largest} sites,"
+            f" {LEAST_MEMBERS} to {MOST_MEMBERS} may be summed under masks",
+            hint="other --groups, or more --sites",
+        )
+    if design.combine != "mean" and design.groups == 1:
+        raise ConfigError(
+            f"--combine {design.combine} looks at single updates, and masks hide them: only the sum"
+            " is there",
+            hint="--groups 5 sums groups apart, and it looks at those; or without --masked",
+        )
+    if design.rule == simulation.EXACT and design.groups != 1:
+        raise ConfigError("--rule exact adds one sum of all sites", hint="without --groups")
+    if design.rule == simulation.EXACT and design.silent and design.step in ("share", "mask"):
+        raise ConfigError(
+            "--rule exact needs the sums of the same sites each round, and these would be missing",
+            hint="--drop-out agree:N or reveal:N; or --rule fedavg",
+        )
+
+
+def shared_out(parts: Parts, split: str, sites: int, seed: int, least: int) -> Array:
+    """Site of each row, int64 [n]; -1 of rows that no site gets. Rows of one subject stay together.
+
+    Args:
+        parts: the rows.
+        split: `iid`, `dirichlet:NUMBER` or `by:COLUMN`.
+        sites: how many.
+        seed: of what is drawn.
+        least: rows that each site must have.
+
+    Raises:
+        ConfigError: there is no such split, or a site would have fewer rows.
+    """
+    chance = np.random.default_rng(seed)
+    table, codes = parts.table, strata_of(target_of(parts.table, parts.schema))
+    units = np.arange(len(codes))
+    if parts.subject is not None:
+        units = np.unique(table[parts.subject].to_numpy(zero_copy_only=False), return_inverse=True)[
+            1
+        ]
+    count = int(units.max(initial=-1)) + 1
+    kept = chance.permutation(count) >= round(HELD * count)
+    inside = kept[units]
+    kind, _, given = split.partition(":")
+    first = np.unique(units, return_index=True)[1]
+    owner = np.full(count, -1, dtype=np.int64)
+    if kind == IID and not given:
+        owner[kept] = splits.iid(codes[first][kept], sites, chance)
+        found = owner[units]
+    elif kind == DIRICHLET:
+        alpha = _alpha(given)
+        owner[kept] = splits.dirichlet(codes[first][kept], sites, alpha, least, chance)
+        found = owner[units]
+    elif kind == BY and given:
+        if given not in table.column_names:
+            raise ConfigError(
+                f"--split by:{given}: the table has no such column",
+                hint="its columns: " + ", ".join(table.column_names[:12]),
+            )
+        values = table[given].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
+        found = np.full(len(codes), -1, dtype=np.int64)
+        found[inside] = splits.by_values(values[inside], sites)
+    else:
+        raise ConfigError(
+            f"--split {split}: there is no such split",
+            hint="iid, dirichlet:0.5 (a number above 0) or by:COLUMN",
+        )
+    sizes = np.bincount(found[inside], minlength=sites)
+    if sizes.min() < least or int((~inside).sum()) < least:
+        raise ConfigError(
+            f"a site would have {int(sizes.min())} rows, and a figure may be about no fewer than"
+            f" {least}",
+            hint="fewer --sites, a longer table, or another --split ([privacy] min_group)",
+        )
+    return found
+
+
+def _alpha(given: str) -> float:
+    try:
+        found = float(given)
+    except ValueError:
+        found = 0.0
+    if not 0.0 < found < 1e6:
+        raise ConfigError(
+            f"--split dirichlet:{given}: not a number above 0", hint="such as dirichlet:0.5"
+        )
+    return found
+
+
+def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design) -> Federation:
+    """Share the rows out, have the sites train in the sandbox, and say what came of it.
+
+    Raises:
+        ConfigError: split and design do not fit the table, or the target is no class.
+        TrainingError: the user's code failed, or returns what sites cannot train.
+        SandboxError: the kernel cannot confine the code and `[sandbox] mode` is "require".
+    """
+    config, schema = tools.config, parts.schema
+    if schema.labels or len(schema.targets) > 1:
+        raise ConfigError(
+            "sites learn one target together, and there are several", hint="[data] target"
+        )
+    if schema.regression and design.rule != simulation.EXACT:
+        raise ConfigError(
+            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
+        )
+    if config.train.mode != "plain" or config.train.model is not None:
+        raise ConfigError(
+            f"[train] mode is {config.train.mode}, and sites are simulated in mode plain; noise is"
+            " --epsilon"
+            if config.train.model is None
+            else "an imported model is trained by nobody",
+            hint="-s train.mode=plain, if what is said of these rows may be said without noise",
+        )
+    where = shared_out(parts, split, sites, design.seed, config.privacy.min_group)
+    code = code_of(tools.root, config)
+    names = [*(column.name for column in schema.features), *schema.targets]
+    table = parts.table.select(names).append_column(SITE, pa.array(where))
+    if parts.subject is not None:
+        codes = parts.table[parts.subject].combine_chunks().dictionary_encode().indices
+        table = table.append_column(GROUP, codes)
+    job = {
+        "entry": config.train.entry,
+        "schema": msgspec.to_builtins(schema),
+        "train": msgspec.to_builtins(config.train),
+        "limits": bounds_of(schema, config),
+        "monotone": monotone(schema, config),
+        "design": msgspec.to_builtins(design),
+    }
+    try:
+        with scratch_folder(tools.scratch) as scratch:
+            outcome = tools.worker.run(
+                job,
+                tables=[table],
+                inputs=code,
+                scratch=scratch,
+                limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
+                required=config.sandbox.mode == "require" or bool(own.among(code)),
+                hidden=tools.hidden,
+                progress=tools.progress,
+            )
+        found = msgspec.convert(outcome.result, Simulated)
+    except failure.JobFailed as error:
+        raise explained(error, config, code) from error
+    except msgspec.ValidationError as error:
+        raise nonsense(error) from error
+    if any(one.site >= sites for turn in found.rounds for one in turn.evidence):
+        raise TrainingError("the rounds are of sites that there are not", hint="see train.py")
+    return Federation(
+        sites=[str(place + 1) for place in range(sites)],
+        rows=np.bincount(where[where >= 0], minlength=sites).tolist(),
+        held=int((where < 0).sum()),
+        classes=len(schema.classes),
+        found=found,
+        sigma=design.plan.sigma or None,
+    )

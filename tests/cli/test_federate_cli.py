@@ -1,0 +1,76 @@
+"""`casemate federate simulate` over a table of a project: sandbox, splits, what is told and what is
+kept.
+"""
+
+import json
+
+import pytest
+
+import casemate
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("--sites", "3", "-s", "privacy.min_group=5")
+
+
+def simulated(cli, *words):
+    answer = cli("federate", "simulate", *SMALL, *words, "--format", "json")
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+@pytest.fixture
+def at(tiny_project, monkeypatch):
+    """The tiny project with a logistic regression, as the folder that commands work in."""
+    monkeypatch.chdir(tiny_project)
+    model = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
+    (tiny_project / "train.py").write_text(model)
+    return casemate.open(tiny_project)
+
+
+def test_made_up_sites_learn_in_the_sandbox_and_only_the_log_keeps_anything_of_it(at, cli):
+    size, objects = at.log.size(), list(at.state.rglob("*"))
+    found = simulated(cli, "--rule", "exact")
+    assert found["found"]["off"] < 1e-6
+    assert found["found"]["rounds"][-1]["score"] > 0.8
+    assert len(found["rows"]) == 3
+    assert sum(found["rows"]) + found["held"] < 120  # the project's hold-out stays unseen
+    (entry,) = [one for one in at.log.entries(size) if one.action == "federation:simulate"]
+    assert (entry.outcome, entry.detail["sites"], entry.detail["rule"]) == ("done", 3, "exact")
+    grown = {path.name for path in at.state.rglob("*")} - {path.name for path in objects}
+    assert not [name for name in grown if name.endswith((".parquet", ".skops"))]
+    assert not at.runs.list()
+
+
+def test_a_split_by_column_keeps_its_values_together_and_a_median_stands_a_liar(at, cli):
+    found = simulated(cli, "--split", "by:c", "--combine", "median", "--attack", "boost:1")
+    last = found["found"]["rounds"][-1]
+    told = last["evidence"]
+    assert min(told, key=lambda one: one["agreement"])["site"] == 0
+    assert max(told, key=lambda one: one["length"])["site"] == 0
+    text = cli("federate", "simulate", *SMALL, "--attack", "boost:1", "--rounds", "1").out
+    assert "suspect" in text
+    assert "3 of 3" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--split", "by:nothing"], 2, "the table has no such column"),
+        (["--rate", "1e6", "--epochs", "50", "--rounds", "3"], 1, "no update could be taken"),
+        (["-s", "train.mode=adversarial"], 2, "simulated in mode plain"),
+    ],
+)
+def test_what_does_not_fit_the_project_is_said_instead_of_a_figure(at, cli, words, code, said):
+    answer = cli("federate", "simulate", *SMALL, *words)
+    assert answer.code == code, answer.err
+    assert said in answer.err
+    assert answer.out == ""
+
+
+def test_a_model_that_sites_cannot_train_together_is_named(at, cli):
+    forest = "from sklearn.ensemble import RandomForestClassifier\ndef build(): return RandomForestClassifier()\n"
+    (at.root / "train.py").write_text(forest)
+    answer = cli("federate", "simulate", *SMALL)
+    assert answer.code == 1
+    assert "RandomForestClassifier" in answer.err

@@ -1,0 +1,177 @@
+"""Who has which rows of a simulation, and which designs there are."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from casemate.config import PrivacyTable
+from casemate.core.errors import ConfigError
+from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated.encoding import Limits
+from casemate.ml.federated.local import LocalPlan
+from casemate.ml.learn.accountant import Gaussians, epsilon
+from casemate.stages.train import federated
+from casemate.stages.train.candidates import Models
+from casemate.stages.train.entry import BadEntry
+from casemate.stages.train.federate import chosen, learner_of, quantities_of
+
+SCHEMA = Schema(
+    target="y",
+    classes=["n", "p"],
+    columns=[
+        ColumnSchema(name="a", type="number", min=0.0, max=1.0),
+        ColumnSchema(name="y", type="category", use=False),
+    ],
+)
+CHANCE = np.random.default_rng(0)
+ROWS = 400
+TABLE = pa.table(
+    {
+        "a": CHANCE.random(ROWS),
+        "y": np.where(CHANCE.random(ROWS) < 0.5, "n", "p").tolist(),
+        "person": (np.arange(ROWS) // 4).tolist(),
+        "ward": [("north", "south", "east", None)[i % 4] for i in range(ROWS)],
+    }
+)
+
+
+def designed(**changed):
+    given = {
+        "sites": 10,
+        "rounds": 5,
+        "rule": "fedavg",
+        "combine": "mean",
+        "liars": None,
+        "attack": "",
+        "share": 1.0,
+        "seed": 0,
+    }
+    plan = {name: changed.pop(name) for name in ("epochs", "batch", "rate") if name in changed}
+    return federated.designed(LocalPlan(**plan), **(given | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"sites": 1}, "--sites: 1"),
+        ({"sites": 100_000}, "--sites"),
+        ({"rounds": 0}, "--rounds: 0"),
+        ({"share": 0.01}, "--share: 0.01"),
+        ({"share": float("nan")}, "--share: nan"),
+        ({"rate": float("inf")}, "--rate: inf"),
+        ({"epochs": 0}, "--epochs: 0"),
+        ({"batch": 0}, "--batch: 0"),
+        ({"rule": "sgd"}, "--rule sgd: there is none"),
+        ({"combine": "mode"}, "--combine mode: there is none"),
+        ({"attack": "signflip"}, "how many sites"),
+        ({"attack": "signflip:²"}, "how many sites"),
+        ({"attack": "signflip:11"}, "--attack: 11"),
+        ({"attack": "lie:1"}, "--attack lie: there is none"),
+        ({"combine": "krum", "liars": 4}, "krum needs 11 sites"),
+        ({"combine": "krum", "liars": 2, "share": 0.5}, "krum needs 7 sites"),
+        ({"rule": "scaffold", "combine": "median"}, "control variates too"),
+        ({"rule": "exact", "attack": "boost:1"}, "one site that lies"),
+        ({"rule": "exact", "share": 0.5}, "one site that lies"),
+        ({"mixed": True}, "before a robust way"),
+        ({"mixed": True, "combine": "median"}, "before a robust way"),
+        ({"epsilon": 0.0}, "--epsilon: 0"),
+        ({"epsilon": float("nan")}, "--epsilon: nan"),
+        ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
+        ({"rule": "scaffold", "epsilon": 1.0}, "no noise covers them"),
+        ({"groups": 2}, "sums under masks"),
+        ({"drop_out": "mask:1"}, "sums under masks"),
+        ({"masked": True, "drop_out": "later:1"}, "one of share, mask, agree, reveal"),
+        ({"masked": True, "combine": "krum", "liars": 1}, "masks hide them"),
+        ({"masked": True, "combine": "krum", "liars": 1, "groups": 3}, "krum needs 5 sites"),
+        ({"masked": True, "groups": 4}, "a group would have 2 to 3 sites"),
+        ({"masked": True, "sites": 300}, "3 to 256 may be summed"),
+        ({"masked": True, "rule": "scaffold"}, "not masked"),
+        ({"masked": True, "rule": "exact", "groups": 2}, "one sum of all sites"),
+        ({"masked": True, "rule": "exact", "drop_out": "mask:1"}, "the same sites each round"),
+    ],
+)
+def test_designs_that_do_not_fit_together_are_refused_before_a_table_is_read(changed, said):
+    with pytest.raises(ConfigError) as caught:
+        designed(**changed)
+    assert said in str(caught.value) + caught.value.hint
+
+
+def test_a_robust_way_reckons_with_the_attack_unless_it_is_told_otherwise():
+    assert designed(combine="krum", attack="signflip:2").liars == 2
+    assert designed(combine="krum", attack="signflip:2", liars=3).liars == 3
+
+
+@pytest.mark.parametrize("split", ["iid", "dirichlet:0.3"])
+def test_rows_of_one_person_lie_at_one_site_or_at_none(split):
+    parts = federated.Parts(TABLE, SCHEMA, "person")
+    where = federated.shared_out(parts, split, 5, 0, 10)
+    for person in range(ROWS // 4):
+        assert len(set(where[4 * person : 4 * person + 4])) == 1
+    assert 0.15 < np.mean(where < 0) < 0.25
+    assert np.bincount(where[where >= 0], minlength=5).min() >= 10
+
+
+def test_a_split_by_column_takes_missing_values_for_a_value():
+    where = federated.shared_out(federated.Parts(TABLE, SCHEMA, None), "by:ward", 4, 0, 10)
+    for kind in range(4):
+        found = where[kind::4]
+        assert len(set(found[found >= 0])) == 1
+    assert (where < 0).any()
+
+
+@pytest.mark.parametrize(
+    ("split", "sites", "said"),
+    [
+        ("by:nothing", 3, "no such column"),
+        ("by:", 3, "there is no such split"),
+        ("dirichlet:x", 3, "not a number above 0"),
+        ("dirichlet:0", 3, "not a number above 0"),
+        ("dirichlet:inf", 3, "not a number above 0"),
+        ("alike", 3, "there is no such split"),
+        ("by:ward", 5, "4 values, too few for 5 sites"),
+        ("iid", 40, "no fewer than 10"),
+    ],
+)
+def test_splits_that_there_are_not_and_sites_too_small_to_be_told_of_are_refused(
+    split, sites, said
+):
+    with pytest.raises(ConfigError, match=said):
+        federated.shared_out(federated.Parts(TABLE, SCHEMA, None), split, sites, 0, 10)
+
+
+@pytest.mark.parametrize(
+    "options", [{"class_weight": "balanced"}, {"fit_intercept": False}, {"l1_ratio": 0.5}]
+)
+def test_options_that_sums_over_sites_do_not_have_are_refused_and_not_dropped(options):
+    limits = Limits(numbers={"a": (0.0, 1.0)}, categories={})
+    model = chosen(Models({"": LogisticRegression(**options)}))
+    frame, where = TABLE.select(["a"]).to_pandas(), np.zeros(ROWS, dtype=np.int64)
+    with pytest.raises(BadEntry, match="asks for something else"):
+        learner_of(model, limits, frame, where, 2)
+
+
+def test_the_noise_of_a_site_keeps_all_rounds_together_within_epsilon():
+    design = designed(epsilon=2.0, rounds=7, epochs=3)
+    spent = Gaussians(sigma=design.plan.sigma, steps=7 * 3 + 1)
+    assert 1.97 < epsilon([spent], PrivacyTable().delta) <= 2.0
+
+
+def test_with_noise_numbers_are_scaled_by_declared_limits_and_not_by_the_rows():
+    limits = Limits(numbers={"a": (0.0, 4.0)}, categories={})
+    frame, where = TABLE.select(["a"]).to_pandas(), np.zeros(ROWS, dtype=np.int64)
+    _, rows = learner_of(LogisticRegression(), limits, frame, where, 2, noisy=True)
+    assert np.allclose(rows[:, 0], frame["a"] / 2 - 1)
+    _, rows = learner_of(LogisticRegression(), limits, frame, where, 2)
+    assert abs(rows.mean()) < 1e-9
+
+
+@pytest.mark.parametrize("options", [{"fit_intercept": False}, {"positive": True}])
+def test_quantities_by_sums_refuse_options_that_sums_do_not_have(options):
+    limits = Limits(numbers={"a": (0.0, 1.0)}, categories={})
+    frame, where = TABLE.select(["a"]).to_pandas(), np.arange(ROWS) % 3 - 1
+    design = designed(sites=2, rule="exact")
+    given = (limits, frame, frame["a"].to_numpy() * 2, where, design)
+    with pytest.raises(BadEntry, match="asks for something else"):
+        quantities_of(Ridge(**options), *given)
+    assert quantities_of(Ridge(alpha=0.0), *given).rounds[0].score == pytest.approx(1.0)
