@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Count, Table
+from casemate.config.table import Authority, Count, Table
+from casemate.core.http import is_private
 from casemate.core.types.scan import STILL, ScanKind
 
 Period = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2} (hour|day|week)s?$(?!\n)")]
@@ -18,6 +19,43 @@ class DueTable(Table, frozen=True, kw_only=True):
     high: Annotated[Count, Meta(description="Days for one of high severity.")] = 14
     medium: Annotated[Count, Meta(description="Days for one of medium severity.")] = 60
     low: Annotated[Count, Meta(description="Days for one of low severity.")] = 180
+
+
+class SonarTable(Table, frozen=True, kw_only=True):
+    """`[scan.sonar]`: the SonarQube server that `casemate scan sonar` asks."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description=(
+                "Its address, https (http to this machine only), such as"
+                " `https://sonar.example.org`; without one nobody is asked."
+            ),
+            pattern=r"^(https?://[^\s?#@]+)?$(?!\n)",
+        ),
+    ] = ""
+    project: Annotated[
+        str,
+        Meta(
+            description="The project's key over there.",
+            pattern=r"^([A-Za-z0-9_.:-]{1,400})?$(?!\n)",
+        ),
+    ] = ""
+    branch: Annotated[
+        str, Meta(description="Whose state counts; default: the main branch.", max_length=255)
+    ] = ""
+    token: Annotated[
+        Annotated[str, Meta(pattern=r"^(env|file|vault|aws-sm):.+$(?!\n)")] | None,
+        Meta(
+            description=(
+                "Reference to a user's token: `env:NAME`, `file:PATH`, `vault:…` or `aws-sm:…`."
+            )
+        ),
+    ] = None
+    ca: Authority = None
+    timeout: Annotated[
+        float, Meta(description="Seconds that a step of a request may take.", gt=0, le=120)
+    ] = 10.0
 
 
 class EndpointTable(Table, frozen=True, kw_only=True):
@@ -35,6 +73,15 @@ class EndpointTable(Table, frozen=True, kw_only=True):
     start_seconds: Annotated[
         float, Meta(description="Seconds that a scratch copy may take to answer.", gt=0, le=600)
     ] = 60.0
+    tools: Annotated[
+        list[Literal["schemathesis", "wapiti"]],
+        Meta(
+            description=(
+                "Other people's scanners that look too, each of which then must be there; they are"
+                " found as `[scan] tools` says."
+            )
+        ),
+    ] = []
 
 
 class ScanTable(Table, frozen=True, kw_only=True):
@@ -110,6 +157,17 @@ class ScanTable(Table, frozen=True, kw_only=True):
             max_length=2,
         ),
     ] = []
+    reports: Annotated[
+        list[Literal["zap", "sonar", "sarif"]],
+        Meta(
+            description=(
+                "Whose reports `[gates] scan` asks for, each imported within `within_days`."
+            )
+        ),
+    ] = []
+    sonar: Annotated[SonarTable, Meta(description="The SonarQube server that is asked.")] = (
+        SonarTable()
+    )
     endpoint: Annotated[
         EndpointTable, Meta(description="How much a running gateway may be asked.")
     ] = EndpointTable()
@@ -133,3 +191,18 @@ class ScanTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = {}
+
+
+def impossible_scan(table: ScanTable) -> list[str]:
+    """What of `[scan]` does not go together."""
+    server = table.sonar
+    if not server.url:
+        return []
+    problems = [
+        f"[scan.sonar] {option}: a server needs it"
+        for option in ("project", "token")
+        if not getattr(server, option)
+    ]
+    if not is_private(server.url):
+        problems.append("[scan.sonar] url must be https; http is allowed to this machine only")
+    return problems

@@ -7,9 +7,9 @@ from msgspec import structs
 
 from casemate.config.figures import SCAN
 from casemate.core.types import Record, Waived
-from casemate.core.types.scan import GRADES, Grade, ScanKind, ScanStanding, graver
+from casemate.core.types.scan import GRADES, REPORT, Grade, ScanKind, ScanStanding, graver
 from casemate.operations.runinputs import compared
-from casemate.respond.findings import FILES, Kept, due, moment
+from casemate.respond.findings import FILES, Kept, due, moment, tool_of
 from casemate.wiring import Wiring
 
 BOOK = "scan:findings"
@@ -48,6 +48,11 @@ class Standing(Record, frozen=True, kw_only=True):
     def open(self) -> bool:
         """Whether it is there and nobody waived it."""
         return not self.kept.gone and self.waiver is None
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether somebody else's report says so."""
+        return any(name.startswith(REPORT) for name in self.kept.finding.scanners)
 
 
 def standing_of(project: Wiring, all_: bool = False) -> list[Standing]:
@@ -151,8 +156,11 @@ def standing(project: Wiring, *, of_run: bool = False) -> ScanStanding:
             if part.kind == kind or part.scanner == FILES
             for name, why in part.unseen.items()
         ]
+    unknown += _unknown_of_reports(project, oldest)
     found = [
-        one for one in standing_of(project) if one.open and one.kept.finding.kind in table.kinds
+        one
+        for one in standing_of(project)
+        if one.open and (one.kept.finding.kind in table.kinds or one.is_reported)
     ]
     counts: dict[str, int] = {}
     for one in found:
@@ -168,6 +176,26 @@ def standing(project: Wiring, *, of_run: bool = False) -> ScanStanding:
         open=counts,
         told=[told(one) for one in found[:MOST_TOLD]],
     )
+
+
+def _unknown_of_reports(project: Wiring, oldest: str) -> list[str]:
+    """What cannot be said by reports of others: those that `[scan] reports` asks for are there and
+    young, and of each the newest that came in was whole.
+    """
+    newest = project.findings_kept.reports()
+    unknown = []
+    for tool in project.config.scan.reports:
+        times = [scan.time for scan, part in newest.values() if tool_of(part.scanner) == tool]
+        if not times:
+            unknown.append(f"no report of {tool} was ever imported")
+        elif max(times) < oldest:
+            unknown.append(f"a report of {tool} was imported on {max(times)[:10]}, too long ago")
+    unknown += [
+        f"{part.scanner} says nothing about {name or 'anything'}: {why}"
+        for _, part in newest.values()
+        for name, why in part.unseen.items()
+    ]
+    return unknown
 
 
 def told(one: Standing) -> str:

@@ -12,7 +12,7 @@ from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError
 from casemate.core.store import METADATA, Store, decode, explained
 from casemate.core.types import Record
-from casemate.core.types.scan import Answered, Grade, ScanKind, Weakness
+from casemate.core.types.scan import REPORT, Answered, Grade, ScanKind, Weakness
 
 FILES = "files"
 """Under which a scan says what of the tree it could not list."""
@@ -54,10 +54,17 @@ class Part(Record, frozen=True, kw_only=True):
     unseen: dict[str, str] = {}
     """What could not be looked at -> why."""
     notes: list[str] = []
+    source: str = ""
+    """Of somebody else's report: which one."""
     told: list[str] = []
     """What there was to say beside findings."""
     inputs: dict[str, str] = {}
     """What of a run's own inputs was looked at -> SHA-256; empty where it was left out."""
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is what somebody else's report says."""
+        return self.scanner.startswith(REPORT)
 
 
 class Scanned(Record, frozen=True, kw_only=True):
@@ -72,8 +79,12 @@ class Scanned(Record, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> set[ScanKind]:
-        """What it was about, of this project."""
-        return {part.kind for part in self.parts if not part.scanner.endswith(ELSEWHERE)}
+        """What it was about, of this project, as it was seen here: no report of somebody else's."""
+        return {
+            part.kind
+            for part in self.parts
+            if not part.is_reported and not part.scanner.endswith(ELSEWHERE)
+        }
 
 
 class Kept(Record, frozen=True, kw_only=True):
@@ -110,6 +121,20 @@ class Findings:
         for one in self.scans():
             for kind in one.kinds:
                 found.setdefault(kind, one)
+        return found
+
+    def reports(self) -> dict[str, tuple[Scanned, Part]]:
+        """What the newest report about each thing said, by the name it is kept under; one that
+        could not be read stands until its tool has another one.
+        """
+        found: dict[str, tuple[Scanned, Part]] = {}
+        heard: set[str] = set()
+        for scan in self.scans():
+            parts = [part for part in scan.parts if part.is_reported]
+            for part in parts:
+                if part.scanner not in (f"{REPORT}{tool}" for tool in heard):
+                    found.setdefault(part.scanner, (scan, part))
+            heard |= {tool_of(part.scanner) for part in parts}
         return found
 
     def all(self) -> list[Kept]:
@@ -176,6 +201,11 @@ class Findings:
             tx.execute(FINDING.insert().values(fingerprint=print_, **row))
         elif known != kept:
             tx.execute(FINDING.update().where(FINDING.c.fingerprint == print_).values(**row))
+
+
+def tool_of(scanner: str) -> str:
+    """Whose report it is, such as `zap` of `report:zap@https://gateway.example.org`."""
+    return scanner.removeprefix(REPORT).partition("@")[0]
 
 
 def moment(now: datetime.datetime) -> str:

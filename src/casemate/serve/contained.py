@@ -193,7 +193,7 @@ def _done(job: Job, reply: Reply) -> None:
 
 def _require(scope: Scope, method: str) -> None:
     if scope["method"] != method:
-        raise WrongMethod(f"{method} is offered here")
+        raise WrongMethod(method)
 
 
 def load(model: VerifiedModel, table: ContainerTable) -> Endpoint:

@@ -152,7 +152,10 @@ def _operation(route: Route) -> dict[str, Any]:
     kind = {"metrics": "application/openmetrics-text", "mlflow-version": "text/plain"}.get(
         route.name, "application/json"
     )
-    answer = {"description": "Done", "content": {kind: {"schema": _of(ANSWERS.get(route.name))}}}
+    content = {kind: {"schema": _of(ANSWERS.get(route.name))}}
+    if route.name == "metrics":  # for whoever does not ask for OpenMetrics
+        content["text/plain"] = {"schema": {}}
+    answer = {"description": "Done", "content": content}
     refusals = {
         status: {"description": why, "content": {"application/json": {"schema": _of(Refusal)}}}
         for status, why in _REFUSALS.items()

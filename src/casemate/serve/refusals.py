@@ -36,6 +36,11 @@ class WrongMethod(RequestError):
     code = "CM-METHOD"
     http_status = 405
 
+    def __init__(self, *methods: str) -> None:
+        super().__init__(f"{methods[0]} is offered here")
+        self.allowed = ", ".join(methods)
+        """What `Allow` says (RFC 9110, 15.5.6)."""
+
 
 class WaiverEnded(RequestError):
     """The model passed by a waiver, and that has ended while it was served."""
@@ -107,6 +112,8 @@ def told_of(error: Exception, headers: Headers = JSON) -> Reply:
     """What whoever asked is told of a fault: of their own request what is wrong, else nothing."""
     if not isinstance(error, Error):
         return Reply(500, JSON, b'{"error":"the model could not answer these rows"}', "CM-MODEL")
+    if isinstance(error, WrongMethod):
+        headers = [*headers, (b"allow", error.allowed.encode())]
     if isinstance(error, RequestError):
         told: dict[str, Any] = {"error": error.message, "code": error.code}
         if error.rows:
@@ -120,8 +127,9 @@ def told_of(error: Exception, headers: Headers = JSON) -> Reply:
 def require_method(scope: Scope, found: Found) -> None:
     """WrongMethod where the path does not offer it."""
     method = scope["method"]
-    if method != found.route.method and not (method == "HEAD" and found.route.method == "GET"):
-        raise WrongMethod(f"{found.route.method} is offered here")
+    offered = ("GET", "HEAD") if found.route.method == "GET" else (found.route.method,)
+    if method not in offered:
+        raise WrongMethod(*offered)
 
 
 def require_fit(endpoint: Endpoint) -> None:

@@ -397,6 +397,18 @@ def test_sonar_gets_rules_and_issues_without_what_is_waived(exported):
     assert sorted(map(str, lines)) == ["None", "None", "{'startLine': 3}"]
 
 
+def test_sonar_before_10_3_gets_issues_that_say_all_of_themselves(exported):
+    document = json.loads(exported("sonar-old"))
+    assert set(document) == {"issues"} and len(document["issues"]) == 3
+    graver = [one["severity"] for one in document["issues"]]
+    assert sorted(graver) == ["BLOCKER", "CRITICAL", "MAJOR"]
+
+
+def test_no_severity_is_exported_that_sonar_10_3_does_not_know(exported):
+    impacts = [rule["impacts"] for rule in json.loads(exported("sonar"))["rules"]]
+    assert {one["severity"] for (one,) in impacts} <= {"HIGH", "MEDIUM", "LOW"}
+
+
 def test_vex_is_valid_and_names_the_package(exported, case):
     document = json.loads(exported("vex"))
     assert document["vulnerabilities"][0]["affects"] == [{"ref": "pkg:pypi/leaky@1.0"}]

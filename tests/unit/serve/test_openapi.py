@@ -14,6 +14,7 @@ from casemate.serve import openapi
 from casemate.serve.login import LoginBody
 from casemate.serve.protocols import oip
 from casemate.serve.protocols.invocations import FORMS, InvocationBody
+from casemate.serve.refusals import WrongMethod, told_of
 from casemate.serve.routes import ROUTES
 from casemate.serve.types import FeedbackBody
 
@@ -110,3 +111,8 @@ def test_every_schema_is_one_and_every_reference_leads_somewhere(document):
     assert found == set(schemas)
     assert document["openapi"] == "3.1.0"
     assert not any(name.startswith("_") for name in schemas)
+
+
+def test_who_asks_by_another_method_is_told_which_are_offered():
+    reply = told_of(WrongMethod("GET", "HEAD"))
+    assert reply.status == 405 and (b"allow", b"GET, HEAD") in reply.headers

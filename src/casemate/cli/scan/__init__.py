@@ -16,8 +16,10 @@ KINDS = {
     "all": "what [scan] kinds names: all that is only read, unless it says something else",
 }
 """What there is to look at; `core.types.scan.SCANS`, which a light installation need not import."""
-FORMS = ("sarif", "sarif-github", "junit", "sonar", "vex", "json", "html")
+FORMS = ("sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json", "html")
 """`operations.scans.exports.FORMS`."""
+SOURCES = ("zap", "sonar", "sarif")
+"""`operations.scans.reports.SOURCES`."""
 LOOKS = "; exit code 1: a finding is graver than may stand; 5: something could not be looked at"
 
 
@@ -54,12 +56,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="sarif",
         help=(
             "sarif: what is waived is suppressed; sarif-github: it is left out; junit; sonar: generic"
-            " issues; vex: CycloneDX, of dependencies; json; html: a page (default: sarif)"
+            " issues of SonarQube 10.3 and later; sonar-old: of earlier ones; vex: CycloneDX, of"
+            " dependencies; json; html: a page (default: sarif)"
         ),
     )
+    _reports(actions)
     _advisories(actions)
     waive.add_argument("--until", required=True, help="when it ends, such as 2027-01-31")
     waive.add_argument("--reason", required=True, help="why, for the record")
+
+
+def _reports(actions: Any) -> None:
+    take = actions.add_parser(
+        "import",
+        help="take in a report of somebody else's scanner" + LOOKS,
+        parents=[common(nested=True)],
+    )
+    take.add_argument("file", type=Path, help="the report, below 32 MiB")
+    take.add_argument(
+        "--from",
+        dest="source",
+        choices=SOURCES,
+        required=True,
+        help=(
+            "zap: traditional JSON or XML; sonar: generic issues, or an answer of api/issues/search"
+            " or api/qualitygates/project_status; sarif: SARIF 2.1.0"
+        ),
+    )
+    plan = actions.add_parser(
+        "plan",
+        help="write a plan by which ZAP looks at a gateway, for `scan import`",
+        parents=[common(nested=True)],
+    )
+    plan.add_argument("file", type=Path, help="to write, such as zap.yaml")
+    plan.add_argument(
+        "--target",
+        required=True,
+        metavar="URL",
+        help="the gateway that you may attack, such as https://staging.example.org",
+    )
+    plan.add_argument(
+        "--minutes", type=int, default=15, help="that the active scan may take (default: 15)"
+    )
+    plan.add_argument(
+        "--rate", type=int, default=20, help="requests a second at most (default: 20)"
+    )
+    plan.add_argument(
+        "--passive", action="store_true", help="attack nothing: send what OpenAPI describes"
+    )
+    plan.add_argument(
+        "--reports",
+        default="/zap/wrk",
+        metavar="FOLDER",
+        help="where ZAP writes its report (default: /zap/wrk, of its container)",
+    )
+    plan.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="PKCS #12 file for mutual TLS; a second file, .properties, tells ZAP of it",
+    )
+    actions.add_parser(
+        "sonar",
+        help="ask the SonarQube server of [scan.sonar] for its quality gate and issues" + LOOKS,
+        parents=[common(nested=True)],
+    )
 
 
 def _remote(parser: Any) -> None:
@@ -105,6 +166,9 @@ def run(arguments: Any) -> int:
         "list": views.listing,
         "show": views.show,
         "export": acts.export,
+        "import": views.reported,
+        "sonar": views.reported,
+        "plan": acts.plan,
         "waive": acts.waive,
         "unwaive": acts.unwaive,
         "advisories": acts.advisories,

@@ -24,6 +24,28 @@ def export(arguments: Any) -> int:
     return 0
 
 
+def plan(arguments: Any) -> int:
+    """Write ZAP's plan, and say what is to be done with it."""
+    found = open_for(arguments).scans.plan(
+        arguments.file,
+        arguments.target,
+        minutes=arguments.minutes,
+        rate=arguments.rate,
+        active=not arguments.passive,
+        folder=arguments.reports,
+        certificate=arguments.certificate,
+    )
+    lines = [f"{found.file}: ZAP looks at {found.target}, which you must be allowed to attack"]
+    lines += [f"    {name}: {what}" for name, what in found.variables.items()]
+    if found.properties:
+        lines.append(f"    {found.properties}: add certificate.pkcs12.password=…, then -configfile")
+    lines.append(
+        f"    zap.sh -cmd -autorun {found.file} && casemate scan import {found.report} --from zap"
+    )
+    emit(arguments, found, "\n".join(lines))
+    return 0
+
+
 def unwaive(arguments: Any) -> int:
     """End its waivers."""
     count = open_for(arguments).scans.unwaive(arguments.finding)

@@ -18,7 +18,20 @@ def scan(arguments: Any, action: str) -> int:
         if sys.stderr.isatty():
             sys.stderr.write(f"{text}\n")
 
-    found = open_for(arguments).scans.scan([action], progress, remote=_remote(arguments))
+    return _shown(
+        arguments, open_for(arguments).scans.scan([action], progress, remote=_remote(arguments))
+    )
+
+
+def reported(arguments: Any) -> int:
+    """What somebody else's report says; exit codes are those of a scan."""
+    scans = open_for(arguments).scans
+    if arguments.action == "sonar":
+        return _shown(arguments, scans.ask_sonar())
+    return _shown(arguments, scans.add(arguments.file, arguments.source))
+
+
+def _shown(arguments: Any, found: Any) -> int:
     parts = [
         [part.kind, part.scanner, part.version, part.count, part.found, part.answer]
         for part in found.scan.parts
@@ -26,6 +39,9 @@ def scan(arguments: Any, action: str) -> int:
     lines = [table(["kind", "scanner", "version", "looked at", "found", "answer"], parts)]
     if found.found:
         lines += ["", table(HEADS, [_row(one) for one in found.found])]
+    sources = {part.source for part in found.scan.parts if part.source}
+    if sources:
+        lines += ["", f"as somebody else says: {', '.join(map(printable, sorted(sources)))}"]
     told = [f"    {printable(one)}" for part in found.scan.parts for one in part.told]
     lines += ["", *told] if told else []
     left = [note for part in found.scan.parts for note in part.notes]

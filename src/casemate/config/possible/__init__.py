@@ -10,6 +10,7 @@ from casemate.config.possible.gates import bad_gate, bad_retraining, bad_scan_ga
 from casemate.config.possible.kubernetes import impossible_kubernetes
 from casemate.config.possible.private import impossible_private
 from casemate.config.possible.training import bad_space, impossible_training
+from casemate.config.scan import impossible_scan
 from casemate.config.serve import impossible_serve
 from casemate.config.sinks import impossible_sinks
 from casemate.config.trackers import impossible_trackers
@@ -33,5 +34,5 @@ def impossible(config: Config) -> list[str]:
     problems += impossible_sinks(config.sinks) + config.privacy.impossible_terms()
     problems += impossible_deploy(config.deploy)
     problems += impossible_kubernetes(config.deploy.kubernetes) + impossible_aws(config.deploy.aws)
-    problems += impossible_serve(config.serve)
+    problems += impossible_serve(config.serve) + impossible_scan(config.scan)
     return problems + impossible_trackers(config.trackers)

@@ -37,6 +37,7 @@ _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | (1 << 14) | (1 << 15)
 _READ_RIGHTS = _EXECUTE | _READ_FILE | _READ_DIR
 # version 2 brought REFER, 3 TRUNCATE, 5 IOCTL_DEV; a kernel refuses bits that it does not know
 _FS_RIGHTS_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+_NET_PORT, _CONNECT_TCP = 2, 2  # LANDLOCK_RULE_NET_PORT, LANDLOCK_ACCESS_NET_CONNECT_TCP
 MAX_OPEN = 4096
 """Open files of one process; also bounds what lies in buffers of the kernel."""
 
@@ -145,9 +146,15 @@ def die_with_parent() -> None:
         _LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def landlock(read: list[str], write: list[str], *, network: bool = False) -> bool:
+def landlock(read: list[str], write: list[str], *, network: bool = False, port: int = 0) -> bool:
     """Allow reading below `read`, reading and writing below `write`, TCP where `network` says so,
     and nothing else; False where not supported.
+
+    Args:
+        read: files and folders.
+        write: files and folders.
+        network: all of TCP.
+        port: the only one of TCP that may be connected to; 0: none.
     """
     abi = landlock_abi()
     if abi == 0:
@@ -164,6 +171,9 @@ def landlock(read: list[str], write: list[str], *, network: bool = False) -> boo
     for paths, rights in ((read, _READ_RIGHTS), (write, handled)):
         for path in paths:
             _allow(ruleset, path, rights & handled)
+    if port and abi >= 4:
+        rule = struct.pack("=QQ", _CONNECT_TCP, port)
+        _LIBC.syscall(_ADD_RULE, ruleset, _NET_PORT, rule, 0)
     # else restricting oneself needs CAP_SYS_ADMIN, since a set-user-ID program would inherit it
     _LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     restricted: int = _LIBC.syscall(_RESTRICT_SELF, ruleset, 0)

@@ -12,6 +12,8 @@ SCANS: tuple[ScanKind, ...] = get_args(ScanKind)
 """What there is to look at."""
 STILL: tuple[ScanKind, ...] = tuple(kind for kind in SCANS if kind != "endpoint")
 """What is only read: nothing is started, and nobody is asked anything."""
+REPORT = "report:"
+"""How a scanner is called, before its own name, whose word came in somebody else's report."""
 Answered = Literal["clean", "found", "could-not-look"]
 
 

@@ -7,6 +7,8 @@ What could not be looked at is no pass: it is named, kept, and blocks the gate.
 from casemate.operations.acting import Noun
 from casemate.operations.scans.advisories import Advisories
 from casemate.operations.scans.looking import scan
+from casemate.operations.scans.plans import plan
+from casemate.operations.scans.reports import add, ask_sonar
 from casemate.operations.scans.verbs import export, listing, show, unwaive, waive
 
 
@@ -14,6 +16,9 @@ class Scans(Noun):
     """Scans of a project, by their verbs."""
 
     scan = scan
+    add = add
+    ask_sonar = ask_sonar
+    plan = plan
     list = listing
     show = show
     export = export

@@ -4,10 +4,11 @@
   `partialFingerprints`, and ignores `suppressions`: what is waived is left out for it;
 - JUnit XML as Jenkins and GitLab read it: a case a finding, and an error a thing that could not be
   looked at;
-- SonarQube's generic issues as from 10.3 on (rules and issues);
+- SonarQube's generic issues as from 10.3 on (rules and issues), and as before it (issues alone);
 - CycloneDX 1.6 VEX of dependencies; JSON as `casemate scan list` has it.
 """
 
+import html
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from casemate.core.types.scan import Grade
 from casemate.operations.scanned import Standing
 from casemate.respond.findings import Part, Scanned
 
-Form = Literal["sarif", "sarif-github", "junit", "sonar", "vex", "json", "html"]
+Form = Literal["sarif", "sarif-github", "junit", "sonar", "sonar-old", "vex", "json", "html"]
 FORMS: tuple[Form, ...] = get_args(Form)
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -38,7 +39,16 @@ LEVELS: dict[Grade, str] = {
 }
 SCORES: dict[Grade, str] = {"critical": "9.5", "high": "8.0", "medium": "5.5", "low": "2.0"}
 """GitHub's `security-severity`: above 9 critical, above 7 high, above 4 medium."""
-SONAR: dict[Grade, str] = {"critical": "BLOCKER", "high": "HIGH", "medium": "MEDIUM", "low": "LOW"}
+SONAR: dict[Grade, str] = {"critical": "HIGH", "high": "HIGH", "medium": "MEDIUM", "low": "LOW"}
+"""Severities of impacts; `BLOCKER` is one since 10.8 only, and before it no report that has it is
+taken.
+"""
+SONAR_OLD: dict[Grade, str] = {
+    "critical": "BLOCKER",
+    "high": "CRITICAL",
+    "medium": "MAJOR",
+    "low": "MINOR",
+}
 
 
 def written(scans: Sequence[Scanned], found: Sequence[Standing], form: Form) -> bytes:
@@ -55,8 +65,9 @@ def written(scans: Sequence[Scanned], found: Sequence[Standing], form: Form) -> 
         return _junit(standing, parts)
     if form == "json":
         value: Any = {"scans": scans, "found": standing}
-    elif form == "sonar":
-        value = _sonar([one for one in standing if one.waiver is None])
+    elif form in ("sonar", "sonar-old"):
+        unwaived = [one for one in standing if one.waiver is None]
+        value = _sonar(unwaived) if form == "sonar" else _sonar_old(unwaived)
     elif form == "vex":
         value = _vex(standing)
     else:
@@ -78,7 +89,7 @@ def _sarif(found: Sequence[Standing], parts: Sequence[Part], *, suppressed: bool
                 "shortDescription": {"text": rule},
                 "help": {"text": rules[rule].mend or "look at it"},
                 "properties": {
-                    "tags": ["security", *rules[rule].references][:MOST_TAGS],
+                    "tags": ["security", *_tags(rules[rule].references)][:MOST_TAGS],
                     "security-severity": SCORES[rules[rule].severity],
                 },
             }
@@ -113,16 +124,17 @@ def _result(one: Standing, numbers: dict[str, int], suppressed: bool) -> dict[st
         "ruleId": finding.rule,
         "ruleIndex": numbers[finding.rule],
         "level": LEVELS[finding.severity],
-        "message": {"text": clean(finding.message) or finding.rule},
+        "message": {"text": _told(one)},
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": _uri(finding.path or FILE_NAME)},
+                    "artifactLocation": {"uri": _uri(_file(one))},
                     # a line of a notebook's cell is no line of its file
                     "region": {"startLine": 1 if finding.cell else max(1, finding.line)},
                 }
             }
         ],
+        "properties": {"scanners": finding.scanners, "firstSeen": one.kept.first, "due": one.due},
         "partialFingerprints": {
             "casemate/v1": finding.fingerprint,
             # the only one that GitHub goes by; without it, it makes one of the line's text
@@ -136,6 +148,12 @@ def _result(one: Standing, numbers: dict[str, int], suppressed: bool) -> dict[st
     elif suppressed:
         result["suppressions"] = []
     return result
+
+
+def _tags(references: Sequence[str]) -> list[str]:
+    """What others call it; a CWE also as GitHub and SonarQube look for it."""
+    cwes = [name[4:] for name in references if name.startswith("CWE-") and name[4:].isdigit()]
+    return [*references, *(f"external/cwe/cwe-{number.zfill(3)}" for number in cwes)]
 
 
 def _uri(path: str) -> str:
@@ -191,7 +209,8 @@ def _sonar(found: Sequence[Standing]) -> dict[str, Any]:
             {
                 "id": rule,
                 "name": rule,
-                "description": one.mend or one.message,
+                # shown as HTML over there
+                "description": html.escape(one.mend or one.message, quote=False),
                 "engineId": "casemate",
                 "cleanCodeAttribute": "TRUSTWORTHY",
                 "impacts": [
@@ -201,22 +220,48 @@ def _sonar(found: Sequence[Standing]) -> dict[str, Any]:
             for rule, one in sorted(rules.items())
         ],
         "issues": [
-            {
-                "ruleId": one.kept.finding.rule,
-                "primaryLocation": {
-                    "message": one.kept.finding.message,
-                    "filePath": one.kept.finding.path or FILE_NAME,
-                    # without a range it is of the whole file, which is right of notebooks too
-                    **(
-                        {"textRange": {"startLine": one.kept.finding.line}}
-                        if one.kept.finding.line and not one.kept.finding.cell
-                        else {}
-                    ),
-                },
-            }
-            for one in found
+            {"ruleId": one.kept.finding.rule, "primaryLocation": _located(one)} for one in found
         ],
     }
+
+
+def _sonar_old(found: Sequence[Standing]) -> dict[str, Any]:
+    """The format of SonarQube before 10.3, where each issue says all of itself."""
+    return {
+        "issues": [
+            {
+                "engineId": "casemate",
+                "ruleId": one.kept.finding.rule,
+                "severity": SONAR_OLD[one.kept.finding.severity],
+                "type": "VULNERABILITY",
+                "primaryLocation": _located(one),
+            }
+            for one in found
+        ]
+    }
+
+
+def _located(one: Standing) -> dict[str, Any]:
+    finding = one.kept.finding
+    file = _file(one)
+    located: dict[str, Any] = {"message": _told(one), "filePath": file}
+    # without a range it is of the whole file, which is right of notebooks too
+    if finding.line and not finding.cell and file == finding.path:
+        located["textRange"] = {"startLine": finding.line}
+    return located
+
+
+def _file(one: Standing) -> str:
+    """Where a taker of files sees it; what is about no file is about the project."""
+    finding = one.kept.finding
+    return finding.path if finding.path and finding.kind != "endpoint" else FILE_NAME
+
+
+def _told(one: Standing) -> str:
+    """What is wrong, and where if its file does not say so."""
+    finding = one.kept.finding
+    message = clean(finding.message) or finding.rule
+    return f"{message} ({finding.path})" if finding.kind == "endpoint" and finding.path else message
 
 
 def _vex(found: Sequence[Standing]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from casemate.core.errors import ConfigError
 from casemate.core.files import scratch_folder
 from casemate.core.types import Record
 from casemate.core.types.scan import SCANS, TRAINING_CODE, Grade, ScanKind, Weakness
-from casemate.operations.acting import operation
+from casemate.operations.acting import Acting, operation
 from casemate.operations.incidents import offindings
 from casemate.operations.runinputs import trained_by, with_inputs
 from casemate.operations.scanned import Standing, blocking, most_of, standing_of
@@ -75,7 +75,7 @@ def scan(
     Raises:
         AccessDenied: policy. ConfigError: there is no such kind, or `-s` sets what is looked at.
     """
-    _require_said(project)
+    require_said(project)
     wanted = _wanted(project, kinds)
     acting = scan.ask(project, kinds=list(wanted))
     if remote is not None:
@@ -88,6 +88,21 @@ def scan(
         who = sorted(remote.callers)
         scan.ask(project, also="scan:target", url=remote.url, consent=remote.consent, callers=who)
     answers = _answers(project, wanted, progress, remote)
+    return keep(project, acting, "scan:done", answers)
+
+
+def keep(
+    project: Wiring, acting: Acting, action: str, answers: Sequence[Looked], **detail: str
+) -> Result:
+    """Keep what was seen, with an entry of the log.
+
+    Args:
+        project: whose.
+        acting: who may.
+        action: what was done.
+        answers: of those who looked.
+        detail: more for the log.
+    """
     known = [one.finding for one in project.findings_kept.all()]
     found = same(known, weaknesses(answers))
     parts = [_part(answer) for answer in answers]
@@ -97,17 +112,18 @@ def scan(
         kept, new = project.findings_kept.record(tx, acting.uid, parts, found)
         acting.append(
             tx,
-            "scan:done",
+            action,
             f'Scan::"{kept.number}"',
             answers={part.scanner: part.answer for part in parts},
             findings=len(found),
             new=len(new),
             sha256=sha256_record((kept, found)),
+            **detail,
         )
     return _result(project, kept, found, new, offindings.tell(project))
 
 
-def _require_said(project: Wiring) -> None:
+def require_said(project: Wiring) -> None:
     """What a scan leaves out is what casemate.toml says, which others see: never what somebody
     wanted for once.
     """
@@ -187,6 +203,7 @@ def _part(answer: Looked) -> Part:
         count=answer.count,
         unseen=answer.unseen,
         notes=answer.notes,
+        source=answer.source,
         told=answer.told,
         inputs=answer.inputs,
     )

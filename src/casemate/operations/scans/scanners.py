@@ -12,6 +12,8 @@ from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.interface import Scanner
 from casemate.supply.scanners.learning import Learning
 from casemate.supply.scanners.licences import Licences
+from casemate.supply.scanners.outside.schemathesis import Schemathesis
+from casemate.supply.scanners.outside.wapiti import Wapiti
 from casemate.supply.scanners.secrets import DetectSecrets
 from casemate.wiring import Wiring
 
@@ -31,7 +33,9 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
     if kind == "endpoint":
         from casemate.supply.scanners.endpoint.abuse import ModelAbuse  # takes a second
 
-        return [Matrix(), Answers(), Protocol(), ModelAbuse()]
+        others: dict[str, Scanner] = {"schemathesis": Schemathesis(), "wapiti": Wapiti()}
+        named = [others[name] for name in project.config.scan.endpoint.tools]
+        return [Matrix(), Answers(), Protocol(), ModelAbuse(), *named]
     return [Configuration(project), Rendered(STATE)]
 
 

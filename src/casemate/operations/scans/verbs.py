@@ -20,7 +20,7 @@ class Listed(Record, frozen=True, kw_only=True):
     """What is known."""
 
     scans: list[Scanned]
-    """The last scan of each kind, the newest first."""
+    """The last scan of each kind, and the last report about each thing, the newest first."""
     found: list[Standing]
 
 
@@ -39,8 +39,9 @@ def listing(project: Wiring, *, gone: bool = False) -> Listed:
 
 
 def newest(project: Wiring) -> list[Scanned]:
-    """The last scan of each kind, the newest first."""
+    """The last scan of each kind, and the last report about each thing, the newest first."""
     found = {one.number: one for one in project.findings_kept.newest().values()}
+    found |= {one.number: one for one, _ in project.findings_kept.reports().values()}
     return [found[number] for number in sorted(found, reverse=True)]
 
 
@@ -53,8 +54,9 @@ def export(project: Wiring, file: Path, form: Form) -> int:
         project: whose.
         file: to write.
         form: `sarif`: waived ones are suppressed; `sarif-github`: they are left out, because
-            GitHub ignores suppressions; `junit`; `sonar`: without waived ones; `vex`: of
-            dependencies, CycloneDX 1.6; `json`; `html`: a page for people.
+            GitHub ignores suppressions; `junit`; `sonar`: generic issues of SonarQube 10.3
+            and later, without waived ones, `sonar-old`: of earlier ones; `vex`: of dependencies,
+            CycloneDX 1.6; `json`; `html`: a page for people.
 
     Raises:
         AccessDenied: policy. ConfigError: there is no such form, or nothing was scanned.

@@ -55,6 +55,8 @@ class Looked(Record, frozen=True, kw_only=True):
     """What could not be looked at -> why; "" is all of it."""
     notes: list[str] = []
     """What was left out on purpose, and by whose word."""
+    source: str = ""
+    """Of somebody else's report: which one."""
     told: list[str] = []
     """What there is to say beside findings, such as what became of an attack."""
     inputs: dict[str, str] = {}

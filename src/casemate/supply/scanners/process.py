@@ -32,6 +32,17 @@ class Ran:
     """The end of what it said on standard error, fit to be shown."""
     told: Path
     """All that it said there."""
+    folder: Path
+    """The only one that it could write to."""
+
+    def file(self, name: str) -> bytes:
+        """A report that it was to write there; CouldNotLook: it is not there, or too large."""
+        path = self.folder / name
+        if path.is_symlink() or not path.is_file():
+            raise CouldNotLook(f"{name} was not written: {self.errors[-200:]}")
+        if path.stat().st_size > MOST_OUTPUT:
+            raise CouldNotLook(f"{name} has more than {MOST_OUTPUT} bytes")
+        return path.read_bytes()
 
     def said(self) -> str:
         """All of it, as far as it is read."""
@@ -69,9 +80,11 @@ def run(
     words: Sequence[str],
     *,
     cwd: Path | None = None,
+    own_folder: bool = False,
     stdin: Path | None = None,
     ours: bool = True,
     program: Path | None = None,
+    port: int = 0,
 ) -> Ran:
     """Run a scanner to its end, confined.
 
@@ -80,9 +93,11 @@ def run(
         name: of the program.
         words: of its command line; no secret.
         cwd: where; default: the project's folder.
+        own_folder: in the folder that it may write to.
         stdin: a file that it reads.
         ours: see `find`.
         program: where it lies, if that is known.
+        port: of this machine, to which alone it may connect; 0: it has no network.
 
     Raises:
         CouldNotLook: it is absent, took too long, was ended, or could not be confined.
@@ -92,7 +107,7 @@ def run(
     out, err = work / "stdout", work / "stderr"
     command = [
         *(sys.executable, "-P", "-m", confined.__name__),
-        *(str(int(place.seconds)), str(work), str(program), *words),
+        *(str(int(place.seconds)), str(work), str(port), str(program), *words),
     ]
     with (
         out.open("wb") as output,
@@ -104,7 +119,7 @@ def run(
             stdin=given,
             stdout=output,
             stderr=errors,
-            cwd=cwd or place.root,
+            cwd=work if own_folder else cwd or place.root,
             env=_environment(work),
             start_new_session=True,
         )
@@ -127,7 +142,7 @@ def run(
         raise CouldNotLook(f"{name} was ended by signal {-code}: {said[-200:]}")
     if out.stat().st_size > MOST_OUTPUT:
         raise CouldNotLook(f"{name} printed more than {MOST_OUTPUT} bytes")
-    return Ran(code, out.read_bytes(), said, err)
+    return Ran(code, out.read_bytes(), said, err, work)
 
 
 def parsed(name: str, content: bytes, kind: type[T]) -> T:
