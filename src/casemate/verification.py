@@ -6,11 +6,11 @@ projects under `~/.config/casemate`. Keys that merely lie beside the artifact pr
 who signed it and are not used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from casemate.controls.audit import erasure
 from casemate.controls.audit.checkpoint import verify_checkpoint
@@ -27,7 +27,13 @@ from casemate.stages.release import admission, bundle, carried, drill, evidence,
 from casemate.stages.release.admission import GATEWAY_TYPE
 from casemate.stages.release.bom import files as bills
 from casemate.stages.release.bom.materials import Bill
-from casemate.stages.release.trust import Trusted, judged, startable, trusted_keys
+from casemate.stages.release.trust import (
+    Trusted,
+    first_trusted,
+    judged,
+    startable,
+    trusted_keys,
+)
 
 KINDS = (
     "an exported model, a run's folder, an evidence pack, a drill's report, a sealed table, a bill"
@@ -75,10 +81,10 @@ def verify_path(
     if not path.exists():
         raise ConfigError(f"no such file or folder: {path}", hint=KINDS)
     if path.is_file() and _begins_with(path, MAGIC):
-        return _first_trusted(_proof, path, trusted_keys(trusted))
+        return first_trusted(_proof, path, trusted_keys(trusted))
     shown = None if proof is None else _shown(proof)
     if path.is_file() and bills.signature_of(path).is_file():
-        return _first_trusted(partial(_bill, shown), path, trusted_keys(trusted))
+        return first_trusted(partial(_bill, shown), path, trusted_keys(trusted))
     lying = shown or (_proof_file(path / bundle.PROOF) if (path / bundle.PROOF).is_file() else None)
     for marker, check in (
         (LAYOUT_FILE, partial(_image, shown)),
@@ -91,7 +97,7 @@ def verify_path(
         ("checkpoint", partial(_log, kept)),
     ):
         if (path / marker).is_file():
-            return _first_trusted(check, path, trusted_keys(trusted))
+            return first_trusted(check, path, trusted_keys(trusted))
     if (path / bundle.MODEL_FOLDER).is_dir():
         raise VerificationError(
             f"{path} holds a model without model.sig: it is unsigned", hint="do not use it"
@@ -107,27 +113,6 @@ def verify_path(
 def _begins_with(path: Path, text: str) -> bool:
     with path.open("rb") as file:
         return file.read(len(text)) == text.encode()
-
-
-_T = TypeVar("_T")
-
-
-def _first_trusted(
-    check: Callable[[Path, Trusted], _T], path: Path, candidates: list[Trusted]
-) -> _T:
-    for trusted in candidates:
-        try:
-            return check(path, trusted)
-        except WrongSigner:
-            if trusted.origin == "--key":
-                raise
-    raise WrongSigner(
-        f"none of the keys trusted here signed {path}",
-        hint=(
-            "get the owner's public keys over a channel you trust, then: casemate verify PATH --key"
-            " FOLDER_WITH_KEYS"
-        ),
-    )
 
 
 def _image(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:
@@ -174,7 +159,7 @@ def bill_of(path: Path | str, keys: Sequence[Path | str] = ()) -> Bill:
             raise ConfigError(f"the model at {path} has no bill of materials")
         return bills.read(model.files[bills.NAME])
 
-    return _first_trusted(check, Path(path), trusted_keys([Path(key) for key in keys]))
+    return first_trusted(check, Path(path), trusted_keys([Path(key) for key in keys]))
 
 
 def require_of(path: Path | str, model: Path | str, keys: Sequence[Path | str] = ()) -> Verified:
@@ -292,7 +277,7 @@ def admitted(
         model, _ = startable(found, shown, trusted, rules, SystemClock().now())
         return _of_model(model, found, trusted), model, found
 
-    return _first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
+    return first_trusted(check, path, trusted_keys([Path(key) for key in keys]))
 
 
 def _evidence(proof: bytes | None, path: Path, trusted: Trusted) -> Verified:

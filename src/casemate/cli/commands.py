@@ -143,6 +143,7 @@ COMMANDS: dict[str, str | None] = {
     "scan dependencies": "scans.looking.scan",
     "scan artifacts": "scans.looking.scan",
     "scan configuration": "scans.looking.scan",
+    "scan endpoint": "scans.looking.scan",
     "scan all": "scans.looking.scan",
     "scan list": "scans.verbs.listing",
     "scan show": "scans.verbs.show",

@@ -3,9 +3,10 @@ projects, and what their owner published beside them.
 """
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from casemate.controls.audit.entry import signed_by
 from casemate.controls.audit.note import COSIGNATURE, parse_keys
@@ -18,6 +19,7 @@ from casemate.stages.release import admission, bundle, carried
 
 SIGNER_FILES = ("signer.pub", "signer-mldsa65.pub")
 LOG_KEY = "log.vkey"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,32 @@ def startable(
     model, verifier = judged(found, proof, trusted)
     admission.require(rules, model, found, verifier, now, trusted.withdrawn)
     return model, verifier
+
+
+def first_trusted(check: Callable[[Path, Trusted], T], path: Path, candidates: list[Trusted]) -> T:
+    """What `check` says with the first keys by which something was signed.
+
+    Args:
+        check: verifies `path` with a set of keys.
+        path: what is verified.
+        candidates: sets of keys; what was given by name is the only one that counts.
+
+    Raises:
+        WrongSigner: none of them signed it. VerificationError: what `check` finds.
+    """
+    for trusted in candidates:
+        try:
+            return check(path, trusted)
+        except WrongSigner:
+            if trusted.origin == "--key":
+                raise
+    raise WrongSigner(
+        f"none of the keys trusted here signed {path}",
+        hint=(
+            "get the owner's public keys over a channel you trust, then: casemate verify PATH --key"
+            " FOLDER_WITH_KEYS"
+        ),
+    )
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
