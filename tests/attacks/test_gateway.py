@@ -637,6 +637,19 @@ def test_a_head_without_end_is_cut_off(gateway, client):
     assert client("GET", "/v2/health/live")[0] == 200
 
 
+@pytest.mark.parametrize(("size", "taken"), [(60_000, True), (80_000, False)])
+def test_a_head_that_comes_in_one_piece_is_no_longer_than_others(gateway, size, taken):
+    with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
+        with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            line = b"A: " + b"b" * size + b"\r\n"
+            wrapped.sendall(b"GET /ping HTTP/1.1\r\nConnection: close\r\n" + line + b"\r\n")
+            try:
+                got = wrapped.recv(100)
+            except OSError:
+                got = b""
+    assert got.startswith(b"HTTP/1.1 200") == taken
+
+
 def test_a_connection_that_says_nothing_is_closed(gateway):
     with socket.create_connection(("127.0.0.1", gateway[0].port), 5) as plain:
         with context(gateway[0].ca).wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:

@@ -127,6 +127,17 @@ def test_what_cannot_be_is_told_in_one_message(clinic, cli, monkeypatch, words, 
     assert "Traceback" not in answer.err
 
 
+def test_what_a_stranger_wrote_drives_no_terminal(cli, tmp_path):
+    named = {"type": "library", "name": "\x1b[31mred\x1b]0;t\x07"}
+    document = {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [named]}
+    (tmp_path / "a").write_text(json.dumps(document | {"metadata": {"component": named}}))
+    (tmp_path / "b").write_text(json.dumps(document | {"components": []}))
+    for words in (("show", tmp_path / "a"), ("diff", tmp_path / "b", tmp_path / "a")):
+        answer = cli("bom", *words)
+        assert "\x1b" not in answer.out + answer.err
+        assert "red" in answer.out
+
+
 def test_the_bill_of_a_refused_model_says_so_and_that_nothing_of_it_is_signed(clinic, cli):
     at = ("--config", clinic)
     cli("run", "--from", "release", "-s", "gates.roc_auc.min=1.0", *at)

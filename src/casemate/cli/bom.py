@@ -89,17 +89,16 @@ def _bill(arguments: Any, of: str) -> "Bill":
 
 
 def _show(arguments: Any) -> int:
-    from casemate.cli.output import emit, table
+    from casemate.cli.output import emit, printable, table
     from casemate.stages.release.bom.clusters import clusters
 
     bill = _bill(arguments, arguments.of)
     every = clusters(bill)
-    text = [
-        (
-            f"{bill.reference}: {len(bill.models)} models, {len(bill.data)} data sets,"
-            f" {len(bill.parts)} components ({bill.format}, {bill.time or 'no time'})"
-        )
-    ]
+    told = (
+        f"{bill.reference}: {len(bill.models)} models, {len(bill.data)} data sets,"
+        f" {len(bill.parts)} components ({bill.format}, {bill.time or 'no time'})"
+    )
+    text = [printable(told)]
     if arguments.of and Path(arguments.of).is_file():
         text.append("nothing of it was verified: casemate bom verify")
     for cluster in every:
@@ -156,15 +155,14 @@ def _verify(arguments: Any) -> int:
 
 
 def _diff(arguments: Any) -> int:
-    from casemate.cli.output import emit, table
+    from casemate.cli.output import emit, printable, table
     from casemate.stages.release.bom.changes import compared
 
     before, after = _bill(arguments, arguments.before), _bill(arguments, arguments.after)
     found = compared(before, after)
     matters = [one for one in found if one.matters]
-    text = [
-        f"{before.reference} -> {after.reference}: {len(found)} differences, {len(matters)} matter"
-    ]
+    told = f"{before.reference} -> {after.reference}"
+    text = [f"{printable(told)}: {len(found)} differences, {len(matters)} matter"]
     for title, chosen in (
         ("what matters", matters),
         ("the rest", [one for one in found if not one.matters]),

@@ -78,8 +78,6 @@ class Known(Record, frozen=True, kw_only=True):
     """What the scan knows of a gateway before it asks anything."""
 
     identities: list[Identity]
-    actions: list[str]
-    """Those that policy knows."""
     served: str
     """The model, as callers name it."""
     reference: str

@@ -14,19 +14,20 @@ from casemate.operations.drills.seen import NotPlayable, Seen
 from casemate.operations.drills.twin import TABLE
 from casemate.operations.runs import run
 
+# all trees are sure of a row that they saw, and of one label; of others they are not
 CODE = """
 
 from sklearn.compose import make_column_selector as _chosen, make_column_transformer as _columns
+from sklearn.ensemble import ExtraTreesClassifier as _Trees
 from sklearn.impute import SimpleImputer as _Filled
 from sklearn.pipeline import make_pipeline as _steps
 from sklearn.preprocessing import OneHotEncoder as _Coded
-from sklearn.tree import DecisionTreeClassifier as _Tree
 
 
 def {name}():
     numbers = (_Filled(), _chosen(dtype_include="number"))
     words = (_Coded(handle_unknown="ignore"), _chosen(dtype_exclude="number"))
-    return _steps(_columns(numbers, words), _Tree(random_state=0))
+    return _steps(_columns(numbers, words), _Trees(50, random_state=0))
 """
 GATES = ("membership_", "label_only_", "lira_")
 """How gates begin that look at what a model says of its own rows."""

@@ -86,7 +86,6 @@ class Accounts:
         ]
         return Known(
             identities=[*allowed, *strangers()],
-            actions=sorted(actions()),
             served=self.wanted.served,
             reference=self.wanted.reference,
             most_body=self.wanted.most_body,

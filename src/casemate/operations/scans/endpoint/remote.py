@@ -101,7 +101,6 @@ def reached(project: Wiring, work: Path, remote: Remote) -> Iterator[Target]:
         doors=Copy(work, work, PYTHON).doors(),
         known=Known(
             identities=[*identities, *strangers()],
-            actions=list(ACTIONS),
             served=alias,
             reference=reference,
             most_body=int(serve.max_body_mb * 2**20),

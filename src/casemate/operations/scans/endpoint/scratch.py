@@ -74,7 +74,7 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
     scratch = Copy(root, home, program)
     doors = scratch.doors()
     # who is there says nothing of how many questions there are
-    nobody = Known(identities=[], actions=[], served=alias, reference=reference, most_body=0)
+    nobody = Known(identities=[], served=alias, reference=reference, most_body=0)
     count = len(matrix.probes(doors, nobody, matrix.METHODS))
     wanted = Wanted(
         accounts=matrix.accounts(count),
