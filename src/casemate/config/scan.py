@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Authority, Count, Table
+from casemate.config.sonar import SonarTable
+from casemate.config.table import Count, Table
 from casemate.core.http import is_private
 from casemate.core.types.scan import STILL, ScanKind
 
@@ -19,43 +20,6 @@ class DueTable(Table, frozen=True, kw_only=True):
     high: Annotated[Count, Meta(description="Days for one of high severity.")] = 14
     medium: Annotated[Count, Meta(description="Days for one of medium severity.")] = 60
     low: Annotated[Count, Meta(description="Days for one of low severity.")] = 180
-
-
-class SonarTable(Table, frozen=True, kw_only=True):
-    """`[scan.sonar]`: the SonarQube server that `casemate scan sonar` asks."""
-
-    url: Annotated[
-        str,
-        Meta(
-            description=(
-                "Its address, https (http to this machine only), such as"
-                " `https://sonar.example.org`; without one nobody is asked."
-            ),
-            pattern=r"^(https?://[^\s?#@]+)?$(?!\n)",
-        ),
-    ] = ""
-    project: Annotated[
-        str,
-        Meta(
-            description="The project's key over there.",
-            pattern=r"^([A-Za-z0-9_.:-]{1,400})?$(?!\n)",
-        ),
-    ] = ""
-    branch: Annotated[
-        str, Meta(description="Whose state counts; default: the main branch.", max_length=255)
-    ] = ""
-    token: Annotated[
-        Annotated[str, Meta(pattern=r"^(env|file|vault|aws-sm):.+$(?!\n)")] | None,
-        Meta(
-            description=(
-                "Reference to a user's token: `env:NAME`, `file:PATH`, `vault:…` or `aws-sm:…`."
-            )
-        ),
-    ] = None
-    ca: Authority = None
-    timeout: Annotated[
-        float, Meta(description="Seconds that a step of a request may take.", gt=0, le=120)
-    ] = 10.0
 
 
 class EndpointTable(Table, frozen=True, kw_only=True):
