@@ -46,7 +46,7 @@ fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
 
 test: $(DEV) ## every kind of test that this machine can run; what it skips is listed with the reason
-	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not long" --durations=25
 
 long: $(DEV) ## further variants of what `make test` tries, and stories of minutes (half an hour)
 	$(BIN)/pytest -n 2 --dist worksteal -m long

@@ -74,11 +74,11 @@ def ask_sonar(project: Wiring) -> Result:
     """
     require_said(project)
     table = project.config.scan.sonar
+    acting = ask_sonar.ask(project, about=table.project)
     if not table.url:
         raise ConfigError(
             "[scan.sonar] names no server", hint="set url, project and token = env:NAME"
         )
-    acting = ask_sonar.ask(project, about=table.project)
     server = Server(
         table.url,
         functools.partial(project.read_secret, table.token or ""),
