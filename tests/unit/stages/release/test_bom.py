@@ -4,6 +4,8 @@ is told.
 
 import io
 import json
+import subprocess
+import sys
 from email.message import Message
 from pathlib import Path
 
@@ -538,6 +540,17 @@ def test_a_packages_content_does_not_depend_on_who_installed_it_where():
     assert installed._content(record) == installed._content(moved) != ""
     assert installed._content(record.replace("=x", "=w")) != installed._content(record)
     assert installed._content("") == ""
+
+
+def test_what_is_installed_is_the_same_once_somebody_imported_another_reader_of_metadata():
+    pytest.importorskip("importlib_metadata", reason="comes with dask")
+    names = "from casemate.stages.release.bom.installed import packages; print(packages())"
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        for code in (names, f"import importlib_metadata; {names}")
+    )
+    assert (second.returncode, second.stderr) == (0, "")
+    assert first.stdout == second.stdout
 
 
 def test_what_is_installed_is_named_with_what_it_needs():

@@ -32,12 +32,19 @@ def packages() -> tuple[Part, ...]:
     found: dict[str, tuple[PackageMetadata, Distribution]] = {}
     for distribution in distributions():
         told = distribution.metadata  # each look at it reads the file again
-        if name := told["Name"]:
+        if name := _said(told, "Name"):
             found.setdefault(canonicalize_name(name), (told, distribution))
-    names = {key: told["Name"] for key, (told, _) in found.items()}
+    names = {key: _said(told, "Name") for key, (told, _) in found.items()}
     return tuple(
         _part(key, told, distribution, names) for key, (told, distribution) in sorted(found.items())
     )
+
+
+def _said(told: "PackageMetadata", field: str) -> str:
+    """A field's first text; empty without one. Once anybody imports `importlib_metadata`, which
+    answers for Python's own from then on, `told[field]` raises KeyError instead.
+    """
+    return str((told.get_all(field) or [""])[0])
 
 
 def _part(
@@ -45,9 +52,9 @@ def _part(
 ) -> Part:
     from packageurl import PackageURL
 
-    version = told["Version"]
+    version = _said(told, "Version")
     return Part(
-        name=told["Name"],
+        name=_said(told, "Name"),
         version=version,
         licence=_licence(told),
         author=_author(told),
@@ -75,9 +82,9 @@ def _licence(told: "PackageMetadata") -> str:
     """The licence as its authors declare it: an SPDX expression where it is one."""
     from cyclonedx.spdx import fixup_id
 
-    if expression := told["License-Expression"]:
-        return str(expression)[:MOST_LICENCE]
-    named = " ".join((told["License"] or "").strip().partition("\n")[0].split())
+    if expression := _said(told, "License-Expression"):
+        return expression[:MOST_LICENCE]
+    named = " ".join(_said(told, "License").strip().partition("\n")[0].split())
     if known := fixup_id(named):
         return str(known)
     classes = [
@@ -93,7 +100,7 @@ def _licence(told: "PackageMetadata") -> str:
 def _author(told: "PackageMetadata") -> str:
     """Who its metadata says made it, by name; addresses are left out."""
     for field in ("Author", "Maintainer", "Author-email", "Maintainer-email"):
-        said = str(told[field] or "")
+        said = _said(told, field)
         names = [
             name or ("" if "@" in address else address) for name, address in getaddresses([said])
         ]
