@@ -20,7 +20,8 @@ def environment() -> dict[str, str]:
     found: dict[str, str] = {}
     for dist in distributions():
         told = dist.metadata  # each look at it reads the file again
-        if name := told["Name"]:
+        # of a folder without metadata `told["Name"]` is None, or raises: see `bom.installed`
+        for name in told.get_all("Name") or []:
             found.setdefault(name, told["Version"])
     return found
 

@@ -34,7 +34,7 @@ class Licences:
         """See `Scanner.look`."""
         hits, count = [], 0
         for one in metadata.distributions():
-            name = str(one.metadata["Name"] or "")
+            name = str((one.metadata.get_all("Name") or [""])[0])
             count += 1
             ways = said(one)
             if not any(all(map(self._is_allowed, way)) for way in ways):

@@ -115,7 +115,7 @@ def read(all_: Packages, place: Place, path: str) -> str:
 def _installed(all_: Packages) -> None:
     for one in metadata.distributions():
         told = one.metadata
-        name = told["Name"]
+        name = (told.get_all("Name") or [""])[0]
         if name:
             all_.environment[name] = told["Version"]
         add(all_, str(name or ""), str(one.version or ""), INSTALLED)
