@@ -7,7 +7,9 @@ import datetime
 import json
 import time
 
+import msgspec
 import pytest
+from tests.unit.bills import BILL
 from tests.unit.conftest import grow, make_log, refused
 
 from casemate.controls.audit.checkpoint import CheckpointSigner, Cosigner, parse_head
@@ -20,9 +22,10 @@ from casemate.core.digest import sha256
 from casemate.core.signatures import Signer
 from casemate.core.types import Schema
 from casemate.ml.own import code
-from casemate.stages.release import bundle, evidence
+from casemate.stages.release import bundle, drill, evidence
+from casemate.stages.release.bom import files as bills
 from casemate.stages.release.trust import trusted_keys
-from casemate.verification import verify_path
+from casemate.verification import bill_of, require_of, verify_path
 
 SIGNER, OTHER = Signer.generate(), Signer.generate()
 
@@ -96,8 +99,19 @@ def test_a_model_with_code_of_its_own_says_so_and_may_name_no_other(tmp_path, ke
         verify_path(other, keys)
 
 
-MADE = {"table": table, "runs/r1": run_folder, "model": model}
+def drilled(folder, signer=SIGNER, **said):
+    folder.mkdir()
+    (folder / drill.REPORT).write_bytes(b"{}")
+    said = {"project": "p", "drill": "d1", "whole": True, "broken": []} | said
+    (folder / drill.SIGNATURE).write_bytes(
+        signer.sign_statement({drill.REPORT: sha256(b"{}")}, drill.PREDICATE, said)
+    )
+    return folder
+
+
+MADE = {"table": table, "runs/r1": run_folder, "model": model, "drill": drilled}
 SAID = {
+    "drill": ("drill", "d1 of p, every attack as expected"),
     "table": ("data set", "wdbc@3, 9 rows"),
     "runs/r1": ("evidence", "run r1 of p: m@1 passed"),
     "model": ("model", "m@2 for production, 2 files"),
@@ -127,7 +141,7 @@ def test_a_changed_file_is_refused(tmp_path, keys, name):
     path = MADE[name](tmp_path / name)
     victim = next(
         path / name
-        for name in ("part.parquet", "1-data.json", "model/model.onnx")
+        for name in ("part.parquet", "1-data.json", "model/model.onnx", drill.REPORT)
         if (path / name).is_file()
     )
     victim.write_bytes(victim.read_bytes() + b" ")
@@ -424,3 +438,47 @@ def test_the_end_of_a_waiver_is_a_time_whatever_its_zone_and_one_that_nobody_can
     at = datetime.datetime.fromisoformat("2026-12-31T10:00:00+00:00")
     assert card.ended(at) == ["accuracy"]
     assert card.ended(at + datetime.timedelta(minutes=30)) == ["accuracy", "roc_auc"]
+
+
+def test_a_drill_says_which_attacks_did_not_end_as_expected_and_whether_all_were_asked_for(
+    tmp_path, keys
+):
+    found = verify_path(drilled(tmp_path / "a", broken=["extraction"]), keys)
+    assert found.summary == "d1 of p, not as expected: extraction"
+    found = verify_path(drilled(tmp_path / "b", whole=False), keys)
+    assert found.summary == "d1 of p, every attack that was asked for as expected"
+
+
+def test_a_bill_is_verified_by_the_signature_beside_it_and_against_the_model_that_it_is_of(
+    tmp_path, keys
+):
+    content = bills.written(BILL, "cyclonedx-1.7")
+    folder = tmp_path / "m"
+    (folder / "model").mkdir(parents=True)
+    plain = model(tmp_path / "plain")
+    files = {
+        bundle.CARD: (plain / "model" / bundle.CARD).read_bytes(),
+        "model.onnx": b"graph",
+        bills.NAME: content,
+    }
+    for name, text in files.items():
+        (folder / "model" / name).write_bytes(text)
+    (folder / bundle.BUNDLE).write_bytes(bundle.sign(files, SIGNER))
+    path = tmp_path / "bill.json"
+    path.write_bytes(content)
+    with refused("CM-CONFIG", "is nothing that casemate signs"):
+        verify_path(path, keys)
+    said = bills.Signed(project="p", reference=BILL.reference, run="r1", model="")
+    bills.signature_of(path).write_bytes(bills.sign(content, said, SIGNER))
+    found = verify_path(path, keys)
+    assert found.kind == "bill of materials"
+    assert "run r1 of p: 1 models, 1 data sets, 3 components" in found.summary
+    assert bill_of(folder, keys).reference == BILL.reference
+    assert require_of(path, folder, keys).signer == f"the model {folder}"
+    path.write_bytes(bills.written(msgspec.structs.replace(BILL, producer="X"), "cyclonedx-1.7"))
+    with refused("CM-VERIFY", "changed after signing"):
+        verify_path(path, keys)
+    with refused("CM-VERIFY", f"is not the bill of {BILL.reference}"):
+        require_of(path, folder, keys)
+    with refused("CM-CONFIG", "has no bill of materials"):
+        bill_of(plain, keys)
