@@ -58,7 +58,9 @@ class Now:
         return time.monotonic()
 
 
-@pytest.mark.parametrize("point", ["exchange before", "exchange after"])
+@pytest.mark.parametrize(
+    "point", ["exchange before", pytest.param("exchange after", marks=pytest.mark.long)]
+)
 def test_rows_are_whole_or_gone_and_the_next_time_takes_the_rest(aged, tmp_path, point):
     root = tmp_path / "p"
     shutil.copytree(aged[0], root)

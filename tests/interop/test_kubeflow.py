@@ -100,6 +100,7 @@ def live(root: Path) -> list[str]:
 PASSED = dict.fromkeys(["build", "test", "train", "assess", "gate"], "SUCCESS")
 
 
+@pytest.mark.long
 def test_a_pipeline_trains_keeps_evidence_by_digest_and_a_second_one_lets_the_model_out(
     kfp, clinic
 ):
@@ -136,6 +137,7 @@ def test_a_pipeline_trains_keeps_evidence_by_digest_and_a_second_one_lets_the_mo
 
 
 @pytest.mark.parametrize("how", ["refused", "crashed"])
+@pytest.mark.long
 def test_a_gate_ends_a_pipeline_with_the_words_of_the_refusal(kfp, clinic, how, request):
     if how == "crashed":
         request.getfixturevalue("full")
@@ -159,6 +161,7 @@ def test_a_gate_ends_a_pipeline_with_the_words_of_the_refusal(kfp, clinic, how, 
     assert live(clinic) == []
 
 
+@pytest.mark.long
 def test_a_model_that_nobody_approved_is_not_let_out(kfp, clinic, full):
     with (clinic / "casemate.toml").open("a") as file:
         file.write("\n[release]\napprovals = 1\n")

@@ -104,6 +104,7 @@ def test_rows_in_another_order_keep_their_side(study, plain):
     assert np.array_equal(found.holdout, plain.holdout[order])
 
 
+@pytest.mark.long
 def test_keys_that_are_rotated_move_no_row(dropped, monkeypatch):
     monkeypatch.setattr(Root, "drawn", lambda: Root(os.urandom(64), kept=False))
     project, _, _ = dropped

@@ -255,3 +255,5 @@ def test_ten_weak_settings_are_found_and_a_sound_file_is_not_told_of(tiny_projec
     planted = {f"configuration.{name}" for name in PLANTED}
     assert planted - {one.kept.finding.rule for one in found.found} == set()
     assert planted & {one.kept.finding.rule for one in before.found} == set()
+    # one of the weak settings is a receiver that nobody may be told by
+    assert ("must use https" in found.untold, before.untold) == (True, "")

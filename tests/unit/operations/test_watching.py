@@ -111,6 +111,7 @@ def test_outcomes_are_joined_to_their_answers_and_a_turned_relation_is_told(root
     assert 0.5 * DAY < realised.delay < 1.5 * DAY
 
 
+@pytest.mark.long
 def test_what_a_version_did_that_answers_nobody_any_more_is_no_alarm(root):
     frame = population(900, 1, turned=True)
     ids = ask(root, frame, 0)

@@ -50,9 +50,11 @@ def _shown(arguments: Any, found: Any) -> int:
     if found.unseen:
         lines += ["", "could not be looked at, which is not clean:"]
         lines += [f"    {printable(one)}" for one in found.unseen]
+    if found.untold:
+        lines += ["", f"no incident was opened or closed: {printable(found.untold)}"]
     lines += ["", _sentence(found)]
     emit(arguments, found, "\n".join(lines))
-    return 5 if found.unseen else 1 if found.blocking else 0
+    return 5 if found.unseen or found.untold else 1 if found.blocking else 0
 
 
 def _remote(arguments: Any) -> Any:

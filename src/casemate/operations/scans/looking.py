@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec import structs
 
 from casemate.core.digest import sha256_record
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, Error
 from casemate.core.files import scratch_folder
 from casemate.core.types import Record
 from casemate.core.types.scan import SCANS, TRAINING_CODE, Grade, ScanKind, Weakness
@@ -44,6 +44,8 @@ class Result(Record, frozen=True, kw_only=True):
     """The gravest that may stand; None: none may."""
     incidents: int
     """How many incidents opened, changed or were closed by what it saw."""
+    untold: str = ""
+    """Why findings are no incidents yet; empty: they are."""
 
     @property
     def unseen(self) -> list[str]:
@@ -120,7 +122,13 @@ def keep(
             sha256=sha256_record((kept, found)),
             **detail,
         )
-    return _result(project, kept, found, new, offindings.tell(project))
+    incidents, untold = 0, ""
+    try:
+        incidents = offindings.tell(project)
+    except Error as error:  # what was seen is kept, and said, whoever cannot be told
+        untold = f"{error.message} ({error.hint})"
+    made = _result(project, kept, found, new)
+    return structs.replace(made, incidents=incidents, untold=untold)
 
 
 def require_said(project: Wiring) -> None:
@@ -216,7 +224,7 @@ def _overfull(part: Part) -> Part:
 
 
 def _result(
-    project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str], incidents: int
+    project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str]
 ) -> Result:
     prints = {one.fingerprint for one in found}
     standing = [one for one in standing_of(project) if one.kept.finding.fingerprint in prints]
@@ -227,5 +235,5 @@ def _result(
         new=new,
         blocking=[one.kept.finding.fingerprint for one in blocking(standing, threshold)],
         threshold=threshold,
-        incidents=incidents,
+        incidents=0,
     )
