@@ -5,6 +5,12 @@ import gc
 from collections.abc import Iterator
 
 
+class _Kept:
+    """Whether something in this process is frozen for good."""
+
+    for_good = False
+
+
 @contextlib.contextmanager
 def uncollected(*, for_good: bool = False) -> Iterator[None]:
     """Import inside: what is made by it stays, so the collector need not look at it again and again
@@ -14,7 +20,9 @@ def uncollected(*, for_good: bool = False) -> Iterator[None]:
         for_good: never look at it, nor at anything else that is there by now: for a process of
             casemate's own. What somebody else's process has by now may yet become garbage.
     """
-    before, frozen = gc.isenabled(), gc.get_freeze_count()
+    # Python counts what is frozen one by one: with millions of objects a tenth of a second a time
+    _Kept.for_good = _Kept.for_good or for_good or gc.get_freeze_count() > 0
+    before = gc.isenabled()
     gc.disable()
     try:
         yield
@@ -23,7 +31,7 @@ def uncollected(*, for_good: bool = False) -> Iterator[None]:
             # Everything goes to the oldest generation unseen: else the first allocation after
             # `enable` would have all of it looked through.
             gc.freeze()
-            # what a caller froze for good stays frozen
-            if not for_good and not frozen:
+            # what a caller froze stays frozen
+            if not _Kept.for_good:
                 gc.unfreeze()
             gc.enable()

@@ -72,3 +72,27 @@ def test_the_package_by_itself_imports_no_library_at_all():
         "casemate",
         "__main__",
     } <= loaded("pass")
+
+
+FROZEN = """
+import gc
+from casemate.core.imports import uncollected
+{before}
+with uncollected():
+    made = [[] for _ in range(1000)]
+print(gc.get_freeze_count() > 0)
+gc.get_freeze_count = None  # it looks at each object: hundreds of times in a process of millions
+with uncollected(for_good=True):
+    pass
+with uncollected():
+    pass
+"""
+
+
+@pytest.mark.parametrize(("before", "stays"), [("", False), ("gc.freeze()", True)])
+def test_what_a_caller_froze_stays_frozen_and_is_not_counted_time_and_again(before, stays):
+    code = FROZEN.format(before=before)
+    if not stays:
+        code = code.replace("gc.get_freeze_count = None", "")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{stays}\n", "")
