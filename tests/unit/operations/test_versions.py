@@ -12,7 +12,7 @@ from casemate.controls.keys import manifests
 from casemate.operations import runs, scaffold
 from casemate.operations.fsck import examine
 from casemate.operations.keys import rotation
-from casemate.stages.train import search
+from casemate.stages.train.folds import BadSearch, Rows, splits
 from casemate.supply.rows import SealedRows
 
 
@@ -120,10 +120,10 @@ def test_an_ordered_split_trains_in_order_of_time_on_what_is_older_than_the_hold
 def test_folds_that_go_forward_in_time_know_nobody_they_are_tested_on():
     options = TrainTable(entry="train.py:build", split="ordered")
     frame, codes = pd.DataFrame({"a": np.arange(60.0)}), np.arange(60) % 2
-    folds = search.splits(search.Rows(frame, codes, np.arange(60) // 7), options, 3, 0)
+    folds = splits(Rows(frame, codes, np.arange(60) // 7), options, 3, 0)
     assert len(folds) == 3
     for train, test in folds:
         assert train.max() < test.min()
         assert not set(train // 7) & set(test // 7)
-    with pytest.raises(search.BadSearch, match="lower folds"):
-        search.splits(search.Rows(frame, codes, np.zeros(60)), options, 3, 0)
+    with pytest.raises(BadSearch, match="lower folds"):
+        splits(Rows(frame, codes, np.zeros(60)), options, 3, 0)
