@@ -255,7 +255,7 @@ REFUSED: dict[str, list[str]] = {
     "scan dependencies": [],
     "scan artifacts": [],
     "scan configuration": [],
-    "scan endpoint": ["-s", "scan.endpoint.requests=1"],
+    "scan endpoint": ["--target", "https://gateway.example.org"],  # it asks its own copy alone
     "scan all": [],
     "scan show": ["000000"],
     "scan export": [str(HOME / "findings.sarif")],
