@@ -25,6 +25,18 @@ PAGES = sorted(
 )
 RUNNERS = {"sh": ["bash", "-euo", "pipefail"], "python": [sys.executable]}
 INIT = "casemate init clinic --example clinical\n"
+TRAINED = {
+    "attack-and-gate",
+    "bill-of-materials",
+    "erasure",
+    "federate",
+    "feedback-and-retraining",
+    "private-training",
+    "quantities",
+    "requests",
+    "unlearning",
+}
+"""Pages that train many models: they run in `make long`."""
 BEGINNINGS = (f"{INIT}cd clinic\ncasemate run\n", INIT)
 """What many pages begin with, the longest first: it runs once, as printed, and each of them goes on
 with a copy of what it left.
@@ -97,7 +109,13 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.long] * (page.stem in TRAINED))
+        for page in PAGES
+    ],
+)
 def test_every_block_of_a_page_runs_as_printed(page, tmp_path, begun):
     place = Place(tmp_path / "page")
     where = place.work
