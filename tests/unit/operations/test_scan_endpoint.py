@@ -3,6 +3,8 @@ itself changed.
 """
 
 import json
+import os
+import resource
 import secrets
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from casemate.operations.scans import scanners
 from casemate.operations.scans.endpoint import looking, scratch
 from casemate.operations.scans.endpoint.looking import endpoint_answers
 from casemate.operations.scans.endpoint.remote import Remote
+from casemate.operations.scans.endpoint.scratch import Copy
 from casemate.supply.scanners.endpoint import abuse, matrix
 from casemate.supply.scanners.endpoint.answers import Answers
 from casemate.supply.scanners.endpoint.doors import RULES
@@ -173,6 +176,21 @@ def test_one_that_others_use_is_clean_where_it_is(clinic, monkeypatch):
 
 
 @SLOW
+def test_a_copy_is_heard_also_by_a_process_with_more_than_a_thousand_open_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+    try:
+        code = "print('serves at http://127.0.0.1:9')"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            said = Copy.__new__(Copy)._announced(process, 30)
+        assert said == ("http://127.0.0.1:9", None)
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_no_copy_outlives_its_scan():
     code = (
         "import os, subprocess, sys, time;"

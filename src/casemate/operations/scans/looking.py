@@ -223,9 +223,7 @@ def _overfull(part: Part) -> Part:
     return structs.replace(part, unseen=unseen, answer="could-not-look")
 
 
-def _result(
-    project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str]
-) -> Result:
+def _result(project: Wiring, kept: Scanned, found: Sequence[Weakness], new: list[str]) -> Result:
     prints = {one.fingerprint for one in found}
     standing = [one for one in standing_of(project) if one.kept.finding.fingerprint in prints]
     threshold = most_of(project)

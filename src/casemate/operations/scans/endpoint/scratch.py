@@ -296,8 +296,10 @@ class Copy:
         end, told = time.monotonic() + seconds, b""
         stream = process.stdout
         assert stream is not None  # noqa: S101 - asked for with PIPE
+        waiting = select.poll()  # `select.select` takes no descriptor from 1024 on
+        waiting.register(stream, select.POLLIN)
         while (left := end - time.monotonic()) > 0 and len(told) < MOST_TOLD:
-            if not select.select([stream], [], [], left)[0]:
+            if not waiting.poll(left * 1000):
                 break
             more = os.read(stream.fileno(), 65536)
             told += more
