@@ -4,7 +4,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from casemate.supply.scanners import licences
+from casemate.core import installed
 from casemate.supply.scanners.licences import FOREIGN, UNTOLD, Licences
 
 
@@ -21,7 +21,7 @@ class Distribution:
 
 
 def found(monkeypatch, *headers, allowed=("MIT", "Apache-2.0", "BSD License")):
-    monkeypatch.setattr(licences.metadata, "distributions", lambda: [Distribution(*headers)])
+    monkeypatch.setattr(installed.metadata, "distributions", lambda: [Distribution(*headers)])
     return [hit.rule for hit in Licences(allowed).look(None).hits]
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.supply.test_advisories import LEAKY, answer
 
-from casemate.supply.scanners import manifests, packages
+from casemate.core import installed
+from casemate.supply.scanners import manifests
 from casemate.supply.scanners.manifests import names_packages
 from casemate.supply.scanners.packages import Packages
 
@@ -19,7 +20,7 @@ HERE = metadata.version("msgspec")
 def few(monkeypatch):
     """Two packages are installed."""
     some = [metadata.distribution(name) for name in ("msgspec", "pytest")]
-    monkeypatch.setattr(packages.metadata, "distributions", lambda: some)
+    monkeypatch.setattr(installed.metadata, "distributions", lambda: some)
 
 
 def hits(found):

@@ -3,9 +3,9 @@ environment's digest. What it is written in for others is made of it; see `relea
 """
 
 from functools import cache
-from importlib.metadata import distributions
 
 from casemate.config import Config
+from casemate.core import installed
 from casemate.core.digest import sha256_record
 from casemate.core.types import Assessment, Lineage, SealedDataset, TrainedModel, Verdict
 from casemate.core.types.scan import ScanStanding
@@ -14,16 +14,8 @@ from casemate.stages.release.bom import cyclonedx, told
 
 @cache
 def environment() -> dict[str, str]:
-    """Version by name of every installed distribution; of two with one name that which is
-    imported.
-    """
-    found: dict[str, str] = {}
-    for dist in distributions():
-        told = dist.metadata  # each look at it reads the file again
-        # of a folder without metadata `told["Name"]` is None, or raises: see `bom.installed`
-        for name in told.get_all("Name") or []:
-            found.setdefault(name, told["Version"])
-    return found
+    """Version by name of every installed distribution; see `core.installed.versions`."""
+    return installed.versions(installed.distributions())
 
 
 def environment_digest() -> str:

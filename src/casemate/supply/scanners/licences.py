@@ -5,11 +5,15 @@ Packages that have none say it by classifiers, or in words of their own.
 """
 
 from collections.abc import Sequence
-from importlib import metadata
+from typing import TYPE_CHECKING
 
+from casemate.core import installed
 from casemate.core.types.scan import ScanKind
 from casemate.supply.scanners.interface import Hit, Looked, Place
 from casemate.supply.scanners.packages import INSTALLED
+
+if TYPE_CHECKING:
+    from importlib.metadata import PackageMetadata
 
 FOREIGN, UNTOLD = "dependency.licence", "dependency.licence-untold"
 MOST_LETTERS = 200
@@ -33,13 +37,13 @@ class Licences:
     def look(self, place: Place) -> Looked:
         """See `Scanner.look`."""
         hits, count = [], 0
-        for one in metadata.distributions():
-            name = str((one.metadata.get_all("Name") or [""])[0])
+        for _, told in installed.distributions():
             count += 1
-            ways = said(one)
+            ways = said(told)
             if not any(all(map(self._is_allowed, way)) for way in ways):
-                told = list(dict.fromkeys(text for way in ways for text in way))
-                hits.append(_hit(name, str(one.version), told))
+                texts = list(dict.fromkeys(text for way in ways for text in way))
+                name, version = (installed.said(told, field) for field in ("Name", "Version"))
+                hits.append(_hit(name, version, texts))
         return Looked(scanner=self.id, kind=self.kind, version="1", hits=hits, count=count)
 
     def _is_allowed(self, text: str) -> bool:
@@ -64,12 +68,11 @@ class Licences:
         return str(node).casefold() in self.allowed
 
 
-def said(one: metadata.Distribution) -> list[list[str]]:
+def said(told: "PackageMetadata") -> list[list[str]]:
     """What a package says of its licence: ways to say it, of each all of whose texts hold. Nobody
     knows whether several classifiers are a choice, so they are none.
     """
-    told = one.metadata
-    expression = str((told.get_all("License-Expression") or [""])[0])
+    expression = installed.said(told, "License-Expression")
     if expression:
         return [[expression[:MOST_LETTERS]]]
     named = [
@@ -77,7 +80,7 @@ def said(one: metadata.Distribution) -> list[list[str]]:
         for text in told.get_all("Classifier") or []
         if text.startswith("License ::")
     ]
-    own = str((told.get_all("License") or [""])[0]).strip()
+    own = installed.said(told, "License").strip()
     return [way for way in (named, [own] if 0 < len(own) <= MOST_LETTERS else []) if way]
 
 

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import PurePosixPath
 from posixpath import normpath
 
@@ -15,6 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from casemate.core import installed
 from casemate.core.digest import sha256
 from casemate.supply.scanners.interface import Place
 from casemate.supply.scanners.place import MOST_BYTES
@@ -113,12 +113,10 @@ def read(all_: Packages, place: Place, path: str) -> str:
 
 
 def _installed(all_: Packages) -> None:
-    for one in metadata.distributions():
-        told = one.metadata
-        name = (told.get_all("Name") or [""])[0]
-        if name:
-            all_.environment[name] = told["Version"]
-        add(all_, str(name or ""), str(one.version or ""), INSTALLED)
+    found = list(installed.distributions())
+    all_.environment = installed.versions(found)
+    for _, told in found:
+        add(all_, installed.said(told, "Name"), installed.said(told, "Version"), INSTALLED)
 
 
 def add(all_: Packages, name: str, version: str, where: str, line: int = 0) -> None:

@@ -9,14 +9,14 @@ import platform
 from collections.abc import Iterator
 from email.utils import getaddresses
 from functools import cache
-from importlib.metadata import Distribution, distributions
 from typing import TYPE_CHECKING
 
 from casemate.core.digest import sha256
+from casemate.core.installed import distributions, imported, said
 from casemate.stages.release.bom.materials import Part
 
 if TYPE_CHECKING:
-    from importlib.metadata import PackageMetadata
+    from importlib.metadata import Distribution, PackageMetadata
 
 UNTOLD = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
 """Of `*.dist-info`: who installed it from where, which is nothing of the package's content."""
@@ -27,34 +27,21 @@ MOST_LICENCE = 200
 @cache
 def packages() -> tuple[Part, ...]:
     """Every installed distribution, by name."""
-    from packaging.utils import canonicalize_name
-
-    found: dict[str, tuple[PackageMetadata, Distribution]] = {}
-    for distribution in distributions():
-        told = distribution.metadata  # each look at it reads the file again
-        if name := _said(told, "Name"):
-            found.setdefault(canonicalize_name(name), (told, distribution))
-    names = {key: _said(told, "Name") for key, (told, _) in found.items()}
+    found = imported(distributions())
+    names = {key: said(told, "Name") for key, (_, told) in found.items()}
     return tuple(
-        _part(key, told, distribution, names) for key, (told, distribution) in sorted(found.items())
+        _part(key, told, distribution, names) for key, (distribution, told) in sorted(found.items())
     )
 
 
-def _said(told: "PackageMetadata", field: str) -> str:
-    """A field's first text; empty without one. Once anybody imports `importlib_metadata`, which
-    answers for Python's own from then on, `told[field]` raises KeyError instead.
-    """
-    return str((told.get_all(field) or [""])[0])
-
-
 def _part(
-    key: str, told: "PackageMetadata", distribution: Distribution, names: dict[str, str]
+    key: str, told: "PackageMetadata", distribution: "Distribution", names: dict[str, str]
 ) -> Part:
     from packageurl import PackageURL
 
-    version = _said(told, "Version")
+    version = said(told, "Version")
     return Part(
-        name=_said(told, "Name"),
+        name=said(told, "Name"),
         version=version,
         licence=_licence(told),
         author=_author(told),
@@ -82,9 +69,9 @@ def _licence(told: "PackageMetadata") -> str:
     """The licence as its authors declare it: an SPDX expression where it is one."""
     from cyclonedx.spdx import fixup_id
 
-    if expression := _said(told, "License-Expression"):
+    if expression := said(told, "License-Expression"):
         return expression[:MOST_LICENCE]
-    named = " ".join(_said(told, "License").strip().partition("\n")[0].split())
+    named = " ".join(said(told, "License").strip().partition("\n")[0].split())
     if known := fixup_id(named):
         return str(known)
     classes = [
@@ -100,9 +87,9 @@ def _licence(told: "PackageMetadata") -> str:
 def _author(told: "PackageMetadata") -> str:
     """Who its metadata says made it, by name; addresses are left out."""
     for field in ("Author", "Maintainer", "Author-email", "Maintainer-email"):
-        said = _said(told, field)
         names = [
-            name or ("" if "@" in address else address) for name, address in getaddresses([said])
+            name or ("" if "@" in address else address)
+            for name, address in getaddresses([said(told, field)])
         ]
         if found := ", ".join(name.strip() for name in names if name.strip()):
             return found[:MOST_LICENCE]
