@@ -67,7 +67,9 @@ def export(
             f"there is no form {form[:80]!r}", hint=f"one of {', '.join(forms.FORMS)}"
         )
     file, acting = Path(file), export.ask(project, unrecorded=True)
-    files.require_name(file)
+    signature = files.signature_of(file)
+    for one in (file, signature):  # before either is written
+        files.require_name(one)
     release = _release(project, reference)
     bill, model = _bill(project, release)
     content = files.written(bill, form)
@@ -77,7 +79,6 @@ def export(
         run=release.lineage.run,
         model=model,
     )
-    signature = files.signature_of(file)
     envelope = files.sign(content, said, project.signer)
     # a crash in between leaves two that do not fit, which verifies as nothing
     write_atomic(file, content, 0o644)
