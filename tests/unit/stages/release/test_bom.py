@@ -337,6 +337,7 @@ def nested(depth):
         (document(specVersion="1.1"), "'1.1' is not known"),
         (document(specVersion="2.0"), "'2.0' is not known"),
         (document(specVersion=1.6), "'1.6' is not known"),
+        (b'{"bomFormat": "CycloneDX", "specVersoin": "1.6"}', "without specVersion is not known"),
         (document(components=7), "no CycloneDX document"),
         (document(components=[{"name": 7, "type": "library"}]), "no CycloneDX document"),
         (document(components=[json.loads(nested(20))]), "16 levels"),

@@ -169,9 +169,9 @@ def read(value: dict[str, Any]) -> Bill:
     """
     version = value.get("specVersion")
     if version not in VERSIONS:
+        said = "without specVersion" if version is None else repr(str(version)[:20])
         raise ConfigError(
-            f"CycloneDX {str(version)[:20]!r} is not known here",
-            hint=f"versions {', '.join(VERSIONS)}",
+            f"CycloneDX {said} is not known here", hint=f"versions {', '.join(VERSIONS)}"
         )
     try:
         document = msgspec.convert(value, _Document)
