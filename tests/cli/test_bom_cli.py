@@ -114,6 +114,8 @@ def test_a_comparison_ends_with_one_if_something_matters(clinic, cli, tmp_path):
         (("diff", "wdbc", "model.txt"), 2, "no JSON object"),
         (("export", "wdbc", "model.txt/x"), 5, "model.txt"),
         (("export", "wdbc", "."), 2, "is a folder"),
+        (("export", "wdbc", "taken"), 2, "taken.sig is a folder"),
+        (("export", "model.txt", "new.json"), 2, "model.txt is a file, and written is a model's"),
         (("verify", "absent.json"), 4, "is unsigned"),
         (("verify", "."), 4, "is unsigned"),
         (("show", "."), 2, "there is no model at"),
@@ -122,9 +124,11 @@ def test_a_comparison_ends_with_one_if_something_matters(clinic, cli, tmp_path):
 def test_what_cannot_be_is_told_in_one_message(clinic, cli, monkeypatch, words, code, told):
     monkeypatch.chdir(clinic)
     (clinic / "model.txt").write_text("no bill")
+    (clinic / "taken.sig").mkdir()
     answer = cli("bom", *words)
     assert (answer.code, told in answer.err) == (code, True), answer.err
     assert "Traceback" not in answer.err
+    assert not any((clinic / name).exists() for name in ("taken", "new.json", "new.json.sig"))
 
 
 def test_what_a_stranger_wrote_drives_no_terminal(cli, tmp_path):

@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 FORMS = ("cyclonedx-1.7", "cyclonedx-1.6", "spdx-3.0")
 """`stages.release.bom.forms.FORMS`."""
-OF = (
+OF_MODEL = (
     "a model as NAME or NAME@VERSION, a run's id, the folder or image of a model that was handed"
-    " over, or a file"
+    " over"
 )
+OF = f"{OF_MODEL}, or a file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write it for other people's tools, signed: FILE.sig appears beside it",
         parents=[common(nested=True)],
     )
-    export.add_argument("of", help=OF)
+    export.add_argument("of", help=OF_MODEL)
     export.add_argument("file", type=Path, help="to write")
     export.add_argument(
         "--as", dest="form", choices=FORMS, default=FORMS[0], help="(default: cyclonedx-1.7)"
@@ -113,6 +114,13 @@ def _export(arguments: Any) -> int:
     from casemate.cli.output import emit
 
     path = Path(arguments.of)
+    if path.is_file():
+        from casemate.core.errors import ConfigError
+
+        raise ConfigError(
+            f"{path} is a file, and written is a model's bill",
+            hint="casemate bom show reads a file; a model of this name: NAME@VERSION",
+        )
     if path.is_dir():
         from casemate.core.files import write_atomic
         from casemate.stages.release.bom import files
