@@ -18,6 +18,7 @@ from casemate.stages.release.bom.cyclonedx import (
     PARAMETER,
     VERSIONS,
 )
+from casemate.stages.release.bom.forms import converted
 from casemate.stages.release.bom.materials import (
     Answer,
     Bill,
@@ -173,13 +174,7 @@ def read(value: dict[str, Any]) -> Bill:
         raise ConfigError(
             f"CycloneDX {said} is not known here", hint=f"versions {', '.join(VERSIONS)}"
         )
-    try:
-        document = msgspec.convert(value, _Document)
-    except (msgspec.ValidationError, RecursionError) as error:
-        told = str(error)[:200] if isinstance(error, msgspec.ValidationError) else "it is too deep"
-        raise ConfigError(
-            f"this is no CycloneDX document: {told}", hint="validate it with its writer's tool"
-        ) from error
+    document = converted(value, _Document, "CycloneDX")
     metadata, subject = document.metadata, document.metadata.component
     every = list(_flat(document.components))
     inner = [] if subject is None else [subject, *_flat(subject.components)]

@@ -9,6 +9,7 @@ import msgspec
 
 from casemate.core.errors import ConfigError
 from casemate.stages.release.bom.cyclonedx import FAIRNESS, G7, MOST_PARTS, OURS
+from casemate.stages.release.bom.forms import converted
 from casemate.stages.release.bom.materials import (
     Answer,
     Bill,
@@ -120,13 +121,7 @@ def read(value: dict[str, Any]) -> Bill:
             f"the document has no list of elements, or more than {MOST_PARTS}",
             hint="SPDX 3.0 JSON-LD",
         )
-    try:
-        document = msgspec.convert(value, _Document)
-    except (msgspec.ValidationError, RecursionError) as error:
-        told = str(error)[:200] if isinstance(error, msgspec.ValidationError) else "it is too deep"
-        raise ConfigError(
-            f"this is no SPDX 3.0 document: {told}", hint="validate it with its writer's tool"
-        ) from error
+    document = converted(value, _Document, "SPDX 3.0")
     context = (
         document.context if isinstance(document.context, str) else next(iter(document.context), "")
     )
