@@ -212,6 +212,7 @@ def test_all_seven_clusters_are_there_and_each_of_their_elements_is_filled_or_no
     said = {element.name: element.said for one in found for element in one.elements}
     assert all(said.values())
     assert said["Model license"] == "Apache-2.0"
+    assert (said["SBOM data format name"], said["SBOM data format version"]) == ("CycloneDX", "1.7")
     assert said["Security metrics"] == "membership_auc"
     assert said["Dataset sensitivity"] == "yes: patient_id"
     assert said["Security compliance"] == NOT_KNOWN

@@ -6,6 +6,8 @@ Intelligence - Minimum Elements, 12 May 2026. Names of clusters and elements are
 
 from collections.abc import Callable
 
+import msgspec
+
 from casemate.core import figures
 from casemate.core.types import Record
 from casemate.stages.release.bom.materials import NOT_KNOWN, Bill, Data, Model
@@ -46,28 +48,16 @@ def clusters(bill: Bill, form: str = "") -> list[Cluster]:
         bill: what is known.
         form: name and version of the format that it is written in; default: what it was read from.
     """
-    kept = form or bill.format
+    told = msgspec.structs.replace(bill, format=form) if form else bill
     return [
         Cluster(
             name=cluster,
             elements=[
-                Element(name=name, said=said(bill) or NOT_KNOWN)
-                for name, said in {
-                    **elements,
-                    **(_written(kept) if cluster == METADATA else {}),
-                }.items()
+                Element(name=name, said=said(told) or NOT_KNOWN) for name, said in elements.items()
             ],
         )
         for cluster, elements in ELEMENTS.items()
     ]
-
-
-def _written(form: str) -> dict[str, Said]:
-    name, _, version = form.partition(" ")
-    return {
-        "SBOM data format name": lambda _: name,
-        "SBOM data format version": lambda _: version,
-    }
 
 
 def _fact(name: str) -> Said:
@@ -106,13 +96,12 @@ def _of(groups: tuple[figures.Group, ...]) -> Said:
     return told
 
 
-METADATA = "Metadata"
 ELEMENTS: dict[str, dict[str, Said]] = {
-    METADATA: {
+    "Metadata": {
         "SBOM author": lambda bill: bill.producer,
         "SBOM version": lambda bill: bill.revision,
-        "SBOM data format name": lambda _: "",
-        "SBOM data format version": lambda _: "",
+        "SBOM data format name": lambda bill: bill.format.partition(" ")[0],
+        "SBOM data format version": lambda bill: bill.format.partition(" ")[2],
         "SBOM author signature": _fact("signature"),
         "SBOM tool name": lambda bill: bill.tool.partition(" ")[0],
         "SBOM tool version": lambda bill: bill.tool.partition(" ")[2],
