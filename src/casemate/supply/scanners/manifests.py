@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from packaging.markers import UndefinedEnvironmentName
+from packaging.markers import Marker, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -27,6 +27,7 @@ from casemate.supply.scanners.packages import (
     INSTALLED,
     Packages,
     add,
+    exact,
     follow,
     is_lock,
     packages,
@@ -135,20 +136,12 @@ def _wanted(all_: Packages, path: str, text: str, *, optional: bool = False) -> 
     if found.url is not None:
         all_.unseen[f"{path}: {found.name}"] = "it is named by a place and has no version"
         return
-    exact = _exact(found.specifier)
-    if exact:
-        add(all_, found.name, exact, path)
+    version = exact(found.specifier)
+    if version:
+        add(all_, found.name, version, path)
         return
     name = canonicalize_name(found.name)
     yield Declared(name, text, path, found.specifier, optional)
-
-
-def _exact(specifier: SpecifierSet) -> str:
-    """The one version that will do; empty: there may be several."""
-    for one in specifier:
-        if one.operator in ("==", "===") and not one.version.endswith(".*"):
-            return one.version
-    return ""
 
 
 def _pyproject(all_: Packages, path: str, text: str) -> Iterator[Declared]:
@@ -215,9 +208,8 @@ def _loosely(
         specifier = SpecifierSet("" if version == "*" else bare)
     except InvalidSpecifier:
         specifier = SpecifierSet()
-    exact = _exact(specifier)
-    if exact:
-        add(all_, name, exact, path)
+    if one := exact(specifier):
+        add(all_, name, one, path)
         return
     yield Declared(canonicalize_name(name), f"{name} {version}", path, specifier, optional)
 
@@ -231,7 +223,7 @@ def _pipfile_lock(all_: Packages, path: str, text: str) -> Iterator[Declared]:
                     all_.unseen[f"{path}: {name}"] = "it has no version"
                 continue
             marker = row.get("markers")
-            if isinstance(marker, str) and not Requirement(f"x ; {marker}").marker.evaluate():  # type: ignore[union-attr]
+            if isinstance(marker, str) and not Marker(marker).evaluate():
                 continue
             add(all_, name, row["version"].removeprefix("=="), path)
     yield from ()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from posixpath import normpath
 
-from packaging.markers import UndefinedEnvironmentName
+from packaging.markers import Marker, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -157,15 +158,19 @@ def _requirement(all_: Packages, path: str, number: int, text: str) -> None:
     except (InvalidRequirement, UndefinedEnvironmentName) as error:
         all_.unseen[f"{path}:{number}"] = f"it is no requirement: {error}"
         return
-    exact = [
-        one.version
-        for one in wanted.specifier
-        if one.operator in ("==", "===") and not one.version.endswith(".*")
-    ]
-    if exact:
-        add(all_, wanted.name, exact[0], path, number)
+    version = exact(wanted.specifier)
+    if version:
+        add(all_, wanted.name, version, path, number)
     else:
         all_.loose.append((text, path, number))
+
+
+def exact(specifier: SpecifierSet) -> str:
+    """The one version that will do; empty: there may be several."""
+    for one in specifier:
+        if one.operator in ("==", "===") and not one.version.endswith(".*"):
+            return one.version
+    return ""
 
 
 def _logical(text: str) -> Iterator[tuple[int, str]]:
@@ -200,6 +205,6 @@ def _lock(all_: Packages, path: str, text: str) -> None:
             all_.unseen[f"{path}: {row.get('name')}"] = "it has no version"
             continue
         marker = row.get("marker")
-        if isinstance(marker, str) and not Requirement(f"x ; {marker}").marker.evaluate():  # type: ignore[union-attr]
+        if isinstance(marker, str) and not Marker(marker).evaluate():
             continue
         add(all_, str(row.get("name", "")), row["version"], path)
