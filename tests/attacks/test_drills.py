@@ -4,6 +4,7 @@ as it is.
 
 import http.server
 import json
+import shutil
 import signal
 import subprocess
 import threading
@@ -201,6 +202,30 @@ def test_the_copy_has_no_row_of_somebody_who_was_erased_and_no_more_rows_than_ar
     assert made.rows == len(copy) == len(names) - sum(names == names[7])
     assert names[7] not in set(copy["patient_id"])
     assert twin.prepare(project, tmp_path / "few", 200).rows == 200
+
+
+def test_the_copy_has_the_training_code_that_patterns_name_and_nothing_outside_the_folder(
+    clinic, tmp_path
+):
+    (clinic / "parts").mkdir()
+    (clinic / "parts" / "one.py").write_text("ONE = 1\n")
+    option(train__files=["parts/*.py"])(None, clinic)
+    twin.prepare(casemate.open(clinic), tmp_path / "all", 200)
+    copy = tmp_path / "all" / twin.PROJECT
+    assert (copy / "parts" / "one.py").read_text() == "ONE = 1\n"
+    assert (copy / "train.py").read_text() == (clinic / "train.py").read_text()
+    (clinic.parent / "outside.py").write_text("OUTSIDE = 1\n")
+    shutil.copyfile(clinic / "schema.toml", clinic.parent / "outside.toml")
+    refused = (
+        {"train__files": ["../outside.py"]},
+        {"train__files": [], "train__transformers": ["../outside.py"]},
+        {"train__transformers": [], "data__schema": "../outside.toml"},
+    )
+    for number, options in enumerate(refused):
+        option(**options)(None, clinic)
+        with pytest.raises(ConfigError, match="outside"):
+            twin.prepare(casemate.open(clinic), tmp_path / "work" / str(number), 200)
+    assert not [*(tmp_path / "work").rglob("outside.*")]
 
 
 def test_a_drill_that_is_killed_leaves_nothing_but_what_the_next_run_removes(clinic):

@@ -193,9 +193,8 @@ def test_a_copy_is_heard_also_by_a_process_with_more_than_a_thousand_open_files(
 
 def test_no_copy_outlives_its_scan():
     code = (
-        "import os, subprocess, sys, time;"
-        "words = [sys.executable, '-P', '-m', 'casemate.operations.scans.endpoint.mortal'];"
-        "one = subprocess.Popen([*words, str(os.getpid()), '/bin/sleep', '60']);"
+        "import subprocess, time; from casemate.core.sandbox.mortal import mortal;"
+        "one = subprocess.Popen(mortal(['/bin/sleep', '60']));"
         "print(one.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:

@@ -24,9 +24,9 @@ import pyarrow.parquet
 
 from casemate.controls.keys.objects import name_of
 from casemate.core.blobs.files import FileBlobs
+from casemate.core.sandbox.mortal import mortal
 from casemate.core.store.sqlite import driver
 from casemate.operations.access import machines, review
-from casemate.operations.drills import orphan
 from casemate.operations.drills.seen import NotPlayable, Stopwatch
 from casemate.operations.drills.twin import TABLE
 from casemate.operations.runs import RunResult
@@ -300,8 +300,7 @@ def start(root: Path, words: tuple[str, ...], errors: IO[str]) -> tuple[Any, int
     """(process, port, what it said) of a gateway for a project; port 0: it ended before it
     listened.
     """
-    command = [sys.executable, "-P", "-m", orphan.__name__, *PROGRAM, "serve", "--port", "0"]
-    command += words
+    command = mortal([sys.executable, *PROGRAM, "serve", "--port", "0", *words])
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=errors, text=True)
     timer = threading.Timer(STARTING, process.kill)
     timer.start()

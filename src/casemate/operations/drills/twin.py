@@ -23,6 +23,7 @@ from casemate.operations.playbooks.forces import FOLDER as PLAYBOOKS
 from casemate.operations.runs import run_context
 from casemate.respond.playbooks import runs
 from casemate.stages.data import consented, erased, files, schema, source
+from casemate.stages.train.training_code import code_files
 from casemate.wiring import Wiring
 
 PROJECT, HOME, WORK = "project", "home", "tmp"
@@ -69,7 +70,8 @@ def prepare(project: Wiring, folder: Path, most: int) -> Twin:
         most: rows of the table that are copied.
 
     Raises:
-        ConfigError, DataError, BackendError: its table cannot be read.
+        ConfigError, DataError, BackendError: its table or its training code cannot be read, or lies
+            outside the project's folder.
     """
     root = make_folder(folder / PROJECT)
     make_folder(folder / HOME)
@@ -140,19 +142,17 @@ def _toml(tables: dict[str, Any]) -> str:
 
 
 def _code(project: Wiring, root: Path) -> None:
-    """Files that configuration names, and the pinned schema."""
+    """Files that configuration names, those of patterns too, and the pinned schema."""
     train, data = project.config.train, project.config.data
-    names = [train.entry.partition(":")[0], *train.files, *train.transformers]
-    if train.model is not None:
-        names.append(train.model)
-        names += [
-            str(one.relative_to(project.root))
-            for one in (project.root / train.model).with_suffix("").glob("*")
-            if one.is_file()
-        ]
+    if train.model is None:
+        names = [*code_files(project.root, project.config), *train.transformers]
+    else:
+        beside = (project.root / train.model).with_suffix("").glob("*")
+        names = [train.entry.partition(":")[0], *train.transformers, train.model]
+        names += [str(one.relative_to(project.root)) for one in beside if one.is_file()]
     for name in [*names, data.schema]:
-        taken, place = (project.root / name).absolute(), (root / name).absolute()
-        if not place.is_relative_to(root.absolute()):
+        taken, place = project.root / name, (root / name).resolve()
+        if not place.is_relative_to(root.resolve()):
             raise ConfigError(
                 f"{name} does not lie in the project's folder, so no copy has it",
                 hint="name files within the folder of casemate.toml",

@@ -25,6 +25,7 @@ import tomlkit
 from casemate.config import FILE_NAME, Config, Table
 from casemate.controls.access.anomalies import FINDINGS
 from casemate.core.errors import Error
+from casemate.core.sandbox.mortal import mortal
 from casemate.core.store import open_store
 from casemate.core.text import clean
 from casemate.operations.approved import require_approved
@@ -273,8 +274,7 @@ class Copy:
     @contextlib.contextmanager
     def served(self, seconds: float) -> Iterator[tuple[str, Path | None]]:
         """(URL, certificate of its authority) while it runs."""
-        mortal = [*PYTHON, "-m", "casemate.operations.scans.endpoint.mortal", str(os.getpid())]
-        words = [*mortal, *self.program, "-m", "casemate", "serve", "--port", "0"]
+        words = mortal([*self.program, "-m", "casemate", "serve", "--port", "0"])
         with (self.root / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 words,
