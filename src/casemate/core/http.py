@@ -30,10 +30,21 @@ class Answer:
     body: bytes
 
 
+def is_address(url: str) -> bool:
+    """Whether `url` names a host, and no port that is none."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # of brackets, or of a port from 65536 on
+        return False
+
+
 def is_private(url: str) -> bool:
     """Whether nobody on the way can read a request to `url`: https, or http that does not leave
-    this machine.
+    this machine; what is no address is not asked at all.
     """
+    if not is_address(url):
+        return False
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
 

@@ -130,9 +130,12 @@ CALLERS = {"Service:ward": "env:SCAN_TOKEN"}
         ({"consent": " "}, "nobody consents"),
         ({"url": "http://gateway.example"}, "no https"),
         ({"url": "ftp://127.0.0.1"}, "no https"),
+        ({"url": "https://[::1"}, "no https"),
+        ({"url": "https://127.0.0.1:99999"}, "no https"),
         ({"url": "https://a:b@127.0.0.1"}, "no more than a host"),
         ({"callers": {}}, "no credentials"),
         ({"callers": {"ward": "env:X"}}, "is nobody"),
+        ({"callers": {"Service": "env:X"}}, "is nobody"),
     ],
 )
 def test_a_gateway_that_others_use_is_asked_by_consent_alone(clinic, changed, why):

@@ -267,8 +267,11 @@ def test_a_server_that_is_away_has_said_nothing(sonar, asking):
 def test_nobody_is_asked_in_the_clear_or_without_being_named(tiny_project):
     with pytest.raises(ConfigError, match="names no server"):
         casemate.open(tiny_project).scans.ask_sonar()
-    with pytest.raises(ConfigError, match="must be https"):
-        configured(
-            tiny_project,
-            '\n[scan.sonar]\nurl = "http://sonar.example.org"\nproject = "x"\ntoken = "env:S"\n',
-        )
+    said = (tiny_project / "casemate.toml").read_text()
+    for url in ("http://sonar.example.org", "https://[::1", "https://sonar.example.org:99999"):
+        (tiny_project / "casemate.toml").write_text(said)
+        with pytest.raises(ConfigError, match="must be https"):
+            configured(
+                tiny_project,
+                f'\n[scan.sonar]\nurl = "{url}"\nproject = "x"\ntoken = "env:S"\n',
+            )

@@ -96,6 +96,8 @@ def test_zap_does_not_end_the_login_by_which_it_looks():
         "https://me:secret@gateway.example.org",
         "https://gateway.example.org/v2?token=x",
         "https://${HOME}",
+        "https://[:::::::::]",
+        "https://gateway.example.org:99999",
         "https://gateway.example.org\n- x",
     ],
 )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from casemate.core.errors import ConfigError
-from casemate.core.http import is_private
+from casemate.core.http import is_address, is_private
 from casemate.core.types import Record
 
 SAID = """\
@@ -57,7 +57,7 @@ def origin_of(target: str) -> str:
         ConfigError: it is something else, or what is sent there could be read on the way.
     """
     origin = target.rstrip("/")
-    if not _ADDRESS.fullmatch(origin):
+    if not (_ADDRESS.fullmatch(origin) and is_address(origin)):
         raise ConfigError(
             f"{target[:80]!r} is no gateway's address", hint="such as https://gateway.example.org"
         )

@@ -35,24 +35,25 @@ class Remote(Record, frozen=True, kw_only=True):
 
     def require(self) -> None:
         """ConfigError: nobody consents, the URL is none, or there are no credentials."""
-        parts = urlsplit(self.url)
         if not self.consent.strip():
             raise ConfigError(
                 "nobody consents to asking a gateway that others use",
                 hint="--consent, with the reason for the record",
             )
-        if parts.scheme not in ("http", "https") or not parts.hostname or not is_private(self.url):
+        if not is_private(self.url):
             raise ConfigError(
                 f"{self.url[:200]!r} is no https:// URL of a gateway",
                 hint="http is for this machine alone",
             )
+        parts = urlsplit(self.url)
         if parts.username or parts.password or parts.query or parts.path not in ("", "/"):
             raise ConfigError(
                 "the URL of a gateway has no more than a host and a port",
                 hint="credentials: --as Service:NAME=env:TOKEN",
             )
         for name in self.callers:
-            if name.partition(":")[0] not in KINDS:
+            kind, _, who = name.partition(":")
+            if kind not in KINDS or not who:
                 raise ConfigError(
                     f"{name[:80]!r} is nobody", hint="--as Service:NAME=env:TOKEN or User:NAME=…"
                 )
