@@ -212,10 +212,11 @@ class Trier:
 
     def each(self, candidates: list[dict[str, Any]]) -> Iterator[Candidate]:
         """Scores of each; the engine hears of all at once."""
-        count = len(self._folds)
         found = self._engine([trial for one in candidates for trial in self._trials(one)])
-        for params in candidates:
-            yield params, self._kept(params, list(itertools.islice(found, count)))
+        # so many scores a candidate; to the end, at which an engine lets go of what it holds
+        turns = zip(*[found] * len(self._folds), strict=True)
+        for params, scored in zip(candidates, turns, strict=True):
+            yield params, self._kept(params, list(scored))
 
     def score(self, params: dict[str, Any], stop: Callable[[list[float]], bool]) -> list[float]:
         """Scores of one, on fewer folds where it is stopped."""

@@ -116,7 +116,8 @@ class Here:
     def __call__(self, trials: Sequence[Trial]) -> Iterator[Scored]:
         """See `Engine`."""
         with fitting(FEW * self._bench.rows.frame.size):
-            yield from Parallel(n_jobs=self._bench.options.jobs)(
+            # as a list all would be over before anybody hears of the first
+            yield from Parallel(n_jobs=self._bench.options.jobs, return_as="generator")(
                 delayed(done)(*self._bench.task(trial)) for trial in trials
             )
 

@@ -73,6 +73,31 @@ def test_every_model_is_tried_with_its_own_parameters_and_the_best_is_chosen(tmp
     assert params["linear__logisticregression__C"] == made.steps[-1][1].C
 
 
+class Counted(DecisionTreeClassifier):
+    """Knows how often one was fitted."""
+
+    fits = 0
+
+    def fit(self, *args, **kwargs):
+        """As any tree."""
+        Counted.fits += 1
+        return super().fit(*args, **kwargs)
+
+
+def test_a_grid_tells_of_each_candidate_before_the_next_one_is_fitted(tmp_path):
+    told = []
+
+    class Heard:
+        def progress(self, _text, done, _total):
+            told.append((done, Counted.fits))
+
+    Counted.fits = 0
+    frame = pd.DataFrame({"a": np.arange(60.0)})
+    options = TrainTable(entry="t.py:b", folds=3, search={"max_depth": [1, 2, 3]})
+    search(Models({"": Counted()}), Rows(frame, np.arange(60) % 2), options, tmp_path, Heard())
+    assert told == [(0, 0), (1, 3), (2, 6), (3, 9)]
+
+
 def test_ranges_are_drawn_for_the_chosen_model_only(tmp_path):
     space = {
         "linear__logisticregression__C": {"low": 0.1, "high": 10.0},
