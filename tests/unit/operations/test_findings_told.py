@@ -64,6 +64,15 @@ def test_a_grave_finding_is_one_incident_however_often_it_is_seen(configured, sc
     assert (only(project).severity, only(project).state, only(project).alerts) == ("high", "new", 1)
 
 
+def test_a_look_at_which_nothing_is_to_be_told_keeps_nobody_from_writing(
+    configured, scan, monkeypatch
+):
+    project = configured()
+    scan(project, GRAVE)
+    monkeypatch.setattr(project.database, "transaction", None)
+    assert offindings.tell(project) == 0
+
+
 @pytest.mark.parametrize(
     ("least", "count"), [("critical", 0), ("high", 1), ("medium", 2), ("none", 0)]
 )

@@ -143,21 +143,44 @@ def _settled(project: Wiring, graded: Iterable[Standing], now: datetime.datetime
     days: dict[str, list[Standing]] = {}
     for one in graded:
         days.setdefault(_subject(one, now), []).append(one)
+    firsts = {root: min(mine, key=lambda one: one.due) for root, mine in days.items()}
+    people = {name: _person(project, name) for name in {one.owner for one in firsts.values()}}
+    with project.database.reading() as tx:  # a watcher asks at every look, and mostly nothing waits
+        waiting = [
+            found.id
+            for found in tables.open_of(tx, ROOTS)
+            if (
+                _lacks(found, firsts[found.root], people)
+                if found.root in firsts
+                else not tables.standing(tx, found.id)
+            )
+        ]
     changed: set[int] = set()
-    with project.database.reading() as tx:
-        open_ = [found.id for found in tables.open_of(tx, ROOTS)]
-    for number in open_:
+    for number in waiting:
         with project.database.transaction() as tx:
             found, entries = KIND.history(project, tx, number)
             books = Books(project, tx, WHO, now)
-            mine = days.get(found.root, [])
-            if mine:
-                _promise(project, books, found, mine)
+            first = firsts.get(found.root)
+            if first is not None:
+                _promise(books, found, first, people[first.owner])
             elif entries[-1].action == states.ALERTS and not tables.standing(tx, number):
                 _close(books, found)
             if books.entries:
                 changed.add(number)
     return changed
+
+
+def _person(project: Wiring, name: str) -> str | None:
+    """Who is called so; nobody where it is a role: whoever has it takes it up."""
+    try:
+        return person(project, name)
+    except ConfigError:
+        return None
+
+
+def _lacks(found: Incident, first: Standing, people: Mapping[str, str | None]) -> bool:
+    """Whether `_promise` has something to say."""
+    return found.due != first.due or (found.owner is None and people[first.owner] is not None)
 
 
 def _subject(one: Standing, now: datetime.datetime) -> str:
@@ -175,17 +198,12 @@ class _NoModels:
         return []
 
 
-def _promise(project: Wiring, books: Books, found: Incident, mine: Sequence[Standing]) -> None:
+def _promise(books: Books, found: Incident, first: Standing, owner: str | None) -> None:
     """Say until when it is to be mended, and hand a new one to who sees to it."""
-    first = min(mine, key=lambda one: one.due)
     if found.due != first.due:
         text = f"{first.owner} sees to it by {first.due}"
         found = books.change(found, states.NOTED, Change(at=books.now, text=text, due=first.due))
-    if found.owner is None:
-        try:
-            owner = person(project, first.owner)
-        except ConfigError:  # a role: whoever has it takes it up
-            return
+    if found.owner is None and owner is not None:
         books.change(found, states.ASSIGNED, Change(at=books.now, owner=owner))
 
 

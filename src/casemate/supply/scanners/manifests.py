@@ -261,19 +261,19 @@ def _setup_py(all_: Packages, path: str, text: str) -> Iterator[Declared]:
 def _conda(all_: Packages, path: str, text: str) -> Iterator[Declared]:
     """`environment.yml`, and `conda-lock.yml`, which has a list of packages."""
     found = _yaml(text)
-    if isinstance(found.get("package"), list):
-        for row in found["package"]:
-            name, version = row.get("name"), row.get("version")
-            if row.get("manager") == "pip":
-                add(all_, str(name), str(version), path)
-            else:
-                yield from _of_conda(all_, path, f"{name}={version}")
-        return
-    for one in found.get("dependencies") or []:
+    for row in _list(found, "package"):
+        if not isinstance(row, dict):
+            raise _wrong("it has no list of packages")
+        name, version = row.get("name"), row.get("version")
+        if row.get("manager") == "pip":
+            add(all_, str(name), str(version), path)
+        else:
+            yield from _of_conda(all_, path, f"{name}={version}")
+    for one in _list(found, "dependencies"):
         if isinstance(one, str):
             yield from _of_conda(all_, path, one)
         elif isinstance(one, dict):
-            requirements(all_, path, "\n".join(map(str, one.get("pip") or [])))
+            requirements(all_, path, "\n".join(map(str, _list(one, "pip"))))
         else:
             all_.unseen[f"{path}: {one!r}"[:100]] = "it is no name of a package"
 
@@ -330,9 +330,6 @@ def _yaml(text: str) -> dict[str, Any]:
         raise ValueError(str(error)) from error
     if not isinstance(found, dict):
         raise _wrong("it has no names")
-    rows = found.get("package")
-    if isinstance(rows, list) and not all(isinstance(row, dict) for row in rows):
-        raise ValueError("it has no list of packages")
     return found
 
 
@@ -342,10 +339,20 @@ def _wrong(text: str) -> ValueError:
 
 
 def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = table.get(name, {}) if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        raise _wrong(f"what is to have {name} is no table")
+    found = table.get(name, {})
     if not isinstance(found, dict):
         raise _wrong(f"{name} is no table")
     return found
+
+
+def _list(table: Mapping[str, Any], name: str) -> list[Any]:
+    """A list of YAML's; a name without anything is an empty one."""
+    found = table.get(name)
+    if not isinstance(found, list | None):
+        raise _wrong(f"{name} is no list")
+    return found or []
 
 
 def _texts(table: Mapping[str, Any], name: str) -> list[str]:
