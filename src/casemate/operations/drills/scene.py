@@ -145,6 +145,17 @@ class Gateway:
         """(token, its id) of a new service that may ask every model."""
         return machines.create_token(self.project, service, ["client"], ["*"], HOUR)
 
+    def answering(self, service: str) -> tuple[str, str, list[Any]]:
+        """(token, its id, a row) of a new service, once it got an answer about that row;
+        NotPlayable: it gets none, so that none says nothing of an attack either.
+        """
+        token, identifier = self.token(service)
+        row = self.row()
+        status = self.predict(token, [row]).status
+        if status != 200:
+            raise NotPlayable(f"the gateway gives no answer before the attack: {status}")
+        return token, identifier, row
+
     def risen(self, service: str, kind: str) -> str:
         """What is unusual about a service, as whoever reviews access reads it; empty: nothing of
         this kind.

@@ -3,7 +3,7 @@
 from casemate.operations.drills import response
 from casemate.operations.drills.attack import Attack
 from casemate.operations.drills.scene import Scene
-from casemate.operations.drills.seen import NotPlayable, Seen
+from casemate.operations.drills.seen import Seen
 
 SERVICE, TRIES = "drill-overreach", 130
 PLACE = "/metrics"
@@ -12,10 +12,7 @@ PLACE = "/metrics"
 def play(scene: Scene) -> Seen:
     """Play it."""
     gateway = scene.gateway
-    token, _ = gateway.token(SERVICE)
-    row = gateway.row()
-    if gateway.predict(token, [row]).status != 200:
-        raise NotPlayable("the token gets no answer to what it may ask")
+    token, _, row = gateway.answering(SERVICE)
     watch = scene.strike()
     with gateway.opened() as connection:
         for _ in range(TRIES):

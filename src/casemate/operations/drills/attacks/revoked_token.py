@@ -3,17 +3,13 @@
 from casemate.operations.access import machines
 from casemate.operations.drills.attack import Attack
 from casemate.operations.drills.scene import Scene
-from casemate.operations.drills.seen import NotPlayable, Seen
+from casemate.operations.drills.seen import Seen
 
 
 def play(scene: Scene) -> Seen:
     """Play it."""
     gateway = scene.gateway
-    token, identifier = gateway.token("drill-stolen")
-    row = gateway.row()
-    before = gateway.predict(token, [row])
-    if before.status != 200:
-        raise NotPlayable(f"the token gets no answer before it is revoked: {before.status}")
+    token, identifier, row = gateway.answering("drill-stolen")
     watch = scene.strike()
     machines.revoke_token(gateway.project, identifier)
     if watch.until(lambda: gateway.predict(token, [row]).status == 401):

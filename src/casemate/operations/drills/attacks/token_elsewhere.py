@@ -3,7 +3,7 @@
 from casemate.operations.drills import response
 from casemate.operations.drills.attack import Attack
 from casemate.operations.drills.scene import Scene
-from casemate.operations.drills.seen import NotPlayable, Seen
+from casemate.operations.drills.seen import Seen
 
 SERVICE, ELSEWHERE = "drill-elsewhere", "127.77.7.7"
 """An address of this machine that lies in another network than its usual one."""
@@ -12,10 +12,7 @@ SERVICE, ELSEWHERE = "drill-elsewhere", "127.77.7.7"
 def play(scene: Scene) -> Seen:
     """Play it."""
     gateway = scene.gateway
-    token, _ = gateway.token(SERVICE)
-    row = gateway.row()
-    if gateway.predict(token, [row]).status != 200:
-        raise NotPlayable("the token gets no answer from where it belongs")
+    token, _, row = gateway.answering(SERVICE)
     watch = scene.strike()
 
     def refused() -> bool:
