@@ -54,13 +54,12 @@ def content(file: Path) -> bytes:
         ConfigError: there is no such file. CouldNotLook: it is none that is read whole.
     """
     try:
-        opened = open(file, "rb", opener=_at_once)  # noqa: PTH123 - `Path.open` takes no opener
+        with open(file, "rb", opener=_at_once) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise CouldNotLook(f"{file} is no file", hint="a report in a file")
+            read = opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}", hint="name the report's file") from error
-    with opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            raise CouldNotLook(f"{file} is no file", hint="a report in a file")
-        read = opened.read(MOST_BYTES + 1)
     if len(read) > MOST_BYTES:
         raise CouldNotLook(
             f"{file} is larger than {MOST_BYTES // 2**20} MiB", hint="report about less at a time"
