@@ -35,6 +35,11 @@ class Error(Exception):
         self.findings = list(findings)
         """What was found out before it went wrong; recorded with the fault."""
 
+    @property
+    def sentence(self) -> str:
+        """In one line: what happened, and what to do where that is known."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
     def diagnostics(self) -> str:
         """The text for a person: one line for the fault, one for the remedy."""
         lines = [f"error[{self.code}]: {self.message}"]

@@ -149,9 +149,7 @@ def _tried(route: Route, now: datetime.datetime) -> Tried:
     try:
         sent = deliver(route.sender, [Item(line, msgspec.json.encode(line))])
     except Error as error:
-        return Tried(
-            sink=route.name, error=error.message + (f" ({error.hint})" if error.hint else "")
-        )
+        return Tried(sink=route.name, error=error.sentence)
     aside = "it was put aside, such as into a failure store" if sent.diverted else ""
     reasons = [one.reason for one in sent.refused]
     return Tried(sink=route.name, error=sent.why or aside or ", ".join(reasons))

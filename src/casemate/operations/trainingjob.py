@@ -76,8 +76,7 @@ def train(root: Path) -> Trained:
         (output / "failure").unlink(missing_ok=True)
         made = _run(root)
     except Error as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        told = f"{error.code}: {error.message}{hint}"
+        told = f"{error.code}: {error.sentence}"
         if isinstance(error, TrainingError):  # its words are the training code's
             told = f"{error.code}: {error.plain}; the job's log says more"
         _fail(output, told)

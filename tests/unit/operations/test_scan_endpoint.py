@@ -154,6 +154,7 @@ def test_one_that_is_not_there_was_not_looked_at_and_the_consent_is_on_record(cl
     found = project.scans.scan(["endpoint"], remote=remote())
     assert len(found.unseen) == 3
     assert all("nobody answers" in one for one in found.unseen)
+    assert not any("()" in one for one in found.unseen), "nobody knows what to do: nothing is said"
     (told,) = [entry for entry in project.log.entries() if entry.action == "scan:target"]
     assert (told.outcome, told.detail["consent"], told.detail["url"]) == (
         "allowed",

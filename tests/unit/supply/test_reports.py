@@ -286,6 +286,8 @@ def test_a_report_is_a_file_of_a_bounded_size(tmp_path, monkeypatch):
         reading.content(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="No such file"):
         reading.content(tmp_path / "absent")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        reading.content(tmp_path)
     with (tmp_path / "large").open("wb") as file:
         file.truncate(500 * 2**20)
     with pytest.raises(CouldNotLook, match="larger than 32 MiB"):

@@ -126,7 +126,7 @@ def keep(
     try:
         incidents = offindings.tell(project)
     except Error as error:  # what was seen is kept, and said, whoever cannot be told
-        untold = f"{error.message} ({error.hint})"
+        untold = error.sentence
     made = _result(project, kept, found, new)
     return structs.replace(made, incidents=incidents, untold=untold)
 

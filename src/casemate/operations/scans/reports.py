@@ -114,7 +114,7 @@ def heard(
         answers = [bounded(one) for one in report.looked]
         return [structs.replace(one, unseen={**one.unseen, **late}) for one in answers]
     except CouldNotLook as error:
-        why = f"{error.message} ({error.hint})" if error.hint else error.message
+        why = error.sentence
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - a report that breaks its reader has said nothing

@@ -54,18 +54,21 @@ def content(file: Path) -> bytes:
         ConfigError: there is no such file. CouldNotLook: it is none that is read whole.
     """
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe keeps nobody
+        with open(file, "rb", opener=_at_once) as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise CouldNotLook(f"{file} is no file", hint="a report in a file")
+            read = opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}", hint="name the report's file") from error
-    with os.fdopen(handle, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise CouldNotLook(f"{file} is no file", hint="a report in a file")
-        read = opened.read(MOST_BYTES + 1)
     if len(read) > MOST_BYTES:
         raise CouldNotLook(
             f"{file} is larger than {MOST_BYTES // 2**20} MiB", hint="report about less at a time"
         )
     return read.removeprefix(MARK)
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe keeps nobody
 
 
 def decoded(name: str, read: bytes, kind: type[T]) -> T:

@@ -122,7 +122,7 @@ def looked(scanner: Scanner, place: Place) -> Looked:
     try:
         return bounded(scanner.look(place))
     except Error as error:
-        why = f"{error.message} ({error.hint})" if error.hint else error.message
+        why = error.sentence
     except OSError as error:
         why = f"the operating system refused: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001 - a scanner that broke has not looked, however it broke

@@ -126,7 +126,7 @@ class ModelAbuse:
                 with Client(target) as client:
                     outcomes.append(attack(target, Asked(target, who, client)))
             except CouldNotLook as error:
-                unseen[name] = f"{error.message} ({error.hint})"
+                unseen[name] = error.sentence
         return Looked(
             scanner=self.id,
             kind=self.kind,

@@ -54,7 +54,7 @@ class Answers:
                 if hit is not None:
                     found.setdefault((hit.rule, hit.path, hit.material), hit)
         except CouldNotLook as error:
-            unseen[""] = f"after {count} answers: {error.message} ({error.hint})"
+            unseen[""] = f"after {count} answers: {error.sentence}"
         return Looked(scanner=self.id, kind=self.kind, version="1", hits=list(found.values()),
                       count=count, unseen=unseen)  # fmt: skip
 

@@ -95,7 +95,7 @@ class Matrix:
             for identity, share in shared(known.identities, asked):
                 answers += _answers(target, identity, share, unseen)
         except CouldNotLook as error:
-            unseen[""] = f"after {len(answers)} questions: {error.message} ({error.hint})"
+            unseen[""] = f"after {len(answers)} questions: {error.sentence}"
         hits += list(differences(answers))
         return Looked(
             scanner=self.id, kind=self.kind, version="1", hits=hits, count=len(answers),

@@ -237,7 +237,7 @@ class Protocol:
             if status != 200:
                 found.append(_hit("afterwards", "critical", str(status), ("200",), ("CWE-400",)))
         except CouldNotLook as error:
-            unseen[""] = f"after {count} requests: {error.message} ({error.hint})"
+            unseen[""] = f"after {count} requests: {error.sentence}"
         return Looked(scanner=self.id, kind=self.kind, version="1", hits=found, count=count,
                       unseen=unseen, notes=notes)  # fmt: skip
 
