@@ -7,7 +7,7 @@ from casemate.cli.commands import open_for
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
-    from casemate.stages.train.federated import Federation
+    from casemate.stages.train.federation import Federation
 
 RULES = ("fedavg", "fedprox", "scaffold", "fedadam", "exact")
 COMBINERS = (

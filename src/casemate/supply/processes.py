@@ -34,7 +34,7 @@ class SandboxPool:
         "convert": "casemate.stages.train.convert:main",
         "assess": "casemate.stages.assess.worker:main",
     }
-    FEDERATE = "casemate.stages.train.federate:main"
+    FEDERATE = "casemate.stages.train.sites:main"
     """Trains made-up sites; no part of a run."""
     TASKS = {
         "train": "casemate.stages.train.tasks:main",

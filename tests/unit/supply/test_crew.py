@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from casemate.config import DaskTable
+from casemate.controls.keys import certificates
+from casemate.controls.keys.pki import Authority, create_authority
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.supply.crew import dask, messages, sealed, worker
 from casemate.supply.crew.messages import Bounds
@@ -130,6 +133,18 @@ def test_a_message_that_is_too_long_or_no_message_is_refused():
         with pytest.raises(msgspec.DecodeError):
             [*messages.read(io.BytesIO(raw), messages.Heard)]
     assert [*messages.read(io.BytesIO(b"\x00\x00\x00\x09half"), messages.Heard)] == []
+
+
+@pytest.mark.parametrize("spoilt", ["cert.pem", "key.pem", "ca.pem"])
+def test_a_certificate_that_nobody_could_use_is_said_before_anything_is_started(tmp_path, spoilt):
+    authority = Authority(*create_authority("x"))
+    chain, key = authority.issue("client", ["x"], 1, "p256")
+    certificates.write(tmp_path / "certificate", chain, key, authority.pem)
+    dask._require_certificate(tmp_path / "certificate")
+    (tmp_path / "certificate" / spoilt).write_text("rubbish")
+    there = DaskTable(scheduler="tls://127.0.0.1:1", certificate="certificate")
+    with pytest.raises(ConfigError, match="certificate holds no certificate with its key and CA"):
+        dask.DaskHelpers(there, tmp_path, 1).begin()
 
 
 def test_a_worker_of_another_version_is_refused_with_both_versions():

@@ -11,8 +11,8 @@ from casemate.operations.acting import operation
 from casemate.operations.runs import run_context
 from casemate.stages.assess.names import SCREENS
 from casemate.stages.data.stage import examine
-from casemate.stages.train import federated
-from casemate.stages.train.federated import Federation
+from casemate.stages.train import federation
+from casemate.stages.train.federation import Federation
 from casemate.supply.context import Reporter
 from casemate.supply.processes import SandboxPool
 from casemate.wiring import Wiring
@@ -77,7 +77,7 @@ def simulate(
     """
     acting = simulate.ask(project, unrecorded=True)
     plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum)
-    design = federated.designed(
+    design = federation.designed(
         plan,
         sites=sites,
         rounds=rounds,
@@ -99,14 +99,14 @@ def simulate(
     screen = structs.replace(tools.config.screen, **dict.fromkeys(SCREENS, False))
     tools = dataclasses.replace(tools, config=structs.replace(tools.config, screen=screen))
     found = examine(tools)
-    parts = federated.Parts(
+    parts = federation.Parts(
         found.table.filter(~found.holdout & ~found.excluded),
         found.schema,
         project.config.data.subject,
     )
     with Worker(SandboxPool.FEDERATE, project.config.train.threads) as worker:
-        told = federated.simulate(
-            federated.Tools(
+        told = federation.simulate(
+            federation.Tools(
                 context.root,
                 context.config,
                 context.state / "tmp",

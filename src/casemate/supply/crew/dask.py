@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import secrets
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -128,12 +129,7 @@ class Line:
             address, folder = self._cluster.scheduler, self._cluster.client
         else:
             address, folder = options.scheduler, root / (options.certificate or "")
-            for name in (certificates.CHAIN, certificates.KEY, certificates.AUTHORITY):
-                if not (folder / name).is_file():
-                    raise ConfigError(
-                        f"[run.dask] certificate: {folder} has no {name}",
-                        hint="a folder as `casemate keys certificate issue client` writes it",
-                    )
+            _require_certificate(folder)
         process = started(
             "connector", folder=self._folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -179,6 +175,28 @@ class Line:
         if self._cluster is not None:
             self._cluster.close()
         remove_tree(self._folder)
+
+
+def _require_certificate(folder: Path) -> None:
+    """Nothing; ConfigError where the connector could not use what is in the folder."""
+    chain, key, authority = (
+        folder / name for name in (certificates.CHAIN, certificates.KEY, certificates.AUTHORITY)
+    )
+    fault = next(
+        (f"has no {path.name}" for path in (chain, key, authority) if not path.is_file()), ""
+    )
+    if not fault:
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_cert_chain(chain, key, password="")  # nobody is asked for one
+            context.load_verify_locations(authority)
+        except OSError as error:
+            fault = f"holds no certificate with its key and CA ({error})"
+    if fault:
+        raise ConfigError(
+            f"[run.dask] certificate: {folder} {fault}",
+            hint="a folder as `casemate keys certificate issue client` writes it",
+        )
 
 
 def _gone(why: str) -> TransientError:

@@ -1,5 +1,5 @@
 """Made-up sites over a table of this project: who has which rows is decided here, what they learn
-in the sandbox (`federate`).
+in the sandbox (`sites`).
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from casemate.ml.frame import GROUP, strata_of, target_of
 from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
-from casemate.stages.train.federate import SITE
 from casemate.stages.train.promise import bounds_of
+from casemate.stages.train.sites import SITE
 from casemate.stages.train.stage import explained, monotone
 from casemate.stages.train.training_code import code_of
 

@@ -11,10 +11,10 @@ from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.learn.accountant import Gaussians, epsilon
-from casemate.stages.train import federated
+from casemate.stages.train import federation
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry
-from casemate.stages.train.federate import chosen, learner_of, quantities_of
+from casemate.stages.train.sites import chosen, learner_of, quantities_of
 
 SCHEMA = Schema(
     target="y",
@@ -48,7 +48,7 @@ def designed(**changed):
         "seed": 0,
     }
     plan = {name: changed.pop(name) for name in ("epochs", "batch", "rate") if name in changed}
-    return federated.designed(LocalPlan(**plan), **(given | changed))
+    return federation.designed(LocalPlan(**plan), **(given | changed))
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_robust_way_reckons_with_the_attack_unless_it_is_told_otherwise():
 
 @pytest.mark.parametrize("split", ["iid", "dirichlet:0.3"])
 def test_rows_of_one_person_lie_at_one_site_or_at_none(split):
-    parts = federated.Parts(TABLE, SCHEMA, "person")
-    where = federated.shared_out(parts, split, 5, 0, 10)
+    parts = federation.Parts(TABLE, SCHEMA, "person")
+    where = federation.shared_out(parts, split, 5, 0, 10)
     for person in range(ROWS // 4):
         assert len(set(where[4 * person : 4 * person + 4])) == 1
     assert 0.15 < np.mean(where < 0) < 0.25
@@ -113,7 +113,7 @@ def test_rows_of_one_person_lie_at_one_site_or_at_none(split):
 
 
 def test_a_split_by_column_takes_missing_values_for_a_value():
-    where = federated.shared_out(federated.Parts(TABLE, SCHEMA, None), "by:ward", 4, 0, 10)
+    where = federation.shared_out(federation.Parts(TABLE, SCHEMA, None), "by:ward", 4, 0, 10)
     for kind in range(4):
         found = where[kind::4]
         assert len(set(found[found >= 0])) == 1
@@ -137,7 +137,7 @@ def test_splits_that_there_are_not_and_sites_too_small_to_be_told_of_are_refused
     split, sites, said
 ):
     with pytest.raises(ConfigError, match=said):
-        federated.shared_out(federated.Parts(TABLE, SCHEMA, None), split, sites, 0, 10)
+        federation.shared_out(federation.Parts(TABLE, SCHEMA, None), split, sites, 0, 10)
 
 
 @pytest.mark.parametrize(
