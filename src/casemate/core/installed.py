@@ -5,8 +5,9 @@ Source: Core metadata specifications
 """
 
 from collections.abc import Iterable, Iterator
+from email.message import Message
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from packaging.utils import canonicalize_name
 
@@ -21,12 +22,16 @@ def distributions() -> "Iterator[Told]":
     their name hides, and folders that say nothing.
     """
     for one in metadata.distributions():
-        yield one, one.metadata  # each look at it reads the file again
+        try:
+            told = one.metadata  # each look at it reads the file again
+        except FileNotFoundError:  # of `importlib_metadata`; Python's own says nothing instead
+            told = cast("PackageMetadata", Message())
+        yield one, told
 
 
 def said(told: "PackageMetadata", field: str) -> str:
     """A field's first text; empty without one. Once anybody imports `importlib_metadata`, which
-    answers for Python's own from then on, `told[field]` raises KeyError instead.
+    answers beside Python's own from then on, `told[field]` raises KeyError instead.
     """
     return str((told.get_all(field) or [""])[0])
 

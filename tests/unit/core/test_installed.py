@@ -25,12 +25,23 @@ def two_of_one(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.usefixtures("two_of_one")
+@pytest.fixture(params=["importlib.metadata", "importlib_metadata"])
+def finder(request, monkeypatch):
+    """Who finds what is installed. Once anybody imports `importlib_metadata`, as dask does, it
+    takes the place of Python's own for the whole process.
+    """
+    module = pytest.importorskip(request.param)
+    others = [one for one in sys.meta_path if not hasattr(one, "find_distributions")]
+    monkeypatch.setattr(sys, "meta_path", [*others, module.MetadataPathFinder()])
+
+
+@pytest.mark.usefixtures("finder", "two_of_one")
 def test_of_two_with_one_name_the_version_is_that_of_the_one_that_is_imported():
     assert installed.versions(installed.distributions()) == {"Some_Name": "2.0"}
     assert len(list(installed.distributions())) == 3
 
 
+@pytest.mark.usefixtures("finder")
 def test_a_scan_knows_the_same_environment_as_a_run_and_looks_at_what_is_hidden(two_of_one):
     found = packages.packages(
         Place(root=two_of_one, files=(), unseen={}, work=two_of_one, tools=None, seconds=1)
