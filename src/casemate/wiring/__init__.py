@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from casemate.controls.audit.decisions import Decisions
     from casemate.controls.audit.feedback import Feedback
     from casemate.controls.audit.people import Told
+    from casemate.controls.federation.rounds import Rounds
     from casemate.controls.keys.objects import ObjectStore
     from casemate.controls.keys.recipients import Recipients
     from casemate.controls.privacy.budget import Ledger
@@ -131,6 +132,13 @@ class Wiring(Controls):
         from casemate.stages.release.rollout import Rollouts
 
         return Rollouts(self.database)
+
+    @property
+    def federation(self) -> "Rounds":
+        """Charters that were approved, and rounds that were answered or gathered."""
+        from casemate.controls.federation.rounds import Rounds
+
+        return Rounds(self.database, self.clock)
 
     @property
     def usage(self) -> "Usage":

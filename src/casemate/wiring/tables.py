@@ -18,6 +18,7 @@ import casemate.controls.audit.bodies
 import casemate.controls.audit.entries
 import casemate.controls.audit.feedback
 import casemate.controls.audit.predictions
+import casemate.controls.federation.rounds
 import casemate.controls.keys.certificates
 import casemate.controls.keys.compromises
 import casemate.controls.keys.recipients

@@ -23,7 +23,7 @@ from casemate.core.store.rowdigests import CHECKED, RowDigests
 from casemate.core.store.schema import METADATA, every_table
 
 __all__ = ["METADATA", "MOVED", "REVISION", "Store", "decode"]
-REVISION = "0020"
+REVISION = "0021"
 """The newest migration: what this casemate reads and writes."""
 MOVED = "moved"
 T = TypeVar("T", bound=Any)

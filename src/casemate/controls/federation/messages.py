@@ -1,0 +1,304 @@
+"""What is said between a coordinator and its sites: msgpack, bounded, with a version.
+
+A site dials out and asks for its next turn; the coordinator never dials. Each turn is one step of
+one attempt at one round, and is answered once. What a coordinator asks of a round is a `Question`,
+whose digest both sides record: the same round with another question is refused.
+
+With masks a question brings terms, and the round has four further steps (see
+`ml.federated.masking`).
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from casemate.core.digest import sha256
+from casemate.core.types import Record
+from casemate.ml.federated import masking
+from casemate.ml.federated.encoding import Limits, Scale
+from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.updates import Layout, Update
+
+VERSION = 1
+MOST = 2**29
+"""Bytes of one message: an update of 50 million numbers, and a little more."""
+PATH = "/federation/1"
+JOB_TYPE = "application/vnd.casemate.federation-job+json"
+INTRODUCTION_TYPE = "application/vnd.casemate.federation-introduction+json"
+RECORD_TYPE = "application/vnd.casemate.federation-record+json"
+What = Literal["moments", "train", "sums", "gram"]
+"""Sums of numeric columns; a difference of weights; losses, slopes and second derivatives of a
+logistic regression; sums for least squares.
+"""
+
+
+class Job(Record, frozen=True, kw_only=True):
+    """What a coordinator wants to have learnt; signed by it, judged by each site's own policy."""
+
+    id: str
+    """32 hexadecimal digits, drawn."""
+    charter: str
+    """Digest of the charter."""
+    entry: str
+    """`FILE:FUNCTION` in `code`."""
+    code: dict[str, bytes]
+    """Files by relative path."""
+    code_digest: str
+    """As `training_code.digest_of` has it; a site computes it anew."""
+    estimator: str
+    """Class of the model's last step, such as `LogisticRegression`."""
+    layout: Layout
+    """Of its weights; of a quantity empty."""
+    settings: dict[str, float]
+    """Of a linear model: `C` or `alpha`."""
+    limits: Limits
+    """Of the features, from the charter."""
+    rule: str
+    """`exact`, or one of `rules.RULES`."""
+    combine: str
+    """One of `robust.COMBINERS`; for the record, the coordinator does it."""
+    plan: LocalPlan
+    """What a site does in a round."""
+    rounds: int
+    """At most."""
+    masked: bool
+    """Whether the coordinator sees sums only."""
+    groups: int
+    """Of sites that are summed apart."""
+    epsilon: float
+    """That each site spends in all rounds together; 0: no noise."""
+    delta: float
+    """At which."""
+    seed: int
+    versions: dict[str, str]
+    """Of packages that compute, at the coordinator."""
+    begun: str
+    """RFC 3339."""
+    version: int = VERSION
+
+
+class Introduction(Record, frozen=True, kw_only=True):
+    """A site's key for one job, signed by its project: other sites know it by its card."""
+
+    charter: str
+    job: str
+    site: int
+    key: bytes
+    """Ed25519 public key, 32 bytes; the private half ends with the process."""
+
+
+class Question(Record, frozen=True, kw_only=True):
+    """What a round asks of every site alike."""
+
+    job: str
+    round: int
+    """From 1; sums of numeric columns count as one."""
+    what: What
+    size: int
+    """Numbers that are expected."""
+    most: float
+    """Largest absolute value of one; a site answers nothing that does not fit."""
+    weights: bytes = b""
+    """Float64, little-endian."""
+    control: bytes = b""
+    """SCAFFOLD's, float64."""
+    scale: Scale | None = None
+    """Of numeric features, once it is known."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hexadecimal."""
+        return sha256(msgspec.msgpack.encode(self))
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
+    """Tagged by the name of its class."""
+
+
+class Turn(_Message, frozen=True):
+    """Which answer is asked for; counted once."""
+
+    job: str
+    round: int
+    attempt: int
+    """From 1: a round that came to nothing is tried again with other masks."""
+    step: int
+    """0: the question; 1 to 4 as in `masking`."""
+
+
+# What a coordinator says
+
+
+class Welcome(_Message, frozen=True):
+    """The job, and under which number this site is known."""
+
+    site: int
+    job: bytes
+    """A signed `Job`."""
+    version: int = VERSION
+
+
+class Ask(_Message, frozen=True):
+    """Step 0: the question; with terms its answer is an advert, else an update."""
+
+    turn: Turn
+    question: Question
+    weight: float = 1.0
+    """Under masks: what this site's answer is multiplied by before it is summed."""
+    terms: masking.Terms | None = None
+    introductions: list[bytes] = []
+    """With terms: of the sites of this sum, signed."""
+
+
+class Roster(_Message, frozen=True):
+    """Step 1: who takes part; its answer is what is sealed for each."""
+
+    turn: Turn
+    adverts: list[masking.Advert]
+
+
+class Hand(_Message, frozen=True):
+    """Step 2: what others sealed for this site; its answer is the masked update."""
+
+    turn: Turn
+    sealed: list[masking.Sealed]
+
+
+class Heard(_Message, frozen=True):
+    """Step 3: whose updates the sum will hold; its answer is an agreement."""
+
+    turn: Turn
+    heard: list[int]
+
+
+class Reveal(_Message, frozen=True):
+    """Step 4: who agreed; its answer is what takes the masks off."""
+
+    turn: Turn
+    agreements: list[masking.Agreement]
+
+
+class Wait(_Message, frozen=True):
+    """Nothing yet: ask again."""
+
+
+class Told(_Message, frozen=True):
+    """What became of an answer of this site in a round."""
+
+    job: str
+    round: int
+    taken: bool
+    why: str
+    """Why it was not taken; else empty."""
+
+
+class Over(_Message, frozen=True):
+    """The job has ended."""
+
+    record: bytes
+    """A signed record of its rounds; empty where nothing came of it."""
+    why: str
+    """Why nothing came of it; else empty."""
+
+
+class No(_Message, frozen=True):
+    """A request that is not taken; nothing changes."""
+
+    why: str
+
+
+# What a site says
+
+
+class Hello(_Message, frozen=True):
+    """A site has come."""
+
+    charter: str
+    """Digest of the charter that it approved."""
+    versions: dict[str, str]
+    """Of packages that compute."""
+    version: int = VERSION
+
+
+class Ready(_Message, frozen=True):
+    """It takes the job."""
+
+    job: str
+    introduction: bytes
+    """A signed `Introduction`."""
+    rows: int
+    """That it would train on; 0 where noise covers that too."""
+
+
+class Next(_Message, frozen=True):
+    """What is its next turn? The coordinator may take some seconds to say."""
+
+    job: str
+
+
+class Given(_Message, frozen=True):
+    """The answer to a turn."""
+
+    turn: Turn
+    update: Update | None = None
+    """Plain: a difference of weights, or sums, as the one array `sums`."""
+    control: bytes = b""
+    """SCAFFOLD's difference, float64."""
+    advert: masking.Advert | None = None
+    sealed: list[masking.Sealed] = []
+    masked: masking.Masked | None = None
+    agreement: masking.Agreement | None = None
+    revealed: masking.Revealed | None = None
+
+
+class Cannot(_Message, frozen=True):
+    """A site does not answer a job or a turn, and says no more than why."""
+
+    job: str
+    round: int
+    """0: the job as a whole."""
+    code: str
+    """An error's code, such as `CM-SITE-POLICY`."""
+    why: Annotated[str, msgspec.Meta(max_length=500)]
+
+
+FromCoordinator = Welcome | Ask | Roster | Hand | Heard | Reveal | Wait | Told | Over | No
+FromSite = Hello | Ready | Next | Given | Cannot
+
+
+# What is recorded
+
+
+class RoundRecord(Record, frozen=True, kw_only=True):
+    """One round, as whoever keeps it saw it."""
+
+    number: int
+    what: What
+    question: str
+    """Digest of the question."""
+    answers: dict[int, str]
+    """By site: SHA-256 of what it answered (of the update, or of the masked one, as msgpack); a
+    site's own record has its own alone.
+    """
+    refused: dict[int, str] = {}
+    """By site: why its answer was not taken."""
+    combined: str = ""
+    """SHA-256 of what came of it, float64; a site does not know it."""
+    time: str = ""
+    """RFC 3339."""
+
+
+class JobRecord(Record, frozen=True, kw_only=True):
+    """A job and its rounds, as one party's log has them; signed by that party."""
+
+    charter: str
+    job: str
+    """Digest of the signed job's payload."""
+    party: str
+    """Fingerprint of the card of whoever keeps it."""
+    rounds: list[RoundRecord]
+    model: str = ""
+    """SHA-256 of the model's file; of a site's own record empty."""
+    sites: list[str] = []
+    """Fingerprints of the sites that took part, by number of the charter."""
+    version: int = VERSION
