@@ -83,6 +83,7 @@ DATA = {
     "trim": "false",
     "schema": '"other.toml"',
     "max_bytes": "10",
+    "sample": "1000",
     "columns": None,
     "rules": '[{ name = "r", check = "a < 1" }]',
     "time": '"d"',

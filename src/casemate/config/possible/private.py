@@ -19,6 +19,11 @@ def impossible_private(config: Config) -> list[str]:
             "[train] split: where the newest share begins depends on how many rows there are;"
             ' private training needs "random"'
         )
+    if config.data.sample is not None:
+        problems.append(
+            "[data] sample: which rows are drawn depends on how many there are, so that one more"
+            " changes many; take it out, or hand over a sample as the table"
+        )
     if config.screen.quarantine == "exclude" or config.screen.exclude not in (
         [],
         ScreenTable().exclude,

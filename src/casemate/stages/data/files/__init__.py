@@ -6,6 +6,7 @@ own types. What a file is found to be can be said in `[data]` instead, and `case
 there.
 """
 
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,11 +24,13 @@ from casemate.stages.data.files import (
     delimited,
     exact,
     records,
+    sampled,
     several,
     sheets,
 )
 from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.databases import is_url
+from casemate.stages.data.files.evenly import Numbers
 from casemate.stages.data.files.exact import InexactColumn
 
 if TYPE_CHECKING:
@@ -89,19 +92,29 @@ def columns(
     if isinstance(where, pa.Table):
         table = columnar.settled(where, Path("the table"), findings)
     elif isinstance(where, str):
+        _require_whole(options)
         table = columnar.settled(databases.read_server(where, options), Path(where), findings)
     else:
         paths = several.paths(where)
-        several.require_bounded(paths, options.max_bytes)
+        several.require_bounded(paths, _most(options))
+        drawn = None
+        if options.sample is not None:
+            drawn = sampled.drawn(
+                paths, lambda path: _count(path, options), options.sample, findings
+            )
+        rows = dict.fromkeys(paths) if drawn is None else drawn
         if len(paths) == 1:
-            table = _file(paths[0], options, _as_written(options, identifiers), findings)
+            kept = _as_written(options, identifiers)
+            table = _file(paths[0], options, kept, findings, rows[paths[0]])
         else:
-            kept = (
+            named = (
                 (lambda _: EVERY) if identifiers is EVERY else (lambda more: {*identifiers, *more})
             )
             table = several.read(
                 paths,
-                lambda path, more: _file(path, options, _as_written(options, kept(more)), findings),
+                lambda path, more: _file(
+                    path, options, _as_written(options, named(more)), findings, rows[path]
+                ),
                 findings,
             )
     for name in table.column_names:
@@ -130,7 +143,10 @@ def once(where: Path | list[Path] | str, options: DataTable) -> Place:
     Raises:
         ConfigError, DataError, BackendError: as `columns` says of a database.
     """
-    return databases.read_server(where, options) if isinstance(where, str) else where
+    if not isinstance(where, str):
+        return where
+    _require_whole(options)
+    return databases.read_server(where, options)
 
 
 def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
@@ -145,7 +161,7 @@ def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
     if isinstance(where, (str, pa.Table)):
         return None
     paths = several.paths(where)
-    several.require_bounded(paths, options.max_bytes)
+    several.require_bounded(paths, _most(options))
     if len(paths) > 1:
         return None
     held = content.unpacked(paths[0], options.max_bytes)
@@ -233,14 +249,46 @@ def _as_written(options: DataTable, identifiers: Collection[str]) -> delimited.K
     return kept
 
 
+def _require_whole(options: DataTable) -> None:
+    if options.sample is not None:
+        raise ConfigError(
+            "[data] sample: rows are drawn of files, not of a database's answer",
+            hint="have [data] query draw them, and take sample out",
+        )
+
+
+def _most(options: DataTable) -> int:
+    """Bytes that the files may have; of a sample the other rows take no memory."""
+    return options.max_bytes if options.sample is None else sys.maxsize
+
+
+def _count(path: Path, options: DataTable) -> int:
+    """Rows of a file that a sample can be drawn of."""
+    held = content.unpacked(path, options.max_bytes)
+    kind = content.kind(held)
+    if kind not in ("text", "parquet"):
+        raise ConfigError(
+            f"[data] sample: {path.name} is read whole, so nothing is saved",
+            hint="write it as Parquet or as text, or take sample out",
+        )
+    return delimited.count(held, options) if kind == "text" else columnar.count_parquet(held)
+
+
 def _file(
-    path: Path, options: DataTable, kept: delimited.Kept, findings: list[Finding]
+    path: Path,
+    options: DataTable,
+    kept: delimited.Kept,
+    findings: list[Finding],
+    numbers: Numbers | None,
 ) -> pa.Table:
     held = content.unpacked(path, options.max_bytes)
     kind = content.kind(held)
     if kind == "text":
-        return delimited.read(held, options, kept, findings)
-    table = _columns(held, kind, options, findings)
+        return delimited.read(held, options, kept, findings, numbers)
+    if numbers is None:
+        table = _columns(held, kind, options, findings)
+    else:
+        table = columnar.some_of_parquet(held, numbers)
     if options.header and kind != "spreadsheet":
         raise ConfigError(
             f"[data] header: {path.name} names its columns itself", hint="take header out"

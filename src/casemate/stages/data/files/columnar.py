@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.stages.data.files import naming
 from casemate.stages.data.files.content import Content
+from casemate.stages.data.files.evenly import Numbers
 
 
 def read_parquet(content: Content) -> pa.Table:
@@ -24,6 +26,26 @@ def read_parquet(content: Content) -> pa.Table:
         pq.ParquetFile(_source(content), page_checksum_verification=True) as file,
     ):
         return file.read()
+
+
+def count_parquet(content: Content) -> int:
+    """How many rows the file says it has."""
+    with explained(content.path, "Parquet"), pq.ParquetFile(_source(content)) as file:
+        return int(file.metadata.num_rows)
+
+
+def some_of_parquet(content: Content, numbers: Numbers) -> pa.Table:
+    """The rows of these numbers, int64 [k] from 0, ascending; of the others a piece at a time."""
+    with (
+        explained(content.path, "Parquet"),
+        pq.ParquetFile(_source(content), page_checksum_verification=True) as file,
+    ):
+        place, found = 0, []
+        for batch in file.iter_batches():
+            low, high = np.searchsorted(numbers, [place, place + batch.num_rows])
+            found.append(batch.take(pa.array(numbers[low:high] - place)))
+            place += batch.num_rows
+        return pa.Table.from_batches(found, file.schema_arrow)
 
 
 def read_arrow(content: Content) -> pa.Table:

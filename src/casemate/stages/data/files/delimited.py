@@ -41,7 +41,20 @@ def names(content: Content, options: DataTable) -> list[str]:
     return naming.cleaned(_header(text, dialects.found(text, options, encoding)))
 
 
-def read(content: Content, options: DataTable, kept: Kept, findings: list[Finding]) -> pa.Table:
+def count(content: Content, options: DataTable) -> int:
+    """How many rows there are, as far as line ends and quotes tell."""
+    text, dialect, _, _ = _opened(content, options)
+    text, dialect = dialects.plain(text, dialect)
+    return evenly.count(text, quoted=dialect.quote != "", headed=not options.header)
+
+
+def read(
+    content: Content,
+    options: DataTable,
+    kept: Kept,
+    findings: list[Finding],
+    numbers: evenly.Numbers | None = None,
+) -> pa.Table:
     """The rows, with numbers where all cells are numbers.
 
     Args:
@@ -49,6 +62,7 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
         options: the `[data]` table.
         kept: whether a column's cells stay letter by letter.
         findings: gets what was noticed.
+        numbers: of the only rows that are read, int64 [k] from 0, ascending; default: all.
 
     Raises:
         DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be;
@@ -56,6 +70,10 @@ def read(content: Content, options: DataTable, kept: Kept, findings: list[Findin
     """
     text, dialect, written, header = _opened(content, options)
     text, dialect = dialects.plain(text, dialect)
+    if numbers is not None:
+        quoted, headed = dialect.quote != "", not options.header
+        rows = evenly.chosen(text, numbers, quoted=quoted, headed=headed)
+        text = Content(content.path, rows)
     if options.bad_rows == "quarantine":
         text = sifted(text, dialect, header, options, findings)
     lines = _require_sound(text, dialect, header, options)

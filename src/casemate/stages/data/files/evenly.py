@@ -1,11 +1,16 @@
-"""Some rows of a long text, evenly from all of it, as bytes: what is looked at before every row is
-read.
+"""Some rows of a long text, as bytes, cut out without reading the others as cells: evenly from all
+of it, before every row is read; or those of a declared sample, in the place of every row.
 """
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.quotes import LINE_FEED, QUOTE
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def rows(text: Content, most: int, *, quoted: bool, headed: bool) -> bytes:
@@ -19,22 +24,51 @@ def rows(text: Content, most: int, *, quoted: bool, headed: bool) -> bytes:
         quoted: whether a line end between quotes is no end of a row.
         headed: whether the first row names the columns.
     """
-    starts = _starts(text, quoted=quoted)
+    found = [np.zeros(1, dtype=np.int64), *_ends(text, quoted=quoted)]
+    starts = np.concatenate(found)
     first = starts[:1] if headed else starts[:0]
     step = max(1, (len(starts) - 1 - len(first)) // most)
     numbers = np.append(np.arange(len(first)), np.arange(len(first), len(starts) - 1, step))
-    begins, sizes = text.start + starts[numbers], starts[numbers + 1] - starts[numbers]
+    return _cut(text, starts[numbers], starts[numbers + 1])
+
+
+def count(text: Content, *, quoted: bool, headed: bool) -> int:
+    """Rows below the header; for arguments see `rows`."""
+    return sum(map(len, _ends(text, quoted=quoted))) - headed
+
+
+def chosen(text: Content, numbers: Numbers, *, quoted: bool, headed: bool) -> bytes:
+    """The header, where there is one, and the rows of these numbers, int64 [k] from 0, ascending;
+    for other arguments see `rows`.
+    """
+    wanted = np.append(0, numbers + 1) if headed else numbers
+    begins, stops, seen, last = [], [], 0, 0
+    for ends in _ends(text, quoted=quoted):
+        low, high = np.searchsorted(wanted, [seen, seen + len(ends)])
+        inside = wanted[low:high] - seen
+        begins.append(np.append(last, ends[:-1])[inside])
+        stops.append(ends[inside])
+        seen, last = seen + len(ends), int(ends[-1])
+    none = np.zeros(0, dtype=np.int64)
+    return _cut(text, np.concatenate([none, *begins]), np.concatenate([none, *stops]))
+
+
+def _cut(text: Content, begins: Numbers, ends: Numbers) -> bytes:
     found = []
     with text.open(ahead=False) as file:
-        for begin, size in zip(begins.tolist(), sizes.tolist(), strict=True):
-            file.seek(begin)
-            found.append(file.read(size))
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            file.seek(text.start + begin)
+            found.append(file.read(end - begin))
+    if found and not found[-1].endswith(b"\n"):
+        found.append(b"\n")
     return b"".join(found)
 
 
-def _starts(text: Content, *, quoted: bool) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Where each row begins, in bytes from the text's start, and the end of the last one."""
-    found, place, inside = [np.zeros(1, dtype=np.int64)], 0, False
+def _ends(text: Content, *, quoted: bool) -> Iterator[Numbers]:
+    """Where rows end, in bytes from the text's start, a block at a time; the last row may lack its
+    line end.
+    """
+    place, inside, last = 0, False, 0
     for block in text.blocks():
         letters = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(letters == LINE_FEED)
@@ -42,7 +76,9 @@ def _starts(text: Content, *, quoted: bool) -> np.ndarray[tuple[int], np.dtype[n
             marks = np.flatnonzero(letters == QUOTE)
             ends = ends[(np.searchsorted(marks, ends) + inside) % 2 == 0]
             inside = bool((len(marks) + inside) % 2)
-        found.append(place + ends + 1)
+        if len(ends):
+            last = place + int(ends[-1]) + 1
+            yield place + ends + 1
         place += len(block)
-    starts = np.concatenate(found)
-    return starts if starts[-1] == place else np.append(starts, place)
+    if last != place:
+        yield np.array([place], dtype=np.int64)

@@ -1,0 +1,45 @@
+"""A declared sample of a table that is too long to be held: so many of its rows, each as likely as
+any other, whatever is in it. The others are counted, and not read as cells.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from casemate.core.types import Finding
+from casemate.stages.data.files.evenly import Numbers
+
+SEED = 0
+"""The same rows each time: a version of a data set is the same rows."""
+
+
+def drawn(
+    paths: list[Path], count: Callable[[Path], int], most: int, findings: list[Finding]
+) -> dict[Path, Numbers] | None:
+    """Per file the numbers of the rows that are taken, int64 from 0, ascending; None: all of all.
+
+    Args:
+        paths: the table's files, in their order.
+        count: how many rows a file has.
+        most: rows wanted.
+        findings: hears that there are more.
+    """
+    counts = [count(path) for path in paths]
+    total = sum(counts)
+    if total <= most:
+        return None
+    numbers = np.sort(np.random.default_rng(SEED).choice(total, most, replace=False, shuffle=False))
+    findings.append(
+        Finding(
+            id="data.sample",
+            severity="low",
+            confidence="high",
+            message=(
+                f"{most} of {total} rows were drawn ([data] sample); nothing is known of the others"
+            ),
+        )
+    )
+    first = np.cumsum([0, *counts])
+    cuts = np.searchsorted(numbers, first)
+    return {path: numbers[cuts[at] : cuts[at + 1]] - first[at] for at, path in enumerate(paths)}
