@@ -34,13 +34,12 @@ class DataTable(ReadingOptions, frozen=True, kw_only=True):
         int, Meta(description="Largest source file that is read, in bytes.", ge=1)
     ] = 16 * 2**30
     sample: Annotated[
-        int | None,
+        Annotated[int, Meta(ge=1000)] | None,
         Meta(
             description=(
                 "Of a longer text or Parquet table so many rows are drawn, and only these are read,"
                 " checked and learnt from; `max_bytes` bounds it no longer."
-            ),
-            ge=1000,
+            )
         ),
     ] = None
     columns: Annotated[

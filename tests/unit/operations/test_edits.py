@@ -53,7 +53,7 @@ COLUMNS = {
 }
 ELSEWHERE = {
     "coerce", "decimal", "unit", "protected", "mask", "monotone", "ordinal", "name", "rules",
-    "time", "trim", "missing_target", "max_bytes", "reference", "schema", "encoding", "quote",
+    "time", "trim", "missing_target", "max_bytes", "sample", "reference", "schema", "encoding", "quote",
     "escape", "bad_rows", "date_format", "table", "query", "password",
 }  # fmt: skip
 """What reaches figures, findings or readers, or says nothing new of these very cells."""
