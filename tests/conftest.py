@@ -94,6 +94,16 @@ def tier(pytestconfig: pytest.Config) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """What a test leaves installed would hear the signals of the next ones: a run past its time
+    went on for ten minutes because an earlier command had kept SIGINT for itself.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    assert before == {number: signal.getsignal(number) for number in before}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A HOME of this test session, so that no key store of the user is touched."""

@@ -176,14 +176,16 @@ class Lease:
         self._guard = threading.Lock()
         # Python runs handlers of signals in the main thread only: elsewhere none ends the work
         self._interrupts = threading.current_thread() is threading.main_thread()
-        self._ignored = self._interrupts and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        self._former = signal.getsignal(signal.SIGINT)
+        # what ignores Ctrl-C, as in the background of a script, or hears it in its own way
+        self._foreign = self._interrupts and self._former not in (signal.default_int_handler, None)
         self._thread = threading.Thread(target=self._beat, name="casemate-lease", daemon=True)
 
     def start(self) -> None:
         """Begin to beat, in a thread of its own, so that others see that this process lives."""
         _held.add(self.owner)
-        # as in the background of a script: still nobody's Ctrl-C, but the end of the lease
-        if self._ignored:
+        # Ctrl-C is still whose it was, and the end of the lease ends the work
+        if self._foreign:
             signal.signal(signal.SIGINT, self._interrupted)
         self._thread.start()
 
@@ -194,12 +196,14 @@ class Lease:
         _held.discard(self.owner)
         if self._thread.is_alive():
             self._thread.join()
-        if self._ignored:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self._foreign:
+            signal.signal(signal.SIGINT, self._former)
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        if self.lost is not None:
+        if self.lost is not None or self._former is signal.SIG_DFL:
             signal.default_int_handler(number, frame)
+        if callable(self._former):
+            self._former(number, frame)
 
     def limit(self, stage: str, seconds: float | None) -> None:
         """Give the stage that begins now a deadline."""

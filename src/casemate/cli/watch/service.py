@@ -19,17 +19,23 @@ def run(arguments: Any) -> int:
     project = open_for(arguments)
     every = arguments.every or project.config.watch.every
     ending = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+    before = {
+        number: signal.signal(number, lambda *_: ending.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     print(f"looking every {every} s; stop with Ctrl-C", file=sys.stderr, flush=True)
-    while not ending.is_set():
-        try:
-            seen = project.watch.once()
-            emit(arguments, seen, line(seen))
-            sys.stdout.flush()
-        except (AccessDenied, BusyError, ConfigError):
-            raise  # trying again changes nothing
-        except Error as error:
-            print(f"casemate watch: {error.code}: {error.message}", file=sys.stderr, flush=True)
-        ending.wait(every)
+    try:
+        while not ending.is_set():
+            try:
+                seen = project.watch.once()
+                emit(arguments, seen, line(seen))
+                sys.stdout.flush()
+            except (AccessDenied, BusyError, ConfigError):
+                raise  # trying again changes nothing
+            except Error as error:
+                print(f"casemate watch: {error.code}: {error.message}", file=sys.stderr, flush=True)
+            ending.wait(every)
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
     return 0
