@@ -96,3 +96,31 @@ def test_what_a_caller_froze_stays_frozen_and_is_not_counted_time_and_again(befo
         code = code.replace("gc.get_freeze_count = None", "")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"{stays}\n", "")
+
+
+GARBAGE = """
+import gc, weakref
+from casemate.core.imports import uncollected
+{before}
+class Held:
+    pass
+for for_good in (False, {for_good}, False):
+    held = Held()
+    held.itself, told = held, weakref.ref(held)
+    del held
+    with uncollected(for_good=for_good):
+        pass
+    gc.collect()
+    print(told() is None)
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "gc.freeze()", "with uncollected(for_good=True): pass"],
+    ids=["nothing is frozen", "a caller froze", "it was frozen for good"],
+)
+def test_garbage_of_a_process_that_goes_on_is_collected_whatever_is_frozen(before):
+    code = GARBAGE.format(before=before, for_good=bool(before))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True\n" * 3, "")
