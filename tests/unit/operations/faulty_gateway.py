@@ -189,6 +189,7 @@ def _tls(change: Callable[[ssl.SSLContext], None]) -> None:
 
 @of_certificates
 def certificates_asked_for_and_not_demanded() -> None:
+    # seen only together with the fault above: without a number nobody is let in either
     def asked_for(context):
         context.verify_mode = ssl.CERT_OPTIONAL
 
@@ -218,10 +219,19 @@ def certificates_for_servers_and_clients() -> None:
 
 @of_certificates
 def a_certificate_above_a_token() -> None:
+    from casemate.core.errors import AccessDenied
     from casemate.serve import admission
 
-    key = admission._key
+    key, verified = admission._key, admission.Admission._verified
+
+    def above(self, header, network, certificate, service):
+        try:
+            return verified(self, header, network, certificate, service)
+        except AccessDenied:
+            return verified(self, header, network, certificate, None)
+
     admission._key = lambda scope: (*key(scope)[:3], scope.get("service"))
+    admission.Admission._verified = above
 
 
 @of_issuers_and_calls
@@ -229,6 +239,21 @@ def tokens_bound_to_nothing() -> None:
     from casemate.controls.access.identity.tokens import TokenLimits
 
     TokenLimits.admits = lambda self, address, certificate: True
+
+
+@of_issuers_and_calls
+def sessions_bound_to_nothing() -> None:
+    from types import SimpleNamespace
+
+    from casemate.controls.access.identity.sessions import Sessions
+
+    kept = Sessions._row
+
+    def unbound(self, *given):
+        row = kept(self, *given)
+        return row and SimpleNamespace(**{**row._mapping, "certificate": None})
+
+    Sessions._row = unbound
 
 
 @of_issuers_and_calls

@@ -23,8 +23,8 @@ MOST_WAIT = 5.0
 State = Literal[
     "good", "none", "nonsense", "unknown", "revoked", "expired", "ended", "elsewhere", "narrowed"
 ]
-"""Of credentials. `unknown`: well-formed, of no catalogue; `elsewhere`: bound to another network;
-`narrowed`: good for one action alone.
+"""Of credentials. `unknown`: well-formed, of no catalogue; `elsewhere`: bound to another network or
+certificate, or made for another audience; `narrowed`: good for one action alone.
 """
 
 

@@ -168,7 +168,8 @@ class Issuers:
     def _spoilt(self, name: str, table: WorkloadTable, key: jwk.ECKey) -> Iterator[Identity]:
         subject, service = next(iter(table.services.items()))
         changes: Sequence[tuple[State, dict[str, object]]] = (
-            ("expired", {"exp": self.now - SECONDS}),
+            # in order, but for the day: nothing else is wrong with it
+            ("expired", {"iat": self.now - 2 * SECONDS, "exp": self.now - SECONDS}),
             ("elsewhere", {"aud": "scan:another-audience"}),
         )
         for state, change in changes:
