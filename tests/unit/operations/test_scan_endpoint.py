@@ -2,6 +2,7 @@
 itself changed.
 """
 
+import dataclasses
 import json
 import os
 import resource
@@ -34,8 +35,8 @@ from casemate.supply.scanners.endpoint.doors import RULES
 from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.identity import weaknesses
-from casemate.supply.scanners.interface import CouldNotLook, Place
-from casemate.supply.scanners.running import Door, Doors, Identity, Known, Meter, Reply
+from casemate.supply.scanners.interface import CouldNotLook, Place, looked
+from casemate.supply.scanners.running import Door, Doors, Identity, Known, Meter, Reply, Target
 
 SLOW = pytest.mark.slow
 LONG = ["scan.endpoint.seconds=900"]
@@ -211,6 +212,25 @@ def test_the_gateway_has_exactly_the_calls_that_are_asked():
         elif name in calls.OF_MODEL:
             asked = oip_grpc.parsed(oip_grpc.message(f"{name}Request"), one.message)
             assert grpc._located({}, name, asked) == one.probe.path
+
+
+@pytest.mark.parametrize("scanner", [Certificates(), Grpc()])
+def test_without_a_copy_or_an_answer_nothing_is_said_of_certificates_and_calls(scanner, tmp_path):
+    known = Known(identities=[identity()], served="wdbc", reference="wdbc@1", most_body=0)
+    target = Target(
+        url="https://127.0.0.1:1",
+        ca=None,
+        doors=Doors(doors=[], open=[]),
+        known=known,
+        meter=Meter(seconds=60, requests=100, rate=1e6),
+        scratch=False,
+    )
+    theirs = scanner.look(dataclasses.replace(place(tmp_path / "p"), target=target))
+    assert (theirs.count, theirs.hits, len(theirs.notes)) == (0, [], 1)
+    nobody = dataclasses.replace(
+        place(tmp_path / "p"), target=dataclasses.replace(target, scratch=True)
+    )
+    assert looked(scanner, nobody).answer == "could-not-look"
 
 
 def remote(**changed):
