@@ -2,17 +2,33 @@
 the gateway, each as a careless edit of it would make it.
 """
 
+import datetime
 import runpy
 import ssl
 import sys
 import traceback
 from collections.abc import Callable
 
-FAULTS: dict[str, Callable[[], None]] = {}
+Make = Callable[[], None]
+FAULTS: dict[str, Make] = {}
+OF_CERTIFICATES: dict[str, Make] = {}
+OF_ISSUERS_AND_CALLS: dict[str, Make] = {}
+ISSUING = ("certificates_for_servers_and_clients",)
+"""Faults of whatever makes certificates, not of the gateway."""
 
 
-def fault(make: Callable[[], None]) -> Callable[[], None]:
+def fault(make: Make) -> Make:
     FAULTS[make.__name__] = make
+    return make
+
+
+def of_certificates(make: Make) -> Make:
+    OF_CERTIFICATES[make.__name__] = make
+    return make
+
+
+def of_issuers_and_calls(make: Make) -> Make:
+    OF_ISSUERS_AND_CALLS[make.__name__] = make
     return make
 
 
@@ -151,11 +167,180 @@ def nobody_hears_of_probing() -> None:
     Quota._tell = lambda self: self._untold.clear()
 
 
+@of_certificates
+def revocations_not_looked_at() -> None:
+    from casemate.serve.http import Revocations
+
+    Revocations.revoked = lambda self, serial: False
+
+
+def _tls(change: Callable[[ssl.SSLContext], None]) -> None:
+    from casemate.serve import server
+
+    made = server.tls_context
+
+    def changed(*given, **named):
+        context = made(*given, **named)
+        change(context)
+        return context
+
+    server.tls_context = changed
+
+
+@of_certificates
+def certificates_asked_for_and_not_demanded() -> None:
+    # seen only together with the fault above: without a number nobody is let in either
+    def asked_for(context):
+        context.verify_mode = ssl.CERT_OPTIONAL
+
+    _tls(asked_for)
+
+
+@of_certificates
+def an_authority_too_many() -> None:
+    # whose certificate lies where the scan has put it
+    _tls(lambda context: context.load_verify_locations("certificates/foreign/cert.pem"))
+
+
+@of_certificates
+def certificates_that_are_over() -> None:
+    def timeless(context):
+        context.verify_flags |= 0x200000  # X509_V_FLAG_NO_CHECK_TIME
+
+    _tls(timeless)
+
+
+@of_certificates
+def certificates_for_servers_and_clients() -> None:
+    from casemate.controls.keys.pki import USES
+
+    USES["server"] = USES["node"]
+
+
+@of_certificates
+def a_certificate_above_a_token() -> None:
+    from casemate.core.errors import AccessDenied
+    from casemate.serve import admission
+
+    key, verified = admission._key, admission.Admission._verified
+
+    def above(self, header, network, certificate, service):
+        try:
+            return verified(self, header, network, certificate, service)
+        except AccessDenied:
+            return verified(self, header, network, certificate, None)
+
+    admission._key = lambda scope: (*key(scope)[:3], scope.get("service"))
+    admission.Admission._verified = above
+
+
+@of_issuers_and_calls
+def tokens_bound_to_nothing() -> None:
+    from casemate.controls.access.identity.tokens import TokenLimits
+
+    TokenLimits.admits = lambda self, address, certificate: True
+
+
+@of_issuers_and_calls
+def sessions_bound_to_nothing() -> None:
+    from types import SimpleNamespace
+
+    from casemate.controls.access.identity.sessions import Sessions
+
+    kept = Sessions._row
+
+    def unbound(self, *given):
+        row = kept(self, *given)
+        return row and SimpleNamespace(**{**row._mapping, "certificate": None})
+
+    Sessions._row = unbound
+
+
+@of_issuers_and_calls
+def every_certificate_is_a_service() -> None:
+    from casemate.controls.access.identity.principals import Directory
+
+    Directory.of_certificate = lambda self, name: self.find("Service", name)
+
+
+def _claims(change: Callable[[dict, list], None]) -> None:
+    """`change` is given the claims of a token and what it is held against: issuer, audience, now."""
+    import base64
+    import json
+
+    from casemate.controls.access.identity import jwt
+
+    verify = jwt.verify
+
+    def careless(token, keys, *against):
+        part = token.split(".")[1]
+        held = list(against)
+        change(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))), held)
+        return verify(token, keys, *held)
+
+    jwt.verify = careless
+
+
+@of_issuers_and_calls
+def workloads_for_any_audience() -> None:
+    def any_audience(claims, held):
+        held[1] = claims["aud"]
+
+    _claims(any_audience)
+
+
+@of_issuers_and_calls
+def workloads_that_are_over() -> None:
+    def timeless(claims, held):
+        held[2] = datetime.datetime.fromtimestamp(claims["exp"] - 1, datetime.UTC)
+
+    _claims(timeless)
+
+
+@of_issuers_and_calls
+def workloads_signed_by_nobody() -> None:
+    import base64
+
+    from casemate.controls.access.identity import jwt
+
+    def unsigned(token, keys):
+        part = token.split(".")[1]
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+    jwt.check_signature = unsigned
+
+
+@of_issuers_and_calls
+def refusals_that_calls_lose() -> None:
+    from casemate.serve import grpc
+
+    settle = grpc._settle
+
+    async def lost(reply, context):
+        if reply.status != 403:
+            await settle(reply, context)
+
+    grpc._settle = lost
+
+
+@of_issuers_and_calls
+def a_call_that_nobody_lists() -> None:
+    from casemate.serve import grpc
+
+    handler = grpc.grpc.method_handlers_generic_handler
+
+    def more(service, calls):
+        return handler(service, {**calls, "RepositoryIndex": next(iter(calls.values()))})
+
+    grpc.grpc.method_handlers_generic_handler = more
+
+
 def main() -> None:
     names, module, words = sys.argv[1], sys.argv[3], sys.argv[4:]
-    if module == "casemate":
-        for name in filter(None, names.split(",")):
-            FAULTS[name]()
+    every = {**FAULTS, **OF_CERTIFICATES, **OF_ISSUERS_AND_CALLS}
+    for name in filter(None, names.split(",")):
+        if module == "casemate" or name in ISSUING:
+            every[name]()
     sys.argv = [module, *words]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

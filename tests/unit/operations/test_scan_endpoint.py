@@ -2,6 +2,7 @@
 itself changed.
 """
 
+import dataclasses
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 from msgspec import structs
 from tests.attacks.test_gateway import new_token
 from tests.conftest import serving, tree, wait_for
@@ -25,14 +27,16 @@ from casemate.operations.scans.endpoint import looking, scratch
 from casemate.operations.scans.endpoint.looking import endpoint_answers
 from casemate.operations.scans.endpoint.remote import Remote
 from casemate.operations.scans.endpoint.scratch import Copy
-from casemate.supply.scanners.endpoint import abuse, matrix
+from casemate.supply.scanners.endpoint import abuse, calls, matrix
 from casemate.supply.scanners.endpoint.answers import Answers
+from casemate.supply.scanners.endpoint.calls import Grpc
+from casemate.supply.scanners.endpoint.certificates import Certificates
 from casemate.supply.scanners.endpoint.doors import RULES
 from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.identity import weaknesses
-from casemate.supply.scanners.interface import CouldNotLook, Place
-from casemate.supply.scanners.running import Door, Doors, Identity, Meter, Reply
+from casemate.supply.scanners.interface import CouldNotLook, Place, looked
+from casemate.supply.scanners.running import Door, Doors, Identity, Known, Meter, Reply, Target
 
 SLOW = pytest.mark.slow
 LONG = ["scan.endpoint.seconds=900"]
@@ -115,6 +119,120 @@ def test_each_planted_fault_of_a_gateway_is_found(clinic, methods, monkeypatch):
     assert (missed, set(FOUND)) == (set(), set(faulty_gateway.FAULTS)), found
 
 
+@pytest.fixture
+def demanding(clinic):
+    """A project whose gateway demands certificates, believes an issuer, and answers over gRPC."""
+    path = clinic / "casemate.toml"
+    document = tomlkit.parse(path.read_text())
+    document["serve"] |= {"client_certificates": "require", "grpc_port": 8444}
+    table = {"issuer": "https://ci.example.org", "services": {"repo:ward": "ward"}}
+    document.setdefault("access", {})["workloads"] = {"ci": table}
+    path.write_text(tomlkit.dumps(document))
+    return clinic
+
+
+@SLOW
+def test_a_clean_gateway_knows_certificates_workloads_and_calls(demanding, methods):
+    project = casemate.open(demanding, LONG)
+    looks = [Matrix(methods), Answers(), Certificates(), Grpc()]
+    answers = endpoint_answers(project, place(demanding), looks, str)
+    assert [(one.hits, one.unseen) for one in answers] == [([], {})] * 4
+    assert answers[2].count == 2 * 5, "over HTTP and gRPC"
+    assert answers[3].count > 17 * 30, "every group, each call"
+    named = [one.id for one in scanners.scanners(project, "endpoint")]
+    assert named[3:5] == [Certificates.id, Grpc.id]
+
+
+OF_CERTIFICATES = {
+    "revocations_not_looked_at": ("client-certificate", "", "a revoked client certificate"),
+    "certificates_asked_for_and_not_demanded": ("client-certificate", "", "no client certificate"),
+    "an_authority_too_many": ("client-certificate", "", "a client certificate of another"),
+    "certificates_that_are_over": ("client-certificate", "", "a client certificate that is over"),
+    "certificates_for_servers_and_clients": ("client-certificate", "", "a server's certificate"),
+    "a_certificate_above_a_token": ("authorisation-stranger", "", "nonsense with a client's"),
+}
+OF_ISSUERS_AND_CALLS = {
+    "tokens_bound_to_nothing": ("authorisation-spoilt", "", "service owner with a client's"),
+    "sessions_bound_to_nothing": ("authorisation-spoilt", "", "user owner with a client's"),
+    "every_certificate_is_a_service": ("authorisation-stranger", "", "certificate of a service"),
+    "workloads_for_any_audience": ("authorisation-spoilt", "", "workload of ci (elsewhere)"),
+    "workloads_that_are_over": ("authorisation-spoilt", "", "workload of ci (expired)"),
+    "workloads_signed_by_nobody": ("authorisation-stranger", "", "workload signed by nobody"),
+    "refusals_that_calls_lose": (
+        "authorisation-let-in",
+        "/grpc/v2/models/{name}/ready",
+        "over gRPC: ",
+    ),
+    "a_call_that_nobody_lists": ("door-unknown", "/grpc", "over gRPC /inference"),
+}
+"""Fault -> rule and place of the finding, and how its message begins."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        (faulty_gateway.OF_CERTIFICATES, OF_CERTIFICATES),
+        (faulty_gateway.OF_ISSUERS_AND_CALLS, OF_ISSUERS_AND_CALLS),
+    ],
+)
+def test_each_planted_fault_of_certificates_workloads_and_calls_is_found(
+    demanding, methods, faults, expected
+):
+    looks = [Matrix(methods), Certificates(), Grpc()]
+    program = [sys.executable, faulty_gateway.__file__, ",".join(faults)]
+    answers = endpoint_answers(
+        casemate.open(demanding, LONG), place(demanding), looks, str, program=program
+    )
+    assert [one.unseen for one in answers] == [{}] * 3
+    found = [(one.rule, one.path, one.message) for one in weaknesses(answers)]
+    missed = {
+        fault
+        for fault, (rule, path, begins) in expected.items()
+        if not any(
+            one[:2] == (f"endpoint.{rule}", f"gateway{path}") and one[2].startswith(begins)
+            for one in found
+        )
+    }
+    assert (missed, set(expected)) == (set(), set(faults)), found
+
+
+def test_the_gateway_has_exactly_the_calls_that_are_asked():
+    from casemate.serve import grpc
+    from casemate.serve.protocols import oip_grpc, told_grpc
+
+    assert (grpc._SERVER_CALLS, grpc._MODEL_CALLS) == (calls.OF_SERVER, calls.OF_MODEL)
+    assert f"/{oip_grpc.SERVICE}/" == calls.SERVICE
+    assert f"/{told_grpc.SERVICE}/{told_grpc.TELL}" == calls.TELL
+    known = Known(identities=[], served="wdbc", reference="wdbc@3", most_body=0)
+    for one in calls.every(known):
+        name = one.path.rpartition("/")[2]
+        if name == told_grpc.TELL:
+            assert told_grpc.Told(one.message).path() == one.probe.path
+        elif name in calls.OF_MODEL:
+            asked = oip_grpc.parsed(oip_grpc.message(f"{name}Request"), one.message)
+            assert grpc._located({}, name, asked) == one.probe.path
+
+
+@pytest.mark.parametrize("scanner", [Certificates(), Grpc()])
+def test_without_a_copy_or_an_answer_nothing_is_said_of_certificates_and_calls(scanner, tmp_path):
+    known = Known(identities=[identity()], served="wdbc", reference="wdbc@1", most_body=0)
+    target = Target(
+        url="https://127.0.0.1:1",
+        ca=None,
+        doors=Doors(doors=[], open=[]),
+        known=known,
+        meter=Meter(seconds=60, requests=100, rate=1e6),
+        scratch=False,
+    )
+    theirs = scanner.look(dataclasses.replace(place(tmp_path / "p"), target=target))
+    assert (theirs.count, theirs.hits, len(theirs.notes)) == (0, [], 1)
+    nobody = dataclasses.replace(
+        place(tmp_path / "p"), target=dataclasses.replace(target, scratch=True)
+    )
+    assert looked(scanner, nobody).answer == "could-not-look"
+
+
 def remote(**changed):
     given = {"url": "https://127.0.0.1:1", "consent": "a drill", "callers": CALLERS}
     return Remote(**{**given, **changed})
@@ -188,7 +306,7 @@ def test_a_copy_is_heard_also_by_a_process_with_more_than_a_thousand_open_files(
         code = "print('serves at http://127.0.0.1:9')"
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             said = Copy.__new__(Copy)._announced(process, 30)
-        assert said == ("http://127.0.0.1:9", None)
+        assert said == ("http://127.0.0.1:9", None, "")
     finally:
         for one in held:
             os.close(one)

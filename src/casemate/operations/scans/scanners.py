@@ -7,6 +7,8 @@ from casemate.supply.scanners.artifacts import Artifacts
 from casemate.supply.scanners.bandit import Bandit
 from casemate.supply.scanners.dependencies import Dependencies
 from casemate.supply.scanners.endpoint.answers import Answers
+from casemate.supply.scanners.endpoint.calls import Grpc
+from casemate.supply.scanners.endpoint.certificates import Certificates
 from casemate.supply.scanners.endpoint.matrix import Matrix
 from casemate.supply.scanners.endpoint.protocol import Protocol
 from casemate.supply.scanners.interface import Scanner
@@ -35,7 +37,10 @@ def scanners(project: Wiring, kind: ScanKind) -> list[Scanner]:
 
         others: dict[str, Scanner] = {"schemathesis": Schemathesis(), "wapiti": Wapiti()}
         named = [others[name] for name in project.config.scan.endpoint.tools]
-        return [Matrix(), Answers(), Protocol(), ModelAbuse(), *named]
+        serve = project.config.serve
+        shown: list[Scanner] = [Certificates()] if serve.client_certificates == "require" else []
+        called: list[Scanner] = [Grpc()] if serve.grpc_port is not None else []
+        return [Matrix(), Answers(), Protocol(), *shown, *called, ModelAbuse(), *named]
     return [Configuration(project), Rendered(STATE)]
 
 

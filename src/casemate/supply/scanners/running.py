@@ -23,8 +23,8 @@ MOST_WAIT = 5.0
 State = Literal[
     "good", "none", "nonsense", "unknown", "revoked", "expired", "ended", "elsewhere", "narrowed"
 ]
-"""Of credentials. `unknown`: well-formed, of no catalogue; `elsewhere`: bound to another network;
-`narrowed`: good for one action alone.
+"""Of credentials. `unknown`: well-formed, of no catalogue; `elsewhere`: bound to another network or
+certificate, or made for another audience; `narrowed`: good for one action alone.
 """
 
 
@@ -58,6 +58,8 @@ class Identity(Record, frozen=True, kw_only=True):
     roles: list[str]
     state: State
     token: str
+    certificate: str = ""
+    """Folder of the client certificate that is shown; empty: the scan's own, if there is one."""
     allowed: list[str] = []
     """`ACTION RESOURCE` that the policy engine permits; RESOURCE is `project`, `served` or
     `absent`.
@@ -93,6 +95,12 @@ class Known(Record, frozen=True, kw_only=True):
     """Figures of the assessment: how well members were told from others."""
     membership_limit: float = 0.0
     """What the project's gate allows of it."""
+    certificate: str = ""
+    """Folder of the scan's own client certificate, which stands for nobody; empty: none is
+    demanded.
+    """
+    barred: dict[str, str] = {}
+    """In words, which client certificates let nobody connect -> their folders; empty: none."""
 
 
 @dataclass
@@ -137,6 +145,8 @@ class Target:
     """Whether it is a copy that nobody else uses: only such a one is abused."""
     anomalies: Callable[[str], list[str]] | None = None
     """Tells of a scratch copy which anomalies of a principal it has found."""
+    grpc: str = ""
+    """HOST:PORT where it answers over gRPC; empty: nowhere."""
 
     @property
     def host(self) -> str:
@@ -154,12 +164,24 @@ class Target:
         """Whether it is asked over TLS."""
         return urlsplit(self.url).scheme == "https"
 
-    def context(self) -> ssl.SSLContext:
-        """Whom we believe to be the gateway."""
-        return ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+    def context(self, certificate: str | None = None) -> ssl.SSLContext:
+        """Whom we believe to be the gateway, and what it is shown.
 
-    def connect(self, timeout: float = STEP_SECONDS) -> socket.socket:
+        Args:
+            certificate: folder of the client's; None: of the scan's own; empty: none is shown.
+        """
+        found = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+        show(found, self.known.certificate if certificate is None else certificate)
+        return found
+
+    def connect(
+        self, timeout: float = STEP_SECONDS, certificate: str | None = None
+    ) -> socket.socket:
         """A connection of its own, for what is no HTTP as libraries send it; counts as a request.
+
+        Args:
+            timeout: seconds for each step.
+            certificate: see `context`.
 
         Raises:
             CouldNotLook: nobody is there, or no more may be asked.
@@ -172,7 +194,7 @@ class Target:
         if not self.is_tls:
             return plain
         try:
-            return self.context().wrap_socket(plain, server_hostname=self.host)
+            return self.context(certificate).wrap_socket(plain, server_hostname=self.host)
         except OSError as error:
             plain.close()
             raise CouldNotLook(f"no TLS with {self.url}: {error}") from error
@@ -183,10 +205,16 @@ class Target:
         Raises:
             CouldNotLook: the scan has no good credentials.
         """
-        good = [one for one in self.known.identities if one.state == "good"]
+        good = [one for one in self.known.identities if one.state == "good" and one.token]
         if not good:
             raise CouldNotLook("the scan has no good credentials of anybody")
         return max(good, key=lambda one: (len(one.allowed), one.kind == "User"))
+
+
+def show(context: ssl.SSLContext, certificate: str) -> None:
+    """Let a client's TLS show the certificate in a folder; empty: none."""
+    if certificate:
+        context.load_cert_chain(f"{certificate}/cert.pem", f"{certificate}/key.pem")
 
 
 class Reply(Record, frozen=True, kw_only=True):
@@ -223,8 +251,10 @@ class Question(Record, frozen=True, kw_only=True):
 class Client:
     """Asks as one caller over one connection, which is opened again when the gateway closed it."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, certificate: str | None = None) -> None:
         self.target = target
+        self.certificate = certificate
+        """See `Target.context`."""
         self._connection: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -294,7 +324,7 @@ class Client:
     def _batch(self, questions: Sequence[Question]) -> list[Reply]:
         """Their answers, as many as come before the gateway ends the connection, one at least."""
         if self._connection is None:
-            self._connection = self.target.connect()
+            self._connection = self.target.connect(certificate=self.certificate)
         self.target.meter.take(len(questions))
         host = f"{self.target.host}:{self.target.port}"
         self._connection.sendall(b"".join(one.written(host) for one in questions))

@@ -21,6 +21,7 @@ from casemate.controls.access.policy import Policy, Resource, actions
 from casemate.controls.access.types import Principal
 from casemate.core.types import Record
 from casemate.operations import founding
+from casemate.operations.scans.endpoint import vouched
 from casemate.supply.scanners.endpoint.matrix import ABSENT
 from casemate.supply.scanners.running import Identity, Known, State
 from casemate.wiring import Wiring
@@ -57,6 +58,8 @@ class Wanted(Record, frozen=True, kw_only=True):
     most_body: int
     """Bytes."""
     reference: str
+    certificates: bool = False
+    """Whether the gateway demands certificates of its clients."""
 
 
 class Accounts:
@@ -80,6 +83,11 @@ class Accounts:
                 for name in ATTACKS
             }
             made = [*self._people(tx, roles), *self._services(tx, roles), *self._spoilt(tx)]
+            made += [(one, ("*",)) for one in vouched.Issuers(self.project, tx).identities()]
+            shown = vouched.Shown(self.project, tx) if self.wanted.certificates else None
+            if shown is not None:
+                made += [(one, ("*",)) for one in shown.identities(self.wanted.accounts)]
+            own, barred = (shown.own(), shown.barred()) if shown is not None else ("", {})
         allowed = [
             permitted(self.project, policy, one, models, self.wanted.actions, self.wanted.model)
             for one, models in made
@@ -90,6 +98,8 @@ class Accounts:
             reference=self.wanted.reference,
             most_body=self.wanted.most_body,
             abusers=abusers,
+            certificate=own,
+            barred=barred,
         )
 
     def _people(self, tx: sa.Connection, roles: list[str]) -> Iterator[_Made]:

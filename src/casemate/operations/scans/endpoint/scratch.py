@@ -7,6 +7,7 @@ the copy, but for reading the model.
 
 import contextlib
 import functools
+import importlib.util
 import os
 import select
 import shutil
@@ -32,6 +33,7 @@ from casemate.operations.approved import require_approved
 from casemate.operations.rights.kept import require_kept
 from casemate.operations.scans.endpoint import accounts
 from casemate.operations.scans.endpoint.accounts import Wanted
+from casemate.operations.scans.endpoint.vouched import believed
 from casemate.operations.serving import live
 from casemate.supply.scanners.endpoint import matrix
 from casemate.supply.scanners.endpoint.doors import RULES
@@ -71,7 +73,6 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
     for folder in (home, root):
         folder.mkdir(mode=0o700)
     alias, model, reference = _model(project, root / "model")
-    _configured(project, root, alias, reference)
     scratch = Copy(root, home, program)
     doors = scratch.doors()
     # who is there says nothing of how many questions there are
@@ -85,9 +86,11 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
         model=model,
         most_body=int(project.config.serve.max_body_mb * 2**20),
         reference=reference,
+        certificates=project.config.serve.client_certificates == "require",
     )
+    _configured(project, root, wanted)
     known = msgspec.structs.replace(scratch.accounts(wanted), **_told(project, reference))
-    with scratch.served(table.start_seconds) as (url, ca):
+    with scratch.served(table.start_seconds) as (url, ca, grpc):
         yield Target(
             url=url,
             ca=ca,
@@ -96,6 +99,7 @@ def running(project: Wiring, work: Path, program: Sequence[str] = PYTHON) -> Ite
             meter=Meter(table.seconds, table.requests, table.rate),
             scratch=True,
             anomalies=functools.partial(_anomalies, root / STATE / CATALOG),
+            grpc=grpc,
         )
 
 
@@ -160,11 +164,10 @@ def _anomalies(catalogue: Path, uid: str) -> list[str]:
         store.close()
 
 
-def _configured(project: Wiring, root: Path, alias: str, reference: str) -> None:
+def _configured(project: Wiring, root: Path, wanted: Wanted) -> None:
     config: Config = project.config
     tables: dict[str, Any] = {name: _said(getattr(config, name)) for name in TAKEN}
     tables["project"]["id"] = f"scan-{os.urandom(6).hex()}"
-    model = reference.partition("@")[0]
     keys = root / "keys"
     if project.handed:
         keys.mkdir()
@@ -180,21 +183,24 @@ def _configured(project: Wiring, root: Path, alias: str, reference: str) -> None
         "host": "127.0.0.1",
         "port": 0,
         "names": ["localhost", "127.0.0.1"],
-        "models": {alias: model},
+        "models": {wanted.served: wanted.model},
         "release": "model",
         "trusted": trusted,
         "workers": 1,
         "platform": "none",
-        "client_certificates": "none",
         "request_log": "",
         "traces": "",
     }
     for name in ("grpc_port", "withdrawn_days"):
         tables["serve"].pop(name, None)
+    if config.serve.grpc_port is not None and importlib.util.find_spec("grpc") is not None:
+        tables["serve"]["grpc_port"] = 0
     tables["logs"]["requests"] = False
     tables["access"] |= {"policies": "policies", "local": True}
-    for name in ("providers", "workloads", "posture", "breached"):
+    for name in ("providers", "posture", "breached"):
         tables["access"].pop(name, None)
+    if config.access.workloads:
+        tables["access"]["workloads"] = believed(config.access.workloads, wanted.accounts)
     source = project.root / config.access.policies
     (root / "policies").mkdir()
     for path in sorted(source.glob("*.cedar")) if source.is_dir() else []:
@@ -272,8 +278,8 @@ class Copy:
             raise CouldNotLook(f"{words[1]} printed something else: {error}") from error
 
     @contextlib.contextmanager
-    def served(self, seconds: float) -> Iterator[tuple[str, Path | None]]:
-        """(URL, certificate of its authority) while it runs."""
+    def served(self, seconds: float) -> Iterator[tuple[str, Path | None, str]]:
+        """(URL, certificate of its authority, HOST:PORT of gRPC) while it runs."""
         words = mortal([*self.program, "-m", "casemate", "serve", "--port", "0"])
         with (self.root / "stderr").open("wb") as errors:
             process = subprocess.Popen(
@@ -292,7 +298,7 @@ class Copy:
 
     def _announced(
         self, process: subprocess.Popen[bytes], seconds: float
-    ) -> tuple[str, Path | None]:
+    ) -> tuple[str, Path | None, str]:
         end, told = time.monotonic() + seconds, b""
         stream = process.stdout
         assert stream is not None  # noqa: S101 - asked for with PIPE
@@ -307,7 +313,9 @@ class Copy:
                 if " at http" in line and line.endswith("\n"):
                     url = next(word for word in line.split() if word.startswith("http"))
                     ca = line.rpartition("CA ")[2].strip().rstrip(")")
-                    return url, Path(ca) if url.startswith("https") else None
+                    grpc = [word for word in line.split() if word.startswith("grpc")]
+                    at = grpc[0].partition("://")[2] if grpc else ""
+                    return url, Path(ca) if url.startswith("https") else None, at
             if not more:
                 break
         said = (self.root / "stderr").read_text(errors="replace").strip()[-500:]

@@ -147,8 +147,7 @@ def shared(
 def _answers(
     target: Target, identity: Identity, asked: Sequence[Probe], unseen: dict[str, str]
 ) -> list[Answered]:
-    found = []
-    with Client(target) as client:
+    with Client(target, identity.certificate or None) as client:
         questions = [
             Question(
                 method=one.method,
@@ -158,12 +157,20 @@ def _answers(
             )
             for one in asked
         ]
-        for probe, reply in zip(asked, client.ask_all(questions), strict=True):
-            expected, difference = judged(probe, identity, reply)
-            if reply.status in (429, 503) and difference:
-                unseen[f"{probe.method} {probe.door}"] = f"answered {reply.status} again and again"
-                continue
-            found.append(Answered(probe, identity, reply.status, expected, difference))
+        return held(identity, asked, client.ask_all(questions), unseen)
+
+
+def held(
+    identity: Identity, asked: Sequence[Probe], replies: Sequence[Reply], unseen: dict[str, str]
+) -> list[Answered]:
+    """Answers, held against what policy says; who was told to wait was told nothing."""
+    found = []
+    for probe, reply in zip(asked, replies, strict=True):
+        expected, difference = judged(probe, identity, reply)
+        if reply.status in (429, 503) and difference:
+            unseen[f"{probe.method} {probe.door}"] = f"answered {reply.status} again and again"
+            continue
+        found.append(Answered(probe, identity, reply.status, expected, difference))
     return found
 
 
@@ -290,7 +297,7 @@ def foreign(target: Target, unseen: dict[str, str]) -> list[Hit]:
     readers = [
         one
         for one in target.known.identities
-        if "gateway:read project" in one.allowed and one.state == "good"
+        if "gateway:read project" in one.allowed and one.state == "good" and one.token
     ]
     if not readers:
         unseen["/openapi.json"] = "nobody may read it"

@@ -16,7 +16,7 @@ from casemate.core.types.scan import Grade, ScanKind
 from casemate.supply.scanners.endpoint.matrix import place_of
 from casemate.supply.scanners.fault import CouldNotLook
 from casemate.supply.scanners.interface import Hit, Looked, Place
-from casemate.supply.scanners.running import Client, Target
+from casemate.supply.scanners.running import Client, Target, show
 
 QUIET_SECONDS = 3.0
 """Without another byte after which no more answers are waited for."""
@@ -164,30 +164,40 @@ def _asker(target: Target) -> str:
     """The token of somebody who may ask the model."""
     wanted = {f"{action} served" for action in ("model:infer", "model:infer-label")}
     for one in target.known.identities:
-        if one.state == "good" and one.kind == "Service" and wanted & set(one.allowed):
+        if (
+            one.state == "good"
+            and one.token
+            and one.kind == "Service"
+            and wanted & set(one.allowed)
+        ):
             return one.token
     raise CouldNotLook("the scan has no credentials of anybody who may ask the model")
 
 
 def exchanged(target: Target, raw: bytes, seconds: float = QUIET_SECONDS) -> str:
-    """What comes back: status codes in their order, else `ended` or `silent`."""
+    """What comes back over a connection of its own; see `exchange`."""
     with target.connect(seconds) as connection:
-        got = b""
-        is_ended = False
-        try:
-            connection.sendall(raw)
-        except TimeoutError:
-            return SILENT
-        except OSError:
-            is_ended = True  # what it said before may still be read
-        try:
-            while len(got) < MOST_ANSWERS and (more := connection.recv(65536)):
-                got += more
-            is_ended = True
-        except TimeoutError:
-            pass
-        except OSError:
-            is_ended = True
+        return exchange(connection, raw)
+
+
+def exchange(connection: socket.socket, raw: bytes) -> str:
+    """What comes back: status codes in their order, else `ended` or `silent`."""
+    got = b""
+    is_ended = False
+    try:
+        connection.sendall(raw)
+    except TimeoutError:
+        return SILENT
+    except OSError:
+        is_ended = True  # what it said before may still be read
+    try:
+        while len(got) < MOST_ANSWERS and (more := connection.recv(65536)):
+            got += more
+        is_ended = True
+    except TimeoutError:
+        pass
+    except OSError:
+        is_ended = True
     codes = [part[:3].decode("latin-1") for part in got.split(b"HTTP/1.1 ")[1:]]
     if got and not codes:
         return "no HTTP"
@@ -265,6 +275,7 @@ def tls(target: Target) -> Iterator[Hit | None]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # it is only asked whether a version is offered
+        show(context, target.known.certificate)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             context.set_ciphers("ALL:@SECLEVEL=0")

@@ -45,7 +45,7 @@ def values_of(target: Target) -> dict[str, str]:
 
 def known(target: Target) -> list[Identity]:
     """Those whom the gateway lets in."""
-    return [one for one in target.known.identities if one.state == "good"]
+    return [one for one in target.known.identities if one.state == "good" and one.token]
 
 
 def roles(target: Target, offered: dict[str, Any]) -> dict[frozenset[str], list[Identity]]:
