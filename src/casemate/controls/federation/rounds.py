@@ -27,6 +27,7 @@ CHARTERS = sa.Table(
 ROUNDS = sa.Table(
     "federation_round",
     METADATA,
+    # digests: of the charter, and of the signed job's payload, as `messages.JobRecord` has them
     sa.Column("charter", sa.String, primary_key=True),
     sa.Column("job", sa.String, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
@@ -63,7 +64,9 @@ class Kept(Record, frozen=True, kw_only=True):
     """A round that was answered, or gathered, here."""
 
     charter: str
+    """Its digest."""
     job: str
+    """Digest of the signed job's payload: two jobs of one id are two jobs."""
     number: int
     question: str
     """Its digest."""
