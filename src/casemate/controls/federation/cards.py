@@ -115,11 +115,12 @@ def address_of(url: str) -> tuple[str, int]:
 
 
 def sound(charter: Charter) -> Charter:
-    """The charter, if it can be one of several owners.
+    """The charter, if it can be one of several owners; its coordinator may be one of its sites,
+    with the same card.
 
     Raises:
-        VerificationError: a site is there twice under any of its marks, or is the coordinator; or
-            something has a name, number or address that it cannot have.
+        VerificationError: an owner is there twice under any of its marks, or something has a name,
+            number or address that it cannot have.
     """
     problems = [
         f"{one[:80]!r} is no name"
@@ -136,7 +137,10 @@ def sound(charter: Charter) -> Charter:
             f" {MOST_SITES} sites the most"
         )
     seen: set[tuple[str, object]] = set()
-    for card in (charter.coordinator, *charter.sites):
+    sites = [*charter.sites]
+    if charter.coordinator in sites:
+        sites.remove(charter.coordinator)
+    for card in (charter.coordinator, *sites):
         marks = _marks(card)
         problems += [f"{card.name} is there twice, by its {what}" for what, _ in marks & seen]
         seen |= marks

@@ -27,8 +27,8 @@ class Membership(Record, frozen=True, kw_only=True):
     name: str
     digest: str
     """SHA-256 of the charter."""
-    role: str
-    """`coordinator`, or `site`; empty where this project has other keys than the charter says."""
+    roles: list[str]
+    """`coordinator`, `site` or both; none where this project has other keys than it says."""
     purpose: str
     url: str
     """Where its coordinator listens."""
@@ -212,12 +212,13 @@ def charters(project: Wiring) -> list[Membership]:
 
 def _membership(project: Wiring, kept: Approved) -> Membership:
     charter = cards.charter_in(kept.content)
-    role = "coordinator" if is_own(project, charter.coordinator) else ""
-    role = role or ("site" if any(is_own(project, one) for one in charter.sites) else "")
+    roles = ["coordinator"] if is_own(project, charter.coordinator) else []
+    if any(is_own(project, one) for one in charter.sites):
+        roles.append("site")
     return Membership(
         name=charter.name,
         digest=charter.digest,
-        role=role,
+        roles=roles,
         purpose=charter.purpose,
         url=charter.url,
         coordinator=charter.coordinator.name,

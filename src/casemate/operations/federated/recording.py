@@ -5,7 +5,7 @@ import msgspec
 from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.federation.messages import RECORD_TYPE, JobRecord, RoundRecord
-from casemate.controls.federation.rounds import Kept
+from casemate.controls.federation.rounds import LEADING, Kept
 from casemate.core.errors import ConfigError
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
@@ -20,6 +20,8 @@ class Asked(Record, frozen=True, kw_only=True):
     """Digest of the job."""
     time: str
     """RFC 3339."""
+    site: int
+    """Number of the site whose answer it is; -1: what the coordinator gathered."""
     round: RoundRecord
     """What was asked, answered and not taken."""
 
@@ -36,19 +38,20 @@ def rounds(project: Wiring, name: str) -> list[Asked]:
         AccessDenied: policy. ConfigError: no such charter counts here.
     """
     return [
-        Asked(job=one.job, time=one.time, round=_round(one))
+        Asked(job=one.job, time=one.time, site=one.site, round=_round(one))
         for one in project.federation.of(_digest(project, name))
     ]
 
 
 @operation("federation:read")
-def export(project: Wiring, name: str, job: str = "") -> bytes:
+def export(project: Wiring, name: str, job: str = "", *, as_site: bool = False) -> bytes:
     """This project's own record of a job, signed: an auditor compares it with those of others.
 
     Args:
         project: of the coordinator, or of a site.
         name: of the federation, whose charter counts here.
         job: digest of the job, or how it begins; default: the newest.
+        as_site: what it answered, also where it is the coordinator.
 
     Returns:
         A DSSE envelope as JSON; see `controls.federation.comparing`.
@@ -58,10 +61,11 @@ def export(project: Wiring, name: str, job: str = "") -> bytes:
     """
     acting = export.ask(project, federation=name[:80])
     charter = cards.charter_in(project.federation.charter(name).content)
-    own = charter.coordinator
-    if not is_own(project, own):
-        own = charter.sites[number_in(project, charter)]
-    kept = project.federation.of(charter.digest)
+    own, number = charter.coordinator, LEADING
+    if as_site or not is_own(project, own):
+        number = number_in(project, charter)
+        own = charter.sites[number]
+    kept = [one for one in project.federation.of(charter.digest) if one.site == number]
     jobs = [digest for digest in dict.fromkeys(one.job for one in kept) if digest.startswith(job)]
     if not jobs or (job and len(jobs) > 1):
         raise ConfigError(
@@ -92,6 +96,7 @@ def record_of(charter: Charter, party: Card, kept: list[Kept], model: str = "") 
         charter=charter.digest,
         job=kept[0].job,
         party=party.fingerprint,
+        site=kept[0].site,
         rounds=told,
         model=model,
         sites=[charter.sites[number].fingerprint for number in heard],
