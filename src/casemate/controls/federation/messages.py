@@ -320,6 +320,8 @@ class JobRecord(Record, frozen=True, kw_only=True):
     """Digest of the signed job's payload."""
     party: str
     """Fingerprint of the card of whoever keeps it."""
+    site: int = -1
+    """Its number, where it is the record of a site; -1: the coordinator's."""
     rounds: list[RoundRecord]
     model: str = ""
     """SHA-256 of the model's file; of a site's own record empty."""
