@@ -1,5 +1,5 @@
-"""What a site lets itself be asked: a charter, a job, a question, a moment, each held against what
-`[federate]` of this project says. A job says what it wants; it does not say what it may.
+"""What a site lets itself be asked: a job, a question, a moment, each held against the charter that
+was approved here and what `[federate]` says. A job says what it wants; it does not say what it may.
 """
 
 import datetime
@@ -81,41 +81,6 @@ class Judged(NamedTuple):
     def epsilon(self, *, counts: bool) -> float:
         """What that costs at `delta`."""
         return epsilon(self.events(counts=counts), self.delta)
-
-
-def require_charter(charter: Charter, table: FederateTable, purpose: str) -> None:
-    """Nothing.
-
-    Args:
-        charter: what others want this project to take part in.
-        table: `[federate]`.
-        purpose: `[project] purpose`.
-
-    Raises:
-        SitePolicy: its coordinator, its purpose or how few sites it wants is not allowed here.
-    """
-    if charter.coordinator.fingerprint not in table.coordinators:
-        raise SitePolicy(
-            f"{charter.coordinator.name} coordinates {charter.name}, and is not among those whom"
-            " this site answers",
-            hint=(
-                "compare the fingerprint with its owner by telephone, then add it to [federate]"
-                f" coordinators: {charter.coordinator.fingerprint}"
-            ),
-        )
-    purposes = table.purposes or [purpose]
-    if charter.purpose not in purposes:
-        raise SitePolicy(
-            f"{charter.name} is for {charter.purpose!r}, and this project's rows are for"
-            f" {', '.join(purposes)}",
-            hint="[federate] purposes, if the people in the rows were told of that purpose",
-        )
-    if min(charter.least, len(charter.sites)) < table.least_sites:
-        raise SitePolicy(
-            f"{charter.name} is content with {charter.least} sites, and this site wants"
-            f" {table.least_sites}",
-            hint="a charter with a larger --least; or [federate] least_sites",
-        )
 
 
 def judged(job: Job, charter: Charter, table: FederateTable, privacy: PrivacyTable) -> Judged:

@@ -41,7 +41,7 @@ def allowed(project: Wiring, purpose: str) -> str:
     view = _view(project, purpose, noisy=False)
     found, erased = usable(view), view.erased()
     covered = "" if found.covered is None else found.covered.digest
-    gone = "" if erased is None else str(sorted(erased.digests))
+    gone = "" if erased is None else erased.digest
     return f"{found.digest} {covered} {gone}"
 
 
