@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from casemate.config import FederateTable, PrivacyTable
-from casemate.controls.federation.cards import Charter
+from casemate.controls.federation.cards import Charter, limits_of
 from casemate.controls.federation.messages import VERSION, Job, Question, What
 from casemate.core.errors import RefusedError
-from casemate.ml.federated import encoding, exact, masking, robust, rules, simulation
+from casemate.ml.federated import exact, masking, robust, rules, simulation
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import noisy_sums
 from casemate.ml.federated.updates import Layout
@@ -121,7 +121,7 @@ def _require_same(job: Job, charter: Charter) -> None:
             "the job is of another charter than the one that was approved here",
             hint="have the coordinator send its charter, and read it before it is approved",
         )
-    if job.limits != encoding.limits_of(charter.columns):
+    if job.limits != limits_of(charter.columns):
         raise SitePolicy(
             "the job has other columns or limits than the charter",
             hint="what features are and how far they go is agreed on in the charter",
