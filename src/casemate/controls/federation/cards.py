@@ -6,6 +6,8 @@ columns; the coordinator signs it, each site approves it, and everything that is
 to its digest.
 """
 
+import contextlib
+import math
 import re
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -18,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from casemate.core.digest import sha256_record
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
-from casemate.core.types import Record, Schema
+from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Record, Schema
+from casemate.ml.federated.encoding import Limits
 
 CARD_TYPE = "application/vnd.casemate.federation-card+json"
 CHARTER_TYPE = "application/vnd.casemate.federation-charter+json"
@@ -100,14 +103,13 @@ def address_of(url: str) -> tuple[str, int]:
     Raises:
         VerificationError: it is not `https://HOST:PORT` and nothing more.
     """
-    parts = urlsplit(url)
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
-    more = parts.path or parts.query or parts.fragment or url.endswith(("?", "#"))
-    if not (plain and parts.scheme == "https" and host and port) or more:
+    host, port = None, None
+    # what urllib would pass over: line breaks, a name before "@", a path, an empty query
+    if url.isascii() and url.isprintable() and not set(url[8:]) & set(" @/?#"):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(url)
+            host, port = (parts.hostname, parts.port) if parts.scheme == "https" else (None, None)
+    if not host or not port:
         raise VerificationError(
             f"{url[:200]!r} is not where a coordinator can listen", hint="https://HOST:PORT"
         )
@@ -136,6 +138,10 @@ def sound(charter: Charter) -> Charter:
             f"a round would need {charter.least} of {len(charter.sites)} sites; 2 are the least,"
             f" {MOST_SITES} sites the most"
         )
+    features = charter.columns.features
+    problems += [f"{one.name[:80]!r} has no limits" for one in features if not is_bounded(one)]
+    if not features or charter.columns.labels or charter.columns.further:
+        problems.append("there is not one target and something to predict it from")
     seen: set[tuple[str, object]] = set()
     sites = [*charter.sites]
     if charter.coordinator in sites:
@@ -151,6 +157,28 @@ def sound(charter: Charter) -> Charter:
         )
     address_of(charter.url)
     return charter
+
+
+def is_bounded(column: ColumnSchema) -> bool:
+    """Whether a feature has limits that can be told: two numbers, or values."""
+    if column.type == "category":
+        return bool(column.categories)
+    low, high = column.min, column.max
+    return low is not None and high is not None and -math.inf < low < high < math.inf
+
+
+def limits_of(columns: Schema) -> Limits:
+    """What bounds the features of a charter, in their order; a missing category is a value too."""
+    return Limits(
+        numbers={
+            one.name: (one.min or 0.0, one.max or 0.0)
+            for one in columns.features
+            if one.type != "category"
+        },
+        categories={
+            one.name: [*(one.categories or []), MISSING_CATEGORY] for one in columns.categories
+        },
+    )
 
 
 def _marks(card: Card) -> set[tuple[str, object]]:
@@ -171,7 +199,8 @@ def _marks(card: Card) -> set[tuple[str, object]]:
 
 def signed(record: Record, kind: str, signer: Signer) -> bytes:
     """A DSSE envelope by the project's signer, as JSON."""
-    return msgspec.json.encode(signer.sign(record.to_json(), kind))
+    # not in a fixed order, which numbers as keys cannot have: what is signed is what is sent
+    return msgspec.json.encode(signer.sign(msgspec.json.encode(record), kind))
 
 
 def card_in(content: bytes) -> Card:

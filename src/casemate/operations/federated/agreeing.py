@@ -278,7 +278,7 @@ def columns_of(project: Wiring) -> Schema:
     if schema.labels or schema.further:
         raise ConfigError("owners learn one target together, and there are several")
     features = [_declared(project, column, learnt=schema.rows > 0) for column in schema.features]
-    unsaid = [column.name for column in features if not _is_bounded(column)]
+    unsaid = [column.name for column in features if not cards.is_bounded(column)]
     if unsaid:
         more = f" and {len(unsaid) - SHOWN} more" if len(unsaid) > SHOWN else ""
         raise ConfigError(
@@ -309,12 +309,6 @@ def _declared(project: Wiring, column: ColumnSchema, *, learnt: bool) -> ColumnS
         column, **limits, nullable=True, declared=[n for n in limits if limits[n] is not None],
         once=0,
     )  # fmt: skip
-
-
-def _is_bounded(column: ColumnSchema) -> bool:
-    if column.type == "category":
-        return bool(column.categories)
-    return column.min is not None and column.max is not None
 
 
 def _name(name: str) -> str:
