@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, NoEncryption
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.conftest import write_csv
 
 import casemate
@@ -196,7 +196,9 @@ def answering(
 ) -> Iterator[Answering]:
     """A site that has taken a job, and computes as it is told."""
     number = charter.site_of(card_of(project, "").fingerprint)
-    number = next(n for n, one in enumerate(charter.sites) if one.project == project.config.project.id)
+    number = next(
+        n for n, one in enumerate(charter.sites) if one.project == project.config.project.id
+    )
     acting = join.ask(project, context={"charter": charter.name})
     told = judged(job, charter, project.config.federate, project.config.privacy)
     keeping = Keeping(acting, charter, number, told)
