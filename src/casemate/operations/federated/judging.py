@@ -16,7 +16,6 @@ from casemate.core.errors import RefusedError
 from casemate.ml.federated import exact, masking, robust, rules, simulation
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import noisy_sums
-from casemate.ml.federated.updates import Layout
 from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train.training_code import MAX_CODE, digest_of
 
@@ -264,7 +263,7 @@ def is_plain(name: str) -> bool:
     )
 
 
-def require_question(question: Question, told: Judged, layout: Layout) -> int:
+def require_question(question: Question, told: Judged) -> int:
     """How many numbers the answer has before it is weighted.
 
     Raises:
@@ -281,7 +280,7 @@ def require_question(question: Question, told: Judged, layout: Layout) -> int:
     weighted = job.masked and question.what == "train"
     if question.job != job.id or not 1 <= question.round <= told.numbers:
         raise SitePolicy(f"round {question.round} is not one of the job's {told.numbers}")
-    wanted = 8 * layout.size if question.what in ("train", "sums") else 0
+    wanted = 8 * job.layout.size if question.what in ("train", "sums") else 0
     fits = (
         question.size == size + weighted
         and len(question.weights) == wanted
