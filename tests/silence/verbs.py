@@ -297,6 +297,7 @@ REFUSED: dict[str, list[str]] = {
     ],
     "federate approve": ["casemate.toml"],
     "federate leave": ["wards"],
+    "federate join": ["wards"],
     "federate rounds": ["wards"],
     "federate audit": ["casemate.toml", "casemate.toml"],
     "retrain go-on": ["--reason", "r"],

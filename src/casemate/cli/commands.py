@@ -102,6 +102,7 @@ COMMANDS: dict[str, str | None] = {
     "federate card": "federated.agreeing.card",
     "federate found": "federated.agreeing.found",
     "federate approve": "federated.agreeing.approve",
+    "federate join": "federated.joining.join",
     "federate leave": "federated.agreeing.leave",
     "federate list": "federated.agreeing.charters",
     "federate rounds": "federated.recording.rounds",

@@ -2,6 +2,7 @@
 
 from casemate.operations.acting import Noun
 from casemate.operations.federated.agreeing import approve, card, charters, found, leave
+from casemate.operations.federated.joining import join
 from casemate.operations.federated.recording import export, rounds
 from casemate.operations.federated.simulating import simulate
 
@@ -14,6 +15,7 @@ class Federated(Noun):
     found = found
     approve = approve
     leave = leave
+    join = join
     charters = charters
     rounds = rounds
     export = export
