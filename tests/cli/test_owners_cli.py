@@ -295,3 +295,13 @@ def test_there_is_no_record_of_what_never_was(at, cli):
     assert cli("federate", "rounds", "others", "--config", "centre").code == 2
     assert "nothing was asked" in cli("federate", "rounds", "wards", "--config", "centre").out
     assert not (at / "x.json").exists()
+
+
+def test_the_digest_of_the_code_that_jobs_bring_follows_its_files(at, cli):
+    first = cli("federate", "code", "--config", "centre")
+    assert first.code == 0
+    digest = first.out.splitlines()[0]
+    assert (len(digest), "train.py" in first.out) == (64, True)
+    with (at / "centre" / "train.py").open("a") as file:
+        file.write("# another line\n")
+    assert cli("federate", "code", "--config", "centre").out.splitlines()[0] != digest

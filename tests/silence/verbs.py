@@ -158,6 +158,7 @@ CALLS: dict[str, list[str]] = {
     "feedback screen": [],
     "federate simulate": ["--sites", "4", "--rounds", "2", "-s", "privacy.min_group=5"],
     "federate card": ["clinic"],
+    "federate code": [],
     "federate list": [],
     "retrain plan": [],
     "retrain list": [],

@@ -101,6 +101,7 @@ COMMANDS: dict[str, str | None] = {
     "federate simulate": "federated.simulating.simulate",
     "federate card": "federated.agreeing.card",
     "federate found": "federated.agreeing.found",
+    "federate code": "federated.agreeing.code",
     "federate approve": "federated.agreeing.approve",
     "federate join": "federated.joining.join",
     "federate leave": "federated.agreeing.leave",

@@ -129,6 +129,7 @@ CALLS = {
     "federated.agreeing.approve": lambda at, _: at.federated.approve(b"{}"),
     "federated.agreeing.card": lambda at, _: at.federated.card(),
     "federated.agreeing.charters": lambda at, _: at.federated.charters(),
+    "federated.agreeing.code": lambda at, _: at.federated.code(),
     "federated.agreeing.found": lambda at, _: at.federated.found("x", url="x", sites=[]),
     "federated.agreeing.leave": lambda at, _: at.federated.leave("x"),
     "federated.joining.join": lambda at, _: at.federated.join("x"),

@@ -1,7 +1,14 @@
 """Federated learning: what sites would learn, and what owners agree on, ask and answer."""
 
 from casemate.operations.acting import Noun
-from casemate.operations.federated.agreeing import approve, card, charters, found, leave
+from casemate.operations.federated.agreeing import (
+    approve,
+    card,
+    charters,
+    code,
+    found,
+    leave,
+)
 from casemate.operations.federated.joining import join
 from casemate.operations.federated.recording import export, rounds
 from casemate.operations.federated.simulating import simulate
@@ -16,6 +23,7 @@ class Federated(Noun):
     approve = approve
     leave = leave
     join = join
+    code = code
     charters = charters
     rounds = rounds
     export = export
