@@ -1,0 +1,26 @@
+"""Cards, charters and records as files."""
+
+from pathlib import Path
+
+from casemate.core.errors import ConfigError
+
+
+def read(path: Path) -> bytes:
+    """A small file; one byte more than may be there tells that it is too large."""
+    from casemate.controls.federation.cards import MOST
+
+    with path.open("rb") as file:
+        return file.read(MOST + 1)
+
+
+def require_new(path: Path) -> None:
+    """ConfigError where there is something already."""
+    if path.exists():
+        raise ConfigError(f"{path} exists already", hint="name a new file")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that everybody may read."""
+    from casemate.core.files import write_atomic
+
+    write_atomic(path, content + b"\n", 0o644)

@@ -1,0 +1,70 @@
+"""Who this project is among the owners of a charter."""
+
+from casemate.controls.federation.cards import Card, Charter, charter_in
+from casemate.core.errors import ConfigError
+from casemate.wiring import Wiring
+
+
+def card_of(project: Wiring, name: str) -> Card:
+    """The card of this project under a name."""
+    ecdsa, mldsa65 = project.keystore.signer.verifier.pems
+    return Card(
+        name=name,
+        project=project.config.project.id,
+        authority=project.keystore.authority.pem.decode(),
+        ecdsa=ecdsa.decode(),
+        mldsa65=mldsa65.decode(),
+    )
+
+
+def is_own(project: Wiring, card: Card) -> bool:
+    """Whether a card is this project's, with the keys that it has now."""
+    return card == card_of(project, card.name)
+
+
+def as_coordinator(project: Wiring, name: str) -> Charter:
+    """The approved charter of this name, which this project coordinates.
+
+    Raises:
+        ConfigError: none was approved, somebody else coordinates it, or this project has other keys
+            by now. VerificationError: it is not what its coordinator signed.
+    """
+    charter = charter_in(project.federation.charter(name).content)
+    if not is_own(project, charter.coordinator):
+        raise _stranger(project, charter, [charter.coordinator], "coordinates")
+    return charter
+
+
+def as_site(project: Wiring, name: str) -> tuple[Charter, int]:
+    """(the approved charter of this name, the number of this project among its sites).
+
+    Raises:
+        ConfigError: none was approved, or this project is none of its sites, or has other keys by
+            now. VerificationError: it is not what its coordinator signed.
+    """
+    charter = charter_in(project.federation.charter(name).content)
+    return charter, number_in(project, charter)
+
+
+def number_in(project: Wiring, charter: Charter) -> int:
+    """The number of this project among a charter's sites; ConfigError: it is none of them."""
+    for number, card in enumerate(charter.sites):
+        if is_own(project, card):
+            return number
+    raise _stranger(project, charter, charter.sites, "is a site of")
+
+
+def _stranger(project: Wiring, charter: Charter, cards: list[Card], what: str) -> ConfigError:
+    if any(one.project == project.config.project.id for one in cards):
+        return ConfigError(
+            f"the charter of {charter.name} has other keys of this project than it has now",
+            hint="send its coordinator a new card, and approve the charter that comes of it",
+        )
+    return ConfigError(
+        f"this project is not who {what} {charter.name}",
+        hint=(
+            "casemate federate lead, with its coordinator's project"
+            if what == "coordinates"
+            else "send its coordinator this project's card: casemate federate card NAME"
+        ),
+    )
