@@ -145,7 +145,10 @@ class Turn(_Message, frozen=True):
     job: str
     round: int
     attempt: int
-    """From 1: a round that came to nothing is tried again with other masks."""
+    """From 1: a round that came to nothing is tried again with other masks, under a number that is
+    higher than all before, also of a coordinator that was started again. A site helps to open one
+    sum of a round: once a group's sum was opened, it is of the same sites in each later attempt.
+    """
     step: int
     """0: the question; 1 to 4 as in `masking`."""
 

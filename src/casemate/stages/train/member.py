@@ -98,7 +98,7 @@ def answered(job: dict[str, Any], prepare: Prepare) -> dict[str, Any]:
     counted = task.counted
     with np.errstate(over="ignore", invalid="ignore"):  # of wild rates: refused by whoever asked
         if task.what == "moments":
-            found[ANSWER] = np.concatenate(task.limits.moments(frame))
+            found[ANSWER] = task.limits.moments(frame).flat()
         elif task.what == "gram":
             gram, moment = exact.gram_of(encoded(task, frame), target_of(table, schema)[:, 0])
             found[ANSWER] = np.concatenate([gram.ravel(), moment])
