@@ -37,7 +37,7 @@ from casemate.core.signatures import Signer, read_envelope
 from casemate.ml.federated.combining import sent
 from casemate.ml.federated.masking import MOST_MEMBERS, MaskRefused, Member
 from casemate.ml.federated.ring import OutOfRange
-from casemate.ml.federated.updates import Layout, Piece, Update, pack
+from casemate.ml.federated.updates import Piece, Update, pack
 from casemate.operations.federated.judging import Judged, SitePolicy, require_question
 from casemate.operations.federated.keeping import Keeping
 from casemate.stages.train.member import Task

@@ -17,6 +17,7 @@ from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.messages import Question, RoundRecord
 from casemate.controls.federation.rounds import Kept
 from casemate.controls.privacy.budget import BudgetSpent, Limit, Spending
+from casemate.core.digest import sha256
 from casemate.core.errors import Error, VerificationError
 from casemate.ml.federated.masking import MaskRefused
 from casemate.operations.acting import Acting
@@ -241,6 +242,13 @@ class Keeping:
         self.acting.record(
             ACTION, self.about, "denied", charter=self._digest, job=self._job, round=number,
             code=error.code, why=error.message[:500],
+        )  # fmt: skip
+
+    def ended(self, record: bytes, differs: list[int]) -> None:
+        """The job is over, and its coordinator's record has arrived."""
+        self.acting.record(
+            "federation:over", self.about, "differs" if differs else "done", charter=self._digest,
+            job=self._job, record=sha256(record), rounds=differs[:100],
         )  # fmt: skip
 
     def answers(self) -> dict[int, str]:
