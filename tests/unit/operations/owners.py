@@ -29,6 +29,8 @@ from casemate.controls.federation.messages import (
     RoundRecord,
     Told,
     Welcome,
+    session_of,
+    weight_of,
 )
 from casemate.controls.federation.rounds import RoundTwice
 from casemate.controls.keys.pki import create_authority
@@ -141,20 +143,30 @@ class Notes:
     def __init__(self) -> None:
         self.kept: dict[int, tuple[Question, Gathered, RoundRecord]] = {}
         self.notes: list[str] = []
+        self.summed: dict[int, list[list[int]]] = {}
 
-    def earlier(self, question: Question) -> Gathered | None:
+    def earlier(self, question: Question) -> tuple[Gathered, RoundRecord] | None:
         """See `conducting.Books`."""
         if question.round not in self.kept:
             return None
-        known, gathered, _ = self.kept[question.round]
+        known, gathered, record = self.kept[question.round]
         if known.digest != question.digest:
             raise RoundTwice("another question")
-        return gathered
+        return gathered, record
 
     def keep(self, question: Question, gathered: Gathered, record: RoundRecord) -> None:
         """See `conducting.Books`."""
         assert question.round not in self.kept
         self.kept[question.round] = (question, gathered, record)
+
+    def opened(self, number: int) -> list[list[int]]:
+        """See `conducting.Books`."""
+        return self.summed.get(number, [])
+
+    def opening(self, number: int, groups: list[list[int]]) -> None:
+        """See `conducting.Books`."""
+        known = self.summed.setdefault(number, [])
+        known += [group for group in groups if group not in known]
 
     def noted(self, text: str) -> None:
         """See `conducting.Books`."""
@@ -227,6 +239,8 @@ class Site(threading.Thread):
                 return
             if isinstance(found, Told):
                 self.told.append(found)
+            elif isinstance(found, Welcome):
+                self.introduce()
             elif not isinstance(found, messages.Wait | No):
                 try:
                     given = self.answer(found)
@@ -249,9 +263,9 @@ class Site(threading.Thread):
                 layout = layout_of(question, self.job.layout)
                 update = pack(vector, layout, question.round, self.claimed)
                 return Given(turn=turn, update=update, control=self._control)
-            self._vector = (
-                combining.sent(vector, asked.weight) if question.what == "train" else vector
-            )
+            weight = weight_of(question, self.claimed)
+            self._vector = combining.sent(vector, weight) if question.what == "train" else vector
+            assert asked.terms.session == session_of(question, turn.attempt)
             keys = self._keys(asked.introductions)
 
             def verify(site: int, message: bytes, signature: bytes) -> None:

@@ -23,6 +23,7 @@ from casemate.controls.federation.messages import (
     Turn,
     Wait,
 )
+from casemate.ml.federated.combining import full_of
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.updates import Piece
 from casemate.operations.federated.conducting import Conductor, Options
@@ -51,6 +52,7 @@ def learn(
         len(meeting.charter.sites),
         start,
         conductor.ask,
+        lambda: full_of([meeting.rows_of(site) for site in meeting.present()]),
         lambda *_: None,
     )
     try:
@@ -403,8 +405,9 @@ def test_a_site_that_begins_anew_goes_on_where_it_was_asked() -> None:
         meeting = meeting_of(charter(4, least=4), rule="fedavg", rounds=2, masked=masked)
         notes = Notes()
         sites = sites_of(meeting, rows, codes, s2={"silent": 1 if masked else 0})
-        sites[2].join(10)
         again = Site(meeting, 2, rows[2::4], codes[2::4])
-        again.start()
+        started = threading.Thread(target=lambda: (sites[2].join(10), again.start()))  # noqa: B023 - started and ended within the turn
+        started.start()
         learn(meeting, notes, Options(wait=6.0))
+        started.join()
         assert all(kept.heard == [0, 1, 2, 3] for _, kept, _ in notes.kept.values())

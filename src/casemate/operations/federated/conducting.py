@@ -10,7 +10,16 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from casemate.controls.federation.messages import Ask, Given, Job, Question, RoundRecord, Told, Turn
+from casemate.controls.federation.messages import (
+    Ask,
+    Given,
+    Job,
+    Question,
+    RoundRecord,
+    Told,
+    Turn,
+    weight_of,
+)
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.core.types import Record
@@ -61,8 +70,8 @@ class Gathered(Record, frozen=True, kw_only=True):
 class Books(Protocol):
     """Where rounds are written down."""
 
-    def earlier(self, question: Question) -> Gathered | None:
-        """What came of this question; None: it was not asked yet.
+    def earlier(self, question: Question) -> tuple[Gathered, RoundRecord] | None:
+        """What came of this question, and what is on record; None: it was not asked yet.
 
         Raises:
             RoundTwice: the round had another question.
@@ -70,6 +79,12 @@ class Books(Protocol):
 
     def keep(self, question: Question, gathered: Gathered, record: RoundRecord) -> None:
         """Write down what came of it."""
+
+    def opened(self, number: int) -> list[list[int]]:
+        """Sites whose sums may have been opened in a round that came to nothing, each together."""
+
+    def opening(self, number: int, groups: list[list[int]]) -> None:
+        """Write down whose sums are about to be opened."""
 
     def noted(self, text: str) -> None:
         """Something that whoever leads should know."""
@@ -142,19 +157,26 @@ class Conductor:
         """
         known = self.books.earlier(question)
         if known is not None:
-            return known
+            gathered, record = known
+            for site, why in record.refused.items():  # it may not have heard it
+                self._tell(question, site, why)
+            return gathered
         least = self.meeting.charter.least
+        if self.job.masked and only is not None:
+            least = len(only)  # sums of fewer would tell those of who is missing
         why = ""
         for _ in range(ATTEMPTS):
             self._attempt += 1
             sites = self.meeting.await_sites(least, self.options.wait, only)
             gathered, answers, refused = (
-                self._masked(question, sites) if self.job.masked else self._plain(question, sites)
+                self._masked(question, sites, least)
+                if self.job.masked
+                else self._plain(question, sites)
             )
             if len(gathered.heard) >= least:
                 break
-            told = [f"{self.meeting.name_of(one)}: {text}" for one, text in refused.items()]
-            why = "; ".join([*told, *gathered.lost])
+            problems = [f"{self.meeting.name_of(one)}: {text}" for one, text in refused.items()]
+            why = "; ".join([*problems, *gathered.lost])
             self.books.noted(f"round {question.round} came to nothing ({why})")
         else:
             raise TooFewSites(
@@ -167,16 +189,18 @@ class Conductor:
             question=question.digest,
             answers=answers,
             refused=dict(sorted(refused.items())),
+            heard=gathered.heard if self.job.masked else [],
             combined=sha256(gathered.vector),
             time=self.now(),
         )
         self.books.keep(question, gathered, record)
         for site in sites:
-            told = refused.get(site, "")
-            self.meeting.tell(
-                site, Told(job=self.job.id, round=question.round, taken=not told, why=told)
-            )
+            self._tell(question, site, refused.get(site, ""))
         return gathered
+
+    def _tell(self, question: Question, site: int, why: str) -> None:
+        told = Told(job=self.job.id, round=question.round, taken=not why, why=why)
+        self.meeting.tell(site, told)
 
     def _plain(
         self, question: Question, sites: list[int]
@@ -207,24 +231,28 @@ class Conductor:
         return gathered, digests, found.refused | left_out
 
     def _masked(
-        self, question: Question, sites: list[int]
+        self, question: Question, sites: list[int], least: int
     ) -> tuple[Gathered, dict[int, str], dict[int, str]]:
         train = question.what == "train"
-        chance = np.random.default_rng([self.job.seed, question.round, self._attempt])
-        count = min(self.job.groups, max(1, len(sites) // LEAST_MEMBERS))
-        groups = secure.groups_of(sites, count if train else 1, chance)
-        rows = [self.meeting.rows_of(site) for site in sites]
-        weights = dict.fromkeys(sites, 1.0)
-        if train:
-            weights = dict(zip(sites, combining.weights_under_masks(rows).tolist(), strict=True))
-        found = summed(self.meeting, question, groups, weights, self._attempt, self.options.wait)
+        rows = {site: self.meeting.rows_of(site) for site in sites}
+        found = summed(
+            self.meeting,
+            question,
+            self._groups(question, sites),
+            self._attempt,
+            self.options.wait,
+            least,
+            lambda groups: self.books.opening(question.round, groups),
+        )
         sums: dict[int, Sum] = {}
         for name, one in found.sums.items():
+            weights = {site: weight_of(question, rows[site]) for site in one.heard}
             try:
                 sums[name] = combining.require_weight(one, weights) if train else one
                 plausible(question.what, one.total)
             except VerificationError as error:
                 found.lost.append(error.sentence)
+                sums.pop(name, None)
         if not sums:
             return Gathered(heard=[], vector=b"", lost=found.lost), {}, found.refused
         heard = sorted(site for one in sums.values() for site in one.heard)
@@ -235,6 +263,20 @@ class Conductor:
             return _summed(heard, next(iter(sums.values())).total), answers, refused
         gathered, _ = self._combined(combining.of_sums(sums))
         return msgspec.structs.replace(gathered, lost=found.lost), answers, refused
+
+    def _groups(self, question: Question, sites: list[int]) -> list[list[int]]:
+        """Who is summed with whom: a sum that was opened in vain is asked for again as it was."""
+        opened = self.books.opened(question.round)
+        bound = {site for group in opened for site in group}
+        groups = [group for group in opened if set(group) <= set(sites)]
+        free = [site for site in sites if site not in bound]
+        if question.what != "train":
+            return groups or [sites]
+        count = min(self.job.groups - len(opened), len(free) // LEAST_MEMBERS)
+        if count > 0:
+            chance = np.random.default_rng([self.job.seed, question.round])
+            groups += secure.groups_of(free, count, chance)
+        return groups
 
     def _combined(self, heard: combining.Heard) -> tuple[Gathered, dict[int, str]]:
         """(what one difference was made of several, why sites are left out of it)."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from casemate.controls.federation.messages import Job, Question, What
-from casemate.core.errors import Error, VerificationError
+from casemate.core.errors import Error
 from casemate.ml.federated import exact
 from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
 from casemate.ml.federated.encoding import Scale, declared, scale_of
@@ -28,14 +28,9 @@ judgement: what is above is overflow or an attack.
 """
 NETWORK = "NetworkClassifier"
 Ask = Callable[[Question, list[int] | None], Gathered]
-"""(question, numbers of the sites that are asked or None for all) -> what came of it."""
-
-
-class SitesChanged(VerificationError):
-    """Sums of other sites than before came back, and the difference would be one site's."""
-
-    code = "CM-SITES-CHANGED"
-    who = "whoever leads: the job has ended, and a new one starts with the sites that are there"
+"""(question, numbers of the sites that are asked or None for all) -> what came of it; under masks
+of all of those or of nobody.
+"""
 
 
 class _Lost(Error):
@@ -62,6 +57,7 @@ class Learning:
         sites: how many sites the charter has.
         start: weights to begin with [p], of a network.
         ask: asks one round.
+        full: how many rows weigh 1 under masks; the same whenever it is asked for.
         progress: hears (text, done, total).
     """
 
@@ -72,10 +68,11 @@ class Learning:
         sites: int,
         start: Array,
         ask: Ask,
+        full: Callable[[], float],
         progress: Callable[[str, int, int], None],
     ) -> None:
         self.job, self.classes, self.count, self.start = job, classes, sites, start
-        self._ask, self._progress = ask, progress
+        self._ask, self._full, self._progress = ask, full, progress
         self._round = 0
         self._sites: set[int] = set()
 
@@ -85,7 +82,6 @@ class Learning:
         Raises:
             TooFewSites: too few answered.
             NotReached: the sums lead to no optimum.
-            SitesChanged: under masks, sites of an exact job came or went.
         """
         if self.job.rule != EXACT:
             return self._by_rule()
@@ -102,6 +98,8 @@ class Learning:
         if what == "train":
             most = MOST_MASKED if self.job.masked else LARGEST
             size += self.job.masked
+            if self.job.masked and not self.job.epsilon:
+                more["full"] = self._full()
         question = Question(
             job=self.job.id, round=self._round, what=what, size=size, most=most, **more
         )
@@ -155,12 +153,6 @@ class Learning:
             )
             if among is not None and found.heard != among:
                 self._sites = set(found.heard)
-                if self.job.masked:
-                    raise SitesChanged(
-                        f"round {self._round} is of {len(found.heard)} sites, and the rounds before"
-                        f" were of {len(among)}",
-                        hint="lead again: a new job is of the sites that are there",
-                    )
                 raise _Lost("a site is gone")
             among = found.heard
             return exact.from_flat(found.numbers, size)

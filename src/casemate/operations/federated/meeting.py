@@ -148,6 +148,9 @@ class Meeting:
             return self._hello(site, message)
         if message_job(message) != self.job.id:
             return No(why="there is no such job here: say hello first")
+        if place.key is None and not isinstance(message, Ready) and self._over is None:
+            # this coordinator was started again: the site introduces itself once more
+            return Welcome(site=site, job=self._signed)
         if isinstance(message, Next):
             return self._next(place)
         if self._over is not None:
@@ -210,8 +213,6 @@ class Meeting:
                     return place.told.popleft()
                 if self._over is not None:
                     return self._end(place)
-                if place.key is None:
-                    return No(why="say first that the job is taken")
                 if place.asked is not None and not place.reading:
                     return place.asked
                 left = until - time.monotonic()

@@ -7,7 +7,7 @@ silence of that site, where it would make all the others refuse.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from casemate.controls.federation.messages import (
     Reveal,
     Roster,
     Turn,
+    session_of,
 )
 from casemate.core import hybrid
 from casemate.core.digest import sha256
@@ -31,6 +32,7 @@ from casemate.ml.federated.shares import HALF, SECRET, Share
 from casemate.ml.federated.unmasking import Gatherer, Sum
 from casemate.operations.federated.meeting import Asked, Meeting
 
+S = TypeVar("S", Advert, Masked, Agreement, Revealed)
 MOST_SEALED = 4096
 """Bytes of one sealed message: a key encapsulation of 1120, two shares and what is around them."""
 
@@ -153,9 +155,10 @@ def summed(
     meeting: Meeting,
     question: Question,
     groups: list[list[int]],
-    weights: dict[int, float],
     attempt: int,
     seconds: float,
+    least: int,
+    opening: Callable[[list[list[int]]], None],
 ) -> Summed:
     """The sums of groups, and of no site alone.
 
@@ -163,15 +166,17 @@ def summed(
         meeting: the sites.
         question: what every site is asked.
         groups: numbers of the sites that are summed together.
-        weights: of each site, what it multiplies its answer by.
         attempt: at this round: its masks are its own.
         seconds: that each step may take.
+        least: sites that must be in all sums together before one is opened.
+        opening: hears whose sums sites are about to help to open, before they are asked to: of a
+            round they help with one sum.
     """
     found = Summed()
     alive: dict[int, _Group] = {}
     for name, sites in enumerate(groups):
         terms = masking.Terms(
-            session=f"{question.job}.{attempt}.{name}",
+            session=session_of(question, attempt),
             round=question.round,
             size=question.size,
             most=question.most,
@@ -180,8 +185,13 @@ def summed(
         alive[name] = _Group(sites, terms, meeting)
     at = {site: group for group in alive.values() for site in group.sites}
     members = {name: group.sites for name, group in alive.items()}
-    taken: dict[int, Any] = {}
     for step in range(5):
+        if step == 4:
+            count = sum(len(group.heard) for group in alive.values())
+            if count < least:
+                found.lost.append(f"the sums would be of {count} sites, and {least} must be")
+                break
+            opening([group.heard for group in alive.values()])
         turn = Turn(job=question.job, round=question.round, attempt=attempt, step=step)
         asked: dict[int, Asked] = {}
         for name, group in alive.items():
@@ -190,7 +200,6 @@ def summed(
                     Ask(
                         turn=turn,
                         question=question,
-                        weight=weights[site],
                         terms=group.terms,
                         introductions=group.introductions,
                     )
@@ -203,10 +212,9 @@ def summed(
 
         answers = meeting.collect(asked, check, seconds)
         found.refused |= answers.refused
-        taken = answers.taken
         for name, group in list(alive.items()):
-            members[name] = [site for site in members[name] if site in taken]
-            mine = {site: taken[site] for site in members[name]}
+            members[name] = [site for site in members[name] if site in answers.taken]
+            mine = {site: answers.taken[site] for site in members[name]}
             try:
                 if step == 4:
                     found.sums[name] = group.gatherer.finish([*mine.values()])
@@ -222,7 +230,7 @@ def summed(
     return found
 
 
-def _one(found: Any, site: int) -> Any:
+def _one(found: S | None, site: int) -> S:
     """What a step asks for, of the site itself."""
     if found is None or found.site != site:
         raise MaskRefused("the answer lacks what this step asks for, or is in another's name")
