@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casemate.core.types import MISSING_CATEGORY, Record, Schema
+from casemate.core.types import Record
 from casemate.ml.federated.exact import Moments, moments_of, statistics
 
 Array = np.ndarray[Any, Any]
@@ -90,19 +90,3 @@ def encode(frame: pd.DataFrame, limits: Limits, scale: Scale) -> Array:
         values = frame[name].to_numpy(dtype=object)[:, None]
         parts.append(np.asarray(values == np.array(kinds, dtype=object)[None], dtype=np.float64))
     return np.ascontiguousarray(np.hstack(parts))
-
-
-def limits_of(schema: Schema) -> Limits:
-    """Of the features of a charter's columns; a number without limits is 0 to 1."""
-    numbers = {
-        column.name: (
-            0.0 if column.min is None else column.min,
-            1.0 if column.max is None else column.max,
-        )
-        for column in schema.features
-        if column.type != "category"
-    }
-    categories = {
-        column.name: [*(column.categories or []), MISSING_CATEGORY] for column in schema.categories
-    }
-    return Limits(numbers=numbers, categories=categories)

@@ -124,7 +124,7 @@ class Answering:
         turn, question, job = message.turn, message.question, self.told.job
         if turn.step != 0 or turn.round != question.round or turn.attempt < 1:
             raise SitePolicy(f"the coordinator asks round {question.round} in another one's turn")
-        require_question(question, self.told, job.layout)
+        require_question(question, self.told)
         self._keeping.earlier(question)
         if job.masked == (message.terms is None):
             raise SitePolicy(
@@ -171,7 +171,7 @@ class Answering:
             seed=self.told.job.seed + self.site,
             counted=counted,
         )
-        size = require_question(question, self.told, self.told.job.layout)
+        size = require_question(question, self.told)
         found = self._compute(task, Numbers(question.weights, question.control, own), size)
         _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
         answer = answer_of(question, found)

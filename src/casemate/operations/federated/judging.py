@@ -10,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from casemate.config import FederateTable, PrivacyTable
-from casemate.controls.federation.cards import Charter
+from casemate.controls.federation.cards import Charter, limits_of
 from casemate.controls.federation.messages import VERSION, Job, Question, What
 from casemate.core.errors import RefusedError
-from casemate.ml.federated import encoding, exact, masking, robust, rules, simulation
+from casemate.ml.federated import exact, masking, robust, rules, simulation
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import noisy_sums
-from casemate.ml.federated.updates import Layout
 from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train.training_code import MAX_CODE, digest_of
 
@@ -121,7 +120,7 @@ def _require_same(job: Job, charter: Charter) -> None:
             "the job is of another charter than the one that was approved here",
             hint="have the coordinator send its charter, and read it before it is approved",
         )
-    if job.limits != encoding.limits_of(charter.columns):
+    if job.limits != limits_of(charter.columns):
         raise SitePolicy(
             "the job has other columns or limits than the charter",
             hint="what features are and how far they go is agreed on in the charter",
@@ -264,7 +263,7 @@ def is_plain(name: str) -> bool:
     )
 
 
-def require_question(question: Question, told: Judged, layout: Layout) -> int:
+def require_question(question: Question, told: Judged) -> int:
     """How many numbers the answer has before it is weighted.
 
     Raises:
@@ -281,7 +280,7 @@ def require_question(question: Question, told: Judged, layout: Layout) -> int:
     weighted = job.masked and question.what == "train"
     if question.job != job.id or not 1 <= question.round <= told.numbers:
         raise SitePolicy(f"round {question.round} is not one of the job's {told.numbers}")
-    wanted = 8 * layout.size if question.what in ("train", "sums") else 0
+    wanted = 8 * job.layout.size if question.what in ("train", "sums") else 0
     fits = (
         question.size == size + weighted
         and len(question.weights) == wanted

@@ -163,7 +163,7 @@ class Keeping:
             number=question.round,
             question=question.digest,
             content=content,
-            record=record.to_json(),
+            record=msgspec.json.encode(record),
             time=now,
             site=self.site,
         )
@@ -177,7 +177,7 @@ class Keeping:
         """An answer that was kept leaves once more; under masks it looks otherwise than before."""
         record = structs.replace(before.record, answers={self.site: answer})
         with self.acting.transaction() as tx:
-            self.project.federation.amend(tx, before.kept, record.to_json())
+            self.project.federation.amend(tx, before.kept, msgspec.json.encode(record))
             self._append(tx, question, answer=answer, attempt=attempt, again=True)
 
     def _append(self, tx: sa.Connection, question: Question, **detail: Any) -> None:
@@ -218,7 +218,7 @@ class Keeping:
             raise MaskRefused("the coordinator asks to open a sum that this site is not in")
         record = structs.replace(before.record, heard=heard)
         with self.acting.transaction() as tx:
-            self.project.federation.amend(tx, before.kept, record.to_json())
+            self.project.federation.amend(tx, before.kept, msgspec.json.encode(record))
             self._append(tx, question, heard=heard)
 
     def told_of(self, number: int, why: str) -> None:
@@ -228,7 +228,7 @@ class Keeping:
         with self.acting.transaction() as tx:
             if found is not None and why:
                 record = structs.replace(_record(found), refused={self.site: why[:500]})
-                self.project.federation.amend(tx, found, record.to_json())
+                self.project.federation.amend(tx, found, msgspec.json.encode(record))
             outcome = "not taken" if why else "taken"
             self.acting.append(tx, ACTION, self.about, outcome, **detail)
 
