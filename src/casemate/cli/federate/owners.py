@@ -53,6 +53,11 @@ def add_arguments(actions: Any) -> None:
         help="this project's name on its own card (default: the project's name)",
     )
     add("-o", dest="output", type=Path, metavar="FILE", help="(default: NAME.charter.json)")
+    actions.add_parser(
+        "code",
+        help="the training code that jobs of this project bring: its digest, for sites to approve",
+        parents=[common(nested=True)],
+    )
     approve = actions.add_parser(
         "approve",
         help="take part: from now on the charter's coordinator may ask what [federate] allows",
@@ -103,6 +108,15 @@ def _found(arguments: Any) -> int:
         f"    casemate federate approve {output.name}",
     ]
     emit(arguments, charter, "\n".join(text))
+    return 0
+
+
+def _code(arguments: Any) -> int:
+    from casemate.cli.output import emit, table
+
+    found = open_for(arguments).federated.code()
+    rows = [[name, digest] for name, digest in found.files.items()]
+    emit(arguments, found, f"{found.digest}\n\n{table(['file', 'SHA-256'], rows)}")
     return 0
 
 
@@ -182,6 +196,7 @@ def _list(arguments: Any) -> int:
 ACTIONS: dict[str, Callable[[Any], int]] = {
     "card": _card,
     "found": _found,
+    "code": _code,
     "approve": _approve,
     "leave": _leave,
     "list": _list,

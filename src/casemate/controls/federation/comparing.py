@@ -48,21 +48,29 @@ class Compared(Record, frozen=True, kw_only=True):
     """Empty: they tell one story."""
 
 
-def record_in(content: bytes, charter: Charter) -> JobRecord:
-    """The record in a file that one of a charter's parties signed.
+def said_in(content: bytes) -> JobRecord:
+    """The record in a file, whoever signed it; nothing of it is to be believed yet.
 
     Raises:
-        VerificationError: nobody of the charter signed it, or it is of another charter.
+        VerificationError: the file is none.
     """
     try:
-        said = msgspec.json.decode(
+        return msgspec.json.decode(
             msgspec.convert(read_envelope(content).get("payload"), bytes), type=JobRecord
         )
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise VerificationError(
             "the file is no record of a job", hint="casemate federate rounds NAME --export FILE"
         ) from error
-    card = party_of(said, charter)
+
+
+def record_in(content: bytes, charter: Charter) -> JobRecord:
+    """The record in a file that one of a charter's parties signed.
+
+    Raises:
+        VerificationError: nobody of the charter signed it, or it is of another charter.
+    """
+    card = party_of(said_in(content), charter)
     found = opened(content, RECORD_TYPE, card, JobRecord)
     if found.charter != charter.digest:
         raise VerificationError(

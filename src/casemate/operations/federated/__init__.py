@@ -1,7 +1,15 @@
 """Federated learning: what sites would learn, and what owners agree on, ask and answer."""
 
 from casemate.operations.acting import Noun
-from casemate.operations.federated.agreeing import approve, card, charters, found, leave
+from casemate.operations.federated.agreeing import (
+    approve,
+    card,
+    charters,
+    code,
+    found,
+    leave,
+)
+from casemate.operations.federated.joining import join
 from casemate.operations.federated.recording import export, rounds
 from casemate.operations.federated.simulating import simulate
 
@@ -14,6 +22,8 @@ class Federated(Noun):
     found = found
     approve = approve
     leave = leave
+    join = join
+    code = code
     charters = charters
     rounds = rounds
     export = export

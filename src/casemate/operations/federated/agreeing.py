@@ -8,11 +8,13 @@ from msgspec import structs
 from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.federation.rounds import Approved
+from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import ColumnSchema, Record, Schema
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.federated.parties import card_of, is_own, number_in
 from casemate.stages.data import schema as pinned
+from casemate.stages.train.training_code import code_of, digest_of
 from casemate.wiring import Wiring
 
 UNSAID = "unspecified"
@@ -42,6 +44,15 @@ class Membership(Record, frozen=True, kw_only=True):
     """RFC 3339."""
     principal: str
     """Who approved it."""
+
+
+class Code(Record, frozen=True, kw_only=True):
+    """Training code that a coordinator's jobs bring."""
+
+    digest: str
+    """SHA-256 over names and contents: what sites name in `[federate] code`."""
+    files: dict[str, str]
+    """SHA-256 of each, by its path."""
 
 
 @operation("federation:approve")
@@ -198,6 +209,19 @@ def leave(project: Wiring, name: str) -> None:
         left = project.federation.charter(name)
         project.federation.leave(tx, name)
         acting.append(tx, "federation:leave", _about(name), digest=left.digest)
+
+
+@reading("federation:read")
+def code(project: Wiring) -> Code:
+    """The training code that jobs of this project bring, for sites to read and approve.
+
+    Raises:
+        AccessDenied: policy. ConfigError: the files of `[train]` are not there.
+    """
+    files = code_of(project.root, project.config)
+    return Code(
+        digest=digest_of(files), files={name: sha256(content) for name, content in files.items()}
+    )
 
 
 @reading("federation:read")
