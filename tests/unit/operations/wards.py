@@ -1,10 +1,10 @@
 """Sites with projects of their own, and a coordinator that is a test: it asks what it likes."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -12,21 +12,38 @@ from tests.conftest import write_csv
 
 import casemate
 from casemate.controls.federation import cards, messages
-from casemate.controls.federation.messages import Job, Question, Turn
+from casemate.controls.federation.messages import (
+    Cannot,
+    Given,
+    Hand,
+    Heard,
+    Job,
+    Question,
+    Reveal,
+    Roster,
+    Turn,
+    session_of,
+)
 from casemate.controls.keys.pki import Authority, create_authority
+from casemate.core.entry import Entry
 from casemate.core.signatures import Signer
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.masking import Terms
+from casemate.ml.federated.secure import threshold_of
+from casemate.ml.federated.unmasking import Gatherer, Sum
 from casemate.operations import scaffold
 from casemate.operations.federated import agreeing
 from casemate.operations.federated.answering import Answering
 from casemate.operations.federated.joining import join
 from casemate.operations.federated.judging import judged, least_of
 from casemate.operations.federated.keeping import Keeping
-from casemate.operations.federated.parties import card_of
+from casemate.operations.federated.parties import card_of, number_in
 from casemate.operations.project import Project
+from casemate.stages.train.member import Task
 from casemate.stages.train.training_code import digest_of
+from casemate.stages.train.turns import Found, Numbers
 
 Array = np.ndarray[Any, Any]
 CODE = {"train.py": b"def build():\n    raise SystemExit('a linear model needs no code')\n"}
@@ -76,13 +93,16 @@ class Coordinator:
         )
 
     def charter(self, sites: list[Project], url: str = "https://127.0.0.1:8460") -> cards.Charter:
-        """Of these sites, in their order."""
+        """Of these sites, in their order; a single one has a neighbour that never comes."""
+        cards_of = [card_of(one, f"ward-{number}") for number, one in enumerate(sites)]
+        if len(sites) == 1:
+            cards_of.append(Coordinator("absent").card)
         return cards.Charter(
             name="wards",
             purpose=PURPOSE,
             url=url,
             coordinator=self.card,
-            sites=[card_of(one, f"ward-{number}") for number, one in enumerate(sites)],
+            sites=cards_of,
             columns=COLUMNS,
             least=2,
         )
@@ -190,16 +210,96 @@ def ask_of(question: Question, attempt: int = 1, **more: Any) -> messages.Ask:
     return messages.Ask(turn=turn, question=question, **more)
 
 
-@contextlib.contextmanager
 def answering(
-    project: Project, charter: cards.Charter, job: Job, compute: Callable[..., Any]
-) -> Iterator[Answering]:
+    project: Project, charter: cards.Charter, job: Job, compute: Callable[..., Found] | None = None
+) -> Answering:
     """A site that has taken a job, and computes as it is told."""
-    number = charter.site_of(card_of(project, "").fingerprint)
-    number = next(
-        n for n, one in enumerate(charter.sites) if one.project == project.config.project.id
-    )
+    number = number_in(project, charter)
     acting = join.ask(project, context={"charter": charter.name})
     told = judged(job, charter, project.config.federate, project.config.privacy)
     keeping = Keeping(acting, charter, number, told)
-    yield Answering(charter, number, told, keeping, compute, least_of(project.config.federate))
+    least = least_of(project.config.federate)
+    return Answering(charter, number, told, keeping, compute or Counted(number), least)
+
+
+class Counted:
+    """Computes what is asked for without a row: what is sent depends on how often it was asked."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+        self.tasks: list[Task] = []
+
+    def __call__(self, task: Task, numbers: Numbers, size: int) -> Found:
+        self.tasks.append(task)
+        chance = np.random.default_rng([self.number, task.round, len(self.tasks)])
+        vector = chance.standard_normal(size).astype("<f8").tobytes()
+        counted = 100.5 if task.plan.sigma else None
+        return Found(vector=vector, rows=100 + self.number, counted=counted)
+
+
+def entries(project: Project, action: str = "federation:answer") -> list[Entry]:
+    """What the log has of an action, oldest first."""
+    return [one for one in project.log.entries() if one.action == action]
+
+
+class Round:
+    """A coordinator in one attempt at a masked round, which may ask as it likes."""
+
+    def __init__(self, sites: list[Answering], question: Question, attempt: int = 1) -> None:
+        self.sites = {one.site: one for one in sites}
+        self.question, self.attempt = question, attempt
+        self.terms = Terms(
+            session=session_of(question, attempt),
+            round=question.round,
+            size=question.size,
+            most=question.most,
+            threshold=threshold_of(len(sites)),
+        )
+        self.introductions: list[bytes] = []
+
+    def turn(self, step: int) -> Turn:
+        """Of one step."""
+        question = self.question
+        return Turn(job=question.job, round=question.round, attempt=self.attempt, step=step)
+
+    def begin(self, signers: dict[int, Any]) -> dict[int, Given | Cannot]:
+        """Step 0, to all."""
+        self.introductions = [one.introduction(signers[n]) for n, one in self.sites.items()]
+        return self.ask(self.introductions)
+
+    def ask(self, introductions: list[bytes], **terms: Any) -> dict[int, Given | Cannot]:
+        """Step 0 with other introductions, or terms."""
+        told = msgspec.structs.replace(self.terms, **terms)
+        message = messages.Ask(
+            turn=self.turn(0), question=self.question, terms=told, introductions=introductions
+        )
+        return {number: one(message) for number, one in self.sites.items()}
+
+    def masked(self, adverts: list[Any]) -> dict[int, Given | Cannot]:
+        """Steps 1 and 2, to all."""
+        self.gatherer = Gatherer(self.terms)
+        roster = self.gatherer.roster(adverts)
+        given = {n: one(Roster(turn=self.turn(1), adverts=roster)) for n, one in self.sites.items()}
+        sealed = self.gatherer.forward({number: one.sealed for number, one in given.items()})
+        hands = {n: Hand(turn=self.turn(2), sealed=sealed[n]) for n in self.sites}
+        return {number: one(hands[number]) for number, one in self.sites.items()}
+
+    def agreed(self, heard: list[int]) -> dict[int, Given | Cannot]:
+        """Step 3, to all that were heard."""
+        message = Heard(turn=self.turn(3), heard=heard)
+        return {number: self.sites[number](message) for number in heard}
+
+    def opened(self, agreements: list[Any]) -> dict[int, Given | Cannot]:
+        """Step 4, to all that agreed."""
+        message = Reveal(turn=self.turn(4), agreements=agreements)
+        return {one.site: self.sites[one.site](message) for one in agreements}
+
+    def whole(self, signers: dict[int, Any], without: int | None = None) -> Sum:
+        """All of it; the answer of one site may be left out."""
+        adverts = [one.advert for one in self.begin(signers).values()]
+        for number, given in self.masked(adverts).items():
+            if number != without:
+                self.gatherer.add(given.masked)
+        agreements = [one.agreement for one in self.agreed(self.gatherer.heard()).values()]
+        revealed = [one.revealed for one in self.opened(agreements).values()]
+        return self.gatherer.finish(revealed)

@@ -15,9 +15,9 @@ MOST_MASKED, MOST_SUM = 2.0**14, 2.0**30
 """Largest numbers that a site may send under masks: of a difference of weights, of a sum over its
 rows. What does not fit is refused by the site itself.
 """
-SLACK = 1e-3
-"""By which the weights in a sum may differ, relatively, from those that its sites were told: far
-more than rounding makes, far less than a site that sends another weight.
+SLACK = 0.1
+"""By which the weights in a sum may differ, relatively, from those that its sites said they have:
+somebody may be erased in between. A site that sends a weight of its own choice is far beyond.
 """
 
 
@@ -66,12 +66,11 @@ def sent(moved: Array, weight: float) -> Array:
     return np.append(moved, 1.0) * weight
 
 
-def weights_under_masks(rows: list[int]) -> Array:
-    """What sites multiply by that say they have so many rows, [s]: `robust.MOST_WEIGHT` times the
-    median weigh 1, and more weigh no more.
+def full_of(rows: list[int]) -> float:
+    """How many rows weigh 1 under masks, where sites say they have so many; fewer weigh their
+    share, more no more.
     """
-    counts = np.asarray(rows, dtype=np.float64)
-    return np.asarray(np.minimum(counts / (robust.MOST_WEIGHT * float(np.median(counts))), 1.0))
+    return robust.MOST_WEIGHT * float(np.median(rows))
 
 
 def require_weight(found: Sum, weights: dict[int, float]) -> Sum:
@@ -79,7 +78,7 @@ def require_weight(found: Sum, weights: dict[int, float]) -> Sum:
 
     Args:
         found: of what `sent` made.
-        weights: that each site was told.
+        weights: of each site, as it said before.
 
     Raises:
         VerificationError: the weights in it are not those of the sites that it is of.
@@ -87,7 +86,7 @@ def require_weight(found: Sum, weights: dict[int, float]) -> Sum:
     told = sum(weights[site] for site in found.heard)
     if not abs(float(found.total[-1]) - told) <= SLACK * told:
         raise VerificationError(
-            "the sum of a group holds other weights than its sites were told",
+            "the sum of a group holds other weights than its sites said they have",
             hint="a site broke the protocol: the group counts for nothing",
         )
     return found

@@ -190,7 +190,7 @@ class _Sums:
 
     def __init__(self, design: Design, rows: list[int], chance: np.random.Generator) -> None:
         self.design, self.chance = design, chance
-        self.weights = combining.weights_under_masks(rows)
+        self.weights = np.minimum(np.asarray(rows) / combining.full_of(rows), 1.0)
         self.rounding = 0.0
 
     def sum(self, vectors: dict[int, Array], number: int, most: float) -> Sum:
