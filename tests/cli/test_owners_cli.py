@@ -305,3 +305,26 @@ def test_the_digest_of_the_code_that_jobs_bring_follows_its_files(at, cli):
     with (at / "centre" / "train.py").open("a") as file:
         file.write("# another line\n")
     assert cli("federate", "code", "--config", "centre").out.splitlines()[0] != digest
+
+
+def test_a_coordinator_that_is_a_site_exports_what_it_gathered_and_what_it_answered(at, cli):
+    for name in ("centre", "north", "south"):
+        card_of(at, cli, name)
+    given = [
+        word for name in ("centre", "north", "south") for word in ("--site", f"{name}.card.json")
+    ]
+    words = ("found", "wards", "--as", "centre", "--url", URL, *given, "--config", "centre")
+    assert cli("federate", *words).code == 0
+    (listed,) = cli("federate", "list", "--config", "centre", "--format", "json").value
+    assert listed["roles"] == ["coordinator", "site"]
+    charter = cards.charter_in((at / "wards.charter.json").read_bytes())
+    first = RoundRecord(number=1, what="train", question="q1", answers={0: "a", 1: "b", 2: "c"})
+    keep(at, "centre", charter, -1, [first])
+    keep(at, "centre", charter, 0, [structs.replace(first, answers={0: "a"})])
+    export = ("federate", "rounds", "wards", "--config", "centre", "--export")
+    assert cli(*export, "head.json").code == 0
+    assert cli(*export, "own.json", "--as-site").code == 0
+    told = cli(
+        "federate", "audit", "wards.charter.json", "head.json", "own.json", "--format", "json"
+    )
+    assert (told.code, told.value["answers"], told.value["differences"]) == (0, 1, [])

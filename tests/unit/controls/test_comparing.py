@@ -118,6 +118,7 @@ def test_a_record_counts_only_as_its_party_signed_it():
         (structs.replace(of(0), site=1), "north"),
         (structs.replace(of(0), site=-1), "north"),
         (structs.replace(of(0), site=9), "north"),
+        (structs.replace(of(0), party=CARDS["south"].fingerprint), "north"),
         (structs.replace(HEAD, charter="00" * 32), "centre"),
     ):
         with pytest.raises(VerificationError):
