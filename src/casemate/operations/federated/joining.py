@@ -5,7 +5,6 @@ until the job is over. Killed and started again it goes on; whatever was answere
 import contextlib
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ from casemate.operations.federated.answering import Answering, told
 from casemate.operations.federated.calling import Line, StrangeCoordinator
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
-from casemate.operations.federated.parties import as_site
+from casemate.operations.federated.parties import as_site, versions
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Model, Numbers, Room, Turns
 from casemate.wiring import Wiring
@@ -49,8 +48,6 @@ from casemate.wiring import Wiring
 if TYPE_CHECKING:
     from casemate.supply.context import Reporter
 
-COMPUTE = ("casemate", "numpy", "scikit-learn", "torch")
-"""Packages whose versions a site tells, as far as they are installed."""
 SOON = 0.05
 """Seconds between two calls of which the first was answered at once, and with nothing."""
 FOLDER = "federated"
@@ -179,10 +176,10 @@ class _Visit:
                 error.hint = f"read {self._laid_down(job)}; {error.hint}"
             self._cannot(acting, job, error)
             raise
-        return self._answered(acting, taken)
+        return self._answered(acting, taken, welcome)
 
     def _greeted(self) -> Welcome | Over:
-        hello = Hello(charter=self.charter.digest, versions=_versions())
+        hello = Hello(charter=self.charter.digest, versions=versions())
         while True:
             found = self.line.say(hello)
             if isinstance(found, Welcome | Over):
@@ -212,7 +209,7 @@ class _Visit:
             write_atomic(folder / name, content)
         return folder.relative_to(self.project.root)
 
-    def _answered(self, acting: Acting, taken: Judged) -> Joined:
+    def _answered(self, acting: Acting, taken: Judged, welcome: Welcome) -> Joined:
         job, project = taken.job, self.project
         keeping = Keeping(acting, self.charter, self.site, taken)
         model = Model(
@@ -238,10 +235,17 @@ class _Visit:
             found = self.line.say(ready)
             if isinstance(found, No):
                 raise RefusedError(f"the coordinator does not take this site: {found.why[:300]}")
-            over = self._until_over(found, answering, keeping)
+            over = self._until_over(found, answering, keeping, (welcome, ready))
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 
-    def _until_over(self, found: FromCoordinator, answering: Answering, keeping: Keeping) -> Over:
+    def _until_over(
+        self,
+        found: FromCoordinator,
+        answering: Answering,
+        keeping: Keeping,
+        began: tuple[Welcome, Ready],
+    ) -> Over:
+        welcome, ready = began
         job = answering.told.job
         while not isinstance(found, Over):
             before = time.monotonic()
@@ -252,6 +256,8 @@ class _Visit:
             elif isinstance(found, Told):
                 self._heard(found, keeping)
                 found = Wait()
+            elif isinstance(found, Welcome) and found.job == welcome.job:
+                found = self.line.say(ready)  # the coordinator was started again
             elif isinstance(found, Welcome | No):
                 why = found.why if isinstance(found, No) else "it greets"
                 raise BackendError(
@@ -353,11 +359,3 @@ def _room(project: Wiring, job: Job) -> Room:
         config.sandbox.mode == "require" or bool(own.among(job.code)),
         config.train.threads,
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in COMPUTE:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
