@@ -28,7 +28,7 @@ from casemate.controls.federation.messages import (
     Wait,
     Welcome,
 )
-from casemate.core.errors import BackendError, BusyError, Error, RefusedError, VerificationError
+from casemate.core.errors import BusyError, Error, RefusedError, VerificationError
 from casemate.core.files import alone, make_folder, remove_tree, shared_lock, write_atomic
 from casemate.core.sandbox.failure import JobLimits
 from casemate.core.types import Record
@@ -37,7 +37,7 @@ from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated import ownrows
 from casemate.operations.federated.agreeing import refusal_of
-from casemate.operations.federated.answering import Answering, told
+from casemate.operations.federated.answering import Answering, Asked, told
 from casemate.operations.federated.calling import Line, StrangeCoordinator
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
@@ -235,40 +235,63 @@ class _Visit:
                 introduction=answering.introduction(project.signer),
                 rows=0 if taken.cost else count,
             )
-            found = self.line.say(ready)
-            if isinstance(found, No):
-                raise RefusedError(f"the coordinator does not take this site: {found.why[:300]}")
-            over = self._until_over(found, answering, keeping)
+            over = self._until_over(self._ready(ready), ready, answering, keeping)
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 
-    def _until_over(self, found: FromCoordinator, answering: Answering, keeping: Keeping) -> Over:
+    def _until_over(
+        self, found: FromCoordinator, ready: Ready, answering: Answering, keeping: Keeping
+    ) -> Over:
         job = answering.told.job
         while not isinstance(found, Over):
-            before = time.monotonic()
             if isinstance(found, Wait):
-                found = self.line.say(Next(job=job.id))
-                if isinstance(found, Wait) and time.monotonic() - before < SOON:
-                    time.sleep(SOON)
+                found = self._next(job)
             elif isinstance(found, Told):
                 self._heard(found, keeping)
                 found = Wait()
-            elif isinstance(found, Welcome | No):
-                why = found.why if isinstance(found, No) else "it greets"
-                raise BackendError(
-                    f"the coordinator has another job by now, or none: {why[:300]}",
-                    hint="casemate federate join again",
-                )
+            elif isinstance(found, No):  # it was started again, and does not know this site yet
+                found = self._again(job, ready)
+            elif isinstance(found, Welcome):
+                found = self._ready(ready)
             else:
-                turn = found.turn
-                self.reporter.progress(f"round {turn.round}", turn.round, job.rounds)
-                with shared_lock(self.project.state / "lock", lambda: None):
-                    given = answering(found)
-                if isinstance(given, Cannot):
-                    self.reporter.progress(f"round {turn.round}: {given.why}", 0, 0)
-                found = self.line.say(given)
-                if isinstance(found, No):
-                    self.reporter.progress(f"round {turn.round} not taken: {found.why}", 0, 0)
-                    found = Wait()
+                found = self._turn(found, answering)
+        return found
+
+    def _next(self, job: Job) -> FromCoordinator:
+        before = time.monotonic()
+        found = self.line.say(Next(job=job.id))
+        if isinstance(found, Wait) and time.monotonic() - before < SOON:
+            time.sleep(SOON)
+        return found
+
+    def _again(self, job: Job, ready: Ready) -> FromCoordinator:
+        time.sleep(SOON)
+        found = self._greeted()
+        if isinstance(found, Over):
+            return found
+        if opened(found.job, JOB_TYPE, self.charter.coordinator, Job).digest != job.digest:
+            return Over(record=b"", why="the coordinator has begun another job")
+        return self._ready(ready)
+
+    def _ready(self, ready: Ready) -> FromCoordinator:
+        found = self.line.say(ready)
+        if isinstance(found, No):
+            raise RefusedError(
+                f"the coordinator does not take this site: {found.why[:300]}",
+                hint="both need the same charter and version of casemate",
+            )
+        return found
+
+    def _turn(self, asked: Asked, answering: Answering) -> FromCoordinator:
+        turn = asked.turn
+        self.reporter.progress(f"round {turn.round}", turn.round, answering.told.job.rounds)
+        with shared_lock(self.project.state / "lock", lambda: None):
+            given = answering(asked)
+        if isinstance(given, Cannot):
+            self.reporter.progress(f"round {turn.round}: {given.why}", 0, 0)
+        found = self.line.say(given)
+        if isinstance(found, No):
+            self.reporter.progress(f"round {turn.round} not taken: {found.why}", 0, 0)
+            return Wait()
         return found
 
     def _heard(self, found: Told, keeping: Keeping) -> None:
