@@ -10,6 +10,7 @@ from casemate.operations.federated.agreeing import (
     leave,
 )
 from casemate.operations.federated.joining import join
+from casemate.operations.federated.leading import lead
 from casemate.operations.federated.recording import export, rounds
 from casemate.operations.federated.simulating import simulate
 
@@ -22,6 +23,7 @@ class Federated(Noun):
     found = found
     approve = approve
     leave = leave
+    lead = lead
     join = join
     code = code
     charters = charters

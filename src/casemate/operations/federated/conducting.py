@@ -22,6 +22,7 @@ from casemate.controls.federation.messages import (
 )
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
+from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.ml.federated import combining, robust, secure
 from casemate.ml.federated.masking import LEAST_MEMBERS
@@ -136,6 +137,7 @@ class Conductor:
     ) -> None:
         self.meeting, self.options, self.books, self.now = meeting, options, books, now
         self._attempt = started * SPREAD
+        self._greeted = False
         way = robust.COMBINERS[meeting.job.combine]
         self._way = robust.mixed(way) if options.mixed else way
 
@@ -167,7 +169,13 @@ class Conductor:
         why = ""
         for _ in range(ATTEMPTS):
             self._attempt += 1
-            sites = self.meeting.await_sites(least, self.options.wait, only)
+            # whoever is late is not waited for again in each round
+            first, self._greeted = not self._greeted, True
+            sites = self.meeting.await_sites(
+                least, self.options.wait, only, everybody=first or only is not None
+            )
+            if first:
+                self._compare_versions(sites)
             gathered, answers, refused = (
                 self._masked(question, sites, least)
                 if self.job.masked
@@ -197,6 +205,15 @@ class Conductor:
         for site in sites:
             self._tell(question, site, refused.get(site, ""))
         return gathered
+
+    def _compare_versions(self, sites: list[int]) -> None:
+        for site in sites:
+            theirs = self.meeting.versions_of(site)
+            for package, version in self.job.versions.items():
+                other = clean(theirs.get(package, version), 40)
+                if other != version:
+                    name = self.meeting.name_of(site)
+                    self.books.noted(f"{name} computes with {package} {other}, here is {version}")
 
     def _tell(self, question: Question, site: int, why: str) -> None:
         told = Told(job=self.job.id, round=question.round, taken=not why, why=why)

@@ -248,10 +248,8 @@ class _Visit:
             elif isinstance(found, Told):
                 self._heard(found, keeping)
                 found = Wait()
-            elif isinstance(found, No):  # it was started again, and does not know this site yet
-                found = self._again(job, ready)
-            elif isinstance(found, Welcome):
-                found = self._ready(ready)
+            elif isinstance(found, No | Welcome):  # it was started again, and knows this site not
+                found = self._again(found, job, ready)
             else:
                 found = self._turn(found, answering)
         return found
@@ -263,12 +261,13 @@ class _Visit:
             time.sleep(SOON)
         return found
 
-    def _again(self, job: Job, ready: Ready) -> FromCoordinator:
-        time.sleep(SOON)
-        found = self._greeted()
-        if isinstance(found, Over):
-            return found
-        if opened(found.job, JOB_TYPE, self.charter.coordinator, Job).digest != job.digest:
+    def _again(self, found: No | Welcome, job: Job, ready: Ready) -> FromCoordinator:
+        if isinstance(found, No):
+            time.sleep(SOON)
+        welcome = self._greeted() if isinstance(found, No) else found
+        if isinstance(welcome, Over):
+            return welcome
+        if opened(welcome.job, JOB_TYPE, self.charter.coordinator, Job).digest != job.digest:
             return Over(record=b"", why="the coordinator has begun another job")
         return self._ready(ready)
 

@@ -41,7 +41,7 @@ from casemate.controls.federation.messages import (
     Turn,
     Wait,
     Welcome,
-)
+)  # fmt: skip
 from casemate.core.digest import sha256
 from casemate.core.errors import Error
 from casemate.core.text import clean
@@ -129,8 +129,6 @@ class Meeting:
         self._answers = Answers()
         self._check: Check = _unasked
         self._over: Over | None = None
-
-    # what the transport calls
 
     def hear(self, site: int, message: FromSite) -> FromCoordinator:
         """What a site gets for a message; may take `poll` seconds.
@@ -273,21 +271,26 @@ class Meeting:
         self._waiting.discard(site)
         self._changed.notify_all()
 
-    # what whoever leads calls
-
     def present(self) -> list[int]:
         """Numbers of the sites that can be asked now."""
         with self._changed:
             return [site for site, place in enumerate(self._places) if place.ready]
 
-    def await_sites(self, least: int, seconds: float, wanted: list[int] | None = None) -> list[int]:
-        """Numbers of the sites that can be asked, once all are there that could be, or the time is
-        over.
+    def await_sites(
+        self,
+        least: int,
+        seconds: float,
+        wanted: list[int] | None = None,
+        *,
+        everybody: bool = True,
+    ) -> list[int]:
+        """Numbers of the sites that can be asked.
 
         Args:
             least: of them.
             seconds: how long to wait.
-            wanted: numbers of those that are waited for; default: all.
+            wanted: numbers of those that may be asked; default: all.
+            everybody: wait for all that may still come, and not for `least` alone.
 
         Raises:
             TooFewSites: fewer came than `least`.
@@ -299,7 +302,8 @@ class Meeting:
                 found = [site for site in sorted(among) if self._places[site].ready]
                 hoped = [site for site in among if not self._places[site].gone]
                 left = until - time.monotonic()
-                if len(found) == len(hoped) or len(hoped) < least or left <= 0:
+                enough = len(found) == len(hoped) or (not everybody and len(found) >= least)
+                if enough or len(hoped) < least or left <= 0:
                     break
                 self._changed.wait(left)
             if len(found) >= least:

@@ -1,8 +1,23 @@
 """Who this project is among the owners of a charter."""
 
+import contextlib
+from importlib import metadata
+
 from casemate.controls.federation.cards import Card, Charter, charter_in
 from casemate.core.errors import ConfigError
 from casemate.wiring import Wiring
+
+COMPUTE = ("casemate", "numpy", "scikit-learn", "torch")
+"""Packages whose versions owners tell each other, as far as they are installed."""
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that compute here."""
+    found = {}
+    for package in COMPUTE:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def card_of(project: Wiring, name: str) -> Card:
