@@ -39,6 +39,8 @@ ROUNDS = sa.Table(
     # a RoundRecord, JSON
     sa.Column("record", sa.LargeBinary, nullable=False),
     sa.Column("time", sa.String, nullable=False),
+    # whoever could take one away would have it asked again, and its day count less
+    info=explained("charter", "job"),
 )
 LEADING = -1
 
