@@ -97,19 +97,26 @@ class Coordinator:
         cards_of = [card_of(one, f"ward-{number}") for number, one in enumerate(sites)]
         if len(sites) == 1:
             cards_of.append(Coordinator("absent").card)
-        return cards.Charter(
-            name="wards",
-            purpose=PURPOSE,
-            url=url,
-            coordinator=self.card,
-            sites=cards_of,
-            columns=COLUMNS,
-            least=2,
-        )
+        return charter_of(cards_of, self, url)
 
     def signed(self, charter: cards.Charter) -> bytes:
         """As a file."""
         return cards.signed(charter, cards.CHARTER_TYPE, self.signer)
+
+
+def charter_of(
+    sites: list[cards.Card], leader: Coordinator, url: str = "https://127.0.0.1:8460"
+) -> cards.Charter:
+    """Of whoever has these cards."""
+    return cards.Charter(
+        name="wards",
+        purpose=PURPOSE,
+        url=url,
+        coordinator=leader.card,
+        sites=sites,
+        columns=COLUMNS,
+        least=2,
+    )
 
 
 def rows(number: int, count: int = 200) -> pa.Table:

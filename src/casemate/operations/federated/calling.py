@@ -5,7 +5,6 @@ Nothing is sent before the other side has proven who it is. No proxy, no redirec
 answers are bounded in size and time. A coordinator that is away for a while is called again.
 """
 
-import contextlib
 import http.client
 import ssl
 import time
@@ -171,7 +170,7 @@ def _body(answer: http.client.HTTPResponse) -> bytes:
         parts.append(piece)
         if size > MOST or time.monotonic() > until:
             raise http.client.HTTPException("the answer does not end")
-    with contextlib.suppress(AttributeError):
-        if answer.length:
-            raise http.client.IncompleteRead(b"", answer.length)
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
+    answer.close()  # `read1` leaves it open, and the connection could not be used again
     return b"".join(parts)

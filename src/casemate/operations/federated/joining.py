@@ -5,6 +5,7 @@ until the job is over. Killed and started again it goes on; whatever was answere
 import contextlib
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from casemate.controls.federation.messages import (
     Wait,
     Welcome,
 )
-from casemate.core.errors import BackendError, BusyError, Error, RefusedError, VerificationError
+from casemate.core.errors import BusyError, Error, RefusedError, VerificationError
 from casemate.core.files import alone, make_folder, remove_tree, shared_lock, write_atomic
 from casemate.core.sandbox.failure import JobLimits
 from casemate.core.types import Record
@@ -36,11 +37,11 @@ from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated import ownrows
 from casemate.operations.federated.agreeing import refusal_of
-from casemate.operations.federated.answering import Answering, told
+from casemate.operations.federated.answering import Answering, Asked, told
 from casemate.operations.federated.calling import Line, StrangeCoordinator
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
-from casemate.operations.federated.parties import as_site, versions
+from casemate.operations.federated.parties import as_site
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Model, Numbers, Room, Turns
 from casemate.wiring import Wiring
@@ -48,6 +49,8 @@ from casemate.wiring import Wiring
 if TYPE_CHECKING:
     from casemate.supply.context import Reporter
 
+COMPUTE = ("casemate", "numpy", "scikit-learn", "torch")
+"""Packages whose versions a site tells, as far as they are installed."""
 SOON = 0.05
 """Seconds between two calls of which the first was answered at once, and with nothing."""
 FOLDER = "federated"
@@ -176,10 +179,10 @@ class _Visit:
                 error.hint = f"read {self._laid_down(job)}; {error.hint}"
             self._cannot(acting, job, error)
             raise
-        return self._answered(acting, taken, welcome)
+        return self._answered(acting, taken)
 
     def _greeted(self) -> Welcome | Over:
-        hello = Hello(charter=self.charter.digest, versions=versions())
+        hello = Hello(charter=self.charter.digest, versions=_versions())
         while True:
             found = self.line.say(hello)
             if isinstance(found, Welcome | Over):
@@ -209,7 +212,7 @@ class _Visit:
             write_atomic(folder / name, content)
         return folder.relative_to(self.project.root)
 
-    def _answered(self, acting: Acting, taken: Judged, welcome: Welcome) -> Joined:
+    def _answered(self, acting: Acting, taken: Judged) -> Joined:
         job, project = taken.job, self.project
         keeping = Keeping(acting, self.charter, self.site, taken)
         model = Model(
@@ -232,49 +235,62 @@ class _Visit:
                 introduction=answering.introduction(project.signer),
                 rows=0 if taken.cost else count,
             )
-            found = self.line.say(ready)
-            if isinstance(found, No):
-                raise RefusedError(f"the coordinator does not take this site: {found.why[:300]}")
-            over = self._until_over(found, answering, keeping, (welcome, ready))
+            over = self._until_over(self._ready(ready), ready, answering, keeping)
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 
     def _until_over(
-        self,
-        found: FromCoordinator,
-        answering: Answering,
-        keeping: Keeping,
-        began: tuple[Welcome, Ready],
+        self, found: FromCoordinator, ready: Ready, answering: Answering, keeping: Keeping
     ) -> Over:
-        welcome, ready = began
         job = answering.told.job
         while not isinstance(found, Over):
-            before = time.monotonic()
             if isinstance(found, Wait):
-                found = self.line.say(Next(job=job.id))
-                if isinstance(found, Wait) and time.monotonic() - before < SOON:
-                    time.sleep(SOON)
+                found = self._next(job)
             elif isinstance(found, Told):
                 self._heard(found, keeping)
                 found = Wait()
-            elif isinstance(found, Welcome) and found.job == welcome.job:
-                found = self.line.say(ready)  # the coordinator was started again
-            elif isinstance(found, Welcome | No):
-                why = found.why if isinstance(found, No) else "it greets"
-                raise BackendError(
-                    f"the coordinator has another job by now, or none: {why[:300]}",
-                    hint="casemate federate join again",
-                )
+            elif isinstance(found, No | Welcome):  # it was started again, and knows this site not
+                found = self._again(found, job, ready)
             else:
-                turn = found.turn
-                self.reporter.progress(f"round {turn.round}", turn.round, job.rounds)
-                with shared_lock(self.project.state / "lock", lambda: None):
-                    given = answering(found)
-                if isinstance(given, Cannot):
-                    self.reporter.progress(f"round {turn.round}: {given.why}", 0, 0)
-                found = self.line.say(given)
-                if isinstance(found, No):
-                    self.reporter.progress(f"round {turn.round} not taken: {found.why}", 0, 0)
-                    found = Wait()
+                found = self._turn(found, answering)
+        return found
+
+    def _next(self, job: Job) -> FromCoordinator:
+        before = time.monotonic()
+        found = self.line.say(Next(job=job.id))
+        if isinstance(found, Wait) and time.monotonic() - before < SOON:
+            time.sleep(SOON)
+        return found
+
+    def _again(self, found: No | Welcome, job: Job, ready: Ready) -> FromCoordinator:
+        if isinstance(found, No):
+            time.sleep(SOON)
+        welcome = self._greeted() if isinstance(found, No) else found
+        if isinstance(welcome, Over):
+            return welcome
+        if opened(welcome.job, JOB_TYPE, self.charter.coordinator, Job).digest != job.digest:
+            return Over(record=b"", why="the coordinator has begun another job")
+        return self._ready(ready)
+
+    def _ready(self, ready: Ready) -> FromCoordinator:
+        found = self.line.say(ready)
+        if isinstance(found, No):
+            raise RefusedError(
+                f"the coordinator does not take this site: {found.why[:300]}",
+                hint="both need the same charter and version of casemate",
+            )
+        return found
+
+    def _turn(self, asked: Asked, answering: Answering) -> FromCoordinator:
+        turn = asked.turn
+        self.reporter.progress(f"round {turn.round}", turn.round, answering.told.job.rounds)
+        with shared_lock(self.project.state / "lock", lambda: None):
+            given = answering(asked)
+        if isinstance(given, Cannot):
+            self.reporter.progress(f"round {turn.round}: {given.why}", 0, 0)
+        found = self.line.say(given)
+        if isinstance(found, No):
+            self.reporter.progress(f"round {turn.round} not taken: {found.why}", 0, 0)
+            return Wait()
         return found
 
     def _heard(self, found: Told, keeping: Keeping) -> None:
@@ -359,3 +375,11 @@ def _room(project: Wiring, job: Job) -> Room:
         config.sandbox.mode == "require" or bool(own.among(job.code)),
         config.train.threads,
     )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in COMPUTE:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
