@@ -298,6 +298,7 @@ REFUSED: dict[str, list[str]] = {
     ],
     "federate approve": ["casemate.toml"],
     "federate leave": ["wards"],
+    "federate lead": ["wards"],
     "federate join": ["wards"],
     "federate rounds": ["wards"],
     "federate audit": ["casemate.toml", "casemate.toml"],

@@ -103,6 +103,7 @@ COMMANDS: dict[str, str | None] = {
     "federate found": "federated.agreeing.found",
     "federate code": "federated.agreeing.code",
     "federate approve": "federated.agreeing.approve",
+    "federate lead": "federated.leading.lead",
     "federate join": "federated.joining.join",
     "federate leave": "federated.agreeing.leave",
     "federate list": "federated.agreeing.charters",

@@ -133,6 +133,7 @@ CALLS = {
     "federated.agreeing.found": lambda at, _: at.federated.found("x", url="x", sites=[]),
     "federated.agreeing.leave": lambda at, _: at.federated.leave("x"),
     "federated.joining.join": lambda at, _: at.federated.join("x"),
+    "federated.leading.lead": lambda at, _: at.federated.lead("x"),
     "federated.recording.export": lambda at, _: at.federated.export("x"),
     "federated.recording.rounds": lambda at, _: at.federated.rounds("x"),
     "federated.simulating.simulate": lambda at, _: at.federated.simulate(),

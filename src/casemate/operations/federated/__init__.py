@@ -24,6 +24,7 @@ class Federated(Noun):
     approve = approve
     leave = leave
     lead = lead
+    lead = lead
     join = join
     code = code
     charters = charters
