@@ -61,9 +61,9 @@ def add_arguments(actions: Any) -> None:
 
 def _lead(arguments: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.core.progress import Lines
+    from casemate.cli.federate.spoken import Spoken
 
-    lines = Lines(quiet=arguments.format == "json")
+    lines = Spoken(quiet=arguments.format == "json")
     try:
         found = open_for(arguments).federated.lead(
             arguments.name,
@@ -111,9 +111,9 @@ def _led(found: "Led") -> str:
 
 def _join(arguments: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.core.progress import Lines
+    from casemate.cli.federate.spoken import Spoken
 
-    lines = Lines(quiet=arguments.format == "json")
+    lines = Spoken(quiet=arguments.format == "json")
     try:
         found = open_for(arguments).federated.join(
             arguments.name, once=not arguments.on, reporter=lines
