@@ -60,8 +60,8 @@ def add_arguments(actions: Any) -> None:
 
 
 def _lead(arguments: Any) -> int:
-    from casemate.cli.output import emit
     from casemate.cli.federate.spoken import Spoken
+    from casemate.cli.output import emit
 
     lines = Spoken(quiet=arguments.format == "json")
     try:
@@ -110,8 +110,8 @@ def _led(found: "Led") -> str:
 
 
 def _join(arguments: Any) -> int:
-    from casemate.cli.output import emit
     from casemate.cli.federate.spoken import Spoken
+    from casemate.cli.output import emit
 
     lines = Spoken(quiet=arguments.format == "json")
     try:

@@ -1,5 +1,6 @@
 """Progress of what may run for days where nobody looks: in a service's log."""
 
+from casemate.cli.output import printable
 from casemate.core.progress import Lines
 
 
@@ -9,7 +10,8 @@ class Spoken(Lines):
     _told = ""
 
     def progress(self, text: str, done: int, total: int) -> None:
-        """See `supply.context.Reporter`."""
+        """See `supply.context.Reporter`; the text may quote another owner's words."""
+        text = printable(text)
         super().progress(text, done, total)
         if not self.live and text != self._told:
             self._told = text
