@@ -60,10 +60,10 @@ def add_arguments(actions: Any) -> None:
 
 
 def _lead(arguments: Any) -> int:
+    from casemate.cli.federate.spoken import Spoken
     from casemate.cli.output import emit
-    from casemate.core.progress import Lines
 
-    lines = Lines(quiet=arguments.format == "json")
+    lines = Spoken(quiet=arguments.format == "json")
     try:
         found = open_for(arguments).federated.lead(
             arguments.name,
@@ -110,10 +110,10 @@ def _led(found: "Led") -> str:
 
 
 def _join(arguments: Any) -> int:
+    from casemate.cli.federate.spoken import Spoken
     from casemate.cli.output import emit
-    from casemate.core.progress import Lines
 
-    lines = Lines(quiet=arguments.format == "json")
+    lines = Spoken(quiet=arguments.format == "json")
     try:
         found = open_for(arguments).federated.join(
             arguments.name, once=not arguments.on, reporter=lines
