@@ -175,7 +175,7 @@ def test_whoever_is_no_site_of_a_charter_or_has_other_keys_by_now_does_not_appro
     for name in ("east", "north"):
         trusting(at, name, head, more="least_sites = 2")
     answer = cli("federate", "approve", "wards.charter.json", "--config", "east")
-    assert (answer.code, "not who is a site of wards" in answer.err) == (2, True), answer.err
+    assert (answer.code, "is no site of wards" in answer.err) == (2, True), answer.err
     assert cli("keys", "signer", "rotate", "--config", "north").code == 0
     answer = cli("federate", "approve", "wards.charter.json", "--config", "north")
     assert (answer.code, "other keys of this project" in answer.err) == (2, True), answer.err

@@ -1,8 +1,10 @@
 """Cards, charters and records as files."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, VerificationError
 
 
 def read(path: Path) -> bytes:
@@ -11,6 +13,16 @@ def read(path: Path) -> bytes:
 
     with path.open("rb") as file:
         return file.read(MOST + 1)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What is wrong in the block is wrong with this file."""
+    try:
+        yield
+    except VerificationError as error:
+        error.message = f"{path}: {error.message}"
+        raise
 
 
 def require_new(path: Path) -> None:

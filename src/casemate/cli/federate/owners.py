@@ -126,10 +126,12 @@ def _approve(arguments: Any) -> int:
 
     content = files.read(arguments.charter)
     if arguments.look:
-        charter = charter_in(content)
+        with files.naming(arguments.charter):
+            charter = charter_in(content)
         emit(arguments, charter, "\n".join([*_lines(charter), "", "nothing was approved"]))
         return 0
-    charter = open_for(arguments).federated.approve(content)
+    with files.naming(arguments.charter):
+        charter = open_for(arguments).federated.approve(content)
     text = [
         *_lines(charter),
         "",

@@ -101,8 +101,13 @@ def _audit(arguments: Any) -> int:
     from casemate.controls.federation.cards import charter_in
     from casemate.controls.federation.comparing import compare, record_in
 
-    charter = charter_in(files.read(arguments.charter))
-    found = compare(charter, [record_in(files.read(path), charter) for path in arguments.records])
+    with files.naming(arguments.charter):
+        charter = charter_in(files.read(arguments.charter))
+    records = []
+    for path in arguments.records:
+        with files.naming(path):
+            records.append(record_in(files.read(path), charter))
+    found = compare(charter, records)
     lines = [
         (
             f"{found.rounds} rounds of job {found.job[:12]}: {found.answers} answers are on record at"

@@ -31,6 +31,10 @@ MOST = 8 * 2**20
 MOST_SITES = 1_000
 NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _DER, _SPKI = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+_MADE_BY = {
+    "Card": "its owner writes one: casemate federate card NAME",
+    "Charter": "its coordinator writes one: casemate federate found NAME",
+}
 R = TypeVar("R", bound=Record)
 
 
@@ -251,8 +255,10 @@ def _inside(content: bytes, record: type[R]) -> R:
         return msgspec.json.decode(
             msgspec.convert(read_envelope(content).get("payload"), bytes), type=record
         )
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise VerificationError(f"the file is no {record.__name__.lower()}: {error}") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError, VerificationError) as error:
+        raise VerificationError(
+            f"this is no {record.__name__.lower()} of casemate", hint=_MADE_BY[record.__name__]
+        ) from error
 
 
 def _small(content: bytes) -> bytes:

@@ -58,9 +58,10 @@ def said_in(content: bytes) -> JobRecord:
         return msgspec.json.decode(
             msgspec.convert(read_envelope(content).get("payload"), bytes), type=JobRecord
         )
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError, VerificationError) as error:
         raise VerificationError(
-            "the file is no record of a job", hint="casemate federate rounds NAME --export FILE"
+            "this is no record of a job",
+            hint="a party writes its own: casemate federate rounds NAME --export FILE",
         ) from error
 
 

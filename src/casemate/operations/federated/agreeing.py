@@ -115,7 +115,13 @@ def found(
             "[project] purpose says nothing, and owners agree on a purpose",
             hint='such as purpose = "diagnosis-support"',
         )
-    members = [cards.card_in(content) for content in sites]
+    members = []
+    for number, content in enumerate(sites, 1):
+        try:
+            members.append(cards.card_in(content))
+        except VerificationError as error:
+            error.message = f"card {number} of {len(sites)}: {error.message}"
+            raise
     charter = Charter(
         name=_name(name),
         purpose=purpose,

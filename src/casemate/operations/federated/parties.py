@@ -46,7 +46,7 @@ def as_coordinator(project: Wiring, name: str) -> Charter:
     """
     charter = charter_in(project.federation.charter(name).content)
     if not is_own(project, charter.coordinator):
-        raise _stranger(project, charter, [charter.coordinator], "coordinates")
+        raise _stranger(project, charter, [charter.coordinator], "coordinator")
     return charter
 
 
@@ -66,20 +66,20 @@ def number_in(project: Wiring, charter: Charter) -> int:
     for number, card in enumerate(charter.sites):
         if is_own(project, card):
             return number
-    raise _stranger(project, charter, charter.sites, "is a site of")
+    raise _stranger(project, charter, charter.sites, "site")
 
 
 def _stranger(project: Wiring, charter: Charter, cards: list[Card], what: str) -> ConfigError:
     if any(one.project == project.config.project.id for one in cards):
         return ConfigError(
             f"the charter of {charter.name} has other keys of this project than it has now",
-            hint="send its coordinator a new card, and approve the charter that comes of it",
+            hint="its coordinator founds it anew with the card that the project has now",
         )
     return ConfigError(
-        f"this project is not who {what} {charter.name}",
+        f"this project is no {what} of {charter.name}",
         hint=(
-            "casemate federate lead, with its coordinator's project"
-            if what == "coordinates"
-            else "send its coordinator this project's card: casemate federate card NAME"
+            "send its coordinator this project's card: casemate federate card NAME"
+            if what == "site"
+            else f"{charter.coordinator.name} leads it, and sites join: casemate federate join"
         ),
     )
