@@ -22,6 +22,7 @@ from casemate.controls.federation.messages import (
     Question,
     Turn,
     Wait,
+    Welcome,
 )
 from casemate.ml.federated.combining import full_of
 from casemate.ml.federated.local import LocalPlan
@@ -375,7 +376,8 @@ def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
     meeting = meeting_of(charter(3))
     for number in range(3):
         site = Site(meeting, number, rows, codes)
-        site.introduce()
+        if number != 1:  # which refuses the job as soon as it sees it
+            site.introduce()
         if number:
             site.say(Cannot(job=meeting.job.id, round=0, code="CM-SITE-POLICY", why="no\x1b[2J"))
     began = time.monotonic()
@@ -383,6 +385,39 @@ def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
         learn(meeting, options=Options(wait=60.0))
     assert "\x1b" not in caught.value.message
     assert time.monotonic() - began < 30
+
+
+def test_a_site_that_a_new_coordinator_does_not_know_yet_is_greeted_again() -> None:
+    rows, codes, _ = table(90)
+    before, meeting = meeting_of(charter(3)), meeting_of(charter(3))
+    site = Site(before, 0, rows, codes)
+    site.introduce()
+    site.meeting = meeting
+    turn = Turn(job=meeting.job.id, round=1, attempt=1, step=0)
+    for message in (Next(job=meeting.job.id), Given(turn=turn)):
+        assert isinstance(site.say(message), Welcome)
+    site.introduce()
+    assert site.say(Next(job=meeting.job.id)) == Wait()
+
+
+def test_sums_do_not_hang_on_who_answers_first() -> None:
+    rows, codes, _ = table(300)
+    found = []
+    for order in ((0, 1, 2), (2, 1, 0)):
+        meeting, notes = meeting_of(charter(3), rule="fedavg", rounds=1), Notes()
+
+        def late(given: Given, order: tuple[int, ...] = order) -> Given:
+            time.sleep(0.1 * order[given.update.rows % 3])  # type: ignore[union-attr]
+            return given
+
+        sites = [
+            Site(meeting, n, rows[n::3], codes[n::3], lie=late, claimed=99 + n) for n in range(3)
+        ]
+        for site in sites:
+            site.start()
+        learn(meeting, notes)
+        found.append([kept.vector for _, kept, _ in notes.kept.values()])
+    assert found[0] == found[1]
 
 
 def test_what_was_written_down_is_not_asked_again() -> None:

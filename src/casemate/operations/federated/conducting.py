@@ -232,13 +232,14 @@ class Conductor:
 
         asked = {site: Ask(turn=turn, question=question) for site in sites}
         found = self.meeting.collect(asked, check, self.options.wait)
-        taken: dict[int, _Plain] = found.taken
-        digests = {site: one.digest for site, one in sorted(taken.items())}
+        # in the sites' order: sums of floating point hang on it
+        taken: dict[int, _Plain] = dict(sorted(found.taken.items()))
+        digests = {site: one.digest for site, one in taken.items()}
         if not taken:
             return Gathered(heard=[], vector=b""), digests, found.refused
         if question.what != "train":
             total = np.sum([one.vector for one in taken.values()], axis=0)
-            return _summed(sorted(taken), total), digests, found.refused
+            return _summed([*taken], total), digests, found.refused
         moved = {site: one.vector for site, one in taken.items()}
         rows = {site: 1 if self.job.epsilon else one.rows for site, one in taken.items()}
         gathered, left_out = self._combined(combining.of_sites(moved, rows))

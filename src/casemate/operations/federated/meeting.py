@@ -146,7 +146,7 @@ class Meeting:
             return self._hello(site, message)
         if message_job(message) != self.job.id:
             return No(why="there is no such job here: say hello first")
-        if place.key is None and not isinstance(message, Ready) and self._over is None:
+        if place.key is None and isinstance(message, Next | Given) and self._over is None:
             # this coordinator was started again: the site introduces itself once more
             return Welcome(site=site, job=self._signed)
         if isinstance(message, Next):

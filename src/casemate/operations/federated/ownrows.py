@@ -83,6 +83,8 @@ def read(
     view = _view(project, charter.purpose, noisy=noisy)
     tools = replace(pipeline.data_tools(run_context(view, reporter)), config=view.config)
     found = examine(tools)
+    # else each process of a project that never ran would hold out other rows
+    tools.identifiers.keep(found.root)
     require_columns(charter.columns, found.schema)
     table = found.table.filter(~found.holdout & ~found.excluded)
     least = max(project.config.federate.least_rows, project.config.privacy.min_group)
