@@ -172,6 +172,7 @@ def _train(
             BudgetPayment(context, work, dataset, principal),
             (pool["rehearse"], pool["reread"]) if context.config.train.mode == "private" else None,
             former(context),
+            context.charters,
         )
         return train.fit(tools, dataset, rows.training)
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 import casemate
 from casemate.controls.access.identity.principals import current_name
+from casemate.controls.federation.rounds import Kept
 from casemate.controls.privacy.budget import Limit, Spending, spend
 from casemate.core.errors import UnexplainedRow
 from casemate.core.store.sqlite import driver
@@ -29,6 +30,11 @@ EVAL = Weakness(
 )
 
 
+ROUND = Kept(
+    charter="d1", job="j1", number=1, question="q1", content="c1", record=b"{}", time=NOW, site=0
+)
+
+
 def arrange(project) -> str:
     """People, a token that was revoked, a session, most of a budget spent; returns the token and
     the session's secret.
@@ -44,6 +50,8 @@ def arrange(project) -> str:
         project.rollouts.promote(tx, "wdbc", 1, "live", 1.0, [], 'User::"ana"', project.clock.now())
         session = project.point.sessions.begin(tx, "mallory", "password")
         project.point.anomalies._found(tx, 'User::"eve"', "impossible-travel", "seen in two places")
+        project.federation.approve(tx, "wards", "d1", b"{}", 'User::"ana"')
+        project.federation.keep(tx, ROUND)
         part = Part(scanner="bandit", kind="code", answer="found", found=1)
         project.findings_kept.record(tx, 'User::"ana"', [part], [EVAL])
     return f"{token} {session.access}"
@@ -107,6 +115,15 @@ def waives(project, _token):
 
 def lists_findings(project, _token):
     project.scans.list()
+
+
+def takes_part(project, _token):
+    project.federation.charters()
+
+
+def was_asked(project, _token):
+    with project.database.reading() as tx:
+        project.federation.earlier(tx, "d1", "j1", 1, "q1", 0)
 
 
 def looks_again(project, _token):
@@ -212,6 +229,21 @@ ATTACKS = {
         "access_finding",
         is_at_risk,
         "DELETE FROM access_finding",
+    ),
+    "somebody else's charter counts": (
+        "federation",
+        takes_part,
+        "UPDATE federation SET digest = 'd2', content = '[]'",
+    ),
+    "a round that was answered is forgotten": (
+        "federation_round",
+        was_asked,
+        "DELETE FROM federation_round",
+    ),
+    "a round was answered otherwise": (
+        "federation_round",
+        was_asked,
+        "UPDATE federation_round SET record = '[]'",
     ),
     "what somebody was found at counts less": (
         "access_finding",
@@ -356,7 +388,7 @@ LATER = (
     *("hold", "playbook", "playbook_run"),
     *("subject_version", "subject_rows", "consent", "request", "request_line"),
     *("erasure", "person_alias", "prediction_subject"),
-    *("scan", "scan_finding"),
+    *("scan", "scan_finding", "federation", "federation_round"),
 )
 """Tables of migrations behind the one that bound rows."""
 

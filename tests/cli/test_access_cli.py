@@ -78,6 +78,8 @@ WORDS = {
     "access explain": ["root", "run:read"],
     "access test": ["table.toml"],
     "access policy apply": [],
+    "federate found": ["w", "--url", "https://localhost:1", "--site", "casemate.toml"],
+    "federate approve": ["casemate.toml"],
     "data diff": ["wdbc"],
     "check": [],
     "data check": [],

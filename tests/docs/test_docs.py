@@ -30,6 +30,7 @@ TRAINED = {
     "bill-of-materials",
     "erasure",
     "federate",
+    "federate-owners",
     "feedback-and-retraining",
     "private-training",
     "quantities",

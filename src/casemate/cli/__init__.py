@@ -37,7 +37,7 @@ VERBS = {
     "watch": "see what changes after the release: inputs, answers, quality, machine, or plain files",
     "feedback": "what people and callers say of answers, and whether it may teach",
     "retrain": "train again with feedback, if it is due and no worse",
-    "federate": "what several owners would learn together without sharing rows",
+    "federate": "several owners learn together without sharing rows: agree, learn, look, or simulate",
     "logs": "search what was done, asked and alarmed; rules over it",
     "sinks": "log lines and gauges on their way to Elasticsearch, syslog, Splunk, OpenTelemetry",
     "incident": "alerts that belong together: who sees to them, until when, what happened",

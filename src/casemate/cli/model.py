@@ -199,8 +199,9 @@ def run(arguments: Any) -> int:
     lines += _people(project, model.reference)
     lines += [table(["", "gate", "value", "required"], gates), "", "lineage"]
     lines += [
-        f"  {name:<19} {getattr(release.lineage, name)}"
+        f"  {name:<19} {value}"
         for name in release.lineage.__struct_fields__
+        if (value := getattr(release.lineage, name))
     ]
     lines += (
         [

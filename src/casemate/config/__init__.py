@@ -27,6 +27,7 @@ from casemate.config.deploy import DeployTable
 from casemate.config.describe import describe
 from casemate.config.drill import DrillTable
 from casemate.config.engine import DaskTable
+from casemate.config.federate import FederateTable
 from casemate.config.feedback import FeedbackTable, RetrainTable, SourceTable, Trust
 from casemate.config.figures import (
     AT_EPS,
@@ -130,6 +131,7 @@ __all__ = [
     "DueTable",
     "Event",
     "FeatureTable",
+    "FederateTable",
     "FeedbackTable",
     "GateTable",
     "GuardTable",

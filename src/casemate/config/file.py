@@ -94,8 +94,10 @@ FIXED = (
 themselves rights, or take others' protection; whoever searches lines would forget them; whoever
 starts a gateway would say whose models it believes.
 """
-FIXED_TABLES = ("access", "feedback", "retrain")
-"""Tables of which `-s` may set nothing: who is trusted, and what whoever retrains may spend."""
+FIXED_TABLES = ("access", "feedback", "retrain", "federate")
+"""Tables of which `-s` may set nothing: who is trusted, what whoever retrains may spend, and what
+others may have asked here.
+"""
 
 
 def _apply(tables: dict[str, Any], override: str) -> None:

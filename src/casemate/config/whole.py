@@ -8,6 +8,7 @@ from casemate.config.controls import ControlsTable
 from casemate.config.data import DataTable
 from casemate.config.deploy import DeployTable
 from casemate.config.drill import DrillTable
+from casemate.config.federate import FederateTable
 from casemate.config.feedback import FeedbackTable, RetrainTable
 from casemate.config.incidents import IncidentsTable
 from casemate.config.keys import KeysTable
@@ -59,6 +60,7 @@ class Config(Table, frozen=True, kw_only=True):
     sinks: dict[Name, SinkTable] = {}
     feedback: FeedbackTable = FeedbackTable()
     retrain: RetrainTable = RetrainTable()
+    federate: FederateTable = FederateTable()
     trackers: dict[Name, TrackerTable] = {}
     deploy: DeployTable = DeployTable()
     access: AccessTable = AccessTable()

@@ -53,6 +53,7 @@ def context_of(project: Wiring, usable: Usable, reporter: "Reporter | None" = No
         ledger=project.ledger,
         hears=lambda dataset: Dataset(project, dataset).hears_code(),
         scan=lambda: standing(project, of_run=True),
+        charters=lambda: [one.content for one in project.federation.charters()],
         usable=usable,
         erased=project.erased(),
     )

@@ -188,7 +188,7 @@ class Project(Wiring):
 
     @property
     def federated(self) -> "Federated":
-        """What sites learn together: simulate."""
+        """What owners learn together: simulate, found, approve, lead, join, rounds, ..."""
         from casemate.operations.federated import Federated
 
         return Federated(self)

@@ -65,6 +65,8 @@ class RunContext:
     """
     scan: Callable[[], ScanStanding | None] = lambda: None
     """How the project stands by its last scans."""
+    charters: Callable[[], list[bytes]] = list
+    """Signed charters of owners who train together that count here."""
     lessons: str = ""
     """Object digest of the rows of feedback that this run learns from too; empty: none."""
     incumbent: str = ""

@@ -5,13 +5,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from casemate.core.digest import sha256_record
+from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.consented import basis_of
 from casemate.stages.data.source import READING
-from casemate.stages.train.training_code import code_digest
+from casemate.stages.train.training_code import code_digest, record_beside
 from casemate.supply.context import RunContext
 
 COMPUTING = (
@@ -45,7 +45,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
         stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
     basis = basis_of(config, context.usable.covered)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
-    scan = context.required_scan()
+    scan, record = context.required_scan(), record_beside(context.root, config)
     deciding: dict[str, list[Any]] = {
         "data": [
             _software(),
@@ -78,6 +78,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             config.robustness if config.train.mode == "adversarial" else None,
             config.privacy if config.train.mode == "private" else None,
             "converted in a sandbox of its own",  # models from before are made again
+            *(["learnt by", sha256(record)] if record is not None else []),
         ],
         "assess": [
             config.assess,

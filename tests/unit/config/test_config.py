@@ -1,4 +1,5 @@
 import ast
+import datetime
 import re
 from pathlib import Path
 from typing import get_args
@@ -97,7 +98,7 @@ def test_no_list_of_words_is_free_where_only_fixed_ones_mean_something():
         "texts", "holidays", "gateways", "joint", "people", "recipients", "transfers",
         "runner", "secrets", "approvers", "auditors", "deployers", "security_groups", "subnets",
         "trusted", "exclude", "advisories_keys", "accepted", "licences",
-        "sells",
+        "sells", "coordinators", "purposes", "code",
     }  # fmt: skip
     free = {
         row[1].rpartition(".")[2] for row in config.describe(config.Config) if "list[str]" in row[2]
@@ -161,6 +162,7 @@ def test_overrides_change_one_value(config):
         "data.subject=other",
         "data.schema=another.toml",
         "serve.trusted=['mine']",
+        "federate.masked=false",
     ],
 )
 def test_who_may_do_or_see_what_is_not_overridden_from_the_command_line(override):
@@ -247,3 +249,40 @@ def test_no_pattern_lets_a_last_line_break_through():
     assert len(patterns) > 20
     # `$` alone also matches before a line break that ends the text
     assert [one for one in patterns if one.endswith("$")] == []
+
+
+def test_hours_of_the_night_end_the_next_morning():
+    from casemate.config import FederateTable
+
+    night, day = FederateTable(hours="22:00-06:00"), FederateTable(hours="08:00-17:30")
+    at = lambda hour, minute: datetime.datetime(  # noqa: E731
+        2026, 1, 1, hour, minute, tzinfo=datetime.UTC
+    )
+    open_at = [(22, 0), (23, 59), (0, 0), (5, 59)]
+    assert all(night.is_open(at(*one)) for one in open_at)
+    assert not any(night.is_open(at(*one)) for one in [(6, 0), (12, 0), (21, 59)])
+    assert [day.is_open(at(*one)) for one in [(7, 59), (8, 0), (17, 29), (17, 30)]] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    berlin = datetime.timezone(datetime.timedelta(hours=1))
+    assert night.is_open(datetime.datetime(2026, 1, 1, 23, 0, tzinfo=berlin))
+    assert not night.is_open(datetime.datetime(2026, 1, 1, 22, 30, tzinfo=berlin))
+    assert FederateTable().is_open(at(12, 0))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('hours = "22:00-22:00"', "ends when it begins"),
+        ('hours = "24:00-06:00"', "hours"),
+        ('coordinators = ["AB"]', "coordinators"),
+        ('models = ["LogisticRegresion"]', "did you mean 'LogisticRegression'"),
+        ("least_sites = 1", "least_sites"),
+        ("epsilon_round = 0", "epsilon_round"),
+    ],
+)
+def test_a_site_policy_that_makes_no_sense_is_refused(line, expected):
+    assert expected in refused(TOML + f"[federate]\n{line}\n")

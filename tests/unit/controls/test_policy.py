@@ -29,6 +29,7 @@ EXTRA = {
     "dataset:read-masked": {"column_class": "sensitive"},
     "model:sign": {"stage": "production"},
     "model:approve": {"stage": "production"},
+    "federation:answer": {"charter": "wards"},
 }
 IRREVERSIBLE = {
     "model:approve",
@@ -62,6 +63,7 @@ IRREVERSIBLE = {
     "hold:lift",
     "incident:erase",
     "scan:waive",
+    "federation:approve",
 }
 
 
@@ -100,6 +102,7 @@ MAY = {
             "budget:read",
         ),
         *("feedback:add", "feedback:read", "feedback:screen", "retrain:read"),
+        *("federation:read", "federation:answer"),
     },
     "scientist": {
         *(
@@ -121,7 +124,7 @@ MAY = {
             "retrain:read",
             "retrain:run",
         ),
-        *("scan:read", "scan:run"),
+        *("scan:read", "scan:run", "federation:read", "federation:lead"),
     },
     "retrainer": {
         "retrain:run",
@@ -155,6 +158,7 @@ MAY = {
     },
     "operator": {
         *("scan:read", "scan:run", "scan:advisories", "scan:target"),
+        *("federation:read", "federation:answer"),
         *("deploy:read", "deploy:apply"),
         *("model:contain", "hold:read", "hold:place", "hold:lift", "access:suspend"),
         *("access:resume", "retrain:demand", "playbook:read", "playbook:apply", "playbook:run"),
@@ -200,7 +204,7 @@ MAY = {
         ),
     },
     "auditor": {
-        *("scan:read", "scan:run"),
+        *("scan:read", "scan:run", "federation:read"),
         *("incident:read", "hold:read", "playbook:read", "record:read"),
         *("controls:read", "controls:check", "evidence:write", "deploy:read"),
         *(
@@ -255,7 +259,7 @@ MAY = {
         *("logs:read", "logs:erase"),
         *("privacy:affected", "consent:read", "consent:write", "request:read", "request:handle"),
         *("record:read", "record:write"),
-        *("controls:read", "controls:check", "evidence:write"),
+        *("controls:read", "controls:check", "evidence:write", "federation:read"),
     },
     "custodian": {
         "scan:read",
@@ -662,6 +666,7 @@ def oracle(principal, roles, action, resource, situation, context):
         "policy:change",
         "retrain:go-on",
         "scan:waive",
+        "federation:approve",
         "hold:lift",
         "access:resume",
         "playbook:apply",
@@ -727,6 +732,8 @@ def test_random_requests_agree_with_the_oracle(scale):
                 "trainer": rng.choice((None, *names)),
                 "steward": rng.choice((None, *names)),
             }
+        if action == "federation:answer":
+            context["charter"] = rng.choice(("wards", "wings"))
         if action in ("access:user", "access:grant", "access:delegate"):
             context["subject"] = rng.choice((None, *names))
         people = {

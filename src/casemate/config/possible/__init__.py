@@ -4,6 +4,7 @@ from casemate.config.access import impossible_access
 from casemate.config.audit import impossible_audit
 from casemate.config.aws import impossible_aws
 from casemate.config.deploy import impossible_deploy
+from casemate.config.federate import impossible_federate
 from casemate.config.figures import SCAN
 from casemate.config.possible.data import impossible_data
 from casemate.config.possible.gates import bad_gate, bad_retraining, bad_scan_gate
@@ -32,7 +33,7 @@ def impossible(config: Config) -> list[str]:
     )
     problems += impossible_audit(config.audit) + impossible_access(config.access)
     problems += impossible_sinks(config.sinks) + config.privacy.impossible_terms()
-    problems += impossible_deploy(config.deploy)
+    problems += impossible_deploy(config.deploy) + impossible_federate(config.federate)
     problems += impossible_kubernetes(config.deploy.kubernetes) + impossible_aws(config.deploy.aws)
     problems += impossible_serve(config.serve) + impossible_scan(config.scan)
     return problems + impossible_trackers(config.trackers)

@@ -6,21 +6,35 @@ columns; the coordinator signs it, each site approves it, and everything that is
 to its digest.
 """
 
-from typing import Any, TypeVar
+import contextlib
+import math
+import re
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 
 from casemate.core.digest import sha256_record
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
-from casemate.core.types import Record, Schema
+from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Record, Schema
+from casemate.ml.federated.encoding import Limits
 
 CARD_TYPE = "application/vnd.casemate.federation-card+json"
 CHARTER_TYPE = "application/vnd.casemate.federation-charter+json"
 VERSION = 1
 MOST = 8 * 2**20
 """Bytes of a card or charter file."""
+MOST_SITES = 1_000
+NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_DER, _SPKI = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+_MADE_BY = {
+    "Card": "its owner writes one: casemate federate card NAME",
+    "Charter": "its coordinator writes one: casemate federate found NAME",
+}
 R = TypeVar("R", bound=Record)
 
 
@@ -87,9 +101,110 @@ class Charter(Record, frozen=True, kw_only=True):
         return places.index(fingerprint) if fingerprint in places else None
 
 
+def address_of(url: str) -> tuple[str, int]:
+    """(host, port) of a coordinator's URL.
+
+    Raises:
+        VerificationError: it is not `https://HOST:PORT` and nothing more.
+    """
+    host, port = None, None
+    # what urllib would pass over: line breaks, a name before "@", a path, an empty query
+    if url.isascii() and url.isprintable() and not set(url[8:]) & set(" @/?#"):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(url)
+            host, port = (parts.hostname, parts.port) if parts.scheme == "https" else (None, None)
+    if not host or not port:
+        raise VerificationError(
+            f"{url[:200]!r} is not where a coordinator can listen", hint="https://HOST:PORT"
+        )
+    return host, port
+
+
+def sound(charter: Charter) -> Charter:
+    """The charter, if it can be one of several owners; its coordinator may be one of its sites,
+    with the same card.
+
+    Raises:
+        VerificationError: an owner is there twice under any of its marks, or something has a name,
+            number or address that it cannot have.
+    """
+    problems = [
+        f"{one[:80]!r} is no name"
+        for one in (charter.name, charter.coordinator.name, *(card.name for card in charter.sites))
+        if not NAMES.fullmatch(one)
+    ]
+    if {charter.version, charter.coordinator.version, *(c.version for c in charter.sites)} != {
+        VERSION
+    }:
+        problems.append("it, or a card in it, is of another version of casemate's format")
+    if not 2 <= charter.least <= len(charter.sites) <= MOST_SITES:
+        problems.append(
+            f"a round would need {charter.least} of {len(charter.sites)} sites; 2 are the least,"
+            f" {MOST_SITES} sites the most"
+        )
+    features = charter.columns.features
+    problems += [f"{one.name[:80]!r} has no limits" for one in features if not is_bounded(one)]
+    if not features or charter.columns.labels or charter.columns.further:
+        problems.append("there is not one target and something to predict it from")
+    seen: set[tuple[str, object]] = set()
+    sites = [*charter.sites]
+    if charter.coordinator in sites:
+        sites.remove(charter.coordinator)
+    for card in (charter.coordinator, *sites):
+        marks = _marks(card)
+        problems += [f"{card.name} is there twice, by its {what}" for what, _ in marks & seen]
+        seen |= marks
+    if problems:
+        raise VerificationError(
+            f"the charter is none: {'; '.join(problems[:3])}",
+            hint="its coordinator founds it anew with one card of each owner",
+        )
+    address_of(charter.url)
+    return charter
+
+
+def is_bounded(column: ColumnSchema) -> bool:
+    """Whether a feature has limits that can be told: two numbers, or values."""
+    if column.type == "category":
+        return bool(column.categories)
+    low, high = column.min, column.max
+    return low is not None and high is not None and -math.inf < low < high < math.inf
+
+
+def limits_of(columns: Schema) -> Limits:
+    """What bounds the features of a charter, in their order; a missing category is a value too."""
+    return Limits(
+        numbers={
+            one.name: (one.min or 0.0, one.max or 0.0)
+            for one in columns.features
+            if one.type != "category"
+        },
+        categories={
+            one.name: [*(one.categories or []), MISSING_CATEGORY] for one in columns.categories
+        },
+    )
+
+
+def _marks(card: Card) -> set[tuple[str, object]]:
+    """What no two owners have alike."""
+    try:
+        authority = card.certificate.public_key().public_bytes(_DER, _SPKI)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise VerificationError(f"the card of {card.name[:80]!r} has no certificate") from error
+    verifier = card.verifier
+    return {
+        ("name", card.name),
+        ("project", card.project),
+        ("authority", authority),
+        ("ECDSA key", verifier.classical.public_bytes(_DER, _SPKI)),
+        ("ML-DSA key", verifier.quantum.public_bytes_raw()),
+    }
+
+
 def signed(record: Record, kind: str, signer: Signer) -> bytes:
     """A DSSE envelope by the project's signer, as JSON."""
-    return msgspec.json.encode(signer.sign(record.to_json(), kind))
+    # not in a fixed order, which numbers as keys cannot have: what is signed is what is sent
+    return msgspec.json.encode(signer.sign(msgspec.json.encode(record), kind))
 
 
 def card_in(content: bytes) -> Card:
@@ -98,8 +213,15 @@ def card_in(content: bytes) -> Card:
     Raises:
         VerificationError: the file is none, or somebody else signed it.
     """
-    card = _inside(content, Card)
-    return _verified(content, CARD_TYPE, card.verifier, Card)
+    card = _inside(_small(content), Card)
+    found = _verified(content, CARD_TYPE, card.verifier, Card)
+    if not NAMES.fullmatch(found.name) or found.version != VERSION:
+        raise VerificationError(
+            f"the card of {found.name[:80]!r} has no name that can be said, or another version",
+            hint="its owner makes it anew: casemate federate card NAME",
+        )
+    _marks(found)
+    return found
 
 
 def charter_in(content: bytes) -> Charter:
@@ -108,8 +230,8 @@ def charter_in(content: bytes) -> Charter:
     Raises:
         VerificationError: the file is none, or somebody else signed it.
     """
-    charter = _inside(content, Charter)
-    return _verified(content, CHARTER_TYPE, charter.coordinator.verifier, Charter)
+    charter = _inside(_small(content), Charter)
+    return sound(_verified(content, CHARTER_TYPE, charter.coordinator.verifier, Charter))
 
 
 def opened(content: bytes, kind: str, by: Card, record: type[R]) -> R:
@@ -131,21 +253,23 @@ def _inside(content: bytes, record: type[R]) -> R:
     """What the envelope says it holds; nothing is believed yet."""
     try:
         return msgspec.json.decode(
-            msgspec.convert(_envelope(content).get("payload"), bytes), type=record
+            msgspec.convert(read_envelope(content).get("payload"), bytes), type=record
         )
-    except msgspec.MsgspecError as error:
-        raise VerificationError(f"the file is no {record.__name__.lower()}: {error}") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError, VerificationError) as error:
+        raise VerificationError(
+            f"this is no {record.__name__.lower()} of casemate", hint=_MADE_BY[record.__name__]
+        ) from error
 
 
-def _envelope(content: bytes) -> dict[str, Any]:
+def _small(content: bytes) -> bytes:
     if len(content) > MOST:
         raise VerificationError(f"the file is larger than {MOST // 2**20} MiB")
-    return read_envelope(content)
+    return content
 
 
 def _verified(content: bytes, kind: str, verifier: Verifier, record: type[R]) -> R:
-    payload = verifier.verify(_envelope(content), kind)
+    payload = verifier.verify(read_envelope(content), kind)
     try:
         return msgspec.json.decode(payload, type=record)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise VerificationError(f"what was signed is no {record.__name__.lower()}") from error

@@ -5,14 +5,18 @@ one attempt at one round, and is answered once. What a coordinator asks of a rou
 whose digest both sides record: the same round with another question is refused.
 
 With masks a question brings terms, and the round has four further steps (see
-`ml.federated.masking`).
+`ml.federated.masking`). The terms' session is `session_of`: sites sign it, so a round in which two
+were asked different questions comes to nothing.
+
+A job is called by its id in messages, and by its digest in what is kept and recorded: another job
+under the same id is another one.
 """
 
 from typing import Annotated, Literal
 
 import msgspec
 
-from casemate.core.digest import sha256
+from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import Record
 from casemate.ml.federated import masking
 from casemate.ml.federated.encoding import Limits, Scale
@@ -76,6 +80,11 @@ class Job(Record, frozen=True, kw_only=True):
     """RFC 3339."""
     version: int = VERSION
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the job, hexadecimal: under which its rounds are kept and recorded."""
+        return sha256_record(self)
+
 
 class Introduction(Record, frozen=True, kw_only=True):
     """A site's key for one job, signed by its project: other sites know it by its card."""
@@ -95,9 +104,14 @@ class Question(Record, frozen=True, kw_only=True):
     """From 1; sums of numeric columns count as one."""
     what: What
     size: int
-    """Numbers that are expected."""
+    """Numbers that are expected; of differences under masks one more, the weight."""
     most: float
     """Largest absolute value of one; a site answers nothing that does not fit."""
+    full: float = 0.0
+    """Of differences under masks: rows that weigh 1. A site with fewer weighs its share, one with
+    more no more; 0: all weigh 1. It is said to all alike: with weights of its own for each site a
+    coordinator could make the sum that of one.
+    """
     weights: bytes = b""
     """Float64, little-endian."""
     control: bytes = b""
@@ -111,6 +125,16 @@ class Question(Record, frozen=True, kw_only=True):
         return sha256(msgspec.msgpack.encode(self))
 
 
+def session_of(question: Question, attempt: int) -> str:
+    """Session of the terms of a masked round: all who sign it were asked the same."""
+    return sha256(f"{question.digest} {attempt}".encode())
+
+
+def weight_of(question: Question, rows: int) -> float:
+    """By which a site multiplies a difference under masks."""
+    return min(rows / question.full, 1.0) if question.full > 0 else 1.0
+
+
 class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):
     """Tagged by the name of its class."""
 
@@ -121,7 +145,10 @@ class Turn(_Message, frozen=True):
     job: str
     round: int
     attempt: int
-    """From 1: a round that came to nothing is tried again with other masks."""
+    """From 1: a round that came to nothing is tried again with other masks, under a number that is
+    higher than all before, also of a coordinator that was started again. A site helps to open one
+    sum of a round: once a group's sum was opened, it is of the same sites in each later attempt.
+    """
     step: int
     """0: the question; 1 to 4 as in `masking`."""
 
@@ -143,8 +170,6 @@ class Ask(_Message, frozen=True):
 
     turn: Turn
     question: Question
-    weight: float = 1.0
-    """Under masks: what this site's answer is multiplied by before it is summed."""
     terms: masking.Terms | None = None
     introductions: list[bytes] = []
     """With terms: of the sites of this sum, signed."""
@@ -282,6 +307,8 @@ class RoundRecord(Record, frozen=True, kw_only=True):
     """
     refused: dict[int, str] = {}
     """By site: why its answer was not taken."""
+    heard: list[int] = []
+    """Under masks: whose answers are in the sum that was opened; a round has one such list."""
     combined: str = ""
     """SHA-256 of what came of it, float64; a site does not know it."""
     time: str = ""
@@ -296,6 +323,8 @@ class JobRecord(Record, frozen=True, kw_only=True):
     """Digest of the signed job's payload."""
     party: str
     """Fingerprint of the card of whoever keeps it."""
+    site: int = -1
+    """Its number, where it is the record of a site; -1: the coordinator's."""
     rounds: list[RoundRecord]
     model: str = ""
     """SHA-256 of the model's file; of a site's own record empty."""

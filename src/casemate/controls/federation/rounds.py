@@ -28,15 +28,21 @@ ROUNDS = sa.Table(
     "federation_round",
     METADATA,
     sa.Column("charter", sa.String, primary_key=True),
+    # a job's digest
     sa.Column("job", sa.String, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    # whose answer it is; whoever leads may be a site too
+    sa.Column("site", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("question", sa.String, nullable=False),
     # of a sealed object: a site's own answer, or what a coordinator made of all
     sa.Column("content", sa.String, nullable=False),
     # a RoundRecord, JSON
     sa.Column("record", sa.LargeBinary, nullable=False),
     sa.Column("time", sa.String, nullable=False),
+    # whoever could take one away would have it asked again, and its day count less
+    info=explained("charter", "job"),
 )
+LEADING = -1
 
 
 class RoundTwice(VerificationError):
@@ -63,7 +69,9 @@ class Kept(Record, frozen=True, kw_only=True):
     """A round that was answered, or gathered, here."""
 
     charter: str
+    """Its digest."""
     job: str
+    """Its digest."""
     number: int
     question: str
     """Its digest."""
@@ -73,6 +81,8 @@ class Kept(Record, frozen=True, kw_only=True):
     """A `messages.RoundRecord`, JSON."""
     time: str
     """RFC 3339."""
+    site: int = LEADING
+    """Number of the site whose answer it is; `LEADING`: what a coordinator made of all."""
 
 
 class Rounds:
@@ -123,14 +133,22 @@ class Rounds:
             return [Kept(**row) for row in tx.execute(query).mappings()]
 
     def earlier(
-        self, tx: sa.Connection, charter: str, job: str, number: int, question: str
+        self,
+        tx: sa.Connection,
+        charter: str,
+        job: str,
+        number: int,
+        question: str,
+        site: int = LEADING,
     ) -> Kept | None:
         """What is kept of a round with just this question; None: nothing.
 
         Raises:
             RoundTwice: it was asked with another question, or a later round came before it.
         """
-        mine = sa.select(ROUNDS).where(ROUNDS.c.charter == charter, ROUNDS.c.job == job)
+        mine = sa.select(ROUNDS).where(
+            ROUNDS.c.charter == charter, ROUNDS.c.job == job, ROUNDS.c.site == site
+        )
         rows = [Kept(**row) for row in tx.execute(mine).mappings()]
         found = next((one for one in rows if one.number == number), None)
         if found is not None and found.question != question:
@@ -149,3 +167,22 @@ class Rounds:
         tx.execute(
             ROUNDS.insert().values(**{name: getattr(kept, name) for name in Kept.__struct_fields__})
         )
+
+    def amend(self, tx: sa.Connection, kept: Kept, record: bytes) -> None:
+        """Say more of a round that was kept: what others made of the answer, or who was heard."""
+        mine = (
+            ROUNDS.c.charter == kept.charter,
+            ROUNDS.c.job == kept.job,
+            ROUNDS.c.number == kept.number,
+            ROUNDS.c.site == kept.site,
+        )
+        tx.execute(ROUNDS.update().where(*mine).values(record=record))
+
+    def since(self, tx: sa.Connection, moment: str) -> int:
+        """How many rounds sites answered since an RFC 3339 moment in UTC, under all charters."""
+        query = (
+            sa.select(sa.func.count())
+            .select_from(ROUNDS)
+            .where(ROUNDS.c.time >= moment, ROUNDS.c.site != LEADING)
+        )
+        return int(tx.execute(query).scalar_one())

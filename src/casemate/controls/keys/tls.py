@@ -39,12 +39,15 @@ def load_certificate(
     moment, 0600.
     """
     chain, key = authority.issue_server(names)
-    with _moment(folder, chain) as chain_file, _moment(folder, key) as key_file:
+    with moment(folder, chain) as chain_file, moment(folder, key) as key_file:
         context.load_cert_chain(chain_file, key_file)
 
 
 @contextlib.contextmanager
-def _moment(folder: Path, content: bytes) -> Iterator[str]:
+def moment(folder: Path, content: bytes) -> Iterator[str]:
+    """A file with this content that is there for the block only, 0600: Python's ssl reads keys from
+    files alone.
+    """
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".tls-") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(content)

@@ -95,7 +95,7 @@ class Ledger:
             return False
         spent, delta = total(earlier, limit.delta), sum(one.delta for one in earlier)
         if (
-            spent + wanted.epsilon > limit.epsilon + SLACK
+            total([*earlier, wanted], limit.delta) > limit.epsilon + SLACK
             or delta + wanted.delta > limit.delta + SLACK * limit.delta
         ):
             raise BudgetSpent(

@@ -114,6 +114,21 @@ class ForkServer:
         self._log.close()
 
 
+class HeldTable:
+    """A table in memory that nobody can change, for several jobs: it is written once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._file = os.fdopen(_memory_file(table), "rb")
+
+    def handed(self) -> int:
+        """A descriptor of it."""
+        return os.dup(self._file.fileno())
+
+    def close(self) -> None:
+        """Let go of it; jobs that have it keep it."""
+        self._file.close()
+
+
 class Job:
     """A fork of the server while it works: its pipes, and how it ended."""
 
@@ -143,7 +158,10 @@ class Job:
         )
         theirs = [stdin, stdout, stderr]
         try:
-            theirs += map(_memory_file, tables)
+            for table in tables:
+                theirs.append(
+                    table.handed() if isinstance(table, HeldTable) else _memory_file(table)
+                )
             theirs += further
             server.start(target, theirs)
         finally:

@@ -22,7 +22,7 @@ from casemate.core.types.dataset import (
     Sides,
     Taught,
 )
-from casemate.core.types.model import FeatureLimits, Part, TrainedModel, Unlearning
+from casemate.core.types.model import FeatureLimits, Federated, Part, TrainedModel, Unlearning
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
 from casemate.core.types.release import GateResult, Lineage, Release, Verdict, Waived
 from casemate.core.types.schema import (
@@ -49,6 +49,7 @@ __all__ = [
     "ColumnType",
     "FeatureImportance",
     "FeatureLimits",
+    "Federated",
     "Finding",
     "GateResult",
     "Interval",

@@ -72,6 +72,23 @@ class Unlearning(Record, frozen=True, kw_only=True):
     """
 
 
+class Federated(Record, frozen=True, kw_only=True):
+    """That several owners learnt a model together, none of whom saw another's rows."""
+
+    record: str
+    """SHA-256 of its coordinator's signed record of the job."""
+    charter: str
+    """SHA-256 of the charter under which they did."""
+    job: str
+    """SHA-256 of the job."""
+    coordinator: str
+    """Fingerprint of the coordinator's card."""
+    rounds: int
+    """How many were gathered."""
+    sites: list[str]
+    """Fingerprints of the sites that were heard."""
+
+
 class TrainedModel(Record, frozen=True, kw_only=True):
     """Result of the train stage: files in the object store, nothing executed outside the
     sandbox.
@@ -117,6 +134,8 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     """
     unlearning: Unlearning | None = None
     """Of an estimator that can be unlearnt exactly; None: of every other."""
+    federated: Federated | None = None
+    """Of an imported model with a record that says so; None: of every other."""
     calibration: dict[str, float] = {}
     """Log loss out of fold `before` and `after` calibration, the difference's standard `error`,
     `slope` and `shift` of the scores, and whether they were `kept` (1) or the model left as it was

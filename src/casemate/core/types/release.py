@@ -65,6 +65,8 @@ class Lineage(Record, frozen=True, kw_only=True):
     environment_digest: str
     train_digest: str
     assess_digest: str
+    federation: str = ""
+    """Digest of the record of the rounds in which several owners learnt it; else empty."""
 
 
 class Release(Record, frozen=True, kw_only=True):

@@ -34,6 +34,12 @@ class Limits(Record, frozen=True, kw_only=True):
         """Of the numbers' limits [m], near which means lie."""
         return np.array([(low + high) / 2 for low, high in self.numbers.values()], dtype=np.float64)
 
+    @property
+    def halves(self) -> Array:
+        """Half of the numbers' ranges [m]; 1 where a range is a point."""
+        found = [(high - low) / 2 or 1.0 for low, high in self.numbers.values()]
+        return np.array(found, dtype=np.float64)
+
     def clipped(self, frame: pd.DataFrame) -> Array:
         """The numbers [n, m] within their limits; NaN is missing."""
         parts = [
@@ -43,8 +49,11 @@ class Limits(Record, frozen=True, kw_only=True):
         return np.column_stack(parts) if parts else np.empty((len(frame), 0))
 
     def moments(self, frame: pd.DataFrame) -> Moments:
-        """A site's sums."""
-        return moments_of(self.clipped(frame), self.middle)
+        """A site's sums, of numbers that the limits make -1 to 1: so no sum is larger than its
+        rows are many, whatever the unit.
+        """
+        rows = (self.clipped(frame) - self.middle) / self.halves
+        return moments_of(rows, np.zeros(len(self.numbers)))
 
 
 class Scale(Record, frozen=True, kw_only=True):
@@ -59,18 +68,18 @@ class Scale(Record, frozen=True, kw_only=True):
 def scale_of(found: list[Moments], limits: Limits) -> Scale:
     """Of the sites' sums; a number that nobody knows lies in the middle of its limits."""
     counts = np.maximum(sum(one.rows for one in found), 2.0)
-    means, variances = statistics(found, limits.middle)
+    means, variances = statistics(found, np.zeros(len(limits.numbers)))
     spread = np.sqrt(np.maximum(np.nan_to_num(variances), 0.0) * (counts - 1) / counts)
+    spread = spread * limits.halves
     return Scale(
-        means=np.where(np.isnan(means), limits.middle, means).tolist(),
+        means=(limits.middle + np.nan_to_num(means) * limits.halves).tolist(),
         deviations=np.where(spread > 0, spread, 1.0).tolist(),
     )
 
 
 def declared(limits: Limits) -> Scale:
     """From the limits alone, without a look at a row: what lies within is -1 to 1."""
-    halves = [(high - low) / 2 for low, high in limits.numbers.values()]
-    return Scale(means=limits.middle.tolist(), deviations=[half or 1.0 for half in halves])
+    return Scale(means=limits.middle.tolist(), deviations=limits.halves.tolist())
 
 
 def encode(frame: pd.DataFrame, limits: Limits, scale: Scale) -> Array:

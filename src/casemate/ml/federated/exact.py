@@ -164,6 +164,15 @@ class Moments(NamedTuple):
     squares: Array
     """Sum of its squares [d]."""
 
+    def flat(self) -> Array:
+        """All of it as one vector [3 d]."""
+        return np.concatenate(self)
+
+    @classmethod
+    def from_flat(cls, vector: Array) -> "Moments":
+        """What `flat` made one vector of."""
+        return cls(*np.split(vector, 3))
+
 
 def moments_of(rows: Array, reference: Array) -> Moments:
     """A site's sums of numbers [n, d], NaN is unknown; `reference` [d] lies near the means, so that

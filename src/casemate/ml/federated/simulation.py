@@ -4,13 +4,14 @@ are packed, sent nowhere, and unpacked as if strangers had sent them.
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import Record
-from casemate.ml.federated import attacks, exact, local, robust, secure
+from casemate.ml.federated import attacks, combining, exact, local, robust, secure
+from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM, Heard
 from casemate.ml.federated.learners import Learner, LinearLearner
 from casemate.ml.federated.masking import Terms
 from casemate.ml.federated.rules import RULES, Scaffold
@@ -20,10 +21,6 @@ from casemate.ml.federated.updates import UpdateRefused, pack, unpack
 Array = np.ndarray[Any, Any]
 EXACT = "exact"
 """The rule that is none: sums of all rows, see `exact`."""
-MOST_MASKED, MOST_SUM = 2.0**14, 2.0**30
-"""Largest numbers that a site may send under masks: of a difference of weights, of a sum over its
-rows. What does not fit is refused by the site itself.
-"""
 MOST_SITES, MOST_ROUNDS = 1_000, 1_000
 """A judgement: what one process simulates in an hour."""
 
@@ -169,48 +166,31 @@ def simulate(
     return Simulated(rounds=rounds, numbers=numbers, rounding=rounding), weights
 
 
-class _Heard(NamedTuple):
-    """What a coordinator has after a round."""
-
-    names: list[int]
-    """Numbers of sites, or of groups."""
-    moved: Array
-    """Their differences [s, p]."""
-    weights: Array
-    """What each weighs [s]."""
-    sites: list[int]
-    """Whose rows are in them."""
-
-
 def _plain(
     trained: dict[int, Array], learner: Learner, number: int, rows: list[int]
-) -> tuple[_Heard, int]:
+) -> tuple[Heard, int]:
     """The differences as a coordinator gets them without masks."""
-    layout, heard, moved = learner.layout, [], []
+    layout, moved = learner.layout, {}
     for place, found in trained.items():
         with contextlib.suppress(UpdateRefused):
-            moved.append(unpack(pack(found, layout, number, rows[place]), layout, number))
-            heard.append(place)
-    if not heard:
+            moved[place] = unpack(pack(found, layout, number, rows[place]), layout, number)
+    if not moved:
         raise RefusedError(
             f"round {number}: no update could be taken",
             hint="a smaller --rate: NaN and infinity are refused",
         )
-    weights = robust.weights_of([rows[place] for place in heard])
-    return _Heard(heard, np.stack(moved), weights, heard), 0
+    return combining.of_sites(moved, dict(enumerate(rows))), 0
 
 
 class _Sums:
     """Means of groups under masks: all that a coordinator gets with them.
 
-    A site sends its difference times its weight, and the weight; `most` rows, which is said to
-    everybody before, weigh 1, and more weigh no more.
+    A site sends its difference times its weight, and the weight; see `combining`.
     """
 
     def __init__(self, design: Design, rows: list[int], chance: np.random.Generator) -> None:
         self.design, self.chance = design, chance
-        most = robust.MOST_WEIGHT * float(np.median(rows))
-        self.weights = np.minimum(np.asarray(rows) / most, 1.0)
+        self.weights = np.minimum(np.asarray(rows) / combining.full_of(rows), 1.0)
         self.rounding = 0.0
 
     def sum(self, vectors: dict[int, Array], number: int, most: float) -> Sum:
@@ -230,22 +210,14 @@ class _Sums:
         self.rounding = max(self.rounding, float(np.linalg.norm(found.total - plain)) / size)
         return found
 
-    def __call__(self, trained: dict[int, Array], number: int) -> tuple[_Heard, int]:
-        heard: list[int] = []
-        names, moved, weights, lost = [], [], [], 0
-        for name, group in enumerate(secure.groups_of([*trained], self.design.groups, self.chance)):
-            sent = {place: np.append(trained[place], 1.0) * self.weights[place] for place in group}
-            try:
-                found = self.sum(sent, number, MOST_MASKED)
-            except VerificationError:
-                lost += 1
-                continue
-            names.append(name)
-            moved.append(found.total[:-1] / found.total[-1])
-            weights.append(found.total[-1])
-            heard += found.heard
-        shares = np.asarray(weights) / np.sum(weights) if weights else np.zeros(0)
-        return _Heard(names, np.array(moved), shares, heard), lost
+    def __call__(self, trained: dict[int, Array], number: int) -> tuple[Heard, int]:
+        sums: dict[int, Sum] = {}
+        groups = secure.groups_of([*trained], self.design.groups, self.chance)
+        for name, group in enumerate(groups):
+            sent = {place: combining.sent(trained[place], self.weights[place]) for place in group}
+            with contextlib.suppress(VerificationError):
+                sums[name] = self.sum(sent, number, MOST_MASKED)
+        return combining.of_sums(sums), len(groups) - len(sums)
 
 
 def _exact(

@@ -141,8 +141,14 @@ def pack(vector: Array, layout: Layout, number: int, rows: int) -> Update:
     return Update(round=number, rows=rows, pieces=pieces)
 
 
-def unpack(update: Update, layout: Layout, number: int) -> Array:
+def unpack(update: Update, layout: Layout, number: int, most: float = LARGEST) -> Array:
     """The flat difference float64 [p] in an update that came from outside.
+
+    Args:
+        update: as it came.
+        layout: of the weights.
+        number: of the round.
+        most: largest absolute value of a number in it.
 
     Raises:
         UpdateRefused: it answers another round, has other arrays, or a number in it is not finite
@@ -160,13 +166,13 @@ def unpack(update: Update, layout: Layout, number: int) -> Array:
     if [piece.name for piece in update.pieces] != layout.names:
         raise UpdateRefused("the update has other arrays than the weights that were sent out")
     parts = [
-        _checked(piece, shape, layout.dtype)
+        _checked(piece, shape, layout.dtype, most)
         for piece, shape in zip(update.pieces, layout.shapes, strict=True)
     ]
     return np.concatenate(parts)
 
 
-def _checked(piece: Piece, shape: list[int], dtype: str) -> Array:
+def _checked(piece: Piece, shape: list[int], dtype: str, most: float) -> Array:
     if piece.dtype != dtype:
         raise UpdateRefused(f"{piece.name} came as {piece.dtype!r}, expected {dtype!r}")
     if piece.shape != shape:
@@ -179,8 +185,8 @@ def _checked(piece: Piece, shape: list[int], dtype: str) -> Array:
             f"{piece.name} holds NaN or infinity",
             hint="a smaller learning rate, or a look at the site's rows",
         )
-    if float(np.abs(found).max()) > LARGEST:
+    if float(np.abs(found).max()) > most:
         raise UpdateRefused(
-            f"{piece.name} holds a number beyond {LARGEST:g}", hint="a smaller learning rate"
+            f"{piece.name} holds a number beyond {most:g}", hint="a smaller learning rate"
         )
     return found

@@ -11,6 +11,7 @@ from casemate.core import figures, markdown
 from casemate.core.page import NOTHING, Section, embedded, page
 from casemate.core.types import (
     Assessment,
+    Federated,
     GateResult,
     Lineage,
     SealedDataset,
@@ -164,9 +165,19 @@ def _model(
         ["served as", assessment.serve_format],
         ["run", lineage.run],
     ]
+    if model.federated is not None:
+        rows.append(["learnt by", learnt_by(model.federated)])
     if model.unlearning is not None:
         rows.append(["can be unlearnt", unlearnt(model.unlearning)])
     return Section("Model", heads=["", ""], rows=rows, diagram=model.diagram)
+
+
+def learnt_by(found: Federated) -> str:
+    """How many owners learnt a model together, and by which record."""
+    return (
+        f"{len(found.sites)} sites in {found.rounds} rounds, none of whom saw another's rows"
+        f" (record {found.record})"
+    )
 
 
 def unlearnt(found: Unlearning) -> str:

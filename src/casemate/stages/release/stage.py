@@ -73,6 +73,7 @@ def decide(
         environment_digest=mlbom.environment_digest(),
         train_digest=sha256_record(model),
         assess_digest=sha256_record(assessment),
+        federation=model.federated.record if model.federated else "",
     )
     name = config.project.name
     markdown, page = card.write(

@@ -114,17 +114,33 @@ def learner_of(
     """
     if is_network(model):
         return NetworkLearner(list(model.layers), classes, model.frozen), model.encode(frame)
-    final = last_step(model)
-    settings = final.get_params()
-    plain = settings["penalty"] in ("l2", "deprecated") and not settings["l1_ratio"]
-    if not plain or not settings["fit_intercept"] or settings["class_weight"] is not None:
-        raise BadEntry(
-            "sites train LogisticRegression with an L2 penalty, an intercept and no class weights"
-            " together, and the entry asks for something else"
-        )
+    strength = settings_of(model)["C"]
     scale = encoding.declared(limits) if noisy else scale_of(limits, frame, where)
-    learner = LinearLearner(limits.width, classes, float(settings["C"]))
+    learner = LinearLearner(limits.width, classes, strength)
     return learner, encoding.encode(frame, limits, scale)
+
+
+def settings_of(model: Any) -> dict[str, float]:
+    """`C` of a logistic regression, `alpha` of a regression: all that its sums depend on.
+
+    Raises:
+        BadEntry: it has options that sums over sites do not have.
+    """
+    settings = last_step(model).get_params()
+    if final_of(model) == "LogisticRegression":
+        plain = settings["penalty"] in ("l2", "deprecated") and not settings["l1_ratio"]
+        if not plain or not settings["fit_intercept"] or settings["class_weight"] is not None:
+            raise BadEntry(
+                "sites train LogisticRegression with an L2 penalty, an intercept and no class"
+                " weights together, and the entry asks for something else"
+            )
+        return {"C": float(settings["C"])}
+    if not settings["fit_intercept"] or settings["positive"] or np.ndim(settings.get("alpha", 0)):
+        raise BadEntry(
+            "sites sum a Ridge or LinearRegression with an intercept, one alpha and coefficients of"
+            " either sign, and the entry asks for something else"
+        )
+    return {"alpha": float(settings.get("alpha", 0.0))}
 
 
 def scale_of(limits: encoding.Limits, frame: Any, where: Array) -> encoding.Scale:
@@ -142,13 +158,8 @@ def quantities_of(
     design: simulation.Design,
 ) -> simulation.Simulated:
     """A ridge regression, or least squares, by sums; BadEntry for options that sums do not have."""
-    settings = last_step(model).get_params()
-    if not settings["fit_intercept"] or settings["positive"] or np.ndim(settings.get("alpha", 0)):
-        raise BadEntry(
-            "sites sum a Ridge or LinearRegression with an intercept, one alpha and coefficients of"
-            " either sign, and the entry asks for something else"
-        )
+    alpha = settings_of(model)["alpha"]
     rows = encoding.encode(frame, limits, scale_of(limits, frame, where))
     sites = [(rows[where == at], values[where == at]) for at in range(int(where.max()) + 1)]
     held = rows[where < 0], values[where < 0]
-    return simulation.least_squares(sites, held, float(settings.get("alpha", 0.0)), design)
+    return simulation.least_squares(sites, held, alpha, design)

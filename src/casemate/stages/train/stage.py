@@ -28,6 +28,7 @@ from casemate.stages.train import diagram, rehearse, study, told
 from casemate.stages.train.answer import Said, answer_of, nonsense
 from casemate.stages.train.diagram import Found
 from casemate.stages.train.promise import bounds_of, left_out, promised, spent
+from casemate.stages.train.together import owners_of
 from casemate.stages.train.tools import TrainTools
 from casemate.stages.train.training_code import code_of, digest_of
 from casemate.stages.train.unlearning import learnt, offered
@@ -304,14 +305,9 @@ def _accept(
     isolation = [name for name in ours.isolation if name in (outcome.isolation or ours.isolation)]
     estimator = converted.estimator or said.estimator
     heard = [*outcome.findings, *ours.findings]
-    words = keep(
-        tools.objects,
-        estimator=estimator,
-        findings=[finding.message for finding in heard],
-        export_problem=converted.export_problem,
-    )
     try:
         return TrainedModel(
+            federated=owners_of(tools, code),
             estimator=told.outline(estimator, own.plain_names(carried)),
             # the code as training had it, whatever lies in the project by now
             files={
@@ -342,7 +338,12 @@ def _accept(
                 if converted.diagram is None
                 else diagram.told(converted.diagram, told.known(), said.params)
             ),
-            said=words,
+            said=keep(
+                tools.objects,
+                estimator=estimator,
+                findings=[finding.message for finding in heard],
+                export_problem=converted.export_problem,
+            ),
             calibration={
                 str(name): told.figure(value)
                 for name, value in said.calibration.items()

@@ -1,5 +1,6 @@
 """What the train stage works with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -53,3 +54,5 @@ class TrainTools:
     left, before anything is paid.
     """
     former: Former | None = None
+    charters: Callable[[], list[bytes]] = list
+    """Signed charters that count in the project; see `together.owners_of`."""

@@ -8,12 +8,14 @@ from pathlib import Path
 from casemate.config import Config
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError
+from casemate.core.signatures import MAX_PAYLOAD
 from casemate.ml.own import code as own
 
 MAX_CODE = 16 * 2**20
 """Bytes of all code files together: they are hashed, kept and shown. A judgement: code is smaller,
 data among it is not.
 """
+RECORD = ".record.json"
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -103,6 +105,19 @@ def _imported(root: Path, name: str) -> dict[str, bytes]:
             hint="casemate model import FILE converts models of scikit-learn",
         )
     return {IMPORTED[path.suffix]: path.read_bytes()}
+
+
+def record_beside(root: Path, config: Config) -> bytes | None:
+    """The coordinator's record of an imported model that several owners learnt, which lies beside
+    it as `NAME.record.json`; None: there is none.
+    """
+    if config.train.model is None:
+        return None
+    path = (root / config.train.model).with_suffix(RECORD)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return file.read(MAX_PAYLOAD + 1)  # one more tells that it is too large
 
 
 def code_digest(root: Path, config: Config) -> str:

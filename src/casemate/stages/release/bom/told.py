@@ -213,7 +213,11 @@ def _facts(
     config: Config,
     scan: ScanStanding | None,
 ) -> dict[str, str]:
-    found = {LINEAGE + name: getattr(lineage, name) for name in lineage.__struct_fields__}
+    found = {
+        LINEAGE + name: value
+        for name in lineage.__struct_fields__
+        if (value := getattr(lineage, name))
+    }
     found |= {
         f"own-code:{name}": f"SHA-256 {digest}" for name, digest in code.among(model.files).items()
     }

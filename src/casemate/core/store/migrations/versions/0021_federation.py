@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("charter", sa.String, primary_key=True),
         sa.Column("job", sa.String, primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("site", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("question", sa.String, nullable=False),
         sa.Column("content", sa.String, nullable=False),
         sa.Column("record", sa.LargeBinary, nullable=False),

@@ -1,30 +1,17 @@
-"""`casemate federate`."""
+"""`casemate federate simulate`."""
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.commands import open_for
+from casemate.cli.federate.design import ATTACKS, design, designed
 from casemate.cli.options import common
 
 if TYPE_CHECKING:
     from casemate.stages.train.federation import Federation
 
-RULES = ("fedavg", "fedprox", "scaffold", "fedadam", "exact")
-COMBINERS = (
-    "mean",
-    "median",
-    "trimmed-mean",
-    "krum",
-    "multi-krum",
-    "centred-clipping",
-    "norm-bound",
-)
-ATTACKS = ("signflip", "boost", "noise", "nan", "labelflip")
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+def add_arguments(actions: Any) -> None:
+    """Options of the action."""
     simulate = actions.add_parser(
         "simulate",
         help="what made-up sites would learn together, in one process, over this project's table",
@@ -32,31 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = simulate.add_argument
     add("--sites", type=int, default=10, metavar="N", help="how many (default: 10)")
-    add("--rounds", type=int, default=10, metavar="N", help="(default: 10)")
     add(
         "--split",
         default="iid",
         metavar="HOW",
         help="iid, dirichlet:0.5, or by:COLUMN (default: iid)",
     )
-    add("--rule", choices=RULES, default="fedavg", help="how sites learn (default: fedavg)")
-    add(
-        "--combine",
-        choices=COMBINERS,
-        default="mean",
-        help="how one update is made of the sites' (default: mean)",
-    )
-    add(
-        "--liars",
-        type=int,
-        metavar="N",
-        help="sites that --combine reckons with (default: those of --attack)",
-    )
-    add(
-        "--mix",
-        action="store_true",
-        help="combine means of neighbouring updates, for sites that differ and some that lie",
-    )
+    design(simulate, "sites that --combine reckons with (default: those of --attack)")
     add(
         "--attack",
         default="",
@@ -70,27 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="of the sites that a round asks (default: 1)",
     )
-    add("--epochs", type=int, default=1, metavar="N", help="passes of a site a round (default: 1)")
-    add("--batch", type=int, default=32, metavar="N", help="rows a step (default: 32)")
-    add("--rate", type=float, default=0.1, metavar="R", help="learning rate (default: 0.1)")
-    add("--momentum", type=float, default=0.0, metavar="M", help="of a site (default: 0)")
     add(
         "--masked",
         action="store_true",
         help="sum updates under masks, so that nobody sees one of them",
     )
-    add("--groups", type=int, default=1, metavar="N", help="of sites, summed apart (default: 1)")
     add(
         "--drop-out",
         default="",
         metavar="STEP:N",
         help="sites of each group that fall silent before share, mask, agree or reveal",
-    )
-    add(
-        "--epsilon",
-        type=float,
-        metavar="E",
-        help="noise at each site, so that all rounds together cost its rows E",
     )
 
 
@@ -103,22 +61,12 @@ def run(arguments: Any) -> int:
     try:
         found = open_for(arguments).federated.simulate(
             sites=arguments.sites,
-            rounds=arguments.rounds,
             split=arguments.split,
-            rule=arguments.rule,
-            combine=arguments.combine,
-            liars=arguments.liars,
-            mixed=arguments.mix,
             attack=arguments.attack,
             share=arguments.share,
-            epochs=arguments.epochs,
-            batch=arguments.batch,
-            rate=arguments.rate,
-            momentum=arguments.momentum,
             masked=arguments.masked,
-            groups=arguments.groups,
             drop_out=arguments.drop_out,
-            epsilon=arguments.epsilon,
+            **designed(arguments),
             reporter=lines,
         )
     finally:

@@ -1,0 +1,25 @@
+"""`casemate federate`."""
+
+import argparse
+from typing import Any
+
+from casemate.cli.federate import learning, owners, records, simulate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    simulate.add_arguments(actions)
+    owners.add_arguments(actions)
+    learning.add_arguments(actions)
+    records.add_arguments(actions)
+
+
+def run(arguments: Any) -> int:
+    """Do what was asked for."""
+    if arguments.action == "simulate":
+        return simulate.run(arguments)
+    for part in (owners, learning, records):
+        if arguments.action in part.ACTIONS:
+            return int(part.ACTIONS[arguments.action](arguments))
+    raise AssertionError(arguments.action)

@@ -1,0 +1,176 @@
+"""A site's line to its coordinator: it dials, shows a certificate of its own authority, and
+believes one of the coordinator's authority alone, as the charter has it.
+
+Nothing is sent before the other side has proven who it is. No proxy, no redirect, no compression;
+answers are bounded in size and time. A coordinator that is away for a while is called again.
+"""
+
+import http.client
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from casemate.controls.federation.cards import Charter, address_of
+from casemate.controls.federation.messages import MOST, PATH, FromCoordinator, FromSite
+from casemate.controls.keys.pki import Authority
+from casemate.controls.keys.tls import moment
+from casemate.core.errors import AccessDenied, BackendError, TransientError, VerificationError
+
+STEP = 60.0
+"""Seconds for each step of the connection: three times as long as a coordinator lets one wait."""
+WHOLE = 600.0
+"""Seconds for all of one answer."""
+PIECE = 1 << 20
+FIRST, LONGEST = 0.2, 10.0
+"""Seconds until a call is tried again: twice as many each time."""
+PATIENCE = 900.0
+"""Seconds after which a coordinator that does not answer is given up: as long as a machine takes to
+start again.
+"""
+DAYS = 1
+"""That a site's certificate is good for; each connection has a new one."""
+
+
+class StrangeCoordinator(VerificationError):
+    """Whoever listens at the coordinator's address does not prove to be the coordinator."""
+
+    code = "CM-COORDINATOR"
+    who = "the coordinator's owner; until it is explained nothing is sent there"
+
+
+class NotAnswered(TransientError):
+    """The coordinator was not reached, or did not answer to the end."""
+
+
+class Line:
+    """One connection, made when it is needed and again when it breaks."""
+
+    def __init__(
+        self,
+        charter: Charter,
+        name: str,
+        authority: Authority,
+        folder: Path,
+        patience: float = PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Nothing is dialled yet.
+
+        Args:
+            charter: names the coordinator, its address and its authority.
+            name: of this site's card.
+            authority: this project's, which issues a certificate for each connection.
+            folder: private; takes two files for a moment.
+            patience: seconds that a coordinator may be away.
+            sleep: waits so many seconds.
+        """
+        self._host, self._port = address_of(charter.url)
+        self._trusted = charter.coordinator.authority
+        self._name, self._authority, self._folder = name, authority, folder
+        self._patience, self._sleep = patience, sleep
+        self._connection: http.client.HTTPSConnection | None = None
+
+    def say(self, message: FromSite) -> FromCoordinator:
+        """What the coordinator answers; a call that breaks is made again, with the same message.
+
+        Raises:
+            StrangeCoordinator: it does not prove who it is; nothing was sent.
+            AccessDenied: it does not take this site's certificate, or the message.
+            NotAnswered: it was away for longer than `patience`.
+        """
+        content = msgspec.msgpack.encode(message)
+        wait, until = FIRST, time.monotonic() + self._patience
+        while True:
+            try:
+                return self._once(content)
+            except NotAnswered:
+                if time.monotonic() + wait > until:
+                    raise
+            self._sleep(wait)
+            wait = min(2 * wait, LONGEST)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _once(self, content: bytes) -> FromCoordinator:
+        try:
+            connection = self._connected()
+            connection.request(
+                "POST", PATH, content, {"Content-Type": "application/msgpack", "Accept": "*/*"}
+            )
+            answer = connection.getresponse()
+            body = _body(answer)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise StrangeCoordinator(
+                f"{self._host} shows a certificate that is not the coordinator's, or no longer"
+                f" valid: {error.verify_message}",
+                hint="see the clocks of both machines, and [federate] in the coordinator's project",
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+                raise AccessDenied(
+                    f"the coordinator does not take this site's certificate: {error.reason}",
+                    hint="see that this project's card is in its charter, and the clocks",
+                ) from error
+            raise NotAnswered(
+                f"the coordinator at {self._host}:{self._port} does not answer: {error}",
+                hint="it listens while `casemate federate lead` runs there",
+            ) from error
+        return self._understood(answer.status, body)
+
+    def _understood(self, status: int, body: bytes) -> FromCoordinator:
+        if status in (408, 425, 429) or status >= 500:
+            self.close()
+            raise NotAnswered(f"the coordinator at {self._host} answered {status}", hint="wait")
+        if status != 200:
+            self.close()
+            raise AccessDenied(
+                f"the coordinator at {self._host} answered {status}",
+                hint="see that both run the same casemate, and that this site is in its charter",
+            )
+        try:
+            said: FromCoordinator = msgspec.msgpack.decode(body, type=FromCoordinator)
+            return said
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self.close()
+            raise BackendError(
+                f"the coordinator at {self._host} says what this casemate does not know: {error}",
+                hint="both need the same version of casemate",
+            ) from error
+
+    def _connected(self) -> http.client.HTTPSConnection:
+        if self._connection is None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.minimum_version = ssl.TLSVersion.TLSv1_3
+            context.verify_flags |= ssl.VERIFY_X509_STRICT
+            context.load_verify_locations(cadata=self._trusted)
+            chain, key = self._authority.issue("client", [self._name], DAYS, "p256")
+            with moment(self._folder, chain) as certificate, moment(self._folder, key) as private:
+                context.load_cert_chain(certificate, private)
+            self._connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=STEP, context=context
+            )
+        return self._connection
+
+
+def _body(answer: http.client.HTTPResponse) -> bytes:
+    """All of it; HTTPException where it is too long, or comes too slowly."""
+    parts: list[bytes] = []
+    until, size = time.monotonic() + WHOLE, 0
+    while piece := answer.read1(PIECE):
+        size += len(piece)
+        parts.append(piece)
+        if size > MOST or time.monotonic() > until:
+            raise http.client.HTTPException("the answer does not end")
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
+    answer.close()  # `read1` leaves it open, and the connection could not be used again
+    return b"".join(parts)

@@ -1,0 +1,356 @@
+"""A coordinator leads a job: it listens, asks rounds until they lead somewhere, and writes the
+model and a signed record of how it came about. Killed and started again it goes on.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import structs
+
+from casemate.controls.federation import cards
+from casemate.controls.federation.cards import Charter, limits_of
+from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Over
+from casemate.core.digest import sha256
+from casemate.core.errors import ConfigError, Error
+from casemate.core.files import alone, make_folder, write_atomic
+from casemate.core.types import Record
+from casemate.ml.federated import exact, rules
+from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.simulation import EXACT, Design
+from casemate.operations.acting import Acting, operation
+from casemate.operations.contexts import Silent
+from casemate.operations.federated.books import Begun, CatalogueBooks, begun_with
+from casemate.operations.federated.conducting import Conductor, Options
+from casemate.operations.federated.learning import NETWORK, Learning, Learnt
+from casemate.operations.federated.listening import address, listening, most_of
+from casemate.operations.federated.meeting import POLL_SECONDS, Meeting
+from casemate.operations.federated.parties import as_coordinator
+from casemate.operations.federated.recording import record_of
+from casemate.stages.train import federation, global_linear, global_model
+from casemate.stages.train.described import Described
+from casemate.stages.train.training_code import RECORD, code_of, digest_of
+from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.supply.context import Reporter
+
+ACTION = "federation:lead"
+FOLDER = "federated"
+LINGER_SECONDS = POLL_SECONDS + 10
+"""For sites to hear that the job is over."""
+
+
+class Led(Record, frozen=True, kw_only=True):
+    """What became of a job."""
+
+    name: str
+    """Of the federation."""
+    job: str
+    """Digest of the job."""
+    rule: str
+    rounds: int
+    """That were asked."""
+    sites: list[str]
+    """Names of those whose rows are in the model."""
+    refused: dict[int, dict[str, str]]
+    """By round and site: why its answer was not taken."""
+    suspects: dict[str, int]
+    """By site, or by group under masks: in how many rounds its answer undid what the others did, or
+    was long beside theirs. Evidence, no verdict.
+    """
+    model: str
+    """File, relative to the project's folder."""
+    digest: str
+    """SHA-256 of the model's file."""
+    record: str
+    """File with the signed record, relative to the project's folder."""
+
+
+@operation(ACTION)
+def lead(
+    project: Wiring,
+    name: str,
+    *,
+    listen: str = "",
+    rule: str = "fedavg",
+    rounds: int = 10,
+    combine: str = "mean",
+    liars: int | None = None,
+    mixed: bool = False,
+    epochs: int = 1,
+    batch: int = 32,
+    rate: float = 0.1,
+    momentum: float = 0.0,
+    masked: bool = True,
+    groups: int = 1,
+    epsilon: float | None = None,
+    wait: float = 600.0,
+    fresh: bool = False,
+    reporter: "Reporter | None" = None,
+) -> Led:
+    """Have the sites of a federation learn a model together, without any row of theirs.
+
+    The entry of `[train]` says which model. What comes of it is a file that `[train] model`
+    imports, so that it is measured, judged, signed and served like any other. A job that was killed
+    goes on where it was.
+
+    Args:
+        project: the coordinator's.
+        name: of a federation whose charter it founded.
+        listen: `HOST:PORT`; default: where the charter says.
+        rule: `fedavg`, `fedprox`, `scaffold`, `fedadam` or `exact`.
+        rounds: how often sites are asked; of the exact rule as often as it takes.
+        combine: how one update is made of the sites'; see `simulate`.
+        liars: sites that this reckons with; default: none.
+        mixed: what is combined are means of neighbouring updates.
+        epochs: passes over a site's rows in a round.
+        batch: rows a step.
+        rate: learning rate of a site.
+        momentum: of a site.
+        masked: updates are summed under masks, and only sums are seen here.
+        groups: of sites that are summed apart, so that `combine` has something to look at.
+        epsilon: of each site in all rounds together, at `[privacy] delta`; None: no noise.
+        wait: seconds that sites are waited for, to come and to answer each step.
+        fresh: leave a job that has not ended, and begin a new one.
+        reporter: hears how it goes.
+
+    Raises:
+        AccessDenied: policy. ConfigError: no such charter, the options do not fit together, or a
+            job with others has not ended. TrainingError: the code failed, or returns what sites
+            cannot train. TooFewSites: they did not come, or did not answer. NotReached: the sums
+            lead to no optimum. BackendError: nobody can listen there.
+    """
+    acting = lead.ask(project, federation=name[:80])
+    charter = as_coordinator(project, name)
+    if not 0.1 <= wait <= 7 * 24 * 3600:
+        raise ConfigError(f"--wait {wait:g}: seconds, from .1 to a week", hint="such as 600")
+    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum)
+    design = federation.designed(
+        plan,
+        sites=len(charter.sites),
+        rounds=rounds,
+        rule=rule,
+        combine=combine,
+        liars=liars,
+        mixed=mixed,
+        attack="",
+        share=1.0,
+        seed=project.config.train.seed,
+        masked=masked,
+        groups=groups,
+        epsilon=epsilon,
+        privacy=project.config.privacy,
+    )
+    options = Options(liars=design.liars, mixed=mixed, wait=wait)
+    folder = make_folder(project.state / FOLDER)
+    with alone(folder / f"{name}.leading.lock", f"leading {name}"):
+        entry = _entry(project, charter)
+        room = global_model.Room(project.config, project.state / "tmp", _hidden(project))
+        said, start = global_model.described(entry, room)
+        wanted = _job(project, charter, design, epsilon, entry, said)
+        file = folder / f"{name}.led"
+        begun = begun_with(project, file, charter, wanted, options, fresh=fresh)
+        return _Leading(acting, charter, begun, file, reporter or Silent()).run(
+            address(charter, listen), entry, room, start
+        )
+
+
+def _hidden(project: Wiring) -> list[Path]:
+    from casemate.operations.runs import run_context
+
+    return run_context(project).hidden
+
+
+def _entry(project: Wiring, charter: Charter) -> global_model.Entry:
+    """The code that says what is trained, whatever was imported before."""
+    config = structs.replace(
+        project.config, train=structs.replace(project.config.train, model=None)
+    )
+    return global_model.Entry(
+        name=config.train.entry,
+        code=code_of(project.root, config),
+        columns=charter.columns,
+        limits=limits_of(charter.columns),
+        seed=config.train.seed,
+    )
+
+
+def _job(
+    project: Wiring,
+    charter: Charter,
+    design: Design,
+    epsilon: float | None,
+    entry: global_model.Entry,
+    said: Described,
+) -> Job:
+    """The job that these options make; without its id.
+
+    Raises:
+        ConfigError: the rule is not one of the model.
+    """
+    columns, by_sums = charter.columns, design.rule == EXACT
+    if columns.regression and not by_sums:
+        raise ConfigError(
+            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
+        )
+    network = said.estimator == NETWORK
+    if network and (by_sums or epsilon is not None):
+        raise ConfigError(
+            "a network has no sums that say all, and no noise covers its gradients over sites",
+            hint="--rule fedavg, without --epsilon",
+        )
+    many = design.rounds
+    if by_sums:  # a site that is gone makes it begin anew
+        many = 1 if columns.regression else 2 * exact.ROUNDS
+    return Job(
+        id="",
+        charter=charter.digest,
+        entry=entry.name,
+        code=entry.code,
+        code_digest=digest_of(entry.code),
+        estimator=said.estimator,
+        layout=said.layout,
+        settings=said.settings,
+        limits=entry.limits,
+        rule=design.rule,
+        combine=design.combine,
+        plan=design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan),
+        rounds=many,
+        masked=design.masked,
+        groups=design.groups,
+        epsilon=epsilon or 0.0,
+        delta=project.config.privacy.delta,
+        seed=entry.seed,
+        versions={},
+        begun="",
+    )
+
+
+class _Leading:
+    """One job, from the first site to the signed record."""
+
+    def __init__(
+        self, acting: Acting, charter: Charter, begun: Begun, file: Path, reporter: "Reporter"
+    ) -> None:
+        self.acting, self.project, self.charter = acting, acting.project, charter
+        self.begun, self.file, self.reporter = begun, file, reporter
+        self.job = cards.opened(begun.job, JOB_TYPE, charter.coordinator, Job)
+        self.books = CatalogueBooks(acting, charter, self.job, begun, file, reporter)
+        self.meeting = Meeting(charter, self.job, begun.job)
+        self.conductor = Conductor(
+            self.meeting, begun.options, self.books, self._now, begun.started
+        )
+
+    def _now(self) -> str:
+        return self.project.clock.now().isoformat(timespec="microseconds")
+
+    def run(
+        self,
+        where: tuple[str, int],
+        entry: global_model.Entry,
+        room: global_model.Room,
+        start: np.ndarray,
+    ) -> Led:
+        """What became of it."""
+        job, meeting = self.job, self.meeting
+        learning = Learning(
+            job,
+            len(self.charter.columns.classes),
+            len(self.charter.sites),
+            start,
+            self.conductor.ask,
+            lambda: self.books.full([meeting.rows_of(site) for site in meeting.present()]),
+            self.reporter.progress,
+        )
+        self.acting.record(
+            ACTION, self._about, "begun", charter=self.charter.digest, job=job.digest,
+            rule=job.rule, combine=job.combine, masked=job.masked, code=job.code_digest,
+            started=self.begun.started,
+        )  # fmt: skip
+        keystore = self.project.keystore
+        # linear models send a square of their weights, SCAFFOLD the weights twice
+        most = most_of(max((job.limits.width + 2) ** 2 * 4, 2 * job.layout.size))
+        with listening(meeting, keystore.authority, keystore.folder, where, most):
+            self.reporter.progress(f"waiting for sites at {where[0]}:{where[1]}", 0, job.rounds)
+            try:
+                learnt = learning.learn()
+                found, record = self._written(learnt, entry, room)
+            except Error as error:
+                # else the same command goes on, once whatever it was is mended
+                if isinstance(error, exact.NotReached):
+                    self.file.unlink(missing_ok=True)
+                meeting.dismiss(Over(record=b"", why=error.message), LINGER_SECONDS)
+                raise
+            meeting.dismiss(Over(record=record, why=""), LINGER_SECONDS)
+        return found
+
+    @property
+    def _about(self) -> str:
+        return f'Federation::"{self.charter.name}"'
+
+    def _written(
+        self, learnt: Learnt, entry: global_model.Entry, room: global_model.Room
+    ) -> tuple[Led, bytes]:
+        """(what is said of the job, its signed record), once model and record are on disk."""
+        name, job = self.charter.name, self.job
+        folder = make_folder(self.project.root / FOLDER, 0o755)
+        if job.estimator == NETWORK:
+            content, suffix = global_model.graph(entry, room, learnt.weights), ".onnx"
+        else:
+            assert learnt.scale is not None  # noqa: S101 - linear models have one
+            content = global_linear.skops_file(
+                learnt.weights, learnt.scale, job.limits, self.charter.columns, job.settings
+            )
+            suffix = ".skops"
+        digest = sha256(content)
+        kept = [
+            one
+            for one in self.project.federation.of(self.charter.digest, job.digest)
+            if one.site < 0
+        ]
+        record = cards.signed(
+            record_of(self.charter, self.charter.coordinator, kept, digest),
+            RECORD_TYPE,
+            self.project.signer,
+        )
+        model, beside = folder / f"{name}{suffix}", folder / f"{name}{RECORD}"
+        # the record last: one that is of another file stops a run
+        write_atomic(model, content, 0o644)
+        write_atomic(beside, record, 0o644)
+        self.acting.record(
+            ACTION, self._about, "done", charter=self.charter.digest, job=job.digest,
+            rounds=len(kept), sites=learnt.sites, model=digest,
+        )  # fmt: skip
+        self.file.unlink(missing_ok=True)
+        return self._led(learnt, digest, model, beside), record
+
+    def _led(self, learnt: Learnt, digest: str, model: Path, record: Path) -> Led:
+        rounds = dict(sorted(self.books.gathered.items()))
+        suspects: dict[str, int] = {}
+        for gathered, _ in rounds.values():
+            for one in gathered.evidence:
+                if one.suspect:
+                    name = (
+                        f"group {one.site + 1}"
+                        if self.job.masked
+                        else self.meeting.name_of(one.site)
+                    )
+                    suspects[name] = suspects.get(name, 0) + 1
+        refused = {
+            number: {self.meeting.name_of(site): why for site, why in told.refused.items()}
+            for number, (_, told) in rounds.items()
+            if told.refused
+        }
+        return Led(
+            name=self.charter.name,
+            job=self.job.digest,
+            rule=self.job.rule,
+            rounds=len(rounds),
+            sites=[self.meeting.name_of(site) for site in learnt.sites],
+            refused=refused,
+            suspects=suspects,
+            model=str(model.relative_to(self.project.root)),
+            digest=digest,
+            record=str(record.relative_to(self.project.root)),
+        )

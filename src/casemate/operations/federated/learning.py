@@ -1,0 +1,165 @@
+"""What a coordinator learns from rounds: sums of numbers first, then a rule, Newton's method or
+least squares.
+
+Nothing here is remembered: after a kill the same code runs again from its beginning, and rounds
+that were written down answer at once.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from casemate.controls.federation.messages import Job, Question, What
+from casemate.core.errors import Error
+from casemate.ml.federated import exact
+from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
+from casemate.ml.federated.encoding import Scale, declared, scale_of
+from casemate.ml.federated.learners import LinearLearner
+from casemate.ml.federated.rules import RULES, Scaffold
+from casemate.ml.federated.simulation import EXACT
+from casemate.ml.federated.updates import LARGEST
+from casemate.operations.federated.conducting import Gathered
+
+Array = np.ndarray[Any, Any]
+MOST_PLAIN = 1e15
+"""Largest sum without masks: of a hundred million rows, each at a thousand deviations. A
+judgement: what is above is overflow or an attack.
+"""
+NETWORK = "NetworkClassifier"
+Ask = Callable[[Question, list[int] | None], Gathered]
+"""(question, numbers of the sites that are asked or None for all) -> what came of it; under masks
+of all of those or of nobody.
+"""
+
+
+class _Lost(Error):
+    """A site whose rows were in the sums is gone; never seen outside."""
+
+
+class Learnt(NamedTuple):
+    """What came of a job."""
+
+    weights: Array
+    """Flat [p]; of a quantity its coefficients and, last, the intercept."""
+    scale: Scale | None
+    """Of numeric features; None: a network scales by itself."""
+    sites: list[int]
+    """Whose rows are in it."""
+
+
+class Learning:
+    """Runs a job's rounds.
+
+    Args:
+        job: what is learnt.
+        classes: how many classes the target has; 0: it is a quantity.
+        sites: how many sites the charter has.
+        start: weights to begin with [p], of a network.
+        ask: asks one round.
+        full: how many rows weigh 1 under masks; the same whenever it is asked for.
+        progress: hears (text, done, total).
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        classes: int,
+        sites: int,
+        start: Array,
+        ask: Ask,
+        full: Callable[[], float],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.job, self.classes, self.count, self.start = job, classes, sites, start
+        self._ask, self._full, self._progress = ask, full, progress
+        self._round = 0
+        self._sites: set[int] = set()
+
+    def learn(self) -> Learnt:
+        """What the rounds lead to.
+
+        Raises:
+            TooFewSites: too few answered.
+            NotReached: the sums lead to no optimum.
+        """
+        if self.job.rule != EXACT:
+            return self._by_rule()
+        only: list[int] | None = None
+        while True:
+            try:
+                return self._exactly(only)
+            except _Lost:
+                only = sorted(self._sites)
+
+    def _asked(self, what: What, size: int, only: list[int] | None = None, **more: Any) -> Gathered:
+        self._round += 1
+        most = MOST_SUM if self.job.masked else MOST_PLAIN
+        if what == "train":
+            most = MOST_MASKED if self.job.masked else LARGEST
+            size += self.job.masked
+            if self.job.masked and not self.job.epsilon:
+                more["full"] = self._full()
+        question = Question(
+            job=self.job.id, round=self._round, what=what, size=size, most=most, **more
+        )
+        self._progress(f"round {self._round}: {what}", self._round - 1, self.job.rounds)
+        return self._ask(question, only)
+
+    def _scale(self, only: list[int] | None = None) -> tuple[Scale | None, list[int] | None]:
+        """(how numbers are scaled, whose sums say so)."""
+        limits = self.job.limits
+        if self.job.estimator == NETWORK:
+            return None, only
+        if self.job.epsilon or not limits.numbers:
+            return declared(limits), only
+        found = self._asked("moments", 3 * len(limits.numbers), only)
+        return scale_of([exact.Moments.from_flat(found.numbers)], limits), found.heard
+
+    def _by_rule(self) -> Learnt:
+        rule = RULES[self.job.rule]()
+        scale, _ = self._scale()
+        weights = np.asarray(self.start, dtype=np.float64)
+        for _ in range(self.job.rounds):
+            control = b"" if rule.control is None else _bytes(rule.control)
+            found = self._asked(
+                "train", len(weights), weights=_bytes(weights), control=control, scale=scale
+            )
+            weights = rule.step(weights, found.numbers)
+            self._sites |= set(found.heard)
+            if isinstance(rule, Scaffold):
+                moved = np.frombuffer(found.control, dtype="<f8")
+                rule.heard(moved, len(found.heard) / self.count)
+        return Learnt(weights, scale, sorted(self._sites))
+
+    def _exactly(self, only: list[int] | None) -> Learnt:
+        scale, sites = self._scale(only)
+        width = self.job.limits.width
+        if not self.classes:
+            size = (width + 1) ** 2 + width + 1
+            found = self._asked("gram", size, scale=scale)
+            gram, moment = np.split(found.numbers, [(width + 1) ** 2])
+            weights, intercept = exact.least_squares(
+                [(gram.reshape(width + 1, width + 1), moment)], self.job.settings["alpha"]
+            )
+            return Learnt(np.append(weights, intercept), scale, found.heard)
+        learner = LinearLearner(width, self.classes, self.job.settings["C"])
+        size, among = learner.layout.size, sites
+
+        def ask(weights: Array) -> exact.Sums:
+            nonlocal among
+            found = self._asked(
+                "sums", exact.flat_size(learner), among, weights=_bytes(weights), scale=scale
+            )
+            if among is not None and found.heard != among:
+                self._sites = set(found.heard)
+                raise _Lost("a site is gone")
+            among = found.heard
+            return exact.from_flat(found.numbers, size)
+
+        optimum = exact.solve(learner, ask)
+        return Learnt(optimum.weights, scale, among or [])
+
+
+def _bytes(vector: Array) -> bytes:
+    return np.ascontiguousarray(vector, dtype="<f8").tobytes()

@@ -1,0 +1,138 @@
+"""The rows that a site answers from: read and divided as a run of this project would, nobody's
+among them who was erased, restricted, or not asked; its hold-out stays unseen.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from msgspec import structs
+
+from casemate.controls.federation.cards import Charter
+from casemate.core.errors import DataError
+from casemate.core.types import Schema
+from casemate.ml.frame import GROUP
+from casemate.operations.federated.judging import SitePolicy
+from casemate.stages.assess.names import SCREENS
+from casemate.wiring import Wiring
+
+if TYPE_CHECKING:
+    from casemate.supply.context import Reporter
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """What is computed on, and who was allowed for it."""
+
+    table: pa.Table
+    """The charter's columns, and whose each row is where the project says so."""
+    allowed: str
+    """Of `allowed`: with another one the rows are read again."""
+
+
+def allowed(project: Wiring, purpose: str) -> str:
+    """What says whose rows may be taken now: it changes with each erasure, restriction, objection
+    and consent.
+    """
+    from casemate.operations.rights.restricted import usable
+
+    view = _view(project, purpose, noisy=False)
+    found, erased = usable(view), view.erased()
+    covered = "" if found.covered is None else found.covered.digest
+    gone = "" if erased is None else erased.digest
+    return f"{found.digest} {covered} {gone}"
+
+
+def _view(project: Wiring, purpose: str, *, noisy: bool) -> Wiring:
+    """The same project as it reads its table for others: with their purpose, unscreened, and, where
+    noise is to cover who is in it, by declarations alone.
+    """
+    config = project.config
+    changed = structs.replace(
+        config,
+        project=structs.replace(config.project, purpose=purpose),
+        screen=structs.replace(config.screen, **dict.fromkeys(SCREENS, False)),
+        train=structs.replace(config.train, mode="private" if noisy else "plain", model=None),
+    )
+    return Wiring(project.root, changed, project.clock, beside=project)
+
+
+def read(
+    project: Wiring, charter: Charter, *, noisy: bool, reporter: "Reporter | None" = None
+) -> OwnRows:
+    """The rows.
+
+    Args:
+        project: whose.
+        charter: which columns, and what for.
+        noisy: whether noise is to cover whose rows they are.
+        reporter: hears how it goes.
+
+    Raises:
+        SitePolicy: they are fewer than `[federate] least_rows` or `[privacy] min_group`.
+        DataError: the table does not have the charter's columns, or as in a run.
+        ConfigError: as in a run.
+    """
+    from casemate import pipeline
+    from casemate.operations.runs import run_context
+    from casemate.stages.data.stage import examine
+
+    before = allowed(project, charter.purpose)
+    view = _view(project, charter.purpose, noisy=noisy)
+    tools = replace(pipeline.data_tools(run_context(view, reporter)), config=view.config)
+    found = examine(tools)
+    # else each process of a project that never ran would hold out other rows
+    tools.identifiers.keep(found.root)
+    require_columns(charter.columns, found.schema)
+    table = found.table.filter(~found.holdout & ~found.excluded)
+    least = max(project.config.federate.least_rows, project.config.privacy.min_group)
+    if table.num_rows < least:
+        raise SitePolicy(
+            f"fewer than {least} rows may be answered from here",
+            hint="[federate] least_rows and [privacy] min_group say how few may be summed",
+        )
+    subject = project.config.data.subject
+    names = [*(column.name for column in charter.columns.features), *charter.columns.targets]
+    chosen = table.select(names)
+    if subject is not None:
+        codes = table[subject].combine_chunks().dictionary_encode().indices
+        chosen = chosen.append_column(GROUP, codes)
+    return OwnRows(chosen.combine_chunks(), before)
+
+
+def require_columns(asked: Schema, own: Schema) -> None:
+    """Nothing.
+
+    Args:
+        asked: the charter's.
+        own: this project's.
+
+    Raises:
+        DataError: a feature of the charter is none here, or of another type, or the targets differ.
+    """
+    types = {column.name: column.type for column in own.features}
+    lost = [
+        f"{column.name} ({column.type})"
+        for column in asked.features
+        if types.get(column.name) != column.type
+    ]
+    if lost:
+        more = "" if len(lost) <= MOST_NAMED else f" and {len(lost) - MOST_NAMED} more"
+        raise DataError(
+            f"features of the charter are none of this table: {', '.join(lost[:MOST_NAMED])}{more}",
+            hint="[data.columns] says which columns are features, and of which type",
+        )
+    if asked.targets != own.targets or asked.regression != own.regression:
+        raise DataError(
+            f"the charter is about {', '.join(asked.targets)}, and this table about"
+            f" {', '.join(own.targets)}",
+            hint="[data] target and task",
+        )
+    strange = sorted({*own.classes} - {*asked.classes})
+    if strange:
+        raise DataError(
+            f"{len(strange)} classes of this table are none of the charter's",
+            hint="a charter that names them all, or a table that is coded alike",
+        )

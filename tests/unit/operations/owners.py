@@ -1,0 +1,342 @@
+"""Owners in one process: their cards, a charter, and sites that say what real ones say."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from casemate.controls.federation import cards, messages
+from casemate.controls.federation.messages import (
+    Ask,
+    Given,
+    Hand,
+    Heard,
+    Hello,
+    Introduction,
+    Job,
+    Next,
+    No,
+    Over,
+    Question,
+    Ready,
+    Reveal,
+    Roster,
+    RoundRecord,
+    Told,
+    Welcome,
+    session_of,
+    weight_of,
+)
+from casemate.controls.federation.rounds import RoundTwice
+from casemate.controls.keys.pki import create_authority
+from casemate.core.errors import VerificationError
+from casemate.core.signatures import Signer
+from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated import combining, exact, local
+from casemate.ml.federated.encoding import Limits
+from casemate.ml.federated.learners import LinearLearner
+from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.masking import Member
+from casemate.ml.federated.updates import Layout, pack
+from casemate.operations.federated.conducting import Gathered, layout_of
+from casemate.operations.federated.meeting import Meeting
+
+Array = np.ndarray[Any, Any]
+CLASSES = ["no", "yes"]
+
+
+class Owner:
+    """One project's keys and card."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.signer = name, Signer.generate()
+        self.authority_key, self.certificate = create_authority(name)
+        ecdsa, mldsa = self.signer.verifier.pems
+        self.card = cards.Card(
+            name=name,
+            project=name,
+            authority=self.certificate.public_bytes(Encoding.PEM).decode(),
+            ecdsa=ecdsa.decode(),
+            mldsa65=mldsa.decode(),
+        )
+
+
+def columns(numbers: int, classes: list[str] | None = None) -> Schema:
+    """Numbers from -4 to 4, and the target."""
+    found = [
+        ColumnSchema(name=f"x{place}", type="number", min=-4.0, max=4.0, nullable=True)
+        for place in range(numbers)
+    ]
+    target = ColumnSchema(name="y", type="category" if classes else "number")
+    return Schema(target="y", classes=classes or [], columns=[*found, target])
+
+
+def limits_of(schema: Schema) -> Limits:
+    """Declared ones."""
+    return Limits(
+        numbers={one.name: (one.min or 0.0, one.max or 0.0) for one in schema.features},
+        categories={},
+    )
+
+
+OWNERS = [Owner(f"ward-{letter}") for letter in "abcdef"]
+LEADER = Owner("leader")
+
+
+def charter(sites: int, least: int | None = None, schema: Schema | None = None) -> cards.Charter:
+    """Of the first owners."""
+    return cards.Charter(
+        name="wards",
+        purpose="research",
+        url="https://127.0.0.1:8460",
+        coordinator=LEADER.card,
+        sites=[one.card for one in OWNERS[:sites]],
+        columns=schema or columns(3, CLASSES),
+        least=least or sites,
+    )
+
+
+def job_of(agreed: cards.Charter, **changes: Any) -> Job:
+    """A logistic regression by sums, unless it is changed."""
+    limits = limits_of(agreed.columns)
+    classes = len(agreed.columns.classes)
+    layout = LinearLearner(limits.width, classes).layout if classes else Layout(names=[], shapes=[])
+    told = {
+        "id": "0" * 32,
+        "charter": agreed.digest,
+        "entry": "train.py:build",
+        "code": {},
+        "code_digest": "",
+        "estimator": "LogisticRegression" if classes else "Ridge",
+        "layout": layout,
+        "settings": {"C": 1.0} if classes else {"alpha": 1.0},
+        "limits": limits,
+        "rule": "exact",
+        "combine": "mean",
+        "plan": LocalPlan(),
+        "rounds": 10,
+        "masked": False,
+        "groups": 1,
+        "epsilon": 0.0,
+        "delta": 1e-5,
+        "seed": 0,
+        "versions": {},
+        "begun": "2026-11-30T00:00:00+00:00",
+    }
+    return Job(**(told | changes))
+
+
+def meeting_of(agreed: cards.Charter, poll: float = 0.2, **changes: Any) -> Meeting:
+    """With the job that the coordinator signed."""
+    job = job_of(agreed, **changes)
+    return Meeting(agreed, job, cards.signed(job, messages.JOB_TYPE, LEADER.signer), poll)
+
+
+class Notes:
+    """Books in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, tuple[Question, Gathered, RoundRecord]] = {}
+        self.notes: list[str] = []
+        self.summed: dict[int, list[list[int]]] = {}
+
+    def earlier(self, question: Question) -> tuple[Gathered, RoundRecord] | None:
+        """See `conducting.Books`."""
+        if question.round not in self.kept:
+            return None
+        known, gathered, record = self.kept[question.round]
+        if known.digest != question.digest:
+            raise RoundTwice("another question")
+        return gathered, record
+
+    def keep(self, question: Question, gathered: Gathered, record: RoundRecord) -> None:
+        """See `conducting.Books`."""
+        assert question.round not in self.kept
+        self.kept[question.round] = (question, gathered, record)
+
+    def opened(self, number: int) -> list[list[int]]:
+        """See `conducting.Books`."""
+        return self.summed.get(number, [])
+
+    def opening(self, number: int, groups: list[list[int]]) -> None:
+        """See `conducting.Books`."""
+        known = self.summed.setdefault(number, [])
+        known += [group for group in groups if group not in known]
+
+    def noted(self, text: str) -> None:
+        """See `conducting.Books`."""
+        self.notes.append(text)
+
+
+class Gone(Exception):
+    """The site vanishes."""
+
+
+class Site(threading.Thread):
+    """A site that says what real ones say; `lie` changes what it gives, `silent` is the step of a
+    masked round before which it vanishes.
+    """
+
+    def __init__(
+        self,
+        meeting: Meeting,
+        number: int,
+        rows: Array,
+        values: Array,
+        *,
+        lie: Callable[[Given], Given] | None = None,
+        silent: int | None = None,
+        claimed: int | None = None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.meeting, self.number = meeting, number
+        self.rows, self.values, self.lie, self.silent = rows, values, lie, silent
+        self.claimed = claimed or len(rows)
+        self.key = Ed25519PrivateKey.generate()
+        self.told: list[Told] = []
+        self.refusals: list[str] = []
+        self.trained = 0
+        self.over: Over | None = None
+        self._member: Member | None = None
+        self._vector = np.zeros(0)
+        self._kept: dict[int, Array] = {}
+        self._data: local.SiteRows | None = None
+        self._given: Given | None = None
+
+    def say(self, message: messages.FromSite) -> messages.FromCoordinator:
+        """Over the wire's codec, so that what is said can be said."""
+        sent = msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=messages.FromSite)
+        heard = msgspec.msgpack.encode(self.meeting.hear(self.number, sent))
+        return msgspec.msgpack.decode(heard, type=messages.FromCoordinator)
+
+    def introduce(self, signer: Signer | None = None, number: int | None = None) -> Any:
+        """Say hello, and take the job; what came of it."""
+        agreed = self.meeting.charter
+        found = self.say(Hello(charter=agreed.digest, versions={}))
+        assert isinstance(found, Welcome), found
+        owner = OWNERS[self.number]
+        self.job = cards.opened(found.job, messages.JOB_TYPE, agreed.coordinator, Job)
+        said = Introduction(
+            charter=agreed.digest,
+            job=self.job.id,
+            site=self.number if number is None else number,
+            key=self.key.public_key().public_bytes_raw(),
+        )
+        signed = cards.signed(said, messages.INTRODUCTION_TYPE, signer or owner.signer)
+        return self.say(Ready(job=self.job.id, introduction=signed, rows=self.claimed))
+
+    def run(self) -> None:
+        self.introduce()
+        while True:
+            found = self.say(Next(job=self.job.id))
+            if isinstance(found, Over):
+                self.over = found
+                return
+            if isinstance(found, Told):
+                self.told.append(found)
+            elif isinstance(found, Welcome):
+                self.introduce()
+            elif not isinstance(found, messages.Wait | No):
+                try:
+                    given = self.answer(found)
+                except Gone:
+                    return
+                self._given = self.lie(given) if self.lie else given
+                reply = self.say(self._given)
+                if isinstance(reply, No):
+                    self.refusals.append(reply.why)
+
+    def answer(self, asked: Any) -> Given:
+        """What a site gives for what it is asked."""
+        turn = asked.turn
+        if self.silent is not None and turn.step >= self.silent:
+            raise Gone
+        if isinstance(asked, Ask):
+            question = asked.question
+            vector = self.vector(question)
+            if asked.terms is None:
+                layout = layout_of(question, self.job.layout)
+                update = pack(vector, layout, question.round, self.claimed)
+                return Given(turn=turn, update=update, control=self._control)
+            weight = weight_of(question, self.claimed)
+            self._vector = combining.sent(vector, weight) if question.what == "train" else vector
+            assert asked.terms.session == session_of(question, turn.attempt)
+            keys = self._keys(asked.introductions)
+
+            def verify(site: int, message: bytes, signature: bytes) -> None:
+                try:
+                    keys[site].verify(signature, message)
+                except InvalidSignature as error:
+                    raise VerificationError(f"site {site} did not sign that") from error
+
+            self._member = Member(asked.terms, self.number, self.key.sign, verify)
+            return Given(turn=turn, advert=self._member.advertise())
+        assert self._member is not None
+        if isinstance(asked, Roster):
+            return Given(turn=turn, sealed=self._member.share(asked.adverts))
+        if isinstance(asked, Hand):
+            return Given(turn=turn, masked=self._member.mask(asked.sealed, self._vector))
+        if isinstance(asked, Heard):
+            return Given(turn=turn, agreement=self._member.agree(asked.heard))
+        assert isinstance(asked, Reveal)
+        return Given(turn=turn, revealed=self._member.reveal(asked.agreements))
+
+    def _keys(self, introductions: list[bytes]) -> dict[int, Ed25519PublicKey]:
+        found = {}
+        for content in introductions:
+            for number, card in enumerate(self.meeting.charter.sites):
+                try:
+                    said = cards.opened(content, messages.INTRODUCTION_TYPE, card, Introduction)
+                except VerificationError:
+                    continue
+                assert said.site == number
+                found[number] = Ed25519PublicKey.from_public_bytes(said.key)
+        return found
+
+    def vector(self, question: Question) -> Array:
+        """What this site's rows say to the question."""
+        if question.round in self._kept:
+            return self._kept[question.round]
+        self.trained += 1
+        self._control = b""
+        self._kept[question.round] = found = self._computed(question)
+        return found
+
+    def _computed(self, question: Question) -> Array:
+        limits = self.job.limits
+        low, high = np.array([*limits.numbers.values()]).T
+        rows = np.clip(self.rows, low, high)
+        if question.what == "moments":
+            return exact.moments_of(
+                (rows - limits.middle) / limits.halves, np.zeros(rows.shape[1])
+            ).flat()
+        assert question.scale is not None
+        scaled = (rows - question.scale.means) / np.array(question.scale.deviations)
+        if question.what == "gram":
+            gram, moment = exact.gram_of(scaled, self.values)
+            return np.concatenate([gram.ravel(), moment])
+        learner = LinearLearner(limits.width, len(CLASSES), self.job.settings["C"])
+        weights = np.frombuffer(question.weights, dtype="<f8")
+        if question.what == "sums":
+            return exact.sums_of(learner, scaled, self.values, weights).flat()
+        self._data = self._data or local.SiteRows(scaled, self.values, self.number)
+        control = np.frombuffer(question.control, dtype="<f8") if question.control else None
+        moved, own = local.train(
+            learner, self._data, weights, self.job.plan, question.round, control
+        )
+        self._control = b"" if own is None else own.astype("<f8").tobytes()
+        return moved
+
+
+def table(rows: int, seed: int = 0, numbers: int = 3) -> tuple[Array, Array, Array]:
+    """(numbers [n, d], classes [n], quantities [n])."""
+    chance = np.random.default_rng(seed)
+    found = chance.normal(size=(rows, numbers))
+    slope = np.arange(1, numbers + 1) / numbers
+    codes = (found @ slope + chance.normal(size=rows) > 0.3).astype(np.int64)
+    return found, codes, found @ slope + 0.1 * chance.normal(size=rows) + 2.0

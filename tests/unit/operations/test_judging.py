@@ -1,0 +1,240 @@
+"""A job asks, and the site's own policy says what it may: nothing in a job makes it more."""
+
+import datetime
+
+import msgspec
+import numpy as np
+import pytest
+from tests.unit.operations import wards
+
+from casemate.config import FederateTable, PrivacyTable
+from casemate.controls.federation import cards
+from casemate.core.errors import Error
+from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated.encoding import Limits, Scale
+from casemate.ml.federated.local import LocalPlan, noisy_sums
+from casemate.ml.federated.updates import Layout
+from casemate.ml.learn.accountant import sigma_for
+from casemate.operations.federated import judging
+from casemate.operations.federated.judging import CodeNotApproved, SitePolicy, judged
+from casemate.stages.train.training_code import digest_of
+
+LEADER = wards.Coordinator()
+CHARTER = cards.Charter(
+    name="wards",
+    purpose="research",
+    url="https://127.0.0.1:8460",
+    coordinator=LEADER.card,
+    sites=[wards.Coordinator(f"ward-{place}").card for place in range(3)],
+    columns=wards.COLUMNS,
+    least=3,
+)
+QUANTITY = msgspec.structs.replace(
+    CHARTER,
+    columns=Schema(
+        target="y",
+        classes=[],
+        columns=[*wards.COLUMNS.columns[:3], ColumnSchema(name="y", type="number")],
+    ),
+)
+OPEN = FederateTable(
+    coordinators=[LEADER.card.fingerprint],
+    code=[digest_of(wards.CODE)],
+    models=["LogisticRegression", "Ridge", "LinearRegression", "NetworkClassifier"],
+    masked=False,
+)
+NETWORK = {
+    "estimator": "NetworkClassifier",
+    "layout": Layout(names=["0.weight", "0.bias"], shapes=[[2, 5], [2]]),
+}
+RIDGE = {"estimator": "Ridge", "rule": "exact", "layout": Layout(names=[], shapes=[])}
+
+
+def noisy(epsilon=1.0, rounds=5, told=None, **plan):
+    """A job with as much noise as its epsilon takes."""
+    bare = LocalPlan(**plan)
+    sigma = sigma_for(epsilon, 1e-5, noisy_sums(bare, rounds))
+    return {
+        "epsilon": told or epsilon,
+        "rounds": rounds,
+        "plan": msgspec.structs.replace(bare, sigma=sigma),
+    }
+
+
+def policy(**changes):
+    return msgspec.structs.replace(OPEN, **changes)
+
+
+def taken(agreed=CHARTER, table=OPEN, **changes):
+    job = msgspec.structs.replace(wards.job_of(agreed), **changes)
+    if "code" in changes and "code_digest" not in changes:
+        job = msgspec.structs.replace(job, code_digest=digest_of(job.code))
+    return judged(job, agreed, table, PrivacyTable())
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "said"),
+    [
+        (OPEN, {"charter": "0" * 64}, "another charter"),
+        (OPEN, {"version": 2}, "version 2"),
+        (OPEN, {"id": "../../etc"}, "no id"),
+        (OPEN, {"limits": Limits(numbers={"a": (-9.0, 9.0)}, categories={})}, "other columns"),
+        (OPEN, {"rule": "fedmagic"}, "nobody knows"),
+        (OPEN, {"combine": "whatever"}, "nobody knows"),
+        (OPEN, {"groups": 0}, "nobody knows"),
+        (OPEN, {"estimator": "RandomForestClassifier"}, "trains a RandomForestClassifier"),
+        (policy(models=["Ridge"]), {}, "and this site trains Ridge"),
+        (OPEN, RIDGE, "a quantity is learnt by one sum"),
+        (OPEN, {**NETWORK, "rule": "exact"}, "no sums that say all"),
+        (OPEN, {"layout": Layout(names=["coef"], shapes=[[9, 1]])}, "other weights"),
+        (OPEN, {"settings": {"C": float("nan")}}, "a C of nan"),
+        (OPEN, {"settings": {"C": 0.0}}, "a C of 0"),
+        (OPEN, {"rounds": 1_001}, "rounds is 1001"),
+        (OPEN, {"plan": LocalPlan(epochs=10**9)}, "epochs is 1e"),
+        (OPEN, {"plan": LocalPlan(rate=float("nan"))}, "rate is nan"),
+        (OPEN, {"plan": LocalPlan(sigma=-1.0)}, "sigma is -1"),
+        (OPEN, {"plan": LocalPlan(controlled=True)}, "not that of its rule"),
+        (OPEN, {"rule": "scaffold"}, "not that of its rule"),
+        (
+            OPEN,
+            {"rule": "scaffold", "plan": LocalPlan(controlled=True), "masked": True},
+            "which no mask covers",
+        ),
+        (policy(masked=True), {}, "without masks"),
+        (policy(noise=True), {}, "without noise"),
+        (OPEN, {**noisy(), **NETWORK}, "what no noise covers"),
+        (OPEN, {**noisy(), "rule": "exact"}, "what no noise covers"),
+        (OPEN, {**noisy(), "delta": 1e-3}, "delta is at most"),
+        (OPEN, noisy(epsilon=8.0, told=1.0), "says that it costs epsilon 1, and its noise costs"),
+        (OPEN, {"plan": LocalPlan(sigma=2.0)}, "says that it costs epsilon 0"),
+        (policy(epsilon_round=0.1), noisy(), "a round of the job costs epsilon"),
+        (OPEN, {"code": {}, "code_digest": digest_of({})}, "entry is not among its code"),
+        (OPEN, {"code_digest": "0" * 64}, "not what the job says"),
+        (policy(code=[]), {}, "may not run here"),
+    ],
+)  # fmt: skip
+def test_a_job_that_asks_for_what_the_site_does_not_give_is_refused(table, changes, said):
+    with pytest.raises(SitePolicy, match=said):
+        taken(table=table, **changes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/cron.d/x", "../train.py", "a/../../b.py", "a//b.py", "./a.py", "", "a\\b", "a\n.py"],
+)
+def test_no_file_of_a_job_lies_outside_of_a_project(name):
+    code = {**wards.CODE, name: b""}
+    with pytest.raises(SitePolicy, match="which lies in no project"):
+        taken(table=policy(code=[digest_of(code)]), code=code)
+
+
+def test_code_that_nobody_looked_at_is_named_by_the_digest_to_approve():
+    code = {**wards.CODE, "evil.py": b"import os"}
+    with pytest.raises(CodeNotApproved, match=digest_of(code)):
+        taken(code=code)
+
+
+def test_code_with_the_digest_of_other_code_is_not_taken_for_it():
+    code = {**wards.CODE, "evil.py": b"import os"}
+    with pytest.raises(SitePolicy, match="not what the job says"):
+        taken(code=code, code_digest=digest_of(wards.CODE))
+
+
+@pytest.mark.parametrize(
+    ("charter", "changes", "asks"),
+    [
+        (CHARTER, {}, {"moments": 6, "train": 6}),
+        (CHARTER, {"rule": "exact"}, {"moments": 6, "sums": 29}),
+        (CHARTER, NETWORK, {"train": 12}),
+        (QUANTITY, RIDGE, {"moments": 6, "gram": 42}),
+        (CHARTER, noisy(), {"train": 6}),
+    ],
+)
+def test_a_job_may_ask_what_its_model_needs_and_nothing_else(charter, changes, asks):
+    found = taken(charter, **changes)
+    assert found.sizes == asks
+    for what in ("moments", "train", "sums", "gram"):
+        question = wards.question_of(found.job, what=what, size=asks.get(what, 6))
+        question = msgspec.structs.replace(
+            question, weights=b"" if what in ("moments", "gram") else question.weights
+        )
+        if what in asks:
+            assert judging.require_question(question, found) == asks[what]
+        else:
+            with pytest.raises(SitePolicy, match=f"asks for {what}"):
+                judging.require_question(question, found)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": "f" * 32},
+        {"round": 0},
+        {"round": 7},
+        {"size": 7},
+        {"most": 0.0},
+        {"most": float("inf")},
+        {"full": -1.0},
+        {"weights": b""},
+        {"weights": np.full(6, np.nan).tobytes()},
+        {"control": bytes(48)},
+        {"scale": Scale(means=[0.0], deviations=[1.0])},
+        {"scale": Scale(means=[0.0, 0.0], deviations=[0.0, 1.0])},
+        {"scale": Scale(means=[0.0, float("nan")], deviations=[1.0, 1.0])},
+    ],
+)
+def test_a_question_whose_numbers_do_not_fit_its_job_is_refused(changes):
+    found = taken()
+    judging.require_question(wards.question_of(found.job), found)
+    with pytest.raises(SitePolicy):
+        judging.require_question(
+            msgspec.structs.replace(wards.question_of(found.job), **changes), found
+        )
+
+
+def test_rounds_with_noise_are_no_more_than_were_reckoned_with():
+    found = taken(**noisy(rounds=5))
+    judging.require_question(wards.question_of(found.job, 5), found)
+    with pytest.raises(SitePolicy, match="one of the job's 5"):
+        judging.require_question(wards.question_of(found.job, 6), found)
+
+
+def test_what_a_row_count_would_weigh_is_not_asked_where_noise_covers_it():
+    found = taken(**noisy(), masked=True)
+    with pytest.raises(SitePolicy, match="covered by noise"):
+        judging.require_question(wards.question_of(found.job, full=100.0), found)
+
+
+def test_what_all_rounds_cost_is_what_the_job_says():
+    found = taken(**noisy(epsilon=1.0, rounds=5))
+    assert found.epsilon(counts=True) > found.epsilon(counts=False) > 0
+    assert found.delta == pytest.approx(1e-5 / 5)
+    assert [one.steps for one in found.events(counts=True)] == [2]
+
+
+def at(text):
+    return datetime.datetime.fromisoformat(f"2026-11-30T{text}+00:00")
+
+
+@pytest.mark.parametrize(("moment", "open_"), [("21:59", False), ("22:00", True), ("05:59", True)])
+def test_a_site_answers_within_its_hours_alone(moment, open_):
+    table = policy(hours="22:00-06:00")
+    if open_:
+        judging.require_moment(table, at(moment), 0)
+    else:
+        with pytest.raises(SitePolicy, match="22:00-06:00"):
+            judging.require_moment(table, at(moment), 0)
+
+
+def test_a_site_answers_so_many_rounds_a_day():
+    table = policy(rounds_a_day=3)
+    judging.require_moment(table, at("12:00"), 2)
+    with pytest.raises(SitePolicy, match="answered 3 rounds"):
+        judging.require_moment(table, at("12:00"), 3)
+
+
+def test_a_policy_that_says_nothing_lets_no_job_in():
+    with pytest.raises(Error):
+        taken(table=FederateTable())
+    assert FederateTable().coordinators == FederateTable().code == []
+    assert FederateTable().masked

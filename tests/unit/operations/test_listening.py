@@ -1,0 +1,243 @@
+"""The coordinator's HTTPS face, over real sockets: who gets in, and what is bounded."""
+
+import contextlib
+import datetime
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from tests.unit.operations.owners import LEADER, OWNERS, Owner, Site, charter, meeting_of, table
+
+from casemate.controls.federation.messages import (
+    PATH,
+    FromCoordinator,
+    Hello,
+    Next,
+    No,
+    Over,
+    Wait,
+    Welcome,
+)
+from casemate.controls.keys import pki
+from casemate.controls.keys.pki import Authority
+from casemate.controls.keys.tls import moment
+from casemate.core.errors import BackendError, ConfigError
+from casemate.operations.federated import listening as face
+from casemate.operations.federated.listening import address, listening
+from casemate.operations.federated.meeting import Meeting
+
+MOST = 100_000
+CHARTER = charter(3)
+
+
+class Host(NamedTuple):
+    """A coordinator that listens."""
+
+    meeting: Meeting
+    port: int
+    folder: Path
+
+
+def free() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return int(made.getsockname()[1])
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    meeting, port = meeting_of(CHARTER, poll=0.1), free()
+    own = Authority(LEADER.authority_key, LEADER.certificate)
+    with listening(meeting, own, tmp_path, ("127.0.0.1", port), MOST):
+        yield Host(meeting, port, tmp_path)
+
+
+def context(
+    host: Host, owner: Owner | None, *, kind: pki.Kind = "client", trusted: Owner = LEADER
+) -> ssl.SSLContext:
+    """A site's settings; without an owner it shows nothing."""
+    made = ssl.create_default_context(cadata=trusted.card.authority)
+    if owner is not None:
+        own = Authority(owner.authority_key, owner.certificate)
+        names = [owner.name] if kind == "client" else ["127.0.0.1"]
+        chain, key = own.issue(kind, names, 1, "p256")
+        with moment(host.folder, chain) as one, moment(host.folder, key) as other:
+            made.load_cert_chain(one, other)
+    return made
+
+
+@contextlib.contextmanager
+def dialled(host: Host, settings: ssl.SSLContext) -> Iterator[http.client.HTTPSConnection]:
+    made = http.client.HTTPSConnection("127.0.0.1", host.port, context=settings, timeout=10)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def said(
+    connection: http.client.HTTPSConnection, body: bytes, path: str = PATH, method: str = "POST"
+) -> tuple[int, FromCoordinator]:
+    connection.request(method, path, body)
+    answer = connection.getresponse()
+    return answer.status, msgspec.msgpack.decode(answer.read(), type=FromCoordinator)
+
+
+HELLO = msgspec.msgpack.encode(Hello(charter=CHARTER.digest, versions={}))
+
+
+def test_each_site_is_the_one_whose_authority_issued_its_certificate(host: Host) -> None:
+    for number in (2, 0, 1):
+        with dialled(host, context(host, OWNERS[number])) as connection:
+            status, found = said(connection, HELLO)
+            assert (status, isinstance(found, Welcome) and found.site) == (200, number)
+            # the same connection again
+            assert said(connection, HELLO)[0] == 200
+
+
+REFUSED = (ssl.SSLError, ConnectionError, http.client.HTTPException)
+
+
+@pytest.mark.parametrize("who", ["nobody", "stranger", "coordinator", "server"])
+def test_whoever_shows_no_client_certificate_of_a_site_says_nothing(host: Host, who: str) -> None:
+    owner = {"nobody": None, "stranger": OWNERS[4], "coordinator": LEADER, "server": OWNERS[0]}[who]
+    settings = context(host, owner, kind="server" if who == "server" else "client")
+    with dialled(host, settings) as connection, pytest.raises(REFUSED):
+        said(connection, HELLO)
+    assert not host.meeting.versions_of(0)
+
+
+def test_an_authority_that_calls_itself_like_a_sites_is_none(host: Host) -> None:
+    with dialled(host, context(host, Owner("ward-a"))) as connection, pytest.raises(REFUSED):
+        said(connection, HELLO)
+
+
+def test_an_old_certificate_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(pki, "_now", lambda: before)
+        settings = context(host, OWNERS[0])
+    with dialled(host, settings) as connection, pytest.raises(REFUSED):
+        said(connection, HELLO)
+
+
+def test_older_tls_is_refused(host: Host) -> None:
+    settings = context(host, OWNERS[0])
+    settings.maximum_version = ssl.TLSVersion.TLSv1_2
+    with dialled(host, settings) as connection, pytest.raises(REFUSED):
+        said(connection, HELLO)
+
+
+def test_a_site_that_trusts_the_coordinators_authority_alone_knows_it_by_the_charters_host(
+    host: Host,
+) -> None:
+    for trusted in (OWNERS[0], OWNERS[1]):
+        settings = context(host, OWNERS[0], trusted=trusted)
+        with dialled(host, settings) as connection, pytest.raises(ssl.SSLCertVerificationError):
+            said(connection, HELLO)
+    made = http.client.HTTPSConnection(
+        "localhost", host.port, context=context(host, OWNERS[0]), timeout=10
+    )
+    with contextlib.closing(made), pytest.raises(ssl.SSLCertVerificationError):
+        said(made, HELLO)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "method", "status"),
+    [
+        (HELLO, "/", "POST", 404),
+        (HELLO, PATH + "?x=1", "POST", 404),
+        (HELLO, PATH, "PUT", 405),
+        (b"", PATH, "POST", 400),
+        (b"\xc1", PATH, "POST", 400),
+        (b"\x91" * 5_000, PATH, "POST", 400),
+        (HELLO[:-3], PATH, "POST", 400),
+        (msgspec.msgpack.encode({"type": "Welcome", "site": 0, "job": b""}), PATH, "POST", 400),
+        (b"\x00" * (MOST + 1), PATH, "POST", 413),
+    ],
+)
+def test_what_is_no_message_is_answered_shortly(
+    host: Host, body: bytes, path: str, method: str, status: int
+) -> None:
+    with dialled(host, context(host, OWNERS[0])) as connection:
+        answer = said(connection, body, path, method)
+        assert (answer[0], type(answer[1])) == (status, No)
+    with dialled(host, context(host, OWNERS[0])) as connection:
+        assert said(connection, HELLO)[0] == 200
+
+
+def test_a_message_without_a_length_is_not_read(host: Host) -> None:
+    with dialled(host, context(host, OWNERS[0])) as connection:
+        connection.request("POST", PATH, iter([HELLO]), encode_chunked=True)
+        assert connection.getresponse().status in (411, 413)
+
+
+def test_a_head_that_does_not_end_is_cut_off(host: Host) -> None:
+    with socket.create_connection(("127.0.0.1", host.port), timeout=10) as plain:
+        with context(host, OWNERS[0]).wrap_socket(plain, server_hostname="127.0.0.1") as line:
+            with contextlib.suppress(OSError):  # it may hang up before all of it is sent
+                line.sendall(b"POST / HTTP/1.1\r\n" + b"x: y\r\n" * face.HEAD)
+            with contextlib.suppress(OSError):
+                answer = line.recv(100)
+                assert answer == b"" or b" 400 " in answer
+
+
+def test_a_site_has_few_connections_and_the_newest_ones_stay(host: Host) -> None:
+    settings = context(host, OWNERS[0])
+    with contextlib.ExitStack() as stack:
+        lines = [stack.enter_context(dialled(host, settings)) for _ in range(face.CONNECTIONS + 2)]
+        for one in lines:
+            assert said(one, HELLO)[0] == 200
+        assert said(lines[-1], HELLO)[0] == 200
+        with pytest.raises(REFUSED):
+            said(lines[0], HELLO)
+
+
+def test_whoever_waits_is_told_to_ask_again_and_then_that_it_is_over(host: Host) -> None:
+    rows, codes, _ = table(30)
+    site = Site(host.meeting, 0, rows, codes)
+    site.introduce()
+    message = msgspec.msgpack.encode(Next(job=host.meeting.job.id))
+    with dialled(host, context(host, OWNERS[0])) as connection:
+        assert said(connection, message) == (200, Wait())
+        host.meeting.dismiss(Over(record=b"r", why=""), 0.0)
+        assert said(connection, message) == (200, Over(record=b"r", why=""))
+
+
+def test_where_nobody_can_listen_is_said(host: Host) -> None:
+    own = Authority(LEADER.authority_key, LEADER.certificate)
+    taken = listening(host.meeting, own, host.folder, ("127.0.0.1", host.port), MOST)
+    with pytest.raises(BackendError, match="can listen"), taken:
+        pass
+
+
+def test_nothing_of_a_key_stays_on_disk(host: Host) -> None:
+    assert list(host.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["8460", "x:", ":1", "a:0", "a:99999", "a:١"])
+def test_an_address_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError):
+        address(CHARTER, given)
+
+
+def test_a_coordinator_listens_where_the_charter_says_or_where_it_is_told() -> None:
+    assert address(CHARTER, "") == ("127.0.0.1", 8460)
+    assert address(CHARTER, "0.0.0.0:99") == ("0.0.0.0", 99)
+    assert address(CHARTER, "[::1]:99") == ("::1", 99)
+
+
+def test_certificates_tell_sites_apart_by_key_and_not_by_name() -> None:
+    known = face.Authorities(CHARTER)
+    for number, owner in enumerate(OWNERS[:3]):
+        own = Authority(owner.authority_key, owner.certificate)
+        chain, _ = own.issue("client", ["anybody"], 1, "p256")
+        leaf = x509.load_pem_x509_certificates(chain)[0]
+        assert known.site_of(leaf.public_bytes(Encoding.DER)) == number

@@ -1,0 +1,448 @@
+"""Sites and a coordinator in one process, and sites that lie: each lie is a few lines."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from tests.unit.operations.owners import OWNERS, Notes, Site, charter, columns, meeting_of, table
+
+from casemate.controls.federation.messages import (
+    Ask,
+    Cannot,
+    Given,
+    Hello,
+    Next,
+    No,
+    Over,
+    Question,
+    Turn,
+    Wait,
+    Welcome,
+)
+from casemate.ml.federated.combining import full_of
+from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.updates import Piece
+from casemate.operations.federated.conducting import Conductor, Options
+from casemate.operations.federated.learning import Learning, Learnt
+from casemate.operations.federated.meeting import Meeting, TooFewSites
+
+pytestmark = pytest.mark.slow
+Array = np.ndarray[Any, Any]
+
+
+def learn(
+    meeting: Meeting,
+    notes: Notes | None = None,
+    options: Options | None = None,
+    started: int = 0,
+) -> Learnt:
+    """All rounds of the meeting's job."""
+    conductor = Conductor(
+        meeting, options or Options(wait=4.0), notes or Notes(), lambda: "now", started
+    )
+    classes = len(meeting.charter.columns.classes)
+    start = np.zeros(meeting.job.layout.size)
+    learning = Learning(
+        meeting.job,
+        classes,
+        len(meeting.charter.sites),
+        start,
+        conductor.ask,
+        lambda: full_of([meeting.rows_of(site) for site in meeting.present()]),
+        lambda *_: None,
+    )
+    try:
+        return learning.learn()
+    finally:
+        meeting.dismiss(Over(record=b"", why=""), 1.0)
+
+
+def sites_of(meeting: Meeting, rows: Array, values: Array, **lies: dict[str, Any]) -> list[Site]:
+    """One of each place of the charter, with every so-manieth row; `lies` by number, such as `s1`."""
+    count = len(meeting.charter.sites)
+    found = []
+    for number in range(count):
+        more = lies.get(f"s{number}", {})
+        site = Site(meeting, number, rows[number::count], values[number::count], **more)
+        found.append(site)
+        site.start()
+    return found
+
+
+def pooled(rows: Array, codes: Array) -> tuple[Array, Array]:
+    """(coefficients, intercept) of standardised rows, by scikit-learn."""
+    scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    fitted = LogisticRegression(C=1.0, tol=1e-12, max_iter=10_000).fit(scaled, codes)
+    return fitted.coef_[0], fitted.intercept_
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_sums_of_sites_lead_to_the_pooled_fit(masked: bool) -> None:
+    rows, codes, _ = table(300)
+    rows = np.clip(rows, -4, 4)
+    meeting = meeting_of(charter(3), masked=masked)
+    sites_of(meeting, rows, codes)
+    learnt = learn(meeting)
+    coefficients, intercept = pooled(rows, codes)
+    assert np.abs(learnt.weights - np.append(coefficients, intercept)).max() < 1e-6
+    assert learnt.sites == [0, 1, 2]
+
+
+def test_least_squares_over_sites_are_the_pooled_ones() -> None:
+    rows, _, values = table(300)
+    rows = np.clip(rows, -4, 4)
+    meeting = meeting_of(charter(3, schema=columns(3)), masked=True)
+    sites_of(meeting, rows, values)
+    learnt = learn(meeting)
+    scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    fitted = Ridge(alpha=1.0).fit(scaled, values)
+    assert np.abs(learnt.weights - np.append(fitted.coef_, fitted.intercept_)).max() < 1e-6
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "fedprox", "scaffold", "fedadam"])
+def test_every_rule_learns_over_sites(rule: str) -> None:
+    rows, codes, _ = table(300)
+    plan = LocalPlan(rate=0.5, controlled=rule == "scaffold")
+    meeting = meeting_of(charter(3), rule=rule, rounds=15, plan=plan)
+    sites_of(meeting, rows, codes)
+    learnt = learn(meeting)
+    assert learnt.scale is not None
+    scores = (rows - learnt.scale.means) / np.array(learnt.scale.deviations) @ learnt.weights[:3]
+    coefficients, intercept = pooled(rows, codes)
+    best = (rows - rows.mean(axis=0)) / rows.std(axis=0) @ coefficients + intercept
+    right, most = (np.mean((found > 0) == codes) for found in (scores + learnt.weights[3], best))
+    assert right > most - 0.03
+
+
+def test_a_masked_mean_is_the_plain_one() -> None:
+    rows, codes, _ = table(300)
+    found = []
+    for masked in (False, True):
+        meeting = meeting_of(charter(3), rule="fedavg", rounds=3, masked=masked)
+        sites_of(meeting, rows, codes)
+        found.append(learn(meeting).weights)
+    assert np.linalg.norm(found[0] - found[1]) < 1e-6 * np.linalg.norm(found[0])
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_site_that_vanishes_at_any_masked_step_holds_nobody_up_for_ever(step: int) -> None:
+    rows, codes, _ = table(400)
+    meeting = meeting_of(charter(5, least=4), rule="fedavg", rounds=2, masked=True)
+    notes = Notes()
+    sites_of(meeting, rows, codes, s2={"silent": step})
+    learnt = learn(meeting, notes, Options(wait=1.0))
+    assert np.isfinite(learnt.weights).all()
+    trained = [kept for _, kept, _ in notes.kept.values()][-1]
+    assert trained.heard == [0, 1, 3, 4]
+
+
+def lie(function: Callable[[Any, Piece], Piece]) -> Callable[[Given], Given]:
+    """What is given, with its first piece changed."""
+
+    def found(given: Given) -> Given:
+        assert given.update is not None
+        piece = function(np, given.update.pieces[0])
+        pieces = [piece, *given.update.pieces[1:]]
+        update = msgspec.structs.replace(given.update, pieces=pieces)
+        return msgspec.structs.replace(given, update=update)
+
+    return found
+
+
+def _as(piece: Piece, **changes: Any) -> Piece:
+    return msgspec.structs.replace(piece, **changes)
+
+
+LIES = {
+    "nan": lie(lambda np, one: _as(one, content=np.full(len(one.content) // 8, np.nan).tobytes())),
+    "infinite": lie(
+        lambda np, one: _as(one, content=np.full(len(one.content) // 8, np.inf).tobytes())
+    ),
+    "huge": lie(lambda np, one: _as(one, content=np.full(len(one.content) // 8, 1e30).tobytes())),
+    "shape": lie(lambda np, one: _as(one, shape=[*one.shape, 1])),
+    "short": lie(lambda np, one: _as(one, content=one.content[:-8])),
+    "half": lie(lambda np, one: _as(one, dtype="<f2")),
+    "single": lie(lambda np, one: _as(one, dtype="<f4")),
+    "objects": lie(lambda np, one: _as(one, dtype="|O")),
+    "name": lie(lambda np, one: _as(one, name="other")),
+    "round": lambda given: msgspec.structs.replace(
+        given, update=msgspec.structs.replace(given.update, round=7)
+    ),
+    "rowless": lambda given: msgspec.structs.replace(
+        given, update=msgspec.structs.replace(given.update, rows=-5)
+    ),
+    "nothing": lambda given: msgspec.structs.replace(given, update=None),
+}
+
+
+@pytest.mark.parametrize("kind", [*LIES])
+def test_an_update_that_is_none_is_refused_and_its_site_told_and_recorded(kind: str) -> None:
+    rows, codes, _ = table(300)
+    meeting, notes = meeting_of(charter(3, least=2), rule="fedavg", rounds=2), Notes()
+    sites = sites_of(meeting, rows, codes, s1={"lie": LIES[kind]})
+    learnt = learn(meeting, notes)
+    for site in sites:
+        site.join(5)
+    assert np.isfinite(learnt.weights).all()
+    for _, kept, record in notes.kept.values():
+        assert kept.heard == [0, 2]
+        assert set(record.answers) == {0, 2}
+        assert set(record.refused) == {1}
+    assert len(sites[1].refusals) == 3
+    assert [one.taken for one in sites[1].told] == [False] * 3
+    assert all(one.taken for one in sites[0].told)
+
+
+def test_a_site_whose_sums_are_refused_is_left_out_of_an_exact_fit_from_its_beginning() -> None:
+    rows, codes, _ = table(300)
+    rows = np.clip(rows, -4, 4)
+    meeting = meeting_of(charter(3, least=2))
+
+    def later(given: Given) -> Given:
+        return LIES["nan"](given) if given.turn.round == 3 else given
+
+    sites_of(meeting, rows, codes, s1={"lie": later})
+    learnt = learn(meeting)
+    kept = np.concatenate([rows[0::3], rows[2::3]]), np.concatenate([codes[0::3], codes[2::3]])
+    coefficients, intercept = pooled(*kept)
+    assert learnt.sites == [0, 2]
+    assert np.abs(learnt.weights - np.append(coefficients, intercept)).max() < 1e-6
+
+
+def test_a_site_that_says_it_has_a_billion_rows_weighs_no_more_than_ten_median_ones() -> None:
+    rows, codes, _ = table(300)
+    meeting, notes = meeting_of(charter(5), rule="fedavg", rounds=1), Notes()
+    sites_of(meeting, rows, codes, s1={"claimed": 10**9})
+    learn(meeting, notes)
+    _, kept, _ = notes.kept[2]
+    assert max(one.share for one in kept.evidence) == pytest.approx(10 / 14)
+
+
+def test_a_site_that_undoes_what_others_do_is_suspect_and_left_out_by_krum() -> None:
+    rows, codes, _ = table(600)
+
+    def against(given: Given) -> Given:
+        if given.update is None or given.turn.round == 1:
+            return given
+        return lie(lambda np, one: _as(one, content=(-5 * np.frombuffer(one.content)).tobytes()))(
+            given
+        )
+
+    meeting = meeting_of(charter(6), rule="fedavg", rounds=1, combine="multi-krum")
+    notes = Notes()
+    sites = sites_of(meeting, rows, codes, s4={"lie": against})
+    learn(meeting, notes, Options(wait=4.0, liars=1))
+    sites[4].join(5)
+    _, kept, record = notes.kept[2]
+    assert [one.site for one in kept.evidence if one.suspect] == [4]
+    assert "left out by multi-krum" in record.refused[4]
+    assert 4 in record.answers
+    assert not sites[4].told[-1].taken
+
+
+def test_an_answer_counts_once_and_in_its_turn_alone() -> None:
+    rows, codes, _ = table(90)
+    meeting, notes = meeting_of(charter(3), rule="fedavg", rounds=3), Notes()
+    sites = sites_of(meeting, rows, codes)
+    learn(meeting, notes)
+    for site in sites:
+        site.join(5)
+    last = sites[1]._given
+    assert last is not None
+    # the same bytes again, from whoever they came and from another
+    for number in (1, 2):
+        assert isinstance(meeting.hear(number, last), Over)
+    assert len(notes.kept) == 4
+
+
+def test_a_reply_that_was_lost_is_given_again_and_nothing_counts_twice() -> None:
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3), rule="fedavg", rounds=1)
+    site = Site(meeting, 0, rows, codes)
+    site.introduce()
+    turn = Turn(job=meeting.job.id, round=1, attempt=1, step=0)
+    question = Question(job=meeting.job.id, round=1, what="moments", size=9, most=1e9)
+    counted: list[int] = []
+
+    def check(number: int, given: Given) -> str:
+        counted.append(number)
+        return "taken"
+
+    asking = threading.Thread(
+        target=meeting.collect, args=({0: Ask(turn=turn, question=question)}, check, 5.0)
+    )
+    asking.start()
+    asked = site.say(Next(job=meeting.job.id))
+    assert isinstance(asked, Ask)
+    assert site.say(Next(job=meeting.job.id)) == asked
+    given = site.answer(asked)
+    assert [site.say(given), site.say(given)] == [Wait(), Wait()]
+    other = msgspec.structs.replace(given, control=b"12345678")
+    assert isinstance(site.say(other), No)
+    asking.join()
+    assert counted == [0]
+
+
+def test_an_answer_in_another_round_attempt_or_step_is_not_taken() -> None:
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3))
+    site = Site(meeting, 0, rows, codes)
+    site.introduce()
+    for turn in (
+        Turn(job=meeting.job.id, round=1, attempt=1, step=0),
+        Turn(job="1" * 32, round=1, attempt=1, step=0),
+    ):
+        assert isinstance(site.say(Given(turn=turn)), No)
+    assert isinstance(
+        site.say(Cannot(job=meeting.job.id, round=3, code="CM-SITE-POLICY", why="no")), No
+    )
+
+
+def test_nobody_comes_in_anothers_name() -> None:
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3))
+    site = Site(meeting, 0, rows, codes)
+    # the transport says that it is site 0; it brings what site 1 signed, or names itself site 1
+    assert isinstance(site.introduce(signer=OWNERS[1].signer), No)
+    assert isinstance(site.introduce(number=1), No)
+    assert meeting.present() == []
+    assert site.introduce() == Wait()
+    assert meeting.present() == [0]
+
+
+def test_whoever_approved_another_charter_is_not_let_in() -> None:
+    meeting = meeting_of(charter(3))
+    assert isinstance(meeting.hear(0, Hello(charter="0" * 64, versions={})), No)
+
+
+@pytest.mark.parametrize("field", ["advert", "masked", "agreement", "revealed", "sealed"])
+def test_a_masked_answer_in_anothers_name_counts_as_silence(field: str) -> None:
+    rows, codes, _ = table(400)
+
+    def other(given: Given) -> Given:
+        value = getattr(given, field)
+        if not value:
+            return given
+        changed = (
+            [msgspec.structs.replace(one, sender=0) for one in value]
+            if field == "sealed"
+            else msgspec.structs.replace(value, site=0)
+        )
+        return msgspec.structs.replace(given, **{field: changed})
+
+    meeting = meeting_of(charter(5, least=4), rule="fedavg", rounds=1, masked=True)
+    notes = Notes()
+    sites = sites_of(meeting, rows, codes, s3={"lie": other})
+    learn(meeting, notes, Options(wait=2.0))
+    assert len(sites[3].refusals) == 2
+    assert all({0, 1, 2, 4} <= set(kept.heard) for _, kept, _ in notes.kept.values())
+
+
+def test_a_site_that_sends_another_weight_under_masks_is_noticed() -> None:
+    rows, codes, _ = table(400)
+    meeting = meeting_of(charter(4), rule="fedavg", rounds=1, masked=True)
+    sites = sites_of(meeting, rows, codes)
+    whole = sites[2].answer
+
+    def heavier(asked: Any) -> Given:
+        given = whole(asked)
+        if isinstance(asked, Ask) and asked.question.what == "train":
+            sites[2]._vector = 100 * sites[2]._vector
+        return given
+
+    sites[2].answer = heavier  # type: ignore[method-assign]
+    with pytest.raises(TooFewSites, match="other weights"):
+        learn(meeting)
+
+
+def test_groups_of_masked_sites_are_looked_at_by_a_robust_way() -> None:
+    rows, codes, _ = table(600)
+    meeting = meeting_of(
+        charter(6), rule="fedavg", rounds=2, masked=True, groups=2, combine="median"
+    )
+    notes = Notes()
+    sites_of(meeting, rows, codes)
+    learn(meeting, notes)
+    assert [len(kept.evidence) for _, kept, _ in notes.kept.values()] == [0, 2, 2]
+
+
+def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3))
+    for number in range(3):
+        site = Site(meeting, number, rows, codes)
+        if number != 1:  # which refuses the job as soon as it sees it
+            site.introduce()
+        if number:
+            site.say(Cannot(job=meeting.job.id, round=0, code="CM-SITE-POLICY", why="no\x1b[2J"))
+    began = time.monotonic()
+    with pytest.raises(TooFewSites, match="ward-b: CM-SITE-POLICY: no") as caught:
+        learn(meeting, options=Options(wait=60.0))
+    assert "\x1b" not in caught.value.message
+    assert time.monotonic() - began < 30
+
+
+def test_a_site_that_a_new_coordinator_does_not_know_yet_is_greeted_again() -> None:
+    rows, codes, _ = table(90)
+    before, meeting = meeting_of(charter(3)), meeting_of(charter(3))
+    site = Site(before, 0, rows, codes)
+    site.introduce()
+    site.meeting = meeting
+    turn = Turn(job=meeting.job.id, round=1, attempt=1, step=0)
+    for message in (Next(job=meeting.job.id), Given(turn=turn)):
+        assert isinstance(site.say(message), Welcome)
+    site.introduce()
+    assert site.say(Next(job=meeting.job.id)) == Wait()
+
+
+def test_sums_do_not_hang_on_who_answers_first() -> None:
+    rows, codes, _ = table(300)
+    found = []
+    for order in ((0, 1, 2), (2, 1, 0)):
+        meeting, notes = meeting_of(charter(3), rule="fedavg", rounds=1), Notes()
+
+        def late(given: Given, order: tuple[int, ...] = order) -> Given:
+            time.sleep(0.1 * order[given.update.rows % 3])  # type: ignore[union-attr]
+            return given
+
+        sites = [
+            Site(meeting, n, rows[n::3], codes[n::3], lie=late, claimed=99 + n) for n in range(3)
+        ]
+        for site in sites:
+            site.start()
+        learn(meeting, notes)
+        found.append([kept.vector for _, kept, _ in notes.kept.values()])
+    assert found[0] == found[1]
+
+
+def test_what_was_written_down_is_not_asked_again() -> None:
+    rows, codes, _ = table(300)
+    notes, changes = Notes(), {"rule": "fedavg", "rounds": 4}
+    first = meeting_of(charter(3), **changes)
+    sites_of(first, rows, codes)
+    whole = learn(first, notes).weights
+    # killed after three rounds
+    del notes.kept[4], notes.kept[5]
+    second = meeting_of(charter(3), **changes)
+    sites = sites_of(second, rows, codes)
+    assert np.array_equal(learn(second, notes, started=1).weights, whole)
+    assert [site.trained for site in sites] == [2, 2, 2]
+
+
+def test_a_site_that_begins_anew_goes_on_where_it_was_asked() -> None:
+    rows, codes, _ = table(400)
+    for masked in (False, True):
+        meeting = meeting_of(charter(4, least=4), rule="fedavg", rounds=2, masked=masked)
+        notes = Notes()
+        sites = sites_of(meeting, rows, codes, s2={"silent": 1 if masked else 0})
+        again = Site(meeting, 2, rows[2::4], codes[2::4])
+        started = threading.Thread(target=lambda: (sites[2].join(10), again.start()))  # noqa: B023 - started and ended within the turn
+        started.start()
+        learn(meeting, notes, Options(wait=6.0))
+        started.join()
+        assert all(kept.heard == [0, 1, 2, 3] for _, kept, _ in notes.kept.values())

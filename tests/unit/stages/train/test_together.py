@@ -1,0 +1,78 @@
+"""What the record beside an imported model says of who learnt it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from tests.conftest import TOML
+from tests.unit.controls.test_charters import CHARTER, OWNERS, signed
+from tests.unit.controls.test_comparing import HEAD, of
+
+from casemate.config import Config, parse
+from casemate.controls.federation import cards
+from casemate.controls.federation.messages import RECORD_TYPE, JobRecord
+from casemate.core.digest import sha256
+from casemate.core.errors import VerificationError
+from casemate.stages.train.together import owners_of
+
+MODEL = b"a model"
+RECORD = structs.replace(HEAD, model=sha256(MODEL))
+
+
+@dataclass
+class Tools:
+    """What of the stage's tools is asked for here."""
+
+    root: Path
+    config: Config = field(
+        default_factory=lambda: parse(TOML, ["train.model=federated/wards.skops"])
+    )
+    approved: list[bytes] = field(default_factory=lambda: [signed(CHARTER)])
+
+    def charters(self) -> list[bytes]:
+        return self.approved
+
+
+def written(tmp_path: Path, record: JobRecord, by: str = "centre") -> bytes:
+    content = cards.signed(record, RECORD_TYPE, OWNERS[by][0])
+    (tmp_path / "federated").mkdir()
+    (tmp_path / "federated" / "wards.record.json").write_bytes(content)
+    return content
+
+
+def owners(tools: Tools):
+    return owners_of(tools, {"imported.skops": MODEL, "own/steps.py": b""})
+
+
+def test_a_record_of_its_coordinator_says_who_learnt_a_model_in_how_many_rounds(tmp_path):
+    content = written(tmp_path, RECORD)
+    found = owners(Tools(tmp_path))
+    assert found.record == sha256(content)
+    assert (found.charter, found.job, found.rounds) == (CHARTER.digest, HEAD.job, 2)
+    assert found.sites == [card.fingerprint for card in CHARTER.sites]
+    assert found.coordinator == CHARTER.coordinator.fingerprint
+
+
+def test_a_model_without_a_record_is_nobodys_together(tmp_path):
+    assert owners(Tools(tmp_path)) is None
+    assert owners_of(Tools(tmp_path, config=parse(TOML)), {"train.py": b""}) is None
+
+
+@pytest.mark.parametrize(
+    ("record", "by", "approved", "said"),
+    [
+        (structs.replace(RECORD, model=sha256(b"another")), "centre", True, "of another file"),
+        (structs.replace(RECORD, model=""), "centre", True, "of another file"),
+        (RECORD, "north", True, "signature"),
+        (structs.replace(of(0), model=sha256(MODEL)), "north", True, "a site's own"),
+        (RECORD, "centre", False, "does not count here"),
+    ],
+)
+def test_a_record_that_is_not_of_this_model_and_its_coordinator_stops_the_run(
+    tmp_path, record, by, approved, said
+):
+    written(tmp_path, record, by)
+    tools = Tools(tmp_path) if approved else Tools(tmp_path, approved=[])
+    with pytest.raises(VerificationError, match=said):
+        owners(tools)
