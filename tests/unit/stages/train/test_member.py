@@ -1,0 +1,231 @@
+"""A site computes what a pooled fit would need of its rows, and what comes back is looked at."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from casemate.config import TrainTable
+from casemate.core.errors import TrainingError
+from casemate.core.sandbox.failure import JobLimits
+from casemate.core.sandbox.server import HeldTable
+from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated import encoding, exact
+from casemate.ml.federated.learners import LinearLearner
+from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.updates import Layout
+from casemate.stages.train import member, member_network, turns
+from casemate.stages.train.entry import BadEntry
+from casemate.stages.train.member import ANSWER, CONTROL, OWN, WEIGHTS, Task
+from casemate.stages.train.turns import Model, Numbers, Room, Turns
+
+SCHEMA = Schema(
+    target="y",
+    classes=["n", "p"],
+    columns=[
+        ColumnSchema(name="a", type="number", min=-4.0, max=4.0),
+        ColumnSchema(name="c", type="category", categories=["x", "z"]),
+        ColumnSchema(name="y", type="category"),
+    ],
+)
+LIMITS = encoding.Limits(numbers={"a": (-4.0, 4.0)}, categories={"c": ["x", "z", "(missing)"]})
+SIZE = LIMITS.width + 1
+NET = b"""import torch
+
+
+def build(columns):
+    return torch.nn.Sequential(torch.nn.Linear(4, 2))
+"""
+
+
+def rows(count, seed):
+    chance = np.random.default_rng(seed)
+    values, kinds = chance.standard_normal(count).clip(-3.9, 3.9), chance.integers(0, 2, count)
+    truth = values + kinds + chance.standard_normal(count) > 0.5
+    return pa.table(
+        {
+            "a": values,
+            "c": [("x", "z")[kind] for kind in kinds],
+            "y": [("n", "p")[int(one)] for one in truth],
+        }
+    )
+
+
+def task_of(what, number=1, **changes):
+    told = {
+        "round": number, "what": what, "plan": LocalPlan(), "limits": LIMITS, "scale": None,
+        "strength": 1.0, "seed": 0, "counted": None,
+    }  # fmt: skip
+    return Task(**(told | changes))
+
+
+@pytest.fixture
+def answered(tmp_path):
+    """A function that computes in this process what a confined one would."""
+
+    def run(table, task, main=member.linear, schema=SCHEMA, layout=None, code=None, **numbers):
+        (tmp_path / "train.py").write_bytes(code or b"")
+        held = [HeldTable(one) for one in (table, pa.table(numbers))]
+        job = {
+            "task": msgspec.to_builtins(task),
+            "schema": msgspec.to_builtins(schema),
+            "tables": [one.handed() for one in held],
+            "outputs": str(tmp_path),
+            "inputs": str(tmp_path),
+            "entry": "train.py:build",
+            "layout": msgspec.to_builtins(layout),
+            "limits": msgspec.to_builtins(task.limits),
+            "train": msgspec.to_builtins(TrainTable(entry="train.py:build")),
+            "monotone": {},
+        }
+        said = member.answered(job, main)
+        for one in (*job["tables"],):
+            os.close(one)
+        files = {
+            name: np.frombuffer((tmp_path / name).read_bytes(), dtype="<f8")
+            for name in (ANSWER, CONTROL, OWN)
+            if (tmp_path / name).exists()
+        }
+        return said, files
+
+    return run
+
+
+def test_sums_of_sites_lead_to_the_fit_on_all_of_their_rows(answered):
+    sites = [rows(150, 1), rows(250, 2), rows(100, 3)]
+    found = [answered(one, task_of("moments"))[1][ANSWER] for one in sites]
+    scale = encoding.scale_of([exact.Moments.from_flat(one) for one in found], LIMITS)
+    learner = LinearLearner(LIMITS.width, 2, 1.0)
+
+    def ask(weights):
+        parts = [
+            answered(one, task_of("sums", scale=scale), weights=weights)[1][ANSWER] for one in sites
+        ]
+        return exact.from_flat(np.sum(parts, axis=0), SIZE)
+
+    weights = exact.solve(learner, ask).weights
+    pooled = pa.concat_tables(sites)
+    frame = pooled.select(["a", "c"]).to_pandas()
+    given = encoding.encode(frame, LIMITS, scale)
+    fit = LogisticRegression(C=1.0, tol=1e-12, max_iter=10_000).fit(given, pooled["y"].to_pylist())
+    assert weights == pytest.approx(np.append(fit.coef_[0], fit.intercept_), abs=1e-6)
+
+
+def test_sums_for_least_squares_are_those_of_the_rows(answered):
+    schema = Schema(
+        target="a", classes=[], columns=[SCHEMA.columns[1], ColumnSchema(name="a", type="number")]
+    )
+    limits = encoding.Limits(numbers={}, categories={"c": ["x", "z", "(missing)"]})
+    table = rows(80, 4)
+    _, files = answered(table, task_of("gram", limits=limits), schema=schema)
+    kinds = np.array([[1, kind == "x", kind == "z", 0] for kind in table["c"].to_pylist()], float)
+    assert files[ANSWER][:16].reshape(4, 4) == pytest.approx(kinds.T @ kinds)
+    assert files[ANSWER][16:] == pytest.approx(kinds.T @ table["a"].to_numpy())
+
+
+def test_control_variates_go_on_from_the_round_before(answered):
+    table, start = rows(60, 5), np.zeros(SIZE)
+    plan = LocalPlan(controlled=True, rate=0.5)
+    _, first = answered(table, task_of("train", plan=plan), weights=start)
+    assert first[OWN] == pytest.approx(first[CONTROL])  # from nought
+    _, second = answered(
+        table, task_of("train", 2, plan=plan), weights=first[ANSWER], control=first[CONTROL],
+        own=first[OWN],
+    )  # fmt: skip
+    assert second[OWN] == pytest.approx(first[OWN] + second[CONTROL])
+    assert second[CONTROL] != pytest.approx(second[OWN])
+
+
+def test_subjects_that_were_counted_are_not_counted_again(answered):
+    plan = LocalPlan(sigma=1.0)
+    said, _ = answered(rows(60, 6), task_of("train", plan=plan), weights=np.zeros(SIZE))
+    assert said["counted"] != 60.0
+    again, _ = answered(
+        rows(60, 6), task_of("train", 2, plan=plan, counted=said["counted"]), weights=np.zeros(SIZE)
+    )
+    assert again["counted"] == said["counted"]
+
+
+def test_a_network_is_trained_as_its_code_builds_it(answered):
+    layout = Layout(names=["0.weight", "0.bias"], shapes=[[2, 4], [2]])
+    start = np.zeros(10)
+    said, files = answered(
+        rows(60, 7), task_of("train"), member_network.network, layout=layout, code=NET,
+        weights=start,
+    )  # fmt: skip
+    assert said["rows"] == 60
+    assert len(files[ANSWER]) == 10
+    assert np.abs(files[ANSWER]).max() > 0
+
+
+def test_a_network_of_other_arrays_than_the_job_says_is_not_trained(answered):
+    layout = Layout(names=["0.weight", "0.bias"], shapes=[[2, 9], [2]])
+    with pytest.raises(BadEntry, match="other arrays"):
+        answered(
+            rows(60, 7), task_of("train"), member_network.network, layout=layout, code=NET,
+            weights=np.zeros(20),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    return Room(tmp_path_factory.mktemp("room"), [], JobLimits(60.0, 2 * 2**30), True, 1)
+
+
+def model_of(network=False, code=b""):
+    layout = LinearLearner(LIMITS.width, 2).layout
+    if network:
+        layout = Layout(names=["0.weight", "0.bias"], shapes=[[2, 4], [2]])
+    return Model(network, "train.py:build", {"train.py": code}, SCHEMA, layout, 0)
+
+
+@pytest.mark.slow
+def test_a_confined_process_answers_from_rows_that_were_handed_over_once(room):
+    site = Turns(model_of(), room)
+    try:
+        site.hold(rows(60, 8))
+        start = Numbers(weights=np.zeros(SIZE).tobytes())
+        first, second = (site(task_of("train"), start, SIZE) for _ in range(2))
+        assert first == second
+        assert first.rows == 60
+        site.hold(rows(61, 8))
+        assert site(task_of("train"), start, SIZE).rows == 61
+        with pytest.raises(TrainingError, match="asked for"):
+            site(task_of("train"), start, SIZE + 1)
+    finally:
+        site.close()
+    assert list(Path(room.scratch).iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_code_of_a_job_sees_no_key_and_no_network(room, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("key")
+    code = (
+        NET
+        + f"\nimport pathlib, socket\nprint(pathlib.Path({str(secret)!r}).read_text())\n".encode()
+    )
+    site = Turns(model_of(network=True, code=code), room)
+    try:
+        site.hold(rows(60, 9))
+        with pytest.raises(TrainingError) as caught:
+            site(task_of("train"), Numbers(weights=np.zeros(10).tobytes()), 10)
+    finally:
+        site.close()
+    assert "No such file" in caught.value.message or "Permission" in caught.value.message
+    assert "key" not in caught.value.plain
+
+
+def test_an_answer_that_holds_no_number_is_refused():
+    turns._require(np.zeros(3).tobytes(), 3)
+    for content, said in ((np.array([1.0, np.nan]).tobytes(), "NaN"), (bytes(8), "2 are asked")):
+        with pytest.raises(TrainingError, match=said):
+            turns._require(content, 2)
+
+
+def test_weights_are_named_apart_from_what_is_left_behind():
+    assert len({WEIGHTS, ANSWER, CONTROL, OWN}) == 4
