@@ -260,7 +260,7 @@ class _Leading:
             len(self.charter.sites),
             start,
             self.conductor.ask,
-            lambda: self.books.full([meeting.rows_of(site) for site in meeting.present()]),
+            lambda: self.books.full(self._rows),
             self.reporter.progress,
         )
         self.acting.record(
@@ -284,6 +284,10 @@ class _Leading:
                 raise
             meeting.dismiss(Over(record=record, why=""), LINGER_SECONDS)
         return found
+
+    def _rows(self) -> list[int]:
+        """What the sites that are there say they have."""
+        return [self.meeting.rows_of(site) for site in self.conductor.there()]
 
     @property
     def _about(self) -> str:
