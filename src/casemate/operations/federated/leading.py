@@ -322,6 +322,8 @@ class _Leading:
         # the record last: one that is of another file stops a run
         write_atomic(model, content, 0o644)
         write_atomic(beside, record, 0o644)
+        for other in {".skops", ".onnx"} - {suffix}:  # of a job before, without its record now
+            (folder / f"{name}{other}").unlink(missing_ok=True)
         self.acting.record(
             ACTION, self._about, "done", charter=self.charter.digest, job=job.digest,
             rounds=len(kept), sites=learnt.sites, model=digest,
