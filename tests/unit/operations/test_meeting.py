@@ -282,9 +282,13 @@ def test_a_reply_that_was_lost_is_given_again_and_nothing_counts_twice() -> None
     assert isinstance(asked, Ask)
     assert site.say(Next(job=meeting.job.id)) == asked
     given = site.answer(asked)
+    for other in ({"round": 2}, {"attempt": 2}, {"step": 1}):
+        elsewhere = msgspec.structs.replace(turn, **other)
+        assert isinstance(site.say(msgspec.structs.replace(given, turn=elsewhere)), No)
+    assert counted == []
     assert [site.say(given), site.say(given)] == [Wait(), Wait()]
-    other = msgspec.structs.replace(given, control=b"12345678")
-    assert isinstance(site.say(other), No)
+    changed = msgspec.structs.replace(given, control=b"12345678")
+    assert isinstance(site.say(changed), No)
     asking.join()
     assert counted == [0]
 
@@ -431,6 +435,14 @@ def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
         learn(meeting, options=Options(wait=60.0))
     assert "\x1b" not in caught.value.message
     assert time.monotonic() - began < 30
+
+
+def test_a_site_that_missed_a_deadline_is_not_waited_for_until_it_is_heard_of() -> None:
+    rows, codes, _ = table(300)
+    meeting, notes = meeting_of(charter(3, least=2), rule="fedavg", rounds=3), Notes()
+    sites_of(meeting, rows, codes, s1={"silent": 0})
+    learn(meeting, notes, Options(wait=1.0))
+    assert [[*record.refused] for _, _, record in notes.kept.values()] == [[1], [], [], []]
 
 
 def test_a_site_that_a_new_coordinator_does_not_know_yet_is_greeted_again() -> None:
