@@ -453,6 +453,13 @@ def test_another_attempt_masks_the_same_answer_anew(masked):
     assert masks[0].masked.content != masks[1].masked.content
 
 
+def test_a_masked_round_that_goes_back_is_refused_before_anything_is_said(masked):
+    sites, signers = masked()
+    wards.Round(sites, question(sites, 3)).whole(signers)
+    for given in wards.Round(sites, question(sites, 2)).begin(signers).values():
+        refused(given, "CM-ROUND-TWICE", "comes after a later one")
+
+
 def test_masks_are_used_once(masked):
     sites, signers = masked()
     one = wards.Round(sites, question(sites))
