@@ -9,8 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import pyarrow as pa
-
 from casemate.controls.federation.cards import Charter, opened
 from casemate.controls.federation.messages import (
     JOB_TYPE,
@@ -106,12 +104,14 @@ def join(
         if problem is not None:
             _denied(project, charter, problem)
             raise problem
+        hears, keystore = reporter or Silent(), project.keystore
         line = Line(
-            charter, charter.sites[site].name, project.keystore.authority, project.keystore.folder
-        )
+            charter, charter.sites[site].name, keystore.authority, keystore.folder,
+            heard=lambda text: hears.progress(text, 0, 0),
+        )  # fmt: skip
         try:
             while True:
-                found = _Visit(project, charter, site, line, reporter or Silent()).take_part()
+                found = _Visit(project, charter, site, line, hears).take_part()
                 if once:
                     return found
         except StrangeCoordinator as error:
@@ -364,7 +364,7 @@ class _Rows:
             found = ownrows.read(
                 self.project, self.charter, noisy=self.noisy, reporter=self.reporter
             )
-            self.turns.hold(_plain(found.table))
+            self.turns.hold(found.table.replace_schema_metadata(None))
             self._allowed, self._count = found.allowed, found.table.num_rows
         return self._count
 
@@ -372,11 +372,6 @@ class _Rows:
         """The answer to a question, from the rows that may be used now."""
         self.current()
         return self.turns(task, numbers, size)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Without whatever stands beside the values in a schema's metadata."""
-    return table.replace_schema_metadata(None)
 
 
 def _room(project: Wiring, job: Job) -> Room:
