@@ -195,8 +195,10 @@ def test_outside_of_its_hours_a_site_answers_nothing(home, leader, tmp_path):
     (one,), charter = wards.wards(tmp_path, 1, leader, 'hours = "22:00-06:00"')
     job = wards.job_of(charter)
     late = moved(one, Clock(datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.UTC)))
-    given = wards.answering(late, charter, job)(wards.ask_of(wards.question_of(job)))
+    compute = wards.Counted()
+    given = wards.answering(late, charter, job, compute)(wards.ask_of(wards.question_of(job)))
     refused(given, "CM-SITE-POLICY", "from 22:00-06:00")
+    assert compute.tasks == []
     night = moved(one, Clock(datetime.datetime(2026, 11, 30, 23, tzinfo=datetime.UTC)))
     given = wards.answering(night, charter, job)(wards.ask_of(wards.question_of(job)))
     assert isinstance(given, Given)
