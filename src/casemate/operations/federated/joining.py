@@ -251,6 +251,7 @@ class _Visit:
                 rows=0 if taken.cost else count,
             )
             over = self._until_over(self._ready(ready), ready, answering, keeping)
+            project.log.publish()  # what was heard since the last answer
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 
     def _until_over(
