@@ -195,8 +195,10 @@ def test_outside_of_its_hours_a_site_answers_nothing(home, leader, tmp_path):
     (one,), charter = wards.wards(tmp_path, 1, leader, 'hours = "22:00-06:00"')
     job = wards.job_of(charter)
     late = moved(one, Clock(datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.UTC)))
-    given = wards.answering(late, charter, job)(wards.ask_of(wards.question_of(job)))
+    compute = wards.Counted()
+    given = wards.answering(late, charter, job, compute)(wards.ask_of(wards.question_of(job)))
     refused(given, "CM-SITE-POLICY", "from 22:00-06:00")
+    assert compute.tasks == []
     night = moved(one, Clock(datetime.datetime(2026, 11, 30, 23, tzinfo=datetime.UTC)))
     given = wards.answering(night, charter, job)(wards.ask_of(wards.question_of(job)))
     assert isinstance(given, Given)
@@ -451,6 +453,13 @@ def test_another_attempt_masks_the_same_answer_anew(masked):
     assert again.total == pytest.approx(once_more.total, abs=1e-9)
     assert all(len(one._compute.tasks) == 1 for one in sites)
     assert masks[0].masked.content != masks[1].masked.content
+
+
+def test_a_masked_round_that_goes_back_is_refused_before_anything_is_said(masked):
+    sites, signers = masked()
+    wards.Round(sites, question(sites, 3)).whole(signers)
+    for given in wards.Round(sites, question(sites, 2)).begin(signers).values():
+        refused(given, "CM-ROUND-TWICE", "comes after a later one")
 
 
 def test_masks_are_used_once(masked):

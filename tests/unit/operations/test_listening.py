@@ -160,7 +160,6 @@ def test_a_site_that_trusts_the_coordinators_authority_alone_knows_it_by_the_cha
         (b"\x91" * 5_000, PATH, "POST", 400),
         (HELLO[:-3], PATH, "POST", 400),
         (msgspec.msgpack.encode({"type": "Welcome", "site": 0, "job": b""}), PATH, "POST", 400),
-        (b"\x00" * (MOST + 1), PATH, "POST", 413),
     ],
 )
 def test_what_is_no_message_is_answered_shortly(
@@ -171,6 +170,14 @@ def test_what_is_no_message_is_answered_shortly(
         assert (answer[0], type(answer[1])) == (status, No)
     with dialled(host, context(host, OWNERS[0])) as connection:
         assert said(connection, HELLO)[0] == 200
+
+
+def test_a_message_that_says_it_is_too_large_is_not_read(host: Host) -> None:
+    with dialled(host, context(host, OWNERS[0])) as connection:
+        connection.putrequest("POST", PATH)
+        connection.putheader("Content-Length", str(MOST + 1))
+        connection.endheaders()
+        assert connection.getresponse().status == 413
 
 
 def test_a_message_without_a_length_is_not_read(host: Host) -> None:
@@ -184,9 +191,10 @@ def test_a_head_that_does_not_end_is_cut_off(host: Host) -> None:
         with context(host, OWNERS[0]).wrap_socket(plain, server_hostname="127.0.0.1") as line:
             with contextlib.suppress(OSError):  # it may hang up before all of it is sent
                 line.sendall(b"POST / HTTP/1.1\r\n" + b"x: y\r\n" * face.HEAD)
-            with contextlib.suppress(OSError):
+            answer = b""
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 answer = line.recv(100)
-                assert answer == b"" or b" 400 " in answer
+            assert answer == b"" or b" 400 " in answer
 
 
 def test_a_site_has_few_connections_and_the_newest_ones_stay(host: Host) -> None:

@@ -24,6 +24,7 @@ from casemate.controls.federation.messages import (
     Wait,
     Welcome,
 )
+from casemate.ml.federated import masking
 from casemate.ml.federated.combining import full_of
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.updates import Piece
@@ -53,7 +54,7 @@ def learn(
         len(meeting.charter.sites),
         start,
         conductor.ask,
-        lambda: full_of([meeting.rows_of(site) for site in meeting.present()]),
+        lambda: full_of([meeting.rows_of(site) for site in conductor.there()]),
         lambda *_: None,
     )
     try:
@@ -281,9 +282,13 @@ def test_a_reply_that_was_lost_is_given_again_and_nothing_counts_twice() -> None
     assert isinstance(asked, Ask)
     assert site.say(Next(job=meeting.job.id)) == asked
     given = site.answer(asked)
+    for other in ({"round": 2}, {"attempt": 2}, {"step": 1}):
+        elsewhere = msgspec.structs.replace(turn, **other)
+        assert isinstance(site.say(msgspec.structs.replace(given, turn=elsewhere)), No)
+    assert counted == []
     assert [site.say(given), site.say(given)] == [Wait(), Wait()]
-    other = msgspec.structs.replace(given, control=b"12345678")
-    assert isinstance(site.say(other), No)
+    changed = msgspec.structs.replace(given, control=b"12345678")
+    assert isinstance(site.say(changed), No)
     asking.join()
     assert counted == [0]
 
@@ -343,6 +348,51 @@ def test_a_masked_answer_in_anothers_name_counts_as_silence(field: str) -> None:
     assert all({0, 1, 2, 4} <= set(kept.heard) for _, kept, _ in notes.kept.values())
 
 
+@pytest.mark.parametrize("key", [bytes(32), b"short"])
+def test_a_key_that_others_could_not_seal_for_counts_as_silence_of_its_site(key: bytes) -> None:
+    rows, codes, _ = table(400)
+
+    def low(given: Given) -> Given:
+        if given.advert is None:
+            return given
+        signed = masking.advertised(
+            sites[3]._member.terms,
+            3,
+            given.advert.public,
+            given.advert.box[:1184] + key,  # type: ignore[union-attr]
+        )
+        advert = msgspec.structs.replace(
+            given.advert, box=given.advert.box[:1184] + key, signature=sites[3].key.sign(signed)
+        )
+        return msgspec.structs.replace(given, advert=advert)
+
+    meeting = meeting_of(charter(5, least=4), rule="fedavg", rounds=1, masked=True)
+    notes, sites = Notes(), sites_of(meeting, rows, codes, s3={"lie": low})
+    learn(meeting, notes, Options(wait=2.0))
+    assert [kept.heard for _, kept, _ in notes.kept.values()] == [[0, 1, 2, 4]] * 2
+    assert all("key" in why for why in sites[3].refusals)
+
+
+def test_a_sum_that_may_have_been_opened_is_asked_for_again_of_the_same_sites() -> None:
+    rows, codes, _ = table(500)
+    meeting, notes = meeting_of(charter(5, least=3), rule="fedavg", rounds=1, masked=True), Notes()
+    # the coordinator was killed after it had asked to open this, and before it wrote it down
+    notes.summed = {2: [[0, 1, 3, 4]]}
+    sites_of(meeting, rows, codes)
+    learn(meeting, notes, started=1)
+    assert [kept.heard for _, kept, _ in notes.kept.values()] == [[0, 1, 2, 3, 4], [0, 1, 3, 4]]
+    assert notes.kept[2][2].refused == {2: "its group came to nothing"}
+
+
+def test_no_masked_sum_of_fewer_than_the_charter_wants_is_opened() -> None:
+    rows, codes, _ = table(500)
+    meeting, notes = meeting_of(charter(5, least=5), rule="fedavg", rounds=1, masked=True), Notes()
+    sites_of(meeting, rows, codes, s2={"silent": 2})
+    with pytest.raises(TooFewSites):
+        learn(meeting, notes, Options(wait=1.0))
+    assert notes.summed == {}
+
+
 def test_a_site_that_sends_another_weight_under_masks_is_noticed() -> None:
     rows, codes, _ = table(400)
     meeting = meeting_of(charter(4), rule="fedavg", rounds=1, masked=True)
@@ -385,6 +435,14 @@ def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
         learn(meeting, options=Options(wait=60.0))
     assert "\x1b" not in caught.value.message
     assert time.monotonic() - began < 30
+
+
+def test_a_site_that_missed_a_deadline_is_not_waited_for_until_it_is_heard_of() -> None:
+    rows, codes, _ = table(300)
+    meeting, notes = meeting_of(charter(3, least=2), rule="fedavg", rounds=3), Notes()
+    sites_of(meeting, rows, codes, s1={"silent": 0})
+    learn(meeting, notes, Options(wait=1.0))
+    assert [[*record.refused] for _, _, record in notes.kept.values()] == [[1], [], [], []]
 
 
 def test_a_site_that_a_new_coordinator_does_not_know_yet_is_greeted_again() -> None:

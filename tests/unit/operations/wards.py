@@ -1,5 +1,6 @@
 """Sites with projects of their own, and a coordinator that is a test: it asks what it likes."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,15 @@ def rows(number: int, count: int = 200) -> pa.Table:
     )
 
 
-def site(folder: Path, number: int, coordinator: Coordinator, more: str = "") -> Project:
+def site(
+    folder: Path,
+    number: int,
+    coordinator: Coordinator,
+    more: str = "",
+    *,
+    table: pa.Table | None = None,
+    subject: str = "",
+) -> Project:
     """A ward's project, with a policy that lets this coordinator ask.
 
     Args:
@@ -143,25 +152,30 @@ def site(folder: Path, number: int, coordinator: Coordinator, more: str = "") ->
         number: of the ward.
         coordinator: who may ask.
         more: lines of `[federate]`, and further tables.
+        table: its own; default: `rows`.
+        subject: column of whom a row is about.
     """
     root = folder / f"ward-{number}"
     root.mkdir(parents=True)
-    table = write_csv(root / "ward.csv", rows(number))
-    scaffold.create(root, scaffold.from_table(root, table, "y"))
+    file = write_csv(root / "ward.csv", rows(number) if table is None else table)
+    scaffold.create(root, scaffold.from_table(root, file, "y"))
     file = root / "casemate.toml"
     policy = POLICY.format(
         coordinator=coordinator.card.fingerprint, code=digest_of(CODE), more=more
     )
     text = file.read_text().replace('purpose = "unspecified"', f'purpose = "{PURPOSE}"')
+    if subject:
+        text = text.replace('target = "y"', f'target = "y"\nsubject = "{subject}"')
+    text = re.sub(r"(?ms)^\[data\.columns\].*?(?=^\[)", "", text)
     file.write_text(text + DECLARED + policy)
     return casemate.open(root)
 
 
 def wards(
-    folder: Path, count: int, coordinator: Coordinator, more: str = ""
+    folder: Path, count: int, coordinator: Coordinator, more: str = "", **own: Any
 ) -> tuple[list[Project], cards.Charter]:
     """Some sites that have approved one charter."""
-    sites = [site(folder, number, coordinator, more) for number in range(count)]
+    sites = [site(folder, number, coordinator, more, **own) for number in range(count)]
     charter = coordinator.charter(sites)
     for one in sites:
         agreeing.approve(one, coordinator.signed(charter))

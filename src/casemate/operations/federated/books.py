@@ -3,6 +3,7 @@ is one transaction with its entry in the log; the job is a file until it has end
 """
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,10 +145,10 @@ class CatalogueBooks:
         more = [group for group in groups if group not in known]
         self._write(structs.replace(self.begun, opened={number: [*known, *more]}))
 
-    def full(self, rows: list[int]) -> float:
+    def full(self, rows: Callable[[], list[int]]) -> float:
         """How many rows weigh 1 under masks: said once, for the whole job."""
         if not self.begun.full:
-            self._write(structs.replace(self.begun, full=full_of(rows)))
+            self._write(structs.replace(self.begun, full=full_of(rows())))
         return self.begun.full
 
     def noted(self, text: str) -> None:

@@ -26,6 +26,10 @@ WHOLE = 600.0
 PIECE = 1 << 20
 FIRST, LONGEST = 0.2, 10.0
 """Seconds until a call is tried again: twice as many each time."""
+SOON = 0.2
+"""Seconds within which an alert has come, or none has been sent."""
+AGAIN = 4 * FIRST
+"""The wait from which on it is said that nobody answers: a line that broke is no news."""
 PATIENCE = 900.0
 """Seconds after which a coordinator that does not answer is given up: as long as a machine takes to
 start again.
@@ -56,6 +60,7 @@ class Line:
         folder: Path,
         patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
+        heard: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Nothing is dialled yet.
 
@@ -66,11 +71,12 @@ class Line:
             folder: private; takes two files for a moment.
             patience: seconds that a coordinator may be away.
             sleep: waits so many seconds.
+            heard: hears why a call is made again, once for each message.
         """
         self._host, self._port = address_of(charter.url)
         self._trusted = charter.coordinator.authority
         self._name, self._authority, self._folder = name, authority, folder
-        self._patience, self._sleep = patience, sleep
+        self._patience, self._sleep, self._told = patience, sleep, heard
         self._connection: http.client.HTTPSConnection | None = None
 
     def say(self, message: FromSite) -> FromCoordinator:
@@ -86,9 +92,11 @@ class Line:
         while True:
             try:
                 return self._once(content)
-            except NotAnswered:
+            except NotAnswered as error:
                 if time.monotonic() + wait > until:
                     raise
+                if wait == AGAIN:
+                    self._told(f"{error.message}; it is called again")
             self._sleep(wait)
             wait = min(2 * wait, LONGEST)
 
@@ -114,10 +122,11 @@ class Line:
                 hint="see the clocks of both machines, and [federate] in the coordinator's project",
             ) from error
         except (OSError, http.client.HTTPException) as error:
+            alert = self._alert(error)
             self.close()
-            if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+            if alert:
                 raise AccessDenied(
-                    f"the coordinator does not take this site's certificate: {error.reason}",
+                    f"the coordinator does not take this site's certificate: {alert}",
                     hint="see that this project's card is in its charter, and the clocks",
                 ) from error
             raise NotAnswered(
@@ -125,6 +134,24 @@ class Line:
                 hint="it listens while `casemate federate lead` runs there",
             ) from error
         return self._understood(answer.status, body)
+
+    def _alert(self, error: Exception) -> str:
+        """What the other side's TLS says of this one, as far as it arrived: of TLS 1.3 a client
+        hears whether its certificate is taken after it has begun to send (RFC 8446, appendix E.1),
+        and a connection that is reset may lose it.
+        """
+        if not isinstance(error, ssl.SSLError) or "ALERT" not in (error.reason or ""):
+            try:
+                if self._connection is None or self._connection.sock is None:
+                    return ""
+                self._connection.sock.settimeout(SOON)
+                self._connection.sock.recv(1)
+            except ssl.SSLError as said:
+                error = said
+            except OSError:
+                return ""
+        found = getattr(error, "reason", None) or ""
+        return found if "ALERT" in found else ""
 
     def _understood(self, status: int, body: bytes) -> FromCoordinator:
         if status in (408, 425, 429) or status >= 500:

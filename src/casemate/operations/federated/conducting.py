@@ -169,13 +169,7 @@ class Conductor:
         why = ""
         for _ in range(ATTEMPTS):
             self._attempt += 1
-            # whoever is late is not waited for again in each round
-            first, self._greeted = not self._greeted, True
-            sites = self.meeting.await_sites(
-                least, self.options.wait, only, everybody=first or only is not None
-            )
-            if first:
-                self._compare_versions(sites)
+            sites = self.there(least, only)
             gathered, answers, refused = (
                 self._masked(question, sites, least)
                 if self.job.masked
@@ -205,6 +199,28 @@ class Conductor:
         for site in sites:
             self._tell(question, site, refused.get(site, ""))
         return gathered
+
+    def there(self, least: int | None = None, only: list[int] | None = None) -> list[int]:
+        """Numbers of the sites that can be asked; whoever is late is waited for at the beginning,
+        and not again in each round.
+
+        Args:
+            least: of them; default: as the charter has it.
+            only: numbers of those that may be asked, all of whom are waited for; default: any.
+
+        Raises:
+            TooFewSites: fewer came.
+        """
+        first, self._greeted = not self._greeted, True
+        sites = self.meeting.await_sites(
+            self.meeting.charter.least if least is None else least,
+            self.options.wait,
+            only,
+            everybody=first or only is not None,
+        )
+        if first:
+            self._compare_versions(sites)
+        return sites
 
     def _compare_versions(self, sites: list[int]) -> None:
         for site in sites:

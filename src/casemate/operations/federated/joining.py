@@ -7,9 +7,7 @@ import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, TypeVar
 
 from casemate.controls.federation.cards import Charter, opened
 from casemate.controls.federation.messages import (
@@ -54,6 +52,7 @@ COMPUTE = ("casemate", "numpy", "scikit-learn", "torch")
 SOON = 0.05
 """Seconds between two calls of which the first was answered at once, and with nothing."""
 FOLDER = "federated"
+R = TypeVar("R", bound=Record)
 
 
 class Joined(Record, frozen=True, kw_only=True):
@@ -100,31 +99,33 @@ def join(
     """
     join.ask(project, context={"charter": name}, unrecorded=True)
     charter, site = as_site(project, name)
-    about = f'Federation::"{name}"'
     with _only(project, name):
         problem = refusal_of(project, charter)
         if problem is not None:
-            _denied(project, about, charter, problem)
+            _denied(project, charter, problem)
             raise problem
+        hears, keystore = reporter or Silent(), project.keystore
         line = Line(
-            charter, charter.sites[site].name, project.keystore.authority, project.keystore.folder
-        )
+            charter, charter.sites[site].name, keystore.authority, keystore.folder,
+            heard=lambda text: hears.progress(text, 0, 0),
+        )  # fmt: skip
         try:
             while True:
-                found = _Visit(project, charter, site, line, reporter or Silent()).take_part()
+                found = _Visit(project, charter, site, line, hears).take_part()
                 if once:
                     return found
         except StrangeCoordinator as error:
-            _denied(project, about, charter, error)
+            _denied(project, charter, error)
             raise
         finally:
             line.close()
 
 
-def _denied(project: Wiring, about: str, charter: Charter, error: Error) -> None:
+def _denied(project: Wiring, charter: Charter, error: Error) -> None:
+    """Nothing was answered to whoever is, or says that it is, the coordinator: on record."""
     project.log.record(
-        project.point.actor.uid, ACTION, about, "denied", charter=charter.digest, code=error.code,
-        why=error.message[:500],
+        project.point.actor.uid, ACTION, f'Federation::"{charter.name}"', "denied",
+        charter=charter.digest, code=error.code, why=error.message[:500],
     )  # fmt: skip
 
 
@@ -158,12 +159,7 @@ class _Visit:
         welcome = self._greeted()
         if isinstance(welcome, Over):
             return self._joined(None, 0, welcome.why, [])
-        job = opened(welcome.job, JOB_TYPE, self.charter.coordinator, Job)
-        if welcome.site != self.site:
-            raise VerificationError(
-                f"the coordinator takes this site for number {welcome.site}, and it is {self.site}",
-                hint="both need the same charter",
-            )
+        job = self._opened(welcome.job, JOB_TYPE, Job)
         # before anything of it is looked at
         context = {
             "charter": self.charter.name,
@@ -181,12 +177,20 @@ class _Visit:
             raise
         return self._answered(acting, taken)
 
+    def _opened(self, content: bytes, kind: str, record: type[R]) -> R:
+        """What the coordinator signed; that it did not is on record."""
+        try:
+            return opened(content, kind, self.charter.coordinator, record)
+        except VerificationError as error:
+            _denied(self.project, self.charter, error)
+            raise
+
     def _greeted(self) -> Welcome | Over:
         hello = Hello(charter=self.charter.digest, versions=_versions())
         while True:
             found = self.line.say(hello)
             if isinstance(found, Welcome | Over):
-                return found
+                return self._known(found)
             if isinstance(found, No):
                 raise RefusedError(
                     f"the coordinator of {self.charter.name} says: {found.why[:300]}",
@@ -194,6 +198,17 @@ class _Visit:
                 )
             self.reporter.progress("waiting for a job", 0, 0)
             time.sleep(1.0)
+
+    def _known(self, found: Welcome | Over) -> Welcome | Over:
+        """The same, if the coordinator takes this site for the one that it is."""
+        if isinstance(found, Welcome) and found.site != self.site:
+            error = VerificationError(
+                f"the coordinator takes this site for number {found.site}, and it is {self.site}",
+                hint="both need the same charter",
+            )
+            _denied(self.project, self.charter, error)
+            raise error
+        return found
 
     def _cannot(self, acting: Acting, job: Job, error: Error) -> None:
         """The job as a whole is not answered: on record here, and said there."""
@@ -236,6 +251,7 @@ class _Visit:
                 rows=0 if taken.cost else count,
             )
             over = self._until_over(self._ready(ready), ready, answering, keeping)
+            project.log.publish()  # what was heard since the last answer
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 
     def _until_over(
@@ -267,7 +283,7 @@ class _Visit:
         welcome = self._greeted() if isinstance(found, No) else found
         if isinstance(welcome, Over):
             return welcome
-        if opened(welcome.job, JOB_TYPE, self.charter.coordinator, Job).digest != job.digest:
+        if self._opened(welcome.job, JOB_TYPE, Job).digest != job.digest:
             return Over(record=b"", why="the coordinator has begun another job")
         return self._ready(ready)
 
@@ -304,7 +320,7 @@ class _Visit:
         """Rounds of which the coordinator's signed record says another answer than was given."""
         if not over.record:
             return []
-        record = opened(over.record, RECORD_TYPE, self.charter.coordinator, JobRecord)
+        record = self._opened(over.record, RECORD_TYPE, JobRecord)
         mine = keeping.answers()
         file = self.project.root / FOLDER / self.charter.name / "coordinator.json"
         write_atomic(file, over.record, mode=0o644)
@@ -349,7 +365,7 @@ class _Rows:
             found = ownrows.read(
                 self.project, self.charter, noisy=self.noisy, reporter=self.reporter
             )
-            self.turns.hold(_plain(found.table))
+            self.turns.hold(found.table.replace_schema_metadata(None))
             self._allowed, self._count = found.allowed, found.table.num_rows
         return self._count
 
@@ -357,11 +373,6 @@ class _Rows:
         """The answer to a question, from the rows that may be used now."""
         self.current()
         return self.turns(task, numbers, size)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Without whatever stands beside the values in a schema's metadata."""
-    return table.replace_schema_metadata(None)
 
 
 def _room(project: Wiring, job: Job) -> Room:

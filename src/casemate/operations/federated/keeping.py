@@ -1,5 +1,6 @@
 """A site's rounds on record: what was paid before it was computed, what was answered before it
-left, and what became of it. Each is one transaction with its entry in the log.
+left, and what became of it. Each is one transaction with its entry in the log, which is published
+with each answer, and at the end: a signature on the log for every line would cost as much again.
 
 A round that was killed after it was paid is computed again and not paid again: nothing of the
 first time has left. One that was killed after it was kept is answered as it was.
@@ -99,7 +100,7 @@ class Keeping:
             SitePolicy: not now, or no more today. BudgetSpent: the ledger does not allow it.
             RoundTwice: see `earlier`.
         """
-        with self.acting.transaction() as tx:
+        with self.project.database.transaction() as tx:
             self._earlier(tx, question)
             self._require_moment(tx)
             wanted = self._spending(question, counts=counts)
@@ -217,7 +218,7 @@ class Keeping:
         if before is None:
             raise MaskRefused("the coordinator asks to open a sum that this site is not in")
         record = structs.replace(before.record, heard=heard)
-        with self.acting.transaction() as tx:
+        with self.project.database.transaction() as tx:
             self.project.federation.amend(tx, before.kept, msgspec.json.encode(record))
             self._append(tx, question, heard=heard)
 
@@ -225,7 +226,7 @@ class Keeping:
         """What the coordinator says became of an answer: taken, or not, and why."""
         found = next((one for one in self._all() if one.number == number), None)
         detail = {"charter": self._digest, "job": self._job, "round": number, "why": why[:500]}
-        with self.acting.transaction() as tx:
+        with self.project.database.transaction() as tx:
             if found is not None and why:
                 record = structs.replace(_record(found), refused={self.site: why[:500]})
                 self.project.federation.amend(tx, found, msgspec.json.encode(record))

@@ -260,7 +260,7 @@ class _Leading:
             len(self.charter.sites),
             start,
             self.conductor.ask,
-            lambda: self.books.full([meeting.rows_of(site) for site in meeting.present()]),
+            lambda: self.books.full(self._rows),
             self.reporter.progress,
         )
         self.acting.record(
@@ -284,6 +284,10 @@ class _Leading:
                 raise
             meeting.dismiss(Over(record=record, why=""), LINGER_SECONDS)
         return found
+
+    def _rows(self) -> list[int]:
+        """What the sites that are there say they have."""
+        return [self.meeting.rows_of(site) for site in self.conductor.there()]
 
     @property
     def _about(self) -> str:
@@ -318,6 +322,8 @@ class _Leading:
         # the record last: one that is of another file stops a run
         write_atomic(model, content, 0o644)
         write_atomic(beside, record, 0o644)
+        for other in {".skops", ".onnx"} - {suffix}:  # of a job before, without its record now
+            (folder / f"{name}{other}").unlink(missing_ok=True)
         self.acting.record(
             ACTION, self._about, "done", charter=self.charter.digest, job=job.digest,
             rounds=len(kept), sites=learnt.sites, model=digest,

@@ -1,0 +1,284 @@
+"""A site takes part: what it does not allow it says, writes down and does not compute; whoever
+withdraws between two rounds is in the next one no longer.
+"""
+
+import contextlib
+
+import msgspec
+import pytest
+from tests.unit.operations import wards
+
+import casemate
+from casemate.controls.federation import cards
+from casemate.controls.federation.messages import (
+    JOB_TYPE,
+    RECORD_TYPE,
+    Cannot,
+    Given,
+    Hello,
+    JobRecord,
+    Next,
+    No,
+    Over,
+    Ready,
+    RoundRecord,
+    Told,
+    Wait,
+    Welcome,
+)
+from casemate.core.digest import sha256
+from casemate.core.errors import BusyError, RefusedError, VerificationError
+from casemate.operations.federated import joining
+from casemate.operations.federated.joining import join
+from casemate.operations.federated.judging import CodeNotApproved, SitePolicy
+
+
+class Script:
+    """A line to a coordinator that says one thing after the other, whatever it hears."""
+
+    def __init__(self, *said):
+        self.said, self.heard = list(said), []
+
+    def __call__(self, *_, **__):
+        return self
+
+    def say(self, message):
+        self.heard.append(message)
+        found = self.said.pop(0)
+        return found(self) if callable(found) else found
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def leader():
+    return wards.Coordinator()
+
+
+@pytest.fixture
+def ward(home, leader, tmp_path):
+    """(a site that has approved a charter, the charter)."""
+    (one,), charter = wards.wards(tmp_path, 1, leader)
+    yield one, charter
+    one.close()
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """A function that lets the coordinator say something."""
+
+    def script(*said):
+        found = Script(*said)
+        monkeypatch.setattr(joining, "Line", found)
+        return found
+
+    return script
+
+
+def welcome(job, leader, site=0):
+    return Welcome(site=site, job=cards.signed(job, JOB_TYPE, leader.signer))
+
+
+def asked(job, number):
+    return wards.ask_of(wards.question_of(job, number))
+
+
+OVER = Over(record=b"", why="that was all")
+
+
+def refusal(project):
+    newest = wards.entries(project)[-1]
+    assert newest.outcome == "denied"
+    return newest.detail["code"]
+
+
+@pytest.mark.slow
+def test_a_site_answers_until_the_job_is_over(ward, leader, says):
+    one, charter = ward
+    job = wards.job_of(charter)
+    told = Told(job=job.id, round=1, taken=True, why="")
+    left_out = Told(job=job.id, round=2, taken=False, why="it lies far from the others")
+    line = says(
+        welcome(job, leader), Wait(), asked(job, 1), Wait(), told, asked(job, 2), Wait(), left_out, OVER
+    )  # fmt: skip
+    found = join(one, "wards")
+    kinds = [type(message) for message in line.heard]
+    assert kinds == [Hello, Ready, Next, Given, Next, Next, Given, Next, Next]
+    assert 100 < line.heard[1].rows < 200
+    assert found.rounds == [1, 2]
+    assert found.not_taken == {2: "it lies far from the others"}
+    assert found.why == "that was all"
+
+
+def test_code_that_nobody_approved_is_laid_down_to_be_read_and_nothing_is_computed(
+    ward, leader, says
+):
+    one, charter = ward
+    code = {**wards.CODE, "more/evil.py": b"import os\n"}
+    job = wards.job_of(charter, code=code)
+    line = says(welcome(job, leader), Wait())
+    with pytest.raises(CodeNotApproved, match=job.code_digest) as caught:
+        join(one, "wards")
+    assert "read federated/wards/code" in caught.value.hint
+    folder = one.root / "federated" / "wards" / "code"
+    assert (folder / "more" / "evil.py").read_bytes() == b"import os\n"
+    (_, said) = line.heard
+    assert (said.code, said.round) == ("CM-SITE-CODE", 0)
+    assert refusal(one) == "CM-SITE-CODE"
+
+
+def test_other_code_than_the_refused_one_replaces_it(ward, leader, says):
+    one, charter = ward
+    for code in ({"train.py": b"1", "old.py": b""}, {"train.py": b"2"}):
+        says(welcome(wards.job_of(charter, code=code), leader), Wait())
+        with pytest.raises(CodeNotApproved):
+            join(one, "wards")
+    files = [path.name for path in (one.root / "federated" / "wards" / "code").iterdir()]
+    assert files == ["train.py"]
+
+
+def test_a_job_of_another_charter_gets_nothing_and_is_on_record(ward, leader, says):
+    one, charter = ward
+    job = msgspec.structs.replace(wards.job_of(charter), charter="0" * 64)
+    line = says(welcome(job, leader), Wait())
+    with pytest.raises(SitePolicy, match="another charter"):
+        join(one, "wards")
+    assert isinstance(line.heard[-1], Cannot)
+    assert refusal(one) == "CM-SITE-POLICY"
+
+
+@pytest.mark.parametrize("site", [0, 1])
+def test_a_job_that_somebody_else_signed_or_for_another_site_is_on_record(ward, leader, says, site):
+    one, charter = ward
+    signer = leader if site else wards.Coordinator("stranger")
+    line = says(welcome(wards.job_of(charter), signer, site))
+    with pytest.raises(VerificationError):
+        join(one, "wards")
+    assert [type(message) for message in line.heard] == [Hello]
+    assert refusal(one) in ("CM-SIGNER", "CM-VERIFY")
+
+
+def test_a_coordinator_that_is_allowed_no_longer_is_not_even_called(ward, says):
+    one, _ = ward
+    file = one.root / "casemate.toml"
+    file.write_text(file.read_text().replace('coordinators = ["', 'coordinators = ["0" ]\n#'))
+    text = file.read_text().replace('["0" ]', '["' + "0" * 64 + '"]')
+    file.write_text(text)
+    line = says()
+    with pytest.raises(RefusedError):
+        join(casemate.open(one.root), "wards")
+    assert line.heard == []
+    assert refusal(one) == "CM-REFUSED"
+
+
+def test_a_coordinator_that_says_no_is_not_asked_again(ward, says):
+    line = says(No(why="that is another charter"))
+    with pytest.raises(RefusedError, match="that is another charter"):
+        join(ward[0], "wards")
+    assert len(line.heard) == 1
+
+
+def test_a_second_process_of_a_site_does_not_take_part_too(ward, leader, says):
+    one, _ = ward
+
+    def meanwhile(_):
+        with pytest.raises(BusyError, match="takes part in wards already"):
+            join(one, "wards")
+        return OVER
+
+    says(meanwhile)
+    assert join(one, "wards").why == "that was all"
+
+
+def test_a_table_without_the_charter_s_columns_takes_no_part(ward, leader, says):
+    one, charter = ward
+    file = one.root / "casemate.toml"
+    file.write_text(file.read_text().replace("[data.columns]\n", "[data.columns]\n").replace(
+        "a = { min = -4, max = 4 }", "a = { min = -4, max = 4, use = false }"
+    ))  # fmt: skip
+    line = says(welcome(wards.job_of(charter), leader), Wait())
+    with pytest.raises(casemate.core.errors.DataError, match=r"a \(number\)"):
+        join(casemate.open(one.root), "wards")
+    assert line.heard[-1].why == "the site cannot compute it"
+
+
+def test_too_few_rows_are_not_answered_from_and_not_counted_out(ward, leader, says):
+    one, charter = ward
+    file = one.root / "casemate.toml"
+    file.write_text(file.read_text().replace("least_rows = 20", "least_rows = 5000"))
+    line = says(welcome(wards.job_of(charter), leader), Wait())
+    with pytest.raises(SitePolicy, match="fewer than 5000"):
+        join(casemate.open(one.root), "wards")
+    assert isinstance(line.heard[-1], Cannot)
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_was_started_again_is_told_once_more(ward, leader, says):
+    one, charter = ward
+    job = wards.job_of(charter)
+    line = says(
+        welcome(job, leader), Wait(), asked(job, 1), No(why="say hello first"),
+        No(why="say hello first"), welcome(job, leader), Wait(), asked(job, 1), Wait(), OVER,
+    )  # fmt: skip
+    found = join(one, "wards")
+    given = [message for message in line.heard if isinstance(message, Given)]
+    assert given[0] == given[1]
+    assert found.rounds == [1]
+    ready = [message for message in line.heard if isinstance(message, Ready)]
+    assert ready[0] == ready[1]
+
+
+@pytest.mark.slow
+def test_a_coordinator_whose_record_says_another_answer_is_found_out(ward, leader, says):
+    one, charter = ward
+    job = wards.job_of(charter)
+
+    def over(line):
+        given = next(message for message in line.heard if isinstance(message, Given))
+        rounds = [
+            RoundRecord(number=number, what="train", question="", answers={0: answer})
+            for number, answer in (
+                (1, sha256(msgspec.msgpack.encode(given.update))), (2, "0" * 64),
+            )
+        ]  # fmt: skip
+        record = JobRecord(
+            charter=charter.digest, job=job.digest, party=leader.card.fingerprint, rounds=rounds
+        )
+        return Over(record=cards.signed(record, RECORD_TYPE, leader.signer), why="")
+
+    says(welcome(job, leader), Wait(), asked(job, 1), Wait(), asked(job, 2), Wait(), over)
+    assert join(one, "wards").differs == [2]
+    assert wards.entries(one, "federation:over")[-1].outcome == "differs"
+
+
+SUBJECTS = """
+[privacy.basis.research]
+legal = "consent"
+"""
+
+
+@pytest.mark.slow
+def test_whoever_withdraws_between_two_rounds_is_in_the_next_one_no_longer(
+    home, leader, tmp_path, says
+):
+    people = [f"p{number}" for number in range(200)]
+    table = wards.rows(0).add_column(0, "person", [people])
+    (one,), charter = wards.wards(tmp_path, 1, leader, SUBJECTS, table=table, subject="person")
+    head = "subject,purpose,time,status,text,source\n"
+    lines = [f"{person},research,2026-01-01T00:00:00Z,given,v1,form\n" for person in people]
+    (tmp_path / "consents.csv").write_text(head + "".join(lines))
+    one.privacy.consent.add(tmp_path / "consents.csv")
+    job = wards.job_of(charter)
+
+    def withdrawn(_):
+        for person in people[:150]:
+            one.privacy.consent.withdraw(person)
+        return asked(job, 2)
+
+    line = says(welcome(job, leader), Wait(), asked(job, 1), Wait(), withdrawn, Wait(), OVER)
+    with contextlib.suppress(RefusedError):
+        join(one, "wards")
+    given = [message.update.rows for message in line.heard if isinstance(message, Given)]
+    assert given[0] > 100
+    assert given[1] <= 50
