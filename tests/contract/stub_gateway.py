@@ -105,7 +105,7 @@ class Stub:
             group="user auditor", uid='User::"a"', kind="User", roles=["auditor"], state="good",
             token="s3cret", allowed=allowed,
         )  # fmt: skip
-        known = {"identities": [one], "actions": [], "served": "wdbc", "reference": "wdbc@1"}
+        known = {"identities": [one], "served": "wdbc", "reference": "wdbc@1"}
         known |= {name: value for name, value in EXTRA.items() if name in Known.__struct_fields__}
         try:
             yield Target(
