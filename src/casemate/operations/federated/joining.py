@@ -5,7 +5,6 @@ until the job is over. Killed and started again it goes on; whatever was answere
 import contextlib
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,7 +38,7 @@ from casemate.operations.federated.answering import Answering, Asked, told
 from casemate.operations.federated.calling import Line, StrangeCoordinator
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
-from casemate.operations.federated.parties import as_site
+from casemate.operations.federated.parties import as_site, versions
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Model, Numbers, Room, Turns
 from casemate.wiring import Wiring
@@ -47,8 +46,6 @@ from casemate.wiring import Wiring
 if TYPE_CHECKING:
     from casemate.supply.context import Reporter
 
-COMPUTE = ("casemate", "numpy", "scikit-learn", "torch")
-"""Packages whose versions a site tells, as far as they are installed."""
 SOON = 0.05
 """Seconds between two calls of which the first was answered at once, and with nothing."""
 FOLDER = "federated"
@@ -186,7 +183,7 @@ class _Visit:
             raise
 
     def _greeted(self) -> Welcome | Over:
-        hello = Hello(charter=self.charter.digest, versions=_versions())
+        hello = Hello(charter=self.charter.digest, versions=versions())
         while True:
             found = self.line.say(hello)
             if isinstance(found, Welcome | Over):
@@ -386,11 +383,3 @@ def _room(project: Wiring, job: Job) -> Room:
         config.sandbox.mode == "require" or bool(own.among(job.code)),
         config.train.threads,
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in COMPUTE:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
