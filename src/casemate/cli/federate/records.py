@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from casemate.cli.commands import open_for
 from casemate.cli.federate import files
 from casemate.cli.options import common
+from casemate.controls.federation import COORDINATOR
 
 if TYPE_CHECKING:
     from casemate.operations.federated.recording import Asked
@@ -72,7 +73,7 @@ def _text(found: "list[Asked]") -> str:
             one.job[:12],
             one.round.number,
             one.round.what,
-            "gathered" if one.site < 0 else f"answered as {one.site}",
+            "gathered" if one.site == COORDINATOR else f"answered as {one.site}",
             _sites(one),
             one.round.question[:12],
             one.time,
@@ -91,7 +92,7 @@ def _text(found: "list[Asked]") -> str:
 
 def _sites(one: "Asked") -> str:
     """Of a coordinator which sites it heard; of a site what it answered."""
-    if one.site < 0:
+    if one.site == COORDINATOR:
         return ", ".join(map(str, sorted(one.round.answers)))
     return one.round.answers.get(one.site, "")[:12]
 

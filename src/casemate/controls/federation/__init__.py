@@ -3,3 +3,6 @@
 `cards` says who they are, `messages` what one asks and another answers, `rounds` which charters
 were approved here and what was asked and answered in which round. Nothing here decides or sends.
 """
+
+COORDINATOR = -1
+"""In the place of a site's number."""

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from casemate.controls.federation import COORDINATOR
 from casemate.controls.federation.cards import Card, Charter, opened
 from casemate.controls.federation.messages import RECORD_TYPE, JobRecord, RoundRecord
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import read_envelope
 from casemate.core.types import Record
-
-COORDINATOR = -1
-"""In the place of a site's number."""
 
 
 class Difference(Record, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from casemate.controls.federation import COORDINATOR
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import Record
 from casemate.ml.federated import masking
@@ -323,8 +324,8 @@ class JobRecord(Record, frozen=True, kw_only=True):
     """Digest of the signed job's payload."""
     party: str
     """Fingerprint of the card of whoever keeps it."""
-    site: int = -1
-    """Its number, where it is the record of a site; -1: the coordinator's."""
+    site: int = COORDINATOR
+    """Its number, where it is the record of a site."""
     rounds: list[RoundRecord]
     model: str = ""
     """SHA-256 of the model's file; of a site's own record empty."""

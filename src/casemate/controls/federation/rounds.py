@@ -7,6 +7,7 @@ killed in between, it goes on from there.
 
 import sqlalchemy as sa
 
+from casemate.controls.federation import COORDINATOR
 from casemate.core.clock import Clock
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.store import METADATA, Store, explained
@@ -42,7 +43,6 @@ ROUNDS = sa.Table(
     # whoever could take one away would have it asked again, and its day count less
     info=explained("charter", "job"),
 )
-LEADING = -1
 
 
 class RoundTwice(VerificationError):
@@ -81,8 +81,8 @@ class Kept(Record, frozen=True, kw_only=True):
     """A `messages.RoundRecord`, JSON."""
     time: str
     """RFC 3339."""
-    site: int = LEADING
-    """Number of the site whose answer it is; `LEADING`: what a coordinator made of all."""
+    site: int = COORDINATOR
+    """Number of the site whose answer it is; `COORDINATOR`: what a coordinator made of all."""
 
 
 class Rounds:
@@ -139,7 +139,7 @@ class Rounds:
         job: str,
         number: int,
         question: str,
-        site: int = LEADING,
+        site: int = COORDINATOR,
     ) -> Kept | None:
         """What is kept of a round with just this question; None: nothing.
 
@@ -183,6 +183,6 @@ class Rounds:
         query = (
             sa.select(sa.func.count())
             .select_from(ROUNDS)
-            .where(ROUNDS.c.time >= moment, ROUNDS.c.site != LEADING)
+            .where(ROUNDS.c.time >= moment, ROUNDS.c.site != COORDINATOR)
         )
         return int(tx.execute(query).scalar_one())

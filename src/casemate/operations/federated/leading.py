@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import structs
 
-from casemate.controls.federation import cards
+from casemate.controls.federation import COORDINATOR, cards
 from casemate.controls.federation.cards import Charter, limits_of
 from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Over
 from casemate.core.digest import sha256
@@ -311,7 +311,7 @@ class _Leading:
         kept = [
             one
             for one in self.project.federation.of(self.charter.digest, job.digest)
-            if one.site < 0
+            if one.site == COORDINATOR
         ]
         record = cards.signed(
             record_of(self.charter, self.charter.coordinator, kept, digest),

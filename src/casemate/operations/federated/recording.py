@@ -2,10 +2,10 @@
 
 import msgspec
 
-from casemate.controls.federation import cards
+from casemate.controls.federation import COORDINATOR, cards
 from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.federation.messages import RECORD_TYPE, JobRecord, RoundRecord
-from casemate.controls.federation.rounds import LEADING, Kept
+from casemate.controls.federation.rounds import Kept
 from casemate.core.errors import ConfigError
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
@@ -61,7 +61,7 @@ def export(project: Wiring, name: str, job: str = "", *, as_site: bool = False) 
     """
     acting = export.ask(project, federation=name[:80])
     charter = cards.charter_in(project.federation.charter(name).content)
-    own, number = charter.coordinator, LEADING
+    own, number = charter.coordinator, COORDINATOR
     if as_site or not is_own(project, own):
         number = number_in(project, charter)
         own = charter.sites[number]

@@ -1,7 +1,8 @@
 """A model that several owners learnt: what its coordinator's record says of it."""
 
+from casemate.controls.federation import COORDINATOR
 from casemate.controls.federation.cards import charter_in
-from casemate.controls.federation.comparing import COORDINATOR, record_in, said_in
+from casemate.controls.federation.comparing import record_in, said_in
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.core.types import Federated
