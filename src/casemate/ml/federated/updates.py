@@ -27,6 +27,11 @@ above a million is overflow or an attack, and would drown every other site.
 """
 
 
+def raw(vector: Array) -> bytes:
+    """Numbers as they are kept, handed over and sent: float64, little-endian."""
+    return np.ascontiguousarray(vector, dtype="<f8").tobytes()
+
+
 class UpdateRefused(VerificationError):
     """A site's update is not what this round asked for; it counts for nothing."""
 

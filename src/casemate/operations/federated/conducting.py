@@ -32,6 +32,7 @@ from casemate.ml.federated.updates import (
     Layout,
     Update,
     UpdateRefused,
+    raw,
     unpack,
 )
 from casemate.operations.federated.meeting import MOST_ROWS, Meeting, TooFewSites
@@ -261,7 +262,7 @@ class Conductor:
         gathered, left_out = self._combined(combining.of_sites(moved, rows))
         if controlled:
             control = np.mean([one.control for one in taken.values()], axis=0)
-            gathered = msgspec.structs.replace(gathered, control=_bytes(control))
+            gathered = msgspec.structs.replace(gathered, control=raw(control))
         return gathered, digests, found.refused | left_out
 
     def _masked(
@@ -322,7 +323,7 @@ class Conductor:
             if one.share == 0
         }
         gathered = Gathered(
-            heard=sorted(heard.sites), vector=_bytes(combined.moved), evidence=evidence
+            heard=sorted(heard.sites), vector=raw(combined.moved), evidence=evidence
         )
         return gathered, left_out
 
@@ -369,8 +370,4 @@ def plausible(what: str, vector: Array) -> None:
 
 
 def _summed(heard: list[int], total: Array) -> Gathered:
-    return Gathered(heard=heard, vector=_bytes(total))
-
-
-def _bytes(vector: Array) -> bytes:
-    return np.ascontiguousarray(vector, dtype="<f8").tobytes()
+    return Gathered(heard=heard, vector=raw(total))

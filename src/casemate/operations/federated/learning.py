@@ -18,7 +18,7 @@ from casemate.ml.federated.encoding import Scale, declared, scale_of
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.rules import RULES, Scaffold
 from casemate.ml.federated.simulation import EXACT
-from casemate.ml.federated.updates import LARGEST
+from casemate.ml.federated.updates import LARGEST, raw
 from casemate.operations.federated.conducting import Gathered
 
 Array = np.ndarray[Any, Any]
@@ -121,9 +121,9 @@ class Learning:
         scale, _ = self._scale()
         weights = np.asarray(self.start, dtype=np.float64)
         for _ in range(self.job.rounds):
-            control = b"" if rule.control is None else _bytes(rule.control)
+            control = b"" if rule.control is None else raw(rule.control)
             found = self._asked(
-                "train", len(weights), weights=_bytes(weights), control=control, scale=scale
+                "train", len(weights), weights=raw(weights), control=control, scale=scale
             )
             weights = rule.step(weights, found.numbers)
             self._sites |= set(found.heard)
@@ -149,7 +149,7 @@ class Learning:
         def ask(weights: Array) -> exact.Sums:
             nonlocal among
             found = self._asked(
-                "sums", exact.flat_size(learner), among, weights=_bytes(weights), scale=scale
+                "sums", exact.flat_size(learner), among, weights=raw(weights), scale=scale
             )
             if among is not None and found.heard != among:
                 self._sites = set(found.heard)
@@ -159,7 +159,3 @@ class Learning:
 
         optimum = exact.solve(learner, ask)
         return Learnt(optimum.weights, scale, among or [])
-
-
-def _bytes(vector: Array) -> bytes:
-    return np.ascontiguousarray(vector, dtype="<f8").tobytes()

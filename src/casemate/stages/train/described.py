@@ -15,7 +15,7 @@ from casemate.core.errors import Error
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml.federated.learners import LinearLearner, NetworkLearner
-from casemate.ml.federated.updates import Layout
+from casemate.ml.federated.updates import Layout, raw
 from casemate.stages.train.candidates import final_of
 from casemate.stages.train.entry import BadEntry, build, is_network
 from casemate.stages.train.sites import chosen, settings_of
@@ -80,6 +80,5 @@ def _network(model: Any, schema: Schema, seed: int, inputs: Path, outputs: Path)
         with torch.no_grad():
             (outputs / GRAPH).write_bytes(to_onnx(model, schema))
     else:
-        start = np.asarray(learner.start(seed), dtype="<f8")
-        (outputs / START).write_bytes(start.tobytes())
+        (outputs / START).write_bytes(raw(learner.start(seed)))
     return Described(estimator=final_of(model), layout=learner.layout, settings={})

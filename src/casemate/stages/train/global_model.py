@@ -16,6 +16,7 @@ from casemate.core.sandbox import failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Schema
 from casemate.ml.federated.encoding import Limits
+from casemate.ml.federated.updates import raw
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
 from casemate.stages.train.described import GRAPH, START, WEIGHTS, Described
@@ -69,8 +70,7 @@ def graph(entry: Entry, room: Room, weights: Array) -> bytes:
     Raises:
         TrainingError: the code failed, or the network cannot be exported.
     """
-    content = np.ascontiguousarray(weights, dtype="<f8").tobytes()
-    outcome, _ = _ran(entry, room, {WEIGHTS: content}, GRAPH)
+    outcome, _ = _ran(entry, room, {WEIGHTS: raw(weights)}, GRAPH)
     if GRAPH not in outcome.files:
         text = "the training code left no graph"
         raise TrainingError(text, hint="see train.py", plain=text)

@@ -18,6 +18,7 @@ from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml.federated import encoding, exact, local
 from casemate.ml.federated.learners import Learner, LinearLearner
+from casemate.ml.federated.updates import raw
 from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
 
 Array = np.ndarray[Any, Any]
@@ -117,6 +118,6 @@ def answered(job: dict[str, Any], prepare: Prepare) -> dict[str, Any]:
                 if control is not None and site.control is not None:
                     found |= {CONTROL: control, OWN: site.control}
     for name, vector in found.items():
-        (Path(job["outputs"]) / name).write_bytes(np.asarray(vector, dtype="<f8").tobytes())
+        (Path(job["outputs"]) / name).write_bytes(raw(vector))
     said: dict[str, Any] = msgspec.to_builtins(Said(rows=len(frame), counted=counted))
     return said
