@@ -19,7 +19,7 @@ from casemate.ml.federated.local import noisy_sums
 from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train.training_code import MAX_CODE, digest_of
 
-NETWORK, LOGISTIC = "NetworkClassifier", "LogisticRegression"
+NETWORK = "NetworkClassifier"
 QUANTITIES = ("Ridge", "LinearRegression")
 MOST_FILES = 1_000
 ROUNDING = 1.001

@@ -22,7 +22,8 @@ from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated.books import Begun, CatalogueBooks, begun_with
 from casemate.operations.federated.conducting import Conductor, Options
-from casemate.operations.federated.learning import NETWORK, Learning, Learnt
+from casemate.operations.federated.judging import NETWORK
+from casemate.operations.federated.learning import Learning, Learnt
 from casemate.operations.federated.listening import address, listening, most_of
 from casemate.operations.federated.meeting import POLL_SECONDS, Meeting
 from casemate.operations.federated.parties import as_coordinator

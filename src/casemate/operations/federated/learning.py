@@ -20,13 +20,13 @@ from casemate.ml.federated.rules import RULES, Scaffold
 from casemate.ml.federated.simulation import EXACT
 from casemate.ml.federated.updates import LARGEST, raw
 from casemate.operations.federated.conducting import Gathered
+from casemate.operations.federated.judging import NETWORK
 
 Array = np.ndarray[Any, Any]
 MOST_PLAIN = 1e15
 """Largest sum without masks: of a hundred million rows, each at a thousand deviations. A
 judgement: what is above is overflow or an attack.
 """
-NETWORK = "NetworkClassifier"
 Ask = Callable[[Question, list[int] | None], Gathered]
 """(question, numbers of the sites that are asked or None for all) -> what came of it; under masks
 of all of those or of nobody.
