@@ -11,13 +11,12 @@ import msgspec
 import numpy as np
 
 from casemate.config import TrainTable
-from casemate.core.errors import Error
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml.federated.learners import LinearLearner, NetworkLearner
 from casemate.ml.federated.updates import Layout, raw
 from casemate.stages.train.candidates import final_of
-from casemate.stages.train.entry import BadEntry, build, is_network
+from casemate.stages.train.entry import BadEntry, build, in_words, is_network
 from casemate.stages.train.sites import chosen, settings_of
 
 START, WEIGHTS, GRAPH = "start", "weights", "imported.onnx"
@@ -44,14 +43,12 @@ def main(job: dict[str, Any], _channel: Channel, watch: Watch) -> dict[str, Any]
     np.random.seed(options.seed)  # noqa: NPY002 - user code may draw from the global generator
 
     sys.addaudithook(watch)
-    try:
+    with in_words():
         model = chosen(build(inputs, job["entry"], job, schema))
         if is_network(model):
             said = _network(model, schema, options.seed, inputs, outputs)
         else:
             said = _linear(model, schema, int(job["width"]))
-    except Error as error:  # only words leave this process
-        raise BadEntry(f"{error.message}: {error.hint}" if error.hint else error.message) from error
     found: dict[str, Any] = msgspec.to_builtins(said)
     return found
 

@@ -7,11 +7,13 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
+from casemate.core.errors import Error
 from casemate.core.types import Schema
 from casemate.ml.answers import last_step
 from casemate.ml.own import code as own
@@ -34,6 +36,15 @@ class BadEntry(Exception):
     """The entry does not return what it should; the message says what."""
 
     kind = "BadEntry"
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """An error of casemate's in the block is one of the entry's: only words leave this process."""
+    try:
+        yield
+    except Error as error:
+        raise BadEntry(f"{error.message}: {error.hint}" if error.hint else error.message) from error
 
 
 class Columns(NamedTuple):

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 import torch  # noqa: F401 - warms up whoever forks
 
-from casemate.core.errors import Error
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.ml.federated.learners import Learner, NetworkLearner
-from casemate.stages.train.entry import BadEntry, build, is_network
+from casemate.stages.train.entry import BadEntry, build, in_words, is_network
 from casemate.stages.train.member import Task, answered
 from casemate.stages.train.sites import chosen
 
@@ -25,10 +24,8 @@ Array = np.ndarray[Any, Any]
 def main(job: dict[str, Any], _channel: Channel, watch: Watch) -> dict[str, Any]:
     """Answer as a network; see `member.Said`."""
     sys.addaudithook(watch)
-    try:
+    with in_words():
         return answered(job, network)
-    except Error as error:  # only words leave this process
-        raise BadEntry(f"{error.message}: {error.hint}" if error.hint else error.message) from error
 
 
 def network(

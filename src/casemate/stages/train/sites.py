@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from casemate.config import TrainTable
-from casemate.core.errors import Error
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.ml.answers import last_step
@@ -21,7 +20,7 @@ from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearne
 from casemate.ml.federated.local import SiteRows
 from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
 from casemate.stages.train.candidates import Models, final_of
-from casemate.stages.train.entry import BadEntry, build, is_network
+from casemate.stages.train.entry import BadEntry, build, in_words, is_network
 
 Array = np.ndarray[Any, Any]
 SITE = "__site__"
@@ -43,7 +42,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
 
     sys.addaudithook(watch)
     models = build(Path(job["inputs"]), job["entry"], job, schema)
-    try:
+    with in_words():
         model = chosen(models)
         if schema.regression:
             sums = quantities_of(
@@ -68,8 +67,6 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         held = rows[where < 0], codes[where < 0]
         with np.errstate(over="ignore", invalid="ignore"):  # of liars and wild rates: refused
             told, _ = simulation.simulate(learner, sites, held, design, channel.progress)
-    except Error as error:  # only words leave this process
-        raise BadEntry(f"{error.message}: {error.hint}" if error.hint else error.message) from error
     found: dict[str, Any] = msgspec.to_builtins(told)
     return found
 
