@@ -39,6 +39,18 @@ class LocalPlan(Record, frozen=True, kw_only=True):
     """Largest norm of one row's, or subject's, gradient, where there is noise."""
 
 
+POSSIBLE: dict[str, tuple[float, float]] = {
+    "epochs": (1, 1_000),
+    "batch": (1, 1_000_000),
+    "rate": (1e-9, 1e6),
+    "momentum": (0.0, 0.9999),
+    "pull": (0.0, 1e6),
+    "sigma": (0.0, 1e9),
+    "clip": (1e-9, 1e9),
+}
+"""Least and most of each number of a plan. A judgement: what is beyond is a slip or an attack."""
+
+
 class SiteRows:
     """A site's rows, encoded, and what it remembers from one round to the next.
 

@@ -15,7 +15,7 @@ from casemate.controls.federation.messages import VERSION, Job, Question, What
 from casemate.core.errors import RefusedError
 from casemate.ml.federated import exact, masking, robust, rules, simulation
 from casemate.ml.federated.learners import LinearLearner
-from casemate.ml.federated.local import noisy_sums
+from casemate.ml.federated.local import POSSIBLE, noisy_sums
 from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train.training_code import MAX_CODE, digest_of
 
@@ -24,16 +24,6 @@ QUANTITIES = ("Ridge", "LinearRegression")
 MOST_FILES = 1_000
 ROUNDING = 1.001
 """By which the accountants of two machines may differ, as in `stages.train.promise`."""
-PLANS = {
-    "epochs": (1, 1_000),
-    "batch": (1, 1_000_000),
-    "rate": (1e-9, 1e6),
-    "momentum": (0.0, 0.9999),
-    "pull": (0.0, 1e6),
-    "sigma": (0.0, 1e9),
-    "clip": (1e-9, 1e9),
-}
-"""Least and most of each number of a plan, as `casemate federate simulate` has them."""
 LEAST_NOISE = 1e-3
 
 
@@ -173,8 +163,8 @@ def _model(job: Job, charter: Charter, table: FederateTable) -> tuple[bool, dict
 
 
 def _require_plan(job: Job) -> None:
-    numbers = {"rounds": job.rounds, **{name: getattr(job.plan, name) for name in PLANS}}
-    for name, (low, high) in {"rounds": (1, simulation.MOST_ROUNDS), **PLANS}.items():
+    numbers = {"rounds": job.rounds, **{name: getattr(job.plan, name) for name in POSSIBLE}}
+    for name, (low, high) in {"rounds": (1, simulation.MOST_ROUNDS), **POSSIBLE}.items():
         if not low <= numbers[name] <= high:  # NaN is not
             raise SitePolicy(f"the job's {name} is {numbers[name]:g}: {low:g} to {high:g} may be")
     if job.plan.controlled != (job.rule == rules.SCAFFOLD):

@@ -17,7 +17,7 @@ from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Record, Schema
 from casemate.ml.federated import attacks, robust, rules, secure, simulation, splits
-from casemate.ml.federated.local import LocalPlan, noisy_sums
+from casemate.ml.federated.local import POSSIBLE, LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
 from casemate.ml.frame import GROUP, strata_of, target_of
@@ -108,11 +108,11 @@ def designed(
     within = {
         "--sites": (sites, 2, simulation.MOST_SITES),
         "--rounds": (rounds, 1, simulation.MOST_ROUNDS),
-        "--epochs": (plan.epochs, 1, 1_000),
-        "--batch": (plan.batch, 1, 1_000_000),
+        "--epochs": (plan.epochs, *POSSIBLE["epochs"]),
+        "--batch": (plan.batch, *POSSIBLE["batch"]),
         "--share": (share, 1 / max(sites, 1), 1.0),
-        "--rate": (plan.rate, 1e-9, 1e6),
-        "--momentum": (plan.momentum, 0.0, 0.9999),
+        "--rate": (plan.rate, *POSSIBLE["rate"]),
+        "--momentum": (plan.momentum, *POSSIBLE["momentum"]),
         "--attack": (attackers, 0, sites),
         "--liars": (attackers if liars is None else liars, 0, sites),
         "--groups": (groups, 1, sites),
