@@ -4,7 +4,7 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from casemate.controls.keys.pki import Authority
@@ -25,11 +25,17 @@ def tls_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["http/1.1"])
     if clients:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        context.load_verify_locations(cadata=authority.pem.decode())
+        demand(context, [authority.pem.decode()])
     load_certificate(context, authority, names, folder)
     return context
+
+
+def demand(context: ssl.SSLContext, authorities: Iterable[str]) -> None:
+    """Let no client connect without a certificate of one of these authorities, PEM."""
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    for trusted in authorities:
+        context.load_verify_locations(cadata=trusted)
 
 
 def load_certificate(

@@ -25,7 +25,7 @@ from cryptography.exceptions import InvalidSignature
 from casemate.controls.federation.cards import Charter, address_of
 from casemate.controls.federation.messages import MOST, PATH, FromSite, No
 from casemate.controls.keys.pki import Authority
-from casemate.controls.keys.tls import load_certificate
+from casemate.controls.keys.tls import demand, tls_context
 from casemate.core.errors import BackendError, ConfigError
 from casemate.operations.federated.meeting import Meeting
 
@@ -93,15 +93,9 @@ def context_of(charter: Charter, authority: Authority, folder: Path) -> ssl.SSLC
         authority: the coordinator's.
         folder: private; takes two files for a moment.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context = tls_context(authority, [address_of(charter.url)[0]], folder)
+    demand(context, [card.authority for card in charter.sites])
     context.num_tickets = 0  # each connection shows its certificate
-    context.set_alpn_protocols(["http/1.1"])
-    for card in charter.sites:
-        context.load_verify_locations(cadata=card.authority)
-    load_certificate(context, authority, [address_of(charter.url)[0]], folder)
     return context
 
 

@@ -4,6 +4,7 @@ HTTP are: each call stands for one of them.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import msgspec
@@ -76,7 +77,11 @@ class Calls:
         if not target.is_tls:
             self._channel = grpc.insecure_channel(target.grpc, options)
             return
-        files = [] if not folder else [_read(f"{folder}/{name}.pem") for name in ("key", "cert")]
+        files = (
+            []
+            if not folder
+            else [Path(folder, f"{name}.pem").read_bytes() for name in ("key", "cert")]
+        )
         trusted = None if target.ca is None else target.ca.read_bytes()
         credentials = grpc.ssl_channel_credentials(trusted, *files)
         self._channel = grpc.secure_channel(target.grpc, credentials, options)
@@ -195,8 +200,3 @@ def hidden(target: Target) -> Iterator[Hit]:
                     references=REFERENCES["unknown"],
                     mend="write down what it asks of policy, or take it away",
                 )
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
