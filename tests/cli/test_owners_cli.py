@@ -262,10 +262,12 @@ def test_records_of_several_parties_are_compared_without_a_project(at, cli, monk
     assert cli("federate", "approve", "wards.charter.json", "--config", "north").code == 0
     first = RoundRecord(number=1, what="train", question="q1", answers={0: "a", 1: "b", 2: "c"})
     keep(at, "centre", charter, -1, [first])
-    keep(at, "north", charter, 0, [structs.replace(first, answers={0: "a"})])
+    unkind = {0: "\x1b[2J\n"}
+    keep(at, "north", charter, 0, [structs.replace(first, answers={0: "a"}, refused=unkind)])
 
     shown = cli("federate", "rounds", "wards", "--config", "north")
     assert "answered as 0" in shown.out
+    assert "was not taken: ?[2J?" in shown.out  # the other side's words drive no terminal
     for name in ("centre", "north"):
         words = ("--export", f"{name}.json", "--config", name)
         assert cli("federate", "rounds", "wards", *words).code == 0

@@ -66,7 +66,7 @@ def _rounds(arguments: Any) -> int:
 
 
 def _text(found: "list[Asked]") -> str:
-    from casemate.cli.output import table
+    from casemate.cli.output import printable, table
 
     rows = [
         [
@@ -84,7 +84,7 @@ def _text(found: "list[Asked]") -> str:
     lines = [table(heads, rows)] if rows else ["nothing was asked and answered"]
     for one in found:
         lines += [
-            f"round {one.round.number}: the answer of site {site} was not taken: {why}"
+            f"round {one.round.number}: the answer of site {site} was not taken: {printable(why)}"
             for site, why in sorted(one.round.refused.items())
         ]
     return "\n".join(lines)
