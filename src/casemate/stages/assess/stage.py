@@ -17,7 +17,7 @@ from casemate.core.files import scratch_folder
 from casemate.core.findings import attempts
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
-from casemate.core.types import Assessment, Finding, Schema, SealedDataset, TrainedModel
+from casemate.core.types import Assessment, Federated, Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.ml.frame import UNSEEN
 from casemate.ml.own import code
@@ -151,10 +151,30 @@ def measure(
             )
         found = msgspec.convert(outcome.result, Assessment)
         # what a model's own code tried while it was asked
-        return structs.replace(found, findings=[*found.findings, *attempts(outcome.findings)])
+        tried = attempts(outcome.findings)
+        findings = [*found.findings, *members_elsewhere(model.federated), *tried]
+        return structs.replace(found, findings=findings)
     except failure.JobFailed as error:
         why = error.plain if error.from_outside else f"its process ended with {error.kind}"
         return _nothing(holdout.num_rows, why, error.findings)
+
+
+def members_elsewhere(learnt: Federated | None) -> list[Finding]:
+    """That figures of membership say nothing of those whose rows a model of several owners learnt
+    from.
+    """
+    if learnt is None:
+        return []
+    message = (
+        f"{len(learnt.sites)} sites learnt this model from rows that are not here: membership_auc"
+        " and lira_auc compare rows of this project, which it need not have learnt from, and say"
+        " nothing of theirs"
+    )
+    return [
+        Finding(
+            id="assess.members-elsewhere", severity="medium", confidence="high", message=message
+        )
+    ]
 
 
 def _described(previous: Previous | None) -> dict[str, Any] | None:
