@@ -79,6 +79,12 @@ def test_text_and_parquet_and_files_of_a_folder_give_the_same_rows(tmp_path):
     assert numbers[0] == numbers[1] == numbers[2]
 
 
+def test_a_file_that_is_listed_twice_is_drawn_from_twice(tmp_path):
+    where = csv(tmp_path / "t", table())
+    found, _ = read([where, where])
+    assert found.num_rows == MOST
+
+
 @pytest.mark.parametrize("write", [csv, parquet])
 def test_a_table_with_no_more_rows_is_read_whole_without_a_word(tmp_path, write):
     found, findings = read(write(tmp_path / "t", table(MOST)))

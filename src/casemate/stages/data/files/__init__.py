@@ -102,18 +102,18 @@ def columns(
             drawn = sampled.drawn(
                 paths, lambda path: _count(path, options), options.sample, findings
             )
-        rows = dict.fromkeys(paths) if drawn is None else drawn
+        rows = [None] * len(paths) if drawn is None else drawn
         if len(paths) == 1:
             kept = _as_written(options, identifiers)
-            table = _file(paths[0], options, kept, findings, rows[paths[0]])
+            table = _file(paths[0], options, kept, findings, rows[0])
         else:
             named = (
                 (lambda _: EVERY) if identifiers is EVERY else (lambda more: {*identifiers, *more})
             )
             table = several.read(
                 paths,
-                lambda path, more: _file(
-                    path, options, _as_written(options, named(more)), findings, rows[path]
+                lambda at, more: _file(
+                    paths[at], options, _as_written(options, named(more)), findings, rows[at]
                 ),
                 findings,
             )

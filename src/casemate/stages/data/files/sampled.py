@@ -16,8 +16,8 @@ SEED = 0
 
 def drawn(
     paths: list[Path], count: Callable[[Path], int], most: int, findings: list[Finding]
-) -> dict[Path, Numbers] | None:
-    """Per file the numbers of the rows that are taken, int64 from 0, ascending; None: all of all.
+) -> list[Numbers] | None:
+    """The numbers of each file's rows that are taken, int64 from 0, ascending; None: all of all.
 
     Args:
         paths: the table's files, in their order.
@@ -42,4 +42,4 @@ def drawn(
     )
     first = np.cumsum([0, *counts])
     cuts = np.searchsorted(numbers, first)
-    return {path: numbers[cuts[at] : cuts[at + 1]] - first[at] for at, path in enumerate(paths)}
+    return [numbers[cuts[at] : cuts[at + 1]] - first[at] for at in range(len(paths))]

@@ -70,20 +70,20 @@ def require_bounded(files: list[Path], most: int) -> None:
 
 
 def read(
-    files: list[Path], one: Callable[[Path, Collection[str]], pa.Table], findings: list[Finding]
+    files: list[Path], one: Callable[[int, Collection[str]], pa.Table], findings: list[Finding]
 ) -> pa.Table:
     """The rows of all files.
 
     Args:
         files: in order.
-        one: reads a file, with the columns that are to stay text.
+        one: reads the file at a place among them, with the columns that are to stay text.
         findings: what was told of earlier tries is taken out of it.
 
     Raises:
         DataError: a file has other columns than the first; the message names it.
     """
     before = len(findings)
-    tables = [one(path, ()) for path in files]
+    tables = [one(at, ()) for at in range(len(files))]
     order = tables[0].column_names
     for path, table in zip(files, tables, strict=True):
         if sorted(table.column_names) != sorted(order):
@@ -99,7 +99,7 @@ def read(
     mixed = {name for name, found in kinds.items() if "string" in found and len(found) > 1}
     if mixed:  # a file without a word in it reads as numbers what is text in the next one
         del findings[before:]
-        tables = [one(path, mixed) for path in files]
+        tables = [one(at, mixed) for at in range(len(files))]
     try:
         return pa.concat_tables(
             [table.select(order) for table in tables], promote_options="permissive"
