@@ -13,7 +13,7 @@ from pathlib import Path
 
 from casemate.controls.audit.merkle import HASH_SIZE, Nodes, full_root
 from casemate.core.errors import VerificationError
-from casemate.core.files import write_atomic
+from casemate.core.files import DRAFT, write_atomic
 
 # C2SP tlog-tiles: tiles are 256 hashes wide, which are eight levels
 WIDTH = 256
@@ -117,12 +117,15 @@ def write_level(folder: Path, level: int | str, number: int, content: bytes, wid
 
 
 def drop_partials(folder: Path, level: int | str, number: int, keep: int) -> None:
-    """Remove the partial tiles of `number` that are narrower than `keep`."""
+    """Remove the partial tiles of `number` that are narrower than `keep`, and drafts of who was
+    killed: nobody else writes here while the log's lock is held.
+    """
     partial = folder / (tile_path(level, number) + ".p")
     if keep == WIDTH:
         shutil.rmtree(partial, ignore_errors=True)
         return
     with contextlib.suppress(FileNotFoundError):
         for path in partial.iterdir():
-            if path.name.isdigit() and int(path.name) < keep:
+            older = path.name.isdigit() and int(path.name) < keep
+            if older or path.name.startswith(DRAFT):
                 path.unlink(missing_ok=True)
