@@ -424,7 +424,10 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
     from casemate.controls.access.policy import Resource
     from casemate.controls.audit.commit import GroupCommit
     from casemate.operations import scaffold
+    from casemate.operations.access import machines, people
     from casemate.serve.admission import Admission
+    from casemate.serve.health import Health
+    from casemate.serve.metrics import Metrics
     from casemate.serve.quota import Quota
 
     def each(work: Callable[[], object], count: int) -> float:
@@ -436,8 +439,8 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
         project = scaffold.create(Path(folder) / "p", scaffold.clinical())
         point = project.point
         spread, worst = _policies(policies)
-        token, identifier = point.admin.create_token(
-            "svc", ["client"], ["*"], datetime.timedelta(hours=1)
+        token, identifier = machines.create_token(
+            project, "svc", ["client"], ["*"], datetime.timedelta(hours=1)
         )
         service = point.tokens.authenticate(token).principal
         situation, resource = point.situation(), Resource("Model", "wdbc")
@@ -460,6 +463,7 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
             point,
             group,
             Quota(project.usage, project.clock, project.config.serve.limits, lambda *_: None),
+            Health(Metrics()),
         )
         admission.lifetime = 3600.0
         scope = {
@@ -476,15 +480,15 @@ def access(policies: int = 100, calls: int = 20_000) -> None:
 
         line(
             "revocation seen by a gateway whose cache would last an hour, s",
-            _revoked(admission, scope, lambda: point.admin.revoke_token(identifier)),
+            _revoked(admission, scope, lambda: machines.revoke_token(project, identifier)),
             "<=1",
         )
         group.close()
         password = "correct horse battery staple"
-        point.admin.add_user("ben", ["auditor"], password)
+        people.add_user(project, "ben", ["auditor"], password)
         accounts = Accounts(point.directory)
         hashing = min(seconds(lambda: accounts.derive("ben", password)) for _ in range(5))
-        login = min(seconds(lambda: point.logins.login("ben", password, None)) for _ in range(5))
+        login = min(seconds(lambda: project.logins.login("ben", password, None)) for _ in range(5))
         line(f"login beside the password hash of {hashing:.2f} s, s", login - hashing, "<=0.3")
         os.environ["HOME"] = home
 
