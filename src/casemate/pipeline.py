@@ -224,7 +224,9 @@ def _assess(
         from casemate.stages.assess import stage as assess
 
         tools = context.assess_tools(pool["assess"], previous(context, assess, rows))
-        return assess.measure(tools, dataset, model, rows.parts, further_tables(context, dataset))
+        return assess.measure(
+            tools, dataset.schema, model, rows.parts, further_tables(context, dataset)
+        )
 
     record = work.step("assess", Assessment, measure, pictures=pictures)
     context.reporter.stage("assess", record)

@@ -300,6 +300,7 @@ REFUSED: dict[str, list[str]] = {
     "federate leave": ["wards"],
     "federate lead": ["wards"],
     "federate join": ["wards"],
+    "federate attest": ["wards", "--model", "train.py"],
     "federate rounds": ["wards"],
     "federate audit": ["casemate.toml", "casemate.toml"],
     "retrain go-on": ["--reason", "r"],

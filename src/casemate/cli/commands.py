@@ -105,6 +105,7 @@ COMMANDS: dict[str, str | None] = {
     "federate approve": "federated.agreeing.approve",
     "federate lead": "federated.leading.lead",
     "federate join": "federated.joining.join",
+    "federate attest": "federated.attesting.attest",
     "federate leave": "federated.agreeing.leave",
     "federate list": "federated.agreeing.charters",
     "federate rounds": "federated.recording.rounds",

@@ -90,7 +90,7 @@ def assess(
         rows = SealedRows(context, dataset)
         found = stage.measure(
             context.assess_tools(worker, only=only or ()),
-            dataset,
+            dataset.schema,
             model,
             rows.parts,
             pipeline.further_tables(context, dataset),

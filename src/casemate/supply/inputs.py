@@ -11,7 +11,7 @@ from casemate.stages.data import files
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.consented import basis_of
 from casemate.stages.data.source import READING
-from casemate.stages.train.training_code import code_digest, record_beside
+from casemate.stages.train.training_code import code_digest, record_beside, statements_beside
 from casemate.supply.context import RunContext
 
 COMPUTING = (
@@ -46,6 +46,9 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
     basis = basis_of(config, context.usable.covered)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
     scan, record = context.required_scan(), record_beside(context.root, config)
+    statements = {
+        name: sha256(content) for name, content in statements_beside(context.root, config).items()
+    }
     deciding: dict[str, list[Any]] = {
         "data": [
             _software(),
@@ -79,6 +82,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             config.privacy if config.train.mode == "private" else None,
             "converted in a sandbox of its own",  # models from before are made again
             *(["learnt by", sha256(record)] if record is not None else []),
+            *(["told by sites", statements] if statements else []),
         ],
         "assess": [
             config.assess,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from casemate.core import hybrid
 from casemate.core.errors import ConfigError, VerificationError
+from casemate.ml.federated import secure
 from casemate.ml.federated.masking import (
     MaskRefused,
     Member,
@@ -291,3 +292,25 @@ def test_shares_bring_a_secret_back_and_one_too_few_does_not():
     with pytest.raises(VerificationError, match="takes 4"):
         combine([shares[0]] * 4, 4)
     assert combine(shares[:3], 3) != secret
+
+
+@pytest.mark.parametrize("step", [*secure.STEPS, ""])
+def test_without_messages_the_sum_is_that_of_the_protocol_to_the_last_bit(step):
+    silent = dict.fromkeys((1, 4), step) if step else {}
+    far = {**VECTORS, 3: np.full(SIZE, 1e3)}  # notices that it does not fit, and is not heard
+    for vectors, gone in ((VECTORS, silent), (far, {})):
+        whole = secure.summed(vectors, TERMS, gone)
+        bare = secure.unmasked(vectors, TERMS, gone)
+        assert (bare.heard, bare.error) == (whole.heard, whole.error)
+        assert (bare.total == whole.total).all()
+
+
+@pytest.mark.parametrize("step", secure.STEPS)
+def test_without_messages_it_takes_as_many_sites_as_with_them(step):
+    silent = dict.fromkeys((0, 1, 2), step)
+    said = []
+    for way in (secure.summed, secure.unmasked):
+        with pytest.raises(VerificationError) as refused:
+            way(VECTORS, TERMS, silent)
+        said.append(refused.value.message)
+    assert said[0] == said[1]

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from casemate.controls.federation import cards, messages
 from casemate.controls.federation.messages import (
     Ask,
+    Cannot,
     Given,
     Hand,
     Heard,
@@ -41,7 +42,7 @@ from casemate.ml.federated import combining, exact, local
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
-from casemate.ml.federated.masking import Member
+from casemate.ml.federated.masking import MaskRefused, Member
 from casemate.ml.federated.updates import Layout, pack
 from casemate.operations.federated.conducting import Gathered, layout_of
 from casemate.operations.federated.meeting import Meeting
@@ -246,6 +247,14 @@ class Site(threading.Thread):
                     given = self.answer(found)
                 except Gone:
                     return
+                except MaskRefused as error:
+                    self.say(
+                        Cannot(
+                            job=self.job.id, round=found.turn.round, code=error.code,
+                            why=error.message, sealer=error.sealer,
+                        )
+                    )  # fmt: skip
+                    continue
                 self._given = self.lie(given) if self.lie else given
                 reply = self.say(self._given)
                 if isinstance(reply, No):

@@ -435,6 +435,20 @@ def test_sites_that_were_asked_different_questions_do_not_mask_for_one_another(m
         refused(each(roster), "CM-VERIFY", "did not sign that")
 
 
+def test_what_cannot_be_opened_is_said_with_the_number_of_whoever_sealed_it(masked):
+    sites, signers = masked()
+    one = wards.Round(sites, question(sites))
+    roster = [given.advert for given in one.begin(signers).values()]
+    turn = one.turn(1)
+    given = [each(wards.Roster(turn=turn, adverts=roster)) for each in sites[1:]]
+    sites[0](wards.Roster(turn=turn, adverts=roster))
+    sealed = [told for each in given for told in each.sealed if told.receiver == 0]
+    sealed[1] = msgspec.structs.replace(sealed[1], shares=sealed[1].shares[::-1])
+    answer = sites[0](wards.Hand(turn=one.turn(2), sealed=sealed))
+    refused(answer, "CM-MASK-REFUSED", "what site 2 sealed for site 0 cannot be opened")
+    assert answer.sealer == 2
+
+
 def test_terms_of_another_question_are_refused(masked):
     sites, signers = masked()
     one = wards.Round(sites, question(sites))

@@ -348,6 +348,39 @@ def test_a_masked_answer_in_anothers_name_counts_as_silence(field: str) -> None:
     assert all({0, 1, 2, 4} <= set(kept.heard) for _, kept, _ in notes.kept.values())
 
 
+def garbage(given: Given, *receivers: int) -> Given:
+    """What a site seals for these others is nothing that they can open."""
+    sealed = [
+        msgspec.structs.replace(one, half=one.half[::-1]) if one.receiver in receivers else one
+        for one in given.sealed
+    ]
+    return msgspec.structs.replace(given, sealed=sealed)
+
+
+def test_a_site_that_seals_garbage_is_named_left_out_and_told_and_the_round_goes_on() -> None:
+    rows, codes, _ = table(400)
+    meeting = meeting_of(charter(5, least=4), rule="fedavg", rounds=1, masked=True)
+    notes = Notes()
+    sites = sites_of(meeting, rows, codes, s3={"lie": lambda given: garbage(given, 0, 1, 2, 4)})
+    learn(meeting, notes, Options(wait=2.0))
+    for _, kept, record in notes.kept.values():
+        assert kept.heard == [0, 1, 2, 4]
+        assert record.refused == {3: "4 of 4 other sites cannot open what it sealed for them"}
+    assert {one.round for one in sites[3].told if not one.taken} == {1, 2}
+
+
+def test_one_site_that_complains_puts_nobody_out_and_is_itself_not_in_the_round() -> None:
+    rows, codes, _ = table(400)
+    meeting = meeting_of(charter(5, least=4), rule="fedavg", rounds=1, masked=True)
+    notes = Notes()
+    sites_of(meeting, rows, codes, s3={"lie": lambda given: garbage(given, 0)})
+    learn(meeting, notes, Options(wait=2.0))
+    for _, kept, record in notes.kept.values():
+        assert kept.heard == [1, 2, 3, 4]
+        assert [*record.refused] == [0]
+    assert any("what site 3 sealed for site 0 cannot be opened" in note for note in notes.notes)
+
+
 @pytest.mark.parametrize("key", [bytes(32), b"short"])
 def test_a_key_that_others_could_not_seal_for_counts_as_silence_of_its_site(key: bytes) -> None:
     rows, codes, _ = table(400)

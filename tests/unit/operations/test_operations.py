@@ -132,6 +132,7 @@ CALLS = {
     "federated.agreeing.code": lambda at, _: at.federated.code(),
     "federated.agreeing.found": lambda at, _: at.federated.found("x", url="x", sites=[]),
     "federated.agreeing.leave": lambda at, _: at.federated.leave("x"),
+    "federated.attesting.attest": lambda at, _: at.federated.attest("x", Path("x")),
     "federated.joining.join": lambda at, _: at.federated.join("x"),
     "federated.leading.lead": lambda at, _: at.federated.lead("x"),
     "federated.recording.export": lambda at, _: at.federated.export("x"),

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from casemate.cli.federate import learning, owners, records, simulate
+from casemate.cli.federate import attest, learning, owners, records, simulate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     simulate.add_arguments(actions)
     owners.add_arguments(actions)
     learning.add_arguments(actions)
+    attest.add_arguments(actions)
     records.add_arguments(actions)
 
 
@@ -19,7 +20,7 @@ def run(arguments: Any) -> int:
     """Do what was asked for."""
     if arguments.action == "simulate":
         return simulate.run(arguments)
-    for part in (owners, learning, records):
+    for part in (owners, learning, attest, records):
         if arguments.action in part.ACTIONS:
             return int(part.ACTIONS[arguments.action](arguments))
     raise AssertionError(arguments.action)

@@ -286,6 +286,8 @@ class Cannot(_Message, frozen=True):
     code: str
     """An error's code, such as `CM-SITE-POLICY`."""
     why: Annotated[str, msgspec.Meta(max_length=500)]
+    sealer: int | None = None
+    """Under masks: the site that sealed what this one cannot open."""
 
 
 FromCoordinator = Welcome | Ask | Roster | Hand | Heard | Reveal | Wait | Told | Over | No

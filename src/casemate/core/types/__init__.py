@@ -22,7 +22,15 @@ from casemate.core.types.dataset import (
     Sides,
     Taught,
 )
-from casemate.core.types.model import FeatureLimits, Federated, Part, TrainedModel, Unlearning
+from casemate.core.types.model import (
+    FeatureLimits,
+    Federated,
+    Leak,
+    Part,
+    Stated,
+    TrainedModel,
+    Unlearning,
+)
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
 from casemate.core.types.release import GateResult, Lineage, Release, Verdict, Waived
 from casemate.core.types.schema import (
@@ -53,6 +61,7 @@ __all__ = [
     "Finding",
     "GateResult",
     "Interval",
+    "Leak",
     "Lineage",
     "Outcome",
     "Part",
@@ -68,6 +77,7 @@ __all__ = [
     "SealedDataset",
     "Severity",
     "Sides",
+    "Stated",
     "Taught",
     "TrainedModel",
     "Unlearning",

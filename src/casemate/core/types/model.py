@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, Protocol
 
+from casemate.core.types.assessment import Interval
 from casemate.core.types.record import Finding, Record
 
 
@@ -72,6 +73,27 @@ class Unlearning(Record, frozen=True, kw_only=True):
     """
 
 
+class Leak(Record, frozen=True, kw_only=True):
+    """How well an attack told rows that one site gave from rows that it held out."""
+
+    attack: str
+    """Its name, such as `loss-threshold`."""
+    figure: Interval
+    rows: int
+    """On each side."""
+
+
+class Stated(Record, frozen=True, kw_only=True):
+    """What one site says that a model tells of its rows."""
+
+    site: str
+    """Its name, as its card has it."""
+    statement: str = ""
+    """SHA-256 of what it signed; empty: it said nothing."""
+    leaks: dict[str, Leak] = {}
+    """By figure, as gates call it."""
+
+
 class Federated(Record, frozen=True, kw_only=True):
     """That several owners learnt a model together, none of whom saw another's rows."""
 
@@ -87,6 +109,8 @@ class Federated(Record, frozen=True, kw_only=True):
     """How many were gathered."""
     sites: list[str]
     """Fingerprints of the sites that were heard."""
+    stated: list[Stated] = []
+    """What each of them says that the model tells of its rows; empty: nobody was asked."""
 
 
 class TrainedModel(Record, frozen=True, kw_only=True):

@@ -44,6 +44,8 @@ class MaskRefused(VerificationError):
 
     code = "CM-MASK-REFUSED"
     who = "whoever sent it; a coordinator that asks for it is not to be trusted"
+    sealer: int | None = None
+    """The site that sealed what cannot be opened; None: it is about something else."""
 
 
 class Terms(Record, frozen=True, kw_only=True):
@@ -360,7 +362,7 @@ def opened_half(terms: Terms, sealed: Sealed, key: Any) -> bytes:
     """
     half = _opened(terms, "half", sealed, sealed.half, key)
     if len(half) != SECRET:
-        raise MaskRefused(f"what site {sealed.sender} sealed has other lengths")
+        raise _complaint(sealed, "has other lengths")
     return half
 
 
@@ -374,10 +376,10 @@ def opened_shares(terms: Terms, sealed: Sealed, key: Any) -> _Shares:
     try:
         found = msgspec.msgpack.decode(content, type=_Shares)
     except msgspec.MsgspecError as error:
-        raise MaskRefused(f"what site {sealed.sender} sealed are no shares") from error
+        raise _complaint(sealed, "are no shares") from error
     lengths = {len(half) for share in (found.master, found.mask) for half in share.halves}
     if lengths != {HALF}:
-        raise MaskRefused(f"what site {sealed.sender} sealed has other lengths")
+        raise _complaint(sealed, "has other lengths")
     return found
 
 
@@ -387,6 +389,10 @@ def _opened(terms: Terms, what: str, sealed: Sealed, content: bytes, key: Any) -
             content, key, info=info(terms, what, sealed.sender, sealed.receiver)
         )
     except (InvalidTag, ValueError) as error:
-        raise MaskRefused(
-            f"what site {sealed.sender} sealed for site {sealed.receiver} cannot be opened"
-        ) from error
+        raise _complaint(sealed, f"for site {sealed.receiver} cannot be opened") from error
+
+
+def _complaint(sealed: Sealed, what: str) -> MaskRefused:
+    found = MaskRefused(f"what site {sealed.sender} sealed {what}")
+    found.sealer = sealed.sender
+    return found

@@ -1,9 +1,11 @@
-"""Secure aggregation among sites of one process: every message of the protocol, no network.
+"""Secure aggregation among sites of one process: every message of the protocol, no network; and the
+same sum without them, where nobody is there to hide an update from.
 
 Sites may fall silent before any step; groups are summed apart, so that a robust way can look at
 sums where it may not look at updates.
 """
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from casemate.core.errors import VerificationError
-from casemate.ml.federated.masking import LEAST_MEMBERS, Member, Terms
-from casemate.ml.federated.ring import OutOfRange
-from casemate.ml.federated.unmasking import Gatherer, Sum
+from casemate.ml.federated.masking import LEAST_MEMBERS, Member, Terms, require
+from casemate.ml.federated.ring import OutOfRange, Range
+from casemate.ml.federated.unmasking import Gatherer, Sum, require_enough
 
 Array = np.ndarray[Any, Any]
 STEPS = ("share", "mask", "agree", "reveal")
@@ -68,6 +70,28 @@ def summed(vectors: dict[int, Array], terms: Terms, silent: dict[int, str] | Non
     heard = gatherer.heard()
     agreements = gatherer.agreed([members[site].agree(heard) for site in there("agree")])
     return gatherer.finish([members[site].reveal(agreements) for site in there("reveal")])
+
+
+def unmasked(vectors: dict[int, Array], terms: Terms, silent: dict[int, str] | None = None) -> Sum:
+    """What `summed` comes to, to the last bit: masks cancel exactly in the ring, so that only what
+    rounds, falls silent or does not fit is left of it. Arguments and faults as there.
+    """
+    require(terms)
+    limits, fallen = Range(terms.most, len(vectors)), dict(silent or {})
+    heard: dict[int, Array] = {}
+    shared = [site for site in vectors if fallen.get(site) != "share"]
+    require_enough(terms, len(shared), "shared their secrets")
+    for site in shared:
+        if fallen.get(site) != "mask":
+            with contextlib.suppress(OutOfRange):
+                heard[site] = limits.encode(vectors[site])
+    require_enough(terms, len(heard), "sent an update")
+    agreed = [site for site in heard if fallen.get(site) != "agree"]
+    require_enough(terms, len(agreed), "agreed on who was heard")
+    revealed = [site for site in agreed if fallen.get(site) != "reveal"]
+    require_enough(terms, len(revealed), "revealed shares")
+    total = np.asarray(np.sum([*heard.values()], axis=0, dtype=np.uint64))
+    return Sum(limits.decode(total, len(heard)), sorted(heard), limits.step / 2 * len(heard))
 
 
 def _verify(key: Ed25519PublicKey | None, site: int, message: bytes, signature: bytes) -> None:

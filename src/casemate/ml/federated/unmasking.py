@@ -147,8 +147,13 @@ class Gatherer:
         return total
 
     def _enough(self, count: int, what: str) -> None:
-        if count < self.terms.threshold:
-            raise VerificationError(
-                f"{count} sites {what}, and it takes {self.terms.threshold}",
-                hint="the round counts for nothing: ask again in another one",
-            )
+        require_enough(self.terms, count, what)
+
+
+def require_enough(terms: Terms, count: int, what: str) -> None:
+    """Nothing; VerificationError where fewer sites than the threshold did what a step asks for."""
+    if count < terms.threshold:
+        raise VerificationError(
+            f"{count} sites {what}, and it takes {terms.threshold}",
+            hint="the round counts for nothing: ask again in another one",
+        )

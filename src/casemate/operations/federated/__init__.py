@@ -9,6 +9,7 @@ from casemate.operations.federated.agreeing import (
     found,
     leave,
 )
+from casemate.operations.federated.attesting import attest
 from casemate.operations.federated.joining import join
 from casemate.operations.federated.leading import lead
 from casemate.operations.federated.recording import export, rounds
@@ -24,8 +25,8 @@ class Federated(Noun):
     approve = approve
     leave = leave
     lead = lead
-    lead = lead
     join = join
+    attest = attest
     code = code
     charters = charters
     rounds = rounds

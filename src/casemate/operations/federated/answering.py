@@ -116,7 +116,13 @@ class Answering:
         except Error as error:
             self._masked = None
             self._keeping.denied(turn.round, error)
-            return Cannot(job=turn.job[:64], round=turn.round, code=error.code, why=told(error))
+            return Cannot(
+                job=turn.job[:64],
+                round=turn.round,
+                code=error.code,
+                why=told(error),
+                sealer=error.sealer if isinstance(error, MaskRefused) else None,
+            )
         self.answered += isinstance(message, Ask if not self.told.job.masked else Hand)
         return given
 

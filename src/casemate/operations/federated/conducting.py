@@ -110,6 +110,18 @@ class _Plain(NamedTuple):
     digest: str
 
 
+class _Attempt(NamedTuple):
+    """What came of asking a round once."""
+
+    gathered: Gathered
+    answers: dict[int, str]
+    """By site: SHA-256 of what was taken of it."""
+    refused: dict[int, str]
+    """By site: why nothing was."""
+    accused: dict[int, str] = {}
+    """By site: why it is left out when the round is asked again."""
+
+
 def layout_of(question: Question, weights: Layout) -> Layout:
     """What a site answers to a question: the weights' arrays, or sums as one."""
     if question.what == "train":
@@ -168,14 +180,17 @@ class Conductor:
         if self.job.masked and only is not None:
             least = len(only)  # sums of fewer would tell those of who is missing
         why = ""
+        accused: dict[int, str] = {}
         for _ in range(ATTEMPTS):
             self._attempt += 1
-            sites = self.there(least, only)
-            gathered, answers, refused = (
+            sites = [site for site in self.there(least, only) if site not in accused]
+            gathered, answers, refused, found = (
                 self._masked(question, sites, least)
                 if self.job.masked
                 else self._plain(question, sites)
             )
+            accused |= found
+            refused |= accused
             if len(gathered.heard) >= least:
                 break
             problems = [f"{self.meeting.name_of(one)}: {text}" for one, text in refused.items()]
@@ -197,7 +212,7 @@ class Conductor:
             time=self.now(),
         )
         self.books.keep(question, gathered, record)
-        for site in sites:
+        for site in sorted({*sites, *accused}):
             self._tell(question, site, refused.get(site, ""))
         return gathered
 
@@ -236,9 +251,7 @@ class Conductor:
         told = Told(job=self.job.id, round=question.round, taken=not why, why=why)
         self.meeting.tell(site, told)
 
-    def _plain(
-        self, question: Question, sites: list[int]
-    ) -> tuple[Gathered, dict[int, str], dict[int, str]]:
+    def _plain(self, question: Question, sites: list[int]) -> _Attempt:
         turn = Turn(job=self.job.id, round=question.round, attempt=self._attempt, step=0)
         layout = layout_of(question, self.job.layout)
 
@@ -253,21 +266,19 @@ class Conductor:
         taken: dict[int, _Plain] = dict(sorted(found.taken.items()))
         digests = {site: one.digest for site, one in taken.items()}
         if not taken:
-            return Gathered(heard=[], vector=b""), digests, found.refused
+            return _Attempt(Gathered(heard=[], vector=b""), digests, found.refused)
         if question.what != "train":
             total = np.sum([one.vector for one in taken.values()], axis=0)
-            return _summed([*taken], total), digests, found.refused
+            return _Attempt(_summed([*taken], total), digests, found.refused)
         moved = {site: one.vector for site, one in taken.items()}
         rows = {site: 1 if self.job.epsilon else one.rows for site, one in taken.items()}
         gathered, left_out = self._combined(combining.of_sites(moved, rows))
         if controlled:
             control = np.mean([one.control for one in taken.values()], axis=0)
             gathered = msgspec.structs.replace(gathered, control=raw(control))
-        return gathered, digests, found.refused | left_out
+        return _Attempt(gathered, digests, found.refused | left_out)
 
-    def _masked(
-        self, question: Question, sites: list[int], least: int
-    ) -> tuple[Gathered, dict[int, str], dict[int, str]]:
+    def _masked(self, question: Question, sites: list[int], least: int) -> _Attempt:
         train = question.what == "train"
         rows = {site: self.meeting.rows_of(site) for site in sites}
         found = summed(
@@ -289,15 +300,18 @@ class Conductor:
                 found.lost.append(error.sentence)
                 sums.pop(name, None)
         if not sums:
-            return Gathered(heard=[], vector=b"", lost=found.lost), {}, found.refused
+            lost = Gathered(heard=[], vector=b"", lost=found.lost)
+            return _Attempt(lost, {}, found.refused, found.accused)
         heard = sorted(site for one in sums.values() for site in one.heard)
         answers = {site: found.answers[site] for site in heard}
         refused = {site: "its group came to nothing" for site in sites if site not in heard}
         refused |= found.refused
         if not train:
-            return _summed(heard, next(iter(sums.values())).total), answers, refused
+            total = next(iter(sums.values())).total
+            return _Attempt(_summed(heard, total), answers, refused)
         gathered, _ = self._combined(combining.of_sums(sums))
-        return msgspec.structs.replace(gathered, lost=found.lost), answers, refused
+        gathered = msgspec.structs.replace(gathered, lost=found.lost)
+        return _Attempt(gathered, answers, refused, found.accused)
 
     def _groups(self, question: Question, sites: list[int]) -> list[list[int]]:
         """Who is summed with whom: a sum that was opened in vain is asked for again as it was."""

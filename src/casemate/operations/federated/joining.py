@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import structs
+
 from casemate.controls.federation.cards import Charter, opened
 from casemate.controls.federation.messages import (
     JOB_TYPE,
@@ -354,7 +356,7 @@ class _Rows:
         self.project, self.charter, self.turns = project, charter, turns
         self.reporter, self.noisy = reporter, noisy
         self._allowed: str | None = None
-        self._count = 0
+        self._count, self._digest = 0, ""
 
     def current(self) -> int:
         """How many there are, as of now."""
@@ -363,13 +365,14 @@ class _Rows:
                 self.project, self.charter, noisy=self.noisy, reporter=self.reporter
             )
             self.turns.hold(found.table.replace_schema_metadata(None))
-            self._allowed, self._count = found.allowed, found.table.num_rows
+            self._allowed, self._digest = found.allowed, found.digest
+            self._count = found.table.num_rows
         return self._count
 
     def __call__(self, task: Task, numbers: Numbers, size: int) -> Found:
         """The answer to a question, from the rows that may be used now."""
         self.current()
-        return self.turns(task, numbers, size)
+        return structs.replace(self.turns(task, numbers, size), of=self._digest)
 
 
 def _room(project: Wiring, job: Job) -> Room:

@@ -29,8 +29,6 @@ from casemate.controls.federation.messages import (
     Hand,
     Heard,
     Hello,
-    Introduction,
-    Job,
     Next,
     No,
     Over,
@@ -102,6 +100,8 @@ class Answers:
     """By site: what the check made of its answer."""
     refused: dict[int, str] = field(default_factory=dict)
     """By site: why it counts for nothing."""
+    complaints: dict[int, set[int]] = field(default_factory=dict)
+    """By site: which others cannot open what it sealed for them."""
 
 
 class Meeting:
@@ -118,7 +118,7 @@ class Meeting:
     """
 
     def __init__(
-        self, charter: cards.Charter, job: Job, signed: bytes, poll: float = POLL_SECONDS
+        self, charter: cards.Charter, job: messages.Job, signed: bytes, poll: float = POLL_SECONDS
     ) -> None:
         self.charter, self.job, self.poll = charter, job, poll
         self._signed = signed
@@ -183,9 +183,8 @@ class Meeting:
     def _ready(self, site: int, message: Ready) -> FromCoordinator:
         place = self._places[site]
         try:
-            said = cards.opened(
-                message.introduction, messages.INTRODUCTION_TYPE, place.card, Introduction
-            )
+            kind = messages.INTRODUCTION_TYPE
+            said = cards.opened(message.introduction, kind, place.card, messages.Introduction)
             key = Ed25519PublicKey.from_public_bytes(said.key)
         except (Error, ValueError):
             return No(why="its project did not sign this introduction")
@@ -257,6 +256,8 @@ class Meeting:
             elif place.asked is None or place.asked.turn.round != message.round:
                 return No(why="nobody asked for that round now")
             if place.asked is not None:
+                if message.sealer is not None:
+                    self._answers.complaints.setdefault(message.sealer, set()).add(site)
                 self._drop(site, why)
             self._changed.notify_all()
         return Wait()

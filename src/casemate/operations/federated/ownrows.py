@@ -9,9 +9,10 @@ import pyarrow as pa
 from msgspec import structs
 
 from casemate.controls.federation.cards import Charter
+from casemate.core.digest import sha256
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
-from casemate.ml.frame import GROUP
+from casemate.ml.frame import GROUP, features_of, row_hashes, target_of
 from casemate.operations.federated.judging import SitePolicy
 from casemate.stages.assess.names import SCREENS
 from casemate.wiring import Wiring
@@ -28,8 +29,12 @@ class OwnRows:
 
     table: pa.Table
     """The charter's columns, and whose each row is where the project says so."""
+    holdout: pa.Table
+    """The same of the rows that are held out, and answered from by nobody."""
     allowed: str
     """Of `allowed`: with another one the rows are read again."""
+    digest: str
+    """Says of two readings that they are of the same rows on the same sides."""
 
 
 def allowed(project: Wiring, purpose: str) -> str:
@@ -86,20 +91,32 @@ def read(
     # else each process of a project that never ran would hold out other rows
     tools.identifiers.keep(found.root)
     require_columns(charter.columns, found.schema)
-    table = found.table.filter(~found.holdout & ~found.excluded)
+    learnt, held = ~found.holdout & ~found.excluded, found.holdout & ~found.excluded
     least = max(project.config.federate.least_rows, project.config.privacy.min_group)
-    if table.num_rows < least:
+    if int(learnt.sum()) < least:
         raise SitePolicy(
             f"fewer than {least} rows may be answered from here",
             hint="[federate] least_rows and [privacy] min_group say how few may be summed",
         )
     subject = project.config.data.subject
     names = [*(column.name for column in charter.columns.features), *charter.columns.targets]
-    chosen = table.select(names)
+    chosen = found.table.select(names)
     if subject is not None:
-        codes = table[subject].combine_chunks().dictionary_encode().indices
+        codes = found.table[subject].combine_chunks().dictionary_encode().indices
         chosen = chosen.append_column(GROUP, codes)
-    return OwnRows(chosen.combine_chunks(), before)
+    table, holdout = (chosen.filter(side).combine_chunks() for side in (learnt, held))
+    return OwnRows(table, holdout, before, _digest(charter.columns, table, holdout))
+
+
+def _digest(columns: Schema, *sides: pa.Table) -> str:
+    return sha256(
+        b"".join(
+            sha256(
+                row_hashes(features_of(one, columns), target_of(one, columns)).tobytes()
+            ).encode()
+            for one in sides
+        )
+    )
 
 
 def require_columns(asked: Schema, own: Schema) -> None:

@@ -49,6 +49,8 @@ class Summed:
     """By site: why it is in none."""
     lost: list[str] = field(default_factory=list)
     """Why groups came to nothing."""
+    accused: dict[int, str] = field(default_factory=dict)
+    """By site whose group came to nothing: that too many others cannot open what it sealed."""
 
 
 class _Group:
@@ -137,6 +139,20 @@ class _Group:
         elif step == 3:
             self.agreements = self.gatherer.agreed([taken[site] for site in sorted(taken)])
 
+    def accused(self, complaints: dict[int, set[int]]) -> dict[int, str]:
+        """Sites of whom more complain than the threshold lets lie, and how many do.
+
+        Fewer may lie to have an honest site left out; of that many the round loses no more than
+        those who complain.
+        """
+        members = set(self.sites)
+        counted = {site: len(complaints.get(site, set()) & members) for site in self.sites}
+        return {
+            site: f"{count} of {len(members) - 1} other sites cannot open what it sealed for them"
+            for site, count in counted.items()
+            if count > len(members) - self.terms.threshold
+        }
+
     def checks(self) -> list[Callable[[int, Given], Any]]:
         """By step."""
         return [self.advert, self.shares, self.masked, self.agreement, self.revealed]
@@ -214,6 +230,7 @@ def summed(
         answers = meeting.collect(asked, check, seconds)
         found.refused |= answers.refused
         for name, group in list(alive.items()):
+            found.accused |= group.accused(answers.complaints)
             members[name] = [site for site in members[name] if site in answers.taken]
             mine = {site: answers.taken[site] for site in members[name]}
             try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec import structs
 
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM
@@ -179,7 +180,9 @@ def _membership(
         # every row for itself: groups of two tables are numbered apart
         ours = holdout.drop_columns([GROUP]) if GROUP in holdout.column_names else holdout
         parts = stage.Parts(ours, erased.select(ours.column_names), ours.slice(0, 0))
-        measured = stage.measure(tools, dataset, trained, parts, {})
+        # these rows, whatever other owners of the model say of theirs
+        alone = structs.replace(trained, federated=None)
+        measured = stage.measure(tools, dataset.schema, alone, parts, {})
     return erased.num_rows, measured.membership.get("auc")
 
 

@@ -17,10 +17,11 @@ from casemate.core.files import scratch_folder
 from casemate.core.findings import attempts
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
-from casemate.core.types import Assessment, Federated, Finding, Schema, SealedDataset, TrainedModel
+from casemate.core.types import Assessment, Finding, Schema, TrainedModel
 from casemate.ml import models
 from casemate.ml.frame import UNSEEN
 from casemate.ml.own import code
+from casemate.stages.assess.elsewhere import of_sites
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class AssessTools:
 
 def measure(
     tools: AssessTools,
-    dataset: SealedDataset,
+    schema: Schema,
     model: TrainedModel,
     parts: Parts,
     further: dict[str, pa.Table],
@@ -78,27 +79,26 @@ def measure(
 
     Args:
         tools: what the stage works with.
-        dataset: the sealed data set.
+        schema: the sealed data set's.
         model: the trained model.
         parts: the rows.
         further: the tables of `[assess] tables` by name.
 
     Returns:
         The figures. What crashed or ran out of time is listed as inconclusive, which blocks the
-        gates on it.
+        gates on it. What a model of several owners tells of their rows is what they say, see
+        `elsewhere`.
     """
     config = tools.config
     job = {
-        "schema": msgspec.to_builtins(dataset.schema),
+        "schema": msgspec.to_builtins(schema),
         "assess": msgspec.to_builtins(config.assess),
         "robustness": msgspec.to_builtins(config.robustness),
         "gate_eps": [gate.eps for gate in config.gates.values() if gate.eps],
         "seed": config.train.seed,
         "least": config.privacy.min_group,
         "protected": [
-            column.name
-            for column in dataset.schema.columns
-            if config.data.column(column.name).protected
+            column.name for column in schema.columns if config.data.column(column.name).protected
         ],
         "cv": _chosen(model),
         "promised": (
@@ -108,13 +108,13 @@ def measure(
         ),
         "order": model.order,
         "wishes": {
-            "costs": config.train.costs_of((dataset.schema.views or [dataset.schema])[0].classes),
+            "costs": config.train.costs_of((schema.views or [schema])[0].classes),
             "ordinal": bool(config.data.ordinal),
             "quantile": config.train.quantile,
         },
         "monotone": {
             column.name: said
-            for column in dataset.schema.features
+            for column in schema.features
             if (said := config.data.column(column.name).monotone)
         },
         "guard": {name: getattr(config.serve.guard, name) for name in ("outside", "unknown")},
@@ -152,29 +152,11 @@ def measure(
         found = msgspec.convert(outcome.result, Assessment)
         # what a model's own code tried while it was asked
         tried = attempts(outcome.findings)
-        findings = [*found.findings, *members_elsewhere(model.federated), *tried]
-        return structs.replace(found, findings=findings)
+        found = structs.replace(found, findings=[*found.findings, *tried])
+        return found if model.federated is None else of_sites(found, model.federated)
     except failure.JobFailed as error:
         why = error.plain if error.from_outside else f"its process ended with {error.kind}"
         return _nothing(holdout.num_rows, why, error.findings)
-
-
-def members_elsewhere(learnt: Federated | None) -> list[Finding]:
-    """That figures of membership say nothing of those whose rows a model of several owners learnt
-    from.
-    """
-    if learnt is None:
-        return []
-    message = (
-        f"{len(learnt.sites)} sites learnt this model from rows that are not here: membership_auc"
-        " and lira_auc compare rows of this project, which it need not have learnt from, and say"
-        " nothing of theirs"
-    )
-    return [
-        Finding(
-            id="assess.members-elsewhere", severity="medium", confidence="high", message=message
-        )
-    ]
 
 
 def _described(previous: Previous | None) -> dict[str, Any] | None:

@@ -174,9 +174,10 @@ def _model(
 
 def learnt_by(found: Federated) -> str:
     """How many owners learnt a model together, and by which record."""
+    said = sum(bool(one.statement) for one in found.stated)
     return (
         f"{len(found.sites)} sites in {found.rounds} rounds, none of whom saw another's rows"
-        f" (record {found.record})"
+        f" (record {found.record}); {said} of them said what it tells of theirs"
     )
 
 

@@ -1,13 +1,17 @@
-"""A model that several owners learnt: what its coordinator's record says of it."""
+"""A model that several owners learnt: what its coordinator's record says of it, and what each site
+signed of what it tells of its rows.
+"""
 
 from casemate.controls.federation import COORDINATOR
-from casemate.controls.federation.cards import charter_in
+from casemate.controls.federation.cards import Charter, charter_in
 from casemate.controls.federation.comparing import record_in, said_in
+from casemate.controls.federation.messages import JobRecord
+from casemate.controls.federation.statements import MOST, statement_in
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
-from casemate.core.types import Federated
+from casemate.core.types import Federated, Stated
 from casemate.stages.train.tools import TrainTools
-from casemate.stages.train.training_code import IMPORTED, record_beside
+from casemate.stages.train.training_code import IMPORTED, record_beside, statements_beside
 
 
 def owners_of(tools: TrainTools, code: dict[str, bytes]) -> Federated | None:
@@ -19,7 +23,7 @@ def owners_of(tools: TrainTools, code: dict[str, bytes]) -> Federated | None:
 
     Raises:
         VerificationError: the record is of no charter that counts here, its coordinator did not
-            sign it, or it is of another file.
+            sign it, or it is of another file; or what lies beside it as a site's statement is none.
     """
     record = record_beside(tools.root, tools.config)
     if record is None:
@@ -52,4 +56,38 @@ def owners_of(tools: TrainTools, code: dict[str, bytes]) -> Federated | None:
         coordinator=found.party,
         rounds=len(found.rounds),
         sites=found.sites,
+        stated=_stated(charter, found, statements_beside(tools.root, tools.config)),
     )
+
+
+def _stated(charter: Charter, record: JobRecord, files: dict[str, bytes]) -> list[Stated]:
+    """What each site that was heard says of its rows, in the charter's order.
+
+    Raises:
+        VerificationError: a file is no statement of such a site about this model, or a site's
+            second one.
+    """
+    names = {
+        number: card.name
+        for number, card in enumerate(charter.sites)
+        if card.fingerprint in record.sites
+    }
+    found: dict[int, Stated] = {}
+    for file, content in files.items():
+        try:
+            if len(content) > MOST:
+                raise VerificationError(f"it is larger than {MOST // 1024} KiB")
+            said = statement_in(content, charter)
+            if said.site not in names or said.site in found:
+                raise VerificationError("its site did not take part, or is there twice")
+            if (said.job, said.model) != (record.job, record.model):
+                raise VerificationError("it is of another job or file")
+        except VerificationError as error:
+            raise VerificationError(
+                f"{file} beside the imported model: {error.message}",
+                hint="take it away; its site makes it anew: casemate federate attest",
+            ) from error
+        found[said.site] = Stated(
+            site=names[said.site], statement=sha256(content), leaks=said.leaks
+        )
+    return [found.get(number, Stated(site=name)) for number, name in names.items()]

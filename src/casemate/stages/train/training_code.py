@@ -6,6 +6,8 @@ import glob
 from pathlib import Path
 
 from casemate.config import Config
+from casemate.controls.federation.cards import MOST_SITES
+from casemate.controls.federation.statements import MOST
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.errors import ConfigError
 from casemate.core.signatures import MAX_PAYLOAD
@@ -16,6 +18,7 @@ MAX_CODE = 16 * 2**20
 data among it is not.
 """
 RECORD = ".record.json"
+STATEMENTS = ".statements"
 IMPORTED = {".skops": "imported.skops", ".onnx": "imported.onnx"}
 
 
@@ -118,6 +121,18 @@ def record_beside(root: Path, config: Config) -> bytes | None:
         return None
     with path.open("rb") as file:
         return file.read(MAX_PAYLOAD + 1)  # one more tells that it is too large
+
+
+def statements_beside(root: Path, config: Config) -> dict[str, bytes]:
+    """What sites signed of an imported model, by file: the folder `NAME.statements` beside it."""
+    if config.train.model is None:
+        return {}
+    folder = (root / config.train.model).with_suffix(STATEMENTS)
+    found = {}
+    for path in sorted(folder.glob("*.json"))[:MOST_SITES]:
+        with path.open("rb") as file:
+            found[path.name] = file.read(MOST + 1)  # one more tells that it is too large
+    return found
 
 
 def code_digest(root: Path, config: Config) -> str:

@@ -41,6 +41,8 @@ class Found(Record, frozen=True, kw_only=True):
     """The site's own control variate, float64; never sent."""
     counted: float | None = None
     """How many subjects there are, with noise; drawn once for all rounds."""
+    of: str = ""
+    """Digest of the rows that it was computed on, see `ownrows.OwnRows`."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from casemate.config import AssessTable, RobustnessTable
-from casemate.core.types import ColumnSchema, Federated, Schema
+from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.models import SkopsModel
 from casemate.stages.assess import quality, robustness
 from casemate.stages.assess.bootstrap import interval
 from casemate.stages.assess.leakage import membership
 from casemate.stages.assess.sample import Sample
-from casemate.stages.assess.stage import members_elsewhere
 
 
 @pytest.fixture
@@ -195,14 +194,3 @@ def test_an_interval_covers_its_value_and_narrows_with_rows():
         assert found.low <= found.value <= found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 5
-
-
-def test_of_a_model_that_several_owners_learnt_it_is_said_whose_membership_was_not_measured():
-    learnt = Federated(
-        record="r", charter="c", job="j", coordinator="o", rounds=3, sites=["a", "b"]
-    )
-    (told,) = members_elsewhere(learnt)
-    assert told.severity == "medium"
-    assert "2 sites" in told.message
-    assert "say nothing of theirs" in told.message
-    assert members_elsewhere(None) == []

@@ -8,6 +8,8 @@ from msgspec import structs
 from tests.conftest import TOML
 from tests.unit.controls.test_charters import CHARTER, OWNERS, signed
 from tests.unit.controls.test_comparing import HEAD, of
+from tests.unit.controls.test_statements import LEAK, SAID
+from tests.unit.controls.test_statements import signed as stated
 
 from casemate.config import Config, parse
 from casemate.controls.federation import cards
@@ -76,3 +78,51 @@ def test_a_record_that_is_not_of_this_model_and_its_coordinator_stops_the_run(
     tools = Tools(tmp_path) if approved else Tools(tmp_path, approved=[])
     with pytest.raises(VerificationError, match=said):
         owners(tools)
+
+
+def laid_down(tmp_path: Path, **files: bytes) -> None:
+    folder = tmp_path / "federated" / "wards.statements"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / f"{name}.json").write_bytes(content)
+
+
+OURS = structs.replace(SAID, job=HEAD.job, model=sha256(MODEL))
+
+
+def test_what_sites_signed_lies_beside_the_model_and_who_said_nothing_is_named(tmp_path):
+    written(tmp_path, RECORD)
+    assert [one.statement for one in owners(Tools(tmp_path)).stated] == ["", "", ""]
+    content = stated(structs.replace(OURS, site=1), "south")
+    laid_down(tmp_path, any=content)
+    north, south, east = owners(Tools(tmp_path)).stated
+    assert (north.site, south.site, east.site) == ("north", "south", "east")
+    assert (north.statement, south.statement, east.statement) == ("", sha256(content), "")
+    assert south.leaks == {"membership_auc": LEAK}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"one": stated(structs.replace(OURS, model="00" * 32))},
+            "one.json .* another job or file",
+        ),
+        ({"one": stated(structs.replace(OURS, job="00" * 32))}, "another job or file"),
+        ({"one": stated(OURS), "two": stated(OURS)}, "two.json .* there twice"),
+        ({"one": stated(OURS, "centre")}, "no statement"),
+        ({"one": b"x" * 70_000}, "larger than 64 KiB"),
+    ],
+)
+def test_a_statement_that_is_none_of_this_model_stops_the_run(tmp_path, files, said):
+    written(tmp_path, RECORD)
+    laid_down(tmp_path, **files)
+    with pytest.raises(VerificationError, match=said):
+        owners(Tools(tmp_path))
+
+
+def test_a_site_that_took_no_part_has_nothing_to_say_of_the_model(tmp_path):
+    written(tmp_path, structs.replace(RECORD, sites=RECORD.sites[1:]))
+    laid_down(tmp_path, one=stated(OURS))
+    with pytest.raises(VerificationError, match="did not take part"):
+        owners(Tools(tmp_path))
