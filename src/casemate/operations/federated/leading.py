@@ -195,12 +195,8 @@ def _job(
         raise ConfigError(
             f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
         )
-    network = said.estimator == NETWORK
-    if network and (by_sums or epsilon is not None):
-        raise ConfigError(
-            "a network has no sums that say all, and no noise covers its gradients over sites",
-            hint="--rule fedavg, without --epsilon",
-        )
+    if said.estimator == NETWORK and by_sums:
+        raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
     many = design.rounds
     if by_sums:  # a site that is gone makes it begin anew
         many = 1 if columns.regression else 2 * exact.ROUNDS
