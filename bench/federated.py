@@ -22,7 +22,18 @@ from casemate.ml.federated.local import LocalPlan, SiteRows
 
 Array = np.ndarray[Any, Any]
 SITES, LIARS = 10, 2
-MIXED = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
+ROBUST = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
+WAYS: dict[str, dict[str, Any]] = {
+    **{name: {"combine": name} for name in robust.COMBINERS},
+    **{f"mix {name}": {"combine": name, "mixed": True} for name in ROBUST},
+    **{
+        f"bucket {name}": {"combine": name, "bucket": 2}
+        for name in ROBUST
+        if "krum" not in name  # five buckets are too few for it
+    },
+    "remember mean": {"remembers": True},
+    "remember norm-bound": {"combine": "norm-bound", "remembers": True},
+}
 
 
 def handed_out(rows: Array, codes: Array, where: Array, seed: int) -> list[SiteRows]:
@@ -60,9 +71,8 @@ def digits() -> None:
     plan = LocalPlan(epochs=5, batch=16, rate=0.1)
     for split in ("iid", "dirichlet:0.5"):
         for attack in ("", "signflip", "boost", "labelflip"):
-            ways = [*robust.COMBINERS, *(f"mix {name}" for name in MIXED)]
-            for way in ways:
-                found = []
+            for way, options in {**WAYS, "without liars": {}}.items():
+                found, gone = [], LIARS * (way == "without liars")
                 for seed in range(5):
                     chance = np.random.default_rng(seed)
                     order = chance.permutation(len(codes))
@@ -75,15 +85,14 @@ def digits() -> None:
                     sites = handed_out(rows[inside], codes[inside], where, seed)
                     told, _ = played(
                         LinearLearner(64, 10, 10.0),
-                        sites,
+                        sites[gone:],
                         (rows[out], codes[out]),
                         plan=plan,
-                        combine=way.removeprefix("mix "),
-                        mixed=way.startswith("mix "),
                         liars=LIARS,
-                        attack=attack,
-                        attackers=LIARS if attack else 0,
+                        attack="" if gone else attack,
+                        attackers=LIARS if attack and not gone else 0,
                         seed=seed,
+                        **options,
                     )
                     found.append(told.rounds[-1].score)
                 print(

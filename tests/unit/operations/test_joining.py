@@ -5,8 +5,10 @@ withdraws between two rounds is in the next one no longer.
 import contextlib
 
 import msgspec
+import numpy as np
 import pytest
 from tests.unit.operations import wards
+from tests.unit.operations.test_judging import noisy
 
 import casemate
 from casemate.controls.federation import cards
@@ -28,9 +30,12 @@ from casemate.controls.federation.messages import (
 )
 from casemate.core.digest import sha256
 from casemate.core.errors import BusyError, RefusedError, VerificationError
-from casemate.operations.federated import joining
+from casemate.ml.federated.updates import Layout, unpack
+from casemate.operations.federated import joining, ownrows
 from casemate.operations.federated.joining import join
 from casemate.operations.federated.judging import CodeNotApproved, SitePolicy
+from casemate.stages.data.checks import leakage
+from casemate.stages.train.training_code import digest_of
 
 
 class Script:
@@ -109,6 +114,49 @@ def test_a_site_answers_until_the_job_is_over(ward, leader, says):
     assert found.rounds == [1, 2]
     assert found.not_taken == {2: "it lies far from the others"}
     assert found.why == "that was all"
+
+
+NET = b"""import torch
+def build(columns): return torch.nn.Sequential(torch.nn.Linear(5, 2))
+"""
+
+
+@pytest.mark.slow
+def test_a_network_is_answered_with_noise_that_the_site_has_paid_for(home, leader, tmp_path, says):
+    pytest.importorskip("torch")
+    more = 'models = ["NetworkClassifier"]\nnoise = true\nepsilon_round = 5.0'
+    (one,), charter = wards.wards(tmp_path, 1, leader, more)
+    code = {"train.py": NET}
+    file = one.root / "casemate.toml"
+    file.write_text(file.read_text().replace(digest_of(wards.CODE), digest_of(code)))
+    one.close()
+    one = casemate.open(one.root)
+    job = wards.job_of(
+        charter, code=code, estimator="NetworkClassifier", **noisy(epsilon=2.0, rounds=3),
+        layout=Layout(names=["0.weight", "0.bias"], shapes=[[2, 5], [2]]),
+    )  # fmt: skip
+    line = says(welcome(job, leader), Wait(), asked(job, 1), Wait(), OVER)
+    join(one, "wards")
+    (given,) = [message for message in line.heard if isinstance(message, Given)]
+    assert given.update.rows == 1
+    assert np.isfinite(unpack(given.update, job.layout, 1)).all()
+    (paid,) = one.ledger.of(one.config.dataset_name, wards.PURPOSE)
+    assert [(event.steps, event.sigma) for event in paid.events] == [(2, job.plan.sigma)]
+    assert [line.outcome for line in wards.entries(one, "budget:spent")] == ["done"]
+    one.close()
+
+
+def test_rows_are_read_for_others_without_a_look_for_what_only_this_owner_would_hear_of(
+    ward, monkeypatch
+):
+    one, charter = ward
+    with_leaks = ownrows.read(one, charter, noisy=False).table
+
+    def looks(*_):
+        raise AssertionError("looked for leaks")
+
+    monkeypatch.setattr(leakage, "check", looks)
+    assert ownrows.read(one, charter, noisy=False).table == with_leaks
 
 
 def test_code_that_nobody_approved_is_laid_down_to_be_read_and_nothing_is_computed(

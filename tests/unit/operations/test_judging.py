@@ -102,7 +102,6 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         ),
         (policy(masked=True), {}, "without masks"),
         (policy(noise=True), {}, "without noise"),
-        (OPEN, {**noisy(), **NETWORK}, "what no noise covers"),
         (OPEN, {**noisy(), "rule": "exact"}, "what no noise covers"),
         (OPEN, {**noisy(), "delta": 1e-3}, "delta is at most"),
         (OPEN, noisy(epsilon=8.0, told=1.0), "says that it costs epsilon 1, and its noise costs"),
@@ -116,6 +115,16 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
 def test_a_job_that_asks_for_what_the_site_does_not_give_is_refused(table, changes, said):
     with pytest.raises(SitePolicy, match=said):
         taken(table=table, **changes)
+
+
+def test_noise_on_a_network_is_taken_and_costs_what_it_costs_on_a_linear_model():
+    network, linear = taken(**noisy(), **NETWORK), taken(**noisy())
+    assert network.network
+    assert network.events(counts=True) == linear.events(counts=True)
+    assert network.epsilon(counts=True) == linear.epsilon(counts=True) > 0
+    assert network.sizes == {"train": 12}
+    with pytest.raises(SitePolicy, match="a round of the job costs epsilon"):
+        taken(table=policy(epsilon_round=0.1), **noisy(), **NETWORK)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,26 @@ def test_a_site_that_undoes_what_others_do_is_suspect_and_left_out_by_krum() -> 
     assert not sites[4].told[-1].taken
 
 
+def test_a_site_that_undid_what_others_do_is_left_out_also_by_who_goes_on_after_a_kill() -> None:
+    rows, codes, _ = table(600)
+
+    def against(given: Given) -> Given:
+        if given.update is None or given.turn.round not in (2, 3):
+            return given
+        return lie(lambda np, one: _as(one, content=(-np.frombuffer(one.content)).tobytes()))(given)
+
+    agreed, notes, options = charter(6), Notes(), Options(wait=4.0, liars=1, remembers=True)
+    for started in range(2):
+        meeting = meeting_of(agreed, rule="fedavg", rounds=3)
+        sites_of(meeting, rows, codes, s4={"lie": against})
+        learn(meeting, notes, options, started)
+        told = {number: record.refused for number, (_, _, record) in notes.kept.items()}
+        # in round 4 it is honest, and has not made up for the two before
+        assert [[*told[number]] for number in (2, 3, 4)] == [[4], [4], [4]]
+        assert "undid what they do" in told[4][4]
+        del notes.kept[4]
+
+
 def test_an_answer_counts_once_and_in_its_turn_alone() -> None:
     rows, codes, _ = table(90)
     meeting, notes = meeting_of(charter(3), rule="fedavg", rounds=3), Notes()

@@ -38,6 +38,18 @@ def design(parser: argparse.ArgumentParser, liars: str) -> None:
         action="store_true",
         help="combine means of neighbouring updates, for sites that differ and some that lie",
     )
+    add(
+        "--bucket",
+        type=int,
+        default=1,
+        metavar="N",
+        help="combine means of N sites each, drawn anew each round (default: 1, each alone)",
+    )
+    add(
+        "--remember",
+        action="store_true",
+        help="leave out sites, at most as many as may lie, that over all rounds undo what others do",
+    )
     add("--epochs", type=int, default=1, metavar="N", help="passes of a site a round (default: 1)")
     add("--batch", type=int, default=32, metavar="N", help="rows a step (default: 32)")
     add("--rate", type=float, default=0.1, metavar="R", help="learning rate (default: 0.1)")
@@ -59,6 +71,8 @@ def designed(arguments: Any) -> dict[str, Any]:
         "combine": arguments.combine,
         "liars": arguments.liars,
         "mixed": arguments.mix,
+        "bucket": arguments.bucket,
+        "remembers": arguments.remember,
         "epochs": arguments.epochs,
         "batch": arguments.batch,
         "rate": arguments.rate,

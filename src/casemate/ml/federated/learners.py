@@ -11,10 +11,24 @@ import numpy as np
 
 from casemate.core.errors import ConfigError
 from casemate.ml.federated.updates import Layout, layout_of
+from casemate.ml.learn.linear import by_subject
 
 Array = np.ndarray[Any, Any]
 ANSWERED = 4_096
 """Rows that a network answers at once: bounds memory."""
+OWN, MOST_OWN = 256, 2**24
+"""Rows whose own gradients a network holds at once, and how many numbers these may be: 64 MiB."""
+
+
+class Owned(Protocol):
+    """Rows that belong to somebody."""
+
+    rows: Array
+    """Encoded features [n, d]."""
+    codes: Array
+    """Class numbers int64 [n]."""
+    owners: Array
+    """Number of each row's subject, from 0, int64 [n]."""
 
 
 class Learner(Protocol):
@@ -39,6 +53,14 @@ class Learner(Protocol):
             codes: class numbers [b].
             total: rows of the whole site, over which a penalty is shared out.
         """
+
+    def clipped(self, weights: Array, site: Owned, clip: float) -> Array:
+        """Sum over subjects of the gradients of their losses, each shortened to the norm `clip`,
+        flat float64 [p]. A gradient that is no number is nought: else it would say whose it is.
+        """
+
+    def penalty(self, weights: Array, total: float) -> Array:
+        """Gradient of the penalty, flat [p], where it is shared out over so many rows."""
 
     def answers(self, weights: Array, rows: Array) -> Array:
         """Scores of each class for each row [n, k]."""
@@ -95,6 +117,18 @@ class LinearLearner:
         error = (self.probabilities(weights, rows) - self.truth(codes)) / len(rows)
         slope = rows.T @ error + self.split(weights)[0] / (self.strength * total)
         return np.concatenate([slope.ravel(), error.sum(axis=0)])
+
+    def clipped(self, weights: Array, site: Owned, clip: float) -> Array:
+        """See `Learner.clipped`."""
+        given = np.hstack([site.rows, np.ones((len(site.rows), 1))])
+        error = self.probabilities(weights, site.rows) - self.truth(site.codes)
+        units = int(site.owners.max(initial=-1)) + 1
+        return by_subject(given, error, site.owners, units, clip).ravel()
+
+    def penalty(self, weights: Array, total: float) -> Array:
+        """See `Learner.penalty`."""
+        slope = self.split(weights)[0].ravel() / (self.strength * total)
+        return np.append(slope, np.zeros(self.outputs))
 
     def answers(self, weights: Array, rows: Array) -> Array:
         """See `Learner.answers`."""
@@ -185,6 +219,44 @@ class NetworkLearner:
         slopes = torch.autograd.grad(loss, list(self._trained.values()))
         return np.asarray(torch.cat([slope.reshape(-1) for slope in slopes]).numpy())
 
+    def clipped(self, weights: Array, site: Owned, clip: float) -> Array:
+        """See `Learner.clipped`; each layer that sites train looks at one row at a time."""
+        import torch
+        from torch.func import functional_call, grad, vmap
+        from torch.nn import functional
+
+        self._bind(np.array(weights, dtype=np.float32))
+        self.network.train()
+        trained = {name: value.detach() for name, value in self._trained.items()}
+
+        def loss(parameters: dict[str, Any], row: Any, code: Any) -> Any:
+            found = functional_call(self.network, parameters, (row[None],))
+            return functional.cross_entropy(found, code[None])
+
+        slopes_of = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
+        rows, codes = torch.from_numpy(site.rows), torch.from_numpy(site.codes)
+        order, size = np.argsort(site.owners, kind="stable"), self.layout.size
+        width = max(1, min(OWN, MOST_OWN // size))
+        total = torch.zeros(size, dtype=torch.float64)
+        last, whose = torch.zeros(size), -1
+        for start in range(0, len(order), width):
+            at = order[start : start + width]
+            kinds, places = np.unique(site.owners[at], return_inverse=True)
+            found = slopes_of(trained, rows[at], codes[at])
+            slopes = torch.cat([found[name].flatten(1) for name in trained], dim=1)
+            own = torch.zeros(len(kinds), size).index_add_(0, torch.from_numpy(places), slopes)
+            if kinds[0] == whose:  # whose rows go on here
+                own[0] += last
+            else:
+                total += _shortened(last[None], clip)
+            total += _shortened(own[:-1], clip)
+            last, whose = own[-1], kinds[-1]
+        return np.asarray((total + _shortened(last[None], clip)).numpy())
+
+    def penalty(self, weights: Array, total: float) -> Array:
+        """See `Learner.penalty`: there is none."""
+        return np.zeros_like(weights)
+
     def answers(self, weights: Array, rows: Array) -> Array:
         """See `Learner.answers`."""
         import torch
@@ -197,3 +269,15 @@ class NetworkLearner:
                 for start in range(0, len(rows), ANSWERED)
             ]
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)
+
+
+def _shortened(slopes: Any, clip: float) -> Any:
+    """Sum of gradients [n, p] that are shortened to `clip`, float64 [p]; of those that are no
+    numbers none is in it.
+    """
+    import torch
+
+    slopes = slopes.double()
+    lengths = slopes.norm(dim=1, keepdim=True)
+    factors = (clip / lengths.clamp_min(1e-12)).clamp_max(1.0)
+    return torch.where(lengths.isfinite(), slopes * factors, 0.0).sum(dim=0)

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.errors import ConfigError
 from casemate.core.types import Record
-from casemate.ml.federated.learners import Learner, LinearLearner
-from casemate.ml.learn.linear import by_subject
+from casemate.ml.federated.learners import Learner
 from casemate.ml.learn.noise import Noise
 
 Array = np.ndarray[Any, Any]
@@ -140,28 +138,20 @@ def noisy_sums(plan: LocalPlan, rounds: int) -> int:
 def _noisy(learner: Learner, site: SiteRows, weights: Array, plan: LocalPlan) -> Array:
     """Difference of the weights after steps along noisy sums of clipped gradients, float64 [p].
 
-    Abadi et al., Deep Learning with Differential Privacy, CCS 2016, without sampling. Whatever is
+    Abadi et al., Deep Learning with Differential Privacy, CCS 2016, without sampling: nothing of it
+    hangs on how many rows there are, and all rows of a subject are clipped together. Whatever is
     computed from the sums is as private as they are, so the coordinator may be anybody.
     """
-    if not isinstance(learner, LinearLearner):
-        raise ConfigError(
-            "sites add noise to the gradients of a LogisticRegression, and this is a network",
-            hint='[train] mode = "private" trains networks with noise, at one owner',
-        )
     noise, units = Noise(), int(site.owners.max(initial=-1)) + 1
     if site.counted is None:
         counted = units + float(noise.normal((1,))[0]) * plan.sigma
         site.counted = max(counted, plan.sigma, 1.0)
-    given = np.hstack([site.rows, np.ones((len(site), 1))])
     current = np.asarray(weights, dtype=np.float64).copy()
     velocity = np.zeros_like(current)
     for _ in range(plan.epochs):
-        error = learner.probabilities(current, site.rows) - learner.truth(site.codes)
-        summed = by_subject(given, error, site.owners, units, plan.clip)
+        summed = learner.clipped(current, site, plan.clip)
         summed = summed + noise.normal(summed.shape) * plan.sigma * plan.clip
-        slope = summed.ravel() / site.counted
-        cut = learner.width * learner.outputs
-        slope[:cut] += current[:cut] / (learner.strength * site.counted)
+        slope = summed / site.counted + learner.penalty(current, site.counted)
         if plan.pull:
             slope += plan.pull * (current - weights)
         velocity = plan.momentum * velocity + slope

@@ -3,7 +3,9 @@
 Mean (McMahan et al., AISTATS 2017), coordinate-wise median and trimmed mean (Yin et al., ICML
 2018), Krum and multi-Krum (Blanchard et al., NeurIPS 2017), centred clipping (Karimireddy et al.,
 ICML 2021), and a bound on norms (Sun et al., Can You Really Backdoor Federated Learning?, 2019).
-All of them look at single updates: over masked ones only the mean exists.
+All of them look at single updates: over masked ones only the mean exists. Where honest sites
+differ, `mixed` and `bucketed` go before them, and `ways` remembers what sites did in earlier
+rounds.
 
 What each tells besides is evidence, no verdict: sites with other patients differ honestly.
 """
@@ -143,6 +145,30 @@ def mixed(combiner: Combiner) -> Combiner:
     return found
 
 
+def bucketed(combiner: Combiner, size: int, chance: np.random.Generator) -> Combiner:
+    """The same way over means of buckets of `size` differences, drawn anew each time.
+
+    Means of a few differ less than the few do, and a liar spoils one bucket (Karimireddy, He and
+    Jaggi, Byzantine-Robust Learning on Heterogeneous Datasets via Bucketing, ICLR 2022).
+    """
+
+    def found(moved: Array, weights: Array, liars: int) -> Combined:
+        buckets = np.array_split(chance.permutation(len(moved)), buckets_of(len(moved), size))
+        means = np.zeros((len(buckets), len(moved)))
+        for place, bucket in enumerate(buckets):
+            means[place, bucket] = 1.0 / len(bucket)
+        own = np.asarray([weights[bucket].sum() for bucket in buckets])
+        over = combiner(means @ moved, own, liars)
+        return Combined(over.moved, over.shares @ means)
+
+    return found
+
+
+def buckets_of(sites: int, size: int) -> int:
+    """How many buckets of `size` so many sites are; the last ones may be smaller."""
+    return -(-sites // size)
+
+
 def require(name: str, sites: int, liars: int) -> None:
     """Nothing.
 
@@ -162,17 +188,36 @@ def weights_of(rows: list[int]) -> Array:
     return np.asarray(held / held.sum())
 
 
-def evidence(sites: list[int], moved: Array, shares: Array) -> list[Evidence]:
-    """What the differences [s, p] of `sites` look like beside each other."""
+def agreements(moved: Array) -> Array:
+    """Cosine of each difference [s, p] and the coordinate-wise median of the others, [s]."""
     lengths = np.linalg.norm(moved, axis=1)
-    usual = float(np.median(lengths)) or 1.0
-    found = []
-    for place, site in enumerate(sites):
+    found = np.zeros(len(moved))
+    for place in range(len(moved)):
         others = np.delete(moved, place, axis=0)
         middle = np.median(others, axis=0) if len(others) else moved[place]
         product = lengths[place] * float(np.linalg.norm(middle))
-        agreement = float(moved[place] @ middle / product) if product else 0.0
-        long = float(lengths[place]) / usual
+        found[place] = float(moved[place] @ middle / product) if product else 0.0
+    return found
+
+
+def evidence(
+    sites: list[int], moved: Array, shares: Array, agreed: Array | None = None
+) -> list[Evidence]:
+    """What the differences [s, p] of `sites` look like beside each other.
+
+    Args:
+        sites: their numbers.
+        moved: their differences.
+        shares: what each counted for [s].
+        agreed: of `agreements`, where it is known.
+    """
+    lengths = np.linalg.norm(moved, axis=1)
+    usual = float(np.median(lengths)) or 1.0
+    if agreed is None:
+        agreed = agreements(moved)
+    found = []
+    for place, site in enumerate(sites):
+        long, agreement = float(lengths[place]) / usual, float(agreed[place])
         found.append(
             Evidence(
                 site=site,

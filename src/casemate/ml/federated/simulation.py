@@ -17,6 +17,7 @@ from casemate.ml.federated.masking import Terms
 from casemate.ml.federated.rules import RULES, Scaffold
 from casemate.ml.federated.unmasking import Sum
 from casemate.ml.federated.updates import UpdateRefused, pack, unpack
+from casemate.ml.federated.ways import Way
 
 Array = np.ndarray[Any, Any]
 EXACT = "exact"
@@ -48,6 +49,10 @@ class Design(Record, frozen=True, kw_only=True):
     """Of everything that is drawn."""
     mixed: bool = False
     """Whether what is combined are means of neighbours; see `robust.mixed`."""
+    bucket: int = 1
+    """Sites whose mean is looked at together; see `robust.bucketed`."""
+    remembers: bool = False
+    """Whether sites that undid what others do, over all rounds so far, are left out; see `ways`."""
     masked: bool = False
     """Whether the coordinator sees sums only."""
     groups: int = 1
@@ -114,11 +119,17 @@ def simulate(
     """
     if design.rule == EXACT:
         return _exact(learner, sites, held, design)
-    rule, combiner = RULES[design.rule](), robust.COMBINERS[design.combine]
-    combiner = robust.mixed(combiner) if design.mixed else combiner
+    rule, chance = RULES[design.rule](), np.random.default_rng(design.seed)
+    way = Way(
+        design.combine,
+        design.liars,
+        mixed=design.mixed,
+        bucket=design.bucket,
+        remembers=design.remembers,
+        chance=chance,
+    )
     plan, layout = rule.plan(design.plan), learner.layout
     weights = np.asarray(learner.start(design.seed), dtype=np.float64)
-    chance = np.random.default_rng(design.seed)
     if design.attack in attacks.OF_LABELS:
         for site in sites[: design.attackers]:
             site.codes = attacks.OF_LABELS[design.attack](site.codes, learner.classes, chance)
@@ -145,9 +156,9 @@ def simulate(
         before = weights
         evidence: list[robust.Evidence] = []
         if heard.moved.size:
-            combined = combiner(heard.moved, heard.weights, design.liars)
+            combined, evidence = way(heard.names, heard.moved, heard.weights)
+            way.heard(evidence)
             weights = rule.step(weights, combined.moved)
-            evidence = robust.evidence(heard.names, heard.moved, combined.shares)
         if isinstance(rule, Scaffold):
             rule.heard(np.mean(controls, axis=0), len(controls) / len(sites))
         rounds.append(

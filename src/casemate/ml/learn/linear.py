@@ -270,7 +270,8 @@ def descend(
 
 
 def by_subject(rows: Array, error: Array, owners: Array, units: int, clip: float) -> Array:
-    """Sum over subjects of their clipped gradients, float64 [d, k].
+    """Sum over subjects of their clipped gradients, float64 [d, k]. One that is no number, or too
+    large for one, is nought: else the sum would say whose it is.
 
     Args:
         rows: [n, d].
@@ -290,6 +291,8 @@ def by_subject(rows: Array, error: Array, owners: Array, units: int, clip: float
         outer = rows[at][:, :, None] * error[at][:, None, :]
         own = np.add.reduceat(outer, starts[first:last] - bounds[first], axis=0)
         lengths = np.sqrt((own**2).sum(axis=(1, 2)))
+        none = ~np.isfinite(lengths)
+        own[none], lengths[none] = 0.0, 0.0
         summed += (own * np.minimum(1.0, clip / np.maximum(lengths, 1e-12))[:, None, None]).sum(
             axis=0
         )

@@ -35,6 +35,7 @@ from casemate.ml.federated.updates import (
     raw,
     unpack,
 )
+from casemate.ml.federated.ways import Way
 from casemate.operations.federated.meeting import MOST_ROWS, Meeting, TooFewSites
 from casemate.operations.federated.summing import summed
 
@@ -99,6 +100,12 @@ class Options(Record, frozen=True, kw_only=True):
     """Sites that robust ways are told to reckon with."""
     mixed: bool = False
     """Whether what is combined are means of neighbours; see `robust.mixed`."""
+    bucket: int = 1
+    """Sites whose mean is looked at together; see `robust.bucketed`."""
+    remembers: bool = False
+    """Whether sites that undid what others do, over all rounds so far, are left out; see
+    `ml.federated.ways`.
+    """
     wait: float = 600.0
     """Seconds that sites are waited for: to come, and to answer each step."""
 
@@ -151,8 +158,15 @@ class Conductor:
         self.meeting, self.options, self.books, self.now = meeting, options, books, now
         self._attempt = started * SPREAD
         self._greeted = False
-        way = robust.COMBINERS[meeting.job.combine]
-        self._way = robust.mixed(way) if options.mixed else way
+        self._way = Way(
+            meeting.job.combine,
+            options.liars,
+            mixed=options.mixed,
+            bucket=options.bucket,
+            remembers=options.remembers,
+            # no seed that sites know: none can tell beside whom it will be
+            chance=np.random.default_rng(),
+        )
 
     @property
     def job(self) -> Job:
@@ -175,6 +189,7 @@ class Conductor:
             gathered, record = known
             for site, why in record.refused.items():  # it may not have heard it
                 self._tell(question, site, why)
+            self._way.heard(gathered.evidence)
             return gathered
         least = self.meeting.charter.least
         if self.job.masked and only is not None:
@@ -212,6 +227,7 @@ class Conductor:
             time=self.now(),
         )
         self.books.keep(question, gathered, record)
+        self._way.heard(gathered.evidence)
         for site in sorted({*sites, *accused}):
             self._tell(question, site, refused.get(site, ""))
         return gathered
@@ -329,13 +345,11 @@ class Conductor:
 
     def _combined(self, heard: combining.Heard) -> tuple[Gathered, dict[int, str]]:
         """(what one difference was made of several, why sites are left out of it)."""
-        combined = self._way(heard.moved, heard.weights, self.options.liars)
-        evidence = robust.evidence(heard.names, heard.moved, combined.shares)
-        left_out = {
-            one.site: f"left out by {self.job.combine}: it lies far from the others"
-            for one in evidence
-            if one.share == 0
-        }
+        combined, evidence = self._way(heard.names, heard.moved, heard.weights)
+        why = f"left out by {self.job.combine}: it lies far from the others"
+        if self.options.remembers:
+            why += ", or undid what they do in the rounds so far"
+        left_out = {one.site: why for one in evidence if one.share == 0}
         gathered = Gathered(
             heard=sorted(heard.sites), vector=raw(combined.moved), evidence=evidence
         )

@@ -230,13 +230,15 @@ class _Visit:
         job, project = taken.job, self.project
         keeping = Keeping(acting, self.charter, self.site, taken)
         model = Model(
-            taken.network, job.entry, job.code, self.charter.columns, job.layout, job.seed
-        )
+            taken.network, job.entry, job.code, self.charter.columns, job.layout, job.limits,
+            job.seed,
+        )  # fmt: skip
         with contextlib.ExitStack() as stack:
             turns = Turns(model, _room(project, job))
             stack.callback(turns.close)
             rows = _Rows(project, self.charter, turns, self.reporter, noisy=taken.cost is not None)
             try:
+                turns.built()  # what fails without rows costs nothing
                 count = rows.current()
                 answering = Answering(
                     self.charter, self.site, taken, keeping, rows, least_of(project.config.federate)

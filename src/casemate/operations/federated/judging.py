@@ -97,7 +97,7 @@ def judged(job: Job, charter: Charter, table: FederateTable, privacy: PrivacyTab
             "the job asks for answers without masks, and this site gives sums of several alone",
             hint="lead with --masked; or [federate] masked = false",
         )
-    cost = _noise(job, table, privacy, network=network)
+    cost = _noise(job, table, privacy)
     _require_code(job, table)
     return Judged(job, network, sizes, cost)
 
@@ -171,9 +171,7 @@ def _require_plan(job: Job) -> None:
         raise SitePolicy("the job's plan is not that of its rule")
 
 
-def _noise(
-    job: Job, table: FederateTable, privacy: PrivacyTable, *, network: bool
-) -> Gaussians | None:
+def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians | None:
     """What a round's training costs; None: the job has no noise."""
     noisy = job.epsilon > 0 or job.plan.sigma > 0
     if table.noise and not noisy:
@@ -183,8 +181,8 @@ def _noise(
         )
     if not noisy:
         return None
-    if network or job.rule in (simulation.EXACT, rules.SCAFFOLD):
-        raise SitePolicy("the job wants noise on what no noise covers: a network, or whole sums")
+    if job.rule in (simulation.EXACT, rules.SCAFFOLD):
+        raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
     if not 0 < job.delta <= privacy.delta or not job.plan.sigma >= LEAST_NOISE:
         raise SitePolicy(
             f"the job's delta is {job.delta:g} and its noise {job.plan.sigma:g}; delta is at most"

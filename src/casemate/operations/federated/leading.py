@@ -79,6 +79,8 @@ def lead(
     combine: str = "mean",
     liars: int | None = None,
     mixed: bool = False,
+    bucket: int = 1,
+    remembers: bool = False,
     epochs: int = 1,
     batch: int = 32,
     rate: float = 0.1,
@@ -105,6 +107,9 @@ def lead(
         combine: how one update is made of the sites'; see `simulate`.
         liars: sites that this reckons with; default: none.
         mixed: what is combined are means of neighbouring updates.
+        bucket: sites, drawn anew each round, whose mean is looked at together; 1: each alone.
+        remembers: leave out sites, at most as many as may lie, whose updates over all rounds so far
+            undo what the others do.
         epochs: passes over a site's rows in a round.
         batch: rows a step.
         rate: learning rate of a site.
@@ -135,6 +140,8 @@ def lead(
         combine=combine,
         liars=liars,
         mixed=mixed,
+        bucket=bucket,
+        remembers=remembers,
         attack="",
         share=1.0,
         seed=project.config.train.seed,
@@ -143,7 +150,9 @@ def lead(
         epsilon=epsilon,
         privacy=project.config.privacy,
     )
-    options = Options(liars=design.liars, mixed=mixed, wait=wait)
+    options = Options(
+        liars=design.liars, mixed=mixed, bucket=bucket, remembers=remembers, wait=wait
+    )
     folder = make_folder(project.state / FOLDER)
     with alone(folder / f"{name}.leading.lock", f"leading {name}"):
         entry = _entry(project, charter)
@@ -195,12 +204,8 @@ def _job(
         raise ConfigError(
             f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
         )
-    network = said.estimator == NETWORK
-    if network and (by_sums or epsilon is not None):
-        raise ConfigError(
-            "a network has no sums that say all, and no noise covers its gradients over sites",
-            hint="--rule fedavg, without --epsilon",
-        )
+    if said.estimator == NETWORK and by_sums:
+        raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
     many = design.rounds
     if by_sums:  # a site that is gone makes it begin anew
         many = 1 if columns.regression else 2 * exact.ROUNDS

@@ -86,7 +86,8 @@ def read(
 
     before = allowed(project, charter.purpose)
     view = _view(project, charter.purpose, noisy=noisy)
-    tools = replace(pipeline.data_tools(run_context(view, reporter)), config=view.config)
+    tools = pipeline.data_tools(run_context(view, reporter))
+    tools = replace(tools, config=view.config, leaks=False)
     found = examine(tools)
     # else each process of a project that never ran would hold out other rows
     tools.identifiers.keep(found.root)

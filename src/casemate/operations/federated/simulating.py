@@ -31,6 +31,8 @@ def simulate(
     combine: str = "mean",
     liars: int | None = None,
     mixed: bool = False,
+    bucket: int = 1,
+    remembers: bool = False,
     attack: str = "",
     share: float = 1.0,
     epochs: int = 1,
@@ -58,6 +60,9 @@ def simulate(
             `multi-krum`, `centred-clipping` or `norm-bound`.
         liars: sites that this reckons with; default: those of the attack.
         mixed: what is combined are means of neighbouring updates, for sites that differ.
+        bucket: sites, drawn anew each round, whose mean is looked at together; 1: each alone.
+        remembers: leave out sites, at most as many as may lie, whose updates over all rounds so far
+            undo what the others do.
         attack: `KIND:N`, of N sites: `signflip`, `boost`, `noise`, `nan` or `labelflip`.
         share: of the sites that a round asks, up to 1.
         epochs: passes over a site's rows in a round.
@@ -85,6 +90,8 @@ def simulate(
         combine=combine,
         liars=liars,
         mixed=mixed,
+        bucket=bucket,
+        remembers=remembers,
         attack=attack,
         share=share,
         seed=project.config.train.seed,
@@ -97,7 +104,8 @@ def simulate(
     context = run_context(project, reporter)
     tools = pipeline.data_tools(context)
     screen = structs.replace(tools.config.screen, **dict.fromkeys(SCREENS, False))
-    tools = dataclasses.replace(tools, config=structs.replace(tools.config, screen=screen))
+    config = structs.replace(tools.config, screen=screen)
+    tools = dataclasses.replace(tools, config=config, leaks=False)
     found = examine(tools)
     parts = federation.Parts(
         found.table.filter(~found.holdout & ~found.excluded),

@@ -59,6 +59,8 @@ def look_for_leaks(
     """(what was found of leaks, the rows with their names): before anything asks whether labels fit
     the features.
     """
+    if not tools.leaks:
+        return Answer(), rows
     tools.progress("looking for features that know the answer", 2, 6)
     answer = Answer()
     with config_context(skip_parameter_validation=True), fitting(checked.frame.size):

@@ -52,6 +52,10 @@ class DataTools:
     """Whose rows may be taken."""
     erased: Erased | None = None
     """Whose rows may not be taken; None: nobody was erased."""
+    leaks: bool = True
+    """Whether features that know the answer are looked for: where only rows are asked for, nobody
+    would hear of them.
+    """
 
     @property
     def place(self) -> files.Place:

@@ -90,6 +90,8 @@ def designed(
     share: float,
     seed: int,
     mixed: bool = False,
+    bucket: int = 1,
+    remembers: bool = False,
     masked: bool = False,
     groups: int = 1,
     drop_out: str = "",
@@ -115,6 +117,7 @@ def designed(
         "--momentum": (plan.momentum, *POSSIBLE["momentum"]),
         "--attack": (attackers, 0, sites),
         "--liars": (attackers if liars is None else liars, 0, sites),
+        "--bucket": (bucket, 1, sites),
         "--groups": (groups, 1, sites),
         "--drop-out": (silent, 0, sites),
         "--epsilon": (1.0 if epsilon is None else epsilon, 0.01, 100.0),
@@ -134,6 +137,8 @@ def designed(
         attackers=attackers,
         seed=seed,
         mixed=mixed,
+        bucket=bucket,
+        remembers=remembers,
         masked=masked,
         groups=groups,
         silent=silent,
@@ -145,26 +150,44 @@ def designed(
     if masked or groups != 1 or drop_out:
         _require_masks(design, max(1, round(share * sites)))
     if rule == simulation.EXACT:
-        if kind or combine != "mean" or share != 1.0:
+        if kind or combine != "mean" or share != 1.0 or remembers:
             raise ConfigError(
                 "--rule exact adds the sums of all sites: it knows no other way to combine, and"
                 " one site that lies moves it as far as it likes",
-                hint="without --combine, --share and --attack; or --rule fedavg",
+                hint="without --combine, --remember, --share and --attack; or --rule fedavg",
             )
         return design
-    if rule == rules.SCAFFOLD and combine != "mean":
+    _require_way(design, groups if masked else max(1, round(share * sites)))
+    return design
+
+
+def _require_way(design: Design, answers: int) -> None:
+    """Nothing; ConfigError where what is done with so many answers does not fit together."""
+    plain = design.combine == "mean"
+    if design.rule == rules.SCAFFOLD and not (plain and not design.remembers):
         raise ConfigError(
-            f"--combine {combine} judges differences of weights, and scaffold sends control"
-            " variates too, which nothing judges",
+            f"--combine {design.combine}{' --remember' if design.remembers else ''} judges"
+            " differences of weights, and scaffold sends control variates too, which nothing"
+            " judges",
             hint="--combine mean, or another rule",
         )
-    if mixed and (combine == "mean" or not reckoned):
+    if design.mixed and (plain or not design.liars):
         raise ConfigError(
             "--mix puts means of neighbours before a robust way, for some sites that may lie",
             hint="--combine trimmed-mean --liars 2, for example",
         )
-    robust.require(combine, groups if masked else max(1, round(share * sites)), reckoned)
-    return design
+    if design.bucket > 1 and (plain or design.mixed):
+        raise ConfigError(
+            "--bucket puts means of a few sites before a robust way, in the place of --mix",
+            hint="--combine median --bucket 2, for example",
+        )
+    if design.remembers and (design.masked or not design.liars):
+        raise ConfigError(
+            "--remember leaves out sites, as many as may lie, that undid what the others do; masks"
+            " hide what each does",
+            hint="--liars 2, and without --masked",
+        )
+    robust.require(design.combine, robust.buckets_of(answers, design.bucket), design.liars)
 
 
 def _one_of(option: str, given: str, known: list[str]) -> None:

@@ -1,8 +1,8 @@
 """Inside the sandbox: one site answers one question of a federation from its own rows.
 
 What comes back are numbers alone: the answer, and what the site keeps to itself for later rounds.
-A linear model needs no code of anybody: it is what its settings say. A network is built by the
-code that came with the job, see `member_network`.
+A linear model needs no code of anybody: it is what its settings say. Of a network, see
+`member_network`.
 """
 
 import sys

@@ -17,15 +17,20 @@ from casemate.core.sandbox import failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.sandbox.server import ForkServer, HeldTable
 from casemate.core.types import Record, Schema
+from casemate.ml import models
+from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.updates import Layout
 from casemate.stages.train.answer import nonsense
 from casemate.stages.train.member import ANSWER, CONTROL, OWN, WEIGHTS, Said, Task
 
 Array = np.ndarray[Any, Any]
-LINEAR, NETWORK = (
+LINEAR, NETWORK, BUILDING = (
     "casemate.stages.train.member:main",
     "casemate.stages.train.member_network:main",
+    "casemate.stages.train.member_network:building",
 )
+BUILT = (models.NETWORK, models.WEIGHTS)
+"""What the code of a job leaves of its network."""
 
 
 class Found(Record, frozen=True, kw_only=True):
@@ -56,6 +61,8 @@ class Model:
     schema: Schema
     """Features and target, as the charter has them."""
     layout: Layout
+    limits: Limits
+    """Of the features, as the charter has them."""
     seed: int
 
 
@@ -94,8 +101,10 @@ class Turns:
         """
         self.model, self.room = model, room
         self._target = NETWORK if model.network else LINEAR
-        self._server = ForkServer([self._target], room.threads)
+        targets = [self._target, BUILDING] if model.network else [self._target]
+        self._server = ForkServer(targets, room.threads)
         self._rows: HeldTable | None = None
+        self._inputs: dict[str, bytes] | None = None
 
     def hold(self, rows: pa.Table) -> None:
         """Compute on these from now on: features, target, and subjects where there are some."""
@@ -112,6 +121,53 @@ class Turns:
         self._drop()
         self._server.close()
 
+    def built(self) -> dict[str, bytes]:
+        """Files of the network, which the job's code builds once, in a process without a row; of a
+        linear model none.
+
+        Raises:
+            TrainingError: the code failed, or builds no such network.
+            SandboxError: the kernel cannot confine it and `[sandbox] mode` is "require".
+        """
+        if self._inputs is None:
+            found: dict[str, bytes] = {}
+            if self.model.network:
+                found = self._ran(BUILDING, {}, [], self.model.code, BUILT).files
+                if set(found) != set(BUILT):
+                    text = "the job's code left no network"
+                    raise TrainingError(text, hint="see the code of the job", plain=text)
+            self._inputs = found
+        return self._inputs
+
+    def _ran(
+        self,
+        target: str,
+        more: dict[str, Any],
+        tables: list[Any],
+        inputs: dict[str, bytes],
+        outputs: tuple[str, ...],
+    ) -> sandbox.Outcome:
+        model, room = self.model, self.room
+        job = {
+            "schema": msgspec.to_builtins(model.schema),
+            "entry": model.entry,
+            "layout": msgspec.to_builtins(model.layout),
+            "limits": msgspec.to_builtins(model.limits),
+            "train": msgspec.to_builtins(TrainTable(entry=model.entry, seed=model.seed)),
+            "monotone": {},
+        }
+        with scratch_folder(room.scratch) as scratch:
+            return sandbox.Worker(target, server=self._server).run(
+                job | more,
+                tables=tables,
+                inputs=inputs,
+                outputs=outputs,
+                scratch=scratch,
+                limits=room.limits,
+                required=room.required,
+                hidden=room.hidden,
+            )
+
     def __call__(self, task: Task, numbers: Numbers, size: int) -> Found:
         """The answer to a question.
 
@@ -125,32 +181,19 @@ class Turns:
             SandboxError: the kernel cannot confine it and `[sandbox] mode` is "require".
         """
         assert self._rows is not None  # noqa: S101 - whoever answers has rows
-        model = self.model
         given = {WEIGHTS: numbers.weights, CONTROL: numbers.control, OWN: numbers.own}
         told = {
             name: np.frombuffer(content, dtype="<f8") for name, content in given.items() if content
         }
-        job = {
-            "task": msgspec.to_builtins(task),
-            "schema": msgspec.to_builtins(model.schema),
-            "entry": model.entry,
-            "layout": msgspec.to_builtins(model.layout),
-            "limits": msgspec.to_builtins(task.limits),
-            "train": msgspec.to_builtins(TrainTable(entry=model.entry, seed=model.seed)),
-            "monotone": {},
-        }
+        inputs = self.built()
         try:
-            with scratch_folder(self.room.scratch) as scratch:
-                outcome = sandbox.Worker(self._target, server=self._server).run(
-                    job,
-                    tables=[self._rows, pa.table(told)],
-                    inputs=model.code if model.network else {},
-                    outputs=(ANSWER, CONTROL, OWN),
-                    scratch=scratch,
-                    limits=self.room.limits,
-                    required=self.room.required,
-                    hidden=self.room.hidden,
-                )
+            outcome = self._ran(
+                self._target,
+                {"task": msgspec.to_builtins(task)},
+                [self._rows, pa.table(told)],
+                inputs,
+                (ANSWER, CONTROL, OWN),
+            )
             said = msgspec.convert(outcome.result, Said)
         except msgspec.ValidationError as error:
             raise nonsense(error) from error
@@ -158,7 +201,7 @@ class Turns:
         _require(files.get(ANSWER, b""), size)
         for name in (CONTROL, OWN):
             if name in files:
-                _require(files[name], model.layout.size)
+                _require(files[name], self.model.layout.size)
         return Found(
             vector=files[ANSWER],
             rows=said.rows,

@@ -75,6 +75,14 @@ def designed(**changed):
         ({"rule": "exact", "share": 0.5}, "one site that lies"),
         ({"mixed": True}, "before a robust way"),
         ({"mixed": True, "combine": "median"}, "before a robust way"),
+        ({"bucket": 0}, "--bucket: 0"),
+        ({"bucket": 2}, "before a robust way"),
+        ({"bucket": 2, "combine": "median", "mixed": True, "liars": 2}, "in the place of --mix"),
+        ({"bucket": 3, "combine": "trimmed-mean", "liars": 2}, "trimmed-mean needs 5 sites"),
+        ({"remembers": True}, "as many as may lie"),
+        ({"remembers": True, "liars": 2, "masked": True}, "masks hide what each does"),
+        ({"remembers": True, "liars": 2, "rule": "scaffold"}, "control variates too"),
+        ({"remembers": True, "liars": 2, "rule": "exact"}, "one site that lies"),
         ({"epsilon": 0.0}, "--epsilon: 0"),
         ({"epsilon": float("nan")}, "--epsilon: nan"),
         ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
@@ -95,6 +103,12 @@ def test_designs_that_do_not_fit_together_are_refused_before_a_table_is_read(cha
     with pytest.raises(ConfigError) as caught:
         designed(**changed)
     assert said in str(caught.value) + caught.value.hint
+
+
+def test_ways_that_fit_together_are_taken_as_they_are_asked_for():
+    design = designed(combine="median", bucket=2, remembers=True, attack="signflip:2")
+    assert (design.bucket, design.remembers, design.liars) == (2, True, 2)
+    assert designed(remembers=True, liars=1).combine == "mean"
 
 
 def test_a_robust_way_reckons_with_the_attack_unless_it_is_told_otherwise():

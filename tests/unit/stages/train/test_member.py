@@ -34,6 +34,7 @@ SCHEMA = Schema(
 )
 LIMITS = encoding.Limits(numbers={"a": (-4.0, 4.0)}, categories={"c": ["x", "z", "(missing)"]})
 SIZE = LIMITS.width + 1
+NET_LAYOUT = Layout(names=["0.weight", "0.bias"], shapes=[[2, 4], [2]])
 NET = b"""import torch
 
 
@@ -64,24 +65,35 @@ def task_of(what, number=1, **changes):
 
 
 @pytest.fixture
-def answered(tmp_path):
-    """A function that computes in this process what a confined one would."""
+def job_in(tmp_path):
+    """A function that says a job as a confined process hears it."""
 
-    def run(table, task, main=member.linear, schema=SCHEMA, layout=None, code=None, **numbers):
-        (tmp_path / "train.py").write_bytes(code or b"")
-        held = [HeldTable(one) for one in (table, pa.table(numbers))]
-        job = {
-            "task": msgspec.to_builtins(task),
+    def say(schema=SCHEMA, layout=None, limits=LIMITS, **more):
+        return {
             "schema": msgspec.to_builtins(schema),
-            "tables": [one.handed() for one in held],
             "outputs": str(tmp_path),
             "inputs": str(tmp_path),
             "entry": "train.py:build",
             "layout": msgspec.to_builtins(layout),
-            "limits": msgspec.to_builtins(task.limits),
+            "limits": msgspec.to_builtins(limits),
             "train": msgspec.to_builtins(TrainTable(entry="train.py:build")),
             "monotone": {},
+            **more,
         }
+
+    return say
+
+
+@pytest.fixture
+def answered(tmp_path, job_in):
+    """A function that computes in this process what a confined one would."""
+
+    def run(table, task, main=member.linear, schema=SCHEMA, layout=None, **numbers):
+        held = [HeldTable(one) for one in (table, pa.table(numbers))]
+        job = job_in(
+            schema, layout, task.limits, task=msgspec.to_builtins(task),
+            tables=[one.handed() for one in held],
+        )  # fmt: skip
         said = member.answered(job, main)
         for one in (*job["tables"],):
             os.close(one)
@@ -150,23 +162,65 @@ def test_subjects_that_were_counted_are_not_counted_again(answered):
     assert again["counted"] == said["counted"]
 
 
-def test_a_network_is_trained_as_its_code_builds_it(answered):
-    layout = Layout(names=["0.weight", "0.bias"], shapes=[[2, 4], [2]])
-    start = np.zeros(10)
+@pytest.fixture
+def built(tmp_path, job_in):
+    """A function that leaves what the code of a job builds where `answered` finds it, and takes the
+    code away.
+    """
+
+    def run(layout, code=NET):
+        (tmp_path / "train.py").write_bytes(code)
+        found = member_network.built(job_in(layout=layout))
+        for name, content in zip(member_network.FILES, found, strict=True):
+            (tmp_path / name).write_bytes(content)
+        (tmp_path / "train.py").unlink()
+
+    return run
+
+
+@pytest.mark.parametrize("plan", [LocalPlan(), LocalPlan(sigma=1.0)])
+def test_a_network_is_trained_as_its_code_builds_it_and_without_that_code(answered, built, plan):
+    built(NET_LAYOUT)
     said, files = answered(
-        rows(60, 7), task_of("train"), member_network.network, layout=layout, code=NET,
-        weights=start,
+        rows(60, 7), task_of("train", plan=plan), member_network.network, layout=NET_LAYOUT,
+        weights=np.zeros(10),
     )  # fmt: skip
     assert said["rows"] == 60
+    assert (said["counted"] is not None) == (plan.sigma > 0)
     assert len(files[ANSWER]) == 10
     assert np.abs(files[ANSWER]).max() > 0
 
 
-def test_a_network_of_other_arrays_than_the_job_says_is_not_trained(answered):
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"layout": Layout(names=["0.weight", "0.bias"], shapes=[[2, 9], [2]])}, "other arrays"),
+        (
+            {
+                "layout": Layout(names=["0.weight", "0.bias"], shapes=[[3, 4], [3]]),
+                "code": NET.replace(b"(4, 2)", b"(4, 3)"),
+            },
+            "3 outputs, and there are 2 classes",
+        ),
+        (
+            {
+                "code": b"from sklearn.linear_model import *\ndef build(): return LogisticRegression()"
+            },
+            "something else",
+        ),
+    ],
+)
+def test_code_that_builds_no_such_network_is_refused_before_a_row_is_there(built, changed, said):
+    with pytest.raises(BadEntry, match=said):
+        built(**({"layout": NET_LAYOUT} | changed))
+
+
+def test_a_network_of_other_arrays_than_the_job_says_is_not_trained(answered, built):
+    built(NET_LAYOUT)
     layout = Layout(names=["0.weight", "0.bias"], shapes=[[2, 9], [2]])
     with pytest.raises(BadEntry, match="other arrays"):
         answered(
-            rows(60, 7), task_of("train"), member_network.network, layout=layout, code=NET,
+            rows(60, 7), task_of("train"), member_network.network, layout=layout,
             weights=np.zeros(20),
         )  # fmt: skip
 
@@ -179,8 +233,8 @@ def room(tmp_path_factory):
 def model_of(network=False, code=b""):
     layout = LinearLearner(LIMITS.width, 2).layout
     if network:
-        layout = Layout(names=["0.weight", "0.bias"], shapes=[[2, 4], [2]])
-    return Model(network, "train.py:build", {"train.py": code}, SCHEMA, layout, 0)
+        layout = NET_LAYOUT
+    return Model(network, "train.py:build", {"train.py": code}, SCHEMA, layout, LIMITS, 0)
 
 
 @pytest.mark.slow
