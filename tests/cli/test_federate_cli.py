@@ -3,6 +3,7 @@ kept.
 """
 
 import json
+import re
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_a_split_by_column_keeps_its_values_together_and_a_median_stands_a_liar(
     text = cli("federate", "simulate", *SMALL, "--attack", "boost:1", "--rounds", "1").out
     assert "suspect" in text
     assert "3 of 3" in text
+
+
+def test_boosted_trees_are_grown_by_sums_and_like_from_the_pooled_rows(at, cli):
+    model = (
+        "from sklearn.ensemble import HistGradientBoostingClassifier as Trees\n"
+        "def build(): return Trees(max_iter=3, max_depth=2, min_samples_leaf=8)\n"
+    )
+    (at.root / "train.py").write_text(model)
+    answer = cli("federate", "simulate", *SMALL, "--rule", "exact", "--masked")
+    assert answer.code == 0, answer.err
+    off = re.search(
+        r"scores of the trees differ from a fit on the pooled rows by (\S+)", answer.out
+    )
+    assert float(off[1]) < 1e-9
+    assert "asked about 6 levels of trees" in answer.out
 
 
 @pytest.mark.parametrize(

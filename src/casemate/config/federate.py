@@ -9,8 +9,15 @@ from msgspec import Meta
 from casemate.config.table import Count, Table
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
-Trainable = Literal["LogisticRegression", "LinearRegression", "Ridge", "NetworkClassifier"]
-"""Estimators that sites can train together; `stages.train.sites.TRAINABLE`."""
+Trainable = Literal[
+    "LogisticRegression",
+    "LinearRegression",
+    "Ridge",
+    "NetworkClassifier",
+    "HistGradientBoostingClassifier",
+    "HistGradientBoostingRegressor",
+]
+"""Estimators that sites can train together: `stages.train.sites.TRAINABLE`, and boosted trees."""
 Hours = Annotated[
     str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)")
 ]
@@ -42,7 +49,8 @@ class FederateTable(Table, frozen=True, kw_only=True):
         Meta(
             description=(
                 "Estimators that may be trained on this project's rows; a network remembers more"
-                " of a row than a linear model does, and is not among them unless it is named."
+                " of a row than a linear model does, boosted trees are grown from sums over few"
+                " rows, and neither is among them unless it is named."
             )
         ),
     ] = msgspec.field(default_factory=lambda: ["LogisticRegression", "LinearRegression", "Ridge"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -38,7 +39,7 @@ from casemate.controls.keys.pki import create_authority
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.federated import combining, exact, local
+from casemate.ml.federated import combining, exact, local, trees
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
@@ -208,6 +209,11 @@ class Site(threading.Thread):
         self._kept: dict[int, Array] = {}
         self._data: local.SiteRows | None = None
         self._given: Given | None = None
+        job, many = meeting.job, len(meeting.charter.columns.classes)
+        if job.estimator in trees.ESTIMATORS:
+            frame = pd.DataFrame(rows, columns=[*job.limits.numbers])
+            growth = trees.Growth.of(job.settings)
+            self._grower = trees.Site(frame, values, job.limits, many, growth)
 
     def say(self, message: messages.FromSite) -> messages.FromCoordinator:
         """Over the wire's codec, so that what is said can be said."""
@@ -319,6 +325,10 @@ class Site(threading.Thread):
     def _computed(self, question: Question) -> Array:
         limits = self.job.limits
         low, high = np.array([*limits.numbers.values()]).T
+        if question.what in ("counts", "splits"):
+            return self._grower(trees.Asked(
+                np.frombuffer(question.weights, dtype="<f8"), question.cuts, question.size, None
+            ))  # fmt: skip
         rows = np.clip(self.rows, low, high)
         if question.what == "moments":
             return exact.moments_of(

@@ -11,8 +11,11 @@ from casemate.config import FederateTable, PrivacyTable
 from casemate.controls.federation import cards
 from casemate.core.errors import Error
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated.bins import Bins
 from casemate.ml.federated.encoding import Limits, Scale
 from casemate.ml.federated.local import LocalPlan, noisy_sums
+from casemate.ml.federated.trees import ABSENT, Forest, Growth
+from casemate.ml.federated.trees import OPEN as ASKED
 from casemate.ml.federated.updates import Layout
 from casemate.ml.learn.accountant import sigma_for
 from casemate.operations.federated import judging
@@ -40,13 +43,27 @@ QUANTITY = msgspec.structs.replace(
 OPEN = FederateTable(
     coordinators=[LEADER.card.fingerprint],
     code=[digest_of(wards.CODE)],
-    models=["LogisticRegression", "Ridge", "LinearRegression", "NetworkClassifier"],
+    models=[
+        "LogisticRegression",
+        "Ridge",
+        "LinearRegression",
+        "NetworkClassifier",
+        "HistGradientBoostingClassifier",
+        "HistGradientBoostingRegressor",
+    ],
     masked=False,
 )
 NETWORK = {
     "estimator": "NetworkClassifier",
     "layout": Layout(names=["0.weight", "0.bias"], shapes=[[2, 5], [2]]),
 }
+TREES = {
+    "estimator": "HistGradientBoostingClassifier",
+    "rule": "exact",
+    "layout": Layout(names=[], shapes=[]),
+    "settings": {"trees": 3, "depth": 2, "rate": 0.1, "l2": 0.0, "bins": 8, "least": 20},
+}
+MANY = {**TREES, "estimator": "HistGradientBoostingRegressor"}
 RIDGE = {"estimator": "Ridge", "rule": "exact", "layout": Layout(names=[], shapes=[])}
 
 
@@ -86,6 +103,15 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         (policy(models=["Ridge"]), {}, "and this site trains Ridge"),
         (OPEN, RIDGE, "a quantity is learnt by one sum"),
         (OPEN, {**NETWORK, "rule": "exact"}, "no sums that say all"),
+        (FederateTable(code=OPEN.code, masked=False), TREES, "and this site trains LogisticReg"),
+        (OPEN, {**TREES, "rule": "fedavg"}, "grown by sums"),
+        (OPEN, {**TREES, "layout": Layout(names=["w"], shapes=[[1]])}, "grown by sums"),
+        (OPEN, MANY, "grown by sums"),
+        (OPEN, {**TREES, "settings": {"C": 1.0}}, "trees are none"),
+        (OPEN, {**TREES, "settings": TREES["settings"] | {"depth": 40}}, "depth of boosted"),
+        (OPEN, {**TREES, "settings": TREES["settings"] | {"rate": float("nan")}}, "rate of boos"),
+        (OPEN, {**TREES, "settings": TREES["settings"] | {"least": 9}}, "fewer than 10"),
+        (OPEN, {**TREES, **noisy()}, "what no noise covers"),
         (OPEN, {"layout": Layout(names=["coef"], shapes=[[9, 1]])}, "other weights"),
         (OPEN, {"settings": {"C": float("nan")}}, "a C of nan"),
         (OPEN, {"settings": {"C": 0.0}}, "a C of 0"),
@@ -157,15 +183,17 @@ def test_code_with_the_digest_of_other_code_is_not_taken_for_it():
         (CHARTER, NETWORK, {"train": 12}),
         (QUANTITY, RIDGE, {"moments": 6, "gram": 42}),
         (CHARTER, noisy(), {"train": 6}),
+        (CHARTER, TREES, {"counts": 1 + 2 + 2 * 4097, "splits": 0}),
+        (QUANTITY, MANY, {"counts": 1 + 2 + 2 * 4097, "splits": 0}),
     ],
 )
 def test_a_job_may_ask_what_its_model_needs_and_nothing_else(charter, changes, asks):
     found = taken(charter, **changes)
     assert found.sizes == asks
-    for what in ("moments", "train", "sums", "gram"):
+    for what in ("moments", "train", "sums", "gram", "counts"):
         question = wards.question_of(found.job, what=what, size=asks.get(what, 6))
         question = msgspec.structs.replace(
-            question, weights=b"" if what in ("moments", "gram") else question.weights
+            question, weights=b"" if what in ("moments", "gram", "counts") else question.weights
         )
         if what in asks:
             assert judging.require_question(question, found) == asks[what]
@@ -185,6 +213,10 @@ def test_a_job_may_ask_what_its_model_needs_and_nothing_else(charter, changes, a
         {"most": float("inf")},
         {"full": -1.0},
         {"weights": b""},
+        {"weights": bytes(47)},
+        {"what": "counts", "weights": b""},
+        {"what": "splits"},
+        {"cuts": [[3], []]},
         {"weights": np.full(6, np.nan).tobytes()},
         {"control": bytes(48)},
         {"scale": Scale(means=[0.0], deviations=[1.0])},
@@ -199,6 +231,56 @@ def test_a_question_whose_numbers_do_not_fit_its_job_is_refused(changes):
         judging.require_question(
             msgspec.structs.replace(wards.question_of(found.job), **changes), found
         )
+
+
+def about_trees(job, cuts=((100, 200), (7,)), **nodes):
+    """A question about the root of the first tree, unless its nodes are changed."""
+    growth = Growth.of(job.settings)
+    bins = Bins(limits=job.limits, cuts=[*map(list, cuts)])
+    stage = np.zeros((1, growth.slots, 4))
+    stage[..., 0], stage[:, 0, 0] = ABSENT, ASKED
+    for at, kind in nodes.items():
+        stage[0, int(at[1:]), 0] = kind
+    forest = Forest(growth, bins, 0.0, 1.0, np.zeros(1), [stage])
+    return wards.question_of(
+        job, 2, what="splits", size=forest.asked, weights=forest.flat().tobytes(), cuts=bins.cuts
+    )
+
+
+def test_a_question_about_trees_is_as_large_as_the_nodes_that_it_asks_about():
+    found = taken(**TREES)
+    question = about_trees(found.job)
+    # two numbers of three and two bins, a category of three values, and a bin each for the rest
+    assert judging.require_question(question, found) == 3 * (4 + 3 + 4)
+    two = about_trees(found.job, n0=0.0, n1=ASKED, n2=ASKED)
+    assert judging.require_question(two, found) == 2 * 3 * (4 + 3 + 4)
+    masked = taken(**TREES, masked=True)
+    assert masked.boosted.apart == 0
+    assert found.boosted.apart == PrivacyTable().min_group
+
+
+@pytest.mark.parametrize(
+    ("changes", "nodes", "said"),
+    [
+        ({"size": 3}, {}, "do not fit"),
+        ({"weights": b""}, {}, "another size"),
+        ({"weights": bytes(8 * 33)}, {}, "another size"),
+        ({"weights": bytes(13)}, {}, "whole number"),
+        ({"scale": Scale(means=[0.0], deviations=[1.0])}, {}, "do not fit"),
+        ({"control": bytes(8)}, {}, "do not fit"),
+        ({"cuts": [[5, 5], []]}, {}, "bins that are none"),
+        ({"cuts": [[5]]}, {}, "bins that are none"),
+        ({}, {"n0": -1.0}, "no node"),
+        ({}, {"n0": 0.0}, "nodes that none have"),
+        ({}, {"n0": 7.0, "n1": -1.0, "n2": -1.0}, "nodes that none have"),
+        ({"round": 7}, {}, "one of the job's 6"),
+    ],
+)
+def test_a_question_about_trees_that_cannot_be_grown_is_refused(changes, nodes, said):
+    found = taken(**TREES)
+    question = msgspec.structs.replace(about_trees(found.job, **nodes), **changes)
+    with pytest.raises(SitePolicy, match=said):
+        judging.require_question(question, found)
 
 
 def test_rounds_with_noise_are_no_more_than_were_reckoned_with():

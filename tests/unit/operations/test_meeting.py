@@ -7,10 +7,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 from tests.unit.operations.owners import OWNERS, Notes, Site, charter, columns, meeting_of, table
 
+from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.messages import (
     Ask,
     Cannot,
@@ -26,8 +28,11 @@ from casemate.controls.federation.messages import (
 )
 from casemate.ml.federated import masking
 from casemate.ml.federated.combining import full_of
+from casemate.ml.federated.growing import grow
 from casemate.ml.federated.local import LocalPlan
-from casemate.ml.federated.updates import Piece
+from casemate.ml.federated.trees import CLASSIFIER, REGRESSOR, Growth
+from casemate.ml.federated.trees import Site as Grower
+from casemate.ml.federated.updates import Layout, Piece
 from casemate.operations.federated.conducting import Conductor, Options
 from casemate.operations.federated.learning import Learning, Learnt
 from casemate.operations.federated.meeting import Meeting, TooFewSites
@@ -103,6 +108,60 @@ def test_least_squares_over_sites_are_the_pooled_ones() -> None:
     scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     fitted = Ridge(alpha=1.0).fit(scaled, values)
     assert np.abs(learnt.weights - np.append(fitted.coef_, fitted.intercept_)).max() < 1e-6
+
+
+GROWTH = Growth(trees=3, depth=2, rate=0.5, l2=1.0, bins=16, least=20)
+
+
+def trees_of(agreed: Charter, **changes: Any) -> Meeting:
+    """Of a job that grows some, by sums."""
+    kind = CLASSIFIER if agreed.columns.classes else REGRESSOR
+    given = {
+        "estimator": kind, "settings": GROWTH.settings, "rounds": GROWTH.rounds,
+        "layout": Layout(names=[], shapes=[], dtype="<f8"),
+    }  # fmt: skip
+    return meeting_of(agreed, **(given | changes))
+
+
+def grown(meeting: Meeting, rows: Array, target: Array) -> Array:
+    """The trees of all rows together."""
+    frame, limits = pd.DataFrame(rows, columns=["x0", "x1", "x2"]), meeting.job.limits
+    many = len(meeting.charter.columns.classes)
+    return grow(GROWTH, limits, many, Grower(frame, target, limits, many, GROWTH)).flat()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("quantity", [False, True])
+def test_the_sums_of_sites_grow_the_trees_of_the_pooled_rows(masked: bool, quantity: bool) -> None:
+    rows, codes, values = table(300)
+    target, schema = (values, columns(3)) if quantity else (codes, None)
+    meeting, notes = trees_of(charter(3, schema=schema), masked=masked), Notes()
+    sites_of(meeting, rows, target)
+    learnt = learn(meeting, notes)
+    assert np.abs(learnt.weights - grown(meeting, rows, target)).max() < 1e-9
+    assert learnt.forest is not None
+    assert learnt.sites == [0, 1, 2]
+    asked = [question.what for question, _, _ in notes.kept.values()]
+    assert asked == ["counts"] + ["splits"] * GROWTH.trees * GROWTH.depth
+
+
+def test_a_site_whose_columns_count_other_rows_is_named_and_left_out_from_the_beginning() -> None:
+    rows, codes, _ = table(300)
+    meeting, notes = trees_of(charter(3, least=2), rounds=2 * GROWTH.rounds), Notes()
+
+    def later(given: Given) -> Given:
+        def one_more(vector: Array) -> bytes:
+            return np.append(vector[:-1], vector[-1] + 1).tobytes()
+
+        changed = lie(lambda np, one: _as(one, content=one_more(np.frombuffer(one.content))))
+        return changed(given) if given.turn.round == 3 else given
+
+    sites_of(meeting, rows, codes, s1={"lie": later})
+    learnt = learn(meeting, notes)
+    kept = np.concatenate([rows[0::3], rows[2::3]]), np.concatenate([codes[0::3], codes[2::3]])
+    assert learnt.sites == [0, 2]
+    assert np.abs(learnt.weights - grown(meeting, *kept)).max() < 1e-9
+    assert "columns count other rows" in notes.kept[3][2].refused[1]
 
 
 @pytest.mark.parametrize("rule", ["fedavg", "fedprox", "scaffold", "fedadam"])

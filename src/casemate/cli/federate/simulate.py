@@ -99,7 +99,10 @@ def _text(found: "Federation") -> str:
         table(["round", "heard", name, "step"], shown),
     ]
     if found.found.off is not None:
-        lines += ["", f"coefficients differ from a fit on the pooled rows by {found.found.off:.1e}"]
+        what = "scores of the trees" if found.found.levels else "coefficients"
+        lines += ["", f"{what} differ from a fit on the pooled rows by {found.found.off:.1e}"]
+    if found.found.levels:
+        lines += ["", f"each site was asked about {found.found.levels} levels of trees"]
     if found.sigma is not None:
         lines += ["", f"each site adds noise of {found.sigma:.2f} times the clip to each sum"]
     if found.found.rounding is not None:

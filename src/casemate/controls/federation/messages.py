@@ -20,6 +20,7 @@ from casemate.controls.federation import COORDINATOR
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import Record
 from casemate.ml.federated import masking
+from casemate.ml.federated.bins import CELLS
 from casemate.ml.federated.encoding import Limits, Scale
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.updates import Layout, Update
@@ -31,10 +32,12 @@ PATH = "/federation/1"
 JOB_TYPE = "application/vnd.casemate.federation-job+json"
 INTRODUCTION_TYPE = "application/vnd.casemate.federation-introduction+json"
 RECORD_TYPE = "application/vnd.casemate.federation-record+json"
-What = Literal["moments", "train", "sums", "gram"]
+What = Literal["moments", "train", "sums", "gram", "counts", "splits"]
 """Sums of numeric columns; a difference of weights; losses, slopes and second derivatives of a
-logistic regression; sums for least squares.
+logistic regression; sums for least squares; of boosted trees rows by cells of numbers, and
+derivatives by nodes and bins.
 """
+Cell = Annotated[int, msgspec.Meta(ge=0, lt=CELLS)]
 
 
 class Job(Record, frozen=True, kw_only=True):
@@ -53,9 +56,9 @@ class Job(Record, frozen=True, kw_only=True):
     estimator: str
     """Class of the model's last step, such as `LogisticRegression`."""
     layout: Layout
-    """Of its weights; of a quantity empty."""
+    """Of its weights; of a quantity and of boosted trees empty."""
     settings: dict[str, float]
-    """Of a linear model: `C` or `alpha`."""
+    """Of a linear model: `C` or `alpha`; of boosted trees `Growth.settings`."""
     limits: Limits
     """Of the features, from the charter."""
     rule: str
@@ -114,11 +117,13 @@ class Question(Record, frozen=True, kw_only=True):
     coordinator could make the sum that of one.
     """
     weights: bytes = b""
-    """Float64, little-endian."""
+    """Float64, little-endian; of boosted trees the trees as far as they are grown."""
     control: bytes = b""
     """SCAFFOLD's, float64."""
     scale: Scale | None = None
     """Of numeric features, once it is known."""
+    cuts: list[list[Cell]] = []
+    """Of boosted trees, once they are known: how each number is cut, see `bins.Bins`."""
 
     @property
     def digest(self) -> str:

@@ -66,7 +66,7 @@ class Design(Record, frozen=True, kw_only=True):
 
 
 class Round(Record, frozen=True, kw_only=True):
-    """What a round came to."""
+    """What a round came to; of boosted trees, which ask for each level, a round of boosting."""
 
     number: int
     """From 1."""
@@ -92,7 +92,11 @@ class Simulated(Record, frozen=True, kw_only=True):
     numbers: int
     """Numbers that a site sends a round."""
     off: float | None = None
-    """Of the exact rule: largest difference of a coefficient to a fit on the pooled rows."""
+    """Of the exact rule: largest difference to a fit on the pooled rows, of a coefficient, or, of
+    boosted trees, of a score.
+    """
+    levels: int = 0
+    """Of boosted trees: questions that each site was asked, one a level; else 0."""
     rounding: float | None = None
     """Under masks: largest relative difference of a sum to the plain one (norms)."""
 
@@ -137,7 +141,7 @@ def simulate(
     rounds: list[Round] = []
     # how many rows a site has is a fact about them, which noise does not cover: all weigh alike
     rows = [1 if design.epsilon else len(site) for site in sites]
-    sums = _Sums(design, rows, chance) if design.masked else None
+    sums = UnderMasks(design, rows, chance) if design.masked else None
     for number in range(1, design.rounds + 1):
         progress(f"round {number}", number - 1, design.rounds)
         asked = sorted(chance.choice(len(sites), count, replace=False).tolist())
@@ -193,7 +197,7 @@ def _plain(
     return combining.of_sites(moved, dict(enumerate(rows))), 0
 
 
-class _Sums:
+class UnderMasks:
     """Means of groups under masks: all that a coordinator gets with them.
 
     A site sends its difference times its weight, and the weight; see `combining`.
@@ -232,6 +236,7 @@ class _Sums:
         return found
 
     def __call__(self, trained: dict[int, Array], number: int) -> tuple[Heard, int]:
+        """(what is heard of differences in a round, groups that came to nothing)."""
         sums: dict[int, Sum] = {}
         groups = secure.groups_of([*trained], self.design.groups, self.chance)
         for name, group in enumerate(groups):
@@ -253,7 +258,7 @@ def _exact(
     rounds: list[Round] = []
     asked = [learner.start(0)]
     chance = np.random.default_rng(design.seed)
-    sums = _Sums(design, [len(site) for site in sites], chance) if design.masked else None
+    sums = UnderMasks(design, [len(site) for site in sites], chance) if design.masked else None
 
     def ask(weights: Array) -> exact.Sums:
         asked.append(weights)
@@ -303,7 +308,7 @@ def least_squares(
         for place, (gram, moment) in enumerate(exact.gram_of(*one) for one in sites)
     }
     chance = np.random.default_rng(design.seed)
-    sums = _Sums(design, [len(rows) for rows, _ in sites], chance) if design.masked else None
+    sums = UnderMasks(design, [len(rows) for rows, _ in sites], chance) if design.masked else None
     total = np.sum([*sent.values()], 0) if sums is None else sums.sum(sent, 1, MOST_SUM).total
     cut = size * size
     weights, intercept = exact.least_squares(

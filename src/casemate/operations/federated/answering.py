@@ -167,6 +167,7 @@ class Answering:
         noisy = self.told.cost is not None
         self._keeping.begin(question, counts=noisy and counted is None)
         own = b"" if self._last is None else self._last.own
+        boosted = self.told.boosted
         task = Task(
             round=question.round,
             what=question.what,
@@ -176,6 +177,9 @@ class Answering:
             strength=self.told.job.settings.get("C", 1.0),
             seed=self.told.job.seed + self.site,
             counted=counted,
+            growth=None if boosted is None else boosted.growth,
+            cuts=question.cuts,
+            apart=0 if boosted is None else boosted.apart,
         )
         size = require_question(question, self.told)
         found = self._compute(task, Numbers(question.weights, question.control, own), size)

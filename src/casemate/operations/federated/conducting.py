@@ -25,6 +25,8 @@ from casemate.core.errors import VerificationError
 from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.ml.federated import combining, robust, secure
+from casemate.ml.federated.bins import Bins
+from casemate.ml.federated.growing import require_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS
 from casemate.ml.federated.unmasking import Sum
 from casemate.ml.federated.updates import (
@@ -269,12 +271,12 @@ class Conductor:
 
     def _plain(self, question: Question, sites: list[int]) -> _Attempt:
         turn = Turn(job=self.job.id, round=question.round, attempt=self._attempt, step=0)
-        layout = layout_of(question, self.job.layout)
+        layout, bins = layout_of(question, self.job.layout), self._bins(question)
 
         controlled = self.job.plan.controlled and question.what == "train"
 
         def check(_site: int, given: Given) -> _Plain:
-            return _checked(given, question, layout, controlled=controlled)
+            return _checked(given, question, layout, bins, controlled=controlled)
 
         asked = {site: Ask(turn=turn, question=question) for site in sites}
         found = self.meeting.collect(asked, check, self.options.wait)
@@ -311,7 +313,7 @@ class Conductor:
             weights = {site: weight_of(question, rows[site]) for site in one.heard}
             try:
                 sums[name] = combining.require_weight(one, weights) if train else one
-                plausible(question.what, one.total)
+                plausible(question.what, one.total, self._bins(question))
             except VerificationError as error:
                 found.lost.append(error.sentence)
                 sums.pop(name, None)
@@ -328,6 +330,12 @@ class Conductor:
         gathered, _ = self._combined(combining.of_sums(sums))
         gathered = msgspec.structs.replace(gathered, lost=found.lost)
         return _Attempt(gathered, answers, refused, found.accused)
+
+    def _bins(self, question: Question) -> Bins | None:
+        """By which sums for boosted trees are; None: they are for something else."""
+        if question.what not in ("counts", "splits"):
+            return None
+        return Bins(limits=self.job.limits, cuts=question.cuts)
 
     def _groups(self, question: Question, sites: list[int]) -> list[list[int]]:
         """Who is summed with whom: a sum that was opened in vain is asked for again as it was."""
@@ -356,7 +364,9 @@ class Conductor:
         return gathered, left_out
 
 
-def _checked(given: Given, question: Question, layout: Layout, *, controlled: bool) -> _Plain:
+def _checked(
+    given: Given, question: Question, layout: Layout, bins: Bins | None, *, controlled: bool
+) -> _Plain:
     """What is taken of a site's answer without masks; UpdateRefused: nothing."""
     update: Update | None = given.update
     if update is None:
@@ -364,7 +374,7 @@ def _checked(given: Given, question: Question, layout: Layout, *, controlled: bo
     if update.rows > MOST_ROWS:
         raise UpdateRefused("nobody trains on so many rows")
     vector = unpack(update, layout, question.round, question.most)
-    plausible(question.what, vector)
+    plausible(question.what, vector, bins)
     control = np.zeros(0)
     if controlled:
         if len(given.control) != 8 * len(vector):
@@ -375,15 +385,16 @@ def _checked(given: Given, question: Question, layout: Layout, *, controlled: bo
     return _Plain(vector, update.rows, control, sha256(msgspec.msgpack.encode(update)))
 
 
-def plausible(what: str, vector: Array) -> None:
+def plausible(what: str, vector: Array, bins: Bins | None = None) -> None:
     """Nothing.
 
     Args:
         what: of `messages.What`.
         vector: a site's sums, or those of several, [p].
+        bins: that they are by, of boosted trees.
 
     Raises:
-        UpdateRefused: no rows have such sums.
+        VerificationError: no rows have such sums.
     """
     if what == "moments":
         rows, total, squares = np.split(vector, 3)
@@ -391,7 +402,9 @@ def plausible(what: str, vector: Array) -> None:
         right = (rows >= -ROUNDING) & (np.abs(total) <= most) & (squares >= -ROUNDING)
         if not (right & (squares <= most)).all():
             raise UpdateRefused("sums of numbers within their limits are not like that")
-    if what in ("sums", "gram") and not vector[0] >= 1 - ROUNDING:
+    if bins is not None:
+        require_sums(vector, bins, counts=what == "counts")
+    if what in ("sums", "gram", "counts") and not vector[0] >= 1 - ROUNDING:
         raise UpdateRefused("these are sums of no row")
     if what == "sums" and not vector[1] >= -ROUNDING:
         raise UpdateRefused("these are losses below nought")

@@ -12,10 +12,12 @@ import numpy as np
 from casemate.config import FederateTable, PrivacyTable
 from casemate.controls.federation.cards import Charter, limits_of
 from casemate.controls.federation.messages import VERSION, Job, Question, What
-from casemate.core.errors import RefusedError
+from casemate.core.errors import ConfigError, RefusedError
 from casemate.ml.federated import exact, masking, robust, rules, simulation
+from casemate.ml.federated.bins import Bins, counts_size
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import POSSIBLE, noisy_sums
+from casemate.ml.federated.trees import ESTIMATORS, REGRESSOR, Forest, Growth
 from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train.training_code import MAX_CODE, digest_of
 
@@ -40,6 +42,16 @@ class CodeNotApproved(SitePolicy):
     code = "CM-SITE-CODE"
 
 
+class Boosted(NamedTuple):
+    """Boosted trees that a job asks for."""
+
+    growth: Growth
+    classes: int
+    """That they tell apart; 0: a quantity."""
+    apart: int
+    """See `trees.Site`."""
+
+
 class Judged(NamedTuple):
     """A job that this site takes."""
 
@@ -47,9 +59,11 @@ class Judged(NamedTuple):
     network: bool
     """Whether its code builds the model."""
     sizes: dict[What, int]
-    """What it may ask, and how many numbers the answer has without masks."""
+    """What it may ask, and how many numbers the answer has without masks; 0: the question says."""
     cost: Gaussians | None
     """Noise of each round's training; None: there is none."""
+    boosted: Boosted | None = None
+    """Of boosted trees what else is agreed."""
 
     @property
     def numbers(self) -> int:
@@ -86,6 +100,7 @@ def judged(job: Job, charter: Charter, table: FederateTable, privacy: PrivacyTab
     """
     _require_same(job, charter)
     network, sizes = _model(job, charter, table)
+    boosted = _boosted(job, charter, privacy) if job.estimator in ESTIMATORS else None
     _require_plan(job)
     if job.masked and job.plan.controlled:
         raise SitePolicy(
@@ -99,7 +114,7 @@ def judged(job: Job, charter: Charter, table: FederateTable, privacy: PrivacyTab
         )
     cost = _noise(job, table, privacy)
     _require_code(job, table)
-    return Judged(job, network, sizes, cost)
+    return Judged(job, network, sizes, cost, boosted)
 
 
 def _require_same(job: Job, charter: Charter) -> None:
@@ -134,6 +149,8 @@ def _model(job: Job, charter: Charter, table: FederateTable) -> tuple[bool, dict
         )
     columns, width = charter.columns, job.limits.width
     sizes: dict[What, int] = {}
+    if job.estimator in ESTIMATORS:
+        return False, _sizes_of_trees(job, charter)
     if job.estimator != NETWORK and job.epsilon == 0:
         sizes["moments"] = 3 * len(job.limits.numbers)
     if job.estimator in QUANTITIES:
@@ -160,6 +177,31 @@ def _model(job: Job, charter: Charter, table: FederateTable) -> tuple[bool, dict
     else:
         sizes["train"] = job.layout.size
     return False, sizes
+
+
+def _sizes_of_trees(job: Job, charter: Charter) -> dict[What, int]:
+    columns = charter.columns
+    fits = columns.regression == (job.estimator == REGRESSOR)
+    if not fits or job.rule != simulation.EXACT or job.layout.names:
+        raise SitePolicy("boosted trees are grown by sums over rows, and the job asks for else")
+    return {"counts": counts_size(job.limits, len(columns.classes)), "splits": 0}
+
+
+def _boosted(job: Job, charter: Charter, privacy: PrivacyTable) -> Boosted:
+    classes = len(charter.columns.classes)
+    try:
+        growth = Growth.of(job.settings)
+        growth.require_size(job.limits, classes)
+    except ConfigError as error:
+        raise SitePolicy(f"the job's trees are none: {error.message}", hint=error.hint) from error
+    if growth.least < privacy.min_group:
+        raise SitePolicy(
+            f"the job's trees have leaves of {growth.least} rows, and this site tells nothing of"
+            f" fewer than {privacy.min_group}",
+            hint="a larger min_samples_leaf in the coordinator's train.py",
+        )
+    # without masks the coordinator sees what this site says of a node
+    return Boosted(growth, classes, 0 if job.masked else privacy.min_group)
 
 
 def _require_plan(job: Job) -> None:
@@ -269,24 +311,47 @@ def require_question(question: Question, told: Judged) -> int:
     if question.job != job.id or not 1 <= question.round <= told.numbers:
         raise SitePolicy(f"round {question.round} is not one of the job's {told.numbers}")
     wanted = 8 * job.layout.size if question.what in ("train", "sums") else 0
+    if told.boosted is not None and question.what == "splits":
+        size, wanted = _splits(question, told.boosted, job), len(question.weights)
     fits = (
         question.size == size + weighted
         and len(question.weights) == wanted
         and len(question.control) in ({0, wanted} if job.plan.controlled else {0})
         and 0 < question.most < math.inf
         and 0 <= question.full < math.inf
+        and (not question.cuts or question.what == "splits")
     )
     scale = question.scale
     if scale is not None:
         spread = np.asarray(scale.deviations)
         fits = fits and len(scale.means) == len(spread) == many and bool((spread > 0).all())
         fits = fits and bool(np.isfinite([*scale.means, *scale.deviations]).all())
+    if not fits:
+        raise SitePolicy(f"round {question.round} comes with numbers that do not fit the job")
     told_numbers = [np.frombuffer(one, dtype="<f8") for one in (question.weights, question.control)]
-    if not fits or not all(bool(np.isfinite(one).all()) for one in told_numbers):
+    if not all(bool(np.isfinite(one).all()) for one in told_numbers):
         raise SitePolicy(f"round {question.round} comes with numbers that do not fit the job")
     if told.cost is not None and question.full:
         raise SitePolicy("how many rows this site has is covered by noise, and would weigh")
     return size
+
+
+def _splits(question: Question, boosted: Boosted, job: Job) -> int:
+    """Numbers of an answer about trees; SitePolicy: there are no such trees."""
+    bins = Bins(limits=job.limits, cuts=question.cuts)
+    try:
+        if len(question.weights) % 8:
+            raise ConfigError("trees of no whole number of numbers")
+        weights = np.frombuffer(question.weights, dtype="<f8")
+        asked = Forest.from_flat(weights, boosted.growth, bins, boosted.classes).asked
+    except ConfigError as error:
+        raise SitePolicy(
+            f"round {question.round} asks about {error.message}",
+            hint="do not answer a coordinator that asks about trees that cannot be grown",
+        ) from error
+    if not asked:
+        raise SitePolicy(f"round {question.round} asks about no node of its trees")
+    return asked
 
 
 def require_moment(table: FederateTable, now: datetime.datetime, answered: int) -> None:

@@ -14,10 +14,11 @@ from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Ov
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, make_folder, write_atomic
-from casemate.core.types import Record
+from casemate.core.types import Record, Schema
 from casemate.ml.federated import exact, rules
 from casemate.ml.federated.local import LocalPlan
-from casemate.ml.federated.simulation import EXACT, Design
+from casemate.ml.federated.simulation import EXACT, MOST_ROUNDS, Design
+from casemate.ml.federated.trees import ESTIMATORS, Growth
 from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated.books import Begun, CatalogueBooks, begun_with
@@ -28,7 +29,7 @@ from casemate.operations.federated.listening import address, listening, most_of
 from casemate.operations.federated.meeting import POLL_SECONDS, Meeting
 from casemate.operations.federated.parties import as_coordinator
 from casemate.operations.federated.recording import record_of
-from casemate.stages.train import federation, global_linear, global_model
+from casemate.stages.train import federation, global_linear, global_model, global_trees
 from casemate.stages.train.described import Described
 from casemate.stages.train.training_code import RECORD, code_of, digest_of
 from casemate.wiring import Wiring
@@ -204,11 +205,13 @@ def _job(
         raise ConfigError(
             f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
         )
+    if said.estimator in ESTIMATORS and not by_sums:
+        raise ConfigError(
+            f"sites grow boosted trees by sums, and not by --rule {design.rule}",
+            hint="--rule exact",
+        )
     if said.estimator == NETWORK and by_sums:
         raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
-    many = design.rounds
-    if by_sums:  # a site that is gone makes it begin anew
-        many = 1 if columns.regression else 2 * exact.ROUNDS
     return Job(
         id="",
         charter=charter.digest,
@@ -222,7 +225,7 @@ def _job(
         rule=design.rule,
         combine=design.combine,
         plan=design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan),
-        rounds=many,
+        rounds=_most_rounds(said, columns, entry) if by_sums else design.rounds,
         masked=design.masked,
         groups=design.groups,
         epsilon=epsilon or 0.0,
@@ -231,6 +234,25 @@ def _job(
         versions={},
         begun="",
     )
+
+
+def _most_rounds(said: Described, columns: Schema, entry: global_model.Entry) -> int:
+    """That sums may take; a site that is gone makes it begin anew.
+
+    Raises:
+        ConfigError: boosted trees would take more than a job may have, or send too much.
+    """
+    if said.estimator not in ESTIMATORS:
+        return 1 if columns.regression else 2 * exact.ROUNDS
+    growth = Growth.of(said.settings)
+    growth.require_size(entry.limits, len(columns.classes))
+    if growth.rounds > MOST_ROUNDS:
+        raise ConfigError(
+            f"{growth.trees} trees of {growth.depth} levels take {growth.rounds} rounds, and"
+            f" {MOST_ROUNDS} are the most",
+            hint="a smaller max_iter or max_depth in train.py",
+        )
+    return min(2 * growth.rounds, MOST_ROUNDS)
 
 
 class _Leading:
@@ -276,7 +298,7 @@ class _Leading:
         )  # fmt: skip
         keystore = self.project.keystore
         # linear models send a square of their weights, SCAFFOLD the weights twice
-        most = most_of(max((job.limits.width + 2) ** 2 * 4, 2 * job.layout.size))
+        most = most_of(max((job.limits.width + 2) ** 2 * 4, 2 * job.layout.size, self._sums))
         with listening(meeting, keystore.authority, keystore.folder, where, most):
             self.reporter.progress(f"waiting for sites at {where[0]}:{where[1]}", 0, job.rounds)
             try:
@@ -290,6 +312,14 @@ class _Leading:
                 raise
             meeting.dismiss(Over(record=record, why=""), LINGER_SECONDS)
         return found
+
+    @property
+    def _sums(self) -> int:
+        """Numbers of the largest answer about boosted trees."""
+        if self.job.estimator not in ESTIMATORS:
+            return 0
+        classes = len(self.charter.columns.classes)
+        return Growth.of(self.job.settings).require_size(self.job.limits, classes)
 
     def _rows(self) -> list[int]:
         """What the sites that are there say they have."""
@@ -305,7 +335,10 @@ class _Leading:
         """(what is said of the job, its signed record), once model and record are on disk."""
         name, job = self.charter.name, self.job
         folder = make_folder(self.project.root / FOLDER, 0o755)
-        if job.estimator == NETWORK:
+        if learnt.forest is not None:
+            content = global_trees.skops_file(learnt.forest, self.charter.columns)
+            suffix = ".skops"
+        elif job.estimator == NETWORK:
             content, suffix = global_model.graph(entry, room, learnt.weights), ".onnx"
         else:
             assert learnt.scale is not None  # noqa: S101 - linear models have one

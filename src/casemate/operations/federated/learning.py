@@ -1,5 +1,5 @@
-"""What a coordinator learns from rounds: sums of numbers first, then a rule, Newton's method or
-least squares.
+"""What a coordinator learns from rounds: sums of numbers first, then a rule, Newton's method, least
+squares, or the levels of boosted trees.
 
 Nothing here is remembered: after a kill the same code runs again from its beginning, and rounds
 that were written down answer at once.
@@ -15,9 +15,11 @@ from casemate.core.errors import Error
 from casemate.ml.federated import exact
 from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
 from casemate.ml.federated.encoding import Scale, declared, scale_of
+from casemate.ml.federated.growing import grow
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.rules import RULES, Scaffold
 from casemate.ml.federated.simulation import EXACT
+from casemate.ml.federated.trees import ESTIMATORS, Asked, Forest, Growth
 from casemate.ml.federated.updates import LARGEST, raw
 from casemate.operations.federated.conducting import Gathered
 from casemate.operations.federated.judging import NETWORK
@@ -43,9 +45,11 @@ class Learnt(NamedTuple):
     weights: Array
     """Flat [p]; of a quantity its coefficients and, last, the intercept."""
     scale: Scale | None
-    """Of numeric features; None: a network scales by itself."""
+    """Of numeric features; None: a network scales by itself, and trees need none."""
     sites: list[int]
     """Whose rows are in it."""
+    forest: Forest | None = None
+    """Boosted trees, where they are what was learnt."""
 
 
 class Learning:
@@ -75,6 +79,7 @@ class Learning:
         self._ask, self._full, self._progress = ask, full, progress
         self._round = 0
         self._sites: set[int] = set()
+        self._among: list[int] | None = None
 
     def learn(self) -> Learnt:
         """What the rounds lead to.
@@ -92,9 +97,16 @@ class Learning:
             except _Lost:
                 only = sorted(self._sites)
 
-    def _asked(self, what: What, size: int, only: list[int] | None = None, **more: Any) -> Gathered:
+    def _asked(
+        self,
+        what: What,
+        size: int,
+        only: list[int] | None = None,
+        masked_most: float = MOST_SUM,
+        **more: Any,
+    ) -> Gathered:
         self._round += 1
-        most = MOST_SUM if self.job.masked else MOST_PLAIN
+        most = masked_most if self.job.masked else MOST_PLAIN
         if what == "train":
             most = MOST_MASKED if self.job.masked else LARGEST
             size += self.job.masked
@@ -133,6 +145,8 @@ class Learning:
         return Learnt(weights, scale, sorted(self._sites))
 
     def _exactly(self, only: list[int] | None) -> Learnt:
+        if self.job.estimator in ESTIMATORS:
+            return self._boosted(only)
         scale, sites = self._scale(only)
         width = self.job.limits.width
         if not self.classes:
@@ -144,18 +158,39 @@ class Learning:
             )
             return Learnt(np.append(weights, intercept), scale, found.heard)
         learner = LinearLearner(width, self.classes, self.job.settings["C"])
-        size, among = learner.layout.size, sites
+        size, self._among = learner.layout.size, sites
 
         def ask(weights: Array) -> exact.Sums:
-            nonlocal among
-            found = self._asked(
-                "sums", exact.flat_size(learner), among, weights=raw(weights), scale=scale
+            found = self._of_same(
+                "sums", exact.flat_size(learner), weights=raw(weights), scale=scale
             )
-            if among is not None and found.heard != among:
-                self._sites = set(found.heard)
-                raise _Lost("a site is gone")
-            among = found.heard
-            return exact.from_flat(found.numbers, size)
+            return exact.from_flat(found, size)
 
         optimum = exact.solve(learner, ask)
-        return Learnt(optimum.weights, scale, among or [])
+        return Learnt(optimum.weights, scale, self._among or [])
+
+    def _of_same(self, what: What, size: int, **more: Any) -> Array:
+        """The sums of the sites whose sums the rounds before were of."""
+        found = self._asked(what, size, self._among, **more)
+        if self._among is not None and found.heard != self._among:
+            self._sites = set(found.heard)
+            raise _Lost("a site is gone")
+        self._among = found.heard
+        return found.numbers
+
+    def _boosted(self, only: list[int] | None) -> Learnt:
+        growth, self._among = Growth.of(self.job.settings), only
+
+        def ask(asked: Asked) -> Array:
+            if not len(asked.weights):
+                return self._of_same("counts", asked.size)
+            return self._of_same(
+                "splits",
+                asked.size,
+                masked_most=asked.most or MOST_SUM,
+                weights=raw(asked.weights),
+                cuts=asked.cuts,
+            )
+
+        forest = grow(growth, self.job.limits, self.classes, ask)
+        return Learnt(forest.flat(), None, self._among or [], forest)

@@ -66,7 +66,7 @@ def as_sklearn(model: Any, frame: Any, unknown: Any = None) -> Any:
             f"{type(model).__name__} with native categories tells at most {categories.MOST} apart:"
             f" OrdinalEncoder(max_categories={categories.KEPT}) makes the rarest one"
         )
-    made = _shell(grown, is_classifier(model), model, frame)
+    made = shell(grown, model.classes_ if is_classifier(model) else None, frame)
     wrong = f"{type(model).__name__} answers otherwise than its trees do; use plain options, or"
     if not _alike(made, model, frame[:ROWS]):
         raise Foreign(f"{wrong} HistGradientBoosting of scikit-learn")
@@ -93,8 +93,16 @@ def _alike(made: Any, model: Any, asked: Any) -> bool:
     return found.shape == expected.shape and bool(np.abs(found - expected).max() <= CLOSE * unit)
 
 
-def _shell(grown: Grown, classes: bool, model: Any, frame: Any) -> Any:
-    """A fitted estimator of scikit-learn with these trees in it."""
+def shell(grown: Grown, numbers: Any, frame: Any, seed: int | None = None) -> Any:
+    """A fitted estimator of scikit-learn with these trees in it.
+
+    Args:
+        grown: the trees.
+        numbers: what the classes are called, whole numbers; None: a quantity is predicted.
+        frame: rows as it gets them, for their width and names.
+        seed: of what it draws and never uses; None: from NumPy's global generator.
+    """
+    classes = numbers is not None
     count = max(len(grown.base), 2) if classes else 1
     width = frame.shape[1]
     rows: Any = np.zeros((4 * count, width))
@@ -102,11 +110,11 @@ def _shell(grown: Grown, classes: bool, model: Any, frame: Any) -> Any:
     if isinstance(frame, pd.DataFrame):
         rows = pd.DataFrame(rows, columns=frame.columns)
     kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    made = kind(max_iter=1, early_stopping=False, min_samples_leaf=1).fit(
+    made = kind(max_iter=1, early_stopping=False, min_samples_leaf=1, random_state=seed).fit(
         rows, np.arange(4 * count) % count if classes else np.arange(4.0)
     )
     if classes:
-        made.classes_ = np.asarray(model.classes_).astype(np.int64)
+        made.classes_ = np.asarray(numbers).astype(np.int64)
     else:
         made._loss = HalfPoissonLoss() if grown.link == "log" else HalfSquaredError()  # noqa: SLF001 - its link is what counts
     made._baseline_prediction = grown.base.reshape(1, -1)  # noqa: SLF001 - there is no other way to hand trees over

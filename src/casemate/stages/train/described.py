@@ -14,6 +14,7 @@ from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml.federated.learners import LinearLearner, NetworkLearner
+from casemate.ml.federated.trees import CLASSIFIER, ESTIMATORS, REGRESSOR
 from casemate.ml.federated.updates import Layout, raw
 from casemate.stages.train.candidates import final_of
 from casemate.stages.train.entry import BadEntry, build, in_words, is_network
@@ -29,9 +30,9 @@ class Described(Record, frozen=True, kw_only=True):
     estimator: str
     """Class of the model's last step."""
     layout: Layout
-    """Of its weights; of a quantity empty."""
+    """Of its weights; of a quantity and of boosted trees empty."""
     settings: dict[str, float]
-    """`C`, `alpha`; of a network none."""
+    """`C`, `alpha`, `Growth.settings`; of a network none."""
 
 
 def main(job: dict[str, Any], _channel: Channel, watch: Watch) -> dict[str, Any]:
@@ -48,14 +49,18 @@ def main(job: dict[str, Any], _channel: Channel, watch: Watch) -> dict[str, Any]
         if is_network(model):
             said = _network(model, schema, options.seed, inputs, outputs)
         else:
-            said = _linear(model, schema, int(job["width"]))
+            said = _by_sums(model, schema, int(job["width"]))
     found: dict[str, Any] = msgspec.to_builtins(said)
     return found
 
 
-def _linear(model: Any, schema: Schema, width: int) -> Described:
+def _by_sums(model: Any, schema: Schema, width: int) -> Described:
     settings, layout = settings_of(model), Layout(names=[], shapes=[], dtype="<f8")
-    if not schema.regression:
+    fits = REGRESSOR if schema.regression else CLASSIFIER
+    if final_of(model) in ESTIMATORS:
+        if final_of(model) != fits:
+            raise BadEntry(f"the charter's target is learnt by a {fits}")
+    elif not schema.regression:
         layout = LinearLearner(width, len(schema.classes), settings["C"]).layout
     return Described(estimator=final_of(model), layout=layout, settings=settings)
 

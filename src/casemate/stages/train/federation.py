@@ -368,6 +368,7 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         "limits": bounds_of(schema, config),
         "monotone": monotone(schema, config),
         "design": msgspec.to_builtins(design),
+        "least": config.privacy.min_group,
     }
     try:
         with scratch_folder(tools.scratch) as scratch:

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
-from casemate.ml.federated import encoding, exact, local
+from casemate.ml.federated import encoding, exact, local, trees
 from casemate.ml.federated.learners import Learner, LinearLearner
 from casemate.ml.federated.updates import raw
 from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
@@ -48,6 +49,12 @@ class Task(Record, frozen=True, kw_only=True):
     """Of the order in which rows are taken."""
     counted: float | None
     """How many subjects there are, with noise, where that was counted before."""
+    growth: trees.Growth | None = None
+    """Of boosted trees: how they are grown."""
+    cuts: list[list[int]] = []
+    """Of boosted trees: how numbers are cut."""
+    apart: int = 0
+    """Of boosted trees: see `trees.Site`."""
 
 
 class Said(Record, frozen=True, kw_only=True):
@@ -83,6 +90,20 @@ def encoded(task: Task, frame: pd.DataFrame) -> Array:
     return encoding.encode(frame, task.limits, scale)
 
 
+def _grown(
+    task: Task,
+    growth: trees.Growth,
+    schema: Schema,
+    table: pa.Table,
+    frame: pd.DataFrame,
+    weights: Array | None,
+) -> Array:
+    """Sums for boosted trees."""
+    target = codes_of(table, schema) if schema.classes else target_of(table, schema)[:, 0]
+    site = trees.Site(frame, target, task.limits, len(schema.classes), growth, task.apart)
+    return site(trees.Asked(np.zeros(0) if weights is None else weights, task.cuts, 0, None))
+
+
 def answered(job: dict[str, Any], prepare: Prepare) -> dict[str, Any]:
     """Compute what is asked for, and leave it in the outputs' folder.
 
@@ -100,6 +121,8 @@ def answered(job: dict[str, Any], prepare: Prepare) -> dict[str, Any]:
     with np.errstate(over="ignore", invalid="ignore"):  # of wild rates: refused by whoever asked
         if task.what == "moments":
             found[ANSWER] = task.limits.moments(frame).flat()
+        elif task.growth is not None:
+            found[ANSWER] = _grown(task, task.growth, schema, table, frame, given.get(WEIGHTS))
         elif task.what == "gram":
             gram, moment = exact.gram_of(encoded(task, frame), target_of(table, schema)[:, 0])
             found[ANSWER] = np.concatenate([gram.ravel(), moment])

@@ -5,6 +5,7 @@ What comes back are numbers of rounds and sites; no name, no row and no weight.
 
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.ml.answers import last_step
-from casemate.ml.federated import encoding, simulation
+from casemate.ml.federated import encoding, simulated_trees, simulation, trees
 from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
 from casemate.ml.federated.local import SiteRows
 from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
 from casemate.stages.train.candidates import Models, final_of
 from casemate.stages.train.entry import BadEntry, build, in_words, is_network
+from casemate.stages.train.growth import growth_of
 
 Array = np.ndarray[Any, Any]
 SITE = "__site__"
 """The column with the number of each row's site; -1: no site has it, accuracy is measured on it."""
 TRAINABLE = ("LogisticRegression", "NetworkClassifier", "Ridge", "LinearRegression")
+"""Beside boosted trees, which are grown where the entry returns none of these."""
 
 
 def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
@@ -44,6 +47,12 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     models = build(Path(job["inputs"]), job["entry"], job, schema)
     with in_words():
         model = chosen(models)
+        if final_of(model) in trees.ESTIMATORS:
+            target = codes_of(table, schema) if schema.classes else target_of(table, schema)[:, 0]
+            whole = trees.Site(frame, target, limits, len(schema.classes), growth_of(model))
+            grown = boosted_of(whole, where, design, int(job["least"]), channel.progress)
+            forests: dict[str, Any] = msgspec.to_builtins(grown)
+            return forests
         if schema.regression:
             sums = quantities_of(
                 model, limits, frame, target_of(table, schema)[:, 0], where, design
@@ -72,18 +81,19 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
 
 
 def chosen(models: Models) -> Any:
-    """The first model that sites can train together.
+    """The first model that sites can train together; boosted trees where there is no other.
 
     Raises:
         BadEntry: there is none.
     """
-    for model in models.by_name.values():
-        if final_of(model) in TRAINABLE:
-            return model
+    for known in (TRAINABLE, trees.ESTIMATORS):
+        for model in models.by_name.values():
+            if final_of(model) in known:
+                return model
     names = ", ".join(sorted({final_of(model) for model in models.by_name.values()}))
     raise BadEntry(
-        "sites train a LogisticRegression, a torch.nn.Sequential, a Ridge or a LinearRegression"
-        f" together, and the entry returns {names}"
+        "sites train a LogisticRegression, a torch.nn.Sequential, a Ridge, a LinearRegression or a"
+        f" HistGradientBoosting together, and the entry returns {names}"
     )
 
 
@@ -118,11 +128,14 @@ def learner_of(
 
 
 def settings_of(model: Any) -> dict[str, float]:
-    """`C` of a logistic regression, `alpha` of a regression: all that its sums depend on.
+    """`C` of a logistic regression, `alpha` of a regression, `Growth.settings` of boosted trees:
+    all that its sums depend on.
 
     Raises:
         BadEntry: it has options that sums over sites do not have.
     """
+    if final_of(model) in trees.ESTIMATORS:
+        return growth_of(model).settings
     settings = last_step(model).get_params()
     if final_of(model) == "LogisticRegression":
         plain = settings["penalty"] in ("l2", "deprecated") and not settings["l1_ratio"]
@@ -160,3 +173,37 @@ def quantities_of(
     sites = [(rows[where == at], values[where == at]) for at in range(int(where.max()) + 1)]
     held = rows[where < 0], values[where < 0]
     return simulation.least_squares(sites, held, alpha, design)
+
+
+def boosted_of(
+    whole: trees.Site,
+    where: Array,
+    design: simulation.Design,
+    least: int,
+    progress: Callable[[str, int, int], None],
+) -> simulation.Simulated:
+    """Boosted trees by sums.
+
+    Args:
+        whole: all rows [n].
+        where: site of each [n].
+        design: what is done.
+        least: rows that a figure of a site may be about.
+        progress: hears how it goes.
+
+    Raises:
+        BadEntry: no site would grow such trees.
+    """
+    if design.rule != simulation.EXACT:
+        raise BadEntry("sites grow boosted trees by sums: --rule exact")
+    if whole.growth.least < least:
+        raise BadEntry(
+            f"a site tells nothing of fewer than {least} rows ([privacy] min_group), and the"
+            f" entry's min_samples_leaf is {whole.growth.least}"
+        )
+    whole.growth.require_size(whole.limits, whole.classes)
+    # without masks a coordinator sees what each site says
+    apart = 0 if design.masked else least
+    sites = [whole.part(where == at, apart) for at in range(int(where.max()) + 1)]
+    held = whole.part(where < 0)
+    return simulated_trees.boosted(sites, whole.part(where >= 0), held, design, progress)

@@ -14,7 +14,8 @@ from casemate.core.errors import TrainingError
 from casemate.core.sandbox.failure import JobLimits
 from casemate.core.sandbox.server import HeldTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.federated import encoding, exact
+from casemate.ml.federated import encoding, exact, trees
+from casemate.ml.federated.growing import grow
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.updates import Layout
@@ -137,6 +138,39 @@ def test_sums_for_least_squares_are_those_of_the_rows(answered):
     kinds = np.array([[1, kind == "x", kind == "z", 0] for kind in table["c"].to_pylist()], float)
     assert files[ANSWER][:16].reshape(4, 4) == pytest.approx(kinds.T @ kinds)
     assert files[ANSWER][16:] == pytest.approx(kinds.T @ table["a"].to_numpy())
+
+
+def test_sums_of_sites_lead_to_the_trees_of_all_of_their_rows(answered):
+    growth = trees.Growth(trees=3, depth=2, rate=0.5, l2=1.0, bins=16, least=20)
+    sites = [rows(150, 1), rows(250, 2), rows(100, 3)]
+
+    def ask(asked, among):
+        more = {WEIGHTS: asked.weights} if len(asked.weights) else {}
+        what = "splits" if more else "counts"
+        task = task_of(what, growth=growth, cuts=asked.cuts)
+        return np.sum([answered(one, task, **more)[1][ANSWER] for one in among], axis=0)
+
+    found, pooled = (
+        grow(growth, LIMITS, 2, lambda asked, among=among: ask(asked, among)).flat()
+        for among in (sites, [pa.concat_tables(sites)])
+    )
+    assert len(found) > 3
+    assert found == pytest.approx(pooled, abs=1e-9)
+
+
+def test_without_masks_a_site_does_not_tell_of_the_few_rows_of_a_node(answered):
+    growth = trees.Growth(trees=1, depth=2, rate=0.5, l2=1.0, bins=16, least=20)
+    table, told = rows(150, 1), []
+
+    def ask(asked):
+        told.append(asked)
+        more = {WEIGHTS: asked.weights} if len(asked.weights) else {}
+        task = task_of("splits", growth=growth, cuts=asked.cuts, apart=100)
+        return answered(table, task, **more)[1][ANSWER]
+
+    forest = grow(growth, LIMITS, 2, ask)
+    assert len(told) == 3  # counts, the root, and what lies below it, of which nothing is told
+    assert (forest.trees[0][0, 1:3, 0] == trees.LEAF).all()
 
 
 def test_control_variates_go_on_from_the_round_before(answered):

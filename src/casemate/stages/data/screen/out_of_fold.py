@@ -28,8 +28,8 @@ MANY = 5
 DEEP_ROWS = 2000
 """Rows below which only small trees are grown: larger ones follow noise there. Chosen."""
 MOST_ROWS = 20_000
-"""Rows that a model learns from at most. Of 200 000 x 30 rows with 5 % wrong labels, trees of 80 000
-find 79 % of as many as are wrong, these 77 %, in half the time (`bench/trust.py`).
+"""Rows that a model learns from at most. Of 200 000 x 30 rows with 5 % wrong labels, trees of
+80 000 find 79 % of as many as are wrong, these 77 %, in half the time (`bench/trust.py`).
 """
 TINY = 1e-6
 """Least probability: a label that no tree saw in a leaf is not impossible, and its logarithm must
