@@ -113,7 +113,7 @@ def join(
         wire = None if through is None else Wire(through)
         line = Line(
             charter, charter.sites[site].name, keystore.authority, keystore.folder,
-            heard=lambda text: hears.progress(text, 0, 0), dial=wire and wire.dial,
+            heard=lambda text: hears.progress(text, 0, 0), dial=None if wire is None else wire.dial,
         )  # fmt: skip
         try:
             while True:
