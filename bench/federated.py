@@ -1,12 +1,16 @@
 """Federated learning in one process: what rules, robust ways and masks cost and reach.
 
 python bench/federated.py digits         robust ways beside sites that lie, and what masks cost
+python bench/federated.py flower PYTHON  Flower's strategies on the same updates, beside ours
 python bench/federated.py mnist FOLDER   AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
 
-FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz. Times are of the processor, one thread.
+FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz; PYTHON is that of an environment with
+flwr 1.41.0. Times are of the processor, one thread.
 """
 
 import gzip
+import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +26,8 @@ from casemate.ml.federated.local import LocalPlan, SiteRows
 
 Array = np.ndarray[Any, Any]
 SITES, LIARS = 10, 2
+PLAN = LocalPlan(epochs=5, batch=16, rate=0.1)
+FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 ROBUST = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
 WAYS: dict[str, dict[str, Any]] = {
     **{name: {"combine": name} for name in robust.COMBINERS},
@@ -34,6 +40,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "remember mean": {"remembers": True},
     "remember norm-bound": {"combine": "norm-bound", "remembers": True},
 }
+WITHOUT = "without liars"
 
 
 def handed_out(rows: Array, codes: Array, where: Array, seed: int) -> list[SiteRows]:
@@ -64,15 +71,14 @@ def played(
     return told, (time.process_time() - begun) / len(told.rounds)
 
 
-def digits() -> None:
-    """Accuracy by robust way and attack, over five splits; seconds a round, plain and masked."""
+def attacked(ways: dict[str, dict[str, Any]]) -> None:
+    """Accuracy by robust way and attack, over five splits of digits."""
     rows, codes = load_digits(return_X_y=True)
     rows = rows / 16.0
-    plan = LocalPlan(epochs=5, batch=16, rate=0.1)
     for split in ("iid", "dirichlet:0.5"):
         for attack in ("", "signflip", "boost", "labelflip"):
-            for way, options in {**WAYS, "without liars": {}}.items():
-                found, gone = [], LIARS * (way == "without liars")
+            for way, options in ways.items():
+                found, gone = [], LIARS * (way == WITHOUT)
                 for seed in range(5):
                     chance = np.random.default_rng(seed)
                     order = chance.permutation(len(codes))
@@ -87,7 +93,7 @@ def digits() -> None:
                         LinearLearner(64, 10, 10.0),
                         sites[gone:],
                         (rows[out], codes[out]),
-                        plan=plan,
+                        plan=PLAN,
                         liars=LIARS,
                         attack="" if gone else attack,
                         attackers=LIARS if attack and not gone else 0,
@@ -100,6 +106,46 @@ def digits() -> None:
                     f" ± {np.std(found):.4f}",
                     flush=True,
                 )
+
+
+def flower(python: str) -> None:
+    """Flower's strategies as ways to combine, on the very updates that ours get."""
+    peer = subprocess.Popen(
+        [python, Path(__file__).with_name("federated_peer.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert peer.stdin is not None and peer.stdout is not None
+    asks, answers = peer.stdin, peer.stdout
+
+    def combiner(strategy: str) -> robust.Combiner:
+        def combine(moved: Array, weights: Array, liars: int) -> robust.Combined:
+            # Bulyan takes 4 f + 3 sites, and there are 10
+            liars = min(liars, (len(moved) - 3) // 4) if strategy == "Bulyan" else liars
+            asked = {"strategy": strategy, "sites": len(moved), "numbers": moved.shape[1]}
+            asked |= {"rows": weights.tolist(), "liars": liars}
+            asks.write(json.dumps(asked).encode() + b"\n" + moved.astype("<f8").tobytes())
+            asks.flush()
+            size = int(answers.readline())
+            assert size == moved.shape[1], f"{strategy} skipped the round"
+            return robust.Combined(np.frombuffer(answers.read(8 * size)), np.zeros(len(moved)))
+
+        return combine
+
+    theirs: dict[str, dict[str, Any]] = {}
+    for name in FLOWER:
+        robust.COMBINERS[f"flwr {name}"] = combiner(name)
+        theirs[f"flwr {name}"] = {"combine": f"flwr {name}"}
+    attacked({**theirs, **WAYS, WITHOUT: {}})
+    asks.close()
+    peer.wait()
+
+
+def digits() -> None:
+    """Robust ways beside sites that lie; seconds a round, plain and masked."""
+    attacked({**WAYS, WITHOUT: {}})
+    rows, codes = load_digits(return_X_y=True)
+    rows = rows / 16.0
     where = splits.iid(codes, SITES, np.random.default_rng(0))
     sites = handed_out(rows, codes, where, 0)
     for name, changed in (
@@ -110,7 +156,7 @@ def digits() -> None:
         ("exact, masked", {"rule": "exact", "masked": True}),
     ):
         told, seconds = played(
-            LinearLearner(64, 10, 10.0), sites, (rows, codes), plan=plan, **changed
+            LinearLearner(64, 10, 10.0), sites, (rows, codes), plan=PLAN, **changed
         )
         off = "" if told.off is None else f", off {told.off:.1e}"
         rounding = "" if told.rounding is None else f", rounding {told.rounding:.1e}"
@@ -166,5 +212,7 @@ def mnist(folder: Path, models: list[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "digits":
         digits()
+    elif sys.argv[1] == "flower":
+        flower(sys.argv[2])
     else:
         mnist(Path(sys.argv[2]), sys.argv[3:] or ["mlp", "cnn"])

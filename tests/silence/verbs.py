@@ -149,6 +149,7 @@ CALLS: dict[str, list[str]] = {
         *(str(HOME / "docker"), "--base", "python@sha256:" + "0" * 64, "--lock", "casemate.toml"),
         *("--builder", "python@sha256:" + "0" * 64),
     ],
+    "deploy flower": [str(HOME / "flower")],
     "deploy iam": [str(HOME / "iam"), *AWS],
     "deploy sagemaker": [str(HOME / "sagemaker"), *AWS],
     "deploy check": [str(HOME / "elasticsearch")],

@@ -181,6 +181,7 @@ COMMANDS: dict[str, str | None] = {
     "deploy github": None,
     "deploy kubeflow": None,
     "deploy dockerfile": None,
+    "deploy flower": None,
     "deploy kubernetes": None,
     "deploy iam": None,
     "deploy sagemaker": None,

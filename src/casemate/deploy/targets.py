@@ -3,6 +3,7 @@
 from casemate.deploy.interface import Given, Option, Rendering, Target
 
 PYTHON = "/usr/bin/python3"
+LEAD = "unix:/run/casemate/lead.sock"
 WORK = "/var/spool/rsyslog/casemate"
 """Where a Debian's rsyslog may write."""
 
@@ -164,6 +165,12 @@ def _kubeflow_dangers(_name: str, content: bytes) -> list[str]:
     return kubeflow.dangers(content)
 
 
+def _flower(given: Given) -> Rendering:
+    from casemate.deploy import flower
+
+    return flower.render(given)
+
+
 TARGETS = {
     "prometheus": Target(
         "scraping, alert rules with their tests, Alertmanager, a Grafana dashboard",
@@ -246,6 +253,19 @@ TARGETS = {
                 "FILES",
             ),
             Option("python", f"the interpreter in the base (default: {PYTHON})", "PATH", PYTHON),
+        ),
+    ),
+    "flower": Target(
+        "a Flower app that carries what sites of a federation and their coordinator say",
+        _flower,
+        "README.md",
+        (
+            Option(
+                "lead",
+                f"where `federate lead` listens, for Flower's ServerApp (default: {LEAD})",
+                "HOST:PORT",
+                LEAD,
+            ),
         ),
     ),
     "iam": Target(

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.commands import open_for
@@ -29,7 +30,10 @@ def add_arguments(actions: Any) -> None:
         "--listen",
         default="",
         metavar="HOST:PORT",
-        help="where something else stands at the charter's URL",
+        help=(
+            "where something else stands at the charter's URL; unix:SOCKET where another transport"
+            " brings what sites say"
+        ),
     )
     add(
         "--wait",
@@ -56,6 +60,12 @@ def add_arguments(actions: Any) -> None:
         "--on",
         action="store_true",
         help="take part in the next job too, until somebody stops this",
+    )
+    join.add_argument(
+        "--through",
+        type=Path,
+        metavar="SOCKET",
+        help="have another transport, such as Flower's, fetch and bring what is said, by this socket",
     )
 
 
@@ -116,7 +126,7 @@ def _join(arguments: Any) -> int:
     lines = Spoken(quiet=arguments.format == "json")
     try:
         found = open_for(arguments).federated.join(
-            arguments.name, once=not arguments.on, reporter=lines
+            arguments.name, once=not arguments.on, through=arguments.through, reporter=lines
         )
     finally:
         lines.close()

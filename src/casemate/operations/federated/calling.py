@@ -6,6 +6,7 @@ answers are bounded in size and time. A coordinator that is away for a while is 
 """
 
 import http.client
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from casemate.core.errors import AccessDenied, BackendError, TransientError, Ver
 
 STEP = 60.0
 """Seconds for each step of the connection: three times as long as a coordinator lets one wait."""
+CARRIED_STEP = 300.0
+"""Seconds where somebody else's transport carries it: it may bring messages one by one."""
 WHOLE = 600.0
 """Seconds for all of one answer."""
 PIECE = 1 << 20
@@ -61,6 +64,7 @@ class Line:
         patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
         heard: Callable[[str], None] = lambda _: None,
+        dial: Callable[[], socket.socket] | None = None,
     ) -> None:
         """Nothing is dialled yet.
 
@@ -72,11 +76,14 @@ class Line:
             patience: seconds that a coordinator may be away.
             sleep: waits so many seconds.
             heard: hears why a call is made again, once for each message.
+            dial: a connection that ends at the coordinator, however it gets there; default: of the
+                charter's address.
         """
         self._host, self._port = address_of(charter.url)
         self._trusted = charter.coordinator.authority
         self._name, self._authority, self._folder = name, authority, folder
         self._patience, self._sleep, self._told = patience, sleep, heard
+        self._dial = dial
         self._connection: http.client.HTTPSConnection | None = None
 
     def say(self, message: FromSite) -> FromCoordinator:
@@ -182,10 +189,33 @@ class Line:
             chain, key = self._authority.issue("client", [self._name], DAYS, "p256")
             with moment(self._folder, chain) as certificate, moment(self._folder, key) as private:
                 context.load_cert_chain(certificate, private)
-            self._connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=STEP, context=context
-            )
+            if self._dial is None:
+                self._connection = http.client.HTTPSConnection(
+                    self._host, self._port, timeout=STEP, context=context
+                )
+            else:
+                self._connection = _Carried(self._host, self._port, context, self._dial)
         return self._connection
+
+
+class _Carried(http.client.HTTPSConnection):
+    """The same over a connection that somebody else carries."""
+
+    def __init__(
+        self, host: str, port: int, context: ssl.SSLContext, dial: Callable[[], socket.socket]
+    ) -> None:
+        super().__init__(host, port, context=context)
+        self._settings, self._dialled = context, dial
+
+    def connect(self) -> None:
+        """Be connected, and know that it is with `host`."""
+        plain = self._dialled()
+        plain.settimeout(CARRIED_STEP)
+        try:
+            self.sock = self._settings.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
 
 
 def _body(answer: http.client.HTTPResponse) -> bytes:

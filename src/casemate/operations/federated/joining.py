@@ -38,6 +38,7 @@ from casemate.operations.federated import ownrows
 from casemate.operations.federated.agreeing import refusal_of
 from casemate.operations.federated.answering import Answering, Asked, told
 from casemate.operations.federated.calling import Line, StrangeCoordinator
+from casemate.operations.federated.carried import Wire
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
 from casemate.operations.federated.parties import as_site, versions
@@ -77,7 +78,12 @@ class Joined(Record, frozen=True, kw_only=True):
 
 @operation(ACTION)
 def join(
-    project: Wiring, name: str, *, reporter: "Reporter | None" = None, once: bool = True
+    project: Wiring,
+    name: str,
+    *,
+    reporter: "Reporter | None" = None,
+    once: bool = True,
+    through: Path | None = None,
 ) -> Joined:
     """Answer a coordinator's questions about this project's rows, as far as `[federate]` allows.
 
@@ -86,6 +92,8 @@ def join(
         name: of a federation whose charter was approved here.
         reporter: hears how it goes.
         once: end with the first job; else take part in the next one too, until it is interrupted.
+        through: path of a Unix socket to which somebody else's transport comes, such as Flower's;
+            None: dial where the charter says.
 
     Returns:
         What became of the last job.
@@ -104,9 +112,10 @@ def join(
             _denied(project, charter, problem)
             raise problem
         hears, keystore = reporter or Silent(), project.keystore
+        wire = None if through is None else Wire(through)
         line = Line(
             charter, charter.sites[site].name, keystore.authority, keystore.folder,
-            heard=lambda text: hears.progress(text, 0, 0),
+            heard=lambda text: hears.progress(text, 0, 0), dial=None if wire is None else wire.dial,
         )  # fmt: skip
         try:
             while True:
@@ -118,6 +127,8 @@ def join(
             raise
         finally:
             line.close()
+            if wire is not None:
+                wire.close()
 
 
 def _denied(project: Wiring, charter: Charter, error: Error) -> None:

@@ -102,7 +102,8 @@ def lead(
     Args:
         project: the coordinator's.
         name: of a federation whose charter it founded.
-        listen: `HOST:PORT`; default: where the charter says.
+        listen: `HOST:PORT`, or `unix:SOCKET` for something that carries sites' connections there;
+            default: where the charter says.
         rule: `fedavg`, `fedprox`, `scaffold`, `fedadam` or `exact`.
         rounds: how often sites are asked; of the exact rule as often as it takes.
         combine: how one update is made of the sites'; see `simulate`.
@@ -275,7 +276,7 @@ class _Leading:
 
     def run(
         self,
-        where: tuple[str, int],
+        where: tuple[str, int] | Path,
         entry: global_model.Entry,
         room: global_model.Room,
         start: np.ndarray,
@@ -300,7 +301,8 @@ class _Leading:
         # linear models send a square of their weights, SCAFFOLD the weights twice
         most = most_of(max((job.limits.width + 2) ** 2 * 4, 2 * job.layout.size, self._sums))
         with listening(meeting, keystore.authority, keystore.folder, where, most):
-            self.reporter.progress(f"waiting for sites at {where[0]}:{where[1]}", 0, job.rounds)
+            at = where if isinstance(where, Path) else f"{where[0]}:{where[1]}"
+            self.reporter.progress(f"waiting for sites at {at}", 0, job.rounds)
             try:
                 learnt = learning.learn()
                 found, record = self._written(learnt, entry, room)

@@ -27,6 +27,7 @@ from casemate.controls.federation.messages import MOST, PATH, FromSite, No
 from casemate.controls.keys.pki import Authority
 from casemate.controls.keys.tls import demand, tls_context
 from casemate.core.errors import BackendError, ConfigError
+from casemate.operations.federated.carried import listener_at
 from casemate.operations.federated.meeting import Meeting
 
 HEAD = 16 * 1024
@@ -36,11 +37,14 @@ SMALL = 2 * 2**20
 HANDSHAKE_SECONDS, BODY_SECONDS = 10.0, 600.0
 IDLE_SECONDS = 120
 """A site that trains says nothing; its connection may end, and it dials again."""
+CARRIED_SECONDS = 600.0
+"""For a handshake that comes by a Unix socket: of this user's own carriers, which may be slow."""
 HANDSHAKES = 64
 """Of strangers, at once: who shows no certificate in time makes room for the next one."""
 CONNECTIONS = 4
 """Of one site; a newer one takes the place of its oldest."""
 THREADS = 512
+UNIX = "unix:"
 TYPE = [(b"content-type", b"application/msgpack"), (b"cache-control", b"no-store")]
 Message = dict[str, Any]
 
@@ -50,14 +54,16 @@ def most_of(size: int) -> int:
     return min(MOST, SMALL + 24 * size)
 
 
-def address(charter: Charter, listen: str) -> tuple[str, int]:
-    """(host, port) to listen on: `HOST:PORT`, or, of nothing, where the charter says.
+def address(charter: Charter, listen: str) -> tuple[str, int] | Path:
+    """Where to listen: `HOST:PORT`, `unix:SOCKET`, or, of nothing, where the charter says.
 
     Raises:
         ConfigError: that is none.
     """
     if not listen:
         return address_of(charter.url)
+    if listen.startswith(UNIX) and listen != UNIX:
+        return Path(listen.removeprefix(UNIX))
     host, _, port = listen.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 2**16:
         raise ConfigError(f"--listen {listen}: not an address", hint="such as 0.0.0.0:8460")
@@ -213,6 +219,8 @@ class _Host:
 
     def __init__(self, listener: socket.socket, context: ssl.SSLContext, protocol: Any) -> None:
         self._listener, self._context, self._protocol = listener, context, protocol
+        carried = listener.family == socket.AF_UNIX
+        self._seconds = CARRIED_SECONDS if carried else HANDSHAKE_SECONDS
         self._room = asyncio.Semaphore(HANDSHAKES)
         self._greeting: set[asyncio.Task[None]] = set()
 
@@ -238,7 +246,7 @@ class _Host:
                 self._protocol,
                 made,
                 ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_handshake_timeout=self._seconds,
                 ssl_shutdown_timeout=1.0,
             )
         except (OSError, asyncio.CancelledError):  # an SSLError is one too
@@ -249,7 +257,11 @@ class _Host:
 
 @contextlib.contextmanager
 def listening(
-    meeting: Meeting, authority: Authority, folder: Path, where: tuple[str, int], most: int
+    meeting: Meeting,
+    authority: Authority,
+    folder: Path,
+    where: tuple[str, int] | Path,
+    most: int,
 ) -> Iterator[None]:
     """Sites can dial in for the block.
 
@@ -257,15 +269,16 @@ def listening(
         meeting: what answers them.
         authority: the coordinator's; issues the certificate.
         folder: private; takes two files for a moment.
-        where: (host, port) to listen on.
+        where: (host, port) to listen on, or the path of a Unix socket.
         most: bytes of a message, see `most_of`.
 
     Raises:
-        BackendError: the address cannot be listened on, or uvicorn is not installed.
+        BackendError: the address cannot be listened on, or uvicorn is not installed. ConfigError:
+            others could get at the socket.
     """
     kind = _protocol()
     context = context_of(meeting.charter, authority, folder)
-    listener = _bound(*where)
+    listener = _bound(where)
     threads = min(THREADS, CONNECTIONS * len(meeting.charter.sites) + 4)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="casemate-federation")
     loop = asyncio.new_event_loop()
@@ -284,6 +297,8 @@ def listening(
     finally:
         accepting.cancel()
         listener.close()
+        if isinstance(where, Path):
+            where.unlink(missing_ok=True)
         asyncio.run_coroutine_threadsafe(_hung_up(kind), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
@@ -325,7 +340,12 @@ def _factory(kind: Any, app: App, loop: asyncio.AbstractEventLoop) -> Any:
     return lambda: kind(config=config, server_state=state, app_state={}, _loop=loop)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bound(where: tuple[str, int] | Path) -> socket.socket:
+    if isinstance(where, Path):
+        made = listener_at(where, HANDSHAKES)
+        made.setblocking(False)
+        return made
+    host, port = where
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         made = socket.create_server(place[:2], family=family, backlog=HANDSHAKES)
