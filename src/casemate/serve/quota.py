@@ -22,6 +22,7 @@ from casemate.config import LimitsTable
 from casemate.controls.access.usage import Usage, Used, Window
 from casemate.core.clock import Clock
 from casemate.core.errors import BackendError, RequestError
+from casemate.core.store import Unsettled
 from casemate.ml.frame import Rows
 from casemate.serve.health import Health
 from casemate.serve.types import Array
@@ -79,6 +80,8 @@ class Quota:
         self._reserved: Counter[tuple[str, str]] = Counter()
         self._counted: dict[Key, _Counted] = {}
         self._unwritten: dict[Window, list[int]] = {}
+        self._unsettled: tuple[Unsettled, dict[Window, list[int]]] | None = None
+        """What may be written down, and what is known of that."""
         self._last: dict[tuple[str, str], Array] = {}
         self._outside: set[str] = set()
         """Callers whose alarm could not be recorded: they wait until it is."""
@@ -216,22 +219,33 @@ class Quota:
         """Write down what was served, and read what all have served."""
         if self._untold:
             await loop.run_in_executor(None, self._tell)
+        if self._unsettled is not None:
+            fault, held = self._unsettled
+            if not await loop.run_in_executor(None, fault.was_done):
+                self._put_back(held)
+            self._unsettled = None
         if not self._unwritten:
             return
         taken, self._unwritten = self._unwritten, {}
         try:
             totals = await loop.run_in_executor(None, self._write, taken)
+        except Unsettled as fault:
+            self._unsettled = fault, taken
+            raise
         except BaseException:
-            for name, row in taken.items():
-                kept = self._unwritten.setdefault(name, [0, 0, 0])
-                for place, value in enumerate(row):
-                    kept[place] += value
+            self._put_back(taken)
             raise
         for key, counted in totals.items():
             here = self._counted.get(key)
             if here is not None and here.window == counted.window:
                 here.known, here.before = counted.known, counted.before
                 here.own = _limited(key, Used(*self._unwritten.get((*key, here.window), ())))
+
+    def _put_back(self, taken: dict[Window, list[int]]) -> None:
+        for name, row in taken.items():
+            kept = self._unwritten.setdefault(name, [0, 0, 0])
+            for place, value in enumerate(row):
+                kept[place] += value
 
     def _write(self, taken: dict[Window, list[int]]) -> dict[Key, _Counted]:
         totals = self.usage.add(

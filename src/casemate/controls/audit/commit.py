@@ -10,6 +10,7 @@ from typing import Any
 from casemate.controls.audit.log import AuditLog
 from casemate.controls.audit.predictions import Committed, Committer, append
 from casemate.core.errors import VerificationError
+from casemate.core.store import Unsettled
 
 Entry = tuple[str, str, str, str, dict[str, Any]]
 Release = Callable[[list[Any], Exception | None], None]
@@ -60,6 +61,8 @@ class GroupCommit:
         self._release = release
         self._entries: deque[tuple[Entry, Future[int]]] = deque()
         self._predictions: deque[tuple[Committed, Any]] = deque()
+        self._unsettled: tuple[Unsettled, list[tuple[Committed, Any]]] | None = None
+        """Lazy predictions that may be durable, and what is known of that."""
         self._commits = Committer()
         self._open = True
         self._wake = threading.Event()
@@ -131,7 +134,7 @@ class GroupCommit:
             self._hurry.clear()
             going_on = self._open
             entries, predictions = self._taken(self._entries), self._taken(self._predictions)
-            if entries or predictions:
+            if entries or predictions or (self._unsettled is not None and not going_on):
                 self.committing = began = time.monotonic()
                 self._commit(entries, predictions)
                 self.committing = 0.0
@@ -179,6 +182,7 @@ class GroupCommit:
         try:
             if self.fault is not None:
                 raise self.fault
+            predictions = self._settled() + predictions
             with self.log.store.transaction() as tx:
                 if waiting:
                     indexes = self.log.append_many(tx, [entry for entry, _ in waiting])
@@ -186,14 +190,27 @@ class GroupCommit:
                     append(self.log, tx, self.writer, sorted([one for one, _ in predictions]))
         except Exception as error:  # noqa: BLE001 - every waiter must learn that its entry is not durable
             self.failing = error
+            if not self._open:
+                self._unsettled = None  # nobody is there later to ask again
             # they were answered already: their records wait for the next commit
             if self._lazy and self._open and self.fault is None:
-                self._predictions.extendleft(reversed(predictions))
+                if isinstance(error, Unsettled):
+                    self._unsettled = error, predictions
+                else:
+                    self._predictions.extendleft(reversed(predictions))
                 predictions = []
             self._tell(waiting, [], predictions, error)
             return
         self.failing = None
         self._tell(waiting, indexes, predictions, None)
+
+    def _settled(self) -> list[tuple[Committed, Any]]:
+        """What a commit left out that nobody knew the end of; raises while nobody does."""
+        if self._unsettled is None:
+            return []
+        fault, predictions = self._unsettled
+        done, self._unsettled = fault.was_done(), None
+        return [] if done else predictions
 
     def _tell(
         self,

@@ -4,10 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from casemate.core.secrets import read_secret
-from casemate.core.store.interface import METADATA, Store, decode
+from casemate.core.store.interface import METADATA, Store, Unsettled, decode
 from casemate.core.store.schema import declared_by, every_table, explained
 
-__all__ = ["METADATA", "Store", "declared_by", "decode", "every_table", "explained", "open_store"]
+__all__ = [
+    "METADATA",
+    "Store",
+    "Unsettled",
+    "declared_by",
+    "decode",
+    "every_table",
+    "explained",
+    "open_store",
+]
 
 
 def open_store(

@@ -8,7 +8,7 @@ row go through one of them.
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from json import JSONDecodeError
 from typing import Any, TypeVar
@@ -22,11 +22,20 @@ from casemate.core.store.migrations import Seal, migrate
 from casemate.core.store.rowdigests import CHECKED, RowDigests
 from casemate.core.store.schema import METADATA, every_table
 
-__all__ = ["METADATA", "MOVED", "REVISION", "Store", "decode"]
+__all__ = ["METADATA", "MOVED", "REVISION", "Store", "Unsettled", "decode"]
 REVISION = "0021"
 """The newest migration: what this casemate reads and writes."""
 MOVED = "moved"
 T = TypeVar("T", bound=Any)
+
+
+class Unsettled(BackendError):
+    """A commit was asked for, and no answer came: it may have been done."""
+
+    def __init__(self, message: str, ask: Callable[[], bool]) -> None:
+        super().__init__(message, hint="see that the database server runs, then look what is there")
+        self.was_done = ask
+        """Whether it was; raises BackendError while that cannot be told."""
 
 
 class Store(ABC):
@@ -92,15 +101,36 @@ class Store(ABC):
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """A write transaction: all of it, durably, or nothing. One writer at a time."""
+        """A write transaction: all of it, durably, or nothing. One writer at a time.
+
+        Raises:
+            Unsettled: the connection was lost while it was being committed, and whether it was
+                could not be found out yet.
+            BackendError: nothing of it was done.
+        """
+        number = None
         try:
             with self.engine.begin() as tx:
                 yield tx
                 self.row_digests.finish(tx)
+                number = self._number(tx)
         except sa.exc.IntegrityError:
             raise
         except sa.exc.DBAPIError as error:
-            raise self._fault(error) from error
+            if number is None or not error.connection_invalidated:
+                raise self._fault(error) from error
+            if not self._settled(number, error):
+                raise self._fault(error) from error
+
+    def _number(self, tx: sa.Connection) -> str | None:
+        """What the database calls a transaction; None where a commit fails or is done, and nothing
+        can be lost between.
+        """
+        return None
+
+    def _settled(self, number: str, error: sa.exc.DBAPIError) -> bool:
+        """Whether a transaction was committed whose connection was lost meanwhile."""
+        raise NotImplementedError
 
     def _fault(self, error: sa.exc.DBAPIError) -> Error:
         """What a failed write means; a lost connection may be tried again, a full or broken disk

@@ -5,16 +5,20 @@ the same on both back ends. A server that acknowledges commits before they are d
 off`) is refused.
 """
 
+import functools
 import importlib.util
+import time
 from typing import Any
 
 import sqlalchemy as sa
 
 from casemate.core.errors import BackendError, ConfigError
-from casemate.core.store.interface import METADATA, Store
+from casemate.core.store.interface import METADATA, Store, Unsettled
 from casemate.core.store.rowdigests import CHECKED
 from casemate.core.store.schema import every_table
 
+NUMBER = "transaction"
+"""Of a connection: what the server calls its transaction."""
 LOCK = 0x6361_7365_6D61_7465  # "casemate"
 WAIT = "30s"
 STRANGE = """
@@ -42,6 +46,35 @@ LIMIT 20
 """
 """Everything that runs when a row is written or read; casemate makes none of it."""
 STALLED = "20s"
+SILENT_SECONDS = 10
+"""Without a sign of life from the other side after which a connection is over, here and at the
+server: what a cut cable or a host without power leaves else stands for hours, and a lock with it.
+"""
+PROBES = 3
+REACHED = {
+    "connect_timeout": SILENT_SECONDS,
+    "tcp_user_timeout": SILENT_SECONDS * 1000,
+    "keepalives_idle": SILENT_SECONDS // 2,
+    "keepalives_interval": 2,
+    "keepalives_count": PROBES,
+}
+"""How soon libpq gives a server up; `[store] url` may say otherwise."""
+SESSION = {
+    "synchronous_commit": "on",
+    "lock_timeout": f"'{WAIT}'",
+    # a stopped process must not block writers for ever
+    "idle_in_transaction_session_timeout": f"'{STALLED}'",
+    # nor one whose host is gone
+    "tcp_user_timeout": f"'{SILENT_SECONDS}s'",
+    "tcp_keepalives_idle": SILENT_SECONDS // 2,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": PROBES,
+}
+SETTLE_SECONDS = 10.0
+"""How long it is asked whether a commit was done whose answer got lost. A judgement: a server that
+restarts is back by then, and callers wait.
+"""
+ASK_SECONDS = 0.25
 
 
 class PostgresStore(Store):
@@ -79,7 +112,7 @@ class PostgresStore(Store):
             parsed,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
-            connect_args={"connect_timeout": 10},
+            connect_args={n: value for n, value in REACHED.items() if n not in parsed.query},
         )
         sa.event.listen(self.engine, "connect", _configure)
         sa.event.listen(self.engine, "begin", _begin)
@@ -99,6 +132,33 @@ class PostgresStore(Store):
                 hint=f"set {unsafe[0]} = on",
             )
         super().check()
+
+    def _number(self, tx: sa.Connection) -> str | None:
+        number: str = tx.info[NUMBER]
+        return number
+
+    def _settled(self, number: str, error: sa.exc.DBAPIError) -> bool:
+        """Ask the server, once it can be reached, what became of a transaction."""
+        end = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                return self._was_done(number)
+            except BackendError as fault:
+                if time.monotonic() > end:
+                    raise Unsettled(
+                        f"{self.name} could not be written, or was: {error.orig}; {fault.message}",
+                        functools.partial(self._was_done, number),
+                    ) from error
+            time.sleep(ASK_SECONDS)
+
+    def _was_done(self, number: str) -> bool:
+        # Whoever holds the writers' lock knows that no transaction before is still going on.
+        try:
+            with self.engine.begin() as tx:
+                state = tx.exec_driver_sql("SELECT pg_xact_status(%s::xid8)", (number,)).scalar()
+        except sa.exc.DBAPIError as error:
+            raise self._fault(error) from error
+        return bool(state == "committed")
 
     def strange(self, tx: sa.Connection) -> list[str]:
         """See `Store.strange`."""
@@ -166,10 +226,7 @@ def _following(tx: sa.Connection, sequence: str) -> int:
 
 def _configure(connection: Any, _record: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SET synchronous_commit = on")
-        cursor.execute(f"SET lock_timeout = '{WAIT}'")
-        # a stopped process must not block writers for ever
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{STALLED}'")
+        cursor.execute("; ".join(f"SET {name} = {value}" for name, value in SESSION.items()))
     connection.commit()
 
 
@@ -177,6 +234,7 @@ def _begin(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("read_only"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     else:
-        connection.exec_driver_sql(
-            f"SELECT pg_advisory_xact_lock({LOCK} # hashtextextended(current_schema(), 0))"
-        )
+        connection.info[NUMBER] = connection.exec_driver_sql(
+            f"SELECT pg_advisory_xact_lock({LOCK} # hashtextextended(current_schema(), 0)),"
+            " pg_current_xact_id()::text"
+        ).one()[1]

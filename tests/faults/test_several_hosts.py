@@ -1,0 +1,144 @@
+"""Gateways on several hosts: one view of limits, releases and revocations; a host, the network or
+the database may end at any time, and no answer that was given is without its one record.
+
+At full length: `python bench/scale/gateways.py`.
+"""
+
+import contextlib
+import datetime
+import json
+
+import pytest
+from tests.attacks.test_gateway import new_token
+from tests.conftest import wait_for
+from tests.faults.hosts import Line, Load, recorded, several
+
+import casemate
+from casemate.controls.access.identity.tokens import TokenLimits
+from casemate.controls.access.usage import USE
+
+
+@pytest.fixture(scope="module")
+def two(finished, tmp_path_factory):
+    """The project, as whoever manages it sees it; two hosts with a gateway each; the database."""
+    folder = tmp_path_factory.mktemp("several")
+    with several(finished, folder, 2) as (places, database):
+        project = casemate.open(folder / "desk")
+        assert project.run(start="release").model.reference == "wdbc@2"
+        project.models["wdbc@1"].promote()
+        starts = [place.serving() for place in places]
+        with contextlib.ExitStack() as running:
+            gateways = [running.enter_context(start) for start in starts]
+            yield project, list(zip(places, starts, strict=True)), gateways, database
+        project.close()
+
+
+def answers_of(project, service):
+    """How many are on record."""
+    every = (json.loads(body) for group in project.decisions.groups(-1) for body in group.bodies)
+    return sum(one["principal"] == f'Service::"{service}"' for one in every)
+
+
+def asked(line):
+    """(status, version) of an answer."""
+    status, content, _ = line()
+    return status, json.loads(content).get("model_version")
+
+
+def test_a_host_needs_its_configuration_and_key_store_and_no_disk_of_the_others(two):
+    project, hosts, gateways, _ = two
+    token, _ = new_token(project, "ward")
+    for (place, _), gateway in zip(hosts, gateways, strict=True):
+        status, _, headers = Line(gateway, token)()
+        assert status == 200
+        assert project.decisions.find(headers["x-request-id"])[0].model == "wdbc@1"
+        assert not (place.root / ".casemate/objects").exists()
+        assert not (place.root / ".casemate/catalog.db").exists()
+
+
+def test_what_is_spent_on_one_host_is_gone_on_the_other(two):
+    project, _, gateways, _ = two
+    hour = datetime.timedelta(hours=1)
+    token, identifier = project.access.create_token(
+        "slow", ["client"], ["*"], hour, TokenLimits(rate=10)
+    )
+    one, other = (Line(gateway, token) for gateway in gateways)
+    wait_for(lambda: asked(one)[0] == 429)
+    wait_for(lambda: project.usage.of(identifier, "", 60, 0))
+    wait_for(lambda: asked(other)[0] == 429)
+    assert answers_of(project, "slow") < 15, "both together got no two limits"
+
+
+def test_releases_and_revocations_are_seen_by_every_host(two):
+    project, _, gateways, _ = two
+    token, identifier = new_token(project, "ward")
+    lines = [Line(gateway, token) for gateway in gateways]
+    assert [asked(line) for line in lines] == [(200, "1")] * 2
+    project.models["wdbc@2"].promote("canary", share=0.0, principals=['Service::"ward"'])
+    wait_for(lambda: [asked(line) for line in lines] == [(200, "2")] * 2)
+    project.models.rollback("wdbc")
+    wait_for(lambda: [asked(line) for line in lines] == [(200, "1")] * 2)
+    project.access.revoke_token(identifier)
+    wait_for(lambda: [asked(line)[0] for line in lines] == [401, 401])
+
+
+def whole(project, *loads):
+    """Every answer has one record, and no record is there twice; how many have no answer."""
+    records = recorded(project)
+    given = {identifier for load in loads for _, identifier in load.acknowledged}
+    assert set(records.values()) == {1}
+    assert given <= set(records), "an answer was given whose record is lost"
+    project.log.check()
+    return len(records) - len(given)
+
+
+def test_a_host_that_dies_under_load_takes_no_answer_with_it_and_joins_again(two):
+    project, hosts, gateways, _ = two
+    token, _ = new_token(project, "ward")
+    with Load(gateways[0], token) as dying, Load(gateways[1], token) as living:
+        dying.more()
+        gateways[0].process.kill()
+        gateways[0].process.wait()
+        living.more()
+    assert not living.others, "the other host's callers notice nothing"
+    hosts[0][1].__exit__()
+    gateways[0] = hosts[0][1].__enter__()
+    with Load(gateways[0], token, 1) as joined:
+        joined.more(5)
+    whole(project, dying, living, joined)
+
+
+def test_a_database_that_crashes_under_load_costs_refusals_and_no_record(two):
+    project, _, gateways, database = two
+    token, _ = new_token(project, "nurse")
+    with Load(gateways[0], token) as one, Load(gateways[1], token) as other:
+        for load in (one, other):
+            load.more()
+        database.crash()
+        wait_for(lambda: one.others["503"] and other.others["503"])
+        database.start()
+        for load in (one, other):
+            load.more()
+    assert {*one.others, *other.others} == {"503"}
+    whole(project, one, other)
+    with project.database.reading() as tx:
+        mine = USE.c.principal == 'Service::"nurse"', USE.c.model != ""
+        used = sum(row.rows for row in tx.execute(USE.select().where(*mine)))
+    asked_about = len(one.acknowledged + other.acknowledged) + (one.others + other.others)["503"]
+    assert used <= asked_about, "nothing was counted twice"
+
+
+@pytest.mark.long
+def test_a_host_that_is_cut_off_keeps_nobody_waiting_and_joins_again(two):
+    project, hosts, gateways, _ = two
+    token, _ = new_token(project, "cut")
+    host = hosts[1][0].host
+    with Load(gateways[1], token, 2, 5.0) as away, Load(gateways[0], token) as living:
+        away.more()
+        host.cut()
+        wait_for(lambda: away.others)
+        living.more(200)
+        host.joined()
+        away.more()
+    assert not living.others, "the other host's callers notice nothing but a pause"
+    whole(project, away, living)
