@@ -21,6 +21,7 @@ from casemate.core.types.dataset import (
     SealedDataset,
     Sides,
     Taught,
+    Whole,
 )
 from casemate.core.types.model import FeatureLimits, Federated, Part, TrainedModel, Unlearning
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
@@ -73,5 +74,6 @@ __all__ = [
     "Unlearning",
     "Verdict",
     "Waived",
+    "Whole",
     "number_text",
 ]
