@@ -37,8 +37,9 @@ class DataTable(ReadingOptions, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1000)] | None,
         Meta(
             description=(
-                "Of a longer text or Parquet table so many rows are drawn, and only these are read,"
-                " checked and learnt from; `max_bytes` bounds it no longer."
+                "Of a longer text or Parquet table so many rows are drawn, and only these are"
+                " screened and learnt from; all others are looked at in a stream, and `max_bytes`"
+                " bounds the table no longer."
             )
         ),
     ] = None

@@ -72,6 +72,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
                 if context.erased is not None
                 else []
             ),
+            *(["looked at whole"] if config.data.sample is not None else []),
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [

@@ -77,6 +77,17 @@ def merged(counts: Array, least: int) -> list[list[int]]:
     return found
 
 
+def told_counts(counts: dict[str, int], least: int) -> dict[str, int]:
+    """Counts by name as they may be told: -1 where they are too few, and for the next smallest one
+    where a single one could be reckoned from all others.
+    """
+    few = [name for name, count in counts.items() if 0 < count < least]
+    others = [name for name, count in counts.items() if count >= least]
+    if len(few) == 1 and others:
+        few.append(min(others, key=lambda name: counts[name]))
+    return {name: -1 if name in few else count for name, count in counts.items()}
+
+
 def limits(
     column_class: ColumnClass, low: float | None, high: float | None
 ) -> tuple[float | None, float | None]:

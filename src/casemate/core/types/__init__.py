@@ -21,6 +21,7 @@ from casemate.core.types.dataset import (
     SealedDataset,
     Sides,
     Taught,
+    Whole,
 )
 from casemate.core.types.model import (
     FeatureLimits,
@@ -83,5 +84,6 @@ __all__ = [
     "Unlearning",
     "Verdict",
     "Waived",
+    "Whole",
     "number_text",
 ]

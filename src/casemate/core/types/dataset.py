@@ -110,6 +110,26 @@ class Restricted(Record, frozen=True, kw_only=True):
     """Whose they are."""
 
 
+class Whole(Record, frozen=True, kw_only=True):
+    """What all rows of a table show of which a declared sample is learnt from."""
+
+    rows: int
+    """Those that may be learnt from."""
+    read: int
+    """Those that its source has."""
+    missing: dict[str, float]
+    """Share of cells, per column of class `general`."""
+    statistics: dict[str, dict[str, float]]
+    """Per column of numbers of class `general`: mean, std, min, max."""
+    classes: dict[str, dict[str, int]]
+    """Rows of each class, per target; -1: too few to be told."""
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{self.rows} rows, looked at in a stream"
+
+
 class SealedDataset(Record, frozen=True, kw_only=True):
     """Result of the data stage."""
 
@@ -167,3 +187,5 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """On which legal basis they are processed; None: the configuration named none."""
     restricted: Restricted | None = None
     """Whose rows were left out by a restriction or an objection; None: nobody had one."""
+    whole: Whole | None = None
+    """What all rows show, where `[data] sample` drew those that were sealed; None: it drew none."""

@@ -67,6 +67,8 @@ class Lineage(Record, frozen=True, kw_only=True):
     assess_digest: str
     federation: str = ""
     """Digest of the record of the rounds in which several owners learnt it; else empty."""
+    whole_table: str = ""
+    """Which rows were looked at beyond a declared sample that was learnt from; else empty."""
 
 
 class Release(Record, frozen=True, kw_only=True):

@@ -163,7 +163,7 @@ def _read(
     Columns that some rows were taken for, and that all rows do not keep to, are looked at again;
     the task too, unless it is settled.
     """
-    from casemate.stages.data import cells, files, roles, source
+    from casemate.stages.data import files, odd, roles, source
 
     whole = some if all_rows else None
     while True:
@@ -188,7 +188,7 @@ def _read(
                 lost = any(held[name].null_count for name in options.targets)
                 options = structs.replace(options, missing_target="drop" if lost else "refuse")
                 return held, source.labelled(source.typed(held, options, []), options)[0], options
-        except cells.MixedColumn as error:
+        except odd.MixedColumn as error:
             whole = source.written(table, options, []) if whole is None else whole
             if roles.again(whole, error.column, options).entry == options.columns.get(
                 error.column, ColumnTable()

@@ -7,51 +7,27 @@ unless the column says `coerce = true`. What says who somebody is (`[data] subje
 19 digits.
 """
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from casemate.config import ColumnTable, DataTable
-from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.errors import DataError
-from casemate.core.types import Finding, Severity
-from casemate.stages.data import notation, spans
+from casemate.core.types import Finding
+from casemate.stages.data import notation, odd, spans
+from casemate.stages.data.odd import rows_text
 
 NUMBER = notation.PLAIN
 MOSTLY_NUMBERS = 0.5
 """Share of cells that must be numbers for an undeclared column to be read as numbers. A judgement:
 where most cells are no number, the numbers among them are codes or slips.
 """
-NOTABLE = 0.01
-"""Share of cells that were read as missing from which it is no slip of a pen: the finding weighs
-more.
-"""
 SAMPLE, REPEATING = 10_000, 0.1
 """Cells, and the share of them up to which they are distinct for a column to repeat itself."""
-MOST_SHOWN = 3
-"""Cells that an error quotes as examples: enough to see the notation."""
 EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 """Bits of a floating-point number -> from where on it does not hold every integer, so that two
 identifiers may have become one.
 """
-
-
-class MixedColumn(DataError):
-    """A numeric column holds cells that are blank or text; `column` names it."""
-
-    def __init__(self, message: str, *, hint: str, column: str) -> None:
-        super().__init__(message, hint=hint)
-        self.column = column
-
-
-def rows_text(rows: Any, total: int | None = None) -> str:
-    """`rows 3, 17, 40 and 9 more (counting from 0)`."""
-    shown = [str(int(row)) for row in rows[:5]]
-    count = len(rows) if total is None else total
-    more = f" and {count - len(shown)} more" if count > len(shown) else ""
-    return f"row{'s' if count > 1 else ''} {', '.join(shown)}{more} (counting from 0)"
 
 
 def identifier(values: pa.ChunkedArray, name: str, options: DataTable) -> pa.ChunkedArray:
@@ -98,10 +74,14 @@ def _plain(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def typed(
-    values: pa.ChunkedArray, name: str, options: DataTable, findings: list[Finding]
+    values: pa.ChunkedArray,
+    name: str,
+    options: DataTable,
+    findings: list[Finding],
+    pieces: odd.Pieces | None = None,
 ) -> pa.ChunkedArray:
     """One column as its type says; DataError when a cell is of another, and `findings` gets what
-    was read as missing.
+    was read as missing. Of pieces of a table, `pieces` hears both.
     """
     column = options.column(name)
     values = _plain(values, name)
@@ -113,23 +93,22 @@ def typed(
             raise _no_quantity(name)
     values = _without_markers(values, column)
     if column.format in spans.UNITS:
-        return _spans(values, name, column, options, findings)
+        return _spans(values, name, column, options, findings, pieces)
     if column.format is not None or (column.type == "time" and not pa.types.is_temporal(kind)):
-        return _times(values, name, column, options, findings)
+        return _times(values, name, column, options, findings, pieces)
     if pa.types.is_temporal(kind):
         return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _from_text(values.cast(pa.string()), name, column, options, findings)
+        return _from_text(values.cast(pa.string()), name, column, options, findings, pieces)
     if column.type in ("category", "text"):
         return _whole(values).cast(pa.string())
     numbers = values.cast(pa.float64(), safe=False)
     infinite = pc.fill_null(pc.is_inf(numbers), False)
     if pc.any(infinite).as_py():
-        rows = np.flatnonzero(infinite.to_numpy())
-        raise DataError(
-            f"column {name!r} holds infinite numbers in {rows_text(rows)}",
-            hint="correct the source",
-        )
+        known = odd.Rows() if pieces is None else pieces.infinite.setdefault(name, odd.Rows())
+        known.add(np.flatnonzero(infinite.to_numpy()), 0 if pieces is None else pieces.before)
+        if pieces is None:
+            raise odd.infinite_error(name, known)
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
 
 
@@ -159,6 +138,7 @@ def _times(
     column: ColumnTable,
     options: DataTable,
     findings: list[Finding],
+    pieces: odd.Pieces | None,
 ) -> pa.ChunkedArray:
     """Times as `format` says they are written."""
     form = column.format or options.date_format or "iso"
@@ -169,7 +149,7 @@ def _times(
     )
     times = notation.times(written, form)
     wrong = pc.and_(pc.is_valid(written), pc.is_null(times))
-    _told(wrong, written, name, column, f"times written as {form!r}", findings)
+    odd.tell(wrong, written, name, column, f"times written as {form!r}", findings, pieces)
     return times
 
 
@@ -179,87 +159,22 @@ def _spans(
     column: ColumnTable,
     options: DataTable,
     findings: list[Finding],
+    pieces: odd.Pieces | None,
 ) -> pa.ChunkedArray:
     """Times of day, or durations, as numbers."""
     form = column.format or ""
     written = _text(values, options) if pa.types.is_string(values.type) else values
     found = spans.numbers(written, form)
-    _told(
+    odd.tell(
         pc.and_(pc.is_valid(written), pc.is_null(found)),
         written,
         name,
         column,
         f"numbers of {spans.UNITS[form]} ({form})",
         findings,
+        pieces,
     )
     return found
-
-
-def _told(
-    wrong: pa.ChunkedArray,
-    cells: pa.ChunkedArray,
-    name: str,
-    column: ColumnTable,
-    what: str,
-    findings: list[Finding],
-) -> None:
-    """A finding, or without `coerce` a MixedColumn, about cells that are not what their column is;
-    with an example.
-    """
-    rows = np.flatnonzero(wrong.to_numpy())
-    if not len(rows):
-        return
-    shown = _frequent(cells.filter(wrong)) if column.column_class in (None, "general") else ""
-    if not column.coerce:
-        kind = "time" if what.startswith("times") else "number"
-        raise MixedColumn(
-            f"column {name!r} is {'numeric' if kind == 'number' else 'a time'} but {len(rows)}"
-            f" cells are blank or text: {rows_text(rows)}{shown}",
-            hint=(
-                f"to read them as missing: [data.columns] {name} = {{ type ="
-                f' "{kind}",{_said(column)} coerce = true }}; if the column is text: {{ type ='
-                ' "category" }'
-            ),
-            column=name,
-        )
-    share = len(rows) / len(cells)
-    text = (
-        f"{len(rows)} cells of {name!r} that are no {what} were read as missing"
-        f" ({share:.1%}{shown})"
-    )
-    severity: Severity = "low" if share <= NOTABLE else "medium"
-    findings.append(
-        Finding(
-            id="data.coerced",
-            severity=severity,
-            confidence="high",
-            message=text,
-            location=rows_text(rows),
-        )
-    )
-
-
-def _said(column: ColumnTable) -> str:
-    """What stays in the entry that a hint writes out."""
-    return f' format = "{column.format}",' if column.format else ""
-
-
-def _frequent(cells: pa.ChunkedArray) -> str:
-    """`, such as '> 89'`: words that enough rows have; findings are kept and told, and a rare word
-    may be about one person.
-    """
-    counted = pc.value_counts(cells)
-    often = counted.filter(pc.greater_equal(counted.field("counts"), FEWEST)).field("values")
-    return f", such as {examples(often)}" if len(often) else ""
-
-
-def examples(cells: pa.ChunkedArray | pa.Array) -> str:
-    """Some different cells, as they are written."""
-    shown = pc.unique(cells.slice(0, 1000)).to_pylist()[:MOST_SHOWN]
-    return ", ".join(
-        repr(cell if not isinstance(cell, str) or len(cell) <= 24 else cell[:23] + "\u2026")
-        for cell in shown
-    )
 
 
 def _no_quantity(name: str) -> DataError:
@@ -299,6 +214,7 @@ def _from_text(
     column: ColumnTable,
     options: DataTable,
     findings: list[Finding],
+    pieces: odd.Pieces | None,
 ) -> pa.ChunkedArray:
     text = _text(values, options)
     if column.type in ("category", "text"):
@@ -314,7 +230,7 @@ def _from_text(
         pc.and_(pc.is_null(text), pc.not_equal(pc.utf8_trim_whitespace(values), "")), True
     )
     wrong = pc.and_not(pc.and_(pc.is_valid(values), pc.is_null(found)), declared)
-    _told(wrong, values, name, column, "numbers", findings)
+    odd.tell(wrong, values, name, column, "numbers", findings, pieces)
     return found
 
 

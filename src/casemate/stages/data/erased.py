@@ -44,10 +44,7 @@ def left_out(
     if not rows:
         return table, "", []
     if config.privacy.erased == "refuse":
-        raise DataError(
-            f"{len(rows)} rows of the table are of people who were erased",
-            hint='take them out of the source, or [privacy] erased = "leave-out"',
-        )
+        raise refusal(len(rows))
     if not kept.num_rows:
         raise DataError(
             "everybody in the table was erased",
@@ -59,6 +56,14 @@ def left_out(
     )
     found = Finding(id="data.erased-people", severity="low", confidence="high", message=text)
     return kept, sha256_record(rows), [found]
+
+
+def refusal(rows: int) -> DataError:
+    """That so many rows may not be taken."""
+    return DataError(
+        f"{rows} rows of the table are of people who were erased",
+        hint='take them out of the source, or [privacy] erased = "leave-out"',
+    )
 
 
 def others(

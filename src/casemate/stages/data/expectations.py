@@ -11,6 +11,7 @@ lets through are told and pinned; more are refused as they were. What casemate.t
 and so are the target's classes.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ SURE = 0.001
 """One false refusal in a thousand tables that differ by chance alone, all limits of a table
 together; drift takes the same.
 """
+MOST_NEW = 1_000_000
+"""New categories of a column that are kept until its verdict: more are never chance."""
 
 
 def declared(said: ColumnTable) -> list[str]:
@@ -64,69 +67,119 @@ def widened(schema: Schema, table: pa.Table) -> tuple[Schema, list[Finding]]:
     # pinned before rows were counted, or for private training: every limit is law
     if not schema.rows:
         return schema, []
-    limited = [
-        column
-        for column in schema.columns
-        if column.name in table.column_names and column.name not in schema.targets
-    ]
-    least = SURE / max(1, 3 * len(limited))
-    findings: list[Finding] = []
-    known = {
-        column.name: _widened(column, table[column.name], schema.rows, least, findings)
-        for column in limited
+    seen = {
+        column.name: Beyond.of(column, table[column.name])
+        for column in limited(schema)
+        if column.name in table.column_names
     }
+    return widened_by(schema, seen)
+
+
+def limited(schema: Schema) -> list[ColumnSchema]:
+    """Columns whose limits may widen: a target's never do."""
+    return [column for column in schema.columns if column.name not in schema.targets]
+
+
+def widened_by(schema: Schema, seen: dict[str, "Beyond"]) -> tuple[Schema, list[Finding]]:
+    """What `widened` gives of a table of whose columns this was seen, by name."""
+    if not schema.rows:
+        return schema, []
+    least = SURE / max(1, 3 * len(seen))
+    findings: list[Finding] = []
     return (
         msgspec.structs.replace(
-            schema, columns=[known.get(column.name, column) for column in schema.columns]
+            schema,
+            columns=[
+                (
+                    _widened(column, seen[column.name], schema.rows, least, findings)
+                    if column.name in seen
+                    else column
+                )
+                for column in schema.columns
+            ],
         ),
         findings,
     )
 
 
+@dataclass
+class Beyond:
+    """What a column of another table has beyond its limits, piece after piece."""
+
+    rows: int = 0
+    missing: int = 0
+    ends: dict[str, float] = field(default_factory=dict)
+    """`min` and `max` of the cells."""
+    outside: dict[str, int] = field(default_factory=dict)
+    """How many cells are below `min`, above `max`, in none of `categories`."""
+    new: set[str] = field(default_factory=set)
+    """Categories that nobody had, up to one more than `MOST_NEW`."""
+
+    @classmethod
+    def of(cls, column: ColumnSchema, values: pa.ChunkedArray) -> "Beyond":
+        """Of a whole column."""
+        found = cls()
+        found.add(column, values)
+        return found
+
+    def add(self, column: ColumnSchema, values: pa.ChunkedArray) -> None:
+        """The next piece's."""
+        self.rows += len(values)
+        self.missing += values.null_count
+        if column.type == "number" and pa.types.is_floating(values.type):
+            ends = pc.min_max(values).as_py()
+            for name, compare, extreme in (("min", pc.less, min), ("max", pc.greater, max)):
+                end, limit = ends[name], getattr(column, name)
+                if end is None:
+                    continue
+                self.ends[name] = extreme(end, self.ends.get(name, end))
+                beyond = 0 if limit is None else pc.sum(compare(values, limit)).as_py() or 0
+                self.outside[name] = self.outside.get(name, 0) + beyond
+        if (
+            column.type == "category"
+            and column.categories is not None
+            and pa.types.is_string(values.type)
+        ):
+            new = values.filter(
+                pc.and_(
+                    pc.is_valid(values),
+                    pc.invert(pc.is_in(values, pa.array(column.categories, pa.string()))),
+                )
+            )
+            self.outside["categories"] = self.outside.get("categories", 0) + len(new)
+            if len(new) and len(self.new) <= MOST_NEW:
+                self.new |= set(pc.unique(new).to_pylist()[: MOST_NEW + 1])
+
+
 def _widened(
-    column: ColumnSchema, values: pa.ChunkedArray, rows: int, least: float, findings: list[Finding]
+    column: ColumnSchema, seen: Beyond, rows: int, least: float, findings: list[Finding]
 ) -> ColumnSchema:
     from scipy.stats import betabinom
 
     changes: dict[str, Any] = {}
     told: list[str] = []
 
-    def expected(beyond: int, singles: int = 0) -> bool:
-        law = betabinom(len(values), 1 + singles, max(rows - singles, 1))
+    def expected(name: str, beyond: int, singles: int = 0) -> bool:
+        if name in column.declared:
+            return False
+        law = betabinom(seen.rows, 1 + singles, max(rows - singles, 1))
         return bool(beyond and law.sf(beyond - 1) >= least)
 
-    if not column.nullable and "nullable" not in column.declared and expected(values.null_count):
+    if not column.nullable and expected("nullable", seen.missing):
         changes["nullable"] = True
-        told.append(f"{values.null_count} cells are missing where none was")
-    if column.type == "number" and pa.types.is_floating(values.type):
-        for name, compare, extreme in (("min", pc.less, pc.min), ("max", pc.greater, pc.max)):
-            limit = getattr(column, name)
-            beyond = (
-                0
-                if limit is None or name in column.declared
-                else pc.sum(compare(values, limit)).as_py() or 0
+        told.append(f"{seen.missing} cells are missing where none was")
+    for name in ("min", "max"):
+        beyond = seen.outside.get(name, 0)
+        if expected(name, beyond):
+            changes[name] = seen.ends[name]
+            told.append(
+                f"{beyond} cells are {'below' if name == 'min' else 'above'} the range that"
+                f" {rows} rows had"
             )
-            if expected(beyond):
-                changes[name] = extreme(values).as_py()
-                told.append(
-                    f"{beyond} cells are {'below' if name == 'min' else 'above'} the range that"
-                    f" {rows} rows had"
-                )
-    if (
-        column.type == "category"
-        and column.categories is not None
-        and "categories" not in column.declared
-        and pa.types.is_string(values.type)
-    ):
-        new = values.filter(
-            pc.and_(
-                pc.is_valid(values),
-                pc.invert(pc.is_in(values, pa.array(column.categories, pa.string()))),
-            )
-        )
-        if expected(len(new), column.once):
-            changes["categories"] = sorted({*column.categories, *pc.unique(new).to_pylist()})
-            told.append(f"{len(new)} cells are categories that none of {rows} rows had")
+    new = seen.outside.get("categories", 0)
+    if len(seen.new) <= MOST_NEW and expected("categories", new, column.once):
+        changes["categories"] = sorted({*(column.categories or []), *seen.new})
+        told.append(f"{new} cells are categories that none of {rows} rows had")
     if not changes:
         return column
     if {"min", "max"} & changes.keys() and column.min is not None and column.max is not None:

@@ -14,7 +14,7 @@ from casemate.core.errors import DataError
 from casemate.core.types import Schema
 from casemate.ml.frame import GROUP, WEIGHT
 from casemate.stages.data import source, weights
-from casemate.stages.data.cells import rows_text
+from casemate.stages.data.odd import rows_text
 
 
 def read(

@@ -12,7 +12,7 @@ from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core import figures as vocabulary
 from casemate.core.findings import ranked
 from casemate.core.page import NOTHING, Bar, Chart, Section, page
-from casemate.core.types import Finding, RuleChecked, Schema, SealedDataset
+from casemate.core.types import Finding, RuleChecked, Schema, SealedDataset, Whole
 from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import TableProfile, bin_names
 
@@ -67,6 +67,7 @@ def draw(
                 f"Drift since {record.reference}", text, heads=["column", "index", "p"], rows=moved
             )
         )
+    sections += _whole(record.whole)
     heads = ["column", "type", "rows", "missing", "mean", "deviation"]
     rest = f"{_rest(least)} A line is what it was in the reference."
     sections.append(
@@ -97,6 +98,7 @@ def draw(
         "excluded": record.excluded,
         "quarantined": record.quarantined,
         "rules": record.rules,
+        "whole": record.whole,
         "drift": told,
         "columns": [_masked(column, least) for column in shown],
     }
@@ -198,6 +200,24 @@ def _rules(rules: list[RuleChecked]) -> list[Section]:
         if rows
         else []
     )
+
+
+def _whole(whole: Whole | None) -> list[Section]:
+    """What all rows show, of which the others sections know those that were drawn."""
+    if whole is None:
+        return []
+    rows: list[list[Any]] = []
+    for name, missing in whole.missing.items():
+        found = whole.statistics.get(name, {})
+        shown = [found.get(one, NOTHING) for one in ("mean", "std", "min", "max")]
+        rows.append([name, f"{missing:.2%}", *shown])
+    counts = "; ".join(
+        f"{name}: " + ", ".join(f"{label} {'few' if n < 0 else n}" for label, n in counted.items())
+        for name, counted in whole.classes.items()
+    )
+    text = f"{whole.text}, of {whole.read} in the source. {counts}".strip()
+    heads = ["column", "missing", "mean", "deviation", "least", "greatest"]
+    return [Section("Whole table", text, heads=heads, rows=rows)]
 
 
 def _suspicion_text(record: SealedDataset) -> str:

@@ -4,7 +4,7 @@ What `casemate.toml` says of a column goes before what is pinned, at every run: 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import DataError
 from casemate.core.types import ColumnClass, ColumnSchema, ColumnType, Finding, Schema
 from casemate.stages.data import derived, expectations
-from casemate.stages.data.cells import rows_text
+from casemate.stages.data.odd import rows_text
 
 MAX_CATEGORIES = 1000
 """Different values beyond which a column is read as text. A judgement: most of so many have too few
@@ -53,10 +53,7 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
     for name in options.targets:
         if table[name].null_count:
             rows = np.flatnonzero(pc.is_null(table[name]).to_numpy())
-            raise DataError(
-                f"the target {name!r} is missing in {rows_text(rows)}",
-                hint="label these rows or leave them out",
-            )
+            raise unlabelled(name, rows_text(rows))
         if options.task == "regression" and pc.count_distinct(table[name]).as_py() < 2:
             raise DataError(
                 f"the target {name!r} has one value only", hint="there is nothing to predict"
@@ -76,6 +73,24 @@ def infer(table: pa.Table, options: DataTable) -> tuple[Schema, list[Finding]]:
             rows=table.num_rows,
         ),
         findings,
+    )
+
+
+def unlabelled(name: str, rows: str) -> DataError:
+    """That a target is missing in rows, named as `rows 3, 17`."""
+    return DataError(
+        f"the target {name!r} is missing in {rows}", hint="label these rows or leave them out"
+    )
+
+
+def unused(name: str, kind: str) -> Finding:
+    """That a column of this type is no feature."""
+    return Finding(
+        id="data.unused-column",
+        severity="low",
+        confidence="high",
+        message=f"{name!r} is {kind} and is not used as a feature",
+        location=name,
     )
 
 
@@ -162,15 +177,7 @@ def infer_column(
         use = False
     elif use and kind in ("text", "time"):
         use = False
-        findings.append(
-            Finding(
-                id="data.unused-column",
-                severity="low",
-                confidence="high",
-                message=f"{name!r} is {kind} and is not used as a feature",
-                location=name,
-            )
-        )
+        findings.append(unused(name, kind))
     found = (
         pc.min_max(values).as_py()
         if kind == "number" and name not in options.targets
@@ -255,6 +262,18 @@ def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
     """Refuse a table that breaks the pinned schema; the DataError names columns, rows and
     limits.
     """
+    problems = differences(table, schema, options)
+    if not problems:
+        for column in schema.columns:
+            problems += _check_column(table[column.name], column, schema)
+    if problems:
+        raise broken(problems, options)
+
+
+def differences(table: pa.Table, schema: Schema, options: DataTable) -> list[str]:
+    """Columns that are missing or new, and what else than the pinned schema `options` say is to be
+    predicted.
+    """
     problems: list[str] = []
     known = [column.name for column in schema.columns]
     problems += [f"column {name!r} is missing" for name in known if name not in table.column_names]
@@ -269,48 +288,80 @@ def check(table: pa.Table, schema: Schema, options: DataTable) -> None:
             f"the schema is pinned for {'regression' if schema.regression else 'classification'},"
             f" [data] task is {options.task}"
         )
-    if not problems:
-        for column in schema.columns:
-            problems += _check_column(table[column.name], column, schema)
-    if problems:
-        more = f"; and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
-        raise DataError(
-            "the table breaks its pinned schema: " + "; ".join(problems[:MAX_SHOWN]) + more,
-            hint=f"correct the data; if the change is intended, edit {options.schema}",
-        )
+    return problems
+
+
+def broken(problems: list[str], options: DataTable) -> DataError:
+    """That a table breaks its pinned schema, and how."""
+    more = f"; and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
+    return DataError(
+        "the table breaks its pinned schema: " + "; ".join(problems[:MAX_SHOWN]) + more,
+        hint=f"correct the data; if the change is intended, edit {options.schema}",
+    )
+
+
+class Breach(NamedTuple):
+    """What is wrong with some cells of a column."""
+
+    text: str
+    limit: str
+    """Which limit of the column they break: one that may widen, or `class`."""
+    rows: Any
+    """Their rows, int64 [k] from 0."""
 
 
 def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> list[str]:
+    found = mistaken(values, column, schema)
+    if found:
+        return [found]
+    return [
+        f"{breach.text} in {rows_text(breach.rows)}" for breach in breaches(values, column, schema)
+    ]
+
+
+def mistaken(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> str:
+    """That a column is of another type than it is pinned as; empty: it is not."""
+    if column.name in schema.targets and not schema.regression:
+        return ""
+    found = _kind(values)
+    if found != column.type and not (column.type in ("category", "text") and found == "category"):
+        return f"column {column.name!r} is {found}, pinned as {column.type}"
+    return ""
+
+
+def breaches(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> list[Breach]:
+    """What of a column's cells lies beyond the limits that are pinned."""
     name = column.name
     if name in schema.targets and not schema.regression:
         classes = schema.one(name).classes if schema.labels else schema.classes
         return _outside(values, classes, name, "class")
-    found = _kind(values)
-    if found != column.type and not (column.type in ("category", "text") and found == "category"):
-        return [f"column {name!r} is {found}, pinned as {column.type}"]
     problems = []
     if values.null_count and not column.nullable:
-        rows = np.flatnonzero(pc.is_null(values).to_numpy())
-        problems.append(f"column {name!r} is missing in {rows_text(rows)}")
+        problems.append(_missing(values, name))
     if column.type == "number":
-        for limit, compare, word in (
-            (column.min, pc.less, "below"),
-            (column.max, pc.greater, "above"),
+        for key, limit, compare, word in (
+            ("min", column.min, pc.less, "below"),
+            ("max", column.max, pc.greater, "above"),
         ):
             wrong = None if limit is None else pc.fill_null(compare(values, limit), False)
             if wrong is not None and pc.any(wrong).as_py():
                 rows = np.flatnonzero(wrong.to_numpy())
-                problems.append(f"column {name!r} is {word} {limit:g} in {rows_text(rows)}")
+                problems.append(Breach(f"column {name!r} is {word} {limit:g}", key, rows))
     if column.categories is not None:
         problems += _outside(values, column.categories, name, "category")
     return problems
 
 
-def _outside(values: pa.ChunkedArray, allowed: list[str], name: str, word: str) -> list[str]:
+def _missing(values: pa.ChunkedArray, name: str) -> Breach:
+    rows = np.flatnonzero(pc.is_null(values).to_numpy())
+    return Breach(f"column {name!r} is missing", "nullable", rows)
+
+
+def _outside(values: pa.ChunkedArray, allowed: list[str], name: str, word: str) -> list[Breach]:
     wrong = pc.and_not(pc.is_valid(values), pc.is_in(values, pa.array(allowed, pa.string())))
     rows = np.flatnonzero(wrong.to_numpy())
-    missing: Any = np.flatnonzero(pc.is_null(values).to_numpy()) if word == "class" else []
-    problems = [f"column {name!r} has an unknown {word} in {rows_text(rows)}"] if len(rows) else []
-    if len(missing):
-        problems.append(f"column {name!r} is missing in {rows_text(missing)}")
+    limit = "class" if word == "class" else "categories"
+    problems = [Breach(f"column {name!r} has an unknown {word}", limit, rows)] if len(rows) else []
+    if word == "class" and values.null_count:
+        problems.append(_missing(values, name))
     return problems

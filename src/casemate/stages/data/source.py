@@ -14,7 +14,8 @@ from casemate.config import ColumnTable, DataTable, is_pattern
 from casemate.config.words import nearest
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding, Severity
-from casemate.stages.data import cells, derived, files
+from casemate.stages.data import cells, derived, files, odd
+from casemate.stages.data.files import sampled
 
 READING = 4
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
@@ -23,7 +24,11 @@ MANY_UNLABELLED = 0.1
 
 
 def read(
-    where: files.Place, options: DataTable, identifiers: Collection[str] = ()
+    where: files.Place,
+    options: DataTable,
+    identifiers: Collection[str] = (),
+    *,
+    looked_at: bool = False,
 ) -> tuple[pa.Table, list[Finding]]:
     """The typed table and what was noticed while reading.
 
@@ -31,6 +36,8 @@ def read(
         where: a file or folder, several files, or a database; see `files.place`.
         options: the `[data]` table.
         identifiers: columns that say who somebody is, beside those that `options` declares.
+        looked_at: whether all rows are looked at afterwards where only some are drawn: then that
+            says what is wrong with a cell, and in which row.
 
     Raises:
         ConfigError: the file is missing, or a named column is not in it.
@@ -39,10 +46,9 @@ def read(
         BackendError: a database is away.
     """
     findings: list[Finding] = []
-    return (
-        typed(held(where, options, findings, identifiers), options, findings, identifiers),
-        findings,
-    )
+    table = held(where, options, findings, identifiers)
+    later = odd.Pieces() if looked_at and sampled.is_drawn(findings) else None
+    return typed(table, options, findings, identifiers, later), findings
 
 
 def held(
@@ -54,25 +60,30 @@ def held(
     """The columns as a file's reader gives them, before `typed`; for arguments and errors see
     `read`.
     """
-    lettered = (
-        {name for name in files.names(where, options) if _lettered(options.column(name))}
-        if options.columns
-        else set()
-    )
-    return _table(where, options, {*identifiers, *lettered}, findings)
+    kept = lettered(files.names(where, options), options) if options.columns else set()
+    return _table(where, options, {*identifiers, *kept}, findings)
+
+
+def lettered(names: Collection[str], options: DataTable) -> set[str]:
+    """Those columns that no reader of files types before their entry in `[data.columns]` does."""
+    return {name for name in names if _lettered(options.column(name))}
 
 
 def typed(
-    table: pa.Table, options: DataTable, findings: list[Finding], identifiers: Collection[str] = ()
+    table: pa.Table,
+    options: DataTable,
+    findings: list[Finding],
+    identifiers: Collection[str] = (),
+    pieces: odd.Pieces | None = None,
 ) -> pa.Table:
     """What `held` gave, each column as its type says, with the features made of them; DataError
-    when a cell is of another type.
+    when a cell is of another type, or `pieces` hears of it.
     """
     columns = [
         (
             cells.identifier(table[name], name, options)
             if options.identifies(name) or name in identifiers
-            else cells.typed(table[name], name, options, findings)
+            else cells.typed(table[name], name, options, findings, pieces)
         )
         for name in table.column_names
     ]
@@ -150,34 +161,37 @@ def some(where: files.Place, options: DataTable, most: int) -> tuple[pa.Table, b
     return table, False
 
 
-def labelled(table: pa.Table, options: DataTable) -> tuple[pa.Table, list[Finding]]:
-    """The rows that have every target, where `[data] missing_target` says so, and a finding about
-    the others.
+def labelled(
+    table: pa.Table, options: DataTable, *, drop: bool = False
+) -> tuple[pa.Table, list[Finding]]:
+    """The rows that have every target, where `[data] missing_target` or `drop` says so, and a
+    finding about the others.
     """
-    if options.missing_target != "drop":
+    if options.missing_target != "drop" and not drop:
         return table, []
     known = pc.is_valid(table[options.targets[0]])
     for name in options.targets[1:]:
         known = pc.and_(known, pc.is_valid(table[name]))
     kept = table.filter(known)
     gone = table.num_rows - kept.num_rows
-    if not gone:
-        return table, []
-    share = gone / table.num_rows
+    return (kept, [unlabelled(gone, table.num_rows, options)]) if gone else (table, [])
+
+
+def unlabelled(gone: int, total: int, options: DataTable) -> Finding:
+    """That so many rows of a table have no target and were left out."""
+    share = gone / total
     text = (
-        f"{gone} of {table.num_rows} rows ({share:.1%}) have no target and were left out; row"
-        " numbers are those of the rows that stay"
+        f"{gone} of {total} rows ({share:.1%}) have no target and were left out; row numbers are"
+        " those of the rows that stay"
     )
     severity: Severity = "low" if share <= MANY_UNLABELLED else "medium"
-    return kept, [
-        Finding(
-            id="data.missing-target",
-            severity=severity,
-            confidence="high",
-            message=text,
-            location=options.targets[0],
-        )
-    ]
+    return Finding(
+        id="data.missing-target",
+        severity=severity,
+        confidence="high",
+        message=text,
+        location=options.targets[0],
+    )
 
 
 def _table(

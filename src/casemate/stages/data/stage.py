@@ -26,6 +26,7 @@ from casemate.core.types import (
     Schema,
     SealedDataset,
     Sides,
+    Whole,
 )
 from casemate.ml.frame import features_of
 from casemate.stages.data import (
@@ -33,10 +34,10 @@ from casemate.stages.data import (
     declared,
     derived,
     erased,
-    expectations,
     files,
     lessons,
     parts,
+    pinning,
     private,
     sides,
     source,
@@ -46,7 +47,6 @@ from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks import balance, drift, rules, split, units
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.profile import TableProfile, profile
-from casemate.stages.data.declared import require_followed
 from casemate.stages.data.division import check_sides, check_splits, divided, places_in_time
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 from casemate.stages.data.screening import (
@@ -60,6 +60,7 @@ from casemate.stages.data.screening import (
     suspicious,
 )
 from casemate.stages.data.tools import DataTools
+from casemate.stages.data.whole import Looked
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Examined:
     restricted: Restricted | None = None
     erased: str = ""
     """Digest of which rows were left out because their people were erased; empty: none."""
+    whole: Whole | None = None
+    """What all rows show, where only some were drawn."""
 
 
 def examine(tools: DataTools) -> Examined:
@@ -103,7 +106,7 @@ def examine(tools: DataTools) -> Examined:
     tools.progress("reading", 0, 6)
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else declared.identifiers(pinned, options)
-    table, findings = source.read(where, options, known)
+    table, findings = source.read(where, options, known, looked_at=True)
     table, gone, told = erased.left_out(tools, table, known)
     findings += told
     usable = consented.taken(tools, table)
@@ -112,12 +115,13 @@ def examine(tools: DataTools) -> Examined:
     table, unlabelled = source.labelled(table, options)
     config = msgspec.structs.replace(config, data=derived.declared(options, table.column_names))
     tools = dataclasses.replace(tools, config=config)
-    schema, inferred = _schema(tools, table, pinned)
-    findings += unlabelled + inferred + weights.require(table, options)
+    found = pinning.agreed(tools, table, pinned, findings + unlabelled, known)
+    schema, looked = found.schema, found.looked
+    findings = found.findings + weights.require(table, options)
     table = lessons.appended(table, tools.lessons, schema, config.data)
     if secret:
-        found = _private(tools, table, schema, findings)
-        return dataclasses.replace(found, basis=basis, restricted=restricted, erased=gone)
+        apart = _private(tools, table, schema, findings)
+        return dataclasses.replace(apart, basis=basis, restricted=restricted, erased=gone)
     if not schema.features:
         raise DataError(
             "no column is left to learn from",
@@ -137,7 +141,7 @@ def examine(tools: DataTools) -> Examined:
     excluded = neither | left_out(config, suspicion.rows, decided, holdout)
     check_sides(rows, holdout & ~excluded, ~holdout & ~excluded, config)
     findings += judged(suspicion, decided)
-    profiles, checked, kept = _checks(tools, to_check, leaking, holdout, excluded)
+    profiles, checked, kept = _checks(tools, to_check, leaking, holdout, excluded, looked)
     findings += checked.findings
     figures = suspicion.figures | checked.figures
     statistics = _statistics(rows)
@@ -158,6 +162,7 @@ def examine(tools: DataTools) -> Examined:
         basis,
         restricted,
         gone,
+        None if looked is None else looked.whole,
     )
 
 
@@ -230,6 +235,7 @@ def seal(tools: DataTools) -> SealedDataset:
         basis=found.basis,
         restricted=found.restricted,
         taught=lessons.taught(tools.lessons, table, schema, found.holdout),
+        whole=found.whole,
     )
     if options.subject:
         tools.identifiers.note(record.name, version, table[options.subject], found.root)
@@ -312,27 +318,6 @@ def _private(
     )
 
 
-def _schema(
-    tools: DataTools, table: pa.Table, pinned: Schema | None
-) -> tuple[Schema, list[Finding]]:
-    tools.progress("checking the schema", 1, 6)
-    options = tools.config.data
-    if tools.config.train.mode == "private":
-        schema, findings = private.schema(table.column_names, options, pinned)
-    else:
-        schema, findings = (
-            schemas.infer(table, options)
-            if pinned is None
-            else declared.apply(pinned, table, options)
-        )
-        require_followed(tools.root, schema, options)
-        schema, beyond = expectations.widened(schema, table)
-        findings += beyond
-    # a new one against the limits that [data.columns] declares
-    schemas.check(table, schema, options)
-    return schema, findings
-
-
 def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
     if config.data.subject is None:
         return None
@@ -348,18 +333,31 @@ def _groups(table: pa.Table, config: Config) -> np.ndarray[Any, Any] | None:
 
 
 def _checks(
-    tools: DataTools, checked: CheckedTable, leaking: Answer, holdout: Any, excluded: Any
+    tools: DataTools,
+    checked: CheckedTable,
+    leaking: Answer,
+    holdout: Any,
+    excluded: Any,
+    looked: Looked | None = None,
 ) -> tuple[list[TableProfile], Any, list[RuleChecked]]:
     """(profiles of the columns, all answers together, what each rule found)."""
     tools.progress("checking the table", 4, 6)
     with config_context(skip_parameter_validation=True), fitting(checked.frame.size):
-        return _answers(tools, checked, leaking, holdout, excluded)
+        return _answers(tools, checked, leaking, holdout, excluded, looked)
 
 
 def _answers(
-    tools: DataTools, checked: CheckedTable, leaking: Answer, holdout: Any, excluded: Any
+    tools: DataTools,
+    checked: CheckedTable,
+    leaking: Answer,
+    holdout: Any,
+    excluded: Any,
+    looked: Looked | None,
 ) -> tuple[list[TableProfile], Any, list[RuleChecked]]:
-    answer, told = rules.check(checked.table, checked.config.data.rules)
+    asked = rules.Asked(checked.config.data.rules) if looked is None else looked.rules
+    # of a sample all rows were asked already, but for those of feedback
+    asked.add(checked.table if looked is None else checked.table.slice(looked.drawn))
+    answer, told = asked.answer()
     before = None
     if tools.reference is not None and tools.reference.profile:
         before = msgspec.json.decode(

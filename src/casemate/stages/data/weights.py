@@ -1,5 +1,7 @@
 """The column that says for how many of the population each row stands."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -7,8 +9,9 @@ from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Finding
 from casemate.ml.frame import worth
-from casemate.stages.data.cells import rows_text
+from casemate.stages.data.odd import rows_text
 
+Rows = np.ndarray[Any, np.dtype[np.intp]]
 UNEVEN = 0.5
 """Below half of their number the rows tell much less than their count suggests: that is worth a
 look.
@@ -23,7 +26,7 @@ def require(table: pa.Table, options: DataTable, where: str = "the table") -> li
     if name is None:
         return []
     column = table[name]
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+    if not are_numbers(column):
         raise DataError(
             f"{where}: the weight {name!r} is no number",
             hint=(
@@ -32,16 +35,9 @@ def require(table: pa.Table, options: DataTable, where: str = "the table") -> li
             ),
         )
     weights = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    wrong = worthless(column)
     if len(wrong):
-        text = f"{where}: the weight {name!r} is missing or not above zero in {rows_text(wrong)}"
-        raise DataError(
-            text,
-            hint=(
-                "a row that stands for nobody is to be left out of the table; every other one needs"
-                " its weight"
-            ),
-        )
+        raise refusal(name, where, rows_text(wrong))
     equal = worth(weights)
     text = (
         f"rows are weighted by {name!r}: {len(weights)} rows tell a mean as well as {equal:.0f} of"
@@ -57,3 +53,25 @@ def require(table: pa.Table, options: DataTable, where: str = "the table") -> li
             location=name,
         )
     ]
+
+
+def are_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether a column's type may be one of weights."""
+    return bool(pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
+
+
+def worthless(column: pa.ChunkedArray) -> Rows:
+    """Rows whose weight is missing or not above zero, int64 [k] from 0."""
+    weights = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+
+
+def refusal(name: str, where: str, rows: str) -> DataError:
+    """That rows, named as `rows 3, 17`, have no weight."""
+    return DataError(
+        f"{where}: the weight {name!r} is missing or not above zero in {rows}",
+        hint=(
+            "a row that stands for nobody is to be left out of the table; every other one needs"
+            " its weight"
+        ),
+    )

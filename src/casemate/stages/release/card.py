@@ -206,6 +206,8 @@ def _data(dataset: SealedDataset, model: TrainedModel) -> Section:
             ["left out", dataset.excluded],
             ["taken out of the hold-out by decision", dataset.dropped],
         ]
+    if dataset.whole is not None:
+        about.append(["whole table", dataset.whole.text])
     return Section("Data", heads=["", ""], rows=about)
 
 

@@ -74,6 +74,7 @@ def decide(
         train_digest=sha256_record(model),
         assess_digest=sha256_record(assessment),
         federation=model.federated.record if model.federated else "",
+        whole_table="" if dataset.whole is None else dataset.whole.text,
     )
     name = config.project.name
     markdown, page = card.write(

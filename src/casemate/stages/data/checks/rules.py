@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from casemate.config import RuleTable
 from casemate.core.errors import ConfigError
 from casemate.core.types import RuleChecked
-from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer
+from casemate.stages.data.odd import Rows
 
 MOST_NODES = 200
 """Of a rule's syntax tree. Chosen: what is longer can hardly be checked by looking at it; it can be
@@ -65,42 +65,66 @@ def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[RuleChe
     Raises:
         ConfigError: a rule cannot be read or compares what cannot be compared.
     """
-    answer, told = Answer(), []
-    broken_rules = 0
-    for rule in rules:
-        holds = evaluate(table, rule.check, rule.name)
-        asked = (
-            pa.array(np.ones(table.num_rows, dtype=bool))
-            if rule.when is None
-            else pc.fill_null(evaluate(table, rule.when, rule.name), False)
-        )
-        broken = np.flatnonzero(
-            pc.fill_null(pc.and_(asked, pc.invert(holds)), False).to_numpy(zero_copy_only=False)
-        )
-        unknown = int(pc.sum(pc.and_(asked, pc.is_null(holds))).as_py() or 0)
-        rows = int(pc.sum(asked).as_py() or 0)
-        told.append(
-            RuleChecked(
-                name=rule.name,
-                check=rule.check,
-                rows=rows,
-                broken=len(broken),
-                unknown=unknown,
-                severity=rule.severity,
+    asked = Asked(rules)
+    asked.add(table)
+    return asked.answer()
+
+
+class Asked:
+    """Rules that are asked of a table, a piece at a time."""
+
+    def __init__(self, rules: list[RuleTable]) -> None:
+        self.rules = rules
+        self.before = 0
+        """Rows of the pieces up to now."""
+        self._rows = [0] * len(rules)
+        self._unknown = [0] * len(rules)
+        self._broken = [Rows() for _ in rules]
+
+    def add(self, table: pa.Table) -> None:
+        """Ask of the next piece; raises what `check` raises."""
+        for at, rule in enumerate(self.rules):
+            holds = evaluate(table, rule.check, rule.name)
+            asked = (
+                pa.array(np.ones(table.num_rows, dtype=bool))
+                if rule.when is None
+                else pc.fill_null(evaluate(table, rule.when, rule.name), False)
             )
-        )
-        if len(broken) > rule.tolerate * rows:
-            broken_rules += 1
-            share = len(broken) / max(rows, 1)
-            answer.say(
-                "data.rule",
-                rule.severity,
-                f"{len(broken)} of {rows} rows ({share:.2%}) break the rule {rule.name!r}",
-                rows_text(broken),
+            broken = pc.fill_null(pc.and_(asked, pc.invert(holds)), False)
+            rows = np.flatnonzero(broken.to_numpy(zero_copy_only=False))
+            self._broken[at].add(rows, self.before)
+            self._unknown[at] += int(pc.sum(pc.and_(asked, pc.is_null(holds))).as_py() or 0)
+            self._rows[at] += int(pc.sum(asked).as_py() or 0)
+        self.before += table.num_rows
+
+    def answer(self) -> tuple[Answer, list[RuleChecked]]:
+        """What `check` gives of all pieces."""
+        answer, told = Answer(), []
+        broken_rules = 0
+        counted = zip(self.rules, self._rows, self._broken, self._unknown, strict=True)
+        for rule, rows, broken, unknown in counted:
+            told.append(
+                RuleChecked(
+                    name=rule.name,
+                    check=rule.check,
+                    rows=rows,
+                    broken=broken.count,
+                    unknown=unknown,
+                    severity=rule.severity,
+                )
             )
-    if rules:
-        answer.figures["rule_violations"] = float(broken_rules)
-    return answer, told
+            if broken.count > rule.tolerate * rows:
+                broken_rules += 1
+                share = broken.count / max(rows, 1)
+                answer.say(
+                    "data.rule",
+                    rule.severity,
+                    f"{broken.count} of {rows} rows ({share:.2%}) break the rule {rule.name!r}",
+                    str(broken),
+                )
+        if self.rules:
+            answer.figures["rule_violations"] = float(broken_rules)
+        return answer, told
 
 
 def evaluate(table: pa.Table, text: str, name: str) -> pa.Array:

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import median_abs_deviation
 
 from casemate.core.errors import ConfigError
-from casemate.stages.data.cells import rows_text
 from casemate.stages.data.checks.interface import Answer, CheckedTable
+from casemate.stages.data.odd import rows_text
 
 ALTERNATIVES = (
     "g", "mg", "kg", "lb", "oz", "m", "cm", "mm", "inch", "foot", "km", "mile", "degC", "degF",

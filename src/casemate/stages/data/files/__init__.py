@@ -7,7 +7,7 @@ there.
 """
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -47,6 +47,7 @@ __all__ = [
     "is_url",
     "names",
     "once",
+    "pieces",
     "place",
     "stamp",
 ]
@@ -121,6 +122,34 @@ def columns(
         if not options.identifies(name) and name not in identifiers:
             exact.require(table[name], name, options, findings)
     return table
+
+
+def pieces(
+    where: Place, options: DataTable, identifiers: Collection[str], findings: list[Finding]
+) -> Iterator[pa.Table]:
+    """What `columns` gives of text and Parquet files, however long, a piece at a time.
+
+    Only a piece is looked at to tell which of its columns are numbers: `options` should say it of
+    every column. For arguments and errors see `columns`.
+    """
+    if isinstance(where, (str, pa.Table)):
+        raise ConfigError("rows are looked at in pieces of files", hint="take sample out")
+    paths = several.paths(where)
+    several.require_bounded(paths, sys.maxsize)
+    for path in paths:
+        held = content.unpacked(path, options.max_bytes)
+        if content.kind(held) == "text":
+            parts = delimited.pieces(held, options, _as_written(options, identifiers), findings)
+        else:
+            parts = (
+                columnar.settled(table, path, findings)
+                for table in columnar.pieces_of_parquet(held)
+            )
+        for table in parts:
+            for name in table.column_names:
+                if not options.identifies(name) and name not in identifiers:
+                    exact.require(table[name], name, options, findings)
+            yield table
 
 
 def frame(path: Path) -> "pd.DataFrame":

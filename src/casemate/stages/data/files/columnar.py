@@ -18,6 +18,9 @@ from casemate.stages.data.files import naming
 from casemate.stages.data.files.content import Content
 from casemate.stages.data.files.evenly import Numbers
 
+CELLS, LEAST_ROWS = 1 << 20, 1 << 10
+"""Of a piece, about: what is looked at together."""
+
 
 def read_parquet(content: Content) -> pa.Table:
     """All row groups; the checksums of its pages are compared where the file has them."""
@@ -46,6 +49,17 @@ def some_of_parquet(content: Content, numbers: Numbers) -> pa.Table:
             found.append(batch.take(pa.array(numbers[low:high] - place)))
             place += batch.num_rows
         return pa.Table.from_batches(found, file.schema_arrow)
+
+
+def pieces_of_parquet(content: Content) -> Iterator[pa.Table]:
+    """All rows, a piece at a time."""
+    with (
+        explained(content.path, "Parquet"),
+        pq.ParquetFile(_source(content), page_checksum_verification=True) as file,
+    ):
+        rows = max(LEAST_ROWS, CELLS // max(1, len(file.schema_arrow)))
+        for batch in file.iter_batches(rows):
+            yield pa.Table.from_batches([batch])
 
 
 def read_arrow(content: Content) -> pa.Table:

@@ -4,7 +4,7 @@ be, is named by its line.
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,9 +18,15 @@ from casemate.stages.data.files import dialect as dialects
 from casemate.stages.data.files import evenly, exact, naming
 from casemate.stages.data.files.content import BLOCK, Content
 from casemate.stages.data.files.dialect import Dialect
-from casemate.stages.data.files.lines import LONGEST_ROW, explained, mended, sifted
+from casemate.stages.data.files.lines import LONGEST_ROW, explained, mended, sifted, sifting
 from casemate.stages.data.files.quotes import Check
-from casemate.stages.data.files.surplus import tidied, without_blank_rows
+from casemate.stages.data.files.surplus import (
+    WHOLE,
+    Part,
+    tell_blank,
+    tidied,
+    without_blank_rows,
+)
 
 LONG = r"^\s*[+-]?\d{16,}\s*$"
 Kept = Callable[[str], bool]
@@ -68,14 +74,96 @@ def read(
         DataError: the text is truncated, ragged, wrongly quoted or not written as it is said to be;
             with the line's number.
     """
+    if numbers is not None:
+        try:
+            return _drawn(content, options, kept, findings, numbers)
+        except DataError:
+            for _ in pieces(content, options, kept, []):  # says which line it is of all
+                pass
+            raise
     text, dialect, written, header = _opened(content, options)
     text, dialect = dialects.plain(text, dialect)
-    if numbers is not None:
-        quoted, headed = dialect.quote != "", not options.header
-        rows = evenly.chosen(text, numbers, quoted=quoted, headed=headed)
-        text = Content(content.path, rows)
+    return _sifted(text, dialect, written, header, options, kept, findings)
+
+
+def _drawn(
+    content: Content,
+    options: DataTable,
+    kept: Kept,
+    findings: list[Finding],
+    numbers: evenly.Numbers,
+) -> pa.Table:
+    text, dialect, written, header = _opened(content, options)
+    text, dialect = dialects.plain(text, dialect)
+    quoted, headed = dialect.quote != "", not options.header
+    rows = evenly.chosen(text, numbers, quoted=quoted, headed=headed)
+    text = Content(content.path, rows)
+    return _sifted(text, dialect, written, header, options, kept, findings)
+
+
+def _sifted(
+    text: Content,
+    dialect: Dialect,
+    written: list[str],
+    header: list[str],
+    options: DataTable,
+    kept: Kept,
+    findings: list[Finding],
+) -> pa.Table:
     if options.bad_rows == "quarantine":
         text = sifted(text, dialect, header, options, findings)
+    table, blank = _rows(text, dialect, header, options, kept, findings, written)
+    findings += naming.told(written[: table.num_columns], table.column_names)
+    tell_blank(blank, findings)
+    return table
+
+
+def pieces(
+    content: Content, options: DataTable, kept: Kept, findings: list[Finding]
+) -> Iterator[pa.Table]:
+    """What `read` gives of all rows, a piece at a time; for arguments and errors see there.
+
+    Only a piece is looked at to tell which of its columns are numbers: `options` should say it.
+    """
+    text, dialect, written, header = _opened(content, options)
+    text, dialect = dialects.plain(text, dialect)
+    quoted = dialect.quote != ""
+    parts = (
+        sifting(text, dialect, header, options, findings, size=evenly.PIECE)
+        if options.bad_rows == "quarantine"
+        else evenly.pieces(text, quoted=quoted)
+    )
+    head: bytes | None = b"" if options.header else None
+    before = blank = 0
+    piece = next(parts, None)
+    while piece is not None:
+        after = next(parts, None)
+        if head is None:
+            head = evenly.head(piece, quoted=quoted)
+            if len(head) == len(piece.whole()):  # the header alone
+                piece = after
+                continue
+        elif head:
+            line = piece.line - head.count(b"\n")
+            piece = Content(text.path, head + piece.whole(), line=line)
+        part = Part(before + blank == 0, after is None, before, kept)
+        table, none = _rows(piece, dialect, header, options, kept, findings, written, part)
+        yield table
+        before, blank, piece = before + table.num_rows, blank + none, after
+    tell_blank(blank, findings)
+
+
+def _rows(
+    text: Content,
+    dialect: Dialect,
+    header: list[str],
+    options: DataTable,
+    kept: Kept,
+    findings: list[Finding],
+    written: list[str],
+    part: Part = WHOLE,
+) -> tuple[pa.Table, int]:
+    """(the rows of a text or of a part of it, how many beside them hold no cell)."""
     lines = _require_sound(text, dialect, header, options)
     if lines is None:  # carriage returns end lines somewhere
         text = dialects.line_feeds(text)
@@ -91,8 +179,7 @@ def read(
         and table[table.num_columns - 1].null_count == table.num_rows
     ):
         table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
-    findings += naming.told(written[: table.num_columns], table.column_names)
-    return tidied(table, text, options, findings)
+    return tidied(table, text, options, part)
 
 
 def some(content: Content, options: DataTable, most: int) -> pa.Table:
@@ -110,7 +197,7 @@ def some(content: Content, options: DataTable, most: int) -> pa.Table:
     text, dialect = dialects.plain(text, dialect)
     rows = evenly.rows(text, most, quoted=dialect.quote != "", headed=not options.header)
     table = _arrow(Content(content.path, rows), dialect, header, options, header, lines=True)
-    return without_blank_rows(table, [])
+    return without_blank_rows(table)[0]
 
 
 def _opened(content: Content, options: DataTable) -> tuple[Content, Dialect, list[str], list[str]]:

@@ -1,5 +1,6 @@
 """Some rows of a long text, as bytes, cut out without reading the others as cells: evenly from all
-of it, before every row is read; or those of a declared sample, in the place of every row.
+of it, before every row is read; or those of a declared sample, in the place of every row. And every
+row, a piece of the text at a time.
 """
 
 from collections.abc import Iterator
@@ -7,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from casemate.stages.data.files.content import Content
+from casemate.stages.data.files.content import BLOCK, Content
 from casemate.stages.data.files.quotes import LINE_FEED, QUOTE
+
+PIECE = 16 * BLOCK
+"""Bytes of a piece, about: enough for a reader's threads, and few beside a process's own."""
+LONGEST = 64 * BLOCK
+"""Bytes after which a quote is no longer waited for: the reader says what is wrong."""
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -51,6 +57,30 @@ def chosen(text: Content, numbers: Numbers, *, quoted: bool, headed: bool) -> by
         seen, last = seen + len(ends), int(ends[-1])
     none = np.zeros(0, dtype=np.int64)
     return _cut(text, np.concatenate([none, *begins]), np.concatenate([none, *stops]))
+
+
+def pieces(text: Content, *, quoted: bool) -> Iterator[Content]:
+    """All rows, in pieces of whole ones that know the number of their first line; for arguments see
+    `rows`.
+    """
+    held: list[bytes] = []
+    size, line, inside = 0, text.line, False
+    for block in text.blocks():
+        held.append(block)
+        size += len(block)
+        inside ^= quoted and bool(block.count(b'"') % 2)
+        if size >= LONGEST or (size >= PIECE and not inside):
+            piece = Content(text.path, b"".join(held), line=line)
+            yield piece
+            line += piece.whole().count(b"\n")
+            held, size, inside = [], 0, False
+    if held:
+        yield Content(text.path, b"".join(held), line=line)
+
+
+def head(piece: Content, *, quoted: bool) -> bytes:
+    """The first row of a text; for arguments see `rows`."""
+    return piece.whole()[: next(_ends(piece, quoted=quoted))[0]]
 
 
 def _cut(text: Content, begins: Numbers, ends: Numbers) -> bytes:

@@ -1,6 +1,7 @@
 """Records read one by one, slowly and strictly: which one is wrong and why, and the rest."""
 
 import re
+import sys
 from collections.abc import Iterator
 
 from casemate.config import DataTable
@@ -213,31 +214,59 @@ def sifted(
     text: Content, dialect: Dialect, header: list[str], options: DataTable, findings: list[Finding]
 ) -> Content:
     """The text without its wrong rows, which a finding names."""
-    good, bad, total = [], [], 0
+    before = len(findings)
+    good = b"".join(
+        piece.whole()
+        for piece in sifting(text, dialect, header, options, findings, size=sys.maxsize)
+    )
+    return text if len(findings) == before else Content(text.path, good, line=text.line)
+
+
+def sifting(
+    text: Content,
+    dialect: Dialect,
+    header: list[str],
+    options: DataTable,
+    findings: list[Finding],
+    *,
+    size: int,
+) -> Iterator[Content]:
+    """The same in pieces of about `size` bytes; how many rows are wrong is known, and judged, after
+    the last one.
+    """
+    good: list[bytes] = []
+    shown: list[int] = []
+    held, bad, total, line = 0, 0, 0, text.line
     for number, record, trouble in _records(text, dialect, len(header), options):
         total += 1
         if trouble:
-            bad.append(number)
-        else:
-            good.append(record)
-    if not bad:
-        return text
-    if len(bad) > MOST_BAD * total:
-        shown = ", ".join(map(str, bad[:SHOWN]))
+            bad += 1
+            shown += [number] if bad <= SHOWN else []
+            continue
+        if not good:
+            line = number
+        good.append(record)
+        held += len(record)
+        if held >= size:
+            yield Content(text.path, b"".join(good), line=line)
+            good, held = [], 0
+    if good:
+        yield Content(text.path, b"".join(good), line=line)
+    if bad > MOST_BAD * total:
         raise DataError(
-            f"{text.path}: {len(bad)} of {total} rows are ragged or wrongly quoted (lines {shown},"
-            " …): too many to put aside",
+            f"{text.path}: {bad} of {total} rows are ragged or wrongly quoted (lines"
+            f" {', '.join(map(str, shown))}, …): too many to put aside",
             hint="it may be written in another way: see --delimiter, --quote, --skip-lines",
         )
-    findings.append(_aside(bad, "ragged or wrongly quoted"))
-    return Content(text.path, b"".join(good), line=text.line)
+    if bad:
+        findings.append(_aside(shown, bad, "ragged or wrongly quoted"))
 
 
-def _aside(lines: list[int], why: str) -> Finding:
-    shown = ", ".join(map(str, lines[:SHOWN])) + (
-        f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+def _aside(lines: list[int], count: int, why: str) -> Finding:
+    shown = ", ".join(map(str, lines)) + (
+        f" and {count - len(lines)} more" if count > len(lines) else ""
     )
-    message = f"{len(lines)} rows are {why} and were left out"
+    message = f"{count} rows are {why} and were left out"
     return Finding(
         id="data.bad-rows",
         severity="medium",

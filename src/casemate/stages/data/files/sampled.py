@@ -1,8 +1,8 @@
 """A declared sample of a table that is too long to be held: so many of its rows, each as likely as
-any other, whatever is in it. The others are counted, and not read as cells.
+any other, whatever is in it. The others are counted, and not read as cells here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,15 @@ import numpy as np
 from casemate.core.types import Finding
 from casemate.stages.data.files.evenly import Numbers
 
+DRAWN = "data.sample"
+"""Says that a table has more rows than were drawn."""
 SEED = 0
 """The same rows each time: a version of a data set is the same rows."""
+
+
+def is_drawn(findings: Sequence[Finding]) -> bool:
+    """Whether a table was read of which only some rows were drawn."""
+    return any(one.id == DRAWN for one in findings)
 
 
 def drawn(
@@ -32,12 +39,10 @@ def drawn(
     numbers = np.sort(np.random.default_rng(SEED).choice(total, most, replace=False, shuffle=False))
     findings.append(
         Finding(
-            id="data.sample",
+            id=DRAWN,
             severity="low",
             confidence="high",
-            message=(
-                f"{most} of {total} rows were drawn ([data] sample); nothing is known of the others"
-            ),
+            message=f"{most} of {total} rows were drawn ([data] sample)",
         )
     )
     first = np.cumsum([0, *counts])

@@ -1,6 +1,8 @@
 """Rows that are no data: blank ones, the header again, a footer."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,34 +20,60 @@ NUMBERS = rf"^\s*({NUMBER.pattern})\s*$"
 FOOTER = re.compile(r"\W*(grand\s+|sub-?)?(total|sum|average|mean)s?\b", re.IGNORECASE)
 
 
-def tidied(table: pa.Table, text: Content, options: DataTable, findings: list[Finding]) -> pa.Table:
-    """Without rows that hold no cell, and surely without the header again."""
-    table = without_blank_rows(table, findings)
-    _require_one_header(table, text, options)
-    _require_rows(table, text)
-    return table
+@dataclass(frozen=True)
+class Part:
+    """Where rows lie in their text, if they are not all of it."""
+
+    first: bool = True
+    last: bool = True
+    before: int = 0
+    """Rows before them."""
+    kept: Callable[[str], bool] = lambda _: False
+    """Columns that are known to hold more than numbers."""
 
 
-def without_blank_rows(table: pa.Table, findings: list[Finding]) -> pa.Table:
-    """Spreadsheets write rows of nothing but delimiters."""
+WHOLE = Part()
+
+
+def tidied(
+    table: pa.Table, text: Content, options: DataTable, part: Part = WHOLE
+) -> tuple[pa.Table, int]:
+    """(the table without rows that hold no cell, and surely without the header again; how many held
+    none).
+    """
+    filled, blank = without_blank_rows(table, part)
+    _require_one_header(filled, text, options, part)
+    _require_rows(filled, text, part)
+    return filled, blank
+
+
+def without_blank_rows(table: pa.Table, part: Part = WHOLE) -> tuple[pa.Table, int]:
+    """Spreadsheets write rows of nothing but delimiters; of a whole table without any cell all
+    stay.
+    """
     blank: Any = None
     for column in table.columns:
         if column.null_count == 0:
-            return table
+            return table, 0
         missing = pc.is_null(column)
         blank = missing if blank is None else pc.and_(blank, missing)
         if not pc.any(blank).as_py():
-            return table
-    if pc.all(blank).as_py():
-        return table
-    message = f"{pc.sum(blank).as_py()} rows hold no cell and were left out"
-    findings.append(
-        Finding(id="data.blank-rows", severity="low", confidence="high", message=message)
-    )
-    return table.filter(pc.invert(blank))
+            return table, 0
+    if part is WHOLE and pc.all(blank).as_py():
+        return table, 0
+    return table.filter(pc.invert(blank)), int(pc.sum(blank).as_py() or 0)
 
 
-def _require_rows(table: pa.Table, text: Content) -> None:
+def tell_blank(count: int, findings: list[Finding]) -> None:
+    """That so many rows held no cell."""
+    if count:
+        message = f"{count} rows hold no cell and were left out"
+        findings.append(
+            Finding(id="data.blank-rows", severity="low", confidence="high", message=message)
+        )
+
+
+def _require_rows(table: pa.Table, text: Content, part: Part) -> None:
     """No row is the header of another table, and the last one is no footer.
 
     A header shows by its names in columns that hold numbers in nearly all other rows; a mark for
@@ -56,7 +84,8 @@ def _require_rows(table: pa.Table, text: Content) -> None:
     last = table.slice(table.num_rows - 1)
     first = last[0][0].as_py()
     if (
-        isinstance(first, str)
+        part.last
+        and isinstance(first, str)
         and FOOTER.match(first)
         and any(column.null_count for column in last.columns)
     ):
@@ -66,8 +95,8 @@ def _require_rows(table: pa.Table, text: Content) -> None:
         )
     numeric = [
         column
-        for column in table.columns
-        if pa.types.is_string(column.type) and _is_mostly_numbers(column)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+        if pa.types.is_string(column.type) and not part.kept(name) and _is_mostly_numbers(column)
     ]
     if len(numeric) < 2:
         return
@@ -86,8 +115,8 @@ def _require_rows(table: pa.Table, text: Content) -> None:
         cells = [column[row].as_py() for column in numeric]
         if len(set(cells)) == len(cells):
             raise DataError(
-                f"{text.path}: row {row} (counting from 0) seems to be the header of another table:"
-                " it has words where all others have numbers",
+                f"{text.path}: row {part.before + row} (counting from 0) seems to be the header of"
+                " another table: it has words where all others have numbers",
                 hint="keep each table in a file of its own, and take lines out that are no rows",
             )
 
@@ -99,7 +128,7 @@ def _is_mostly_numbers(column: pa.ChunkedArray) -> bool:
     ).as_py() >= dialects.REGULAR * len(some)
 
 
-def _require_one_header(table: pa.Table, text: Content, options: DataTable) -> None:
+def _require_one_header(table: pa.Table, text: Content, options: DataTable, part: Part) -> None:
     """No row is the header again, and the first one is no second line of it."""
     if options.header or table.num_rows < 2:
         return
@@ -114,12 +143,14 @@ def _require_one_header(table: pa.Table, text: Content, options: DataTable) -> N
             if not pc.any(same).as_py():
                 break
         else:
-            row = pc.index(same, True).as_py()
+            row = part.before + pc.index(same, True).as_py()
             raise DataError(
                 f"{text.path}: the header is repeated in row {row} (counting from 0): a second"
                 " table may follow there",
                 hint='take the line out; [data] bad_rows = "quarantine" leaves it out',
             )
+    if not part.first:
+        return
     headed = [
         column
         for column, kind in zip(table.columns, kinds, strict=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from casemate.config import ColumnTable, Part
 from casemate.stages.data import notation
-from casemate.stages.data.cells import NOTABLE, examples
+from casemate.stages.data.odd import NOTABLE, examples
 from casemate.stages.data.roles import names
 from casemate.stages.data.roles.numbers import MISSING_WORDS, MOSTLY, unsure
 from casemate.stages.data.roles.types import Column, Role

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from casemate.config import ColumnTable
 from casemate.stages.data import notation
-from casemate.stages.data.cells import NOTABLE, examples
+from casemate.stages.data.odd import NOTABLE, examples
 from casemate.stages.data.roles.types import Column, Role
 
 MISSING_WORDS = frozenset(
