@@ -126,6 +126,24 @@ def test_curl_sends_csv_with_and_without_names(gateway, frame, expected, tmp_pat
     )
 
 
+@pytest.mark.parametrize("path", ["/v2/health/live", "/version", "/", "/nowhere"])
+def test_every_answer_tells_a_browser_that_it_is_no_page(gateway, path):
+    running = gateway[0]
+    done = subprocess.run(
+        ["curl", "-si", "--cacert", running.ca, f"{running.url}{path}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = done.stdout.lower()
+    for header in (
+        "x-content-type-options: nosniff",
+        "x-frame-options: deny",
+        "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+    ):
+        assert told.count(f"\n{header}") == 1
+
+
 def fuzzed(running, token, description, tmp_path, checks):
     path = tmp_path / "openapi.json"
     path.write_text(json.dumps(description))

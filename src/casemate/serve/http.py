@@ -28,6 +28,14 @@ SWEEP_SECONDS = 1.0
 """Between looks for connections that are over their time: limits are seconds, so a second more does
 not matter.
 """
+ANSWERS_ARE_DATA = [
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("x-frame-options", "DENY"),
+]
+"""What every answer says to a browser: it is no page, however it looks, and none shows it in a
+frame. Source: OWASP REST Security Cheat Sheet, Security Headers.
+"""
 SAGEMAKER, SAGEMAKER_ATTRIBUTES = "sagemaker", b"x-amzn-sagemaker-custom-attributes"
 Send = Any
 
@@ -354,6 +362,7 @@ def settings(app: Any, protocol: type[Bounded], **more: Any) -> uvicorn.Config:
         access_log=False,
         log_level="error",
         server_header=False,
+        headers=ANSWERS_ARE_DATA,
         proxy_headers=False,
         **more,
     )
