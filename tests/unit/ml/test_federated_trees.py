@@ -179,16 +179,19 @@ def test_a_node_of_few_rows_is_not_told_of_nor_what_would_tell_it():
     assert [at for _, at in forest.open] == [3, 4, 5, 6]
     members = forest.members(forest.trees[-1][0], forest.bins.of(whole.frame))
     sizes = {at: len(rows) for at, rows in members.items()}
-    small = min(sizes, key=sizes.get)
-    sibling = small - 1 if small % 2 == 0 else small + 1
-    few = whole.part(np.ones(len(whole), dtype=bool), apart=sizes[small] + 1)
-    counts = few(deepest).reshape(3, 4, -1)[2].sum(axis=1) / 3  # columns
-    expected = {at: 0.0 if at in (small, sibling) else size for at, size in sizes.items()}
-    assert dict(zip([3, 4, 5, 6], counts, strict=True)) == expected
+    everybody = np.ones(len(whole), dtype=bool)
+    for least in (size + 1 for size in sizes.values()):
+        few = whole.part(everybody, apart=least)
+        told_of = few(deepest).reshape(3, 4, -1)[2].sum(axis=1) / 3
+        expected = [
+            size if min(size, sizes[at + 1 if at % 2 else at - 1]) >= least else 0.0
+            for at, size in sizes.items()
+        ]
+        assert told_of.tolist() == expected
     # of a child that is too small, nothing below either of the two is told
     children = {1: sizes[3] + sizes[4], 2: sizes[5] + sizes[6]}
     least = min(children.values()) + 1
-    assert not whole.part(np.ones(len(whole), dtype=bool), apart=least)(deepest).any()
+    assert not whole.part(everybody, apart=least)(deepest).any()
 
 
 def changed(forest, at, *fields):
@@ -345,7 +348,10 @@ def test_a_site_remembers_nothing_that_another_forest_would_say_otherwise():
         return fresh(question)
 
     grow(GROWTH, LIMITS, 2, ask)
-    for question in (*asked, *asked[::-3]):
+    last = asked[-1]
+    other = last.weights.copy()
+    other[3 : 3 + 4 * GROWTH.slots].reshape(-1, 4)[:, 3] += 0.5  # leaves of the first tree
+    for question in (*asked, *asked[::-3], last, last._replace(weights=other)):
         assert np.array_equal(whole(question), site()(question))
     assert isinstance(asked[0], Asked)
     assert trees.outputs_of(2) == growing.outputs_of(0) == 1
