@@ -69,8 +69,8 @@ def pieces(text: Content, *, quoted: bool) -> Iterator[Content]:
         held.append(block)
         size += len(block)
         letters = np.frombuffer(block, np.uint8)
-        inside ^= quoted and bool(np.count_nonzero(letters == QUOTE) % 2)
-        lines += np.count_nonzero(letters == LINE_FEED)
+        inside ^= quoted and int(np.count_nonzero(letters == QUOTE)) % 2 == 1
+        lines += int(np.count_nonzero(letters == LINE_FEED))
         if size >= LONGEST or (size >= PIECE and not inside):
             yield Content(text.path, b"".join(held), line=line)
             line += lines
