@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from casemate.core.errors import ImportRefused, StageTimeout, TrainingError
+from casemate.core.errors import ImportRefused, OutOfMemory, StageTimeout, TrainingError
 from casemate.core.findings import attempts
 from casemate.core.imports import uncollected
 from casemate.core.memory import give_back
@@ -181,7 +181,7 @@ def _train(
     except TrainingError as error:
         # `from None`: a traceback would show the words of the code to whoever may not hear them.
         raise _plain(context, work, error, heard) from None
-    except (KeyboardInterrupt, StageTimeout):
+    except (KeyboardInterrupt, StageTimeout, OutOfMemory):
         if work.lease.lost is not None:
             # What the code tried before it was stopped is evidence, however the run ended.
             work.lease.lost.findings += pool.tried("train")

@@ -20,6 +20,7 @@ from casemate.core.errors import (
     ConfigError,
     Error,
     LeaseLost,
+    OutOfMemory,
     RunCancelled,
     StageTimeout,
     TransientError,
@@ -189,6 +190,26 @@ def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request)
     assert engine.runs()[0].state == "failed"
     assert "CM-TIMEOUT" in engine.runs()[0].error
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_stage_past_its_memory_ends_the_run(store, tmp_path):
+    slept = []
+    engine = Engine(
+        store,
+        Journal(),
+        SystemClock(),
+        tmp_path / "runs",
+        retry_policy=RetryPolicy(memory=1),
+    )
+    with (
+        pytest.raises(OutOfMemory, match="the train stage used more"),
+        engine.begin(SAME, "me") as run,
+    ):
+        run.step("data", Finding, finding)
+        run.step("train", Finding, lambda: time.sleep(30) or slept.append(1) or finding())
+    assert not slept
+    assert engine.runs()[0].state == "failed"
+    assert "CM-MEMORY" in engine.runs()[0].error
 
 
 def test_cancelling_stops_a_working_process_and_the_run_is_over(engine, monkeypatch):

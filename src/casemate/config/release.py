@@ -84,6 +84,16 @@ class RunTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = {}
+    memory_gb: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description=(
+                "Memory of the run's own process, in GiB: a table that would need more is refused"
+                " before it is read, and a stage that takes more ends as failed. Training and"
+                " measuring have processes with `[train] memory_gb`. Default: no limit."
+            )
+        ),
+    ] = None
 
 
 class ReleaseTable(Table, frozen=True, kw_only=True):

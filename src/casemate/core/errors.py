@@ -216,6 +216,14 @@ class StageTimeout(Error):
     who = "the project's owner: raise the limit or shrink the work"
 
 
+class OutOfMemory(Error):
+    """A run's process would use, or used, more memory than `[run] memory_gb` allows."""
+
+    code = "CM-MEMORY"
+    exit_code = 1
+    who = "the project's owner: learn from a sample, or raise the limit"
+
+
 class SandboxError(BackendError):
     """This kernel cannot confine the training code and `[sandbox] mode` is "require"."""
 

@@ -22,7 +22,15 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 
-from casemate.core.errors import BackendError, Error, LeaseLost, RunCancelled, StageTimeout
+from casemate.core.errors import (
+    BackendError,
+    Error,
+    LeaseLost,
+    OutOfMemory,
+    RunCancelled,
+    StageTimeout,
+)
+from casemate.core.memory import used
 from casemate.core.store import METADATA, Store
 from casemate.core.types import Record
 
@@ -160,8 +168,8 @@ def _pulse(store: Store, run: str) -> tuple[object, ...] | None:
 
 
 class Lease:
-    """The right to write to one run; a thread keeps it alive and watches for cancellation and the
-    stage's deadline.
+    """The right to write to one run; a thread keeps it alive and watches for cancellation, the
+    stage's deadline and what memory this process uses.
     """
 
     def __init__(self, store: Store, run: str, owner: str, token: int) -> None:
@@ -171,6 +179,7 @@ class Lease:
         self.token = token
         self.lost: Error | None = None
         self._deadline: float | None = None
+        self._memory: int | None = None
         self._stage = ""
         self._stop = threading.Event()
         self._guard = threading.Lock()
@@ -205,9 +214,10 @@ class Lease:
         if callable(self._former):
             self._former(number, frame)
 
-    def limit(self, stage: str, seconds: float | None) -> None:
-        """Give the stage that begins now a deadline."""
+    def limit(self, stage: str, seconds: float | None, memory: int | None = None) -> None:
+        """Give the stage that begins now a deadline, and a bound of bytes."""
         self._stage, self._deadline = stage, None if seconds is None else time.monotonic() + seconds
+        self._memory = memory
 
     def require(self, tx: sa.Connection) -> None:
         """Go on only as the owner: called first in every transaction of the run.
@@ -216,6 +226,7 @@ class Lease:
             LeaseLost: another process took the run over.
             RunCancelled: somebody cancelled it.
             StageTimeout: the stage's time is up.
+            OutOfMemory: this process used more than it may.
         """
         if self.lost is not None:
             raise self.lost
@@ -260,6 +271,15 @@ class Lease:
                     StageTimeout(
                         f"the {self._stage} stage took longer than allowed",
                         hint="raise [run] timeouts in casemate.toml",
+                    )
+                )
+                return
+            if self._memory is not None and used() > self._memory:
+                self._give_up(
+                    OutOfMemory(
+                        f"the {self._stage} stage used more than [run] memory_gb ="
+                        f" {self._memory / 2**30:g}",
+                        hint="[data] sample learns from fewer rows; or raise [run] memory_gb",
                     )
                 )
                 return

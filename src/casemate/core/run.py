@@ -130,6 +130,7 @@ class Run:
 
         Raises:
             StageTimeout: it took longer than `RetryPolicy.timeouts` allows.
+            OutOfMemory: this process used more than `RetryPolicy.memory`.
             LeaseLost: this process stood still for so long that another one took the run over.
         """
         done = self.engine.record(self.id, name, kind)
@@ -137,7 +138,7 @@ class Run:
             self._check_evidence(name, done)
             return done
         retry_policy = self.engine.retry_policy
-        self.lease.limit(name, retry_policy.timeouts.get(name))
+        self.lease.limit(name, retry_policy.timeouts.get(name), retry_policy.memory)
         try:
             for attempt in range(1, retry_policy.retries + 1):
                 try:

@@ -109,3 +109,5 @@ class RetryPolicy:
     """Seconds before the second attempt; doubled each time, with jitter."""
     timeouts: dict[str, float] = field(default_factory=dict)
     """Seconds a stage may take."""
+    memory: int | None = None
+    """Bytes that this process may use in a stage."""

@@ -354,6 +354,7 @@ class Wiring(Controls):
             run.retries,
             run.backoff,
             {str(stage): seconds for stage, seconds in run.timeouts.items()},
+            None if run.memory_gb is None else int(run.memory_gb * 2**30),
         )
         return Engine(
             self.database, self.log, self.clock, self.state / "runs", self.outbox, retry_policy

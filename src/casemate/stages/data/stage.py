@@ -39,6 +39,7 @@ from casemate.stages.data import (
     parts,
     pinning,
     private,
+    room,
     sides,
     source,
     weights,
@@ -104,6 +105,7 @@ def examine(tools: DataTools) -> Examined:
         tools = dataclasses.replace(tools, config=private.declared(where, tools.config))
     config, options = tools.config, tools.config.data
     tools.progress("reading", 0, 6)
+    room.require(where, options, config.run.memory_gb)
     pinned = schemas.load(tools.root / options.schema)
     known = [] if pinned is None else declared.identifiers(pinned, options)
     table, findings = source.read(where, options, known, looked_at=True)

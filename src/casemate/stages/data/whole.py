@@ -6,7 +6,6 @@ of all rows, by the same functions and in the same words as of a table that is r
 needs many rows together (copies, suspicion, leaks, drift) knows the drawn rows alone.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from casemate.stages.data import erased, expectations, files, source, weights
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.checks.rules import Asked
 from casemate.stages.data.consented import allowed
+from casemate.stages.data.moments import Moments
 from casemate.stages.data.odd import Pieces, Rows
 from casemate.stages.data.tools import DataTools
 
@@ -43,35 +43,6 @@ class Looked:
     """What is to be said of the table, the drawn rows included."""
     drawn: int
     """Rows that were."""
-
-
-@dataclass
-class Moments:
-    """Count, mean and variance of numbers that come in pieces, put together as Chan, Golub and
-    LeVeque say: Updating formulae and a pairwise algorithm for computing sample variances, 1979.
-    """
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    """Sum of the squared distances from the mean."""
-
-    def add(self, values: pa.ChunkedArray) -> None:
-        """The next piece, float64; what is missing does not count."""
-        count = len(values) - values.null_count
-        if not count:
-            return
-        mean, total = pc.mean(values).as_py(), self.count + count
-        apart = mean - self.mean
-        self.squares += pc.variance(values).as_py() * count
-        self.squares += apart * apart * self.count * count / total
-        self.mean += apart * count / total
-        self.count = total
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation of them as a whole population."""
-        return math.sqrt(self.squares / self.count)
 
 
 @dataclass
@@ -161,6 +132,18 @@ class _Seen:
             and self.options.column(name).format is None
         ]
         """Those of which not even they do."""
+        self.allowed = {
+            column.name: frozenset(
+                schema.one(column.name).classes
+                if self._is_class(column) and schema.labels
+                else schema.classes
+                if self._is_class(column)
+                else column.categories or []
+            )
+            for column in schema.columns
+            if column.categories is not None or self._is_class(column)
+        }
+        """Categories and classes that are known."""
         self.rules = Asked(self.options.rules)
         self.rows = 0
         self.erased = 0
@@ -221,19 +204,28 @@ class _Seen:
 
     def _add(self, column: ColumnSchema, values: pa.ChunkedArray) -> None:
         seen = self.columns[column.name]
+        if pa.types.is_string(values.type) and column.name in self.allowed:
+            names, counts = (one.to_pylist() for one in pc.value_counts(values).flatten())
+            counted = dict(zip(names, counts, strict=True))
+            counted.pop(None, None)
+            if not seen.many:
+                seen.counts.update(counted)
+                seen.many = len(seen.counts) > schemas.MAX_CATEGORIES
+            if not values.null_count and counted.keys() <= self.allowed[column.name]:
+                seen.beyond.rows += len(values)
+                return
+        outside = dict(seen.beyond.outside)
         seen.beyond.add(column, values)
+        if pa.types.is_floating(values.type):
+            seen.moments.add(values)
+        if not values.null_count and outside == seen.beyond.outside and not self._is_class(column):
+            return
         for breach in schemas.breaches(values, column, self.schema):
             rows = seen.breaches.setdefault((breach.text, breach.limit), Rows())
             rows.add(breach.rows, self.rows)
-        if pa.types.is_floating(values.type):
-            seen.moments.add(values)
-        counted = column.categories is not None or column.name in self.schema.targets
-        if counted and pa.types.is_string(values.type) and not seen.many:
-            pairs = pc.value_counts(values.drop_null())
-            seen.counts.update(
-                dict(zip(*(one.to_pylist() for one in pairs.flatten()), strict=True))
-            )
-            seen.many = len(seen.counts) > schemas.MAX_CATEGORIES
+
+    def _is_class(self, column: ColumnSchema) -> bool:
+        return column.name in self.schema.targets and not self.schema.regression
 
     def told(self, heard: list[Finding]) -> list[Finding]:
         """What was noticed while reading; DataError when a cell or row is none that may be."""

@@ -12,14 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import write_csv
 
 import casemate
 from casemate.config import ColumnTable, DataTable, RuleTable
 from casemate.core.errors import DataError, Error
+from casemate.operations import scaffold
 from casemate.operations.runs import run_context
 from casemate.pipeline import data_tools
-from casemate.stages.data import derived, pinning, report, source, stage, weights, whole
+from casemate.stages.data import derived, pinning, report, source, stage, weights
 from casemate.stages.data.files import content, evenly
+from casemate.stages.data.moments import Moments
 
 ROWS, MOST = 6_000, 1_000
 NAMES = ["x", "w", "n", "y"]
@@ -47,9 +50,12 @@ def cells() -> list[list[str]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-@pytest.fixture
-def tools(tiny_project):
-    return data_tools(run_context(casemate.open(tiny_project)))
+@pytest.fixture(scope="module")
+def tools(home, tmp_path_factory):
+    root = tmp_path_factory.mktemp("whole")
+    table = pa.table({"x": np.arange(100) / 7, "y": np.arange(100) % 2})
+    scaffold.create(root, scaffold.from_table(root, write_csv(root / "t.csv", table), "y"))
+    return data_tools(run_context(casemate.open(root)))
 
 
 @pytest.fixture
@@ -248,7 +254,7 @@ def test_an_unclosed_quote_is_not_waited_for_to_the_end_of_a_long_text(tools, sa
     )
 )
 def test_moments_of_pieces_are_those_of_all_numbers(pieces):
-    moments = whole.Moments()
+    moments = Moments()
     for piece in pieces:
         moments.add(pa.chunked_array([pa.array(piece, pa.float64())]))
     numbers = [one for piece in pieces for one in piece if one is not None]

@@ -217,6 +217,22 @@ def names(where: Place, options: DataTable) -> list[str]:
         return []
 
 
+def shape(where: Place, options: DataTable) -> tuple[int, int] | None:
+    """(rows, columns) of text and Parquet files, of text about; None where it cannot be told
+    without reading them.
+    """
+    if isinstance(where, (str, pa.Table)):
+        return None
+    rows, columns = 0.0, 0
+    for path in several.paths(where):
+        held = Content(path)
+        if content.is_packed(held) or (kind := content.kind(held)) not in ("text", "parquet"):
+            return None
+        rows += delimited.about(held) if kind == "text" else columnar.count_parquet(held)
+        columns = columns or len(names(path, options))
+    return int(rows), columns
+
+
 def found(where: Place, options: DataTable) -> dict[str, Any]:
     """How a text file is written, as options of `[data]` that differ from what is said or usual;
     nothing for other formats.

@@ -113,6 +113,11 @@ class Content:
         return replace(self, start=position, line=number)
 
 
+def is_packed(content: Content) -> bool:
+    """Whether the file is compressed by something that is unpacked here."""
+    return content.head(8).startswith(tuple(_PACKED))
+
+
 def unpacked(path: Path, most: int) -> Content:
     """The file's content, decompressed if its first bytes say so.
 

@@ -54,6 +54,13 @@ def count(content: Content, options: DataTable) -> int:
     return evenly.count(text, quoted=dialect.quote != "", headed=not options.header)
 
 
+def about(content: Content) -> float:
+    """How many rows a text has if they are as long as the first ones, without a look at others."""
+    sample = content.head(dialects.SAMPLE)
+    rows = evenly.count(Content(content.path, sample), quoted=True, headed=False)
+    return content.path.stat().st_size * rows / max(1, len(sample))
+
+
 def read(
     content: Content,
     options: DataTable,

@@ -64,16 +64,17 @@ def pieces(text: Content, *, quoted: bool) -> Iterator[Content]:
     `rows`.
     """
     held: list[bytes] = []
-    size, line, inside = 0, text.line, False
+    size, line, lines, inside = 0, text.line, 0, False
     for block in text.blocks():
         held.append(block)
         size += len(block)
-        inside ^= quoted and bool(block.count(b'"') % 2)
+        letters = np.frombuffer(block, np.uint8)
+        inside ^= quoted and int(np.count_nonzero(letters == QUOTE)) % 2 == 1
+        lines += int(np.count_nonzero(letters == LINE_FEED))
         if size >= LONGEST or (size >= PIECE and not inside):
-            piece = Content(text.path, b"".join(held), line=line)
-            yield piece
-            line += piece.whole().count(b"\n")
-            held, size, inside = [], 0, False
+            yield Content(text.path, b"".join(held), line=line)
+            line += lines
+            held, size, lines, inside = [], 0, 0, False
     if held:
         yield Content(text.path, b"".join(held), line=line)
 
