@@ -12,6 +12,7 @@ clock; the first one, in which processes start, is not counted.
 import contextlib
 import itertools
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from casemate.operations import scaffold
 from casemate.stages.data import schema as pinned
 from casemate.stages.train.training_code import code_digest
 
-ROUNDS = 5
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 CODE = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
 NAMES = [f"p{number}" for number in range(64)]
 COLUMNS = Schema(
@@ -140,7 +141,7 @@ def owners(folder: Path, sites: int) -> tuple[list[str], str]:
         file = root / "casemate.toml"
         limits = '\n[data.columns]\n"p*" = { min = 0, max = 16 }\n'
         text = file.read_text().replace('purpose = "unspecified"', 'purpose = "research"')
-        assert "[data.columns]" not in text
+        text = re.sub(r"(?ms)^\[data\.columns\].*?(?=^\[)", "", text)
         file.write_text(text + limits)
         (root / "train.py").write_text(CODE)
         (root / "schema.toml").write_text(pinned.dump(COLUMNS))
