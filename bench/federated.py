@@ -2,10 +2,12 @@
 
 python bench/federated.py digits         robust ways beside sites that lie, and what masks cost
 python bench/federated.py flower PYTHON  Flower's strategies on the same updates, beside ours
-python bench/federated.py mnist FOLDER   AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
+python bench/federated.py mnist FOLDER [MODEL[:RULE]...]
+                                         AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
 
-FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz; PYTHON is that of an environment with
-flwr 1.41.0. Times are of the processor, one thread.
+FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz; MODEL is mlp, mlp200 or cnn (default: mlp
+and cnn, by fedavg); PYTHON is that of an environment with flwr 1.41.0. Times are of the processor,
+one thread.
 """
 
 import gzip
@@ -193,7 +195,9 @@ def mnist(folder: Path, models: list[str]) -> None:
             *(nn.Flatten(), nn.Linear(512, 10)),
         ),
     }
-    for model in models:
+    for word in models:
+        model, _, asked = word.partition(":")
+        rule = asked or "fedavg"
         for split in ("iid", "shards", "writers"):
             chance = np.random.default_rng(0)
             where = {
@@ -204,9 +208,9 @@ def mnist(folder: Path, models: list[str]) -> None:
             learner = NetworkLearner([list(one) for one in describe(networks[model])], 10)
             sites = handed_out(rows, codes, where, 0)
             plan = LocalPlan(epochs=10, batch=10, rate=0.01, momentum=0.5)
-            told, seconds = played(learner, sites, held, plan=plan, share=0.1)
+            told, seconds = played(learner, sites, held, plan=plan, share=0.1, rule=rule)
             accuracies = " ".join(f"{one.score:.4f}" for one in told.rounds)
-            print(f"{model} {split:8} {accuracies}  {seconds:.1f} s a round", flush=True)
+            print(f"{model} {rule} {split:8} {accuracies}  {seconds:.1f} s a round", flush=True)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     length: float
     """Norm of the difference, over the median of all sites' norms."""
     agreement: float
-    """Cosine between it and the coordinate-wise median of the others: below 0 it undoes what they
-    do.
-    """
+    """Mean cosine between it and each of the others: below 0 it undoes what they do."""
     suspect: bool
     """It undoes what the others do, or is long."""
 
@@ -189,15 +187,15 @@ def weights_of(rows: list[int]) -> Array:
 
 
 def agreements(moved: Array) -> Array:
-    """Cosine of each difference [s, p] and the coordinate-wise median of the others, [s]."""
-    lengths = np.linalg.norm(moved, axis=1)
-    found = np.zeros(len(moved))
-    for place in range(len(moved)):
-        others = np.delete(moved, place, axis=0)
-        middle = np.median(others, axis=0) if len(others) else moved[place]
-        product = lengths[place] * float(np.linalg.norm(middle))
-        found[place] = float(moved[place] @ middle / product) if product else 0.0
-    return found
+    """Mean cosine of each difference [s, p] and each of the others, [s]; with no other, 1.
+
+    Each other site counts alike, whatever its length: a liar moves it by a share of one.
+    """
+    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+    units = moved / np.where(lengths > 0, lengths, 1.0)
+    cosines = units @ units.T
+    others = max(len(moved) - 1, 1)
+    return np.asarray((cosines.sum(axis=1) - (len(moved) > 1) * np.diag(cosines)) / others)
 
 
 def evidence(
