@@ -4,7 +4,10 @@ be, is named by its line.
 
 import csv
 import io
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,13 +24,16 @@ from casemate.stages.data.files.dialect import Dialect
 from casemate.stages.data.files.lines import LONGEST_ROW, explained, mended, sifted, sifting
 from casemate.stages.data.files.quotes import Check
 from casemate.stages.data.files.surplus import (
-    WHOLE,
     Part,
     tell_blank,
     tidied,
     without_blank_rows,
 )
 
+AT_ONCE = 2
+"""Pieces of a text that are read at once: cutting, looking at quotes and parsing take turns with
+what is done with the piece before. More would take memory, and Arrow's threads are shared.
+"""
 LONG = r"^\s*[+-]?\d{16,}\s*$"
 Kept = Callable[[str], bool]
 
@@ -119,8 +125,9 @@ def _sifted(
 ) -> pa.Table:
     if options.bad_rows == "quarantine":
         text = sifted(text, dialect, header, options, findings)
-    table, blank = _rows(text, dialect, header, options, kept, findings, written)
+    table, text = _strict(text, dialect, header, options, kept, findings, written)
     findings += naming.told(written[: table.num_columns], table.column_names)
+    table, blank = tidied(table, text, options)
     tell_blank(blank, findings)
     return table
 
@@ -140,27 +147,45 @@ def pieces(
         if options.bad_rows == "quarantine"
         else evenly.pieces(text, quoted=quoted)
     )
-    head: bytes | None = b"" if options.header else None
     before = blank = 0
-    piece = next(parts, None)
-    while piece is not None:
-        after = next(parts, None)
-        if head is None:
-            head = evenly.head(piece, quoted=quoted)
-            if len(head) == len(piece.whole()):  # the header alone
-                piece = after
-                continue
-        elif head:
-            line = piece.line - head.count(b"\n")
-            piece = Content(text.path, head + piece.whole(), line=line)
-        part = Part(before + blank == 0, after is None, before, kept)
-        table, none = _rows(piece, dialect, header, options, kept, findings, written, part)
-        yield table
-        before, blank, piece = before + table.num_rows, blank + none, after
+
+    def read(piece: Content) -> tuple[pa.Table, Content, list[Finding]]:
+        heard: list[Finding] = []
+        return *_strict(piece, dialect, header, options, kept, heard, written), heard
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        ahead = deque[Future[tuple[pa.Table, Content, list[Finding]]]]()
+        for piece in chain(_headed(parts, options, quoted=quoted), [None]):
+            if piece is not None:
+                ahead.append(pool.submit(read, piece))
+            while len(ahead) > (AT_ONCE if piece is not None else 0):
+                raw, own, heard = ahead.popleft().result()
+                findings += heard
+                last = piece is None and not ahead
+                table, none = tidied(
+                    raw, own, options, Part(before + blank == 0, last, before, kept)
+                )
+                yield table
+                before, blank = before + table.num_rows, blank + none
     tell_blank(blank, findings)
 
 
-def _rows(
+def _headed(parts: Iterator[Content], options: DataTable, *, quoted: bool) -> Iterator[Content]:
+    """Each piece with the header at its beginning, where the text has one."""
+    head: bytes | None = b"" if options.header else None
+    for piece in parts:
+        if head is None:
+            head = evenly.head(piece, quoted=quoted)
+            if len(head) < len(piece.whole()):  # else it is the header alone
+                yield piece
+        elif head:
+            line = piece.line - head.count(b"\n")
+            yield Content(piece.path, head + piece.whole(), line=line)
+        else:
+            yield piece
+
+
+def _strict(
     text: Content,
     dialect: Dialect,
     header: list[str],
@@ -168,9 +193,8 @@ def _rows(
     kept: Kept,
     findings: list[Finding],
     written: list[str],
-    part: Part = WHOLE,
-) -> tuple[pa.Table, int]:
-    """(the rows of a text or of a part of it, how many beside them hold no cell)."""
+) -> tuple[pa.Table, Content]:
+    """(the rows of a text, or of a piece of it; the text that they were read of)."""
     lines = _require_sound(text, dialect, header, options)
     if lines is None:  # carriage returns end lines somewhere
         text = dialects.line_feeds(text)
@@ -186,7 +210,7 @@ def _rows(
         and table[table.num_columns - 1].null_count == table.num_rows
     ):
         table = table.remove_column(table.num_columns - 1)  # a delimiter at the end of every line
-    return tidied(table, text, options, part)
+    return table, text
 
 
 def some(content: Content, options: DataTable, most: int) -> pa.Table:

@@ -11,7 +11,7 @@ import numpy as np
 from casemate.stages.data.files.content import BLOCK, Content
 from casemate.stages.data.files.quotes import LINE_FEED, QUOTE
 
-PIECE = 16 * BLOCK
+PIECE = 8 * BLOCK
 """Bytes of a piece, about: enough for a reader's threads, and few beside a process's own."""
 LONGEST = 64 * BLOCK
 """Bytes after which a quote is no longer waited for: the reader says what is wrong."""
@@ -48,15 +48,21 @@ def chosen(text: Content, numbers: Numbers, *, quoted: bool, headed: bool) -> by
     for other arguments see `rows`.
     """
     wanted = np.append(0, numbers + 1) if headed else numbers
-    begins, stops, seen, last = [], [], 0, 0
-    for ends in _ends(text, quoted=quoted):
-        low, high = np.searchsorted(wanted, [seen, seen + len(ends)])
-        inside = wanted[low:high] - seen
-        begins.append(np.append(last, ends[:-1])[inside])
-        stops.append(ends[inside])
-        seen, last = seen + len(ends), int(ends[-1])
-    none = np.zeros(0, dtype=np.int64)
-    return _cut(text, np.concatenate([none, *begins]), np.concatenate([none, *stops]))
+    found: list[bytes] = []
+    seen, last = 0, 0
+    with text.open(ahead=False) as file:
+        for place, block, ends in _blocks(text, quoted=quoted):
+            low, high = np.searchsorted(wanted, [seen, seen + len(ends)])
+            inside = wanted[low:high] - seen
+            begins, stops = np.append(last, ends[:-1])[inside], ends[inside]
+            for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True):
+                if begin >= place:
+                    found.append(block[begin - place : stop - place])
+                else:  # it began in an earlier block
+                    file.seek(text.start + begin)
+                    found.append(file.read(stop - begin))
+            seen, last = seen + len(ends), int(ends[-1])
+    return _joined(found)
 
 
 def pieces(text: Content, *, quoted: bool) -> Iterator[Content]:
@@ -90,14 +96,26 @@ def _cut(text: Content, begins: Numbers, ends: Numbers) -> bytes:
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             file.seek(text.start + begin)
             found.append(file.read(end - begin))
-    if found and not found[-1].endswith(b"\n"):
-        found.append(b"\n")
-    return b"".join(found)
+    return _joined(found)
+
+
+def _joined(rows: list[bytes]) -> bytes:
+    if rows and not rows[-1].endswith(b"\n"):
+        rows.append(b"\n")
+    return b"".join(rows)
 
 
 def _ends(text: Content, *, quoted: bool) -> Iterator[Numbers]:
     """Where rows end, in bytes from the text's start, a block at a time; the last row may lack its
     line end.
+    """
+    for _, _, ends in _blocks(text, quoted=quoted):
+        yield ends
+
+
+def _blocks(text: Content, *, quoted: bool) -> Iterator[tuple[int, bytes, Numbers]]:
+    """(where a block begins, the block, where rows end in it) of all blocks in which one does; the
+    last one may be empty.
     """
     place, inside, last = 0, False, 0
     for block in text.blocks():
@@ -109,7 +127,7 @@ def _ends(text: Content, *, quoted: bool) -> Iterator[Numbers]:
             inside = bool((len(marks) + inside) % 2)
         if len(ends):
             last = place + int(ends[-1]) + 1
-            yield place + ends + 1
+            yield place, block, place + ends + 1
         place += len(block)
     if last != place:
-        yield np.array([place], dtype=np.int64)
+        yield place, b"", np.array([place], dtype=np.int64)
