@@ -239,8 +239,9 @@ class Site(threading.Thread):
 
     def run(self) -> None:
         self.introduce()
+        reply: Any = None
         while True:
-            found = self.say(Next(job=self.job.id))
+            found, reply = reply or self.say(Next(job=self.job.id)), None
             if isinstance(found, Over):
                 self.over = found
                 return
@@ -262,9 +263,11 @@ class Site(threading.Thread):
                     )  # fmt: skip
                     continue
                 self._given = self.lie(given) if self.lie else given
-                reply = self.say(self._given)
-                if isinstance(reply, No):
-                    self.refusals.append(reply.why)
+                said = self.say(self._given)
+                if isinstance(said, No):
+                    self.refusals.append(said.why)
+                else:
+                    reply = said
 
     def answer(self, asked: Any) -> Given:
         """What a site gives for what it is asked."""

@@ -372,6 +372,34 @@ def test_a_reply_that_was_lost_is_given_again_and_nothing_counts_twice() -> None
     assert counted == [0]
 
 
+def test_what_is_asked_next_is_the_reply_to_an_answer_and_is_asked_again_where_that_is_lost() -> (
+    None
+):
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3), poll=5.0)
+    site = Site(meeting, 0, rows, codes)
+    site.introduce()
+    question = Question(job=meeting.job.id, round=1, what="moments", size=9, most=1e9)
+    first, second = (
+        Ask(turn=Turn(job=meeting.job.id, round=1, attempt=n, step=0), question=question)
+        for n in (1, 2)
+    )
+
+    def both() -> None:
+        for message in (first, second):
+            meeting.collect({0: message}, lambda *_: "taken", 5.0)
+
+    asking = threading.Thread(target=both)
+    asking.start()
+    given = site.answer(site.say(Next(job=meeting.job.id)))
+    assert site.say(given) == second
+    assert site.say(given) == Wait()
+    assert site.say(Next(job=meeting.job.id)) == second
+    meeting.dismiss(Over(record=b"", why="that was all"), 0.0)
+    assert isinstance(site.say(site.answer(second)), Over)
+    asking.join()
+
+
 def test_an_answer_in_another_round_attempt_or_step_is_not_taken() -> None:
     rows, codes, _ = table(90)
     meeting = meeting_of(charter(3))

@@ -246,7 +246,8 @@ class Meeting:
             else:
                 self._answers.taken[site] = found
                 self._settled(site)
-        return reply
+        # what comes next is the reply: half as many requests as asking for it
+        return reply if why else self._next(place)
 
     def _cannot(self, site: int, message: Cannot) -> FromCoordinator:
         place, why = self._places[site], clean(f"{message.code[:60]}: {message.why}")
