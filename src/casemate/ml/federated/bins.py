@@ -98,10 +98,13 @@ def _cuts(cells: Array, most: int, least: int) -> list[int]:
     if not len(filled):
         return []
     known = float(below[-1])
-    size = max(float(least), known / most)
     found: list[int] = []
     taken = 0.0
-    while known - taken >= size + least:
+    while len(found) < most - 1:
+        # a value that many rows share fills a bin, and the others share the bins that are left
+        size = max(float(least), (known - taken) / (most - len(found)))
+        if known - taken < size + least:
+            break
         cell = int(np.searchsorted(below, taken + size, side="left"))
         taken = float(below[cell])
         if known - taken < least:
