@@ -1,7 +1,8 @@
 """Federated learning in one process: what rules, robust ways and masks cost and reach.
 
 python bench/federated.py digits         robust ways beside sites that lie, and what masks cost
-python bench/federated.py flower PYTHON  Flower's strategies on the same updates, beside ours
+python bench/federated.py flower PYTHON [SPLIT...]
+                                         Flower's strategies on the same updates, beside ours
 python bench/federated.py mnist FOLDER   AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
 
 FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz; PYTHON is that of an environment with
@@ -26,6 +27,7 @@ from casemate.ml.federated.local import LocalPlan, SiteRows
 
 Array = np.ndarray[Any, Any]
 SITES, LIARS = 10, 2
+SPLITS = ["iid", "dirichlet:0.5"]
 PLAN = LocalPlan(epochs=5, batch=16, rate=0.1)
 FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 MIXED = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
@@ -59,12 +61,12 @@ def played(
     return told, (time.process_time() - begun) / len(told.rounds)
 
 
-def attacked(ways: list[str]) -> None:
-    """Accuracy by robust way and attack, over five splits of digits."""
+def attacked(ways: list[str], kinds: list[str]) -> None:
+    """Accuracy by robust way and attack, over five splits of digits of each kind."""
     rows, codes = load_digits(return_X_y=True)
     rows = rows / 16.0
-    for split in ("iid", "dirichlet:0.5"):
-        for attack in ("", "signflip", "boost", "labelflip"):
+    for split in kinds:
+        for attack in ("", "signflip", "labelflip", "boost"):
             for way in ways:
                 found = []
                 for seed in range(5):
@@ -97,7 +99,7 @@ def attacked(ways: list[str]) -> None:
                 )
 
 
-def flower(python: str) -> None:
+def flower(python: str, kinds: list[str]) -> None:
     """Flower's strategies as ways to combine, on the very updates that ours get."""
     peer = subprocess.Popen(
         [python, Path(__file__).with_name("federated_peer.py")],
@@ -124,14 +126,14 @@ def flower(python: str) -> None:
     ours = [*robust.COMBINERS, *(f"mix {name}" for name in MIXED)]
     for name in FLOWER:
         robust.COMBINERS[f"flwr {name}"] = combiner(name)
-    attacked([*(f"flwr {name}" for name in FLOWER), *ours])
+    attacked([*(f"flwr {name}" for name in FLOWER), *ours], kinds)
     asks.close()
     peer.wait()
 
 
 def digits() -> None:
     """Robust ways beside sites that lie; seconds a round, plain and masked."""
-    attacked([*robust.COMBINERS, *(f"mix {name}" for name in MIXED)])
+    attacked([*robust.COMBINERS, *(f"mix {name}" for name in MIXED)], SPLITS)
     rows, codes = load_digits(return_X_y=True)
     rows = rows / 16.0
     where = splits.iid(codes, SITES, np.random.default_rng(0))
@@ -201,6 +203,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "digits":
         digits()
     elif sys.argv[1] == "flower":
-        flower(sys.argv[2])
+        flower(sys.argv[2], sys.argv[3:] or SPLITS)
     else:
         mnist(Path(sys.argv[2]), sys.argv[3:] or ["mlp", "cnn"])
