@@ -1,7 +1,8 @@
 """Federated learning in one process: what rules, robust ways and masks cost and reach.
 
 python bench/federated.py digits         robust ways beside sites that lie, and what masks cost
-python bench/federated.py flower PYTHON  Flower's strategies on the same updates, beside ours
+python bench/federated.py flower PYTHON [SPLIT...]
+                                         Flower's strategies on the same updates, beside ours
 python bench/federated.py mnist FOLDER [MODEL[:RULE]...]
                                          AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
 
@@ -28,6 +29,7 @@ from casemate.ml.federated.local import LocalPlan, SiteRows
 
 Array = np.ndarray[Any, Any]
 SITES, LIARS = 10, 2
+SPLITS = ["iid", "dirichlet:0.5"]
 PLAN = LocalPlan(epochs=5, batch=16, rate=0.1)
 FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 ROBUST = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
@@ -73,12 +75,12 @@ def played(
     return told, (time.process_time() - begun) / len(told.rounds)
 
 
-def attacked(ways: dict[str, dict[str, Any]]) -> None:
-    """Accuracy by robust way and attack, over five splits of digits."""
+def attacked(ways: dict[str, dict[str, Any]], kinds: list[str]) -> None:
+    """Accuracy by robust way and attack, over five splits of digits of each kind."""
     rows, codes = load_digits(return_X_y=True)
     rows = rows / 16.0
-    for split in ("iid", "dirichlet:0.5"):
-        for attack in ("", "signflip", "boost", "labelflip"):
+    for split in kinds:
+        for attack in ("", "signflip", "labelflip", "boost"):
             for way, options in ways.items():
                 found, gone = [], LIARS * (way == WITHOUT)
                 for seed in range(5):
@@ -110,7 +112,7 @@ def attacked(ways: dict[str, dict[str, Any]]) -> None:
                 )
 
 
-def flower(python: str) -> None:
+def flower(python: str, kinds: list[str]) -> None:
     """Flower's strategies as ways to combine, on the very updates that ours get."""
     peer = subprocess.Popen(
         [python, Path(__file__).with_name("federated_peer.py")],
@@ -138,14 +140,14 @@ def flower(python: str) -> None:
     for name in FLOWER:
         robust.COMBINERS[f"flwr {name}"] = combiner(name)
         theirs[f"flwr {name}"] = {"combine": f"flwr {name}"}
-    attacked({**theirs, **WAYS, WITHOUT: {}})
+    attacked({**theirs, **WAYS, WITHOUT: {}}, kinds)
     asks.close()
     peer.wait()
 
 
 def digits() -> None:
     """Robust ways beside sites that lie; seconds a round, plain and masked."""
-    attacked({**WAYS, WITHOUT: {}})
+    attacked({**WAYS, WITHOUT: {}}, SPLITS)
     rows, codes = load_digits(return_X_y=True)
     rows = rows / 16.0
     where = splits.iid(codes, SITES, np.random.default_rng(0))
@@ -217,6 +219,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "digits":
         digits()
     elif sys.argv[1] == "flower":
-        flower(sys.argv[2])
+        flower(sys.argv[2], sys.argv[3:] or SPLITS)
     else:
         mnist(Path(sys.argv[2]), sys.argv[3:] or ["mlp", "cnn"])

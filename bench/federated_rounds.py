@@ -203,7 +203,7 @@ def carried(folder: Path, names: list[str], running: Flower) -> None:
     command = [sys.executable, "-m", "casemate", *words, "--config", str(folder / "centre")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     for name in names:
-        running.node(name, f'casemate="{folder}/{name}.sock"')
+        running.node(f"node-{name}", f'casemate="{folder}/{name}.sock"')
     running.flwr("run", folder / "wire", "tls")
 
 

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.conftest import command, lighten, write_csv
+from tests.unit.operations.test_carried import Carrier
 
 import casemate
 from casemate.core.digest import sha256
@@ -218,6 +220,26 @@ def wait_for_rounds(root: Path, count: int) -> None:
             return
         time.sleep(0.2)
     pytest.fail("no round was gathered")
+
+
+@pytest.mark.long
+def test_owners_whose_connections_somebody_else_carries_learn_the_same(at, cli):
+    with tempfile.TemporaryDirectory() as made, contextlib.ExitStack() as stack:
+        place = Path(made)  # a socket has a short path
+        words = ("--rule", "fedavg", "--rounds", "2", "--wait", "60")
+        lead = started("centre", "lead", "--listen", f"unix:{place / 'lead'}", *words)
+        joins = [started(name, "join", "--through", place / name) for name in SITES]
+        with processes(lead, *joins):
+            for name in SITES:
+                stack.enter_context(Carrier(place / name, place / "lead"))
+            led = ended(lead)
+            for one in joins:
+                ended(one)
+        assert not [*place.iterdir()]
+    assert led["sites"] == list(SITES)
+    told = audited(cli, "centre", *SITES)
+    assert told.code == 0, told
+    assert told.value["answers"] == 3 * led["rounds"]
 
 
 def test_a_site_that_did_not_approve_the_code_lays_it_down_and_says_its_digest(at, cli):
