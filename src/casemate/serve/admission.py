@@ -140,6 +140,7 @@ class Admission:
         now = time.monotonic()
         cached = self._callers.get(key)
         if cached is None or cached[0] <= now:
+            self._require_sight()
             if len(self._callers) >= CACHE_SIZE:
                 # All at once: what is remembered is cheap to verify again, and a list in order of
                 # age would cost each request.
@@ -153,6 +154,15 @@ class Admission:
         if self.quota.table.requests_per_minute is not None:
             self.quota.rate(caller.principal.uid, self.quota.table.requests_per_minute)
         return caller
+
+    def _require_sight(self) -> None:
+        """BackendError while the watch cannot see the catalogue: whoever asked it here would keep
+        the whole event loop waiting for a server that says nothing.
+        """
+        if self._blind_since is not None:
+            raise BackendError(
+                "the catalogue cannot be read", hint="see that the database server runs"
+            )
 
     def _verified(
         self, header: bytes, network: str | None, certificate: str | None, service: str | None
@@ -249,6 +259,7 @@ class Admission:
         now = time.monotonic()
         cached = self._decisions.get(key)
         if cached is None or cached[0] <= now:
+            self._require_sight()
             if len(self._decisions) >= CACHE_SIZE:
                 self._decisions.clear()
             cached = self._decisions[key] = (
