@@ -36,9 +36,9 @@ def require(where: files.Place, options: DataTable, memory_gb: float | None) -> 
     if need <= bound:
         return
     fit = (bound - OWN) // (columns * CELL)
-    what = f"{rows} rows" if options.sample is None else f"[data] sample = {options.sample}"
+    what = f"about {rows} rows" if options.sample is None else f"{held} rows ([data] sample)"
     text = (
-        f"about {what} of {columns} columns need about {need / 2**30:.1f} GiB to be checked and"
+        f"{what} of {columns} columns need about {need / 2**30:.3g} GiB to be checked and"
         f" screened, and [run] memory_gb = {memory_gb:g}"
     )
     if fit < LEAST:

@@ -22,6 +22,7 @@ from casemate.operations.runs import run_context
 from casemate.pipeline import data_tools
 from casemate.stages.data import derived, pinning, report, source, stage, weights
 from casemate.stages.data.files import content, evenly
+from casemate.stages.data.files import sampled as sampled_rows
 from casemate.stages.data.moments import Moments
 
 ROWS, MOST = 6_000, 1_000
@@ -101,8 +102,11 @@ def told(answer):
     return sorted(one.message for one in answer.findings if one.id not in OWN)
 
 
-def test_a_sound_table_has_the_schema_and_the_words_of_one_that_is_read_at_once(tools, say, cells):
-    write(tools, cells)
+@pytest.mark.parametrize("ward", ['"ward {}"', '"ward,\n{},\n"'])
+def test_a_sound_table_has_the_schema_and_the_words_of_one_that_is_read_at_once(
+    tools, say, cells, ward
+):
+    write(tools, [[row[0], ward.format(at % 7), *row[2:]] for at, row in enumerate(cells)])
     sampled, once = say()
     assert sampled.schema == once.schema
     assert sampled.schema.rows == ROWS
@@ -142,6 +146,21 @@ def test_what_is_wrong_outside_of_the_sample_is_said_as_of_a_table_that_is_read_
     else:
         assert sampled.schema == once.schema
         assert told(sampled) == told(once)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"), [(0, "tall"), (0, "-inf"), (3, ""), (1, '"open'), (1, '"1","2"')]
+)
+def test_what_is_wrong_in_a_drawn_row_is_said_with_its_number_in_the_whole_table(
+    tools, say, cells, column, text
+):
+    drawn = sampled_rows.drawn([tools.root], lambda _: ROWS, MOST, [])[0]
+    rows = [list(row) for row in cells]
+    for at in (int(drawn[600]), int(drawn[700])):
+        rows[at][column] = text
+    write(tools, rows)
+    sampled, once = say()
+    assert sampled == once
 
 
 @pytest.mark.parametrize(
