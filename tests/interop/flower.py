@@ -20,6 +20,16 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def descendants(pid: int) -> list[int]:
+    """Processes that it started, and those that they did."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
 class Flower:
     """Its programs, and what they were started with.
 
@@ -112,7 +122,8 @@ class Flower:
         )
 
     def close(self) -> None:
-        """All of them end."""
+        """All of them end, and what they started: Flower's apps outlive it."""
+        left = [child for one in self.started for child in descendants(one.pid)]
         for one in reversed(self.started):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(one.pid, signal.SIGTERM)
@@ -122,6 +133,9 @@ class Flower:
             except subprocess.TimeoutExpired:
                 os.killpg(one.pid, signal.SIGKILL)
                 one.wait()
+        for child in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 @contextlib.contextmanager
