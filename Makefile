@@ -45,8 +45,9 @@ fast: export TMPDIR := $(shell test -w /dev/shm && echo /dev/shm || echo /tmp)
 fast: $(DEV)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --durations=10
 
+# Three at once on two cores: a quarter of the time a test waits, for a server, a sandbox or the disk.
 test: $(DEV) ## every kind of test that this machine can run; what it skips is listed with the reason
-	$(BIN)/pytest -n 2 --dist worksteal -m "not long" --durations=25
+	$(BIN)/pytest -n 3 --dist worksteal -m "not long" --durations=25
 
 long: $(DEV) ## further variants of what `make test` tries, and stories of minutes (half an hour)
 	$(BIN)/pytest -n 2 --dist worksteal -m long
