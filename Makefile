@@ -60,7 +60,7 @@ pipelines: $(DEV) ## rendered pipelines of build servers, each run whole: passed
 
 TIER ?= security
 TESTS_fast := -m "not slow"
-TESTS_security := -m "not slow or secured" $(addprefix tests/unit/,controls core operations/test_affected.py operations/test_consent.py operations/test_erasure.py operations/test_packs_verified.py test_admission.py test_verification.py config/test_pinned.py serve/test_anomalies.py stages/data/test_disclosure.py deploy/test_gateway_image.py) tests/attacks/test_predictions.py
+TESTS_security := -m "not slow or secured" $(addprefix tests/unit/,controls core operations/test_affected.py operations/test_carried.py operations/test_consent.py operations/test_erasure.py operations/test_packs_verified.py test_admission.py test_verification.py config/test_pinned.py serve/test_anomalies.py stages/data/test_disclosure.py deploy/test_gateway_image.py) tests/attacks/test_predictions.py
 TESTS_all :=
 coverage: $(DEV) ## branch coverage against floors that only rise: TIER=security (the fast tests of controls, signatures and sandbox), fast or all (an hour)
 	$(BIN)/coverage erase

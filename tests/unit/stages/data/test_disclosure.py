@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casemate.config import AssessTable, ColumnTable, DataTable
-from casemate.controls.privacy.disclosure import FEWEST, OTHERS, grouped, limits, merged
+from casemate.controls.privacy.disclosure import (
+    FEWEST,
+    OTHERS,
+    grouped,
+    limits,
+    merged,
+    told_counts,
+)
 from casemate.core.types import ColumnSchema, Schema, SealedDataset
 from casemate.stages.assess import fairness, quality, regression
 from casemate.stages.assess.sample import Sample
@@ -196,3 +203,23 @@ def test_quantities_of_small_slices_are_not_told_either():
         0,
     )
     assert {part["value"]: part["rows"] for part in found["slices"]} == {"a": 120, OTHERS: 75}
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30)), st.integers(2, 12))
+def test_no_small_count_is_told_nor_can_be_reckoned_from_the_others(counts, least):
+    told = told_counts(counts, least)
+    assert told.keys() == counts.keys()
+    assert all(count == counts[name] or count == -1 for name, count in told.items())
+    assert not any(0 < count < least for count in told.values())
+    hidden = [name for name, count in told.items() if count == -1]
+    assert len(hidden) != 1 or not any(count >= least for count in counts.values())
+
+
+def test_beside_one_small_count_the_next_smallest_one_is_not_told():
+    assert told_counts({"a": 90, "b": 3, "c": 40, "d": 0}, 10) == {
+        "a": 90,
+        "b": -1,
+        "c": -1,
+        "d": 0,
+    }
+    assert told_counts({"a": 90, "b": 40}, 10) == {"a": 90, "b": 40}
