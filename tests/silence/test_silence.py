@@ -52,7 +52,7 @@ ASKED_FOR += [
     f"{HOME}/{name}"
     for name in ("exported", "image", "docker", "certificate", "evidence", "records", "iam", "ml")
 ]
-ASKED_FOR += [f"{HOME}/{name}" for name in ("sagemaker", "bill.json", "bill.json.sig")]
+ASKED_FOR += [f"{HOME}/{name}" for name in ("flower", "sagemaker", "bill.json", "bill.json.sig")]
 ASKED_FOR += [f"{HOME}/withdrawn.json", f"{HOME}/findings.sarif"]
 ASKED_FOR += [f"{HOME}/{name}" for name in ("crl.pem", "entry.proof", "safe.key", "safe.key.pub")]
 """What the words of a command named."""
