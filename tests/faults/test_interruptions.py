@@ -259,8 +259,8 @@ def test_a_source_that_changes_while_it_is_read_is_refused(tiny_project, monkeyp
 
     read = source.read
 
-    def read_and_change(path, options, identifiers=()):
-        found = read(path, options, identifiers)
+    def read_and_change(path, *given, **more):
+        found = read(path, *given, **more)
         with path.open("a") as file:
             file.write("\n")
         return found

@@ -7,7 +7,6 @@ At full length: `python bench/scale/gateways.py`.
 import contextlib
 import datetime
 import json
-import time
 
 import pytest
 from tests.attacks.test_gateway import new_token
@@ -64,12 +63,12 @@ def test_what_is_spent_on_one_host_is_gone_on_the_other(two):
         "slow", ["client"], ["*"], hour, TokenLimits(rate=10)
     )
     one, other = (Line(gateway, token) for gateway in gateways)
-    began = time.time()
     wait_for(lambda: asked(one)[0] == 429)
-    wait_for(lambda: project.usage.of(identifier, "", 60, 0))
+    # it is written down twice a second: until all of it is, the other host knows of a part
+    used = lambda: project.usage.of(identifier, "", 60, 0).values()  # noqa: E731
+    wait_for(lambda: sum(one.requests for one in used()) >= 10)
     wait_for(lambda: asked(other)[0] == 429)
-    minutes = time.time() // 60 - began // 60 + 1  # a limit is of a minute of the clock
-    assert answers_of(project, "slow") < 10 * minutes + 5, "both together got no two limits"
+    assert answers_of(project, "slow") < 15, "both together got no two limits"
 
 
 def test_releases_and_revocations_are_seen_by_every_host(two):
