@@ -20,6 +20,7 @@ from casemate.ml.federated.updates import unpack
 from casemate.ml.learn.accountant import epsilon
 from casemate.operations.federated.answering import Answering
 from casemate.operations.federated.recording import export
+from casemate.stages.train.turns import Found
 
 NUMBERS = itertools.count()
 
@@ -143,6 +144,17 @@ def test_what_does_not_fit_the_range_of_a_round_is_not_sent_and_not_kept(site, a
     one = site()
     refused(one(asked(one, 1, most=1e-6)), "CM-OUT-OF-RANGE", "the round's range")
     assert agreed[0][0].federation.of(agreed[1].digest, one.told.job.digest) == []
+
+
+def test_how_large_a_number_is_that_does_not_fit_the_range_is_not_told(site, agreed):
+    def counts(task, numbers, size):
+        return Found(vector=np.full(size, 4321.0).tobytes(), rows=100)
+
+    one = site(counts)
+    given = one(asked(one, 1, most=1e-6))
+    refused(given, "CM-OUT-OF-RANGE", "does not fit")
+    assert "4321" not in given.why
+    assert "4321" in wards.entries(agreed[0][0])[-1].detail["why"]  # here it is known
 
 
 def test_what_a_job_s_code_says_of_rows_does_not_leave(site):

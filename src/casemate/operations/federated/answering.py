@@ -313,6 +313,8 @@ def told(error: Error) -> str:
     """What a coordinator hears of why there is no answer: nothing that would tell of rows, of the
     ledger, or of this machine.
     """
+    if isinstance(error, OutOfRange):  # in its own words it says how large a number of rows here is
+        return "a number of the answer does not fit the round's range"
     if isinstance(error, TOLD):
         return error.message[:500]
     if isinstance(error, BudgetSpent):
