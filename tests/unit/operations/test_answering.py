@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from tests.unit.operations import wards
-from tests.unit.operations.test_judging import noisy
+from tests.unit.operations.test_judging import TREES, about_trees, noisy
 
 import casemate
 from casemate.controls.federation.messages import Cannot, Given, Told, Turn, session_of
@@ -528,6 +528,24 @@ def test_exact_sums_are_of_the_same_sites_in_every_round(masked):
             one.gatherer.add(given.masked)
     for given in one.agreed(one.gatherer.heard()).values():
         refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+
+
+def test_a_range_that_the_rows_of_a_site_need_not_fit_gets_nothing_whatever_they_are(
+    home, leader, tmp_path
+):
+    policy = f'models = ["{TREES["estimator"]}"]'
+    projects, charter = wards.wards(tmp_path, 3, leader, policy)
+    job = wards.job_of(charter, **TREES, masked=True)
+    sites = [wards.answering(one, charter, job) for one in projects]
+    signers = {number: one.signer for number, one in enumerate(projects)}
+    # they have 100 to 102 rows, and answer small numbers
+    for attempt, (most, kind) in enumerate(((100.0, Cannot), (103.0, Given)), 1):
+        about = msgspec.structs.replace(about_trees(job), most=most)
+        one = wards.Round(sites, about, attempt)
+        given = one.masked([each.advert for each in one.begin(signers).values()])
+        assert {type(each) for each in given.values()} == {kind}, given
+    for one in projects:
+        one.close()
 
 
 def test_a_site_that_started_again_goes_on_with_the_next_attempt(masked, agreed):

@@ -38,7 +38,12 @@ from casemate.ml.federated.combining import sent
 from casemate.ml.federated.masking import MOST_MEMBERS, MaskRefused, Member
 from casemate.ml.federated.ring import OutOfRange
 from casemate.ml.federated.updates import Piece, Update, pack
-from casemate.operations.federated.judging import Judged, SitePolicy, require_question
+from casemate.operations.federated.judging import (
+    Judged,
+    SitePolicy,
+    least_range,
+    require_question,
+)
 from casemate.operations.federated.keeping import Keeping
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Numbers
@@ -183,6 +188,11 @@ class Answering:
         )
         size = require_question(question, self.told)
         found = self._compute(task, Numbers(question.weights, question.control, own), size)
+        if question.most < least_range(question, self.told, found.rows):
+            raise SitePolicy(
+                f"round {question.round} has a range that this site's rows need not fit",
+                hint="do not answer a coordinator that wants to know whether they do",
+            )
         _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
         answer = answer_of(question, found)
         self._keeping.keep(question, found, _digest(answer), attempt)
