@@ -305,6 +305,23 @@ def test_a_round_that_failed_after_it_was_paid_is_not_paid_twice(paying):
     assert len(spent(one)) == 1
 
 
+@pytest.mark.parametrize("beyond", [1e9, np.nan])
+def test_noise_that_does_not_fit_is_drawn_once_however_often_it_is_asked_for(paying, beyond):
+    one, charter, job = paying
+    drawn = iter([beyond, 0.5])  # what was drawn anew would fit
+
+    def compute(task, numbers, size):
+        return Found(vector=np.full(size, next(drawn)).tobytes(), rows=100, counted=100.5)
+
+    first = wards.answering(one, charter, job, compute)
+    for site in (first, first, wards.answering(one, charter, job, compute)):
+        given = site(wards.ask_of(wards.question_of(job)))
+        refused(given, "CM-OUT-OF-RANGE", "does not fit")
+    assert len(spent(one)) == 1
+    (kept,) = one.federation.of(charter.digest, job.digest)
+    assert msgspec.json.decode(kept.record)["answers"] == {}  # nothing has left
+
+
 def _one_round(root, content, job, number, barrier, answers):
     from casemate.controls.federation.cards import charter_in
 

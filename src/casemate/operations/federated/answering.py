@@ -163,15 +163,29 @@ class Answering:
         computed once.
         """
         before = self._keeping.earlier(question)
-        if before is not None:
-            answer = answer_of(question, before.found)
+        found = self._computed(question) if before is None else before.found
+        if before is None and self.told.cost is not None:
+            # it may not fit, and whoever asks again must not hear whether it does with other noise
+            self._keeping.keep(question, found, "", attempt)
+            before, self._last = self._keeping.earlier(question), found
+        if question.most < least_range(question, self.told, found.rows):
+            raise SitePolicy(
+                f"round {question.round} has a range that this site's rows need not fit",
+                hint="do not answer a coordinator that wants to know whether they do",
+            )
+        _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
+        answer = answer_of(question, found)
+        if before is None:
+            self._keeping.keep(question, found, _digest(answer), attempt)
+        else:
             self._keeping.again(before, question, _digest(answer), attempt)
-            self._last = before.found
-            return before.found, answer
+        self._last = found
+        return found, answer
+
+    def _computed(self, question: Question) -> Found:
+        """From this site's rows; paid for before."""
         counted = None if self._last is None else self._last.counted
-        noisy = self.told.cost is not None
-        self._keeping.begin(question, counts=noisy and counted is None)
-        own = b"" if self._last is None else self._last.own
+        self._keeping.begin(question, counts=self.told.cost is not None and counted is None)
         boosted = self.told.boosted
         task = Task(
             round=question.round,
@@ -186,18 +200,9 @@ class Answering:
             cuts=question.cuts,
             apart=0 if boosted is None else boosted.apart,
         )
+        own = b"" if self._last is None else self._last.own
         size = require_question(question, self.told)
-        found = self._compute(task, Numbers(question.weights, question.control, own), size)
-        if question.most < least_range(question, self.told, found.rows):
-            raise SitePolicy(
-                f"round {question.round} has a range that this site's rows need not fit",
-                hint="do not answer a coordinator that wants to know whether they do",
-            )
-        _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
-        answer = answer_of(question, found)
-        self._keeping.keep(question, found, _digest(answer), attempt)
-        self._last = found
-        return found, answer
+        return self._compute(task, Numbers(question.weights, question.control, own), size)
 
     def _advertise(self, message: Ask) -> Given:
         turn, question, terms = message.turn, message.question, message.terms

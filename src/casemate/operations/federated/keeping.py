@@ -3,7 +3,8 @@ left, and what became of it. Each is one transaction with its entry in the log, 
 with each answer, and at the end: a signature on the log for every line would cost as much again.
 
 A round that was killed after it was paid is computed again and not paid again: nothing of the
-first time has left. One that was killed after it was kept is answered as it was.
+first time has left. One that was killed after it was kept is answered as it was. With noise what was
+computed is kept before it is looked at: that it does not fit tells of its noise, too.
 """
 
 import datetime
@@ -143,7 +144,7 @@ class Keeping:
         Args:
             question: what was asked.
             found: what was computed.
-            answer: SHA-256 of what will be sent.
+            answer: SHA-256 of what will be sent; empty: that is not said yet, see `again`.
             attempt: of the turn.
 
         Raises:
@@ -155,7 +156,7 @@ class Keeping:
             number=question.round,
             what=question.what,
             question=question.digest,
-            answers={self.site: answer},
+            answers={self.site: answer} if answer else {},
             time=now,
         )
         kept = Kept(
@@ -175,11 +176,12 @@ class Keeping:
             self._append(tx, question, answer=answer, attempt=attempt)
 
     def again(self, before: Before, question: Question, answer: str, attempt: int) -> None:
-        """An answer that was kept leaves once more; under masks it looks otherwise than before."""
+        """What was kept leaves, mostly once more; under masks it looks otherwise than before."""
         record = structs.replace(before.record, answers={self.site: answer})
+        more = {"again": True} if before.record.answers else {}
         with self.acting.transaction() as tx:
             self.project.federation.amend(tx, before.kept, msgspec.json.encode(record))
-            self._append(tx, question, answer=answer, attempt=attempt, again=True)
+            self._append(tx, question, answer=answer, attempt=attempt, **more)
 
     def _append(self, tx: sa.Connection, question: Question, **detail: Any) -> None:
         self.acting.append(
