@@ -293,6 +293,7 @@ def test_a_question_about_trees_is_as_large_as_the_nodes_that_it_asks_about():
         ({"control": bytes(8)}, {}, "do not fit"),
         ({"cuts": [[5, 5], []]}, {}, "bins that are none"),
         ({"cuts": [[5]]}, {}, "bins that are none"),
+        ({"cuts": [[*range(8)], []]}, {}, "bins that are none"),  # the job has 8 at most
         ({}, {"n0": -1.0}, "no node"),
         ({}, {"n0": 0.0}, "nodes that none have"),
         ({}, {"n0": 7.0, "n1": -1.0, "n2": -1.0}, "nodes that none have"),
