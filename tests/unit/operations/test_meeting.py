@@ -164,6 +164,25 @@ def test_a_site_whose_columns_count_other_rows_is_named_and_left_out_from_the_be
     assert "columns count other rows" in notes.kept[3][2].refused[1]
 
 
+@pytest.mark.parametrize("quantity", [False, True])
+def test_a_site_whose_target_is_that_of_no_rows_is_named_and_left_out(quantity: bool) -> None:
+    rows, codes, values = table(300)
+    target, schema = (values, columns(3)) if quantity else (codes, None)
+    meeting, notes = trees_of(charter(3, least=2, schema=schema)), Notes()
+
+    def otherwise(vector: Array) -> bytes:
+        changed = vector.copy()
+        changed[2] = -1.0 if quantity else vector[2] + 1
+        return changed.tobytes()
+
+    wrong = lie(lambda np, one: _as(one, content=otherwise(np.frombuffer(one.content))))
+    first = {"lie": lambda given: wrong(given) if given.turn.round == 1 else given}
+    sites_of(meeting, rows, target, s1=first)
+    learn(meeting, notes)
+    assert "those of no rows" in notes.kept[1][2].refused[1]
+    assert notes.kept[1][1].heard == [0, 2]
+
+
 @pytest.mark.parametrize("rule", ["fedavg", "fedprox", "scaffold", "fedadam"])
 def test_every_rule_learns_over_sites(rule: str) -> None:
     rows, codes, _ = table(300)
