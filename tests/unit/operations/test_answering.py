@@ -565,6 +565,25 @@ def test_a_range_that_the_rows_of_a_site_need_not_fit_gets_nothing_whatever_they
         one.close()
 
 
+def test_under_masks_an_answer_that_does_not_fit_is_one_and_no_other_question_gets_it(
+    masked, agreed
+):
+    sites, signers = masked()
+
+    def huge(task, numbers, size):
+        return Found(vector=np.full(size, 1e9).tobytes(), rows=100)
+
+    sites[0] = wards.answering(agreed[0][0], agreed[1], sites[0].told.job, huge)
+    for attempt in (1, 2):
+        one = wards.Round(sites, question(sites), attempt)
+        given = one.masked([each.advert for each in one.begin(signers).values()])
+        refused(given[0], "CM-OUT-OF-RANGE", "does not fit")
+    (kept,) = agreed[0][0].federation.of(agreed[1].digest, sites[0].told.job.digest)
+    assert msgspec.json.decode(kept.record)["answers"] == {}
+    other = question(sites, weights=np.ones(6).tobytes())
+    refused(wards.Round(sites, other, 3).begin(signers)[0], "CM-ROUND-TWICE", "something else")
+
+
 def test_a_site_that_started_again_goes_on_with_the_next_attempt(masked, agreed):
     sites, signers = masked()
     first = wards.Round(sites, question(sites))

@@ -6,6 +6,7 @@ reveals what takes the masks off the sum. Nothing is computed, and nothing paid 
 third, when enough sites are there.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -164,17 +165,21 @@ class Answering:
         """
         before = self._keeping.earlier(question)
         found = self._computed(question) if before is None else before.found
-        if before is None and self.told.cost is not None:
-            # it may not fit, and whoever asks again must not hear whether it does with other noise
-            self._keeping.keep(question, found, "", attempt)
-            before, self._last = self._keeping.earlier(question), found
         if question.most < least_range(question, self.told, found.rows):
             raise SitePolicy(
                 f"round {question.round} has a range that this site's rows need not fit",
                 hint="do not answer a coordinator that wants to know whether they do",
             )
-        _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
-        answer = answer_of(question, found)
+        try:
+            _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
+            answer = answer_of(question, found)
+        except (OutOfRange, MaskRefused):
+            if before is None and (self.told.job.masked or self.told.cost is not None):
+                # that it does not fit tells of what masks or noise hide: so it is an answer, of
+                # which there are so many a day, and noise that was paid for once is drawn once
+                self._keeping.keep(question, found, "", attempt)
+                self._last = found
+            raise
         if before is None:
             self._keeping.keep(question, found, _digest(answer), attempt)
         else:
@@ -300,6 +305,11 @@ class Answering:
 
 def _require_within(vector: Array, question: Question) -> None:
     largest = float(np.abs(vector).max(initial=0.0))
+    if not math.isfinite(largest):
+        raise OutOfRange(
+            "the answer holds NaN or infinity",
+            hint="a smaller learning rate, or a look at this site's rows",
+        )
     if not largest <= question.most:
         raise OutOfRange(
             f"a number of the answer is {largest:g}, and the round's range is {question.most:g}",

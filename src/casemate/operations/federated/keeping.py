@@ -3,8 +3,8 @@ left, and what became of it. Each is one transaction with its entry in the log, 
 with each answer, and at the end: a signature on the log for every line would cost as much again.
 
 A round that was killed after it was paid is computed again and not paid again: nothing of the
-first time has left. One that was killed after it was kept is answered as it was. With noise what was
-computed is kept before it is looked at: that it does not fit tells of its noise, too.
+first time has left. One that was killed after it was kept is answered as it was. Under masks, and
+with noise, one that does not fit is kept too, and refused alike whenever it is asked for again.
 """
 
 import datetime
@@ -144,7 +144,7 @@ class Keeping:
         Args:
             question: what was asked.
             found: what was computed.
-            answer: SHA-256 of what will be sent; empty: that is not said yet, see `again`.
+            answer: SHA-256 of what will be sent; empty: nothing is.
             attempt: of the turn.
 
         Raises:
@@ -173,10 +173,11 @@ class Keeping:
             self._require_moment(tx)
             self._earlier(tx, question)
             self.project.federation.keep(tx, kept)
-            self._append(tx, question, answer=answer, attempt=attempt)
+            said = {"answer": answer} if answer else {"withheld": True}
+            self._append(tx, question, attempt=attempt, **said)
 
     def again(self, before: Before, question: Question, answer: str, attempt: int) -> None:
-        """What was kept leaves, mostly once more; under masks it looks otherwise than before."""
+        """What was kept leaves; under masks it looks otherwise than before."""
         record = structs.replace(before.record, answers={self.site: answer})
         more = {"again": True} if before.record.answers else {}
         with self.acting.transaction() as tx:

@@ -198,8 +198,8 @@ class Turns:
         except msgspec.ValidationError as error:
             raise nonsense(error) from error
         files = outcome.files
-        # with noise whoever asks looks, once it is kept: that it is no number tells of the noise
-        _require(files.get(ANSWER, b""), size, finite=not task.plan.sigma)
+        # whoever asks looks whether it fits: that it does not is an answer, too
+        _require(files.get(ANSWER, b""), size, finite=False)
         for name in (CONTROL, OWN):
             if name in files:
                 _require(files[name], self.model.layout.size)
