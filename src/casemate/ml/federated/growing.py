@@ -89,7 +89,7 @@ def require_sums(vector: Array, bins: Bins, classes: int, *, counts: bool) -> No
         if classes:
             _whole(found.target[None], found.rows)
         elif abs(found.target[0]) > found.target[1] * (1 + ALIKE) + NEAR:
-            raise VerificationError("the sums of the sites are those of no rows: sizes below nought")
+            raise VerificationError("the sums of the sites are those of no rows: of no such sizes")
         return
     for sums in vector.reshape(3, -1, bins.cells).transpose(1, 0, 2):
         _spread(sums, bins)

@@ -162,7 +162,7 @@ def _require_only(project: Wiring, record: JobRecord) -> None:
         if entry.action == ATTEST and told["job"] == record.job and told["model"] != record.model:
             raise SitePolicy(
                 f"another file was attested here as what came of job {record.job[:12]}",
-                hint="one model comes of a job: do not attest a second one that its coordinator sends",
+                hint="one model comes of a job: attest no second one that its coordinator sends",
             )
 
 

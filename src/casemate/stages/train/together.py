@@ -74,7 +74,8 @@ def _stated(charter: Charter, record: JobRecord, files: dict[str, bytes]) -> lis
     }
     if not names or len(names) < len(record.sites):
         raise VerificationError(
-            "the record beside the imported model does not say which sites of its charter learnt it",
+            "the record beside the imported model does not say which sites of its charter learnt"
+            " it",
             hint="take both as casemate federate lead wrote them",
         )
     found: dict[int, Stated] = {}
