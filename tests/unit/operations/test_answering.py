@@ -584,6 +584,20 @@ def test_under_masks_an_answer_that_does_not_fit_is_one_and_no_other_question_ge
     refused(wards.Round(sites, other, 3).begin(signers)[0], "CM-ROUND-TWICE", "something else")
 
 
+def test_sums_of_another_kind_are_of_the_same_sites_too(masked):
+    sites, signers = masked(rule="exact")
+    first = question(sites, what="moments", size=6, weights=b"", full=0.0)
+    wards.Round(sites, first).whole(signers)
+    size = sites[0].told.sizes["sums"]
+    one = wards.Round(sites, question(sites, 2, what="sums", size=size, full=0.0))
+    adverts = [each.advert for each in one.begin(signers).values()]
+    for number, given in one.masked(adverts).items():
+        if number != 3:
+            one.gatherer.add(given.masked)
+    for given in one.agreed(one.gatherer.heard()).values():
+        refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+
+
 def test_a_site_that_started_again_goes_on_with_the_next_attempt(masked, agreed):
     sites, signers = masked()
     first = wards.Round(sites, question(sites))

@@ -33,7 +33,7 @@ from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.trees import CLASSIFIER, REGRESSOR, Growth
 from casemate.ml.federated.trees import Site as Grower
 from casemate.ml.federated.updates import Layout, Piece
-from casemate.operations.federated.conducting import Conductor, Options
+from casemate.operations.federated.conducting import Conductor, Gathered, Options
 from casemate.operations.federated.learning import Learning, Learnt
 from casemate.operations.federated.meeting import Meeting, TooFewSites
 
@@ -108,6 +108,19 @@ def test_least_squares_over_sites_are_the_pooled_ones() -> None:
     scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
     fitted = Ridge(alpha=1.0).fit(scaled, values)
     assert np.abs(learnt.weights - np.append(fitted.coef_, fitted.intercept_)).max() < 1e-6
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_under_masks_all_sums_are_asked_of_the_sites_of_the_first(masked: bool) -> None:
+    job = meeting_of(charter(3, schema=columns(3)), masked=masked).job
+    asked: list[tuple[str, list[int] | None]] = []
+
+    def ask(question: Question, only: list[int] | None) -> Gathered:
+        asked.append((question.what, only))
+        return Gathered(heard=[0, 2], vector=np.ones(question.size).tobytes())
+
+    Learning(job, 0, 3, np.zeros(0), ask, lambda: 1.0, lambda *_: None).learn()
+    assert asked == [("moments", None), ("gram", [0, 2] if masked else None)]
 
 
 GROWTH = Growth(trees=3, depth=2, rate=0.5, l2=1.0, bins=16, least=20)

@@ -193,15 +193,15 @@ class Keeping:
     def require_same(self, question: Question, heard: list[int]) -> None:
         """Nothing.
 
-        Of one round a site helps to open one sum, and of exact sums, which hardly change, sums of
-        the same sites: two sums of nearly the same vectors, one with a site and one without it,
-        would tell that site's.
+        Of one round a site helps to open one sum, and of sums over its rows, which hardly change and
+        are in part the same numbers, sums of the same sites in all rounds of a job: two of them, one
+        with a site and one without it, would tell that site's.
 
         Raises:
             MaskRefused: another sum was opened before.
         """
         for record in map(_record, self._all()):
-            exact = question.what != "train" and record.what == question.what
+            exact = question.what != "train" and record.what != "train"
             alike = exact or record.number == question.round
             if alike and record.heard and record.heard != heard:
                 raise MaskRefused(

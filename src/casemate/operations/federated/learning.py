@@ -151,7 +151,8 @@ class Learning:
         width = self.job.limits.width
         if not self.classes:
             size = (width + 1) ** 2 + width + 1
-            found = self._asked("gram", size, scale=scale)
+            # under masks of the same sites: a site opens no other sum after that of its numbers
+            found = self._asked("gram", size, sites if self.job.masked else None, scale=scale)
             gram, moment = np.split(found.numbers, [(width + 1) ** 2])
             weights, intercept = exact.least_squares(
                 [(gram.reshape(width + 1, width + 1), moment)], self.job.settings["alpha"]
