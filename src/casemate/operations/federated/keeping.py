@@ -193,9 +193,9 @@ class Keeping:
     def require_same(self, question: Question, heard: list[int]) -> None:
         """Nothing.
 
-        Of one round a site helps to open one sum, and of sums over its rows, which hardly change and
-        are in part the same numbers, sums of the same sites in all rounds of a job: two of them, one
-        with a site and one without it, would tell that site's.
+        Of one round a site helps to open one sum, and of sums over its rows, which hardly change
+        and are in part the same numbers, sums of the same sites in all rounds of a job: two of
+        them, one with a site and one without it, would tell that site's.
 
         Raises:
             MaskRefused: another sum was opened before.
