@@ -114,10 +114,10 @@ def join(
             raise problem
         hears, keystore = reporter or Silent(), project.keystore
         with contextlib.ExitStack() as stack:
-            wire = None if through is None else stack.enter_context(closing(Wire(through)))
+            dial = None if through is None else stack.enter_context(closing(Wire(through))).dial
             line = Line(
                 charter, charter.sites[site].name, keystore.authority, keystore.folder,
-                heard=lambda text: hears.progress(text, 0, 0), dial=wire and wire.dial,
+                heard=lambda text: hears.progress(text, 0, 0), dial=dial,
             )  # fmt: skip
             stack.callback(line.close)
             try:
