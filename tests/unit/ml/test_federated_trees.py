@@ -146,7 +146,7 @@ def test_a_bin_has_as_many_rows_as_a_leaf_must_have(seed, filled, most, least):
     parts = [part.sum() for part in np.split(row[:-1], np.array(cuts, dtype=int) + 1)]
     assert len(parts) <= most
     assert min(parts) >= min(least, row[:-1].sum())
-    assert Bins(limits=Limits(numbers={"a": (0.0, 1.0)}, categories={}), cuts=[cuts]).fits()
+    assert Bins(limits=Limits(numbers={"a": (0.0, 1.0)}, categories={}), cuts=[cuts]).fits(most)
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from tests.unit.operations import wards
-from tests.unit.operations.test_judging import noisy
+from tests.unit.operations.test_judging import TREES, about_trees, noisy
 
 import casemate
 from casemate.controls.federation.messages import Cannot, Given, Told, Turn, session_of
@@ -20,6 +20,7 @@ from casemate.ml.federated.updates import unpack
 from casemate.ml.learn.accountant import epsilon
 from casemate.operations.federated.answering import Answering
 from casemate.operations.federated.recording import export
+from casemate.stages.train.turns import Found
 
 NUMBERS = itertools.count()
 
@@ -143,6 +144,17 @@ def test_what_does_not_fit_the_range_of_a_round_is_not_sent_and_not_kept(site, a
     one = site()
     refused(one(asked(one, 1, most=1e-6)), "CM-OUT-OF-RANGE", "the round's range")
     assert agreed[0][0].federation.of(agreed[1].digest, one.told.job.digest) == []
+
+
+def test_how_large_a_number_is_that_does_not_fit_the_range_is_not_told(site, agreed):
+    def counts(task, numbers, size):
+        return Found(vector=np.full(size, 4321.0).tobytes(), rows=100)
+
+    one = site(counts)
+    given = one(asked(one, 1, most=1e-6))
+    refused(given, "CM-OUT-OF-RANGE", "does not fit")
+    assert "4321" not in given.why
+    assert "4321" in wards.entries(agreed[0][0])[-1].detail["why"]  # here it is known
 
 
 def test_what_a_job_s_code_says_of_rows_does_not_leave(site):
@@ -291,6 +303,23 @@ def test_a_round_that_failed_after_it_was_paid_is_not_paid_twice(paying):
         wards.answering(one, charter, job)(wards.ask_of(wards.question_of(job))), Given
     )
     assert len(spent(one)) == 1
+
+
+@pytest.mark.parametrize("beyond", [1e9, np.nan])
+def test_noise_that_does_not_fit_is_drawn_once_however_often_it_is_asked_for(paying, beyond):
+    one, charter, job = paying
+    drawn = iter([beyond, 0.5])  # what was drawn anew would fit
+
+    def compute(task, numbers, size):
+        return Found(vector=np.full(size, next(drawn)).tobytes(), rows=100, counted=100.5)
+
+    first = wards.answering(one, charter, job, compute)
+    for site in (first, first, wards.answering(one, charter, job, compute)):
+        given = site(wards.ask_of(wards.question_of(job)))
+        refused(given, "CM-OUT-OF-RANGE", "does not fit")
+    assert len(spent(one)) == 1
+    (kept,) = one.federation.of(charter.digest, job.digest)
+    assert msgspec.json.decode(kept.record)["answers"] == {}  # nothing has left
 
 
 def _one_round(root, content, job, number, barrier, answers):
@@ -510,6 +539,57 @@ def test_exact_sums_are_of_the_same_sites_in_every_round(masked):
     wards.Round(sites, first).whole(signers)
     second = question(sites, 2, what="sums", size=size, full=0.0, weights=np.ones(6).tobytes())
     one = wards.Round(sites, second)
+    adverts = [each.advert for each in one.begin(signers).values()]
+    for number, given in one.masked(adverts).items():
+        if number != 3:
+            one.gatherer.add(given.masked)
+    for given in one.agreed(one.gatherer.heard()).values():
+        refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+
+
+def test_a_range_that_the_rows_of_a_site_need_not_fit_gets_nothing_whatever_they_are(
+    home, leader, tmp_path
+):
+    policy = f'models = ["{TREES["estimator"]}"]'
+    projects, charter = wards.wards(tmp_path, 3, leader, policy)
+    job = wards.job_of(charter, **TREES, masked=True)
+    sites = [wards.answering(one, charter, job) for one in projects]
+    signers = {number: one.signer for number, one in enumerate(projects)}
+    # they have 100 to 102 rows, and answer small numbers
+    for attempt, (most, kind) in enumerate(((100.0, Cannot), (103.0, Given)), 1):
+        about = msgspec.structs.replace(about_trees(job), most=most)
+        one = wards.Round(sites, about, attempt)
+        given = one.masked([each.advert for each in one.begin(signers).values()])
+        assert {type(each) for each in given.values()} == {kind}, given
+    for one in projects:
+        one.close()
+
+
+def test_under_masks_an_answer_that_does_not_fit_is_one_and_no_other_question_gets_it(
+    masked, agreed
+):
+    sites, signers = masked()
+
+    def huge(task, numbers, size):
+        return Found(vector=np.full(size, 1e9).tobytes(), rows=100)
+
+    sites[0] = wards.answering(agreed[0][0], agreed[1], sites[0].told.job, huge)
+    for attempt in (1, 2):
+        one = wards.Round(sites, question(sites), attempt)
+        given = one.masked([each.advert for each in one.begin(signers).values()])
+        refused(given[0], "CM-OUT-OF-RANGE", "does not fit")
+    (kept,) = agreed[0][0].federation.of(agreed[1].digest, sites[0].told.job.digest)
+    assert msgspec.json.decode(kept.record)["answers"] == {}
+    other = question(sites, weights=np.ones(6).tobytes())
+    refused(wards.Round(sites, other, 3).begin(signers)[0], "CM-ROUND-TWICE", "something else")
+
+
+def test_sums_of_another_kind_are_of_the_same_sites_too(masked):
+    sites, signers = masked(rule="exact")
+    first = question(sites, what="moments", size=6, weights=b"", full=0.0)
+    wards.Round(sites, first).whole(signers)
+    size = sites[0].told.sizes["sums"]
+    one = wards.Round(sites, question(sites, 2, what="sums", size=size, full=0.0))
     adverts = [each.advert for each in one.begin(signers).values()]
     for number, given in one.masked(adverts).items():
         if number != 3:

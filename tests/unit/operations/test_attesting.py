@@ -142,6 +142,22 @@ def test_a_job_that_this_site_did_not_answer_is_none_of_its_rows(learnt):
         learnt.attest()
 
 
+def test_of_one_job_no_second_file_is_measured(learnt):
+    def attested(model):
+        learnt.ward.log.record(
+            'User::"me"', "federation:attest", 'Federation::"wards"', "done",
+            charter=learnt.charter.digest, job=learnt.job, model=model, statement="", figures={},
+        )  # fmt: skip
+
+    attested(sha256(learnt.model.read_bytes()))
+    write_csv(learnt.ward.root / "ward.csv", wards.rows(0, 201))
+    with pytest.raises(RefusedError, match="are not those of the job's last round"):
+        learnt.attest()  # the same one may be, with the rows of then
+    attested("cd" * 32)
+    with pytest.raises(SitePolicy, match="another file was attested here"):
+        learnt.attest()
+
+
 def test_a_coordinator_that_counts_here_no_longer_is_told_nothing(learnt):
     file = learnt.ward.root / "casemate.toml"
     learnt.ward.close()

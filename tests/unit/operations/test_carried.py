@@ -4,6 +4,7 @@ whatever the carrier does to a piece ends the connection and changes nothing.
 
 import contextlib
 import os
+import resource
 import socket
 import stat
 import threading
@@ -217,6 +218,26 @@ def test_what_is_no_piece_is_not_answered_and_hurts_nobody(folder: Path) -> None
                 assert stranger.recv(1) == b""
         with Carrier(place, lead):
             assert isinstance(said.say(Next(job="1" * 32)), object)
+
+
+def test_a_process_without_descriptors_for_a_moment_hears_carriers_afterwards(folder: Path) -> None:
+    with site(folder) as (_, place), contextlib.ExitStack() as stack:
+        carriers = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(carriers[0].fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            for carrier in carriers:
+                carrier.connect(str(place))
+            time.sleep(0.2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for carrier in carriers:
+            carrier.settimeout(10)
+            carrier.sendall(Piece().packed())
+            carrier.shutdown(socket.SHUT_WR)
+            assert unpacked(wire.whole(carrier, 10)) == Piece()
 
 
 @pytest.mark.parametrize("mode", [0o701, 0o770, 0o755, 0o777])

@@ -247,6 +247,29 @@ def about_trees(job, cuts=((100, 200), (7,)), **nodes):
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "what", "most"),
+    [({}, "train", 2.0**14), ({"rule": "exact"}, "sums", 2.0**30)],
+)
+def test_under_masks_no_range_is_so_small_that_fitting_it_would_tell_of_one_site(
+    changes, what, most
+):
+    found = taken(**changes, masked=True)
+    size = found.sizes[what] + (what == "train")
+    question = wards.question_of(found.job, what=what, size=size, most=most, full=0.0)
+    judging.require_question(question, found)
+    with pytest.raises(SitePolicy, match="do not fit"):
+        judging.require_question(msgspec.structs.replace(question, most=most - 1), found)
+
+
+def test_under_masks_sums_of_trees_have_room_for_all_rows_of_a_site():
+    found = taken(**TREES, masked=True)
+    question = msgspec.structs.replace(about_trees(found.job), most=101.0)
+    judging.require_question(question, found)
+    assert judging.least_range(question, found, 100) == 101.0
+    assert judging.least_range(question, taken(**TREES), 100) == 0.0
+
+
 def test_a_question_about_trees_is_as_large_as_the_nodes_that_it_asks_about():
     found = taken(**TREES)
     question = about_trees(found.job)
@@ -270,6 +293,7 @@ def test_a_question_about_trees_is_as_large_as_the_nodes_that_it_asks_about():
         ({"control": bytes(8)}, {}, "do not fit"),
         ({"cuts": [[5, 5], []]}, {}, "bins that are none"),
         ({"cuts": [[5]]}, {}, "bins that are none"),
+        ({"cuts": [[*range(8)], []]}, {}, "bins that are none"),  # the job has 8 at most
         ({}, {"n0": -1.0}, "no node"),
         ({}, {"n0": 0.0}, "nodes that none have"),
         ({}, {"n0": 7.0, "n1": -1.0, "n2": -1.0}, "nodes that none have"),

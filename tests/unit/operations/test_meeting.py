@@ -33,7 +33,7 @@ from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.trees import CLASSIFIER, REGRESSOR, Growth
 from casemate.ml.federated.trees import Site as Grower
 from casemate.ml.federated.updates import Layout, Piece
-from casemate.operations.federated.conducting import Conductor, Options
+from casemate.operations.federated.conducting import Conductor, Gathered, Options
 from casemate.operations.federated.learning import Learning, Learnt
 from casemate.operations.federated.meeting import Meeting, TooFewSites
 
@@ -110,6 +110,19 @@ def test_least_squares_over_sites_are_the_pooled_ones() -> None:
     assert np.abs(learnt.weights - np.append(fitted.coef_, fitted.intercept_)).max() < 1e-6
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_under_masks_all_sums_are_asked_of_the_sites_of_the_first(masked: bool) -> None:
+    job = meeting_of(charter(3, schema=columns(3)), masked=masked).job
+    asked: list[tuple[str, list[int] | None]] = []
+
+    def ask(question: Question, only: list[int] | None) -> Gathered:
+        asked.append((question.what, only))
+        return Gathered(heard=[0, 2], vector=np.ones(question.size).tobytes())
+
+    Learning(job, 0, 3, np.zeros(0), ask, lambda: 1.0, lambda *_: None).learn()
+    assert asked == [("moments", None), ("gram", [0, 2] if masked else None)]
+
+
 GROWTH = Growth(trees=3, depth=2, rate=0.5, l2=1.0, bins=16, least=20)
 
 
@@ -162,6 +175,25 @@ def test_a_site_whose_columns_count_other_rows_is_named_and_left_out_from_the_be
     assert learnt.sites == [0, 2]
     assert np.abs(learnt.weights - grown(meeting, *kept)).max() < 1e-9
     assert "columns count other rows" in notes.kept[3][2].refused[1]
+
+
+@pytest.mark.parametrize("quantity", [False, True])
+def test_a_site_whose_target_is_that_of_no_rows_is_named_and_left_out(quantity: bool) -> None:
+    rows, codes, values = table(300)
+    target, schema = (values, columns(3)) if quantity else (codes, None)
+    meeting, notes = trees_of(charter(3, least=2, schema=schema)), Notes()
+
+    def otherwise(vector: Array) -> bytes:
+        changed = vector.copy()
+        changed[2] = -1.0 if quantity else vector[2] + 1
+        return changed.tobytes()
+
+    wrong = lie(lambda np, one: _as(one, content=otherwise(np.frombuffer(one.content))))
+    first = {"lie": lambda given: wrong(given) if given.turn.round == 1 else given}
+    sites_of(meeting, rows, target, s1=first)
+    learn(meeting, notes)
+    assert "those of no rows" in notes.kept[1][2].refused[1]
+    assert notes.kept[1][1].heard == [0, 2]
 
 
 @pytest.mark.parametrize("rule", ["fedavg", "fedprox", "scaffold", "fedadam"])

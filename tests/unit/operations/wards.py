@@ -218,7 +218,7 @@ def question_of(job: Job, number: int = 1, **changes: Any) -> Question:
         "round": number,
         "what": "train",
         "size": size + job.masked,
-        "most": 2.0**14,
+        "most": 2.0 ** (14 if changes.get("what", "train") == "train" else 30),
         "weights": np.zeros(size).tobytes(),
         "full": 1000.0 if job.masked and not job.epsilon else 0.0,
     }

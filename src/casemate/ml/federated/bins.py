@@ -146,11 +146,12 @@ class Bins(Record, frozen=True, kw_only=True):
             ends[np.array(one, dtype=np.int64)] for ends, one in zip(grid, self.cuts, strict=True)
         ]
 
-    def fits(self) -> bool:
-        """Whether there can be such cuts."""
+    def fits(self, most: int) -> bool:
+        """Whether there can be such cuts, of at most so many bins of a number."""
         given = [np.array(one, dtype=np.int64) for one in self.cuts]
         return len(given) == self.numbers and all(
-            bool((np.diff(one) > 0).all() and (one >= 0).all() and (one < CELLS - 1).all())
+            len(one) < most
+            and bool((np.diff(one) > 0).all() and (one >= 0).all() and (one < CELLS - 1).all())
             for one in given
         )
 

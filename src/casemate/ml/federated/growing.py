@@ -76,8 +76,9 @@ def begun(counts: Counts, growth: Growth, limits: Limits, classes: int) -> Fores
     return Forest(growth, bins, 0.0, 1.0, base, [])
 
 
-def require_sums(vector: Array, bins: Bins, *, counts: bool) -> None:
-    """Nothing; `counts`: of the first round, else of open nodes.
+def require_sums(vector: Array, bins: Bins, classes: int, *, counts: bool) -> None:
+    """Nothing; `classes`: of the target, 0 of a quantity; `counts`: of the first round, else of
+    open nodes.
 
     Raises:
         VerificationError: neither one site's rows nor those of several have such sums.
@@ -85,6 +86,10 @@ def require_sums(vector: Array, bins: Bins, *, counts: bool) -> None:
     if counts:
         found = Counts.from_flat(vector, bins.limits)
         _whole(found.cells, found.rows)
+        if classes:
+            _whole(found.target[None], found.rows)
+        elif abs(found.target[0]) > found.target[1] * (1 + ALIKE) + NEAR:
+            raise VerificationError("the sums of the sites are those of no rows: of no such sizes")
         return
     for sums in vector.reshape(3, -1, bins.cells).transpose(1, 0, 2):
         _spread(sums, bins)

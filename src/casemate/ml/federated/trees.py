@@ -152,7 +152,7 @@ class Forest:
         """
         outputs = outputs_of(classes)
         count, rest = divmod(len(vector) - 2 - outputs, outputs * growth.slots * FIELDS)
-        if rest or not 0 <= count <= growth.trees or not bins.fits():
+        if rest or not 0 <= count <= growth.trees or not bins.fits(growth.bins):
             raise ConfigError("trees of another size, too many, or with bins that are none")
         base, body = vector[2 : 2 + outputs], vector[2 + outputs :]
         trees = [*body.reshape(count, outputs, growth.slots, FIELDS)]

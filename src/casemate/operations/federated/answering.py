@@ -6,6 +6,7 @@ reveals what takes the masks off the sum. Nothing is computed, and nothing paid 
 third, when enough sites are there.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,7 +39,12 @@ from casemate.ml.federated.combining import sent
 from casemate.ml.federated.masking import MOST_MEMBERS, MaskRefused, Member
 from casemate.ml.federated.ring import OutOfRange
 from casemate.ml.federated.updates import Piece, Update, pack
-from casemate.operations.federated.judging import Judged, SitePolicy, require_question
+from casemate.operations.federated.judging import (
+    Judged,
+    SitePolicy,
+    least_range,
+    require_question,
+)
 from casemate.operations.federated.keeping import Keeping
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Numbers
@@ -158,15 +164,33 @@ class Answering:
         computed once.
         """
         before = self._keeping.earlier(question)
-        if before is not None:
-            answer = answer_of(question, before.found)
+        found = self._computed(question) if before is None else before.found
+        if question.most < least_range(question, self.told, found.rows):
+            raise SitePolicy(
+                f"round {question.round} has a range that this site's rows need not fit",
+                hint="do not answer a coordinator that wants to know whether they do",
+            )
+        try:
+            _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
+            answer = answer_of(question, found)
+        except (OutOfRange, MaskRefused):
+            if before is None and (self.told.job.masked or self.told.cost is not None):
+                # that it does not fit tells of what masks or noise hide: so it is an answer, of
+                # which there are so many a day, and noise that was paid for once is drawn once
+                self._keeping.keep(question, found, "", attempt)
+                self._last = found
+            raise
+        if before is None:
+            self._keeping.keep(question, found, _digest(answer), attempt)
+        else:
             self._keeping.again(before, question, _digest(answer), attempt)
-            self._last = before.found
-            return before.found, answer
+        self._last = found
+        return found, answer
+
+    def _computed(self, question: Question) -> Found:
+        """From this site's rows; paid for before."""
         counted = None if self._last is None else self._last.counted
-        noisy = self.told.cost is not None
-        self._keeping.begin(question, counts=noisy and counted is None)
-        own = b"" if self._last is None else self._last.own
+        self._keeping.begin(question, counts=self.told.cost is not None and counted is None)
         boosted = self.told.boosted
         task = Task(
             round=question.round,
@@ -181,13 +205,9 @@ class Answering:
             cuts=question.cuts,
             apart=0 if boosted is None else boosted.apart,
         )
+        own = b"" if self._last is None else self._last.own
         size = require_question(question, self.told)
-        found = self._compute(task, Numbers(question.weights, question.control, own), size)
-        _require_within(np.frombuffer(found.vector, dtype="<f8"), question)
-        answer = answer_of(question, found)
-        self._keeping.keep(question, found, _digest(answer), attempt)
-        self._last = found
-        return found, answer
+        return self._compute(task, Numbers(question.weights, question.control, own), size)
 
     def _advertise(self, message: Ask) -> Given:
         turn, question, terms = message.turn, message.question, message.terms
@@ -285,6 +305,11 @@ class Answering:
 
 def _require_within(vector: Array, question: Question) -> None:
     largest = float(np.abs(vector).max(initial=0.0))
+    if not math.isfinite(largest):
+        raise OutOfRange(
+            "the answer holds NaN or infinity",
+            hint="a smaller learning rate, or a look at this site's rows",
+        )
     if not largest <= question.most:
         raise OutOfRange(
             f"a number of the answer is {largest:g}, and the round's range is {question.most:g}",
@@ -313,6 +338,8 @@ def told(error: Error) -> str:
     """What a coordinator hears of why there is no answer: nothing that would tell of rows, of the
     ledger, or of this machine.
     """
+    if isinstance(error, OutOfRange):  # in its own words it says how large a number of rows here is
+        return "a number of the answer does not fit the round's range"
     if isinstance(error, TOLD):
         return error.message[:500]
     if isinstance(error, BudgetSpent):

@@ -31,6 +31,7 @@ from casemate.wiring import Wiring
 if TYPE_CHECKING:
     from casemate.supply.context import Reporter
 
+ATTEST = "federation:attest"
 TOGETHER = "have it sent again with its record, as casemate federate lead wrote both"
 
 
@@ -58,8 +59,9 @@ def attest(
     Raises:
         AccessDenied: policy. ConfigError: no such charter, this project is none of its sites, or
             gave no answer in that job. VerificationError: record or file are not the coordinator's.
-            RefusedError: `[federate]` does not allow it, the rows are others than those that were
-            learnt from, or nothing could be measured. TrainingError: the file is no such model.
+            RefusedError: `[federate]` does not allow it, another file of the job was attested, or
+            the rows are others than those that were learnt from. TrainingError: the file is no such
+            model, or nothing could be measured.
     """
     acting = attest.ask(project, context={"charter": name})
     charter, site = as_site(project, name)
@@ -68,6 +70,7 @@ def attest(
         raise problem
     content, record = _read(model, charter)
     given = _given(project, charter, record, site)
+    _require_only(project, record)
     with shared_lock(project.state / "lock", lambda: None):
         rows = ownrows.read(project, charter, noisy=False, reporter=reporter)
         if rows.digest != given.of:
@@ -96,7 +99,7 @@ def attest(
     )
     signed = cards.signed(statement, STATEMENT_TYPE, project.signer)
     acting.record(
-        "federation:attest", f'Federation::"{name}"', charter=charter.digest, job=record.job,
+        ATTEST, f'Federation::"{name}"', charter=charter.digest, job=record.job,
         model=record.model, statement=sha256(signed),
         figures={figure: leak.figure.value for figure, leak in leaks.items()},
     )  # fmt: skip
@@ -148,6 +151,19 @@ def _given(project: Wiring, charter: Charter, record: JobRecord, site: int) -> F
             ),
         )
     return found
+
+
+def _require_only(project: Wiring, record: JobRecord) -> None:
+    """Nothing; SitePolicy: another file was attested as what came of the job. A site cannot know
+    that a file did, and figures of many that were made up would close in on single rows.
+    """
+    for entry in project.log.plain_entries():
+        told = entry.detail
+        if entry.action == ATTEST and told["job"] == record.job and told["model"] != record.model:
+            raise SitePolicy(
+                f"another file was attested here as what came of job {record.job[:12]}",
+                hint="one model comes of a job: attest no second one that its coordinator sends",
+            )
 
 
 def _measured(

@@ -11,6 +11,7 @@ import secrets
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -144,7 +145,11 @@ class Wire:
             try:
                 carrier, _ = self._listener.accept()
             except OSError:
-                return
+                if self._closed:
+                    return
+                self._room.release()  # no descriptor or no memory
+                time.sleep(wire.PAUSE)
+                continue
             threading.Thread(target=self._heard, args=(carrier,), daemon=True).start()
 
     def _heard(self, carrier: socket.socket) -> None:

@@ -26,20 +26,13 @@ from casemate.core.text import clean
 from casemate.core.types import Record
 from casemate.ml.federated import combining, robust, secure
 from casemate.ml.federated.bins import Bins
-from casemate.ml.federated.growing import require_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS
 from casemate.ml.federated.unmasking import Sum
-from casemate.ml.federated.updates import (
-    LARGEST,
-    Layout,
-    Update,
-    UpdateRefused,
-    raw,
-    unpack,
-)
+from casemate.ml.federated.updates import Layout, raw
 from casemate.ml.federated.ways import Way
-from casemate.operations.federated.meeting import MOST_ROWS, Meeting, TooFewSites
+from casemate.operations.federated.meeting import Meeting, TooFewSites
 from casemate.operations.federated.summing import summed
+from casemate.operations.federated.taking import Taken, plausible, taken_of
 
 Array = np.ndarray[Any, Any]
 ATTEMPTS = 3
@@ -48,8 +41,6 @@ SPREAD = 1_000
 """Between the attempts of one start of the coordinator and those of the next: no two attempts at a
 round have one number, whoever was killed.
 """
-ROUNDING = 1e-4
-"""By which sums may be beyond what they can be, relatively: rounding of many rows and of masks."""
 
 
 class Gathered(Record, frozen=True, kw_only=True):
@@ -112,13 +103,6 @@ class Options(Record, frozen=True, kw_only=True):
     """Seconds that sites are waited for: to come, and to answer each step."""
 
 
-class _Plain(NamedTuple):
-    vector: Array
-    rows: int
-    control: Array
-    digest: str
-
-
 class _Attempt(NamedTuple):
     """What came of asking a round once."""
 
@@ -174,6 +158,11 @@ class Conductor:
     def job(self) -> Job:
         """What is learnt."""
         return self.meeting.job
+
+    @property
+    def _classes(self) -> int:
+        """That the target has; 0: it is a quantity."""
+        return len(self.meeting.charter.columns.classes)
 
     def ask(self, question: Question, only: list[int] | None = None) -> Gathered:
         """What came of a round, now or before this process began.
@@ -275,13 +264,13 @@ class Conductor:
 
         controlled = self.job.plan.controlled and question.what == "train"
 
-        def check(_site: int, given: Given) -> _Plain:
-            return _checked(given, question, layout, bins, controlled=controlled)
+        def check(_site: int, given: Given) -> Taken:
+            return taken_of(given, question, layout, bins, self._classes, controlled=controlled)
 
         asked = {site: Ask(turn=turn, question=question) for site in sites}
         found = self.meeting.collect(asked, check, self.options.wait)
         # in the sites' order: sums of floating point hang on it
-        taken: dict[int, _Plain] = dict(sorted(found.taken.items()))
+        taken: dict[int, Taken] = dict(sorted(found.taken.items()))
         digests = {site: one.digest for site, one in taken.items()}
         if not taken:
             return _Attempt(Gathered(heard=[], vector=b""), digests, found.refused)
@@ -313,7 +302,7 @@ class Conductor:
             weights = {site: weight_of(question, rows[site]) for site in one.heard}
             try:
                 sums[name] = combining.require_weight(one, weights) if train else one
-                plausible(question.what, one.total, self._bins(question))
+                plausible(question.what, one.total, self._bins(question), self._classes)
             except VerificationError as error:
                 found.lost.append(error.sentence)
                 sums.pop(name, None)
@@ -362,52 +351,6 @@ class Conductor:
             heard=sorted(heard.sites), vector=raw(combined.moved), evidence=evidence
         )
         return gathered, left_out
-
-
-def _checked(
-    given: Given, question: Question, layout: Layout, bins: Bins | None, *, controlled: bool
-) -> _Plain:
-    """What is taken of a site's answer without masks; UpdateRefused: nothing."""
-    update: Update | None = given.update
-    if update is None:
-        raise UpdateRefused("the answer holds no update")
-    if update.rows > MOST_ROWS:
-        raise UpdateRefused("nobody trains on so many rows")
-    vector = unpack(update, layout, question.round, question.most)
-    plausible(question.what, vector, bins)
-    control = np.zeros(0)
-    if controlled:
-        if len(given.control) != 8 * len(vector):
-            raise UpdateRefused("the answer's control variate has another size")
-        control = np.frombuffer(given.control, dtype="<f8")
-        if not (np.isfinite(control).all() and float(np.abs(control).max()) <= LARGEST):
-            raise UpdateRefused("the answer's control variate holds NaN, infinity or huge numbers")
-    return _Plain(vector, update.rows, control, sha256(msgspec.msgpack.encode(update)))
-
-
-def plausible(what: str, vector: Array, bins: Bins | None = None) -> None:
-    """Nothing.
-
-    Args:
-        what: of `messages.What`.
-        vector: a site's sums, or those of several, [p].
-        bins: that they are by, of boosted trees.
-
-    Raises:
-        VerificationError: no rows have such sums.
-    """
-    if what == "moments":
-        rows, total, squares = np.split(vector, 3)
-        most = np.abs(rows) * (1 + ROUNDING) + ROUNDING
-        right = (rows >= -ROUNDING) & (np.abs(total) <= most) & (squares >= -ROUNDING)
-        if not (right & (squares <= most)).all():
-            raise UpdateRefused("sums of numbers within their limits are not like that")
-    if bins is not None:
-        require_sums(vector, bins, counts=what == "counts")
-    if what in ("sums", "gram", "counts") and not vector[0] >= 1 - ROUNDING:
-        raise UpdateRefused("these are sums of no row")
-    if what == "sums" and not vector[1] >= -ROUNDING:
-        raise UpdateRefused("these are losses below nought")
 
 
 def _summed(heard: list[int], total: Array) -> Gathered:

@@ -5,6 +5,7 @@ until the job is over. Killed and started again it goes on; whatever was answere
 import contextlib
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -112,23 +113,21 @@ def join(
             _denied(project, charter, problem)
             raise problem
         hears, keystore = reporter or Silent(), project.keystore
-        wire = None if through is None else Wire(through)
-        line = Line(
-            charter, charter.sites[site].name, keystore.authority, keystore.folder,
-            heard=lambda text: hears.progress(text, 0, 0), dial=None if wire is None else wire.dial,
-        )  # fmt: skip
-        try:
-            while True:
-                found = _Visit(project, charter, site, line, hears).take_part()
-                if once:
-                    return found
-        except StrangeCoordinator as error:
-            _denied(project, charter, error)
-            raise
-        finally:
-            line.close()
-            if wire is not None:
-                wire.close()
+        with contextlib.ExitStack() as stack:
+            dial = None if through is None else stack.enter_context(closing(Wire(through))).dial
+            line = Line(
+                charter, charter.sites[site].name, keystore.authority, keystore.folder,
+                heard=lambda text: hears.progress(text, 0, 0), dial=dial,
+            )  # fmt: skip
+            stack.callback(line.close)
+            try:
+                while True:
+                    found = _Visit(project, charter, site, line, hears).take_part()
+                    if once:
+                        return found
+            except StrangeCoordinator as error:
+                _denied(project, charter, error)
+                raise
 
 
 def _denied(project: Wiring, charter: Charter, error: Error) -> None:

@@ -15,6 +15,8 @@ from casemate.controls.federation.messages import VERSION, Job, Question, What
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.ml.federated import exact, masking, robust, rules, simulation
 from casemate.ml.federated.bins import Bins, counts_size
+from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
+from casemate.ml.federated.growing import range_of
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import POSSIBLE, noisy_sums
 from casemate.ml.federated.trees import ESTIMATORS, REGRESSOR, Forest, Growth
@@ -318,6 +320,7 @@ def require_question(question: Question, told: Judged) -> int:
         and len(question.weights) == wanted
         and len(question.control) in ({0, wanted} if job.plan.controlled else {0})
         and 0 < question.most < math.inf
+        and question.most >= least_range(question, told, 0)
         and 0 <= question.full < math.inf
         and (not question.cuts or question.what == "splits")
     )
@@ -334,6 +337,17 @@ def require_question(question: Question, told: Judged) -> int:
     if told.cost is not None and question.full:
         raise SitePolicy("how many rows this site has is covered by noise, and would weigh")
     return size
+
+
+def least_range(question: Question, told: Judged, rows: int) -> float:
+    """Range that a question under masks must have for a site of so many rows: with a smaller one,
+    whether its answer fits would tell how large its own numbers are.
+    """
+    if not told.job.masked:
+        return 0.0
+    if told.boosted is not None and question.what == "splits":
+        return range_of(rows, told.boosted.classes)
+    return MOST_MASKED if question.what == "train" else MOST_SUM
 
 
 def _splits(question: Question, boosted: Boosted, job: Job) -> int:

@@ -3,7 +3,8 @@ left, and what became of it. Each is one transaction with its entry in the log, 
 with each answer, and at the end: a signature on the log for every line would cost as much again.
 
 A round that was killed after it was paid is computed again and not paid again: nothing of the
-first time has left. One that was killed after it was kept is answered as it was.
+first time has left. One that was killed after it was kept is answered as it was. Under masks, and
+with noise, one that does not fit is kept too, and refused alike whenever it is asked for again.
 """
 
 import datetime
@@ -143,7 +144,7 @@ class Keeping:
         Args:
             question: what was asked.
             found: what was computed.
-            answer: SHA-256 of what will be sent.
+            answer: SHA-256 of what will be sent; empty: nothing is.
             attempt: of the turn.
 
         Raises:
@@ -155,7 +156,7 @@ class Keeping:
             number=question.round,
             what=question.what,
             question=question.digest,
-            answers={self.site: answer},
+            answers={self.site: answer} if answer else {},
             time=now,
         )
         kept = Kept(
@@ -172,14 +173,16 @@ class Keeping:
             self._require_moment(tx)
             self._earlier(tx, question)
             self.project.federation.keep(tx, kept)
-            self._append(tx, question, answer=answer, attempt=attempt)
+            said = {"answer": answer} if answer else {"withheld": True}
+            self._append(tx, question, attempt=attempt, **said)
 
     def again(self, before: Before, question: Question, answer: str, attempt: int) -> None:
-        """An answer that was kept leaves once more; under masks it looks otherwise than before."""
+        """What was kept leaves; under masks it looks otherwise than before."""
         record = structs.replace(before.record, answers={self.site: answer})
+        more = {"again": True} if before.record.answers else {}
         with self.acting.transaction() as tx:
             self.project.federation.amend(tx, before.kept, msgspec.json.encode(record))
-            self._append(tx, question, answer=answer, attempt=attempt, again=True)
+            self._append(tx, question, answer=answer, attempt=attempt, **more)
 
     def _append(self, tx: sa.Connection, question: Question, **detail: Any) -> None:
         self.acting.append(
@@ -190,15 +193,15 @@ class Keeping:
     def require_same(self, question: Question, heard: list[int]) -> None:
         """Nothing.
 
-        Of one round a site helps to open one sum, and of exact sums, which hardly change, sums of
-        the same sites: two sums of nearly the same vectors, one with a site and one without it,
-        would tell that site's.
+        Of one round a site helps to open one sum, and of sums over its rows, which hardly change
+        and are in part the same numbers, sums of the same sites in all rounds of a job: two of
+        them, one with a site and one without it, would tell that site's.
 
         Raises:
             MaskRefused: another sum was opened before.
         """
         for record in map(_record, self._all()):
-            exact = question.what != "train" and record.what == question.what
+            exact = question.what != "train" and record.what != "train"
             alike = exact or record.number == question.round
             if alike and record.heard and record.heard != heard:
                 raise MaskRefused(

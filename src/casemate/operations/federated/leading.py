@@ -14,17 +14,17 @@ from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Ov
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, make_folder, write_atomic
-from casemate.core.types import Record, Schema
+from casemate.core.types import Record
 from casemate.ml.federated import exact, rules
 from casemate.ml.federated.local import LocalPlan
-from casemate.ml.federated.simulation import EXACT, MOST_ROUNDS, Design
+from casemate.ml.federated.simulation import EXACT, Design
 from casemate.ml.federated.trees import ESTIMATORS, Growth
 from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated.books import Begun, CatalogueBooks, begun_with
 from casemate.operations.federated.conducting import Conductor, Options
 from casemate.operations.federated.judging import NETWORK
-from casemate.operations.federated.learning import Learning, Learnt
+from casemate.operations.federated.learning import Learning, Learnt, most_rounds
 from casemate.operations.federated.listening import address, listening, most_of
 from casemate.operations.federated.meeting import POLL_SECONDS, Meeting
 from casemate.operations.federated.parties import as_coordinator
@@ -226,7 +226,7 @@ def _job(
         rule=design.rule,
         combine=design.combine,
         plan=design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan),
-        rounds=_most_rounds(said, columns, entry) if by_sums else design.rounds,
+        rounds=most_rounds(said, columns, entry.limits) if by_sums else design.rounds,
         masked=design.masked,
         groups=design.groups,
         epsilon=epsilon or 0.0,
@@ -235,25 +235,6 @@ def _job(
         versions={},
         begun="",
     )
-
-
-def _most_rounds(said: Described, columns: Schema, entry: global_model.Entry) -> int:
-    """That sums may take; a site that is gone makes it begin anew.
-
-    Raises:
-        ConfigError: boosted trees would take more than a job may have, or send too much.
-    """
-    if said.estimator not in ESTIMATORS:
-        return 1 if columns.regression else 2 * exact.ROUNDS
-    growth = Growth.of(said.settings)
-    growth.require_size(entry.limits, len(columns.classes))
-    if growth.rounds > MOST_ROUNDS:
-        raise ConfigError(
-            f"{growth.trees} trees of {growth.depth} levels take {growth.rounds} rounds, and"
-            f" {MOST_ROUNDS} are the most",
-            hint="a smaller max_iter or max_depth in train.py",
-        )
-    return min(2 * growth.rounds, MOST_ROUNDS)
 
 
 class _Leading:

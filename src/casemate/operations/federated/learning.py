@@ -11,18 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from casemate.controls.federation.messages import Job, Question, What
-from casemate.core.errors import Error
+from casemate.core.errors import ConfigError, Error
+from casemate.core.types import Schema
 from casemate.ml.federated import exact
 from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
-from casemate.ml.federated.encoding import Scale, declared, scale_of
+from casemate.ml.federated.encoding import Limits, Scale, declared, scale_of
 from casemate.ml.federated.growing import grow
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.rules import RULES, Scaffold
-from casemate.ml.federated.simulation import EXACT
+from casemate.ml.federated.simulation import EXACT, MOST_ROUNDS
 from casemate.ml.federated.trees import ESTIMATORS, Asked, Forest, Growth
 from casemate.ml.federated.updates import LARGEST, raw
 from casemate.operations.federated.conducting import Gathered
 from casemate.operations.federated.judging import NETWORK
+from casemate.stages.train.described import Described
 
 Array = np.ndarray[Any, Any]
 MOST_PLAIN = 1e15
@@ -50,6 +52,30 @@ class Learnt(NamedTuple):
     """Whose rows are in it."""
     forest: Forest | None = None
     """Boosted trees, where they are what was learnt."""
+
+
+def most_rounds(said: Described, columns: Schema, limits: Limits) -> int:
+    """That sums may take; a site that is gone makes it begin anew.
+
+    Args:
+        said: what is learnt.
+        columns: of the charter.
+        limits: of its features.
+
+    Raises:
+        ConfigError: boosted trees would take more than a job may have, or send too much.
+    """
+    if said.estimator not in ESTIMATORS:
+        return 1 if columns.regression else 2 * exact.ROUNDS
+    growth = Growth.of(said.settings)
+    growth.require_size(limits, len(columns.classes))
+    if growth.rounds > MOST_ROUNDS:
+        raise ConfigError(
+            f"{growth.trees} trees of {growth.depth} levels take {growth.rounds} rounds, and"
+            f" {MOST_ROUNDS} are the most",
+            hint="a smaller max_iter or max_depth in train.py",
+        )
+    return min(2 * growth.rounds, MOST_ROUNDS)
 
 
 class Learning:
@@ -151,7 +177,8 @@ class Learning:
         width = self.job.limits.width
         if not self.classes:
             size = (width + 1) ** 2 + width + 1
-            found = self._asked("gram", size, scale=scale)
+            # under masks of the same sites: a site opens no other sum after that of its numbers
+            found = self._asked("gram", size, sites if self.job.masked else None, scale=scale)
             gram, moment = np.split(found.numbers, [(width + 1) ** 2])
             weights, intercept = exact.least_squares(
                 [(gram.reshape(width + 1, width + 1), moment)], self.job.settings["alpha"]

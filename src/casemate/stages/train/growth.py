@@ -27,7 +27,9 @@ def growth_of(model: Any) -> Growth:
     """
     given = last_step(model).get_params()
     for name, plain in PLAIN.items():
-        if name in given and not any(given[name] is one or given[name] == one for one in plain):
+        # an array, such as of constraints, equals each of them by element
+        known = given.get(name) is None or isinstance(given[name], str | int | float)
+        if name in given and not (known and given[name] in plain):
             raise BadEntry(
                 f"sites grow boosted trees without {name}: leave it at"
                 f" {' or '.join(map(repr, plain))}"

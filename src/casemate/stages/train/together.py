@@ -64,14 +64,20 @@ def _stated(charter: Charter, record: JobRecord, files: dict[str, bytes]) -> lis
     """What each site that was heard says of its rows, in the charter's order.
 
     Raises:
-        VerificationError: a file is no statement of such a site about this model, or a site's
-            second one.
+        VerificationError: the record names none, or strangers; or a file is no statement of such a
+            site about this model, or a site's second one.
     """
     names = {
         number: card.name
         for number, card in enumerate(charter.sites)
         if card.fingerprint in record.sites
     }
+    if not names or len(names) < len(record.sites):
+        raise VerificationError(
+            "the record beside the imported model does not say which sites of its charter learnt"
+            " it",
+            hint="take both as casemate federate lead wrote them",
+        )
     found: dict[int, Stated] = {}
     for file, content in files.items():
         try:

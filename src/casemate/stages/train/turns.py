@@ -198,7 +198,8 @@ class Turns:
         except msgspec.ValidationError as error:
             raise nonsense(error) from error
         files = outcome.files
-        _require(files.get(ANSWER, b""), size)
+        # whoever asks looks whether it fits: that it does not is an answer, too
+        _require(files.get(ANSWER, b""), size, finite=False)
         for name in (CONTROL, OWN):
             if name in files:
                 _require(files[name], self.model.layout.size)
@@ -211,12 +212,12 @@ class Turns:
         )
 
 
-def _require(content: bytes, size: int) -> None:
-    """Nothing; TrainingError where this is not so many finite numbers."""
+def _require(content: bytes, size: int, *, finite: bool = True) -> None:
+    """Nothing; TrainingError where this is not so many numbers, or not `finite` ones."""
     if len(content) != 8 * size:
         text = f"the answer has {len(content) // 8} numbers, and {size} are asked for"
         raise TrainingError(text, hint="see the code of the job", plain=text)
-    if not np.isfinite(np.frombuffer(content, dtype="<f8")).all():
+    if finite and not np.isfinite(np.frombuffer(content, dtype="<f8")).all():
         text = "the answer holds NaN or infinity"
         raise TrainingError(
             text, hint="a smaller learning rate, or a look at this site's rows", plain=text

@@ -113,6 +113,7 @@ def test_what_scikit_learn_calls_its_options_is_what_sites_grow_by() -> None:
         ({"early_stopping": True}, "without early_stopping"),
         ({"class_weight": "balanced"}, "without class_weight"),
         ({"monotonic_cst": [1, 0]}, "without monotonic_cst"),
+        ({"monotonic_cst": np.array([1, 0])}, "without monotonic_cst"),
         ({"interaction_cst": "no_interactions"}, "without interaction_cst"),
     ],
 )

@@ -313,6 +313,9 @@ def test_an_answer_that_holds_no_number_is_refused():
     for content, said in ((np.array([1.0, np.nan]).tobytes(), "NaN"), (bytes(8), "2 are asked")):
         with pytest.raises(TrainingError, match=said):
             turns._require(content, 2)
+    turns._require(np.array([1.0, np.nan]).tobytes(), 2, finite=False)
+    with pytest.raises(TrainingError, match="2 are asked"):
+        turns._require(bytes(8), 2, finite=False)
 
 
 def test_weights_are_named_apart_from_what_is_left_behind():

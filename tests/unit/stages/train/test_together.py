@@ -69,6 +69,8 @@ def test_a_model_without_a_record_is_nobodys_together(tmp_path):
         (RECORD, "north", True, "signature"),
         (structs.replace(of(0), model=sha256(MODEL)), "north", True, "a site's own"),
         (RECORD, "centre", False, "does not count here"),
+        (structs.replace(RECORD, sites=[]), "centre", True, "does not say which sites"),
+        (structs.replace(RECORD, sites=[*RECORD.sites, "ab" * 32]), "centre", True, "which sites"),
     ],
 )
 def test_a_record_that_is_not_of_this_model_and_its_coordinator_stops_the_run(
