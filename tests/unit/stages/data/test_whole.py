@@ -233,6 +233,19 @@ def test_rows_that_are_put_aside_and_rows_without_cells_are_counted_in_all(tools
     assert sampled.looked.whole.rows == ROWS - 2
 
 
+def test_a_file_without_a_header_of_which_no_row_is_drawn_is_read_like_the_others(
+    tools, say, cells
+):
+    folder = tools.root / "headless"
+    folder.mkdir()
+    for name, rows in ("a", cells[: AT[0]]), ("b", [cells[AT[0]]]), ("c", cells[AT[0] + 1 :]):
+        (folder / name).write_text("\n".join(map(",".join, rows)))
+    sampled, once = say(source="headless", header=NAMES)
+    assert sampled.schema == once.schema
+    assert told(sampled) == told(once)
+    assert sampled.looked.whole.rows == ROWS
+
+
 def test_parquet_and_several_files_are_looked_at_as_one_text_is(tools, say, cells):
     write(tools, cells)
     text, _ = say()
