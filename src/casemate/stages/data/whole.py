@@ -159,6 +159,8 @@ class _Seen:
         config = self.tools.config
         kept = {*identifiers, *source.lettered(self.names, self.options)}
         for held in files.pieces(self.tools.place, reading, kept, heard):
+            if not held.num_rows:  # a piece of nothing but blank rows
+                continue
             part = self._aligned(held)
             table = source.typed(part, reading, [], identifiers, self.cells)
             self.cells.before += part.num_rows

@@ -233,6 +233,14 @@ def test_rows_that_are_put_aside_and_rows_without_cells_are_counted_in_all(tools
     assert sampled.looked.whole.rows == ROWS - 2
 
 
+def test_blank_rows_that_fill_pieces_of_their_own_are_counted_and_no_more(tools, say, cells):
+    write(tools, [*cells[: AT[0]], *[",,,"] * 8_000, *cells[AT[0] :]])
+    sampled, once = say(columns={"w": ColumnTable(type="text", parts=["words"])})
+    assert sampled.schema == once.schema
+    assert told(sampled) == told(once)
+    assert sampled.looked.whole.rows == ROWS
+
+
 def test_a_file_without_a_header_of_which_no_row_is_drawn_is_read_like_the_others(
     tools, say, cells
 ):
