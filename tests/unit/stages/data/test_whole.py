@@ -203,6 +203,17 @@ def test_a_rule_is_asked_of_every_row(tools, say, cells):
     assert answer.findings[0].location == "rows 4000, 5000 (counting from 0)"
 
 
+def test_a_rule_about_times_with_a_zone_holds_where_a_piece_has_none(tools, say, cells):
+    rows = [["2024-01-02T10:00:00Z", row[1], "2024-01-01T00:00:00Z", row[3]] for row in cells]
+    for row in rows[1_000:5_000]:
+        row[0] = ""
+    write(tools, rows)
+    sampled, once = say(rules=[RuleTable(name="later", check="x > n")])
+    assert sampled.schema == once.schema
+    (kept,) = sampled.looked.rules.answer()[1]
+    assert (kept.rows, kept.broken, kept.unknown) == (ROWS, 0, 4_000)
+
+
 def test_a_column_with_too_many_categories_beyond_the_sample_is_text(tools, say, cells):
     rows = [[row[0], f"w{at % 1_400}", *row[2:]] for at, row in enumerate(cells)]
     write(tools, rows)
