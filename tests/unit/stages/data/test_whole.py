@@ -244,6 +244,13 @@ def test_rows_that_are_put_aside_and_rows_without_cells_are_counted_in_all(tools
     assert sampled.looked.whole.rows == ROWS - 2
 
 
+@pytest.mark.parametrize("treated", ["refuse", "drop"])
+def test_a_table_of_which_no_row_that_is_read_has_a_target_is_refused(tools, say, cells, treated):
+    write(tools, [[*row[:3], ""] for row in cells])
+    for said in say(missing_target=treated):
+        assert said.startswith("DataError: the target 'y' is missing in ")
+
+
 def test_blank_rows_that_fill_pieces_of_their_own_are_counted_and_no_more(tools, say, cells):
     write(tools, [*cells[: AT[0]], *[",,,"] * 8_000, *cells[AT[0] :]])
     sampled, once = say(columns={"w": ColumnTable(type="text", parts=["words"])})
