@@ -65,3 +65,8 @@ def test_what_cannot_be_reckoned_before_it_is_read_is_not_refused_here(tmp_path)
     packed.write_bytes(gzip.compress(write_csv(tmp_path / "t", TABLE).read_bytes()))
     room.require(packed, options(), 0.1)
     room.require(TABLE, options(), 0.1)
+
+
+def test_a_file_without_a_column_is_left_to_whoever_reads_it(tmp_path):
+    (tmp_path / "t").write_text("\n\n")
+    room.require(tmp_path / "t", options(), 0.1)

@@ -230,7 +230,7 @@ def shape(where: Place, options: DataTable) -> tuple[int, int] | None:
             return None
         rows += delimited.about(held) if kind == "text" else columnar.count_parquet(held)
         columns = columns or len(names(path, options))
-    return int(rows), columns
+    return (int(rows), columns) if columns else None
 
 
 def found(where: Place, options: DataTable) -> dict[str, Any]:
