@@ -53,6 +53,16 @@ def ip(*words: str) -> None:
     assert done.returncode == 0, (words, done.stderr)
 
 
+@contextlib.contextmanager
+def closing_after_a_fault(made: "Host | Network | Database") -> Iterator[None]:
+    """Nothing remains of what could not be set up."""
+    try:
+        yield
+    except BaseException:
+        made.close()
+        raise
+
+
 class Host:
     """One namespace, with a cable to the bridge."""
 
@@ -61,12 +71,13 @@ class Host:
         self.cable = f"{network.bridge}v{number}"
         self.address = f"{network.prefix}.{number + 10}"
         ip("netns", "add", self.space)
-        inside = ("-n", self.space)
-        ip("link", "add", self.cable, "type", "veth", "peer", "eth0", "netns", self.space)
-        ip("link", "set", self.cable, "master", network.bridge, "up")
-        ip(*inside, "address", "add", f"{self.address}/24", "dev", "eth0")
-        for device in ("lo", "eth0"):
-            ip(*inside, "link", "set", device, "up")
+        with closing_after_a_fault(self):
+            inside = ("-n", self.space)
+            ip("link", "add", self.cable, "type", "veth", "peer", "eth0", "netns", self.space)
+            ip("link", "set", self.cable, "master", network.bridge, "up")
+            ip(*inside, "address", "add", f"{self.address}/24", "dev", "eth0")
+            for device in ("lo", "eth0"):
+                ip(*inside, "link", "set", device, "up")
 
     @property
     def inside(self) -> list[str]:
@@ -97,8 +108,9 @@ class Network:
         self.address = f"{self.prefix}.1"
         self.hosts: list[Host] = []
         ip("link", "add", self.bridge, "type", "bridge")
-        ip("address", "add", f"{self.address}/24", "dev", self.bridge)
-        ip("link", "set", self.bridge, "up")
+        with closing_after_a_fault(self):
+            ip("address", "add", f"{self.address}/24", "dev", self.bridge)
+            ip("link", "set", self.bridge, "up")
 
     def host(self) -> Host:
         """Another host."""
@@ -106,10 +118,11 @@ class Network:
         return self.hosts[-1]
 
     def close(self) -> None:
-        """Nothing of it remains."""
-        for host in self.hosts:
-            host.close()
-        ip("link", "delete", self.bridge)
+        """Nothing of it remains, whatever of it cannot be ended."""
+        with contextlib.ExitStack() as kept:
+            kept.callback(ip, "link", "delete", self.bridge)
+            for host in self.hosts:
+                kept.callback(host.close)
 
 
 class Database:
@@ -125,10 +138,15 @@ class Database:
         self.password, self.ca = folder / "db.password", folder / "db-ca.pem"
         self.password.write_text(secrets.token_hex(16))
         self.password.chmod(0o600)
-        authority = Authority(*create_authority("db"))
-        self.ca.write_bytes(authority.pem)
-        chain, key = authority.issue_server([host.address])
         self.process: subprocess.Popen[bytes] | None = None
+        with closing_after_a_fault(self):
+            self._create()
+            self.start()
+
+    def _create(self) -> None:
+        authority, address = Authority(*create_authority("db")), self.host.address
+        self.ca.write_bytes(authority.pem)
+        chain, key = authority.issue_server([address])
         given = self.data / "password"
         given.write_text(self.password.read_text())
         for path in (self.data, given):
@@ -137,14 +155,13 @@ class Database:
         made = [*AS_NOBODY, str(self.programs / "initdb"), *words]
         subprocess.run(made, check=True, capture_output=True, cwd="/")
         files = {"server.pem": chain, "server.key": key}
-        allowed = f"hostssl all cm {host.address.rpartition('.')[0]}.0/24 scram-sha-256\n"
+        allowed = f"hostssl all cm {address.rpartition('.')[0]}.0/24 scram-sha-256\n"
         files["pg_hba.conf"] = f"local all all trust\n{allowed}".encode()
         for name, content in files.items():
             path = self.data / "d" / name
             path.write_bytes(content)
             path.chmod(0o600)
             shutil.chown(path, "nobody", "nogroup")
-        self.start()
 
     @property
     def url(self) -> str:
@@ -184,9 +201,11 @@ class Database:
 
     def close(self) -> None:
         """Nothing of it remains."""
-        if self.process is not None:
-            self.crash()
-        shutil.rmtree(self.data)
+        try:
+            if self.process is not None:
+                self.crash()
+        finally:
+            shutil.rmtree(self.data)
 
 
 class Objects:

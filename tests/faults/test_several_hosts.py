@@ -7,11 +7,12 @@ At full length: `python bench/scale/gateways.py`.
 import contextlib
 import datetime
 import json
+import subprocess
 
 import pytest
 from tests.attacks.test_gateway import new_token
 from tests.conftest import wait_for
-from tests.faults.hosts import Line, Load, recorded, several
+from tests.faults.hosts import Database, Line, Load, Network, ip, recorded, several
 
 import casemate
 from casemate.controls.access.identity.tokens import TokenLimits
@@ -31,6 +32,25 @@ def two(finished, tmp_path_factory):
             gateways = [running.enter_context(start) for start in starts]
             yield project, list(zip(places, starts, strict=True)), gateways, database
         project.close()
+
+
+def test_what_cannot_be_set_up_leaves_no_host_and_no_database_behind(tmp_path, monkeypatch):
+    with contextlib.closing(Network()) as network:
+        first, taken = network.host(), f"{network.bridge}v1"
+        ip("link", "add", taken, "type", "bridge")
+        with pytest.raises(AssertionError, match="exists"):
+            network.host()
+        ip("link", "delete", taken)
+        begun = []
+        monkeypatch.setattr(
+            "tests.faults.hosts.wait_for", lambda check: begun.append(check.__self__) or 1 / 0
+        )
+        with pytest.raises(ZeroDivisionError):
+            Database(first, tmp_path)
+        assert begun[0].process.poll() is not None
+        assert not begun[0].data.exists()
+    spaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
+    assert network.bridge not in spaces.stdout
 
 
 def answers_of(project, service):
@@ -64,9 +84,10 @@ def test_what_is_spent_on_one_host_is_gone_on_the_other(two):
     )
     one, other = (Line(gateway, token) for gateway in gateways)
     wait_for(lambda: asked(one)[0] == 429)
-    # it is written down twice a second: until all of it is, the other host knows of a part
-    used = lambda: project.usage.of(identifier, "", 60, 0).values()  # noqa: E731
-    wait_for(lambda: sum(one.requests for one in used()) >= 10)
+    # all of it: what is asked on a busy machine is written down in several turns
+    wait_for(
+        lambda: sum(one.requests for one in project.usage.of(identifier, "", 60, 0).values()) >= 10
+    )
     wait_for(lambda: asked(other)[0] == 429)
     assert answers_of(project, "slow") < 15, "both together got no two limits"
 

@@ -85,7 +85,7 @@ class RunTable(Table, frozen=True, kw_only=True):
         ),
     ] = {}
     memory_gb: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(gt=0, le=2**20)] | None,
         Meta(
             description=(
                 "Memory of the run's own process, in GiB: a table that would need more is refused"

@@ -24,6 +24,10 @@ def test_every_option_has_a_meaning():
     assert [row for row in config.describe(config.Config) if not row[4]] == []
 
 
+def test_memory_without_an_end_is_no_bound_of_it():
+    assert "memory_gb" in refused(TOML + "[run]\nmemory_gb = inf\n")
+
+
 def test_an_unknown_table_names_the_nearest():
     assert "did you mean 'train'" in refused(TOML + "[trian]\nfolds = 3\n")
 

@@ -26,17 +26,20 @@ def require(where: files.Place, options: DataTable, memory_gb: float | None) -> 
         options: the `[data]` table.
         memory_gb: the bound; None: there is none.
     """
-    shape = None if memory_gb is None else files.shape(where, options)
-    if memory_gb is None or shape is None:
+    if memory_gb is None:
         return
-    rows, columns = shape
-    held = rows if options.sample is None else min(rows, options.sample)
-    need = OWN + held * columns * CELL
     bound = int(memory_gb * 2**30)
-    if need <= bound:
-        return
+    for counted in (False, True):  # none is refused whose first rows are only shorter than others
+        shape = files.shape(where, options, counted=counted)
+        if shape is None:
+            return
+        rows, columns = shape
+        held = rows if options.sample is None else min(rows, options.sample)
+        need = OWN + held * columns * CELL
+        if need <= bound:
+            return
     fit = (bound - OWN) // (columns * CELL)
-    what = f"about {rows} rows" if options.sample is None else f"{held} rows ([data] sample)"
+    what = f"{rows} rows" if options.sample is None else f"{held} rows ([data] sample)"
     text = (
         f"{what} of {columns} columns need about {need / 2**30:.3g} GiB to be checked and"
         f" screened, and [run] memory_gb = {memory_gb:g}"

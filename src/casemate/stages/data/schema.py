@@ -96,6 +96,11 @@ def unused(name: str, kind: str) -> Finding:
 
 def _classes(target: pa.ChunkedArray, name: str, options: DataTable) -> list[str]:
     classes = sorted(pc.unique(target).to_pylist())
+    if not classes:
+        raise DataError(
+            f"the target {name!r} is missing in every row that was read",
+            hint="label rows, or name another column in [data] target",
+        )
     if len(classes) < 2:
         raise DataError(
             f"the target {name!r} has one class only: {classes[0]!r}",

@@ -115,6 +115,7 @@ class _Seen:
         self.tools, self.schema, self.pinned = tools, schema, pinned is not None
         self.options = tools.config.data
         self.names = table.column_names
+        self.times = {one.name: one.type for one in table.schema if pa.types.is_temporal(one.type)}
         self.columns = {column.name: _Column() for column in schema.columns}
         known = {} if pinned is None else {column.name: column for column in pinned.columns}
         self.fresh = {
@@ -159,6 +160,8 @@ class _Seen:
         config = self.tools.config
         kept = {*identifiers, *source.lettered(self.names, self.options)}
         for held in files.pieces(self.tools.place, reading, kept, heard):
+            if not held.num_rows:  # a piece of nothing but blank rows
+                continue
             part = self._aligned(held)
             table = source.typed(part, reading, [], identifiers, self.cells)
             self.cells.before += part.num_rows
@@ -172,17 +175,18 @@ class _Seen:
                 yield labelled
 
     def _aligned(self, part: pa.Table) -> pa.Table:
-        """The columns of the drawn rows; what is empty throughout a piece is text without cells."""
+        """The columns of the drawn rows; what is empty throughout a piece is text without cells, or
+        has the drawn cells' type of time: zones do not compare with none.
+        """
         made = {column.name for column in self.schema.columns if column.made_of}
         names = [name for name in self.names if name not in made]
         new = [name for name in part.column_names if name not in names]
         if new:
             raise schemas.broken([f"column {new[0]!r} is new"], self.options)
-        nothing = pa.chunked_array([pa.nulls(part.num_rows, pa.string())])
         columns = {
             name: part[name]
             if name in part.column_names and not pa.types.is_null(part[name].type)
-            else nothing
+            else pa.nulls(part.num_rows, self.times.get(name, pa.string()))
             for name in names
         }
         return pa.table(columns)

@@ -114,6 +114,13 @@ def test_what_is_no_rule_is_refused_by_name_and_never_run(check, expected):
     assert expected in caught.value.message
 
 
+def test_a_rule_that_compares_words_with_numbers_is_told_where_types_are_said():
+    """Of a sampled table, a column that is empty in all drawn rows is text."""
+    with pytest.raises(ConfigError) as caught:
+        broken("dose > ward")
+    assert "[data.columns] says what type a column has" in caught.value.hint
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.floats(-100, 100)), min_size=1, max_size=20),

@@ -65,3 +65,18 @@ def test_what_cannot_be_reckoned_before_it_is_read_is_not_refused_here(tmp_path)
     packed.write_bytes(gzip.compress(write_csv(tmp_path / "t", TABLE).read_bytes()))
     room.require(packed, options(), 0.1)
     room.require(TABLE, options(), 0.1)
+
+
+def test_rows_are_counted_before_a_table_is_refused_whose_first_ones_are_short(tmp_path):
+    short, long = 60_000, 5_000
+    lines = ["x,word,y\n", *["1,,1\n"] * short, *[f"1,{'w' * 500},1\n"] * long]
+    (tmp_path / "t").write_text("".join(lines))
+    gb = (room.OWN + (short + long) * 3 * room.CELL) / 2**30
+    room.require(tmp_path / "t", options(), gb)
+    with pytest.raises(OutOfMemory, match=f"{short + long} rows of 3 columns"):
+        room.require(tmp_path / "t", options(), gb - 0.001)
+
+
+def test_a_file_without_a_column_is_left_to_whoever_reads_it(tmp_path):
+    (tmp_path / "t").write_text("\n\n")
+    room.require(tmp_path / "t", options(), 0.1)

@@ -203,6 +203,17 @@ def test_a_rule_is_asked_of_every_row(tools, say, cells):
     assert answer.findings[0].location == "rows 4000, 5000 (counting from 0)"
 
 
+def test_a_rule_about_times_with_a_zone_holds_where_a_piece_has_none(tools, say, cells):
+    rows = [["2024-01-02T10:00:00Z", row[1], "2024-01-01T00:00:00Z", row[3]] for row in cells]
+    for row in rows[1_000:5_000]:
+        row[0] = ""
+    write(tools, rows)
+    sampled, once = say(rules=[RuleTable(name="later", check="x > n")])
+    assert sampled.schema == once.schema
+    (kept,) = sampled.looked.rules.answer()[1]
+    assert (kept.rows, kept.broken, kept.unknown) == (ROWS, 0, 4_000)
+
+
 def test_a_column_with_too_many_categories_beyond_the_sample_is_text(tools, say, cells):
     rows = [[row[0], f"w{at % 1_400}", *row[2:]] for at, row in enumerate(cells)]
     write(tools, rows)
@@ -231,6 +242,34 @@ def test_rows_that_are_put_aside_and_rows_without_cells_are_counted_in_all(tools
     assert told(sampled) == told(once)
     assert sampled.schema == once.schema
     assert sampled.looked.whole.rows == ROWS - 2
+
+
+@pytest.mark.parametrize("treated", ["refuse", "drop"])
+def test_a_table_of_which_no_row_that_is_read_has_a_target_is_refused(tools, say, cells, treated):
+    write(tools, [[*row[:3], ""] for row in cells])
+    for said in say(missing_target=treated):
+        assert said.startswith("DataError: the target 'y' is missing in ")
+
+
+def test_blank_rows_that_fill_pieces_of_their_own_are_counted_and_no_more(tools, say, cells):
+    write(tools, [*cells[: AT[0]], *[",,,"] * 8_000, *cells[AT[0] :]])
+    sampled, once = say(columns={"w": ColumnTable(type="text", parts=["words"])})
+    assert sampled.schema == once.schema
+    assert told(sampled) == told(once)
+    assert sampled.looked.whole.rows == ROWS
+
+
+def test_a_file_without_a_header_of_which_no_row_is_drawn_is_read_like_the_others(
+    tools, say, cells
+):
+    folder = tools.root / "headless"
+    folder.mkdir()
+    for name, rows in ("a", cells[: AT[0]]), ("b", [cells[AT[0]]]), ("c", cells[AT[0] + 1 :]):
+        (folder / name).write_text("\n".join(map(",".join, rows)))
+    sampled, once = say(source="headless", header=NAMES)
+    assert sampled.schema == once.schema
+    assert told(sampled) == told(once)
+    assert sampled.looked.whole.rows == ROWS
 
 
 def test_parquet_and_several_files_are_looked_at_as_one_text_is(tools, say, cells):

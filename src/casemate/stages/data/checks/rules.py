@@ -146,7 +146,10 @@ def evaluate(table: pa.Table, text: str, name: str) -> pa.Array:
         why = str(error).splitlines()[0][:200]
         raise ConfigError(
             f"[[data.rules]] {name}: {text!r} cannot be computed: {why}",
-            hint="compare numbers with numbers, texts with texts",
+            hint=(
+                "compare numbers with numbers, texts with texts; [data.columns] says what type a"
+                " column has"
+            ),
         ) from error
     if isinstance(found, pa.ChunkedArray):
         found = found.combine_chunks()

@@ -217,9 +217,9 @@ def names(where: Place, options: DataTable) -> list[str]:
         return []
 
 
-def shape(where: Place, options: DataTable) -> tuple[int, int] | None:
-    """(rows, columns) of text and Parquet files, of text about; None where it cannot be told
-    without reading them.
+def shape(where: Place, options: DataTable, *, counted: bool = False) -> tuple[int, int] | None:
+    """(rows, columns) of text and Parquet files, of text about, unless its rows are to be
+    `counted`; None where it cannot be told without reading them.
     """
     if isinstance(where, (str, pa.Table)):
         return None
@@ -228,9 +228,9 @@ def shape(where: Place, options: DataTable) -> tuple[int, int] | None:
         held = Content(path)
         if content.is_packed(held) or (kind := content.kind(held)) not in ("text", "parquet"):
             return None
-        rows += delimited.about(held) if kind == "text" else columnar.count_parquet(held)
+        rows += delimited.about(held) if kind == "text" and not counted else _count(path, options)
         columns = columns or len(names(path, options))
-    return int(rows), columns
+    return (int(rows), columns) if columns else None
 
 
 def found(where: Place, options: DataTable) -> dict[str, Any]:

@@ -110,6 +110,8 @@ def _drawn(
     text, dialect = dialects.plain(text, dialect)
     quoted, headed = dialect.quote != "", not options.header
     rows = evenly.chosen(text, numbers, quoted=quoted, headed=headed)
+    if not rows:  # of several files without a header: none of this one's rows was drawn
+        return pa.table({name: pa.nulls(0) for name in header})
     text = Content(content.path, rows)
     return _sifted(text, dialect, written, header, options, kept, findings)
 
