@@ -83,6 +83,18 @@ def typed(
     """One column as its type says; DataError when a cell is of another, and `findings` gets what
     was read as missing. Of pieces of a table, `pieces` hears both.
     """
+    if pieces is None:
+        whole = odd.Pieces()
+        found = _typed(values, name, options, whole)
+        whole.before = len(values)
+        whole.tell(options, findings)
+        return found
+    return _typed(values, name, options, pieces)
+
+
+def _typed(
+    values: pa.ChunkedArray, name: str, options: DataTable, pieces: odd.Pieces
+) -> pa.ChunkedArray:
     column = options.column(name)
     values = _plain(values, name)
     kind = values.type
@@ -93,22 +105,20 @@ def typed(
             raise _no_quantity(name)
     values = _without_markers(values, column)
     if column.format in spans.UNITS:
-        return _spans(values, name, column, options, findings, pieces)
+        return _spans(values, name, column, options, pieces)
     if column.format is not None or (column.type == "time" and not pa.types.is_temporal(kind)):
-        return _times(values, name, column, options, findings, pieces)
+        return _times(values, name, column, options, pieces)
     if pa.types.is_temporal(kind):
         return values if column.type in (None, "time") else _text(values.cast(pa.string()), options)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _from_text(values.cast(pa.string()), name, column, options, findings, pieces)
+        return _from_text(values.cast(pa.string()), name, column, options, pieces)
     if column.type in ("category", "text"):
         return _whole(values).cast(pa.string())
     numbers = values.cast(pa.float64(), safe=False)
     infinite = pc.fill_null(pc.is_inf(numbers), False)
     if pc.any(infinite).as_py():
-        known = odd.Rows() if pieces is None else pieces.infinite.setdefault(name, odd.Rows())
-        known.add(np.flatnonzero(infinite.to_numpy()), 0 if pieces is None else pieces.before)
-        if pieces is None:
-            raise odd.infinite_error(name, known)
+        rows = np.flatnonzero(infinite.to_numpy())
+        pieces.infinite.setdefault(name, odd.Rows()).add(rows, pieces.before)
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
 
 
@@ -137,8 +147,7 @@ def _times(
     name: str,
     column: ColumnTable,
     options: DataTable,
-    findings: list[Finding],
-    pieces: odd.Pieces | None,
+    pieces: odd.Pieces,
 ) -> pa.ChunkedArray:
     """Times as `format` says they are written."""
     form = column.format or options.date_format or "iso"
@@ -149,7 +158,7 @@ def _times(
     )
     times = notation.times(written, form)
     wrong = pc.and_(pc.is_valid(written), pc.is_null(times))
-    odd.tell(wrong, written, name, column, f"times written as {form!r}", findings, pieces)
+    odd.tell(wrong, written, name, column, f"times written as {form!r}", pieces)
     return times
 
 
@@ -158,8 +167,7 @@ def _spans(
     name: str,
     column: ColumnTable,
     options: DataTable,
-    findings: list[Finding],
-    pieces: odd.Pieces | None,
+    pieces: odd.Pieces,
 ) -> pa.ChunkedArray:
     """Times of day, or durations, as numbers."""
     form = column.format or ""
@@ -171,7 +179,6 @@ def _spans(
         name,
         column,
         f"numbers of {spans.UNITS[form]} ({form})",
-        findings,
         pieces,
     )
     return found
@@ -213,8 +220,7 @@ def _from_text(
     name: str,
     column: ColumnTable,
     options: DataTable,
-    findings: list[Finding],
-    pieces: odd.Pieces | None,
+    pieces: odd.Pieces,
 ) -> pa.ChunkedArray:
     text = _text(values, options)
     if column.type in ("category", "text"):
@@ -230,7 +236,7 @@ def _from_text(
         pc.and_(pc.is_null(text), pc.not_equal(pc.utf8_trim_whitespace(values), "")), True
     )
     wrong = pc.and_not(pc.and_(pc.is_valid(values), pc.is_null(found)), declared)
-    odd.tell(wrong, values, name, column, "numbers", findings, pieces)
+    odd.tell(wrong, values, name, column, "numbers", pieces)
     return found
 
 

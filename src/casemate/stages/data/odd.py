@@ -1,5 +1,5 @@
-"""Cells that are not what their column is: told at once, or after the last piece of a table that is
-typed a piece at a time; in the same words.
+"""Cells that are not what their column is: told after the last piece of a table, which may be the
+only one.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ more.
 MOST_ROWS = 5
 """Rows that a message names; the count is told whole."""
 MOST_WORDS = 1000
-"""Different odd cells of a column that are counted while a long table is read."""
+"""Different odd cells of a column that are counted on from one piece to the next."""
 MOST_SHOWN = 3
 """Cells that an error quotes as examples: enough to see the notation."""
 
@@ -80,9 +80,14 @@ class Pieces:
     infinite: dict[str, Rows] = field(default_factory=dict)
 
     def tell(self, options: DataTable, findings: list[Finding]) -> None:
-        """Raise or add what `typed` says of a table that is typed at once."""
+        """What is to be said after the last piece: a finding, or without `coerce` a MixedColumn;
+        with examples, of words that enough rows have. Findings are kept and told, and a rare word
+        may be about one person.
+        """
         for name, rows in self.infinite.items():
-            raise infinite_error(name, rows)
+            raise DataError(
+                f"column {name!r} holds infinite numbers in {rows}", hint="correct the source"
+            )
         for (name, what), odd in self.odd.items():
             often = [word for word, count in odd.words.items() if count >= FEWEST]
             shown = f", such as {examples(pa.array(often))}" if often else ""
@@ -95,29 +100,21 @@ def tell(
     name: str,
     column: ColumnTable,
     what: str,
-    findings: list[Finding],
-    pieces: Pieces | None,
+    pieces: Pieces,
 ) -> None:
-    """A finding, or without `coerce` a MixedColumn, about cells that are not what their column is;
-    with an example.
-    """
+    """Have `pieces` hear of cells that are not what their column is, with what is written there."""
     rows = np.flatnonzero(wrong.to_numpy())
     if not len(rows):
         return
-    general = column.column_class in (None, "general")
-    if pieces is not None:
-        odd = pieces.odd.setdefault((name, what), Odd())
-        odd.rows.add(rows, pieces.before)
-        if general:
-            counted = pc.value_counts(cells.filter(wrong))
-            odd.words.update(dict(zip(*map(pa.Array.to_pylist, counted.flatten()), strict=True)))
-            if len(odd.words) > MOST_WORDS:
-                odd.words = Counter(dict(odd.words.most_common(MOST_WORDS)))
-        return
-    shown = _frequent(cells.filter(wrong)) if general else ""
-    found = Rows()
-    found.add(rows, 0)
-    _say(name, column, what, found, len(cells), shown, findings)
+    odd = pieces.odd.setdefault((name, what), Odd())
+    odd.rows.add(rows, pieces.before)
+    if column.column_class in (None, "general"):
+        if len(odd.words) > MOST_WORDS:
+            odd.words = Counter(dict(odd.words.most_common(MOST_WORDS)))
+        counted = pc.value_counts(cells.filter(wrong))
+        if len(counted) > MOST_WORDS:  # a million different ones would be held beside the table
+            counted = counted.filter(pc.greater(counted.field("counts"), 1))
+        odd.words.update(dict(zip(*map(pa.Array.to_pylist, counted.flatten()), strict=True)))
 
 
 def _say(
@@ -158,23 +155,9 @@ def _say(
     )
 
 
-def infinite_error(name: str, rows: Rows) -> DataError:
-    """That a column has numbers without end in these rows."""
-    return DataError(f"column {name!r} holds infinite numbers in {rows}", hint="correct the source")
-
-
 def _said(column: ColumnTable) -> str:
     """What stays in the entry that a hint writes out."""
     return f' format = "{column.format}",' if column.format else ""
-
-
-def _frequent(cells: pa.ChunkedArray) -> str:
-    """`, such as '> 89'`: words that enough rows have; findings are kept and told, and a rare word
-    may be about one person.
-    """
-    counted = pc.value_counts(cells)
-    often = counted.filter(pc.greater_equal(counted.field("counts"), FEWEST)).field("values")
-    return f", such as {examples(often)}" if len(often) else ""
 
 
 def examples(cells: pa.ChunkedArray | pa.Array) -> str:
