@@ -324,9 +324,21 @@ def _check_column(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema)
     ]
 
 
+def is_class(column: ColumnSchema, schema: Schema) -> bool:
+    """Whether a column says what is to be predicted, as a class."""
+    return column.name in schema.targets and not schema.regression
+
+
+def allowed(column: ColumnSchema, schema: Schema) -> list[str] | None:
+    """Categories or classes that a column may have; None: it is bound to none."""
+    if not is_class(column, schema):
+        return column.categories
+    return schema.one(column.name).classes if schema.labels else schema.classes
+
+
 def mistaken(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> str:
     """That a column is of another type than it is pinned as; empty: it is not."""
-    if column.name in schema.targets and not schema.regression:
+    if is_class(column, schema):
         return ""
     found = _kind(values)
     if found != column.type and not (column.type in ("category", "text") and found == "category"):
@@ -336,10 +348,9 @@ def mistaken(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> s
 
 def breaches(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> list[Breach]:
     """What of a column's cells lies beyond the limits that are pinned."""
-    name = column.name
-    if name in schema.targets and not schema.regression:
-        classes = schema.one(name).classes if schema.labels else schema.classes
-        return _outside(values, classes, name, "class")
+    name, known = column.name, allowed(column, schema)
+    if is_class(column, schema):
+        return _outside(values, known or [], name, "class")
     problems = []
     if values.null_count and not column.nullable:
         problems.append(_missing(values, name))
@@ -352,8 +363,8 @@ def breaches(values: pa.ChunkedArray, column: ColumnSchema, schema: Schema) -> l
             if wrong is not None and pc.any(wrong).as_py():
                 rows = np.flatnonzero(wrong.to_numpy())
                 problems.append(Breach(f"column {name!r} is {word} {limit:g}", key, rows))
-    if column.categories is not None:
-        problems += _outside(values, column.categories, name, "category")
+    if known is not None:
+        problems += _outside(values, known, name, "category")
     return problems
 
 

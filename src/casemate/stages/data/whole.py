@@ -134,15 +134,9 @@ class _Seen:
         ]
         """Those of which not even they do."""
         self.allowed = {
-            column.name: frozenset(
-                schema.one(column.name).classes
-                if self._is_class(column) and schema.labels
-                else schema.classes
-                if self._is_class(column)
-                else column.categories or []
-            )
+            column.name: frozenset(values)
             for column in schema.columns
-            if column.categories is not None or self._is_class(column)
+            if (values := schemas.allowed(column, schema)) is not None
         }
         """Categories and classes that are known."""
         self.rules = Asked(self.options.rules)
@@ -222,14 +216,12 @@ class _Seen:
         seen.beyond.add(column, values)
         if pa.types.is_floating(values.type):
             seen.moments.add(values)
-        if not values.null_count and outside == seen.beyond.outside and not self._is_class(column):
+        is_class = schemas.is_class(column, self.schema)
+        if not values.null_count and outside == seen.beyond.outside and not is_class:
             return
         for breach in schemas.breaches(values, column, self.schema):
             rows = seen.breaches.setdefault((breach.text, breach.limit), Rows())
             rows.add(breach.rows, self.rows)
-
-    def _is_class(self, column: ColumnSchema) -> bool:
-        return column.name in self.schema.targets and not self.schema.regression
 
     def told(self, heard: list[Finding]) -> list[Finding]:
         """What was noticed while reading; DataError when a cell or row is none that may be."""
@@ -360,8 +352,8 @@ def _declared(options: DataTable, schema: Schema, empty: Sequence[str]) -> DataT
     known = dict(options.columns)
     for column in schema.columns:
         said = options.column(column.name)
-        classes = column.name in schema.targets and not schema.regression
-        if column.made_of or classes or column.column_class == "identifier":
+        is_class = schemas.is_class(column, schema)
+        if column.made_of or is_class or column.column_class == "identifier":
             continue
         if said.type is None and said.format is None:
             kind = "text" if column.name in empty else column.type

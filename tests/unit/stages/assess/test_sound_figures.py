@@ -170,8 +170,10 @@ def test_a_gate_on_what_nobody_asked_for_does_not_pass(home, tmp_path, gate):
 def test_a_table_with_a_rule_says_how_often_it_is_broken_and_one_without_says_nothing():
     table = pa.table({"dose": [1.0, -1.0]})
     rule = configuration.RuleTable(name="positive", check="dose > 0")
-    assert rules.check(table, [rule])[0].figures == {"rule_violations": 1.0}
-    assert rules.check(table, [])[0].figures == {}
+    for given, figures in (([rule], {"rule_violations": 1.0}), ([], {})):
+        asked = rules.Asked(given)
+        asked.add(table)
+        assert asked.answer()[0].figures == figures
 
 
 def test_a_figure_whose_resamples_are_undefined_has_no_interval():

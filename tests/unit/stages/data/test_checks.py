@@ -49,7 +49,9 @@ NOW = datetime.datetime(2026, 1, 3, tzinfo=datetime.UTC)
 
 
 def broken(check, when=None, **more):
-    answer, told = rules.check(STAY, [RuleTable(name="r", check=check, when=when, **more)])
+    asked = rules.Asked([RuleTable(name="r", check=check, when=when, **more)])
+    asked.add(STAY)
+    answer, told = asked.answer()
     return told[0].broken, told[0].unknown, answer
 
 

@@ -59,17 +59,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 """
 
 
-def check(table: pa.Table, rules: list[RuleTable]) -> tuple[Answer, list[RuleChecked]]:
-    """(findings and, if there are rules, `rule_violations`; what became of each rule).
-
-    Raises:
-        ConfigError: a rule cannot be read or compares what cannot be compared.
-    """
-    asked = Asked(rules)
-    asked.add(table)
-    return asked.answer()
-
-
 class Asked:
     """Rules that are asked of a table, a piece at a time."""
 
@@ -82,7 +71,11 @@ class Asked:
         self._broken = [Rows() for _ in rules]
 
     def add(self, table: pa.Table) -> None:
-        """Ask of the next piece; raises what `check` raises."""
+        """Ask of the next piece.
+
+        Raises:
+            ConfigError: a rule cannot be read or compares what cannot be compared.
+        """
         for at, rule in enumerate(self.rules):
             holds = evaluate(table, rule.check, rule.name)
             asked = (
@@ -98,7 +91,7 @@ class Asked:
         self.before += table.num_rows
 
     def answer(self) -> tuple[Answer, list[RuleChecked]]:
-        """What `check` gives of all pieces."""
+        """(findings and, if there are rules, `rule_violations`; what became of each rule)."""
         answer, told = Answer(), []
         broken_rules = 0
         counted = zip(self.rules, self._rows, self._broken, self._unknown, strict=True)
