@@ -16,6 +16,8 @@ FILES = ("client_app.py", "server_app.py")
 
 def render(given: Given) -> Rendering:
     """The app; ConfigError: nobody could dial the coordinator."""
+    import tomlkit
+
     lead = given.options["lead"]
     host, _, port = lead.rpartition(":")
     if not lead.startswith("unix:/") and not (host and port.isascii() and port.isdigit()):
@@ -24,7 +26,12 @@ def render(given: Given) -> Rendering:
             hint="as `casemate federate lead --listen` has it",
         )
     jinja = environment("casemate.deploy.flower")
-    values = {"flower": FLOWER, "package": PACKAGE, "lead": lead, "quoted": _toml(lead)}
+    values = {
+        "flower": FLOWER,
+        "package": PACKAGE,
+        "lead": lead,
+        "quoted": tomlkit.string(lead).as_string(),
+    }
     texts = {
         "pyproject.toml": "pyproject.toml.jinja",
         "README.md": "README.md.jinja",
@@ -39,8 +46,3 @@ def render(given: Given) -> Rendering:
         resources.files("casemate.controls.federation").joinpath("wire.py").read_bytes()
     )
     return Rendering(files)
-
-
-def _toml(text: str) -> str:
-    """As a basic string of TOML."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
