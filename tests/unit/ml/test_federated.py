@@ -175,7 +175,7 @@ def test_two_liars_of_eleven_move_no_robust_way_far_and_the_mean_a_lot(name, lie
     assert np.linalg.norm(robust.mean(moved, EVEN, 2).moved - honest) > 0.35 * np.linalg.norm(
         honest
     )
-    told = robust.evidence(list(range(11)), moved, found.shares)
+    told = robust.evidence(list(range(11)), moved, found.shares, robust.agreements(moved))
     assert [one.site for one in told if one.suspect] == [9, 10]
 
 

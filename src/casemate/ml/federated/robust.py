@@ -198,21 +198,17 @@ def agreements(moved: Array) -> Array:
     return np.asarray((cosines.sum(axis=1) - (len(moved) > 1) * np.diag(cosines)) / others)
 
 
-def evidence(
-    sites: list[int], moved: Array, shares: Array, agreed: Array | None = None
-) -> list[Evidence]:
+def evidence(sites: list[int], moved: Array, shares: Array, agreed: Array) -> list[Evidence]:
     """What the differences [s, p] of `sites` look like beside each other.
 
     Args:
         sites: their numbers.
         moved: their differences.
         shares: what each counted for [s].
-        agreed: of `agreements`, where it is known.
+        agreed: their `agreements`.
     """
     lengths = np.linalg.norm(moved, axis=1)
     usual = float(np.median(lengths)) or 1.0
-    if agreed is None:
-        agreed = agreements(moved)
     found = []
     for place, site in enumerate(sites):
         long, agreement = float(lengths[place]) / usual, float(agreed[place])

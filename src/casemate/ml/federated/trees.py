@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from casemate.core.errors import ConfigError
-from casemate.core.types import Record
+from casemate.core.types import Record, Schema
 from casemate.ml.federated.bins import Bins, counts_of, counts_size
 from casemate.ml.federated.encoding import Limits
+from casemate.ml.frame import codes_of, target_of
 
 Array = np.ndarray[Any, Any]
 CLASSIFIER, REGRESSOR = "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"
@@ -293,6 +295,20 @@ class Site:
         self._bins: Bins | None = None
         self._rows = np.zeros((0, 0), dtype=np.int64)
         self._done, self._scores = np.zeros(0), np.zeros(0)
+
+    @classmethod
+    def of(
+        cls,
+        table: pa.Table,
+        frame: pd.DataFrame,
+        schema: Schema,
+        limits: Limits,
+        growth: Growth,
+        apart: int = 0,
+    ) -> "Site":
+        """The rows of a table, whose features `frame` holds; for the others see the class."""
+        target = codes_of(table, schema) if schema.classes else target_of(table, schema)[:, 0]
+        return cls(frame, target, limits, len(schema.classes), growth, apart)
 
     def part(self, inside: Array, apart: int = 0) -> "Site":
         """The same with some of its rows alone, bool [n]."""

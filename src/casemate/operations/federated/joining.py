@@ -5,7 +5,6 @@ until the job is over. Killed and started again it goes on; whatever was answere
 import contextlib
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -114,7 +113,8 @@ def join(
             raise problem
         hears, keystore = reporter or Silent(), project.keystore
         with contextlib.ExitStack() as stack:
-            dial = None if through is None else stack.enter_context(closing(Wire(through))).dial
+            carried = None if through is None else contextlib.closing(Wire(through))
+            dial = None if carried is None else stack.enter_context(carried).dial
             line = Line(
                 charter, charter.sites[site].name, keystore.authority, keystore.folder,
                 heard=lambda text: hears.progress(text, 0, 0), dial=dial,

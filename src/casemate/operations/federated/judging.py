@@ -329,10 +329,11 @@ def require_question(question: Question, told: Judged) -> int:
         spread = np.asarray(scale.deviations)
         fits = fits and len(scale.means) == len(spread) == many and bool((spread > 0).all())
         fits = fits and bool(np.isfinite([*scale.means, *scale.deviations]).all())
-    if not fits:
-        raise SitePolicy(f"round {question.round} comes with numbers that do not fit the job")
-    told_numbers = [np.frombuffer(one, dtype="<f8") for one in (question.weights, question.control)]
-    if not all(bool(np.isfinite(one).all()) for one in told_numbers):
+    # only what has the right length can be read as numbers
+    if not fits or not all(
+        np.isfinite(np.frombuffer(one, dtype="<f8")).all()
+        for one in (question.weights, question.control)
+    ):
         raise SitePolicy(f"round {question.round} comes with numbers that do not fit the job")
     if told.cost is not None and question.full:
         raise SitePolicy("how many rows this site has is covered by noise, and would weigh")

@@ -77,11 +77,20 @@ def _features(scale: Scale, limits: Limits, columns: Schema) -> ColumnTransforme
     """The steps before the last one, fitted on rows that nobody owns: the ends of the limits, and
     the declared values.
     """
-    names, kinds = [*limits.numbers], limits.categories
-    parts: list[Any] = []
-    if names:
-        steps = [("mean", SimpleImputer()), ("limits", MinMaxScaler(clip=True))]
-        parts.append(("numbers", Pipeline(steps), names))
+    steps = [("mean", SimpleImputer()), ("limits", MinMaxScaler(clip=True))]
+    found = features_of(limits, columns, Pipeline(steps))
+    if limits.numbers:
+        found.named_transformers_["numbers"]["mean"].statistics_ = np.array(scale.means)
+    return found
+
+
+def features_of(limits: Limits, columns: Schema, numbers: Any) -> ColumnTransformer:
+    """`numbers` for the columns of numbers and a column a declared value of each category, fitted
+    on the ends of the limits.
+    """
+    kinds, parts = limits.categories, []
+    if limits.numbers:
+        parts.append(("numbers", numbers, [*limits.numbers]))
     if kinds:
         values = [np.array(one, dtype=object) for one in kinds.values()]
         encoder = OneHotEncoder(
@@ -95,7 +104,4 @@ def _features(scale: Scale, limits: Limits, columns: Schema) -> ColumnTransforme
         for column in columns.features
     }
     found = ColumnTransformer(parts, sparse_threshold=0.0)
-    found.fit(pd.DataFrame({name: pd.Series(two) for name, two in ends.items()}))
-    if names:
-        found.named_transformers_["numbers"]["mean"].statistics_ = np.array(scale.means)
-    return found
+    return found.fit(pd.DataFrame({name: pd.Series(two) for name, two in ends.items()}))

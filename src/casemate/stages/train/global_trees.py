@@ -8,16 +8,13 @@ histogram gradient boosting holds the trees. Cuts are values, so limits are clip
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
 
 from casemate.core.types import Schema
-from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.trees import INNER, Forest
 from casemate.ml.models import dump_skops
 from casemate.stages.train.boosters import shell
+from casemate.stages.train.global_linear import features_of
 from casemate.stages.train.grown import Grown, Tree
 
 Array = np.ndarray[Any, Any]
@@ -56,7 +53,7 @@ def estimator_of(forest: Forest, columns: Schema) -> Pipeline:
         max_bins=growth.bins,
         min_samples_leaf=growth.least,
     )
-    return Pipeline([("features", _features(limits, columns)), ("model", made)])
+    return Pipeline([("features", features_of(limits, columns, "passthrough")), ("model", made)])
 
 
 def _tree(tree: Array, forest: Forest, begins: list[int]) -> Tree:
@@ -81,26 +78,3 @@ def _tree(tree: Array, forest: Forest, begins: list[int]) -> Tree:
         else:
             made.split(place, begins[column] + cut, True, ways[at], 0.5)
     return made
-
-
-def _features(limits: Limits, columns: Schema) -> ColumnTransformer:
-    """The steps before the trees, fitted on rows that nobody owns."""
-    kinds, parts = limits.categories, []
-    if limits.numbers:
-        parts.append(("numbers", "passthrough", [*limits.numbers]))
-    if kinds:
-        encoder: Any = OneHotEncoder(
-            categories=[np.array(one, dtype=object) for one in kinds.values()],
-            handle_unknown="ignore",
-            sparse_output=False,
-            dtype=np.float64,
-        )
-        parts.append(("categories", encoder, [*kinds]))
-    ends = {
-        column.name: (
-            [kinds[column.name][0]] * 2 if column.name in kinds else limits.numbers[column.name]
-        )
-        for column in columns.features
-    }
-    found = ColumnTransformer(parts, sparse_threshold=0.0)
-    return found.fit(pd.DataFrame({name: pd.Series(two) for name, two in ends.items()}))

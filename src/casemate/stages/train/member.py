@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
+from casemate.ml import models
 from casemate.ml.federated import encoding, exact, local, trees
 from casemate.ml.federated.learners import Learner, LinearLearner
 from casemate.ml.federated.updates import raw
@@ -28,6 +29,8 @@ ANSWER, CONTROL, OWN = "answer", "control", "own"
 site's own control variate. Of the same names are the last two as they come in, beside `WEIGHTS`.
 """
 WEIGHTS = "weights"
+BUILT = (models.NETWORK, models.WEIGHTS)
+"""What the code of a job leaves of its network, in a process without a row."""
 
 
 class Task(Record, frozen=True, kw_only=True):
@@ -99,8 +102,7 @@ def _grown(
     weights: Array | None,
 ) -> Array:
     """Sums for boosted trees."""
-    target = codes_of(table, schema) if schema.classes else target_of(table, schema)[:, 0]
-    site = trees.Site(frame, target, task.limits, len(schema.classes), growth, task.apart)
+    site = trees.Site.of(table, frame, schema, task.limits, growth, task.apart)
     return site(trees.Asked(np.zeros(0) if weights is None else weights, task.cuts, 0, None))
 
 

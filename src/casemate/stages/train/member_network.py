@@ -17,32 +17,29 @@ import torch  # noqa: F401 - warms up whoever forks
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.ml.federated.learners import Learner, NetworkLearner
-from casemate.ml.models import NETWORK, WEIGHTS
 from casemate.ml.networks import dump_network, load_network
 from casemate.stages.train.entry import BadEntry, build, in_words, is_network
-from casemate.stages.train.member import Task, answered
+from casemate.stages.train.member import BUILT, Task, answered
 from casemate.stages.train.sites import chosen
 
 Array = np.ndarray[Any, Any]
-FILES = (NETWORK, WEIGHTS)
-"""What `building` leaves, and `main` reads."""
 
 
 def building(job: dict[str, Any], _channel: Channel, watch: Watch) -> dict[str, Any]:
-    """Build the network of a job, and leave `FILES`.
+    """Build the network of a job, and leave `member.BUILT`.
 
     Raises:
         BadEntry: the code builds no network, or another one than the job says.
     """
     sys.addaudithook(watch)
     with in_words():
-        for name, content in zip(FILES, built(job), strict=True):
+        for name, content in zip(BUILT, built(job), strict=True):
             (Path(job["outputs"]) / name).write_bytes(content)
     return {}
 
 
 def built(job: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Contents of `FILES`; see `building`."""
+    """Contents of `member.BUILT`; see `building`."""
     schema = msgspec.convert(job["schema"], Schema)
     model = chosen(build(Path(job["inputs"]), job["entry"], job, schema))
     if not is_network(model):
@@ -80,6 +77,6 @@ def network(
     job: dict[str, Any], _task: Task, schema: Schema, frame: pd.DataFrame
 ) -> tuple[Learner, Array]:
     """See `member.Prepare`."""
-    description, weights = ((Path(job["inputs"]) / name).read_bytes() for name in FILES)
+    description, weights = ((Path(job["inputs"]) / name).read_bytes() for name in BUILT)
     model = load_network(description, weights, schema).estimator
     return _learner(model, schema, job), model.encode(frame)

@@ -48,8 +48,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     with in_words():
         model = chosen(models)
         if final_of(model) in trees.ESTIMATORS:
-            target = codes_of(table, schema) if schema.classes else target_of(table, schema)[:, 0]
-            whole = trees.Site(frame, target, limits, len(schema.classes), growth_of(model))
+            whole = trees.Site.of(table, frame, schema, limits, growth_of(model))
             grown = boosted_of(whole, where, design, int(job["least"]), channel.progress)
             forests: dict[str, Any] = msgspec.to_builtins(grown)
             return forests

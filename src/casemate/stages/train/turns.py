@@ -17,11 +17,10 @@ from casemate.core.sandbox import failure
 from casemate.core.sandbox import run as sandbox
 from casemate.core.sandbox.server import ForkServer, HeldTable
 from casemate.core.types import Record, Schema
-from casemate.ml import models
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.updates import Layout
 from casemate.stages.train.answer import nonsense
-from casemate.stages.train.member import ANSWER, CONTROL, OWN, WEIGHTS, Said, Task
+from casemate.stages.train.member import ANSWER, BUILT, CONTROL, OWN, WEIGHTS, Said, Task
 
 Array = np.ndarray[Any, Any]
 LINEAR, NETWORK, BUILDING = (
@@ -29,8 +28,6 @@ LINEAR, NETWORK, BUILDING = (
     "casemate.stages.train.member_network:main",
     "casemate.stages.train.member_network:building",
 )
-BUILT = (models.NETWORK, models.WEIGHTS)
-"""What the code of a job leaves of its network."""
 
 
 class Found(Record, frozen=True, kw_only=True):

@@ -205,7 +205,7 @@ def built(tmp_path, job_in):
     def run(layout, code=NET):
         (tmp_path / "train.py").write_bytes(code)
         found = member_network.built(job_in(layout=layout))
-        for name, content in zip(member_network.FILES, found, strict=True):
+        for name, content in zip(member.BUILT, found, strict=True):
             (tmp_path / name).write_bytes(content)
         (tmp_path / "train.py").unlink()
 
