@@ -1,55 +1,30 @@
-"""Seconds a round between processes of this machine: sites of digits and their coordinator by
-themselves, over Flower, and Flower alone.
+"""Seconds a round between processes of this machine with Flower: under the sites of `owners.py`, and
+alone.
 
-python bench/federated_rounds.py own [SITES]                casemate's own TLS
-python bench/federated_rounds.py carried PROGRAMS [SITES]   the same, carried by Flower with TLS
+python bench/federated_rounds.py carried PROGRAMS [SITES]   masked rounds, carried by Flower with TLS
 python bench/federated_rounds.py flower PROGRAMS [SITES]    Flower's FedAvg with TLS, without casemate
 
 PROGRAMS is the `bin` of an environment with flwr 1.41.0. A round is from one end to the next, by the
 clock; the first one, in which processes start, is not counted.
 """
 
-import contextlib
 import itertools
 import os
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import owners
 from sklearn.datasets import load_digits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.interop.flower import Flower, flower, free_port
-
-import casemate
-from casemate.controls.federation.cards import charter_in
-from casemate.core.types import ColumnSchema, Schema
-from casemate.operations import scaffold
-from casemate.stages.data import schema as pinned
-from casemate.stages.train.training_code import code_digest
+from tests.interop.flower import Flower, flower
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-CODE = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
-NAMES = [f"p{number}" for number in range(64)]
-COLUMNS = Schema(
-    target="y",
-    classes=[f"d{number}" for number in range(10)],
-    columns=[
-        *(ColumnSchema(name=name, type="number", min=0, max=16) for name in NAMES),
-        ColumnSchema(name="y", type="category"),
-    ],
-)
-POLICY = (
-    '\n[federate]\ncoordinators = ["{}"]\ncode = ["{}"]\nleast_rows = 20\nrounds_a_day = 1000\n'
-)
 APP = {
     "pyproject.toml": """
 [build-system]
@@ -121,53 +96,8 @@ def main(grid, context):
 }
 
 
-def tables(sites: int) -> list[pd.DataFrame]:
-    """Digits, handed out."""
-    rows, codes = load_digits(return_X_y=True)
-    found = pd.DataFrame(rows, columns=NAMES)
-    found["y"] = [f"d{code}" for code in codes]
-    found = found.sample(frac=1, random_state=0)
-    return [found.iloc[number::sites] for number in range(sites)]
-
-
-def owners(folder: Path, sites: int) -> tuple[list[str], str]:
-    """Projects that have agreed; (names of the sites, URL)."""
-    names = [f"s{number}" for number in range(sites)]
-    for name, table in zip(["centre", *names], [tables(2)[0], *tables(sites)], strict=True):
-        root = folder / name
-        root.mkdir()
-        table.to_csv(root / "t.csv", index=False)
-        scaffold.create(root, scaffold.from_table(root, root / "t.csv", "y"))
-        file = root / "casemate.toml"
-        limits = '\n[data.columns]\n"p*" = { min = 0, max = 16 }\n'
-        text = file.read_text().replace('purpose = "unspecified"', 'purpose = "research"')
-        text = re.sub(r"(?ms)^\[data\.columns\].*?(?=^\[)", "", text)
-        file.write_text(text + limits)
-        (root / "train.py").write_text(CODE)
-        (root / "schema.toml").write_text(pinned.dump(COLUMNS))
-    centre = casemate.open(folder / "centre")
-    url = f"https://127.0.0.1:{free_port()}"
-    cards = [casemate.open(folder / name).federated.card(name) for name in names]
-    signed = centre.federated.found("digits", url=url, sites=cards, called="centre")
-    head = charter_in(signed).coordinator.fingerprint
-    code = code_digest(centre.root, centre.config)
-    for name in names:
-        with (folder / name / "casemate.toml").open("a") as file:
-            file.write(POLICY.format(head, code))
-        casemate.open(folder / name).federated.approve(signed)
-    return names, url
-
-
-def started(folder: Path, name: str, *words: str) -> subprocess.Popen[bytes]:
-    """`casemate federate`, with these words."""
-    log = (folder / f"{name}.log").open("wb")
-    command = [sys.executable, "-m", "casemate", "federate", *words, "--config", name]
-    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | {})
-
-
-def said(what: str, ends: list[float]) -> None:
+def said(what: str, took: list[float]) -> None:
     """The figure."""
-    took = [after - before for before, after in itertools.pairwise(ends)]
     print(
         f"{what}: {statistics.median(took):.2f} s a round"
         f" (least {min(took):.2f}, most {max(took):.2f}, {len(took)} rounds)",
@@ -175,40 +105,29 @@ def said(what: str, ends: list[float]) -> None:
     )
 
 
-def learnt(folder: Path, sites: int, running: Flower | None) -> list[float]:
-    """When each round of a job ended."""
-    names, _ = owners(folder, sites)
-    words = ["--rule", "fedavg", "--rounds", str(ROUNDS), "--wait", "900"]
-    processes = []
-    if running is not None:
-        words += ["--listen", f"unix:{folder}/lead.sock"]
-        carried(folder, names, running)
-    processes.append(started(folder, "centre", "lead", "digits", *words))
-    for name in names:
-        through = ["--through", f"{folder}/{name}.sock"] if running is not None else []
-        processes.append(started(folder, name, "join", "digits", *through))
-    try:
-        for one in processes:
-            assert one.wait(1800) == 0, [file.read_text() for file in folder.glob("*.log")]
-    finally:
-        for one in processes:
-            one.kill()
-    rounds = casemate.open(folder / "centre").federated.rounds("digits")
-    return [datetime.fromisoformat(one.time).timestamp() for one in rounds]
-
-
-def carried(folder: Path, names: list[str], running: Flower) -> None:
-    """Flower's side of it."""
-    words = ["deploy", "flower", str(folder / "wire"), "--lead", f"unix:{folder}/lead.sock"]
-    command = [sys.executable, "-m", "casemate", *words, "--config", str(folder / "centre")]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    for name in names:
-        running.node(f"node-{name}", f'casemate="{folder}/{name}.sock"')
+def carried(folder: Path, sites: int, running: Flower) -> list[float]:
+    """Seconds of each round of a job of casemate's."""
+    owners.founded(folder, sites)
+    lead = f"unix:{folder}/lead.sock"
+    words = ["deploy", "flower", folder / "wire", "--lead", lead, "--config", folder / "centre"]
+    owners.said(*words)
+    for number in range(sites):
+        running.node(f"node-{number}", f'casemate="{folder}/{number}.sock"')
     running.flwr("run", folder / "wire", "tls")
+    joins = [
+        [*owners.join(folder, number), "--through", folder / f"{number}.sock"]
+        for number in range(sites)
+    ]
+    lead_words = [*owners.lead(folder, ROUNDS, 900), "--listen", lead]
+    with owners.started(lead_words, *joins) as processes:
+        for one in processes:
+            assert one.wait(1800) == 0
+    (job,) = owners.jobs(folder)
+    return owners.seconds(folder / "centre", job)
 
 
 def alone(folder: Path, sites: int, running: Flower) -> list[float]:
-    """When each round of Flower's FedAvg ended."""
+    """Seconds of each round of Flower's FedAvg."""
     place = folder / "ends"
     rows, codes = load_digits(return_X_y=True)
     rows = np.column_stack([rows / 16, np.ones(len(rows))])
@@ -227,21 +146,19 @@ def alone(folder: Path, sites: int, running: Flower) -> list[float]:
     while not place.exists() or len(place.read_text().split()) < ROUNDS:
         assert time.monotonic() < until, (folder / "link.log").read_text()
         time.sleep(1)
-    return [float(one) for one in place.read_text().split()]
+    ends = [float(one) for one in place.read_text().split()]
+    return [after - before for before, after in itertools.pairwise(ends)]
 
 
-def main(what: str, *words: str) -> None:
-    """One of the three."""
-    programs = Path(words[0]) if what != "own" else None
-    sites = int(words[1 if programs else 0]) if len(words) > (1 if programs else 0) else 10
-    with tempfile.TemporaryDirectory(prefix="b") as made, contextlib.ExitStack() as stack:
+WAYS = {"carried": carried, "flower": alone}
+
+
+def main(what: str, programs: str, sites: str = "10") -> None:
+    """One of the two."""
+    with tempfile.TemporaryDirectory(prefix="b") as made:
         folder = Path(made)
-        running = stack.enter_context(flower(programs, folder)) if programs else None
-        if what == "flower":
-            assert running is not None
-            said(f"flower, {sites} sites", alone(folder, sites, running))
-        else:
-            said(f"{what}, {sites} sites, masked", learnt(folder, sites, running))
+        with flower(Path(programs), folder) as running:
+            said(f"{what}, {sites} sites", WAYS[what](folder, int(sites), running))
 
 
 if __name__ == "__main__":

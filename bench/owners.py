@@ -125,6 +125,24 @@ def founded(folder: Path, sites: int) -> None:
         said("federate", "approve", charter, "--config", folder / name)
 
 
+def lead(folder: Path, rounds: int, wait: float) -> list[object]:
+    """Words of the coordinator's command."""
+    return [
+        "federate", "lead", "wards", "--config", folder / "centre", "--rounds", rounds,
+        "--epochs", 5, "--batch", 16, "--wait", wait,
+    ]  # fmt: skip
+
+
+def join(folder: Path, number: int) -> list[object]:
+    """Words of a site's."""
+    return ["federate", "join", "wards", "--config", folder / f"site-{number}"]
+
+
+def jobs(folder: Path) -> set[str]:
+    """That have had a round."""
+    return {one.job for one in casemate.open(folder / "centre").federated.rounds("wards")}
+
+
 def seconds(centre: Path, job: str) -> list[float]:
     """Between rounds of a job, as the log has them."""
     moments = [
@@ -143,24 +161,12 @@ def main(sites: int = 10, rounds: int = 8) -> None:
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(2):
             for way, words in WAYS.items():
-                known = {
-                    one.job for one in casemate.open(folder / "centre").federated.rounds("wards")
-                }
-                lead = [
-                    "federate", "lead", "wards", "--config", folder / "centre", "--rounds", rounds,
-                    "--epochs", 5, "--batch", 16, "--wait", 120, *words,
-                ]  # fmt: skip
-                joins = [
-                    ["federate", "join", "wards", "--config", folder / f"site-{number}"]
-                    for number in range(sites)
-                ]
-                with started(lead, *joins) as processes:
+                known = jobs(folder)
+                joins = [join(folder, number) for number in range(sites)]
+                with started([*lead(folder, rounds, 120), *words], *joins) as processes:
                     for one in processes:
                         one.wait(SECONDS)
-                jobs = [
-                    one.job for one in casemate.open(folder / "centre").federated.rounds("wards")
-                ]
-                (job,) = set(jobs) - known
+                (job,) = jobs(folder) - known
                 found[way] += seconds(folder / "centre", job)
         for way, each in found.items():
             print(
