@@ -513,16 +513,21 @@ def test_masks_are_used_once(masked):
         refused(given, "CM-MASK-REFUSED", "masks that were used")
 
 
+def second_sum_refused(after, signers):
+    """No site helps to open a sum without site 3 that it helped to open with it."""
+    adverts = [one.advert for one in after.begin(signers).values()]
+    for number, given in after.masked(adverts).items():
+        if number != 3:
+            after.gatherer.add(given.masked)
+    for given in after.agreed(after.gatherer.heard()).values():
+        refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+
+
 def test_two_sums_of_one_round_with_and_without_a_site_are_not_opened(masked, agreed):
     sites, signers = masked()
     wards.Round(sites, question(sites), attempt=1).whole(signers)
     second = wards.Round(sites, question(sites), attempt=2)
-    adverts = [one.advert for one in second.begin(signers).values()]
-    for number, given in second.masked(adverts).items():
-        if number != 3:
-            second.gatherer.add(given.masked)
-    for given in second.agreed(second.gatherer.heard()).values():
-        refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+    second_sum_refused(second, signers)
     # nor by a site that was started again in between
     restarted = [wards.answering(p, agreed[1], sites[0].told.job) for p in agreed[0]]
     third = wards.Round(restarted, question(sites), attempt=3)
@@ -539,12 +544,7 @@ def test_exact_sums_are_of_the_same_sites_in_every_round(masked):
     wards.Round(sites, first).whole(signers)
     second = question(sites, 2, what="sums", size=size, full=0.0, weights=np.ones(6).tobytes())
     one = wards.Round(sites, second)
-    adverts = [each.advert for each in one.begin(signers).values()]
-    for number, given in one.masked(adverts).items():
-        if number != 3:
-            one.gatherer.add(given.masked)
-    for given in one.agreed(one.gatherer.heard()).values():
-        refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+    second_sum_refused(one, signers)
 
 
 def test_a_range_that_the_rows_of_a_site_need_not_fit_gets_nothing_whatever_they_are(
@@ -590,12 +590,7 @@ def test_sums_of_another_kind_are_of_the_same_sites_too(masked):
     wards.Round(sites, first).whole(signers)
     size = sites[0].told.sizes["sums"]
     one = wards.Round(sites, question(sites, 2, what="sums", size=size, full=0.0))
-    adverts = [each.advert for each in one.begin(signers).values()]
-    for number, given in one.masked(adverts).items():
-        if number != 3:
-            one.gatherer.add(given.masked)
-    for given in one.agreed(one.gatherer.heard()).values():
-        refused(given, "CM-MASK-REFUSED", "helped to open one of [0, 1, 2, 3] before")
+    second_sum_refused(one, signers)
 
 
 def test_a_site_that_started_again_goes_on_with_the_next_attempt(masked, agreed):

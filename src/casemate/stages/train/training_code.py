@@ -129,7 +129,8 @@ def statements_beside(root: Path, config: Config) -> dict[str, bytes]:
         return {}
     folder = (root / config.train.model).with_suffix(STATEMENTS)
     found = {}
-    for path in sorted(folder.glob("*.json"))[:MOST_SITES]:
+    files = sorted(path for path in folder.glob("*.json") if path.is_file())
+    for path in files[:MOST_SITES]:
         with path.open("rb") as file:
             found[path.name] = file.read(MOST + 1)  # one more tells that it is too large
     return found

@@ -97,6 +97,7 @@ def test_what_sites_signed_lies_beside_the_model_and_who_said_nothing_is_named(t
     assert [one.statement for one in owners(Tools(tmp_path)).stated] == ["", "", ""]
     content = stated(structs.replace(OURS, site=1), "south")
     laid_down(tmp_path, any=content)
+    (tmp_path / "federated" / "wards.statements" / "older.json").mkdir()  # a folder says nothing
     north, south, east = owners(Tools(tmp_path)).stated
     assert (north.site, south.site, east.site) == ("north", "south", "east")
     assert (north.statement, south.statement, east.statement) == ("", sha256(content), "")
