@@ -99,7 +99,7 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "HEAD"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "HEAD", "TRACE"])
 def test_strangers_get_the_same_answer_everywhere(gateway, method):
     answers = set()
     for path in PATHS:
@@ -234,6 +234,9 @@ def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_bytes(client,
         ("GET", "/nothing", 404),
         ("POST", "/v2", 405),
         ("DELETE", "/v2/models/wdbc", 405),
+        ("TRACE", "/v2/health/live", 405),
+        ("TRACE", "/v2/health/ready", 405),
+        ("POST", "/.well-known/gpc.json", 405),
         ("GET", "/v2/models/wdbc/infer", 405),
         ("POST", "/v2/models/wdbc/unload", 404),
         ("POST", "/v2/repository/models/wdbc/unload", 404),

@@ -63,10 +63,18 @@ def project(folder: Path, name: str, number: int) -> Project:
 
 
 class Owners:
-    """Projects that have agreed, and their processes."""
+    """Projects that have agreed, and their processes.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: for everything, empty.
+        address: of the coordinator.
+        inside: by owner, words that run the command behind them where it lives; default: here.
+    """
+
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", inside: dict[str, list[str]] | None = None
+    ) -> None:
+        self.folder, self.inside = folder, inside or {}
         with socket.socket() as made:
             made.bind(("127.0.0.1", 0))
             port = made.getsockname()[1]
@@ -74,7 +82,7 @@ class Owners:
         sites = [project(folder, name, number) for number, name in enumerate(SITES)]
         signed = centre.federated.found(
             "wards",
-            url=f"https://127.0.0.1:{port}",
+            url=f"https://{address}:{port}",
             sites=[one.federated.card(name) for one, name in zip(sites, SITES, strict=True)],
             called="centre",
         )
@@ -95,7 +103,8 @@ class Owners:
 
     def start(self, name: str, *words: str) -> subprocess.Popen[str]:
         """`casemate federate` with these words."""
-        command = [sys.executable, "-m", "casemate", "federate", *words, "--config", name]
+        said = ["-m", "casemate", "federate", *words, "--config", name]
+        command = [*self.inside.get(name, []), sys.executable, *said]
         log = self._stack.enter_context((self.folder / f"{name}.log").open("a"))
         made = subprocess.Popen(
             command, cwd=self.folder, stdout=log, stderr=log, text=True, env=os.environ | {}
@@ -107,9 +116,13 @@ class Owners:
         """The coordinator."""
         return self.start("centre", "lead", "wards", "--wait", "60", *words)
 
-    def join(self, name: str) -> subprocess.Popen[str]:
+    def join(self, name: str, *words: str) -> subprocess.Popen[str]:
         """A site."""
-        return self.start(name, "join", "wards")
+        return self.start(name, "join", "wards", *words)
+
+    def said(self, name: str) -> str:
+        """What its processes have written so far."""
+        return (self.folder / f"{name}.log").read_text()
 
     def ended(self, *processes: subprocess.Popen[str]) -> None:
         """All of them, well."""

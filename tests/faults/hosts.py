@@ -40,9 +40,15 @@ def require() -> None:
     """Skip, visibly, where there can be no hosts."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces that stand for hosts need root")
-    for tool in ("ip", "setpriv"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool} here: apt-get install iproute2 util-linux")
+    if shutil.which("ip") is None:
+        pytest.skip("no ip here: apt-get install iproute2")
+
+
+def require_database() -> None:
+    """Skip, visibly, where there can be no database on a host."""
+    require()
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv here: apt-get install util-linux")
     if not list(DEBIAN.glob("*/bin/postgres")):
         pytest.skip("no PostgreSQL with TLS here: apt-get install postgresql")
 
@@ -131,6 +137,7 @@ class Database:
     """
 
     def __init__(self, host: Host, folder: Path) -> None:
+        require_database()
         self.host = host
         self.programs = max(DEBIAN.glob("*/bin"), key=lambda path: float(path.parent.name))
         # others than root must reach it, which they cannot below pytest's folders

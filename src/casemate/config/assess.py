@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Name, Share, Table
+from casemate.config.table import MOST_SECONDS, Name, Share, Table
 
 
 class BehaviourTable(Table, frozen=True, kw_only=True):
@@ -112,5 +112,6 @@ class AssessTable(Table, frozen=True, kw_only=True):
                 "Seconds after which the assessment is stopped; its gates are then inconclusive."
             ),
             gt=0,
+            le=MOST_SECONDS,
         ),
     ] = 3600.0

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from casemate.config.table import Name, Table
+from casemate.config.table import MOST_HOURS, MOST_MINUTES, Days, Name, Table
 
 
 class WitnessTable(Table, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class AuditTable(Table, frozen=True, kw_only=True):
         ),
     ] = []
     retain_days: Annotated[
-        int, Meta(description="Days that S3 object lock keeps a checkpoint.", ge=1)
+        Days, Meta(description="Days that S3 object lock keeps a checkpoint.")
     ] = 2190
     max_age_hours: Annotated[
         float,
@@ -54,6 +54,7 @@ class AuditTable(Table, frozen=True, kw_only=True):
                 " `audit verify` and `fsck` fail then."
             ),
             gt=0,
+            le=MOST_HOURS,
         ),
     ] = 24.0
     every_minutes: Annotated[
@@ -64,6 +65,7 @@ class AuditTable(Table, frozen=True, kw_only=True):
                 " their end too."
             ),
             gt=0,
+            le=MOST_MINUTES,
         ),
     ] = 15.0
 

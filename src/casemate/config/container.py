@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from casemate.config.guard import GuardTable, OutputsTable
-from casemate.config.table import Count, Name, Table
+from casemate.config.table import MOST_MB, MOST_SECONDS, Count, Name, Table
 
 SETTING = "CASEMATE_CONTAINER"
 """The variable of the container in which that stands."""
@@ -33,7 +33,7 @@ class ContainerTable(Table, frozen=True, kw_only=True):
     outputs: OutputsTable = OutputsTable()
     extra: Literal["ignore", "refuse"] = "ignore"
     max_rows: Count = 10_000
-    max_body_mb: Annotated[float, Meta(gt=0)] = 6.0
+    max_body_mb: Annotated[float, Meta(gt=0, le=MOST_MB)] = 6.0
     """SageMaker itself takes 25 MiB."""
-    deadline: Annotated[float, Meta(gt=0)] = 10.0
+    deadline: Annotated[float, Meta(gt=0, le=MOST_SECONDS)] = 10.0
     """Seconds; SageMaker waits for 60."""

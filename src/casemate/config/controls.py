@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from casemate.config.table import Count, Table
+from casemate.config.table import Count, Days, Table
 
 
 class ControlsTable(Table, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class ControlsTable(Table, frozen=True, kw_only=True):
             )
         ),
     ] = ""
-    backup_days: Annotated[Count, Meta(description="Days after which a backup is too old.")] = 31
+    backup_days: Annotated[Days, Meta(description="Days after which a backup is too old.")] = 31
     expectations: Annotated[
         str,
         Meta(
@@ -31,10 +31,10 @@ class ControlsTable(Table, frozen=True, kw_only=True):
     ] = ""
     owners: Annotated[Count, Meta(description="People who may be owner at the same time.")] = 2
     stale_days: Annotated[
-        Count, Meta(description="Days without any action after which an account is stale.")
+        Days, Meta(description="Days without any action after which an account is stale.")
     ] = 90
     review_days: Annotated[
-        Count,
+        Days,
         Meta(
             description=(
                 "Days within which emergency access, unusual access and closed incidents are"
@@ -46,6 +46,6 @@ class ControlsTable(Table, frozen=True, kw_only=True):
         float, Meta(description="Hours within which the watcher must have looked.", gt=0, le=8760)
     ] = 24.0
     answers_days: Annotated[
-        Count,
+        Days,
         Meta(description="Days that records of answers must be kept at least."),
     ] = 183

@@ -8,7 +8,7 @@ from msgspec import Meta
 from casemate.config.column import ColumnTable
 from casemate.config.reading import ReadingOptions
 from casemate.config.rules import RuleTable
-from casemate.config.table import is_pattern
+from casemate.config.table import MOST_GB, is_pattern
 
 
 class DataTable(ReadingOptions, frozen=True, kw_only=True):
@@ -31,7 +31,8 @@ class DataTable(ReadingOptions, frozen=True, kw_only=True):
         Meta(description="Where the inferred schema is pinned; edit it to change what is allowed."),
     ] = "schema.toml"
     max_bytes: Annotated[
-        int, Meta(description="Largest source file that is read, in bytes.", ge=1)
+        int,
+        Meta(description="Largest source file that is read, in bytes.", ge=1, le=MOST_GB * 2**30),
     ] = 16 * 2**30
     sample: Annotated[
         Annotated[int, Meta(ge=1000)] | None,

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from casemate.config.table import Count, Name, Table
+from casemate.config.table import Days, Name, Table
 
 
 class DrillTable(Table, frozen=True, kw_only=True):
     """Drills: `casemate drill`."""
 
     every_days: Annotated[
-        Count, Meta(description="Days after which `casemate drill --if-due` plays again.")
+        Days, Meta(description="Days after which `casemate drill --if-due` plays again.")
     ] = 7
     minutes: Annotated[
         float,

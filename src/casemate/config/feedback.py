@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from casemate.config.table import Count, Name, Share, Table
+from casemate.config.table import MOST_DAYS, Count, Name, Share, Table
 
 Trust = Literal["none", "usual", "full"]
 
@@ -78,7 +78,7 @@ class RetrainTable(Table, frozen=True, kw_only=True):
         Count | None, Meta(description="Due with so many new rows that may teach.")
     ] = None
     days: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(gt=0, le=MOST_DAYS)] | None,
         Meta(description="Due so many days after the last retraining."),
     ] = None
     share: Annotated[
@@ -114,7 +114,9 @@ class RetrainTable(Table, frozen=True, kw_only=True):
         float, Meta(description="Days that the budgets are about.", gt=0, le=3660)
     ] = 30.0
     most_runs: Annotated[Count, Meta(description="Retrainings in a period.")] = 4
-    hours: Annotated[float, Meta(description="Hours of retraining in a period.", gt=0)] = 24.0
+    hours: Annotated[
+        float, Meta(description="Hours of retraining in a period.", gt=0, le=24 * 3660)
+    ] = 24.0
     epsilon: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(

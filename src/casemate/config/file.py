@@ -1,6 +1,8 @@
 """Reading the file, and what the command line sets instead."""
 
+import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def parse(text: str, overrides: list[str] | None = None) -> Config:
         raise ConfigError(
             f"{FILE_NAME} is not valid TOML: {error}", hint="correct that line"
         ) from error
-    problems: list[str] = []
+    problems = [f"{path}: a number must be finite" for path in _endless(tables)]
     values: dict[str, Any] = {}
     fields = {field.name: field for field in msgspec.structs.fields(Config)}
     for name, value in tables.items():
@@ -74,6 +76,18 @@ def parse(text: str, overrides: list[str] | None = None) -> Config:
     raise ConfigError(
         f"{FILE_NAME}: " + "; ".join(problems), hint="`casemate config schema` lists every option"
     )
+
+
+def _endless(value: Any, path: str = "") -> Iterator[str]:
+    """Where there is an infinity or no number: TOML has words for them, and no option a use."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _endless(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _endless(inner, f"{path}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path
 
 
 def schema() -> dict[str, Any]:

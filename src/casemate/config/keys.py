@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Table
+from casemate.config.table import Days, Table
 from casemate.config.words import explain
 from casemate.core.errors import ConfigError
 
@@ -73,11 +73,8 @@ class KeysTable(Table, frozen=True, kw_only=True):
         float, Meta(description="Seconds one request to the provider may take.", gt=0, le=600)
     ] = 10.0
     max_age_days: Annotated[
-        int,
-        Meta(
-            description="Days after which the active version of a key is overdue for rotation.",
-            ge=1,
-        ),
+        Days,
+        Meta(description="Days after which the active version of a key is overdue for rotation."),
     ] = 365
 
 

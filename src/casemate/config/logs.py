@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from casemate.config.table import Count, Table
+from casemate.config.table import MOST_MB, Days, Table
 
 
 class LogsTable(Table, frozen=True, kw_only=True):
@@ -13,11 +13,12 @@ class LogsTable(Table, frozen=True, kw_only=True):
     requests: Annotated[
         bool, Meta(description="Whether the gateway tells every request, without rows or answers.")
     ] = True
-    days: Annotated[Count, Meta(description="Days that lines are kept, beside today.")] = 90
+    days: Annotated[Days, Meta(description="Days that lines are kept, beside today.")] = 90
     max_megabytes: Annotated[
         int,
         Meta(
             description="Megabytes of all lines together: beyond it the oldest days go first.",
             ge=100,
+            le=MOST_MB,
         ),
     ] = 2048

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.config.engine import DaskTable
-from casemate.config.table import Name, Table
+from casemate.config.table import MOST_GB, MOST_SECONDS, Days, Name, Table
 
 
 class GateTable(Table, frozen=True, kw_only=True):
@@ -76,7 +76,10 @@ class RunTable(Table, frozen=True, kw_only=True):
         ),
     ] = 1.0
     timeouts: Annotated[
-        dict[Literal["data", "train", "assess", "release"], Annotated[float, Meta(gt=0)]],
+        dict[
+            Literal["data", "train", "assess", "release"],
+            Annotated[float, Meta(gt=0, le=MOST_SECONDS)],
+        ],
         Meta(
             description=(
                 "Seconds a stage may take, such as `{ data = 600 }`; the run then ends as failed."
@@ -85,7 +88,7 @@ class RunTable(Table, frozen=True, kw_only=True):
         ),
     ] = {}
     memory_gb: Annotated[
-        Annotated[float, Meta(gt=0, le=2**20)] | None,
+        Annotated[float, Meta(gt=0, le=MOST_GB)] | None,
         Meta(
             description=(
                 "Memory of the run's own process, in GiB: a table that would need more is refused"
@@ -136,12 +139,11 @@ class RetentionTable(Table, frozen=True, kw_only=True):
     """What `casemate gc` must leave."""
 
     keep_days: Annotated[
-        int,
+        Days,
         Meta(
             description=(
                 "Days that an ended run stays, with its evidence and what only it refers to."
             ),
-            ge=1,
         ),
     ] = 90
     keep_runs: Annotated[

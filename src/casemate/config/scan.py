@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.config.sonar import SonarTable
-from casemate.config.table import Count, Table
+from casemate.config.table import Count, Days, Table
 from casemate.core.http import is_private
 from casemate.core.types.scan import STILL, ScanKind
 
@@ -16,10 +16,10 @@ Period = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,2} (hour|day|week)s?$(?!\n)
 class DueTable(Table, frozen=True, kw_only=True):
     """`[scan.due]`: until a finding is mended, by severity."""
 
-    critical: Annotated[Count, Meta(description="Days for a critical finding.")] = 2
-    high: Annotated[Count, Meta(description="Days for one of high severity.")] = 14
-    medium: Annotated[Count, Meta(description="Days for one of medium severity.")] = 60
-    low: Annotated[Count, Meta(description="Days for one of low severity.")] = 180
+    critical: Annotated[Days, Meta(description="Days for a critical finding.")] = 2
+    high: Annotated[Days, Meta(description="Days for one of high severity.")] = 14
+    medium: Annotated[Days, Meta(description="Days for one of medium severity.")] = 60
+    low: Annotated[Days, Meta(description="Days for one of low severity.")] = 180
 
 
 class EndpointTable(Table, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class ScanTable(Table, frozen=True, kw_only=True):
         Meta(description="Seconds that one process of a scanner may take.", gt=0, le=3600),
     ] = 300.0
     within_days: Annotated[
-        Count, Meta(description="Days after which a scan is too old for `[gates] scan`.")
+        Days, Meta(description="Days after which a scan is too old for `[gates] scan`.")
     ] = 7
     every: Annotated[
         Period | None,
@@ -108,7 +108,7 @@ class ScanTable(Table, frozen=True, kw_only=True):
         ),
     ] = "high"
     advisories_within_days: Annotated[
-        Count,
+        Days,
         Meta(description="Days after which a snapshot of advisories is too old to say anything."),
     ] = 7
     advisories_keys: Annotated[

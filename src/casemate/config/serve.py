@@ -9,7 +9,7 @@ from casemate.config.guard import GuardTable, OutputsTable
 from casemate.config.limits import AggregateTable, LimitsTable
 from casemate.config.offered import OfferedTable
 from casemate.config.privacy import Day
-from casemate.config.table import Count
+from casemate.config.table import MOST_MB, MOST_MINUTES, MOST_SECONDS, Count, Days
 
 
 class ServeTable(OfferedTable, frozen=True, kw_only=True):
@@ -24,7 +24,9 @@ class ServeTable(OfferedTable, frozen=True, kw_only=True):
             )
         ),
     ] = "none"
-    max_body_mb: Annotated[float, Meta(description="Largest request body in MiB.", gt=0)] = 8.0
+    max_body_mb: Annotated[
+        float, Meta(description="Largest request body in MiB.", gt=0, le=MOST_MB)
+    ] = 8.0
     max_rows: Annotated[Count, Meta(description="Most rows in one request.")] = 10_000
     extra: Annotated[
         Literal["ignore", "refuse"],
@@ -67,9 +69,7 @@ class ServeTable(OfferedTable, frozen=True, kw_only=True):
         Literal["digest", "sealed"],
         Meta(description="What is kept of the rows that were asked about."),
     ] = "digest"
-    keep_days: Annotated[
-        int, Meta(description="Days that records of predictions are kept.", ge=1)
-    ] = 400
+    keep_days: Annotated[Days, Meta(description="Days that records of predictions are kept.")] = 400
     gpc: Annotated[
         Day | Literal[""],
         Meta(
@@ -89,9 +89,14 @@ class ServeTable(OfferedTable, frozen=True, kw_only=True):
             )
         ),
     ] = []
-    inputs_days: Annotated[int, Meta(description="Days that sealed rows are kept.", ge=1)] = 30
+    inputs_days: Annotated[Days, Meta(description="Days that sealed rows are kept.")] = 30
     deadline: Annotated[
-        float, Meta(description="Seconds after which an answer is not given any more.", gt=0)
+        float,
+        Meta(
+            description="Seconds after which an answer is not given any more.",
+            gt=0,
+            le=MOST_SECONDS,
+        ),
     ] = 10.0
     max_waiting: Annotated[
         int,
@@ -110,10 +115,12 @@ class ServeTable(OfferedTable, frozen=True, kw_only=True):
                 " worker stands still."
             ),
             ge=0.5,
+            le=MOST_SECONDS,
         ),
     ] = 5.0
     keep_alive: Annotated[
-        float, Meta(description="Seconds that a caller's connection may be idle.", ge=1)
+        float,
+        Meta(description="Seconds that a caller's connection may be idle.", ge=1, le=MOST_SECONDS),
     ] = 75.0
     max_connections: Annotated[
         int,
@@ -145,7 +152,8 @@ class ServeTable(OfferedTable, frozen=True, kw_only=True):
         ),
     ] = 200
     verify_minutes: Annotated[
-        float, Meta(description="How often served models are verified again.", gt=0)
+        float,
+        Meta(description="How often served models are verified again.", gt=0, le=MOST_MINUTES),
     ] = 10.0
     request_log: Annotated[
         str,

@@ -10,6 +10,13 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$(?!\n)")]
 """Without the last part `$` lets a final line break through."""
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=1)]
+MOST_SECONDS, MOST_MINUTES, MOST_HOURS = 31_622_400, 527_040, 8784
+"""A leap year: what waits longer waits for ever, and clocks of the system take it."""
+MOST_DAYS = 100_000
+"""So long before today, and after it, there still is a date."""
+MOST_GB, MOST_MB = 2**20, 2**30
+"""A pebibyte: as bytes it is still a number that limits of processes take."""
+Days = Annotated[int, Meta(ge=1, le=MOST_DAYS)]
 Url = Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$(?!\n)")]
 Origin = Annotated[str, Meta(pattern=r"^https://[^\s/?#]+$(?!\n)")]
 Cron = Annotated[str, Meta(pattern=r"^[0-9*,/-]+( [0-9*,/-]+){4}$(?!\n)")]

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from casemate.config.code import CodeOptions
 from casemate.config.hardening import AdversarialTable, NetworkTable
-from casemate.config.table import Count
+from casemate.config.table import MOST_GB, MOST_SECONDS, Count
 from casemate.core.errors import ConfigError
 
 
@@ -135,7 +135,10 @@ class TrainTable(CodeOptions, frozen=True, kw_only=True):
         int, Meta(description="Threads inside numeric libraries; 0 means all cores.", ge=0)
     ] = 0
     timeout: Annotated[
-        float, Meta(description="Seconds after which the training code is stopped.", gt=0)
+        float,
+        Meta(
+            description="Seconds after which the training code is stopped.", gt=0, le=MOST_SECONDS
+        ),
     ] = 3600.0
     memory_gb: Annotated[
         float,
@@ -145,6 +148,7 @@ class TrainTable(CodeOptions, frozen=True, kw_only=True):
                 " in GiB."
             ),
             gt=0,
+            le=MOST_GB,
         ),
     ] = 16.0
 

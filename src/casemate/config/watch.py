@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from casemate.config.table import Count, Share, Table
+from casemate.config.table import MOST_SECONDS, Days, Share, Table
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Seconds by which the gateway counts how long requests take."""
@@ -46,7 +46,7 @@ class WatchTable(Table, frozen=True, kw_only=True):
         Share, Meta(description="Share of a privacy budget that is spent when somebody is told.")
     ] = 0.8
     model_days: Annotated[
-        Count | None, Meta(description="Age in days from which a live model is told to be old.")
+        Days | None, Meta(description="Age in days from which a live model is told to be old.")
     ] = None
 
 
@@ -71,7 +71,7 @@ class ObjectiveTable(Table, frozen=True, kw_only=True):
     ] = 0.999
     days: Annotated[int, Meta(description="Days over which the target holds.", ge=1, le=90)] = 28
     seconds: Annotated[
-        float, Meta(description="Latency: most seconds of a good request.", gt=0)
+        float, Meta(description="Latency: most seconds of a good request.", gt=0, le=MOST_SECONDS)
     ] = 0.1
     most: Annotated[
         float | None,

@@ -39,6 +39,20 @@ def is_address(url: str) -> bool:
         return False
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """What `HOST:PORT` names; an IPv6 address stands in brackets or without.
+
+    Raises:
+        ValueError: there is no host, or no port that anybody can listen on.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    # `int` takes other scripts' digits, signs and underlines too
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 2**16:
+        raise ValueError(f"{text[:200]!r} is not HOST:PORT")
+    return host, int(port)
+
+
 def is_private(url: str) -> bool:
     """Whether nobody on the way can read a request to `url`: https, or http that does not leave
     this machine; what is no address is not asked at all.

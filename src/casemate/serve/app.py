@@ -31,7 +31,14 @@ from casemate.serve.protocols.interface import Asked
 from casemate.serve.quota import Quota
 from casemate.serve.reading import understood
 from casemate.serve.recording import Asking, Recording
-from casemate.serve.refusals import NotFound, Overloaded, Refusals, require_fit, require_method
+from casemate.serve.refusals import (
+    NotFound,
+    Overloaded,
+    Refusals,
+    WrongMethod,
+    require_fit,
+    require_method,
+)
 from casemate.serve.routes import OPEN, Found, Router
 from casemate.serve.seen import tell, trace_of
 from casemate.serve.telemetry import Tell
@@ -100,8 +107,7 @@ class Gateway:
         self.refusals = Refusals(metrics, audit)
         self.recording = Recording(table, quota, metrics, audit, aggregates, self.refusals)
         self._find = Router()
-        self._number = 0
-        self._in_flight = self._turned_away = 0
+        self._number = self._in_flight = self._turned_away = 0
 
     async def handle(self, scope: Scope, receive: Receive) -> Reply:
         """The reply to one HTTP request (an ASGI scope), or to what `serve.grpc` makes look like
@@ -119,7 +125,7 @@ class Gateway:
                 caller = self._caller(scope)
                 found = self._find(scope["locate"]() if "locate" in scope else scope["path"])
                 if found is None:
-                    raise NotFound("no such path")
+                    raise NotFound("no such path") if probe is None else WrongMethod("GET", "HEAD")
                 name = found.route.name
                 if name in ("infer", "invocations"):
                     reply = await self.infer(scope, receive, caller, found, number, began)

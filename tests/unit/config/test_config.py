@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import inspect
 from tests.conftest import TOML
 
 from casemate import config
@@ -26,6 +27,65 @@ def test_every_option_has_a_meaning():
 
 def test_memory_without_an_end_is_no_bound_of_it():
     assert "memory_gb" in refused(TOML + "[run]\nmemory_gb = inf\n")
+
+
+def numbers_in(kind, path="", meaning=""):
+    """(option, its meaning, its type) of every number in a configuration."""
+    if isinstance(kind, inspect.FloatType | inspect.IntType):
+        yield path, meaning, kind
+    if isinstance(kind, inspect.Metadata):
+        meaning = (kind.extra_json_schema or {}).get("description", meaning)
+    for field in getattr(kind, "fields", ()):
+        yield from numbers_in(field.type, f"{path}.{field.name}".strip("."))
+    inner = [getattr(kind, name, None) for name in ("type", "item_type", "value_type")]
+    for one in (*inner, *getattr(kind, "types", ())):
+        if one is not None:
+            yield from numbers_in(one, path, meaning)
+
+
+AS_LONG_OR_AS_LARGE = re.compile(
+    r"\b(seconds|minutes|hours|days|bytes|megabytes|[mg]ib)\b|_(days|gb|mb)$", re.IGNORECASE
+)
+OTHERWISE = {"federate.rounds_a_day", "slo.most", "serve.limits.rows"}
+"""Of rows, and of what nothing waits for: the words are about something else in their meaning."""
+
+
+def test_whatever_is_so_long_or_so_large_has_an_end():
+    """Else it overflows where it is used: in a limit of a process, a timer or a date."""
+    found = {
+        path
+        for path, meaning, kind in numbers_in(inspect.type_info(config.Config))
+        if AS_LONG_OR_AS_LARGE.search(f"{meaning} {path}") and kind.le is None and kind.lt is None
+    }
+    assert found == OTHERWISE
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        ("train", "memory_gb"),
+        ("train", "timeout"),
+        ("assess", "timeout"),
+        ("run", "timeouts.data"),
+        ("serve", "deadline"),
+        ("serve", "max_body_mb"),
+    ],
+)
+@pytest.mark.parametrize("value", ["inf", "nan", "-1.0", "1e300"])
+def test_no_number_overflows_where_it_is_used(table, name, value):
+    assert name.partition(".")[0] in refused(TOML, f"{table}.{name}={value}")
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize(
+    "option",
+    ["gates.roc_auc.min", "assess.eps", "data.columns.age.max", "robustness.smoothing"],
+)
+def test_a_number_of_the_configuration_is_finite(option, value):
+    given = f"[{value}]" if option == "assess.eps" else value
+    told = refused(TOML, f"{option}={given}")
+    assert "finite" in told
+    assert option.rpartition(".")[2] in told
 
 
 def test_an_unknown_table_names_the_nearest():

@@ -219,7 +219,13 @@ def test_mail_goes_through_a_real_smtp_server():
 def test_mail_to_a_server_that_is_away_is_tried_again():
     with pytest.raises(TransientError, match="did not take"):
         mail.deliver_to("a@b", "127.0.0.1:1", "c@d", 1.0)(MESSAGE)
-    for address, server in (("nobody", "h:1"), ("a@b", "h"), ("a b@c", "h:1")):
+    for address, server in (
+        ("nobody", "h:1"),
+        ("a@b", "h"),
+        ("a b@c", "h:1"),
+        ("a@b", "h:99999"),
+        ("a@b", "h:２５"),
+    ):
         with pytest.raises(ConfigError):
             mail.deliver_to(address, server, "c@d", 1.0)
 

@@ -52,7 +52,21 @@ def test_no_address_becomes_anything_but_itself(text: str) -> None:
         assert told["tool"]["flwr"]["app"]["config"] == {"lead": lead, "patience": 120}
 
 
-@pytest.mark.parametrize("lead", ["", "unix:", "unix:relative", "host", "host:", ":80", "host:８"])
+@pytest.mark.parametrize(
+    "lead",
+    [
+        "",
+        "unix:",
+        "unix:relative",
+        "host",
+        "host:",
+        ":80",
+        "host:８",
+        "host:0",
+        "host:99999",
+        "[]:80",
+    ],
+)
 def test_an_address_that_nobody_can_dial_is_refused(lead: str) -> None:
     with pytest.raises(ConfigError, match="neither HOST:PORT"):
         rendered(lead)

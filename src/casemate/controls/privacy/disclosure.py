@@ -78,14 +78,18 @@ def merged(counts: Array, least: int) -> list[list[int]]:
 
 
 def told_counts(counts: dict[str, int], least: int) -> dict[str, int]:
-    """Counts by name as they may be told: -1 where they are too few, and for the next smallest one
-    where a single one could be reckoned from all others.
+    """Counts by name as they may be told beside their total: -1 where they are too few, and beside
+    those for the next smallest ones, however many are too few: one row each, and the total would
+    say so. All that are as large as the smallest are left out, because whoever knows this rule
+    would know which of them was. A count of 0 is left out where no other is, and nothing helps
+    where the whole table has hardly more rows than names.
     """
-    few = [name for name, count in counts.items() if 0 < count < least]
-    others = [name for name, count in counts.items() if count >= least]
-    if len(few) == 1 and others:
-        few.append(min(others, key=lambda name: counts[name]))
-    return {name: -1 if name in few else count for name, count in counts.items()}
+    hidden = {name for name, count in counts.items() if 0 < count < least}
+    if hidden:
+        others = [count for count in counts.values() if count >= least]
+        smallest = min(others, default=0)
+        hidden |= {name for name, count in counts.items() if count == smallest}
+    return {name: -1 if name in hidden else count for name, count in counts.items()}
 
 
 def limits(

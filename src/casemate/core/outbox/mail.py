@@ -11,6 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from casemate.core.errors import ConfigError, TransientError
+from casemate.core.http import host_and_port
 from casemate.core.outbox.interface import Message
 
 
@@ -41,9 +42,10 @@ def relay_to(
     Raises:
         ConfigError: one is malformed.
     """
-    host, _, port = server.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"mail server {server!r} is not HOST:PORT")
+    try:
+        host, port = host_and_port(server)
+    except ValueError as error:
+        raise ConfigError(f"mail server {server!r} is not HOST:PORT") from error
     if "@" not in address or any(c.isspace() for c in address + sender):
         raise ConfigError(f"{address!r} is not a mail address")
 
@@ -55,7 +57,7 @@ def relay_to(
             mail["In-Reply-To"] = mail["References"] = f"<{follows}@casemate>"
         mail.set_content(text)
         try:
-            with smtplib.SMTP(host, int(port), timeout=timeout) as relay:
+            with smtplib.SMTP(host, port, timeout=timeout) as relay:
                 relay.ehlo()
                 if relay.has_extn("starttls"):
                     relay.starttls(context=ssl.create_default_context())

@@ -5,6 +5,7 @@ those who run a SuperLink already. It sees TLS from end to end, and holds no key
 from importlib import resources
 
 from casemate.core.errors import ConfigError
+from casemate.core.http import host_and_port
 from casemate.deploy.interface import Given, Rendering
 from casemate.deploy.templates import environment
 
@@ -19,12 +20,14 @@ def render(given: Given) -> Rendering:
     import tomlkit
 
     lead = given.options["lead"]
-    host, _, port = lead.rpartition(":")
-    if not lead.startswith("unix:/") and not (host and port.isascii() and port.isdigit()):
-        raise ConfigError(
-            f"--lead {lead}: neither HOST:PORT nor unix:/SOCKET",
-            hint="as `casemate federate lead --listen` has it",
-        )
+    if not lead.startswith("unix:/"):
+        try:
+            host_and_port(lead)
+        except ValueError as error:
+            raise ConfigError(
+                f"--lead {lead}: neither HOST:PORT nor unix:/SOCKET",
+                hint="as `casemate federate lead --listen` has it",
+            ) from error
     jinja = environment("casemate.deploy.flower")
     values = {
         "flower": FLOWER,

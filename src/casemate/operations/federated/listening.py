@@ -27,6 +27,7 @@ from casemate.controls.federation.messages import MOST, PATH, FromSite, No
 from casemate.controls.keys.pki import Authority
 from casemate.controls.keys.tls import demand, tls_context
 from casemate.core.errors import BackendError, ConfigError
+from casemate.core.http import host_and_port
 from casemate.operations.federated.carried import listener_at
 from casemate.operations.federated.meeting import Meeting
 
@@ -64,10 +65,12 @@ def address(charter: Charter, listen: str) -> tuple[str, int] | Path:
         return address_of(charter.url)
     if listen.startswith(UNIX) and listen != UNIX:
         return Path(listen.removeprefix(UNIX))
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 2**16:
-        raise ConfigError(f"--listen {listen}: not an address", hint="such as 0.0.0.0:8460")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    try:
+        return host_and_port(listen)
+    except ValueError as error:
+        raise ConfigError(
+            f"--listen {listen}: not an address", hint="such as 0.0.0.0:8460"
+        ) from error
 
 
 class Authorities:

@@ -2,6 +2,9 @@
 extremes rounded outward.
 """
 
+import itertools
+from collections import defaultdict
+
 import msgspec
 import numpy as np
 import pandas as pd
@@ -213,6 +216,31 @@ def test_no_small_count_is_told_nor_can_be_reckoned_from_the_others(counts, leas
     assert not any(0 < count < least for count in told.values())
     hidden = [name for name, count in told.items() if count == -1]
     assert len(hidden) != 1 or not any(count >= least for count in counts.values())
+
+
+def test_what_is_not_told_of_counts_cannot_be_reckoned_by_whoever_knows_total_and_rule():
+    for least in (2, 3, 4):
+        possible = defaultdict(list)
+        for rows in itertools.product(range(15), repeat=4):
+            if sum(rows) < 15:  # all there are of so many rows
+                told = told_counts(dict(zip("abcd", rows, strict=True)), least)
+                possible[tuple(told.values()), sum(rows)].append(rows)
+        for (told, total), vectors in possible.items():
+            # of one row each the total alone says it
+            if -1 in told and (max(told) >= 0 or total > len(told)):
+                hidden = [place for place, count in enumerate(told) if count == -1]
+                values = [{one[place] for one in vectors} for place in hidden]
+                assert all(len(found) > 1 for found in values), (told, total, vectors)
+
+
+def test_rare_classes_are_not_given_away_by_the_total():
+    told = {"a": -1, "b": -1, "c": -1, "d": 90}
+    assert told_counts({"a": 1, "b": 1, "c": 40, "d": 90}, 10) == told
+    single = dict.fromkeys("abcdefghij", 1)
+    assert told_counts(single | {"k": 50, "l": 60}, 10) == dict.fromkeys("abcdefghijk", -1) | {
+        "l": 60
+    }
+    assert told_counts({"a": 1, "b": 1, "c": 0}, 10) == dict.fromkeys("abc", -1)
 
 
 def test_beside_one_small_count_the_next_smallest_one_is_not_told():
