@@ -31,6 +31,7 @@ from casemate.controls.federation.messages import (
 from casemate.core.digest import sha256
 from casemate.core.errors import BusyError, RefusedError, VerificationError
 from casemate.ml.federated.updates import Layout, unpack
+from casemate.operations.contexts import Silent
 from casemate.operations.federated import joining, ownrows
 from casemate.operations.federated.joining import join
 from casemate.operations.federated.judging import CodeNotApproved, SitePolicy
@@ -54,6 +55,16 @@ class Script:
 
     def close(self):
         pass
+
+
+class Heard(Silent):
+    """What somebody who waits hears."""
+
+    def __init__(self):
+        self.told = []
+
+    def progress(self, text, done, total):
+        self.told.append(text)
 
 
 @pytest.fixture
@@ -150,7 +161,9 @@ def test_rows_are_read_for_others_without_a_look_for_what_only_this_owner_would_
     ward, monkeypatch
 ):
     one, charter = ward
-    with_leaks = ownrows.read(one, charter, noisy=False).table
+    heard = Heard()
+    with_leaks = ownrows.read(one, charter, noisy=False, reporter=heard).table
+    assert heard.told and not [text for text in heard.told if "screening" in text]
 
     def looks(*_):
         raise AssertionError("looked for leaks")
