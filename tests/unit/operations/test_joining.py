@@ -167,7 +167,7 @@ def test_under_noise_a_site_need_not_declare_again_what_the_charter_says_of_its_
     declared = ownrows.read(one, charter, noisy=True)
     file = one.root / "casemate.toml"
     file.write_text(
-        file.read_text().replace(wards.DECLARED, '[data.columns]\nb = { min = -4, max = 4 }\n')
+        file.read_text().replace(wards.DECLARED, "[data.columns]\nb = { min = -4, max = 4 }\n")
         .replace("[data.columns.own]\nuse = false", "")
     )  # fmt: skip
     one.close()
