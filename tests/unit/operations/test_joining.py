@@ -29,8 +29,9 @@ from casemate.controls.federation.messages import (
     Welcome,
 )
 from casemate.core.digest import sha256
-from casemate.core.errors import BusyError, RefusedError, VerificationError
+from casemate.core.errors import BusyError, DataError, RefusedError, VerificationError
 from casemate.ml.federated.updates import Layout, unpack
+from casemate.operations.contexts import Silent
 from casemate.operations.federated import joining, ownrows
 from casemate.operations.federated.joining import join
 from casemate.operations.federated.judging import CodeNotApproved, SitePolicy
@@ -54,6 +55,16 @@ class Script:
 
     def close(self):
         pass
+
+
+class Heard(Silent):
+    """What somebody who waits hears."""
+
+    def __init__(self):
+        self.told = []
+
+    def progress(self, text, done, total):
+        self.told.append(text)
 
 
 @pytest.fixture
@@ -146,11 +157,38 @@ def test_a_network_is_answered_with_noise_that_the_site_has_paid_for(home, leade
     one.close()
 
 
+def test_under_noise_a_site_need_not_declare_again_what_the_charter_says_of_its_columns(
+    home, leader, tmp_path
+):
+    table = wards.rows(0).append_column("own", [range(200)])
+    (one,), charter = wards.wards(
+        tmp_path, 1, leader, "\n[data.columns.own]\nuse = false", table=table
+    )
+    declared = ownrows.read(one, charter, noisy=True)
+    file = one.root / "casemate.toml"
+    file.write_text(
+        file.read_text().replace(wards.DECLARED, "[data.columns]\nb = { min = -4, max = 4 }\n")
+        .replace("[data.columns.own]\nuse = false", "")
+    )  # fmt: skip
+    one.close()
+    one = casemate.open(one.root)
+    assert ownrows.read(one, charter, noisy=True).digest == declared.digest
+    strange = charter.columns.columns[0]
+    narrow = msgspec.structs.replace(strange, min=-1.0, max=1.0)
+    columns = [narrow, *charter.columns.columns[1:]]
+    asked = msgspec.structs.replace(charter.columns, columns=columns)
+    with pytest.raises(DataError, match="a"):
+        ownrows.read(one, msgspec.structs.replace(charter, columns=asked), noisy=True)
+    one.close()
+
+
 def test_rows_are_read_for_others_without_a_look_for_what_only_this_owner_would_hear_of(
     ward, monkeypatch
 ):
     one, charter = ward
-    with_leaks = ownrows.read(one, charter, noisy=False).table
+    heard = Heard()
+    with_leaks = ownrows.read(one, charter, noisy=False, reporter=heard).table
+    assert heard.told and not [text for text in heard.told if "screening" in text]
 
     def looks(*_):
         raise AssertionError("looked for leaks")

@@ -606,7 +606,14 @@ def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
     with pytest.raises(TooFewSites, match="ward-b: CM-SITE-POLICY: no") as caught:
         learn(meeting, options=Options(wait=60.0))
     assert "\x1b" not in caught.value.message
+    assert "mend it where it is said" in caught.value.hint
     assert time.monotonic() - began < 30
+
+
+def test_sites_that_did_not_come_are_to_be_started() -> None:
+    with pytest.raises(TooFewSites, match="0 of 3 sites are there") as caught:
+        meeting_of(charter(3)).await_sites(2, 0.01)
+    assert "casemate federate join at the sites" in caught.value.hint
 
 
 def test_a_site_that_missed_a_deadline_is_not_waited_for_until_it_is_heard_of() -> None:

@@ -1,5 +1,6 @@
 """`casemate federate simulate`."""
 
+import argparse
 from typing import TYPE_CHECKING, Any
 
 from casemate.cli.commands import open_for
@@ -41,8 +42,9 @@ def add_arguments(actions: Any) -> None:
     )
     add(
         "--masked",
-        action="store_true",
-        help="sum updates under masks, so that nobody sees one of them",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="sum updates under masks, so that nobody sees one of them (default: no masks)",
     )
     add(
         "--drop-out",

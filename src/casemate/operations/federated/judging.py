@@ -107,7 +107,7 @@ def judged(job: Job, charter: Charter, table: FederateTable, privacy: PrivacyTab
     if job.masked and job.plan.controlled:
         raise SitePolicy(
             "scaffold sends control variates beside the weights, which no mask covers",
-            hint="another --rule, or without --masked",
+            hint="lead with another --rule, or with --no-masked",
         )
     if table.masked and not job.masked:
         raise SitePolicy(

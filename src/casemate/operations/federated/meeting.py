@@ -310,12 +310,12 @@ class Meeting:
                 self._changed.wait(left)
             if len(found) >= least:
                 return found
-            gone = {site: place.gone for site, place in enumerate(self._places) if place.gone}
-        told = "; ".join(f"{self.name_of(site)}: {why}" for site, why in gone.items())
+            gone = [f"{one.card.name}: {one.gone}" for one in self._places if one.gone]
         raise TooFewSites(
             f"{len(found)} of {len(self._places)} sites are there, and it takes {least}"
-            + (f" ({told})" if told else ""),
-            hint="casemate federate join at the sites; the same command goes on where it stopped",
+            + (f" ({'; '.join(gone)})" if gone else ""),
+            hint=("mend it where it is said" if gone else "casemate federate join at the sites")
+            + "; the same command goes on where it stopped, and --fresh begins another job",
         )
 
     def collect(self, asked: Mapping[int, Asked], check: Check, seconds: float) -> Answers:

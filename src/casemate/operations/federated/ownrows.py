@@ -3,11 +3,13 @@ among them who was erased, restricted, or not asked; its hold-out stays unseen.
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from msgspec import structs
 
+from casemate.config import ColumnTable, DataTable
+from casemate.config.table import is_pattern
 from casemate.controls.federation.cards import Charter
 from casemate.core.digest import sha256
 from casemate.core.errors import DataError
@@ -43,25 +45,52 @@ def allowed(project: Wiring, purpose: str) -> str:
     """
     from casemate.operations.rights.restricted import usable
 
-    view = _view(project, purpose, noisy=False)
+    view = _view(project, purpose)
     found, erased = usable(view), view.erased()
     covered = "" if found.covered is None else found.covered.digest
     gone = "" if erased is None else erased.digest
     return f"{found.digest} {covered} {gone}"
 
 
-def _view(project: Wiring, purpose: str, *, noisy: bool) -> Wiring:
+def _view(project: Wiring, purpose: str, noisy: Schema | None = None) -> Wiring:
     """The same project as it reads its table for others: with their purpose, unscreened, and, where
-    noise is to cover who is in it, by declarations alone.
+    noise is to cover who is in it, by declarations alone: its own, and the charter's in `noisy`.
     """
     config = project.config
     changed = structs.replace(
         config,
+        data=config.data if noisy is None else _declared(config.data, noisy),
         project=structs.replace(config.project, purpose=purpose),
         screen=structs.replace(config.screen, **dict.fromkeys(SCREENS, False)),
-        train=structs.replace(config.train, mode="private" if noisy else "plain", model=None),
+        train=structs.replace(
+            config.train, mode="plain" if noisy is None else "private", model=None
+        ),
     )
     return Wiring(project.root, changed, project.clock, beside=project)
+
+
+def _declared(options: DataTable, charter: Schema) -> DataTable:
+    """The options, with what a charter says of columns of which they say no limits, values or
+    classes: that, too, was said before anybody looked at a row. Other columns are no features.
+    """
+    exact = {name: one for name, one in options.columns.items() if not is_pattern(name)}
+    for column in charter.features:
+        own = options.column(column.name)
+        if column.made_of or own.categories or None not in (own.min, own.max):
+            continue
+        said: dict[str, Any] = (
+            {"categories": column.categories}
+            if column.type == "category"
+            else {"min": column.min, "max": column.max}
+        )
+        exact[column.name] = structs.replace(own, type=own.type or column.type, **said)
+    for target in charter.targets:
+        own = options.column(target)
+        exact[target] = structs.replace(own, categories=own.categories or charter.classes)
+    patterns = {name: one for name, one in options.columns.items() if is_pattern(name)}
+    columns = exact | patterns
+    columns.setdefault("*", ColumnTable(use=False))  # the last one: the first that matches counts
+    return structs.replace(options, columns=columns)
 
 
 def read(
@@ -85,7 +114,7 @@ def read(
     from casemate.stages.data.stage import examine
 
     before = allowed(project, charter.purpose)
-    view = _view(project, charter.purpose, noisy=noisy)
+    view = _view(project, charter.purpose, charter.columns if noisy else None)
     tools = pipeline.data_tools(run_context(view, reporter))
     tools = replace(tools, config=view.config, leaks=False)
     found = examine(tools)

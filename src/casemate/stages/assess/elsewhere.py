@@ -113,7 +113,8 @@ def _silent(sites: list[str]) -> str:
     return (
         f"{_named(sites)} did not say what the model tells of the rows that it was learnt from; run"
         " `casemate federate attest NAME --model FILE` there, and lay what comes of it into"
-        " NAME.statements/ beside the model here"
+        " NAME.statements/ beside the model here (a site gives none of rows that noise covers:"
+        " epsilon bounds what is told of those, and the gate is taken out or waived)"
     )
 
 

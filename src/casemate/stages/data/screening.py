@@ -101,8 +101,9 @@ def screen_rows(tools: DataTools, rows: ScreenedRows) -> Suspicion:
 def _screened(tools: DataTools, rows: ScreenedRows) -> Suspicion:
     total = Suspicion()
     switches = [switch for switch in DETECTORS if getattr(tools.config.screen, switch)]
-    names = ", ".join(switch.replace("_", " ") for switch in switches)
-    tools.progress(f"screening for {names}", 2, 6)
+    if switches:
+        names = ", ".join(switch.replace("_", " ") for switch in switches)
+        tools.progress(f"screening for {names}", 2, 6)
     whole = switches if rows.labels is None else [one for one in switches if one in OF_ROWS]
     for found in _at_once(tools.config, rows, whole):
         total.rows += found.rows

@@ -185,7 +185,7 @@ def _require_way(design: Design, answers: int) -> None:
         raise ConfigError(
             "--remember leaves out sites, as many as may lie, that undid what the others do; masks"
             " hide what each does",
-            hint="--liars 2, and without --masked",
+            hint="--liars 2, and --no-masked",
         )
     robust.require(design.combine, robust.buckets_of(answers, design.bucket), design.liars)
 
@@ -236,20 +236,20 @@ def _require_masks(design: Design, asked: int) -> None:
     if design.rule == rules.SCAFFOLD:
         raise ConfigError(
             "scaffold sends control variates beside the weights, which are not masked",
-            hint="another rule",
+            hint="another --rule, or --no-masked",
         )
     smallest, largest = asked // design.groups, -(-asked // design.groups)
     if smallest < LEAST_MEMBERS or largest > MOST_MEMBERS:
         raise ConfigError(
             f"--groups {design.groups}: a group would have {smallest} to {largest} sites,"
             f" {LEAST_MEMBERS} to {MOST_MEMBERS} may be summed under masks",
-            hint="other --groups, or more --sites",
+            hint="other --groups, or more sites",
         )
     if design.combine != "mean" and design.groups == 1:
         raise ConfigError(
             f"--combine {design.combine} looks at single updates, and masks hide them: only the sum"
             " is there",
-            hint="--groups 5 sums groups apart, and it looks at those; or without --masked",
+            hint="--groups 5 sums groups apart, and it looks at those; or --no-masked",
         )
     if design.rule == simulation.EXACT and design.groups != 1:
         raise ConfigError("--rule exact adds one sum of all sites", hint="without --groups")

@@ -81,6 +81,10 @@ def test_a_model_of_before_sites_could_say_anything_is_inconclusive():
     assert gate(of_sites(MEASURED, old)).outcome == "inconclusive"
 
 
+def test_who_waits_for_figures_of_rows_that_noise_covers_is_told_that_there_are_none():
+    assert "rows that noise covers" in gate(of_sites(MEASURED, stated(None))).reason
+
+
 def test_what_is_measured_at_home_leaves_as_it_was_measured_and_nothing_else():
     auc = {"value": 0.5, "low": 0.4, "high": 0.6}
     lira = Interval(value=0.6, low=0.5, high=0.7)

@@ -1,10 +1,14 @@
 """Who has which rows of a simulation, and which designs there are."""
 
+from argparse import _SubParsersAction
+from re import findall, sub
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from casemate.cli import build_parser
 from casemate.config import PrivacyTable
 from casemate.core.errors import ConfigError
 from casemate.core.types import ColumnSchema, Schema
@@ -51,58 +55,78 @@ def designed(**changed):
     return federation.designed(LocalPlan(**plan), **(given | changed))
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"sites": 1}, "--sites: 1"),
-        ({"sites": 100_000}, "--sites"),
-        ({"rounds": 0}, "--rounds: 0"),
-        ({"share": 0.01}, "--share: 0.01"),
-        ({"share": float("nan")}, "--share: nan"),
-        ({"rate": float("inf")}, "--rate: inf"),
-        ({"epochs": 0}, "--epochs: 0"),
-        ({"batch": 0}, "--batch: 0"),
-        ({"rule": "sgd"}, "--rule sgd: there is none"),
-        ({"combine": "mode"}, "--combine mode: there is none"),
-        ({"attack": "signflip"}, "how many sites"),
-        ({"attack": "signflip:²"}, "how many sites"),
-        ({"attack": "signflip:11"}, "--attack: 11"),
-        ({"attack": "lie:1"}, "--attack lie: there is none"),
-        ({"combine": "krum", "liars": 4}, "krum needs 11 sites"),
-        ({"combine": "krum", "liars": 2, "share": 0.5}, "krum needs 7 sites"),
-        ({"rule": "scaffold", "combine": "median"}, "control variates too"),
-        ({"rule": "exact", "attack": "boost:1"}, "one site that lies"),
-        ({"rule": "exact", "share": 0.5}, "one site that lies"),
-        ({"mixed": True}, "before a robust way"),
-        ({"mixed": True, "combine": "median"}, "before a robust way"),
-        ({"bucket": 0}, "--bucket: 0"),
-        ({"bucket": 2}, "before a robust way"),
-        ({"bucket": 2, "combine": "median", "mixed": True, "liars": 2}, "in the place of --mix"),
-        ({"bucket": 3, "combine": "trimmed-mean", "liars": 2}, "trimmed-mean needs 5 sites"),
-        ({"remembers": True}, "as many as may lie"),
-        ({"remembers": True, "liars": 2, "masked": True}, "masks hide what each does"),
-        ({"remembers": True, "liars": 2, "rule": "scaffold"}, "control variates too"),
-        ({"remembers": True, "liars": 2, "rule": "exact"}, "one site that lies"),
-        ({"epsilon": 0.0}, "--epsilon: 0"),
-        ({"epsilon": float("nan")}, "--epsilon: nan"),
-        ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
-        ({"rule": "scaffold", "epsilon": 1.0}, "no noise covers them"),
-        ({"groups": 2}, "sums under masks"),
-        ({"drop_out": "mask:1"}, "sums under masks"),
-        ({"masked": True, "drop_out": "later:1"}, "one of share, mask, agree, reveal"),
-        ({"masked": True, "combine": "krum", "liars": 1}, "masks hide them"),
-        ({"masked": True, "combine": "krum", "liars": 1, "groups": 3}, "krum needs 5 sites"),
-        ({"masked": True, "groups": 4}, "a group would have 2 to 3 sites"),
-        ({"masked": True, "sites": 300}, "3 to 256 may be summed"),
-        ({"masked": True, "rule": "scaffold"}, "not masked"),
-        ({"masked": True, "rule": "exact", "groups": 2}, "one sum of all sites"),
-        ({"masked": True, "rule": "exact", "drop_out": "mask:1"}, "the same sites each round"),
-    ],
-)
+SIMULATED = {"sites", "attack", "share", "drop_out"}
+"""What made-up sites alone are told."""
+REFUSED = [
+    ({"sites": 1}, "--sites: 1"),
+    ({"sites": 100_000}, "--sites"),
+    ({"rounds": 0}, "--rounds: 0"),
+    ({"share": 0.01}, "--share: 0.01"),
+    ({"share": float("nan")}, "--share: nan"),
+    ({"rate": float("inf")}, "--rate: inf"),
+    ({"epochs": 0}, "--epochs: 0"),
+    ({"batch": 0}, "--batch: 0"),
+    ({"rule": "sgd"}, "--rule sgd: there is none"),
+    ({"combine": "mode"}, "--combine mode: there is none"),
+    ({"attack": "signflip"}, "how many sites"),
+    ({"attack": "signflip:²"}, "how many sites"),
+    ({"attack": "signflip:11"}, "--attack: 11"),
+    ({"attack": "lie:1"}, "--attack lie: there is none"),
+    ({"combine": "krum", "liars": 4}, "krum needs 11 sites"),
+    ({"combine": "krum", "liars": 2, "share": 0.5}, "krum needs 7 sites"),
+    ({"rule": "scaffold", "combine": "median"}, "control variates too"),
+    ({"rule": "exact", "attack": "boost:1"}, "one site that lies"),
+    ({"rule": "exact", "share": 0.5}, "one site that lies"),
+    ({"mixed": True}, "before a robust way"),
+    ({"mixed": True, "combine": "median"}, "before a robust way"),
+    ({"bucket": 0}, "--bucket: 0"),
+    ({"bucket": 2}, "before a robust way"),
+    ({"bucket": 2, "combine": "median", "mixed": True, "liars": 2}, "in the place of --mix"),
+    ({"bucket": 3, "combine": "trimmed-mean", "liars": 2}, "trimmed-mean needs 5 sites"),
+    ({"remembers": True}, "as many as may lie"),
+    ({"remembers": True, "liars": 2, "masked": True}, "masks hide what each does"),
+    ({"remembers": True, "liars": 2, "rule": "scaffold"}, "control variates too"),
+    ({"remembers": True, "liars": 2, "rule": "exact"}, "one site that lies"),
+    ({"epsilon": 0.0}, "--epsilon: 0"),
+    ({"epsilon": float("nan")}, "--epsilon: nan"),
+    ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
+    ({"rule": "scaffold", "epsilon": 1.0}, "no noise covers them"),
+    ({"groups": 2}, "sums under masks"),
+    ({"drop_out": "mask:1"}, "sums under masks"),
+    ({"masked": True, "drop_out": "later:1"}, "one of share, mask, agree, reveal"),
+    ({"masked": True, "combine": "krum", "liars": 1}, "masks hide them"),
+    ({"masked": True, "combine": "krum", "liars": 1, "groups": 3}, "krum needs 5 sites"),
+    ({"masked": True, "groups": 4}, "a group would have 2 to 3 sites"),
+    ({"masked": True, "sites": 300}, "3 to 256 may be summed"),
+    ({"masked": True, "rule": "scaffold"}, "not masked"),
+    ({"masked": True, "rule": "exact", "groups": 2}, "one sum of all sites"),
+    ({"masked": True, "rule": "exact", "drop_out": "mask:1"}, "the same sites each round"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), REFUSED)
 def test_designs_that_do_not_fit_together_are_refused_before_a_table_is_read(changed, said):
     with pytest.raises(ConfigError) as caught:
         designed(**changed)
     assert said in str(caught.value) + caught.value.hint
+
+
+def options_of(verb):
+    """Options of `casemate federate VERB`."""
+    parser = build_parser("federate")
+    for name in ("federate", verb):
+        (actions,) = [one for one in parser._actions if isinstance(one, _SubParsersAction)]
+        parser = actions.choices[name]
+    return {*parser._option_string_actions}
+
+
+@pytest.mark.parametrize("changed", [one for one, _ in REFUSED if not SIMULATED & {*one}])
+def test_what_to_do_instead_are_options_of_sites_and_of_made_up_ones(changed):
+    with pytest.raises(ConfigError) as caught:
+        designed(**changed)
+    hint = sub("without [^;]*", "", caught.value.hint)
+    assert {*findall("--[a-z-]+", hint)} <= options_of("lead") & options_of("simulate")
+    assert "without --masked" not in caught.value.hint  # sites have masks unless they are told
 
 
 def test_ways_that_fit_together_are_taken_as_they_are_asked_for():
