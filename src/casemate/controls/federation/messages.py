@@ -338,4 +338,10 @@ class JobRecord(Record, frozen=True, kw_only=True):
     """SHA-256 of the model's file; of a site's own record empty."""
     sites: list[str] = []
     """Fingerprints of the sites that took part, by number of the charter."""
+    epsilon: float | None = None
+    """That each site's row, or subject, spent in all rounds, as the job has it; 0: there was no
+    noise; None: whoever wrote this no longer knows.
+    """
+    delta: float | None = None
+    """At which."""
     version: int = VERSION

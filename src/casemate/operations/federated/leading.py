@@ -349,11 +349,9 @@ class _Leading:
             for one in self.project.federation.of(self.charter.digest, job.digest)
             if one.site == COORDINATOR
         ]
-        record = cards.signed(
-            record_of(self.charter, self.charter.coordinator, kept, digest),
-            RECORD_TYPE,
-            self.project.signer,
-        )
+        told = record_of(self.charter, self.charter.coordinator, kept, digest)
+        told = structs.replace(told, epsilon=job.epsilon, delta=job.delta)
+        record = cards.signed(told, RECORD_TYPE, self.project.signer)
         model, beside = folder / f"{name}{suffix}", folder / f"{name}{RECORD}"
         # the record last: one that is of another file stops a run
         write_atomic(model, content, 0o644)
