@@ -69,6 +69,25 @@ def test_boosted_trees_are_grown_by_sums_and_like_from_the_pooled_rows(at, cli):
     assert "asked about 6 levels of trees" in answer.out
 
 
+def test_boosted_trees_are_grown_with_noise_that_covers_whose_rows_there_are(at, cli):
+    pytest.importorskip("dp_accounting")
+    model = (
+        "from sklearn.ensemble import HistGradientBoostingClassifier as Trees\n"
+        "def build(): return Trees(max_iter=4, max_depth=2, min_samples_leaf=1)\n"
+    )
+    (at.root / "train.py").write_text(model)
+    answer = cli("federate", "simulate", *SMALL, "--rule", "exact", "--epsilon", "4", "--masked")
+    assert answer.code == 0, answer.err
+    assert "each site adds noise of" in answer.out
+    assert "pooled rows" not in answer.out
+
+
+def test_sums_that_no_noise_covers_are_not_sent_with_a_promise(at, cli):
+    answer = cli("federate", "simulate", *SMALL, "--rule", "exact", "--epsilon", "4")
+    assert answer.code == 1
+    assert "sums of a LogisticRegression are not clipped, so no noise covers them" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -39,7 +39,7 @@ from casemate.controls.keys.pki import create_authority
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.federated import combining, exact, local, trees
+from casemate.ml.federated import combining, drawn, exact, local, trees
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
@@ -328,10 +328,14 @@ class Site(threading.Thread):
     def _computed(self, question: Question) -> Array:
         limits = self.job.limits
         low, high = np.array([*limits.numbers.values()]).T
-        if question.what in ("counts", "splits"):
-            return self._grower(trees.Asked(
+        if question.what in ("counts", "splits", "leaves"):
+            asked = trees.Asked(
                 np.frombuffer(question.weights, dtype="<f8"), question.cuts, question.size, None
-            ))  # fmt: skip
+            )
+            if question.what != "leaves":
+                return self._grower(asked)
+            plan = self.job.plan
+            return drawn.noisy_sums(self._grower, asked, plan.sigma, plan.clip)
         rows = np.clip(self.rows, low, high)
         if question.what == "moments":
             return exact.moments_of(

@@ -10,7 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 from tests.unit.operations import wards
-from tests.unit.operations.test_judging import TREES, about_trees, noisy
+from tests.unit.operations.test_judging import (
+    TREES,
+    about_leaves,
+    about_trees,
+    noisy,
+    sums_with_noise,
+)
 
 import casemate
 from casemate.controls.federation.messages import Cannot, Given, Told, Turn, session_of
@@ -234,6 +240,64 @@ def test_rounds_of_all_jobs_together_are_no_more_than_so_many_a_day(home, leader
 
 def spent(project):
     return project.ledger.of(project.config.dataset_name, wards.PURPOSE)
+
+
+def test_a_tree_with_noise_is_one_sum_that_is_paid_before_it_is_computed(home, leader, tmp_path):
+    policy = f'models = ["{TREES["estimator"]}"]\nnoise = true'
+    (one,), charter = wards.wards(tmp_path, 1, leader, policy)
+    job = wards.job_of(charter, **TREES, **sums_with_noise(epsilon=1.0, rounds=4))
+    compute, paid = wards.Counted(), []
+
+    def counts(task, numbers, size):
+        paid.append(len(spent(one)))
+        return msgspec.structs.replace(compute(task, numbers, size), counted=None)
+
+    site = wards.answering(one, charter, job, counts)
+    for number in (1, 2):
+        about = msgspec.structs.replace(about_leaves(job), round=number)
+        for _ in range(2):  # asked again, it is the same answer and costs nothing
+            assert site(wards.ask_of(about)).update.rows == 1
+    assert paid == [1, 2]
+    assert [task.what for task in compute.tasks] == ["leaves"] * 2
+    assert [line.events for line in spent(one)] == [site.told.events(counts=False)] * 2
+    assert [line.events[0].steps for line in spent(one)] == [1, 1]
+    assert sum(line.delta for line in spent(one)) == pytest.approx(job.delta / 2)
+    one.close()
+
+
+def test_the_tree_that_overspends_gets_nothing(home, leader, tmp_path):
+    policy = f'models = ["{TREES["estimator"]}"]\nepsilon_round = 5.0'
+    (one,), charter = wards.wards(tmp_path, 1, leader, policy)
+    job = wards.job_of(charter, **TREES, **sums_with_noise(epsilon=2.0, rounds=4))
+    told = wards.answering(one, charter, job).told
+    left = epsilon(told.events(counts=False) * 2, one.config.privacy.budget_delta)
+    file = one.root / "casemate.toml"
+    file.write_text(file.read_text() + f"\n[privacy]\nbudget = {left + 0.01:.6f}\n")
+    one.close()
+    one = casemate.open(one.root)
+    compute = wards.Counted()
+    site = wards.answering(one, charter, job, compute)
+    questions = [msgspec.structs.replace(about_leaves(job), round=number) for number in (1, 2, 3)]
+    given = [site(wards.ask_of(about)) for about in questions]
+    refused(given[2], "CM-BUDGET", "privacy budget")
+    assert len(compute.tasks) == len(spent(one)) == 2
+    one.close()
+
+
+def test_sums_of_trees_with_noise_may_be_of_other_sites_in_each_round(home, leader, tmp_path):
+    policy = f'models = ["{TREES["estimator"]}"]\nepsilon_round = 5.0'
+    projects, charter = wards.wards(tmp_path, 4, leader, policy)
+    job = wards.job_of(charter, **TREES, **sums_with_noise(), masked=True)
+    sites = [wards.answering(one, charter, job) for one in projects]
+    signers = {number: one.signer for number, one in enumerate(projects)}
+    for number, without in ((1, None), (2, 3), (3, None)):
+        about = msgspec.structs.replace(about_leaves(job), round=number, most=2.0**30)
+        found = wards.Round(sites, about).whole(signers, without=without)
+        assert found.heard == [0, 1, 2, 3][: 4 if without is None else 3]
+    # of one round it stays one sum
+    second_sum_refused(wards.Round(sites, about, 2), signers)
+    for one in projects:
+        one.close()
 
 
 @pytest.fixture

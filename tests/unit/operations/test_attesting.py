@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 from tests.conftest import write_csv
 from tests.unit.operations import wards
-from tests.unit.operations.test_judging import noisy
+from tests.unit.operations.test_judging import TREES, about_leaves, noisy, sums_with_noise
 
 import casemate
 from casemate.controls.federation import COORDINATOR, cards
@@ -30,13 +30,13 @@ from casemate.stages.train.turns import Found
 class Learnt:
     """A job that a ward answered once, and the model that came of it."""
 
-    def __init__(self, folder, more="", **of_job):
+    def __init__(self, folder, more="", about=wards.question_of, **of_job):
         self.leader = wards.Coordinator()
         (self.ward,), self.charter = wards.wards(folder, 1, self.leader, more)
         self.rows = ownrows.read(self.ward, self.charter, noisy=False)
         job = wards.job_of(self.charter, **of_job)
         site = wards.answering(self.ward, self.charter, job, self._computed)
-        site(wards.ask_of(wards.question_of(job)))
+        site(wards.ask_of(about(job)))
         self.model = folder / "wards.skops"
         limits = limits_of(self.charter.columns)
         weights = np.array([2.0, -1.0, 0.5, 0.0, 0.0, 0.1])
@@ -54,7 +54,7 @@ class Learnt:
         self.record(self.job)
 
     def _computed(self, task, numbers, size):
-        counted = 99.5 if task.plan.sigma else None
+        counted = 99.5 if task.plan.sigma and task.what == "train" else None
         vector = np.zeros(size).tobytes()
         return Found(vector=vector, rows=100, counted=counted, of=self.rows.digest)
 
@@ -117,6 +117,13 @@ def test_other_sides_of_the_same_rows_are_not_those_that_were_learnt_from(learnt
 
 def test_a_site_with_noise_gives_no_exact_figure_of_the_rows_that_it_covers(home, tmp_path):
     made = Learnt(tmp_path, "epsilon_round = 5.0", **noisy(epsilon=2.0, rounds=3))
+    with pytest.raises(SitePolicy, match="noise covers whose rows are here"):
+        made.attest()
+
+
+def test_trees_with_noise_give_no_exact_figure_either(home, tmp_path):
+    policy = f'models = ["{TREES["estimator"]}"]\nepsilon_round = 5.0'
+    made = Learnt(tmp_path, policy, about_leaves, **TREES, **sums_with_noise())
     with pytest.raises(SitePolicy, match="noise covers whose rows are here"):
         made.attest()
 

@@ -14,11 +14,11 @@ from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.federated.bins import Bins
 from casemate.ml.federated.encoding import Limits, Scale
 from casemate.ml.federated.local import LocalPlan, noisy_sums
-from casemate.ml.federated.trees import ABSENT, Forest, Growth
+from casemate.ml.federated.trees import ABSENT, LEAF, Forest, Growth
 from casemate.ml.federated.trees import OPEN as ASKED
 from casemate.ml.federated.updates import Layout
 from casemate.ml.learn.accountant import sigma_for
-from casemate.operations.federated import judging
+from casemate.operations.federated import judging, questions
 from casemate.operations.federated.judging import CodeNotApproved, SitePolicy, judged
 from casemate.stages.train.training_code import digest_of
 
@@ -78,6 +78,12 @@ def noisy(epsilon=1.0, rounds=5, told=None, **plan):
     }
 
 
+def sums_with_noise(epsilon=1.0, rounds=4, told=None):
+    """The same where each round is one sum and nothing is counted."""
+    sigma = sigma_for(epsilon, 1e-5, rounds)
+    return {"epsilon": told or epsilon, "rounds": rounds, "plan": LocalPlan(sigma=sigma)}
+
+
 def policy(**changes):
     return msgspec.structs.replace(OPEN, **changes)
 
@@ -111,7 +117,9 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         (OPEN, {**TREES, "settings": TREES["settings"] | {"depth": 40}}, "depth of boosted"),
         (OPEN, {**TREES, "settings": TREES["settings"] | {"rate": float("nan")}}, "rate of boos"),
         (OPEN, {**TREES, "settings": TREES["settings"] | {"least": 9}}, "fewer than 10"),
-        (OPEN, {**TREES, **noisy()}, "what no noise covers"),
+        (OPEN, {**TREES, **noisy(epochs=2)}, "each tree is one sum"),
+        (OPEN, {**TREES, **sums_with_noise(8.0, 4, 1.0)}, "says that it costs epsilon 1, and its"),
+        (policy(epsilon_round=0.1), {**TREES, **sums_with_noise()}, "a round of the job costs"),
         (OPEN, {"layout": Layout(names=["coef"], shapes=[[9, 1]])}, "other weights"),
         (OPEN, {"settings": {"C": float("nan")}}, "a C of nan"),
         (OPEN, {"settings": {"C": 0.0}}, "a C of 0"),
@@ -183,6 +191,7 @@ def test_code_with_the_digest_of_other_code_is_not_taken_for_it():
         (CHARTER, NETWORK, {"train": 12}),
         (QUANTITY, RIDGE, {"moments": 6, "gram": 42}),
         (CHARTER, noisy(), {"train": 6}),
+        (CHARTER, {**TREES, **sums_with_noise()}, {"leaves": 0}),
         (CHARTER, TREES, {"counts": 1 + 2 + 2 * 4097, "splits": 0}),
         (QUANTITY, MANY, {"counts": 1 + 2 + 2 * 4097, "splits": 0}),
     ],
@@ -196,10 +205,10 @@ def test_a_job_may_ask_what_its_model_needs_and_nothing_else(charter, changes, a
             question, weights=b"" if what in ("moments", "gram", "counts") else question.weights
         )
         if what in asks:
-            assert judging.require_question(question, found) == asks[what]
+            assert questions.require_question(question, found) == asks[what]
         else:
             with pytest.raises(SitePolicy, match=f"asks for {what}"):
-                judging.require_question(question, found)
+                questions.require_question(question, found)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +235,9 @@ def test_a_job_may_ask_what_its_model_needs_and_nothing_else(charter, changes, a
 )
 def test_a_question_whose_numbers_do_not_fit_its_job_is_refused(changes):
     found = taken()
-    judging.require_question(wards.question_of(found.job), found)
+    questions.require_question(wards.question_of(found.job), found)
     with pytest.raises(SitePolicy):
-        judging.require_question(
+        questions.require_question(
             msgspec.structs.replace(wards.question_of(found.job), **changes), found
         )
 
@@ -247,6 +256,62 @@ def about_trees(job, cuts=((100, 200), (7,)), **nodes):
     )
 
 
+def about_leaves(job, cuts=((100, 200), (7,)), **nodes):
+    """A question about the leaves of a tree of one split, unless its nodes are changed."""
+    found = about_trees(job, cuts, **{"n0": 0.0, "n1": LEAF, "n2": LEAF, **nodes})
+    return msgspec.structs.replace(found, what="leaves", size=4)
+
+
+def test_of_trees_with_noise_two_numbers_a_leaf_are_given_and_nothing_is_counted():
+    found = taken(**TREES, **sums_with_noise(rounds=4))
+    assert questions.require_question(about_leaves(found.job), found) == 4
+    alone = msgspec.structs.replace(about_leaves(found.job, n0=LEAF, n1=ABSENT, n2=ABSENT), size=2)
+    assert questions.require_question(alone, found) == 2
+    assert found.numbers == 4
+    assert not found.counts
+    assert [one.steps for one in found.events(counts=found.counts)] == [1]
+    assert found.boosted.apart == 0
+    assert taken(**noisy()).counts
+    with pytest.raises(SitePolicy, match="asks for splits"):
+        questions.require_question(about_trees(found.job), found)
+    with pytest.raises(SitePolicy, match="asks for leaves"):
+        questions.require_question(about_leaves(found.job), taken(**TREES))
+
+
+def test_of_trees_with_noise_no_range_is_so_small_that_fitting_it_would_tell_of_one_site():
+    found = taken(**TREES, **sums_with_noise(), masked=True)
+    question = msgspec.structs.replace(about_leaves(found.job), most=2.0**30)
+    questions.require_question(question, found)
+    with pytest.raises(SitePolicy, match="do not fit"):
+        questions.require_question(msgspec.structs.replace(question, most=2.0**30 - 1), found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "nodes", "said"),
+    [
+        ({"size": 3}, {}, "do not fit"),
+        ({"weights": b""}, {}, "another size"),
+        ({"weights": np.array([0.0, 1.0, 0.0]).tobytes()}, {}, "no leaves"),
+        ({"weights": bytes(13)}, {}, "whole number"),
+        ({"cuts": [[*range(8)], []]}, {}, "bins that are none"),
+        ({}, {"n1": ASKED}, "no leaves"),
+        ({}, {"n0": 7.0}, "nodes that none have"),
+        ({"round": 5}, {}, "one of the job's 4"),
+        ({"full": 100.0}, {}, "covered by noise"),
+    ],
+)
+def test_a_question_about_leaves_that_there_are_not_is_refused(changes, nodes, said):
+    found = taken(**TREES, **sums_with_noise(rounds=4))
+    question = msgspec.structs.replace(about_leaves(found.job, **nodes), **changes)
+    with pytest.raises(SitePolicy, match=said):
+        questions.require_question(question, found)
+
+
+def test_noise_covers_no_quantity_whose_size_nobody_declared():
+    with pytest.raises(SitePolicy, match="what no noise covers"):
+        taken(QUANTITY, **MANY, **sums_with_noise())
+
+
 @pytest.mark.parametrize(
     ("changes", "what", "most"),
     [({}, "train", 2.0**14), ({"rule": "exact"}, "sums", 2.0**30)],
@@ -257,26 +322,26 @@ def test_under_masks_no_range_is_so_small_that_fitting_it_would_tell_of_one_site
     found = taken(**changes, masked=True)
     size = found.sizes[what] + (what == "train")
     question = wards.question_of(found.job, what=what, size=size, most=most, full=0.0)
-    judging.require_question(question, found)
+    questions.require_question(question, found)
     with pytest.raises(SitePolicy, match="do not fit"):
-        judging.require_question(msgspec.structs.replace(question, most=most - 1), found)
+        questions.require_question(msgspec.structs.replace(question, most=most - 1), found)
 
 
 def test_under_masks_sums_of_trees_have_room_for_all_rows_of_a_site():
     found = taken(**TREES, masked=True)
     question = msgspec.structs.replace(about_trees(found.job), most=101.0)
-    judging.require_question(question, found)
-    assert judging.least_range(question, found, 100) == 101.0
-    assert judging.least_range(question, taken(**TREES), 100) == 0.0
+    questions.require_question(question, found)
+    assert questions.least_range(question, found, 100) == 101.0
+    assert questions.least_range(question, taken(**TREES), 100) == 0.0
 
 
 def test_a_question_about_trees_is_as_large_as_the_nodes_that_it_asks_about():
     found = taken(**TREES)
     question = about_trees(found.job)
     # two numbers of three and two bins, a category of three values, and a bin each for the rest
-    assert judging.require_question(question, found) == 3 * (4 + 3 + 4)
+    assert questions.require_question(question, found) == 3 * (4 + 3 + 4)
     two = about_trees(found.job, n0=0.0, n1=ASKED, n2=ASKED)
-    assert judging.require_question(two, found) == 2 * 3 * (4 + 3 + 4)
+    assert questions.require_question(two, found) == 2 * 3 * (4 + 3 + 4)
     masked = taken(**TREES, masked=True)
     assert masked.boosted.apart == 0
     assert found.boosted.apart == PrivacyTable().min_group
@@ -304,20 +369,20 @@ def test_a_question_about_trees_that_cannot_be_grown_is_refused(changes, nodes, 
     found = taken(**TREES)
     question = msgspec.structs.replace(about_trees(found.job, **nodes), **changes)
     with pytest.raises(SitePolicy, match=said):
-        judging.require_question(question, found)
+        questions.require_question(question, found)
 
 
 def test_rounds_with_noise_are_no_more_than_were_reckoned_with():
     found = taken(**noisy(rounds=5))
-    judging.require_question(wards.question_of(found.job, 5), found)
+    questions.require_question(wards.question_of(found.job, 5), found)
     with pytest.raises(SitePolicy, match="one of the job's 5"):
-        judging.require_question(wards.question_of(found.job, 6), found)
+        questions.require_question(wards.question_of(found.job, 6), found)
 
 
 def test_what_a_row_count_would_weigh_is_not_asked_where_noise_covers_it():
     found = taken(**noisy(), masked=True)
     with pytest.raises(SitePolicy, match="covered by noise"):
-        judging.require_question(wards.question_of(found.job, full=100.0), found)
+        questions.require_question(wards.question_of(found.job, full=100.0), found)
 
 
 def test_what_all_rounds_cost_is_what_the_job_says():

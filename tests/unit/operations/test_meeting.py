@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from tests.unit.operations.owners import OWNERS, Notes, Site, charter, columns, meeting_of, table
+from tests.unit.operations.owners import (
+    OWNERS,
+    Gone,
+    Notes,
+    Site,
+    charter,
+    columns,
+    meeting_of,
+    table,
+)
 
 from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.messages import (
@@ -26,7 +35,7 @@ from casemate.controls.federation.messages import (
     Wait,
     Welcome,
 )
-from casemate.ml.federated import masking
+from casemate.ml.federated import drawn, masking
 from casemate.ml.federated.combining import full_of
 from casemate.ml.federated.growing import grow
 from casemate.ml.federated.local import LocalPlan
@@ -156,6 +165,49 @@ def test_the_sums_of_sites_grow_the_trees_of_the_pooled_rows(masked: bool, quant
     assert learnt.sites == [0, 1, 2]
     asked = [question.what for question, _, _ in notes.kept.values()]
     assert asked == ["counts"] + ["splits"] * GROWTH.trees * GROWTH.depth
+
+
+def with_noise(agreed: Charter, **changes: Any) -> Meeting:
+    """Of a job that grows trees with noise that is hardly any."""
+    plan, rounds = LocalPlan(sigma=1e-3), drawn.rounds_of(GROWTH)
+    return trees_of(agreed, **({"epsilon": 1e4, "plan": plan, "rounds": rounds} | changes))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_trees_with_noise_take_a_question_each_and_no_count_of_rows(masked: bool) -> None:
+    rows, codes, _ = table(600)
+    meeting, notes = with_noise(charter(3), masked=masked), Notes()
+    sites_of(meeting, rows, codes)
+    learnt, limits = learn(meeting, notes), meeting.job.limits
+    assert learnt.forest is not None
+    assert learnt.sites == [0, 1, 2]
+    asked = [question for question, _, _ in notes.kept.values()]
+    assert [one.what for one in asked] == ["leaves"] * (1 + GROWTH.trees)
+    assert asked[0].size == 2  # all rows
+    pooled = Grower(pd.DataFrame(rows, columns=["x0", "x1", "x2"]), codes, limits, 2, GROWTH)
+    whole = drawn.grow(
+        GROWTH, limits, 2, 1e-3, 0, lambda asked: (drawn.sums_by_leaf(pooled, asked, 1.0), 3)
+    )
+    assert np.abs(learnt.weights - whole.flat()).max() < 0.1
+
+
+def test_a_site_that_is_lost_ends_no_trees_with_noise_even_under_masks() -> None:
+    rows, codes, _ = table(800)
+    meeting, notes = with_noise(charter(5, least=4), masked=True), Notes()
+    sites = sites_of(meeting, rows, codes)
+    answer = sites[2].answer
+
+    def fails(asked: Any) -> Given:
+        if asked.turn.round == 3:
+            raise Gone
+        return answer(asked)
+
+    sites[2].answer = fails  # type: ignore[method-assign]
+    learnt = learn(meeting, notes, Options(wait=1.0))
+    heard = [gathered.heard for _, gathered, _ in notes.kept.values()]
+    assert heard == [[0, 1, 2, 3, 4]] * 2 + [[0, 1, 3, 4]] * 2
+    assert learnt.sites == [0, 1, 2, 3, 4]
+    assert learnt.forest is not None
 
 
 def test_a_site_whose_columns_count_other_rows_is_named_and_left_out_from_the_beginning() -> None:

@@ -32,10 +32,10 @@ PATH = "/federation/1"
 JOB_TYPE = "application/vnd.casemate.federation-job+json"
 INTRODUCTION_TYPE = "application/vnd.casemate.federation-introduction+json"
 RECORD_TYPE = "application/vnd.casemate.federation-record+json"
-What = Literal["moments", "train", "sums", "gram", "counts", "splits"]
+What = Literal["moments", "train", "sums", "gram", "counts", "splits", "leaves"]
 """Sums of numeric columns; a difference of weights; losses, slopes and second derivatives of a
 logistic regression; sums for least squares; of boosted trees rows by cells of numbers, and
-derivatives by nodes and bins.
+derivatives by nodes and bins; with noise, derivatives by the leaves of a tree that was drawn.
 """
 Cell = Annotated[int, msgspec.Meta(ge=0, lt=CELLS)]
 
@@ -338,4 +338,10 @@ class JobRecord(Record, frozen=True, kw_only=True):
     """SHA-256 of the model's file; of a site's own record empty."""
     sites: list[str] = []
     """Fingerprints of the sites that took part, by number of the charter."""
+    epsilon: float | None = None
+    """That each site's row, or subject, spent in all rounds, as the job has it; 0: there was no
+    noise; None: whoever wrote this no longer knows.
+    """
+    delta: float | None = None
+    """At which."""
     version: int = VERSION

@@ -111,6 +111,12 @@ class Federated(Record, frozen=True, kw_only=True):
     """Fingerprints of the sites that were heard."""
     stated: list[Stated] = []
     """What each of them says that the model tells of its rows; empty: nobody was asked."""
+    epsilon: float = 0.0
+    """That each row, or all rows of one subject where its site names subjects, spent; 0: there was
+    no noise.
+    """
+    delta: float = 0.0
+    """At which."""
 
 
 class TrainedModel(Record, frozen=True, kw_only=True):

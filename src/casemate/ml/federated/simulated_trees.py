@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from casemate.ml.federated import drawn
 from casemate.ml.federated.combining import MOST_SUM
 from casemate.ml.federated.growing import grow
 from casemate.ml.federated.simulation import Design, Round, Simulated, UnderMasks
@@ -32,40 +33,97 @@ def boosted(
     Raises:
         NotReached: there is nothing to learn.
     """
-    rounds: list[Round] = []
-    chance = np.random.default_rng(design.seed)
-    sums = UnderMasks(design, [len(one) for one in sites], chance) if design.masked else None
-    sizes: list[int] = []
+    asking = _Asking(sites, held, design, progress)
 
     def ask(asked: Asked) -> Array:
-        sent = {place: one(asked) for place, one in enumerate(sites)}
-        sizes.append(asked.size)
-        if sums is None:
-            return np.asarray(np.sum([*sent.values()], axis=0))
-        return sums.sum(sent, len(sizes), asked.most or MOST_SUM).total
+        return asking({place: one(asked) for place, one in enumerate(sites)}, asked)[0]
 
-    def heard(forest: Forest) -> None:
-        progress(f"tree {len(forest.trees)}", len(forest.trees), pooled.growth.trees)
-        rounds.append(
+    found = grow(pooled.growth, pooled.limits, pooled.classes, ask, asking.heard)
+    whole = grow(pooled.growth, pooled.limits, pooled.classes, pooled)
+    return asking.told(
+        levels=len(asking.sizes) - 1,
+        off=float(np.abs(_scores(found, held) - _scores(whole, held)).max()),
+    )
+
+
+def drawn_by(
+    sites: list[Site],
+    held: Site,
+    design: Design,
+    progress: Callable[[str, int, int], None],
+) -> Simulated:
+    """What the rounds came to where each site adds noise; see `drawn`.
+
+    Args:
+        sites: their rows.
+        held: rows that no site has.
+        design: rule `exact`, with the noise in its plan; masks.
+        progress: hears of each tree.
+    """
+    asking, plan = _Asking(sites, held, design, progress), design.plan
+
+    def ask(asked: Asked) -> tuple[Array, int]:
+        sent = {
+            place: drawn.noisy_sums(one, asked, plan.sigma, plan.clip)
+            for place, one in enumerate(sites)
+        }
+        return asking(sent, asked)
+
+    drawn.grow(
+        held.growth,
+        held.limits,
+        held.classes,
+        plan.sigma * plan.clip,
+        design.seed,
+        ask,
+        asking.heard,
+    )
+    return asking.told(sigma=plan.sigma)
+
+
+class _Asking:
+    """Adds up what sites answer, and writes down what came of it; for arguments see `boosted`."""
+
+    def __init__(
+        self,
+        sites: list[Site],
+        held: Site,
+        design: Design,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self.sites, self.held, self._progress = sites, held, progress
+        chance, rows = np.random.default_rng(design.seed), [len(one) for one in sites]
+        self._sums = UnderMasks(design, rows, chance) if design.masked else None
+        self.sizes: list[int] = []
+        self.rounds: list[Round] = []
+
+    def __call__(self, sent: dict[int, Array], asked: Asked) -> tuple[Array, int]:
+        """(the sum, of how many sites)."""
+        self.sizes.append(asked.size)
+        if self._sums is None:
+            return np.asarray(np.sum([*sent.values()], axis=0)), len(sent)
+        found = self._sums.sum(sent, len(self.sizes), asked.most or MOST_SUM)
+        return found.total, len(found.heard)
+
+    def heard(self, forest: Forest) -> None:
+        """A tree is grown."""
+        count = len(forest.trees)
+        self._progress(f"tree {count}", count, self.held.growth.trees)
+        self.rounds.append(
             Round(
-                number=len(forest.trees),
-                asked=len(sites),
+                number=count,
+                asked=len(self.sites),
                 refused=[],
-                score=_score(forest, held),
+                score=_score(forest, self.held),
                 length=float(np.linalg.norm(forest.trees[-1][..., 3])),
                 evidence=[],
             )
         )
 
-    found = grow(pooled.growth, pooled.limits, pooled.classes, ask, heard)
-    whole = grow(pooled.growth, pooled.limits, pooled.classes, pooled)
-    return Simulated(
-        rounds=rounds,
-        numbers=max(sizes),
-        levels=len(sizes) - 1,
-        off=float(np.abs(_scores(found, held) - _scores(whole, held)).max()),
-        rounding=None if sums is None else sums.rounding,
-    )
+    def told(self, **more: Any) -> Simulated:
+        """What it came to."""
+        rounding = None if self._sums is None else self._sums.rounding
+        return Simulated(rounds=self.rounds, numbers=max(self.sizes), rounding=rounding, **more)
 
 
 def _scores(forest: Forest, held: Site) -> Array:

@@ -63,6 +63,8 @@ class Design(Record, frozen=True, kw_only=True):
     """Before which step; one of `secure.STEPS`."""
     epsilon: float = 0.0
     """That each site spends in all rounds together; 0: no noise."""
+    delta: float = 0.0
+    """At which, where the model says how many sums that is."""
 
 
 class Round(Record, frozen=True, kw_only=True):
@@ -99,6 +101,8 @@ class Simulated(Record, frozen=True, kw_only=True):
     """Of boosted trees: questions that each site was asked, one a level; else 0."""
     rounding: float | None = None
     """Under masks: largest relative difference of a sum to the plain one (norms)."""
+    sigma: float = 0.0
+    """Of boosted trees: noise of a site over the clip; else, and without noise, 0."""
 
 
 def simulate(

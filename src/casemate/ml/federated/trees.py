@@ -15,7 +15,8 @@ from casemate.core.errors import ConfigError
 from casemate.core.types import Record, Schema
 from casemate.ml.federated.bins import Bins, counts_of, counts_size
 from casemate.ml.federated.encoding import Limits
-from casemate.ml.frame import codes_of, target_of
+from casemate.ml.federated.slopes import slopes_of
+from casemate.ml.frame import codes_of, groups_of, target_of
 
 Array = np.ndarray[Any, Any]
 CLASSIFIER, REGRESSOR = "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"
@@ -235,26 +236,6 @@ def _is_tree(tree: Array, bins: Bins) -> bool:
     return bool(right.all() and np.isin(tree[inner, 2], (0, 1)).all())
 
 
-def slopes_of(forest: Forest, scores: Array, target: Array, classes: int) -> tuple[Array, Array]:
-    """(first, second derivatives of each row's loss by its scores), both [n, k].
-
-    Args:
-        forest: that the scores are of.
-        scores: [n, k].
-        target: class numbers, or quantities [n].
-        classes: how many; 0 of a quantity: half its squared error.
-    """
-    if not classes:
-        wanted = (target - forest.middle) / forest.size
-        return scores - wanted[:, None], np.ones_like(scores)
-    if classes == 2:
-        chances = np.exp(-np.logaddexp(0.0, -scores))
-        return chances - (target == 1)[:, None], chances * (1 - chances)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    chances = powers / powers.sum(axis=1, keepdims=True)
-    return chances - np.eye(classes)[target], chances * (1 - chances)
-
-
 class Asked(NamedTuple):
     """One question about trees."""
 
@@ -279,6 +260,7 @@ class Site:
         growth: how trees are grown.
         apart: a node of fewer rows than this is not told of, nor is the other half of what it was
             split from, nor anything below: their difference would tell it. 0: all are told of.
+        owners: whose each row is, int64 [n]; None: each stands for itself.
     """
 
     def __init__(
@@ -289,9 +271,15 @@ class Site:
         classes: int,
         growth: Growth,
         apart: int = 0,
+        owners: Array | None = None,
     ) -> None:
         self.frame, self.target, self.limits = frame, target, limits
         self.classes, self.growth, self.apart = classes, growth, apart
+        self.owners = (
+            np.arange(len(target))
+            if owners is None
+            else np.unique(owners, return_inverse=True)[1].astype(np.int64)
+        )
         self._bins: Bins | None = None
         self._rows = np.zeros((0, 0), dtype=np.int64)
         self._done, self._scores = np.zeros(0), np.zeros(0)
@@ -308,16 +296,28 @@ class Site:
     ) -> "Site":
         """The rows of a table, whose features `frame` holds; for the others see the class."""
         target = codes_of(table, schema) if schema.classes else target_of(table, schema)[:, 0]
-        return cls(frame, target, limits, len(schema.classes), growth, apart)
+        classes = len(schema.classes)
+        return cls(frame, target, limits, classes, growth, apart, groups_of(table))
 
     def part(self, inside: Array, apart: int = 0) -> "Site":
         """The same with some of its rows alone, bool [n]."""
         return Site(
-            self.frame[inside], self.target[inside], self.limits, self.classes, self.growth, apart
+            self.frame[inside],
+            self.target[inside],
+            self.limits,
+            self.classes,
+            self.growth,
+            apart,
+            self.owners[inside],
         )
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def subjects(self) -> int:
+        """How many the rows are of."""
+        return int(self.owners.max(initial=-1)) + 1
 
     def __call__(self, asked: Asked) -> Array:
         """The answer: `bins.Counts`, or sums of first derivatives, of second ones, and rows, in
@@ -328,17 +328,13 @@ class Site:
         """
         if not len(asked.weights):
             return counts_of(self.frame, self.target, self.limits, self.classes).flat()
-        bins = Bins(limits=self.limits, cuts=asked.cuts)
-        forest = Forest.from_flat(asked.weights, self.growth, bins, self.classes)
-        if bins != self._bins:
-            self._bins, self._rows = bins, np.asfortranarray(bins.of(self.frame))
-            self._done = np.zeros(0)
-        slope, bend = slopes_of(forest, self._scored(forest), self.target, self.classes)
+        forest, slope, bend = self.looked(asked)
+        bins = forest.bins
         widths = np.array(bins.widths) + 1
         begins = np.cumsum(widths) - widths
         found = np.zeros((3, len(forest.open), bins.cells))
         stage = forest.trees[-1]
-        members = [forest.members(tree, self._rows) for tree in stage]
+        members = [self.members(forest, output) for output in range(len(stage))]
         told = [_told(tree, one, self.apart) for tree, one in zip(stage, members, strict=True)]
         for place, (output, at) in enumerate(forest.open):
             if at not in told[output]:
@@ -350,6 +346,25 @@ class Site:
                 found[1, place, to] = np.bincount(values, bend[inside, output], width)
                 found[2, place, to] = np.bincount(values, minlength=width)
         return found.ravel()
+
+    def looked(self, asked: Asked) -> tuple[Forest, Array, Array]:
+        """(the trees, first and second derivatives of each row's loss, both [n, k], where all trees
+        but the last count).
+
+        Raises:
+            ConfigError: there are no such trees.
+        """
+        bins = Bins(limits=self.limits, cuts=asked.cuts)
+        forest = Forest.from_flat(asked.weights, self.growth, bins, self.classes)
+        if bins != self._bins:
+            self._bins, self._rows = bins, np.asfortranarray(bins.of(self.frame))
+            self._done = np.zeros(0)
+        target = self.target if self.classes else (self.target - forest.middle) / forest.size
+        return forest, *slopes_of(self._scored(forest), target, self.classes)
+
+    def members(self, forest: Forest, output: int) -> dict[int, Array]:
+        """Which rows end in which node of the last tree, once it was looked at."""
+        return forest.members(forest.trees[-1][output], self._rows)
 
     def _scored(self, forest: Forest) -> Array:
         """Scores by the trees that are grown to their end; only those that are new are added."""

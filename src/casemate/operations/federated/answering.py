@@ -39,13 +39,9 @@ from casemate.ml.federated.combining import sent
 from casemate.ml.federated.masking import MOST_MEMBERS, MaskRefused, Member
 from casemate.ml.federated.ring import OutOfRange
 from casemate.ml.federated.updates import Piece, Update, pack
-from casemate.operations.federated.judging import (
-    Judged,
-    SitePolicy,
-    least_range,
-    require_question,
-)
+from casemate.operations.federated.judging import Judged, SitePolicy
 from casemate.operations.federated.keeping import Keeping
+from casemate.operations.federated.questions import least_range, require_question
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Numbers
 
@@ -190,7 +186,7 @@ class Answering:
     def _computed(self, question: Question) -> Found:
         """From this site's rows; paid for before."""
         counted = None if self._last is None else self._last.counted
-        self._keeping.begin(question, counts=self.told.cost is not None and counted is None)
+        self._keeping.begin(question, counts=self.told.counts and counted is None)
         boosted = self.told.boosted
         task = Task(
             round=question.round,

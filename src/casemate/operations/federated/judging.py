@@ -7,19 +7,15 @@ import math
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-
 from casemate.config import FederateTable, PrivacyTable
 from casemate.controls.federation.cards import Charter, limits_of
-from casemate.controls.federation.messages import VERSION, Job, Question, What
+from casemate.controls.federation.messages import VERSION, Job, What
 from casemate.core.errors import ConfigError, RefusedError
 from casemate.ml.federated import exact, masking, robust, rules, simulation
-from casemate.ml.federated.bins import Bins, counts_size
-from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
-from casemate.ml.federated.growing import range_of
+from casemate.ml.federated.bins import counts_size
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import POSSIBLE, noisy_sums
-from casemate.ml.federated.trees import ESTIMATORS, REGRESSOR, Forest, Growth
+from casemate.ml.federated.trees import CLASSIFIER, ESTIMATORS, REGRESSOR, Growth
 from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train.training_code import MAX_CODE, digest_of
 
@@ -73,12 +69,23 @@ class Judged(NamedTuple):
         return self.job.rounds + (self.cost is None)
 
     @property
+    def counts(self) -> bool:
+        """Whether the first round counts the subjects too, with noise: a mean is taken of sums, and
+        the leaves of trees need none.
+        """
+        return self.cost is not None and self.boosted is None
+
+    @property
     def delta(self) -> float:
         """That one round costs: all of them together cost the job's."""
         return self.job.delta / self.job.rounds
 
     def events(self, *, counts: bool) -> list[Gaussians]:
-        """What a round does; `counts` where it counts the subjects too."""
+        """What a round does.
+
+        Args:
+            counts: whether it counts the subjects too; see `counts`.
+        """
         if self.cost is None:
             return []
         return [Gaussians(sigma=self.cost.sigma, steps=self.cost.steps + counts)]
@@ -186,6 +193,8 @@ def _sizes_of_trees(job: Job, charter: Charter) -> dict[What, int]:
     fits = columns.regression == (job.estimator == REGRESSOR)
     if not fits or job.rule != simulation.EXACT or job.layout.names:
         raise SitePolicy("boosted trees are grown by sums over rows, and the job asks for else")
+    if job.epsilon > 0:
+        return {"leaves": 0}
     return {"counts": counts_size(job.limits, len(columns.classes)), "splits": 0}
 
 
@@ -193,6 +202,8 @@ def _boosted(job: Job, charter: Charter, privacy: PrivacyTable) -> Boosted:
     classes = len(charter.columns.classes)
     try:
         growth = Growth.of(job.settings)
+        if job.epsilon > 0:  # nothing is told of a node that noise does not cover
+            return Boosted(growth, classes, 0)
         growth.require_size(job.limits, classes)
     except ConfigError as error:
         raise SitePolicy(f"the job's trees are none: {error.message}", hint=error.hint) from error
@@ -225,15 +236,19 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
         )
     if not noisy:
         return None
-    if job.rule in (simulation.EXACT, rules.SCAFFOLD):
+    grown = job.estimator == CLASSIFIER
+    if job.rule == rules.SCAFFOLD or (job.rule == simulation.EXACT and not grown):
         raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
+    if grown and job.plan.epochs != 1:
+        raise SitePolicy("the job wants several passes, and each tree is one sum over rows")
     if not 0 < job.delta <= privacy.delta or not job.plan.sigma >= LEAST_NOISE:
         raise SitePolicy(
             f"the job's delta is {job.delta:g} and its noise {job.plan.sigma:g}; delta is at most"
             f" {privacy.delta:g} here",
             hint="[privacy] delta",
         )
-    told = Gaussians(sigma=job.plan.sigma, steps=noisy_sums(job.plan, job.rounds))
+    sums = job.rounds if grown else noisy_sums(job.plan, job.rounds)
+    told = Gaussians(sigma=job.plan.sigma, steps=sums)
     found = epsilon([told], job.delta)
     if not found <= job.epsilon * ROUNDING:
         raise SitePolicy(
@@ -241,7 +256,8 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
             hint="do not answer a coordinator that says less than it spends",
         )
     cost = Gaussians(sigma=job.plan.sigma, steps=job.plan.epochs)
-    each = epsilon([Gaussians(sigma=cost.sigma, steps=cost.steps + 1)], job.delta / job.rounds)
+    dearest = Gaussians(sigma=cost.sigma, steps=cost.steps + (not grown))
+    each = epsilon([dearest], job.delta / job.rounds)
     if each > table.epsilon_round:
         raise SitePolicy(
             f"a round of the job costs epsilon {each:.3f}, and {table.epsilon_round:g} may be spent"
@@ -293,80 +309,6 @@ def is_plain(name: str) -> bool:
         and len(name) <= 200
         and "\\" not in name
     )
-
-
-def require_question(question: Question, told: Judged) -> int:
-    """How many numbers the answer has before it is weighted.
-
-    Raises:
-        SitePolicy: the job has no such question.
-    """
-    job, many = told.job, len(told.job.limits.numbers)
-    size = told.sizes.get(question.what)
-    if size is None:
-        raise SitePolicy(
-            f"round {question.round} asks for {question.what}, which a job of"
-            f" {job.rule} with {'noise' if told.cost else 'no noise'} does not have",
-            hint="it would tell more of this site's rows than the job says",
-        )
-    weighted = job.masked and question.what == "train"
-    if question.job != job.id or not 1 <= question.round <= told.numbers:
-        raise SitePolicy(f"round {question.round} is not one of the job's {told.numbers}")
-    wanted = 8 * job.layout.size if question.what in ("train", "sums") else 0
-    if told.boosted is not None and question.what == "splits":
-        size, wanted = _splits(question, told.boosted, job), len(question.weights)
-    fits = (
-        question.size == size + weighted
-        and len(question.weights) == wanted
-        and len(question.control) in ({0, wanted} if job.plan.controlled else {0})
-        and 0 < question.most < math.inf
-        and question.most >= least_range(question, told, 0)
-        and 0 <= question.full < math.inf
-        and (not question.cuts or question.what == "splits")
-    )
-    scale = question.scale
-    if scale is not None:
-        spread = np.asarray(scale.deviations)
-        fits = fits and len(scale.means) == len(spread) == many and bool((spread > 0).all())
-        fits = fits and bool(np.isfinite([*scale.means, *scale.deviations]).all())
-    # only what has the right length can be read as numbers
-    if not fits or not all(
-        np.isfinite(np.frombuffer(one, dtype="<f8")).all()
-        for one in (question.weights, question.control)
-    ):
-        raise SitePolicy(f"round {question.round} comes with numbers that do not fit the job")
-    if told.cost is not None and question.full:
-        raise SitePolicy("how many rows this site has is covered by noise, and would weigh")
-    return size
-
-
-def least_range(question: Question, told: Judged, rows: int) -> float:
-    """Range that a question under masks must have for a site of so many rows: with a smaller one,
-    whether its answer fits would tell how large its own numbers are.
-    """
-    if not told.job.masked:
-        return 0.0
-    if told.boosted is not None and question.what == "splits":
-        return range_of(rows, told.boosted.classes)
-    return MOST_MASKED if question.what == "train" else MOST_SUM
-
-
-def _splits(question: Question, boosted: Boosted, job: Job) -> int:
-    """Numbers of an answer about trees; SitePolicy: there are no such trees."""
-    bins = Bins(limits=job.limits, cuts=question.cuts)
-    try:
-        if len(question.weights) % 8:
-            raise ConfigError("trees of no whole number of numbers")
-        weights = np.frombuffer(question.weights, dtype="<f8")
-        asked = Forest.from_flat(weights, boosted.growth, bins, boosted.classes).asked
-    except ConfigError as error:
-        raise SitePolicy(
-            f"round {question.round} asks about {error.message}",
-            hint="do not answer a coordinator that asks about trees that cannot be grown",
-        ) from error
-    if not asked:
-        raise SitePolicy(f"round {question.round} asks about no node of its trees")
-    return asked
 
 
 def require_moment(table: FederateTable, now: datetime.datetime, answered: int) -> None:

@@ -27,6 +27,8 @@ from casemate.operations.federated.judging import Judged, require_moment
 from casemate.stages.train.turns import Found
 
 ACTION = "federation:answer"
+NOT_ALIKE = {"train", "leaves"}
+"""What is asked for that is other numbers in each round: of trees with noise, noise of its own."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class Keeping:
             MaskRefused: another sum was opened before.
         """
         for record in map(_record, self._all()):
-            exact = question.what != "train" and record.what != "train"
+            exact = not {question.what, record.what} & NOT_ALIKE
             alike = exact or record.number == question.round
             if alike and record.heard and record.heard != heard:
                 raise MaskRefused(

@@ -15,10 +15,10 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, make_folder, write_atomic
 from casemate.core.types import Record
-from casemate.ml.federated import exact, rules
+from casemate.ml.federated import drawn, exact, rules
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.simulation import EXACT, Design
-from casemate.ml.federated.trees import ESTIMATORS, Growth
+from casemate.ml.federated.trees import CLASSIFIER, ESTIMATORS, Growth
 from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated.books import Begun, CatalogueBooks, begun_with
@@ -213,6 +213,10 @@ def _job(
         )
     if said.estimator == NETWORK and by_sums:
         raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
+    plan = design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan)
+    if by_sums and epsilon:
+        plan = _noisy(plan, said, epsilon, project.config.privacy.delta)
+    sums = most_rounds(said, columns, entry.limits, noisy=plan.sigma > 0) if by_sums else 0
     return Job(
         id="",
         charter=charter.digest,
@@ -225,8 +229,8 @@ def _job(
         limits=entry.limits,
         rule=design.rule,
         combine=design.combine,
-        plan=design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan),
-        rounds=most_rounds(said, columns, entry.limits) if by_sums else design.rounds,
+        plan=plan,
+        rounds=sums or design.rounds,
         masked=design.masked,
         groups=design.groups,
         epsilon=epsilon or 0.0,
@@ -235,6 +239,16 @@ def _job(
         versions={},
         begun="",
     )
+
+
+def _noisy(plan: LocalPlan, said: Described, epsilon: float, delta: float) -> LocalPlan:
+    """The plan with noise on sums; ConfigError where none covers them."""
+    if said.estimator != CLASSIFIER:
+        raise ConfigError(
+            f"sums of a {said.estimator} are not clipped, so no noise covers them",
+            hint=f"--rule fedavg, fedprox or fedadam; or a {CLASSIFIER} in train.py",
+        )
+    return drawn.planned(plan, Growth.of(said.settings), epsilon, delta)
 
 
 class _Leading:
@@ -299,7 +313,7 @@ class _Leading:
     @property
     def _sums(self) -> int:
         """Numbers of the largest answer about boosted trees."""
-        if self.job.estimator not in ESTIMATORS:
+        if self.job.estimator not in ESTIMATORS or self.job.epsilon:  # of leaves there are few
             return 0
         classes = len(self.charter.columns.classes)
         return Growth.of(self.job.settings).require_size(self.job.limits, classes)
@@ -335,11 +349,9 @@ class _Leading:
             for one in self.project.federation.of(self.charter.digest, job.digest)
             if one.site == COORDINATOR
         ]
-        record = cards.signed(
-            record_of(self.charter, self.charter.coordinator, kept, digest),
-            RECORD_TYPE,
-            self.project.signer,
-        )
+        told = record_of(self.charter, self.charter.coordinator, kept, digest)
+        told = structs.replace(told, epsilon=job.epsilon, delta=job.delta)
+        record = cards.signed(told, RECORD_TYPE, self.project.signer)
         model, beside = folder / f"{name}{suffix}", folder / f"{name}{RECORD}"
         # the record last: one that is of another file stops a run
         write_atomic(model, content, 0o644)

@@ -13,7 +13,7 @@ import numpy as np
 from casemate.controls.federation.messages import Job, Question, What
 from casemate.core.errors import ConfigError, Error
 from casemate.core.types import Schema
-from casemate.ml.federated import exact
+from casemate.ml.federated import drawn, exact
 from casemate.ml.federated.combining import MOST_MASKED, MOST_SUM
 from casemate.ml.federated.encoding import Limits, Scale, declared, scale_of
 from casemate.ml.federated.growing import grow
@@ -54,13 +54,14 @@ class Learnt(NamedTuple):
     """Boosted trees, where they are what was learnt."""
 
 
-def most_rounds(said: Described, columns: Schema, limits: Limits) -> int:
-    """That sums may take; a site that is gone makes it begin anew.
+def most_rounds(said: Described, columns: Schema, limits: Limits, *, noisy: bool = False) -> int:
+    """That sums may take; a site that is gone makes it begin anew, but for sums with noise.
 
     Args:
         said: what is learnt.
         columns: of the charter.
         limits: of its features.
+        noisy: whether sites add noise.
 
     Raises:
         ConfigError: boosted trees would take more than a job may have, or send too much.
@@ -68,6 +69,8 @@ def most_rounds(said: Described, columns: Schema, limits: Limits) -> int:
     if said.estimator not in ESTIMATORS:
         return 1 if columns.regression else 2 * exact.ROUNDS
     growth = Growth.of(said.settings)
+    if noisy:
+        return drawn.rounds_of(growth)
     growth.require_size(limits, len(columns.classes))
     if growth.rounds > MOST_ROUNDS:
         raise ConfigError(
@@ -172,7 +175,7 @@ class Learning:
 
     def _exactly(self, only: list[int] | None) -> Learnt:
         if self.job.estimator in ESTIMATORS:
-            return self._boosted(only)
+            return self._drawn() if self.job.epsilon else self._boosted(only)
         scale, sites = self._scale(only)
         width = self.job.limits.width
         if not self.classes:
@@ -221,3 +224,19 @@ class Learning:
 
         forest = grow(growth, self.job.limits, self.classes, ask)
         return Learnt(forest.flat(), None, self._among or [], forest)
+
+    def _drawn(self) -> Learnt:
+        """Trees with noise: each question has sites of its own, for no sum is compared with another
+        one.
+        """
+        job = self.job
+
+        def ask(asked: Asked) -> tuple[Array, int]:
+            found = self._asked("leaves", asked.size, weights=raw(asked.weights), cuts=asked.cuts)
+            self._sites |= set(found.heard)
+            return found.numbers, len(found.heard)
+
+        noise = job.plan.sigma * job.plan.clip
+        growth = Growth.of(job.settings)
+        forest = drawn.grow(growth, job.limits, self.classes, noise, job.seed, ask)
+        return Learnt(forest.flat(), None, sorted(self._sites), forest)

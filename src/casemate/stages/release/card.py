@@ -175,9 +175,16 @@ def _model(
 def learnt_by(found: Federated) -> str:
     """How many owners learnt a model together, and by which record."""
     said = sum(bool(one.statement) for one in found.stated)
-    return (
+    text = (
         f"{len(found.sites)} sites in {found.rounds} rounds, none of whom saw another's rows"
         f" (record {found.record}); {said} of them said what it tells of theirs"
+    )
+    if not found.epsilon:
+        return text
+    return (
+        f"{text}; each added noise of its own to what it sent, whoever else is honest: all rounds"
+        " together cost each row, or all rows of a subject where its site names subjects, epsilon"
+        f" {found.epsilon:g} at delta {found.delta:g}"
     )
 
 

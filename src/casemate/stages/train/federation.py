@@ -213,18 +213,16 @@ def _with_noise(design: Design, epsilon: float, privacy: PrivacyTable) -> Design
         ConfigError: the rule sends what noise does not cover.
         BackendError: the accountant is not installed.
     """
-    if design.rule in (simulation.EXACT, rules.SCAFFOLD):
+    if design.rule == rules.SCAFFOLD:
         raise ConfigError(
-            f"--rule {design.rule} sends sums that are not clipped, so no noise covers them",
+            "--rule scaffold sends controls that are not clipped, so no noise covers them",
             hint="fedavg, fedprox or fedadam",
         )
-    sums = noisy_sums(design.plan, design.rounds)
-    plan = msgspec.structs.replace(
-        design.plan,
-        sigma=sigma_for(epsilon, privacy.delta, sums),
-        clip=privacy.clip or design.plan.clip,
-    )
-    return msgspec.structs.replace(design, plan=plan)
+    plan = msgspec.structs.replace(design.plan, clip=privacy.clip or design.plan.clip)
+    if design.rule != simulation.EXACT:  # else the trees say how many sums there are
+        sums = noisy_sums(design.plan, design.rounds)
+        plan = msgspec.structs.replace(plan, sigma=sigma_for(epsilon, privacy.delta, sums))
+    return msgspec.structs.replace(design, plan=plan, delta=privacy.delta)
 
 
 def _require_masks(design: Design, asked: int) -> None:
@@ -395,5 +393,5 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         held=int((where < 0).sum()),
         classes=len(schema.classes),
         found=found,
-        sigma=design.plan.sigma or None,
+        sigma=design.plan.sigma or found.sigma or None,
     )

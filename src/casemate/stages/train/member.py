@@ -18,7 +18,7 @@ import pyarrow as pa
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Record, Schema
 from casemate.ml import models
-from casemate.ml.federated import encoding, exact, local, trees
+from casemate.ml.federated import drawn, encoding, exact, local, trees
 from casemate.ml.federated.learners import Learner, LinearLearner
 from casemate.ml.federated.updates import raw
 from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
@@ -103,7 +103,10 @@ def _grown(
 ) -> Array:
     """Sums for boosted trees."""
     site = trees.Site.of(table, frame, schema, task.limits, growth, task.apart)
-    return site(trees.Asked(np.zeros(0) if weights is None else weights, task.cuts, 0, None))
+    asked = trees.Asked(np.zeros(0) if weights is None else weights, task.cuts, 0, None)
+    if task.what == "leaves":
+        return drawn.noisy_sums(site, asked, task.plan.sigma, task.plan.clip)
+    return site(asked)
 
 
 def answered(job: dict[str, Any], prepare: Prepare) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from casemate.config import TrainTable
 from casemate.core.sandbox.child import Channel, Watch
 from casemate.core.types import Schema
 from casemate.ml.answers import last_step
-from casemate.ml.federated import encoding, simulated_trees, simulation, trees
+from casemate.ml.federated import drawn, encoding, simulated_trees, simulation, trees
 from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
 from casemate.ml.federated.local import SiteRows
 from casemate.ml.frame import codes_of, features_of, groups_of, open_table, target_of
@@ -47,6 +47,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     models = build(Path(job["inputs"]), job["entry"], job, schema)
     with in_words():
         model = chosen(models)
+        if design.epsilon and design.rule == simulation.EXACT:
+            _require_covered(final_of(model))
         if final_of(model) in trees.ESTIMATORS:
             whole = trees.Site.of(table, frame, schema, limits, growth_of(model))
             grown = boosted_of(whole, where, design, int(job["least"]), channel.progress)
@@ -195,6 +197,8 @@ def boosted_of(
     """
     if design.rule != simulation.EXACT:
         raise BadEntry("sites grow boosted trees by sums: --rule exact")
+    if design.epsilon:
+        return _drawn_of(whole, where, design, progress)
     if whole.growth.least < least:
         raise BadEntry(
             f"a site tells nothing of fewer than {least} rows ([privacy] min_group), and the"
@@ -206,3 +210,25 @@ def boosted_of(
     sites = [whole.part(where == at, apart) for at in range(int(where.max()) + 1)]
     held = whole.part(where < 0)
     return simulated_trees.boosted(sites, whole.part(where >= 0), held, design, progress)
+
+
+def _drawn_of(
+    whole: trees.Site,
+    where: Array,
+    design: simulation.Design,
+    progress: Callable[[str, int, int], None],
+) -> simulation.Simulated:
+    """Boosted trees with noise; arguments as `boosted_of` has them."""
+    plan = drawn.planned(design.plan, whole.growth, design.epsilon, design.delta)
+    sites = [whole.part(where == at) for at in range(int(where.max()) + 1)]
+    held, noisy = whole.part(where < 0), msgspec.structs.replace(design, plan=plan)
+    return simulated_trees.drawn_by(sites, held, noisy, progress)
+
+
+def _require_covered(estimator: str) -> None:
+    """Nothing; BadEntry where no noise covers the sums of such a model."""
+    if estimator != trees.CLASSIFIER:
+        raise BadEntry(
+            f"sums of a {estimator} are not clipped, so no noise covers them: with --epsilon sites"
+            f" learn by --rule fedavg, fedprox or fedadam, or grow a {trees.CLASSIFIER}"
+        )

@@ -57,6 +57,8 @@ def owners_of(tools: TrainTools, code: dict[str, bytes]) -> Federated | None:
         rounds=len(found.rounds),
         sites=found.sites,
         stated=_stated(charter, found, statements_beside(tools.root, tools.config)),
+        epsilon=found.epsilon or 0.0,
+        delta=(found.delta or 0.0) if found.epsilon else 0.0,
     )
 
 

@@ -89,7 +89,6 @@ REFUSED = [
     ({"remembers": True, "liars": 2, "rule": "exact"}, "one site that lies"),
     ({"epsilon": 0.0}, "--epsilon: 0"),
     ({"epsilon": float("nan")}, "--epsilon: nan"),
-    ({"rule": "exact", "epsilon": 1.0}, "no noise covers them"),
     ({"rule": "scaffold", "epsilon": 1.0}, "no noise covers them"),
     ({"groups": 2}, "sums under masks"),
     ({"drop_out": "mask:1"}, "sums under masks"),

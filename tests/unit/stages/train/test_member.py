@@ -14,11 +14,12 @@ from casemate.core.errors import TrainingError
 from casemate.core.sandbox.failure import JobLimits
 from casemate.core.sandbox.server import HeldTable
 from casemate.core.types import ColumnSchema, Schema
-from casemate.ml.federated import encoding, exact, trees
+from casemate.ml.federated import drawn, encoding, exact, trees
 from casemate.ml.federated.growing import grow
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.updates import Layout
+from casemate.ml.frame import GROUP, features_of
 from casemate.stages.train import member, member_network, turns
 from casemate.stages.train.entry import BadEntry
 from casemate.stages.train.member import ANSWER, CONTROL, OWN, WEIGHTS, Task
@@ -171,6 +172,32 @@ def test_without_masks_a_site_does_not_tell_of_the_few_rows_of_a_node(answered):
     forest = grow(growth, LIMITS, 2, ask)
     assert len(told) == 3  # counts, the root, and what lies below it, of which nothing is told
     assert (forest.trees[0][0, 1:3, 0] == trees.LEAF).all()
+
+
+def test_of_trees_with_noise_a_site_gives_clipped_sums_and_noise_and_tells_no_count(answered):
+    growth = trees.Growth(trees=3, depth=2, rate=0.5, l2=1.0, bins=16, least=20)
+    table, plan, told = rows(150, 1), LocalPlan(sigma=1e-6, clip=0.5), []
+
+    def ask(asked):
+        task = task_of("leaves", growth=growth, cuts=asked.cuts, plan=plan)
+        said, files = answered(table, task, **{WEIGHTS: asked.weights})
+        told.append((asked, files[ANSWER]))
+        assert said["counted"] is None
+        return files[ANSWER], 1
+
+    drawn.grow(growth, LIMITS, 2, 1e-6, 0, ask)
+    assert len(told) == 4
+    frame = features_of(table, SCHEMA)
+    site = trees.Site.of(table, frame, SCHEMA, LIMITS, growth)
+    for asked, found in told:
+        assert found == pytest.approx(drawn.sums_by_leaf(site, asked, 0.5), abs=1e-4)
+        assert (found != drawn.sums_by_leaf(site, asked, 0.5)).all()
+    together = table.append_column(GROUP, pa.array([7] * 150))
+    one = answered(
+        together, task_of("leaves", growth=growth, cuts=told[1][0].cuts, plan=plan),
+        **{WEIGHTS: told[1][0].weights},
+    )[1][ANSWER]  # fmt: skip
+    assert np.linalg.norm(one) == pytest.approx(0.5, abs=1e-4)  # all of one person
 
 
 def test_control_variates_go_on_from_the_round_before(answered):

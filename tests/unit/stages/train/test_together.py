@@ -16,6 +16,7 @@ from casemate.controls.federation import cards
 from casemate.controls.federation.messages import RECORD_TYPE, JobRecord
 from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
+from casemate.stages.release.card import learnt_by
 from casemate.stages.train.together import owners_of
 
 MODEL = b"a model"
@@ -54,6 +55,20 @@ def test_a_record_of_its_coordinator_says_who_learnt_a_model_in_how_many_rounds(
     assert (found.charter, found.job, found.rounds) == (CHARTER.digest, HEAD.job, 2)
     assert found.sites == [card.fingerprint for card in CHARTER.sites]
     assert found.coordinator == CHARTER.coordinator.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "said"),
+    [(2.0, 1e-6, (2.0, 1e-6)), (0.0, 1e-5, (0, 0)), (None, None, (0, 0))],
+)
+def test_what_noise_covers_is_told_of_a_model_and_nothing_where_there_was_none(
+    tmp_path, epsilon, delta, said
+):
+    written(tmp_path, structs.replace(RECORD, epsilon=epsilon, delta=delta))
+    found = owners(Tools(tmp_path))
+    assert (found.epsilon, found.delta) == said
+    promised = "epsilon 2 at delta 1e-06" in learnt_by(found)
+    assert promised == (epsilon == 2.0)
 
 
 def test_a_model_without_a_record_is_nobodys_together(tmp_path):
