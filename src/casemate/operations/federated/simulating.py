@@ -13,6 +13,7 @@ from casemate.stages.assess.names import SCREENS
 from casemate.stages.data.stage import examine
 from casemate.stages.train import federation
 from casemate.stages.train.federation import Federation
+from casemate.stages.train.sharing import Parts
 from casemate.supply.context import Reporter
 from casemate.supply.processes import SandboxPool
 from casemate.wiring import Wiring
@@ -107,7 +108,7 @@ def simulate(
     config = structs.replace(tools.config, screen=screen)
     tools = dataclasses.replace(tools, config=config, leaks=False)
     found = examine(tools)
-    parts = federation.Parts(
+    parts = Parts(
         found.table.filter(~found.holdout & ~found.excluded),
         found.schema,
         project.config.data.subject,
