@@ -225,8 +225,10 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
         )
     if not noisy:
         return None
-    if job.rule in (simulation.EXACT, rules.SCAFFOLD):
-        raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
+    if job.rule in (simulation.EXACT, rules.SCAFFOLD) or job.plan.calibrated:
+        raise SitePolicy(
+            "the job wants noise on what no noise covers: whole sums, controls, shares of classes"
+        )
     if not 0 < job.delta <= privacy.delta or not job.plan.sigma >= LEAST_NOISE:
         raise SitePolicy(
             f"the job's delta is {job.delta:g} and its noise {job.plan.sigma:g}; delta is at most"

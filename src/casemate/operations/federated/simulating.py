@@ -40,6 +40,7 @@ def simulate(
     batch: int = 32,
     rate: float = 0.1,
     momentum: float = 0.0,
+    calibrate: float = 0.0,
     masked: bool = False,
     groups: int = 1,
     drop_out: str = "",
@@ -70,6 +71,8 @@ def simulate(
         batch: rows a step.
         rate: learning rate of a site.
         momentum: of a site.
+        calibrate: so many times the logarithm of its share in a site's rows is added to the score
+            of each class in the site's loss, for sites that have classes in unlike shares.
         masked: updates are summed under masks, and only sums are seen.
         groups: of sites that are summed apart, so that `combine` has something to look at.
         drop_out: `STEP:N`, of N sites of each group that fall silent before `share`, `mask`,
@@ -82,7 +85,7 @@ def simulate(
             the table. DataError, TrainingError: as in a run.
     """
     acting = simulate.ask(project, unrecorded=True)
-    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum)
+    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum, calibrated=calibrate)
     design = federation.designed(
         plan,
         sites=sites,

@@ -96,6 +96,7 @@ def designed(
         "--share": (share, 1 / max(sites, 1), 1.0),
         "--rate": (plan.rate, *POSSIBLE["rate"]),
         "--momentum": (plan.momentum, *POSSIBLE["momentum"]),
+        "--calibrate": (plan.calibrated, *POSSIBLE["calibrated"]),
         "--attack": (attackers, 0, sites),
         "--liars": (attackers if liars is None else liars, 0, sites),
         "--bucket": (bucket, 1, sites),
@@ -107,6 +108,16 @@ def designed(
         if not low <= value <= high:
             raise ConfigError(f"{name}: {value:g}", hint=f"{low:g} to {high:g}")
     reckoned = attackers if liars is None else liars
+    if plan.calibrated and (rule == simulation.EXACT or epsilon is not None):
+        raise ConfigError(
+            "--calibrate puts a site's shares of classes into its steps: "
+            + (
+                "exact sums have none"
+                if epsilon is None
+                else "the noise of --epsilon does not cover them"
+            ),
+            hint="without --calibrate",
+        )
     design = Design(
         rounds=rounds,
         rule=rule,

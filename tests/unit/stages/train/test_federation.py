@@ -48,7 +48,8 @@ def designed(**changed):
         "share": 1.0,
         "seed": 0,
     }
-    plan = {name: changed.pop(name) for name in ("epochs", "batch", "rate") if name in changed}
+    of_plan = {"epochs", "batch", "rate", "calibrated"} & {*changed}
+    plan = {name: changed.pop(name) for name in of_plan}
     return federation.designed(LocalPlan(**plan), **(given | changed))
 
 
@@ -63,6 +64,9 @@ def designed(**changed):
         ({"rate": float("inf")}, "--rate: inf"),
         ({"epochs": 0}, "--epochs: 0"),
         ({"batch": 0}, "--batch: 0"),
+        ({"calibrated": -1.0}, "--calibrate: -1"),
+        ({"calibrated": 1.0, "rule": "exact"}, "exact sums have none"),
+        ({"calibrated": 1.0, "epsilon": 1.0}, "does not cover them"),
         ({"rule": "sgd"}, "--rule sgd: there is none"),
         ({"combine": "mode"}, "--combine mode: there is none"),
         ({"attack": "signflip"}, "how many sites"),
