@@ -54,6 +54,12 @@ def test_a_split_by_column_keeps_its_values_together_and_a_median_stands_a_liar(
     assert "3 of 3" in text
 
 
+def test_sites_that_are_calibrated_learn_something_else(at, cli):
+    words = ("--split", "dirichlet:0.5", "--rounds", "1")
+    plain, calibrated = (simulated(cli, *words, "--calibrate", one) for one in ("0", "1"))
+    assert plain["found"]["rounds"][0]["length"] != calibrated["found"]["rounds"][0]["length"]
+
+
 def test_boosted_trees_are_grown_by_sums_and_like_from_the_pooled_rows(at, cli):
     model = (
         "from sklearn.ensemble import HistGradientBoostingClassifier as Trees\n"

@@ -39,16 +39,20 @@ from casemate.stages.train.training_code import code_digest
 pytestmark = pytest.mark.slow
 SITES = ("north", "south", "east")
 CODE = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
+TREES = """from sklearn.ensemble import HistGradientBoostingClassifier as Trees
+def build(): return Trees(learning_rate=1.0, max_iter=1, max_depth=2, min_samples_leaf=20)
+"""
 POLICY = """
 [federate]
 coordinators = ["{coordinator}"]
 code = ["{code}"]
+models = ["LogisticRegression", "HistGradientBoostingClassifier"]
 masked = false
 least_rows = 20
 """
 
 
-def project(folder: Path, name: str, number: int) -> Project:
+def project(folder: Path, name: str, number: int, code: str) -> Project:
     """Made, and never run."""
     root = folder / name
     root.mkdir()
@@ -57,7 +61,7 @@ def project(folder: Path, name: str, number: int) -> Project:
     file = root / "casemate.toml"
     text = file.read_text().replace('purpose = "unspecified"', f'purpose = "{PURPOSE}"')
     file.write_text(text + DECLARED)
-    (root / "train.py").write_text(CODE)
+    (root / "train.py").write_text(code)
     (root / "schema.toml").write_text(pinned.dump(COLUMNS))
     return casemate.open(root)
 
@@ -69,17 +73,22 @@ class Owners:
         folder: for everything, empty.
         address: of the coordinator.
         inside: by owner, words that run the command behind them where it lives; default: here.
+        code: what the job trains.
     """
 
     def __init__(
-        self, folder: Path, address: str = "127.0.0.1", inside: dict[str, list[str]] | None = None
+        self,
+        folder: Path,
+        address: str = "127.0.0.1",
+        inside: dict[str, list[str]] | None = None,
+        code: str = CODE,
     ) -> None:
         self.folder, self.inside = folder, inside or {}
         with socket.socket() as made:
             made.bind(("127.0.0.1", 0))
             port = made.getsockname()[1]
-        centre = project(folder, "centre", 9)
-        sites = [project(folder, name, number) for number, name in enumerate(SITES)]
+        centre = project(folder, "centre", 9, code)
+        sites = [project(folder, name, number, code) for number, name in enumerate(SITES)]
         signed = centre.federated.found(
             "wards",
             url=f"https://{address}:{port}",
@@ -253,3 +262,36 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     owners.ended(owners.lead(*words), *map(owners.join, SITES))
     again = (owners.folder / "centre" / "federated" / "wards.skops").read_bytes()
     assert sha256(again) == sha256(begun)
+
+
+@pytest.mark.parametrize(
+    ("masked", "compared"),
+    [
+        (True, False),
+        pytest.param(True, True, marks=pytest.mark.long),
+        pytest.param(False, True, marks=pytest.mark.long),
+    ],
+)
+def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
+    home: Path, tmp_path: Path, masked: bool, compared: bool
+) -> None:
+    words = ("--rule", "exact", *(() if masked else ("--no-masked",)))
+    with contextlib.closing(Owners(tmp_path, TREES)) as owners:
+        lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
+        owners.until("centre", 1)
+        sites["south"].send_signal(signal.SIGKILL)
+        sites["south"].wait()
+        sites["south"] = owners.join("south")
+        owners.ended(lead, *sites.values())
+        owners.require_one_story()
+        # the counts of bins, and each level of the tree
+        assert len(owners.rounds("centre")) == 1 + 2
+        model = owners.folder / "centre" / "federated" / "wards.skops"
+        begun = model.read_bytes()
+        if compared:  # with a job in which nobody was killed
+            model.unlink()
+            owners.ended(owners.lead(*words), *map(owners.join, SITES))
+            assert sha256(model.read_bytes()) == sha256(begun)
+    table = rows(0, 160)
+    found = load_skops(begun).estimator.predict(features_of(table, COLUMNS))
+    assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65

@@ -127,6 +127,7 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         (OPEN, {"plan": LocalPlan(epochs=10**9)}, "epochs is 1e"),
         (OPEN, {"plan": LocalPlan(rate=float("nan"))}, "rate is nan"),
         (OPEN, {"plan": LocalPlan(sigma=-1.0)}, "sigma is -1"),
+        (OPEN, {"plan": LocalPlan(calibrated=float("nan"))}, "calibrated is nan"),
         (OPEN, {"plan": LocalPlan(controlled=True)}, "not that of its rule"),
         (OPEN, {"rule": "scaffold"}, "not that of its rule"),
         (
@@ -137,6 +138,7 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         (policy(masked=True), {}, "without masks"),
         (policy(noise=True), {}, "without noise"),
         (OPEN, {**noisy(), "rule": "exact"}, "what no noise covers"),
+        (OPEN, noisy(calibrated=1.0), "controls, shares of classes"),
         (OPEN, {**noisy(), "delta": 1e-3}, "delta is at most"),
         (OPEN, noisy(epsilon=8.0, told=1.0), "says that it costs epsilon 1, and its noise costs"),
         (OPEN, {"plan": LocalPlan(sigma=2.0)}, "says that it costs epsilon 0"),

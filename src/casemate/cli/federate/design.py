@@ -54,6 +54,14 @@ def design(parser: argparse.ArgumentParser, liars: str) -> None:
     add("--batch", type=int, default=32, metavar="N", help="rows a step (default: 32)")
     add("--rate", type=float, default=0.1, metavar="R", help="learning rate (default: 0.1)")
     add("--momentum", type=float, default=0.0, metavar="M", help="of a site (default: 0)")
+    add(
+        "--calibrate",
+        type=float,
+        default=0.0,
+        metavar="T",
+        help="for sites that have classes in unlike shares: T times the logarithm of its share is"
+        " added to each class's score in a site's loss; 1 is usual (default: 0)",
+    )
     add("--groups", type=int, default=1, metavar="N", help="of sites, summed apart (default: 1)")
     add(
         "--epsilon",
@@ -77,6 +85,7 @@ def designed(arguments: Any) -> dict[str, Any]:
         "batch": arguments.batch,
         "rate": arguments.rate,
         "momentum": arguments.momentum,
+        "calibrate": arguments.calibrate,
         "groups": arguments.groups,
         "epsilon": arguments.epsilon,
     }

@@ -44,7 +44,9 @@ class Learner(Protocol):
     def start(self, seed: int) -> Array:
         """Weights to begin with, flat [p]; the same for the same seed."""
 
-    def gradient(self, weights: Array, rows: Array, codes: Array, total: int) -> Array:
+    def gradient(
+        self, weights: Array, rows: Array, codes: Array, total: int, offsets: Array | None = None
+    ) -> Array:
         """Gradient of the mean loss over some of a site's rows, flat [p].
 
         Args:
@@ -52,6 +54,7 @@ class Learner(Protocol):
             rows: encoded features [b, d].
             codes: class numbers [b].
             total: rows of the whole site, over which a penalty is shared out.
+            offsets: added to each class's score in the loss, float64 [k]; see `local.offsets_of`.
         """
 
     def clipped(self, weights: Array, site: Owned, clip: float) -> Array:
@@ -97,10 +100,12 @@ class LinearLearner:
         cut = self.width * self.outputs
         return weights[:cut].reshape(self.width, self.outputs), weights[cut:]
 
-    def probabilities(self, weights: Array, rows: Array) -> Array:
+    def probabilities(self, weights: Array, rows: Array, offsets: Array | None = None) -> Array:
         """Of each class, or, of two classes, of the second alone: [n, m]."""
         coefficients, intercepts = self.split(weights)
         scores = rows @ coefficients + intercepts
+        if offsets is not None:
+            scores = scores + (offsets if self.outputs > 1 else offsets[1] - offsets[0])
         if self.outputs == 1:
             return np.asarray(np.exp(-np.logaddexp(0.0, -scores)))
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -112,9 +117,11 @@ class LinearLearner:
             return np.asarray(codes[:, None] == 1, dtype=np.float64)
         return np.eye(self.classes)[codes]
 
-    def gradient(self, weights: Array, rows: Array, codes: Array, total: int) -> Array:
+    def gradient(
+        self, weights: Array, rows: Array, codes: Array, total: int, offsets: Array | None = None
+    ) -> Array:
         """See `Learner.gradient`."""
-        error = (self.probabilities(weights, rows) - self.truth(codes)) / len(rows)
+        error = (self.probabilities(weights, rows, offsets) - self.truth(codes)) / len(rows)
         slope = rows.T @ error + self.split(weights)[0] / (self.strength * total)
         return np.concatenate([slope.ravel(), error.sum(axis=0)])
 
@@ -207,7 +214,9 @@ class NetworkLearner:
                 )
             self._bound = weights
 
-    def gradient(self, weights: Array, rows: Array, codes: Array, total: int) -> Array:
+    def gradient(
+        self, weights: Array, rows: Array, codes: Array, total: int, offsets: Array | None = None
+    ) -> Array:
         """See `Learner.gradient`; without a penalty."""
         import torch
         from torch.nn import functional
@@ -215,6 +224,8 @@ class NetworkLearner:
         self._bind(weights)
         self.network.train()
         found = self.network(torch.from_numpy(rows))
+        if offsets is not None:
+            found = found + torch.from_numpy(offsets.astype(np.float32))
         loss = functional.cross_entropy(found, torch.from_numpy(codes))
         slopes = torch.autograd.grad(loss, list(self._trained.values()))
         return np.asarray(torch.cat([slope.reshape(-1) for slope in slopes]).numpy())

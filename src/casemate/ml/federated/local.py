@@ -2,7 +2,10 @@
 
 FedAvg: McMahan et al., AISTATS 2017. FedProx adds a pull to the weights that were sent (Li et al.,
 MLSys 2020). SCAFFOLD takes off how a site's gradient differs from all sites' (Karimireddy et al.,
-ICML 2020, option II).
+ICML 2020, option II). Calibration keeps a site's shares of classes out of what it learns: in its
+loss the logarithm of its share is added to the score of each class (Menon et al., Long-Tail
+Learning via Logit Adjustment, ICLR 2021; as balanced softmax at federated sites: Chen and Chao, On
+Bridging Generic and Personalized Federated Learning, ICLR 2022).
 """
 
 from typing import Any
@@ -29,6 +32,10 @@ class LocalPlan(Record, frozen=True, kw_only=True):
     """Of the descent; begins anew each round."""
     pull: float = 0.0
     """FedProx's mu: half of it, times the squared distance to the weights sent, is in the loss."""
+    calibrated: float = 0.0
+    """How many times the logarithm of its share in the site's rows is added to the score of each
+    class, in the site's loss alone; 0: not at all. See `offsets_of`.
+    """
     controlled: bool = False
     """Whether control variates are kept (SCAFFOLD)."""
     sigma: float = 0.0
@@ -43,6 +50,7 @@ POSSIBLE: dict[str, tuple[float, float]] = {
     "rate": (1e-9, 1e6),
     "momentum": (0.0, 0.9999),
     "pull": (0.0, 1e6),
+    "calibrated": (0.0, 10.0),
     "sigma": (0.0, 1e9),
     "clip": (1e-9, 1e9),
 }
@@ -102,6 +110,7 @@ def train(
     current = begun.copy()
     velocity = np.zeros_like(current)
     steps = 0
+    offsets = offsets_of(site.codes, learner.classes, plan.calibrated)
     correction = None
     if plan.controlled:
         own = np.zeros(len(current)) if site.control is None else site.control
@@ -111,7 +120,7 @@ def train(
         order = chance.permutation(len(site))
         for start in range(0, len(site), plan.batch):
             at = order[start : start + plan.batch]
-            slope = learner.gradient(current, site.rows[at], site.codes[at], len(site))
+            slope = learner.gradient(current, site.rows[at], site.codes[at], len(site), offsets)
             if plan.pull:
                 slope = slope + plan.pull * (current - begun)
             if correction is not None:
@@ -128,6 +137,26 @@ def train(
     found = own - (0.0 if control is None else control) - moved / (steps * plan.rate)
     site.control = found
     return moved, found - own
+
+
+def offsets_of(codes: Array, classes: int, calibrated: float) -> Array | None:
+    """What is added to each class's score in a site's loss, float64 [k]; None: nothing.
+
+    What hangs on how often a class is at the site is then explained by them, and not learnt. A
+    class that the site does not have gets minus infinity: the site says nothing of it, which is
+    where the restricted softmax of FedRS (Li and Zhan, KDD 2021) ends. A site with one class alone
+    has nothing left to learn.
+
+    Args:
+        codes: of all rows of the site, int64 [n].
+        classes: k.
+        calibrated: see `LocalPlan.calibrated`.
+    """
+    if not calibrated:
+        return None
+    with np.errstate(divide="ignore"):
+        shares = np.log(np.bincount(codes, minlength=classes) / max(len(codes), 1))
+    return np.asarray(calibrated * shares)
 
 
 def noisy_sums(plan: LocalPlan, rounds: int) -> int:

@@ -237,8 +237,11 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
     if not noisy:
         return None
     grown = job.estimator == CLASSIFIER
-    if job.rule == rules.SCAFFOLD or (job.rule == simulation.EXACT and not grown):
-        raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
+    exact = job.rule == simulation.EXACT and not grown
+    if exact or job.rule == rules.SCAFFOLD or job.plan.calibrated:
+        raise SitePolicy(
+            "the job wants noise on what no noise covers: whole sums, controls, shares of classes"
+        )
     if grown and job.plan.epochs != 1:
         raise SitePolicy("the job wants several passes, and each tree is one sum over rows")
     if not 0 < job.delta <= privacy.delta or not job.plan.sigma >= LEAST_NOISE:

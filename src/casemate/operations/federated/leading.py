@@ -86,6 +86,7 @@ def lead(
     batch: int = 32,
     rate: float = 0.1,
     momentum: float = 0.0,
+    calibrate: float = 0.0,
     masked: bool = True,
     groups: int = 1,
     epsilon: float | None = None,
@@ -116,6 +117,8 @@ def lead(
         batch: rows a step.
         rate: learning rate of a site.
         momentum: of a site.
+        calibrate: so many times the logarithm of its share in a site's rows is added to the score
+            of each class in the site's loss, for sites that have classes in unlike shares.
         masked: updates are summed under masks, and only sums are seen here.
         groups: of sites that are summed apart, so that `combine` has something to look at.
         epsilon: of each site in all rounds together, at `[privacy] delta`; None: no noise.
@@ -133,7 +136,7 @@ def lead(
     charter = as_coordinator(project, name)
     if not 0.1 <= wait <= 7 * 24 * 3600:
         raise ConfigError(f"--wait {wait:g}: seconds, from .1 to a week", hint="such as 600")
-    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum)
+    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum, calibrated=calibrate)
     design = federation.designed(
         plan,
         sites=len(charter.sites),

@@ -13,6 +13,7 @@ from casemate.stages.assess.names import SCREENS
 from casemate.stages.data.stage import examine
 from casemate.stages.train import federation
 from casemate.stages.train.federation import Federation
+from casemate.stages.train.sharing import Parts
 from casemate.supply.context import Reporter
 from casemate.supply.processes import SandboxPool
 from casemate.wiring import Wiring
@@ -39,6 +40,7 @@ def simulate(
     batch: int = 32,
     rate: float = 0.1,
     momentum: float = 0.0,
+    calibrate: float = 0.0,
     masked: bool = False,
     groups: int = 1,
     drop_out: str = "",
@@ -69,6 +71,8 @@ def simulate(
         batch: rows a step.
         rate: learning rate of a site.
         momentum: of a site.
+        calibrate: so many times the logarithm of its share in a site's rows is added to the score
+            of each class in the site's loss, for sites that have classes in unlike shares.
         masked: updates are summed under masks, and only sums are seen.
         groups: of sites that are summed apart, so that `combine` has something to look at.
         drop_out: `STEP:N`, of N sites of each group that fall silent before `share`, `mask`,
@@ -81,7 +85,7 @@ def simulate(
             the table. DataError, TrainingError: as in a run.
     """
     acting = simulate.ask(project, unrecorded=True)
-    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum)
+    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum, calibrated=calibrate)
     design = federation.designed(
         plan,
         sites=sites,
@@ -107,7 +111,7 @@ def simulate(
     config = structs.replace(tools.config, screen=screen)
     tools = dataclasses.replace(tools, config=config, leaks=False)
     found = examine(tools)
-    parts = federation.Parts(
+    parts = Parts(
         found.table.filter(~found.holdout & ~found.excluded),
         found.schema,
         project.config.data.subject,

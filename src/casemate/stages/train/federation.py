@@ -1,10 +1,9 @@
-"""Made-up sites over a table of this project: who has which rows is decided here, what they learn
+"""Made-up sites over a table of this project: what they do is decided here, and what they learn
 in the sandbox (`sites`).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,26 +14,20 @@ from casemate.core.errors import ConfigError, TrainingError
 from casemate.core.files import scratch_folder
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
-from casemate.core.types import Record, Schema
-from casemate.ml.federated import attacks, robust, rules, secure, simulation, splits
+from casemate.core.types import Record
+from casemate.ml.federated import attacks, robust, rules, secure, simulation
 from casemate.ml.federated.local import POSSIBLE, LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
-from casemate.ml.frame import GROUP, strata_of, target_of
+from casemate.ml.frame import GROUP
 from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
 from casemate.stages.train.promise import bounds_of
+from casemate.stages.train.sharing import Parts, shared_out
 from casemate.stages.train.sites import SITE
 from casemate.stages.train.stage import explained, monotone
 from casemate.stages.train.training_code import code_of
-
-Array = np.ndarray[Any, Any]
-HELD = 0.2
-"""Share of the training rows, or subjects, that no site gets: accuracy is measured on them. The
-project's own hold-out stays unseen.
-"""
-IID, DIRICHLET, BY = "iid", "dirichlet", "by"
 
 
 class Federation(Record, frozen=True, kw_only=True):
@@ -52,18 +45,6 @@ class Federation(Record, frozen=True, kw_only=True):
     """The rounds."""
     sigma: float | None = None
     """Noise of a site over the clip, where there is some."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The rows of a table that may be trained on."""
-
-    table: pa.Table
-    """All columns."""
-    schema: Schema
-    """Which of them are features."""
-    subject: str | None
-    """Column of whom a row is about, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +96,7 @@ def designed(
         "--share": (share, 1 / max(sites, 1), 1.0),
         "--rate": (plan.rate, *POSSIBLE["rate"]),
         "--momentum": (plan.momentum, *POSSIBLE["momentum"]),
+        "--calibrate": (plan.calibrated, *POSSIBLE["calibrated"]),
         "--attack": (attackers, 0, sites),
         "--liars": (attackers if liars is None else liars, 0, sites),
         "--bucket": (bucket, 1, sites),
@@ -126,6 +108,16 @@ def designed(
         if not low <= value <= high:
             raise ConfigError(f"{name}: {value:g}", hint=f"{low:g} to {high:g}")
     reckoned = attackers if liars is None else liars
+    if plan.calibrated and (rule == simulation.EXACT or epsilon is not None):
+        raise ConfigError(
+            "--calibrate puts a site's shares of classes into its steps: "
+            + (
+                "exact sums have none"
+                if epsilon is None
+                else "the noise of --epsilon does not cover them"
+            ),
+            hint="without --calibrate",
+        )
     design = Design(
         rounds=rounds,
         rule=rule,
@@ -256,75 +248,6 @@ def _require_masks(design: Design, asked: int) -> None:
             "--rule exact needs the sums of the same sites each round, and these would be missing",
             hint="--drop-out agree:N or reveal:N; or --rule fedavg",
         )
-
-
-def shared_out(parts: Parts, split: str, sites: int, seed: int, least: int) -> Array:
-    """Site of each row, int64 [n]; -1 of rows that no site gets. Rows of one subject stay together.
-
-    Args:
-        parts: the rows.
-        split: `iid`, `dirichlet:NUMBER` or `by:COLUMN`.
-        sites: how many.
-        seed: of what is drawn.
-        least: rows that each site must have.
-
-    Raises:
-        ConfigError: there is no such split, or a site would have fewer rows.
-    """
-    chance = np.random.default_rng(seed)
-    table, codes = parts.table, strata_of(target_of(parts.table, parts.schema))
-    units = np.arange(len(codes))
-    if parts.subject is not None:
-        units = np.unique(table[parts.subject].to_numpy(zero_copy_only=False), return_inverse=True)[
-            1
-        ]
-    count = int(units.max(initial=-1)) + 1
-    kept = chance.permutation(count) >= round(HELD * count)
-    inside = kept[units]
-    kind, _, given = split.partition(":")
-    first = np.unique(units, return_index=True)[1]
-    owner = np.full(count, -1, dtype=np.int64)
-    if kind == IID and not given:
-        owner[kept] = splits.iid(codes[first][kept], sites, chance)
-        found = owner[units]
-    elif kind == DIRICHLET:
-        alpha = _alpha(given)
-        owner[kept] = splits.dirichlet(codes[first][kept], sites, alpha, least, chance)
-        found = owner[units]
-    elif kind == BY and given:
-        if given not in table.column_names:
-            raise ConfigError(
-                f"--split by:{given}: the table has no such column",
-                hint="its columns: " + ", ".join(table.column_names[:12]),
-            )
-        values = table[given].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
-        found = np.full(len(codes), -1, dtype=np.int64)
-        found[inside] = splits.by_values(values[inside], sites)
-    else:
-        raise ConfigError(
-            f"--split {split}: there is no such split",
-            hint="iid, dirichlet:0.5 (a number above 0) or by:COLUMN",
-        )
-    sizes = np.bincount(found[inside], minlength=sites)
-    if sizes.min() < least or int((~inside).sum()) < least:
-        raise ConfigError(
-            f"a site would have {int(sizes.min())} rows, and a figure may be about no fewer than"
-            f" {least}",
-            hint="fewer --sites, a longer table, or another --split ([privacy] min_group)",
-        )
-    return found
-
-
-def _alpha(given: str) -> float:
-    try:
-        found = float(given)
-    except ValueError:
-        found = 0.0
-    if not 0.0 < found < 1e6:
-        raise ConfigError(
-            f"--split dirichlet:{given}: not a number above 0", hint="such as dirichlet:0.5"
-        )
-    return found
 
 
 def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design) -> Federation:

@@ -18,6 +18,7 @@ from casemate.ml.learn.accountant import Gaussians, epsilon
 from casemate.stages.train import federation
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry
+from casemate.stages.train.sharing import Parts, shared_out
 from casemate.stages.train.sites import chosen, learner_of, quantities_of
 
 SCHEMA = Schema(
@@ -51,7 +52,8 @@ def designed(**changed):
         "share": 1.0,
         "seed": 0,
     }
-    plan = {name: changed.pop(name) for name in ("epochs", "batch", "rate") if name in changed}
+    of_plan = {"epochs", "batch", "rate", "calibrated"} & {*changed}
+    plan = {name: changed.pop(name) for name in of_plan}
     return federation.designed(LocalPlan(**plan), **(given | changed))
 
 
@@ -66,6 +68,9 @@ REFUSED = [
     ({"rate": float("inf")}, "--rate: inf"),
     ({"epochs": 0}, "--epochs: 0"),
     ({"batch": 0}, "--batch: 0"),
+    ({"calibrated": -1.0}, "--calibrate: -1"),
+    ({"calibrated": 1.0, "rule": "exact"}, "exact sums have none"),
+    ({"calibrated": 1.0, "epsilon": 1.0}, "does not cover them"),
     ({"rule": "sgd"}, "--rule sgd: there is none"),
     ({"combine": "mode"}, "--combine mode: there is none"),
     ({"attack": "signflip"}, "how many sites"),
@@ -141,8 +146,8 @@ def test_a_robust_way_reckons_with_the_attack_unless_it_is_told_otherwise():
 
 @pytest.mark.parametrize("split", ["iid", "dirichlet:0.3"])
 def test_rows_of_one_person_lie_at_one_site_or_at_none(split):
-    parts = federation.Parts(TABLE, SCHEMA, "person")
-    where = federation.shared_out(parts, split, 5, 0, 10)
+    parts = Parts(TABLE, SCHEMA, "person")
+    where = shared_out(parts, split, 5, 0, 10)
     for person in range(ROWS // 4):
         assert len(set(where[4 * person : 4 * person + 4])) == 1
     assert 0.15 < np.mean(where < 0) < 0.25
@@ -150,7 +155,7 @@ def test_rows_of_one_person_lie_at_one_site_or_at_none(split):
 
 
 def test_a_split_by_column_takes_missing_values_for_a_value():
-    where = federation.shared_out(federation.Parts(TABLE, SCHEMA, None), "by:ward", 4, 0, 10)
+    where = shared_out(Parts(TABLE, SCHEMA, None), "by:ward", 4, 0, 10)
     for kind in range(4):
         found = where[kind::4]
         assert len(set(found[found >= 0])) == 1
@@ -174,7 +179,7 @@ def test_splits_that_there_are_not_and_sites_too_small_to_be_told_of_are_refused
     split, sites, said
 ):
     with pytest.raises(ConfigError, match=said):
-        federation.shared_out(federation.Parts(TABLE, SCHEMA, None), split, sites, 0, 10)
+        shared_out(Parts(TABLE, SCHEMA, None), split, sites, 0, 10)
 
 
 @pytest.mark.parametrize(

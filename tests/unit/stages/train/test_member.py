@@ -239,6 +239,23 @@ def built(tmp_path, job_in):
     return run
 
 
+@pytest.mark.parametrize("network", [False, True])
+def test_a_site_keeps_its_shares_of_classes_out_of_what_it_learns_where_the_job_says(
+    answered, built, network
+):
+    table = rows(60, 7).set_column(2, "y", pa.array(["n"] * 60))
+    words = {}
+    if network:
+        built(NET_LAYOUT)
+        words = {"main": member_network.network, "layout": NET_LAYOUT}
+    start = np.zeros(10 if network else SIZE)
+    for calibrated in (0.0, 1.0):
+        task = task_of("train", plan=LocalPlan(calibrated=calibrated))
+        _, files = answered(table, task, weights=start, **words)
+        # of a site with one class nothing is left to learn
+        assert files[ANSWER].any() == (not calibrated)
+
+
 @pytest.mark.parametrize("plan", [LocalPlan(), LocalPlan(sigma=1.0)])
 def test_a_network_is_trained_as_its_code_builds_it_and_without_that_code(answered, built, plan):
     built(NET_LAYOUT)
