@@ -2,7 +2,7 @@
 lies.
 """
 
-from casemate.core.digest import sha256_record
+from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import FORMAT
 from casemate.stages.data.examined import Examined
 from casemate.stages.data.tools import DataTools
@@ -38,5 +38,8 @@ def identity_of(
     if tools.lessons is not None:
         identity["feedback"] = tools.lessons.digest
     if rest:
-        identity["rest"] = tools.config.train.rows
+        # who is left out of rows that were not drawn does not show in those that were
+        gone = "" if tools.erased is None else tools.erased.digest
+        mask = sha256((found.holdout | found.excluded).tobytes())
+        identity["rest"] = sha256_record([tools.config.train.rows, gone, mask])
     return identity
