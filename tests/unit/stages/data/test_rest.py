@@ -18,12 +18,14 @@ from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.controls.privacy.consents import Usable
 from casemate.controls.privacy.erasures import Erased, digest_of
 from casemate.core.errors import DataError
-from casemate.ml.frame import features_of
+from casemate.ml.frame import features_of, target_of
 from casemate.operations import scaffold
 from casemate.operations.runs import run_context
 from casemate.pipeline import data_tools
 from casemate.stages.data import rest, sides, stage, whole
+from casemate.stages.data import schema as schemas
 from casemate.stages.data.files import content, evenly
+from casemate.stages.data.review import Review, row_digests
 from casemate.supply.rows import SealedRows
 
 pytestmark = pytest.mark.slow
@@ -69,9 +71,11 @@ def tools(home, tmp_path_factory, frame):
 def sealed(tools, frame):
     """Seal the table with some options; the record and the rest."""
 
-    def seal(subject="who", weight=None, rows="all", written=frame, **others):
+    def seal(subject="who", weight=None, rows="all", pinned=None, **others):
         (tools.root / "schema.toml").unlink(missing_ok=True)
-        written.to_csv(tools.root / "t.csv", index=False)
+        if pinned is not None:
+            (tools.root / "schema.toml").write_text(schemas.dump(pinned))
+        frame.to_csv(tools.root / "t.csv", index=False)
         data = {"sample": MOST, "subject": subject, "weight": weight}
         config = msgspec.structs.replace(
             tools.config,
@@ -168,13 +172,31 @@ def test_erased_and_restricted_people_are_not_learnt_from(tools, sealed, of_peop
         if bytes.fromhex(root.pseudonym(one)) in here
     )
     gone, limited = (root.pseudonym(one) for one in undrawn[:2])
-    key = b"k" * 32
-    erased = Erased(key, frozenset({digest_of(key, gone)}))
-    newer, left, _ = sealed(erased=erased, usable=Usable(restricted=frozenset({limited})))
-    assert newer.version != record.version
-    lost = here[bytes.fromhex(gone)] + here[bytes.fromhex(limited)]
-    assert newer.rest == record.rest - lost < record.rest
-    assert not {bytes.fromhex(gone), bytes.fromhex(limited)} & set(left[PSEUDONYM].to_pylist())
+    key, versions = b"k" * 32, {record.version}
+    for one, who in (
+        (gone, {"erased": Erased(key, frozenset({digest_of(key, gone)}))}),
+        (limited, {"usable": Usable(restricted=frozenset({limited}))}),
+    ):
+        newer, left, _ = sealed(pinned=record.schema, **who)
+        assert newer.version not in versions
+        versions.add(newer.version)
+        assert newer.rest == record.rest - here[bytes.fromhex(one)] < record.rest
+        assert bytes.fromhex(one) not in left[PSEUDONYM].to_pylist()
+
+
+def test_nobody_of_whom_a_row_was_taken_out_is_learnt_from(tools, sealed, of_people):
+    record, others, folder = of_people
+    drawn, _ = drawn_of(tools, record, folder)
+    schema, root = record.schema, tools.identifiers.root()
+    here = set(others[PSEUDONYM].to_pylist())
+    whose = [bytes.fromhex(root.pseudonym(one)) for one in drawn["who"].to_pylist()]
+    at = next(at for at, one in enumerate(whose) if one in here)
+    frame, codes = features_of(drawn, schema), target_of(drawn, schema)
+    (digest,) = row_digests(frame, codes, root.pseudonyms, np.array([at]))
+    review = Review("dropped", "me", "2026-01-01", "no patient")
+    newer, left, _ = sealed(reviews={digest: review})
+    assert newer.excluded == record.excluded + 1
+    assert whose[at] not in left[PSEUDONYM].to_pylist()
 
 
 def test_the_index_of_people_knows_whose_rows_are_learnt_from(tools, of_people):
