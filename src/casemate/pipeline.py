@@ -173,6 +173,7 @@ def _train(
             (pool["rehearse"], pool["reread"]) if context.config.train.mode == "private" else None,
             former(context),
             context.charters,
+            rows.rest,
         )
         return train.fit(tools, dataset, rows.training)
 

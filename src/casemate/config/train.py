@@ -22,6 +22,16 @@ class TrainTable(CodeOptions, frozen=True, kw_only=True):
             )
         ),
     ] = "plain"
+    rows: Annotated[
+        Literal["sample", "all"],
+        Meta(
+            description=(
+                "With `[data] sample`: learn from the drawn rows alone, or go on with `all` others"
+                " that are not held out, in a stream, by an estimator with `partial_fit`; the"
+                " search stays with the drawn rows."
+            )
+        ),
+    ] = "sample"
     split: Annotated[
         Literal["random", "ordered"],
         Meta(

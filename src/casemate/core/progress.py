@@ -114,9 +114,11 @@ def _summary(name: str, record: Any) -> str:
         best, count = max(candidate["mean"] for candidate in record.cv), len(record.cv)
         hardened = "hardened; " if record.mode == "adversarial" else ""
         tried = f"{count} candidates" if count > 1 else "one candidate"
+        beyond = record.went_on
+        further = f"; went on with {beyond.rows} rows beside the sample" if beyond else ""
         return (
-            f"{hardened}{record.metric} {number_text(best)} in cross-validation of {tried};"
-            f" confined by {', '.join(record.isolation)}"
+            f"{hardened}{record.metric} {number_text(best)} in cross-validation of"
+            f" {tried}{further}; confined by {', '.join(record.isolation)}"
         )
     if name == "assess":
         name = "r2" if "r2" in record.metrics else "roc_auc"

@@ -22,7 +22,8 @@ from casemate.ml.own import code
 from casemate.operations.acting import operation
 from casemate.operations.runs import run_context
 from casemate.stages.assess.artifact.scan import Scan
-from casemate.stages.data.stage import Examined, examine
+from casemate.stages.data.examined import Examined
+from casemate.stages.data.stage import examine
 from casemate.stages.release import bundle
 from casemate.supply.context import Reporter
 from casemate.supply.processes import SandboxPool

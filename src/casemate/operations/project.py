@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from casemate.operations.store import Storage
     from casemate.operations.trackers import Trackers
     from casemate.operations.watching import Watch
-    from casemate.stages.data.stage import Examined
+    from casemate.stages.data.examined import Examined
     from casemate.supply.context import Reporter
 
 

@@ -73,6 +73,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
                 else []
             ),
             *(["looked at whole"] if config.data.sample is not None else []),
+            *(["rest"] if config.train.rows == "all" else []),
             *(["private"] if config.train.mode == "private" else []),  # another schema, other sides
         ],
         "train": [

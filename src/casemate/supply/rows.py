@@ -1,7 +1,9 @@
 """The sealed rows, as each stage may see them."""
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +11,9 @@ import pyarrow as pa
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import Error
-from casemate.core.types import SealedDataset
-from casemate.ml.frame import GROUP, WEIGHT, features_of, sample_rows
+from casemate.core.types import Schema, SealedDataset
+from casemate.ml.frame import GROUP, WEIGHT, features_of, row_hashes, sample_rows
+from casemate.stages.train.tools import Rest
 from casemate.supply.context import RunContext
 
 MEMBERS = 20_000
@@ -39,6 +42,10 @@ class SealedRows:
             weight if any(column.name == weight for column in self.dataset.schema.columns) else None
         )
 
+    @property
+    def _folder(self) -> Path:
+        return self.context.state / "datasets" / self.dataset.name / self.dataset.version
+
     @cached_property
     def _read(self) -> pa.Table:
         """Features, targets, weight and subject."""
@@ -48,7 +55,7 @@ class SealedRows:
             *schema.targets,
             *([weight] if weight else []),
         ]
-        folder = self.context.state / "datasets" / self.dataset.name / self.dataset.version
+        folder = self._folder
         wanted = names if subject is None or subject in names else [*names, subject]
         return tables.read(folder, self.context.keys, self.context.signer.verifier, wanted)
 
@@ -72,6 +79,24 @@ class SealedRows:
         return sides.identities(
             frame if subject else frame[columns], self._read[subject] if subject else None
         )
+
+    def _met(self, older: Self, by_subject: bool, columns: list[str]) -> np.ndarray[Any, Any]:
+        """Which rows are, or look like, some that training on an older version went on with,
+        bool [n].
+        """
+        names = [PSEUDONYM] if by_subject else None
+
+        def looks(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
+            if by_subject:
+                return np.array(table[PSEUDONYM].to_pylist(), dtype=object)
+            frame = features_of(table, schema)[columns]
+            return row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
+
+        mine = looks(self._read, self.dataset.schema)
+        met = np.zeros(len(mine), dtype=bool)
+        for piece in older._rest(names) if older.dataset.rest else ():
+            met |= np.isin(mine, looks(pa.Table.from_batches([piece]), older.dataset.schema))
+        return met
 
     @cached_property
     def _split(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -99,6 +124,24 @@ class SealedRows:
         if taught is not None:
             rows = rows[rows < self.dataset.rows - taught.rows]
         return self._table.take(pa.array(rows))
+
+    @property
+    def rest(self) -> Rest | None:
+        """What training goes on with after `training`, read anew each time, a piece at a time."""
+        return Rest(self.dataset.rest, self._rest) if self.dataset.rest else None
+
+    def _rest(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        schema, weight = self.dataset.schema, self._weight
+        wanted = [*(column.name for column in schema.features), *schema.targets]
+        known = {WEIGHT: weight} if weight else {}
+        chosen = [*wanted, *known] if names is None else list(names)
+        stored = [known.get(name, name) for name in chosen]
+        folder, context = self._folder, self.context
+        for piece in tables.scan(
+            folder, context.keys, context.signer.verifier, stored, kind=tables.REST
+        ):
+            columns = [piece.column(name) for name in stored]
+            yield pa.RecordBatch.from_arrays(columns, names=chosen)
 
     @property
     def holdout(self) -> pa.Table:
@@ -149,10 +192,12 @@ class SealedRows:
                 else [column.name for column in self.dataset.schema.features]
             )
             known, now = older._identities(both, columns), self._identities(both, columns)
+            met = self._met(older, both, columns)
         except (Error, OSError, KeyError):
             return np.zeros(int(kept.sum()), dtype=bool)
         trained = np.isin(np.arange(len(known)), older._members)
         unseen = ~np.isin(now[kept], known[trained])
+        unseen &= ~met[kept]
         if both or np.mean(np.isin(known, now)) >= FOUND_AGAIN:
             return unseen
         return unseen & np.isin(now[kept], known[~trained])

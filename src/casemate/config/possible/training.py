@@ -54,6 +54,7 @@ def impossible_training(config: Config) -> list[str]:
             f" {config.train.mode!r}"
         )
     problems += _impossible_wishes(config)
+    problems += _impossible_rest(config)
     if config.train.classes and config.train.model is None:
         problems.append(
             "[train] classes: is for an imported model; classes of your own training are the"
@@ -93,6 +94,35 @@ def _impossible_labels(config: Config) -> list[str]:
             f" {len(config.data.targets)} labels: {way}"
         )
     return problems
+
+
+def _impossible_rest(config: Config) -> list[str]:
+    """What cannot go on with the rows beside a sample."""
+    data, train = config.data, config.train
+    if train.rows == "sample":
+        return []
+    where = '[train] rows = "all"'
+    reasons = {
+        "needs [data] sample: without it every row is learnt from already": data.sample is None,
+        (
+            f"{train.mode!r} training needs all its rows at once: hand over fewer rows, or set"
+            ' mode = "plain"'
+        ): train.mode != "plain",
+        "an imported model is not trained here: take out [train] model": train.model is not None,
+        (
+            "several labels are learnt by a model each, and the stream is read once: make a project"
+            " for each label"
+        ): data.several_labels,
+        (
+            "costs decide the threshold by answers to rows that other folds held out, and the model"
+            " that goes on gives others: leave costs out"
+        ): bool(train.costs),
+        (
+            "of an ordered split the newest of the drawn rows are held out, and a row beside them"
+            ' may be newer or older: set split = "random"'
+        ): train.split == "ordered",
+    }
+    return [f"{where}: {reason}" for reason, holds in reasons.items() if holds]
 
 
 def _impossible_wishes(config: Config) -> list[str]:

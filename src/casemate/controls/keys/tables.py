@@ -3,7 +3,9 @@
 A sealed version is a folder `.casemate/datasets/<name>/<version>/` with `part-00000.parquet` and so
 on, their key material (`_KEY_MATERIAL_FOR_part-00000.parquet.json`, wrapped data keys only) and
 `manifest.dsse.json`, an in-toto statement with the SHA-256 of each data file. Parquet encryption
-catches changed bytes; the manifest catches whole-file swaps.
+catches changed bytes; the manifest catches whole-file swaps. `rest-00000.parquet` and so on, where
+there are any, hold rows that training goes on with after those of the parts, in the columns that it
+needs; they are read in pieces only.
 Spec: https://parquet.apache.org/docs/file-format/data-pages/encryption/
 
 The configuration of Parquet encryption is one text in which `,` `:` `;` divide and blanks at ends
@@ -50,6 +52,8 @@ from casemate.core.files import (
 from casemate.core.signatures import Signer, Verifier
 
 PART = "part-00000.parquet"
+ROWS, REST = "part", "rest"
+"""How names of files begin: of the version's rows, and of those that training goes on with."""
 PART_ROWS = 8 * 1024 * 1024
 
 
@@ -71,9 +75,12 @@ def seal(
     about: dict[str, Any],
     *,
     extends: Path | None = None,
+    rest: tuple[Iterable[pa.Table], pa.Schema] | None = None,
 ) -> None:
     """Write `table` sealed and signed as `folder`; see `seal_stream`."""
-    seal_stream([table], table.schema, folder, keys, signer, classes, about, extends=extends)
+    seal_stream(
+        [table], table.schema, folder, keys, signer, classes, about, extends=extends, rest=rest
+    )
 
 
 def seal_stream(
@@ -87,6 +94,7 @@ def seal_stream(
     *,
     part_rows: int = PART_ROWS,
     extends: Path | None = None,
+    rest: tuple[Iterable[pa.Table], pa.Schema] | None = None,
 ) -> None:
     """Write rows of any number sealed and signed as `folder`, which appears whole or not at all, in
     constant memory.
@@ -102,6 +110,7 @@ def seal_stream(
         part_rows: rows after which the next file begins.
         extends: an older version with the same columns whose rows come first; its files are shared,
             not copied.
+        rest: rows that training goes on with, piece by piece, and their columns.
 
     Raises:
         VerificationError: the older version does not verify. DataError: a piece or the older
@@ -115,6 +124,8 @@ def seal_stream(
     with whole_folder(folder) as draft:
         subjects = {} if extends is None else _share(extends, draft, keys, signer.verifier, schema)
         subjects |= _write_parts(draft, len(subjects), pieces, schema, keys, classes, part_rows)
+        if rest is not None:
+            subjects |= _write_parts(draft, 0, *rest, keys, classes, part_rows, REST)
         write_atomic(draft / MANIFEST, signer.sign_statement(subjects, PREDICATE, about))
 
 
@@ -148,6 +159,7 @@ def _write_parts(
     keys: KeyProvider,
     classes: dict[str, str],
     part_rows: int,
+    kind: str = ROWS,
 ) -> dict[str, str]:
     """Write parts from number `first` on; name -> SHA-256. Without any row one empty part says what
     the columns are.
@@ -160,7 +172,7 @@ def _write_parts(
         def begin() -> None:
             nonlocal write, room
             stack.close()
-            names.append(f"part-{first + len(names):05d}.parquet")
+            names.append(f"{kind}-{first + len(names):05d}.parquet")
             write, room = (
                 stack.enter_context(parquet_writer(draft / names[-1], schema, keys, classes)),
                 part_rows,
@@ -322,11 +334,12 @@ def scan(
     verifier: Verifier,
     columns: list[str] | None = None,
     denied: frozenset[str] = frozenset(),
+    kind: str = ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """The verified rows in pieces of at most 65 536, in constant memory; arguments and faults as in
-    `read`.
+    `read`. `kind` says which: `ROWS` or `REST`, of which there may be none.
     """
-    expected = _own(folder, verifier)
+    expected = _own(folder, verifier, kind)
     manifests.compare(folder, expected)
     for name in sorted(expected):
         with (
@@ -345,7 +358,14 @@ def scan(
             )
 
 
-def _own(folder: Path, verifier: Verifier) -> dict[str, str]:
+def column(folder: Path, keys: KeyProvider, verifier: Verifier, name: str) -> Iterator[Any]:
+    """Every value of a column, of rows of both kinds; see `scan`."""
+    for kind in (ROWS, REST):
+        for piece in scan(folder, keys, verifier, [name], kind=kind):
+            yield from piece[0].to_pylist()
+
+
+def _own(folder: Path, verifier: Verifier, kind: str = ROWS) -> dict[str, str]:
     said, subjects = manifests.manifest(folder, verifier)
     if (said.get("name"), said.get("version")) != (folder.parent.name, folder.name):
         raise VerificationError(
@@ -353,7 +373,7 @@ def _own(folder: Path, verifier: Verifier) -> dict[str, str]:
             " swapped",
             hint="restore it from a backup",
         )
-    return subjects
+    return {name: digest for name, digest in subjects.items() if name.startswith(kind)}
 
 
 @contextlib.contextmanager

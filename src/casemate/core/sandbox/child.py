@@ -333,6 +333,8 @@ def _receive(tables: list[int]) -> dict[str, Any]:
     message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
     if message["job"].get("answers"):  # see `helpers`: the last one is no table
         message["job"]["answers"] = tables.pop()
+    if message["job"].get("fed"):  # see `feed`: neither is the one before
+        message["job"]["fed"] = tables.pop()
     message["job"]["tables"] = tables
     outputs = message["job"]["outputs"]
     os.environ.update(HOME=outputs, TMPDIR=outputs)
@@ -352,7 +354,8 @@ def main() -> int:
     target, descriptors = _asked(socket.socket(fileno=int(sys.argv[1])))
     work = getattr(modules[target], target.partition(":")[2])
     job = _receive(descriptors)
-    given = {*job["job"]["tables"], *filter(None, [job["job"].get("answers")])}
+    further = [job["job"].get(name) for name in ("answers", "fed")]
+    given = {*job["job"]["tables"], *filter(None, further)}
     confine.close_other_descriptors({0, 1, 2, *given})
     isolation = _confine(job)  # from here on in another process
     channel = Channel(os.dup(1))

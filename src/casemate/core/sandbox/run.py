@@ -18,6 +18,7 @@ from casemate.core.errors import SandboxError
 from casemate.core.sandbox import root
 from casemate.core.sandbox.conversation import Conversation, Progress, converse
 from casemate.core.sandbox.failure import JobFailed, JobLimits, failure
+from casemate.core.sandbox.feed import FED, Feed, Pieces
 from casemate.core.sandbox.helpers import ANSWERS, Assignment, Broker, Helpers
 from casemate.core.sandbox.server import ForkServer, Job
 from casemate.core.types import Finding
@@ -115,6 +116,7 @@ class Worker:
         hidden: list[Path],
         writable: list[Path] | None = None,
         progress: Progress | None = None,
+        rows: Pieces | None = None,
     ) -> Outcome:
         """Run the job, confined.
 
@@ -130,10 +132,12 @@ class Worker:
                 project, source).
             writable: further folders the job may write (a resumable journal).
             progress: called with (text, done, total).
+            rows: further ones than memory holds, handed over while the job reads them.
 
         Raises:
             SandboxError: the kernel cannot confine and `required`.
-            JobFailed: the job failed, was killed, or ran out of time or memory.
+            JobFailed: the job failed, was killed, ran out of time or memory, or did not read all
+                rows.
             TransientError: helpers that had tasks of the job are gone.
         """
         theirs: list[int] = []
@@ -145,6 +149,8 @@ class Worker:
             reading, writing = os.pipe()
             theirs, broker = [reading], Broker(helpers, given, writing)
             job = {**job, ANSWERS: True}
+        if rows is not None:
+            job = {**job, FED: True}
         message, heard = described(job, scratch, limits, hidden, writable or [], required=required)
         heard.findings = self.findings
         for name, content in inputs.items():
@@ -152,17 +158,29 @@ class Worker:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         heard.hands = broker
+        feed: Feed | None = None
         try:
+            if rows is not None:
+                reading, writing = os.pipe()
+                theirs.insert(0, reading)
+                feed = Feed(rows, writing)
             with Job(self._server, self._target, tables, theirs) as process:
                 converse(process, msgspec.json.encode(message), limits.seconds, progress, heard)
         finally:
+            if feed is not None:
+                feed.close()
             if broker is not None:
                 broker.close()
+        if feed is not None and feed.fault is not None:
+            raise feed.fault
         if broker is not None:
             _add(heard, broker)
         if heard.result is None:
             heard.log = heard.log or self._server.log()
             raise failure(heard, process.code, limits)
+        if feed is not None and not feed.whole:
+            text = f"the code ended after {feed.rows} of the rows that it was given"
+            raise JobFailed("rows", text, hint="read them all", findings=heard.findings, plain=text)
         taken = {name: _take(scratch / OUT, name) for name in outputs}
         files = {name: content for name, content in taken.items() if content is not None}
         return Outcome(heard.result, files, heard.findings, heard.isolation)

@@ -31,6 +31,7 @@ from casemate.core.types.model import (
     Stated,
     TrainedModel,
     Unlearning,
+    WentOn,
 )
 from casemate.core.types.record import FORMAT, Finding, Outcome, Record, Severity, number_text
 from casemate.core.types.release import GateResult, Lineage, Release, Verdict, Waived
@@ -84,6 +85,7 @@ __all__ = [
     "Unlearning",
     "Verdict",
     "Waived",
+    "WentOn",
     "Whole",
     "number_text",
 ]

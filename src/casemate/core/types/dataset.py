@@ -123,11 +123,16 @@ class Whole(Record, frozen=True, kw_only=True):
     """Per column of numbers of class `general`: mean, std, min, max."""
     classes: dict[str, dict[str, int]]
     """Rows of each class, per target; -1: too few to be told."""
+    rest: int | None = None
+    """Rows beside those that were drawn with which training goes on; None: with none."""
 
     @property
     def text(self) -> str:
         """For people."""
-        return f"{self.rows} rows, looked at in a stream"
+        looked = f"{self.rows} rows, looked at in a stream"
+        if self.rest is None:
+            return looked
+        return f"{looked}; {self.rest} beside the drawn ones are learnt from in a stream too"
 
 
 class SealedDataset(Record, frozen=True, kw_only=True):
@@ -189,3 +194,13 @@ class SealedDataset(Record, frozen=True, kw_only=True):
     """Whose rows were left out by a restriction or an objection; None: nobody had one."""
     whole: Whole | None = None
     """What all rows show, where `[data] sample` drew those that were sealed; None: it drew none."""
+
+    @property
+    def rest(self) -> int:
+        """Rows beside `rows` with which training goes on."""
+        return 0 if self.whole is None or self.whole.rest is None else self.whole.rest
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether training goes on with such rows, if there are any."""
+        return self.whole is not None and self.whole.rest is not None

@@ -119,6 +119,25 @@ class Federated(Record, frozen=True, kw_only=True):
     """At which."""
 
 
+class WentOn(Record, frozen=True, kw_only=True):
+    """With which rows a model that was trained on a sample went on."""
+
+    rows: int
+    """Beside the sample's training rows."""
+    loss: float
+    """Over them, each asked before it was learnt from: log loss of classes, squared error of
+    quantities, as the training code's process reported it.
+    """
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return (
+            f"{self.rows} rows beside the sample, in a stream; loss before each piece was learnt"
+            f" from: {self.loss:g}"
+        )
+
+
 class TrainedModel(Record, frozen=True, kw_only=True):
     """Result of the train stage: files in the object store, nothing executed outside the
     sandbox.
@@ -171,3 +190,5 @@ class TrainedModel(Record, frozen=True, kw_only=True):
     `slope` and `shift` of the scores, and whether they were `kept` (1) or the model left as it was
     (0); empty: not measured.
     """
+    went_on: WentOn | None = None
+    """With which rows beside a sample it went on; None: with none."""

@@ -260,10 +260,10 @@ def _index(project: Wiring, dataset: str, version: str) -> str:
             return "it was sealed without [data] subject: whose rows it has is not known"
         if any((one.metadata or {}).get(TYPE, b"").decode() in NUMBERS for one in columns):
             return "identifiers were read as numbers there: several people may look like one"
-        held = tables.read(folder, keys, verifier, [PSEUDONYM])[PSEUDONYM]
+        held = list(tables.column(folder, keys, verifier, PSEUDONYM))
     except Error as error:
         return f"it cannot be read: {error.message}"
-    project.identifiers.rows.note(dataset, version, held.to_pylist())
+    project.identifiers.rows.note(dataset, version, held)
     return ""
 
 

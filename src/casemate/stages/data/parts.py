@@ -25,6 +25,8 @@ def extended(tools: DataTools, table: pa.Table, record: SealedDataset) -> Sealed
         older is None
         or (older.name, older.schema, older.subject) != (record.name, record.schema, record.subject)
         or older.rows >= record.rows
+        or older.goes_on
+        or record.goes_on
     ):
         return None
     folder = folder_of(tools, older)

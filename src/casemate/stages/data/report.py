@@ -17,7 +17,7 @@ from casemate.stages.data.checks import drift
 from casemate.stages.data.checks.profile import TableProfile, bin_names
 
 if TYPE_CHECKING:
-    from casemate.stages.data.stage import Examined
+    from casemate.stages.data.examined import Examined
 
 MOST_PLOTS = 40
 """Columns that are drawn, and that are listed as moved: those that moved most come first. A

@@ -81,9 +81,18 @@ def places(
             key, [b"subject:" + person.encode() for person in people.dictionary.to_pylist()]
         )
         return np.asarray(drawn[people.indices.to_numpy()])
-    values, copy = _copies(frame, target)
-    raw = np.column_stack([values, copy]).astype("<u8").tobytes()
-    return _drawn(key, [raw[start : start + 16] for start in range(0, len(raw), 16)])
+    return _placed(key, *_copies(frame, target))
+
+
+def beyond(how: Sides, place: Array) -> Array:
+    """Rows of which it is sure that `how` trains on them, whatever class they are of, bool [n]."""
+    return place >= max(how.share, *how.thresholds.values(), 0.0)
+
+
+def alone(key: bytes, frame: pd.DataFrame) -> Array:
+    """The place of each row as if none before it were equal; see `places`."""
+    values = row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
+    return _placed(key, values, np.zeros_like(values))
 
 
 def held(place: Array, share: float) -> Array:
@@ -198,6 +207,11 @@ def _copies(frame: pd.DataFrame, target: Array | None) -> tuple[Array, Array]:
     if not column.duplicated().any():
         return values, np.zeros(len(values), dtype=np.uint64)
     return values, column.groupby(values).cumcount().to_numpy().astype(np.uint64)
+
+
+def _placed(key: bytes, values: Array, copy: Array) -> Array:
+    raw = np.column_stack([values, copy]).astype("<u8").tobytes()
+    return _drawn(key, [raw[start : start + 16] for start in range(0, len(raw), 16)])
 
 
 def _drawn(key: bytes, messages: list[bytes]) -> Array:

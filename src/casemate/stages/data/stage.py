@@ -1,7 +1,6 @@
 """The data stage: read, check against the pinned schema, screen, split, seal."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,22 +10,16 @@ from sklearn import config_context
 
 from casemate.config import Config
 from casemate.controls.keys import identifiers, tables
-from casemate.controls.keys.subjects import Root
 from casemate.core.digest import sha256_record
 from casemate.core.errors import DataError
 from casemate.core.files import write_atomic
 from casemate.core.threads import fitting
 from casemate.core.types import (
-    FORMAT,
-    Basis,
     Finding,
-    Quarantined,
-    Restricted,
     RuleChecked,
     Schema,
     SealedDataset,
     Sides,
-    Whole,
 )
 from casemate.ml.frame import features_of
 from casemate.stages.data import (
@@ -39,6 +32,7 @@ from casemate.stages.data import (
     parts,
     pinning,
     private,
+    rest,
     room,
     sides,
     source,
@@ -49,6 +43,8 @@ from casemate.stages.data.checks import balance, drift, rules, split, units
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.profile import TableProfile, profile
 from casemate.stages.data.division import check_sides, check_splits, divided, places_in_time
+from casemate.stages.data.examined import Examined
+from casemate.stages.data.identity import identity_of
 from casemate.stages.data.screen.interface import ScreenedRows, Suspicion
 from casemate.stages.data.screening import (
     as_screened,
@@ -62,34 +58,6 @@ from casemate.stages.data.screening import (
 )
 from casemate.stages.data.tools import DataTools
 from casemate.stages.data.whole import Looked
-
-
-@dataclass(frozen=True)
-class Examined:
-    """A table that was read, checked and screened, and nothing of it kept yet."""
-
-    table: pa.Table
-    schema: Schema
-    suspects: list[Quarantined]
-    excluded: np.ndarray[Any, np.dtype[np.bool_]]
-    """On neither side."""
-    holdout: np.ndarray[Any, np.dtype[np.bool_]]
-    """Held out, the rows that a person dropped included."""
-    sides: Sides
-    order: np.ndarray[Any, np.dtype[np.int32]]
-    statistics: dict[str, dict[str, float]]
-    findings: list[Finding]
-    figures: dict[str, float]
-    profiles: list[TableProfile]
-    rules: list[RuleChecked]
-    root: Root
-    """What the sides hang on; sealing keeps it, if it is new."""
-    basis: Basis | None = None
-    restricted: Restricted | None = None
-    erased: str = ""
-    """Digest of which rows were left out because their people were erased; empty: none."""
-    whole: Whole | None = None
-    """What all rows show, where only some were drawn."""
 
 
 def examine(tools: DataTools) -> Examined:
@@ -164,7 +132,7 @@ def examine(tools: DataTools) -> Examined:
         basis,
         restricted,
         gone,
-        None if looked is None else looked.whole,
+        looked,
     )
 
 
@@ -182,30 +150,10 @@ def seal(tools: DataTools) -> SealedDataset:
         source_digest = private.digest(found.root, source_digest)
     # Digest and table must be of the same bytes: a writer in between would leave them apart.
     if files.stamp(where) != before:
-        raise DataError(
-            f"{options.source} was changed while it was read",
-            hint="run again when nobody writes it",
-        )
+        raise rest.changed(options.source)
+    whole, others = rest.of(tools, found, before)
     tools.identifiers.keep(found.root)
-    # What decides which rows there are and on which side each lies: these give the version.
-    identity = {
-        "format": FORMAT,
-        "source": source_digest,
-        "schema": sha256_record(schema),
-        "read": sha256_record(options),
-        "excluded": int(found.excluded.sum()),
-        "screen": sha256_record(found.suspects),
-        "split": sha256_record(found.sides),
-    }
-    # Only where there is some: versions that were sealed before these existed keep their names.
-    if found.basis is not None:
-        identity["basis"] = sha256_record(found.basis)
-    if found.erased:
-        identity["erased"] = found.erased
-    if found.restricted is not None:
-        identity["restricted"] = sha256_record(found.restricted)
-    if tools.lessons is not None:
-        identity["feedback"] = tools.lessons.digest
+    identity = identity_of(tools, found, source_digest, rest=others is not None)
     version = sha256_record(identity)[:16]
     about = {
         "name": config.dataset_name,
@@ -237,9 +185,9 @@ def seal(tools: DataTools) -> SealedDataset:
         basis=found.basis,
         restricted=found.restricted,
         taught=lessons.taught(tools.lessons, table, schema, found.holdout),
-        whole=found.whole,
+        whole=whole,
     )
-    if options.subject:
+    if options.subject and others is None:
         tools.identifiers.note(record.name, version, table[options.subject], found.root)
     older = parts.extended(tools, table, record)
     if older is not None:
@@ -255,7 +203,10 @@ def seal(tools: DataTools) -> SealedDataset:
         identifiers.classes_of(record),
         about,
         extends=None if older is None else parts.folder_of(tools, older),
+        rest=others,
     )
+    if others is not None:
+        record = rest.counted(tools, record)
     # Last: a schema is pinned by a table that was sealed, never by one that failed.
     if schemas.load(tools.root / options.schema) != schema:
         write_atomic(tools.root / options.schema, schemas.dump(schema).encode(), mode=0o644)

@@ -7,7 +7,7 @@ needs many rows together (copies, suspicion, leaks, drift) knows the drawn rows 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,10 @@ class Looked:
     """What is to be said of the table, the drawn rows included."""
     drawn: int
     """Rows that were."""
+    again: Callable[[], Iterator[pa.Table]]
+    """All rows once more, typed, a piece at a time: the rows that a table which is read at once
+    would have.
+    """
 
 
 @dataclass
@@ -91,6 +95,10 @@ def look(
     ]
     if problems:
         raise schemas.broken(problems, options)
+
+    def once_more() -> Iterator[pa.Table]:
+        return _Seen(tools, table, schema, pinned).pieces(identifiers, [])
+
     seen = _Seen(tools, table, schema, pinned)
     heard: list[Finding] = []
     for piece in seen.pieces(identifiers, heard):
@@ -105,6 +113,7 @@ def look(
         seen.rules,
         list(dict.fromkeys([*kept, *said, *moved])),
         table.num_rows,
+        once_more,
     )
 
 

@@ -167,6 +167,8 @@ def _model(
     ]
     if model.federated is not None:
         rows.append(["learnt by", learnt_by(model.federated)])
+    if model.went_on is not None:
+        rows.append(["went on with", model.went_on.text])
     if model.unlearning is not None:
         rows.append(["can be unlearnt", unlearnt(model.unlearning)])
     return Section("Model", heads=["", ""], rows=rows, diagram=model.diagram)

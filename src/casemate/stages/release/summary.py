@@ -258,10 +258,11 @@ def _data(dataset: SealedDataset, model: TrainedModel) -> str:
     if model.mode == "private":  # how many there are to train on is a fact about them
         return ""
     suspicious = round(dataset.figures.get("suspicious_share", 0.0) * dataset.rows)
-    return (
-        f"The table has {dataset.rows} rows; {suspicious} were under suspicion,"
-        f" {dataset.excluded or 'none'} left out."
-    )
+    looked = f"{suspicious} were under suspicion, {dataset.excluded or 'none'} left out."
+    if dataset.whole is None:
+        return f"The table has {dataset.rows} rows; {looked}"
+    rest = f" It learnt from {model.went_on.rows} others too." if model.went_on else ""
+    return f"Of {dataset.whole.rows} rows {dataset.rows} were drawn; {looked}{rest}"
 
 
 def _unmeasured(assessment: Assessment) -> str:

@@ -8,8 +8,10 @@ import msgspec
 from casemate.config import TrainTable
 from casemate.core.errors import TrainingError
 from casemate.core.sandbox import run as sandbox
+from casemate.core.types import WentOn
 from casemate.ml import models
 from casemate.stages.train import told
+from casemate.stages.train.tools import Rest
 
 
 class _Candidate(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,6 +33,13 @@ class SaidUnlearning(msgspec.Struct, forbid_unknown_fields=True):
     kept: Trees = 0
 
 
+class SaidRest(msgspec.Struct, forbid_unknown_fields=True):
+    """What it says of rows that it went on with after the sample."""
+
+    rows: int
+    loss: float
+
+
 class Said(msgspec.Struct):
     """What the training process says of its work; checked, not believed."""
 
@@ -43,6 +52,7 @@ class Said(msgspec.Struct):
     left_out: list[str] = []
     """Classes of steps that private training does not use."""
     unlearning: SaidUnlearning | None = None
+    rest: SaidRest | None = None
     calibration: dict[Literal["slope", "shift", "before", "after", "error", "kept"], float] = {}
 
 
@@ -55,6 +65,22 @@ def answer_of(outcome: sandbox.Outcome, options: TrainTable) -> Said:
         return _checked(msgspec.convert(outcome.result, Said), options)
     except msgspec.ValidationError as error:
         raise nonsense(error) from error
+
+
+def went_on(rest: Rest, said: Said) -> WentOn:
+    """What is recorded of the rows that training went on with.
+
+    Args:
+        rest: what it was given.
+        said: by the training process.
+
+    Raises:
+        TrainingError: it says that it read others.
+    """
+    if said.rest is None or said.rest.rows != rest.rows or not math.isfinite(said.rest.loss):
+        text = "the training code did not go on with the rows that it was given"
+        raise TrainingError(text, hint="do not end the process in train.py", plain=text)
+    return WentOn(rows=rest.rows, loss=told.figure(said.rest.loss))
 
 
 def nonsense(error: msgspec.ValidationError) -> TrainingError:

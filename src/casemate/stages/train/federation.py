@@ -26,8 +26,9 @@ from casemate.stages.train.answer import nonsense
 from casemate.stages.train.promise import bounds_of
 from casemate.stages.train.sharing import Parts, shared_out
 from casemate.stages.train.sites import SITE
-from casemate.stages.train.stage import explained, monotone
+from casemate.stages.train.stage import explained
 from casemate.stages.train.training_code import code_of
+from casemate.stages.train.wishes import monotone
 
 
 class Federation(Record, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from casemate.config import RobustnessTable, TrainTable
 from casemate.core.sandbox.child import Channel, Watch
+from casemate.core.sandbox.feed import FED
 from casemate.core.sandbox.helpers import ANSWERS, Asked
 from casemate.core.types import Schema
 from casemate.ml.answers import chained, last_step
@@ -33,6 +34,7 @@ from casemate.stages.train.metrics import metric_of
 from casemate.stages.train.monotone import broken
 from casemate.stages.train.search import Memory, Tried, nested, search
 from casemate.stages.train.stored import stored, thresholded
+from casemate.stages.train.streamed import go_on, require_going_on
 from casemate.stages.train.threshold import by_costs, cheapest, out_of_fold
 from casemate.stages.train.trials import seeded
 from casemate.stages.train.unlearnt import of_fitted, recall
@@ -54,6 +56,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     left_out: list[str] = []
     outer: list[float] = []
     plain: Any = None
+    rest: dict[str, Any] | None = None
     if options.mode == "private":
         channel.progress("private training", 0, 1)
         left_out = _left_out(models.first)
@@ -75,6 +78,8 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
             model = _a_label_each(models, params, rows, options, job, memory)
         else:
             model = _refit(chosen, rows, schema, options, job, channel)
+            if job.get(FED) is not None:
+                rest = go_on(model, job, schema, open_table(job["tables"][0]), channel)
         plain = clone(chosen).fit(frame, target) if options.mode == "adversarial" else None
 
     unlearning = None if schema.labels else of_fitted(model)
@@ -102,6 +107,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
         "privacy": _plain(private),
         "left_out": left_out,
         "calibration": calibration,
+        "rest": rest,
         "unlearning": unlearning,
     }
 
@@ -123,6 +129,8 @@ def given(
     models = build(Path(job["inputs"]), job["entry"], job, schema).for_mode(
         options.mode, options.search
     )
+    if options.rows == "all":
+        require_going_on(models, schema, weighted=weights is not None)
     if options.mode != "private":
         _look(models, rows, job.get("costs"), _own(Path(job["inputs"])))
     return models, rows

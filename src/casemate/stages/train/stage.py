@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from casemate.config import Config, is_pattern
+from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError, Error, ImportRefused, TrainingError
+from casemate.core.errors import Error, ImportRefused, TrainingError
 from casemate.core.files import make_folder, scratch_folder
 from casemate.core.findings import attempts
 from casemate.core.sandbox import confined, failure
@@ -25,13 +25,14 @@ from casemate.core.types import Finding, Schema, SealedDataset, TrainedModel
 from casemate.ml import models
 from casemate.ml.own import code as own
 from casemate.stages.train import diagram, rehearse, study, told
-from casemate.stages.train.answer import Said, answer_of, nonsense
+from casemate.stages.train.answer import Said, answer_of, nonsense, went_on
 from casemate.stages.train.diagram import Found
 from casemate.stages.train.promise import bounds_of, left_out, promised, spent
 from casemate.stages.train.together import owners_of
 from casemate.stages.train.tools import TrainTools
 from casemate.stages.train.training_code import code_of, digest_of
 from casemate.stages.train.unlearning import learnt, offered
+from casemate.stages.train.wishes import costs, monotone
 
 SAFE = (models.SKOPS, models.PLAIN, models.NETWORK, models.WEIGHTS)
 """What the training process may leave."""
@@ -77,7 +78,8 @@ def fit(tools: TrainTools, dataset: SealedDataset, rows: pa.Table) -> TrainedMod
         said = answer_of(outcome, config.train)
         model = _accept(tools, dataset.schema, said, outcome, code)
         unlearning = learnt(tools, said.unlearning, rows.num_rows)
-        return msgspec.structs.replace(model, unlearning=unlearning)
+        beyond = None if tools.rest is None else went_on(tools.rest, said)
+        return msgspec.structs.replace(model, unlearning=unlearning, went_on=beyond)
     except TrainingError as error:  # what the code tried stays on record though nothing comes of it
         error.findings = [*outcome.findings, *error.findings]
         raise
@@ -98,59 +100,8 @@ def _job(tools: TrainTools, dataset: SealedDataset) -> dict[str, Any]:
         "rehearsal": False,
         "monotone": monotone(dataset.schema, config),
         "costs": costs(dataset.schema, config),
+        "rest": 0 if tools.rest is None else tools.rest.rows,
     }
-
-
-def costs(schema: Schema, config: Config) -> list[float]:
-    """What a wrong answer costs for a row of each class, in their order; of several labels for each
-    of them alike.
-
-    Raises:
-        ConfigError: the costs are not those of these classes.
-    """
-    found = [config.train.costs_of(view.classes) for view in schema.views or [schema]]
-    return found[0]
-
-
-def monotone(schema: Schema, config: Config) -> dict[str, int]:
-    """Feature -> 1 or -1, as `[data.columns]` declares it.
-
-    Raises:
-        ConfigError: it is declared of what is no number among the features, or the target has
-            several classes.
-    """
-    found = {}
-    for column in schema.features:
-        said = config.data.column(column.name).monotone
-        if said is None:
-            continue
-        if column.type != "number":
-            raise ConfigError(
-                f"[data.columns] {column.name}: monotone, and it is {column.type}",
-                hint="only a number rises and falls",
-            )
-        found[column.name] = 1 if said == "increasing" else -1
-    named = [
-        name
-        for name, column in config.data.columns.items()
-        if column.monotone is not None and not is_pattern(name)
-    ]
-    lost = next((name for name in named if name not in found), None)
-    if lost is not None:
-        raise ConfigError(
-            f"[data.columns] {lost}: monotone, and it is no feature of the model",
-            hint="declare it of a feature, see schema.toml",
-        )
-    if found and schema.classes and len(schema.classes) != 2:
-        raise ConfigError(
-            f"[data.columns] {next(iter(found))}: monotone, and the target has"
-            f" {len(schema.classes)} classes",
-            hint=(
-                "of several classes no probability can rise alone: predict one class against the"
-                " others"
-            ),
-        )
-    return found
 
 
 def _trained(
@@ -214,6 +165,7 @@ def _ran(
                 hidden=tools.hidden,
                 writable=[tools.study],
                 progress=tools.progress,
+                rows=None if tools.rest is None else tools.rest.pieces,
             )
     except failure.JobFailed as error:
         raise explained(error, config, code) from error

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from casemate.config import Config
 from casemate.controls.keys.objects import ObjectStore
-from casemate.core.sandbox import conversation
+from casemate.core.sandbox import conversation, feed
 from casemate.core.sandbox import run as sandbox
 from casemate.ml.learn.accountant import Gaussians
 
@@ -33,6 +33,14 @@ class Former(NamedTuple):
     """What it was trained on, `DATASET@VERSION`."""
 
 
+class Rest(NamedTuple):
+    """Rows beside a sample that training goes on with."""
+
+    rows: int
+    pieces: feed.Pieces
+    """Features, targets and weight, as of the sample's rows."""
+
+
 @dataclass(frozen=True)
 class TrainTools:
     """What the stage works with."""
@@ -56,3 +64,5 @@ class TrainTools:
     former: Former | None = None
     charters: Callable[[], list[bytes]] = list
     """Signed charters that count in the project; see `together.owners_of`."""
+    rest: Rest | None = None
+    """What training goes on with after the sample; None: with nothing."""
