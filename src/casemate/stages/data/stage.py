@@ -100,6 +100,7 @@ def examine(tools: DataTools) -> Examined:
         DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are
             under suspicion.
     """
+    tools = tools.asked()
     secret, where = tools.config.train.mode == "private", tools.place
     if secret:
         tools = dataclasses.replace(tools, config=private.declared(where, tools.config))
@@ -170,18 +171,17 @@ def examine(tools: DataTools) -> Examined:
 
 def seal(tools: DataTools) -> SealedDataset:
     """From `[data] source` to a sealed, versioned data set; raises what `examine` raises."""
-    config, options = tools.config, tools.config.data
-    where = files.place(tools.root, options.source)
-    before = files.stamp(where)
+    config, options, tools = tools.config, tools.config.data, tools.asked()
+    before = files.stamp(tools.place)
     found = examine(tools)
     table, schema = found.table, found.schema
     tools.progress("sealing", 5, 6)
     sides_of = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
-    source_digest = files.digest(where, table)
+    source_digest = files.digest(tools.place, table)
     if config.train.mode == "private":
         source_digest = private.digest(found.root, source_digest)
     # Digest and table must be of the same bytes: a writer in between would leave them apart.
-    if files.stamp(where) != before:
+    if files.stamp(files.place(tools.root, options.source)) != before:
         raise DataError(
             f"{options.source} was changed while it was read",
             hint="run again when nobody writes it",
@@ -192,7 +192,7 @@ def seal(tools: DataTools) -> SealedDataset:
         "format": FORMAT,
         "source": source_digest,
         "schema": sha256_record(schema),
-        "read": sha256_record(options),
+        "read": sha256_record(files.unplaced(options)),
         "excluded": int(found.excluded.sum()),
         "screen": sha256_record(found.suspects),
         "split": sha256_record(found.sides),
