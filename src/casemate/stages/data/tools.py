@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from casemate.config import Config
 from casemate.controls.keys.identifiers import Identifiers

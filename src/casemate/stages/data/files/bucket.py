@@ -10,7 +10,7 @@ from casemate.core.text import clean
 from casemate.core.types import Finding
 from casemate.stages.data.files import several
 from casemate.stages.data.files.content import File
-from casemate.stages.data.files.objects import Bucket, S3Object
+from casemate.stages.data.files.objects import CREDENTIALS, Bucket, S3Object
 
 SCHEME = "s3://"
 LONGEST = 1024
@@ -44,13 +44,13 @@ def split(source: str) -> tuple[str, str]:
     """
     bucket, _, key = source.removeprefix(SCHEME).partition("/")
     usual = "s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for a folder of objects"
-    if "@" in bucket or ":" in bucket:
-        raise ConfigError(
-            "[data] source: what stands before the key is no bucket's name",
-            hint=f"{usual}; credentials and endpoint come from where the AWS SDK finds them",
-        )
+    if "@" in bucket:
+        raise ConfigError("[data] source holds credentials", hint=f"take them out: {CREDENTIALS}")
     if not _NAME.fullmatch(bucket):
-        raise ConfigError(f"[data] source: {clean(bucket)!r} is no bucket's name", hint=usual)
+        raise ConfigError(
+            f"[data] source: {clean(bucket)!r} is no bucket's name",
+            hint=f"{usual}; the server's address is AWS_ENDPOINT_URL_S3",
+        )
     if len(key.encode()) > LONGEST or {".", ".."} & {*key.split("/")}:
         raise ConfigError(
             "[data] source: the key is longer than 1,024 bytes, or has . or .. among its parts",

@@ -11,6 +11,7 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from casemate.core.blobs.s3 import client
@@ -20,23 +21,62 @@ from casemate.core.text import clean
 
 BLOCK = 8 << 20
 """Bytes that are asked for at once: a request's latency is small beside them."""
-KEPT = 3
-"""Blocks that a bucket's readers keep together: rows that began in the one before are looked up
-there.
+KEPT = 4
+"""Blocks that a bucket's readers keep together: the one that is looked at, the next one, which is
+fetched meanwhile, and those before, in which rows began.
 """
 TRIES = 3
 """Of a block whose answer breaks off; a request that gets no answer is repeated by the client."""
 _GONE = {"PreconditionFailed", "412", "NoSuchKey", "NoSuchVersion", "404"}
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
-_UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}
-_ELSEWHERE = {
-    "PermanentRedirect",
-    "301",
-    "AuthorizationHeaderMalformed",
-    "IllegalLocationConstraint",
-}
-_DENIED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
 CREDENTIALS = "AWS_PROFILE, AWS_ACCESS_KEY_ID, a login or a role, as the AWS SDK finds them"
+_ACTION = {"list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject"}
+_DENIED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
+_REFUSALS: list[tuple[set[str], type[Error], str, str]] = [
+    (
+        {"NoSuchBucket"},
+        ConfigError,
+        "[data] source: there is no bucket {bucket!r} at {server}",
+        "see its name, and AWS_ENDPOINT_URL_S3 and AWS_REGION, which say who is asked",
+    ),
+    (
+        {"NoSuchKey", "404"},
+        ConfigError,
+        "[data] source: there is no object {where}",
+        "a folder of objects ends with /: s3://BUCKET/PREFIX/",
+    ),
+    ({"InvalidRange", "416"}, DataError, "{where} is empty", "export the table again"),
+    (
+        {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"},
+        BackendError,
+        "{where}: the credentials have expired",
+        f"log in again: {CREDENTIALS}",
+    ),
+    (
+        {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"},
+        BackendError,
+        "{where}: the server does not know these credentials ({code})",
+        f"see {CREDENTIALS}",
+    ),
+    (
+        {"InvalidObjectState"},
+        ConfigError,
+        "{where} lies in an archive, by its storage class, and cannot be read",
+        "restore it, or copy it to another storage class",
+    ),
+    (
+        {"PermanentRedirect", "301", "AuthorizationHeaderMalformed"},
+        ConfigError,
+        "{where}: the bucket is in another region",
+        "set AWS_REGION to its own",
+    ),
+    (
+        {"RequestTimeTooSkewed"},
+        BackendError,
+        "{where}: this machine's clock is wrong",
+        "set it, best by NTP",
+    ),
+]
+"""Codes of S3's answers -> what they mean to whoever runs the command, and what to do."""
 
 
 class Bucket:
@@ -59,8 +99,9 @@ class Bucket:
                 hint="AWS_ENDPOINT_URL_S3, or endpoint_url of the profile: http is allowed to this"
                 " machine only",
             )
-        self._blocks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int], Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
+        self._fetching = ThreadPoolExecutor(2, "bucket")
 
     def listed(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
         """What begins with `prefix`, a page at a time, as S3 lists it."""
@@ -88,17 +129,20 @@ class Bucket:
         Raises:
             DataError: it is another one than at the first look.
         """
+        with self._lock:
+            found = self._wanted(held, number)
+            if (held.key, number - 1) in self._blocks and number + 1 < held.blocks:
+                self._wanted(held, number + 1)  # whoever reads in order will ask for it
+        return found.result()
+
+    def _wanted(self, held: "S3Object", number: int) -> Future[bytes]:
         place = held.key, number
-        with self._lock:
-            if place in self._blocks:
-                self._blocks.move_to_end(place)
-                return self._blocks[place]
-        found = self._fetched(held, number)
-        with self._lock:
-            self._blocks[place] = found
-            while len(self._blocks) > KEPT:
-                self._blocks.popitem(last=False)
-        return found
+        if place not in self._blocks:
+            self._blocks[place] = self._fetching.submit(self._fetched, held, number)
+        self._blocks.move_to_end(place)
+        while len(self._blocks) > KEPT:
+            self._blocks.popitem(last=False)
+        return self._blocks[place]
 
     def _fetched(self, held: "S3Object", number: int) -> bytes:
         from botocore.exceptions import BotoCoreError
@@ -140,50 +184,19 @@ class Bucket:
     def _refused(self, method: str, key: str, code: str, error: Exception) -> Error:
         """What a server's refusal means, and who must act."""
         where = self._shown(key)
-        if code == "NoSuchBucket":
-            return ConfigError(
-                f"[data] source: there is no bucket {self.name!r} at {self.endpoint}",
-                hint="see its name, and AWS_ENDPOINT_URL_S3 and AWS_REGION, which say who is asked",
-            )
-        if code in {"NoSuchKey", "404"}:
-            return ConfigError(
-                f"[data] source: there is no object {where}",
-                hint="a folder of objects ends with /: s3://BUCKET/PREFIX/",
-            )
-        if code in {"InvalidRange", "416"}:
-            return DataError(f"{where} is empty", hint="export the table again")
         if code in _DENIED:
-            action, resource = (
-                ("s3:ListBucket", f"arn:aws:s3:::{self.name}")
-                if method == "list_objects_v2"
-                else ("s3:GetObject", clean(f"arn:aws:s3:::{self.name}/{key}"))
-            )
+            listing = method == "list_objects_v2"
+            resource = clean(f"arn:aws:s3:::{self.name}" + ("" if listing else f"/{key}"))
             return BackendError(
                 f"{where}: access is denied to these credentials",
-                hint=f"whoever administers the bucket grants {action} on {resource} (and kms:Decrypt"
-                " where a key of KMS encrypts it); without s3:ListBucket a missing object looks"
-                " like this too",
+                hint=f"whoever administers the bucket grants {_ACTION[method]} on {resource} (and"
+                " kms:Decrypt where a key of KMS encrypts it); without s3:ListBucket a missing"
+                " object looks like this too",
             )
-        if code in _EXPIRED:
-            return BackendError(
-                f"{where}: the credentials have expired", hint=f"log in again: {CREDENTIALS}"
-            )
-        if code in _UNKNOWN:
-            return BackendError(
-                f"{where}: the server does not know these credentials ({code})",
-                hint=f"see {CREDENTIALS}",
-            )
-        if code == "InvalidObjectState":
-            return ConfigError(
-                f"{where} lies in an archive (storage class) and cannot be read",
-                hint="restore it, or copy it to another storage class",
-            )
-        if code in _ELSEWHERE:
-            return ConfigError(
-                f"{where}: the bucket is in another region", hint="set AWS_REGION to its own"
-            )
-        if code == "RequestTimeTooSkewed":
-            return BackendError(f"{where}: this machine's clock is wrong", hint="set it (NTP)")
+        for codes, kind, text, hint in _REFUSALS:
+            if code in codes:
+                said = {"where": where, "bucket": self.name, "server": self.endpoint, "code": code}
+                return kind(text.format_map(said), hint=hint)
         return TransientError(clean(f"{where}: {error}"[:500]), hint="see the server")
 
     def _away(self, key: str, error: Exception) -> Error:
