@@ -157,7 +157,7 @@ def _csv(held: Content, options: DataTable, size: int) -> Source:
 
 
 def _lines(
-    path: Path, file: IO[str], reader: Any, names: list[str], size: int, skipped: int
+    path: files.File, file: IO[str], reader: Any, names: list[str], size: int, skipped: int
 ) -> Iterator[Part]:
     number, before = 0, skipped + reader.line_num
     cells: list[list[str]] = []
@@ -202,7 +202,7 @@ def _part(
     return Part([number for number, _ in places], [line for _, line in places], columns, rejected)
 
 
-def _broken(path: Path, line: int, error: Exception) -> DataError:
+def _broken(path: files.File, line: int, error: Exception) -> DataError:
     if isinstance(error, UnicodeDecodeError):
         return DataError(
             f"{path}: after line {line} it is not UTF-8 text",

@@ -4,6 +4,7 @@ lies.
 
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import FORMAT
+from casemate.stages.data import files
 from casemate.stages.data.examined import Examined
 from casemate.stages.data.tools import DataTools
 
@@ -23,7 +24,7 @@ def identity_of(
         "format": FORMAT,
         "source": source_digest,
         "schema": sha256_record(found.schema),
-        "read": sha256_record(tools.config.data),
+        "read": sha256_record(files.unplaced(tools.config.data)),
         "excluded": int(found.excluded.sum()),
         "screen": sha256_record(found.suspects),
         "split": sha256_record(found.sides),

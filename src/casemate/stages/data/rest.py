@@ -170,7 +170,7 @@ def _sealed(
         yield rows
     rest.require_found()
     # Among the drawn rows and these there must be no row of another file.
-    if files.stamp(tools.place) != before:
+    if files.stamp(files.place(tools.root, options.source)) != before:
         raise changed(options.source)
 
 

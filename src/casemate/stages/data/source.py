@@ -157,7 +157,7 @@ def some(where: files.Place, options: DataTable, most: int) -> tuple[pa.Table, b
     table = files.some(where, options, most)
     if table is None or table.num_rows == 0:
         return written(where, options, []), True
-    _check_names(table, where[0] if isinstance(where, list) else Path(str(where)), options)
+    _check_names(table, _first(where), options)
     return table, False
 
 
@@ -199,18 +199,21 @@ def _table(
 ) -> pa.Table:
     """The columns that are held there, under names that `options` knows."""
     table = files.columns(where, options, identifiers, findings)
-    path = (
-        where[0]
-        if isinstance(where, list)
-        else Path("the table" if isinstance(where, pa.Table) else where)
-    )
+    path = _first(where)
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
     return table
 
 
-def _check_names(table: pa.Table, path: Path, options: DataTable) -> None:
+def _first(where: files.Place) -> files.File:
+    """What messages name; of several files the first one."""
+    if isinstance(where, (str, Path)):
+        return Path(where)
+    return Path("the table") if isinstance(where, pa.Table) else where[0]
+
+
+def _check_names(table: pa.Table, path: files.File, options: DataTable) -> None:
     names = table.column_names
     wanted = [("target", name) for name in options.targets] + [
         (key, getattr(options, key)) for key in ("subject", "time", "provenance", "weight")

@@ -68,6 +68,7 @@ def examine(tools: DataTools) -> Examined:
         DataError: the table is malformed, breaks its schema, cannot be split, or too many rows are
             under suspicion.
     """
+    tools = tools.asked()
     secret, where = tools.config.train.mode == "private", tools.place
     if secret:
         tools = dataclasses.replace(tools, config=private.declared(where, tools.config))
@@ -138,18 +139,17 @@ def examine(tools: DataTools) -> Examined:
 
 def seal(tools: DataTools) -> SealedDataset:
     """From `[data] source` to a sealed, versioned data set; raises what `examine` raises."""
-    config, options = tools.config, tools.config.data
-    where = files.place(tools.root, options.source)
-    before = files.stamp(where)
+    config, options, tools = tools.config, tools.config.data, tools.asked()
+    before = files.stamp(tools.place)
     found = examine(tools)
     table, schema = found.table, found.schema
     tools.progress("sealing", 5, 6)
     sides_of = {"holdout": found.holdout, "excluded": found.excluded, "order": found.order}
-    source_digest = files.digest(where, table)
+    source_digest = files.digest(tools.place, table)
     if config.train.mode == "private":
         source_digest = private.digest(found.root, source_digest)
     # Digest and table must be of the same bytes: a writer in between would leave them apart.
-    if files.stamp(where) != before:
+    if files.stamp(files.place(tools.root, options.source)) != before:
         raise rest.changed(options.source)
     whole, others = rest.of(tools, found, before)
     tools.identifiers.keep(found.root)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from casemate.config import Config
 from casemate.controls.keys.identifiers import Identifiers
@@ -44,8 +43,8 @@ class DataTools:
     """The version whose statistics this one is compared with."""
     reviews: dict[str, Review] = dataclasses.field(default_factory=dict)
     """What people decided about rows, by row digest."""
-    held: pa.Table | None = None
-    """What a database answered, where it was asked already."""
+    held: files.Place | None = None
+    """What a database answered, or which objects a bucket has, where it was asked already."""
     lessons: Lessons | None = None
     """Rows of feedback that come behind the source's."""
     usable: Usable = dataclasses.field(default_factory=Usable)
@@ -59,10 +58,14 @@ class DataTools:
 
     @property
     def place(self) -> files.Place:
-        """Where the table is; a database is asked here, if it was not before."""
+        """Where the table is; a database or bucket is asked here, if it was not before."""
         options = self.config.data
         return (
             files.once(files.place(self.root, options.source), options)
             if self.held is None
             else self.held
         )
+
+    def asked(self) -> "DataTools":
+        """With what a database or bucket says now, so that every look is at the same rows."""
+        return dataclasses.replace(self, held=self.place)

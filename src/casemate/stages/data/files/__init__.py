@@ -7,10 +7,11 @@ there.
 """
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 import pyarrow as pa
 
 from casemate.config import DataTable
@@ -18,6 +19,7 @@ from casemate.core.digest import sha256, sha256_file, sha256_record
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.stages.data.files import (
+    bucket,
     columnar,
     content,
     databases,
@@ -28,16 +30,18 @@ from casemate.stages.data.files import (
     several,
     sheets,
 )
-from casemate.stages.data.files.content import Content
+from casemate.stages.data.files.content import Content, File
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.evenly import Numbers
 from casemate.stages.data.files.exact import InexactColumn
+from casemate.stages.data.files.objects import S3Object
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "EVERY",
+    "File",
     "InexactColumn",
     "Place",
     "columns",
@@ -50,6 +54,7 @@ __all__ = [
     "pieces",
     "place",
     "stamp",
+    "unplaced",
 ]
 
 
@@ -62,8 +67,10 @@ class _Every(frozenset[str]):
 
 EVERY = _Every()
 """All columns, kept letter by letter."""
-Place: TypeAlias = Path | list[Path] | str | pa.Table
-"""A file or folder, several files, a database's URL, or a table in memory."""
+Place: TypeAlias = Path | Sequence[File] | str | pa.Table
+"""A file or folder, several files or objects of a bucket, the URL of a database or bucket, or a
+table in memory.
+"""
 
 
 def place(root: Path, source: str | list[str]) -> Path | list[Path] | str:
@@ -90,6 +97,7 @@ def columns(
             the line where there are lines.
         BackendError: a database is away.
     """
+    where = _looked(where)
     if isinstance(where, pa.Table):
         table = columnar.settled(where, Path("the table"), findings)
     elif isinstance(where, str):
@@ -118,6 +126,7 @@ def columns(
                 ),
                 findings,
             )
+        bucket.tell(paths, findings)
     for name in table.column_names:
         if not options.identifies(name) and name not in identifiers:
             exact.require(table[name], name, options, findings)
@@ -132,6 +141,7 @@ def pieces(
     Only a piece is looked at to tell which of its columns are numbers: `options` should say it of
     every column. For arguments and errors see `columns`.
     """
+    where = _looked(where)
     if isinstance(where, (str, pa.Table)):
         raise ConfigError("rows are looked at in pieces of files", hint="take sample out")
     paths = several.paths(where)
@@ -166,16 +176,17 @@ def frame(path: Path) -> "pd.DataFrame":
 
 
 def once(where: Path | list[Path] | str, options: DataTable) -> Place:
-    """A database's answer in the place of its address, so that it is asked once; files stay where
-    they are.
+    """A database's answer in the place of its address, so that it is asked once, and a bucket's
+    objects as they are now; files stay where they are.
 
     Raises:
         ConfigError, DataError, BackendError: as `columns` says of a database.
     """
-    if not isinstance(where, str):
-        return where
+    looked = _looked(where)
+    if not isinstance(looked, str):
+        return looked
     _require_whole(options)
-    return databases.read_server(where, options)
+    return databases.read_server(looked, options)
 
 
 def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
@@ -249,34 +260,49 @@ def found(where: Place, options: DataTable) -> dict[str, Any]:
     }
 
 
-def stamp(where: Path | list[Path] | str) -> list[Any]:
+def stamp(where: Place) -> list[Any]:
     """What changes when the files do; a database is asked again each time."""
-    if isinstance(where, str):
-        return [where]
+    where = _looked(where)
+    if isinstance(where, (str, pa.Table)):
+        return []
     try:
         return [[str(path), *_status(path)] for path in several.paths(where)]
     except ConfigError:
         return []
 
 
-def _status(path: Path) -> tuple[int, int, int]:
+def _looked(where: Place) -> Place:
+    return bucket.look(where) if isinstance(where, str) and bucket.is_bucket(where) else where
+
+
+def _status(path: File) -> tuple[Any, ...]:
+    if isinstance(path, S3Object):
+        return "", path.size, path.etag
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def digest(where: Path | list[Path] | str, table: pa.Table) -> str:
+def digest(where: Place, table: pa.Table) -> str:
     """SHA-256 of the file; of several, over their digests; of a database's answer, over `table`."""
-    if isinstance(where, str):
+    if isinstance(where, (str, pa.Table)):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table.combine_chunks())
         return sha256(sink.getvalue())
     paths = several.paths(where)
-    return (
-        sha256_file(paths[0])
-        if len(paths) == 1
-        else sha256_record([(path.name, sha256_file(path)) for path in paths])
-    )
+    if len(paths) == 1:
+        return _digest(paths[0])
+    return sha256_record([(path.name, _digest(path)) for path in paths])
+
+
+def _digest(path: File) -> str:
+    return path.digest() if isinstance(path, S3Object) else sha256_file(path)
+
+
+def unplaced(options: DataTable) -> DataTable:
+    """`options` without the bucket that holds the table: it decides nothing of what is read."""
+    named = bucket.named(options.source)
+    return options if named == options.source else msgspec.structs.replace(options, source=named)
 
 
 def _as_written(options: DataTable, identifiers: Collection[str]) -> delimited.Kept:
@@ -307,7 +333,7 @@ def _most(options: DataTable) -> int:
     return options.max_bytes if options.sample is None else sys.maxsize
 
 
-def _count(path: Path, options: DataTable) -> int:
+def _count(path: File, options: DataTable) -> int:
     """Rows of a file that a sample can be drawn of."""
     held = content.unpacked(path, options.max_bytes)
     kind = content.kind(held)
@@ -320,7 +346,7 @@ def _count(path: Path, options: DataTable) -> int:
 
 
 def _file(
-    path: Path,
+    path: File,
     options: DataTable,
     kept: delimited.Kept,
     findings: list[Finding],
@@ -328,6 +354,8 @@ def _file(
 ) -> pa.Table:
     held = content.unpacked(path, options.max_bytes)
     kind = content.kind(held)
+    if numbers is None and kind not in ("sqlite", "duckdb"):
+        held = content.held(held)
     if kind == "text":
         return delimited.read(held, options, kept, findings, numbers)
     if numbers is None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.stages.data.files import naming
-from casemate.stages.data.files.content import Content
+from casemate.stages.data.files.content import Content, File
 from casemate.stages.data.files.evenly import Numbers
 
 CELLS, LEAST_ROWS = 1 << 20, 1 << 10
@@ -91,11 +91,15 @@ def parquet_names(content: Content) -> list[str]:
 
 
 def _source(content: Content) -> Any:
-    return pa.OSFile(str(content.path)) if content.data is None else pa.BufferReader(content.data)
+    if content.data is not None:
+        return pa.BufferReader(content.data)
+    if isinstance(content.path, Path):
+        return pa.OSFile(str(content.path))
+    return pa.PythonFile(content.path.open(buffering=0), mode="r")
 
 
 @contextlib.contextmanager
-def explained(path: Path, what: str) -> Iterator[None]:
+def explained(path: File, what: str) -> Iterator[None]:
     """Whatever a reader raises in the block, as what is wrong with the file."""
     try:
         yield
@@ -107,7 +111,7 @@ def explained(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def settled(table: pa.Table, path: Path, findings: list[Finding]) -> pa.Table:
+def settled(table: pa.Table, path: File, findings: list[Finding]) -> pa.Table:
     """The same columns in the types that casemate reads: booleans, numbers, decimals, text and
     moments.
 

@@ -10,11 +10,15 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 from casemate.core.errors import DataError
+from casemate.stages.data.files.objects import S3Object
+
+File: TypeAlias = Path | S3Object
+"""Where a table's bytes are."""
 
 BLOCK = 1 << 20
 """Bytes looked at together: what a processor's cache holds."""
@@ -53,7 +57,7 @@ _TAR, _TAR_AT = b"ustar", 257
 class Content:
     """What a file holds: the file itself, or its bytes after they were unpacked or decoded."""
 
-    path: Path
+    path: File
     data: bytes | None = None
     start: int = 0
     """Where the table begins, in bytes."""
@@ -113,12 +117,26 @@ class Content:
         return replace(self, start=position, line=number)
 
 
+def size_of(file: File) -> int:
+    """In bytes."""
+    return file.size if isinstance(file, S3Object) else file.stat().st_size
+
+
+def held(content: Content) -> Content:
+    """An object of a bucket is fetched once by whoever reads all of it; files stay where they
+    are.
+    """
+    if content.data is not None or not isinstance(content.path, S3Object):
+        return content
+    return Content(content.path, content.path.read())
+
+
 def is_packed(content: Content) -> bool:
     """Whether the file is compressed by something that is unpacked here."""
     return content.head(8).startswith(tuple(_PACKED))
 
 
-def unpacked(path: Path, most: int) -> Content:
+def unpacked(path: File, most: int) -> Content:
     """The file's content, decompressed if its first bytes say so.
 
     Args:
@@ -135,7 +153,7 @@ def unpacked(path: Path, most: int) -> Content:
         return content
     parts, size = [], 0
     try:
-        with _stream(path, kind) as stream:
+        with content.open() as file, _stream(file, kind) as stream:
             while block := stream.read(BLOCK):
                 size += len(block)
                 if size > most:
@@ -151,12 +169,12 @@ def unpacked(path: Path, most: int) -> Content:
     return Content(path, b"".join(parts))
 
 
-def _stream(path: Path, kind: str) -> Any:
+def _stream(file: Any, kind: str) -> Any:
     if kind == "zstd":
-        return pa.input_stream(str(path), compression="zstd")
+        return pa.input_stream(file, compression="zstd")
     if kind == "gzip":
-        return gzip.open(path, "rb")
-    return bz2.open(path, "rb") if kind == "bz2" else lzma.open(path, "rb")
+        return gzip.open(file, "rb")
+    return bz2.open(file, "rb") if kind == "bz2" else lzma.open(file, "rb")
 
 
 def kind(content: Content) -> str:

@@ -4,6 +4,7 @@ is opened for reading only.
 
 import contextlib
 import re
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -40,8 +41,7 @@ def read_sqlite(content: Content, options: DataTable) -> pa.Table:
     Raises:
         ConfigError: it is not clear which table is meant. DataError: the file is damaged.
     """
-    _require_file(content)
-    address = f"{content.path.resolve().as_uri()}?mode=ro"
+    address = f"{_file(content).resolve().as_uri()}?mode=ro"
     try:
         with contextlib.closing(driver.connect(address, uri=True)) as base:
             base.execute("PRAGMA trusted_schema = OFF")
@@ -63,7 +63,7 @@ def read_duckdb(content: Content, options: DataTable) -> pa.Table:
         ConfigError: the extra is not installed, or it is not clear which table is meant. DataError:
             the file is damaged.
     """
-    _require_file(content)
+    file = _file(content)
     try:
         import duckdb
     except ImportError as error:
@@ -73,7 +73,7 @@ def read_duckdb(content: Content, options: DataTable) -> pa.Table:
         ) from error
     try:
         with duckdb.connect(
-            str(content.path), read_only=True, config={"enable_external_access": "false"}
+            str(file), read_only=True, config={"enable_external_access": "false"}
         ) as base:
             known = [
                 row[0]
@@ -97,9 +97,12 @@ def read_duckdb(content: Content, options: DataTable) -> pa.Table:
         ) from error
 
 
-def _require_file(content: Content) -> None:
+def _file(content: Content) -> Path:
+    if not isinstance(content.path, Path):
+        raise DataError(f"{content.path} is a database in a bucket", hint="copy it here first")
     if content.data is not None:
         raise DataError(f"{content.path} is a compressed database", hint="unpack it first")
+    return content.path
 
 
 def _quoted(name: str) -> str:

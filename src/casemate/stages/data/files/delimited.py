@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,7 @@ from casemate.core.types import Finding
 from casemate.stages.data import notation
 from casemate.stages.data.files import dialect as dialects
 from casemate.stages.data.files import evenly, exact, naming
-from casemate.stages.data.files.content import BLOCK, Content
+from casemate.stages.data.files.content import BLOCK, Content, size_of
 from casemate.stages.data.files.dialect import Dialect
 from casemate.stages.data.files.lines import LONGEST_ROW, explained, mended, sifted, sifting
 from casemate.stages.data.files.quotes import Check
@@ -64,7 +65,7 @@ def about(content: Content) -> float:
     """How many rows a text has if they are as long as the first ones, without a look at others."""
     sample = content.head(dialects.SAMPLE)
     rows = evenly.count(Content(content.path, sample), quoted=True, headed=False)
-    return content.path.stat().st_size * rows / max(1, len(sample))
+    return size_of(content.path) * rows / max(1, len(sample))
 
 
 def read(
@@ -354,9 +355,10 @@ def _blocks(
     only: list[str] | None,
 ) -> pa.Table:
     moments = [options.date_format, pyarrow.csv.ISO8601] if options.date_format else None
+    here = text.data is None and text.start == 0 and isinstance(text.path, Path)
     with text.open() as file:
         return pyarrow.csv.read_csv(
-            text.path if text.data is None and text.start == 0 else file,
+            text.path if here else file,
             read_options=pyarrow.csv.ReadOptions(
                 column_names=header,
                 skip_rows_after_names=0 if options.header else 1,

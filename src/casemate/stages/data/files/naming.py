@@ -4,10 +4,10 @@ empty. What was changed is told.
 
 import re
 from collections import Counter
-from pathlib import Path
 
 from casemate.core.errors import DataError
 from casemate.core.types import Finding
+from casemate.stages.data.files.content import File
 
 SHOWN = 5
 """Columns that a message names; the count is told whole."""
@@ -33,7 +33,7 @@ def cleaned(written: list[str]) -> list[str]:
     return names
 
 
-def require_distinct(names: list[str], path: Path) -> None:
+def require_distinct(names: list[str], path: File) -> None:
     """No name is there twice; DataError otherwise."""
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:

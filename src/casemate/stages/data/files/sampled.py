@@ -3,11 +3,11 @@ any other, whatever is in it. The others are counted, and not read as cells here
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from casemate.core.types import Finding
+from casemate.stages.data.files.content import File
 from casemate.stages.data.files.evenly import Numbers
 
 DRAWN = "data.sample"
@@ -22,7 +22,7 @@ def is_drawn(findings: Sequence[Finding]) -> bool:
 
 
 def drawn(
-    paths: list[Path], count: Callable[[Path], int], most: int, findings: list[Finding]
+    paths: Sequence[File], count: Callable[[File], int], most: int, findings: list[Finding]
 ) -> list[Numbers] | None:
     """The numbers of each file's rows that are taken, int64 from 0, ascending; None: all of all.
 

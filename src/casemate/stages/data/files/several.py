@@ -1,12 +1,13 @@
 """One table in several files: the same columns in each, in the order of their names."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
+from casemate.stages.data.files.content import File, size_of
 
 MOST = 10_000
 """Files of one table. A judgement, and what `[data] source` takes as a list: each is opened, and
@@ -14,32 +15,23 @@ its columns are compared with those of the first.
 """
 
 
-def paths(where: Path | list[Path]) -> list[Path]:
+def paths(where: File | Sequence[File]) -> list[File]:
     """The files, a folder's by name; what begins with a dot or an underscore is none.
 
     Raises:
         ConfigError: there is no such file, or none in the folder.
     """
-    found = []
-    for one in where if isinstance(where, list) else [where]:
-        if one.is_dir():
+    found: list[File] = []
+    for one in where if isinstance(where, Sequence) else [where]:
+        if not isinstance(one, Path):  # it was looked for in its bucket
+            found.append(one)
+        elif one.is_dir():
             inside = sorted(
                 path
                 for path in one.rglob("*")
-                if path.is_file()
-                and not any(part[0] in "._" for part in path.relative_to(one).parts)
+                if path.is_file() and not is_hidden(path.relative_to(one).parts)
             )
-            odd = next((path for path in inside if "=" in str(path.relative_to(one).parent)), None)
-            if odd is not None:
-                raise ConfigError(
-                    f"{one} keeps a column in its folders' names ({odd.relative_to(one).parent})",
-                    hint="write it as one file",
-                )
-            if not inside:
-                raise ConfigError(
-                    f"there is no file in {one}",
-                    hint="put the table's there: what begins with a dot or _ counts as none",
-                )
+            require_folder(one, [path.relative_to(one).parts for path in inside])
             found += inside
         elif one.is_file():
             found.append(one)
@@ -53,11 +45,35 @@ def paths(where: Path | list[Path]) -> list[Path]:
     return found
 
 
-def require_bounded(files: list[Path], most: int) -> None:
+def is_hidden(parts: Sequence[str]) -> bool:
+    """Whether a file of a folder is none of the table's, by its name or a folder's there."""
+    return any(part.startswith((".", "_")) for part in parts)
+
+
+def require_folder(folder: Path | str, inside: Sequence[Sequence[str]]) -> None:
+    """The files of a folder, each as the parts of its name there, can be one table.
+
+    Raises:
+        ConfigError: there is none, or a column is kept in names of folders.
+    """
+    odd = next((parts[:-1] for parts in inside if any("=" in one for one in parts[:-1])), None)
+    if odd is not None:
+        raise ConfigError(
+            f"{folder} keeps a column in its folders' names ({'/'.join(odd)})",
+            hint="write it as one file",
+        )
+    if not inside:
+        raise ConfigError(
+            f"there is no file in {folder}",
+            hint="put the table's there: what begins with a dot or _ counts as none",
+        )
+
+
+def require_bounded(files: Sequence[File], most: int) -> None:
     """None is empty, and together they are not larger than `[data] max_bytes`."""
     total = 0
     for path in files:
-        size = path.stat().st_size
+        size = size_of(path)
         total += size
         if size == 0:
             raise DataError(f"{path} is empty", hint="export the table again")
@@ -70,7 +86,7 @@ def require_bounded(files: list[Path], most: int) -> None:
 
 
 def read(
-    files: list[Path], one: Callable[[int, Collection[str]], pa.Table], findings: list[Finding]
+    files: Sequence[File], one: Callable[[int, Collection[str]], pa.Table], findings: list[Finding]
 ) -> pa.Table:
     """The rows of all files.
 
