@@ -55,6 +55,19 @@ def test_a_host_hears_that_keys_were_rotated_elsewhere_and_that_its_copy_is_whol
     desk.close()
 
 
+def test_nothing_is_recorded_under_keys_that_others_may_have(apart):
+    root, go, copy = apart
+    go("gate")
+    gate = casemate.open(root)
+    gate.log.record("tester", "before", "x", "done")
+    go("desk")
+    casemate.open(root).keys.rotate([], compromised=True)
+    with pytest.raises(BackendError, match="'audit' version 2 is not in the key store"):
+        gate.log.record("tester", "after", "x", "done")
+    copy()
+    gate.log.record("tester", "after", "x", "done")
+
+
 def test_a_host_that_starts_with_an_old_copy_says_which_version_it_has_and_which_it_lacks(
     apart, capsys
 ):
