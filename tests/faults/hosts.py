@@ -258,25 +258,41 @@ class Place:
         self.variables = {**variables, "HOME": str(self.home)}
         self.root.mkdir(parents=True)
         shutil.copy(project / "casemate.toml", self.root)
-        identifier = casemate.open(project).config.project.id
-        kept = keystore_folder(identifier)
-        shutil.copytree(kept, self.home / ".config/casemate" / identifier)
+        self.identifier = casemate.open(project).config.project.id
+        self.copy_keys()
 
-    def serving(self, *words: str) -> serving:
+    def copy_keys(self) -> None:
+        """Have the key store here that the desk has now."""
+        kept = self.home / ".config/casemate" / self.identifier
+        shutil.copytree(keystore_folder(self.identifier), kept, dirs_exist_ok=True)
+
+    def serving(self, *words: str, port: int = PORT) -> serving:
         """`casemate serve` on this host."""
         where = self.host.address
         given = ("-s", f'serve.host="{where}"', "-s", f'serve.names=["{where}"]', *words)
         program = [*self.host.inside, *command()]
-        return serving(self.root, *given, program=program, port=PORT, **self.variables)
+        return serving(self.root, *given, program=program, port=port, **self.variables)
 
 
 class Line:
     """A caller's connection to one gateway, opened when it is needed."""
 
-    def __init__(self, gateway: Gateway, token: str, seconds: float = 30.0) -> None:
-        self.token, self.seconds = token, seconds
+    def __init__(
+        self, gateway: Gateway, token: str, seconds: float = 30.0, shown: Path | None = None
+    ) -> None:
+        """Nothing is dialled yet.
+
+        Args:
+            gateway: which.
+            token: of the caller.
+            seconds: for each step.
+            shown: folder of a client certificate.
+        """
+        self.token, self.seconds, self.port = token, seconds, gateway.port
         self.address = gateway.url.split("/")[2].rpartition(":")[0]
         self.context = ssl.create_default_context(cafile=str(gateway.ca))
+        if shown is not None:
+            self.context.load_cert_chain(shown / "cert.pem", shown / "key.pem")
         self.connection: http.client.HTTPSConnection | None = None
 
     def __call__(
@@ -285,7 +301,7 @@ class Line:
         """(status, content, headers); OSError or HTTPException without an answer."""
         if self.connection is None:
             self.connection = http.client.HTTPSConnection(
-                self.address, PORT, context=self.context, timeout=self.seconds
+                self.address, self.port, context=self.context, timeout=self.seconds
             )
         method = "GET" if body is None else "POST"
         try:

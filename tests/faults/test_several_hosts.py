@@ -6,13 +6,14 @@ At full length: `python bench/scale/gateways.py`.
 
 import contextlib
 import datetime
+import http.client
 import json
 import subprocess
 
 import pytest
 from tests.attacks.test_gateway import new_token
 from tests.conftest import wait_for
-from tests.faults.hosts import Database, Line, Load, Network, ip, recorded, several
+from tests.faults.hosts import PORT, Database, Line, Load, Network, Place, ip, recorded, several
 
 import casemate
 from casemate.controls.access.identity.tokens import TokenLimits
@@ -103,6 +104,71 @@ def test_releases_and_revocations_are_seen_by_every_host(two):
     wait_for(lambda: [asked(line) for line in lines] == [(200, "1")] * 2)
     project.access.revoke_token(identifier)
     wait_for(lambda: [asked(line)[0] for line in lines] == [401, 401])
+
+
+def test_a_model_that_is_held_and_the_shares_of_a_rollout_are_the_same_on_every_host(two):
+    project, _, gateways, _ = two
+    token, _ = new_token(project, "ward")
+    lines = [Line(gateway, token) for gateway in gateways]
+    project.models["wdbc@2"].promote("canary", share=0.5)
+    wait_for(lambda: ["2" in {asked(line)[1] for _ in range(2)} for line in lines] == [True] * 2)
+    for line in lines:
+        assert sorted(asked(line)[1] for _ in range(8)) == ["1"] * 4 + ["2"] * 4
+    project.models["wdbc@2"].promote("shadow")
+    wait_for(lambda: [{asked(line)[1] for _ in range(2)} for line in lines] == [{"1"}] * 2)
+    project.holds.place("answers", "wdbc", "an incident")
+    wait_for(lambda: [asked(line)[0] for line in lines] == [503] * 2)
+    assert [b"CM-WITHDRAWN" in line()[1] for line in lines] == [True] * 2
+    project.holds.lift("answers", "wdbc", "it was none")
+    wait_for(lambda: [asked(line) for line in lines] == [(200, "1")] * 2)
+    project.models.rollback("wdbc")
+
+
+def test_a_client_certificate_that_is_revoked_elsewhere_opens_nothing_and_ends_what_is_open(
+    two, tmp_path
+):
+    project, hosts, _, _ = two
+    token, _ = new_token(project, "ward")
+    shown = {name: tmp_path / name for name in ("ward-7", "ward-8")}
+    serials = {
+        name: project.keys.issue("client", [name], 30, "p256", folder)
+        for name, folder in shown.items()
+    }
+    place = Place(hosts[1][0].host, project.root, tmp_path / "more", hosts[1][0].variables)
+    require = ("-s", 'serve.client_certificates="require"')
+    with place.serving(*require, port=PORT + 1) as gateway:
+        lost, kept = (Line(gateway, token, shown=folder) for folder in shown.values())
+        assert asked(lost)[0] == asked(kept)[0] == 200
+        project.keys.revoke(serials["ward-7"])
+
+        def is_ended():
+            try:
+                return asked(lost)[0] != 200
+            except (OSError, http.client.HTTPException):
+                return True
+
+        wait_for(is_ended)
+        with pytest.raises((OSError, http.client.HTTPException)):
+            asked(Line(gateway, token, shown=shown["ward-7"]))
+        assert asked(kept)[0] == 200
+
+
+def test_a_host_with_an_old_copy_of_the_key_store_says_so_and_answers_on(two):
+    project, hosts, gateways, _ = two
+    token, _ = new_token(project, "ward")
+    lines = [Line(gateway, token) for gateway in gateways]
+    newest = project.keys.rotate([]).keys["audit"]
+    behind = f"keys: CM-BACKEND: this copy of the key store is behind the catalogue: 'audit' is at version {newest}, and here {newest - 1} is the last"
+    try:
+        for _, start in hosts:
+            wait_for(lambda start=start: behind in start.told())
+        assert [asked(line)[0] for line in lines] == [200] * 2
+    finally:
+        for place, _ in hosts:
+            place.copy_keys()
+    for _, start in hosts:
+        wait_for(lambda start=start: "keys is well again" in start.told().rpartition(behind)[2])
+    assert [asked(line)[0] for line in lines] == [200] * 2
 
 
 def whole(project, *loads):

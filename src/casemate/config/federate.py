@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from casemate.config.table import Count, Table
+from casemate.config.table import MOST_SECONDS, Count, Table
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Trainable = Literal[
@@ -107,6 +107,17 @@ class FederateTable(Table, frozen=True, kw_only=True):
         Count,
         Meta(description="Rounds that are answered in 24 hours, of all federations together."),
     ] = 200
+    patience: Annotated[
+        float,
+        Meta(
+            description=(
+                "Seconds that a coordinator who does not answer is called again, before a site"
+                " gives up: as long as a machine takes to start again."
+            ),
+            gt=0,
+            le=MOST_SECONDS,
+        ),
+    ] = 900.0
     hours: Annotated[
         Hours | None,
         Meta(

@@ -22,6 +22,7 @@ from casemate.core.sandbox import confine
 from casemate.core.sandbox.kernel import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
+from casemate.operations.keys.copies import require_current
 from casemate.wiring import Wiring
 
 EXTRAS = {
@@ -249,7 +250,7 @@ def _project(project: Wiring) -> list[Check]:
         checks.append(
             Check(mark="FAIL", subject="key store", state=error.message, advice=error.hint)
         )
-    checks += _catalogue(project)
+    checks += [*_catalogue(project), *_key_versions(project)]
     if project.config.store.objects:
         checks.append(_objects(project))
     checks += _audit(project)
@@ -276,6 +277,15 @@ def _project(project: Wiring) -> list[Check]:
             )
         )
     return checks
+
+
+def _key_versions(project: Wiring) -> list[Check]:
+    subject, state = "key versions", "every one that keys in the catalogue are wrapped under"
+    try:
+        require_current(project)
+    except Error as error:
+        return [Check(mark="FAIL", subject=subject, state=error.message, advice=error.hint)]
+    return [Check(mark="ok", subject=subject, state=state, advice="")]
 
 
 def _catalogue(project: Wiring) -> list[Check]:

@@ -29,6 +29,7 @@ What = Literal[
     "issuers",
     "signers",
     "verification",
+    "keys",
 ]
 SERIOUS: frozenset[What] = frozenset(
     {"log", "disk", "catalogue", "models", "queue", "ending", "revocations"}

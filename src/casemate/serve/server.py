@@ -24,7 +24,7 @@ from casemate.serve.parts import Parts, assemble
 from casemate.serve.ports import begin
 from casemate.serve.standby import stand_by
 from casemate.serve.tls import RENEW_SECONDS, renew
-from casemate.serve.watches import beat, forgetting, look, probe_disk, share, vouch
+from casemate.serve.watches import beat, forgetting, keys, look, probe_disk, share, vouch
 from casemate.serve.worker import FOLDER, Announce, Place
 from casemate.serve.workers import supervise
 from casemate.wiring import Wiring
@@ -141,6 +141,7 @@ def _run(project: Wiring, parts: Parts, place: Place, announce: Announce) -> Non
             else []
         ),
         forgetting(project, parts.health),
+        keys(project, parts.health),
         *([renew(context, project, beside, parts.health)] if context is not None else []),
         *(
             [revocations.watch(server.server_state.connections, parts.health)]

@@ -12,6 +12,7 @@ from typing import Any
 from casemate.core.errors import Error, HistoryError
 from casemate.core.files import make_folder
 from casemate.operations.gateways import incident
+from casemate.operations.keys.copies import require_current
 from casemate.operations.retention import held_names
 from casemate.serve.connections import Connections
 from casemate.serve.health import Health
@@ -28,6 +29,8 @@ PROBE_SECONDS, PROBE_BYTES = 0.5, 64 * 1024
 """How often, and with how much, the disk is tried. A judgement: 64 KiB are more than one record."""
 FORGET_SECONDS, FORGET_RETRY_SECONDS = 3600.0, 10.0
 """Between removals of what is too old, whose terms are days, and after one that failed."""
+KEY_SECONDS = 5.0
+"""Between two looks at what the catalogue's keys are wrapped under: a few rows."""
 VOUCH_SECONDS = 5.0
 """Between two looks whether checkpoints are due; one process of the machine does it."""
 
@@ -128,6 +131,19 @@ def count_login(metrics: Metrics, keys: Any) -> None:
     if login is not None:
         metrics.counts[("casemate_key_login_faults",)] = login.faults
         metrics.gauges[("casemate_key_login_failing",)] = int(login.failing)
+
+
+async def keys(project: Wiring, health: Health) -> None:
+    """Notice that keys were rotated elsewhere and this host's copy of the key store is an old one:
+    it answers on, and neither starts anew nor opens what is wrapped from now on.
+    """
+    while True:
+        try:
+            await asyncio.to_thread(require_current, project)
+            health.well("keys")
+        except Exception as error:  # noqa: BLE001 - whatever it was: nobody can say that the keys are the present ones
+            health.failed("keys", error)
+        await asyncio.sleep(KEY_SECONDS)
 
 
 async def forgetting(project: Wiring, health: Health) -> None:

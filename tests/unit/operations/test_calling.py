@@ -8,6 +8,8 @@ import http.client
 import socket
 import ssl
 import threading
+import time
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -32,6 +34,13 @@ def answer(message, status=200):
     content = message if isinstance(message, bytes) else msgspec.msgpack.encode(message)
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
+
+
+class Late(NamedTuple):
+    """What a coordinator sends after a while."""
+
+    seconds: float
+    content: bytes
 
 
 class Listening:
@@ -83,6 +92,9 @@ class Listening:
             found = self.answers.pop(0) if self.answers else None
             if found is None:  # dies in the middle
                 return
+            if isinstance(found, Late):
+                time.sleep(found.seconds)
+                found = found.content
             stream.sendall(found)
             if self.once:
                 return
@@ -185,8 +197,41 @@ def test_whoever_waits_for_a_coordinator_hears_that_nobody_answers(tmp_path):
 def test_a_coordinator_that_stays_away_is_given_up(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(NotAnswered, match=f"127.0.0.1:{port} does not answer"):
+    with pytest.raises(NotAnswered, match=f"127.0.0.1:{port} does not answer") as caught:
         line_to(tmp_path, port, patience=0.0).say(SAID)
+    assert "called for 0 s" in caught.value.message
+    assert "[federate] patience" in caught.value.hint
+
+
+def test_that_nobody_can_be_dialled_is_said_at_once_and_for_how_long_it_is_tried(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    heard, waits = [], []
+    line = line_to(tmp_path, port, patience=0.3, heard=heard.append)
+    line._sleep = lambda seconds: waits.append((seconds, len(heard)))
+    with pytest.raises(NotAnswered):
+        line.say(SAID)
+    assert waits[0] == (calling.FIRST, 1), "it was said before the first wait"
+    (text,) = heard
+    assert "for 0.3 s, which [federate] patience says" in text
+
+
+def test_whoever_takes_a_call_and_says_nothing_is_called_again_soon(tmp_path, monkeypatch):
+    """As a coordinator's host does that is switched off: no packet comes back."""
+    monkeypatch.setattr(calling, "DIAL", 0.1)
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        line = line_to(tmp_path, silent.getsockname()[1], patience=0.0, heard=heard.append)
+        with pytest.raises(NotAnswered, match="timed out"):
+            line.say(SAID)
+
+
+def test_an_answer_may_take_longer_than_somebody_who_takes_the_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(calling, "DIAL", 0.5)
+    with Listening(tmp_path, [Late(1.0, answer(Wait()))]) as there:
+        line = line_to(tmp_path, there.port, patience=0.0)
+        assert line.say(SAID) == Wait()
+        line.close()
 
 
 @pytest.mark.parametrize(

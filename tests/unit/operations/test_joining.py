@@ -103,6 +103,33 @@ def asked(job, number):
 OVER = Over(record=b"", why="that was all")
 
 
+def test_a_coordinator_that_is_about_to_end_is_not_greeted_all_the_time(ward, says, monkeypatch):
+    one, _ = ward
+    pauses = []
+    monkeypatch.setattr(joining.time, "sleep", pauses.append)
+    line = says(OVER, OVER, No(why="that is another charter"))
+    with pytest.raises(RefusedError, match="another charter"):
+        join(one, "wards", once=False)
+    assert [type(message) for message in line.heard] == [Hello] * 3
+    assert pauses == [joining.GREET_SECONDS] * 2
+
+
+def test_how_long_a_coordinator_may_be_away_is_said_by_the_site(ward, monkeypatch):
+    one, _ = ward
+    file = one.root / "casemate.toml"
+    file.write_text(file.read_text().replace("[federate]", "[federate]\npatience = 7.0"))
+    given = []
+
+    def line(*words, **_):
+        given.extend(words)
+        return Script(OVER)
+
+    monkeypatch.setattr(joining, "Line", line)
+    with contextlib.closing(casemate.open(one.root)) as project:
+        join(project, "wards")
+    assert 7.0 in given
+
+
 def refusal(project):
     newest = wards.entries(project)[-1]
     assert newest.outcome == "denied"

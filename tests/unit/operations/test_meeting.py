@@ -735,3 +735,27 @@ def test_a_site_that_begins_anew_goes_on_where_it_was_asked() -> None:
         learn(meeting, notes, Options(wait=6.0))
         started.join()
         assert all(kept.heard == [0, 1, 2, 3] for _, kept, _ in notes.kept.values())
+
+
+def test_who_was_late_or_still_reads_its_table_hears_the_end_and_who_never_came_is_not_awaited() -> (
+    None
+):
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(4))
+    late, reads = (Site(meeting, number, rows, codes) for number in (0, 1))
+    late.introduce()
+    question = Question(job=meeting.job.id, round=1, what="moments", size=9, most=1e9)
+    turn = Turn(job=meeting.job.id, round=1, attempt=1, step=0)
+    meeting.collect({0: Ask(turn=turn, question=question)}, lambda *_: None, 0.01)
+    assert meeting.present() == []
+    meeting.hear(1, Hello(charter=meeting.charter.digest, versions={}))
+    meeting.hear(2, Cannot(job=meeting.job.id, round=0, code="CM-SITE-POLICY", why="no"))
+    over = Over(record=b"", why="2 of 4 sites are there")
+    ending = threading.Thread(target=meeting.dismiss, args=(over, 60.0))
+    ending.start()
+    for site in (late, reads):
+        ending.join(0.1)
+        assert ending.is_alive(), "nobody waits for whoever has yet to hear it"
+        assert site.say(Next(job=meeting.job.id)) == over
+    ending.join(10.0)
+    assert not ending.is_alive(), "somebody waits for sites that did not come, or do not take part"

@@ -299,6 +299,13 @@ FromCoordinator = Welcome | Ask | Roster | Hand | Heard | Reveal | Wait | Told |
 FromSite = Hello | Ready | Next | Given | Cannot
 
 
+def job_of(message: FromSite) -> str:
+    """The job that a site speaks of; of a greeting none."""
+    if isinstance(message, Given):
+        return message.turn.job
+    return message.job if isinstance(message, Ready | Next | Cannot) else ""
+
+
 # What is recorded
 
 

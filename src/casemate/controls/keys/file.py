@@ -99,9 +99,14 @@ class FileKeys:
         self._keep_up()
         kek = self.document.keks.get(key, {}).get(version)
         if kek is None:
+            newest = max(self.document.keks.get(key, {}), default=0)
             raise BackendError(
-                f"the key {key!r} version {version} is not in the key store",
-                hint="restore the key store's backup",
+                f"the key {key!r} version {version} is not in the key store"
+                + (f", which ends with version {newest}" if newest < version else ""),
+                hint=(
+                    "restore the key store's backup; or, if this is a copy of one whose keys were"
+                    f" rotated, copy {self.folder} anew"
+                ),
             )
         if kek.state not in allowed:
             hint = (
@@ -204,6 +209,11 @@ class FileKeys:
             ]
             for key, keks in self.document.keks.items()
         }
+
+    def current(self) -> dict[str, list[KeyVersion]]:
+        """The same as the file has them now: a long-running process may have an older one."""
+        self._keep_up()
+        return self.versions()
 
     def version_of(self, wrapped: bytes) -> int:
         """See `KeyKeeper.version_of`."""

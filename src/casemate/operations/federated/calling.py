@@ -20,8 +20,10 @@ from casemate.controls.keys.pki import Authority
 from casemate.controls.keys.tls import moment
 from casemate.core.errors import AccessDenied, BackendError, TransientError, VerificationError
 
+DIAL = 15.0
+"""Seconds until somebody answers at all, and for each step of the handshake."""
 STEP = 60.0
-"""Seconds for each step of the connection: three times as long as a coordinator lets one wait."""
+"""Seconds for each step of what is said: three times as long as a coordinator lets one wait."""
 CARRIED_STEP = 300.0
 """Seconds where somebody else's transport carries it: it may bring messages one by one."""
 WHOLE = 600.0
@@ -32,10 +34,8 @@ FIRST, LONGEST = 0.2, 10.0
 SOON = 0.2
 """Seconds within which an alert has come, or none has been sent."""
 AGAIN = 4 * FIRST
-"""The wait from which on it is said that nobody answers: a line that broke is no news."""
-PATIENCE = 900.0
-"""Seconds after which a coordinator that does not answer is given up: as long as a machine takes to
-start again.
+"""The wait from which on it is said of a line that breaks: that it broke once is no news, as it is
+that nobody can be dialled.
 """
 DAYS = 1
 """That a site's certificate is good for; each connection has a new one."""
@@ -51,6 +51,9 @@ class StrangeCoordinator(VerificationError):
 class NotAnswered(TransientError):
     """The coordinator was not reached, or did not answer to the end."""
 
+    dialled = True
+    """Whether there was a line to it."""
+
 
 class Line:
     """One connection, made when it is needed and again when it breaks."""
@@ -61,7 +64,7 @@ class Line:
         name: str,
         authority: Authority,
         folder: Path,
-        patience: float = PATIENCE,
+        patience: float,
         sleep: Callable[[float], None] = time.sleep,
         heard: Callable[[str], None] = lambda _: None,
         dial: Callable[[], socket.socket] | None = None,
@@ -73,7 +76,7 @@ class Line:
             name: of this site's card.
             authority: this project's, which issues a certificate for each connection.
             folder: private; takes two files for a moment.
-            patience: seconds that a coordinator may be away.
+            patience: seconds that a coordinator may be away: `[federate] patience`.
             sleep: waits so many seconds.
             heard: hears why a call is made again, once for each message.
             dial: a connection that ends at the coordinator, however it gets there; default: of the
@@ -95,15 +98,20 @@ class Line:
             NotAnswered: it was away for longer than `patience`.
         """
         content = msgspec.msgpack.encode(message)
-        wait, until = FIRST, time.monotonic() + self._patience
+        wait, until, quiet = FIRST, time.monotonic() + self._patience, True
         while True:
             try:
                 return self._once(content)
             except NotAnswered as error:
                 if time.monotonic() + wait > until:
+                    error.message += f"; it was called for {self._patience:g} s"
                     raise
-                if wait == AGAIN:
-                    self._told(f"{error.message}; it is called again")
+                if quiet and (wait >= AGAIN or not error.dialled):
+                    quiet = False
+                    self._told(
+                        f"{error.message}; for {self._patience:g} s, which [federate] patience"
+                        " says, it is called again"
+                    )
             self._sleep(wait)
             wait = min(2 * wait, LONGEST)
 
@@ -114,8 +122,14 @@ class Line:
             self._connection = None
 
     def _once(self, content: bytes) -> FromCoordinator:
+        dialled = False
         try:
             connection = self._connected()
+            fresh = connection.sock is None
+            if fresh:
+                connection.connect()
+                connection.sock.settimeout(STEP if self._dial is None else CARRIED_STEP)
+            dialled = True
             connection.request(
                 "POST", PATH, content, {"Content-Type": "application/msgpack", "Accept": "*/*"}
             )
@@ -136,10 +150,15 @@ class Line:
                     f"the coordinator does not take this site's certificate: {alert}",
                     hint="see that this project's card is in its charter, and the clocks",
                 ) from error
-            raise NotAnswered(
+            away = NotAnswered(
                 f"the coordinator at {self._host}:{self._port} does not answer: {error}",
-                hint="it listens while `casemate federate lead` runs there",
-            ) from error
+                hint=(
+                    "it listens while `casemate federate lead` runs there; [federate] patience is"
+                    " how long this site calls"
+                ),
+            )
+            away.dialled = dialled
+            raise away from error
         return self._understood(answer.status, body)
 
     def _alert(self, error: Exception) -> str:
@@ -191,7 +210,7 @@ class Line:
                 context.load_cert_chain(certificate, private)
             if self._dial is None:
                 self._connection = http.client.HTTPSConnection(
-                    self._host, self._port, timeout=STEP, context=context
+                    self._host, self._port, timeout=DIAL, context=context
                 )
             else:
                 self._connection = _Carried(self._host, self._port, context, self._dial)

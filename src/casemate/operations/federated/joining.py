@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import structs
-
 from casemate.controls.federation.cards import Charter, opened
 from casemate.controls.federation.messages import (
     JOB_TYPE,
@@ -42,8 +40,7 @@ from casemate.operations.federated.carried import Wire
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
 from casemate.operations.federated.parties import as_site, versions
-from casemate.stages.train.member import Task
-from casemate.stages.train.turns import Found, Model, Numbers, Room, Turns
+from casemate.stages.train.turns import Model, Room, Turns
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -51,6 +48,8 @@ if TYPE_CHECKING:
 
 SOON = 0.05
 """Seconds between two calls of which the first was answered at once, and with nothing."""
+GREET_SECONDS = 1.0
+"""Between two greetings that lead to no job."""
 FOLDER = "federated"
 R = TypeVar("R", bound=Record)
 
@@ -117,7 +116,8 @@ def join(
             dial = None if carried is None else stack.enter_context(carried).dial
             line = Line(
                 charter, charter.sites[site].name, keystore.authority, keystore.folder,
-                heard=lambda text: hears.progress(text, 0, 0), dial=dial,
+                project.config.federate.patience, dial=dial,
+                heard=lambda text: hears.progress(text, 0, 0),
             )  # fmt: skip
             stack.callback(line.close)
             try:
@@ -125,6 +125,8 @@ def join(
                     found = _Visit(project, charter, site, line, hears).take_part()
                     if once:
                         return found
+                    if not found.job:  # of a coordinator that is about to end: it has said so
+                        time.sleep(GREET_SECONDS)
             except StrangeCoordinator as error:
                 _denied(project, charter, error)
                 raise
@@ -206,7 +208,7 @@ class _Visit:
                     hint="both need the same charter and version of casemate",
                 )
             self.reporter.progress("waiting for a job", 0, 0)
-            time.sleep(1.0)
+            time.sleep(GREET_SECONDS)
 
     def _known(self, found: Welcome | Over) -> Welcome | Over:
         """The same, if the coordinator takes this site for the one that it is."""
@@ -246,7 +248,9 @@ class _Visit:
         with contextlib.ExitStack() as stack:
             turns = Turns(model, _room(project, job))
             stack.callback(turns.close)
-            rows = _Rows(project, self.charter, turns, self.reporter, noisy=taken.cost is not None)
+            rows = ownrows.Rows(
+                project, self.charter, turns, self.reporter, noisy=taken.cost is not None
+            )
             try:
                 turns.built()  # what fails without rows costs nothing
                 count = rows.current()
@@ -357,34 +361,6 @@ class _Visit:
             why=why[:500],
             differs=differs,
         )
-
-
-class _Rows:
-    """This site's rows: read again when somebody was erased or restricted, or consents no more."""
-
-    def __init__(
-        self, project: Wiring, charter: Charter, turns: Turns, reporter: "Reporter", *, noisy: bool
-    ) -> None:
-        self.project, self.charter, self.turns = project, charter, turns
-        self.reporter, self.noisy = reporter, noisy
-        self._allowed: str | None = None
-        self._count, self._digest = 0, ""
-
-    def current(self) -> int:
-        """How many there are, as of now."""
-        if self._allowed != ownrows.allowed(self.project, self.charter.purpose):
-            found = ownrows.read(
-                self.project, self.charter, noisy=self.noisy, reporter=self.reporter
-            )
-            self.turns.hold(found.table.replace_schema_metadata(None))
-            self._allowed, self._digest = found.allowed, found.digest
-            self._count = found.table.num_rows
-        return self._count
-
-    def __call__(self, task: Task, numbers: Numbers, size: int) -> Found:
-        """The answer to a question, from the rows that may be used now."""
-        self.current()
-        return structs.replace(self.turns(task, numbers, size), of=self._digest)
 
 
 def _room(project: Wiring, job: Job) -> Room:

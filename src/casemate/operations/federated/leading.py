@@ -41,6 +41,8 @@ ACTION = "federation:lead"
 FOLDER = "federated"
 LINGER_SECONDS = POLL_SECONDS + 10
 """For sites to hear that the job is over."""
+FAILED = "the coordinator failed; what it says there is its owner's"
+"""What sites hear of a fault that nobody foresaw."""
 
 
 class Led(Record, frozen=True, kw_only=True):
@@ -304,11 +306,12 @@ class _Leading:
             try:
                 learnt = learning.learn()
                 found, record = self._written(learnt, entry, room)
-            except Error as error:
+            except Exception as error:
                 # else the same command goes on, once whatever it was is mended
                 if isinstance(error, exact.NotReached):
                     self.file.unlink(missing_ok=True)
-                meeting.dismiss(Over(record=b"", why=error.message), LINGER_SECONDS)
+                why = error.message if isinstance(error, Error) else FAILED
+                meeting.dismiss(Over(record=b"", why=why), LINGER_SECONDS)
                 raise
             meeting.dismiss(Over(record=record, why=""), LINGER_SECONDS)
         return found

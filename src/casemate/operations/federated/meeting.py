@@ -84,6 +84,8 @@ class _Place:
     answered: tuple[Turn, str, FromCoordinator] | None = None
     """The last turn that it answered, the digest of the answer, and what it got for it."""
     told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
+    met: bool = False
+    """Something was heard of it, as yet."""
     dismissed: bool = False
     """It knows that the job is over."""
 
@@ -139,12 +141,13 @@ class Meeting:
         """
         place = self._places[site]
         with self._changed:
+            place.met = True
             if place.absent:
                 place.absent = False
                 self._changed.notify_all()
         if isinstance(message, Hello):
             return self._hello(site, message)
-        if message_job(message) != self.job.id:
+        if messages.job_of(message) != self.job.id:
             return No(why="there is no such job here: say hello first")
         if place.key is None and isinstance(message, Next | Given) and self._over is None:
             # this coordinator was started again: the site introduces itself once more
@@ -351,7 +354,8 @@ class Meeting:
             self._changed.notify_all()
 
     def dismiss(self, over: Over, seconds: float) -> None:
-        """End the job, and wait until the sites that are there know it.
+        """End the job, and wait until the sites that have come know it: one that still reads its
+        table, computes, or was late, comes for its next turn, and would call in vain for long.
 
         Args:
             over: what they hear.
@@ -362,7 +366,7 @@ class Meeting:
             self._over = over
             self._changed.notify_all()
             while (left := until - time.monotonic()) > 0 and any(
-                place.ready and not place.dismissed for place in self._places
+                place.met and not place.gone and not place.dismissed for place in self._places
             ):
                 self._changed.wait(left)
 
@@ -383,13 +387,6 @@ class Meeting:
         place = self._places[site]
         assert place.key is not None  # noqa: S101 - who is present has one
         return place.introduction, place.key
-
-
-def message_job(message: FromSite) -> str:
-    """The job that a site speaks of; of a greeting none."""
-    if isinstance(message, Given):
-        return message.turn.job
-    return message.job if isinstance(message, Ready | Next | Cannot) else ""
 
 
 def _masked(asked: Asked) -> bool:

@@ -17,6 +17,8 @@ from casemate.core.types import Schema
 from casemate.ml.frame import GROUP, features_of, row_hashes, target_of
 from casemate.operations.federated.judging import SitePolicy
 from casemate.stages.assess.names import SCREENS
+from casemate.stages.train.member import Task
+from casemate.stages.train.turns import Found, Numbers, Turns
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -183,3 +185,29 @@ def require_columns(asked: Schema, own: Schema) -> None:
             f"{len(strange)} classes of this table are none of the charter's",
             hint="a charter that names them all, or a table that is coded alike",
         )
+
+
+class Rows:
+    """This site's rows: read again when somebody was erased or restricted, or consents no more."""
+
+    def __init__(
+        self, project: Wiring, charter: Charter, turns: Turns, reporter: "Reporter", *, noisy: bool
+    ) -> None:
+        self.project, self.charter, self.turns = project, charter, turns
+        self.reporter, self.noisy = reporter, noisy
+        self._allowed: str | None = None
+        self._count, self._digest = 0, ""
+
+    def current(self) -> int:
+        """How many there are, as of now."""
+        if self._allowed != allowed(self.project, self.charter.purpose):
+            found = read(self.project, self.charter, noisy=self.noisy, reporter=self.reporter)
+            self.turns.hold(found.table.replace_schema_metadata(None))
+            self._allowed, self._digest = found.allowed, found.digest
+            self._count = found.table.num_rows
+        return self._count
+
+    def __call__(self, task: Task, numbers: Numbers, size: int) -> Found:
+        """The answer to a question, from the rows that may be used now."""
+        self.current()
+        return structs.replace(self.turns(task, numbers, size), of=self._digest)
