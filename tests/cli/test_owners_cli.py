@@ -208,7 +208,12 @@ def test_a_name_belongs_to_the_coordinator_whose_charter_counts(at, cli):
             lambda text: text.replace('"a" = { min = -10, max = 10 }', ""),
             "limits are declared of a",
         ),
+        (
+            lambda text: text.replace('"a" = { min = -10, max = 10 }', ""),
+            '"a" = { min = LEAST, max = GREATEST }',
+        ),
         (lambda text: text.replace('"c" =', '"d" ='), "limits are declared of c"),
+        (lambda text: text.replace('"c" =', '"d" ='), '"c" = { categories = [ALL VALUES] }'),
         (lambda text: text.replace('purpose = "triage"', ""), "[project] purpose says nothing"),
     ],
 )
