@@ -3,6 +3,7 @@ and what they tell of it.
 """
 
 import json
+import re
 import shutil
 
 import msgspec
@@ -116,6 +117,8 @@ def test_owners_agree_by_files_and_each_log_says_what_was_approved(at, cli):
     look = cli("federate", "approve", "wards.charter.json", "--look")
     assert look.code == 0
     assert head in look.out
+    assert re.search(r"^a +number +-10 to 10$", look.out, re.M)
+    assert re.search(r"^c +category +x, y, z$", look.out, re.M)
     assert "nothing was approved" in look.out
     refused = cli("federate", "approve", "wards.charter.json", "--config", "north")
     assert refused.code == 1
@@ -208,7 +211,12 @@ def test_a_name_belongs_to_the_coordinator_whose_charter_counts(at, cli):
             lambda text: text.replace('"a" = { min = -10, max = 10 }', ""),
             "limits are declared of a",
         ),
+        (
+            lambda text: text.replace('"a" = { min = -10, max = 10 }', ""),
+            '"a" = { min = LEAST, max = GREATEST }',
+        ),
         (lambda text: text.replace('"c" =', '"d" ='), "limits are declared of c"),
+        (lambda text: text.replace('"c" =', '"d" ='), '"c" = { categories = [ALL VALUES] }'),
         (lambda text: text.replace('purpose = "triage"', ""), "[project] purpose says nothing"),
     ],
 )

@@ -311,9 +311,23 @@ def test_a_table_without_the_charter_s_columns_takes_no_part(ward, leader, says)
         "a = { min = -4, max = 4 }", "a = { min = -4, max = 4, use = false }"
     ))  # fmt: skip
     line = says(welcome(wards.job_of(charter), leader), Wait())
-    with pytest.raises(casemate.core.errors.DataError, match=r"a \(number\)"):
+    with pytest.raises(DataError, match=r"a \(number\)"):
         join(casemate.open(one.root), "wards")
     assert line.heard[-1].why == "the site cannot compute it"
+
+
+def test_a_column_that_is_left_aside_here_is_named_with_what_takes_it_up(home, leader, tmp_path):
+    (one,), charter = wards.wards(tmp_path, 1, leader)
+    file = one.root / "casemate.toml"
+    file.write_text(
+        file.read_text().replace("a = { min = -4,", "a = { use = false, min = -4,")
+    )  # fmt: skip
+    one.close()
+    one = casemate.open(one.root)
+    with pytest.raises(DataError, match=r"a \(number\)") as caught:
+        ownrows.read(one, charter, noisy=False)
+    assert "of a say use = true" in caught.value.hint
+    one.close()
 
 
 def test_too_few_rows_are_not_answered_from_and_not_counted_out(ward, leader, says):

@@ -11,6 +11,10 @@ from casemate.cli.options import common
 
 if TYPE_CHECKING:
     from casemate.controls.federation.cards import Charter
+    from casemate.core.types import Schema
+
+SHOWN = 50
+"""Columns of a charter that are shown."""
 
 
 def add_arguments(actions: Any) -> None:
@@ -162,6 +166,31 @@ def _lines(charter: "Charter") -> list[str]:
         f"charter {charter.digest}",
         "",
         table(["number", "owner", "fingerprint of its card"], rows),
+        "",
+        *_features(columns),
+    ]
+
+
+def _features(columns: "Schema") -> list[str]:
+    """What each site's rows are asked for, within which limits or values."""
+    from casemate.cli.output import table
+
+    rows = [
+        [
+            one.name,
+            one.type,
+            ", ".join(one.categories or [])
+            if one.type == "category"
+            else f"{one.min:g} to {one.max:g}",
+        ]
+        for one in columns.features[:SHOWN]
+    ]
+    target = ["", ", ".join(columns.classes)] if columns.classes else ["a quantity", ""]
+    rows.append([f"{columns.target} (predicted)", *target])
+    more = len(columns.features) - SHOWN
+    return [
+        table(["column", "type", "limits or values"], rows),
+        *([f"and {more} more: --format json"] if more > 0 else []),
     ]
 
 

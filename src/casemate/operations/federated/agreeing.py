@@ -1,5 +1,6 @@
 """Who takes part: cards, charters, and what this project has approved."""
 
+import json
 from collections.abc import Sequence
 
 import sqlalchemy as sa
@@ -19,8 +20,9 @@ from casemate.wiring import Wiring
 
 UNSAID = "unspecified"
 """`[project] purpose` where nobody said one."""
-SHOWN = 5
-"""Columns that a message names."""
+SHOWN = 25
+"""Columns that a message names, with the lines that declare them."""
+_LIMITS = {False: "min = LEAST, max = GREATEST", True: "categories = [ALL VALUES]"}
 
 
 class Membership(Record, frozen=True, kw_only=True):
@@ -308,15 +310,19 @@ def columns_of(project: Wiring) -> Schema:
     if schema.labels or schema.further:
         raise ConfigError("owners learn one target together, and there are several")
     features = [_declared(project, column, learnt=schema.rows > 0) for column in schema.features]
-    unsaid = [column.name for column in features if not cards.is_bounded(column)]
+    unsaid = [column for column in features if not cards.is_bounded(column)]
     if unsaid:
         more = f" and {len(unsaid) - SHOWN} more" if len(unsaid) > SHOWN else ""
+        lines = [
+            f"{json.dumps(one.name, ensure_ascii=False)} = {{ {_LIMITS[one.type == 'category']} }}"
+            for one in unsaid[:SHOWN]
+        ]
         raise ConfigError(
-            f"no limits are declared of {', '.join(unsaid[:SHOWN])}{more}: what rows showed is not"
-            " told to others",
+            f"no limits are declared of {', '.join(one.name for one in unsaid[:SHOWN])}{more}:"
+            " what rows showed is not told to others",
             hint=(
-                "[data.columns] NAME = { min = 0, max = 100 }, or categories = [...], from what is"
-                ' known of such columns; "mean *" stands for several'
+                'add to [data.columns], from what is known of such columns ("mean *" stands for'
+                f" several): {'; '.join(lines)}"
             ),
         )
     target = structs.replace(

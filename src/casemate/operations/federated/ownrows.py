@@ -169,9 +169,16 @@ def require_columns(asked: Schema, own: Schema) -> None:
     ]
     if lost:
         more = "" if len(lost) <= MOST_NAMED else f" and {len(lost) - MOST_NAMED} more"
+        wanted = {(column.name, column.type) for column in asked.features}
+        unused = [
+            column.name
+            for column in own.columns
+            if not column.use and (column.name, column.type) in wanted
+        ]
         raise DataError(
             f"features of the charter are none of this table: {', '.join(lost[:MOST_NAMED])}{more}",
-            hint="[data.columns] says which columns are features, and of which type",
+            hint="[data.columns] says which columns are features, and of which type"
+            + (f"; of {', '.join(unused[:MOST_NAMED])} say use = true" if unused else ""),
         )
     if asked.targets != own.targets or asked.regression != own.regression:
         raise DataError(

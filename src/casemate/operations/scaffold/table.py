@@ -87,12 +87,15 @@ def from_table(
         configuration.require_possible(options)
     elif several and task is None:
         _require_quantities(some, options.targets)
-    if isinstance(target, str) and task is None and _is_quantity(some[target]):
+    amounts = roles.quantities(some, options)
+    if isinstance(target, str) and task is None and _is_quantity(some[target], amounts.get(target)):
         options = structs.replace(options, task="regression")
+    if options.task == "classification":
+        amounts = {}
     inferred = roles.infer(some, options, datetime.datetime.now(datetime.UTC))
     options = structs.replace(
         options,
-        columns=inferred.columns,
+        columns=inferred.columns | amounts,
         time=inferred.time,
         subject=options.subject or inferred.subject,
     )
@@ -170,13 +173,15 @@ def _read(
         try:
             del noticed[:]
             held = source.held(table, options, noticed)
-            if not settled and _is_quantity(held[options.targets[0]]) != (
+            first = options.targets[0]
+            if not settled and _is_quantity(held[first], options.columns.get(first)) != (
                 options.task == "regression"
             ):
                 task: Literal["classification", "regression"] = (
                     "classification" if options.task == "regression" else "regression"
                 )
-                options, settled = structs.replace(options, task=task), True
+                columns = {name: one for name, one in options.columns.items() if name != first}
+                options, settled = structs.replace(options, task=task, columns=columns), True
                 continue
             changed = (
                 []
@@ -274,12 +279,22 @@ def _are_numbers(values: pa.ChunkedArray) -> bool:
     return True
 
 
-def _is_quantity(values: pa.ChunkedArray) -> bool:
-    """Whether text holds numbers so different that they are no classes."""
+def _is_quantity(values: pa.ChunkedArray, written: ColumnTable | None) -> bool:
+    """Whether text holds numbers so different that they are no classes; `written`: how, other than
+    plainly.
+    """
+    from casemate.stages.data import notation
+
     found = pc.unique(values.drop_null())
-    try:
-        numbers = found.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
+    if written is not None:
+        trimmed = pc.utf8_trim_whitespace(pa.chunked_array([found.cast(pa.string())]))
+        numbers = notation.numbers(trimmed, written.decimal)
+        if numbers.null_count:
+            return False
+    else:
+        try:
+            numbers = found.cast(pa.float64())
+        except pa.ArrowInvalid:
+            return False
     fractions = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
     return len(found) > (MANY_FRACTIONS if fractions else MANY)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from casemate.config import worst
+from casemate.config import OF_CLASSES, worst
 from casemate.core.types import Assessment, Federated, Finding, Interval, Leak, Stated
 
 FIGURES = {
@@ -46,7 +46,7 @@ def leaks(found: Assessment) -> dict[str, Leak]:
     }
 
 
-def of_sites(found: Assessment, learnt: Federated) -> Assessment:
+def of_sites(found: Assessment, learnt: Federated, *, regression: bool = False) -> Assessment:
     """The assessment with what the sites say in the place of what was measured here.
 
     A figure is there if every site has measured it; without one of them it is inconclusive, and so
@@ -55,6 +55,7 @@ def of_sites(found: Assessment, learnt: Federated) -> Assessment:
     Args:
         found: what was measured on this project's rows.
         learnt: who learnt the model, and what they say of it.
+        regression: the model is of a quantity, so that some figures are nobody's.
     """
     stated = learnt.stated or [Stated(site=one[:12]) for one in learnt.sites]
     silent = [one.site for one in stated if not one.statement]
@@ -67,6 +68,8 @@ def of_sites(found: Assessment, learnt: Federated) -> Assessment:
         if name not in {attack for _, attack in FIGURES.values()}
     }
     for name, (part, attack) in FIGURES.items():
+        if regression and name in OF_CLASSES:
+            continue
         without = [one.site for one in stated if name not in one.leaks]
         if without:
             missing.setdefault(part, _silent(silent) if silent else _unmeasured(name, without))

@@ -153,7 +153,8 @@ def measure(
         # what a model's own code tried while it was asked
         tried = attempts(outcome.findings)
         found = structs.replace(found, findings=[*found.findings, *tried])
-        return found if model.federated is None else of_sites(found, model.federated)
+        learnt = model.federated
+        return found if learnt is None else of_sites(found, learnt, regression=schema.regression)
     except failure.JobFailed as error:
         why = error.plain if error.from_outside else f"its process ended with {error.kind}"
         return _nothing(holdout.num_rows, why, error.findings)

@@ -75,6 +75,16 @@ def test_a_figure_that_one_site_could_not_measure_is_inconclusive_for_all():
     assert gate(found).outcome == "passed"
 
 
+def test_figures_that_no_model_of_a_quantity_has_are_missed_at_no_site():
+    all_of_them = ("membership_auc", "membership_tpr_at_1_fpr", "lira_auc", "lira_tpr_at_1_fpr")
+    both = {name: leak(0.5) for name in (*all_of_them, "attribute_advantage")}
+    of_classes = of_sites(MEASURED, stated(both, both))
+    assert [text.partition(":")[0] for text in of_classes.inconclusive] == ["membership", "lira"]
+    found = of_sites(MEASURED, stated(both, both), regression=True)
+    assert not found.inconclusive
+    assert found.membership["auc"]["value"] == 0.5
+
+
 def test_a_model_of_before_sites_could_say_anything_is_inconclusive():
     old = structs.replace(stated(None, None), stated=[])
     assert "fingerprint " in gate(of_sites(MEASURED, old)).reason

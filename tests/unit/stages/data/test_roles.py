@@ -512,3 +512,29 @@ def test_a_fault_in_a_row_that_nobody_looked_at_is_still_found(tmp_path, monkeyp
         (tmp_path / "t.csv").write_text("a,y\n" + "\n".join(lines) + "\n")
         with pytest.raises(DataError, match=str(LATE + 2)):
             scaffold.from_table(tmp_path / "p", tmp_path / "t.csv", "y")
+
+
+def amount_of(value: float, thousands: str, decimal: str) -> str:
+    return f"{value:,.2f}".replace(",", "_").replace(".", decimal).replace("_", thousands)
+
+
+@pytest.mark.parametrize("task", [None, "regression"])
+@pytest.mark.parametrize(
+    ("before", "thousands", "decimal", "after"),
+    [("", ".", ",", ""), ("", "", ",", ""), ("$", ",", ".", ""), ("", " ", ",", " €"), ("", ",", ".", "%")],
+)  # fmt: skip
+def test_a_quantity_is_one_however_its_numbers_are_written(
+    tmp_path, task, before, thousands, decimal, after
+):
+    truth = [round(1234.5 + 17.25 * n, 2) for n in range(ROWS)]
+    cells = [before + amount_of(value, thousands, decimal) + after for value in truth]
+    plan = plan_of(tmp_path, {"y": cells}, task=task)
+    assert plan.data.task == "regression"
+    assert values_of(plan, tmp_path, "y") == truth
+
+
+def test_a_few_numbers_with_decimal_commas_are_classes_as_they_are_written(tmp_path):
+    plan = plan_of(tmp_path, {"y": [("1,5", "2,5")[n % 2] for n in range(ROWS)]})
+    assert plan.data.task == "classification"
+    assert plan.classes == ["1,5", "2,5"]
+    assert "y" not in plan.data.columns

@@ -12,6 +12,7 @@ from casemate.stages.data.roles.infer import (
     targets,
     why_none,
 )
+from casemate.stages.data.roles.numbers import quantities
 from casemate.stages.data.roles.types import Role
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "infer",
     "notes",
     "protected",
+    "quantities",
     "targets",
     "why_none",
 ]

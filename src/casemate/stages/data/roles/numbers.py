@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
 
-from casemate.config import ColumnTable
+from casemate.config import ColumnTable, DataTable
 from casemate.stages.data import notation
 from casemate.stages.data.odd import NOTABLE, examples
 from casemate.stages.data.roles.types import Column, Role
@@ -107,6 +107,24 @@ def amounts(column: Column) -> Role | None:
     return column.role(
         "number", entry, _why(entry, unusual), note, unusual if len(unusual) else None
     )
+
+
+def quantities(table: pa.Table, options: DataTable) -> dict[str, ColumnTable]:
+    """Entries of those targets whose cells are all amounts: with decimal commas, thousands, a
+    currency or percent.
+    """
+    found = {
+        name: amounts(Column(name, table[name], options))
+        for name in options.targets
+        if name in table.column_names
+    }
+    return {
+        name: ColumnTable(type="number", decimal=role.entry.decimal)
+        for name, role in found.items()
+        if role is not None
+        and role.entry == ColumnTable(type="number", decimal=role.entry.decimal)
+        and role.entry.decimal is not None
+    }
 
 
 def _promising(sample: pa.ChunkedArray) -> bool:
