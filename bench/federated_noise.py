@@ -24,7 +24,7 @@ from casemate.ml.federated.trees import Asked, Growth, Site
 from casemate.ml.learn.accountant import sigma_for
 
 Array = np.ndarray[Any, Any]
-SITES, DELTA, DRAWS = 10, 1e-6, 5
+SITES, DELTA, DRAWS = 10, 1e-6, 3
 PLANS = {
     "100 trees of depth 3": Growth(trees=100, depth=3, rate=0.5, l2=1.0, bins=255, least=20),
     "200 trees of depth 4": Growth(trees=200, depth=4, rate=0.3, l2=1.0, bins=255, least=20),
