@@ -237,6 +237,18 @@ def test_sums_that_are_noise_alone_say_next_to_nothing_and_break_nothing(classes
     assert drawn.step(5.0, 0.0, 0.0, 0.0) == 0.0
 
 
+def test_of_more_sites_there_is_more_noise_to_draw_leaves_to_nought():
+    whole = site()
+
+    def grown_by(sites, noise):
+        ask = exactly([whole])
+        forest = drawn.grow(GROWTH, LIMITS, 2, noise, 0, lambda asked: (ask(asked)[0], sites))
+        return forest.flat()
+
+    assert np.array_equal(grown_by(4, 3.0), grown_by(1, 6.0))
+    assert not np.array_equal(grown_by(4, 3.0), grown_by(1, 3.0))
+
+
 def test_a_step_without_noise_is_newtons():
     assert drawn.step(-30.0, 20.0, 0.0, 0.0) == pytest.approx(1.5)
     assert drawn.step(-30.0, 20.0, 10.0, 0.0) == pytest.approx(1.0)

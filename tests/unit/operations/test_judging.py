@@ -309,6 +309,19 @@ def test_a_question_about_leaves_that_there_are_not_is_refused(changes, nodes, s
         questions.require_question(question, found)
 
 
+def test_each_tree_is_reckoned_with_and_none_costs_more_than_a_site_gives_for_one():
+    one = {**TREES, **sums_with_noise(rounds=1)}
+    assert taken(**one)
+    with pytest.raises(SitePolicy, match="epsilon 1, and its noise costs 2"):
+        taken(**{**one, "rounds": 4})
+    found = taken(**TREES, **sums_with_noise(rounds=4))
+    each, two = found.epsilon(counts=False), found.epsilon(counts=True)
+    assert two > each * 1.2
+    assert taken(table=policy(epsilon_round=each * 1.1), **TREES, **sums_with_noise(rounds=4))
+    with pytest.raises(SitePolicy, match="a round of the job costs epsilon"):
+        taken(table=policy(epsilon_round=each * 0.9), **TREES, **sums_with_noise(rounds=4))
+
+
 def test_noise_covers_no_quantity_whose_size_nobody_declared():
     with pytest.raises(SitePolicy, match="what no noise covers"):
         taken(QUANTITY, **MANY, **sums_with_noise())
