@@ -3,12 +3,15 @@
 python bench/federated.py digits         robust ways beside sites that lie, and what masks cost
 python bench/federated.py flower PYTHON [SPLIT...]
                                          Flower's strategies on the same updates, beside ours
-python bench/federated.py mnist FOLDER [MODEL[:RULE]...]
+python bench/federated.py mnist FOLDER [MODEL[:WORD...]...]
                                          AshwinRJ's protocol: 10 rounds, 100 users, C .1, B 10, E 10
+python bench/federated.py adult FOLDER   what calibration does where classes are not equally frequent
 
-FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz; MODEL is mlp, mlp200 or cnn (default: mlp
-and cnn, by fedavg); PYTHON is that of an environment with flwr 1.41.0. Times are of the processor,
-one thread.
+FOLDER holds mnist.npz and qmnist-train-labels-idx2-int.gz, or adult-train.csv and adult-test.csv;
+MODEL is mlp, mlp200 or cnn (default: mlp and cnn); a WORD is a rule (default: fedavg), `calibrated`,
+one of the ways to hand rows out (iid, shards, writers: 100 users of five or six writers each,
+writer: 539 users; default: the first three), or how many rounds; PYTHON is that of an environment
+with flwr 1.41.0. Times are of the processor, one thread.
 """
 
 import gzip
@@ -19,13 +22,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
-from casemate.ml.federated import robust, simulation, splits
+from casemate.ml.federated import encoding, robust, rules, simulation, splits
 from casemate.ml.federated.learners import Learner, LinearLearner, NetworkLearner
 from casemate.ml.federated.local import LocalPlan, SiteRows
+from casemate.stages.train.sites import scale_of
 
 Array = np.ndarray[Any, Any]
 SITES, LIARS = 10, 2
@@ -33,6 +39,7 @@ SPLITS = ["iid", "dirichlet:0.5"]
 PLAN = LocalPlan(epochs=5, batch=16, rate=0.1)
 FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 ROBUST = ("median", "trimmed-mean", "krum", "multi-krum", "centred-clipping")
+CALIBRATED = msgspec.structs.replace(PLAN, calibrated=1.0)
 WAYS: dict[str, dict[str, Any]] = {
     **{name: {"combine": name} for name in robust.COMBINERS},
     **{f"mix {name}": {"combine": name, "mixed": True} for name in ROBUST},
@@ -43,8 +50,13 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "remember mean": {"remembers": True},
     "remember norm-bound": {"combine": "norm-bound", "remembers": True},
+    "calibrated mean": {"plan": CALIBRATED},
+    "calibrated remember": {"plan": CALIBRATED, "remembers": True},
 }
-WITHOUT = "without liars"
+WITHOUT = {"without liars": {}, "calibrated without": {"plan": CALIBRATED}}
+"""The eight honest sites alone."""
+USERS = {"iid": 100, "shards": 100, "writers": 100, "writer": 539}
+"""Of each way to hand MNIST out; ten take part in a round."""
 
 
 def handed_out(rows: Array, codes: Array, where: Array, seed: int) -> list[SiteRows]:
@@ -82,7 +94,7 @@ def attacked(ways: dict[str, dict[str, Any]], kinds: list[str]) -> None:
     for split in kinds:
         for attack in ("", "signflip", "labelflip", "boost"):
             for way, options in ways.items():
-                found, gone = [], LIARS * (way == WITHOUT)
+                found, gone = [], LIARS * (way in WITHOUT)
                 for seed in range(5):
                     chance = np.random.default_rng(seed)
                     order = chance.permutation(len(codes))
@@ -97,12 +109,11 @@ def attacked(ways: dict[str, dict[str, Any]], kinds: list[str]) -> None:
                         LinearLearner(64, 10, 10.0),
                         sites[gone:],
                         (rows[out], codes[out]),
-                        plan=PLAN,
                         liars=LIARS,
                         attack="" if gone else attack,
                         attackers=LIARS if attack and not gone else 0,
                         seed=seed,
-                        **options,
+                        **{"plan": PLAN, **options},
                     )
                     found.append(told.rounds[-1].score)
                 print(
@@ -140,14 +151,14 @@ def flower(python: str, kinds: list[str]) -> None:
     for name in FLOWER:
         robust.COMBINERS[f"flwr {name}"] = combiner(name)
         theirs[f"flwr {name}"] = {"combine": f"flwr {name}"}
-    attacked({**theirs, **WAYS, WITHOUT: {}}, kinds)
+    attacked({**theirs, **WAYS, **WITHOUT}, kinds)
     asks.close()
     peer.wait()
 
 
 def digits() -> None:
     """Robust ways beside sites that lie; seconds a round, plain and masked."""
-    attacked({**WAYS, WITHOUT: {}}, SPLITS)
+    attacked({**WAYS, **WITHOUT}, SPLITS)
     rows, codes = load_digits(return_X_y=True)
     rows = rows / 16.0
     where = splits.iid(codes, SITES, np.random.default_rng(0))
@@ -197,27 +208,73 @@ def mnist(folder: Path, models: list[str]) -> None:
             *(nn.Flatten(), nn.Linear(512, 10)),
         ),
     }
-    for word in models:
-        model, _, asked = word.partition(":")
-        rule = asked or "fedavg"
-        for split in ("iid", "shards", "writers"):
-            chance = np.random.default_rng(0)
-            where = {
-                "iid": lambda chance=chance: splits.iid(codes, 100, chance),
-                "shards": lambda chance=chance: shards(codes, 100, chance),
-                "writers": lambda: splits.by_values(writers, 100),
-            }[split]()
+    for asked in models:
+        model, *words = asked.split(":")
+        rule = next((word for word in words if word in rules.RULES), "fedavg")
+        rounds = next((int(word) for word in words if word.isdigit()), 10)
+        for split in [word for word in words if word in USERS] or ["iid", "shards", "writers"]:
+            users, chance = USERS[split], np.random.default_rng(0)
+            if split == "iid":
+                where = splits.iid(codes, users, chance)
+            elif split == "shards":
+                where = shards(codes, users, chance)
+            else:
+                where = splits.by_values(writers, users)
             learner = NetworkLearner([list(one) for one in describe(networks[model])], 10)
             sites = handed_out(rows, codes, where, 0)
-            plan = LocalPlan(epochs=10, batch=10, rate=0.01, momentum=0.5)
-            told, seconds = played(learner, sites, held, plan=plan, share=0.1, rule=rule)
+            calibrated = float("calibrated" in words)
+            plan = LocalPlan(epochs=10, batch=10, rate=0.01, momentum=0.5, calibrated=calibrated)
+            told, seconds = played(
+                learner, sites, held, plan=plan, share=10 / users, rule=rule, rounds=rounds
+            )
             accuracies = " ".join(f"{one.score:.4f}" for one in told.rounds)
-            print(f"{model} {rule} {split:8} {accuracies}  {seconds:.1f} s a round", flush=True)
+            print(f"{asked} {split:8} {accuracies}  {seconds:.1f} s a round", flush=True)
+
+
+def adult(folder: Path) -> None:
+    """A table of which a quarter is of the rarer class: what calibration does to its scores."""
+    from federated_trees import adult as read
+
+    table = read(folder)
+    everybody = np.zeros(len(table.target), dtype=np.int64)
+    scale = scale_of(table.limits, table.frame, everybody)
+    rows, held = (encoding.encode(one, table.limits, scale) for one in (table.frame, table.held))
+    for split in SPLITS:
+        for name, plan in (("plain", PLAN), ("calibrated", CALIBRATED)):
+            found = []
+            for seed in range(3):
+                chance = np.random.default_rng(seed)
+                where = (
+                    splits.iid(table.target, SITES, chance)
+                    if split == "iid"
+                    else splits.dirichlet(table.target, SITES, 0.5, 20, chance)
+                )
+                learner = LinearLearner(rows.shape[1], 2)
+                design = simulation.Design(
+                    rounds=10, rule="fedavg", combine="mean", plan=plan, seed=seed
+                )
+                sites = handed_out(rows, table.target, where, seed)
+                _, weights = simulation.simulate(
+                    learner, sites, (held, table.truth), design, lambda *_: None
+                )
+                scores = learner.answers(weights, held)[:, 1]
+                right = (scores > 0.5) == table.truth
+                balanced = np.mean([right[table.truth == kind].mean() for kind in (0, 1)])
+                area = roc_auc_score(table.truth, scores)
+                found.append([right.mean(), balanced, area, scores.mean() - table.truth.mean()])
+            told = " ".join(f"{one:.4f}" for one in np.mean(found, axis=0))
+            print(
+                f"{split:14} {name:10} accuracy, balanced accuracy, AUC, mean score less share:"
+                f" {told}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "digits":
         digits()
+    elif sys.argv[1] == "adult":
+        adult(Path(sys.argv[2]))
     elif sys.argv[1] == "flower":
         flower(sys.argv[2], sys.argv[3:] or SPLITS)
     else:

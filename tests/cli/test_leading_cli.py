@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -25,12 +26,15 @@ import casemate
 from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Charter, charter_in
 from casemate.controls.federation.comparing import compare, record_in
+from casemate.controls.federation.messages import JOB_TYPE, Job
 from casemate.core.digest import sha256
 from casemate.ml.federated import encoding
 from casemate.ml.federated.encoding import Scale
+from casemate.ml.federated.local import LocalPlan
 from casemate.ml.frame import codes_of, features_of
 from casemate.ml.models import load_skops
 from casemate.operations import scaffold
+from casemate.operations.federated.books import Begun
 from casemate.operations.project import Project
 from casemate.stages.data import schema as pinned
 from casemate.stages.train.global_linear import estimator_of
@@ -236,7 +240,7 @@ def test_sites_in_processes_of_their_own_learn_the_pooled_fit_and_all_tell_the_s
 def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_twice(
     owners: Owners,
 ) -> None:
-    words = ("--rule", "fedavg", "--rounds", "5", "--no-masked")
+    words = ("--rule", "fedavg", "--rounds", "5", "--no-masked", "--calibrate", "0.5")
     lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
     owners.until("centre", 2)
     sites["south"].send_signal(signal.SIGKILL)
@@ -246,6 +250,10 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     lead.send_signal(signal.SIGKILL)
     lead.wait()
     kept = owners.rounds("centre")
+    file = owners.open("centre").state / "federated" / "wards.led"
+    signed = msgspec.msgpack.decode(file.read_bytes(), type=Begun).job
+    job = cards.opened(signed, JOB_TYPE, owners.charter.coordinator, Job)
+    assert job.plan == LocalPlan(calibrated=0.5)
     lead = owners.lead(*words)
     owners.ended(lead, *sites.values())
     # what was gathered before is as it was

@@ -8,7 +8,7 @@ from casemate.ml.federated.learners import LinearLearner, NetworkLearner
 from casemate.ml.federated.local import LocalPlan, SiteRows, offsets_of, train
 from casemate.ml.federated.simulation import Design, simulate
 
-CODES = np.repeat([0, 1, 2], [60, 30, 10])
+CODES = np.repeat([0, 1, 2], [600, 300, 100])
 
 
 def linear(classes: int) -> LinearLearner:
@@ -35,7 +35,7 @@ def step(learner, codes, calibrated, rows=None):
 )
 def test_how_often_a_site_has_each_class_is_not_learnt(learner, codes):
     assert np.abs(step(learner, codes, 0.0)).max() > 0.05
-    assert step(learner, codes, 1.0) == pytest.approx(0.0, abs=1e-7)
+    assert step(learner, codes, 1.0) == pytest.approx(0.0, abs=2e-3)
     # half of it leaves something, twice as much turns it round
     half, twice = step(learner, codes, 0.5), step(learner, codes, 2.0)
     assert np.abs(half).max() > 0.01
@@ -43,7 +43,7 @@ def test_how_often_a_site_has_each_class_is_not_learnt(learner, codes):
 
 
 @pytest.mark.parametrize("learner", [linear(4), network(4)], ids=["linear", "network"])
-def test_of_a_class_that_a_site_does_not_have_it_says_nothing(learner):
+def test_of_a_class_that_a_site_does_not_have_it_says_next_to_nothing(learner):
     rows = np.random.default_rng(0).standard_normal((len(CODES), 4))
 
     def of_missing(moved):
@@ -54,16 +54,18 @@ def test_of_a_class_that_a_site_does_not_have_it_says_nothing(learner):
         )
         return np.append(by_class[3], moved[-1])
 
-    assert np.abs(of_missing(step(learner, CODES, 0.0, rows))).max() > 0.01
-    moved = step(learner, CODES, 1.0, rows)
-    assert not of_missing(moved).any()
-    assert np.abs(moved).max() > 0.01
-    assert not step(learner, np.zeros(20, dtype=np.int64), 1.0, rows[:20]).any()
+    plain, calibrated = (step(learner, CODES, one, rows) for one in (0.0, 1.0))
+    assert np.abs(of_missing(calibrated)).max() < 0.01 * np.abs(of_missing(plain)).max()
+    assert np.abs(calibrated).max() > 0.01
+    alone = np.zeros(len(CODES), dtype=np.int64)
+    plain, calibrated = (step(learner, alone, one, rows) for one in (0.0, 1.0))
+    assert 0 < np.abs(calibrated).max() < 0.01 * np.abs(plain).max()
 
 
-def test_offsets_are_logarithms_of_shares():
+def test_offsets_are_logarithms_of_shares_with_a_row_more_of_each_class():
     assert offsets_of(CODES, 4, 0.0) is None
-    assert offsets_of(CODES, 4, 2.0) == pytest.approx([*2 * np.log([0.6, 0.3, 0.1]), -np.inf])
+    shares = np.array([601, 301, 101, 1]) / 1004
+    assert offsets_of(CODES, 4, 2.0) == pytest.approx(2 * np.log(shares))
 
 
 def test_sites_with_two_classes_each_learn_more_together():

@@ -142,10 +142,10 @@ def train(
 def offsets_of(codes: Array, classes: int, calibrated: float) -> Array | None:
     """What is added to each class's score in a site's loss, float64 [k]; None: nothing.
 
-    What hangs on how often a class is at the site is then explained by them, and not learnt. A
-    class that the site does not have gets minus infinity: the site says nothing of it, which is
-    where the restricted softmax of FedRS (Li and Zhan, KDD 2021) ends. A site with one class alone
-    has nothing left to learn.
+    What hangs on how often a class is at the site is then explained by them, and not learnt. Shares
+    are by the rule of succession, one row more of each class: of a class that a site does not have
+    it says little, as with the restricted softmax of FedRS (Li and Zhan, KDD 2021), and not
+    nothing, so that layers which all classes share do not run away with its score.
 
     Args:
         codes: of all rows of the site, int64 [n].
@@ -154,9 +154,8 @@ def offsets_of(codes: Array, classes: int, calibrated: float) -> Array | None:
     """
     if not calibrated:
         return None
-    with np.errstate(divide="ignore"):
-        shares = np.log(np.bincount(codes, minlength=classes) / max(len(codes), 1))
-    return np.asarray(calibrated * shares)
+    shares = (np.bincount(codes, minlength=classes) + 1) / (len(codes) + classes)
+    return np.asarray(calibrated * np.log(shares))
 
 
 def noisy_sums(plan: LocalPlan, rounds: int) -> int:
