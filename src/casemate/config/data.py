@@ -39,8 +39,8 @@ class DataTable(ReadingOptions, frozen=True, kw_only=True):
         Meta(
             description=(
                 "Of a longer text or Parquet table so many rows are drawn, and only these are"
-                " screened and learnt from; all others are looked at in a stream, and `max_bytes`"
-                " bounds the table no longer."
+                " screened, and learnt from unless `[train] rows` says `all`; all others are looked"
+                " at in a stream, and `max_bytes` bounds the table no longer."
             )
         ),
     ] = None

@@ -109,27 +109,17 @@ class Dataset:
         return shown.replace_schema_metadata(said) if said else shown
 
     @operation("dataset:read", "Dataset")
-    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The same in pieces of at most 65 536 rows, in constant memory."""
-        access, wanted, rows = self._sight.decided(columns)
-        root, count = None, 0
-        try:
-            for batch in tables.scan(
-                self.folder,
-                self.project.provider,
-                self.project.signer.verifier,
-                wanted,
-                access.denied,
-            ):
-                piece = rows.keep(pa.Table.from_batches([batch]))
-                count += piece.num_rows
-                if PSEUDONYM in piece.column_names:
-                    root = root or self.project.identifiers.root(create=False)
-                yield from under_masks(
-                    self.project.identifiers.open(piece, root), columns, rows, access
-                ).to_batches()
-        finally:  # also of a reader who stops half-way
-            self._sight.told(rows, count)
+    def batches(
+        self, columns: list[str] | None = None, *, rest: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """The same in pieces of at most 65 536 rows, in constant memory.
+
+        Args:
+            columns: see `to_arrow`.
+            rest: of a version that training goes on with beside its sample, these rows, with those
+                of the columns that training needs.
+        """
+        yield from self._sight.pieces(columns, tables.REST if rest else tables.ROWS)
 
     @property
     def folder(self) -> Path:

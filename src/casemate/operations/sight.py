@@ -3,6 +3,7 @@ recorded, and shown under masks.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,34 @@ class Sight:
             )[1].allowed
 
         return RowFilter(columns, allowed)
+
+    def pieces(self, columns: list[str] | None, kind: str) -> Iterator[pa.RecordBatch]:
+        """Rows of a kind (see `tables.scan`) as they may be seen; deciding and reading are
+        recorded.
+        """
+        if kind == tables.REST and not self.record.rest:
+            return
+        access, wanted, rows = self.decided(columns)
+        keys, verifier = self.project.provider, self.project.signer.verifier
+        root, count = None, 0
+        if kind == tables.REST:
+            kept = tables.columns_of(self.folder, keys, verifier, kind).names
+            wanted = [name for name in wanted if name in kept]
+            if not {*rows.columns} <= {*kept}:  # nothing there tells these rows apart
+                rows.withheld += self.record.rest
+                self.told(rows, 0)
+                return
+        try:
+            for batch in tables.scan(self.folder, keys, verifier, wanted, access.denied, kind):
+                piece = rows.keep(pa.Table.from_batches([batch]))
+                count += piece.num_rows
+                if PSEUDONYM in piece.column_names:
+                    root = root or self.project.identifiers.root(create=False)
+                yield from under_masks(
+                    self.project.identifiers.open(piece, root), columns, rows, access
+                ).to_batches()
+        finally:  # also of a reader who stops half-way
+            self.told(rows, count)
 
     def told(self, rows: RowFilter, read: int) -> None:
         """Say how many rows were read, and record those that policy withholds."""

@@ -234,11 +234,11 @@ def rewrap(folder: Path, keys: KeyProvider) -> None:
             write_atomic(path, (scratch / path.name).read_bytes())
 
 
-def columns_of(folder: Path, keys: KeyProvider, verifier: Verifier) -> pa.Schema:
-    """Names, types and metadata of a sealed version's columns; VerificationError when it was
-    changed.
+def columns_of(folder: Path, keys: KeyProvider, verifier: Verifier, kind: str = ROWS) -> pa.Schema:
+    """Names, types and metadata of a sealed version's columns, of a kind of rows that it has;
+    VerificationError when it was changed.
     """
-    first = min(_own(folder, verifier))
+    first = min(_own(folder, verifier, kind))
     with (
         _explained(folder),
         pq.ParquetFile(

@@ -113,35 +113,50 @@ class Search:
         texts = [item.name for item in schema if pa.types.is_string(item.type)]
         ours = [name for name in schema.names if name in self.columns]
         people = [PSEUDONYM] if PSEUDONYM in schema.names else []
-        table = tables.read(
-            folder, project.provider, verifier, [*dict.fromkeys([*ours, *texts, *people])]
+        wanted = [*dict.fromkeys([*ours, *texts, *people])]
+        self._look_at(version, tables.read(folder, project.provider, verifier, wanted))
+        rest = (
+            tables.columns_of(folder, project.provider, verifier, tables.REST).names
+            if any(folder.glob(f"{tables.REST}-*.parquet"))
+            else []
         )
+        wanted = [name for name in wanted if name in rest]
+        for piece in tables.scan(folder, project.provider, verifier, wanted, kind=tables.REST):
+            self._look_at(version, pa.Table.from_batches([piece]))
+        return version
+
+    def _look_at(self, version: Version, table: pa.Table) -> None:
+        """Add what rows of a version show, of those of its columns that they have."""
+        schema = version.schema
+        ours = [name for name in table.column_names if name in self.columns]
         theirs = (
             _is(table[PSEUDONYM], bytes.fromhex(self.pseudonym))
-            if people
+            if PSEUDONYM in table.column_names
             else pa.chunked_array([pa.nulls(table.num_rows, pa.bool_())])
         )
-        opened = project.identifiers.open(table, self.root)
+        opened = self.project.identifiers.open(table, self.root)
+        rows = 0
         for name in ours:
             sealed = TYPE in (schema.field(name).metadata or {})
             if pa.types.is_floating(opened[name].type):
-                version.unsure |= _counted(name, _is(opened[name], self.number))
+                _add(version.unsure, name, _is(opened[name], self.number))
                 continue
             cells = _is(pc.cast(opened[name], pa.string()), self.subject)
             if sealed:
-                version.rows = max(version.rows, _count(theirs))
+                rows = max(rows, _count(theirs))
                 cells = pc.and_not(cells, pc.fill_null(theirs, False))
-            version.cells |= _counted(name, cells)
+            _add(version.cells, name, cells)
+        version.rows += rows
         if (self.subject and not self.subject.isdecimal()) or self.needle is not None:
             word = re.escape(self.subject)
             pattern = rf"(^|\W){word}(\W|$)" if self.needle is not None else rf"^\s*{word}\s*$"
-            version.texts = [
-                name
-                for name in texts
-                if name not in ours
-                and pc.any(pc.match_substring_regex(opened[name], pattern)).as_py()
+            version.texts += [
+                item.name
+                for item in opened.schema
+                if pa.types.is_string(item.type)
+                and item.name not in [*ours, *version.texts]
+                and pc.any(pc.match_substring_regex(opened[item.name], pattern)).as_py()
             ]
-        return version
 
     def empty(self, version: Version) -> None:
         """Take the cells that the key does not cover out of a version, which is replaced as a
@@ -155,6 +170,8 @@ class Search:
         def change(rows: pa.Table) -> pa.Table:
             opened = self.project.identifiers.open(rows, self.root) if PSEUDONYM in people else rows
             for name in names:
+                if name not in rows.column_names:  # rows beside a sample have fewer columns
+                    continue
                 wrong = (
                     _is(opened[name], self.number)
                     if name in version.unsure
@@ -353,9 +370,11 @@ def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
 
 
-def _counted(name: str, mask: pa.ChunkedArray) -> dict[str, int]:
-    count = _count(mask)
-    return {name: count} if count else {}
+def _add(found: dict[str, int], name: str, mask: pa.ChunkedArray) -> None:
+    """Count what was found in one more piece of a column; what has none is not among them."""
+    count = found.get(name, 0) + _count(mask)
+    if count:
+        found[name] = count
 
 
 def _loose(text: str) -> str:

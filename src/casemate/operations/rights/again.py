@@ -181,14 +181,24 @@ def _emptied_in(project: Wiring, folder: Path, root: Root, erased: Erased) -> in
     ]
     if not open_:
         return 0
-    table = tables.read(folder, project.provider, verifier, open_)
-    theirs = {name: _theirs(table[name], root, erased) for name in open_}
+    found: dict[str, list[pa.Array]] = {}
+    for kind in (tables.ROWS, tables.REST):
+        for piece in tables.scan(folder, project.provider, verifier, open_, kind=kind):
+            for name in piece.schema.names:
+                values = _theirs(pa.chunked_array([piece[name]]), root, erased)
+                found.setdefault(name, []).append(values)
+    theirs = {name: pc.unique(pa.concat_arrays(parts)) for name, parts in found.items()}
     theirs = {name: values for name, values in theirs.items() if len(values)}
     if not theirs:
         return 0
+    count = 0
 
     def change(rows: pa.Table) -> pa.Table:
+        nonlocal count
         for name, values in theirs.items():
+            if name not in rows.column_names:  # rows beside a sample have fewer columns
+                continue
+            count += int(pc.sum(pc.is_in(rows[name], values)).as_py() or 0)
             place = rows.column_names.index(name)
             field = rows.schema.field(place)
             kept = pc.if_else(pc.is_in(rows[name], values), pa.scalar(None, field.type), rows[name])
@@ -199,7 +209,7 @@ def _emptied_in(project: Wiring, folder: Path, root: Root, erased: Erased) -> in
     known = {} if record is None else classes_of(record)
     classes = {name: known.get(name, "identifier") for name in columns.names}
     tables.seal_anew(folder, project.provider, project.signer, classes, change)
-    return sum(int(pc.sum(pc.is_in(table[name], one)).as_py()) for name, one in theirs.items())
+    return count
 
 
 def _theirs(column: pa.ChunkedArray, root: Root, erased: Erased) -> pa.Array:

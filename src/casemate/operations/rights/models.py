@@ -5,8 +5,8 @@ told from others by a model that remains.
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import structs
 
 from casemate.controls.keys import tables
@@ -203,7 +203,11 @@ def _rows_of(project: Wiring, columns: Sequence[str], found: Sequence[Affected])
         return None
     names = [name for name in columns if name not in (GROUP, WEIGHT)]
     folder = project.state / "datasets" / newest.name / newest.version
-    table = tables.read(folder, project.provider, project.signer.verifier, [*names, PSEUDONYM])
-    people = np.array([one.hex() for one in table[PSEUDONYM].to_pylist()])
-    mine = np.isin(people, [each.subject for each in found])
-    return table.filter(pa.array(mine)).select(names)
+    who = pa.array([bytes.fromhex(each.subject) for each in found], pa.binary(32))
+    keys, verifier, wanted = project.provider, project.signer.verifier, [*names, PSEUDONYM]
+    pieces = [
+        piece.filter(pc.is_in(piece[PSEUDONYM], who)).select(names)
+        for kind in (tables.ROWS, tables.REST)
+        for piece in tables.scan(folder, keys, verifier, wanted, kind=kind)
+    ]
+    return pa.Table.from_batches(pieces)

@@ -55,11 +55,11 @@ class Rest:
         """
         self._schema, self._how, self._key = schema, how, sides.key_of(root)
         self._subject, self._weight = config.data.subject, config.data.weight
-        frame = features_of(table, schema)
-        values, counts = np.unique(self._rows(table, frame), return_counts=True)
+        looks = _looks(features_of(table, schema))
+        values, counts = np.unique(self._rows(table, looks), return_counts=True)
         self._drawn = values
         self._left = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        self._out = np.unique(_features(frame)[kept_out])
+        self._out = np.unique(looks[kept_out])
         self._people = None
         if self._subject is not None:
             self._people = pc.unique(table[self._subject].filter(pa.array(kept_out)))
@@ -73,8 +73,9 @@ class Rest:
     def of(self, piece: pa.Table) -> pa.Table:
         """Those rows of the next piece that training may go on with, all columns of them."""
         frame = features_of(piece, self._schema)
-        kept = self._undrawn(self._rows(piece, frame))
-        kept &= ~np.isin(_features(frame), self._out)
+        looks = _looks(frame)
+        kept = self._undrawn(self._rows(piece, looks))
+        kept &= ~np.isin(looks, self._out)
         if self._subject is not None:
             people = piece[self._subject]
             kept &= ~np.asarray(pc.is_in(people, self._people))
@@ -105,16 +106,16 @@ class Rest:
                 kept[at] = False
         return kept
 
-    def _rows(self, table: pa.Table, frame: pd.DataFrame) -> Array:
+    def _rows(self, table: pa.Table, looks: Array) -> Array:
         """A hash of all that a row says to training, and of whom, uint64 [n]."""
         more = [*self._schema.targets, *filter(None, [self._weight, self._subject])]
-        told = {f"told {at}": _cells(table[name]) for at, name in enumerate(more)}
-        return np.asarray(
-            pd.util.hash_pandas_object(frame.assign(**told), index=False, categorize=True)
-        )
+        told = pd.DataFrame({at: _cells(table[name]) for at, name in enumerate(more)})
+        rest = pd.util.hash_pandas_object(told, index=False, categorize=True).to_numpy()
+        return np.asarray(looks + rest * np.uint64(0x9E3779B97F4A7C15))
 
 
-def _features(frame: pd.DataFrame) -> Array:
+def _looks(frame: pd.DataFrame) -> Array:
+    """A hash of the features of each row, uint64 [n]."""
     return row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
 
 
