@@ -292,7 +292,7 @@ def further_tables(context: RunContext, dataset: SealedDataset) -> dict[str, pa.
         return allowed(table, config, context.usable, root, name).table
 
     return {
-        name: read(context.root / path, config.data, dataset.schema, taken)
+        name: read(files.beside(context.root, path), config.data, dataset.schema, taken)
         for name, path in config.assess.tables.items()
     }
 

@@ -97,8 +97,8 @@ class AssessTable(Table, frozen=True, kw_only=True):
         dict[Name, str],
         Meta(
             description=(
-                "Further labelled tables to measure on, such as a later year: name -> file. Gates"
-                " name them: `later.roc_auc`."
+                "Further labelled tables to measure on, such as a later year: name -> file, or"
+                " `s3://BUCKET/KEY`. Gates name them: `later.roc_auc`."
             )
         ),
     ] = {}

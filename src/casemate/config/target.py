@@ -16,7 +16,8 @@ class TargetOptions(Table, frozen=True, kw_only=True):
             description=(
                 "File, relative to the project: delimited text, Parquet, Arrow, ORC, JSON, SQLite,"
                 " DuckDB or a spreadsheet, by its content; a list of files or a folder of them with"
-                " the same columns; or `postgresql://USER@HOST:PORT/DATABASE` with `query`."
+                " the same columns; `s3://BUCKET/KEY`, or `s3://BUCKET/PREFIX/` for a folder; or"
+                " `postgresql://USER@HOST:PORT/DATABASE` with `query`."
             )
         ),
     ]

@@ -23,6 +23,7 @@ from casemate.core.sandbox.kernel import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
 from casemate.operations.keys.copies import require_current
+from casemate.stages.data.files import bucket
 from casemate.wiring import Wiring
 
 EXTRAS = {
@@ -253,6 +254,8 @@ def _project(project: Wiring) -> list[Check]:
     checks += [*_catalogue(project), *_key_versions(project)]
     if project.config.store.objects:
         checks.append(_objects(project))
+    if bucket.is_bucket(project.config.data.source):
+        checks.append(_table(str(project.config.data.source)))
     checks += _audit(project)
     checks.append(
         Check(
@@ -309,6 +312,19 @@ def _objects(project: Wiring) -> Check:
         subject=subject,
         state=f"{project.config.store.objects}; the server honours conditional writes",
         advice="",
+    )
+
+
+def _table(source: str) -> Check:
+    """Whether the table's objects are there for this machine's credentials."""
+    try:
+        found = bucket.look(source)
+        found[0].bucket.first(found[0].key)
+    except Error as error:
+        return Check(mark="FAIL", subject="table", state=error.message, advice=error.hint)
+    size = sum(one.size for one in found)
+    return Check(
+        mark="ok", subject="table", state=f"{source}: {len(found)} objects, {size} bytes", advice=""
     )
 
 

@@ -5,6 +5,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import SealedDataset
 from casemate.stages.data import files
@@ -37,11 +39,11 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
     Args:
         context: the project's.
         where: the table's place.
-        answer: what a database there said.
+        answer: what a database there said, or the objects of a bucket.
     """
     config = context.config
-    stamp = [row[2:] for row in files.stamp(where)]
-    if isinstance(where, str):
+    stamp = [row[2:] for row in files.stamp(where if answer is None else answer)]
+    if isinstance(answer, pa.Table):
         stamp = [files.digest(where, files.columns(answer, config.data, (), []))]
     basis = basis_of(config, context.usable.covered)
     split = [config.train.test_share, config.train.seed, config.train.folds, config.train.split]
@@ -93,7 +95,7 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
             config.privacy.min_group,
             config.train.seed,
             sorted(gate.eps for gate in config.gates.values() if gate.eps),
-            [_stamp(context.root / path) for path in config.assess.tables.values()],
+            [_stamp(files.beside(context.root, path)) for path in config.assess.tables.values()],
         ],
         "release": [
             config.gates,
@@ -106,7 +108,9 @@ def inputs_of(context: RunContext, where: Any, answer: Any) -> dict[str, str]:
     return {stage: sha256_record(values) for stage, values in deciding.items()}
 
 
-def _stamp(path: Path) -> list[int]:
+def _stamp(path: Path | str) -> list[Any]:
+    if isinstance(path, str):
+        return [row[2:] for row in files.stamp(path)]
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 

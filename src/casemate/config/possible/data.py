@@ -20,7 +20,7 @@ def require_possible(data: DataTable) -> None:
 
 def impossible_data(data: DataTable) -> list[str]:
     """What of `[data]` does not go together."""
-    problems = []
+    problems = _impossible_source(data.source)
     if any(
         name in data.columns and data.columns[name].column_class == "identifier"
         for name in data.targets
@@ -49,6 +49,16 @@ def impossible_data(data: DataTable) -> list[str]:
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
     return problems
+
+
+def _impossible_source(source: str | list[str]) -> list[str]:
+    if not isinstance(source, str):
+        if any(one.startswith("s3://") for one in source):
+            return ["[data] source: a list names files; a bucket's folder is s3://BUCKET/PREFIX/"]
+        return []
+    if source.startswith("s3://") and "@" in source.removeprefix("s3://").partition("/")[0]:
+        return ["[data] source holds credentials: they come from where the AWS SDK finds them"]
+    return []
 
 
 def _impossible_labels(data: DataTable) -> list[str]:

@@ -108,15 +108,21 @@ def client(place: S3Place | None = None) -> Any:
             if value
         }
     try:
-        return boto3.client(
-            "s3",
-            config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}),
-            **options,
+        return (
+            boto3.session.Session().client(  # the default one keeps credentials that it found once
+                "s3",
+                config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}),
+                **options,
+            )
         )
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"the S3 client cannot be made: {error}",
-            hint="see [store] endpoint, region, access_key and secret_key",
+            hint=(
+                "see AWS_PROFILE, AWS_ENDPOINT_URL_S3 and ~/.aws/config"
+                if place is None
+                else "see [store] endpoint, region, access_key and secret_key"
+            ),
         ) from error
 
 

@@ -93,7 +93,7 @@ def _rows(project: Wiring, file: Path, most: int, differences: list[str]) -> int
     config, context = project.config, run_context(project)
     pinned = schema.load(project.root / config.data.schema)
     identifiers = () if pinned is None else pinned.identifiers
-    where = files.place(project.root, config.data.source)
+    where = files.once(files.place(project.root, config.data.source), config.data)
     table = source.held(where, config.data, [], identifiers)
     people = context.identifiers.candidate()
     if context.erased is not None:

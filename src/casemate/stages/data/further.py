@@ -3,7 +3,6 @@ measured on only.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +12,12 @@ from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
 from casemate.ml.frame import GROUP, WEIGHT
-from casemate.stages.data import source, weights
+from casemate.stages.data import files, source, weights
 from casemate.stages.data.odd import rows_text
 
 
 def read(
-    path: Path,
+    where: files.Place,
     options: DataTable,
     schema: Schema,
     taken: Callable[[pa.Table, str], pa.Table] = lambda table, _: table,
@@ -27,7 +26,7 @@ def read(
     ranges; types and classes may not.
 
     Args:
-        path: the table's file.
+        where: the table's file, or its place in a bucket.
         options: the `[data]` table.
         schema: of the data set.
         taken: the rows of a table, by the name of its file, that may be looked at.
@@ -36,7 +35,8 @@ def read(
         ConfigError: there is no such file. DataError: a column is missing or of another type, or a
             class is unknown.
     """
-    table, _ = source.labelled(taken(source.read(path, options)[0], path.name), options)
+    path = source.first(where)
+    table, _ = source.labelled(taken(source.read(where, options)[0], path.name), options)
     wanted = [*(column.name for column in schema.features), *schema.targets]
     missing = [name for name in wanted if name not in table.column_names]
     missing += (

@@ -157,7 +157,7 @@ def some(where: files.Place, options: DataTable, most: int) -> tuple[pa.Table, b
     table = files.some(where, options, most)
     if table is None or table.num_rows == 0:
         return written(where, options, []), True
-    _check_names(table, _first(where), options)
+    _check_names(table, first(where), options)
     return table, False
 
 
@@ -199,15 +199,15 @@ def _table(
 ) -> pa.Table:
     """The columns that are held there, under names that `options` knows."""
     table = files.columns(where, options, identifiers, findings)
-    path = _first(where)
+    path = first(where)
     _check_names(table, path, options)
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows", hint="export the table again")
     return table
 
 
-def _first(where: files.Place) -> files.File:
-    """What messages name; of several files the first one."""
+def first(where: files.Place) -> files.File:
+    """The file that messages name; of several the first one."""
     if isinstance(where, (str, Path)):
         return Path(where)
     return Path("the table") if isinstance(where, pa.Table) else where[0]

@@ -44,6 +44,7 @@ __all__ = [
     "File",
     "InexactColumn",
     "Place",
+    "beside",
     "columns",
     "digest",
     "found",
@@ -78,6 +79,11 @@ def place(root: Path, source: str | list[str]) -> Path | list[Path] | str:
     if isinstance(source, list):
         return [root / one for one in source]
     return source if is_url(source) else root / source
+
+
+def beside(root: Path, path: str) -> Path | str:
+    """Where a further table is: a file, or an object or folder of a bucket."""
+    return path if bucket.is_bucket(path) else root / path
 
 
 def columns(
@@ -262,10 +268,10 @@ def found(where: Place, options: DataTable) -> dict[str, Any]:
 
 def stamp(where: Place) -> list[Any]:
     """What changes when the files do; a database is asked again each time."""
-    where = _looked(where)
-    if isinstance(where, (str, pa.Table)):
-        return []
     try:
+        where = _looked(where)
+        if isinstance(where, (str, pa.Table)):
+            return []
         return [[str(path), *_status(path)] for path in several.paths(where)]
     except ConfigError:
         return []

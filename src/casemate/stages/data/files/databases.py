@@ -176,7 +176,7 @@ def _connected(url: str, options: DataTable) -> Any:
     if parts.scheme not in {"postgresql", "postgres"}:
         raise ConfigError(
             f"[data] source: no reader for {parts.scheme}://",
-            hint="postgresql://USER@HOST:PORT/DATABASE, or a file",
+            hint="postgresql://USER@HOST:PORT/DATABASE, s3://BUCKET/KEY, or a file",
         )
     if parts.password or "password" in parse_qs(parts.query):
         raise ConfigError(

@@ -36,7 +36,7 @@ _REFUSALS: list[tuple[set[str], type[Error], str, str]] = [
         {"NoSuchBucket"},
         ConfigError,
         "[data] source: there is no bucket {bucket!r} at {server}",
-        "see its name, and AWS_ENDPOINT_URL_S3 and AWS_REGION, which say who is asked",
+        "see its name, and AWS_ENDPOINT_URL_S3 and AWS_DEFAULT_REGION, which say who is asked",
     ),
     (
         {"NoSuchKey", "404"},
@@ -67,7 +67,7 @@ _REFUSALS: list[tuple[set[str], type[Error], str, str]] = [
         {"PermanentRedirect", "301", "AuthorizationHeaderMalformed"},
         ConfigError,
         "{where}: the bucket is in another region",
-        "set AWS_REGION to its own",
+        "set AWS_DEFAULT_REGION to its own",
     ),
     (
         {"RequestTimeTooSkewed"},
