@@ -9,29 +9,28 @@ import numpy as np
 from msgspec import structs
 
 from casemate.controls.federation import COORDINATOR, cards
-from casemate.controls.federation.cards import Charter, limits_of
+from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Over
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, make_folder, write_atomic
 from casemate.core.types import Record
-from casemate.ml.federated import drawn, exact, rules
+from casemate.ml.federated import exact
 from casemate.ml.federated.local import LocalPlan
-from casemate.ml.federated.simulation import EXACT, Design
-from casemate.ml.federated.trees import CLASSIFIER, ESTIMATORS, Growth
+from casemate.ml.federated.trees import ESTIMATORS, Growth
 from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated.books import Begun, CatalogueBooks, begun_with
 from casemate.operations.federated.conducting import Conductor, Options
+from casemate.operations.federated.jobs import entry_of, job_of
 from casemate.operations.federated.judging import NETWORK
-from casemate.operations.federated.learning import Learning, Learnt, most_rounds
+from casemate.operations.federated.learning import Learning, Learnt
 from casemate.operations.federated.listening import address, listening, most_of
 from casemate.operations.federated.meeting import POLL_SECONDS, Meeting
 from casemate.operations.federated.parties import as_coordinator
 from casemate.operations.federated.recording import record_of
 from casemate.stages.train import federation, global_linear, global_model, global_trees
-from casemate.stages.train.described import Described
-from casemate.stages.train.training_code import RECORD, code_of, digest_of
+from casemate.stages.train.training_code import RECORD
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -162,10 +161,10 @@ def lead(
     )
     folder = make_folder(project.state / FOLDER)
     with alone(folder / f"{name}.leading.lock", f"leading {name}"):
-        entry = _entry(project, charter)
+        entry = entry_of(project, charter)
         room = global_model.Room(project.config, project.state / "tmp", _hidden(project))
         said, start = global_model.described(entry, room)
-        wanted = _job(project, charter, design, epsilon, entry, said)
+        wanted = job_of(project, charter, design, epsilon, entry, said)
         file = folder / f"{name}.led"
         begun = begun_with(project, file, charter, wanted, options, fresh=fresh)
         return _Leading(acting, charter, begun, file, reporter or Silent()).run(
@@ -177,83 +176,6 @@ def _hidden(project: Wiring) -> list[Path]:
     from casemate.operations.runs import run_context
 
     return run_context(project).hidden
-
-
-def _entry(project: Wiring, charter: Charter) -> global_model.Entry:
-    """The code that says what is trained, whatever was imported before."""
-    config = structs.replace(
-        project.config, train=structs.replace(project.config.train, model=None)
-    )
-    return global_model.Entry(
-        name=config.train.entry,
-        code=code_of(project.root, config),
-        columns=charter.columns,
-        limits=limits_of(charter.columns),
-        seed=config.train.seed,
-    )
-
-
-def _job(
-    project: Wiring,
-    charter: Charter,
-    design: Design,
-    epsilon: float | None,
-    entry: global_model.Entry,
-    said: Described,
-) -> Job:
-    """The job that these options make; without its id.
-
-    Raises:
-        ConfigError: the rule is not one of the model.
-    """
-    columns, by_sums = charter.columns, design.rule == EXACT
-    if columns.regression and not by_sums:
-        raise ConfigError(
-            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
-        )
-    if said.estimator in ESTIMATORS and not by_sums:
-        raise ConfigError(
-            f"sites grow boosted trees by sums, and not by --rule {design.rule}",
-            hint="--rule exact",
-        )
-    if said.estimator == NETWORK and by_sums:
-        raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
-    plan = design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan)
-    if by_sums and epsilon:
-        plan = _noisy(plan, said, epsilon, project.config.privacy.delta)
-    sums = most_rounds(said, columns, entry.limits, noisy=plan.sigma > 0) if by_sums else 0
-    return Job(
-        id="",
-        charter=charter.digest,
-        entry=entry.name,
-        code=entry.code,
-        code_digest=digest_of(entry.code),
-        estimator=said.estimator,
-        layout=said.layout,
-        settings=said.settings,
-        limits=entry.limits,
-        rule=design.rule,
-        combine=design.combine,
-        plan=plan,
-        rounds=sums or design.rounds,
-        masked=design.masked,
-        groups=design.groups,
-        epsilon=epsilon or 0.0,
-        delta=project.config.privacy.delta,
-        seed=entry.seed,
-        versions={},
-        begun="",
-    )
-
-
-def _noisy(plan: LocalPlan, said: Described, epsilon: float, delta: float) -> LocalPlan:
-    """The plan with noise on sums; ConfigError where none covers them."""
-    if said.estimator != CLASSIFIER:
-        raise ConfigError(
-            f"sums of a {said.estimator} are not clipped, so no noise covers them",
-            hint=f"--rule fedavg, fedprox or fedadam; or a {CLASSIFIER} in train.py",
-        )
-    return drawn.planned(plan, Growth.of(said.settings), epsilon, delta)
 
 
 class _Leading:
