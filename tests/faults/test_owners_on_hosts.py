@@ -123,7 +123,7 @@ def test_a_site_that_is_cut_off_in_a_round_comes_back_and_the_model_is_as_if_it_
         owners.until("centre", 2)
         hosts["south"].cut()
         subprocess.run([*hosts["south"].inside, "ss", "-K"], check=True, capture_output=True)
-        wait_for(lambda: "is called again" in owners.said("south").rpartition("round 2")[2])
+        wait_for(lambda: "is called again" in owners.said("south").rpartition("round 2")[2], 120)
         assert lead.poll() is None
         assert [listening(hosts[name]) for name in SITES] == [[]] * 3
         assert len(listening(hosts["centre"])) == 1
