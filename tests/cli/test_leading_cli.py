@@ -237,6 +237,17 @@ def test_sites_in_processes_of_their_own_learn_the_pooled_fit_and_all_tell_the_s
     assert not list((centre.state / "federated").glob("*.led"))
 
 
+def test_sites_hear_that_a_job_has_ended_by_a_fault_of_the_coordinator_and_why(
+    owners: Owners,
+) -> None:
+    (owners.folder / "centre" / "federated").write_text("where its model would be written")
+    lead, sites = owners.lead("--rounds", "1"), [owners.join(name) for name in SITES]
+    assert lead.wait(180) != 0
+    owners.ended(*sites)
+    for name in SITES:
+        assert "nothing came of the job: the coordinator failed" in owners.said(name)
+
+
 def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_twice(
     owners: Owners,
 ) -> None:
@@ -303,14 +314,3 @@ def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
     table = rows(0, 160)
     found = load_skops(begun).estimator.predict(features_of(table, COLUMNS))
     assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65
-
-
-def test_sites_hear_that_a_job_has_ended_by_a_fault_of_the_coordinator_and_why(
-    owners: Owners,
-) -> None:
-    (owners.folder / "centre" / "federated").write_text("where its model would be written")
-    lead, sites = owners.lead("--rounds", "1"), [owners.join(name) for name in SITES]
-    assert lead.wait(180) != 0
-    owners.ended(*sites)
-    for name in SITES:
-        assert "nothing came of the job: the coordinator failed" in owners.said(name)
