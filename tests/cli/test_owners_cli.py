@@ -117,8 +117,8 @@ def test_owners_agree_by_files_and_each_log_says_what_was_approved(at, cli):
     look = cli("federate", "approve", "wards.charter.json", "--look")
     assert look.code == 0
     assert head in look.out
-    assert re.search(r"^a +number +-10 to 10$", look.out, re.M)
-    assert re.search(r"^c +category +x, y, z$", look.out, re.M)
+    assert re.search(r"^a +number +-10 to 10$", look.out, re.MULTILINE)
+    assert re.search(r"^c +category +x, y, z$", look.out, re.MULTILINE)
     assert "nothing was approved" in look.out
     refused = cli("federate", "approve", "wards.charter.json", "--config", "north")
     assert refused.code == 1
