@@ -258,10 +258,13 @@ def _data(dataset: SealedDataset, model: TrainedModel) -> str:
     if model.mode == "private":  # how many there are to train on is a fact about them
         return ""
     suspicious = round(dataset.figures.get("suspicious_share", 0.0) * dataset.rows)
-    return (
-        f"The table has {dataset.rows} rows; {suspicious} were under suspicion,"
-        f" {dataset.excluded or 'none'} left out."
+    rows, whole = dataset.rows, dataset.whole
+    counted = (
+        f"The table has {rows} rows; {suspicious}"
+        if whole is None
+        else f"Of the table's {whole.rows} rows {rows} were drawn; {suspicious} of these"
     )
+    return f"{counted} were under suspicion, {dataset.excluded or 'none'} left out."
 
 
 def _unmeasured(assessment: Assessment) -> str:
