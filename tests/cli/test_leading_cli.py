@@ -25,6 +25,7 @@ import casemate
 from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Charter, charter_in
 from casemate.controls.federation.comparing import compare, record_in
+from casemate.controls.privacy.budget import total
 from casemate.core.digest import sha256
 from casemate.ml.federated import encoding
 from casemate.ml.federated.encoding import Scale
@@ -39,6 +40,9 @@ from casemate.stages.train.training_code import code_digest
 pytestmark = pytest.mark.slow
 SITES = ("north", "south", "east")
 CODE = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
+TREES = """from sklearn.ensemble import HistGradientBoostingClassifier
+def build(): return HistGradientBoostingClassifier(max_iter=3, max_depth=2, learning_rate=0.5)
+"""
 POLICY = """
 [federate]
 coordinators = ["{coordinator}"]
@@ -48,7 +52,7 @@ least_rows = 20
 """
 
 
-def project(folder: Path, name: str, number: int) -> Project:
+def project(folder: Path, name: str, number: int, code: str = CODE) -> Project:
     """Made, and never run."""
     root = folder / name
     root.mkdir()
@@ -57,7 +61,7 @@ def project(folder: Path, name: str, number: int) -> Project:
     file = root / "casemate.toml"
     text = file.read_text().replace('purpose = "unspecified"', f'purpose = "{PURPOSE}"')
     file.write_text(text + DECLARED)
-    (root / "train.py").write_text(CODE)
+    (root / "train.py").write_text(code)
     (root / "schema.toml").write_text(pinned.dump(COLUMNS))
     return casemate.open(root)
 
@@ -65,13 +69,13 @@ def project(folder: Path, name: str, number: int) -> Project:
 class Owners:
     """Projects that have agreed, and their processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, code: str = CODE, more: str = "") -> None:
         self.folder = folder
         with socket.socket() as made:
             made.bind(("127.0.0.1", 0))
             port = made.getsockname()[1]
-        centre = project(folder, "centre", 9)
-        sites = [project(folder, name, number) for number, name in enumerate(SITES)]
+        centre = project(folder, "centre", 9, code)
+        sites = [project(folder, name, number, code) for number, name in enumerate(SITES)]
         signed = centre.federated.found(
             "wards",
             url=f"https://127.0.0.1:{port}",
@@ -85,7 +89,7 @@ class Owners:
         )
         for one in sites:
             with (one.root / "casemate.toml").open("a") as file:
-                file.write(policy)
+                file.write(policy + more)
             casemate.open(one.root).federated.approve(signed)
         self._stack = contextlib.ExitStack()
 
@@ -240,3 +244,31 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     owners.ended(owners.lead(*words), *map(owners.join, SITES))
     again = (owners.folder / "centre" / "federated" / "wards.skops").read_bytes()
     assert sha256(again) == sha256(begun)
+
+
+def test_trees_with_noise_are_paid_at_each_site_and_the_record_says_what_they_cost(
+    home: Path, tmp_path: Path
+) -> None:
+    policy = 'models = ["HistGradientBoostingClassifier"]\nnoise = true\nepsilon_round = 5.0\n'
+    owners = Owners(tmp_path, TREES, policy)
+    words = ("--rule", "exact", "--epsilon", "3")
+    owners.ended(owners.lead(*words), *map(owners.join, SITES))
+    owners.require_one_story()
+    folder = owners.folder / "centre" / "federated"
+    record = record_in((folder / "wards.record.json").read_bytes(), owners.charter)
+    assert [one.what for one in record.rounds] == ["leaves"] * 4
+    assert (record.epsilon, record.delta) == (3.0, 1e-5)
+    for name in SITES:
+        one = owners.open(name)
+        paid = one.ledger.of(one.config.dataset_name, PURPOSE)
+        assert [line.what for line in paid] == [
+            f"round {number} of wards" for number in range(1, 5)
+        ]
+        assert 2.8 < total(paid, 1e-5) <= 3.0
+    found = load_skops((folder / "wards.skops").read_bytes()).estimator
+    assert found[-1].n_iter_ == 3
+    # a linear model's sums are not clipped: nothing is promised of them
+    (owners.folder / "centre" / "train.py").write_text(CODE)
+    assert owners.lead(*words).wait(60) == 2
+    assert "are not clipped, so no noise covers them" in (tmp_path / "centre.log").read_text()
+    owners.close()
