@@ -213,6 +213,8 @@ def _require_plan(job: Job) -> None:
             raise SitePolicy(f"the job's {name} is {numbers[name]:g}: {low:g} to {high:g} may be")
     if job.plan.controlled != (job.rule == rules.SCAFFOLD):
         raise SitePolicy("the job's plan is not that of its rule")
+    if job.plan.calibrated and (job.epsilon > 0 or job.plan.sigma > 0):
+        raise SitePolicy("the job wants noise, and steps by shares of classes that it cannot cover")
 
 
 def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians | None:
@@ -225,10 +227,8 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
         )
     if not noisy:
         return None
-    if job.rule in (simulation.EXACT, rules.SCAFFOLD) or job.plan.calibrated:
-        raise SitePolicy(
-            "the job wants noise on what no noise covers: whole sums, controls, shares of classes"
-        )
+    if job.rule in (simulation.EXACT, rules.SCAFFOLD):
+        raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
     if not 0 < job.delta <= privacy.delta or not job.plan.sigma >= LEAST_NOISE:
         raise SitePolicy(
             f"the job's delta is {job.delta:g} and its noise {job.plan.sigma:g}; delta is at most"
