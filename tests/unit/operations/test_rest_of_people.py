@@ -102,6 +102,33 @@ def test_a_search_for_somebody_looks_at_rows_beside_the_sample(project, record):
     assert (own.cells, own.texts) == ({}, [])
 
 
+def test_who_may_not_see_a_row_beside_the_sample_does_not_hear_the_code_that_saw_it(project):
+    _, _, dataset = only_beside(project, None)
+    drawn = {str(one) for one in dataset.to_arrow(["a"])["a"].to_pylist()}
+    (piece, *_) = dataset.batches(["a"], rest=True)
+    (closed, *_) = [one for one in map(str, piece["a"].to_pylist()) if one not in drawn]
+    policy = project.root / "policies" / "rows.cedar"
+    text = (project.root / "casemate.toml").read_text()
+
+    def hears(columns, value):
+        policy.write_text(
+            '@id("one") forbid (principal, action == Action::"dataset:read-rows", resource)'
+            f' when {{ resource.hasTag("a") && resource.getTag("a") == "{value}" }};'
+        )
+        said = f"{text}\n[access]\nrows = {columns}\n"
+        (project.root / "casemate.toml").write_text(said)
+        with casemate.open(project.root) as own:
+            return own.datasets["t"].hears_code()
+
+    try:
+        assert hears('["a"]', "none")
+        assert not hears('["a"]', closed)
+        assert not hears('["note"]', "none")  # nothing tells those rows apart
+    finally:
+        policy.unlink()
+        (project.root / "casemate.toml").write_text(text)
+
+
 def test_keys_of_rows_beside_a_sample_are_rotated_and_a_changed_byte_is_seen(project, record):
     folder = project.state / "datasets" / record.name / record.version
     keys, verifier = project.provider, project.signer.verifier

@@ -6,6 +6,7 @@ from casemate.core.digest import sha256, sha256_record
 from casemate.core.types import FORMAT
 from casemate.stages.data import files
 from casemate.stages.data.examined import Examined
+from casemate.stages.data.review import dropped
 from casemate.stages.data.tools import DataTools
 
 
@@ -39,8 +40,9 @@ def identity_of(
     if tools.lessons is not None:
         identity["feedback"] = tools.lessons.digest
     if rest:
-        # who is left out of rows that were not drawn does not show in those that were
+        # what is left out of rows that were not drawn does not show in those that were
         gone = "" if tools.erased is None else tools.erased.digest
         mask = sha256((found.holdout | found.excluded).tobytes())
-        identity["rest"] = sha256_record([tools.config.train.rows, gone, mask])
+        out = dropped(tools.reviews)
+        identity["rest"] = sha256_record([tools.config.train.rows, gone, mask, out])
     return identity

@@ -4,8 +4,9 @@ every row that was not drawn and is on the side of training, a piece at a time.
 Which side a row is on hangs on what it is, as for drawn rows; where that leaves a doubt it is left
 out. So are people of whom a drawn row is held out or left out, and rows with the same features as
 such a row: nothing that is measured on is learnt from, and nothing that a person or a screen took
-out comes back by a copy. Rows are told from drawn ones by all that they say, not by their numbers,
-so it does not matter which lines a reader skips; and every drawn row must be found again.
+out comes back by a copy. A row that a person took out of another sample stays out, too. Rows are
+told from drawn ones by all that they say, not by their numbers, so it does not matter which lines a
+reader skips; and every drawn row must be found again.
 """
 
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.controls.keys.subjects import Root
 from casemate.core.errors import DataError
 from casemate.core.types import Finding, Schema, SealedDataset, Sides, Whole
-from casemate.ml.frame import features_of, row_hashes
+from casemate.ml.frame import features_of, row_hashes, target_of
 from casemate.stages.data import files, parts, sides
 from casemate.stages.data.examined import Examined
+from casemate.stages.data.review import dropped, row_digests
 from casemate.stages.data.tools import DataTools, Mask
 from casemate.stages.data.whole import Looked
 
@@ -43,6 +45,7 @@ class Rest:
         how: Sides,
         kept_out: Mask,
         root: Root,
+        dropped: list[str],
     ) -> None:
         """Remember the drawn rows.
 
@@ -53,7 +56,9 @@ class Rest:
             how: the drawn rows were divided.
             kept_out: those that are held out or left out, bool [n].
             root: what sides hang on.
+            dropped: digests of rows that people took out of this sample or another.
         """
+        self._root, self._dropped = root, dropped
         self._schema, self._how, self._key = schema, how, sides.key_of(root)
         self._subject, self._weight = config.data.subject, config.data.weight
         looks = _looks(features_of(table, schema))
@@ -77,6 +82,8 @@ class Rest:
         looks = _looks(frame)
         kept = self._undrawn(self._rows(piece, looks))
         kept &= ~np.isin(looks, self._out)
+        if self._dropped:
+            kept &= ~self._taken_out(piece, frame)
         if self._subject is not None:
             people = piece[self._subject]
             kept &= ~np.asarray(pc.is_in(people, self._people))
@@ -106,6 +113,15 @@ class Rest:
                 self._left[value] -= 1
                 kept[at] = False
         return kept
+
+    def _taken_out(self, piece: pa.Table, frame: pd.DataFrame) -> Mask:
+        """Rows that are like one that a person took out, bool [n]."""
+        target = target_of(piece, self._schema)
+        _, first, of_row = np.unique(
+            row_hashes(frame, target), return_index=True, return_inverse=True
+        )
+        digests = row_digests(frame, target, self._root.pseudonyms, first)
+        return np.asarray(np.isin(digests, self._dropped)[of_row])
 
     def _rows(self, table: pa.Table, looks: Array) -> Array:
         """A hash of all that a row says to training, and of whom, uint64 [n]."""
@@ -141,7 +157,15 @@ def of(
         return None if looked is None else looked.whole, None
     table = found.table.slice(0, looked.drawn)  # without rows of feedback
     kept_out = (found.holdout | found.excluded)[: looked.drawn]
-    rest = Rest(table, found.schema, tools.config, found.sides, kept_out, found.root)
+    rest = Rest(
+        table,
+        found.schema,
+        tools.config,
+        found.sides,
+        kept_out,
+        found.root,
+        dropped(tools.reviews),
+    )
     schema = pa.schema([table.schema.field(name).remove_metadata() for name in rest.columns])
     whole = schema
     if options.subject is not None:

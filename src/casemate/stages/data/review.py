@@ -89,6 +89,11 @@ class Reviews:
         tx.execute(REVIEWS.insert(), [{**told, "row": row} for row in rows])
 
 
+def dropped(reviews: dict[str, Review]) -> list[str]:
+    """Digests of the rows that people took out, in order."""
+    return sorted(digest for digest, review in reviews.items() if review.decision == "dropped")
+
+
 def row_digests(
     frame: "pd.DataFrame", target: np.ndarray[Any, Any], key: bytes, rows: np.ndarray[Any, Any]
 ) -> list[str]:

@@ -199,6 +199,20 @@ def test_nobody_of_whom_a_row_was_taken_out_is_learnt_from(tools, sealed, of_peo
     assert whose[at] not in left[PSEUDONYM].to_pylist()
 
 
+def test_a_row_that_somebody_took_out_of_another_sample_is_not_learnt_from(tools, sealed, of_rows):
+    record, others, _ = of_rows
+    frame, codes = features_of(others, record.schema), target_of(others, record.schema)
+    (digest,) = row_digests(frame, codes, tools.identifiers.root().pseudonyms, np.array([0]))
+    review = Review("dropped", "me", "2026-01-01", "no patient")
+    newer, left, _ = sealed(None, reviews={digest: review})
+    assert newer.excluded == record.excluded
+    assert newer.version != record.version
+    (row,) = as_rows(others.slice(0, 1))
+    expected = as_rows(others)
+    del expected[row]
+    assert as_rows(left) == expected
+
+
 def test_the_index_of_people_knows_whose_rows_are_learnt_from(tools, of_people):
     record, others, folder = of_people
     index = tools.identifiers.rows
