@@ -218,6 +218,13 @@ def test_under_noise_a_site_need_not_declare_again_what_the_charter_says_of_its_
         ownrows.read(one, charter, noisy=True).table
     )
     one.close()
+    # one end alone: the other is the charter's
+    low = msgspec.structs.replace(strange, min=-1.0, max=4.0)
+    asked = msgspec.structs.replace(charter.columns, columns=[low, *charter.columns.columns[1:]])
+    file.write_text(file.read_text().replace("a = { min = -9, max = 9 }", "a = { min = -9 }"))
+    one = casemate.open(one.root)
+    ownrows.read(one, msgspec.structs.replace(charter, columns=asked), noisy=True)
+    one.close()
 
 
 def test_rows_are_read_for_others_without_a_look_for_what_only_this_owner_would_hear_of(

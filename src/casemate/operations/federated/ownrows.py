@@ -83,7 +83,10 @@ def _declared(options: DataTable, charter: Schema) -> DataTable:
         said: dict[str, Any] = (
             {"categories": column.categories}
             if column.type == "category"
-            else {"min": column.min, "max": column.max}
+            else {
+                "min": column.min if own.min is None else own.min,
+                "max": column.max if own.max is None else own.max,
+            }
         )
         exact[column.name] = structs.replace(own, type=own.type or column.type, **said)
     for target in charter.targets:
