@@ -322,7 +322,7 @@ def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
 def test_trees_with_noise_are_paid_at_each_site_and_the_record_says_what_they_cost(
     home: Path, tmp_path: Path
 ) -> None:
-    policy = 'models = ["HistGradientBoostingClassifier"]\nnoise = true\nepsilon_round = 5.0\n'
+    policy = "noise = true\nepsilon_round = 5.0\n"
     owners = Owners(tmp_path, code=TREES.replace("max_iter=1", "max_iter=3"), more=policy)
     words = ("--rule", "exact", "--epsilon", "3")
     owners.ended(owners.lead(*words), *map(owners.join, SITES))
