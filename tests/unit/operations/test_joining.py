@@ -348,6 +348,33 @@ def test_a_column_that_is_left_aside_here_is_named_with_what_takes_it_up(home, l
     one.close()
 
 
+def test_a_site_hears_of_rows_that_the_charter_s_limits_and_values_do_not_hold(
+    home, leader, tmp_path
+):
+    (one,), charter = wards.wards(tmp_path, 1, leader)
+    assert not beyond(one, charter)
+    first, second, third, target = charter.columns.columns
+    narrow = [
+        msgspec.structs.replace(first, min=-1.0, max=1.0),
+        second,
+        msgspec.structs.replace(third, categories=["x"]),
+        target,
+    ]
+    asked = msgspec.structs.replace(charter.columns, columns=narrow)
+    numbers, values = beyond(one, msgspec.structs.replace(charter, columns=asked))
+    rows = ownrows.read(one, charter, noisy=False).table
+    outside = np.abs(rows["a"].to_numpy()) > 1
+    assert numbers.endswith(f"nearest: a in {outside.sum()} rows")
+    assert values.endswith(f"its own: c in {rows['c'].to_pylist().count('y')} rows")
+    one.close()
+
+
+def beyond(site, charter):
+    heard = Heard()
+    ownrows.read(site, charter, noisy=False, reporter=heard)
+    return [text for text in heard.told if "charter" in text]
+
+
 def test_too_few_rows_are_not_answered_from_and_not_counted_out(ward, leader, says):
     one, charter = ward
     file = one.root / "casemate.toml"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import structs
 
 from casemate.config import ColumnTable, DataTable
@@ -159,7 +160,31 @@ def read(
         codes = found.table[subject].combine_chunks().dictionary_encode().indices
         chosen = chosen.append_column(GROUP, codes)
     table, holdout = (chosen.filter(side).combine_chunks() for side in (learnt, held))
+    for line in _beyond(charter.columns, table):
+        tools.progress(line, 0, 0)
     return OwnRows(table, holdout, before, _digest(charter.columns, table, holdout))
+
+
+def _beyond(asked: Schema, table: pa.Table) -> list[str]:
+    """What of the rows the charter's limits and values do not hold, for this site's owner alone: a
+    few are slips, many are another unit or coding.
+    """
+    numbers, values = [], []
+    for one in asked.features:
+        cells = table[one.name]
+        if one.type == "category":
+            known = pc.is_in(cells, pa.array(one.categories or [], cells.type))
+            count = pc.sum(pc.and_(pc.is_valid(cells), pc.invert(known))).as_py()
+            values += [f"{one.name} in {count} rows"] if count else []
+        else:
+            outside = pc.or_(pc.less(cells, one.min), pc.greater(cells, one.max))
+            count = pc.sum(outside).as_py()
+            numbers += [f"{one.name} in {count} rows"] if count else []
+    found = [
+        ("beyond the charter's limits, and taken as the nearest", numbers),
+        ("values that the charter does not name, and taken as none of its own", values),
+    ]
+    return [f"{what}: {', '.join(rows)}" for what, rows in found if rows]
 
 
 def _digest(columns: Schema, *sides: pa.Table) -> str:
