@@ -22,7 +22,6 @@ from casemate.core.sandbox import confine
 from casemate.core.sandbox.kernel import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
-from casemate.stages.data.files import bucket
 from casemate.wiring import Wiring
 
 EXTRAS = {
@@ -253,8 +252,9 @@ def _project(project: Wiring) -> list[Check]:
     checks += _catalogue(project)
     if project.config.store.objects:
         checks.append(_objects(project))
-    if bucket.is_bucket(project.config.data.source):
-        checks.append(_table(str(project.config.data.source)))
+    source = project.config.data.source
+    if isinstance(source, str) and source.startswith("s3://"):
+        checks.append(_table(source))
     checks += _audit(project)
     checks.append(
         Check(
@@ -307,6 +307,8 @@ def _objects(project: Wiring) -> Check:
 
 def _table(source: str) -> Check:
     """Whether the table's objects are there for this machine's credentials."""
+    from casemate.stages.data.files import bucket
+
     try:
         found = bucket.look(source)
         found[0].bucket.first(found[0].key)
