@@ -2,11 +2,14 @@
 words that say who must act.
 """
 
+import contextlib
 import dataclasses
 import gzip
+import http.server
 import json
 import re
 import sqlite3
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -292,6 +295,54 @@ def test_who_must_act_is_said_where_a_server_refuses(on_moto, monkeypatch, aws):
     away = told(said)
     assert away[0] is TransientError and "no answer from http://127.0.0.1" in away[1]
     assert SECRET not in away[1]
+
+
+@pytest.fixture
+def odd_server(monkeypatch):
+    """A server that answers as its list of manners says, in turn; the last one stays."""
+    manners, body = [], TEXT.encode()
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            manner = manners.pop(0) if len(manners) > 1 else manners[0]
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            part = body[int(first) : int(last) + 1]
+            self.send_response(206)
+            self.send_header("ETag", '"2"' if manner == "replaced" else '"1"')
+            if manner != "whole":
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+            self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            self.wfile.write(part[: len(part) // 2] if manner == "broken" else part)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "a")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    yield manners
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("manners", "kind", "words"),
+    [
+        (["well", "broken", "well"], None, ""),
+        (["well", "broken"], TransientError, "no answer from"),
+        (["whole"], BackendError, "does not answer in ranges"),
+        (["well", "replaced"], DataError, "was changed while it was read"),
+    ],
+)
+def test_a_server_that_breaks_off_is_asked_again_and_one_that_minds_nothing_refused(
+    odd_server, manners, kind, words
+):
+    odd_server += manners
+    with contextlib.nullcontext() if kind is None else pytest.raises(kind, match=words):
+        assert bucket.look("s3://ready/t.csv")[0].read() == TEXT.encode()
 
 
 def test_a_further_table_may_lie_in_a_bucket(on_moto, tmp_path):

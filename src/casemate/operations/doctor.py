@@ -23,7 +23,6 @@ from casemate.core.sandbox.kernel import available
 from casemate.core.store.sqlite import SqliteStore
 from casemate.core.types import Record
 from casemate.operations.keys.copies import require_current
-from casemate.stages.data.files import bucket
 from casemate.wiring import Wiring
 
 EXTRAS = {
@@ -254,8 +253,9 @@ def _project(project: Wiring) -> list[Check]:
     checks += [*_catalogue(project), *_key_versions(project)]
     if project.config.store.objects:
         checks.append(_objects(project))
-    if bucket.is_bucket(project.config.data.source):
-        checks.append(_table(str(project.config.data.source)))
+    source = project.config.data.source
+    if isinstance(source, str) and source.startswith("s3://"):
+        checks.append(_table(source))
     checks += _audit(project)
     checks.append(
         Check(
@@ -317,6 +317,8 @@ def _objects(project: Wiring) -> Check:
 
 def _table(source: str) -> Check:
     """Whether the table's objects are there for this machine's credentials."""
+    from casemate.stages.data.files import bucket
+
     try:
         found = bucket.look(source)
         found[0].bucket.first(found[0].key)

@@ -160,7 +160,7 @@ class Bucket:
                 raise _changed(self._shown(held.key))  # by a server that minds no condition
             held.version = str(answer.get("VersionId") or held.version)
             try:
-                content = bytes(answer["Body"].read())
+                content = bytes(answer["Body"].read(size + 1))  # a server may send more
             except (BotoCoreError, OSError) as error:
                 if not left:
                     raise self._away(held.key, error) from error
