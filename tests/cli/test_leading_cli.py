@@ -27,6 +27,7 @@ from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Charter, charter_in
 from casemate.controls.federation.comparing import compare, record_in
 from casemate.controls.federation.messages import JOB_TYPE, Job
+from casemate.controls.privacy.budget import total
 from casemate.core.digest import sha256
 from casemate.ml.federated import encoding
 from casemate.ml.federated.encoding import Scale
@@ -78,6 +79,7 @@ class Owners:
         address: of the coordinator.
         inside: by owner, words that run the command behind them where it lives; default: here.
         code: what the job trains.
+        more: lines of every site's `[federate]`.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Owners:
         address: str = "127.0.0.1",
         inside: dict[str, list[str]] | None = None,
         code: str = CODE,
+        more: str = "",
     ) -> None:
         self.folder, self.inside = folder, inside or {}
         with socket.socket() as made:
@@ -106,7 +109,7 @@ class Owners:
         )
         for one in sites:
             with (one.root / "casemate.toml").open("a") as file:
-                file.write(policy)
+                file.write(policy + more)
             casemate.open(one.root).federated.approve(signed)
         self._stack = contextlib.ExitStack()
 
@@ -237,6 +240,17 @@ def test_sites_in_processes_of_their_own_learn_the_pooled_fit_and_all_tell_the_s
     assert not list((centre.state / "federated").glob("*.led"))
 
 
+def test_sites_hear_that_a_job_has_ended_by_a_fault_of_the_coordinator_and_why(
+    owners: Owners,
+) -> None:
+    (owners.folder / "centre" / "federated").write_text("where its model would be written")
+    lead, sites = owners.lead("--rounds", "1"), [owners.join(name) for name in SITES]
+    assert lead.wait(180) != 0
+    owners.ended(*sites)
+    for name in SITES:
+        assert "nothing came of the job: the coordinator failed" in owners.said(name)
+
+
 def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_twice(
     owners: Owners,
 ) -> None:
@@ -284,7 +298,7 @@ def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
     home: Path, tmp_path: Path, masked: bool, compared: bool
 ) -> None:
     words = ("--rule", "exact", *(() if masked else ("--no-masked",)))
-    with contextlib.closing(Owners(tmp_path, TREES)) as owners:
+    with contextlib.closing(Owners(tmp_path, code=TREES)) as owners:
         lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
         owners.until("centre", 1)
         sites["south"].send_signal(signal.SIGKILL)
@@ -305,12 +319,29 @@ def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
     assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65
 
 
-def test_sites_hear_that_a_job_has_ended_by_a_fault_of_the_coordinator_and_why(
-    owners: Owners,
+def test_trees_with_noise_are_paid_at_each_site_and_the_record_says_what_they_cost(
+    home: Path, tmp_path: Path
 ) -> None:
-    (owners.folder / "centre" / "federated").write_text("where its model would be written")
-    lead, sites = owners.lead("--rounds", "1"), [owners.join(name) for name in SITES]
-    assert lead.wait(180) != 0
-    owners.ended(*sites)
+    policy = 'models = ["HistGradientBoostingClassifier"]\nnoise = true\nepsilon_round = 5.0\n'
+    owners = Owners(tmp_path, code=TREES.replace("max_iter=1", "max_iter=3"), more=policy)
+    words = ("--rule", "exact", "--epsilon", "3")
+    owners.ended(owners.lead(*words), *map(owners.join, SITES))
+    owners.require_one_story()
+    folder = owners.folder / "centre" / "federated"
+    record = record_in((folder / "wards.record.json").read_bytes(), owners.charter)
+    assert [one.what for one in record.rounds] == ["leaves"] * 4
+    assert (record.epsilon, record.delta) == (3.0, 1e-5)
     for name in SITES:
-        assert "nothing came of the job: the coordinator failed" in owners.said(name)
+        one = owners.open(name)
+        paid = one.ledger.of(one.config.dataset_name, PURPOSE)
+        assert [line.what for line in paid] == [
+            f"round {number} of wards" for number in range(1, 5)
+        ]
+        assert 2.8 < total(paid, 1e-5) <= 3.0
+    found = load_skops((folder / "wards.skops").read_bytes()).estimator
+    assert found[-1].n_iter_ == 3
+    # a linear model's sums are not clipped: nothing is promised of them
+    (owners.folder / "centre" / "train.py").write_text(CODE)
+    assert owners.lead(*words).wait(60) == 2
+    assert "are not clipped, so no noise covers them" in (tmp_path / "centre.log").read_text()
+    owners.close()

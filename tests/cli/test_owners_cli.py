@@ -12,6 +12,7 @@ from msgspec import structs
 from tests.conftest import write_csv
 
 import casemate
+from casemate.cli.federate import owners
 from casemate.controls.federation import cards
 from casemate.controls.federation.messages import RoundRecord
 from casemate.controls.federation.rounds import Kept
@@ -294,6 +295,12 @@ def test_records_of_several_parties_are_compared_without_a_project(at, cli, monk
     other = cli("federate", "audit", "wards.charter.json", "centre.json", "lie.json")
     assert other.code == 1
     assert "DIFFERENT: round 1: north sent another answer than the coordinator says" in other.out
+
+
+def test_limits_of_a_charter_are_shown_as_they_are_and_not_rounded():
+    day = ColumnSchema(name="born", type="number", min=19500101.0, max=0.1 + 20261130)
+    shown = "\n".join(owners._features(structs.replace(COLUMNS, columns=[day])))
+    assert re.search(r"^born +number +19500101 to 20261130\.1$", shown, re.MULTILINE)
 
 
 def test_what_another_owner_said_of_an_answer_drives_no_terminal(at, cli):

@@ -298,11 +298,12 @@ def test_who_must_act_is_said_where_a_server_refuses(on_moto, monkeypatch, aws):
     assert "there are no credentials" in told(said)[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3.example.org")
     assert "must use https" in told(said)[1]
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://me:{SECRET}@127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     away = told(said)
     assert away[0] is TransientError and "no answer from http://127.0.0.1" in away[1]
+    assert SECRET not in away[1]
 
 
 def test_a_further_table_may_lie_in_a_bucket(on_moto, tmp_path):

@@ -128,6 +128,7 @@ def run(arguments: Any) -> int:
         else {"hash": "by keyed hash", "ordered": "the newest"}[record.sides.rule]
     )
     text += [f"held out: {record.holdout} rows, {how}; {record.dropped} more taken out by decision"]
+    text += [] if record.whole is None else [f"whole table: {record.whole.text}"]
     text += [
         f"quarantine: {len(suspects)} rows under suspicion, {record.excluded} excluded",
         table(["row", "detector", "why", "score"], rows),

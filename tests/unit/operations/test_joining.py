@@ -204,8 +204,26 @@ def test_under_noise_a_site_need_not_declare_again_what_the_charter_says_of_its_
     narrow = msgspec.structs.replace(strange, min=-1.0, max=1.0)
     columns = [narrow, *charter.columns.columns[1:]]
     asked = msgspec.structs.replace(charter.columns, columns=columns)
-    with pytest.raises(DataError, match="a"):
-        ownrows.read(one, msgspec.structs.replace(charter, columns=asked), noisy=True)
+    asked = msgspec.structs.replace(charter, columns=asked)
+    with pytest.raises(DataError, match="a") as caught:
+        ownrows.read(one, asked, noisy=True)
+    # whoever never said that is told who did, and what helps
+    assert "nothing of a, c, y, so under noise what the charter says holds" in caught.value.hint
+    one.close()
+    file.write_text(
+        file.read_text().replace("[data.columns]\n", "[data.columns]\na = { min = -9, max = 9 }\n")
+    )
+    one = casemate.open(one.root)
+    assert ownrows.read(one, asked, noisy=True).table.equals(
+        ownrows.read(one, charter, noisy=True).table
+    )
+    one.close()
+    # one end alone: the other is the charter's
+    low = msgspec.structs.replace(strange, min=-1.0, max=4.0)
+    asked = msgspec.structs.replace(charter.columns, columns=[low, *charter.columns.columns[1:]])
+    file.write_text(file.read_text().replace("a = { min = -9, max = 9 }", "a = { min = -9 }"))
+    one = casemate.open(one.root)
+    ownrows.read(one, msgspec.structs.replace(charter, columns=asked), noisy=True)
     one.close()
 
 

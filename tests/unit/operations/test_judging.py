@@ -138,7 +138,7 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         (policy(masked=True), {}, "without masks"),
         (policy(noise=True), {}, "without noise"),
         (OPEN, {**noisy(), "rule": "exact"}, "what no noise covers"),
-        (OPEN, noisy(calibrated=1.0), "controls, shares of classes"),
+        (OPEN, noisy(calibrated=1.0), "shares of classes that it cannot cover"),
         (OPEN, {**noisy(), "delta": 1e-3}, "delta is at most"),
         (OPEN, noisy(epsilon=8.0, told=1.0), "says that it costs epsilon 1, and its noise costs"),
         (OPEN, {"plan": LocalPlan(sigma=2.0)}, "says that it costs epsilon 0"),

@@ -70,9 +70,12 @@ def only_beside(project, record):
 
 
 def test_the_model_says_with_how_many_rows_it_went_on(project, record):
-    run = project.history.runs()[0]
+    run = project.run()  # nothing has changed since
     model = project.engine.record(run.id, "train", TrainedModel)
     assert model.went_on.rows == record.rest > 500
+    assert f"It learnt from {record.rest} others too." in " ".join(run.summary)
+    card = project.objects.get(run.release.files["model-card.md"]).decode()
+    assert f"| went on with | {record.rest} rows beside the sample" in card
     lineage = project.registry.list()[0].release.lineage
     assert f"{record.rest} beside the drawn ones are learnt from" in lineage.whole_table
 

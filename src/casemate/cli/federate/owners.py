@@ -181,7 +181,7 @@ def _features(columns: "Schema") -> list[str]:
             one.type,
             ", ".join(one.categories or [])
             if one.type == "category"
-            else f"{one.min:g} to {one.max:g}",
+            else f"{one.min:.15g} to {one.max:.15g}",
         ]
         for one in columns.features[:SHOWN]
     ]

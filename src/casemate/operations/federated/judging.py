@@ -224,6 +224,8 @@ def _require_plan(job: Job) -> None:
             raise SitePolicy(f"the job's {name} is {numbers[name]:g}: {low:g} to {high:g} may be")
     if job.plan.controlled != (job.rule == rules.SCAFFOLD):
         raise SitePolicy("the job's plan is not that of its rule")
+    if job.plan.calibrated and (job.epsilon > 0 or job.plan.sigma > 0):
+        raise SitePolicy("the job wants noise, and steps by shares of classes that it cannot cover")
 
 
 def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians | None:
@@ -237,11 +239,8 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
     if not noisy:
         return None
     grown = job.estimator == CLASSIFIER
-    exact = job.rule == simulation.EXACT and not grown
-    if exact or job.rule == rules.SCAFFOLD or job.plan.calibrated:
-        raise SitePolicy(
-            "the job wants noise on what no noise covers: whole sums, controls, shares of classes"
-        )
+    if job.rule == rules.SCAFFOLD or (job.rule == simulation.EXACT and not grown):
+        raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
     if grown and job.plan.epochs != 1:
         raise SitePolicy("the job wants several passes, and each tree is one sum over rows")
     if not 0 < job.delta <= privacy.delta or not job.plan.sigma >= LEAST_NOISE:

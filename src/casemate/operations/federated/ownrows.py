@@ -83,7 +83,10 @@ def _declared(options: DataTable, charter: Schema) -> DataTable:
         said: dict[str, Any] = (
             {"categories": column.categories}
             if column.type == "category"
-            else {"min": column.min, "max": column.max}
+            else {
+                "min": column.min if own.min is None else own.min,
+                "max": column.max if own.max is None else own.max,
+            }
         )
         exact[column.name] = structs.replace(own, type=own.type or column.type, **said)
     for target in charter.targets:
@@ -93,6 +96,21 @@ def _declared(options: DataTable, charter: Schema) -> DataTable:
     columns = exact | patterns
     columns.setdefault("*", ColumnTable(use=False))  # the last one: the first that matches counts
     return structs.replace(options, columns=columns)
+
+
+def _of_charter(project: Wiring, view: Wiring, charter: Charter) -> str:
+    """For whoever looks for limits that this project never declared: whose they are."""
+    own, held = project.config.data, view.config.data
+    names = [*(column.name for column in charter.columns.features), *charter.columns.targets]
+    theirs = [name for name in names if own.column(name) != held.column(name)]
+    if not theirs:
+        return ""
+    more = "" if len(theirs) <= MOST_NAMED else f" and {len(theirs) - MOST_NAMED} more"
+    return (
+        f"; [data.columns] says nothing of {', '.join(theirs[:MOST_NAMED])}{more}, so under noise"
+        " what the charter says holds here: declare there what this site can have, which may be"
+        " wider"
+    )
 
 
 def read(
@@ -119,7 +137,11 @@ def read(
     view = _view(project, charter.purpose, charter.columns if noisy else None)
     tools = pipeline.data_tools(run_context(view, reporter))
     tools = replace(tools, config=view.config, leaks=False)
-    found = examine(tools)
+    try:
+        found = examine(tools)
+    except DataError as error:
+        error.hint += _of_charter(project, view, charter)
+        raise
     # else each process of a project that never ran would hold out other rows
     tools.identifiers.keep(found.root)
     require_columns(charter.columns, found.schema)

@@ -81,7 +81,7 @@ def find_data(project: Wiring, zone: ZoneInfo) -> list[Found]:
             of=record.name,
             name=name,
             day=day_of(finished, zone),
-            count=record.rows,
+            count=record.rows + record.rest,
             digest=sha256_file(manifest),
             needs=served.get(name, []),
             kept=(

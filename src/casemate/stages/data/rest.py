@@ -9,7 +9,7 @@ told from drawn ones by all that they say, not by their numbers, so it does not 
 reader skips; and every drawn row must be found again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -29,6 +29,7 @@ from casemate.stages.data import files, parts, sides
 from casemate.stages.data.examined import Examined
 from casemate.stages.data.review import dropped, row_digests
 from casemate.stages.data.tools import DataTools, Mask
+from casemate.stages.data.whole import Looked
 
 Array = np.ndarray[Any, Any]
 
@@ -170,7 +171,7 @@ def of(
     if options.subject is not None:
         whole = schema.append(pa.field(PSEUDONYM, pa.binary(32)))
     return msgspec.structs.replace(looked.whole, rest=0), (
-        _sealed(tools, rest, looked.again(), (schema, whole), before),
+        _sealed(tools, rest, looked, (schema, whole), before),
         whole,
     )
 
@@ -178,13 +179,14 @@ def of(
 def _sealed(
     tools: DataTools,
     rest: Rest,
-    pieces: Iterable[pa.Table],
+    looked: Looked,
     schemas: tuple[pa.Schema, pa.Schema],
     before: Any,
 ) -> Iterator[pa.Table]:
-    options, (plain, whole) = tools.config.data, schemas
-    for number, piece in enumerate(pieces, 1):
-        tools.progress("sealing rows beside the sample", number, 0)
+    options, (plain, whole), done = tools.config.data, schemas, 0
+    for piece in looked.again():
+        tools.progress("sealing rows beside the sample", done, looked.whole.rows)
+        done += piece.num_rows
         kept = rest.of(piece)
         if not kept.num_rows:
             continue

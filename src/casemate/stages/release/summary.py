@@ -258,11 +258,15 @@ def _data(dataset: SealedDataset, model: TrainedModel) -> str:
     if model.mode == "private":  # how many there are to train on is a fact about them
         return ""
     suspicious = round(dataset.figures.get("suspicious_share", 0.0) * dataset.rows)
-    looked = f"{suspicious} were under suspicion, {dataset.excluded or 'none'} left out."
-    if dataset.whole is None:
-        return f"The table has {dataset.rows} rows; {looked}"
+    rows, whole = dataset.rows, dataset.whole
+    counted = (
+        f"The table has {rows} rows; {suspicious}"
+        if whole is None
+        else f"Of the table's {whole.rows} rows {rows} were drawn; {suspicious} of these"
+    )
+    looked = f"{counted} were under suspicion, {dataset.excluded or 'none'} left out."
     rest = f" It learnt from {model.went_on.rows} others too." if model.went_on else ""
-    return f"Of {dataset.whole.rows} rows {dataset.rows} were drawn; {looked}{rest}"
+    return looked + rest
 
 
 def _unmeasured(assessment: Assessment) -> str:

@@ -262,6 +262,19 @@ def test_the_strongest_attack_is_named_and_what_the_gate_looks_at(config, limits
     assert all("[gates] lira_auc = { max = 0.55 }" in one.message for one in seen)
 
 
+def test_rows_that_were_drawn_of_a_table_are_not_called_the_table():
+    model = types.SimpleNamespace(mode="plain")
+    table = types.SimpleNamespace(rows=60, figures={}, excluded=0, whole=None)
+    assert (
+        summary._data(table, model)
+        == "The table has 60 rows; 0 were under suspicion, none left out."
+    )
+    table.whole = types.SimpleNamespace(rows=1500)
+    assert summary._data(table, model).startswith(
+        "Of the table's 1500 rows 60 were drawn; 0 of these"
+    )
+
+
 def test_no_visible_miscalibration_is_not_called_none():
     assert (
         summary._calibration({"calibration_error": Interval(value=0.0, low=0.0, high=0.057)})

@@ -45,7 +45,9 @@ def split(source: str) -> tuple[str, str]:
     bucket, _, key = source.removeprefix(SCHEME).partition("/")
     usual = "s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for a folder of objects"
     if "@" in bucket:
-        raise ConfigError("[data] source holds credentials", hint=f"take them out: {CREDENTIALS}")
+        raise ConfigError(
+            "[data] source holds credentials", hint=f"take them out; they come from {CREDENTIALS}"
+        )
     if not _NAME.fullmatch(bucket):
         raise ConfigError(
             f"[data] source: {clean(bucket)!r} is no bucket's name",

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 from casemate.core.blobs.s3 import client
 from casemate.core.errors import BackendError, ConfigError, DataError, Error, TransientError
@@ -29,7 +30,7 @@ fetched meanwhile, and those before, in which rows began.
 TRIES = 3
 """Of a block whose answer breaks off; a request that gets no answer is repeated by the client."""
 _GONE = {"PreconditionFailed", "412", "NoSuchKey", "NoSuchVersion", "404"}
-CREDENTIALS = "AWS_PROFILE, AWS_ACCESS_KEY_ID, a login or a role, as the AWS SDK finds them"
+CREDENTIALS = "AWS_PROFILE, AWS_ACCESS_KEY_ID, a login or a role: where the AWS SDK finds them"
 _ACTION = {"list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject"}
 _DENIED = {"AccessDenied", "403", "AllAccessDisabled", "AccountProblem", "Forbidden"}
 _REFUSALS: list[tuple[set[str], type[Error], str, str]] = [
@@ -93,8 +94,11 @@ class Bucket:
         """
         self.name = name
         self._client = client()
-        self.endpoint = str(self._client.meta.endpoint_url)
-        if not is_private(self.endpoint):
+        address = str(self._client.meta.endpoint_url)
+        parts = urlsplit(address)
+        self.endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        """As it is told: without what may stand before the host."""
+        if not is_private(address):
             raise ConfigError(
                 "the S3 endpoint of this machine's AWS settings must use https",
                 hint="AWS_ENDPOINT_URL_S3, or endpoint_url of the profile: http is allowed to this"
@@ -209,7 +213,9 @@ class Bucket:
 
         where = self._shown(key)
         if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-            return BackendError(f"{where}: there are no credentials", hint=f"set {CREDENTIALS}")
+            return BackendError(
+                f"{where}: there are no credentials", hint=f"give some: {CREDENTIALS}"
+            )
         if isinstance(
             error,
             (

@@ -187,6 +187,7 @@ def _data(dataset: SealedDataset, model: TrainedModel, config: Config) -> Data:
     told = [f"{dataset.holdout} rows held out"]
     if not private:
         told += [f"{dataset.rows} rows", f"{dataset.excluded} rows left out"]
+        told += [f"{dataset.rest} rows beside the sample"] if dataset.rest else []
     kinds = Counter(column.type for column in schema.columns)
     return Data(
         name=dataset.name,
