@@ -150,6 +150,14 @@ def test_a_table_in_a_bucket_a_folder_there_and_its_files_here_are_one_version(o
     assert all(one != other for one, other in zip(first, changed, strict=True))
 
 
+def test_how_an_object_is_written_is_found_as_it_is_of_a_file(on_moto, tmp_path):
+    text = TEXT.replace(",", ";")
+    (tmp_path / "t.csv").write_text(text)
+    there = scaffold.from_table(tmp_path, put(on_moto, "t.csv", text), "y")
+    here = scaffold.from_table(tmp_path, tmp_path / "t.csv", "y")
+    assert there.data.delimiter == here.data.delimiter == ";"
+
+
 def test_an_object_that_is_replaced_meanwhile_is_refused(place, monkeypatch):
     monkeypatch.setattr(objects, "BLOCK", 1 << 12)
     said = put(place, "t.csv", TEXT)
