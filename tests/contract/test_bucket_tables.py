@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import urllib3
+from tests.conftest import TOML
 from tests.contract.key_servers import free_port, s3_client
 
 from casemate import config, pipeline
@@ -343,3 +344,10 @@ def test_a_list_names_files_and_no_bucket():
     with pytest.raises(ConfigError, match="holds credentials") as caught:
         config.require_possible(options(f"s3://me:{SECRET}@b/c.csv"))
     assert SECRET not in json.dumps(caught.value.message)
+
+
+def test_an_address_of_a_further_table_with_credentials_is_refused_before_anything_is_read():
+    with pytest.raises(ConfigError, match="tables.later holds credentials") as caught:
+        config.parse(TOML, [f'assess.tables.later="s3://me:{SECRET}@b/c.csv"'])
+    assert SECRET not in caught.value.diagnostics()
+    assert config.parse(TOML, ['assess.tables.later="s3://b/c@d.csv"']).assess.tables
