@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import urllib3
+from tests.conftest import TOML
 from tests.contract.key_servers import free_port, s3_client
 
 from casemate import config, pipeline
@@ -153,6 +154,14 @@ def test_a_table_in_a_bucket_a_folder_there_and_its_files_here_are_one_version(o
     assert all(one != other for one, other in zip(first, changed, strict=True))
 
 
+def test_how_an_object_is_written_is_found_as_it_is_of_a_file(on_moto, tmp_path):
+    text = TEXT.replace(",", ";")
+    (tmp_path / "t.csv").write_text(text)
+    there = scaffold.from_table(tmp_path, put(on_moto, "t.csv", text), "y")
+    here = scaffold.from_table(tmp_path, tmp_path / "t.csv", "y")
+    assert there.data.delimiter == here.data.delimiter == ";"
+
+
 def test_an_object_that_is_replaced_meanwhile_is_refused(place, monkeypatch):
     monkeypatch.setattr(objects, "BLOCK", 1 << 12)
     said = put(place, "t.csv", TEXT)
@@ -170,6 +179,18 @@ def test_an_object_that_is_replaced_meanwhile_is_refused(place, monkeypatch):
     with pytest.raises(DataError, match="was changed while it was read"):
         found[0].digest()
     assert files.stamp(said) == []
+
+
+def test_an_object_with_the_same_etag_and_other_bytes_is_refused(place, monkeypatch):
+    monkeypatch.setattr(objects, "BLOCK", 1 << 12)
+    said = put(place, "t.csv", TEXT)
+    (found,) = bucket.look(said)
+    found.digest()
+    put(place, "t.csv", TEXT.replace("p\n", "q\n"))
+    (other,) = bucket.look(said)
+    found.etag = other.etag  # as if both had the one MD5
+    with pytest.raises(DataError, match="was changed while it was read"):
+        found.read()
 
 
 def test_a_run_whose_folder_grows_meanwhile_is_refused(on_moto, tmp_path):
@@ -374,3 +395,10 @@ def test_a_list_names_files_and_no_bucket():
     with pytest.raises(ConfigError, match="holds credentials") as caught:
         config.require_possible(options(f"s3://me:{SECRET}@b/c.csv"))
     assert SECRET not in json.dumps(caught.value.message)
+
+
+def test_an_address_of_a_further_table_with_credentials_is_refused_before_anything_is_read():
+    with pytest.raises(ConfigError, match="tables.later holds credentials") as caught:
+        config.parse(TOML, [f'assess.tables.later="s3://me:{SECRET}@b/c.csv"'])
+    assert SECRET not in caught.value.diagnostics()
+    assert config.parse(TOML, ['assess.tables.later="s3://b/c@d.csv"']).assess.tables

@@ -6,7 +6,7 @@ from casemate.config.aws import impossible_aws
 from casemate.config.deploy import impossible_deploy
 from casemate.config.federate import impossible_federate
 from casemate.config.figures import SCAN
-from casemate.config.possible.data import impossible_data
+from casemate.config.possible.data import impossible_data, impossible_tables
 from casemate.config.possible.gates import bad_gate, bad_retraining, bad_scan_gate
 from casemate.config.possible.kubernetes import impossible_kubernetes
 from casemate.config.possible.private import impossible_private
@@ -27,6 +27,7 @@ def impossible(config: Config) -> list[str]:
         problems += bad_space(parameter, space)
     if any(eps <= 0 for eps in config.assess.eps):
         problems.append("[assess] eps: sizes must be positive")
+    problems += impossible_tables(config.assess.tables)
     problems += bad_retraining(config)
     problems += (
         impossible_data(config.data) + impossible_training(config) + impossible_private(config)

@@ -9,6 +9,7 @@ MOST_LABELS = 16
 each label is trained, screened and attacked for itself, so that a run takes as many times as long.
 Chosen.
 """
+CREDENTIALS = "holds credentials: they come from where the AWS SDK finds them"
 
 
 def require_possible(data: DataTable) -> None:
@@ -56,9 +57,20 @@ def _impossible_source(source: str | list[str]) -> list[str]:
         if any(one.startswith("s3://") for one in source):
             return ["[data] source: a list names files; a bucket's folder is s3://BUCKET/PREFIX/"]
         return []
-    if source.startswith("s3://") and "@" in source.removeprefix("s3://").partition("/")[0]:
-        return ["[data] source holds credentials: they come from where the AWS SDK finds them"]
-    return []
+    return [f"[data] source {CREDENTIALS}"] if _holds_credentials(source) else []
+
+
+def impossible_tables(tables: dict[str, str]) -> list[str]:
+    """What of `[assess] tables` is no place of a table."""
+    return [
+        f"[assess] tables.{name} {CREDENTIALS}"
+        for name, place in tables.items()
+        if _holds_credentials(place)
+    ]
+
+
+def _holds_credentials(place: str) -> bool:
+    return place.startswith("s3://") and "@" in place.removeprefix("s3://").partition("/")[0]
 
 
 def _impossible_labels(data: DataTable) -> list[str]:

@@ -43,7 +43,9 @@ class Identifiers:
         self.keys = keys
         """Records the use of the subjects' root, so it is asked outside of transactions only."""
 
-    def seal(self, table: pa.Table, subject: str, columns: list[str]) -> pa.Table:
+    def seal(
+        self, table: pa.Table, subject: str, columns: list[str], root: Root | None = None
+    ) -> pa.Table:
         """`table` with `columns` encrypted per subject and the pseudonym's column added.
 
         A subject whose key was shredded gets none again: those cells become null.
@@ -52,6 +54,7 @@ class Identifiers:
             table: the rows.
             subject: the column that names the person.
             columns: identifier columns, `subject` among them.
+            root: the one that is kept, where many pieces are sealed one after another.
 
         Raises:
             DataError: the table has a column of the pseudonym's name, or an identifier that is no
@@ -62,7 +65,7 @@ class Identifiers:
                 f"the table has a column called {PSEUDONYM!r}",
                 hint="rename it: casemate needs that name",
             )
-        root = self.root()
+        root = root or self.root()
         people = _text(table[subject]).combine_chunks().dictionary_encode()
         pseudonyms = [root.pseudonym(person) for person in people.dictionary.to_pylist()]
         with self.store.transaction() as tx:

@@ -73,8 +73,8 @@ def from_table(
         source=place, target=target, task=kind, subject=subject, header=header, **reading
     )
     configuration.require_possible(options)
-    found = files.found(table, options)
     table = table if isinstance(table, pa.Table) else files.once(table, options)
+    found = files.found(table, options)
     options = structs.replace(options, **found)
     notes: list[str] = []
     if new := {name: value for name, value in found.items() if name not in reading}:

@@ -58,7 +58,7 @@ class Rest:
             root: what sides hang on.
             dropped: digests of rows that people took out of this sample or another.
         """
-        self._root, self._dropped = root, dropped
+        self.root, self._dropped = root, dropped
         self._schema, self._how, self._key = schema, how, sides.key_of(root)
         self._subject, self._weight = config.data.subject, config.data.weight
         looks = _looks(features_of(table, schema))
@@ -120,7 +120,7 @@ class Rest:
         _, first, of_row = np.unique(
             row_hashes(frame, target), return_index=True, return_inverse=True
         )
-        digests = row_digests(frame, target, self._root.pseudonyms, first)
+        digests = row_digests(frame, target, self.root.pseudonyms, first)
         return np.asarray(np.isin(digests, self._dropped)[of_row])
 
     def _rows(self, table: pa.Table, looks: Array) -> Array:
@@ -192,7 +192,8 @@ def _sealed(
             continue
         rows = kept.select(rest.columns).cast(plain)
         if options.subject is not None:
-            whose = tools.identifiers.seal(kept.select([options.subject]), options.subject, [])
+            people = kept.select([options.subject])
+            whose = tools.identifiers.seal(people, options.subject, [], rest.root)
             rows = rows.append_column(whole.field(PSEUDONYM), whose[PSEUDONYM])
         yield rows
     rest.require_found()

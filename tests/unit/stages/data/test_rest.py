@@ -235,11 +235,16 @@ def test_weights_are_handed_on_and_a_sample_alone_seals_nothing_beside_it(tools,
     assert "data.unscreened" not in {one.id for one in plain.findings}
 
 
-def test_the_record_and_the_rows_are_the_same_each_time(sealed, of_people):
+def test_the_record_and_the_rows_are_the_same_each_time(tools, sealed, of_people):
     once, others, folder = of_people
     shutil.rmtree(folder)
+    log = casemate.open(tools.root).log
+    begun = sum(1 for _ in log.entries())
     again, same, _ = sealed()
     assert (once, others) == (again, same)
+    uses = [(one.action, one.resource) for one in list(log.entries())[begun:]]
+    # not once more for each piece
+    assert uses.count(("key:unwrap", 'Key::"subjects"')) <= 4
 
 
 def test_a_source_that_changes_while_the_rest_is_read_is_refused(tools, sealed, monkeypatch):

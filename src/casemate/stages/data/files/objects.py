@@ -3,7 +3,8 @@ written, and never laid on this machine's disk.
 
 What was seen of it first is what is read: every request names its ETag (`If-Match`, RFC 9110
 section 13.1.1), so that an object which somebody replaces meanwhile is refused and never read half
-and half.
+and half. An ETag may be an MD5, of which two contents can have the same: a block that is fetched
+again must be the one that was seen.
 """
 
 import hashlib
@@ -166,6 +167,9 @@ class Bucket:
                     raise self._away(held.key, error) from error
                 continue
             if len(content) == size:
+                seen = hashlib.sha256(content).digest()
+                if held.seen.setdefault(number, seen) != seen:
+                    raise _changed(self._shown(held.key))
                 return content
         raise self._away(held.key, EOFError("its answer is too short"))
 
@@ -258,6 +262,8 @@ class S3Object:
         self.bucket, self.key, self.size, self.etag = bucket, key, size, etag
         self.version = ""
         """Its version, once something of it was read, where the bucket keeps any."""
+        self.seen: dict[int, bytes] = {}
+        """SHA-256 of each block that was fetched."""
         self._hash, self._hashed = hashlib.sha256(), 0
         self._lock = threading.Lock()
 
