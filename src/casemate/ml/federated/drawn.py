@@ -37,7 +37,7 @@ from casemate.ml.learn.noise import Noise
 Array = np.ndarray[Any, Any]
 SCALE_BINS = 16
 """Of a number on each of two scales at most: equal widths, and growing ones. A judgement: on Adult
-8 to 32 are the same to a thousandth.
+8 to 32 differ by two thousandths of AUC at most.
 """
 TURNS = 3
 """Trees that each column is in at least, where trees are few and columns many."""
