@@ -227,7 +227,8 @@ def test_sites_in_processes_of_their_own_learn_the_pooled_fit_and_all_tell_the_s
     )
     weights = np.append(fitted.coef_[0], fitted.intercept_)
     same = estimator_of(weights, scale, limits, owners.charter.columns, {"C": 1.0})
-    assert np.abs(final(found) - final(same)).max() < 1e-6
+    # of what is as large as ten no more can be asked
+    assert np.allclose(final(found), final(same), rtol=1e-6, atol=1e-6)
     assert np.abs(found.predict_proba(features) - same.predict_proba(features)).max() < 1e-6
 
     owners.require_one_story()
