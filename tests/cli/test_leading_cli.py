@@ -43,20 +43,19 @@ from casemate.stages.train.training_code import code_digest
 pytestmark = pytest.mark.slow
 SITES = ("north", "south", "east")
 CODE = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
-TREES = """from sklearn.ensemble import HistGradientBoostingClassifier as Trees
-def build(): return Trees(learning_rate=1.0, max_iter=1, max_depth=2, min_samples_leaf=20)
+TREES = """from sklearn.ensemble import HistGradientBoostingClassifier
+def build(): return HistGradientBoostingClassifier(max_iter=3, max_depth=2, learning_rate=0.5)
 """
 POLICY = """
 [federate]
 coordinators = ["{coordinator}"]
 code = ["{code}"]
-models = ["LogisticRegression", "HistGradientBoostingClassifier"]
 masked = false
 least_rows = 20
 """
 
 
-def project(folder: Path, name: str, number: int, code: str) -> Project:
+def project(folder: Path, name: str, number: int, code: str = CODE) -> Project:
     """Made, and never run."""
     root = folder / name
     root.mkdir()
@@ -73,7 +72,7 @@ def project(folder: Path, name: str, number: int, code: str) -> Project:
 class Owners:
     """Projects that have agreed, and their processes."""
 
-    def __init__(self, folder: Path, code: str = CODE) -> None:
+    def __init__(self, folder: Path, code: str = CODE, more: str = "") -> None:
         self.folder = folder
         with socket.socket() as made:
             made.bind(("127.0.0.1", 0))
@@ -93,7 +92,7 @@ class Owners:
         )
         for one in sites:
             with (one.root / "casemate.toml").open("a") as file:
-                file.write(policy)
+                file.write(policy + more)
             casemate.open(one.root).federated.approve(signed)
         self._stack = contextlib.ExitStack()
 
@@ -219,6 +218,40 @@ def test_sites_in_processes_of_their_own_learn_the_pooled_fit_and_all_tell_the_s
     assert not list((centre.state / "federated").glob("*.led"))
 
 
+@pytest.mark.parametrize(
+    ("masked", "compared"),
+    [
+        (True, False),
+        pytest.param(True, True, marks=pytest.mark.long),
+        pytest.param(False, True, marks=pytest.mark.long),
+    ],
+)
+def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
+    home: Path, tmp_path: Path, masked: bool, compared: bool
+) -> None:
+    words = ("--rule", "exact", *(() if masked else ("--no-masked",)))
+    more = 'models = ["HistGradientBoostingClassifier"]\n'
+    with contextlib.closing(Owners(tmp_path, TREES, more)) as owners:
+        lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
+        owners.until("centre", 1)
+        sites["south"].send_signal(signal.SIGKILL)
+        sites["south"].wait()
+        sites["south"] = owners.join("south")
+        owners.ended(lead, *sites.values())
+        owners.require_one_story()
+        # the counts of bins, and each level of each tree
+        assert len(owners.rounds("centre")) == 1 + 3 * 2
+        model = owners.folder / "centre" / "federated" / "wards.skops"
+        begun = model.read_bytes()
+        if compared:  # with a job in which nobody was killed
+            model.unlink()
+            owners.ended(owners.lead(*words), *map(owners.join, SITES))
+            assert sha256(model.read_bytes()) == sha256(begun)
+    table = rows(0, 160)
+    found = load_skops(begun).estimator.predict(features_of(table, COLUMNS))
+    assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65
+
+
 def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_twice(
     owners: Owners,
 ) -> None:
@@ -252,36 +285,3 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     owners.ended(owners.lead(*words), *map(owners.join, SITES))
     again = (owners.folder / "centre" / "federated" / "wards.skops").read_bytes()
     assert sha256(again) == sha256(begun)
-
-
-@pytest.mark.parametrize(
-    ("masked", "compared"),
-    [
-        (True, False),
-        pytest.param(True, True, marks=pytest.mark.long),
-        pytest.param(False, True, marks=pytest.mark.long),
-    ],
-)
-def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
-    home: Path, tmp_path: Path, masked: bool, compared: bool
-) -> None:
-    words = ("--rule", "exact", *(() if masked else ("--no-masked",)))
-    with contextlib.closing(Owners(tmp_path, TREES)) as owners:
-        lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
-        owners.until("centre", 1)
-        sites["south"].send_signal(signal.SIGKILL)
-        sites["south"].wait()
-        sites["south"] = owners.join("south")
-        owners.ended(lead, *sites.values())
-        owners.require_one_story()
-        # the counts of bins, and each level of the tree
-        assert len(owners.rounds("centre")) == 1 + 2
-        model = owners.folder / "centre" / "federated" / "wards.skops"
-        begun = model.read_bytes()
-        if compared:  # with a job in which nobody was killed
-            model.unlink()
-            owners.ended(owners.lead(*words), *map(owners.join, SITES))
-            assert sha256(model.read_bytes()) == sha256(begun)
-    table = rows(0, 160)
-    found = load_skops(begun).estimator.predict(features_of(table, COLUMNS))
-    assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65
