@@ -23,10 +23,9 @@ from tests.conftest import write_csv
 from tests.unit.operations.wards import COLUMNS, DECLARED, PURPOSE, rows
 
 import casemate
-from casemate.controls.federation import cards
+from casemate.controls.federation import cards, messages
 from casemate.controls.federation.cards import Charter, charter_in
 from casemate.controls.federation.comparing import compare, record_in
-from casemate.controls.federation.messages import JOB_TYPE, Job
 from casemate.core.digest import sha256
 from casemate.ml.federated import encoding
 from casemate.ml.federated.encoding import Scale
@@ -267,7 +266,7 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     kept = owners.rounds("centre")
     file = owners.open("centre").state / "federated" / "wards.led"
     signed = msgspec.msgpack.decode(file.read_bytes(), type=Begun).job
-    job = cards.opened(signed, JOB_TYPE, owners.charter.coordinator, Job)
+    job = cards.opened(signed, messages.JOB_TYPE, owners.charter.coordinator, messages.Job)
     assert job.plan == LocalPlan(calibrated=0.5)
     lead = owners.lead(*words)
     owners.ended(lead, *sites.values())
