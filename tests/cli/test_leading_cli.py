@@ -23,10 +23,9 @@ from tests.conftest import write_csv
 from tests.unit.operations.wards import COLUMNS, DECLARED, PURPOSE, rows
 
 import casemate
-from casemate.controls.federation import cards
+from casemate.controls.federation import cards, messages
 from casemate.controls.federation.cards import Charter, charter_in
 from casemate.controls.federation.comparing import compare, record_in
-from casemate.controls.federation.messages import JOB_TYPE, Job
 from casemate.controls.privacy.budget import total
 from casemate.core.digest import sha256
 from casemate.ml.federated import encoding
@@ -44,20 +43,19 @@ from casemate.stages.train.training_code import code_digest
 pytestmark = pytest.mark.slow
 SITES = ("north", "south", "east")
 CODE = "from sklearn.linear_model import LogisticRegression\ndef build(): return LogisticRegression()\n"
-TREES = """from sklearn.ensemble import HistGradientBoostingClassifier as Trees
-def build(): return Trees(learning_rate=1.0, max_iter=1, max_depth=2, min_samples_leaf=20)
+TREES = """from sklearn.ensemble import HistGradientBoostingClassifier
+def build(): return HistGradientBoostingClassifier(max_iter=3, max_depth=2, learning_rate=0.5)
 """
 POLICY = """
 [federate]
 coordinators = ["{coordinator}"]
 code = ["{code}"]
-models = ["LogisticRegression", "HistGradientBoostingClassifier"]
 masked = false
 least_rows = 20
 """
 
 
-def project(folder: Path, name: str, number: int, code: str) -> Project:
+def project(folder: Path, name: str, number: int, code: str = CODE) -> Project:
     """Made, and never run."""
     root = folder / name
     root.mkdir()
@@ -252,6 +250,40 @@ def test_sites_hear_that_a_job_has_ended_by_a_fault_of_the_coordinator_and_why(
         assert "nothing came of the job: the coordinator failed" in owners.said(name)
 
 
+@pytest.mark.parametrize(
+    ("masked", "compared"),
+    [
+        (True, False),
+        pytest.param(True, True, marks=pytest.mark.long),
+        pytest.param(False, True, marks=pytest.mark.long),
+    ],
+)
+def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
+    home: Path, tmp_path: Path, masked: bool, compared: bool
+) -> None:
+    words = ("--rule", "exact", *(() if masked else ("--no-masked",)))
+    more = 'models = ["HistGradientBoostingClassifier"]\n'
+    with contextlib.closing(Owners(tmp_path, code=TREES, more=more)) as owners:
+        lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
+        owners.until("centre", 1)
+        sites["south"].send_signal(signal.SIGKILL)
+        sites["south"].wait()
+        sites["south"] = owners.join("south")
+        owners.ended(lead, *sites.values())
+        owners.require_one_story()
+        # the counts of bins, and each level of each tree
+        assert len(owners.rounds("centre")) == 1 + 3 * 2
+        model = owners.folder / "centre" / "federated" / "wards.skops"
+        begun = model.read_bytes()
+        if compared:  # with a job in which nobody was killed
+            model.unlink()
+            owners.ended(owners.lead(*words), *map(owners.join, SITES))
+            assert sha256(model.read_bytes()) == sha256(begun)
+    table = rows(0, 160)
+    found = load_skops(begun).estimator.predict(features_of(table, COLUMNS))
+    assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65
+
+
 def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_twice(
     owners: Owners,
 ) -> None:
@@ -267,7 +299,7 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     kept = owners.rounds("centre")
     file = owners.open("centre").state / "federated" / "wards.led"
     signed = msgspec.msgpack.decode(file.read_bytes(), type=Begun).job
-    job = cards.opened(signed, JOB_TYPE, owners.charter.coordinator, Job)
+    job = cards.opened(signed, messages.JOB_TYPE, owners.charter.coordinator, messages.Job)
     assert job.plan == LocalPlan(calibrated=0.5)
     lead = owners.lead(*words)
     owners.ended(lead, *sites.values())
@@ -287,44 +319,11 @@ def test_killed_at_any_time_both_sides_go_on_and_nothing_is_trained_or_counted_t
     assert sha256(again) == sha256(begun)
 
 
-@pytest.mark.parametrize(
-    ("masked", "compared"),
-    [
-        (True, False),
-        pytest.param(True, True, marks=pytest.mark.long),
-        pytest.param(False, True, marks=pytest.mark.long),
-    ],
-)
-def test_trees_are_grown_over_processes_and_a_killed_site_changes_none(
-    home: Path, tmp_path: Path, masked: bool, compared: bool
-) -> None:
-    words = ("--rule", "exact", *(() if masked else ("--no-masked",)))
-    with contextlib.closing(Owners(tmp_path, code=TREES)) as owners:
-        lead, sites = owners.lead(*words), {name: owners.join(name) for name in SITES}
-        owners.until("centre", 1)
-        sites["south"].send_signal(signal.SIGKILL)
-        sites["south"].wait()
-        sites["south"] = owners.join("south")
-        owners.ended(lead, *sites.values())
-        owners.require_one_story()
-        # the counts of bins, and each level of the tree
-        assert len(owners.rounds("centre")) == 1 + 2
-        model = owners.folder / "centre" / "federated" / "wards.skops"
-        begun = model.read_bytes()
-        if compared:  # with a job in which nobody was killed
-            model.unlink()
-            owners.ended(owners.lead(*words), *map(owners.join, SITES))
-            assert sha256(model.read_bytes()) == sha256(begun)
-    table = rows(0, 160)
-    found = load_skops(begun).estimator.predict(features_of(table, COLUMNS))
-    assert np.mean(found == np.array(COLUMNS.classes)[table["y"].to_numpy()]) > 0.65
-
-
 def test_trees_with_noise_are_paid_at_each_site_and_the_record_says_what_they_cost(
     home: Path, tmp_path: Path
 ) -> None:
-    policy = "noise = true\nepsilon_round = 5.0\n"
-    owners = Owners(tmp_path, code=TREES.replace("max_iter=1", "max_iter=3"), more=policy)
+    policy = 'models = ["HistGradientBoostingClassifier"]\nnoise = true\nepsilon_round = 5.0\n'
+    owners = Owners(tmp_path, code=TREES, more=policy)
     words = ("--rule", "exact", "--epsilon", "3")
     owners.ended(owners.lead(*words), *map(owners.join, SITES))
     owners.require_one_story()
