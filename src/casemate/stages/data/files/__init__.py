@@ -35,6 +35,7 @@ from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.evenly import Numbers
 from casemate.stages.data.files.exact import InexactColumn
 from casemate.stages.data.files.objects import S3Object
+from casemate.stages.data.files.partitions import parted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,7 @@ def columns(
         _require_whole(options)
         table = columnar.settled(databases.read_server(where, options), Path(where), findings)
     else:
-        paths = several.paths(where)
+        paths, kept_apart = parted(where)
         several.require_bounded(paths, _most(options))
         drawn = None
         if options.sample is not None:
@@ -118,19 +119,19 @@ def columns(
                 paths, lambda path: _count(path, options), options.sample, findings
             )
         rows = [None] * len(paths) if drawn is None else drawn
+
+        def one(at: int, kept: delimited.Kept) -> pa.Table:
+            held = _file(paths[at], options, kept, findings, rows[at])
+            return kept_apart.added(held, at, paths[at], kept)
+
         if len(paths) == 1:
-            kept = _as_written(options, identifiers)
-            table = _file(paths[0], options, kept, findings, rows[0])
+            table = one(0, _as_written(options, identifiers))
         else:
             named = (
                 (lambda _: EVERY) if identifiers is EVERY else (lambda more: {*identifiers, *more})
             )
             table = several.read(
-                paths,
-                lambda at, more: _file(
-                    paths[at], options, _as_written(options, named(more)), findings, rows[at]
-                ),
-                findings,
+                paths, lambda at, more: one(at, _as_written(options, named(more))), findings
             )
         bucket.tell(paths, findings)
     for name in table.column_names:
@@ -150,18 +151,20 @@ def pieces(
     where = _looked(where)
     if isinstance(where, (str, pa.Table)):
         raise ConfigError("rows are looked at in pieces of files", hint="take sample out")
-    paths = several.paths(where)
+    paths, kept_apart = parted(where)
     several.require_bounded(paths, sys.maxsize)
-    for path in paths:
+    kept = _as_written(options, identifiers)
+    for at, path in enumerate(paths):
         held = content.unpacked(path, options.max_bytes)
         if content.kind(held) == "text":
-            parts = delimited.pieces(held, options, _as_written(options, identifiers), findings)
+            parts = delimited.pieces(held, options, kept, findings)
         else:
             parts = (
                 columnar.settled(table, path, findings)
                 for table in columnar.pieces_of_parquet(held)
             )
-        for table in parts:
+        for part in parts:
+            table = kept_apart.added(part, at, path, kept)
             for name in table.column_names:
                 if not options.identifies(name) and name not in identifiers:
                     exact.require(table[name], name, options, findings)
@@ -206,9 +209,9 @@ def some(where: Place, options: DataTable, most: int) -> pa.Table | None:
     """
     if isinstance(where, (str, pa.Table)):
         return None
-    paths = several.paths(where)
+    paths, kept_apart = parted(where)
     several.require_bounded(paths, _most(options))
-    if len(paths) > 1:
+    if len(paths) > 1 or kept_apart.names:
         return None
     held = content.unpacked(paths[0], options.max_bytes)
     try:
@@ -223,12 +226,13 @@ def names(where: Place, options: DataTable) -> list[str]:
     """
     try:
         if not isinstance(where, (str, pa.Table)):
-            first = content.unpacked(several.paths(where)[0], options.max_bytes)
+            paths, kept_apart = parted(where)
+            first = content.unpacked(paths[0], options.max_bytes)
             kind = content.kind(first)
             if kind == "text":
-                return delimited.names(first, options)
+                return [*delimited.names(first, options), *kept_apart.names]
             if kind == "parquet":
-                return columnar.parquet_names(first)
+                return [*columnar.parquet_names(first), *kept_apart.names]
         return list(columns(where, options, EVERY, []).column_names)
     except (ConfigError, DataError):
         return []
@@ -246,7 +250,7 @@ def shape(where: Place, options: DataTable, *, counted: bool = False) -> tuple[i
         if content.is_packed(held) or (kind := content.kind(held)) not in ("text", "parquet"):
             return None
         rows += delimited.about(held) if kind == "text" and not counted else _count(path, options)
-        columns = columns or len(names(path, options))
+        columns = columns or len(names(where, options))
     return (int(rows), columns) if columns else None
 
 
@@ -295,10 +299,13 @@ def digest(where: Place, table: pa.Table) -> str:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table.combine_chunks())
         return sha256(sink.getvalue())
-    paths = several.paths(where)
-    if len(paths) == 1:
+    paths, kept_apart = parted(where)
+    if len(paths) == 1 and not kept_apart.names:
         return _digest(paths[0])
-    return sha256_record([(path.name, _digest(path)) for path in paths])
+    # what the names of folders say of the rows is a part of the table
+    return sha256_record(
+        [(path.name, _digest(path), *kept_apart.of(at)) for at, path in enumerate(paths)]
+    )
 
 
 def _digest(path: File) -> str:

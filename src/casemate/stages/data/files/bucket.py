@@ -81,8 +81,8 @@ def look(source: str) -> list[S3Object]:
         for one in page:
             parts = tuple(one["Key"].removeprefix(key).split("/"))
             if parts[-1] and not several.is_hidden(parts):
-                found[parts] = S3Object(bucket, one["Key"], one["Size"], one["ETag"])
-    several.require_folder(source, list(found))
+                found[parts] = S3Object(bucket, one["Key"], one["Size"], one["ETag"], parts[:-1])
+    several.require_any(source, list(found))
     return [found[parts] for parts in sorted(found)]
 
 

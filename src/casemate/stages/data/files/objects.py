@@ -11,7 +11,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -242,7 +242,9 @@ class Bucket:
 class S3Object:
     """One object as it was at the first look; what a reader needs of a path."""
 
-    def __init__(self, bucket: Bucket, key: str, size: int, etag: str) -> None:
+    def __init__(
+        self, bucket: Bucket, key: str, size: int, etag: str, folders: Sequence[str] = ()
+    ) -> None:
         """See `Bucket.first`.
 
         Args:
@@ -250,6 +252,7 @@ class S3Object:
             key: its name there.
             size: in bytes.
             etag: as the server gives it, with its quotes.
+            folders: it lies in, below the one that is the table's.
 
         Raises:
             BackendError: the server gives none.
@@ -260,6 +263,7 @@ class S3Object:
                 hint="a change while it is read would go by: copy the table here",
             )
         self.bucket, self.key, self.size, self.etag = bucket, key, size, etag
+        self.folders = folders
         self.version = ""
         """Its version, once something of it was read, where the bucket keeps any."""
         self.seen: dict[int, bytes] = {}

@@ -21,20 +21,25 @@ def paths(where: File | Sequence[File]) -> list[File]:
     Raises:
         ConfigError: there is no such file, or none in the folder.
     """
-    found: list[File] = []
+    return [file for file, _ in located(where)]
+
+
+def located(where: File | Sequence[File]) -> list[tuple[File, Sequence[str]]]:
+    """The same, each with the folders that it lies in below the one that is named."""
+    found: list[tuple[File, Sequence[str]]] = []
     for one in where if isinstance(where, Sequence) else [where]:
         if not isinstance(one, Path):  # it was looked for in its bucket
-            found.append(one)
+            found.append((one, one.folders))
         elif one.is_dir():
             inside = sorted(
                 path
                 for path in one.rglob("*")
                 if path.is_file() and not is_hidden(path.relative_to(one).parts)
             )
-            require_folder(one, [path.relative_to(one).parts for path in inside])
-            found += inside
+            require_any(one, inside)
+            found += [(path, path.relative_to(one).parts[:-1]) for path in inside]
         elif one.is_file():
-            found.append(one)
+            found.append((one, ()))
         else:
             raise ConfigError(
                 f"[data] source: no such file {one}",
@@ -50,18 +55,8 @@ def is_hidden(parts: Sequence[str]) -> bool:
     return any(part.startswith((".", "_")) for part in parts)
 
 
-def require_folder(folder: Path | str, inside: Sequence[Sequence[str]]) -> None:
-    """The files of a folder, each as the parts of its name there, can be one table.
-
-    Raises:
-        ConfigError: there is none, or a column is kept in names of folders.
-    """
-    odd = next((parts[:-1] for parts in inside if any("=" in one for one in parts[:-1])), None)
-    if odd is not None:
-        raise ConfigError(
-            f"{folder} keeps a column in its folders' names ({'/'.join(odd)})",
-            hint="write it as one file",
-        )
+def require_any(folder: Path | str, inside: Sequence[object]) -> None:
+    """ConfigError when a folder has no file of a table."""
     if not inside:
         raise ConfigError(
             f"there is no file in {folder}",
