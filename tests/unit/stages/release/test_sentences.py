@@ -263,7 +263,7 @@ def test_the_strongest_attack_is_named_and_what_the_gate_looks_at(config, limits
 
 
 def test_rows_that_were_drawn_of_a_table_are_not_called_the_table():
-    model = types.SimpleNamespace(mode="plain")
+    model = types.SimpleNamespace(mode="plain", went_on=None)
     table = types.SimpleNamespace(rows=60, figures={}, excluded=0, whole=None)
     assert (
         summary._data(table, model)
@@ -273,6 +273,8 @@ def test_rows_that_were_drawn_of_a_table_are_not_called_the_table():
     assert summary._data(table, model).startswith(
         "Of the table's 1500 rows 60 were drawn; 0 of these"
     )
+    model.went_on = types.SimpleNamespace(rows=1200)
+    assert summary._data(table, model).endswith(" It learnt from 1200 others too.")
 
 
 def test_no_visible_miscalibration_is_not_called_none():
