@@ -150,11 +150,37 @@ class SealedRows:
 
     @property
     def members(self) -> pa.Table:
-        """A sample of the training rows, for the membership test and feature spreads."""
-        rows = self._members
-        return self._table.take(
-            pa.array(rows[sample_rows(len(rows), MEMBERS, self.context.config.train.seed)])
+        """A sample of the training rows, for the membership test and feature spreads.
+
+        Where training went on beside a drawn sample, half of it is of each: rows that were learnt
+        from in one of the two ways may be remembered better than those of the other.
+        """
+        rows, beside, seed = self._members, self.dataset.rest, self.context.config.train.seed
+        most = MEMBERS // 2 if beside else MEMBERS
+        drawn = self._table.take(pa.array(rows[sample_rows(len(rows), most, seed)]))
+        if not beside:
+            return drawn
+        return pa.concat_tables([drawn, self._beside(sample_rows(beside, most, seed))])
+
+    def _beside(self, numbers: np.ndarray[Any, Any]) -> pa.Table:
+        """Some rows beside the sample, by their ascending numbers, as those of the sample."""
+        names = [name for name in self._table.column_names if name != GROUP]
+        subject = None if self._subject is None else PSEUDONYM
+        taken, before = [], 0
+        for piece in self._rest(names if subject is None else [*names, subject]):
+            here = numbers[(numbers >= before) & (numbers < before + piece.num_rows)] - before
+            taken.append(pa.Table.from_batches([piece]).take(pa.array(here)))
+            before += piece.num_rows
+        found = pa.concat_tables(taken)
+        chosen = found.select(names).cast(self._table.select(names).schema)
+        if subject is None:
+            return chosen
+        # whoever has rows here and among the drawn ones is one person
+        people = pa.chunked_array(
+            [*self._read[subject].chunks, *found[subject].chunks], self._read[subject].type
         )
+        groups = people.combine_chunks().dictionary_encode().indices
+        return chosen.append_column(GROUP, groups[self._read.num_rows :])
 
     @property
     def parts(self) -> Any:

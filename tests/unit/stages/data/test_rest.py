@@ -18,7 +18,7 @@ from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.controls.privacy.consents import Usable
 from casemate.controls.privacy.erasures import Erased, digest_of
 from casemate.core.errors import DataError
-from casemate.ml.frame import features_of, target_of
+from casemate.ml.frame import GROUP, features_of, target_of
 from casemate.operations import scaffold
 from casemate.operations.runs import run_context
 from casemate.pipeline import data_tools
@@ -26,6 +26,7 @@ from casemate.stages.data import rest, sides, stage, whole
 from casemate.stages.data import schema as schemas
 from casemate.stages.data.files import content, evenly
 from casemate.stages.data.review import Review, row_digests
+from casemate.supply import rows as supplied
 from casemate.supply.rows import SealedRows
 
 pytestmark = pytest.mark.slow
@@ -273,6 +274,33 @@ def test_drawn_rows_that_are_not_found_again_are_refused(tools, sealed, monkeypa
     monkeypatch.setattr(whole._Seen, "pieces", rounded)
     with pytest.raises(DataError, match="drawn rows were not found again"):
         sealed(weight="w")
+
+
+@pytest.mark.parametrize("subject", ["who", None])
+def test_attacks_on_membership_ask_about_rows_beside_the_sample_as_about_drawn_ones(
+    tools, of_people, of_rows, subject, monkeypatch
+):
+    record, others, folder = of_people if subject else of_rows
+    monkeypatch.setattr(supplied, "MEMBERS", 60)
+    rows = SealedRows(run_context(casemate.open(tools.root)), record)
+    members = rows.members
+    assert members.num_rows == 60
+    assert members.schema.equals(rows.training.schema)
+    assert members.slice(0, 30).to_pylist() == [
+        row for row in rows.training.to_pylist() if row in members.slice(0, 30).to_pylist()
+    ]
+    assert {*as_rows(members.slice(30))} <= {*as_rows(others)}
+    assert len({*as_rows(members.slice(30))}) > 20
+    if subject:
+        # the same number is the same person, whether a row was drawn or not
+        whose = tables.read(folder, tools.keys, tools.signer.verifier)[PSEUDONYM].to_pylist()
+        beside = others[PSEUDONYM].to_pylist()
+        known = dict(zip(rows._table[GROUP].to_pylist(), whose, strict=True))
+        found = rows._beside(np.arange(others.num_rows))[GROUP].to_pylist()
+        assert [known.get(one) for one in found] == [
+            one if one in set(whose) else None for one in beside
+        ]
+        assert len({*found}) == len({*beside})
 
 
 def test_a_model_of_an_older_version_has_seen_the_rest_of_that(tools, of_rows):
