@@ -2,12 +2,16 @@
 about; splits and bins are drawn without a look at rows; noise is what the plan says.
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
+from tests.unit.ml import treesites
+from tests.unit.ml.treesites import LIMITS
 
 from casemate.core.errors import ConfigError
 from casemate.ml.federated import drawn
@@ -20,31 +24,9 @@ from casemate.ml.federated.slopes import slopes_of
 from casemate.ml.federated.trees import ABSENT, LEAF, OPEN, Asked, Forest, Growth, Site
 from casemate.ml.learn.accountant import Gaussians, epsilon
 
-LIMITS = Limits(
-    numbers={"a": (-4.0, 4.0), "b": (0.0, 50.0)}, categories={"c": ["x", "y", "z", "(missing)"]}
-)
 GROWTH = Growth(trees=12, depth=3, rate=0.3, l2=1.0, bins=16, least=8)
 NOBODY = lambda *_: None  # noqa: E731 - hears nothing
-
-
-def site(rows=240, classes=2, seed=0, growth=GROWTH, each=1):
-    """With gaps, values beyond the limits, a category that nobody declared; `each` rows a
-    subject.
-    """
-    chance = np.random.default_rng(seed)
-    frame = pd.DataFrame(
-        {
-            "a": chance.normal(size=rows) * 2,
-            "b": chance.integers(-5, 60, rows).astype(float),
-            "c": chance.choice(["x", "y", "z", "(missing)", "new"], rows).astype(object),
-        }
-    )
-    frame.loc[chance.random(rows) < 0.1, "a"] = np.nan
-    score = np.abs(frame["a"].fillna(3.0)) + frame["b"] / 20 + (frame["c"] == "y")
-    values = (score + chance.normal(0, 0.5, rows)).to_numpy()
-    target = np.searchsorted(np.quantile(values, np.arange(1, classes) / classes), values)
-    owners = chance.permutation(rows) // each + 1000
-    return Site(frame, target, LIMITS, classes, growth, owners=owners)
+site = functools.partial(treesites.site, growth=GROWTH, each=1)
 
 
 def exactly(sites):

@@ -1,11 +1,15 @@
 """Boosted trees over sites are those of the pooled rows, and of scikit-learn where bins are alike."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from tests.unit.ml import treesites
+from tests.unit.ml.treesites import LIMITS
 
 from casemate.core.errors import ConfigError, VerificationError
 from casemate.ml.federated import bins as cells
@@ -20,29 +24,9 @@ from casemate.ml.federated.simulated_trees import boosted
 from casemate.ml.federated.simulation import Design
 from casemate.ml.federated.trees import ABSENT, LEAF, OPEN, Asked, Forest, Growth, Site
 
-LIMITS = Limits(
-    numbers={"a": (-4.0, 4.0), "b": (0.0, 50.0)}, categories={"c": ["x", "y", "z", "(missing)"]}
-)
 GROWTH = Growth(trees=4, depth=3, rate=0.3, l2=1.0, bins=16, least=8)
 NOBODY = lambda *_: None  # noqa: E731 - hears nothing
-
-
-def site(rows=240, classes=2, seed=0, growth=GROWTH):
-    """With gaps, values beyond the limits, and a category that nobody declared."""
-    chance = np.random.default_rng(seed)
-    frame = pd.DataFrame(
-        {
-            "a": chance.normal(size=rows) * 2,
-            "b": chance.integers(-5, 60, rows).astype(float),
-            "c": chance.choice(["x", "y", "z", "(missing)", "new"], rows).astype(object),
-        }
-    )
-    frame.loc[chance.random(rows) < 0.1, "a"] = np.nan
-    score = np.abs(frame["a"].fillna(3.0)) + frame["b"] / 20 + (frame["c"] == "y")
-    values = (score + chance.normal(0, 0.5, rows)).to_numpy()
-    ends = np.quantile(values, np.arange(1, classes) / classes) if classes else []
-    target = np.searchsorted(ends, values) if classes else values * 1e4 - 2e4
-    return Site(frame, target, LIMITS, classes, growth)
+site = functools.partial(treesites.site, growth=GROWTH)
 
 
 def among(whole, where, apart=0):
