@@ -6,7 +6,7 @@ import time
 import pytest
 from bench.watch.traffic import opened
 from tests.contract.sink_servers import POISON, Receiver
-from tests.interop.test_telemetry import free_port
+from tests.ports import free_port
 from tests.unit.watch.test_spool import line, lines
 
 import casemate

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from tests.conftest import command, lighten, write_csv
+from tests.ports import free_port
 from tests.unit.operations.test_carried import Carrier
 
 import casemate
@@ -82,12 +82,6 @@ def made(root: Path, seed: int) -> None:
         head + "[gates]\naccuracy = { min = 0.5 }\n\n[serve]" + tail.partition("[serve]")[2]
     )
     (root / "train.py").write_text(MODEL)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture

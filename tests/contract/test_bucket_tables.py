@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 import urllib3
 from tests.conftest import TOML
-from tests.contract.key_servers import free_port, s3_client
+from tests.contract.key_servers import s3_client
+from tests.ports import free_port
 
 from casemate import config, pipeline
 from casemate.config import DataTable

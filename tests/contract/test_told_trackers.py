@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 from tests.contract.test_trackers import TICKET, Clock
-from tests.contract.tracker_servers import free_port
+from tests.ports import free_port
 
 from casemate.config import TrackerTable
 from casemate.core.errors import ConfigError, TransientError

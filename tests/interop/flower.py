@@ -9,15 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.ports import free_port
+
 from casemate.controls.keys.pki import Authority, create_authority
 
 SECONDS = 120.0
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def descendants(pid: int) -> list[int]:

@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.contract.key_servers import free_port
 from tests.interop.npm import installed
+from tests.ports import free_port
 
 SOURCE = Path(__file__).with_name("oidc")
 

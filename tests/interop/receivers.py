@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.conftest import wait_for
-from tests.interop.test_telemetry import free_port, listens
+from tests.interop.test_telemetry import listens
+from tests.ports import free_port
 
 from casemate.watch.logs.line import LogLine
 from casemate.watch.sinks.interface import Item

@@ -15,7 +15,8 @@ import urllib.request
 import pytest
 from tests.attacks.test_gateway import Caller, new_token
 from tests.conftest import command, serving, wait_for
-from tests.interop.test_telemetry import free_port, listens
+from tests.interop.test_telemetry import listens
+from tests.ports import free_port
 
 import casemate
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from tests.interop.test_telemetry import free_port
+from tests.ports import free_port
 
 from casemate.config import CanaryTable
 from casemate.deploy.cluster.figures import Judge, Prometheus

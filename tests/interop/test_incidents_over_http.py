@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tests.attacks.test_gateway import Caller, new_token
 from tests.conftest import command, serving, wait_for
 from tests.interop.test_alerts_delivered import run, started
-from tests.interop.test_telemetry import free_port
+from tests.ports import free_port
 from tests.unit.operations.test_operations import PASSWORD, secret_of
 
 import casemate

@@ -14,7 +14,7 @@ from tests.conftest import command, serving, wait_for
 from tests.interop import receivers
 from tests.interop.test_alerts_delivered import Sink, monitored
 from tests.interop.test_sinks import found
-from tests.interop.test_telemetry import free_port
+from tests.ports import free_port
 
 import casemate
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.interop import receivers
 from tests.interop.receivers import certificates, item, items, line
-from tests.interop.test_telemetry import free_port
+from tests.ports import free_port
 
 from casemate.config import parse
 from casemate.core.clock import SystemClock

@@ -12,6 +12,7 @@ import pytest
 from tests.attacks.test_gateway import Caller, new_token
 from tests.attacks.test_predictions import configured
 from tests.conftest import serving, wait_for
+from tests.ports import free_port
 
 import casemate
 from casemate.core.errors import ConfigError
@@ -22,11 +23,6 @@ INFER = "/v2/models/wdbc/infer"
 BODY = {"inputs": [{"name": "x", "shape": [1, 30], "datatype": "FP64", "data": [77.125] * 30}]}
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SEEN = Seen(1.5, "abc-1", "", "Service::x", "POST", "infer", "wdbc", 200, "", 10, 20)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 def listens(port):

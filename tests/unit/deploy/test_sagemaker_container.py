@@ -15,6 +15,7 @@ import urllib.request
 import msgspec
 import pytest
 from tests.conftest import command, wait_for
+from tests.ports import free_port
 
 import casemate
 from casemate.config.container import SETTING, ContainerTable
@@ -74,8 +75,7 @@ def refused(root, port=18080, **said):
 
 @contextlib.contextmanager
 def served(root, **said):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         words(root, port),
         env=environment(root, **said),

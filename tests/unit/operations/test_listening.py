@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from tests.ports import free_port
 from tests.unit.operations.owners import LEADER, OWNERS, Owner, Site, charter, meeting_of, table
 
 from casemate.controls.federation.messages import (
@@ -45,15 +46,9 @@ class Host(NamedTuple):
     folder: Path
 
 
-def free() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    meeting, port = meeting_of(CHARTER, poll=0.1), free()
+    meeting, port = meeting_of(CHARTER, poll=0.1), free_port()
     own = Authority(LEADER.authority_key, LEADER.certificate)
     with listening(meeting, own, tmp_path, ("127.0.0.1", port), MOST):
         yield Host(meeting, port, tmp_path)
