@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from casemate.config.table import MOST_SECONDS, Count, Table
+from casemate.core.types import NoiseUnit
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Trainable = Literal[
@@ -92,6 +93,15 @@ class FederateTable(Table, frozen=True, kw_only=True):
         ),
     ] = True
     noise: Annotated[bool, Meta(description="Whether only rounds with noise are answered.")] = False
+    noise_unit: Annotated[
+        NoiseUnit,
+        Meta(
+            description=(
+                "Whom noise must cover at least: each row, or all rows of one subject; or all rows"
+                " of this site together, so that nothing tells whose they are."
+            )
+        ),
+    ] = "subject"
     epsilon_round: Annotated[
         float,
         Meta(

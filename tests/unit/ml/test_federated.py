@@ -338,6 +338,38 @@ def test_no_subject_moves_a_noisy_sum_further_than_the_clip_however_many_rows_it
     assert np.linalg.norm(noisy(together, 1e-9)) == pytest.approx(2 * 0.5, rel=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e200])
+def test_whatever_rows_a_site_has_it_moves_no_further_than_the_clip_where_noise_covers_it(scale):
+    rows = np.random.default_rng(0).standard_normal((60, 3)) * scale
+    site = SiteRows(rows, np.arange(60) % 2)
+    options = {"unit": "site", "epochs": 5, "batch": 7, "momentum": 0.5}
+    with np.errstate(all="ignore"):
+        moved = noisy(site, 1e-12, clip=0.25, **options)
+        free, _ = train(
+            LinearLearner(3, 2, strength=1e9), site, np.zeros(4), LocalPlan(rate=1.0, epochs=5), 1
+        )
+    assert np.linalg.norm(moved) <= 0.25 * (1 + 1e-9)
+    assert np.isfinite(moved).all()
+    # what is shortened points where the site wanted to go
+    if np.isfinite(free).all() and scale == 1.0:
+        assert np.linalg.norm(moved) == pytest.approx(0.25, rel=1e-6)
+
+
+def test_noise_over_a_whole_site_is_twice_sigma_times_the_clip_once_a_round():
+    site = SiteRows(np.zeros((20, 40)), np.arange(20) % 2)
+    told = [noisy(site, 3.0, unit="site", epochs=9)[:40] for _ in range(50)]
+    drawn = np.concatenate(told)
+    assert 3.0 * 0.9 < drawn.std() < 3.0 * 1.1  # 2 x sigma 3 x clip .5
+    assert len(set(drawn.tolist())) == 2_000
+
+
+def test_a_difference_that_is_no_number_is_nought_under_noise_over_the_site():
+    site = SiteRows(np.full((20, 2), np.inf), np.arange(20) % 2)
+    with np.errstate(all="ignore"):
+        moved = noisy(site, 1e-12, unit="site")
+    assert np.abs(moved).max() < 1e-9
+
+
 def test_with_noise_sites_do_not_say_how_many_rows_they_have():
     told, _ = played(epsilon=1.0, plan=LocalPlan(sigma=2.0))
     assert {one.share for one in told.rounds[0].evidence} == {1 / 12}

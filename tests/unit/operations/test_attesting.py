@@ -121,6 +121,12 @@ def test_a_site_with_noise_gives_no_exact_figure_of_the_rows_that_it_covers(home
         made.attest()
 
 
+def test_a_site_that_noise_covers_as_a_whole_gives_no_exact_figure_of_its_rows(home, tmp_path):
+    made = Learnt(tmp_path, "epsilon_round = 5.0", **noisy(epsilon=2.0, rounds=3, unit="site"))
+    with pytest.raises(SitePolicy, match="noise covers whose rows are here"):
+        made.attest()
+
+
 def test_trees_with_noise_give_no_exact_figure_either(home, tmp_path):
     policy = f'models = ["{TREES["estimator"]}"]\nepsilon_round = 5.0'
     made = Learnt(tmp_path, policy, about_leaves, **TREES, **sums_with_noise())

@@ -17,7 +17,7 @@ from casemate.ml.federated.local import LocalPlan, noisy_sums
 from casemate.ml.federated.trees import ABSENT, LEAF, Forest, Growth
 from casemate.ml.federated.trees import OPEN as ASKED
 from casemate.ml.federated.updates import Layout
-from casemate.ml.learn.accountant import sigma_for
+from casemate.ml.learn.accountant import Gaussians, replacing, sigma_for
 from casemate.operations.federated import judging, questions
 from casemate.operations.federated.judging import CodeNotApproved, SitePolicy, judged
 from casemate.stages.train.training_code import digest_of
@@ -78,10 +78,10 @@ def noisy(epsilon=1.0, rounds=5, told=None, **plan):
     }
 
 
-def sums_with_noise(epsilon=1.0, rounds=4, told=None):
+def sums_with_noise(epsilon=1.0, rounds=4, told=None, **plan):
     """The same where each round is one sum and nothing is counted."""
     sigma = sigma_for(epsilon, 1e-5, rounds)
-    return {"epsilon": told or epsilon, "rounds": rounds, "plan": LocalPlan(sigma=sigma)}
+    return {"epsilon": told or epsilon, "rounds": rounds, "plan": LocalPlan(sigma=sigma, **plan)}
 
 
 def policy(**changes):
@@ -139,6 +139,12 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
         (policy(noise=True), {}, "without noise"),
         (OPEN, {**noisy(), "rule": "exact"}, "what no noise covers"),
         (OPEN, noisy(calibrated=1.0), "shares of classes that it cannot cover"),
+        (OPEN, {"plan": LocalPlan(unit="site")}, "has no noise"),
+        (policy(noise_unit="site"), noisy(), "wants it to cover all its rows"),
+        (OPEN, {**TREES, **sums_with_noise(unit="site")}, "trees are sums over subjects"),
+        (OPEN, {**noisy(unit="site"), "rule": "exact"}, "what no noise covers"),
+        (OPEN, noisy(8.0, told=1.0, unit="site"), "costs epsilon 1, and its noise costs 7"),
+        (policy(epsilon_round=0.1), noisy(unit="site"), "a round of the job costs epsilon"),
         (OPEN, {**noisy(), "delta": 1e-3}, "delta is at most"),
         (OPEN, noisy(epsilon=8.0, told=1.0), "says that it costs epsilon 1, and its noise costs"),
         (OPEN, {"plan": LocalPlan(sigma=2.0)}, "says that it costs epsilon 0"),
@@ -151,6 +157,19 @@ def taken(agreed=CHARTER, table=OPEN, **changes):
 def test_a_job_that_asks_for_what_the_site_does_not_give_is_refused(table, changes, said):
     with pytest.raises(SitePolicy, match=said):
         taken(table=table, **changes)
+
+
+def test_noise_over_the_whole_site_costs_one_sum_a_round_and_nothing_is_counted():
+    wanted = noisy(unit="site", rounds=4, epochs=9, calibrated=1.0)
+    found = taken(table=policy(noise=True, noise_unit="site"), **wanted)
+    assert not found.counts
+    assert found.events(counts=found.counts) == [Gaussians(sigma=found.cost.sigma, steps=1)]
+    spent = [Gaussians(sigma=found.job.plan.spread, steps=4)]
+    assert replacing(spent, found.job.delta) <= 1.0
+
+
+def test_noise_over_the_whole_site_is_enough_for_one_that_asks_for_less():
+    assert taken(table=policy(noise=True), **noisy(unit="site")).cost is not None
 
 
 def test_noise_on_a_network_is_taken_and_costs_what_it_costs_on_a_linear_model():

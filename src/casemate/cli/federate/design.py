@@ -13,6 +13,7 @@ COMBINERS = (
     "centred-clipping",
     "norm-bound",
 )
+UNITS = ("subject", "site")
 ATTACKS = ("signflip", "boost", "noise", "nan", "labelflip")
 
 
@@ -69,6 +70,13 @@ def design(parser: argparse.ArgumentParser, liars: str) -> None:
         metavar="E",
         help="noise at each site, so that all rounds together cost its rows E",
     )
+    add(
+        "--unit",
+        choices=UNITS,
+        default="subject",
+        help="whom noise covers: a row, or subject; or a whole site, which takes many sites"
+        " (default: subject)",
+    )
 
 
 def designed(arguments: Any) -> dict[str, Any]:
@@ -88,4 +96,5 @@ def designed(arguments: Any) -> dict[str, Any]:
         "calibrate": arguments.calibrate,
         "groups": arguments.groups,
         "epsilon": arguments.epsilon,
+        "unit": arguments.unit,
     }

@@ -106,7 +106,7 @@ def _text(found: "Federation") -> str:
     if found.found.levels:
         lines += ["", f"each site was asked about {found.found.levels} levels of trees"]
     if found.sigma is not None:
-        lines += ["", f"each site adds noise of {found.sigma:.2f} times the clip to each sum"]
+        lines += ["", f"each site adds noise of {found.sigma:.2f} times the clip to what it sends"]
     if found.found.rounding is not None:
         lines += ["", f"masked sums differ from plain ones by {found.found.rounding:.1e} of them"]
     return "\n".join([*lines, *_evidence(found, masked=found.found.rounding is not None)])

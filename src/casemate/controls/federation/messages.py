@@ -18,7 +18,7 @@ import msgspec
 
 from casemate.controls.federation import COORDINATOR
 from casemate.core.digest import sha256, sha256_record
-from casemate.core.types import Record
+from casemate.core.types import NoiseUnit, Record
 from casemate.ml.federated import masking
 from casemate.ml.federated.bins import CELLS
 from casemate.ml.federated.encoding import Limits, Scale
@@ -346,9 +346,11 @@ class JobRecord(Record, frozen=True, kw_only=True):
     sites: list[str] = []
     """Fingerprints of the sites that took part, by number of the charter."""
     epsilon: float | None = None
-    """That each site's row, or subject, spent in all rounds, as the job has it; 0: there was no
-    noise; None: whoever wrote this no longer knows.
+    """That each unit of a site spent in all rounds, as the job has it; 0: there was no noise; None:
+    whoever wrote this no longer knows.
     """
     delta: float | None = None
     """At which."""
+    unit: NoiseUnit = "subject"
+    """Whom the noise covers."""
     version: int = VERSION

@@ -5,6 +5,11 @@ from typing import Any, Literal, Protocol
 from casemate.core.types.assessment import Interval
 from casemate.core.types.record import Finding, Record
 
+NoiseUnit = Literal["subject", "site"]
+"""Whom noise covers: each row, or all rows of one subject where there are subjects; or all rows of
+a site at once, whosever they are.
+"""
+
 
 class FeatureLimits(Protocol):
     """What an evasion attacker can do; see `[robustness]`."""
@@ -112,11 +117,11 @@ class Federated(Record, frozen=True, kw_only=True):
     stated: list[Stated] = []
     """What each of them says that the model tells of its rows; empty: nobody was asked."""
     epsilon: float = 0.0
-    """That each row, or all rows of one subject where its site names subjects, spent; 0: there was
-    no noise.
-    """
+    """That each unit spent; 0: there was no noise."""
     delta: float = 0.0
     """At which."""
+    unit: NoiseUnit = "subject"
+    """Whom the noise covers."""
 
 
 class WentOn(Record, frozen=True, kw_only=True):

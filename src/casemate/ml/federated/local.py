@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from casemate.core.types import Record
+from casemate.core.types import NoiseUnit, Record
 from casemate.ml.federated.learners import Learner
 from casemate.ml.learn.noise import Noise
 
@@ -38,10 +38,21 @@ class LocalPlan(Record, frozen=True, kw_only=True):
     """
     controlled: bool = False
     """Whether control variates are kept (SCAFFOLD)."""
+    unit: NoiseUnit = "subject"
+    """Whom noise covers."""
     sigma: float = 0.0
-    """Noise over the clip in each pass; 0: none. With noise a pass is one step over all rows."""
+    """Noise over what one unit can change of a sum; 0: none. For a subject, in each pass, which is
+    one step over all rows; for a site, once a round, whatever it did in between.
+    """
     clip: float = 1.0
-    """Largest norm of one row's, or subject's, gradient, where there is noise."""
+    """Where there is noise: largest norm of a subject's gradient; or of the site's difference."""
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the noise over the clip. With or without a subject a sum differs by
+        one clip; with other rows a whole site sends another vector, which may point the other way.
+        """
+        return self.sigma * (2 if self.unit == "site" else 1)
 
 
 POSSIBLE: dict[str, tuple[float, float]] = {
@@ -103,8 +114,21 @@ def train(
         number: of the round; with the site's seed it decides the order of rows.
         control: all sites' control variate, where the plan keeps them.
     """
-    if plan.sigma:
+    if plan.sigma and plan.unit == "subject":
         return _noisy(learner, site, weights, plan), None
+    moved, control = _descended(learner, site, weights, plan, number, control)
+    return (_covered(moved, plan) if plan.sigma else moved), control
+
+
+def _descended(
+    learner: Learner,
+    site: SiteRows,
+    weights: Array,
+    plan: LocalPlan,
+    number: int,
+    control: Array | None,
+) -> tuple[Array, Array | None]:
+    """See `train`, without noise."""
     dtype = learner.layout.dtype
     begun = np.asarray(weights, dtype=dtype)
     current = begun.copy()
@@ -159,8 +183,21 @@ def offsets_of(codes: Array, classes: int, calibrated: float) -> Array | None:
 
 
 def noisy_sums(plan: LocalPlan, rounds: int) -> int:
-    """How many noisy sums over a site's rows so many rounds are: a step a pass, and one count."""
-    return rounds * plan.epochs + 1
+    """How many noisy sums over a site's rows so many rounds are: a step a pass, and one count; or
+    the difference of each round, where noise covers the site.
+    """
+    return rounds if plan.unit == "site" else rounds * plan.epochs + 1
+
+
+def _covered(moved: Array, plan: LocalPlan) -> Array:
+    """The difference under noise that covers the whole site, float64 [p].
+
+    McMahan et al., Learning Differentially Private Recurrent Language Models, ICLR 2018, with the
+    noise at the site. A difference that is no number is nought.
+    """
+    length = float(np.linalg.norm(moved))
+    held = moved * min(1.0, plan.clip / max(length, 1e-12)) if np.isfinite(length) else 0.0
+    return np.asarray(held + Noise().normal(moved.shape) * plan.spread * plan.clip)
 
 
 def _noisy(learner: Learner, site: SiteRows, weights: Array, plan: LocalPlan) -> Array:

@@ -70,10 +70,10 @@ class Judged(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the first round counts the subjects too, with noise: a mean is taken of sums, and
-        the leaves of trees need none.
+        """Whether the first round counts the subjects too, with noise: a mean is taken of sums; the
+        leaves of trees need none, and the difference of a whole site is none.
         """
-        return self.cost is not None and self.boosted is None
+        return self.cost is not None and self.boosted is None and self.job.plan.unit == "subject"
 
     @property
     def delta(self) -> float:
@@ -224,7 +224,10 @@ def _require_plan(job: Job) -> None:
             raise SitePolicy(f"the job's {name} is {numbers[name]:g}: {low:g} to {high:g} may be")
     if job.plan.controlled != (job.rule == rules.SCAFFOLD):
         raise SitePolicy("the job's plan is not that of its rule")
-    if job.plan.calibrated and (job.epsilon > 0 or job.plan.sigma > 0):
+    noisy = job.epsilon > 0 or job.plan.sigma > 0
+    if job.plan.unit == "site" and not noisy:
+        raise SitePolicy("the job says whom noise covers, and has no noise")
+    if job.plan.calibrated and noisy and job.plan.unit != "site":
         raise SitePolicy("the job wants noise, and steps by shares of classes that it cannot cover")
 
 
@@ -238,7 +241,14 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
         )
     if not noisy:
         return None
-    grown = job.estimator == CLASSIFIER
+    grown, whole = job.estimator == CLASSIFIER, job.plan.unit == "site"
+    if table.noise_unit == "site" and not whole:
+        raise SitePolicy(
+            "the job's noise covers a row or subject, and this site wants it to cover all its rows",
+            hint='lead with --unit site; or [federate] noise_unit = "subject"',
+        )
+    if grown and whole:
+        raise SitePolicy("the job wants noise over whole sites, and trees are sums over subjects")
     if job.rule == rules.SCAFFOLD or (job.rule == simulation.EXACT and not grown):
         raise SitePolicy("the job wants noise on what no noise covers: whole sums, or controls")
     if grown and job.plan.epochs != 1:
@@ -257,8 +267,8 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
             f"the job says that it costs epsilon {job.epsilon:g}, and its noise costs {found:.3f}",
             hint="do not answer a coordinator that says less than it spends",
         )
-    cost = Gaussians(sigma=job.plan.sigma, steps=job.plan.epochs)
-    dearest = Gaussians(sigma=cost.sigma, steps=cost.steps + (not grown))
+    cost = Gaussians(sigma=job.plan.sigma, steps=1 if whole else job.plan.epochs)
+    dearest = Gaussians(sigma=cost.sigma, steps=cost.steps + (not grown and not whole))
     each = epsilon([dearest], job.delta / job.rounds)
     if each > table.epsilon_round:
         raise SitePolicy(

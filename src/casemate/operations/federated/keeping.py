@@ -31,6 +31,15 @@ NOT_ALIKE = {"train", "leaves"}
 """What is asked for that is other numbers in each round: of trees with noise, noise of its own."""
 
 
+def paid_for(job: str) -> str:
+    """How the ids of what was spent for a job's rounds begin.
+
+    Args:
+        job: its digest.
+    """
+    return f"federation/{job}/"
+
+
 @dataclass(frozen=True)
 class Before:
     """A round that was answered before."""
@@ -121,7 +130,7 @@ class Keeping:
         if told.cost is None:
             return None
         return Spending(
-            id=f"federation/{self._job}/{question.round}/{self.site}",
+            id=f"{paid_for(self._job)}{question.round}/{self.site}",
             dataset=config.dataset_name,
             version="",
             purpose=self.charter.purpose,

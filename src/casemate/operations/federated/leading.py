@@ -14,7 +14,7 @@ from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Ov
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, Error
 from casemate.core.files import alone, make_folder, write_atomic
-from casemate.core.types import Record
+from casemate.core.types import NoiseUnit, Record
 from casemate.ml.federated import exact
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.trees import ESTIMATORS, Growth
@@ -91,6 +91,7 @@ def lead(
     masked: bool = True,
     groups: int = 1,
     epsilon: float | None = None,
+    unit: NoiseUnit = "subject",
     wait: float = 600.0,
     fresh: bool = False,
     reporter: "Reporter | None" = None,
@@ -123,6 +124,7 @@ def lead(
         masked: updates are summed under masks, and only sums are seen here.
         groups: of sites that are summed apart, so that `combine` has something to look at.
         epsilon: of each site in all rounds together, at `[privacy] delta`; None: no noise.
+        unit: whom noise covers, a `subject` (a row, where there are no subjects) or a whole `site`.
         wait: seconds that sites are waited for, to come and to answer each step.
         fresh: leave a job that has not ended, and begin a new one.
         reporter: hears how it goes.
@@ -137,7 +139,14 @@ def lead(
     charter = as_coordinator(project, name)
     if not 0.1 <= wait <= 7 * 24 * 3600:
         raise ConfigError(f"--wait {wait:g}: seconds, from .1 to a week", hint="such as 600")
-    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum, calibrated=calibrate)
+    plan = LocalPlan(
+        epochs=epochs,
+        batch=batch,
+        rate=rate,
+        momentum=momentum,
+        calibrated=calibrate,
+        unit=unit,
+    )
     design = federation.designed(
         plan,
         sites=len(charter.sites),
@@ -278,7 +287,7 @@ class _Leading:
             if one.site == COORDINATOR
         ]
         told = record_of(self.charter, self.charter.coordinator, kept, digest)
-        told = structs.replace(told, epsilon=job.epsilon, delta=job.delta)
+        told = structs.replace(told, epsilon=job.epsilon, delta=job.delta, unit=job.plan.unit)
         record = cards.signed(told, RECORD_TYPE, self.project.signer)
         model, beside = folder / f"{name}{suffix}", folder / f"{name}{RECORD}"
         # the record last: one that is of another file stops a run

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from casemate import pipeline
 from casemate.core.sandbox.run import Worker
+from casemate.core.types import NoiseUnit
 from casemate.ml.federated.local import LocalPlan
 from casemate.operations.acting import operation
 from casemate.operations.runs import run_context
@@ -45,6 +46,7 @@ def simulate(
     groups: int = 1,
     drop_out: str = "",
     epsilon: float | None = None,
+    unit: NoiseUnit = "subject",
     reporter: Reporter | None = None,
 ) -> Federation:
     """What sites would learn together that had the project's training rows among them.
@@ -78,6 +80,7 @@ def simulate(
         drop_out: `STEP:N`, of N sites of each group that fall silent before `share`, `mask`,
             `agree` or `reveal` in each round.
         epsilon: of each site in all rounds together, at `[privacy] delta`; None: no noise.
+        unit: whom noise covers, a `subject` (a row, where there are no subjects) or a whole `site`.
         reporter: hears how it goes.
 
     Raises:
@@ -85,7 +88,14 @@ def simulate(
             the table. DataError, TrainingError: as in a run.
     """
     acting = simulate.ask(project, unrecorded=True)
-    plan = LocalPlan(epochs=epochs, batch=batch, rate=rate, momentum=momentum, calibrated=calibrate)
+    plan = LocalPlan(
+        epochs=epochs,
+        batch=batch,
+        rate=rate,
+        momentum=momentum,
+        calibrated=calibrate,
+        unit=unit,
+    )
     design = federation.designed(
         plan,
         sites=sites,

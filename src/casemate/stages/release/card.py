@@ -183,10 +183,12 @@ def learnt_by(found: Federated) -> str:
     )
     if not found.epsilon:
         return text
+    whom = "each row, or all rows of a subject where its site names subjects,"
+    if found.unit == "site":
+        whom = "all its rows taken together, whosever they are,"
     return (
         f"{text}; each added noise of its own to what it sent, whoever else is honest: all rounds"
-        " together cost each row, or all rows of a subject where its site names subjects, epsilon"
-        f" {found.epsilon:g} at delta {found.delta:g}"
+        f" together cost {whom} epsilon {found.epsilon:g} at delta {found.delta:g}"
     )
 
 

@@ -4,6 +4,7 @@ in the sandbox (`sites`).
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from casemate.core.errors import ConfigError, TrainingError
 from casemate.core.files import scratch_folder
 from casemate.core.sandbox import conversation, failure
 from casemate.core.sandbox import run as sandbox
-from casemate.core.types import Record
+from casemate.core.types import NoiseUnit, Record
 from casemate.ml.federated import attacks, robust, rules, secure, simulation
 from casemate.ml.federated.local import POSSIBLE, LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
@@ -109,15 +110,17 @@ def designed(
         if not low <= value <= high:
             raise ConfigError(f"{name}: {value:g}", hint=f"{low:g} to {high:g}")
     reckoned = attackers if liars is None else liars
-    if plan.calibrated and (rule == simulation.EXACT or epsilon is not None):
+    _require_unit(plan, rule, epsilon)
+    uncovered = epsilon is not None and plan.unit != "site"
+    if plan.calibrated and (rule == simulation.EXACT or uncovered):
         raise ConfigError(
             "--calibrate puts a site's shares of classes into its steps: "
             + (
-                "exact sums have none"
-                if epsilon is None
-                else "the noise of --epsilon does not cover them"
+                "the noise of --epsilon does not cover them"
+                if uncovered
+                else "exact sums have none"
             ),
-            hint="without --calibrate",
+            hint="without --calibrate" + ("; or --unit site" if uncovered else ""),
         )
     design = Design(
         rounds=rounds,
@@ -181,6 +184,18 @@ def _require_way(design: Design, answers: int) -> None:
             hint="--liars 2, and --no-masked",
         )
     robust.require(design.combine, robust.buckets_of(answers, design.bucket), design.liars)
+
+
+def _require_unit(plan: LocalPlan, rule: str, epsilon: float | None) -> None:
+    """Nothing; ConfigError where there is no noise that could cover a whole site."""
+    _one_of("--unit", plan.unit, list(get_args(NoiseUnit)))
+    if plan.unit == "site" and epsilon is None:
+        raise ConfigError("--unit site says whom noise covers", hint="--epsilon as well")
+    if plan.unit == "site" and rule == simulation.EXACT:
+        raise ConfigError(
+            "--unit site shortens a site's difference of weights, and exact sums are none",
+            hint="--rule fedavg, fedprox or fedadam",
+        )
 
 
 def _one_of(option: str, given: str, known: list[str]) -> None:
@@ -317,5 +332,5 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         held=int((where < 0).sum()),
         classes=len(schema.classes),
         found=found,
-        sigma=design.plan.sigma or found.sigma or None,
+        sigma=design.plan.spread or found.sigma or None,
     )

@@ -59,6 +59,7 @@ def owners_of(tools: TrainTools, code: dict[str, bytes]) -> Federated | None:
         stated=_stated(charter, found, statements_beside(tools.root, tools.config)),
         epsilon=found.epsilon or 0.0,
         delta=(found.delta or 0.0) if found.epsilon else 0.0,
+        unit=found.unit,
     )
 
 

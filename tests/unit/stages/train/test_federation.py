@@ -14,7 +14,7 @@ from casemate.core.errors import ConfigError
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.local import LocalPlan
-from casemate.ml.learn.accountant import Gaussians, epsilon
+from casemate.ml.learn.accountant import Gaussians, epsilon, replacing
 from casemate.stages.train import federation
 from casemate.stages.train.candidates import Models
 from casemate.stages.train.entry import BadEntry
@@ -52,7 +52,7 @@ def designed(**changed):
         "share": 1.0,
         "seed": 0,
     }
-    of_plan = {"epochs", "batch", "rate", "calibrated"} & {*changed}
+    of_plan = {"epochs", "batch", "rate", "calibrated", "unit"} & {*changed}
     plan = {name: changed.pop(name) for name in of_plan}
     return federation.designed(LocalPlan(**plan), **(given | changed))
 
@@ -197,6 +197,35 @@ def test_the_noise_of_a_site_keeps_all_rounds_together_within_epsilon():
     design = designed(epsilon=2.0, rounds=7, epochs=3)
     spent = Gaussians(sigma=design.plan.sigma, steps=7 * 3 + 1)
     assert 1.97 < epsilon([spent], PrivacyTable().delta) <= 2.0
+
+
+def test_noise_over_whole_sites_is_paid_once_a_round_however_many_passes_it_has():
+    design = designed(epsilon=2.0, rounds=7, epochs=3, unit="site")
+    assert design.plan.spread == 2 * design.plan.sigma
+    # between a site's rows and any others: twice the clip apart
+    spent = [Gaussians(sigma=design.plan.spread, steps=7)]
+    assert 1.97 < replacing(spent, PrivacyTable().delta) <= 2.0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"unit": "site"}, "says whom noise covers"),
+        ({"unit": "site", "epsilon": 1.0, "rule": "exact"}, "exact sums are none"),
+        ({"unit": "hospital", "epsilon": 1.0}, "--unit hospital"),
+        ({"unit": "site", "epsilon": 1.0, "rule": "scaffold"}, "controls that are not clipped"),
+        ({"epsilon": 1.0, "calibrated": 1.0}, "does not cover them"),
+        ({"unit": "site", "epsilon": 1.0, "rule": "exact", "calibrated": 1.0}, "exact sums"),
+    ],
+)
+def test_noise_over_whole_sites_fits_differences_of_weights_alone(options, said):
+    with pytest.raises(ConfigError, match=said):
+        designed(**options)
+
+
+def test_shares_of_classes_are_covered_by_noise_over_the_whole_site():
+    design = designed(epsilon=1.0, calibrated=1.0, unit="site")
+    assert design.plan.calibrated == 1.0
 
 
 def test_with_noise_numbers_are_scaled_by_declared_limits_and_not_by_the_rows():
