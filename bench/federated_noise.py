@@ -1,7 +1,8 @@
 """Boosted trees with noise at ten sites, beside the same without noise and a logistic regression with
-as much noise: Adult, delta 1e-6, a row is what is covered.
+as much noise: Adult, delta 1e-6, a row is what is covered. Or a logistic regression at more sites
+where the whole site is covered.
 
-python bench/federated_noise.py FOLDER      FOLDER holds adult-train.csv, adult-test.csv
+python bench/federated_noise.py FOLDER [sites]      FOLDER holds adult-train.csv, adult-test.csv
 
 Means of drawn noise and splits of rows. Plans are the better ones of some thirty for trees and two
 dozen for the logistic regression, tried on the same test rows: a search that nobody paid for.
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from federated_trees import Table, adult
+from msgspec import structs
 from sklearn.metrics import roc_auc_score
 
 from casemate.ml.federated import drawn, encoding, local, splits
@@ -31,6 +33,8 @@ PLANS = {
 }
 LINEAR = LocalPlan(epochs=5, rate=4.0, momentum=0.9)
 ROUNDS = 10
+WHOLE = LocalPlan(epochs=3, rate=1.0, clip=0.4, unit="site")
+WHOLE_ROUNDS = 5
 
 
 def figures(scores: Array, truth: Array) -> tuple[float, float]:
@@ -52,15 +56,18 @@ def trees(table: Table, where: Array, growth: Growth, epsilon: float, seed: int)
     return forest.scores(forest.bins.of(table.held))[:, 0]
 
 
-def linear(table: Table, where: Array, epsilon: float) -> Array:
+def linear(table: Table, where: Array, epsilon: float, plan: LocalPlan, rounds: int) -> Array:
     """Scores of the held rows."""
     scale = encoding.declared(table.limits)
     rows, held = (encoding.encode(one, table.limits, scale) for one in (table.frame, table.held))
-    sigma = sigma_for(epsilon, DELTA, local.noisy_sums(LINEAR, ROUNDS))
-    plan = LocalPlan(epochs=5, rate=4.0, momentum=0.9, sigma=sigma)
+    sigma = sigma_for(epsilon, DELTA, local.noisy_sums(plan, rounds)) if epsilon else 0.0
+    plan = structs.replace(plan, sigma=sigma)
     learner = LinearLearner(table.limits.width, 2, 1.0)
-    sites = [SiteRows(rows[where == place], table.target[where == place]) for place in range(SITES)]
-    design = Design(rounds=ROUNDS, rule="fedavg", combine="mean", plan=plan, epsilon=epsilon)
+    sites = [
+        SiteRows(rows[where == place], table.target[where == place])
+        for place in range(int(where.max()) + 1)
+    ]
+    design = Design(rounds=rounds, rule="fedavg", combine="mean", plan=plan, epsilon=epsilon)
     _, weights = simulate(learner, sites, (held, table.truth), design, lambda *_: None)
     chances = learner.answers(weights, held)[:, 1]
     return np.asarray(chances - 0.5)
@@ -81,7 +88,7 @@ def main(folder: Path) -> None:
             for name, plan in PLANS.items():
                 scores = trees(table, where, plan, epsilon, seed)
                 found.setdefault(name, []).append(figures(scores, table.truth))
-            scores = linear(table, where, epsilon)
+            scores = linear(table, where, epsilon, LINEAR, ROUNDS)
             found.setdefault("logistic regression", []).append(figures(scores, table.truth))
         for name, each in found.items():
             auc, right = np.mean(each, axis=0)
@@ -92,5 +99,24 @@ def main(folder: Path) -> None:
             )
 
 
+def whole_sites(folder: Path) -> None:
+    """Print what is learnt where noise covers all rows of a site; epsilon 0: no noise."""
+    table = adult(folder)
+    for count in (10, 100, 256, 1_000):
+        for epsilon in (0.0, 2.0, 4.0, 8.0):
+            found = []
+            for seed in range(DRAWS):
+                where = splits.iid(table.target, count, np.random.default_rng(seed))
+                scores = linear(table, where, epsilon, WHOLE, WHOLE_ROUNDS)
+                found.append(figures(scores, table.truth))
+            auc, right = np.mean(found, axis=0)
+            spread = np.std(found, axis=0)[0]
+            print(
+                f"{count} sites, epsilon {epsilon:g}: AUC {auc:.4f} (± {spread:.4f}),"
+                f" accuracy {right:.4f}",
+                flush=True,
+            )
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (whole_sites if sys.argv[2:] == ["sites"] else main)(Path(sys.argv[1]))

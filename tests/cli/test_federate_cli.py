@@ -8,6 +8,8 @@ import re
 import pytest
 
 import casemate
+from casemate.config import PrivacyTable
+from casemate.ml.learn.accountant import Gaussians, epsilon
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +88,17 @@ def test_boosted_trees_are_grown_with_noise_that_covers_whose_rows_there_are(at,
     assert answer.code == 0, answer.err
     assert "each site adds noise of" in answer.out
     assert "pooled rows" not in answer.out
+
+
+def test_noise_over_a_whole_site_is_twice_as_much_as_it_counts_for(at, cli):
+    pytest.importorskip("dp_accounting")
+    words = ["--epsilon", "4", "--unit", "site", "--masked", "--calibrate", "1", "--format", "json"]
+    answer = cli("federate", "simulate", *SMALL, *words)
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    rounds = len(found["found"]["rounds"])
+    spent = [Gaussians(sigma=found["sigma"] / 2, steps=rounds)]
+    assert 3.9 < epsilon(spent, PrivacyTable().delta) <= 4.0
 
 
 def test_sums_that_no_noise_covers_are_not_sent_with_a_promise(at, cli):

@@ -184,6 +184,27 @@ def test_a_network_is_answered_with_noise_that_the_site_has_paid_for(home, leade
     one.close()
 
 
+def test_noise_over_the_whole_site_is_paid_for_once_a_round_and_covers_what_it_sends(
+    home, leader, tmp_path, says
+):
+    more = 'noise = true\nnoise_unit = "site"\nepsilon_round = 5.0'
+    (one,), charter = wards.wards(tmp_path, 1, leader, more)
+    wanted = noisy(epsilon=2.0, rounds=3, unit="site", epochs=4, batch=16, calibrated=1.0)
+    job = wards.job_of(charter, **wanted)
+    line = says(welcome(job, leader), Wait(), asked(job, 1), Wait(), asked(job, 2), Wait(), OVER)
+    join(one, "wards")
+    given = [message for message in line.heard if isinstance(message, Given)]
+    assert [one.update.rows for one in given] == [1, 1]
+    sent = np.concatenate([unpack(each.update, job.layout, each.turn.round) for each in given])
+    # the site's own part is no longer than 1; noise of this spread is far longer
+    assert 0.3 * job.plan.spread < sent.std() < 3 * job.plan.spread
+    paid = one.ledger.of(one.config.dataset_name, wards.PURPOSE)
+    assert [[(event.steps, event.sigma) for event in each.events] for each in paid] == [
+        [(1, job.plan.sigma)]
+    ] * 2
+    one.close()
+
+
 def test_under_noise_a_site_need_not_declare_again_what_the_charter_says_of_its_columns(
     home, leader, tmp_path
 ):

@@ -71,6 +71,18 @@ def test_what_noise_covers_is_told_of_a_model_and_nothing_where_there_was_none(
     assert promised == (epsilon == 2.0)
 
 
+@pytest.mark.parametrize(
+    ("unit", "whom"),
+    [
+        ("subject", "cost each row, or all rows of a subject where its site names subjects,"),
+        ("site", "cost all its rows taken together, whosever they are,"),
+    ],
+)
+def test_a_model_says_whether_noise_covers_a_subject_or_a_whole_site(tmp_path, unit, whom):
+    written(tmp_path, structs.replace(RECORD, epsilon=2.0, delta=1e-6, unit=unit))
+    assert f"{whom} epsilon 2 at delta" in learnt_by(owners(Tools(tmp_path)))
+
+
 def test_a_model_without_a_record_is_nobodys_together(tmp_path):
     assert owners(Tools(tmp_path)) is None
     assert owners_of(Tools(tmp_path, config=parse(TOML)), {"train.py": b""}) is None
