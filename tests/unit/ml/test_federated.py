@@ -316,6 +316,15 @@ def test_under_masks_a_site_itself_notices_that_its_update_is_no_number_and_stay
     assert np.isfinite(weights).all()
 
 
+def test_with_momentum_at_the_coordinator_each_step_has_half_of_the_one_before():
+    rule, weights = RULES["fedavgm"](), np.zeros(2)
+    places = []
+    for moved in ([4.0, 0.0], [0.0, 2.0], [0.0, 0.0]):
+        weights = rule.step(weights, np.array(moved))
+        places.append(weights.tolist())
+    assert places == [[4.0, 0.0], [6.0, 2.0], [7.0, 3.0]]
+
+
 def noisy(site, sigma, clip=0.5, count=1.0, **options):
     site.counted = count
     learner = LinearLearner(site.rows.shape[1], 2, strength=1e9)

@@ -248,7 +248,7 @@ def test_a_site_whose_target_is_that_of_no_rows_is_named_and_left_out(quantity: 
     assert notes.kept[1][1].heard == [0, 2]
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "fedprox", "scaffold", "fedadam"])
+@pytest.mark.parametrize("rule", ["fedavg", "fedprox", "scaffold", "fedavgm", "fedadam"])
 def test_every_rule_learns_over_sites(rule: str) -> None:
     rows, codes, _ = table(300)
     plan = LocalPlan(rate=0.5, controlled=rule == "scaffold")

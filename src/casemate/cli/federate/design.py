@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-RULES = ("fedavg", "fedprox", "scaffold", "fedadam", "exact")
+RULES = ("fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "exact")
 COMBINERS = (
     "mean",
     "median",

@@ -2,7 +2,9 @@
 
 FedAvg (McMahan et al., AISTATS 2017) adds it. FedProx (Li et al., MLSys 2020) adds it too; its
 sites are pulled back. SCAFFOLD (Karimireddy et al., ICML 2020) keeps control variates. FedAdam
-(Reddi et al., Adaptive Federated Optimization, ICLR 2021) takes it for a gradient.
+(Reddi et al., Adaptive Federated Optimization, ICLR 2021) takes it for a gradient. FedAvgM (Hsu, Qi
+and Brown, Measuring the Effects of Non-Identical Data Distribution, 2019) keeps on going where the
+rounds before went.
 """
 
 from collections.abc import Callable
@@ -76,6 +78,25 @@ class Scaffold(FedAvg):
         self.control = moved * share + (0.0 if self.control is None else self.control)
 
 
+class FedAvgM(FedAvg):
+    """The sites' mean, and a share of the step before.
+
+    Args:
+        momentum: that share. A judgement: after ten rounds of MNIST one half is ahead of the .9 that
+            its paper has in long jobs.
+    """
+
+    def __init__(self, momentum: float = 0.5) -> None:
+        self.momentum = momentum
+        self._velocity: Array | None = None
+
+    def step(self, weights: Array, moved: Array) -> Array:
+        """See `Rule.step`."""
+        before = 0.0 if self._velocity is None else self.momentum * self._velocity
+        self._velocity = before + moved
+        return np.asarray(weights + self._velocity)
+
+
 class FedAdam(FedAvg):
     """Adam at the coordinator; sites' difference is its gradient.
 
@@ -113,6 +134,7 @@ RULES: dict[str, Callable[[], Rule]] = {
     "fedavg": FedAvg,
     "fedprox": FedProx,
     SCAFFOLD: Scaffold,
+    "fedavgm": FedAvgM,
     "fedadam": FedAdam,
 }
 """Every rule by its name on the command line."""

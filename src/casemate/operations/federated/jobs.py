@@ -89,6 +89,6 @@ def _noisy(plan: LocalPlan, said: Described, epsilon: float, delta: float) -> Lo
     if said.estimator != CLASSIFIER:
         raise ConfigError(
             f"sums of a {said.estimator} are not clipped, so no noise covers them",
-            hint=f"--rule fedavg, fedprox or fedadam; or a {CLASSIFIER} in train.py",
+            hint=f"--rule fedavg, fedprox, fedavgm or fedadam; or a {CLASSIFIER} in train.py",
         )
     return drawn.planned(plan, Growth.of(said.settings), epsilon, delta)

@@ -107,7 +107,7 @@ def lead(
         name: of a federation whose charter it founded.
         listen: `HOST:PORT`, or `unix:SOCKET` for something that carries sites' connections there;
             default: where the charter says.
-        rule: `fedavg`, `fedprox`, `scaffold`, `fedadam` or `exact`.
+        rule: `fedavg`, `fedprox`, `scaffold`, `fedavgm`, `fedadam` or `exact`.
         rounds: how often sites are asked; of the exact rule as often as it takes.
         combine: how one update is made of the sites'; see `simulate`.
         liars: sites that this reckons with; default: none.

@@ -59,7 +59,7 @@ def simulate(
         sites: how many there are.
         rounds: how often they are asked.
         split: `iid`, `dirichlet:NUMBER` or `by:COLUMN`.
-        rule: `fedavg`, `fedprox`, `scaffold`, `fedadam` or `exact`.
+        rule: `fedavg`, `fedprox`, `scaffold`, `fedavgm`, `fedadam` or `exact`.
         combine: how one update is made of the sites': `mean`, `median`, `trimmed-mean`, `krum`,
             `multi-krum`, `centred-clipping` or `norm-bound`.
         liars: sites that this reckons with; default: those of the attack.

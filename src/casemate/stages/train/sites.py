@@ -230,5 +230,5 @@ def _require_covered(estimator: str) -> None:
     if estimator != trees.CLASSIFIER:
         raise BadEntry(
             f"sums of a {estimator} are not clipped, so no noise covers them: with --epsilon sites"
-            f" learn by --rule fedavg, fedprox or fedadam, or grow a {trees.CLASSIFIER}"
+            f" learn by --rule fedavg, fedprox, fedavgm or fedadam, or grow a {trees.CLASSIFIER}"
         )
