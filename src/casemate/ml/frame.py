@@ -225,10 +225,14 @@ def sample_rows(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[n
 
 
 def row_hashes(
-    frame: pd.DataFrame, target: np.ndarray[Any, Any]
+    frame: pd.DataFrame, target: np.ndarray[Any, Any] | None = None
 ) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """A 64-bit hash a row, of every feature and the class, the labels or the quantities."""
-    hashes = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy()
+    """A 64-bit hash a row, of every feature and, where they are given, the class, the labels or the
+    quantities.
+    """
+    hashes = np.asarray(pd.util.hash_pandas_object(frame, index=False, categorize=True))
+    if target is None:
+        return hashes
     codes = (
         target
         if target.ndim == 1

@@ -89,8 +89,7 @@ class SealedRows:
         def looks(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
             if by_subject:
                 return np.array(table[PSEUDONYM].to_pylist(), dtype=object)
-            frame = features_of(table, schema)[columns]
-            return row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
+            return row_hashes(features_of(table, schema)[columns])
 
         mine = looks(self._read, self.dataset.schema)
         met = np.zeros(len(mine), dtype=bool)

@@ -61,7 +61,7 @@ class Rest:
         self.root, self._dropped = root, dropped
         self._schema, self._how, self._key = schema, how, sides.key_of(root)
         self._subject, self._weight = config.data.subject, config.data.weight
-        looks = _looks(features_of(table, schema))
+        looks = row_hashes(features_of(table, schema))
         values, counts = np.unique(self._rows(table, looks), return_counts=True)
         self._drawn = values
         self._left = dict(zip(values.tolist(), counts.tolist(), strict=True))
@@ -79,7 +79,7 @@ class Rest:
     def of(self, piece: pa.Table) -> pa.Table:
         """Those rows of the next piece that training may go on with, all columns of them."""
         frame = features_of(piece, self._schema)
-        looks = _looks(frame)
+        looks = row_hashes(frame)
         kept = self._undrawn(self._rows(piece, looks))
         kept &= ~np.isin(looks, self._out)
         if self._dropped:
@@ -129,11 +129,6 @@ class Rest:
         told = pd.DataFrame({at: _cells(table[name]) for at, name in enumerate(more)})
         rest = pd.util.hash_pandas_object(told, index=False, categorize=True).to_numpy()
         return np.asarray(looks + rest * np.uint64(0x9E3779B97F4A7C15))
-
-
-def _looks(frame: pd.DataFrame) -> Array:
-    """A hash of the features of each row, uint64 [n]."""
-    return row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
 
 
 def _cells(values: pa.ChunkedArray) -> Array:
