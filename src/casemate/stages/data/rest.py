@@ -25,7 +25,7 @@ from casemate.controls.keys.subjects import Root
 from casemate.core.errors import DataError
 from casemate.core.types import Finding, Schema, SealedDataset, Sides, Whole
 from casemate.ml.frame import features_of, row_hashes, target_of
-from casemate.stages.data import files, parts, sides
+from casemate.stages.data import parts, sides
 from casemate.stages.data.examined import Examined
 from casemate.stages.data.review import dropped, row_digests
 from casemate.stages.data.tools import DataTools, Mask
@@ -192,9 +192,7 @@ def _sealed(
             rows = rows.append_column(whole.field(PSEUDONYM), whose[PSEUDONYM])
         yield rows
     rest.require_found()
-    # Among the drawn rows and these there must be no row of another file.
-    if files.stamp(files.place(tools.root, options.source)) != before:
-        raise changed(options.source)
+    tools.require_unchanged(before)  # among these and the drawn rows there is none of another file
 
 
 def counted(tools: DataTools, record: SealedDataset) -> SealedDataset:
@@ -210,13 +208,6 @@ def counted(tools: DataTools, record: SealedDataset) -> SealedDataset:
     count = sum(piece.num_rows for piece in pieces)
     whole = None if record.whole is None else msgspec.structs.replace(record.whole, rest=count)
     return msgspec.structs.replace(record, whole=whole, findings=[*record.findings, told(count)])
-
-
-def changed(source: str | list[str]) -> DataError:
-    """Somebody wrote the table while it was read."""
-    return DataError(
-        f"{source} was changed while it was read", hint="run again when nobody writes it"
-    )
 
 
 def told(count: int) -> Finding:

@@ -34,7 +34,7 @@ from casemate.stages.data.files.content import Content, File
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.evenly import Numbers
 from casemate.stages.data.files.exact import InexactColumn
-from casemate.stages.data.files.objects import S3Object
+from casemate.stages.data.files.objects import S3Object, changed
 from casemate.stages.data.files.partitions import parted
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ __all__ = [
     "InexactColumn",
     "Place",
     "beside",
+    "changed",
     "columns",
     "digest",
     "found",

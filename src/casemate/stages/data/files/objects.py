@@ -158,7 +158,7 @@ class Bucket:
         for left in reversed(range(TRIES)):
             answer = self._ask("get_object", held.key, pinned=True, Key=held.key, **asked)
             if answer.get("ETag") != held.etag or _whole(answer) != held.size:
-                raise _changed(self._shown(held.key))  # by a server that minds no condition
+                raise changed(self._shown(held.key))  # by a server that minds no condition
             held.version = str(answer.get("VersionId") or held.version)
             try:
                 content = bytes(answer["Body"].read(size + 1))  # a server may send more
@@ -169,7 +169,7 @@ class Bucket:
             if len(content) == size:
                 seen = hashlib.sha256(content).digest()
                 if held.seen.setdefault(number, seen) != seen:
-                    raise _changed(self._shown(held.key))
+                    raise changed(self._shown(held.key))
                 return content
         raise self._away(held.key, EOFError("its answer is too short"))
 
@@ -181,7 +181,7 @@ class Bucket:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if pinned and code in _GONE:
-                raise _changed(self._shown(key)) from error
+                raise changed(self._shown(key)) from error
             raise self._refused(method, key, code, error) from error
         except BotoCoreError as error:
             raise self._away(key, error) from error
@@ -363,7 +363,8 @@ def _whole(answer: Any) -> int:
     return int(said)
 
 
-def _changed(where: str) -> DataError:
+def changed(where: str | list[str]) -> DataError:
+    """Somebody wrote a table while it was read."""
     return DataError(
         f"{where} was changed while it was read", hint="run again when nobody writes it"
     )
