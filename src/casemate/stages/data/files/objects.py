@@ -13,10 +13,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from casemate.core.blobs.s3 import client
+from casemate.core.blobs.s3 import client, pages
 from casemate.core.errors import BackendError, ConfigError, DataError, Error, TransientError
 from casemate.core.http import is_private
 from casemate.core.text import clean
@@ -110,13 +111,7 @@ class Bucket:
 
     def listed(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
         """What begins with `prefix`, a page at a time, as S3 lists it."""
-        more: dict[str, Any] = {}
-        while True:
-            page = self._ask("list_objects_v2", prefix, Prefix=prefix, **more)
-            yield page.get("Contents", [])
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return pages(partial(self._ask, key=prefix), prefix)
 
     def first(self, key: str) -> "S3Object":
         """An object as it is now.
