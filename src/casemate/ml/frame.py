@@ -80,6 +80,11 @@ def target_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
     )
 
 
+def with_groups(table: pa.Table, people: pa.ChunkedArray) -> pa.Table:
+    """A table with whose each row is, as numbers, in `GROUP`."""
+    return table.append_column(GROUP, people.combine_chunks().dictionary_encode().indices)
+
+
 def groups_of(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     """Whose each row is, as numbers, int64 [n]; None where rows are not grouped. A row of nobody is
     a subject of its own.

@@ -12,7 +12,7 @@ from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import Error
 from casemate.core.types import Schema, SealedDataset
-from casemate.ml.frame import GROUP, WEIGHT, features_of, row_hashes, sample_rows
+from casemate.ml.frame import GROUP, WEIGHT, features_of, row_hashes, sample_rows, with_groups
 from casemate.stages.train.tools import Rest
 from casemate.supply.context import RunContext
 
@@ -65,11 +65,7 @@ class SealedRows:
         chosen = table.select([*(column.name for column in schema.features), *schema.targets])
         if self._weight:
             chosen = chosen.append_column(WEIGHT, table[self._weight])
-        if subject is None:
-            return chosen
-        return chosen.append_column(
-            GROUP, table[subject].combine_chunks().dictionary_encode().indices
-        )
+        return chosen if subject is None else with_groups(chosen, table[subject])
 
     def _identities(self, by_subject: bool, columns: list[str]) -> np.ndarray[Any, Any]:
         from casemate.stages.data import sides

@@ -14,7 +14,7 @@ from casemate.controls.federation.cards import Charter
 from casemate.core.digest import sha256
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
-from casemate.ml.frame import GROUP, features_of, row_hashes, target_of
+from casemate.ml.frame import features_of, row_hashes, target_of, with_groups
 from casemate.operations.federated.judging import SitePolicy
 from casemate.stages.assess.names import SCREENS
 from casemate.stages.data.schema import breaches
@@ -157,8 +157,7 @@ def read(
     names = [*(column.name for column in charter.columns.features), *charter.columns.targets]
     chosen = found.table.select(names)
     if subject is not None:
-        codes = found.table[subject].combine_chunks().dictionary_encode().indices
-        chosen = chosen.append_column(GROUP, codes)
+        chosen = with_groups(chosen, found.table[subject])
     table, holdout = (chosen.filter(side).combine_chunks() for side in (learnt, held))
     for line in _beyond(charter.columns, table):
         tools.progress(line, 0, 0)

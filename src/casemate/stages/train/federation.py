@@ -19,7 +19,7 @@ from casemate.ml.federated import attacks, robust, rules, secure, simulation
 from casemate.ml.federated.local import POSSIBLE, LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
-from casemate.ml.frame import GROUP
+from casemate.ml.frame import with_groups
 from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
@@ -281,8 +281,7 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
     names = [*(column.name for column in schema.features), *schema.targets]
     table = parts.table.select(names).append_column(SITE, pa.array(where))
     if parts.subject is not None:
-        codes = parts.table[parts.subject].combine_chunks().dictionary_encode().indices
-        table = table.append_column(GROUP, codes)
+        table = with_groups(table, parts.table[parts.subject])
     job = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(schema),
