@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -44,6 +43,7 @@ from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.learners import LinearLearner
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.masking import MaskRefused, Member
+from casemate.ml.federated.secure import verifier
 from casemate.ml.federated.updates import Layout, pack
 from casemate.operations.federated.conducting import Gathered, layout_of
 from casemate.operations.federated.meeting import Meeting
@@ -284,14 +284,7 @@ class Site(threading.Thread):
             weight = weight_of(question, self.claimed)
             self._vector = combining.sent(vector, weight) if question.what == "train" else vector
             assert asked.terms.session == session_of(question, turn.attempt)
-            keys = self._keys(asked.introductions)
-
-            def verify(site: int, message: bytes, signature: bytes) -> None:
-                try:
-                    keys[site].verify(signature, message)
-                except InvalidSignature as error:
-                    raise VerificationError(f"site {site} did not sign that") from error
-
+            verify = verifier(self._keys(asked.introductions))
             self._member = Member(asked.terms, self.number, self.key.sign, verify)
             return Given(turn=turn, advert=self._member.advertise())
         assert self._member is not None
