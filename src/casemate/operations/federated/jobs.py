@@ -44,15 +44,10 @@ def job_of(
         ConfigError: the rule is not one of the model, or no noise covers what it sums.
     """
     columns, by_sums = charter.columns, design.rule == EXACT
-    if columns.regression and not by_sums:
-        raise ConfigError(
-            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
-        )
-    if said.estimator in ESTIMATORS and not by_sums:
-        raise ConfigError(
-            f"sites grow boosted trees by sums, and not by --rule {design.rule}",
-            hint="--rule exact",
-        )
+    if columns.regression:
+        design.require_sums("learn a quantity")
+    if said.estimator in ESTIMATORS:
+        design.require_sums("grow boosted trees")
     if said.estimator == NETWORK and by_sums:
         raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
     plan = design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan)

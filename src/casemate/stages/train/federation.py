@@ -264,10 +264,8 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         raise ConfigError(
             "sites learn one target together, and there are several", hint="[data] target"
         )
-    if schema.regression and design.rule != simulation.EXACT:
-        raise ConfigError(
-            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
-        )
+    if schema.regression:
+        design.require_sums("learn a quantity")
     if config.train.mode != "plain" or config.train.model is not None:
         raise ConfigError(
             f"[train] mode is {config.train.mode}, and sites are simulated in mode plain; noise is"

@@ -193,10 +193,9 @@ def boosted_of(
         progress: hears how it goes.
 
     Raises:
-        BadEntry: no site would grow such trees.
+        ConfigError, BadEntry: no site would grow such trees.
     """
-    if design.rule != simulation.EXACT:
-        raise BadEntry("sites grow boosted trees by sums: --rule exact")
+    design.require_sums("grow boosted trees")
     if design.epsilon:
         return _drawn_of(whole, where, design, progress)
     if whole.growth.least < least:
