@@ -24,7 +24,7 @@ from casemate.operations.federated import ownrows
 from casemate.operations.federated.agreeing import refusal_of
 from casemate.operations.federated.judging import SitePolicy
 from casemate.operations.federated.ownrows import OwnRows
-from casemate.operations.federated.parties import as_site
+from casemate.operations.federated.parties import about, as_site
 from casemate.stages.train.training_code import IMPORTED, RECORD
 from casemate.stages.train.turns import Found
 from casemate.wiring import Wiring
@@ -100,7 +100,7 @@ def attest(
     )
     signed = cards.signed(statement, STATEMENT_TYPE, project.signer)
     acting.record(
-        ATTEST, f'Federation::"{name}"', charter=charter.digest, job=record.job,
+        ATTEST, about(name), charter=charter.digest, job=record.job,
         model=record.model, statement=sha256(signed),
         figures={figure: leak.figure.value for figure, leak in leaks.items()},
     )  # fmt: skip

@@ -24,6 +24,7 @@ from casemate.core.errors import Error, VerificationError
 from casemate.ml.federated.masking import MaskRefused
 from casemate.operations.acting import Acting
 from casemate.operations.federated.judging import Judged, require_moment
+from casemate.operations.federated.parties import about
 from casemate.stages.train.turns import Found
 
 ACTION = "federation:answer"
@@ -54,7 +55,7 @@ class Keeping:
         """
         self.acting, self.project = acting, acting.project
         self.charter, self.site, self.told = charter, site, told
-        self.about = f'Federation::"{charter.name}"'
+        self.about = about(charter.name)
         self._digest, self._job = charter.digest, told.job.digest
 
     def last(self) -> Found | None:

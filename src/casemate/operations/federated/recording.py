@@ -9,7 +9,7 @@ from casemate.controls.federation.rounds import Kept
 from casemate.core.errors import ConfigError
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
-from casemate.operations.federated.parties import is_own, number_in
+from casemate.operations.federated.parties import about, is_own, number_in
 from casemate.wiring import Wiring
 
 
@@ -75,9 +75,7 @@ def export(project: Wiring, name: str, job: str = "", *, as_site: bool = False) 
         )
     found = record_of(charter, own, [one for one in kept if one.job == jobs[-1]])
     signed = cards.signed(found, RECORD_TYPE, project.signer)
-    acting.record(
-        "federation:export", f'Federation::"{name}"', job=found.job, rounds=len(found.rounds)
-    )
+    acting.record("federation:export", about(name), job=found.job, rounds=len(found.rounds))
     return signed
 
 
