@@ -6,13 +6,10 @@ and a person sees them before.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from casemate.controls.federation import COORDINATOR, cards
 from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.comparing import record_in
-from casemate.controls.federation.messages import MOST, JobRecord, RoundRecord
-from casemate.controls.federation.rounds import Kept
+from casemate.controls.federation.messages import MOST, JobRecord
 from casemate.controls.federation.statements import STATEMENT_TYPE, Statement
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, TrainingError, VerificationError
@@ -23,8 +20,10 @@ from casemate.operations.acting import operation
 from casemate.operations.federated import ownrows
 from casemate.operations.federated.agreeing import refusal_of
 from casemate.operations.federated.judging import SitePolicy
+from casemate.operations.federated.keeping import found_in
 from casemate.operations.federated.ownrows import OwnRows
 from casemate.operations.federated.parties import about, as_site
+from casemate.operations.federated.recording import round_of
 from casemate.stages.train.training_code import IMPORTED, RECORD
 from casemate.stages.train.turns import Found
 from casemate.wiring import Wiring
@@ -131,7 +130,7 @@ def _given(project: Wiring, charter: Charter, record: JobRecord, site: int) -> F
     Raises:
         ConfigError: it answered none. SitePolicy: figures would tell what noise covers.
     """
-    kept = [one for one in project.federation.of(charter.digest, record.job) if one.site == site]
+    kept = project.federation.of(charter.digest, record.job, site)
     if not kept:
         raise ConfigError(
             f"this project gave no answer in job {record.job[:12]}, so the model was not learnt"
@@ -139,11 +138,9 @@ def _given(project: Wiring, charter: Charter, record: JobRecord, site: int) -> F
             hint=f"casemate federate rounds {charter.name}",
         )
     last = max(kept, key=lambda one: one.number)
-    try:
-        found = msgspec.msgpack.decode(project.objects.get(last.content), type=Found)
-    except msgspec.MsgspecError as error:
-        raise VerificationError("an answer that was kept cannot be read") from error
-    if found.counted is not None or _what(last) == "leaves" or project.config.federate.noise:
+    found = found_in(project, last)
+    noisy = found.counted is not None or round_of(last).what == "leaves"
+    if noisy or project.config.federate.noise:
         raise SitePolicy(
             "noise covers whose rows are here, and exact figures of them would tell it",
             hint=(
@@ -152,11 +149,6 @@ def _given(project: Wiring, charter: Charter, record: JobRecord, site: int) -> F
             ),
         )
     return found
-
-
-def _what(kept: Kept) -> str:
-    """What a round asked for."""
-    return msgspec.json.decode(kept.record, type=RoundRecord).what
 
 
 def _require_only(project: Wiring, record: JobRecord) -> None:

@@ -21,6 +21,7 @@ from casemate.ml.federated.combining import full_of
 from casemate.operations.acting import Acting
 from casemate.operations.federated.conducting import Gathered, Options
 from casemate.operations.federated.parties import about, versions
+from casemate.operations.federated.recording import round_of
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -105,9 +106,9 @@ class CatalogueBooks:
             return None
         try:
             gathered = msgspec.msgpack.decode(self.project.objects.get(kept.content), type=Gathered)
-            record = msgspec.json.decode(kept.record, type=RoundRecord)
         except msgspec.MsgspecError as error:
             raise VerificationError("a round that was gathered cannot be read") from error
+        record = round_of(kept)
         self.gathered[question.round] = gathered, record
         return gathered, record
 

@@ -268,11 +268,7 @@ class _Leading:
             )
             suffix = ".skops"
         digest = sha256(content)
-        kept = [
-            one
-            for one in self.project.federation.of(self.charter.digest, job.digest)
-            if one.site == COORDINATOR
-        ]
+        kept = self.project.federation.of(self.charter.digest, job.digest, COORDINATOR)
         told = record_of(self.charter, self.charter.coordinator, kept, digest)
         told = structs.replace(told, epsilon=job.epsilon, delta=job.delta)
         record = cards.signed(told, RECORD_TYPE, self.project.signer)
