@@ -15,7 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROWS, SAMPLE, PIECE, WARDS = 6_000_000, 100_000, 500_000, 900
+import longtable
+
+ROWS, SAMPLE, WARDS = 6_000_000, 100_000, 900
 CODE = """
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import SGDClassifier
@@ -30,25 +32,16 @@ def build(columns):
 
 
 def make(path: Path, rows: int) -> None:
-    """Ten numbers, a ward, a target."""
+    """Each ward has an effect."""
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.csv
 
-    names = np.array([f"ward {at}" for at in range(WARDS)])
     effects = np.random.default_rng(7).standard_normal(WARDS)
-    plan = pa.schema(
-        [*((f"x{at}", pa.float32()) for at in range(10)), ("ward", pa.string()), ("y", pa.string())]
+    longtable.write(
+        path,
+        rows,
+        WARDS,
+        lambda draw, x, wards: x[0] + effects[wards] + draw.logistic(size=len(wards)),
     )
-    with pyarrow.csv.CSVWriter(path, plan) as writer:
-        for begin in range(0, rows, PIECE):
-            draw, count = np.random.default_rng(begin), min(PIECE, rows - begin)
-            numbers = draw.standard_normal((10, count)).astype(np.float32)
-            wards = draw.integers(0, WARDS, count)
-            score = numbers[0] + effects[wards] + draw.logistic(size=count)
-            cells = [pa.array(one) for one in numbers]
-            cells += [pa.array(names[wards]), pa.array(np.where(score > 0, "b", "a"))]
-            writer.write_table(pa.Table.from_arrays(cells, schema=plan))
 
 
 def one(folder: str) -> None:

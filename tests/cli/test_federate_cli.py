@@ -75,6 +75,9 @@ def test_boosted_trees_are_grown_by_sums_and_like_from_the_pooled_rows(at, cli):
     )
     assert float(off[1]) < 1e-9
     assert "asked about 6 levels of trees" in answer.out
+    refused = cli("federate", "simulate", *SMALL)
+    assert refused.code == 1
+    assert "sites grow boosted trees by sums, and not by --rule fedavg: --rule exact" in refused.err
 
 
 def test_boosted_trees_are_grown_with_noise_that_covers_whose_rows_there_are(at, cli):

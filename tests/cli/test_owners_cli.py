@@ -296,6 +296,12 @@ def test_records_of_several_parties_are_compared_without_a_project(at, cli, monk
     assert other.code == 1
     assert "DIFFERENT: round 1: north sent another answer than the coordinator says" in other.out
 
+    with project.database.transaction() as tx:
+        project.federation.amend(tx, kept, b"{")
+    damaged = cli("federate", "rounds", "wards", "--config", "north")
+    assert damaged.code == 4
+    assert "the record of a round cannot be read" in damaged.err
+
 
 def test_limits_of_a_charter_are_shown_as_they_are_and_not_rounded():
     day = ColumnSchema(name="born", type="number", min=19500101.0, max=0.1 + 20261130)

@@ -9,7 +9,6 @@ from tests.interop.flower import flower
 from tests.unit.operations.owners import LEADER, OWNERS, charter, meeting_of
 
 from casemate.controls.federation.messages import Hello, Welcome
-from casemate.controls.keys.pki import Authority
 from casemate.deploy import flower as target
 from casemate.deploy.interface import Given
 from casemate.operations.federated.calling import Line
@@ -42,18 +41,17 @@ def test_each_site_is_heard_as_itself_over_flower(
     for name, content in files.items():
         (tmp_path / "wire" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "wire" / name).write_bytes(content)
-    own = Authority(LEADER.authority_key, LEADER.certificate)
     heard: dict[int, list[object]] = {0: [], 1: []}
 
     def say(number: int, wire: Wire) -> None:
-        authority = Authority(OWNERS[number].authority_key, OWNERS[number].certificate)
-        said = Line(CHARTER, OWNERS[number].name, authority, tmp_path, dial=wire.dial)
+        own = OWNERS[number]
+        said = Line(CHARTER, own.name, own.authority, tmp_path, dial=wire.dial)
         for _ in range(2):
             heard[number].append(said.say(Hello(charter=CHARTER.digest, versions={})))
         said.close()
 
     with (
-        listening(meeting_of(CHARTER, poll=0.1), own, tmp_path, lead, 100_000),
+        listening(meeting_of(CHARTER, poll=0.1), LEADER.authority, tmp_path, lead, 100_000),
         flower(programs, tmp_path) as running,
     ):
         wires = {number: Wire(tmp_path / f"{number}.sock") for number in heard}

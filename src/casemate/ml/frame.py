@@ -80,6 +80,11 @@ def target_of(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
     )
 
 
+def with_groups(table: pa.Table, people: pa.ChunkedArray) -> pa.Table:
+    """A table with whose each row is, as numbers, in `GROUP`."""
+    return table.append_column(GROUP, people.combine_chunks().dictionary_encode().indices)
+
+
 def groups_of(table: pa.Table) -> np.ndarray[Any, np.dtype[np.int64]] | None:
     """Whose each row is, as numbers, int64 [n]; None where rows are not grouped. A row of nobody is
     a subject of its own.
@@ -225,10 +230,14 @@ def sample_rows(total: int, count: int, seed: int) -> np.ndarray[Any, np.dtype[n
 
 
 def row_hashes(
-    frame: pd.DataFrame, target: np.ndarray[Any, Any]
+    frame: pd.DataFrame, target: np.ndarray[Any, Any] | None = None
 ) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """A 64-bit hash a row, of every feature and the class, the labels or the quantities."""
-    hashes = pd.util.hash_pandas_object(frame, index=False, categorize=True).to_numpy()
+    """A 64-bit hash a row, of every feature and, where they are given, the class, the labels or the
+    quantities.
+    """
+    hashes = np.asarray(pd.util.hash_pandas_object(frame, index=False, categorize=True))
+    if target is None:
+        return hashes
     codes = (
         target
         if target.ndim == 1

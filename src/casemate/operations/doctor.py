@@ -17,6 +17,7 @@ from casemate.controls.keys.pki import Authority, create_authority
 from casemate.controls.keys.tls import tls_context
 from casemate.core import quiet
 from casemate.core.blobs import require_conditions
+from casemate.core.buckets import is_bucket
 from casemate.core.errors import Error
 from casemate.core.sandbox import confine
 from casemate.core.sandbox.kernel import available
@@ -254,7 +255,7 @@ def _project(project: Wiring) -> list[Check]:
     if project.config.store.objects:
         checks.append(_objects(project))
     source = project.config.data.source
-    if isinstance(source, str) and source.startswith("s3://"):
+    if is_bucket(source):
         checks.append(_table(source))
     checks += _audit(project)
     checks.append(

@@ -121,11 +121,11 @@ class Sight:
             rows.keep(pa.table({schema.target: [None]}))
             return rows.withheld == 0
         keys, verifier = self.project.provider, self.project.signer.verifier
-        for kind in (tables.ROWS, tables.REST):  # training went on with the others
-            for piece in tables.scan(self.folder, keys, verifier, rows.columns, kind=kind):
-                if not {*rows.columns} <= {*piece.schema.names}:
-                    return False
-                rows.keep(pa.Table.from_batches([piece]))
+        # training went on with those beside a sample
+        for piece in tables.scan_all(self.folder, keys, verifier, rows.columns):
+            if not {*rows.columns} <= {*piece.schema.names}:
+                return False
+            rows.keep(pa.Table.from_batches([piece]))
         return rows.withheld == 0
 
     def rows(self, access: Access) -> RowFilter:

@@ -12,7 +12,7 @@ from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM
 from casemate.core.errors import Error
 from casemate.core.types import Schema, SealedDataset
-from casemate.ml.frame import GROUP, WEIGHT, features_of, row_hashes, sample_rows
+from casemate.ml.frame import GROUP, WEIGHT, features_of, row_hashes, sample_rows, with_groups
 from casemate.stages.train.tools import Rest
 from casemate.supply.context import RunContext
 
@@ -65,11 +65,7 @@ class SealedRows:
         chosen = table.select([*(column.name for column in schema.features), *schema.targets])
         if self._weight:
             chosen = chosen.append_column(WEIGHT, table[self._weight])
-        if subject is None:
-            return chosen
-        return chosen.append_column(
-            GROUP, table[subject].combine_chunks().dictionary_encode().indices
-        )
+        return chosen if subject is None else with_groups(chosen, table[subject])
 
     def _identities(self, by_subject: bool, columns: list[str]) -> np.ndarray[Any, Any]:
         from casemate.stages.data import sides
@@ -89,8 +85,7 @@ class SealedRows:
         def looks(table: pa.Table, schema: Schema) -> np.ndarray[Any, Any]:
             if by_subject:
                 return np.array(table[PSEUDONYM].to_pylist(), dtype=object)
-            frame = features_of(table, schema)[columns]
-            return row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
+            return row_hashes(features_of(table, schema)[columns])
 
         mine = looks(self._read, self.dataset.schema)
         met = np.zeros(len(mine), dtype=bool)

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding
+from tests.unit.operations import wards
 
 from casemate.controls.federation import cards, messages
 from casemate.controls.federation.messages import (
@@ -35,37 +34,19 @@ from casemate.controls.federation.messages import (
     weight_of,
 )
 from casemate.controls.federation.rounds import RoundTwice
-from casemate.controls.keys.pki import create_authority
 from casemate.core.errors import VerificationError
 from casemate.core.signatures import Signer
 from casemate.core.types import ColumnSchema, Schema
 from casemate.ml.federated import combining, drawn, exact, local, trees
-from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.learners import LinearLearner
-from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.masking import MaskRefused, Member
+from casemate.ml.federated.secure import verifier
 from casemate.ml.federated.updates import Layout, pack
 from casemate.operations.federated.conducting import Gathered, layout_of
 from casemate.operations.federated.meeting import Meeting
 
 Array = np.ndarray[Any, Any]
 CLASSES = ["no", "yes"]
-
-
-class Owner:
-    """One project's keys and card."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.signer = name, Signer.generate()
-        self.authority_key, self.certificate = create_authority(name)
-        ecdsa, mldsa = self.signer.verifier.pems
-        self.card = cards.Card(
-            name=name,
-            project=name,
-            authority=self.certificate.public_bytes(Encoding.PEM).decode(),
-            ecdsa=ecdsa.decode(),
-            mldsa65=mldsa.decode(),
-        )
 
 
 def columns(numbers: int, classes: list[str] | None = None) -> Schema:
@@ -78,40 +59,25 @@ def columns(numbers: int, classes: list[str] | None = None) -> Schema:
     return Schema(target="y", classes=classes or [], columns=[*found, target])
 
 
-def limits_of(schema: Schema) -> Limits:
-    """Declared ones."""
-    return Limits(
-        numbers={one.name: (one.min or 0.0, one.max or 0.0) for one in schema.features},
-        categories={},
-    )
-
-
-OWNERS = [Owner(f"ward-{letter}") for letter in "abcdef"]
-LEADER = Owner("leader")
+OWNERS = [wards.Owner(f"ward-{letter}") for letter in "abcdef"]
+LEADER = wards.Owner("leader")
 
 
 def charter(sites: int, least: int | None = None, schema: Schema | None = None) -> cards.Charter:
     """Of the first owners."""
-    return cards.Charter(
-        name="wards",
-        purpose="research",
-        url="https://127.0.0.1:8460",
-        coordinator=LEADER.card,
-        sites=[one.card for one in OWNERS[:sites]],
-        columns=schema or columns(3, CLASSES),
-        least=least or sites,
+    found = wards.charter_of([one.card for one in OWNERS[:sites]], LEADER)
+    return msgspec.structs.replace(
+        found, columns=schema or columns(3, CLASSES), least=least or sites
     )
 
 
 def job_of(agreed: cards.Charter, **changes: Any) -> Job:
     """A logistic regression by sums, unless it is changed."""
-    limits = limits_of(agreed.columns)
+    limits = cards.limits_of(agreed.columns)
     classes = len(agreed.columns.classes)
     layout = LinearLearner(limits.width, classes).layout if classes else Layout(names=[], shapes=[])
     told = {
         "id": "0" * 32,
-        "charter": agreed.digest,
-        "entry": "train.py:build",
         "code": {},
         "code_digest": "",
         "estimator": "LogisticRegression" if classes else "Ridge",
@@ -119,18 +85,9 @@ def job_of(agreed: cards.Charter, **changes: Any) -> Job:
         "settings": {"C": 1.0} if classes else {"alpha": 1.0},
         "limits": limits,
         "rule": "exact",
-        "combine": "mean",
-        "plan": LocalPlan(),
         "rounds": 10,
-        "masked": False,
-        "groups": 1,
-        "epsilon": 0.0,
-        "delta": 1e-5,
-        "seed": 0,
-        "versions": {},
-        "begun": "2026-11-30T00:00:00+00:00",
     }
-    return Job(**(told | changes))
+    return wards.job_of(agreed, **(told | changes))
 
 
 def meeting_of(agreed: cards.Charter, poll: float = 0.2, **changes: Any) -> Meeting:
@@ -284,14 +241,7 @@ class Site(threading.Thread):
             weight = weight_of(question, self.claimed)
             self._vector = combining.sent(vector, weight) if question.what == "train" else vector
             assert asked.terms.session == session_of(question, turn.attempt)
-            keys = self._keys(asked.introductions)
-
-            def verify(site: int, message: bytes, signature: bytes) -> None:
-                try:
-                    keys[site].verify(signature, message)
-                except InvalidSignature as error:
-                    raise VerificationError(f"site {site} did not sign that") from error
-
+            verify = verifier(self._keys(asked.introductions))
             self._member = Member(asked.terms, self.number, self.key.sign, verify)
             return Given(turn=turn, advert=self._member.advertise())
         assert self._member is not None

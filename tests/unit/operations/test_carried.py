@@ -22,7 +22,6 @@ from tests.unit.operations.owners import LEADER, OWNERS, charter, meeting_of
 from casemate.controls.federation import wire
 from casemate.controls.federation.messages import Hello, Next, Welcome
 from casemate.controls.federation.wire import NONE, Lost, Piece, carry, exchanged, unpacked
-from casemate.controls.keys.pki import Authority
 from casemate.core.errors import BusyError, ConfigError
 from casemate.operations.federated import calling
 from casemate.operations.federated.calling import Line
@@ -49,8 +48,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def line(folder: Path, dial: Callable[[], socket.socket], number: int = 0) -> Line:
-    own = Authority(OWNERS[number].authority_key, OWNERS[number].certificate)
-    return Line(CHARTER, OWNERS[number].name, own, folder, patience=20, dial=dial)
+    own = OWNERS[number]
+    return Line(CHARTER, own.name, own.authority, folder, patience=20, dial=dial)
 
 
 class Carrier:
@@ -88,8 +87,7 @@ class Carrier:
 @contextlib.contextmanager
 def coordinator(folder: Path) -> Iterator[Path]:
     place = folder / "lead.sock"
-    own = Authority(LEADER.authority_key, LEADER.certificate)
-    with listening(meeting_of(CHARTER, poll=0.1), own, folder, place, MOST):
+    with listening(meeting_of(CHARTER, poll=0.1), LEADER.authority, folder, place, MOST):
         yield place
 
 

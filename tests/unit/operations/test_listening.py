@@ -14,7 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from tests.ports import free_port
-from tests.unit.operations.owners import LEADER, OWNERS, Owner, Site, charter, meeting_of, table
+from tests.unit.operations.owners import LEADER, OWNERS, Site, charter, meeting_of, table
+from tests.unit.operations.wards import Owner
 
 from casemate.controls.federation.messages import (
     PATH,
@@ -27,7 +28,6 @@ from casemate.controls.federation.messages import (
     Welcome,
 )
 from casemate.controls.keys import pki
-from casemate.controls.keys.pki import Authority
 from casemate.controls.keys.tls import moment
 from casemate.core.errors import BackendError, ConfigError
 from casemate.operations.federated import listening as face
@@ -49,8 +49,7 @@ class Host(NamedTuple):
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     meeting, port = meeting_of(CHARTER, poll=0.1), free_port()
-    own = Authority(LEADER.authority_key, LEADER.certificate)
-    with listening(meeting, own, tmp_path, ("127.0.0.1", port), MOST):
+    with listening(meeting, LEADER.authority, tmp_path, ("127.0.0.1", port), MOST):
         yield Host(meeting, port, tmp_path)
 
 
@@ -60,9 +59,8 @@ def context(
     """A site's settings; without an owner it shows nothing."""
     made = ssl.create_default_context(cadata=trusted.card.authority)
     if owner is not None:
-        own = Authority(owner.authority_key, owner.certificate)
         names = [owner.name] if kind == "client" else ["127.0.0.1"]
-        chain, key = own.issue(kind, names, 1, "p256")
+        chain, key = owner.authority.issue(kind, names, 1, "p256")
         with moment(host.folder, chain) as one, moment(host.folder, key) as other:
             made.load_cert_chain(one, other)
     return made
@@ -215,8 +213,8 @@ def test_whoever_waits_is_told_to_ask_again_and_then_that_it_is_over(host: Host)
 
 
 def test_where_nobody_can_listen_is_said(host: Host) -> None:
-    own = Authority(LEADER.authority_key, LEADER.certificate)
-    taken = listening(host.meeting, own, host.folder, ("127.0.0.1", host.port), MOST)
+    place = "127.0.0.1", host.port
+    taken = listening(host.meeting, LEADER.authority, host.folder, place, MOST)
     with pytest.raises(BackendError, match="can listen"), taken:
         pass
 
@@ -240,7 +238,6 @@ def test_a_coordinator_listens_where_the_charter_says_or_where_it_is_told() -> N
 def test_certificates_tell_sites_apart_by_key_and_not_by_name() -> None:
     known = face.Authorities(CHARTER)
     for number, owner in enumerate(OWNERS[:3]):
-        own = Authority(owner.authority_key, owner.certificate)
-        chain, _ = own.issue("client", ["anybody"], 1, "p256")
+        chain, _ = owner.authority.issue("client", ["anybody"], 1, "p256")
         leaf = x509.load_pem_x509_certificates(chain)[0]
         assert known.site_of(leaf.public_bytes(Encoding.DER)) == number

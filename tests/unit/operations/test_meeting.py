@@ -597,6 +597,24 @@ def test_a_key_that_others_could_not_seal_for_counts_as_silence_of_its_site(key:
     assert all("key" in why for why in sites[3].refusals)
 
 
+@pytest.mark.parametrize("field", ["advert", "agreement"])
+def test_what_a_site_did_not_sign_counts_as_its_silence_and_stops_nobody_else(field: str) -> None:
+    rows, codes, _ = table(400)
+
+    def unsigned(given: Given) -> Given:
+        value = getattr(given, field)
+        changed = value and msgspec.structs.replace(value, signature=bytes(64))
+        return msgspec.structs.replace(given, **{field: changed})
+
+    meeting = meeting_of(charter(5, least=4), rule="fedavg", rounds=1, masked=True)
+    notes, sites = Notes(), sites_of(meeting, rows, codes, s3={"lie": unsigned})
+    learn(meeting, notes, Options(wait=2.0))
+    # whoever fell silent after its update was masked is in the sum
+    heard = [0, 1, 2, 4] if field == "advert" else [0, 1, 2, 3, 4]
+    assert [kept.heard for _, kept, _ in notes.kept.values()] == [heard] * 2
+    assert sites[3].refusals == ["site 3 did not sign that"] * 2
+
+
 def test_a_sum_that_may_have_been_opened_is_asked_for_again_of_the_same_sites() -> None:
     rows, codes, _ = table(500)
     meeting, notes = meeting_of(charter(5, least=3), rule="fedavg", rounds=1, masked=True), Notes()

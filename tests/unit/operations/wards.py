@@ -77,11 +77,11 @@ y = { categories = ["0", "1"] }
 """
 
 
-class Coordinator:
-    """Its keys and card."""
+class Owner:
+    """One project's keys and card."""
 
-    def __init__(self, name: str = "leader") -> None:
-        self.signer = Signer.generate()
+    def __init__(self, name: str) -> None:
+        self.name, self.signer = name, Signer.generate()
         key, certificate = create_authority(name)
         self.authority = Authority(key, certificate)
         ecdsa, mldsa = self.signer.verifier.pems
@@ -93,11 +93,18 @@ class Coordinator:
             mldsa65=mldsa.decode(),
         )
 
+
+class Coordinator(Owner):
+    """Who leads."""
+
+    def __init__(self, name: str = "leader") -> None:
+        super().__init__(name)
+
     def charter(self, sites: list[Project], url: str = "https://127.0.0.1:8460") -> cards.Charter:
         """Of these sites, in their order; a single one has a neighbour that never comes."""
         cards_of = [card_of(one, f"ward-{number}") for number, one in enumerate(sites)]
         if len(sites) == 1:
-            cards_of.append(Coordinator("absent").card)
+            cards_of.append(Owner("absent").card)
         return charter_of(cards_of, self, url)
 
     def signed(self, charter: cards.Charter) -> bytes:
@@ -106,7 +113,7 @@ class Coordinator:
 
 
 def charter_of(
-    sites: list[cards.Card], leader: Coordinator, url: str = "https://127.0.0.1:8460"
+    sites: list[cards.Card], leader: Owner, url: str = "https://127.0.0.1:8460"
 ) -> cards.Charter:
     """Of whoever has these cards."""
     return cards.Charter(

@@ -2,6 +2,7 @@
 
 from casemate.config.data import DataTable
 from casemate.config.possible.column import impossible_column
+from casemate.core.buckets import holds_credentials, is_bucket
 from casemate.core.errors import ConfigError
 
 MOST_LABELS = 16
@@ -54,10 +55,10 @@ def impossible_data(data: DataTable) -> list[str]:
 
 def _impossible_source(source: str | list[str]) -> list[str]:
     if not isinstance(source, str):
-        if any(one.startswith("s3://") for one in source):
+        if any(map(is_bucket, source)):
             return ["[data] source: a list names files; a bucket's folder is s3://BUCKET/PREFIX/"]
         return []
-    return [f"[data] source {CREDENTIALS}"] if _holds_credentials(source) else []
+    return [f"[data] source {CREDENTIALS}"] if holds_credentials(source) else []
 
 
 def impossible_tables(tables: dict[str, str]) -> list[str]:
@@ -65,12 +66,8 @@ def impossible_tables(tables: dict[str, str]) -> list[str]:
     return [
         f"[assess] tables.{name} {CREDENTIALS}"
         for name, place in tables.items()
-        if _holds_credentials(place)
+        if holds_credentials(place)
     ]
-
-
-def _holds_credentials(place: str) -> bool:
-    return place.startswith("s3://") and "@" in place.removeprefix("s3://").partition("/")[0]
 
 
 def _impossible_labels(data: DataTable) -> list[str]:

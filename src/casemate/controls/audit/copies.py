@@ -12,12 +12,13 @@ import os
 import re
 import subprocess
 from abc import ABC, abstractmethod
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
 from casemate.controls.audit.note import parse_note
-from casemate.core.blobs.s3 import client
+from casemate.core.blobs.s3 import client, pages
 from casemate.core.errors import BackendError, ConfigError, HistoryError, TransientError
 from casemate.core.files import write_atomic
 
@@ -198,14 +199,9 @@ class S3Copies(Copies):
 
     def names(self) -> list[str]:
         """See `Copies.names`."""
-        found: list[str] = []
-        more: dict[str, str] = {}
-        while True:
-            page = self._call("list_objects_v2", Prefix=self.prefix, **more)
-            found += [item["Key"].removeprefix(self.prefix) for item in page.get("Contents", [])]
-            if not page.get("IsTruncated"):
-                return sorted(name for name in found if _NAME.fullmatch(name))
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        listed = chain.from_iterable(pages(self._call, self.prefix))
+        found = (item["Key"].removeprefix(self.prefix) for item in listed)
+        return sorted(name for name in found if _NAME.fullmatch(name))
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""

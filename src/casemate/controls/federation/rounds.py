@@ -123,11 +123,13 @@ class Rounds:
         """Keep it no longer; what was answered under it stays on record."""
         tx.execute(CHARTERS.delete().where(CHARTERS.c.name == name))
 
-    def of(self, charter: str, job: str | None = None) -> list[Kept]:
-        """Every round under a charter, or of one job, in order."""
+    def of(self, charter: str, job: str | None = None, site: int | None = None) -> list[Kept]:
+        """Every round under a charter, or of one job or site, in order."""
         query = sa.select(ROUNDS).where(ROUNDS.c.charter == charter)
         if job is not None:
             query = query.where(ROUNDS.c.job == job)
+        if site is not None:
+            query = query.where(ROUNDS.c.site == site)
         query = query.order_by(ROUNDS.c.time, ROUNDS.c.job, ROUNDS.c.number)
         with self.store.reading() as tx:
             return [Kept(**row) for row in tx.execute(query).mappings()]

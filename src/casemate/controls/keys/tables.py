@@ -358,11 +358,18 @@ def scan(
             )
 
 
+def scan_all(
+    folder: Path, keys: KeyProvider, verifier: Verifier, columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """Rows of both kinds; see `scan`. Those of `REST` may have fewer of the columns."""
+    for kind in (ROWS, REST):
+        yield from scan(folder, keys, verifier, columns, kind=kind)
+
+
 def column(folder: Path, keys: KeyProvider, verifier: Verifier, name: str) -> Iterator[Any]:
     """Every value of a column, of rows of both kinds; see `scan`."""
-    for kind in (ROWS, REST):
-        for piece in scan(folder, keys, verifier, [name], kind=kind):
-            yield from piece[0].to_pylist()
+    for piece in scan_all(folder, keys, verifier, [name]):
+        yield from piece[0].to_pylist()
 
 
 def _own(folder: Path, verifier: Verifier, kind: str = ROWS) -> dict[str, str]:

@@ -11,8 +11,9 @@ import importlib.util
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -126,6 +127,22 @@ def client(place: S3Place | None = None) -> Any:
         ) from error
 
 
+def pages(ask: Callable[..., Any], prefix: str) -> Iterator[list[dict[str, Any]]]:
+    """The objects that begin with `prefix`, a page at a time, as S3 lists them.
+
+    Args:
+        ask: makes a request, by the name of the client's method and its words.
+        prefix: of their keys.
+    """
+    more: dict[str, str] = {}
+    while True:
+        page = ask("list_objects_v2", Prefix=prefix, **more)
+        yield page.get("Contents", [])
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
 class S3Blobs:
     """Blobs as objects of a bucket, by S3's protocol; see `Blobs`."""
 
@@ -167,16 +184,9 @@ class S3Blobs:
 
     def names(self) -> list[str]:
         """See `Blobs.names`."""
-        found: list[str] = []
-        more: dict[str, str] = {}
-        while True:
-            page = self.call("list_objects_v2", Prefix=self.place.prefix, **more)
-            found += [
-                item["Key"].removeprefix(self.place.prefix) for item in page.get("Contents", [])
-            ]
-            if not page.get("IsTruncated"):
-                return sorted(name for name in found if name[2:3] == "/")
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        listed = chain.from_iterable(pages(self.call, self.place.prefix))
+        found = (item["Key"].removeprefix(self.place.prefix) for item in listed)
+        return sorted(name for name in found if name[2:3] == "/")
 
     def has(self, name: str) -> bool:
         """See `Blobs.has`."""

@@ -22,6 +22,7 @@ from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.trees import (
     ABSENT,
+    CLASSIFIER,
     FIELDS,
     LEAF,
     Asked,
@@ -53,6 +54,22 @@ Ask = Callable[[Asked], tuple[Array, int]]
 def rounds_of(growth: Growth) -> int:
     """Questions, each of them one noisy sum: of all rows, and of each tree's leaves."""
     return 1 + growth.trees
+
+
+def require_covered(estimator: str) -> None:
+    """Nothing.
+
+    Args:
+        estimator: name of its class.
+
+    Raises:
+        ConfigError: no noise covers the sums of such a model.
+    """
+    if estimator != CLASSIFIER:
+        raise ConfigError(
+            f"sums of a {estimator} are not clipped, so no noise covers them",
+            hint=f"--rule fedavg, fedprox, fedavgm or fedadam; or a {CLASSIFIER} in train.py",
+        )
 
 
 def planned(plan: LocalPlan, growth: Growth, epsilon: float, delta: float) -> LocalPlan:

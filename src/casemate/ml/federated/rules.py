@@ -82,7 +82,7 @@ class FedAvgM(FedAvg):
     """The sites' mean, and a share of the step before.
 
     Args:
-        momentum: that share. A judgement: after ten rounds of MNIST one half is ahead of the .9 that
+        momentum: that share. A judgement: after ten rounds of MNIST a half is ahead of the .9 that
             its paper has in long jobs.
     """
 

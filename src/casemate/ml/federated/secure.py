@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from casemate.core.errors import VerificationError
-from casemate.ml.federated.masking import LEAST_MEMBERS, Member, Terms, require
+from casemate.ml.federated.masking import LEAST_MEMBERS, Member, Terms, Verify, require
 from casemate.ml.federated.ring import OutOfRange, Range
 from casemate.ml.federated.unmasking import Gatherer, Sum, require_enough
 
@@ -47,11 +47,7 @@ def summed(vectors: dict[int, Array], terms: Terms, silent: dict[int, str] | Non
         VerificationError: too few sites were left at a step.
     """
     keys = {site: Ed25519PrivateKey.generate() for site in vectors}
-    publics = {site: key.public_key() for site, key in keys.items()}
-
-    def verify(site: int, message: bytes, signature: bytes) -> None:
-        _verify(publics.get(site), site, message, signature)
-
+    verify = verifier({site: key.public_key() for site, key in keys.items()})
     members = {site: Member(terms, site, key.sign, verify) for site, key in keys.items()}
     gatherer = Gatherer(terms)
 
@@ -94,11 +90,16 @@ def unmasked(vectors: dict[int, Array], terms: Terms, silent: dict[int, str] | N
     return Sum(limits.decode(total, len(heard)), sorted(heard), limits.step / 2 * len(heard))
 
 
-def _verify(key: Ed25519PublicKey | None, site: int, message: bytes, signature: bytes) -> None:
-    try:
-        if key is not None:
-            key.verify(signature, message)
-            return
-    except InvalidSignature:
-        pass
-    raise VerificationError(f"site {site} did not sign that")
+def verifier(keys: dict[int, Ed25519PublicKey]) -> Verify:
+    """Whether a site signed something, by the sites' keys."""
+
+    def verify(site: int, message: bytes, signature: bytes) -> None:
+        try:
+            if site in keys:
+                keys[site].verify(signature, message)
+                return
+        except InvalidSignature:
+            pass
+        raise VerificationError(f"site {site} did not sign that")
+
+    return verify

@@ -66,6 +66,13 @@ class Design(Record, frozen=True, kw_only=True):
     delta: float = 0.0
     """At which, where the model says how many sums that is."""
 
+    def require_sums(self, what: str) -> None:
+        """ConfigError where what sites do by sums alone is asked for by another rule."""
+        if self.rule != EXACT:
+            raise ConfigError(
+                f"sites {what} by sums, and not by --rule {self.rule}", hint="--rule exact"
+            )
+
 
 class Round(Record, frozen=True, kw_only=True):
     """What a round came to; of boosted trees, which ask for each level, a round of boosting."""

@@ -13,7 +13,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
 from casemate.core.types import ColumnSchema, Record, Schema
 from casemate.operations.acting import Acting, operation, reading
-from casemate.operations.federated.parties import card_of, is_own, number_in
+from casemate.operations.federated.parties import about, card_of, is_own, number_in
 from casemate.stages.data import schema as pinned
 from casemate.stages.train.training_code import code_of, digest_of
 from casemate.wiring import Wiring
@@ -75,7 +75,7 @@ def card(project: Wiring, name: str = "") -> bytes:
     acting = card.ask(project, named=name[:80])
     made = card_of(project, _name(name))
     signed = cards.signed(made, cards.CARD_TYPE, project.signer)
-    acting.record("federation:card", _about(name), fingerprint=made.fingerprint)
+    acting.record("federation:card", about(name), fingerprint=made.fingerprint)
     return signed
 
 
@@ -166,7 +166,7 @@ def approve(project: Wiring, content: bytes) -> Charter:
     problem = refusal_of(project, charter)
     if problem is not None:
         acting.record(
-            "federation:approve", _about(charter.name), "denied", digest=charter.digest,
+            "federation:approve", about(charter.name), "denied", digest=charter.digest,
             coordinator=charter.coordinator.fingerprint, why=problem.message,
         )  # fmt: skip
         raise problem
@@ -216,7 +216,7 @@ def leave(project: Wiring, name: str) -> None:
     with acting.transaction() as tx:
         left = project.federation.charter(name)
         project.federation.leave(tx, name)
-        acting.append(tx, "federation:leave", _about(name), digest=left.digest)
+        acting.append(tx, "federation:leave", about(name), digest=left.digest)
 
 
 @reading("federation:read")
@@ -273,7 +273,7 @@ def _keep(
     """Approve it, and say who takes part."""
     project.federation.approve(tx, charter.name, charter.digest, content, acting.uid)
     acting.append(
-        tx, action, _about(charter.name), digest=charter.digest, purpose=charter.purpose,
+        tx, action, about(charter.name), digest=charter.digest, purpose=charter.purpose,
         coordinator=charter.coordinator.fingerprint,
         sites=[one.fingerprint for one in charter.sites], **detail,
     )  # fmt: skip
@@ -353,7 +353,3 @@ def _name(name: str) -> str:
             f"{name[:80]!r} cannot be a name", hint="letters, digits, '.', '_' and '-', 63 at most"
         )
     return name
-
-
-def _about(name: str) -> str:
-    return f'Federation::"{name}"'

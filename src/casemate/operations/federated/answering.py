@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from casemate.controls.federation.cards import Charter, opened, signed
@@ -38,6 +37,7 @@ from casemate.core.signatures import Signer, read_envelope
 from casemate.ml.federated.combining import sent
 from casemate.ml.federated.masking import MOST_MEMBERS, MaskRefused, Member
 from casemate.ml.federated.ring import OutOfRange
+from casemate.ml.federated.secure import verifier
 from casemate.ml.federated.updates import Piece, Update, pack
 from casemate.operations.federated.judging import Judged, SitePolicy
 from casemate.operations.federated.keeping import Keeping
@@ -216,7 +216,7 @@ class Answering:
         if (turn.round, turn.attempt) <= self._tried:
             raise MaskRefused("a round is tried again under masks that were used")
         keys = self._keys(message.introductions)
-        member = Member(terms, self.site, self._key.sign, _verifier(keys), self._least)
+        member = Member(terms, self.site, self._key.sign, verifier(keys), self._least)
         given = Given(turn=turn, advert=member.advertise())
         self._tried = turn.round, turn.attempt
         self._masked = _Masked(turn, question, member)
@@ -311,19 +311,6 @@ def _require_within(vector: Array, question: Question) -> None:
             f"a number of the answer is {largest:g}, and the round's range is {question.most:g}",
             hint="a smaller learning rate, or a larger range",
         )
-
-
-def _verifier(keys: dict[int, Ed25519PublicKey]) -> Callable[[int, bytes, bytes], None]:
-    def verify(site: int, message: bytes, signature: bytes) -> None:
-        try:
-            if site in keys:
-                keys[site].verify(signature, message)
-                return
-        except InvalidSignature:
-            pass
-        raise VerificationError(f"site {site} did not sign that")
-
-    return verify
 
 
 def _digest(answer: Any) -> str:

@@ -6,8 +6,6 @@ and a person sees them before.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from casemate.controls.federation import COORDINATOR, cards
 from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.comparing import record_in
@@ -22,9 +20,9 @@ from casemate.operations.acting import operation
 from casemate.operations.federated import ownrows
 from casemate.operations.federated.agreeing import refusal_of
 from casemate.operations.federated.judging import SitePolicy
-from casemate.operations.federated.keeping import paid_for
+from casemate.operations.federated.keeping import found_in, paid_for
 from casemate.operations.federated.ownrows import OwnRows
-from casemate.operations.federated.parties import as_site
+from casemate.operations.federated.parties import about, as_site
 from casemate.stages.train.training_code import IMPORTED, RECORD
 from casemate.stages.train.turns import Found
 from casemate.wiring import Wiring
@@ -100,7 +98,7 @@ def attest(
     )
     signed = cards.signed(statement, STATEMENT_TYPE, project.signer)
     acting.record(
-        ATTEST, f'Federation::"{name}"', charter=charter.digest, job=record.job,
+        ATTEST, about(name), charter=charter.digest, job=record.job,
         model=record.model, statement=sha256(signed),
         figures={figure: leak.figure.value for figure, leak in leaks.items()},
     )  # fmt: skip
@@ -131,7 +129,7 @@ def _given(project: Wiring, charter: Charter, record: JobRecord, site: int) -> F
     Raises:
         ConfigError: it answered none. SitePolicy: figures would tell what noise covers.
     """
-    kept = [one for one in project.federation.of(charter.digest, record.job) if one.site == site]
+    kept = project.federation.of(charter.digest, record.job, site)
     if not kept:
         raise ConfigError(
             f"this project gave no answer in job {record.job[:12]}, so the model was not learnt"
@@ -139,10 +137,7 @@ def _given(project: Wiring, charter: Charter, record: JobRecord, site: int) -> F
             hint=f"casemate federate rounds {charter.name}",
         )
     last = max(kept, key=lambda one: one.number)
-    try:
-        found = msgspec.msgpack.decode(project.objects.get(last.content), type=Found)
-    except msgspec.MsgspecError as error:
-        raise VerificationError("an answer that was kept cannot be read") from error
+    found = found_in(project, last)
     paid = paid_for(record.job)
     noisy = any(one.id.startswith(paid) for one in project.ledger.of())
     if noisy or project.config.federate.noise:

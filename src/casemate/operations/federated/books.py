@@ -20,7 +20,8 @@ from casemate.core.types import Record
 from casemate.ml.federated.combining import full_of
 from casemate.operations.acting import Acting
 from casemate.operations.federated.conducting import Gathered, Options
-from casemate.operations.federated.parties import versions
+from casemate.operations.federated.parties import about, versions
+from casemate.operations.federated.recording import round_of
 from casemate.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -105,9 +106,9 @@ class CatalogueBooks:
             return None
         try:
             gathered = msgspec.msgpack.decode(self.project.objects.get(kept.content), type=Gathered)
-            record = msgspec.json.decode(kept.record, type=RoundRecord)
         except msgspec.MsgspecError as error:
             raise VerificationError("a round that was gathered cannot be read") from error
+        record = round_of(kept)
         self.gathered[question.round] = gathered, record
         return gathered, record
 
@@ -127,7 +128,7 @@ class CatalogueBooks:
             self.project.federation.earlier(tx, kept.charter, kept.job, kept.number, kept.question)
             self.project.federation.keep(tx, kept)
             self.acting.append(
-                tx, ROUND, f'Federation::"{self.charter.name}"', charter=kept.charter,
+                tx, ROUND, about(self.charter.name), charter=kept.charter,
                 job=kept.job, round=kept.number, what=question.what, question=kept.question,
                 answers=[record.answers[site] for site in sorted(record.answers)],
                 heard=gathered.heard, refused=sorted(record.refused), combined=record.combined,

@@ -6,9 +6,8 @@ from casemate.controls.federation.cards import Charter, limits_of
 from casemate.controls.federation.messages import Job
 from casemate.core.errors import ConfigError
 from casemate.ml.federated import drawn, rules
-from casemate.ml.federated.local import LocalPlan
 from casemate.ml.federated.simulation import EXACT, Design
-from casemate.ml.federated.trees import CLASSIFIER, ESTIMATORS, Growth
+from casemate.ml.federated.trees import ESTIMATORS, Growth
 from casemate.operations.federated.judging import NETWORK
 from casemate.operations.federated.learning import most_rounds
 from casemate.stages.train import global_model
@@ -42,23 +41,19 @@ def job_of(
     """The job that these options make; without its id.
 
     Raises:
-        ConfigError: the rule is not one of the model.
+        ConfigError: the rule is not one of the model, or no noise covers what it sums.
     """
     columns, by_sums = charter.columns, design.rule == EXACT
-    if columns.regression and not by_sums:
-        raise ConfigError(
-            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
-        )
-    if said.estimator in ESTIMATORS and not by_sums:
-        raise ConfigError(
-            f"sites grow boosted trees by sums, and not by --rule {design.rule}",
-            hint="--rule exact",
-        )
+    if columns.regression:
+        design.require_sums("learn a quantity")
+    if said.estimator in ESTIMATORS:
+        design.require_sums("grow boosted trees")
     if said.estimator == NETWORK and by_sums:
         raise ConfigError("a network has no sums that say all", hint="--rule fedavg")
     plan = design.plan if by_sums else rules.RULES[design.rule]().plan(design.plan)
     if by_sums and epsilon:
-        plan = _noisy(plan, said, epsilon, project.config.privacy.delta)
+        drawn.require_covered(said.estimator)
+        plan = drawn.planned(plan, Growth.of(said.settings), epsilon, project.config.privacy.delta)
     sums = most_rounds(said, columns, entry.limits, noisy=plan.sigma > 0) if by_sums else 0
     return Job(
         id="",
@@ -82,13 +77,3 @@ def job_of(
         versions={},
         begun="",
     )
-
-
-def _noisy(plan: LocalPlan, said: Described, epsilon: float, delta: float) -> LocalPlan:
-    """The plan with noise on sums; ConfigError where none covers them."""
-    if said.estimator != CLASSIFIER:
-        raise ConfigError(
-            f"sums of a {said.estimator} are not clipped, so no noise covers them",
-            hint=f"--rule fedavg, fedprox, fedavgm or fedadam; or a {CLASSIFIER} in train.py",
-        )
-    return drawn.planned(plan, Growth.of(said.settings), epsilon, delta)

@@ -39,7 +39,7 @@ from casemate.operations.federated.calling import Line, StrangeCoordinator
 from casemate.operations.federated.carried import Wire
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
-from casemate.operations.federated.parties import as_site, versions
+from casemate.operations.federated.parties import about, as_site, versions
 from casemate.stages.train.turns import Model, Room, Turns
 from casemate.wiring import Wiring
 
@@ -135,7 +135,7 @@ def join(
 def _denied(project: Wiring, charter: Charter, error: Error) -> None:
     """Nothing was answered to whoever is, or says that it is, the coordinator: on record."""
     project.log.record(
-        project.point.actor.uid, ACTION, f'Federation::"{charter.name}"', "denied",
+        project.point.actor.uid, ACTION, about(charter.name), "denied",
         charter=charter.digest, code=error.code, why=error.message[:500],
     )  # fmt: skip
 
@@ -224,7 +224,7 @@ class _Visit:
     def _cannot(self, acting: Acting, job: Job, error: Error) -> None:
         """The job as a whole is not answered: on record here, and said there."""
         acting.record(
-            ACTION, f'Federation::"{self.charter.name}"', "denied", charter=self.charter.digest,
+            ACTION, about(self.charter.name), "denied", charter=self.charter.digest,
             job=job.digest, round=0, code=error.code, why=error.message[:500],
         )  # fmt: skip
         with contextlib.suppress(Error):  # what matters was said here

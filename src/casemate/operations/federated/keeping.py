@@ -24,7 +24,10 @@ from casemate.core.errors import Error, VerificationError
 from casemate.ml.federated.masking import MaskRefused
 from casemate.operations.acting import Acting
 from casemate.operations.federated.judging import Judged, require_moment
+from casemate.operations.federated.parties import about
+from casemate.operations.federated.recording import round_of
 from casemate.stages.train.turns import Found
+from casemate.wiring import Wiring
 
 ACTION = "federation:answer"
 NOT_ALIKE = {"train", "leaves"}
@@ -63,28 +66,17 @@ class Keeping:
         """
         self.acting, self.project = acting, acting.project
         self.charter, self.site, self.told = charter, site, told
-        self.about = f'Federation::"{charter.name}"'
+        self.about = about(charter.name)
         self._digest, self._job = charter.digest, told.job.digest
 
     def last(self) -> Found | None:
         """What the newest round of the job came to; None: none was answered."""
         kept = self._all()
-        return None if not kept else self._found(kept[-1])
+        return None if not kept else found_in(self.project, kept[-1])
 
     def _all(self) -> list[Kept]:
-        return sorted(
-            (one for one in self.project.federation.of(self._digest, self._job) if self._is(one)),
-            key=lambda one: one.number,
-        )
-
-    def _is(self, kept: Kept) -> bool:
-        return kept.site == self.site
-
-    def _found(self, kept: Kept) -> Found:
-        try:
-            return msgspec.msgpack.decode(self.project.objects.get(kept.content), type=Found)
-        except msgspec.MsgspecError as error:
-            raise VerificationError("an answer that was kept cannot be read") from error
+        mine = self.project.federation.of(self._digest, self._job, self.site)
+        return sorted(mine, key=lambda one: one.number)
 
     def earlier(self, question: Question) -> Before | None:
         """The round, where it was answered before.
@@ -94,7 +86,7 @@ class Keeping:
         """
         with self.project.database.reading() as tx:
             kept = self._earlier(tx, question)
-        return None if kept is None else Before(kept, self._found(kept), _record(kept))
+        return None if kept is None else Before(kept, found_in(self.project, kept), round_of(kept))
 
     def _earlier(self, tx: sa.Connection, question: Question) -> Kept | None:
         return self.project.federation.earlier(
@@ -211,7 +203,7 @@ class Keeping:
         Raises:
             MaskRefused: another sum was opened before.
         """
-        for record in map(_record, self._all()):
+        for record in map(round_of, self._all()):
             exact = not {question.what, record.what} & NOT_ALIKE
             alike = exact or record.number == question.round
             if alike and record.heard and record.heard != heard:
@@ -242,7 +234,7 @@ class Keeping:
         detail = {"charter": self._digest, "job": self._job, "round": number, "why": why[:500]}
         with self.project.database.transaction() as tx:
             if found is not None and why:
-                record = structs.replace(_record(found), refused={self.site: why[:500]})
+                record = structs.replace(round_of(found), refused={self.site: why[:500]})
                 self.project.federation.amend(tx, found, msgspec.json.encode(record))
             outcome = "not taken" if why else "taken"
             self.acting.append(tx, ACTION, self.about, outcome, **detail)
@@ -268,14 +260,15 @@ class Keeping:
 
     def answers(self) -> dict[int, str]:
         """SHA-256 of each answer, by round, as the record has them."""
-        return {one.number: _record(one).answers.get(self.site, "") for one in self._all()}
+        return {one.number: round_of(one).answers.get(self.site, "") for one in self._all()}
 
 
-def _record(kept: Kept) -> RoundRecord:
+def found_in(project: Wiring, kept: Kept) -> Found:
+    """What a site's answer was made of; VerificationError: it cannot be read."""
     try:
-        return msgspec.json.decode(kept.record, type=RoundRecord)
+        return msgspec.msgpack.decode(project.objects.get(kept.content), type=Found)
     except msgspec.MsgspecError as error:
-        raise VerificationError("the record of a round cannot be read") from error
+        raise VerificationError("an answer that was kept cannot be read") from error
 
 
 def _instant(moment: datetime.datetime) -> str:

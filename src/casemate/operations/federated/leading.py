@@ -27,7 +27,7 @@ from casemate.operations.federated.judging import NETWORK
 from casemate.operations.federated.learning import Learning, Learnt
 from casemate.operations.federated.listening import address, listening, most_of
 from casemate.operations.federated.meeting import POLL_SECONDS, Meeting
-from casemate.operations.federated.parties import as_coordinator
+from casemate.operations.federated.parties import about, as_coordinator
 from casemate.operations.federated.recording import record_of
 from casemate.stages.train import federation, global_linear, global_model, global_trees
 from casemate.stages.train.training_code import RECORD
@@ -224,7 +224,7 @@ class _Leading:
             self.reporter.progress,
         )
         self.acting.record(
-            ACTION, self._about, "begun", charter=self.charter.digest, job=job.digest,
+            ACTION, about(self.charter.name), "begun", charter=self.charter.digest, job=job.digest,
             rule=job.rule, combine=job.combine, masked=job.masked, code=job.code_digest,
             started=self.begun.started,
         )  # fmt: skip
@@ -259,10 +259,6 @@ class _Leading:
         """What the sites that are there say they have."""
         return [self.meeting.rows_of(site) for site in self.conductor.there()]
 
-    @property
-    def _about(self) -> str:
-        return f'Federation::"{self.charter.name}"'
-
     def _written(
         self, learnt: Learnt, entry: global_model.Entry, room: global_model.Room
     ) -> tuple[Led, bytes]:
@@ -281,11 +277,7 @@ class _Leading:
             )
             suffix = ".skops"
         digest = sha256(content)
-        kept = [
-            one
-            for one in self.project.federation.of(self.charter.digest, job.digest)
-            if one.site == COORDINATOR
-        ]
+        kept = self.project.federation.of(self.charter.digest, job.digest, COORDINATOR)
         told = record_of(self.charter, self.charter.coordinator, kept, digest)
         told = structs.replace(told, epsilon=job.epsilon, delta=job.delta, unit=job.plan.unit)
         record = cards.signed(told, RECORD_TYPE, self.project.signer)
@@ -296,7 +288,7 @@ class _Leading:
         for other in {".skops", ".onnx"} - {suffix}:  # of a job before, without its record now
             (folder / f"{name}{other}").unlink(missing_ok=True)
         self.acting.record(
-            ACTION, self._about, "done", charter=self.charter.digest, job=job.digest,
+            ACTION, about(self.charter.name), "done", charter=self.charter.digest, job=job.digest,
             rounds=len(kept), sites=learnt.sites, model=digest,
         )  # fmt: skip
         self.file.unlink(missing_ok=True)

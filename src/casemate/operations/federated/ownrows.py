@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import structs
 
 from casemate.config import ColumnTable, DataTable
@@ -15,9 +14,10 @@ from casemate.controls.federation.cards import Charter
 from casemate.core.digest import sha256
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
-from casemate.ml.frame import GROUP, features_of, row_hashes, target_of
+from casemate.ml.frame import features_of, row_hashes, target_of, with_groups
 from casemate.operations.federated.judging import SitePolicy
 from casemate.stages.assess.names import SCREENS
+from casemate.stages.data.schema import breaches
 from casemate.stages.train.member import Task
 from casemate.stages.train.turns import Found, Numbers, Turns
 from casemate.wiring import Wiring
@@ -157,8 +157,7 @@ def read(
     names = [*(column.name for column in charter.columns.features), *charter.columns.targets]
     chosen = found.table.select(names)
     if subject is not None:
-        codes = found.table[subject].combine_chunks().dictionary_encode().indices
-        chosen = chosen.append_column(GROUP, codes)
+        chosen = with_groups(chosen, found.table[subject])
     table, holdout = (chosen.filter(side).combine_chunks() for side in (learnt, held))
     for line in _beyond(charter.columns, table):
         tools.progress(line, 0, 0)
@@ -169,22 +168,19 @@ def _beyond(asked: Schema, table: pa.Table) -> list[str]:
     """What of the rows the charter's limits and values do not hold, for this site's owner alone: a
     few are slips, many are another unit or coding.
     """
-    numbers, values = [], []
+    numbers: list[str] = []
+    values: list[str] = []
     for one in asked.features:
-        cells = table[one.name]
-        if one.type == "category":
-            known = pc.is_in(cells, pa.array(one.categories or [], cells.type))
-            count = pc.sum(pc.and_(pc.is_valid(cells), pc.invert(known))).as_py()
-            values += [f"{one.name} in {count} rows"] if count else []
-        else:
-            outside = pc.or_(pc.less(cells, one.min), pc.greater(cells, one.max))
-            count = pc.sum(outside).as_py()
-            numbers += [f"{one.name} in {count} rows"] if count else []
-    found = [
+        found = breaches(table[one.name], one, asked)
+        count = sum(len(breach.rows) for breach in found if breach.limit != "nullable")
+        if count:
+            told = values if one.type == "category" else numbers
+            told.append(f"{one.name} in {count} rows")
+    lines = [
         ("beyond the charter's limits, and taken as the nearest", numbers),
         ("values that the charter does not name, and taken as none of its own", values),
     ]
-    return [f"{what}: {', '.join(rows)}" for what, rows in found if rows]
+    return [f"{what}: {', '.join(rows)}" for what, rows in lines if rows]
 
 
 def _digest(columns: Schema, *sides: pa.Table) -> str:

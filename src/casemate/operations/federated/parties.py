@@ -11,6 +11,11 @@ COMPUTE = ("casemate", "numpy", "scikit-learn", "torch")
 """Packages whose versions owners tell each other, as far as they are installed."""
 
 
+def about(name: str) -> str:
+    """What entries in the log about a federation are about."""
+    return f'Federation::"{name}"'
+
+
 def versions() -> dict[str, str]:
     """Of the packages that compute here."""
     found = {}

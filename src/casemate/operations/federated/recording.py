@@ -6,10 +6,10 @@ from casemate.controls.federation import COORDINATOR, cards
 from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.federation.messages import RECORD_TYPE, JobRecord, RoundRecord
 from casemate.controls.federation.rounds import Kept
-from casemate.core.errors import ConfigError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
-from casemate.operations.federated.parties import is_own, number_in
+from casemate.operations.federated.parties import about, is_own, number_in
 from casemate.wiring import Wiring
 
 
@@ -38,7 +38,7 @@ def rounds(project: Wiring, name: str) -> list[Asked]:
         AccessDenied: policy. ConfigError: no such charter counts here.
     """
     return [
-        Asked(job=one.job, time=one.time, site=one.site, round=_round(one))
+        Asked(job=one.job, time=one.time, site=one.site, round=round_of(one))
         for one in project.federation.of(_digest(project, name))
     ]
 
@@ -65,7 +65,7 @@ def export(project: Wiring, name: str, job: str = "", *, as_site: bool = False) 
     if as_site or not is_own(project, own):
         number = number_in(project, charter)
         own = charter.sites[number]
-    kept = [one for one in project.federation.of(charter.digest) if one.site == number]
+    kept = project.federation.of(charter.digest, site=number)
     jobs = [digest for digest in dict.fromkeys(one.job for one in kept) if digest.startswith(job)]
     if not jobs or (job and len(jobs) > 1):
         raise ConfigError(
@@ -75,9 +75,7 @@ def export(project: Wiring, name: str, job: str = "", *, as_site: bool = False) 
         )
     found = record_of(charter, own, [one for one in kept if one.job == jobs[-1]])
     signed = cards.signed(found, RECORD_TYPE, project.signer)
-    acting.record(
-        "federation:export", f'Federation::"{name}"', job=found.job, rounds=len(found.rounds)
-    )
+    acting.record("federation:export", about(name), job=found.job, rounds=len(found.rounds))
     return signed
 
 
@@ -90,7 +88,7 @@ def record_of(charter: Charter, party: Card, kept: list[Kept], model: str = "") 
         kept: the rounds of the job.
         model: SHA-256 of what came of it; empty: of a site's own record, or nothing came.
     """
-    told = [_round(one) for one in kept]
+    told = [round_of(one) for one in kept]
     heard = sorted({number for one in told for number in one.answers})
     return JobRecord(
         charter=charter.digest,
@@ -103,8 +101,14 @@ def record_of(charter: Charter, party: Card, kept: list[Kept], model: str = "") 
     )
 
 
-def _round(kept: Kept) -> RoundRecord:
-    return msgspec.json.decode(kept.record, type=RoundRecord)
+def round_of(kept: Kept) -> RoundRecord:
+    """What is on record of a round; VerificationError: it cannot be read."""
+    try:
+        return msgspec.json.decode(kept.record, type=RoundRecord)
+    except msgspec.MsgspecError as error:
+        raise VerificationError(
+            "the record of a round cannot be read", hint="restore the catalogue from a backup"
+        ) from error
 
 
 def _digest(project: Wiring, name: str) -> str:

@@ -27,7 +27,7 @@ from casemate.core.digest import sha256
 from casemate.core.errors import VerificationError
 from casemate.ml.federated import masking
 from casemate.ml.federated.masking import Advert, Agreement, Masked, MaskRefused, Revealed, Sealed
-from casemate.ml.federated.secure import threshold_of
+from casemate.ml.federated.secure import threshold_of, verifier
 from casemate.ml.federated.shares import HALF, SECRET, Share
 from casemate.ml.federated.unmasking import Gatherer, Sum
 from casemate.operations.federated.meeting import Asked, Meeting
@@ -61,7 +61,7 @@ class _Group:
         self.gatherer = Gatherer(terms)
         told = {site: meeting.introduction_of(site) for site in sites}
         self.introductions = [introduction for introduction, _ in told.values()]
-        self._keys = {site: key for site, (_, key) in told.items()}
+        self._verify = verifier({site: key for site, (_, key) in told.items()})
         self.roster: list[Advert] = []
         self.sealed: dict[int, list[Sealed]] = {}
         self.heard: list[int] = []
@@ -79,7 +79,7 @@ class _Group:
                 hybrid.SUITE.encrypt(b"", hybrid.public_key(key), info=b"")
             except ValueError as error:
                 raise MaskRefused("a key of the round is none") from error
-        self._verified(site, signed, found.signature)
+        self._verify(site, signed, found.signature)
         return found
 
     def shares(self, site: int, given: Given) -> list[Sealed]:
@@ -101,7 +101,7 @@ class _Group:
 
     def agreement(self, site: int, given: Given) -> Agreement:
         found = _one(given.agreement, site)
-        self._verified(site, masking.agreed(self.terms, self.heard), found.signature)
+        self._verify(site, masking.agreed(self.terms, self.heard), found.signature)
         return found
 
     def revealed(self, site: int, given: Given) -> Revealed:
@@ -114,14 +114,6 @@ class _Group:
         if len(found.own) != SECRET or not all(_fits(share, number) for share in shares):
             raise MaskRefused("what it reveals has another form")
         return found
-
-    def _verified(self, site: int, message: bytes, signature: bytes) -> None:
-        from cryptography.exceptions import InvalidSignature
-
-        try:
-            self._keys[site].verify(signature, message)
-        except InvalidSignature as error:
-            raise MaskRefused(f"site {site} did not sign that") from error
 
     # what it is asked in each step, and what is done with the answers
 

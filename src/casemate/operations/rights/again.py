@@ -182,11 +182,10 @@ def _emptied_in(project: Wiring, folder: Path, root: Root, erased: Erased) -> in
     if not open_:
         return 0
     found: dict[str, list[pa.Array]] = {}
-    for kind in (tables.ROWS, tables.REST):
-        for piece in tables.scan(folder, project.provider, verifier, open_, kind=kind):
-            for name in piece.schema.names:
-                values = _theirs(pa.chunked_array([piece[name]]), root, erased)
-                found.setdefault(name, []).append(values)
+    for piece in tables.scan_all(folder, project.provider, verifier, open_):
+        for name in piece.schema.names:
+            values = _theirs(pa.chunked_array([piece[name]]), root, erased)
+            found.setdefault(name, []).append(values)
     theirs = {name: pc.unique(pa.concat_arrays(parts)) for name, parts in found.items()}
     theirs = {name: values for name, values in theirs.items() if len(values)}
     if not theirs:

@@ -207,7 +207,6 @@ def _rows_of(project: Wiring, columns: Sequence[str], found: Sequence[Affected])
     keys, verifier, wanted = project.provider, project.signer.verifier, [*names, PSEUDONYM]
     pieces = [
         piece.filter(pc.is_in(piece[PSEUDONYM], who)).select(names)
-        for kind in (tables.ROWS, tables.REST)
-        for piece in tables.scan(folder, keys, verifier, wanted, kind=kind)
+        for piece in tables.scan_all(folder, keys, verifier, wanted)
     ]
     return pa.Table.from_batches(pieces)

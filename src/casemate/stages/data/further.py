@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Schema
-from casemate.ml.frame import GROUP, WEIGHT
+from casemate.ml.frame import WEIGHT, with_groups
 from casemate.stages.data import files, source, weights
 from casemate.stages.data.odd import rows_text
 
@@ -84,8 +84,4 @@ def _chosen(table: pa.Table, wanted: list[str], options: DataTable) -> pa.Table:
     rows = table.select(wanted)
     if options.weight is not None:
         rows = rows.append_column(WEIGHT, table[options.weight])
-    if options.subject is None:
-        return rows
-    return rows.append_column(
-        GROUP, table[options.subject].combine_chunks().dictionary_encode().indices
-    )
+    return rows if options.subject is None else with_groups(rows, table[options.subject])

@@ -123,7 +123,7 @@ def divided(
 
 def known(rows: ScreenedRows, holdout: Mask) -> Mask:
     """Rows with the same features as one that is held out, bool [n]."""
-    values = row_hashes(rows.frame, np.zeros(len(rows.codes), dtype=np.int64))
+    values = row_hashes(rows.frame)
     return np.asarray(np.isin(values, values[holdout]))
 
 
@@ -134,7 +134,7 @@ def taught(
     if lessons is None or not lessons.table.num_rows:
         return None
     told, count = lessons.table, lessons.table.num_rows
-    values = row_hashes(features_of(table, schema), np.zeros(table.num_rows, dtype=np.int64))
+    values = row_hashes(features_of(table, schema))
     counts = pc.value_counts(told[SOURCE].combine_chunks())
     return Taught(
         rows=count,

@@ -25,7 +25,7 @@ from casemate.controls.keys.subjects import Root
 from casemate.core.errors import DataError
 from casemate.core.types import Finding, Schema, SealedDataset, Sides, Whole
 from casemate.ml.frame import features_of, row_hashes, target_of
-from casemate.stages.data import files, parts, sides
+from casemate.stages.data import parts, sides
 from casemate.stages.data.examined import Examined
 from casemate.stages.data.review import dropped, row_digests
 from casemate.stages.data.tools import DataTools, Mask
@@ -61,7 +61,7 @@ class Rest:
         self.root, self._dropped = root, dropped
         self._schema, self._how, self._key = schema, how, sides.key_of(root)
         self._subject, self._weight = config.data.subject, config.data.weight
-        looks = _looks(features_of(table, schema))
+        looks = row_hashes(features_of(table, schema))
         values, counts = np.unique(self._rows(table, looks), return_counts=True)
         self._drawn = values
         self._left = dict(zip(values.tolist(), counts.tolist(), strict=True))
@@ -79,7 +79,7 @@ class Rest:
     def of(self, piece: pa.Table) -> pa.Table:
         """Those rows of the next piece that training may go on with, all columns of them."""
         frame = features_of(piece, self._schema)
-        looks = _looks(frame)
+        looks = row_hashes(frame)
         kept = self._undrawn(self._rows(piece, looks))
         kept &= ~np.isin(looks, self._out)
         if self._dropped:
@@ -129,11 +129,6 @@ class Rest:
         told = pd.DataFrame({at: _cells(table[name]) for at, name in enumerate(more)})
         rest = pd.util.hash_pandas_object(told, index=False, categorize=True).to_numpy()
         return np.asarray(looks + rest * np.uint64(0x9E3779B97F4A7C15))
-
-
-def _looks(frame: pd.DataFrame) -> Array:
-    """A hash of the features of each row, uint64 [n]."""
-    return row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
 
 
 def _cells(values: pa.ChunkedArray) -> Array:
@@ -197,9 +192,7 @@ def _sealed(
             rows = rows.append_column(whole.field(PSEUDONYM), whose[PSEUDONYM])
         yield rows
     rest.require_found()
-    # Among the drawn rows and these there must be no row of another file.
-    if files.stamp(files.place(tools.root, options.source)) != before:
-        raise changed(options.source)
+    tools.require_unchanged(before)  # among these and the drawn rows there is none of another file
 
 
 def counted(tools: DataTools, record: SealedDataset) -> SealedDataset:
@@ -215,13 +208,6 @@ def counted(tools: DataTools, record: SealedDataset) -> SealedDataset:
     count = sum(piece.num_rows for piece in pieces)
     whole = None if record.whole is None else msgspec.structs.replace(record.whole, rest=count)
     return msgspec.structs.replace(record, whole=whole, findings=[*record.findings, told(count)])
-
-
-def changed(source: str | list[str]) -> DataError:
-    """Somebody wrote the table while it was read."""
-    return DataError(
-        f"{source} was changed while it was read", hint="run again when nobody writes it"
-    )
 
 
 def told(count: int) -> Finding:

@@ -91,7 +91,7 @@ def beyond(how: Sides, place: Array) -> Array:
 
 def alone(key: bytes, frame: pd.DataFrame) -> Array:
     """The place of each row as if none before it were equal; see `places`."""
-    values = row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
+    values = row_hashes(frame)
     return _placed(key, values, np.zeros_like(values))
 
 
@@ -202,7 +202,7 @@ def nested(now: Sides, before: Sides | None) -> bool:
 
 def _copies(frame: pd.DataFrame, target: Array | None) -> tuple[Array, Array]:
     """(hash of each row's values, how many equal rows come before it), both uint64 [n]."""
-    values = row_hashes(frame, np.zeros(len(frame), dtype=np.int64) if target is None else target)
+    values = row_hashes(frame, target)
     column = pd.Series(values)
     if not column.duplicated().any():
         return values, np.zeros(len(values), dtype=np.uint64)

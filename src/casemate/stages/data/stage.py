@@ -149,8 +149,7 @@ def seal(tools: DataTools) -> SealedDataset:
     if config.train.mode == "private":
         source_digest = private.digest(found.root, source_digest)
     # Digest and table must be of the same bytes: a writer in between would leave them apart.
-    if files.stamp(files.place(tools.root, options.source)) != before:
-        raise rest.changed(options.source)
+    tools.require_unchanged(before)
     whole, others = rest.of(tools, found, before)
     tools.identifiers.keep(found.root)
     identity = identity_of(tools, found, source_digest, rest=others is not None)

@@ -66,6 +66,12 @@ class DataTools:
             else self.held
         )
 
+    def require_unchanged(self, before: list[Any]) -> None:
+        """DataError when the source is another one than when its stamp was `before`."""
+        source = self.config.data.source
+        if files.stamp(files.place(self.root, source)) != before:
+            raise files.changed(source)
+
     def asked(self) -> "DataTools":
         """With what a database or bucket says now, so that every look is at the same rows."""
         return dataclasses.replace(self, held=self.place)

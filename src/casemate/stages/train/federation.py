@@ -20,7 +20,7 @@ from casemate.ml.federated import attacks, robust, rules, secure, simulation
 from casemate.ml.federated.local import POSSIBLE, LocalPlan, noisy_sums
 from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
-from casemate.ml.frame import GROUP
+from casemate.ml.frame import with_groups
 from casemate.ml.learn.accountant import sigma_for
 from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
@@ -279,10 +279,8 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
         raise ConfigError(
             "sites learn one target together, and there are several", hint="[data] target"
         )
-    if schema.regression and design.rule != simulation.EXACT:
-        raise ConfigError(
-            f"sites learn a quantity by sums, and not by --rule {design.rule}", hint="--rule exact"
-        )
+    if schema.regression:
+        design.require_sums("learn a quantity")
     if config.train.mode != "plain" or config.train.model is not None:
         raise ConfigError(
             f"[train] mode is {config.train.mode}, and sites are simulated in mode plain; noise is"
@@ -296,8 +294,7 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
     names = [*(column.name for column in schema.features), *schema.targets]
     table = parts.table.select(names).append_column(SITE, pa.array(where))
     if parts.subject is not None:
-        codes = parts.table[parts.subject].combine_chunks().dictionary_encode().indices
-        table = table.append_column(GROUP, codes)
+        table = with_groups(table, parts.table[parts.subject])
     job = {
         "entry": config.train.entry,
         "schema": msgspec.to_builtins(schema),

@@ -48,7 +48,7 @@ def main(job: dict[str, Any], channel: Channel, watch: Watch) -> dict[str, Any]:
     with in_words():
         model = chosen(models)
         if design.epsilon and design.rule == simulation.EXACT:
-            _require_covered(final_of(model))
+            drawn.require_covered(final_of(model))
         if final_of(model) in trees.ESTIMATORS:
             whole = trees.Site.of(table, frame, schema, limits, growth_of(model))
             grown = boosted_of(whole, where, design, int(job["least"]), channel.progress)
@@ -193,10 +193,9 @@ def boosted_of(
         progress: hears how it goes.
 
     Raises:
-        BadEntry: no site would grow such trees.
+        ConfigError, BadEntry: no site would grow such trees.
     """
-    if design.rule != simulation.EXACT:
-        raise BadEntry("sites grow boosted trees by sums: --rule exact")
+    design.require_sums("grow boosted trees")
     if design.epsilon:
         return _drawn_of(whole, where, design, progress)
     if whole.growth.least < least:
@@ -223,12 +222,3 @@ def _drawn_of(
     sites = [whole.part(where == at) for at in range(int(where.max()) + 1)]
     held, noisy = whole.part(where < 0), msgspec.structs.replace(design, plan=plan)
     return simulated_trees.drawn_by(sites, held, noisy, progress)
-
-
-def _require_covered(estimator: str) -> None:
-    """Nothing; BadEntry where no noise covers the sums of such a model."""
-    if estimator != trees.CLASSIFIER:
-        raise BadEntry(
-            f"sums of a {estimator} are not clipped, so no noise covers them: with --epsilon sites"
-            f" learn by --rule fedavg, fedprox, fedavgm or fedadam, or grow a {trees.CLASSIFIER}"
-        )

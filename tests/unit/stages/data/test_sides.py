@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from casemate.core.types import Sides
+from casemate.ml.frame import row_hashes
 from casemate.stages.data import sides
 
 KEY, NEED = bytes(range(32)), sides.Need(0.25, 5)
@@ -177,3 +178,10 @@ def test_identities_match_rows_of_two_versions_copy_by_copy():
     found = sides.identities(frame, None)
     assert len(np.unique(found)) == 300
     assert np.array_equal(found[:200], sides.identities(frame[:200], None))
+
+
+def test_rows_without_a_target_are_hashed_as_those_of_one_class():
+    frame, codes = rows_of(200)
+    alike = row_hashes(frame, np.zeros(len(frame), dtype=np.int64))
+    assert (row_hashes(frame) == alike).all(), "where sealed rows lie hangs on it"
+    assert (row_hashes(frame, codes)[codes > 0] != row_hashes(frame)[codes > 0]).all()

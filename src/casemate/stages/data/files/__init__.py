@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from casemate.config import DataTable
+from casemate.core.buckets import is_bucket
 from casemate.core.digest import sha256, sha256_file, sha256_record
 from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
@@ -34,7 +35,7 @@ from casemate.stages.data.files.content import Content, File
 from casemate.stages.data.files.databases import is_url
 from casemate.stages.data.files.evenly import Numbers
 from casemate.stages.data.files.exact import InexactColumn
-from casemate.stages.data.files.objects import S3Object
+from casemate.stages.data.files.objects import S3Object, changed
 from casemate.stages.data.files.partitions import parted
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "InexactColumn",
     "Place",
     "beside",
+    "changed",
     "columns",
     "digest",
     "found",
@@ -84,7 +86,7 @@ def place(root: Path, source: str | list[str]) -> Path | list[Path] | str:
 
 def beside(root: Path, path: str) -> Path | str:
     """Where a further table is: a file, or an object or folder of a bucket."""
-    return path if bucket.is_bucket(path) else root / path
+    return path if is_bucket(path) else root / path
 
 
 def columns(
@@ -282,7 +284,7 @@ def stamp(where: Place) -> list[Any]:
 
 
 def _looked(where: Place) -> Place:
-    return bucket.look(where) if isinstance(where, str) and bucket.is_bucket(where) else where
+    return bucket.look(where) if is_bucket(where) else where
 
 
 def _status(path: File) -> tuple[Any, ...]:

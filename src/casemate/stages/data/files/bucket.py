@@ -5,6 +5,7 @@ objects are the table's.
 import re
 from collections.abc import Sequence
 
+from casemate.core.buckets import SCHEME, holds_credentials, is_bucket, parted
 from casemate.core.errors import ConfigError
 from casemate.core.text import clean
 from casemate.core.types import Finding
@@ -12,7 +13,6 @@ from casemate.stages.data.files import several
 from casemate.stages.data.files.content import File
 from casemate.stages.data.files.objects import CREDENTIALS, Bucket, S3Object
 
-SCHEME = "s3://"
 LONGEST = 1024
 """Bytes of a key, by S3's own rule."""
 PAGES = 100
@@ -22,16 +22,11 @@ SHOWN = 5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 
 
-def is_bucket(source: object) -> bool:
-    """Whether `[data] source` is a bucket's."""
-    return isinstance(source, str) and source.startswith(SCHEME)
-
-
 def named(source: str | list[str]) -> str | list[str]:
     """The source without where it lies: a table is the same one in any bucket, and in the project's
     folder.
     """
-    if not isinstance(source, str) or not is_bucket(source):
+    if not is_bucket(source):
         return source
     return source.removeprefix(SCHEME).rstrip("/").rpartition("/")[2]
 
@@ -42,9 +37,9 @@ def split(source: str) -> tuple[str, str]:
     Raises:
         ConfigError: it is no address of one, or holds credentials.
     """
-    bucket, _, key = source.removeprefix(SCHEME).partition("/")
+    bucket, key = parted(source)
     usual = "s3://BUCKET/KEY, or s3://BUCKET/PREFIX/ for a folder of objects"
-    if "@" in bucket:
+    if holds_credentials(source):
         raise ConfigError(
             "[data] source holds credentials", hint=f"take them out; they come from {CREDENTIALS}"
         )

@@ -13,10 +13,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from casemate.core.blobs.s3 import client
+from casemate.core.blobs.s3 import client, pages
 from casemate.core.errors import BackendError, ConfigError, DataError, Error, TransientError
 from casemate.core.http import is_private
 from casemate.core.text import clean
@@ -110,13 +111,7 @@ class Bucket:
 
     def listed(self, prefix: str) -> Iterator[list[dict[str, Any]]]:
         """What begins with `prefix`, a page at a time, as S3 lists it."""
-        more: dict[str, Any] = {}
-        while True:
-            page = self._ask("list_objects_v2", prefix, Prefix=prefix, **more)
-            yield page.get("Contents", [])
-            if not page.get("IsTruncated"):
-                return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+        return pages(partial(self._ask, key=prefix), prefix)
 
     def first(self, key: str) -> "S3Object":
         """An object as it is now.
@@ -158,7 +153,7 @@ class Bucket:
         for left in reversed(range(TRIES)):
             answer = self._ask("get_object", held.key, pinned=True, Key=held.key, **asked)
             if answer.get("ETag") != held.etag or _whole(answer) != held.size:
-                raise _changed(self._shown(held.key))  # by a server that minds no condition
+                raise changed(self._shown(held.key))  # by a server that minds no condition
             held.version = str(answer.get("VersionId") or held.version)
             try:
                 content = bytes(answer["Body"].read(size + 1))  # a server may send more
@@ -169,7 +164,7 @@ class Bucket:
             if len(content) == size:
                 seen = hashlib.sha256(content).digest()
                 if held.seen.setdefault(number, seen) != seen:
-                    raise _changed(self._shown(held.key))
+                    raise changed(self._shown(held.key))
                 return content
         raise self._away(held.key, EOFError("its answer is too short"))
 
@@ -181,7 +176,7 @@ class Bucket:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if pinned and code in _GONE:
-                raise _changed(self._shown(key)) from error
+                raise changed(self._shown(key)) from error
             raise self._refused(method, key, code, error) from error
         except BotoCoreError as error:
             raise self._away(key, error) from error
@@ -363,7 +358,8 @@ def _whole(answer: Any) -> int:
     return int(said)
 
 
-def _changed(where: str) -> DataError:
+def changed(where: str | list[str]) -> DataError:
+    """Somebody wrote a table while it was read."""
     return DataError(
         f"{where} was changed while it was read", hint="run again when nobody writes it"
     )
