@@ -277,6 +277,17 @@ def test_any_search_space_is_accepted_or_explained(space):
         assert error.message
 
 
+@pytest.mark.parametrize("source", ['"t.csv"', '["a.csv", "b.csv"]', '"s3://ward/t.parquet"'])
+def test_a_query_that_nobody_would_answer_is_not_passed_over(source):
+    query = 'query = "SELECT * FROM visits WHERE adult"\n'
+    given = ["data.source=" + source]
+    config.parse(TOML, given)
+    text = TOML.replace("[data]\n", "[data]\n" + query, 1)
+    with pytest.raises(ConfigError, match="query is asked of a database server"):
+        config.parse(text, given)
+    config.parse(text, ['data.source="postgresql://ward@localhost/visits"'])
+
+
 def test_an_imported_model_is_not_trained():
     assert "an imported model is not trained here" in refused(
         TOML.replace("[gates]", 'model = "imported/x.skops"\nmode = "private"\n[gates]')

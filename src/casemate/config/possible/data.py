@@ -23,6 +23,11 @@ def require_possible(data: DataTable) -> None:
 def impossible_data(data: DataTable) -> list[str]:
     """What of `[data]` does not go together."""
     problems = _impossible_source(data.source)
+    if data.query and not _is_server(data.source):
+        problems.append(
+            "[data] query is asked of a database server, and source is none: take query out, or see"
+            " to it that the source holds what it would answer"
+        )
     if any(
         name in data.columns and data.columns[name].column_class == "identifier"
         for name in data.targets
@@ -59,6 +64,10 @@ def _impossible_source(source: str | list[str]) -> list[str]:
             return ["[data] source: a list names files; a bucket's folder is s3://BUCKET/PREFIX/"]
         return []
     return [f"[data] source {CREDENTIALS}"] if holds_credentials(source) else []
+
+
+def _is_server(source: str | list[str]) -> bool:
+    return isinstance(source, str) and "://" in source and not is_bucket(source)
 
 
 def impossible_tables(tables: dict[str, str]) -> list[str]:
