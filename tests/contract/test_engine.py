@@ -46,15 +46,14 @@ class Journal:
         pass
 
 
+def engine_with(store, tmp_path, **policy):
+    policy = RetryPolicy(**policy)
+    return Engine(store, Journal(), SystemClock(), tmp_path / "runs", retry_policy=policy)
+
+
 @pytest.fixture
 def engine(store, tmp_path):
-    return Engine(
-        store,
-        Journal(),
-        SystemClock(),
-        tmp_path / "runs",
-        retry_policy=RetryPolicy(retries=2, backoff=0.01),
-    )
+    return engine_with(store, tmp_path, retries=2, backoff=0.01)
 
 
 def finding(text: str = "x") -> Finding:
@@ -173,13 +172,7 @@ def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request)
     request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
     signal.signal(signal.SIGINT, before)
     slept = []
-    engine = Engine(
-        store,
-        Journal(),
-        SystemClock(),
-        tmp_path / "runs",
-        retry_policy=RetryPolicy(timeouts={"train": 0.2}),
-    )
+    engine = engine_with(store, tmp_path, timeouts={"train": 0.2})
     with pytest.raises(StageTimeout), engine.begin(SAME, "me") as run:
         run.step("data", Finding, finding)
         if before is not signal.default_int_handler:
@@ -194,13 +187,7 @@ def test_a_stage_past_its_timeout_ends_the_run(store, tmp_path, before, request)
 
 def test_a_stage_past_its_memory_ends_the_run(store, tmp_path):
     slept = []
-    engine = Engine(
-        store,
-        Journal(),
-        SystemClock(),
-        tmp_path / "runs",
-        retry_policy=RetryPolicy(memory=1),
-    )
+    engine = engine_with(store, tmp_path, memory=1)
     with (
         pytest.raises(OutOfMemory, match="the train stage used more"),
         engine.begin(SAME, "me") as run,

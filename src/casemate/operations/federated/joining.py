@@ -27,9 +27,7 @@ from casemate.controls.federation.messages import (
 )
 from casemate.core.errors import BusyError, Error, RefusedError, VerificationError
 from casemate.core.files import alone, make_folder, remove_tree, shared_lock, write_atomic
-from casemate.core.sandbox.failure import JobLimits
 from casemate.core.types import Record
-from casemate.ml.own import code as own
 from casemate.operations.acting import Acting, operation
 from casemate.operations.contexts import Silent
 from casemate.operations.federated import ownrows
@@ -40,6 +38,7 @@ from casemate.operations.federated.carried import Wire
 from casemate.operations.federated.judging import CodeNotApproved, Judged, judged, least_of
 from casemate.operations.federated.keeping import ACTION, Keeping
 from casemate.operations.federated.parties import about, as_site, versions
+from casemate.stages.train.stage import limits_of, must_be_confined
 from casemate.stages.train.turns import Model, Room, Turns
 from casemate.wiring import Wiring
 
@@ -370,7 +369,7 @@ def _room(project: Wiring, job: Job) -> Room:
     return Room(
         project.state / "tmp",
         run_context(project).hidden,
-        JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
-        config.sandbox.mode == "require" or bool(own.among(job.code)),
+        limits_of(config),
+        must_be_confined(config, job.code),
         config.train.threads,
     )

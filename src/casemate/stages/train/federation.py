@@ -22,12 +22,11 @@ from casemate.ml.federated.masking import LEAST_MEMBERS, MOST_MEMBERS
 from casemate.ml.federated.simulation import Design, Simulated
 from casemate.ml.frame import with_groups
 from casemate.ml.learn.accountant import sigma_for
-from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
 from casemate.stages.train.promise import bounds_of
 from casemate.stages.train.sharing import Parts, shared_out
 from casemate.stages.train.sites import SITE
-from casemate.stages.train.stage import explained
+from casemate.stages.train.stage import explained, limits_of, must_be_confined
 from casemate.stages.train.training_code import code_of
 from casemate.stages.train.wishes import monotone
 
@@ -311,8 +310,8 @@ def simulate(tools: Tools, parts: Parts, split: str, sites: int, design: Design)
                 tables=[table],
                 inputs=code,
                 scratch=scratch,
-                limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
-                required=config.sandbox.mode == "require" or bool(own.among(code)),
+                limits=limits_of(config),
+                required=must_be_confined(config, code),
                 hidden=tools.hidden,
                 progress=tools.progress,
             )

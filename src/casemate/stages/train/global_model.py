@@ -17,10 +17,9 @@ from casemate.core.sandbox import run as sandbox
 from casemate.core.types import Schema
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.updates import raw
-from casemate.ml.own import code as own
 from casemate.stages.train.answer import nonsense
 from casemate.stages.train.described import GRAPH, START, WEIGHTS, Described
-from casemate.stages.train.stage import explained
+from casemate.stages.train.stage import explained, limits_of, must_be_confined
 
 Array = np.ndarray[Any, Any]
 TARGET = "casemate.stages.train.described:main"
@@ -80,10 +79,7 @@ def graph(entry: Entry, room: Room, weights: Array) -> bytes:
 def _ran(
     entry: Entry, room: Room, more: dict[str, bytes], output: str
 ) -> tuple[sandbox.Outcome, Described]:
-    config, limits = (
-        room.config,
-        failure.JobLimits(room.config.train.timeout, int(room.config.train.memory_gb * 2**30)),
-    )
+    config = room.config
     job = {
         "entry": entry.name,
         "schema": msgspec.to_builtins(entry.columns),
@@ -103,8 +99,8 @@ def _ran(
                 tables=[],
                 inputs=entry.code | more,
                 scratch=scratch,
-                limits=limits,
-                required=config.sandbox.mode == "require" or bool(own.among(entry.code)),
+                limits=limits_of(config),
+                required=must_be_confined(config, entry.code),
                 outputs=(output,),
                 hidden=room.hidden,
             )

@@ -159,8 +159,8 @@ def _ran(
                 tables=[rows],
                 inputs=code | offered(tools),
                 scratch=scratch,
-                limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
-                required=config.sandbox.mode == "require" or bool(own.among(code)),
+                limits=limits_of(config),
+                required=must_be_confined(config, code),
                 outputs=SAFE,
                 hidden=tools.hidden,
                 writable=[tools.study],
@@ -207,8 +207,8 @@ def convert(
                 tables=[],
                 inputs=given,
                 scratch=folder,
-                limits=failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30)),
-                required=config.sandbox.mode == "require" or bool(own.among(given)),
+                limits=limits_of(config),
+                required=must_be_confined(config, given),
                 outputs=(*models.FILES, models.PLAIN),
                 hidden=hidden,
             )
@@ -332,6 +332,16 @@ def _findings(isolation: list[str], export_problem: str) -> list[Finding]:
             )
         )
     return findings
+
+
+def limits_of(config: Config) -> failure.JobLimits:
+    """What a process may use that trains, or reads what was trained."""
+    return failure.JobLimits(config.train.timeout, int(config.train.memory_gb * 2**30))
+
+
+def must_be_confined(config: Config, code: dict[str, bytes]) -> bool:
+    """Whether a process with this code or model runs confined, or not at all."""
+    return config.sandbox.mode == "require" or bool(own.among(code))
 
 
 def explained(error: failure.JobFailed, config: Config, code: dict[str, bytes]) -> Error:
