@@ -1,7 +1,6 @@
 """A folder whose folders' names hold columns is the table that its writer meant."""
 
 import os
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -87,17 +86,6 @@ def test_folders_that_do_not_say_one_thing_are_refused_with_what_to_do(tmp_path,
     assert caught.value.hint
 
 
-@pytest.fixture
-def common_user():
-    """Nobody in particular, to whom modes of folders apply."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
-
-
 def years(folder, *names):
     for name in names:
         (folder / name).mkdir(parents=True)
@@ -107,17 +95,14 @@ def years(folder, *names):
 
 @pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
 def test_a_folder_of_the_table_that_this_user_cannot_read_is_no_table_without_it(
-    tmp_path, monkeypatch, request, mode
+    tmp_path, shut, mode
 ):
     years(tmp_path / "t", "year=2023", "year=2024", "year=2025/part=1")
-    tmp_path.chmod(0o755)
-    monkeypatch.chdir(tmp_path)  # the folders above this one are root's alone
-    shut = Path("t/year=2025")
-    shut.chmod(mode)
-    request.addfinalizer(lambda: shut.chmod(0o755))
-    request.getfixturevalue("common_user")
-    with pytest.raises(ConfigError, match=r"year=2025.* cannot be read: Permission denied") as told:
-        columns(Path("t"))
+    with (
+        shut(tmp_path / "t" / "year=2025", mode) as table,
+        pytest.raises(ConfigError, match=r"year=2025.* cannot be read: Permission denied") as told,
+    ):
+        columns(table.parent)
     assert told.value.hint
 
 
