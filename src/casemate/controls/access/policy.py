@@ -95,8 +95,8 @@ def shipped_roles() -> tuple[str, ...]:
 
 
 def read_folder(folder: Path) -> dict[str, str]:
-    """The project's own policy files by name; ConfigError when one is too large or is not text, or the
-    folder cannot be read.
+    """The project's own policy files by name; ConfigError when one is too large or is not text, or
+    the folder cannot be read.
     """
     found: dict[str, str] = {}
     try:

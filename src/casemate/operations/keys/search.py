@@ -292,11 +292,7 @@ class Search:
         for digest in digests:
             if self._holds(b"".join(objects.pieces(digest))):
                 yield Place(where=f"object {digest[:12]}", advice=advice)
-        files = [
-            path
-            for path in below(self.project.state)
-            if path.is_file() and self._plain(path)
-        ]
+        files = [path for path in below(self.project.state) if path.is_file() and self._plain(path)]
         self.looked["files"] = len(files)
         for path in files:
             if self._holds(path.read_bytes()):
