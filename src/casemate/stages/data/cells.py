@@ -225,7 +225,7 @@ def _from_text(
     text = _text(values, options)
     if column.type in ("category", "text"):
         return text
-    found = _numbers(text, column)
+    found = _numbers(text, column, options)
     count, total = len(found) - found.null_count, len(values) - values.null_count
     if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
         if name in options.targets:
@@ -240,12 +240,15 @@ def _from_text(
     return found
 
 
-def _numbers(text: pa.ChunkedArray, column: ColumnTable) -> pa.ChunkedArray:
+def _numbers(text: pa.ChunkedArray, column: ColumnTable, options: DataTable) -> pa.ChunkedArray:
     """`notation.numbers`; of words that repeat each is read once."""
+    decimal = column.decimal
+    if decimal is None and not column.censored and options.decimal == ",":
+        decimal = ","  # the whole file's: one word has its reader give a column as text
     sample = text.slice(0, SAMPLE)
     if len(text) <= SAMPLE or pc.count_distinct(sample).as_py() > SAMPLE * REPEATING:
-        return notation.numbers(text, column.decimal, column.censored)
+        return notation.numbers(text, decimal, column.censored)
     encoded = text.dictionary_encode()
     kinds = pa.chunked_array([encoded.chunk(0).dictionary])
-    read = notation.numbers(kinds, column.decimal, column.censored).combine_chunks()
+    read = notation.numbers(kinds, decimal, column.censored).combine_chunks()
     return pa.chunked_array([read.take(chunk.indices) for chunk in encoded.chunks])

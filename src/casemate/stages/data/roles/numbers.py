@@ -9,6 +9,7 @@ from msgspec import structs
 
 from casemate.config import ColumnTable, DataTable
 from casemate.stages.data import notation
+from casemate.stages.data.entries import line
 from casemate.stages.data.odd import NOTABLE, examples
 from casemate.stages.data.roles.types import Column, Role
 
@@ -180,17 +181,14 @@ def _comma_is_decimal(cells: pa.ChunkedArray) -> bool:
 
 def unsure(column: Column, wrong: pa.ChunkedArray, entry: ColumnTable) -> Role:
     """More than a slip: the cells stay as they are, and the owner says what they are."""
-    said = [f"type = {json.dumps(entry.type)}", "coerce = true"]
-    said += [f"decimal = {json.dumps(entry.decimal)}"] if entry.decimal else []
-    said += [f"format = {json.dumps(entry.format)}"] if entry.format else []
     what = "times" if entry.type == "time" else "numbers"
-    line = f"{json.dumps(column.name, ensure_ascii=False)} = {{ {', '.join(said)} }}"
+    read = line(column.name, structs.replace(entry, coerce=True))
     few = column.distinct <= 50
     kept = ColumnTable(type="category") if few else ColumnTable(type="text", use=False)
     now = "kept as a category" if few else "left out"
     note = (
         f"{len(wrong)} of {column.count} cells are no {what} ({examples(wrong)}): {now}; to read"
-        f" these as missing: {line}"
+        f" these as missing: {read}"
     )
     return column.role("unsure", kept, f"mostly {what}", note, wrong)
 
