@@ -317,7 +317,8 @@ def targets(table: pa.Table, options: DataTable) -> list[str]:
     """
     notes = []
     for name in options.targets:
-        cells = table[name]
+        column = Column(name, table[name], options)
+        cells = column.cells
         missing = cells.null_count
         if missing:
             share = missing / max(len(cells), 1)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
 
-from casemate.config import ColumnTable, DataTable
+from casemate.config import ColumnTable
 from casemate.stages.data import notation
 from casemate.stages.data.entries import line
 from casemate.stages.data.odd import NOTABLE, examples
@@ -74,7 +74,7 @@ def amounts(column: Column) -> Role | None:
         )
     )
     count = len(cells) - cells.null_count
-    entry, found = max(_readings(cells), key=lambda pair: len(pair[1]) - pair[1].null_count)
+    entry, found = max(_readings(column, cells), key=lambda pair: len(pair[1]) - pair[1].null_count)
     read = len(found) - found.null_count
     if count == 0 or read < MOSTLY * count:
         return None
@@ -110,24 +110,6 @@ def amounts(column: Column) -> Role | None:
     )
 
 
-def quantities(table: pa.Table, options: DataTable) -> dict[str, ColumnTable]:
-    """Entries of those targets whose cells are all amounts: with decimal commas, thousands, a
-    currency or percent.
-    """
-    found = {
-        name: amounts(Column(name, table[name], options))
-        for name in options.targets
-        if name in table.column_names
-    }
-    return {
-        name: ColumnTable(type="number", decimal=role.entry.decimal)
-        for name, role in found.items()
-        if role is not None
-        and role.entry == ColumnTable(type="number", decimal=role.entry.decimal)
-        and role.entry.decimal is not None
-    }
-
-
 def _promising(sample: pa.ChunkedArray) -> bool:
     """Whether about half of the cells end or begin as numbers do; cheap, before anything is
     read.
@@ -152,11 +134,17 @@ def _marks(column: Column) -> list[str]:
     return sorted(word for word in words[:1000] if word.lower() in MISSING_WORDS)
 
 
-def _readings(cells: pa.ChunkedArray) -> list[tuple[ColumnTable, pa.ChunkedArray]]:
+def _readings(column: Column, cells: pa.ChunkedArray) -> list[tuple[ColumnTable, pa.ChunkedArray]]:
     """Every way to read the cells that something in them asks for, the plain one first."""
     censored = bool(pc.any(pc.match_substring_regex(cells, notation.CENSORED)).as_py())
+    if column.parts_thousands:
+        return [
+            (ColumnTable(decimal=",", censored=censored), notation.numbers(cells, ",", censored))
+        ]
     found = [(ColumnTable(censored=censored), notation.numbers(cells, censored=censored))]
-    if pc.any(pc.match_substring_regex(cells, rf"[,%'\s]|{notation.MONEY}|^\(|\.\d+\.")).as_py():
+    if pc.any(
+        pc.match_substring_regex(cells, rf"[,%'\s]|{notation.MONEY}|^\(|\.\d+\.|\d\.-")
+    ).as_py():
         signs = [","] if _comma_is_decimal(cells) else ["."]
         found += [
             (ColumnTable(decimal=sign, censored=censored), notation.numbers(cells, sign, censored))  # type: ignore[arg-type]
@@ -173,7 +161,9 @@ def _comma_is_decimal(cells: pa.ChunkedArray) -> bool:
     def some(pattern: str) -> int:
         return pc.sum(pc.match_substring_regex(cells, pattern)).as_py() or 0
 
-    decimal = some(r"\d\.\d{3},\d|^\D*0,\d|^[^,]*,(\d{1,2}|\d{4,})(\D*)$")
+    decimal = some(
+        rf"\d\.\d{{3}},\d|^\D*0,\d|^[^,]*,(\d{{1,2}}|\d{{4,}}|{notation.NO_CENTS})(\D*)$"
+    )
     thousands = some(r",\d{3}\.\d|,\d{3},\d{3}|^[^,]*\.\d{1,2}\D*$")
     dotted = some(r"\.\d{3}\.\d{3}")
     return bool(decimal + dotted > thousands)

@@ -58,6 +58,8 @@ class Column:
         """
         if pa.types.is_dictionary(cells.type):
             cells = cells.cast(cells.type.value_type)
+        if pa.types.is_null(cells.type):
+            cells = cells.cast(pa.string())
         kind = cells.type
         self.blanks = 0
         """Cells that hold blanks and nothing else."""
@@ -101,8 +103,17 @@ class Column:
             return self.cells.cast(pa.float64(), safe=False)
         if not self.is_text or notation.numbers(self.sample.slice(0, 200)).null_count:
             return None
+        if self.parts_thousands:
+            return None
         found = notation.numbers(self.cells)
         return found if found.null_count == self.cells.null_count else None
+
+    @cached_property
+    def parts_thousands(self) -> bool:
+        """Whether a point parts thousands and no fraction."""
+        return self.is_text and notation.points_part_thousands(
+            self.valid, decimal_comma=self.options.decimal == ","
+        )
 
     @cached_property
     def whole(self) -> pa.ChunkedArray | None:
