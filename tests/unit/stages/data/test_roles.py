@@ -624,3 +624,11 @@ def test_rows_whose_target_is_blank_or_no_number_are_left_out_and_counted(tmp_pa
     plan = scaffold.from_table(tmp_path, tmp_path / "t.parquet", "y")
     assert (plan.data.task, plan.data.missing_target) == ("regression", "drop")
     assert any(f"100 of {ROWS} rows (25.0%) have no 'y'" in note for note in plan.notes)
+
+
+def test_codes_with_zeros_and_letters_are_a_category_that_nobody_is_asked_about(tmp_path):
+    plan = plan_of(tmp_path, {"x": [("01", "02", "11", "A3")[n % 4] for n in range(ROWS)]})
+    assert role_of(plan).role == "code" and plan.notes == []
+    assert set(values_of(plan, tmp_path)) == {"01", "02", "11", "A3"}
+    plan = plan_of(tmp_path, {"x": ["n.b."] * 40 + [f"{value:.1f}" for value in numbers()[40:]]})
+    assert plan.data.columns["x"] == ColumnTable(type="number", missing=["n.b."])

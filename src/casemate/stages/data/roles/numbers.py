@@ -30,9 +30,16 @@ MISSING_WORDS = frozenset(
             "nil",
             "null",
             "k.a.",
+            "k. a.",
+            "n.b.",
+            "n. b.",
+            "n.d.",
+            "unbekannt",
+            "inconnu",
+            "desconocido",
         ),
         *("-", "--", "---", ".", "..", "*", "undefined", "not_available", "not_known"),
-        *("not available", "not applicable", "not known", "no data"),
+        *("not available", "not applicable", "not known", "no data", "keine angabe"),
     )
 )
 """Words for "missing", in small letters. They count as such in columns that otherwise hold numbers

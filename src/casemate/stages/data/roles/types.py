@@ -143,6 +143,16 @@ class Column:
         )
 
     @cached_property
+    def mixed_codes(self) -> bool:
+        """Whether some cells are like 007 and others, of letters and digits alone, no numbers."""
+        if not self.is_text or not self.count or self.plain is not None:
+            return False
+        return bool(pc.any(pc.match_substring_regex(self.valid, r"^0\d+$")).as_py()) and bool(
+            pc.all(pc.match_substring_regex(self.valid, r"^[0-9A-Za-z]{1,12}$")).as_py()
+            and pc.any(pc.match_substring_regex(self.valid, r"[A-Za-z]")).as_py()
+        )
+
+    @cached_property
     def words(self) -> float:
         """Words a cell, on average."""
         return (
