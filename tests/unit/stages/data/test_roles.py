@@ -630,5 +630,7 @@ def test_codes_with_zeros_and_letters_are_a_category_that_nobody_is_asked_about(
     plan = plan_of(tmp_path, {"x": [("01", "02", "11", "A3")[n % 4] for n in range(ROWS)]})
     assert role_of(plan).role == "code" and plan.notes == []
     assert set(values_of(plan, tmp_path)) == {"01", "02", "11", "A3"}
+    plan = plan_of(tmp_path, {"x": [*(f"{7 * n:06d}" for n in range(ROWS - 1)), "Summe"]})
+    assert plan.data.columns["x"] == ColumnTable(column_class="identifier")
     plan = plan_of(tmp_path, {"x": ["n.b."] * 40 + [f"{value:.1f}" for value in numbers()[40:]]})
     assert plan.data.columns["x"] == ColumnTable(type="number", missing=["n.b."])

@@ -243,8 +243,9 @@ def _identifier(column: Column, role: str, reason: str) -> Role:
 
 def _codes(column: Column) -> Role | None:
     """Digits that say which and not how much."""
-    if column.mixed_codes and column.distinct <= FEW_CODES:
-        return _bounded(column, "code", "digits with leading zeros, and letters")
+    if column.mixed_codes:
+        reason = "digits with leading zeros, and letters"
+        return _key_text(column) or _bounded(column, "code", reason)
     if column.whole is None:
         return None
     zeros = column.leading_zeros
