@@ -271,5 +271,5 @@ def formats(text: pa.ChunkedArray, least: float) -> list[str]:
 
 def days(values: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Times as days since 1970, float64 [n], NaN where missing."""
-    micro = values.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64())
+    micro = values.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64(), safe=False)
     return np.asarray(pc.divide(micro, 86_400e6).to_numpy(), dtype=np.float64)

@@ -634,3 +634,15 @@ def test_codes_with_zeros_and_letters_are_a_category_that_nobody_is_asked_about(
     assert plan.data.columns["x"] == ColumnTable(column_class="identifier")
     plan = plan_of(tmp_path, {"x": ["n.b."] * 40 + [f"{value:.1f}" for value in numbers()[40:]]})
     assert plan.data.columns["x"] == ColumnTable(type="number", missing=["n.b."])
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y"])
+def test_an_end_of_all_times_and_shifted_dates_are_dates_too(tmp_path, form):
+    born = [(day - datetime.timedelta(days=20_000)).strftime(form) for day in DAYS]
+    until = [
+        (day.replace(year=9999) if n % 3 else day).strftime(form) for n, day in enumerate(DAYS)
+    ]
+    plan = plan_of(tmp_path, {"birth_date": born, "valid_until": until})
+    assert plan.data.columns["birth_date"].parts == ["month", "weekday", "days"]
+    found = values_of(plan, tmp_path, "birth_date_days")
+    assert min(found) == 20_000 and max(found) > 2_900_000
