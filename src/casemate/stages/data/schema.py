@@ -28,6 +28,8 @@ MAX_CLASSES = 100
 """Classes beyond which a table is refused. A judgement: figures, screens and gates look at each
 class, and a target with more is mostly a quantity or an identifier.
 """
+QUANTITIES = 'casemate init --task regression, which writes [data] task = "regression" and train.py'
+"""What to do where classes are none."""
 MAX_SHOWN = 5
 """Problems that an error lists; the count is told whole."""
 
@@ -131,7 +133,7 @@ def _too_many(classes: list[str], name: str) -> DataError:
     text = f"the target {name!r} has {len(classes)} different values"
     numbers = notation.numbers(cells)
     if numbers.null_count == 0:
-        return DataError(text, hint='[data] task = "regression" predicts quantities')
+        return DataError(text, hint=QUANTITIES)
     return DataError(
         f"{text}, more than the {MAX_CLASSES} classes that are told apart",
         hint="join rare ones, or name a column with few classes or with numbers in [data] target",

@@ -578,6 +578,7 @@ def test_whole_amounts_are_a_quantity_however_they_are_written(tmp_path, written
         ("icd9", [str(240 + 7 * (n % 30)) for n in range(ROWS)], "classification"),
         ("y", [f"{7 * (n % 30):04d}" for n in range(ROWS)], "classification"),
         ("age", [str(18 + n % 73) for n in range(ROWS)], "regression"),
+        ("visits", [str(n % 26 if n < 390 else 26 + n % 10) for n in range(ROWS)], "regression"),
         ("days", [str(1 + n % 90) for n in range(ROWS)], "regression"),
         ("start", [f"{n % 24:02d}:{n % 60:02d}" for n in range(ROWS)], "regression"),
         ("stay", [f"{n % 9}h {n % 60}min" for n in range(ROWS)], "regression"),

@@ -15,7 +15,7 @@ FEW_NUMBERS, MANY_NUMBERS = 20, 100
 between whole numbers are classes that are counted from 0 or 1 on without a gap.
 """
 ROWS_A_CLASS = 5
-"""Rows of each number, on average, below which no class could be learnt."""
+"""Rows of the rarest number below which it is no class that could be learnt."""
 
 
 def is_quantity(
@@ -49,7 +49,8 @@ def is_quantity(
         return False
     ends = pc.min_max(different).as_py()
     counted = ends["min"] in (0, 1) and ends["max"] - ends["min"] + 1 == len(different)
-    return len(different) * ROWS_A_CLASS > column.count or not counted
+    rarest = pc.min(pc.value_counts(numbers.drop_null()).field("counts")).as_py()
+    return not counted or rarest < ROWS_A_CLASS
 
 
 def quantities(table: pa.Table, options: DataTable) -> dict[str, ColumnTable]:
