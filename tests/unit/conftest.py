@@ -1,6 +1,7 @@
 """A log of its own for every test, and what a refusal must say."""
 
 import contextlib
+import os
 
 import pytest
 
@@ -55,3 +56,26 @@ def refused(code, said=""):
         yield caught
     assert caught.value.code == code, caught.value
     assert said in f"{caught.value.message}; {caught.value.hint}"
+
+
+@pytest.fixture
+def shut(tmp_path, monkeypatch):
+    """Gives a folder of the test a mode that holds, inside a block, whoever runs the test; its path
+    there.
+    """
+
+    @contextlib.contextmanager
+    def closed(folder, mode=0):
+        tmp_path.chmod(0o755)
+        monkeypatch.chdir(tmp_path)  # the folders above are root's alone
+        before, user = folder.stat().st_mode, os.geteuid()
+        folder.chmod(mode)
+        if not user:
+            os.seteuid(65534)
+        try:
+            yield folder.relative_to(tmp_path)
+        finally:
+            os.seteuid(user)
+            folder.chmod(before)
+
+    return closed

@@ -117,6 +117,32 @@ def drafting(folder: Path, mode: int = 0o600) -> Iterator[Draft]:
             os.unlink(temporary)
 
 
+def below(folder: Path) -> list[Path]:
+    """Everything below a folder, as `rglob("*")` gives it, that leaves nothing out: OSError where a
+    part cannot be read. What goes meanwhile is none of it.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    return sorted(
+        Path(place, name)
+        for place, folders, names in os.walk(folder, onerror=refuse)
+        for name in (*folders, *names)
+    )
+
+
+def directly(folder: Path, suffix: str) -> list[Path]:
+    """What lies in a folder and ends so, as `glob` gives it; none where there is no such folder,
+    OSError where it cannot be read.
+    """
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(suffix))
+    except FileNotFoundError:
+        return []
+
+
 def exchange(one: Path, other: Path) -> None:
     """Let two files or folders of one file system swap their names, atomically and durably
     (renameat2(2), RENAME_EXCHANGE).

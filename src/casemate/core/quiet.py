@@ -71,8 +71,8 @@ SIDE_EFFECTS = (
         "ask the machine's metadata service for credentials",
         {},
         reason=(
-            "it does so only where [store] or [keys] names AWS and no access key: then that is the"
-            " login you chose"
+            "it does so only where [store], [keys] or [data] names AWS and there is no access key:"
+            " then that is the login you chose"
         ),
     ),
 )

@@ -35,6 +35,15 @@ EXTRAS = {
     "grpc": "the Open Inference Protocol over gRPC: pip install 'casemate[grpc]'",
     "art": "attacks of another library as a second opinion: pip install 'casemate[art]'",
     "opentelemetry": "traces of requests: pip install 'casemate[traces]'",
+    "boto3": (
+        "tables and sealed objects in buckets: pip install 'casemate[s3]'; keys in KMS and"
+        " SageMaker: pip install 'casemate[aws]'"
+    ),
+    "python_calamine": "tables in workbooks (.xlsx, .ods): pip install 'casemate[spreadsheets]'",
+    "duckdb": "tables in DuckDB files: pip install 'casemate[duckdb]'",
+    "psycopg": (
+        "tables, and the catalogue, on a PostgreSQL server: pip install 'casemate[postgres]'"
+    ),
 }
 
 
@@ -58,7 +67,7 @@ def examine(path: str, overrides: list[str]) -> list[Check]:
         checks += _project(Wiring.at(path, overrides))
     except Error as error:
         checks.append(Check(mark="note", subject="project", state=error.message, advice=error.hint))
-    return checks
+    return checks + extras()
 
 
 def _sandbox() -> list[Check]:
@@ -270,6 +279,12 @@ def _project(project: Wiring) -> list[Check]:
             ),
         )
     )
+    return checks
+
+
+def extras() -> list[Check]:
+    """What may be installed besides, and what for."""
+    checks = []
     for package, purpose in EXTRAS.items():
         installed = importlib.util.find_spec(package) is not None
         checks.append(

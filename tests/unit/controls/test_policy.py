@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.controls.access.applied import loosened
-from casemate.controls.access.policy import Policy, Resource, actions, shipped_roles
+from casemate.controls.access.policy import (
+    Policy,
+    Resource,
+    actions,
+    read_folder,
+    shipped_roles,
+)
 from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal
 from casemate.core.errors import AccessDenied, ConfigError
@@ -787,3 +793,12 @@ def test_cedars_own_decision_vectors_hold(case):
             )
             checked += 1
     assert checked == 74
+
+
+def test_policies_that_cannot_be_read_are_not_taken_for_none(tmp_path, shut):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "own.cedar").write_text("forbid (principal, action, resource);")
+    assert list(read_folder(tmp_path / "policies")) == ["own.cedar"]
+    with shut(tmp_path / "policies") as closed, pytest.raises(ConfigError, match="cannot be read"):
+        read_folder(closed)
+    assert read_folder(tmp_path / "nowhere") == {}

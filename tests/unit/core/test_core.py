@@ -284,3 +284,17 @@ def test_looking_into_a_model_file_loads_no_torch_and_torch_still_works(tmp_path
 def test_a_result_is_written_in_the_bytes_of_the_plain_object_that_it_was(kind, plain):
     whole = msgspec.json.encode(plain, order="deterministic")
     assert msgspec.json.encode(kind(**plain), order="deterministic") == whole
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path, shut):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c.toml").touch()
+    assert files.below(tmp_path / "a") == sorted((tmp_path / "a").rglob("*"))
+    assert files.directly(tmp_path / "a" / "b", ".toml") == [tmp_path / "a" / "b" / "c.toml"]
+    with shut(tmp_path / "a" / "b") as closed:
+        with pytest.raises(PermissionError):
+            files.below(closed.parent)
+        with pytest.raises(PermissionError):
+            files.directly(closed, ".toml")
+    nowhere = tmp_path / "nowhere"
+    assert files.below(nowhere) == [] and files.directly(nowhere, ".toml") == []

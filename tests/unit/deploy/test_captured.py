@@ -185,3 +185,11 @@ def test_who_names_another_file_is_not_told_to_name_columns(tmp_path):
 def test_inputs_that_are_called_as_our_own_columns_are_left_out(tmp_path):
     with pytest.raises(DataError, match=f"1 {captured.OTHER}"):
         table(tmp_path, event({"inputs": {"request": [1], "x": [2]}}))
+
+
+def test_hours_that_cannot_be_read_are_not_left_out(tmp_path, shut):
+    for hour in ("01", "02"):
+        (tmp_path / "day" / hour).mkdir(parents=True)
+        (tmp_path / "day" / hour / "a.jsonl").write_text(f"{event('{}')}\n")
+    with shut(tmp_path / "day" / "02") as closed, pytest.raises(PermissionError):
+        captured.table(closed.parent, tmp_path / "out.csv", None)

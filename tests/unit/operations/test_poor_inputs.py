@@ -74,6 +74,10 @@ def test_a_class_with_three_rows_and_a_target_with_one_class_are_refused_by_name
     frame.loc[:2, "ill"] = 1
     with pytest.raises(DataError, match="rarest class has 3 rows"):
         looked_at(tmp_path / "rare", frame)
+    frame.loc[3:6, "ill"] = 2
+    with pytest.raises(DataError, match="rarest class has 3 rows") as caught:
+        looked_at(tmp_path / "counts", frame)
+    assert "casemate init --task regression" in caught.value.hint
     with pytest.raises(DataError, match="one class only"):
         looked_at(tmp_path / "one", base(50).assign(ill=1))
 

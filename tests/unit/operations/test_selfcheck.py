@@ -3,13 +3,17 @@
 import datetime
 import json
 import os
+import re
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from tests.unit.operations.test_scans import NOW, Clock
 
 import casemate
 from casemate.cli import main
-from casemate.operations import selfcheck
+from casemate.operations import doctor, selfcheck
 from casemate.operations.selfcheck import kept, machine, software
 
 SOUND = {
@@ -200,3 +204,20 @@ def test_without_a_project_the_machine_is_looked_at_and_the_project_is_not(tmp_p
     looks = {look.subject: look for look in selfcheck.examine(str(tmp_path), [])}
     assert looks["project"].mark == "could-not-look"
     assert "SQLite" in looks and "telemetry: onnxruntime" in looks and "key store" not in looks
+
+
+def test_doctor_shows_what_reads_buckets_and_workbooks_before_there_is_a_project(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    found = {check.subject: check for check in doctor.examine(str(tmp_path), [])}
+    assert found["project"].mark == "note"
+    absent = found["extra: boto3"]
+    assert (absent.mark, absent.state) == ("note", "absent")
+    assert "pip install 'casemate[s3]'" in absent.advice
+    assert found["extra: python_calamine"].state == "installed"
+    known = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named = set(re.findall(r"casemate\[(\w+)\]", " ".join(doctor.EXTRAS.values())))
+    assert {"s3", "spreadsheets", "duckdb", "postgres"} <= named <= {*known}

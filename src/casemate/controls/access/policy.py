@@ -23,6 +23,7 @@ from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal, closure
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError
+from casemate.core.files import directly
 
 MAX_POLICY_BYTES = 1024 * 1024
 MAX_FILES = 200
@@ -94,9 +95,18 @@ def shipped_roles() -> tuple[str, ...]:
 
 
 def read_folder(folder: Path) -> dict[str, str]:
-    """The project's own policy files by name; ConfigError when one is too large or is not text."""
+    """The project's own policy files by name; ConfigError when one is too large or is not text, or
+    the folder cannot be read.
+    """
     found: dict[str, str] = {}
-    for path in sorted(folder.glob("*.cedar")):
+    try:
+        paths = directly(folder, ".cedar")
+    except OSError as error:  # an empty set would lift what the policies forbid
+        raise ConfigError(
+            f"the policies in {folder} cannot be read: {error.strerror}",
+            hint="let this user read the folder",
+        ) from error
+    for path in paths:
         if len(found) == MAX_FILES or path.stat().st_size > MAX_POLICY_BYTES:
             raise ConfigError(
                 f"the policy file {path} is larger than 1 MiB, or there are more than {MAX_FILES}",

@@ -86,7 +86,9 @@ def client(place: S3Place | None = None) -> Any:
         BackendError: boto3 is not installed. ConfigError: the endpoint is not private.
     """
     if importlib.util.find_spec("boto3") is None:
-        raise BackendError("the S3 client is not installed", hint='pip install "casemate[s3]"')
+        raise BackendError(
+            "the S3 client (boto3) is not installed", hint='pip install "casemate[s3]"'
+        )
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError

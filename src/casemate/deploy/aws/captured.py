@@ -18,7 +18,7 @@ import msgspec
 
 from casemate.config.container import JSON_LINES_TYPES
 from casemate.core.errors import ConfigError, DataError
-from casemate.core.files import writing
+from casemate.core.files import below, writing
 from casemate.core.types import Record
 
 MOST_LINE = 64 << 20
@@ -144,7 +144,9 @@ def _files(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     found = [
-        path for path in sorted(source.rglob("*.jsonl")) if path.is_file() and not path.is_symlink()
+        path
+        for path in below(source)
+        if path.suffix == ".jsonl" and path.is_file() and not path.is_symlink()
     ]
     if not found:
         raise DataError(f"there is no file *.jsonl in {source}", hint=FETCHED)

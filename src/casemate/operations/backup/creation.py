@@ -19,6 +19,7 @@ from casemate.core.digest import sha256_file
 from casemate.core.errors import ConfigError
 from casemate.core.files import (
     DRAFT,
+    below,
     scratch_folder,
     shared_lock,
     write_atomic,
@@ -222,7 +223,7 @@ def _files(project: Wiring) -> Iterator[tuple[str, Path]]:
 
 
 def _below(root: Path, prefix: str) -> Iterator[tuple[str, Path]]:
-    for path in sorted(root.rglob("*")):
+    for path in below(root):
         if (
             path.is_file()
             and not path.is_symlink()

@@ -8,6 +8,7 @@ from typing import Any
 
 from casemate.controls.keys.keepers import overdue_keys
 from casemate.core.digest import sha256_file
+from casemate.core.files import below
 from casemate.operations.controls.facts import Facts
 from casemate.operations.controls.kinds import Seen, check, judged
 
@@ -23,7 +24,7 @@ BACKED_UP = "backup:created"
 def private(facts: Facts) -> Seen:
     """Modes of the folder and of every file in it, the public halves apart."""
     folder = facts.project.keystore.folder
-    paths = [folder, *(path for path in folder.rglob("*") if "public" not in path.parts)]
+    paths = [folder, *(path for path in below(folder) if "public" not in path.parts)]
     open_ = [path.name for path in paths if stat.S_IMODE(os.lstat(path).st_mode) & 0o077]
     fault = f"open to others: {', '.join(sorted(open_)[:5])}" if open_ else ""
     return judged(fault, "it is for its owner alone", looked_at=len(paths), open=len(open_))

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from casemate.controls.keys import tables
 from casemate.controls.keys.identifiers import PSEUDONYM, TYPE, classes_of
 from casemate.controls.keys.manifests import MANIFEST
+from casemate.core.files import below
 from casemate.core.store import every_table
 from casemate.core.types import SealedDataset
 from casemate.operations.keys import packed
@@ -291,11 +292,7 @@ class Search:
         for digest in digests:
             if self._holds(b"".join(objects.pieces(digest))):
                 yield Place(where=f"object {digest[:12]}", advice=advice)
-        files = [
-            path
-            for path in sorted(self.project.state.rglob("*"))
-            if path.is_file() and self._plain(path)
-        ]
+        files = [path for path in below(self.project.state) if path.is_file() and self._plain(path)]
         self.looked["files"] = len(files)
         for path in files:
             if self._holds(path.read_bytes()):

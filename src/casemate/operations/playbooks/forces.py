@@ -7,7 +7,7 @@ from pathlib import Path
 from casemate.controls.access.policy import Resource
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.files import write_atomic
+from casemate.core.files import directly, write_atomic
 from casemate.core.types import Record
 from casemate.operations.acting import operation, reading
 from casemate.respond.playbooks import book, runs
@@ -50,7 +50,7 @@ class Checked(Record, frozen=True, kw_only=True):
 def files(project: Wiring) -> dict[str, bytes]:
     """Content of `playbooks/*.toml` by name; ConfigError: too many or too long."""
     found: dict[str, bytes] = {}
-    for path in sorted((project.root / FOLDER).glob("*.toml")):
+    for path in directly(project.root / FOLDER, ".toml"):
         if len(found) == MOST_FILES:
             raise ConfigError(f"{FOLDER}/ has more than {MOST_FILES} files", hint="remove some")
         if path.stat().st_size > MOST_BYTES:

@@ -18,10 +18,10 @@ from casemate.core.errors import ConfigError, DataError
 from casemate.core.types import Finding
 from casemate.operations.scaffold.plan import IN_MEMORY, Plan
 
-MANY, MANY_FRACTIONS = 100, 20
-"""Different numbers, and different fractions, from which a target is taken for a quantity."""
-LABELS = 2
-"""Up to so many different values several targets are labels of a row and no quantities."""
+LABELS, MANY = 2, 100
+"""Up to so many different values several targets are labels of a row and no quantities; of words up
+to so many.
+"""
 CLASS_GATES = (
     "roc_auc = { min = 0.70 }\nmembership_auc = { max = 0.65 }\n# robust_accuracy = { min = 0.60,"
     " eps = 0.1 }"
@@ -88,7 +88,11 @@ def from_table(
     elif several and task is None:
         _require_quantities(some, options.targets)
     amounts = roles.quantities(some, options)
-    if isinstance(target, str) and task is None and _is_quantity(some[target], amounts.get(target)):
+    if (
+        isinstance(target, str)
+        and task is None
+        and roles.is_quantity(target, some[target], amounts.get(target), options)
+    ):
         options = structs.replace(options, task="regression")
     if options.task == "classification":
         amounts = {}
@@ -174,9 +178,9 @@ def _read(
             del noticed[:]
             held = source.held(table, options, noticed)
             first = options.targets[0]
-            if not settled and _is_quantity(held[first], options.columns.get(first)) != (
-                options.task == "regression"
-            ):
+            if not settled and roles.is_quantity(
+                first, held[first], options.columns.get(first), options
+            ) != (options.task == "regression"):
                 task: Literal["classification", "regression"] = (
                     "classification" if options.task == "regression" else "regression"
                 )
@@ -190,9 +194,10 @@ def _read(
             )
             inferred.thin = []
             if not changed:
-                lost = any(held[name].null_count for name in options.targets)
+                typed = source.typed(held, options, [])
+                lost = any(typed[name].null_count for name in options.targets)
                 options = structs.replace(options, missing_target="drop" if lost else "refuse")
-                return held, source.labelled(source.typed(held, options, []), options)[0], options
+                return held, source.labelled(typed, options)[0], options
         except odd.MixedColumn as error:
             whole = source.written(table, options, []) if whole is None else whole
             if roles.again(whole, error.column, options).entry == options.columns.get(
@@ -201,6 +206,8 @@ def _read(
                 raise
             changed = [error.column]
         except files.InexactColumn as error:
+            if error.column in options.targets and options.task == "regression":
+                raise
             options = structs.replace(
                 options, columns={**options.columns, error.column: ColumnTable(type="category")}
             )
@@ -217,10 +224,7 @@ def _read(
 
 def _alike(held: pa.ChunkedArray, some: pa.ChunkedArray) -> bool:
     """Whether a column that shows one value or none in some rows shows no more in all of them."""
-    ends = [
-        (pc.count_distinct(cells.drop_null()).as_py(), cells.null_count > 0)
-        for cells in (held, some)
-    ]
+    ends = [(len(pc.unique(cells.drop_null())), cells.null_count > 0) for cells in (held, some)]
     return ends[0] == ends[1]
 
 
@@ -265,7 +269,7 @@ def _are_labels(values: pa.ChunkedArray) -> bool:
     """Whether a column holds a few different marks; one value, or one cell that is no number among
     many, is told where the table is read.
     """
-    different = pc.count_distinct(values, mode="only_valid").as_py()
+    different = len(pc.unique(values.drop_null()))
     return 1 < different <= LABELS or (
         different > 1 and not _are_numbers(values) and different <= MANY
     )
@@ -277,24 +281,3 @@ def _are_numbers(values: pa.ChunkedArray) -> bool:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True
-
-
-def _is_quantity(values: pa.ChunkedArray, written: ColumnTable | None) -> bool:
-    """Whether text holds numbers so different that they are no classes; `written`: how, other than
-    plainly.
-    """
-    from casemate.stages.data import notation
-
-    found = pc.unique(values.drop_null())
-    if written is not None:
-        trimmed = pc.utf8_trim_whitespace(pa.chunked_array([found.cast(pa.string())]))
-        numbers = notation.numbers(trimmed, written.decimal)
-        if numbers.null_count:
-            return False
-    else:
-        try:
-            numbers = found.cast(pa.float64())
-        except pa.ArrowInvalid:
-            return False
-    fractions = pc.any(pc.not_equal(numbers, pc.floor(numbers))).as_py()
-    return len(found) > (MANY_FRACTIONS if fractions else MANY)

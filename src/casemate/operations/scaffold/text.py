@@ -4,11 +4,11 @@ import json
 from importlib import resources
 from string import Template
 
-import msgspec
 import tomlkit
 
-from casemate.config import ColumnTable, DataTable
+from casemate.config import DataTable
 from casemate.operations.scaffold.plan import READING, Plan
+from casemate.stages.data.entries import line, quoted
 
 _SEARCHED = {
     "train_table.txt": (
@@ -48,8 +48,8 @@ def casemate_toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     """The configuration of a new project."""
     data = plan.data
     extra = ['task = "regression"'] if data.task == "regression" else []
-    extra += [f"subject = {_quoted(data.subject)}"] if data.subject else []
-    extra += [f"time = {_quoted(data.time)}"] if data.time else []
+    extra += [f"subject = {quoted(data.subject)}"] if data.subject else []
+    extra += [f"time = {quoted(data.time)}"] if data.time else []
     extra += (
         ['missing_target = "drop"    # rows without a target']
         if data.missing_target == "drop"
@@ -63,8 +63,8 @@ def casemate_toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
     columns = ["[data.columns]"] if data.columns else []
     for name, column in data.columns.items():
         reason = reasons.get(name, "")
-        columns.append(_inline(name, column) + (f"    # {reason}" if reason else ""))
-    likely = [_quoted(name) for name in plan.protected]
+        columns.append(line(name, column) + (f"    # {reason}" if reason else ""))
+    likely = [quoted(name) for name in plan.protected]
     if likely:
         columns += [
             (
@@ -90,20 +90,6 @@ def casemate_toml(plan: Plan, identifier: str, passphrase: str | None) -> str:
         cap=plan.cap,
         gates=gates,
     ) + (f"\n[keys]\npassphrase = {json.dumps(passphrase)}\n" if passphrase else "")
-
-
-def _quoted(text: str) -> str:
-    return str(tomlkit.string(text).as_string())
-
-
-def _inline(name: str, column: ColumnTable) -> str:
-    """One line of `[data.columns]`: what is said of a column, its defaults left out."""
-    table = tomlkit.inline_table()
-    default = msgspec.to_builtins(ColumnTable())
-    for key, value in msgspec.to_builtins(column).items():
-        if value != default[key]:
-            table[key] = value
-    return f"{_quoted(name)} = {table.as_string()}"
 
 
 def _search(plan: Plan) -> str:

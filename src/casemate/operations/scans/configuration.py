@@ -16,6 +16,7 @@ import cedarpy
 import msgspec
 
 from casemate.config import FILE_NAME
+from casemate.core.files import directly
 from casemate.core.types.scan import Grade, ScanKind
 from casemate.operations.controls.checks import CHECKS
 from casemate.operations.controls.facts import Facts
@@ -215,7 +216,12 @@ def _open(project: Wiring) -> Iterator[Hit]:
 def _policies(folder: Path, unseen: dict[str, str]) -> list[Hit]:
     """Policies of the project that let everybody do everything, or anything without a condition."""
     found = []
-    for path in sorted(folder.glob("*.cedar")) if folder.is_dir() else []:
+    try:
+        paths = directly(folder, ".cedar")
+    except OSError as error:
+        unseen[folder.name] = f"the folder cannot be read: {error.strerror}"
+        return []
+    for path in paths:
         name = f"{folder.name}/{path.name}"
         try:
             if path.stat().st_size > MOST_FILE:

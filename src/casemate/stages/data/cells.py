@@ -101,7 +101,9 @@ def _typed(
     if name in options.targets:
         if options.task == "classification":
             return _target(values, options)
-        if pa.types.is_temporal(kind) or column.type not in (None, "number"):
+        if pa.types.is_temporal(kind) and column.format not in spans.UNITS:
+            raise no_time(name)
+        if column.type not in (None, "number"):
             raise _no_quantity(name)
     values = _without_markers(values, column)
     if column.format in spans.UNITS:
@@ -190,6 +192,17 @@ def _no_quantity(name: str) -> DataError:
     )
 
 
+def no_time(name: str) -> DataError:
+    """That a target is a moment."""
+    return DataError(
+        f"the target {name!r} is a time, which is neither a quantity nor a class",
+        hint=(
+            "put what is wanted of it into a column of its own, such as the days to it from another"
+            " date of the row, or whether it is later than a day, and name that in [data] target"
+        ),
+    )
+
+
 def _target(values: pa.ChunkedArray, options: DataTable) -> pa.ChunkedArray:
     return _text(_whole(values).cast(pa.string()), options)
 
@@ -225,11 +238,13 @@ def _from_text(
     text = _text(values, options)
     if column.type in ("category", "text"):
         return text
-    found = _numbers(text, column)
+    found = _numbers(text, column, options)
     count, total = len(found) - found.null_count, len(values) - values.null_count
     if column.type is None and (count == 0 or count < MOSTLY_NUMBERS * total):
         if name in options.targets:
-            raise _no_quantity(name)
+            known = text.drop_null().slice(0, SAMPLE)
+            is_time = len(known) and notation.formats(known, MOSTLY_NUMBERS)
+            raise no_time(name) if is_time else _no_quantity(name)
         return text
     # A cell of blanks is not the empty cell that `null_values` declares missing, nor is a word.
     declared = pc.fill_null(
@@ -240,12 +255,15 @@ def _from_text(
     return found
 
 
-def _numbers(text: pa.ChunkedArray, column: ColumnTable) -> pa.ChunkedArray:
+def _numbers(text: pa.ChunkedArray, column: ColumnTable, options: DataTable) -> pa.ChunkedArray:
     """`notation.numbers`; of words that repeat each is read once."""
+    decimal = column.decimal
+    if decimal is None and not column.censored and options.decimal == ",":
+        decimal = ","  # the whole file's: one word has its reader give a column as text
     sample = text.slice(0, SAMPLE)
     if len(text) <= SAMPLE or pc.count_distinct(sample).as_py() > SAMPLE * REPEATING:
-        return notation.numbers(text, column.decimal, column.censored)
+        return notation.numbers(text, decimal, column.censored)
     encoded = text.dictionary_encode()
     kinds = pa.chunked_array([encoded.chunk(0).dictionary])
-    read = notation.numbers(kinds, column.decimal, column.censored).combine_chunks()
+    read = notation.numbers(kinds, decimal, column.censored).combine_chunks()
     return pa.chunked_array([read.take(chunk.indices) for chunk in encoded.chunks])

@@ -126,8 +126,8 @@ def _calendar(table: pa.Table, source: str, part: str, said: ColumnTable) -> pa.
     if part == "days":
         return pc.divide(
             pc.subtract(_since(table, source, said).cast(pa.int64()), times.cast(pa.int64())).cast(
-                pa.float64()
-            ),
+                pa.float64(), safe=False
+            ),  # 9999-12-31 has more microseconds than a float64 has digits
             86_400e6,
         )
     parts = {"year": pc.year, "month": pc.month, "weekday": pc.day_of_week, "hour": pc.hour}

@@ -10,7 +10,8 @@ from casemate.config import Config
 from casemate.controls.keys.subjects import Root
 from casemate.core.errors import DataError
 from casemate.core.types import Sides
-from casemate.stages.data import sides
+from casemate.stages.data import notation, sides
+from casemate.stages.data.schema import QUANTITIES
 from casemate.stages.data.screen.interface import ScreenedRows
 from casemate.stages.data.tools import DataTools, Mask
 
@@ -21,20 +22,20 @@ def check_splits(rows: ScreenedRows, groups: np.ndarray[Any, Any] | None, config
     """
     for view in rows.views:
         label = view.schema.target if rows.labels is not None else ""
-        _check_splits(view.codes, groups, config, len(view.schema.classes), label)
+        _check_splits(view.codes, groups, config, view.schema.classes, label)
 
 
 def _check_splits(
     codes: np.ndarray[Any, Any],
     groups: np.ndarray[Any, Any] | None,
     config: Config,
-    classes: int,
+    classes: list[str],
     label: str,
 ) -> None:
     unit = "rows" if groups is None else "subjects"
     # a fold needs no row of every range
     parts = (
-        [codes == code for code in range(classes)]
+        [codes == code for code in range(len(classes))]
         if config.data.task == "classification"
         else [codes >= 0]
     )
@@ -42,6 +43,8 @@ def _check_splits(
     rarest, folds, share = min(counts), config.train.folds, config.train.test_share
     if int(rarest * (1 - share)) < folds or int(rarest * share + 0.5) < 1:
         what, more = ("rarest class", " of that class") if len(parts) > 1 else ("table", "")
+        if len(parts) > 2 and notation.numbers(pa.chunked_array([classes])).null_count == 0:
+            more += f"; counts and amounts are quantities: {QUANTITIES}"
         if label:
             what, more = f"rarer value of the label {label!r}", " of it, or leave the label out"
         raise DataError(

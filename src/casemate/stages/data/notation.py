@@ -17,6 +17,8 @@ CENSORED = "^\\s*(<=|>=|[<>\u2264\u2265\u2a7d\u2a7e])\\s*"
 CODES = "USD|EUR|GBP|CHF|JPY|INR|SEK|NOK|DKK|PLN|CAD|AUD"
 MONEY = f"(US\\$|[$\u20ac\u00a3\u00a5\u20b9\u20bd]|\\b({CODES})\\b)"
 """Signs and ISO 4217 codes that are taken off amounts."""
+NO_CENTS = "[-\u2013\u2014]{1,2}"
+"""Behind the decimal sign of an amount without cents: `150,-`."""
 _SPACES = "[\\s\u00a0\u2009\u202f']"
 """What separates thousands beside point and comma (BIPM SI brochure 5.4.4; apostrophes:
 Switzerland).
@@ -103,9 +105,33 @@ def numbers(
     return pc.if_else(pc.is_finite(found), found, pa.scalar(None, pa.float64()))
 
 
+def points_part_thousands(text: pa.ChunkedArray, *, decimal_comma: bool) -> bool:
+    """Whether 1.250 is more than a thousand: every point has three digits behind it, and either the
+    file has decimal commas, or the cells are money from ten thousand on, or they are neither
+    written with a fixed number of decimals (some have no point) nor as short as can be (some end
+    in 0).
+
+    Args:
+        text: cells, trimmed.
+        decimal_comma: whether other numbers of the same file have them.
+    """
+
+    def some(pattern: str) -> bool:
+        return bool(pc.any(pc.match_substring_regex(text, pattern)).as_py())
+
+    if not some(r"\.\d{3}") or some(r"^\D*0\d*\.|\.\d{1,2}(\D|$)|\.\d{4}|\d{4}\.|,\d{3}|\de|\dE"):
+        return False
+    if decimal_comma or some(r"\.\d{3}\.\d{3}|\.\d{3},"):
+        return True
+    if some(rf"({MONEY}|,-).*\d|\d.*({MONEY}|,-)") and some(r"\d{2}\.\d{3}"):
+        return True
+    return some(r"^\D*[1-9]\d{0,2}\D*$") and some(r"\.\d{2}0\D*$") and not some(r"^\D*\d{4}")
+
+
 def _without_signs(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """Amounts without currency, percent and spaces; `(5)` is -5, as bookkeepers write it."""
     text = pc.replace_substring_regex(text, rf"{MONEY}|%|{_SPACES}", "")
+    text = pc.replace_substring_regex(text, rf"(\d[.,]){NO_CENTS}$", r"\1")
     return pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
 
 
@@ -184,6 +210,7 @@ def _possible(text: pa.ChunkedArray, form: str, found: pa.ChunkedArray) -> pa.Ch
 def _iso(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """ISO 8601; offsets are applied, and a time without one is taken as UTC."""
     text = _kept(text, _ISO)
+    text = pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1")  # Arrow takes no more of them
     zoned = pc.match_substring_regex(
         text, r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s?(Z|[+-]\d{2}(:?\d{2})?)$"
     )
@@ -244,5 +271,5 @@ def formats(text: pa.ChunkedArray, least: float) -> list[str]:
 
 def days(values: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Times as days since 1970, float64 [n], NaN where missing."""
-    micro = values.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64())
+    micro = values.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64(), safe=False)
     return np.asarray(pc.divide(micro, 86_400e6).to_numpy(), dtype=np.float64)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import structs
 
 from casemate.config import ColumnTable, DataTable
 from casemate.controls.privacy.disclosure import FEWEST
 from casemate.core.errors import DataError
-from casemate.core.types import Finding, Severity
+from casemate.core.types import ColumnType, Finding, Severity
+from casemate.stages.data.entries import line
 
 NOTABLE = 0.01
 """Share of cells that were read as missing from which it is no slip of a pen: the finding weighs
@@ -127,14 +129,14 @@ def _say(
     findings: list[Finding],
 ) -> None:
     if not column.coerce:
-        kind = "time" if what.startswith("times") else "number"
+        kind: ColumnType = "time" if what.startswith("times") else "number"
+        read = line(name, structs.replace(column, type=kind, coerce=True))
         raise MixedColumn(
             f"column {name!r} is {'numeric' if kind == 'number' else 'a time'} but {rows.count}"
             f" cells are blank or text: {rows}{shown}",
             hint=(
-                f"to read them as missing: [data.columns] {name} = {{ type ="
-                f' "{kind}",{_said(column)} coerce = true }}; if the column is text: {{ type ='
-                ' "category" }'
+                f"to read them as missing, under [data.columns]: {read}; if the column is text:"
+                ' { type = "category" }'
             ),
             column=name,
         )
@@ -153,11 +155,6 @@ def _say(
             location=str(rows),
         )
     )
-
-
-def _said(column: ColumnTable) -> str:
-    """What stays in the entry that a hint writes out."""
-    return f' format = "{column.format}",' if column.format else ""
 
 
 def examples(cells: pa.ChunkedArray | pa.Array) -> str:

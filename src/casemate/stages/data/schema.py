@@ -16,7 +16,8 @@ from casemate.config import DataTable
 from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import DataError
 from casemate.core.types import ColumnClass, ColumnSchema, ColumnType, Finding, Schema
-from casemate.stages.data import derived, expectations
+from casemate.stages.data import derived, expectations, notation
+from casemate.stages.data.cells import no_time
 from casemate.stages.data.odd import rows_text
 
 MAX_CATEGORIES = 1000
@@ -27,6 +28,8 @@ MAX_CLASSES = 100
 """Classes beyond which a table is refused. A judgement: figures, screens and gates look at each
 class, and a target with more is mostly a quantity or an identifier.
 """
+QUANTITIES = 'casemate init --task regression, which writes [data] task = "regression" and train.py'
+"""What to do where classes are none."""
 MAX_SHOWN = 5
 """Problems that an error lists; the count is told whole."""
 
@@ -117,13 +120,24 @@ def _classes(target: pa.ChunkedArray, name: str, options: DataTable) -> list[str
             ),
         )
     if len(classes) > MAX_CLASSES:
-        raise DataError(
-            f"the target {name!r} has {len(classes)} different values",
-            hint='[data] task = "regression" predicts quantities',
-        )
+        raise _too_many(classes, name)
     if options.ordinal:
         return in_order(classes, options.ordinal)
     return classes if options.positive is None else positive_last(classes, options.positive)
+
+
+def _too_many(classes: list[str], name: str) -> DataError:
+    cells = pa.chunked_array([classes])
+    if notation.formats(cells, 1.0):
+        return no_time(name)
+    text = f"the target {name!r} has {len(classes)} different values"
+    numbers = notation.numbers(cells)
+    if numbers.null_count == 0:
+        return DataError(text, hint=QUANTITIES)
+    return DataError(
+        f"{text}, more than the {MAX_CLASSES} classes that are told apart",
+        hint="join rare ones, or name a column with few classes or with numbers in [data] target",
+    )
 
 
 def in_order(classes: list[str], ordinal: list[str]) -> list[str]:

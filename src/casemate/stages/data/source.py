@@ -17,7 +17,7 @@ from casemate.core.types import Finding, Severity
 from casemate.stages.data import cells, derived, files, odd
 from casemate.stages.data.files import sampled
 
-READING = 4
+READING = 5
 """Raised when a table is read in another way than before, so that the next run seals it anew."""
 MANY_UNLABELLED = 0.1
 """Share of rows without a target from which the others may be no fair sample of them."""

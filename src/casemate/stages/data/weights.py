@@ -9,6 +9,7 @@ from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Finding
 from casemate.ml.frame import worth
+from casemate.stages.data.entries import quoted
 from casemate.stages.data.odd import rows_text
 
 Rows = np.ndarray[Any, np.dtype[np.intp]]
@@ -30,8 +31,8 @@ def require(table: pa.Table, options: DataTable, where: str = "the table") -> li
         raise DataError(
             f"{where}: the weight {name!r} is no number",
             hint=(
-                f'[data.columns] {name} = {{ type = "number" }}, or name another column in [data]'
-                " weight"
+                f'[data.columns] {quoted(name)} = {{ type = "number" }}, or name another'
+                " column in [data] weight"
             ),
         )
     weights = column.cast(pa.float64()).to_numpy(zero_copy_only=False)

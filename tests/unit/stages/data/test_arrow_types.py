@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from casemate.config import ColumnTable, DataTable
-from casemate.core.errors import Error
+from casemate.core.errors import DataError, Error
+from casemate.operations import scaffold
 from casemate.stages.data import files, schema, source
 
 N = 24
@@ -217,3 +218,56 @@ def test_a_page_whose_checksum_does_not_hold_is_refused(tmp_path):
     (tmp_path / "t").write_bytes(content)
     with pytest.raises(Error, match="not a readable Parquet file"):
         source.read(tmp_path / "t", DataTable(source="t", target="y"))
+
+
+SEVERAL = 120
+"""Rows that `init` sees: enough for a date to have more values than there may be classes."""
+
+
+def many(kind):
+    """A column of that type with as many different cells as it can have."""
+    values = TYPES[kind]
+    kinds = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_time)
+    if any(is_kind(values.type) for is_kind in kinds):
+        storage = pa.array(range(SEVERAL), pa.int64())
+        day = pa.types.is_date64(values.type)
+        scaled = pa.compute.multiply(storage, 86_400_000) if day else storage
+        narrow = pa.int32() if values.type.bit_width == 32 else pa.int64()
+        return scaled.cast(narrow).view(values.type)
+    at = pa.array([n % N for n in range(SEVERAL)])
+    return (values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values).take(at)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("place", ["feature", "target"])
+def test_init_takes_each_type_or_refuses_it_by_name_and_a_run_reads_what_init_took(
+    tmp_path, kind, place
+):
+    try:
+        cells = many(kind)
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"pyarrow repeats no cells of it: {str(error)[:80]}")
+    columns = {"x": np.random.default_rng(1).normal(size=SEVERAL)}
+    columns |= {"y": cells} if place == "target" else {"z": cells, "y": ["a", "b"] * (SEVERAL // 2)}
+    pyarrow.feather.write_feather(pa.table(columns), tmp_path / "t", compression="uncompressed")
+    try:
+        plan = scaffold.from_table(tmp_path / "p", tmp_path / "t", "y")
+    except Error as error:
+        assert repr("y" if place == "target" else "z") in error.message
+        assert error.hint
+        return
+    assert kind not in REFUSED
+    table, _ = source.read(tmp_path / "t", plan.data)
+    found, _ = schema.infer(source.labelled(table, plan.data)[0], plan.data)
+    told = [(column.name, column.type) for column in plan.inferred]
+    assert [(column.name, column.type) for column in found.columns] == told
+
+
+@pytest.mark.parametrize("form", ["2024-{:02d}-{:02d}", "{1:02d}.{0:02d}.2024", "2024-{:02d}-{:02d}T08:15:00.000000000Z"])  # fmt: skip
+def test_days_as_a_target_are_refused_with_what_to_do_whichever_task_is_asked_for(tmp_path, form):
+    days = [form.format(1 + n % 12, 1 + n // 12) for n in range(SEVERAL)]
+    text = "".join(f"{n / 7},{day}\n" for n, day in enumerate(days))
+    (tmp_path / "t.csv").write_text(f"x,y\n{text}")
+    for task in (None, "classification", "regression"):
+        with pytest.raises(DataError, match="'y' is a time, which is neither a quantity nor a"):
+            scaffold.from_table(tmp_path / "p", tmp_path / "t.csv", "y", task=task)

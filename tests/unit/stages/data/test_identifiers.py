@@ -346,3 +346,14 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path):
     for content in (b"", b"PAR1" * 10, b"\x08"):
         (tmp_path / "m.onnx").write_bytes(content)
         assert scan(tmp_path).not_read[0].why.endswith("is no ONNX graph")
+
+
+def test_a_folder_that_cannot_be_listed_is_told_as_not_read(tmp_path, shut):
+    (tmp_path / "t" / "b").mkdir(parents=True)
+    (tmp_path / "t" / "a.csv").write_text("x\n1\n")
+    with shut(tmp_path / "t" / "b") as closed:
+        found = scan(closed.parent)
+    assert [one.path for one in found.tables] == ["t/a.csv"]
+    assert [(one.path, one.why) for one in found.not_read] == [
+        ("t/b", "cannot be read: Permission denied")
+    ]

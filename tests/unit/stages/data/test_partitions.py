@@ -1,12 +1,14 @@
 """A folder whose folders' names hold columns is the table that its writer meant."""
 
+import os
+
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
 from casemate.config import ColumnTable, DataTable
-from casemate.core.errors import DataError
+from casemate.core.errors import ConfigError, DataError
 from casemate.stages.data import files, source
 from casemate.stages.data.files.partitions import MISSING
 
@@ -82,3 +84,46 @@ def test_folders_that_do_not_say_one_thing_are_refused_with_what_to_do(tmp_path,
     with pytest.raises(DataError, match=said) as caught:
         columns(tmp_path / "t")
     assert caught.value.hint
+
+
+def years(folder, *names):
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "part.csv").write_text("x,y\n1,p\n2,q\n")
+    return folder
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_a_folder_of_the_table_that_this_user_cannot_read_is_no_table_without_it(
+    tmp_path, shut, mode
+):
+    years(tmp_path / "t", "year=2023", "year=2024", "year=2025/part=1")
+    with (
+        shut(tmp_path / "t" / "year=2025", mode) as table,
+        pytest.raises(ConfigError, match=r"year=2025.* cannot be read: Permission denied") as told,
+    ):
+        columns(table.parent)
+    assert told.value.hint
+
+
+def test_what_links_of_a_folder_lead_to_is_in_the_table_once(tmp_path):
+    table = years(tmp_path / "t", "year=2023")
+    years(tmp_path / "other disk", "old")
+    (table / "year=2022").symlink_to(tmp_path / "other disk" / "old")
+    assert columns(table)["year"].to_pylist() == [2022, 2022, 2023, 2023]
+    (table / "year=2022" / "again").symlink_to(table)
+    with pytest.raises(ConfigError, match="is a folder of the table already"):
+        columns(table)
+    (table / "year=2022" / "again").unlink()
+    (table / "year=2022" / "more.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"more\.csv cannot be read: No such file"):
+        columns(table)
+
+
+def test_a_hidden_folder_is_not_looked_into(tmp_path, monkeypatch):
+    table = years(tmp_path / "t", "year=2023", "_temporary")
+    looked = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda place: [looked.append(str(place)), scandir(place)][1])
+    assert columns(table).num_rows == 2
+    assert str(table) in looked and str(table / "_temporary") not in looked

@@ -538,3 +538,112 @@ def test_a_few_numbers_with_decimal_commas_are_classes_as_they_are_written(tmp_p
     assert plan.data.task == "classification"
     assert plan.classes == ["1,5", "2,5"]
     assert "y" not in plan.data.columns
+
+
+def euros(value: int) -> str:
+    return f"{value:,}".replace(",", ".")
+
+
+WHOLE = {
+    "plain": str,
+    "thousands": euros,
+    "no cents": lambda value: f"{euros(value)},-",
+    "euro": lambda value: f"{euros(value)} €",
+    "dollar": lambda value: f"${value:,}",
+    "apostrophe": lambda value: f"{value:,}".replace(",", "'"),
+}
+
+
+@pytest.mark.parametrize("written", WHOLE)
+@pytest.mark.parametrize(
+    ("rows", "steps"), [(60, 50), (400, 50), (400, 1)], ids=["few rows", "round", "any"]
+)
+def test_whole_amounts_are_a_quantity_however_they_are_written(tmp_path, written, rows, steps):
+    random = np.random.default_rng(3)
+    truth = [int(value) * steps for value in random.integers(2, 60 if steps > 1 else 90_000, rows)]
+    size = [f"{value:.1f}" for value in random.normal(50, 10, rows)]
+    cells = [WHOLE[written](value) for value in truth]
+    path = write_csv(tmp_path / "t.csv", pa.table({"size": size, "y": cells, "x": cells}))
+    plan = scaffold.from_table(tmp_path, path, "y")
+    assert plan.data.task == "regression"
+    assert values_of(plan, tmp_path, "y") == values_of(plan, tmp_path, "x") == truth
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "task"),
+    [
+        ("y", [str(n % 10) for n in range(ROWS)], "classification"),
+        ("letter", [str(n % 26) for n in range(ROWS)], "classification"),
+        ("letter", [str(1 + n % 26) for n in range(ROWS)], "classification"),
+        ("icd9", [str(240 + 7 * (n % 30)) for n in range(ROWS)], "classification"),
+        ("y", [f"{7 * (n % 30):04d}" for n in range(ROWS)], "classification"),
+        ("age", [str(18 + n % 73) for n in range(ROWS)], "regression"),
+        ("visits", [str(n % 26 if n < 390 else 26 + n % 10) for n in range(ROWS)], "regression"),
+        ("days", [str(1 + n % 90) for n in range(ROWS)], "regression"),
+        ("start", [f"{n % 24:02d}:{n % 60:02d}" for n in range(ROWS)], "regression"),
+        ("stay", [f"{n % 9}h {n % 60}min" for n in range(ROWS)], "regression"),
+    ],
+)
+def test_whole_numbers_that_count_classes_stay_classes(tmp_path, name, cells, task):
+    plan = plan_of(tmp_path, {name: cells}, name)
+    assert plan.data.task == task
+    assert plan_of(tmp_path, {name: cells}, name, task=task).data.columns == plan.data.columns
+
+
+@pytest.mark.parametrize(
+    ("cells", "other", "first"),
+    [
+        (["12.345", "9.871", "350.125"], "1,5", 12345.0),  # its file has decimal commas
+        (["12.345", "9.871", "350.125"], "1.5", 12.345),
+        (["1.250", "350", "2.800"], "1.5", 1250.0),  # neither fixed nor shortest
+        (["1.250", "350", "2.801"], "1.5", 1250.0),
+        (["1.251", "350", "2.801"], "1.5", 1.251),
+        (["1.250", "0.350", "2.800"], "1.5", 1.25),
+        (["1.250", "0.350", "2.800"], "1,5", 1.25),
+        (["1.250", "35.5", "2.800"], "1.5", 1.25),
+        (["1.459 €", "1.519 €", "1.600 €"], "1.5", 1.459),  # a litre of fuel
+        (["28.000 €", "1.519 €", "9.600 €"], "1.5", 28000.0),
+        (["1.250.000", "350", "2.800"], "1.5", 1_250_000.0),
+        (["150,-", "1.250,-", "99,-"], "1.5", 150.0),
+        (["150.-", "1'250.-", "99.-"], "1.5", 150.0),
+    ],
+)
+def test_a_point_parts_thousands_where_cells_or_their_file_say_so(tmp_path, cells, other, first):
+    text = "".join(f"{cells[n % 3]};{other};{'ab'[n % 2]}\n" for n in range(ROWS))
+    (tmp_path / "t.csv").write_text(f"x;z;y\n{text}")
+    plan = scaffold.from_table(tmp_path, tmp_path / "t.csv", "y")
+    assert values_of(plan, tmp_path)[0] == first
+
+
+def test_rows_whose_target_is_blank_or_no_number_are_left_out_and_counted(tmp_path):
+    for cells in (["ill", "well", " ", ""], ["1", "0", " ", ""]):
+        plan = plan_of(tmp_path, {"y": [cells[n % 4] for n in range(ROWS)]})
+        assert plan.data.missing_target == "drop"
+        assert any(f"200 of {ROWS} rows (50.0%) have no 'y'" in note for note in plan.notes)
+    values = [float("nan") if n % 4 == 0 else n / 7 for n in range(ROWS)]
+    pq.write_table(pa.table({"x": numbers(), "y": values}), tmp_path / "t.parquet")
+    plan = scaffold.from_table(tmp_path, tmp_path / "t.parquet", "y")
+    assert (plan.data.task, plan.data.missing_target) == ("regression", "drop")
+    assert any(f"100 of {ROWS} rows (25.0%) have no 'y'" in note for note in plan.notes)
+
+
+def test_codes_with_zeros_and_letters_are_a_category_that_nobody_is_asked_about(tmp_path):
+    plan = plan_of(tmp_path, {"x": [("01", "02", "11", "A3")[n % 4] for n in range(ROWS)]})
+    assert role_of(plan).role == "code" and plan.notes == []
+    assert set(values_of(plan, tmp_path)) == {"01", "02", "11", "A3"}
+    plan = plan_of(tmp_path, {"x": [*(f"{7 * n:06d}" for n in range(ROWS - 1)), "Summe"]})
+    assert plan.data.columns["x"] == ColumnTable(column_class="identifier")
+    plan = plan_of(tmp_path, {"x": ["n.b."] * 40 + [f"{value:.1f}" for value in numbers()[40:]]})
+    assert plan.data.columns["x"] == ColumnTable(type="number", missing=["n.b."])
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y"])
+def test_an_end_of_all_times_and_shifted_dates_are_dates_too(tmp_path, form):
+    born = [(day - datetime.timedelta(days=20_000)).strftime(form) for day in DAYS]
+    until = [
+        (day.replace(year=9999) if n % 3 else day).strftime(form) for n, day in enumerate(DAYS)
+    ]
+    plan = plan_of(tmp_path, {"birth_date": born, "valid_until": until})
+    assert plan.data.columns["birth_date"].parts == ["month", "weekday", "days"]
+    found = values_of(plan, tmp_path, "birth_date_days")
+    assert min(found) == 20_000 and max(found) > 2_900_000

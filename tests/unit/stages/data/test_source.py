@@ -1,3 +1,7 @@
+import re
+import tomllib
+
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -5,7 +9,7 @@ import pytest
 
 from casemate.config import ColumnTable, DataTable
 from casemate.core.errors import ConfigError, DataError
-from casemate.stages.data import files, schema, source
+from casemate.stages.data import files, odd, schema, source
 
 
 def read(tmp_path, content: bytes | str, **options):
@@ -272,3 +276,37 @@ def test_identifiers_that_floating_point_numbers_have_rounded_are_refused(tmp_pa
     pq.write_table(pa.table({"id": values, "y": [0, 1]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"too large to be exact: row 0 "):
         source.read(tmp_path / "t.parquet", DataTable(source="t.parquet", target="y", subject="id"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("1.234,50 €", {"decimal": ","}),
+        ("$1,234.50", {"decimal": "."}),
+        ("<0,1", {"decimal": ",", "censored": True}),
+        ("1h 30min", {"format": "duration"}),
+        ("-1", {"missing": ["-1"], "min": -3.0}),
+        ("1,5", {}),  # [data] decimal says it of the whole file
+    ],
+)
+def test_the_hint_about_odd_cells_keeps_how_the_column_is_written(tmp_path, cell, said):
+    text = f"Preis in €;y\n{cell};0\n{cell};1\nentfällt;0\n{cell};1\n"
+    entry = ColumnTable(type="number", **said)
+    ways = {"delimiter": ";", "decimal": ","}
+    with pytest.raises(odd.MixedColumn, match=r"1 cells are blank or text: row 2") as caught:
+        read(tmp_path, text, columns={"Preis in €": entry}, **ways)
+    line = re.search(r"under \[data\.columns\]: (.*); if the column is text", caught.value.hint)[1]
+    new = msgspec.convert(tomllib.loads(line)["Preis in €"], ColumnTable)
+    assert new == msgspec.structs.replace(entry, coerce=True)
+    table, _ = read(tmp_path, text, columns={"Preis in €": new}, **ways)
+    cells = table["Preis in €"].to_pylist()
+    assert cells[2] is None and (cells[0] is None) == (cell == "-1")
+
+
+def test_one_word_makes_no_text_of_a_column_with_the_decimal_commas_of_its_file(tmp_path):
+    text = "a;y\n1,5;0\n2,5;1\nweg;0\n1.000,25;1\n"
+    with pytest.raises(odd.MixedColumn, match=r"1 cells are blank or text: row 2"):
+        read(tmp_path, text, delimiter=";", decimal=",")
+    entry = ColumnTable(type="number", coerce=True)
+    table, _ = read(tmp_path, text, delimiter=";", decimal=",", columns={"a": entry})
+    assert table["a"].to_pylist() == [1.5, 2.5, None, 1000.25]

@@ -26,6 +26,7 @@ import tomlkit
 from casemate.config import FILE_NAME, Config, Table
 from casemate.controls.access.anomalies import FINDINGS
 from casemate.core.errors import Error
+from casemate.core.files import directly
 from casemate.core.sandbox.mortal import mortal
 from casemate.core.store import open_store
 from casemate.core.text import clean
@@ -203,7 +204,7 @@ def _configured(project: Wiring, root: Path, wanted: Wanted) -> None:
         tables["access"]["workloads"] = believed(config.access.workloads, wanted.accounts)
     source = project.root / config.access.policies
     (root / "policies").mkdir()
-    for path in sorted(source.glob("*.cedar")) if source.is_dir() else []:
+    for path in directly(source, ".cedar"):
         shutil.copyfile(path, root / "policies" / path.name)
     (root / FILE_NAME).write_text(tomlkit.dumps(tables), encoding="utf-8")
 

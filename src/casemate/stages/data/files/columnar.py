@@ -149,6 +149,9 @@ def _settled(values: pa.ChunkedArray, name: str, findings: list[Finding]) -> pa.
         return _text_of(values, name)
     if pa.types.is_float16(kind):
         return values.cast(pa.float32())
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        # what is reckoned with moments is reckoned in microseconds
+        return values.cast(pa.timestamp("us", kind.tz), safe=False)
     if pa.types.is_duration(kind):
         message = f"column {name!r} holds durations, which are read as seconds"
         findings.append(

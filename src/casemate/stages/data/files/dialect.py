@@ -351,16 +351,14 @@ def _decimal(rows: list[list[str]]) -> Literal[".", ","]:
             continue
         commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell)]
         whole = sum(cell.strip().lstrip("+-").isdigit() for cell in cells)
-        sure = not all(map(_grouped, commas))
+        sure = not all(_grouped(cell, ",") for cell in commas)
         comma = comma or (sure and len(commas) + whole >= REGULAR * len(cells))
-        point = (
-            point
-            or sum(_POINT_NUMBER.fullmatch(cell) is not None for cell in cells)
-            >= REGULAR * len(cells) / 2
-        )
+        points = [cell for cell in cells if _POINT_NUMBER.fullmatch(cell)]
+        sure = not all(_grouped(cell, ".") for cell in points)
+        point = point or (sure and len(points) >= REGULAR * len(cells) / 2)
     return "," if comma and not point else "."
 
 
-def _grouped(cell: str) -> bool:
-    """Whether a comma may stand for thousands: 52,093."""
-    return re.fullmatch(r"\s*[+-]?\d{1,3}(,\d{3})+\s*", cell) is not None
+def _grouped(cell: str, sign: str) -> bool:
+    """Whether a sign may stand for thousands: 52,093."""
+    return re.fullmatch(rf"\s*[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+\s*", cell) is not None

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from casemate.config import DataTable
 from casemate.core.errors import DataError
 from casemate.core.types import Finding
+from casemate.stages.data.entries import quoted
 
 MOST = 2**53
 """Up to here float64 holds every integer."""
@@ -20,8 +21,8 @@ class InexactColumn(DataError):
         super().__init__(
             f"column {column!r} holds integers beyond 2^53, which as numbers would be rounded",
             hint=(
-                f'if they are codes: [data.columns] {column} = {{ type = "category" }} or {{ class'
-                ' = "identifier" }; if rounding does no harm: { type = "number" }'
+                f'if they are codes: [data.columns] {quoted(column)} = {{ type = "category" }} or'
+                ' { class = "identifier" }; if rounding does no harm: { type = "number" }'
             ),
         )
         self.column = column

@@ -1,7 +1,10 @@
 """One table in several files: the same columns in each, in the order of their names."""
 
+import os
+import stat
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 
@@ -31,11 +34,7 @@ def located(where: File | Sequence[File]) -> list[tuple[File, Sequence[str]]]:
         if not isinstance(one, Path):  # it was looked for in its bucket
             found.append((one, one.folders))
         elif one.is_dir():
-            inside = sorted(
-                path
-                for path in one.rglob("*")
-                if path.is_file() and not is_hidden(path.relative_to(one).parts)
-            )
+            inside = _inside(one)
             require_any(one, inside)
             found += [(path, path.relative_to(one).parts[:-1]) for path in inside]
         elif one.is_file():
@@ -46,8 +45,48 @@ def located(where: File | Sequence[File]) -> list[tuple[File, Sequence[str]]]:
                 hint="the path is relative to the project's folder",
             )
     if len(found) > MOST:
-        raise ConfigError(f"a table of {len(found)} files", hint=f"at most {MOST}: join them")
+        raise ConfigError(f"a table of more than {MOST} files", hint="join them")
     return found
+
+
+def _inside(folder: Path) -> list[Path]:
+    """A folder's files by name; links to folders are followed, as those to files are.
+
+    Raises:
+        ConfigError: something in it cannot be looked at, or would be in the table twice.
+    """
+    found: list[Path] = []
+    met: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        about = os.stat(place)
+        if (about.st_dev, about.st_ino) in met:
+            raise ConfigError(
+                f"{place} is a folder of the table already, by another name",
+                hint="take the link out, so that no row is there twice",
+            )
+        met.add((about.st_dev, about.st_ino))
+        folders[:] = [name for name in folders if not is_hidden([name])]
+        for name in names:
+            if is_hidden([name]):
+                continue
+            path = os.path.join(place, name)
+            try:
+                mode = os.stat(path).st_mode
+            except OSError as error:
+                _refuse(error)
+            if stat.S_ISREG(mode):
+                found.append(Path(path))
+        if len(found) > MOST:
+            break
+    return sorted(found)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    """What cannot be looked at may hold rows."""
+    raise ConfigError(
+        f"{error.filename} cannot be read: {error.strerror}",
+        hint="let this user read all of the table's folder, or name its parts that are wanted",
+    ) from error
 
 
 def is_hidden(parts: Sequence[str]) -> bool:

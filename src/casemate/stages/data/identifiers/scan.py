@@ -96,7 +96,7 @@ def scan(path: Path | str, header: list[str] | None = None) -> Scan:
     if not path.is_dir():
         tables.append(_scanned(path, header))
     else:
-        for one in _files(path):
+        for one in _files(path, not_read):
             try:
                 tables.append(_scanned(one, header))
             except (DataError, ConfigError, BackendError) as error:
@@ -125,9 +125,12 @@ def _model(path: Path) -> ScannedTable:
     )
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, not_read: list[NotRead]) -> list[Path]:
+    def list_(error: OSError) -> None:
+        not_read.append(NotRead(path=str(error.filename), why=f"cannot be read: {error.strerror}"))
+
     found: list[Path] = []
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=list_):
         if len(Path(root).relative_to(folder).parts) >= DEEPEST:
             raise ConfigError(
                 f"{folder} has folders deeper than {DEEPEST}", hint="scan them one by one"
@@ -144,6 +147,6 @@ def _files(folder: Path) -> list[Path]:
             raise ConfigError(
                 f"{folder} has more than {MOST_FILES} files", hint="scan its folders one by one"
             )
-    if not found:
+    if not found and not not_read:
         raise ConfigError(f"{folder} has no files", hint="give the path of a table")
     return found

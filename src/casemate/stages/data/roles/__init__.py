@@ -12,7 +12,7 @@ from casemate.stages.data.roles.infer import (
     targets,
     why_none,
 )
-from casemate.stages.data.roles.numbers import quantities
+from casemate.stages.data.roles.quantities import is_quantity, quantities
 from casemate.stages.data.roles.types import Role
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Role",
     "again",
     "infer",
+    "is_quantity",
     "notes",
     "protected",
     "quantities",

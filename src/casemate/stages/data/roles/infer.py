@@ -243,6 +243,9 @@ def _identifier(column: Column, role: str, reason: str) -> Role:
 
 def _codes(column: Column) -> Role | None:
     """Digits that say which and not how much."""
+    if column.mixed_codes:
+        reason = "digits with leading zeros, and letters"
+        return _key_text(column) or _bounded(column, "code", reason)
     if column.whole is None:
         return None
     zeros = column.leading_zeros
@@ -317,7 +320,8 @@ def targets(table: pa.Table, options: DataTable) -> list[str]:
     """
     notes = []
     for name in options.targets:
-        cells = table[name]
+        column = Column(name, table[name], options)
+        cells = column.cells
         missing = cells.null_count
         if missing:
             share = missing / max(len(cells), 1)

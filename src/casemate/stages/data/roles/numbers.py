@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import structs
 
-from casemate.config import ColumnTable, DataTable
+from casemate.config import ColumnTable
 from casemate.stages.data import notation
+from casemate.stages.data.entries import line
 from casemate.stages.data.odd import NOTABLE, examples
 from casemate.stages.data.roles.types import Column, Role
 
@@ -29,9 +30,16 @@ MISSING_WORDS = frozenset(
             "nil",
             "null",
             "k.a.",
+            "k. a.",
+            "n.b.",
+            "n. b.",
+            "n.d.",
+            "unbekannt",
+            "inconnu",
+            "desconocido",
         ),
         *("-", "--", "---", ".", "..", "*", "undefined", "not_available", "not_known"),
-        *("not available", "not applicable", "not known", "no data"),
+        *("not available", "not applicable", "not known", "no data", "keine angabe"),
     )
 )
 """Words for "missing", in small letters. They count as such in columns that otherwise hold numbers
@@ -73,7 +81,7 @@ def amounts(column: Column) -> Role | None:
         )
     )
     count = len(cells) - cells.null_count
-    entry, found = max(_readings(cells), key=lambda pair: len(pair[1]) - pair[1].null_count)
+    entry, found = max(_readings(column, cells), key=lambda pair: len(pair[1]) - pair[1].null_count)
     read = len(found) - found.null_count
     if count == 0 or read < MOSTLY * count:
         return None
@@ -109,24 +117,6 @@ def amounts(column: Column) -> Role | None:
     )
 
 
-def quantities(table: pa.Table, options: DataTable) -> dict[str, ColumnTable]:
-    """Entries of those targets whose cells are all amounts: with decimal commas, thousands, a
-    currency or percent.
-    """
-    found = {
-        name: amounts(Column(name, table[name], options))
-        for name in options.targets
-        if name in table.column_names
-    }
-    return {
-        name: ColumnTable(type="number", decimal=role.entry.decimal)
-        for name, role in found.items()
-        if role is not None
-        and role.entry == ColumnTable(type="number", decimal=role.entry.decimal)
-        and role.entry.decimal is not None
-    }
-
-
 def _promising(sample: pa.ChunkedArray) -> bool:
     """Whether about half of the cells end or begin as numbers do; cheap, before anything is
     read.
@@ -151,11 +141,17 @@ def _marks(column: Column) -> list[str]:
     return sorted(word for word in words[:1000] if word.lower() in MISSING_WORDS)
 
 
-def _readings(cells: pa.ChunkedArray) -> list[tuple[ColumnTable, pa.ChunkedArray]]:
+def _readings(column: Column, cells: pa.ChunkedArray) -> list[tuple[ColumnTable, pa.ChunkedArray]]:
     """Every way to read the cells that something in them asks for, the plain one first."""
     censored = bool(pc.any(pc.match_substring_regex(cells, notation.CENSORED)).as_py())
+    if column.parts_thousands:
+        return [
+            (ColumnTable(decimal=",", censored=censored), notation.numbers(cells, ",", censored))
+        ]
     found = [(ColumnTable(censored=censored), notation.numbers(cells, censored=censored))]
-    if pc.any(pc.match_substring_regex(cells, rf"[,%'\s]|{notation.MONEY}|^\(|\.\d+\.")).as_py():
+    if pc.any(
+        pc.match_substring_regex(cells, rf"[,%'\s]|{notation.MONEY}|^\(|\.\d+\.|\d\.-")
+    ).as_py():
         signs = [","] if _comma_is_decimal(cells) else ["."]
         found += [
             (ColumnTable(decimal=sign, censored=censored), notation.numbers(cells, sign, censored))  # type: ignore[arg-type]
@@ -172,7 +168,9 @@ def _comma_is_decimal(cells: pa.ChunkedArray) -> bool:
     def some(pattern: str) -> int:
         return pc.sum(pc.match_substring_regex(cells, pattern)).as_py() or 0
 
-    decimal = some(r"\d\.\d{3},\d|^\D*0,\d|^[^,]*,(\d{1,2}|\d{4,})(\D*)$")
+    decimal = some(
+        rf"\d\.\d{{3}},\d|^\D*0,\d|^[^,]*,(\d{{1,2}}|\d{{4,}}|{notation.NO_CENTS})(\D*)$"
+    )
     thousands = some(r",\d{3}\.\d|,\d{3},\d{3}|^[^,]*\.\d{1,2}\D*$")
     dotted = some(r"\.\d{3}\.\d{3}")
     return bool(decimal + dotted > thousands)
@@ -180,17 +178,14 @@ def _comma_is_decimal(cells: pa.ChunkedArray) -> bool:
 
 def unsure(column: Column, wrong: pa.ChunkedArray, entry: ColumnTable) -> Role:
     """More than a slip: the cells stay as they are, and the owner says what they are."""
-    said = [f"type = {json.dumps(entry.type)}", "coerce = true"]
-    said += [f"decimal = {json.dumps(entry.decimal)}"] if entry.decimal else []
-    said += [f"format = {json.dumps(entry.format)}"] if entry.format else []
     what = "times" if entry.type == "time" else "numbers"
-    line = f"{json.dumps(column.name, ensure_ascii=False)} = {{ {', '.join(said)} }}"
+    read = line(column.name, structs.replace(entry, coerce=True))
     few = column.distinct <= 50
     kept = ColumnTable(type="category") if few else ColumnTable(type="text", use=False)
     now = "kept as a category" if few else "left out"
     note = (
         f"{len(wrong)} of {column.count} cells are no {what} ({examples(wrong)}): {now}; to read"
-        f" these as missing: {line}"
+        f" these as missing: {read}"
     )
     return column.role("unsure", kept, f"mostly {what}", note, wrong)
 

@@ -58,6 +58,8 @@ class Column:
         """
         if pa.types.is_dictionary(cells.type):
             cells = cells.cast(cells.type.value_type)
+        if pa.types.is_null(cells.type):
+            cells = cells.cast(pa.string())
         kind = cells.type
         self.blanks = 0
         """Cells that hold blanks and nothing else."""
@@ -101,8 +103,17 @@ class Column:
             return self.cells.cast(pa.float64(), safe=False)
         if not self.is_text or notation.numbers(self.sample.slice(0, 200)).null_count:
             return None
+        if self.parts_thousands:
+            return None
         found = notation.numbers(self.cells)
         return found if found.null_count == self.cells.null_count else None
+
+    @cached_property
+    def parts_thousands(self) -> bool:
+        """Whether a point parts thousands and no fraction."""
+        return self.is_text and notation.points_part_thousands(
+            self.valid, decimal_comma=self.options.decimal == ","
+        )
 
     @cached_property
     def whole(self) -> pa.ChunkedArray | None:
@@ -129,6 +140,16 @@ class Column:
             return False
         return bool(pc.any(pc.match_substring_regex(self.valid, r"^0\d")).as_py()) and bool(
             pc.all(pc.match_substring_regex(self.valid, r"^\d+$")).as_py()
+        )
+
+    @cached_property
+    def mixed_codes(self) -> bool:
+        """Whether some cells are like 007 and others, of letters and digits alone, no numbers."""
+        if not self.is_text or not self.count or self.plain is not None:
+            return False
+        return bool(pc.any(pc.match_substring_regex(self.valid, r"^0\d+$")).as_py()) and bool(
+            pc.all(pc.match_substring_regex(self.valid, r"^[0-9A-Za-z]{1,12}$")).as_py()
+            and pc.any(pc.match_substring_regex(self.valid, r"[A-Za-z]")).as_py()
         )
 
     @cached_property
