@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime
+import gc
 import http.client
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -212,6 +214,40 @@ def test_whoever_waits_is_told_to_ask_again_and_then_that_it_is_over(host: Host)
         assert said(connection, message) == (200, Wait())
         host.meeting.dismiss(Over(record=b"r", why=""), 0.0)
         assert said(connection, message) == (200, Over(record=b"r", why=""))
+
+
+def test_a_coordinator_that_is_interrupted_while_a_site_waits_ends_at_once_and_without_a_fault(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    meeting, port, heard = meeting_of(CHARTER, poll=30.0), free_port(), threading.Event()
+    own = Authority(LEADER.authority_key, LEADER.certificate)
+    rows, codes, _ = table(30)
+    Site(meeting, 0, rows, codes).introduce()
+    message = msgspec.msgpack.encode(Next(job=meeting.job.id))
+    hear = meeting.hear
+
+    def noticed(*words: Any) -> FromCoordinator:
+        heard.set()
+        return hear(*words)
+
+    meeting.hear = noticed  # type: ignore[method-assign]
+    host = Host(meeting, port, tmp_path)
+    with contextlib.ExitStack() as stack:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            listening(meeting, own, tmp_path, ("127.0.0.1", port), MOST),
+        ):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))  # and says nothing
+            connection = stack.enter_context(dialled(host, context(host, OWNERS[0])))
+            connection.request("POST", PATH, message)
+            assert heard.wait(10)
+            raise KeyboardInterrupt
+        for one in threading.enumerate():
+            if one.name.startswith("casemate-federation"):
+                one.join(5)
+                assert not one.is_alive()
+    gc.collect()  # a task that nobody ended says so when it goes
+    assert capfd.readouterr().err == ""
 
 
 def test_where_nobody_can_listen_is_said(host: Host) -> None:

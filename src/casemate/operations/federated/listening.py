@@ -228,19 +228,23 @@ class _Host:
         self._greeting: set[asyncio.Task[None]] = set()
 
     async def accept(self) -> None:
-        """Take connections, for ever."""
+        """Take connections, until it is cancelled."""
         loop = asyncio.get_running_loop()
-        while True:
-            await self._room.acquire()
-            try:
-                made, _ = await loop.sock_accept(self._listener)
-            except OSError:  # no descriptor or no memory
-                self._room.release()
-                await asyncio.sleep(0.1)
-                continue
-            task = loop.create_task(self._greet(made))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+        try:
+            while True:
+                await self._room.acquire()
+                try:
+                    made, _ = await loop.sock_accept(self._listener)
+                except OSError:  # no descriptor or no memory
+                    self._room.release()
+                    await asyncio.sleep(0.1)
+                    continue
+                task = loop.create_task(self._greet(made))
+                self._greeting.add(task)
+                task.add_done_callback(self._greeting.discard)
+        finally:
+            for task in self._greeting:
+                task.cancel()
 
     async def _greet(self, made: socket.socket) -> None:
         made.setblocking(False)
@@ -302,6 +306,7 @@ def listening(
         listener.close()
         if isinstance(where, Path):
             where.unlink(missing_ok=True)
+        meeting.stop()
         asyncio.run_coroutine_threadsafe(_hung_up(kind), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)

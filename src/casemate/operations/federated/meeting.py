@@ -131,6 +131,7 @@ class Meeting:
         self._answers = Answers()
         self._check: Check = _unasked
         self._over: Over | None = None
+        self._stopped = False
 
     def hear(self, site: int, message: FromSite) -> FromCoordinator:
         """What a site gets for a message; may take `poll` seconds.
@@ -216,7 +217,7 @@ class Meeting:
                 if place.asked is not None and not place.reading:
                     return place.asked
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self._stopped:
                     return Wait()
                 self._changed.wait(left)
 
@@ -369,6 +370,12 @@ class Meeting:
                 place.met and not place.gone and not place.dismissed for place in self._places
             ):
                 self._changed.wait(left)
+
+    def stop(self) -> None:
+        """Keep nobody waiting any more: whoever leads goes, whether the job is over or not."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     def name_of(self, site: int) -> str:
         """What its card calls a site."""
