@@ -322,6 +322,12 @@ def test_a_second_process_of_a_site_does_not_take_part_too(ward, leader, says):
     assert join(one, "wards").why == "that was all"
 
 
+def test_a_class_that_the_charter_does_not_know_is_named_beside_those_that_it_knows():
+    own = msgspec.structs.replace(wards.COLUMNS, classes=[*wards.COLUMNS.classes, "maybe"])
+    with pytest.raises(DataError, match="which names '0', '1': 'maybe'"):
+        ownrows.require_columns(wards.COLUMNS, own)
+
+
 def test_a_table_without_the_charter_s_columns_takes_no_part(ward, leader, says):
     one, charter = ward
     file = one.root / "casemate.toml"

@@ -253,8 +253,15 @@ def test_a_coordinator_that_is_interrupted_while_a_site_waits_ends_at_once_and_w
 def test_where_nobody_can_listen_is_said(host: Host) -> None:
     own = Authority(LEADER.authority_key, LEADER.certificate)
     taken = listening(host.meeting, own, host.folder, ("127.0.0.1", host.port), MOST)
-    with pytest.raises(BackendError, match="can listen"), taken:
-        pass
+    with pytest.raises(BackendError, match=r"can listen on .*: Address already in use$") as caught:
+        with taken:
+            pass
+    assert "another process" in caught.value.hint
+    nobody = listening(host.meeting, own, host.folder, ("nobody.invalid", host.port), MOST)
+    with pytest.raises(BackendError, match=r"can listen on nobody\.invalid") as caught:
+        with nobody:
+            pass
+    assert "another process" not in caught.value.hint
 
 
 def test_nothing_of_a_key_stays_on_disk(host: Host) -> None:

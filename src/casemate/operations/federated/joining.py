@@ -265,7 +265,9 @@ class _Visit:
                 introduction=answering.introduction(project.signer),
                 rows=0 if taken.cost else count,
             )
-            over = self._until_over(self._ready(ready), ready, answering, keeping)
+            first = self._ready(ready)
+            self.reporter.progress(f"ready with {count} rows, and waiting for a question", 0, 0)
+            over = self._until_over(first, ready, answering, keeping)
             project.log.publish()  # what was heard since the last answer
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 
