@@ -13,15 +13,20 @@ import pytest
 from msgspec import structs
 from tests.conftest import command, write_csv
 from tests.ports import free_port
+from tests.unit.operations.owners import job_of
 
 import casemate
 from casemate.cli.federate import owners
 from casemate.controls.federation import cards
 from casemate.controls.federation.messages import RoundRecord
 from casemate.controls.federation.rounds import Kept
+from casemate.core.errors import ConfigError
 from casemate.core.files import alone
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated.local import LocalPlan
 from casemate.operations import scaffold
+from casemate.operations.federated.books import begun_with
+from casemate.operations.federated.conducting import Options
 from casemate.stages.data import schema as pinned
 
 URL = "https://localhost:8460"
@@ -261,11 +266,12 @@ def test_a_site_that_is_stopped_while_it_calls_ends_with_a_word(at, cli, number)
     assert founded(at, cli, "--url", f"https://localhost:{free_port()}").code == 0
     trusting(at, "north", card_of(at, cli, "centre"))
     assert cli("federate", "approve", "wards.charter.json", "--config", "north").code == 0
+    # what runs the tests in the background has Ctrl-C ignored
+    usual = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     site = subprocess.Popen(
         command("federate", "join", "wards", "--config", "north"),
         stderr=subprocess.PIPE, text=True,
-        # what runs the tests in the background has Ctrl-C ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **usual,
     )  # fmt: skip
     try:
         assert "does not answer" in site.stderr.readline()
@@ -284,6 +290,24 @@ def test_a_second_process_does_not_lead_too_and_is_told_so(at, cli):
         answer = cli("federate", "lead", "wards", "--config", "centre")
     assert answer.code == 5
     assert "another process of this project leads wards already" in answer.err
+
+
+def test_who_leads_with_other_options_than_a_job_began_with_is_told_which(at, cli):
+    assert founded(at, cli).code == 0
+    project = casemate.open(at / "centre")
+    charter = cards.charter_in(project.federation.charter("wards").content)
+    before = job_of(charter, id="", begun="", rounds=25, plan=LocalPlan(rate=0.5))
+    now = structs.replace(before, rounds=10, plan=LocalPlan(), code={"train.py": b""})
+    file = at / "wards.led"
+    begun_with(project, file, charter, before, Options(), fresh=False)
+    kept = file.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        begun_with(project, file, charter, now, Options(liars=1, wait=1.0), fresh=False)
+    for said in ("another code, ", "rounds 25 instead of 10", "rate 0.5 instead of 0.1"):
+        assert said in caught.value.message
+    assert "liars 0 instead of 1" in caught.value.message
+    assert file.read_bytes() == kept
+    begun_with(project, file, charter, before, Options(wait=1.0), fresh=False)  # it goes on
 
 
 def test_a_wrong_address_to_listen_at_is_refused_before_an_earlier_job_is_left(at, cli):
