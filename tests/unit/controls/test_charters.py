@@ -66,6 +66,14 @@ def test_a_card_and_a_charter_come_back_as_their_owners_signed_them():
     assert CHARTER.site_of(CARDS["centre"].fingerprint) is None
 
 
+@pytest.mark.parametrize("changes", [{"name": "a b"}, {"name": "\x1b[2J"}, {"version": 2}])
+def test_a_card_whose_name_cannot_be_said_or_of_another_version_is_none(changes):
+    signer, card = OWNERS["north"]
+    content = cards.signed(structs.replace(card, **changes), cards.CARD_TYPE, signer)
+    with pytest.raises(VerificationError, match="no name that can be said, or another version"):
+        cards.card_in(content)
+
+
 def test_nobody_signs_for_somebody_else():
     with pytest.raises(VerificationError):
         cards.card_in(cards.signed(CARDS["north"], cards.CARD_TYPE, OWNERS["south"][0]))
