@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from msgspec import structs
 from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.keys.pki import Authority, create_authority
-from casemate.core.errors import VerificationError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Signer
 from casemate.core.types import ColumnSchema, Schema
 
@@ -72,6 +73,13 @@ def test_a_card_whose_name_cannot_be_said_or_of_another_version_is_none(changes)
     content = cards.signed(structs.replace(card, **changes), cards.CARD_TYPE, signer)
     with pytest.raises(VerificationError, match="no name that can be said, or another version"):
         cards.card_in(content)
+
+
+@pytest.mark.parametrize("read", [cards.card_in, cards.charter_in])
+@pytest.mark.parametrize("given", [Path("wards.charter.json"), signed(CHARTER).decode()])
+def test_whoever_gives_a_path_or_text_is_told_that_a_signed_file_is_bytes(read, given):
+    with pytest.raises(ConfigError, match="is given as bytes"):
+        read(given)
 
 
 def test_nobody_signs_for_somebody_else():

@@ -149,6 +149,11 @@ def test_a_job_that_this_site_did_not_answer_is_none_of_its_rows(learnt):
         learnt.attest()
 
 
+def test_a_file_is_given_by_its_path_or_by_the_name_of_it(learnt):
+    with pytest.raises(ConfigError, match="there is no file"):
+        learnt.ward.federated.attest("wards", str(learnt.model.with_name("other.skops")))
+
+
 def test_of_one_job_no_second_file_is_measured(learnt):
     def attested(model):
         learnt.ward.log.record(

@@ -367,6 +367,13 @@ def test_a_site_that_says_it_has_a_billion_rows_weighs_no_more_than_ten_median_o
     assert max(one.share for one in kept.evidence) == pytest.approx(10 / 14)
 
 
+def test_where_noise_covers_how_many_rows_there_are_a_site_that_says_it_has_many_weighs_1() -> None:
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3), rule="fedavg", epsilon=1.0, plan=LocalPlan(sigma=2.0))
+    Site(meeting, 0, rows, codes, claimed=10**9).introduce()
+    assert meeting.rows_of(0) == 1
+
+
 def test_a_site_that_undoes_what_others_do_is_suspect_and_left_out_by_krum() -> None:
     rows, codes, _ = table(600)
 

@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from casemate.core.digest import sha256_record
-from casemate.core.errors import VerificationError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Record, Schema
 from casemate.ml.federated.encoding import Limits
@@ -211,7 +211,8 @@ def card_in(content: bytes) -> Card:
     """The card in a file that its owner signed with the keys that it names.
 
     Raises:
-        VerificationError: the file is none, or somebody else signed it.
+        VerificationError: the file is none, or somebody else signed it. ConfigError: it is no
+            bytes.
     """
     card = _inside(_small(content), Card)
     found = _verified(content, CARD_TYPE, card.verifier, Card)
@@ -228,7 +229,8 @@ def charter_in(content: bytes) -> Charter:
     """The charter in a file that its coordinator signed.
 
     Raises:
-        VerificationError: the file is none, or somebody else signed it.
+        VerificationError: the file is none, or somebody else signed it. ConfigError: it is no
+            bytes.
     """
     charter = _inside(_small(content), Charter)
     return sound(_verified(content, CHARTER_TYPE, charter.coordinator.verifier, Charter))
@@ -262,6 +264,11 @@ def _inside(content: bytes, record: type[R]) -> R:
 
 
 def _small(content: bytes) -> bytes:
+    if not isinstance(content, bytes):  # a path, or its name, is what people have at hand
+        raise ConfigError(
+            f"a signed file is given as bytes, and this is a {type(content).__name__}",
+            hint="pathlib.Path(FILE).read_bytes()",
+        )
     if len(content) > MOST:
         raise VerificationError(f"the file is larger than {MOST // 2**20} MiB")
     return content

@@ -82,7 +82,7 @@ def join(
     *,
     reporter: "Reporter | None" = None,
     once: bool = True,
-    through: Path | None = None,
+    through: Path | str | None = None,
 ) -> Joined:
     """Answer a coordinator's questions about this project's rows, as far as `[federate]` allows.
 
@@ -112,7 +112,7 @@ def join(
             raise problem
         hears, keystore = reporter or Silent(), project.keystore
         with contextlib.ExitStack() as stack:
-            carried = None if through is None else contextlib.closing(Wire(through))
+            carried = None if through is None else contextlib.closing(Wire(Path(through)))
             dial = None if carried is None else stack.enter_context(carried).dial
             line = Line(
                 charter, charter.sites[site].name, keystore.authority, keystore.folder,
