@@ -259,6 +259,8 @@ def test_a_charter_with_the_same_owner_twice_or_at_no_address_is_not_founded(at,
         "north.card.json", "--config", "centre",
     )  # fmt: skip
     assert answer.code == 4, answer.err
+    assert "forged.json: " in answer.err
+    assert "have its owner send it again" in answer.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

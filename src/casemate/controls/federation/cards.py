@@ -275,7 +275,14 @@ def _small(content: bytes) -> bytes:
 
 
 def _verified(content: bytes, kind: str, verifier: Verifier, record: type[R]) -> R:
-    payload = verifier.verify(read_envelope(content), kind)
+    try:
+        payload = verifier.verify(read_envelope(content), kind)
+    except VerificationError as error:
+        error.hint = (
+            "it was changed on the way, or somebody else signed it: have its owner send it again by"
+            " another way, and compare the fingerprint"
+        )
+        raise
     try:
         return msgspec.json.decode(payload, type=record)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
