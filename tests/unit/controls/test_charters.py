@@ -127,6 +127,8 @@ def test_a_charter_that_was_changed_on_the_way_is_refused(changed):
         "https://centre .example:8460",
         "https://centre.example:8460\n",
         "https://[::1:8460",
+        "https://centre..example:8460",
+        f"https://{'a' * 64}.example:8460",
         "",
     ],
 )

@@ -27,6 +27,7 @@ from casemate.controls.federation.messages import (
     Told,
     Wait,
     Welcome,
+    job_of,
 )
 from casemate.core.digest import sha256
 from casemate.core.errors import BusyError, DataError, RefusedError, VerificationError
@@ -405,6 +406,20 @@ def test_a_coordinator_that_was_started_again_is_told_once_more(ward, leader, sa
     assert found.rounds == [1]
     ready = [message for message in line.heard if isinstance(message, Ready)]
     assert ready[0] == ready[1]
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_has_begun_another_job_is_answered_nothing_of_it_by_who_judged_the_first(
+    ward, leader, says
+):
+    one, charter = ward
+    job, other = wards.job_of(charter), wards.job_of(charter, id="f" * 32)
+    line = says(
+        welcome(job, leader), Wait(), asked(job, 1), welcome(other, leader), asked(other, 1), OVER
+    )
+    found = join(one, "wards")
+    assert found.why == "the coordinator has begun another job"
+    assert {job_of(message) for message in line.heard[1:]} == {job.id}
 
 
 @pytest.mark.slow

@@ -268,7 +268,7 @@ def test_nothing_of_a_key_stays_on_disk(host: Host) -> None:
     assert list(host.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("given", ["8460", "x:", ":1", "a:0", "a:99999", "a:١", "[]:1"])
+@pytest.mark.parametrize("given", ["8460", "x:", ":1", "a:0", "a:99999", "a:١", "[]:1", "a..b:1"])
 def test_an_address_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(ConfigError):
         address(CHARTER, given)

@@ -112,6 +112,7 @@ def address_of(url: str) -> tuple[str, int]:
     if url.isascii() and url.isprintable() and not set(url[8:]) & set(" @/?#"):
         with contextlib.suppress(ValueError):
             parts = urlsplit(url)
+            (parts.hostname or "").encode("idna")  # labels that nobody can look up
             host, port = (parts.hostname, parts.port) if parts.scheme == "https" else (None, None)
     if not host or not port:
         raise VerificationError(

@@ -370,7 +370,7 @@ def _bound(where: tuple[str, int] | Path) -> socket.socket:
         raise BackendError(
             f"nobody can listen on {host}:{port}:"
             f" {os.strerror(known) if known else error.strerror or error}",
-            hint=_HINTS.get(known, _ELSEWHERE),
+            hint=_HINTS.get(known or 0, _ELSEWHERE),
         ) from error
     made.setblocking(False)
     return made
