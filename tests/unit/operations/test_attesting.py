@@ -168,6 +168,18 @@ def test_a_site_that_gives_noise_alone_by_now_gives_no_exact_figure_of_an_earlie
         learnt.attest()
 
 
+def test_no_figure_is_told_of_fewer_rows_than_this_project_tells_anything_of(learnt):
+    file = learnt.ward.root / "casemate.toml"
+    learnt.ward.close()
+    least = learnt.rows.holdout.num_rows + 1
+    text = file.read_text()
+    assert "[privacy]" not in text
+    file.write_text(f"{text}\n[privacy]\nmin_group = {least}\n")
+    learnt.ward = casemate.open(learnt.ward.root)
+    with pytest.raises(SitePolicy, match=f"fewer than {least} rows are held out"):
+        learnt.attest()
+
+
 def test_a_file_is_given_by_its_path_or_by_the_name_of_it(learnt):
     with pytest.raises(ConfigError, match="there is no file"):
         learnt.ward.federated.attest("wards", str(learnt.model.with_name("other.skops")))
