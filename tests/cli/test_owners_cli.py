@@ -5,19 +5,28 @@ and what they tell of it.
 import json
 import re
 import shutil
+import signal
+import subprocess
 
 import msgspec
 import pytest
 from msgspec import structs
-from tests.conftest import write_csv
+from tests.conftest import command, write_csv
+from tests.ports import free_port
+from tests.unit.operations.owners import job_of
 
 import casemate
 from casemate.cli.federate import owners
 from casemate.controls.federation import cards
 from casemate.controls.federation.messages import RoundRecord
 from casemate.controls.federation.rounds import Kept
+from casemate.core.errors import ConfigError
+from casemate.core.files import alone
 from casemate.core.types import ColumnSchema, Schema
+from casemate.ml.federated.local import LocalPlan
 from casemate.operations import scaffold
+from casemate.operations.federated.books import begun_with
+from casemate.operations.federated.conducting import Options
 from casemate.stages.data import schema as pinned
 
 URL = "https://localhost:8460"
@@ -238,8 +247,9 @@ def test_a_charter_with_the_same_owner_twice_or_at_no_address_is_not_founded(at,
         "federate", "found", "wards", "--url", "http://localhost:1", "--site", "north.card.json",
         "--site", "north.card.json", "--config", "centre",
     )  # fmt: skip
-    assert nowhere.code == 2
-    assert founded(at, cli, "--least", "9").code == 2
+    assert (nowhere.code, "https://HOST:PORT" in nowhere.err) == (2, True), nowhere.err
+    many = founded(at, cli, "--least", "9")
+    assert (many.code, "hint: 2 to 3" in many.err) == (2, True), many.err
     card_of(at, cli, "south")
     forged = json.loads((at / "north.card.json").read_text())
     forged["payload"] = json.loads((at / "south.card.json").read_text())["payload"]
@@ -249,6 +259,66 @@ def test_a_charter_with_the_same_owner_twice_or_at_no_address_is_not_founded(at,
         "north.card.json", "--config", "centre",
     )  # fmt: skip
     assert answer.code == 4, answer.err
+    assert "forged.json: " in answer.err
+    assert "have its owner send it again" in answer.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_site_that_is_stopped_while_it_calls_ends_with_a_word(at, cli, number):
+    assert founded(at, cli, "--url", f"https://localhost:{free_port()}").code == 0
+    trusting(at, "north", card_of(at, cli, "centre"))
+    assert cli("federate", "approve", "wards.charter.json", "--config", "north").code == 0
+    # what runs the tests in the background has Ctrl-C ignored
+    usual = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    site = subprocess.Popen(
+        command("federate", "join", "wards", "--config", "north"),
+        stderr=subprocess.PIPE, text=True,
+        **usual,
+    )  # fmt: skip
+    try:
+        assert "does not answer" in site.stderr.readline()
+        site.send_signal(number)
+        _, said = site.communicate(timeout=60)
+    finally:
+        site.kill()
+        site.wait()
+    assert (site.returncode, said.splitlines()[0]) == (130, "error[CM-INTERRUPTED]: interrupted")
+
+
+def test_a_second_process_does_not_lead_too_and_is_told_so(at, cli):
+    assert founded(at, cli).code == 0
+    folder = casemate.open(at / "centre").state / "federated"
+    with alone(folder / "wards.leading.lock", "a test"):
+        answer = cli("federate", "lead", "wards", "--config", "centre")
+    assert answer.code == 5
+    assert "another process of this project leads wards already" in answer.err
+
+
+def test_who_leads_with_other_options_than_a_job_began_with_is_told_which(at, cli):
+    assert founded(at, cli).code == 0
+    project = casemate.open(at / "centre")
+    charter = cards.charter_in(project.federation.charter("wards").content)
+    before = job_of(charter, id="", begun="", rounds=25, plan=LocalPlan(rate=0.5))
+    now = structs.replace(before, rounds=10, plan=LocalPlan(), code={"train.py": b""})
+    file = at / "wards.led"
+    begun_with(project, file, charter, before, Options(), fresh=False)
+    kept = file.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        begun_with(project, file, charter, now, Options(liars=1, wait=1.0), fresh=False)
+    for said in ("another code, ", "rounds 25 instead of 10", "rate 0.5 instead of 0.1"):
+        assert said in caught.value.message
+    assert "liars 0 instead of 1" in caught.value.message
+    assert file.read_bytes() == kept
+    begun_with(project, file, charter, before, Options(wait=1.0), fresh=False)  # it goes on
+
+
+def test_a_wrong_address_to_listen_at_is_refused_before_an_earlier_job_is_left(at, cli):
+    assert founded(at, cli).code == 0
+    begun = casemate.open(at / "centre").state / "federated" / "wards.led"
+    begun.parent.mkdir()
+    begun.write_bytes(b"an earlier job")
+    answer = cli("federate", "lead", "wards", "--fresh", "--listen", "x", "--config", "centre")
+    assert (answer.code, begun.read_bytes()) == (2, b"an earlier job")
 
 
 def keep(at, name, charter, site, rounds):

@@ -50,6 +50,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     # `int` takes other scripts' digits, signs and underlines too
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 2**16:
         raise ValueError(f"{text[:200]!r} is not HOST:PORT")
+    host.encode("idna")  # a UnicodeError, of labels that nobody can look up, is a ValueError
     return host, int(port)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from msgspec import structs
 from casemate.controls.federation import cards
 from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.keys.pki import Authority, create_authority
-from casemate.core.errors import VerificationError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Signer
 from casemate.core.types import ColumnSchema, Schema
 
@@ -66,6 +67,21 @@ def test_a_card_and_a_charter_come_back_as_their_owners_signed_them():
     assert CHARTER.site_of(CARDS["centre"].fingerprint) is None
 
 
+@pytest.mark.parametrize("changes", [{"name": "a b"}, {"name": "\x1b[2J"}, {"version": 2}])
+def test_a_card_whose_name_cannot_be_said_or_of_another_version_is_none(changes):
+    signer, card = OWNERS["north"]
+    content = cards.signed(structs.replace(card, **changes), cards.CARD_TYPE, signer)
+    with pytest.raises(VerificationError, match="no name that can be said, or another version"):
+        cards.card_in(content)
+
+
+@pytest.mark.parametrize("read", [cards.card_in, cards.charter_in])
+@pytest.mark.parametrize("given", [Path("wards.charter.json"), signed(CHARTER).decode()])
+def test_whoever_gives_a_path_or_text_is_told_that_a_signed_file_is_bytes(read, given):
+    with pytest.raises(ConfigError, match="is given as bytes"):
+        read(given)
+
+
 def test_nobody_signs_for_somebody_else():
     with pytest.raises(VerificationError):
         cards.card_in(cards.signed(CARDS["north"], cards.CARD_TYPE, OWNERS["south"][0]))
@@ -111,6 +127,8 @@ def test_a_charter_that_was_changed_on_the_way_is_refused(changed):
         "https://centre .example:8460",
         "https://centre.example:8460\n",
         "https://[::1:8460",
+        "https://centre..example:8460",
+        f"https://{'a' * 64}.example:8460",
         "",
     ],
 )

@@ -22,6 +22,7 @@ import casemate
 from casemate.controls.federation.messages import Cannot, Given, Told, Turn, session_of
 from casemate.controls.federation.rounds import Kept
 from casemate.core.digest import sha256
+from casemate.ml.federated.masking import MaskRefused
 from casemate.ml.federated.updates import unpack
 from casemate.ml.learn.accountant import epsilon
 from casemate.operations.federated.answering import Answering
@@ -236,6 +237,29 @@ def test_rounds_of_all_jobs_together_are_no_more_than_so_many_a_day(home, leader
 
 
 # what noise costs
+
+
+def test_of_two_rounds_that_are_computed_at_once_no_more_are_answered_than_a_day_has(
+    home, leader, tmp_path
+):
+    (one,), charter = wards.wards(tmp_path, 1, leader, "rounds_a_day = 1")
+    other = wards.answering(one, charter, wards.job_of(charter, id="1" * 32))
+    given = []
+
+    def meanwhile(*words):
+        given.append(other(asked(other)))
+        return wards.Counted()(*words)
+
+    first = wards.answering(one, charter, wards.job_of(charter), meanwhile)
+    refused(first(asked(first)), "CM-SITE-POLICY")
+    assert not isinstance(given[0], Cannot)
+    one.close()
+
+
+def test_no_sum_is_opened_of_a_round_that_this_site_did_not_answer(site):
+    one = site(masked=True)
+    with pytest.raises(MaskRefused, match="a sum that this site is not in"):
+        one._keeping.opened(wards.question_of(one.told.job), [0, 1, 2])
 
 
 def spent(project):

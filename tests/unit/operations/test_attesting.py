@@ -155,6 +155,42 @@ def test_a_job_that_this_site_did_not_answer_is_none_of_its_rows(learnt):
         learnt.attest()
 
 
+def test_a_record_that_another_site_signed_says_of_no_file_that_it_came_of_the_job(learnt):
+    kept = learnt.ward.federation.of(learnt.charter.digest, learnt.job)
+    digest = sha256(learnt.model.read_bytes())
+    told = structs.replace(record_of(learnt.charter, learnt.charter.sites[0], kept, digest), site=0)
+    content = cards.signed(told, RECORD_TYPE, learnt.ward.signer)
+    learnt.model.with_suffix(".record.json").write_bytes(content)
+    with pytest.raises(VerificationError, match="is no coordinator's record"):
+        learnt.attest()
+
+
+def test_a_site_that_gives_noise_alone_by_now_gives_no_exact_figure_of_an_earlier_job(learnt):
+    file = learnt.ward.root / "casemate.toml"
+    learnt.ward.close()
+    file.write_text(file.read_text().replace("[federate]\n", "[federate]\nnoise = true\n", 1))
+    learnt.ward = casemate.open(learnt.ward.root)
+    with pytest.raises(SitePolicy, match="noise covers whose rows are here"):
+        learnt.attest()
+
+
+def test_no_figure_is_told_of_fewer_rows_than_this_project_tells_anything_of(learnt):
+    file = learnt.ward.root / "casemate.toml"
+    learnt.ward.close()
+    least = learnt.rows.holdout.num_rows + 1
+    text = file.read_text()
+    assert "[privacy]" not in text
+    file.write_text(f"{text}\n[privacy]\nmin_group = {least}\n")
+    learnt.ward = casemate.open(learnt.ward.root)
+    with pytest.raises(SitePolicy, match=f"fewer than {least} rows are held out"):
+        learnt.attest()
+
+
+def test_a_file_is_given_by_its_path_or_by_the_name_of_it(learnt):
+    with pytest.raises(ConfigError, match="there is no file"):
+        learnt.ward.federated.attest("wards", str(learnt.model.with_name("other.skops")))
+
+
 def test_of_one_job_no_second_file_is_measured(learnt):
     def attested(model):
         learnt.ward.log.record(

@@ -162,6 +162,14 @@ def test_nothing_is_sent_to_whoever_does_not_prove_to_be_the_coordinator(tmp_pat
     assert there.heard == []
 
 
+def test_nothing_is_sent_over_an_older_tls(tmp_path):
+    there = Listening(tmp_path, [answer(Wait())])
+    there.context.minimum_version = there.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with there, pytest.raises((AccessDenied, NotAnswered), match="ALERT|alert"):
+        line_to(tmp_path, there.port, patience=0.0).say(SAID)
+    assert there.heard == []
+
+
 def test_a_coordinator_that_does_not_take_the_site_s_certificate_hears_nothing(tmp_path):
     found = set()
     with Listening(tmp_path, [answer(Wait())], clients=STRANGER.authority) as there:

@@ -27,6 +27,7 @@ from casemate.controls.federation.messages import (
     Told,
     Wait,
     Welcome,
+    job_of,
 )
 from casemate.core.digest import sha256
 from casemate.core.errors import BusyError, DataError, RefusedError, VerificationError
@@ -343,6 +344,12 @@ def test_a_second_process_of_a_site_does_not_take_part_too(ward, leader, says):
     assert join(one, "wards").why == "that was all"
 
 
+def test_a_class_that_the_charter_does_not_know_is_named_beside_those_that_it_knows():
+    own = msgspec.structs.replace(wards.COLUMNS, classes=[*wards.COLUMNS.classes, "maybe"])
+    with pytest.raises(DataError, match="which names '0', '1': 'maybe'"):
+        ownrows.require_columns(wards.COLUMNS, own)
+
+
 def test_a_table_without_the_charter_s_columns_takes_no_part(ward, leader, says):
     one, charter = ward
     file = one.root / "casemate.toml"
@@ -420,6 +427,20 @@ def test_a_coordinator_that_was_started_again_is_told_once_more(ward, leader, sa
     assert found.rounds == [1]
     ready = [message for message in line.heard if isinstance(message, Ready)]
     assert ready[0] == ready[1]
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_has_begun_another_job_is_answered_nothing_of_it_by_who_judged_the_first(
+    ward, leader, says
+):
+    one, charter = ward
+    job, other = wards.job_of(charter), wards.job_of(charter, id="f" * 32)
+    line = says(
+        welcome(job, leader), Wait(), asked(job, 1), welcome(other, leader), asked(other, 1), OVER
+    )
+    found = join(one, "wards")
+    assert found.why == "the coordinator has begun another job"
+    assert {job_of(message) for message in line.heard[1:]} == {job.id}
 
 
 @pytest.mark.slow

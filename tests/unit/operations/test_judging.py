@@ -341,6 +341,15 @@ def test_each_tree_is_reckoned_with_and_none_costs_more_than_a_site_gives_for_on
         taken(table=policy(epsilon_round=each * 0.9), **TREES, **sums_with_noise(rounds=4))
 
 
+def test_the_dearest_round_of_a_job_counts_the_rows_too_and_is_held_against_what_one_may_cost():
+    found = taken(**noisy())
+    each, dearest = found.epsilon(counts=False), found.epsilon(counts=True)
+    assert dearest > each * 1.05
+    assert taken(table=policy(epsilon_round=dearest * 1.01), **noisy())
+    with pytest.raises(SitePolicy, match="a round of the job costs epsilon"):
+        taken(table=policy(epsilon_round=(each + dearest) / 2), **noisy())
+
+
 def test_noise_covers_no_quantity_whose_size_nobody_declared():
     with pytest.raises(SitePolicy, match="what no noise covers"):
         taken(QUANTITY, **MANY, **sums_with_noise())

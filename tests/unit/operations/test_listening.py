@@ -2,12 +2,14 @@
 
 import contextlib
 import datetime
+import gc
 import http.client
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -212,18 +214,59 @@ def test_whoever_waits_is_told_to_ask_again_and_then_that_it_is_over(host: Host)
         assert said(connection, message) == (200, Over(record=b"r", why=""))
 
 
+def test_a_coordinator_that_is_interrupted_while_a_site_waits_ends_at_once_and_without_a_fault(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    meeting, port, heard = meeting_of(CHARTER, poll=30.0), free_port(), threading.Event()
+    own = LEADER.authority
+    rows, codes, _ = table(30)
+    Site(meeting, 0, rows, codes).introduce()
+    message = msgspec.msgpack.encode(Next(job=meeting.job.id))
+    hear = meeting.hear
+
+    def noticed(*words: Any) -> FromCoordinator:
+        heard.set()
+        return hear(*words)
+
+    meeting.hear = noticed  # type: ignore[method-assign]
+    host = Host(meeting, port, tmp_path)
+    with contextlib.ExitStack() as stack:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            listening(meeting, own, tmp_path, ("127.0.0.1", port), MOST),
+        ):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))  # and says nothing
+            connection = stack.enter_context(dialled(host, context(host, OWNERS[0])))
+            connection.request("POST", PATH, message)
+            assert heard.wait(10)
+            raise KeyboardInterrupt
+        for one in threading.enumerate():
+            if one.name.startswith("casemate-federation"):
+                one.join(5)
+                assert not one.is_alive()
+    gc.collect()  # a task that nobody ended says so when it goes
+    assert capfd.readouterr().err == ""
+
+
 def test_where_nobody_can_listen_is_said(host: Host) -> None:
-    place = "127.0.0.1", host.port
-    taken = listening(host.meeting, LEADER.authority, host.folder, place, MOST)
-    with pytest.raises(BackendError, match="can listen"), taken:
-        pass
+    own = LEADER.authority
+    taken = listening(host.meeting, own, host.folder, ("127.0.0.1", host.port), MOST)
+    with pytest.raises(BackendError, match=r"can listen on .*: Address already in use$") as caught:
+        with taken:
+            pass
+    assert "another process" in caught.value.hint
+    nobody = listening(host.meeting, own, host.folder, ("nobody.invalid", host.port), MOST)
+    with pytest.raises(BackendError, match=r"can listen on nobody\.invalid") as caught:
+        with nobody:
+            pass
+    assert "another process" not in caught.value.hint
 
 
 def test_nothing_of_a_key_stays_on_disk(host: Host) -> None:
     assert list(host.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("given", ["8460", "x:", ":1", "a:0", "a:99999", "a:١", "[]:1"])
+@pytest.mark.parametrize("given", ["8460", "x:", ":1", "a:0", "a:99999", "a:١", "[]:1", "a..b:1"])
 def test_an_address_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(ConfigError):
         address(CHARTER, given)

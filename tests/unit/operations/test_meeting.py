@@ -367,6 +367,13 @@ def test_a_site_that_says_it_has_a_billion_rows_weighs_no_more_than_ten_median_o
     assert max(one.share for one in kept.evidence) == pytest.approx(10 / 14)
 
 
+def test_where_noise_covers_how_many_rows_there_are_a_site_that_says_it_has_many_weighs_1() -> None:
+    rows, codes, _ = table(90)
+    meeting = meeting_of(charter(3), rule="fedavg", epsilon=1.0, plan=LocalPlan(sigma=2.0))
+    Site(meeting, 0, rows, codes, claimed=10**9).introduce()
+    assert meeting.rows_of(0) == 1
+
+
 def test_a_site_that_undoes_what_others_do_is_suspect_and_left_out_by_krum() -> None:
     rows, codes, _ = table(600)
 
@@ -677,13 +684,19 @@ def test_too_few_sites_end_it_with_the_reason_of_those_that_said_no() -> None:
         learn(meeting, options=Options(wait=60.0))
     assert "\x1b" not in caught.value.message
     assert "mend it where it is said" in caught.value.hint
+    assert "not there: ward-c" not in caught.value.message  # it came, and refused
     assert time.monotonic() - began < 30
 
 
-def test_sites_that_did_not_come_are_to_be_started() -> None:
-    with pytest.raises(TooFewSites, match="0 of 3 sites are there") as caught:
-        meeting_of(charter(3)).await_sites(2, 0.01)
+def test_sites_that_did_not_come_are_to_be_started_and_named_while_they_are_waited_for() -> None:
+    rows, codes, _ = table(90)
+    meeting, heard = meeting_of(charter(3)), []
+    Site(meeting, 1, rows, codes).introduce()
+    with pytest.raises(TooFewSites, match="1 of 3 sites are there") as caught:
+        meeting.await_sites(2, 0.01, heard=heard.append)
+    assert "not there: ward-a, ward-c" in caught.value.message
     assert "casemate federate join at the sites" in caught.value.hint
+    assert heard == ["waiting for ward-a, ward-c"]
 
 
 def test_a_site_that_missed_a_deadline_is_not_waited_for_until_it_is_heard_of() -> None:

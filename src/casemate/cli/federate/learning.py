@@ -131,7 +131,7 @@ def _join(arguments: Any) -> int:
     finally:
         lines.close()
     emit(arguments, found, _joined(found))
-    return 1 if found.differs else 0
+    return 1 if found.differs or found.why else 0
 
 
 def _joined(found: "Joined") -> str:

@@ -92,14 +92,18 @@ def _card(arguments: Any) -> int:
 
 def _found(arguments: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.controls.federation.cards import charter_in
+    from casemate.controls.federation.cards import card_in, charter_in
 
     output = arguments.output or Path(f"{arguments.name}.charter.json")
     files.require_new(output)
+    sites = [files.read(path) for path in arguments.site]
+    for path, card in zip(arguments.site, sites, strict=True):
+        with files.naming(path):
+            card_in(card)
     content = open_for(arguments).federated.found(
         arguments.name,
         url=arguments.url,
-        sites=[files.read(path) for path in arguments.site],
+        sites=sites,
         least=arguments.least,
         called=arguments.called,
     )

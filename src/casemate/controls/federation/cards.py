@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from casemate.core.digest import sha256_record
-from casemate.core.errors import VerificationError
+from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.signatures import Signer, Verifier, read_envelope
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Record, Schema
 from casemate.ml.federated.encoding import Limits
@@ -112,6 +112,7 @@ def address_of(url: str) -> tuple[str, int]:
     if url.isascii() and url.isprintable() and not set(url[8:]) & set(" @/?#"):
         with contextlib.suppress(ValueError):
             parts = urlsplit(url)
+            (parts.hostname or "").encode("idna")  # labels that nobody can look up
             host, port = (parts.hostname, parts.port) if parts.scheme == "https" else (None, None)
     if not host or not port:
         raise VerificationError(
@@ -211,7 +212,8 @@ def card_in(content: bytes) -> Card:
     """The card in a file that its owner signed with the keys that it names.
 
     Raises:
-        VerificationError: the file is none, or somebody else signed it.
+        VerificationError: the file is none, or somebody else signed it. ConfigError: it is no
+            bytes.
     """
     card = _inside(_small(content), Card)
     found = _verified(content, CARD_TYPE, card.verifier, Card)
@@ -228,7 +230,8 @@ def charter_in(content: bytes) -> Charter:
     """The charter in a file that its coordinator signed.
 
     Raises:
-        VerificationError: the file is none, or somebody else signed it.
+        VerificationError: the file is none, or somebody else signed it. ConfigError: it is no
+            bytes.
     """
     charter = _inside(_small(content), Charter)
     return sound(_verified(content, CHARTER_TYPE, charter.coordinator.verifier, Charter))
@@ -262,13 +265,25 @@ def _inside(content: bytes, record: type[R]) -> R:
 
 
 def _small(content: bytes) -> bytes:
+    if not isinstance(content, bytes):  # a path, or its name, is what people have at hand
+        raise ConfigError(
+            f"a signed file is given as bytes, and this is a {type(content).__name__}",
+            hint="pathlib.Path(FILE).read_bytes()",
+        )
     if len(content) > MOST:
         raise VerificationError(f"the file is larger than {MOST // 2**20} MiB")
     return content
 
 
 def _verified(content: bytes, kind: str, verifier: Verifier, record: type[R]) -> R:
-    payload = verifier.verify(read_envelope(content), kind)
+    try:
+        payload = verifier.verify(read_envelope(content), kind)
+    except VerificationError as error:
+        error.hint = (
+            "it was changed on the way, or somebody else signed it: have its owner send it again by"
+            " another way, and compare the fingerprint"
+        )
+        raise
     try:
         return msgspec.json.decode(payload, type=record)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

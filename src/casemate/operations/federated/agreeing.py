@@ -112,6 +112,8 @@ def found(
     acting = found.ask(project, federation=name[:80], sites=len(sites))
     own = card_of(project, _name(called or project.config.project.name))
     purpose = project.config.project.purpose
+    least = 2 * len(sites) // 3 + 1 if least is None else least
+    _require_possible(url, least, len(sites))
     if purpose == UNSAID:
         raise ConfigError(
             "[project] purpose says nothing, and owners agree on a purpose",
@@ -131,7 +133,7 @@ def found(
         coordinator=own,
         sites=members,
         columns=columns_of(project),
-        least=2 * len(members) // 3 + 1 if least is None else least,
+        least=least,
     )
     try:
         cards.sound(charter)
@@ -291,6 +293,20 @@ def _require_same_coordinator(project: Wiring, charter: Charter) -> None:
                 f" {charter.coordinator.name}'s",
                 hint=f"casemate federate leave {charter.name}, or ask for another name",
             )
+
+
+def _require_possible(url: str, least: int, sites: int) -> None:
+    """Nothing; ConfigError: a charter cannot say that, whoever is in it."""
+    try:
+        cards.address_of(url)
+    except VerificationError as error:
+        raise ConfigError(f"--url: {error.message}", hint=error.hint) from error
+    if not 2 <= sites <= cards.MOST_SITES:
+        raise ConfigError(
+            f"a charter of {sites} sites", hint=f"--site CARD for each: 2 to {cards.MOST_SITES}"
+        )
+    if not 2 <= least <= sites:
+        raise ConfigError(f"--least {least}: of {sites} sites", hint=f"2 to {sites}")
 
 
 def columns_of(project: Wiring) -> Schema:

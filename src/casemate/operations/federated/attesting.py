@@ -44,7 +44,7 @@ class Attested(Record, frozen=True, kw_only=True):
 
 @operation("federation:answer")
 def attest(
-    project: Wiring, name: str, model: Path, *, reporter: "Reporter | None" = None
+    project: Wiring, name: str, model: Path | str, *, reporter: "Reporter | None" = None
 ) -> Attested:
     """Measure what a model tells of the rows that this site gave, and sign the figures for the
     coordinator.
@@ -67,6 +67,7 @@ def attest(
     problem = refusal_of(project, charter)
     if problem is not None:
         raise problem
+    model = Path(model)
     content, record = _read(model, charter)
     given = _given(project, charter, record, site)
     _require_only(project, record)

@@ -18,6 +18,7 @@ from casemate.core.errors import ConfigError, VerificationError
 from casemate.core.files import write_atomic
 from casemate.core.types import Record
 from casemate.ml.federated.combining import full_of
+from casemate.ml.federated.local import LocalPlan
 from casemate.operations.acting import Acting
 from casemate.operations.federated.conducting import Gathered, Options
 from casemate.operations.federated.parties import about, versions
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from casemate.supply.context import Reporter
 
 ROUND = "federation:round"
+SHOWN = 40
+"""Characters of an option's value that a message quotes."""
 
 
 class Begun(Record, frozen=True, kw_only=True):
@@ -63,10 +66,11 @@ def begun_with(
             ) from error
         same = structs.replace(job, id="", versions={}, begun="")
         mine = structs.replace(known.options, wait=options.wait)
-        if same != wanted or mine != options:
+        other = [*_other(same, wanted), *_other(mine, options)]
+        if other:
             raise ConfigError(
                 f"a job of {charter.name} has not ended, and it has another charter, code or"
-                " options",
+                f" options; it began {job.begun} with {', '.join(other)}",
                 hint="lead it with those that it began with, or --fresh to begin a new one",
             )
         found = structs.replace(known, options=options, started=known.started + 1)
@@ -76,6 +80,21 @@ def begun_with(
         found = Begun(job=cards.signed(job, JOB_TYPE, project.signer), options=options)
     write_atomic(file, msgspec.msgpack.encode(found))
     return found
+
+
+def _other(known: Record, wanted: Record) -> list[str]:
+    """What one has otherwise than the other, in words; long values by their name alone."""
+    found = []
+    for name in type(known).__struct_fields__:
+        value, now = getattr(known, name), getattr(wanted, name)
+        if isinstance(value, LocalPlan):
+            found += _other(value, now)
+        elif value != now:
+            simple = isinstance(value, str | int | float) and len(str(value)) < SHOWN
+            found.append(
+                f"{name} {value} instead of {now}" if simple else f"another {name.split('_')[0]}"
+            )
+    return list(dict.fromkeys(found))
 
 
 class CatalogueBooks:

@@ -240,6 +240,7 @@ class Conductor:
             self.options.wait,
             only,
             everybody=first or only is not None,
+            heard=self.books.noted,
         )
         if first:
             self._compare_versions(sites)

@@ -81,7 +81,7 @@ def join(
     *,
     reporter: "Reporter | None" = None,
     once: bool = True,
-    through: Path | None = None,
+    through: Path | str | None = None,
 ) -> Joined:
     """Answer a coordinator's questions about this project's rows, as far as `[federate]` allows.
 
@@ -111,7 +111,7 @@ def join(
             raise problem
         hears, keystore = reporter or Silent(), project.keystore
         with contextlib.ExitStack() as stack:
-            carried = None if through is None else contextlib.closing(Wire(through))
+            carried = None if through is None else contextlib.closing(Wire(Path(through)))
             dial = None if carried is None else stack.enter_context(carried).dial
             line = Line(
                 charter, charter.sites[site].name, keystore.authority, keystore.folder,
@@ -264,7 +264,9 @@ class _Visit:
                 introduction=answering.introduction(project.signer),
                 rows=0 if taken.cost else count,
             )
-            over = self._until_over(self._ready(ready), ready, answering, keeping)
+            first = self._ready(ready)
+            self.reporter.progress(f"ready with {count} rows, and waiting for a question", 0, 0)
+            over = self._until_over(first, ready, answering, keeping)
             project.log.publish()  # what was heard since the last answer
         return self._joined(keeping, answering.answered, over.why, self._compared(keeping, over))
 

@@ -2,6 +2,8 @@
 model and a signed record of how it came about. Killed and started again it goes on.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from casemate.controls.federation import COORDINATOR, cards
 from casemate.controls.federation.cards import Charter
 from casemate.controls.federation.messages import JOB_TYPE, RECORD_TYPE, Job, Over
 from casemate.core.digest import sha256
-from casemate.core.errors import ConfigError, Error
+from casemate.core.errors import BusyError, ConfigError, Error
 from casemate.core.files import alone, make_folder, write_atomic
 from casemate.core.types import NoiseUnit, Record
 from casemate.ml.federated import exact
@@ -168,17 +170,31 @@ def lead(
     options = Options(
         liars=design.liars, mixed=mixed, bucket=bucket, remembers=remembers, wait=wait
     )
+    where = address(charter, listen)
     folder = make_folder(project.state / FOLDER)
-    with alone(folder / f"{name}.leading.lock", f"leading {name}"):
+    with _only(folder / f"{name}.leading.lock", name):
         entry = entry_of(project, charter)
         room = global_model.Room(project.config, project.state / "tmp", _hidden(project))
         said, start = global_model.described(entry, room)
         wanted = job_of(project, charter, design, epsilon, entry, said)
         file = folder / f"{name}.led"
         begun = begun_with(project, file, charter, wanted, options, fresh=fresh)
-        return _Leading(acting, charter, begun, file, reporter or Silent()).run(
-            address(charter, listen), entry, room, start
-        )
+        leading = _Leading(acting, charter, begun, file, reporter or Silent())
+        return leading.run(where, entry, room, start)
+
+
+@contextlib.contextmanager
+def _only(lock: Path, name: str) -> Iterator[None]:
+    """One process of this project leads a federation at a time."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(alone(lock, name))
+        except BusyError as error:
+            raise BusyError(
+                f"another process of this project leads {name} already",
+                hint="one is enough: let it end, or stop it, and lead again",
+            ) from error
+        yield
 
 
 def _hidden(project: Wiring) -> list[Path]:

@@ -8,7 +8,9 @@ handshake.
 
 import asyncio
 import contextlib
+import errno
 import functools
+import os
 import socket
 import ssl
 import threading
@@ -46,6 +48,12 @@ CONNECTIONS = 4
 """Of one site; a newer one takes the place of its oldest."""
 THREADS = 512
 UNIX = "unix:"
+_ELSEWHERE = "--listen 0.0.0.0:PORT, where the charter's host is not one of this machine"
+_HINTS = {
+    errno.EADDRINUSE: "another process listens there: end it, or --listen HOST:PORT elsewhere",
+    errno.EACCES: "--listen HOST:PORT with a port from 1024 on, where something stands before it",
+}
+"""By what the system says: what to do about it."""
 TYPE = [(b"content-type", b"application/msgpack"), (b"cache-control", b"no-store")]
 Message = dict[str, Any]
 
@@ -228,19 +236,23 @@ class _Host:
         self._greeting: set[asyncio.Task[None]] = set()
 
     async def accept(self) -> None:
-        """Take connections, for ever."""
+        """Take connections, until it is cancelled."""
         loop = asyncio.get_running_loop()
-        while True:
-            await self._room.acquire()
-            try:
-                made, _ = await loop.sock_accept(self._listener)
-            except OSError:  # no descriptor or no memory
-                self._room.release()
-                await asyncio.sleep(0.1)
-                continue
-            task = loop.create_task(self._greet(made))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+        try:
+            while True:
+                await self._room.acquire()
+                try:
+                    made, _ = await loop.sock_accept(self._listener)
+                except OSError:  # no descriptor or no memory
+                    self._room.release()
+                    await asyncio.sleep(0.1)
+                    continue
+                task = loop.create_task(self._greet(made))
+                self._greeting.add(task)
+                task.add_done_callback(self._greeting.discard)
+        finally:
+            for task in self._greeting:
+                task.cancel()
 
     async def _greet(self, made: socket.socket) -> None:
         made.setblocking(False)
@@ -302,6 +314,7 @@ def listening(
         listener.close()
         if isinstance(where, Path):
             where.unlink(missing_ok=True)
+        meeting.stop()
         asyncio.run_coroutine_threadsafe(_hung_up(kind), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
@@ -353,9 +366,11 @@ def _bound(where: tuple[str, int] | Path) -> socket.socket:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         made = socket.create_server(place[:2], family=family, backlog=HANDSHAKES)
     except OSError as error:
+        known = error.errno if not isinstance(error, socket.gaierror) else None
         raise BackendError(
-            f"nobody can listen on {host}:{port}: {error.strerror or error}",
-            hint="another process does; or --listen 0.0.0.0:PORT, where the host is another one's",
+            f"nobody can listen on {host}:{port}:"
+            f" {os.strerror(known) if known else error.strerror or error}",
+            hint=_HINTS.get(known or 0, _ELSEWHERE),
         ) from error
     made.setblocking(False)
     return made

@@ -11,7 +11,6 @@ says of its sender is believed beyond that.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,17 +25,12 @@ from casemate.controls.federation.messages import (
     FromCoordinator,
     FromSite,
     Given,
-    Hand,
-    Heard,
     Hello,
     Next,
     No,
     Over,
     Ready,
-    Reveal,
-    Roster,
     Told,
-    Turn,
     Wait,
     Welcome,
 )  # fmt: skip
@@ -44,15 +38,15 @@ from casemate.core.digest import sha256
 from casemate.core.errors import Error
 from casemate.core.text import clean
 from casemate.ml.federated.updates import UpdateRefused
+from casemate.operations.federated.places import Asked, Place
 
 POLL_SECONDS = 20.0
 """After which a site that waits for its turn is told to ask again: shorter than what idle
 connections live, longer than what a question costs.
 """
-MOST_TOLD = 100
-"""Words about its answers that are kept for a site that does not fetch them."""
 MOST_ROWS = 2**53
-Asked = Ask | Roster | Hand | Heard | Reveal
+NAMED = 20
+"""Sites that a message names."""
 Check = Callable[[int, Given], Any]
 """(site, its answer) -> what is taken of it; an Error: nothing is."""
 
@@ -63,35 +57,6 @@ class TooFewSites(Error):
     code = "CM-FEW-SITES"
     exit_code = 1
     who = "whoever runs the sites, or leads"
-
-
-@dataclass
-class _Place:
-    """What is known of one site."""
-
-    card: cards.Card
-    introduction: bytes = b""
-    key: Ed25519PublicKey | None = None
-    rows: int = 0
-    versions: dict[str, str] = field(default_factory=dict)
-    gone: str = ""
-    """Why it does not take the job."""
-    absent: bool = False
-    """It missed a deadline, and nothing was heard of it since."""
-    asked: Asked | None = None
-    reading: bool = False
-    """An answer to what was asked is being looked at."""
-    answered: tuple[Turn, str, FromCoordinator] | None = None
-    """The last turn that it answered, the digest of the answer, and what it got for it."""
-    told: deque[Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
-    met: bool = False
-    """Something was heard of it, as yet."""
-    dismissed: bool = False
-    """It knows that the job is over."""
-
-    @property
-    def ready(self) -> bool:
-        return self.key is not None and not self.gone and not self.absent
 
 
 @dataclass
@@ -124,13 +89,14 @@ class Meeting:
     ) -> None:
         self.charter, self.job, self.poll = charter, job, poll
         self._signed = signed
-        self._places = [_Place(card) for card in charter.sites]
+        self._places = [Place(card) for card in charter.sites]
         self._changed = threading.Condition()
         self._waiting: set[int] = set()
         """Sites whose answer is still to come."""
         self._answers = Answers()
         self._check: Check = _unasked
         self._over: Over | None = None
+        self._stopped = False
 
     def hear(self, site: int, message: FromSite) -> FromCoordinator:
         """What a site gets for a message; may take `poll` seconds.
@@ -175,7 +141,7 @@ class Meeting:
             place.versions = dict(list(message.versions.items())[:32])
             return self._end(place) if self._over else Welcome(site=site, job=self._signed)
 
-    def _end(self, place: _Place) -> Over:
+    def _end(self, place: Place) -> Over:
         """What has become of the job; the site knows it now."""
         assert self._over is not None  # noqa: S101 - asked for then only
         with self._changed:
@@ -205,7 +171,7 @@ class Meeting:
             self._changed.notify_all()
         return Wait()
 
-    def _next(self, place: _Place) -> FromCoordinator:
+    def _next(self, place: Place) -> FromCoordinator:
         until = time.monotonic() + self.poll
         with self._changed:
             while True:
@@ -216,7 +182,7 @@ class Meeting:
                 if place.asked is not None and not place.reading:
                     return place.asked
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self._stopped:
                     return Wait()
                 self._changed.wait(left)
 
@@ -288,6 +254,7 @@ class Meeting:
         wanted: list[int] | None = None,
         *,
         everybody: bool = True,
+        heard: Callable[[str], None] = lambda _: None,
     ) -> list[int]:
         """Numbers of the sites that can be asked.
 
@@ -296,27 +263,35 @@ class Meeting:
             seconds: how long to wait.
             wanted: numbers of those that may be asked; default: all.
             everybody: wait for all that may still come, and not for `least` alone.
+            heard: hears who is waited for, each time that it changes.
 
         Raises:
             TooFewSites: fewer came than `least`.
         """
         until = time.monotonic() + seconds
-        among = set(range(len(self._places)) if wanted is None else wanted)
+        among = sorted(range(len(self._places)) if wanted is None else wanted)
+        told: list[int] = []
         with self._changed:
             while True:
-                found = [site for site in sorted(among) if self._places[site].ready]
+                found = [site for site in among if self._places[site].ready]
                 hoped = [site for site in among if not self._places[site].gone]
                 left = until - time.monotonic()
                 enough = len(found) == len(hoped) or (not everybody and len(found) >= least)
                 if enough or len(hoped) < least or left <= 0:
                     break
+                late = [site for site in hoped if site not in found]
+                if late != told:
+                    told = late
+                    heard(f"waiting for {self._named(late)}")
                 self._changed.wait(left)
             if len(found) >= least:
                 return found
+            late = [site for site in hoped if site not in found]
             gone = [f"{one.card.name}: {one.gone}" for one in self._places if one.gone]
+        why = [*gone, *([f"not there: {self._named(late)}"] if late else [])]
         raise TooFewSites(
             f"{len(found)} of {len(self._places)} sites are there, and it takes {least}"
-            + (f" ({'; '.join(gone)})" if gone else ""),
+            f" ({'; '.join(why)})",
             hint=("mend it where it is said" if gone else "casemate federate join at the sites")
             + "; the same command goes on where it stopped, and --fresh begins another job",
         )
@@ -369,6 +344,16 @@ class Meeting:
                 place.met and not place.gone and not place.dismissed for place in self._places
             ):
                 self._changed.wait(left)
+
+    def stop(self) -> None:
+        """Keep nobody waiting any more: whoever leads goes, whether the job is over or not."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _named(self, sites: list[int]) -> str:
+        names = [self.name_of(site) for site in sites[:NAMED]]
+        return ", ".join(names) + (f" and {len(sites) - NAMED} more" if len(sites) > NAMED else "")
 
     def name_of(self, site: int) -> str:
         """What its card calls a site."""

@@ -232,9 +232,15 @@ def require_columns(asked: Schema, own: Schema) -> None:
     strange = sorted({*own.classes} - {*asked.classes})
     if strange:
         raise DataError(
-            f"{len(strange)} classes of this table are none of the charter's",
+            f"{len(strange)} classes of this table are none of the charter's, which names"
+            f" {_named(asked.classes)}: {_named(strange)}",
             hint="a charter that names them all, or a table that is coded alike",
         )
+
+
+def _named(classes: list[str]) -> str:
+    more = f" and {len(classes) - MOST_NAMED} more" if len(classes) > MOST_NAMED else ""
+    return ", ".join(map(repr, classes[:MOST_NAMED])) + more
 
 
 class Rows:

@@ -30,7 +30,8 @@ from casemate.ml.federated.masking import Advert, Agreement, Masked, MaskRefused
 from casemate.ml.federated.secure import threshold_of, verifier
 from casemate.ml.federated.shares import HALF, SECRET, Share
 from casemate.ml.federated.unmasking import Gatherer, Sum
-from casemate.operations.federated.meeting import Asked, Meeting
+from casemate.operations.federated.meeting import Meeting
+from casemate.operations.federated.places import Asked
 
 S = TypeVar("S", Advert, Masked, Agreement, Revealed)
 MOST_SEALED = 4096

@@ -4,7 +4,7 @@ in the sandbox (`sites`).
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -89,6 +89,12 @@ def designed(
     _one_of("--combine", combine, [*robust.COMBINERS])
     kind, attackers = _counted("--attack", attack, [*attacks.OF_UPDATES, *attacks.OF_LABELS])
     step, silent = _counted("--drop-out", drop_out, [*secure.STEPS])
+    _require_numbers(
+        {"--sites": sites, "--rounds": rounds, "--epochs": plan.epochs, "--batch": plan.batch,
+         "--liars": liars or 0, "--bucket": bucket, "--groups": groups},
+        {"--share": share, "--rate": plan.rate, "--momentum": plan.momentum,
+         "--calibrate": plan.calibrated, "--epsilon": epsilon or 1.0},
+    )  # fmt: skip
     within = {
         "--sites": (sites, 2, simulation.MOST_SITES),
         "--rounds": (rounds, 1, simulation.MOST_ROUNDS),
@@ -195,6 +201,17 @@ def _require_unit(plan: LocalPlan, rule: str, epsilon: float | None) -> None:
             "--unit site shortens a site's difference of weights, and exact sums are none",
             hint="--rule fedavg, fedprox, fedavgm or fedadam",
         )
+
+
+def _require_numbers(whole: dict[str, Any], others: dict[str, Any]) -> None:
+    """Nothing; ConfigError: from Python, something is not the number that it must be."""
+    for names, kinds, what in (
+        (whole, (int,), "a whole number"),
+        (others, (int, float), "a number"),
+    ):
+        for name, value in names.items():
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise ConfigError(f"{name}: {value!r}"[:80], hint=what)
 
 
 def _one_of(option: str, given: str, known: list[str]) -> None:

@@ -62,6 +62,12 @@ SIMULATED = {"sites", "attack", "share", "drop_out"}
 REFUSED = [
     ({"sites": 1}, "--sites: 1"),
     ({"sites": 100_000}, "--sites"),
+    ({"sites": "5"}, "a whole number"),
+    ({"rounds": 2.5}, "--rounds: 2.5a whole number"),
+    ({"rounds": True}, "a whole number"),
+    ({"epochs": 1.0}, "a whole number"),
+    ({"rate": "0.1"}, "--rate: '0.1'a number"),
+    ({"epsilon": "3"}, "a number"),
     ({"rounds": 0}, "--rounds: 0"),
     ({"share": 0.01}, "--share: 0.01"),
     ({"share": float("nan")}, "--share: nan"),
