@@ -709,3 +709,16 @@ def test_line_ends_inside_of_cells_are_kept_wherever_a_text_is_cut_into_pieces(t
     (tmp_path / "t.csv").write_text(f"x,y\n{long},1\nb,0\n")
     table, _ = source.read(tmp_path / "t.csv", DataTable(source="t.csv", target="y"))
     assert table["x"].to_pylist() == [long, "b"]
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", "\ufeffsep=;\r\n", "\nSEP=;\n", '"sep=;"\n'])
+def test_the_line_that_tells_excel_the_delimiter_is_no_header(tmp_path, line):
+    rows = "".join(f"{n};{n % 7},5;{'pq'[n % 2]}\n" for n in range(60))
+    (tmp_path / "t.csv").write_text(f"{line}nr;x;y\n{rows}", newline="")
+    options = DataTable(source="t.csv", target="y")
+    assert files.found(tmp_path / "t.csv", options) == {"delimiter": ";", "decimal": ","}
+    table = files.columns(tmp_path / "t.csv", options, (), [])
+    assert table.column_names == ["nr", "x", "y"] and table.num_rows == 60
+    assert table["x"].to_pylist()[1] == 1.5
+    assert files.shape(tmp_path / "t.csv", options, counted=True) == (60, 3)
+    assert pa.concat_tables(files.pieces(tmp_path / "t.csv", options, (), [])).num_rows == 60

@@ -647,3 +647,30 @@ def test_an_end_of_all_times_and_shifted_dates_are_dates_too(tmp_path, form):
     assert plan.data.columns["birth_date"].parts == ["month", "weekday", "days"]
     found = values_of(plan, tmp_path, "birth_date_days")
     assert min(found) == 20_000 and max(found) > 2_900_000
+
+
+@pytest.mark.parametrize(
+    ("name", "person"),
+    [
+        *((name, True) for name in ("Kundennr", "Patientennummer", "Pat.-Nr.", "ID_paciente")),
+        *((name, True) for name in ("Versichertennummer", "Kunden-ID", "numero_cliente")),
+        *((name, False) for name in ("Fallnummer", "Kontonummer", "Telefon", "e-mail", "Nachname")),
+    ],
+)
+def test_people_and_keys_are_known_by_names_of_other_languages_too(tmp_path, name, person):
+    random = np.random.default_rng(2)
+    cells = [f"{value * 7919:07d}" for value in random.integers(1, 150, ROWS)]
+    if name in ("e-mail", "Nachname"):
+        cells = [f"m{cell}@example.org" if name == "e-mail" else f"M{cell}" for cell in cells]
+    plan = plan_of(tmp_path, {name: cells})
+    assert plan.data.columns[name].column_class == "identifier"
+    assert plan.data.subject == (name if person else None)
+
+
+@pytest.mark.parametrize(
+    "name", ["Mitarbeiter", "Kunden", "num_patients", "Personal", "email_opens", "phone", "PAT"]
+)
+def test_counts_of_people_and_calls_stay_numbers(tmp_path, name):
+    random = np.random.default_rng(2)
+    plan = plan_of(tmp_path, {name: [str(value) for value in random.integers(0, 900, ROWS)]})
+    assert role_of(plan, name).role == "number"

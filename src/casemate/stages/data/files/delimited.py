@@ -4,6 +4,7 @@ be, is named by its line.
 
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,6 +36,7 @@ AT_ONCE = 2
 """Pieces of a text that are read at once: cutting, looking at quotes and parsing take turns with
 what is done with the piece before. More would take memory, and Arrow's threads are shared.
 """
+SEP = re.compile(rb"(?:\xef\xbb\xbf)?\"?sep=(?:[^\r\n]|\t)\"?[\r\n]*", re.IGNORECASE)
 LONG = r"^\s*[+-]?\d{16,}\s*$"
 Kept = Callable[[str], bool]
 
@@ -277,12 +279,15 @@ def _typed(
 
 
 def begun(text: Content, options: DataTable) -> Content:
-    """From the first line that is not blank, after those to skip."""
+    """From the first line that is not blank, after those to skip, and after `sep=;`, which tells
+    Excel the delimiter.
+    """
     text = text.skip(options.skip_lines)
     with text.open() as file:
         blank = 0
         while (line := file.readline()) and not line.strip():
             blank += 1
+        blank += SEP.fullmatch(line) is not None
     return text.skip(blank) if blank else text
 
 

@@ -47,6 +47,8 @@ MOST_ROWS = 50_000
 """Rows that are looked at, evenly from the whole table; `scaffold` reads all and looks again at
 columns that do not keep to it.
 """
+DIALLED = 10.0**6
+"""Whole numbers from here on are telephone numbers, and no count of calls."""
 LONG = 10.0**12
 """Whole numbers from here on that are nearly all different are written for machines."""
 WORDY, WORDS = 2.5, 50
@@ -129,6 +131,7 @@ def _decide(column: Column) -> Role:
         _row_number,
         _constant,
         _typed,
+        _contact,
         _key,
         _codes,
         dates,
@@ -191,6 +194,15 @@ def _typed(column: Column) -> Role | None:
     if pa.types.is_boolean(column.cells.type):
         return column.role("number", ColumnTable(), "true or false")
     return None
+
+
+def _contact(column: Column) -> Role | None:
+    """A name, an address for mail or a telephone number: of people, whether they repeat or not."""
+    if not column.is_text or column.distinct <= FEW or not names.contact(column.name):
+        return None
+    if column.plain is not None and (column.whole is None or column.extremes[1] < DIALLED):
+        return None  # how many, not which
+    return _identifier(column, "key", "named like what tells who somebody is")
 
 
 def _key(column: Column) -> Role | None:

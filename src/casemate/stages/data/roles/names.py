@@ -13,13 +13,27 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-IDS = _set("id ids uid uuid guid identifier mrn ssn iban pid")
-NUMBERED = _set("key nr no num number nbr code")
+_COMPOUND = re.compile(r"(.{3,})(nummer|nr)")
+"""German: `Kundennummer` is two words."""
+IDS = _set("id ids uid uuid guid identifier mrn ssn iban pid nummer")
+NUMBERED = _set("key nr no num number nbr code numero")
 PERSONS = _set(
     "patient patients person subject customer client user member employee student household "
     "participant resident passenger applicant borrower individual proband insured citizen mrn "
-    "ssn pid"
+    "ssn pid kunde kundin klient versicherter mitglied paciente cliente"
 )
+OF_PERSONS = _set(
+    "pat patienten kunden klienten mitarbeiter personal versicherten mitglieds probanden bewohner"
+)
+"""Persons beside the word for a key only: alone they count many, or say something else."""
+FIRST = _set("id numero")
+"""Words for a key that stand before the person."""
+CONTACTS = _set(
+    "email mail phone telephone telefon mobile handy fax surname lastname firstname fullname "
+    "nachname vorname familienname username login"
+)
+"""What tells who somebody is, however often it is there."""
+ADDRESSES = _set("address adresse")
 CODES = _set(
     "zip zipcode postal postcode plz icd icd9 icd10 fips naics sic cpt ndc drg loinc snomed code"
     " codes cd"
@@ -74,7 +88,11 @@ CENSUS = _set(
 
 def words(name: str) -> list[str]:
     """`RAC1P_cd` -> `rac`, `1`, `p`, `cd`."""
-    return [word.lower() for word in _WORD.findall(name)]
+    found: list[str] = []
+    for word in _WORD.findall(name):
+        compound = _COMPOUND.fullmatch(word.lower())
+        found += compound.groups() if compound else [word.lower()]
+    return found
 
 
 def counts(name: str) -> bool:
@@ -93,9 +111,20 @@ def person(name: str) -> bool:
     `customer_type`.
     """
     found = words(name)
-    if not found or PERSONS.isdisjoint(found):
-        return False
-    return len(found) == 1 or found[-1] in IDS | NUMBERED
+    if len(found) == 1:
+        return found[0] in PERSONS
+    named = not (PERSONS | OF_PERSONS).isdisjoint(found)
+    return named and (found[-1] in IDS | NUMBERED or found[0] in FIRST)
+
+
+def contact(name: str) -> bool:
+    """Whether a name says what people are called or reached by: `email`, `phone_number`, not
+    `email_domain`.
+    """
+    found = words(name)
+    if found and found[-1] in IDS | NUMBERED | ADDRESSES:
+        found = found[:-1]
+    return bool(found) and found[-1] in CONTACTS
 
 
 def key(name: str) -> bool:
