@@ -83,6 +83,26 @@ def test_a_change_that_another_one_overtook_is_refused(blobs):
     assert blobs.read("ab/c.key") == b"two"
 
 
+def test_a_change_that_another_one_overtakes_after_a_look_is_refused(
+    s3_place, tmp_path, monkeypatch
+):
+    blobs, other = S3Blobs(s3_place, tmp_path), S3Blobs(s3_place, tmp_path)
+    blobs.create("ab/c.key", b"one")
+    called = blobs.call
+
+    def late(method, name=None, **words):
+        answer = called(method, name, **words)
+        if method == "get_object":
+            monkeypatch.setattr(blobs, "call", called)
+            other.replace(name, b"one", b"theirs")
+        return answer
+
+    monkeypatch.setattr(blobs, "call", late)
+    with pytest.raises(BusyError):
+        blobs.replace("ab/c.key", b"one", b"ours")
+    assert blobs.read("ab/c.key") == b"theirs"
+
+
 def test_of_many_writers_of_one_name_one_wins(blobs):
     wins = []
     threads = [
