@@ -2,9 +2,9 @@
 and times.
 
 New objects are written under `If-None-Match: *` and changes under `If-Match` (conditional writes of
-S3, 2024), so that two writers cannot undo one another. Large objects go in parts of 16 MiB, or whole to
-a server that minds no condition where it joins parts; nothing of an interrupted upload becomes
-visible.
+S3, 2024), so that two writers cannot undo one another. Large objects go in parts of 16 MiB, or
+whole to a server that minds no condition where it joins parts; nothing of an interrupted upload
+becomes visible.
 """
 
 import base64
@@ -146,11 +146,13 @@ def sent(body: bytes | IO[bytes]) -> dict[str, Any]:
     """A request's body, a file as a whole, with its MD5 (RFC 1864), which a server compares with
     what arrived, in whatever year it was made.
     """
+    found = hashlib.md5(usedforsecurity=False)
     if isinstance(body, bytes):
-        found = hashlib.md5(body, usedforsecurity=False)
+        found.update(body)
     else:
         body.seek(0)
-        found = hashlib.file_digest(body, lambda: hashlib.md5(usedforsecurity=False))
+        for content in iter(lambda: body.read(PART), b""):
+            found.update(content)
         body.seek(0)
     return {"Body": body, "ContentMD5": base64.b64encode(found.digest()).decode()}
 
