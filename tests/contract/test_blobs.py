@@ -303,6 +303,17 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(
     assert result.model.verify()
     rotation.rotate(project, ["objects"], compromised=True)
     assert examine(casemate.open(own)).damage == []
+    text = (own / "casemate.toml").read_text()
+    (own / "casemate.toml").write_text(text.replace(s3_place.endpoint, "http://127.0.0.1:9"))
+    away = cli("fsck", *where)
+    assert away.code == 5 and "UNKNOWN" in away.out and "backup restore" not in away.out
+    assert "see the server and the network" in away.out
+    (own / "casemate.toml").write_text(text)
+    monkeypatch.setenv("S3_SECRET", "wrong")
+    if hasattr(s3_server, "KEYS"):  # moto takes any keys
+        refused = cli("fsck", *where)
+        assert refused.code == 5 and "the secret key is wrong" in refused.out
+    monkeypatch.setenv("S3_SECRET", s3_place.secret_key)
     assert any(
         c["subject"] == "objects" and c["mark"] == "ok"
         for c in json.loads(cli("doctor", "--format", "json", *where).out)
