@@ -178,3 +178,15 @@ def test_an_answer_that_breaks_off_while_a_key_is_replaced_is_told_as_such(blobs
     monkeypatch.setattr(blobs, "call", broken)
     with pytest.raises(TransientError, match="broke off"):
         blobs.replace("ab/c.key", b"one", b"two")
+
+
+def test_a_server_whose_certificate_is_not_trusted_is_told_with_what_names_its_authority(blobs):
+    from botocore.exceptions import SSLError
+
+    def untrusted(request, **_):
+        raise SSLError(endpoint_url=request.url, error="CERTIFICATE_VERIFY_FAILED")
+
+    blobs._s3.meta.events.register("before-send.s3", untrusted)
+    with pytest.raises(TransientError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        blobs.read("ab/c")
+    assert "AWS_CA_BUNDLE" in caught.value.hint

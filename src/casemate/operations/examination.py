@@ -241,12 +241,12 @@ class Examination:
             elif isinstance(record, Release):
                 wanted |= {*record.files.values(), record.bundle or ""}
         wanted.discard("")  # what this run did not have
-        for digest in sorted(wanted):
+        for count, digest in enumerate(sorted(wanted)):
             whole = partial(self.project.objects.get, digest)
             if not self._guarded(f"object {digest[:12]}", whole, away=BackendError) and (
                 self.damage[-1].unknown
             ):
-                break  # each would wait as long for the same server
+                return count  # each would wait as long for the same server
         return len(wanted)
 
     def _tables(self) -> int:

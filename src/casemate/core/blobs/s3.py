@@ -168,7 +168,7 @@ class S3Blobs:
 
     def call(self, method: str, name: str | None = None, **words: Any) -> Any:
         """One request; FileNotFoundError when `name` is not there."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
         if name is not None:
             words["Key"] = self.place.prefix + name
@@ -192,8 +192,10 @@ class S3Blobs:
                 hint="set [store] access_key and secret_key",
             ) from error
         except BotoCoreError as error:
+            trust = "AWS_CA_BUNDLE names the file with the authority of the server's certificate"
             raise TransientError(
-                f"{self.where} did not answer: {error}"[:500], hint="see the server and the network"
+                f"{self.where} did not answer: {error}"[:500],
+                hint=trust if isinstance(error, SSLError) else "see the server and the network",
             ) from error
 
     def names(self) -> list[str]:
