@@ -291,9 +291,10 @@ def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypa
     with pytest.raises(TransientError, match="there first"):
         copies.write(f"{3:020d}", b"where no condition is minded, or after a deletion")
     client.create_bucket(Bucket="unlocked")
-    with pytest.raises(TransientError):
+    with pytest.raises(BackendError, match="InvalidRequest") as caught:
         open_copies("s3:unlocked", 7).put(kept)
-    with pytest.raises(TransientError):
+    assert caught.value.code == "CM-BACKEND", "trying again changes nothing"
+    with pytest.raises(BackendError, match="NoSuchBucket"):
         open_copies("s3:nowhere", 7).names()
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
 from casemate.controls.audit.note import parse_note
-from casemate.core.blobs.s3 import client, sent
+from casemate.core.blobs.s3 import REFUSED, client, sent
 from casemate.core.errors import BackendError, ConfigError, HistoryError, TransientError
 from casemate.core.files import write_atomic
 
@@ -194,7 +194,9 @@ class S3Copies(Copies):
         try:
             yield
         except self._faults as error:
-            raise TransientError(
+            code = getattr(error, "response", {}).get("Error", {}).get("Code")
+            lasting = code in REFUSED or code == "InvalidRequest"  # a lock where there is none
+            raise (BackendError if lasting else TransientError)(
                 f"{self.where}: {error}"[:500],
                 hint="see the bucket, its object lock, and whether the credentials may"
                 " ListBucketVersions, GetObjectVersion, PutObject and PutObjectRetention",
