@@ -10,19 +10,19 @@
 set -eu
 work=$(mktemp -d)
 ids=""
-trap 'for id in $ids; do kill "$id" 2>/dev/null || true; done; wait; rm -rf "$work"' EXIT
+trap 'code=$?; [ $code = 0 ] || tail -n 5 run/*.out || true; for id in $ids; do kill "$id" 2>/dev/null || true; done; wait; rm -rf "$work"; exit $code' EXIT
 version=16.2.15+ds-0+deb12u2
 cd "$work"
 mkdir debs root mon osd rgw run
 ( cd debs
-  for name in radosgw ceph-mon ceph-osd ceph-base ceph-common librados2 libradosstriper1 python3-rados python3-ceph-argparse python3-ceph-common librbd1 libcephfs2 librgw2; do
+  for name in radosgw ceph-mon ceph-osd ceph-base ceph-common librados2 libradosstriper1 python3-rados python3-ceph-argparse librbd1 libcephfs2 librgw2; do
     echo "$name=$version"
   done | xargs apt-get download -qq
-  apt-get download -qq libaio1 libboost-context1.74.0 libboost-filesystem1.74.0 libboost-iostreams1.74.0 libboost-thread1.74.0 libdaxctl1 libfmt9 libibverbs1 libleveldb1d liblua5.3-0 \
+  apt-get download -qq python3-prettytable python3-wcwidth libaio1 libfuse2 libboost-context1.74.0 libboost-filesystem1.74.0 libboost-iostreams1.74.0 libboost-thread1.74.0 libdaxctl1 libfmt9 libibverbs1 libleveldb1d liblua5.3-0 \
     libndctl6 libnl-3-200 libnl-route-3-200 liboath0 libpmem1 librabbitmq4 librdmacm1 libsnappy1v5 libgoogle-perftools4 libtcmalloc-minimal4
   for deb in *.deb; do dpkg -x "$deb" "$work/root"; done )
 lib=$work/root/usr/lib/x86_64-linux-gnu
-export LD_LIBRARY_PATH="$lib:$lib/ceph" PYTHONPATH="$work/root/usr/lib/python3/dist-packages" PATH="$work/root/usr/bin:$PATH" CEPH_CONF="$work/ceph.conf"
+export LD_LIBRARY_PATH="$lib:$lib/ceph:$work/root/lib/x86_64-linux-gnu" PYTHONPATH="$work/root/usr/lib/python3/dist-packages" PATH="$work/root/usr/bin:$PATH" CEPH_CONF="$work/ceph.conf"
 # below the ports that connections of the daemons take for themselves
 set -- $(python3 -c 'import random, socket; s = [socket.create_server(("127.0.0.1", n)) for n in random.sample(range(15000, 32000), 3)]; print(*(one.getsockname()[1] for one in s))')
 openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" 2>/dev/null
