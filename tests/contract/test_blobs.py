@@ -83,6 +83,26 @@ def test_a_change_that_another_one_overtook_is_refused(blobs):
     assert blobs.read("ab/c.key") == b"two"
 
 
+def test_a_change_that_another_one_overtakes_after_a_look_is_refused(
+    s3_place, tmp_path, monkeypatch
+):
+    blobs, other = S3Blobs(s3_place, tmp_path), S3Blobs(s3_place, tmp_path)
+    blobs.create("ab/c.key", b"one")
+    called = blobs.call
+
+    def late(method, name=None, **words):
+        answer = called(method, name, **words)
+        if method == "get_object":
+            monkeypatch.setattr(blobs, "call", called)
+            other.replace(name, b"one", b"theirs")
+        return answer
+
+    monkeypatch.setattr(blobs, "call", late)
+    with pytest.raises(BusyError):
+        blobs.replace("ab/c.key", b"one", b"ours")
+    assert blobs.read("ab/c.key") == b"theirs"
+
+
 def test_of_many_writers_of_one_name_one_wins(blobs):
     wins = []
     threads = [
@@ -283,6 +303,17 @@ def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(
     assert result.model.verify()
     rotation.rotate(project, ["objects"], compromised=True)
     assert examine(casemate.open(own)).damage == []
+    text = (own / "casemate.toml").read_text()
+    (own / "casemate.toml").write_text(text.replace(s3_place.endpoint, "http://127.0.0.1:9"))
+    away = cli("fsck", *where)
+    assert away.code == 5 and "UNKNOWN" in away.out and "backup restore" not in away.out
+    assert "see the server and the network" in away.out
+    (own / "casemate.toml").write_text(text)
+    monkeypatch.setenv("S3_SECRET", "wrong")
+    if hasattr(s3_server, "KEYS"):  # moto takes any keys
+        refused = cli("fsck", *where)
+        assert refused.code == 5 and "the secret key is wrong" in refused.out
+    monkeypatch.setenv("S3_SECRET", s3_place.secret_key)
     assert any(
         c["subject"] == "objects" and c["mark"] == "ok"
         for c in json.loads(cli("doctor", "--format", "json", *where).out)

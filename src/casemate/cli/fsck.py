@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: Any) -> int:
     """Check everything against everything; exit code 4 when something is damaged and was not
-    rebuilt.
+    rebuilt, 5 when a server that holds some of it did not answer.
     """
     from casemate.cli.output import emit, table
     from casemate.operations.fsck import examine
@@ -43,6 +43,7 @@ def run(arguments: Any) -> int:
             "intact": "OK: nothing is damaged",
             "repaired": "OK: rebuilt what was damaged",
             "damaged": "DAMAGED",
+            "unknown": "UNKNOWN: not everything could be looked at; of the rest nothing is damaged",
         }[report.outcome]
     )
     emit(
@@ -50,4 +51,4 @@ def run(arguments: Any) -> int:
         {"outcome": report.outcome, "checked": report.checked, "damage": report.damage},
         "\n".join(text),
     )
-    return 4 if report.outcome == "damaged" else 0
+    return {"damaged": 4, "unknown": 5}.get(report.outcome, 0)

@@ -18,6 +18,8 @@ class Damage(Record, frozen=True, kw_only=True):
     """What was done, or what to do."""
     repaired: bool = False
     """Whether it was rebuilt just now."""
+    unknown: bool = False
+    """Whether nothing is known of it, because a server or a disk did not answer."""
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -29,8 +31,13 @@ class Report(Record, frozen=True, kw_only=True):
     """What does not hold, the deepest cause first."""
 
     @property
-    def outcome(self) -> Literal["intact", "repaired", "damaged"]:
-        """`repaired` when everything that was damaged could be rebuilt."""
+    def outcome(self) -> Literal["intact", "repaired", "damaged", "unknown"]:
+        """`repaired` when everything that was damaged could be rebuilt; `unknown` when of the rest
+        nothing is known.
+        """
         if not self.damage:
             return "intact"
-        return "repaired" if all(found.repaired for found in self.damage) else "damaged"
+        left = [found for found in self.damage if not found.repaired]
+        if not left:
+            return "repaired"
+        return "unknown" if all(found.unknown for found in left) else "damaged"

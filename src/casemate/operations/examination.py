@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from casemate.controls.keys import compromises, manifests, signers
 from casemate.core.digest import sha256
 from casemate.core.errors import (
+    BackendError,
     CompromisedSigner,
     Error,
     HistoryError,
+    TransientError,
     VerificationError,
 )
 from casemate.core.files import write_atomic
@@ -81,22 +83,26 @@ class Examination:
                 self.checked[name] = check()
             except Error as error:
                 self.checked[name] = 0
-                self._found(name, error.message, error.hint or BACKUP)
+                unknown = isinstance(error, TransientError)
+                self._found(name, error.message, error.hint or BACKUP, unknown=unknown)
         return Report(checked=self.checked, damage=self.damage)
 
-    def _found(
-        self, subject: str, state: str, remedy: str = BACKUP, *, repaired: bool = False
-    ) -> None:
-        self.damage.append(Damage(subject=subject, state=state, remedy=remedy, repaired=repaired))
+    def _found(self, subject: str, state: str, remedy: str = BACKUP, **more: bool) -> None:
+        self.damage.append(Damage(subject=subject, state=state, remedy=remedy, **more))
 
-    def _guarded(self, subject: str, check: Callable[[], object], remedy: str = BACKUP) -> bool:
+    def _guarded(
+        self,
+        subject: str,
+        check: Callable[[], object],
+        remedy: str = BACKUP,
+        away: type[Error] = TransientError,
+    ) -> bool:
+        """Whether it holds; a fault that is `away` says nothing of it."""
         try:
             check()
-        except CompromisedSigner as error:
-            self._found(subject, error.message, error.hint or remedy)
-            return False
         except Error as error:
-            self._found(subject, error.message, remedy)
+            said = isinstance(error, (CompromisedSigner, away)) and error.hint
+            self._found(subject, error.message, said or remedy, unknown=isinstance(error, away))
             return False
         return True
 
@@ -235,8 +241,12 @@ class Examination:
             elif isinstance(record, Release):
                 wanted |= {*record.files.values(), record.bundle or ""}
         wanted.discard("")  # what this run did not have
-        for digest in sorted(wanted):
-            self._guarded(f"object {digest[:12]}", partial(self.project.objects.get, digest))
+        for count, digest in enumerate(sorted(wanted)):
+            whole = partial(self.project.objects.get, digest)
+            if not self._guarded(f"object {digest[:12]}", whole, away=BackendError) and (
+                self.damage[-1].unknown
+            ):
+                return count  # each would wait as long for the same server
         return len(wanted)
 
     def _tables(self) -> int:
@@ -269,9 +279,8 @@ class Examination:
                     "the registry says something else than the run that made it",
                 )
             elif isinstance(release, Release) and release.bundle:
-                self._guarded(
-                    f"model {reference}", partial(self.project.registry.verify, reference)
-                )
+                verify = partial(self.project.registry.verify, reference)
+                self._guarded(f"model {reference}", verify, away=BackendError)
         return len(rows)
 
     def _outbox(self) -> int:

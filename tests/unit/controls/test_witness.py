@@ -28,7 +28,13 @@ from casemate.controls.audit.publication import Publication
 from casemate.controls.audit.verify import WITNESSED
 from casemate.controls.audit.witness import Witness
 from casemate.core.clock import SystemClock
-from casemate.core.errors import ConfigError, HistoryError, TransientError, VerificationError
+from casemate.core.errors import (
+    BackendError,
+    ConfigError,
+    HistoryError,
+    TransientError,
+    VerificationError,
+)
 from casemate.core.home import keystore_folder
 
 
@@ -275,8 +281,61 @@ def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypa
         client.delete_object(Bucket="audit", Key=version["Key"], VersionId=version["VersionId"])
     with pytest.raises(TransientError):
         open_copies("s3:audit/log", 7).write(f"{3:020d}", b"another")
-    with pytest.raises(TransientError):
+    kept = (log.folder / "checkpoint").read_bytes()
+    client.put_object(Bucket="audit", Key=version["Key"], Body=b"laid over it")
+    assert copies.read(f"{3:020d}") == kept, "the first version of a name is the copy"
+    client.delete_object(Bucket="audit", Key=version["Key"])
+    assert [int(name) for name in copies.names()] == [3], "a deletion lays a marker over it"
+    assert copies.newest(log.signer.vkeys).size == 3
+    copies.put(kept)
+    with pytest.raises(TransientError, match="there first"):
+        copies.write(f"{3:020d}", b"where no condition is minded, or after a deletion")
+    client.create_bucket(Bucket="unlocked")
+    with pytest.raises(BackendError, match="InvalidRequest") as caught:
+        open_copies("s3:unlocked", 7).put(kept)
+    assert caught.value.code == "CM-BACKEND", "trying again changes nothing"
+    with pytest.raises(BackendError, match="NoSuchBucket"):
         open_copies("s3:nowhere", 7).names()
+
+
+@pytest.fixture
+def on_moto(request, monkeypatch):
+    """moto, to which this machine's AWS settings lead."""
+    server = request.getfixturevalue("aws")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    return server
+
+
+def test_copies_on_a_server_that_heeds_no_lock_are_refused(log, on_moto):
+    s3_client(on_moto).create_bucket(Bucket="heedless")
+    copies = open_copies("s3:heedless", 7)
+
+    def forget(request, **_):
+        for name in ("x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"):
+            request.headers.pop(name, None)
+
+    copies._s3.meta.events.register("before-send.s3.PutObject", forget)
+    grow(log, 3)
+    with pytest.raises(BackendError, match="nothing is locked"):
+        copies.put((log.folder / "checkpoint").read_bytes())
+
+
+def test_more_copies_than_a_server_lists_at_once_are_all_there(on_moto):
+    client = s3_client(on_moto)
+    client.create_bucket(Bucket="many", ObjectLockEnabledForBucket=True)
+    copies = open_copies("s3:many", 7)
+    for size in (1, 2, 3):
+        copies.write(f"{size:020d}", b"first")
+        client.put_object(Bucket="many", Key=f"{size:020d}", Body=b"later")
+    copies._s3.meta.events.register(
+        "provide-client-params.s3.ListObjectVersions",
+        lambda params, **_: {**params, "MaxKeys": 2},
+    )
+    assert [int(name) for name in copies.names()] == [1, 2, 3]
+    assert {copies.read(name) for name in copies.names()} == {b"first"}
 
 
 @pytest.mark.parametrize("where", ["", "file:", "ftp:x", "s3:"])

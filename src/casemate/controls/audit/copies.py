@@ -3,22 +3,23 @@ visible.
 
 A place is `file:FOLDER` (a mount that others control), `git:REPOSITORY` (a commit a checkpoint;
 push it elsewhere with a hook) or `s3:BUCKET/PREFIX` (object lock in compliance mode: nobody can
-delete or replace a copy before its time). Names are the tree size with 20 digits, so that a copy is
+delete a version before its time, and the first one of a name is the copy, whatever was laid over it
+since). Names are the tree size with 20 digits, so that a copy is
 never replaced by another one of the same size.
 """
 
+import contextlib
 import datetime
 import os
 import re
 import subprocess
 from abc import ABC, abstractmethod
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
 from casemate.controls.audit.note import parse_note
-from casemate.core.blobs.s3 import client, pages
+from casemate.core.blobs.s3 import REFUSED, client, sent
 from casemate.core.errors import BackendError, ConfigError, HistoryError, TransientError
 from casemate.core.files import write_atomic
 
@@ -185,27 +186,55 @@ class S3Copies(Copies):
         self._s3 = client()
         from botocore.exceptions import BotoCoreError, ClientError
 
-        self._faults: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
+        self._faults: tuple[type[Exception], ...] = (BotoCoreError, ClientError, OSError)
         self.bucket, self.prefix, self.days = bucket, prefix, days
 
-    def _call(self, name: str, **words: Any) -> Any:
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[None]:
         try:
-            return getattr(self._s3, name)(Bucket=self.bucket, **words)
+            yield
         except self._faults as error:
-            raise TransientError(
+            code = getattr(error, "response", {}).get("Error", {}).get("Code")
+            lasting = code in REFUSED or code == "InvalidRequest"  # a lock where there is none
+            raise (BackendError if lasting else TransientError)(
                 f"{self.where}: {error}"[:500],
-                hint="see the bucket, its object lock and the credentials",
+                hint="see the bucket, its object lock, and whether the credentials may"
+                " ListBucketVersions, GetObjectVersion, PutObject and PutObjectRetention",
             ) from error
+
+    def _first(self, begin: str = "") -> dict[str, str]:
+        """Names that begin so, each with the version that was there first: a later one, or a
+        deletion, takes nothing away from a copy.
+        """
+        found: dict[str, tuple[datetime.datetime, str]] = {}
+        more: dict[str, str] = {}
+        while True:
+            with self._asked():
+                page = self._s3.list_object_versions(
+                    Bucket=self.bucket, Prefix=self.prefix + begin, **more
+                )
+            for one in page.get("Versions", []):  # the newest one of a name comes first
+                name, time = one["Key"].removeprefix(self.prefix), one["LastModified"]
+                if _NAME.fullmatch(name) and (name not in found or time <= found[name][0]):
+                    found[name] = time, one["VersionId"]
+            if not page.get("IsTruncated"):
+                return {name: version for name, (_, version) in found.items()}
+            more = {"KeyMarker": page["NextKeyMarker"]}
+            if page.get("NextVersionIdMarker"):
+                more["VersionIdMarker"] = page["NextVersionIdMarker"]
 
     def names(self) -> list[str]:
         """See `Copies.names`."""
-        listed = chain.from_iterable(pages(self._call, self.prefix))
-        found = (item["Key"].removeprefix(self.prefix) for item in listed)
-        return sorted(name for name in found if _NAME.fullmatch(name))
+        return sorted(self._first())
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""
-        return bytes(self._call("get_object", Key=self.prefix + name)["Body"].read())
+        version = self._first(name)[name]
+        with self._asked():
+            answer = self._s3.get_object(
+                Bucket=self.bucket, Key=self.prefix + name, VersionId=version
+            )
+            return bytes(answer["Body"].read())
 
     def write(self, name: str, content: bytes) -> None:
         """See `Copies.write`."""
@@ -213,10 +242,22 @@ class S3Copies(Copies):
         lock = {
             "ObjectLockMode": "COMPLIANCE",
             "ObjectLockRetainUntilDate": until,
-            "ChecksumAlgorithm": "SHA256",
             "IfNoneMatch": "*",
         }
-        self._call("put_object", Key=self.prefix + name, Body=content, **lock)
+        with self._asked():
+            answer = self._s3.put_object(
+                Bucket=self.bucket, Key=self.prefix + name, **sent(content), **lock
+            )
+        if answer.get("VersionId", "null") == "null":
+            raise BackendError(
+                f"{self.where}: the server keeps no versions there, so that nothing is locked",
+                hint="make a bucket with object lock, on a server that has it",
+            )
+        if self.read(name) != content:  # Ceph minds no condition where versions are kept
+            raise TransientError(
+                f"{self.where} has another copy {name}, which was there first",
+                hint="run the command again",
+            )
 
 
 def open_copies(where: str, days: int) -> Copies:

@@ -7,7 +7,6 @@ from pathlib import Path
 from casemate.core.blobs.files import FileBlobs
 from casemate.core.blobs.interface import Blobs, Draft
 from casemate.core.blobs.s3 import S3Blobs, S3Place
-from casemate.core.errors import BackendError
 
 __all__ = ["Blobs", "Draft", "FileBlobs", "S3Blobs", "S3Place", "open_blobs", "require_conditions"]
 
@@ -22,10 +21,6 @@ def open_blobs(place: S3Place | None, folder: Path, scratch: Path) -> Blobs:
 
 
 def require_conditions(blobs: Blobs) -> None:
-    """BackendError when the server writes over what is there although it is asked not to."""
-    if isinstance(blobs, S3Blobs) and not blobs.honours_conditions():
-        raise BackendError(
-            f"the server of {blobs.where} ignores If-None-Match: two writers could undo one"
-            " another",
-            hint="use a server with conditional writes",
-        )
+    """BackendError when a server writes over what is there although it is asked not to."""
+    if isinstance(blobs, S3Blobs):
+        blobs.require_conditions()

@@ -2,11 +2,15 @@
 and times.
 
 New objects are written under `If-None-Match: *` and changes under `If-Match` (conditional writes of
-S3, 2024), so that two writers cannot undo one another. Large objects go in parts of 16 MiB; nothing
-of an interrupted upload becomes visible.
+S3, 2024), so that two writers cannot undo one another. Large objects go in parts of 16 MiB, or
+whole to a server that minds no condition where it joins parts; nothing of an interrupted upload
+becomes visible.
 """
 
+import base64
 import contextlib
+import functools
+import hashlib
 import importlib.util
 import io
 import os
@@ -37,6 +41,11 @@ REFUSED = {
     "InvalidAccessKeyId": "the access key is unknown to the server",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "NoSuchBucket": "the bucket does not exist: create it",
+    "NotImplemented": "the server lacks conditional writes, or another part of S3: use another one",
+    "EntityTooLarge": (
+        "the server takes no object of this size at once, and ignores conditions on uploads in"
+        " parts: use another server"
+    ),
 }
 
 
@@ -80,7 +89,9 @@ def split_url(url: str) -> tuple[str, str]:
 
 def client(place: S3Place | None = None) -> Any:
     """A client with bounded waiting; without keys in `place` they come from the usual places of the
-    AWS SDK.
+    AWS SDK. What it sends has a length: the checksum that boto3 puts behind a body by itself, over
+    https alone, is refused by servers that do not know that form (Ceph 16: MissingContentLength);
+    see `sent`.
 
     Raises:
         BackendError: boto3 is not installed. ConfigError: the endpoint is not private.
@@ -114,7 +125,12 @@ def client(place: S3Place | None = None) -> Any:
         return (
             boto3.session.Session().client(  # the default one keeps credentials that it found once
                 "s3",
-                config=Config(connect_timeout=10, read_timeout=30, retries={"max_attempts": 2}),
+                config=Config(
+                    connect_timeout=10,
+                    read_timeout=30,
+                    retries={"max_attempts": 2},
+                    request_checksum_calculation="when_required",
+                ),
                 **options,
             )
         )
@@ -145,6 +161,21 @@ def pages(ask: Callable[..., Any], prefix: str) -> Iterator[list[dict[str, Any]]
         more = {"ContinuationToken": page["NextContinuationToken"]}
 
 
+def sent(body: bytes | IO[bytes]) -> dict[str, Any]:
+    """A request's body, a file as a whole, with its MD5 (RFC 1864), which a server compares with
+    what arrived, in whatever year it was made.
+    """
+    found = hashlib.md5(usedforsecurity=False)
+    if isinstance(body, bytes):
+        found.update(body)
+    else:
+        body.seek(0)
+        for content in iter(lambda: body.read(PART), b""):
+            found.update(content)
+        body.seek(0)
+    return {"Body": body, "ContentMD5": base64.b64encode(found.digest()).decode()}
+
+
 class S3Blobs:
     """Blobs as objects of a bucket, by S3's protocol; see `Blobs`."""
 
@@ -156,7 +187,7 @@ class S3Blobs:
 
     def call(self, method: str, name: str | None = None, **words: Any) -> Any:
         """One request; FileNotFoundError when `name` is not there."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
         if name is not None:
             words["Key"] = self.place.prefix + name
@@ -180,8 +211,10 @@ class S3Blobs:
                 hint="set [store] access_key and secret_key",
             ) from error
         except BotoCoreError as error:
+            trust = "AWS_CA_BUNDLE names the file with the authority of the server's certificate"
             raise TransientError(
-                f"{self.where} did not answer: {error}"[:500], hint="see the server and the network"
+                f"{self.where} did not answer: {error}"[:500],
+                hint=trust if isinstance(error, SSLError) else "see the server and the network",
             ) from error
 
     def names(self) -> list[str]:
@@ -201,7 +234,12 @@ class S3Blobs:
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """See `Blobs.open`."""
-        body = self.call("get_object", name)["Body"]
+        with self._opened(self.call("get_object", name), name) as reader:
+            yield reader
+
+    @contextlib.contextmanager
+    def _opened(self, answer: Any, name: str) -> Iterator[IO[bytes]]:
+        body = answer["Body"]
         with (
             contextlib.closing(body),
             io.BufferedReader(_Body(body, f"{self.where}{name}")) as reader,
@@ -222,17 +260,24 @@ class S3Blobs:
 
     def create(self, name: str, content: bytes) -> None:
         """See `Blobs.create`."""
-        self.call("put_object", name, Body=content, IfNoneMatch="*")
+        self.call("put_object", name, **sent(content), IfNoneMatch="*")
 
     def replace(self, name: str, before: bytes, after: bytes) -> None:
         """See `Blobs.replace`."""
         found = self.call("get_object", name)
-        if found["Body"].read() != before:
+        with self._opened(found, name) as reader:
+            same = reader.read() == before
+        if not same:
             raise BusyError(
                 f"another process changed {self.where}{name} meanwhile",
                 hint="casemate keys rotate --resume",
             )
-        self.call("put_object", name, Body=after, IfMatch=found["ETag"])
+        try:
+            self.call("put_object", name, **sent(after), IfMatch=found["ETag"])
+        except BusyError:
+            # Ceph compares it with one that it keeps without quotes; what was changed is refused
+            # again
+            self.call("put_object", name, **sent(after), IfMatch=found["ETag"].strip('"'))
 
     def remove(self, name: str) -> None:
         """See `Blobs.remove`."""
@@ -244,8 +289,8 @@ class S3Blobs:
         size, condition = file.seek(0, os.SEEK_END), {} if replace else {"IfNoneMatch": "*"}
         file.seek(0)
         try:
-            if size <= PART:
-                self.call("put_object", name, Body=file.read(), **condition)
+            if size <= PART or (condition and not self._joins_on_condition):
+                self.call("put_object", name, **sent(file), **condition)
             else:
                 self._in_parts(name, file, condition)
         except BusyError:
@@ -257,10 +302,10 @@ class S3Blobs:
         try:
             parts = []
             for number, content in enumerate(iter(lambda: file.read(PART), b""), 1):
-                sent = self.call(
-                    "upload_part", name, UploadId=upload, PartNumber=number, Body=content
+                answer = self.call(
+                    "upload_part", name, UploadId=upload, PartNumber=number, **sent(content)
                 )
-                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+                parts.append({"PartNumber": number, "ETag": answer["ETag"]})
             self.call(
                 "complete_multipart_upload",
                 name,
@@ -274,19 +319,59 @@ class S3Blobs:
                 self.call("abort_multipart_upload", name, UploadId=upload)
             raise
 
-    def honours_conditions(self) -> bool:
-        """Whether the server refuses to write over what is there when it is asked to; leaves
-        nothing behind.
-        """
+    @functools.cached_property
+    def _joins_on_condition(self) -> bool:
+        """Whether the server minds `If-None-Match` where it joins parts: Ceph 16 does not."""
+        with self._probe() as name:
+            try:
+                self._in_parts(name, io.BytesIO(b"2"), {"IfNoneMatch": "*"})
+            except BusyError:
+                return True
+            return False
+
+    @contextlib.contextmanager
+    def _probe(self) -> Iterator[str]:
+        """The name of an object `b"1"` that is there for the block's time and is no blob."""
         name = f"probe-{os.urandom(8).hex()}"
         self.create(name, b"1")
         try:
-            self.create(name, b"2")
-        except BusyError:
-            return True
+            yield name
         finally:
             self.remove(name)
-        return False
+
+    def require_conditions(self) -> None:
+        """Whether the server refuses to write over what is there when it is asked to, and only
+        then; leaves nothing behind.
+
+        Raises:
+            BackendError: it does not.
+        """
+        hint = (
+            "use a server with conditional writes; some have them in buckets without versions only"
+        )
+        other = hashlib.md5(b"2", usedforsecurity=False).hexdigest()
+        unmet = (
+            ("If-None-Match", {"IfNoneMatch": "*"}),
+            ("If-Match", {"IfMatch": f'"{other}"'}),
+            ("If-Match", {"IfMatch": other}),
+        )
+        with self._probe() as name:
+            for header, condition in unmet:
+                with contextlib.suppress(BusyError):
+                    self.call("put_object", name, **sent(b"3"), **condition)
+                    raise BackendError(
+                        f"the server of {self.where} ignores {header}: two writers could undo one"
+                        " another",
+                        hint=hint,
+                    )
+            try:
+                self.replace(name, b"1", b"2")
+            except BusyError as error:
+                raise BackendError(
+                    f"the server of {self.where} refuses a write under If-Match although nothing"
+                    " changed: keys could not be rotated",
+                    hint=hint,
+                ) from error
 
 
 @dataclass(frozen=True)
