@@ -13,7 +13,7 @@ from casemate.controls.keys.objects import ObjectStore, name_of
 from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import KeyStore
 from casemate.core.blobs import S3Blobs, require_conditions
-from casemate.core.blobs.s3 import PART, split_url
+from casemate.core.blobs.client import PART, split_url
 from casemate.core.errors import (
     BackendError,
     BusyError,

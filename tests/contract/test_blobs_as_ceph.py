@@ -12,7 +12,7 @@ import pytest
 from tests.contract.conftest import _fresh_place
 
 from casemate.core.blobs import S3Blobs, S3Place, require_conditions
-from casemate.core.blobs.s3 import PART
+from casemate.core.blobs.client import PART
 from casemate.core.errors import BackendError, BusyError, TransientError
 
 

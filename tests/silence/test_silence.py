@@ -228,7 +228,7 @@ def test_the_toolbox_of_attacks_leaves_nothing_behind_where_casemate_imports_it(
 
 BUCKET = """
 import sys
-from casemate.core.blobs.s3 import S3Blobs, S3Place
+from casemate.core.blobs import S3Blobs, S3Place
 from casemate.core.errors import Error
 keys = {"access_key": "AKIDEXAMPLE", "secret_key": "secret"} if sys.argv[1] == "keys" else {}
 try:

@@ -79,7 +79,7 @@ def run(arguments: Any) -> int:
 
 def _objects(arguments: Any, project: Any) -> int:
     from casemate.cli.output import emit
-    from casemate.core.blobs.s3 import split_url
+    from casemate.core.blobs.client import split_url
     from casemate.core.progress import counting
 
     place = "" if arguments.place == "files" else "s3://{}/{}".format(*split_url(arguments.place))

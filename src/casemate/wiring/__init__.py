@@ -60,7 +60,7 @@ class Wiring(Controls):
     def blobs(self, store: StoreTable) -> "Blobs":
         """Where sealed objects lie according to `store`."""
         from casemate.core.blobs import S3Place, open_blobs
-        from casemate.core.blobs.s3 import split_url
+        from casemate.core.blobs.client import split_url
 
         keys = {
             name: self.read_secret(value)

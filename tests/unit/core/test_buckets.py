@@ -2,7 +2,7 @@
 
 import pytest
 
-from casemate.core.blobs.s3 import pages
+from casemate.core.blobs.client import pages
 from casemate.core.buckets import holds_credentials, is_bucket, parted
 
 

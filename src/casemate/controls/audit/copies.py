@@ -19,7 +19,7 @@ from pathlib import Path
 
 from casemate.controls.audit.checkpoint import VerifiedCheckpoint, parse_head, verify_checkpoint
 from casemate.controls.audit.note import parse_note
-from casemate.core.blobs.s3 import REFUSED, client, sent
+from casemate.core.blobs.client import REFUSED, client, sent
 from casemate.core.errors import BackendError, ConfigError, HistoryError, TransientError
 from casemate.core.files import write_atomic
 

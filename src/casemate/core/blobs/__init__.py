@@ -4,9 +4,10 @@ mean is not known here.
 
 from pathlib import Path
 
+from casemate.core.blobs.client import S3Place
 from casemate.core.blobs.files import FileBlobs
 from casemate.core.blobs.interface import Blobs, Draft
-from casemate.core.blobs.s3 import S3Blobs, S3Place
+from casemate.core.blobs.s3 import S3Blobs
 
 __all__ = ["Blobs", "Draft", "FileBlobs", "S3Blobs", "S3Place", "open_blobs", "require_conditions"]
 

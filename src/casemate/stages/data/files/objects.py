@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from casemate.core.blobs.s3 import client, pages
+from casemate.core.blobs.client import client, pages
 from casemate.core.errors import BackendError, ConfigError, DataError, Error, TransientError
 from casemate.core.http import is_private
 from casemate.core.text import clean
