@@ -5,7 +5,8 @@ from pathlib import Path
 
 from casemate import config as configuration
 from casemate.config import Config
-from casemate.controls.access.policy import Policy, read_folder
+from casemate.controls.access.own import read_folder
+from casemate.controls.access.policy import Policy
 from casemate.controls.keys.store import KeyStore
 from casemate.core.errors import ConfigError
 from casemate.core.files import make_folder, write_atomic

@@ -22,8 +22,9 @@ from casemate.controls.access.identity.sessionfile import Kept, SessionFile
 from casemate.controls.access.identity.sessions import Bearer, Session
 from casemate.controls.access.logins import Logins
 from casemate.controls.access.options import Options
+from casemate.controls.access.own import MAX_POLICY_BYTES, read_folder
 from casemate.controls.access.point import PolicyPoint
-from casemate.controls.access.policy import MAX_POLICY_BYTES, Resource, read_folder
+from casemate.controls.access.policy import Resource
 from casemate.controls.access.situation import Situation, posture_of
 from casemate.controls.access.types import Principal, principal_of
 

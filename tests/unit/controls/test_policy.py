@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casemate.controls.access.applied import loosened
+from casemate.controls.access.own import read_folder
 from casemate.controls.access.policy import (
     Policy,
     Resource,
     actions,
-    read_folder,
     shipped_roles,
 )
 from casemate.controls.access.situation import Situation

@@ -23,7 +23,8 @@ from casemate.controls.access.identity.sessionfile import Kept, SessionFile
 from casemate.controls.access.identity.sessions import Bearer, Session, Sessions
 from casemate.controls.access.identity.tokens import Tokens
 from casemate.controls.access.options import Alert, Options
-from casemate.controls.access.policy import Decision, Policy, Resource, read_folder
+from casemate.controls.access.own import read_folder
+from casemate.controls.access.policy import Decision, Policy, Resource
 from casemate.controls.access.situation import Situation, posture_of, zone
 from casemate.controls.access.types import Principal, principal_of
 from casemate.controls.audit.log import AuditLog

@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import cedarpy
@@ -23,10 +22,7 @@ from casemate.controls.access.situation import Situation
 from casemate.controls.access.types import Principal, closure
 from casemate.core.digest import sha256
 from casemate.core.errors import AccessDenied, ConfigError
-from casemate.core.files import directly
 
-MAX_POLICY_BYTES = 1024 * 1024
-MAX_FILES = 200
 # then all is forgotten: names that somebody makes up cannot fill memory
 MAX_KNOWN = 1024
 NO_PERMIT = "no-permit-matched"
@@ -92,33 +88,6 @@ def actions() -> dict[str, tuple[str, ...]]:
 def shipped_roles() -> tuple[str, ...]:
     """Roles that the shipped policies speak of."""
     return tuple(sorted(set(re.findall(r'Role::"([^"]+)"', _shipped("roles.cedar")))))
-
-
-def read_folder(folder: Path) -> dict[str, str]:
-    """The project's own policy files by name; ConfigError when one is too large or is not text, or
-    the folder cannot be read.
-    """
-    found: dict[str, str] = {}
-    try:
-        paths = directly(folder, ".cedar")
-    except OSError as error:  # an empty set would lift what the policies forbid
-        raise ConfigError(
-            f"the policies in {folder} cannot be read: {error.strerror}",
-            hint="let this user read the folder",
-        ) from error
-    for path in paths:
-        if len(found) == MAX_FILES or path.stat().st_size > MAX_POLICY_BYTES:
-            raise ConfigError(
-                f"the policy file {path} is larger than 1 MiB, or there are more than {MAX_FILES}",
-                hint="remove what is not needed",
-            )
-        try:
-            found[path.name] = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ConfigError(
-                f"the policy file {path} is not UTF-8 text", hint="correct the .cedar file"
-            ) from error
-    return found
 
 
 class Policy:

@@ -7,12 +7,11 @@ from casemate.stages.data.roles.infer import (
     Inferred,
     again,
     infer,
-    notes,
     protected,
     targets,
-    why_none,
 )
 from casemate.stages.data.roles.quantities import is_quantity, quantities
+from casemate.stages.data.roles.told import notes, why_none
 from casemate.stages.data.roles.types import Role
 
 __all__ = [
