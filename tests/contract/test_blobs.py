@@ -9,10 +9,11 @@ import pytest
 from tests.contract.key_servers import s3_client
 
 import casemate
+from casemate.controls.audit.copies import open_copies
 from casemate.controls.keys.objects import ObjectStore, name_of
 from casemate.controls.keys.sealedfile import Opener
 from casemate.controls.keys.store import KeyStore
-from casemate.core.blobs import S3Blobs, require_conditions
+from casemate.core.blobs import S3Blobs, S3Place, require_conditions
 from casemate.core.blobs.client import PART, split_url
 from casemate.core.errors import (
     BackendError,
@@ -264,6 +265,19 @@ def test_impossible_places_are_refused(url):
 def test_an_endpoint_in_clear_text_elsewhere_is_refused(s3_place, tmp_path):
     with pytest.raises(ConfigError, match="https"):
         S3Blobs(replace(s3_place, endpoint="http://s3.example.org"), tmp_path)
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+def test_an_endpoint_in_clear_text_that_this_machine_names_is_refused_too(
+    monkeypatch, tmp_path, variable
+):
+    pytest.importorskip("boto3")
+    monkeypatch.setenv(variable, "http://s3.example.org")
+    place = S3Place("ready", "", None, "us-east-1", "AK", "SK")
+    with pytest.raises(ConfigError, match="AWS settings must use https"):
+        S3Blobs(place, tmp_path)
+    with pytest.raises(ConfigError, match="AWS settings must use https"):
+        open_copies("s3:audit/log", 7)
 
 
 def test_a_project_moves_its_objects_to_a_bucket_works_there_and_comes_back(

@@ -89,11 +89,6 @@ def client(place: S3Place | None = None) -> Any:
 
     options: dict[str, Any] = {}
     if place is not None:
-        if place.endpoint and not is_private(place.endpoint):
-            raise ConfigError(
-                f"[store] endpoint {place.endpoint!r} must use https",
-                hint="http is allowed to this machine only",
-            )
         keys = {"aws_access_key_id": place.access_key, "aws_secret_access_key": place.secret_key}
         options = {
             name: value
@@ -104,19 +99,15 @@ def client(place: S3Place | None = None) -> Any:
             }.items()
             if value
         }
+    config = Config(
+        connect_timeout=10,
+        read_timeout=30,
+        retries={"max_attempts": 2},
+        request_checksum_calculation="when_required",
+    )
     try:
-        return (
-            boto3.session.Session().client(  # the default one keeps credentials that it found once
-                "s3",
-                config=Config(
-                    connect_timeout=10,
-                    read_timeout=30,
-                    retries={"max_attempts": 2},
-                    request_checksum_calculation="when_required",
-                ),
-                **options,
-            )
-        )
+        # the default session keeps credentials that it found once
+        made = boto3.session.Session().client("s3", config=config, **options)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"the S3 client cannot be made: {error}",
@@ -126,6 +117,19 @@ def client(place: S3Place | None = None) -> Any:
                 else "see [store] endpoint, region, access_key and secret_key"
             ),
         ) from error
+    # the address may be one of this machine's settings, whatever [store] leaves open
+    if not is_private(str(made.meta.endpoint_url)):
+        own = place is not None and place.endpoint
+        raise ConfigError(
+            f"[store] endpoint {own!r} must use https"
+            if own
+            else "the S3 endpoint of this machine's AWS settings must use https",
+            hint="http is allowed to this machine only"
+            if own
+            else "AWS_ENDPOINT_URL_S3, or endpoint_url of the profile: http is allowed to this"
+            " machine only",
+        )
+    return made
 
 
 def pages(ask: Callable[..., Any], prefix: str) -> Iterator[list[dict[str, Any]]]:

@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 from casemate.core.blobs.client import client, pages
 from casemate.core.errors import BackendError, ConfigError, DataError, Error, TransientError
-from casemate.core.http import is_private
 from casemate.core.text import clean
 
 BLOCK = 8 << 20
@@ -99,12 +98,6 @@ class Bucket:
         parts = urlsplit(address)
         self.endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         """As it is told: without what may stand before the host."""
-        if not is_private(address):
-            raise ConfigError(
-                "the S3 endpoint of this machine's AWS settings must use https",
-                hint="AWS_ENDPOINT_URL_S3, or endpoint_url of the profile: http is allowed to this"
-                " machine only",
-            )
         self._blocks: OrderedDict[tuple[str, int], Future[bytes]] = OrderedDict()
         self._lock = threading.Lock()
         self._fetching = ThreadPoolExecutor(2, "bucket")
