@@ -120,9 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(arguments, from_os_error(error))
     except KeyboardInterrupt:
-        return _fail(
-            arguments, Interrupted("interrupted", hint="the same command resumes where it stopped")
-        )
+        again = "the same command goes on where it stopped, or anew where it keeps nothing"
+        return _fail(arguments, Interrupted("interrupted", hint=again))
 
 
 def _fail(arguments: argparse.Namespace, error: Error) -> int:

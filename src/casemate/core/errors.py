@@ -205,7 +205,7 @@ class Interrupted(Error):
 
     code = "CM-INTERRUPTED"
     exit_code = 130
-    who = "nobody: the same command resumes where it stopped"
+    who = "nobody: give the same command again"
 
 
 class StageTimeout(Error):

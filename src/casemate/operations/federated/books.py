@@ -126,7 +126,10 @@ class CatalogueBooks:
         try:
             gathered = msgspec.msgpack.decode(self.project.objects.get(kept.content), type=Gathered)
         except msgspec.MsgspecError as error:
-            raise VerificationError("a round that was gathered cannot be read") from error
+            raise VerificationError(
+                "a round that was gathered cannot be read",
+                hint="casemate fsck shows what is damaged; restore it from a backup",
+            ) from error
         record = round_of(kept)
         self.gathered[question.round] = gathered, record
         return gathered, record

@@ -268,7 +268,10 @@ def found_in(project: Wiring, kept: Kept) -> Found:
     try:
         return msgspec.msgpack.decode(project.objects.get(kept.content), type=Found)
     except msgspec.MsgspecError as error:
-        raise VerificationError("an answer that was kept cannot be read") from error
+        raise VerificationError(
+            "an answer that was kept cannot be read",
+            hint="casemate fsck shows what is damaged; restore it from a backup",
+        ) from error
 
 
 def _instant(moment: datetime.datetime) -> str:
