@@ -269,7 +269,7 @@ def faults() -> str:
         "| 1 | findings, or a gate refused |", "| 2 | usage or configuration |", "| 3 | denied |",
         "| 4 | verification failed |", "| 5 | a back end is not available |",
         "| 6 | done as far as it can be now: something is waited for, which the output names |",
-        "| 130 | interrupted; the same command resumes |", "",
+        "| 130 | interrupted: the same command goes on, or anew where it keeps nothing |", "",
     ]  # fmt: skip
     form = [
         "## As JSON", "",
