@@ -153,7 +153,7 @@ def test_another_key_makes_another_ticket(world, tracker):
 
 @pytest.mark.parametrize("fault", ["lost", "500 afterwards", "cut", "slow"])
 def test_an_answer_that_does_not_come_makes_no_second_ticket(world, fault):
-    tracker = world.tracker(timeout=0.3)
+    tracker = world.tracker(timeout=1.0) if fault == "slow" else world.tracker()
     world.proxy.plan("POST", world.post(), fault)
     with pytest.raises(TransientError):
         tracker.create("incident-1", TICKET)
@@ -368,7 +368,7 @@ def test_closing_says_why_and_is_done_once_and_opening_undoes_it(world, tracker)
 def test_an_answer_that_cannot_be_believed_is_asked_for_later(world, tracker, fault):
     made = tracker.create("incident-1", TICKET)
     world.proxy.plan("GET", world.one(), fault)
-    quick = world.tracker(timeout=0.3) if fault == "slow" else tracker
+    quick = world.tracker(timeout=1.0) if fault == "slow" else tracker
     with pytest.raises(BackendError) as caught:
         quick.read(made)
     assert "another ticket" in caught.value.message or fault != "another"

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from tests.unit.ml.test_federated_trees import LIMITS, asking, site
 
+from casemate.core.errors import ConfigError
 from casemate.core.types import MISSING_CATEGORY, ColumnSchema, Schema
 from casemate.ml.federated.growing import grow
 from casemate.ml.federated.local import LocalPlan
@@ -129,12 +130,15 @@ def test_trees_are_grown_where_the_entry_returns_nothing_else_that_sites_train()
 
 
 @pytest.mark.parametrize(
-    ("changes", "least", "said"),
-    [({"rule": "fedavg"}, 8, "--rule exact"), ({}, 9, "fewer than 9 rows")],
+    ("rule", "least", "fault", "said"),
+    [
+        ("fedavg", 8, ConfigError, "by sums, and not by --rule fedavg"),
+        ("exact", 9, BadEntry, "fewer than 9 rows"),
+    ],
 )
-def test_a_simulation_grows_no_trees_that_a_site_would_not(changes, least, said):
-    given = {"rounds": 1, "rule": "exact", "combine": "mean", "plan": LocalPlan()} | changes
-    with pytest.raises(BadEntry, match=said):
+def test_a_simulation_grows_no_trees_that_a_site_would_not(rule, least, fault, said):
+    given = {"rounds": 1, "rule": rule, "combine": "mean", "plan": LocalPlan()}
+    with pytest.raises(fault, match=said):
         boosted_of(site(), np.arange(240) % 3, Design(**given), least, lambda *_: None)
 
 
