@@ -204,8 +204,14 @@ class Database:
     def crash(self) -> None:
         """End it at once, as if it had crashed: nothing is written out, what is open is lost."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(30)
+        for _ in range(30):
+            # a program on the way to it may not hear, where whoever began the tests ignores it
+            self.process.send_signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+                return
+        self.process.kill()
+        self.process.wait(10)
 
     def close(self) -> None:
         """Nothing of it remains."""

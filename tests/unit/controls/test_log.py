@@ -105,7 +105,7 @@ def test_proofs_are_read_from_tiles_that_a_growing_log_has_replaced(log):
 
 def test_a_draft_of_who_was_killed_between_writing_and_naming_it_is_gone_with_the_next_entry(log):
     grow(log, 3)
-    for folder in ("tile/entries/000.p", "tile/0/000.p"):
+    for folder in (".", "tile/entries/000.p", "tile/0/000.p"):
         (log.folder / folder / ".tmp-killed").write_bytes(b"half")
     grow(log, 1)
     assert not list(log.folder.rglob(".tmp-*"))

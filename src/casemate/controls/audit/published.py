@@ -88,7 +88,8 @@ class Published:
             )
 
     def drop_old(self, old: int, new: int) -> None:
-        """Remove partial tiles that fuller ones have replaced."""
+        """Remove partial tiles that fuller ones have replaced, and drafts of who was killed."""
+        tiles.drop_drafts(self.folder)
         level = 0
         while new:
             number = old // tiles.WIDTH

@@ -116,6 +116,12 @@ def write_level(folder: Path, level: int | str, number: int, content: bytes, wid
     write_atomic(folder / tile_path(level, number, width), content, mode=0o644)
 
 
+def drop_drafts(folder: Path) -> None:
+    """Remove checkpoints that somebody who was killed did not finish; see `drop_partials`."""
+    for path in folder.glob(DRAFT + "*"):
+        path.unlink(missing_ok=True)
+
+
 def drop_partials(folder: Path, level: int | str, number: int, keep: int) -> None:
     """Remove the partial tiles of `number` that are narrower than `keep`, and drafts of who was
     killed: nobody else writes here while the log's lock is held.
