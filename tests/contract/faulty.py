@@ -134,7 +134,7 @@ class FaultyProxy:
         for at in range(len(content)):
             handler.wfile.write(content[at : at + 1])
             handler.wfile.flush()
-            time.sleep(0.05)
+            time.sleep(0.2)
         handler.close_connection = True
 
     def close(self) -> None:

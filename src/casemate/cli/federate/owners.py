@@ -93,20 +93,24 @@ def _card(arguments: Any) -> int:
 def _found(arguments: Any) -> int:
     from casemate.cli.output import emit
     from casemate.controls.federation.cards import card_in, charter_in
+    from casemate.core.errors import VerificationError
 
     output = arguments.output or Path(f"{arguments.name}.charter.json")
     files.require_new(output)
     sites = [files.read(path) for path in arguments.site]
-    for path, card in zip(arguments.site, sites, strict=True):
-        with files.naming(path):
-            card_in(card)
-    content = open_for(arguments).federated.found(
-        arguments.name,
-        url=arguments.url,
-        sites=sites,
-        least=arguments.least,
-        called=arguments.called,
-    )
+    try:
+        content = open_for(arguments).federated.found(
+            arguments.name,
+            url=arguments.url,
+            sites=sites,
+            least=arguments.least,
+            called=arguments.called,
+        )
+    except VerificationError:
+        for path, card in zip(arguments.site, sites, strict=True):
+            with files.naming(path):  # which of them it is
+                card_in(card)
+        raise
     files.write(output, content)
     charter = charter_in(content)
     text = [
