@@ -185,6 +185,7 @@ def test_a_network_is_answered_with_noise_that_the_site_has_paid_for(home, leade
     one.close()
 
 
+@pytest.mark.slow  # computes in the sandbox
 def test_noise_over_the_whole_site_is_paid_for_once_a_round_and_covers_what_it_sends(
     home, leader, tmp_path, says
 ):
@@ -195,7 +196,7 @@ def test_noise_over_the_whole_site_is_paid_for_once_a_round_and_covers_what_it_s
     line = says(welcome(job, leader), Wait(), asked(job, 1), Wait(), asked(job, 2), Wait(), OVER)
     join(one, "wards")
     given = [message for message in line.heard if isinstance(message, Given)]
-    assert [one.update.rows for one in given] == [1, 1]
+    assert [each.update.rows for each in given] == [1, 1], line.heard
     sent = np.concatenate([unpack(each.update, job.layout, each.turn.round) for each in given])
     # the site's own part is no longer than 1; noise of this spread is far longer
     assert 0.3 * job.plan.spread < sent.std() < 3 * job.plan.spread
