@@ -8,6 +8,7 @@ need not think of it again.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 MAX_TEXT = 1_000_000
@@ -28,6 +29,16 @@ _UNFIT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories: control, format (bidirectional marks, tags), half a surrogate pair, line and
 paragraph separators.
 """
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first `most` of some names, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def clean(text: str, most: int = MAX_TEXT, *, lines: bool = False) -> str:

@@ -11,6 +11,7 @@ from casemate.controls.federation.cards import Card, Charter
 from casemate.controls.federation.rounds import Approved
 from casemate.core.digest import sha256
 from casemate.core.errors import ConfigError, RefusedError, VerificationError
+from casemate.core.text import listed
 from casemate.core.types import ColumnSchema, Record, Schema
 from casemate.operations.acting import Acting, operation, reading
 from casemate.operations.federated.parties import about, card_of, is_own, number_in
@@ -328,13 +329,12 @@ def columns_of(project: Wiring) -> Schema:
     features = [_declared(project, column, learnt=schema.rows > 0) for column in schema.features]
     unsaid = [column for column in features if not cards.is_bounded(column)]
     if unsaid:
-        more = f" and {len(unsaid) - SHOWN} more" if len(unsaid) > SHOWN else ""
         lines = [
             f"{json.dumps(one.name, ensure_ascii=False)} = {{ {_LIMITS[one.type == 'category']} }}"
             for one in unsaid[:SHOWN]
         ]
         raise ConfigError(
-            f"no limits are declared of {', '.join(one.name for one in unsaid[:SHOWN])}{more}:"
+            f"no limits are declared of {listed([one.name for one in unsaid], SHOWN)}:"
             " what rows showed is not told to others",
             hint=(
                 'add to [data.columns], from what is known of such columns ("mean *" stands for'

@@ -36,7 +36,7 @@ from casemate.controls.federation.messages import (
 )  # fmt: skip
 from casemate.core.digest import sha256
 from casemate.core.errors import Error
-from casemate.core.text import clean
+from casemate.core.text import clean, listed
 from casemate.ml.federated.updates import UpdateRefused
 from casemate.operations.federated.places import Asked, Place
 
@@ -352,8 +352,7 @@ class Meeting:
             self._changed.notify_all()
 
     def _named(self, sites: list[int]) -> str:
-        names = [self.name_of(site) for site in sites[:NAMED]]
-        return ", ".join(names) + (f" and {len(sites) - NAMED} more" if len(sites) > NAMED else "")
+        return listed([self.name_of(site) for site in sites], NAMED)
 
     def name_of(self, site: int) -> str:
         """What its card calls a site."""

@@ -13,6 +13,7 @@ from casemate.config.table import is_pattern
 from casemate.controls.federation.cards import Charter
 from casemate.core.digest import sha256
 from casemate.core.errors import DataError
+from casemate.core.text import listed
 from casemate.core.types import Schema
 from casemate.ml.frame import features_of, row_hashes, target_of, with_groups
 from casemate.operations.federated.judging import SitePolicy
@@ -106,9 +107,8 @@ def _of_charter(project: Wiring, view: Wiring, charter: Charter) -> str:
     theirs = [name for name in names if own.column(name) != held.column(name)]
     if not theirs:
         return ""
-    more = "" if len(theirs) <= MOST_NAMED else f" and {len(theirs) - MOST_NAMED} more"
     return (
-        f"; [data.columns] says nothing of {', '.join(theirs[:MOST_NAMED])}{more}, so under noise"
+        f"; [data.columns] says nothing of {listed(theirs, MOST_NAMED)}, so under noise"
         " what the charter says holds here: declare there what this site can have, which may be"
         " wider"
     )
@@ -211,7 +211,6 @@ def require_columns(asked: Schema, own: Schema) -> None:
         if types.get(column.name) != column.type
     ]
     if lost:
-        more = "" if len(lost) <= MOST_NAMED else f" and {len(lost) - MOST_NAMED} more"
         wanted = {(column.name, column.type) for column in asked.features}
         unused = [
             column.name
@@ -219,7 +218,7 @@ def require_columns(asked: Schema, own: Schema) -> None:
             if not column.use and (column.name, column.type) in wanted
         ]
         raise DataError(
-            f"features of the charter are none of this table: {', '.join(lost[:MOST_NAMED])}{more}",
+            f"features of the charter are none of this table: {listed(lost, MOST_NAMED)}",
             hint="[data.columns] says which columns are features, and of which type"
             + (f"; of {', '.join(unused[:MOST_NAMED])} say use = true" if unused else ""),
         )
@@ -239,8 +238,7 @@ def require_columns(asked: Schema, own: Schema) -> None:
 
 
 def _named(classes: list[str]) -> str:
-    more = f" and {len(classes) - MOST_NAMED} more" if len(classes) > MOST_NAMED else ""
-    return ", ".join(map(repr, classes[:MOST_NAMED])) + more
+    return listed([*map(repr, classes)], MOST_NAMED)
 
 
 class Rows:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from casemate.config import FILE_NAME
+from casemate.core.text import listed
 from casemate.operations.selfcheck.interface import Look
 from casemate.wiring import Wiring
 
@@ -86,10 +87,9 @@ def _folder(subject: str, folder: Path, mask: int, advice: str) -> Look:
         why = unseen[0].strerror if unseen else "nothing is there"
         return Look.unseen(subject, f"{folder} cannot be read: {why}")
     open_ = list(dict.fromkeys(open_))  # folders are met twice
-    more = f" and {len(open_) - MOST_NAMED} more" if len(open_) > MOST_NAMED else ""
     return Look.judged(
         subject,
-        f"open to other users: {', '.join(open_[:MOST_NAMED])}{more}" if open_ else str(folder),
+        f"open to other users: {listed(open_, MOST_NAMED)}" if open_ else str(folder),
         advice.format(folder) + "; chown to this account",
         good=not open_,
     )

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import structs
 
 from casemate.config import OF_CLASSES, worst
+from casemate.core.text import listed
 from casemate.core.types import Assessment, Federated, Finding, Interval, Leak, Stated
 
 FIGURES = {
@@ -126,5 +127,4 @@ def _unmeasured(name: str, sites: list[str]) -> str:
 
 
 def _named(sites: list[str]) -> str:
-    more = "" if len(sites) <= SHOWN else f" and {len(sites) - SHOWN} more"
-    return ", ".join(sites[:SHOWN]) + more
+    return listed(sites, SHOWN)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from casemate.config import FILE_NAME, DataTable, line_of
 from casemate.controls.privacy.disclosure import limits
 from casemate.core.errors import ConfigError
+from casemate.core.text import listed
 from casemate.core.types import ColumnSchema, Finding, Schema
 from casemate.stages.data import derived, expectations
 from casemate.stages.data.schema import in_order, infer_column, positive_last
@@ -140,12 +141,10 @@ def _together(found: list[Finding], shown: int = 5) -> list[Finding]:
     if len(found) < 2:
         return found
     names = list(dict.fromkeys(one.location for one in found))
-    listed = ", ".join(map(repr, names[:shown])) + (
-        f" and {len(names) - shown} more" if len(names) > shown else ""
-    )
+    which = listed([*map(repr, names)], shown)
     text = (
         f"{len(names)} columns are read as casemate.toml says now, otherwise than in the last run:"
-        f" {listed}; pinned"
+        f" {which}; pinned"
     )
     return [msgspec.structs.replace(found[0], message=text, location=", ".join(names[:shown]))]
 

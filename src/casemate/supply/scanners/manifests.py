@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from casemate.core.text import listed
 from casemate.supply.scanners.interface import Place
 from casemate.supply.scanners.packages import (
     INSTALLED,
@@ -117,9 +118,8 @@ def _settle(all_: Packages, declared: Iterable[Declared]) -> None:
                 " is installed here"
             )
     for where, names in foreign.items():
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         all_.unseen[where] = (
-            f"{', '.join(names[:MOST_NAMED])}{more}: of conda, not installed here as a package of"
+            f"{listed(names, MOST_NAMED)}: of conda, not installed here as a package of"
             " Python, and no advisory is about them"
         )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from casemate.core.text import listed
 from casemate.stages.data.checks.interface import Answer, CheckedTable
 from casemate.stages.data.checks.split import time_of
 
@@ -38,11 +39,10 @@ def check(checked: CheckedTable) -> Answer:
         ("data.constant-column", "low", constant, "with one value only"),
     ):
         if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             answer.say(
                 id_,
                 severity,
-                f"{len(names)} features {text}: {', '.join(map(repr, names[:5]))}{more}",
+                f"{len(names)} features {text}: {listed([*map(repr, names)], 5)}",
                 ", ".join(names[:5]),
             )
     told = {

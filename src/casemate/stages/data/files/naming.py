@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 from casemate.core.errors import DataError
+from casemate.core.text import listed
 from casemate.core.types import Finding
 from casemate.stages.data.files.content import File
 
@@ -50,11 +51,10 @@ def told(written: list[str], names: list[str]) -> list[Finding]:
     ]
     if not changed:
         return []
-    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
     many = (
         "1 column name is empty or has"
         if len(changed) == 1
         else f"{len(changed)} column names are empty or have"
     )
-    message = f"{many} blanks at the ends: {', '.join(changed[:SHOWN])}{more}"
+    message = f"{many} blanks at the ends: {listed(changed, SHOWN)}"
     return [Finding(id="data.renamed", severity="low", confidence="high", message=message)]
