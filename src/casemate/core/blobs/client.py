@@ -119,14 +119,14 @@ def client(place: S3Place | None = None) -> Any:
         ) from error
     # the address may be one of this machine's settings, whatever [store] leaves open
     if not is_private(str(made.meta.endpoint_url)):
-        own = place is not None and place.endpoint
+        if place is not None and place.endpoint:
+            raise ConfigError(
+                f"[store] endpoint {place.endpoint!r} must use https",
+                hint="http is allowed to this machine only",
+            )
         raise ConfigError(
-            f"[store] endpoint {own!r} must use https"
-            if own
-            else "the S3 endpoint of this machine's AWS settings must use https",
-            hint="http is allowed to this machine only"
-            if own
-            else "AWS_ENDPOINT_URL_S3, or endpoint_url of the profile: http is allowed to this"
+            "the S3 endpoint of this machine's AWS settings must use https",
+            hint="AWS_ENDPOINT_URL_S3, or endpoint_url of the profile: http is allowed to this"
             " machine only",
         )
     return made

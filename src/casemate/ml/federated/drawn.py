@@ -20,6 +20,7 @@ from casemate.core.errors import ConfigError
 from casemate.ml.federated.bins import CELLS, Bins
 from casemate.ml.federated.encoding import Limits
 from casemate.ml.federated.local import LocalPlan
+from casemate.ml.federated.rules import COVERED
 from casemate.ml.federated.trees import (
     ABSENT,
     CLASSIFIER,
@@ -68,7 +69,7 @@ def require_covered(estimator: str) -> None:
     if estimator != CLASSIFIER:
         raise ConfigError(
             f"sums of a {estimator} are not clipped, so no noise covers them",
-            hint=f"--rule fedavg, fedprox, fedavgm or fedadam; or a {CLASSIFIER} in train.py",
+            hint=f"--rule {COVERED}; or a {CLASSIFIER} in train.py",
         )
 
 

@@ -48,6 +48,18 @@ class LocalPlan(Record, frozen=True, kw_only=True):
     """Where there is noise: largest norm of a subject's gradient; or of the site's difference."""
 
     @property
+    def sums(self) -> int:
+        """Noisy sums over the rows in a round: one a pass; over a whole site its difference."""
+        return 1 if self.unit == "site" else self.epochs
+
+    @property
+    def counts(self) -> bool:
+        """Whether the subjects are counted too, once, with noise: means are taken of their sums,
+        and none of a site's difference.
+        """
+        return self.unit == "subject"
+
+    @property
     def spread(self) -> float:
         """Standard deviation of the noise over the clip. With or without a subject a sum differs by
         one clip; with other rows a whole site sends another vector, which may point the other way.
@@ -116,8 +128,8 @@ def train(
     """
     if plan.sigma and plan.unit == "subject":
         return _noisy(learner, site, weights, plan), None
-    moved, control = _descended(learner, site, weights, plan, number, control)
-    return (_covered(moved, plan) if plan.sigma else moved), control
+    moved, own = _descended(learner, site, weights, plan, number, control)
+    return (_covered(moved, plan) if plan.sigma else moved), own
 
 
 def _descended(
@@ -183,10 +195,8 @@ def offsets_of(codes: Array, classes: int, calibrated: float) -> Array | None:
 
 
 def noisy_sums(plan: LocalPlan, rounds: int) -> int:
-    """How many noisy sums over a site's rows so many rounds are: a step a pass, and one count; or
-    the difference of each round, where noise covers the site.
-    """
-    return rounds if plan.unit == "site" else rounds * plan.epochs + 1
+    """How many noisy sums over a site's rows so many rounds are, and the count."""
+    return rounds * plan.sums + plan.counts
 
 
 def _covered(moved: Array, plan: LocalPlan) -> Array:

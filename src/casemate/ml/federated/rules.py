@@ -138,3 +138,5 @@ RULES: dict[str, Callable[[], Rule]] = {
     "fedadam": FedAdam,
 }
 """Every rule by its name on the command line."""
+COVERED = "fedavg, fedprox, fedavgm or fedadam"
+"""Those whose differences noise can cover: all but SCAFFOLD, whose controls are not clipped."""

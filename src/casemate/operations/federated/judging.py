@@ -70,10 +70,10 @@ class Judged(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the first round counts the subjects too, with noise: a mean is taken of sums; the
-        leaves of trees need none, and the difference of a whole site is none.
+        """Whether the first round counts the subjects too, with noise: as the plan has it, and the
+        leaves of trees need none.
         """
-        return self.cost is not None and self.boosted is None and self.job.plan.unit == "subject"
+        return self.cost is not None and self.boosted is None and self.job.plan.counts
 
     @property
     def delta(self) -> float:
@@ -267,8 +267,8 @@ def _noise(job: Job, table: FederateTable, privacy: PrivacyTable) -> Gaussians |
             f"the job says that it costs epsilon {job.epsilon:g}, and its noise costs {found:.3f}",
             hint="do not answer a coordinator that says less than it spends",
         )
-    cost = Gaussians(sigma=job.plan.sigma, steps=1 if whole else job.plan.epochs)
-    dearest = Gaussians(sigma=cost.sigma, steps=cost.steps + (not grown and not whole))
+    cost = Gaussians(sigma=job.plan.sigma, steps=job.plan.sums)
+    dearest = Gaussians(sigma=cost.sigma, steps=cost.steps + (job.plan.counts and not grown))
     each = epsilon([dearest], job.delta / job.rounds)
     if each > table.epsilon_round:
         raise SitePolicy(

@@ -199,7 +199,7 @@ def _require_unit(plan: LocalPlan, rule: str, epsilon: float | None) -> None:
     if plan.unit == "site" and rule == simulation.EXACT:
         raise ConfigError(
             "--unit site shortens a site's difference of weights, and exact sums are none",
-            hint="--rule fedavg, fedprox, fedavgm or fedadam",
+            hint=f"--rule {rules.COVERED}",
         )
 
 
@@ -240,7 +240,7 @@ def _with_noise(design: Design, epsilon: float, privacy: PrivacyTable) -> Design
     if design.rule == rules.SCAFFOLD:
         raise ConfigError(
             "--rule scaffold sends controls that are not clipped, so no noise covers them",
-            hint="fedavg, fedprox, fedavgm or fedadam",
+            hint=rules.COVERED,
         )
     plan = msgspec.structs.replace(design.plan, clip=privacy.clip or design.plan.clip)
     if design.rule != simulation.EXACT:  # else the trees say how many sums there are
