@@ -290,6 +290,8 @@ def test_copies_in_s3_are_locked_against_deletion(log, request, server, monkeypa
     copies.put(kept)
     with pytest.raises(TransientError, match="there first"):
         copies.write(f"{3:020d}", b"where no condition is minded, or after a deletion")
+    with pytest.raises(TransientError, match="no copy"):
+        copies.read(f"{4:020d}")
     client.create_bucket(Bucket="unlocked")
     with pytest.raises(BackendError, match="InvalidRequest") as caught:
         open_copies("s3:unlocked", 7).put(kept)

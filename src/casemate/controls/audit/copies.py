@@ -4,8 +4,8 @@ visible.
 A place is `file:FOLDER` (a mount that others control), `git:REPOSITORY` (a commit a checkpoint;
 push it elsewhere with a hook) or `s3:BUCKET/PREFIX` (object lock in compliance mode: nobody can
 delete a version before its time, and the first one of a name is the copy, whatever was laid over it
-since). Names are the tree size with 20 digits, so that a copy is
-never replaced by another one of the same size.
+since). Names are the tree size with 20 digits, so that a copy is never replaced by another one of
+the same size.
 """
 
 import contextlib
@@ -229,7 +229,9 @@ class S3Copies(Copies):
 
     def read(self, name: str) -> bytes:
         """See `Copies.read`."""
-        version = self._first(name)[name]
+        version = self._first(name).get(name)
+        if version is None:
+            raise TransientError(f"{self.where} has no copy {name}", hint="see the bucket")
         with self._asked():
             answer = self._s3.get_object(
                 Bucket=self.bucket, Key=self.prefix + name, VersionId=version
